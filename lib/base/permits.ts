@@ -1,0 +1,63 @@
+/** A counting semaphore, first come first served. What is held at once is bounded by `total`. */
+export class Permits {
+  readonly total: number;
+  #free: number;
+  readonly #waiting: { readonly grant: () => void }[] = [];
+
+  constructor(total: number) {
+    if (!Number.isInteger(total) || total < 1) throw new RangeError(`permits: a positive whole number, not ${total}`);
+    this.total = total;
+    this.#free = total;
+  }
+
+  get free(): number {
+    return this.#free;
+  }
+
+  /** Waits for a permit. Rejects with the signal's reason, without having taken one, when it is aborted first. */
+  async take(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const onAbort = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        reject(signal?.reason as Error);
+      };
+      const waiter = {
+        grant: (): void => {
+          signal?.removeEventListener('abort', onAbort);
+          resolve();
+        },
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiting.push(waiter);
+    });
+  }
+
+  /** A permit if one is free right now. */
+  tryTake(): boolean {
+    if (this.#free === 0) return false;
+    this.#free -= 1;
+    return true;
+  }
+
+  give(): void {
+    const next = this.#waiting.shift();
+    if (next !== undefined) next.grant();
+    else if (this.#free === this.total) throw new Error('permits: one was given back twice');
+    else this.#free += 1;
+  }
+
+  /** Runs `work` while holding a permit, and gives it back however that ends. */
+  async with<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    await this.take(signal);
+    try {
+      return await work();
+    } finally {
+      this.give();
+    }
+  }
+}

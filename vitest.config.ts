@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Real processes, real sockets: what hangs is told after a minute, and what is slow on a shared machine is not.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    // A tester's own cloud settings must not reach the tests: what needs some sets its own.
+    env: { AWS_CA_BUNDLE: '', AWS_PROFILE: '', AWS_REGION: '', AWS_ENDPOINT_URL: '', AWS_EC2_METADATA_DISABLED: 'true' },
+  },
+});
