@@ -1,0 +1,44 @@
+import { defined } from './defined.ts';
+import type { Digest } from './digest.ts';
+import { Place } from './document.ts';
+import { readPlatform, type Platform } from './platform.ts';
+
+/** OCI image spec, "Content Descriptors"; Docker's descriptors are the same with fewer fields. */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly urls?: readonly string[];
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** As the document has it; compare with `matchesPlatform`. */
+  readonly platform?: Platform;
+  readonly artifactType?: string;
+}
+
+/** More than any foreign layer names; each may be tried. */
+const MAX_URLS = 32;
+
+/**
+ * @param place what the error calls it: `layers[3]`
+ * @throws {Failure} `invalid`, naming the field
+ */
+export function parseDescriptor(value: unknown, place: string): Descriptor {
+  return readDescriptor(new Place('parse descriptor', place, value));
+}
+
+export function readDescriptor(place: Place): Descriptor {
+  const platform = place.at('platform');
+  return defined({
+    mediaType: place.at('mediaType').mediaType(),
+    digest: place.at('digest').digest(),
+    size: place.at('size').size(),
+    urls: place
+      .at('urls')
+      .optionalList(MAX_URLS)
+      ?.map((url) => url.text()),
+    annotations: place.at('annotations').optionalTexts(),
+    platform: platform.given ? readPlatform(platform) : undefined,
+    artifactType: place.at('artifactType').optionalText(),
+  });
+}

@@ -1,0 +1,61 @@
+import { createHash, type Hash } from 'node:crypto';
+import { invalid } from '../base/failure.ts';
+import { show } from './show.ts';
+
+declare const brand: unique symbol;
+
+/** A content address, proven to be well formed: `sha256:<64 hex>` or `sha512:<128 hex>`, in lower case. */
+export type Digest = string & { readonly [brand]: 'Digest' };
+
+/** The algorithms that the OCI image spec registers ("Descriptor", section "Registered algorithms"). */
+export type Algorithm = 'sha256' | 'sha512';
+
+const HEX_LENGTHS: ReadonlyMap<string, number> = new Map<Algorithm, number>([
+  ['sha256', 64],
+  ['sha512', 128],
+]);
+
+/** @throws {Failure} `invalid`, saying what keeps the text from being a digest */
+export function parseDigest(text: string): Digest {
+  const fault = digestFault(text);
+  if (fault !== undefined) throw invalid(`parse digest ${show(text)}`, `it ${fault}`);
+  return text as Digest;
+}
+
+export function isDigest(text: string): text is Digest {
+  return digestFault(text) === undefined;
+}
+
+/** Why a text is no digest, as the rest of a sentence that begins with it; `undefined` where it is one. */
+export function digestFault(text: string): string | undefined {
+  const colon = text.indexOf(':');
+  if (colon < 0) return 'is no digest: one is written algorithm:hex, as in sha256:…';
+  const algorithm = text.slice(0, colon);
+  const length = HEX_LENGTHS.get(algorithm);
+  if (length === undefined)
+    return `names the digest algorithm ${show(algorithm)}; only ${[...HEX_LENGTHS.keys()].join(' and ')} are supported`;
+  const hex = text.slice(colon + 1);
+  if (hex.length !== length) return `has ${hex.length} characters after ${algorithm}:, and ${length} are needed`;
+  if (/^[0-9a-f]+$/.test(hex)) return undefined;
+  return /^[0-9a-f]+$/i.test(hex)
+    ? 'has upper-case hex digits; write them in lower case'
+    : `has characters after ${algorithm}: that are no hex digits`;
+}
+
+export function digestParts(digest: Digest): { algorithm: Algorithm; hex: string } {
+  const colon = digest.indexOf(':');
+  return { algorithm: digest.slice(0, colon) as Algorithm, hex: digest.slice(colon + 1) };
+}
+
+/** @throws {Failure} `invalid` where `hex` is not what the algorithm yields, in lower case */
+export function toDigest(algorithm: Algorithm, hex: string): Digest {
+  return parseDigest(`${algorithm}:${hex}`);
+}
+
+export function digestOf(bytes: Uint8Array, algorithm: Algorithm = 'sha256'): Digest {
+  return toDigest(algorithm, hasher(algorithm).update(bytes).digest('hex'));
+}
+
+export function hasher(algorithm: Algorithm): Hash {
+  return createHash(algorithm);
+}

@@ -1,0 +1,169 @@
+import { Failure, type FailureCode } from '../base/failure.ts';
+import { digestFault, type Digest } from './digest.ts';
+import { printable, show } from './show.ts';
+
+/** No document of the OCI or Docker specs nests beyond ten; what does only wants to exhaust somebody's stack. */
+const MAX_DEPTH = 64;
+
+/**
+ * RFC 6838, section 4.2 (the OCI image spec's `mediaType`), with parameters allowed after it. These end up in HTTP
+ * headers, so nothing beyond printable ASCII gets through.
+ */
+const MEDIA_TYPE = /^[A-Za-z0-9][\w!#$&^.+-]{0,126}\/[A-Za-z0-9][\w!#$&^.+-]{0,126}(?: *;[ -~]{0,255})?$/;
+
+/**
+ * A place in a parsed JSON document. It knows where it stands, so that whatever is wrong there is reported with its path.
+ *
+ * `null` counts as not given: Go's encoders, which made nearly all of these documents, write it for what is not set.
+ */
+export class Place {
+  readonly #operation: string;
+  readonly #path: string;
+  readonly #value: unknown;
+
+  constructor(operation: string, path: string, value: unknown) {
+    this.#operation = operation;
+    this.#path = path;
+    this.#value = value;
+  }
+
+  /** The root of a JSON text in UTF-8 (RFC 8259, section 8.1: no other encoding, no byte order mark). */
+  static ofBytes(operation: string, bytes: Uint8Array, path = ''): Place {
+    let text: string;
+    try {
+      text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
+      throw new Place(operation, path, bytes).fail('is not UTF-8');
+    }
+    return new Place(operation, path, text).json();
+  }
+
+  get given(): boolean {
+    return this.#value !== undefined && this.#value !== null;
+  }
+
+  get isList(): boolean {
+    return Array.isArray(this.#value);
+  }
+
+  fail(detail: string, code: FailureCode = 'invalid'): Failure {
+    const where = this.#path === '' ? detail : `${this.#path}: ${detail}`;
+    return new Failure({ operation: this.#operation, side: 'input', code, detail: where });
+  }
+
+  /** What is below `key`; a place that is not given where this object lacks it. */
+  at(key: string): Place {
+    const object = this.object();
+    return new Place(
+      this.#operation,
+      this.#path === '' ? key : `${this.#path}.${key}`,
+      Object.hasOwn(object, key) ? object[key] : undefined,
+    );
+  }
+
+  object(): Record<string, unknown> {
+    if (typeof this.#value !== 'object' || this.#value === null || Array.isArray(this.#value))
+      throw this.#expected('an object');
+    return this.#value as Record<string, unknown>;
+  }
+
+  /** The elements of an array; `null` is an empty one, as Go writes a nil slice. */
+  list(limit: number): Place[] {
+    if (this.#value === null) return [];
+    if (!Array.isArray(this.#value)) throw this.#expected('an array');
+    if (this.#value.length > limit)
+      throw this.fail(`has ${this.#value.length} elements, and ${limit} is the limit`, 'too-large');
+    return this.#value.map((value: unknown, index) => new Place(this.#operation, `${this.#path}[${index}]`, value));
+  }
+
+  optionalList(limit: number): Place[] | undefined {
+    return this.given ? this.list(limit) : undefined;
+  }
+
+  text(): string {
+    if (typeof this.#value !== 'string') throw this.#expected('a string');
+    return this.#value;
+  }
+
+  /** A string that says something; an empty one says as little as none. */
+  optionalText(): string | undefined {
+    return this.given && this.text() !== '' ? this.text() : undefined;
+  }
+
+  mediaType(): string {
+    const text = this.text();
+    if (!MEDIA_TYPE.test(text)) throw this.#expected('a media type, such as application/json');
+    return text;
+  }
+
+  digest(): Digest {
+    const text = this.text();
+    const fault = digestFault(text);
+    if (fault !== undefined) throw this.fail(`${show(text)} ${fault}`);
+    return text as Digest;
+  }
+
+  /** A size in bytes. */
+  size(): number {
+    if (!Number.isSafeInteger(this.#value) || (this.#value as number) < 0)
+      throw this.#expected(`a whole number of bytes from 0 to ${Number.MAX_SAFE_INTEGER}`);
+    return this.#value as number;
+  }
+
+  integer(): number {
+    if (!Number.isSafeInteger(this.#value)) throw this.#expected('a whole number');
+    return this.#value as number;
+  }
+
+  optionalFlag(): boolean {
+    if (this.given && typeof this.#value !== 'boolean') throw this.#expected('true or false');
+    return this.#value === true;
+  }
+
+  /** RFC 7515, section 2: base64url without padding. Node's decoder skips what it cannot read, so that is refused here. */
+  base64url(): Buffer {
+    const text = this.text();
+    if (!/^[\w-]*={0,2}$/.test(text)) throw this.#expected('base64url');
+    return Buffer.from(text, 'base64url');
+  }
+
+  /** An object whose values are all strings: annotations. */
+  texts(): Record<string, string> {
+    const object = this.object();
+    for (const key of Object.keys(object)) this.at(key).text();
+    return object as Record<string, string>;
+  }
+
+  optionalTexts(): Record<string, string> | undefined {
+    return this.given ? this.texts() : undefined;
+  }
+
+  /** The document that is embedded here as a JSON text. */
+  json(): Place {
+    const text = this.text();
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (thrown) {
+      throw this.fail(`is not JSON (${printable((thrown as Error).message)})`);
+    }
+    if (deeperThan(MAX_DEPTH, value)) throw this.fail(`nests deeper than ${MAX_DEPTH} levels`, 'too-deep');
+    return new Place(this.#operation, this.#path, value);
+  }
+
+  /** The document that is embedded here as base64url. */
+  embedded(): Place {
+    return Place.ofBytes(this.#operation, this.base64url(), this.#path);
+  }
+
+  #expected(what: string): Failure {
+    return this.fail(
+      this.#value === undefined ? `is missing; it must be ${what}` : `must be ${what}, not ${show(this.#value)}`,
+    );
+  }
+}
+
+function deeperThan(levels: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => deeperThan(levels - 1, inner));
+}

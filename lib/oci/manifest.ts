@@ -1,0 +1,177 @@
+import { Failure } from '../base/failure.ts';
+import { defined } from './defined.ts';
+import { readDescriptor, type Descriptor } from './descriptor.ts';
+import { Place } from './document.ts';
+import { MANIFEST_LIMITS } from './limits.ts';
+import { essence, manifestKind, MEDIA_TYPES, type ManifestKind } from './mediatype.ts';
+import { readPayload, readSchema1, type Schema1Manifest } from './schema1.ts';
+import { show } from './show.ts';
+
+export { MANIFEST_LIMITS, type Schema1Manifest };
+
+export type Manifest = ImageManifest | IndexManifest | ArtifactManifest | Schema1Manifest;
+
+interface Common {
+  readonly mediaType: string;
+  /** The manifest that this one is about: a signature's image, say. */
+  readonly subject?: Descriptor;
+  readonly artifactType?: string;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** Docker schema 2 and OCI image manifests. */
+export interface ImageManifest extends Common {
+  readonly kind: 'image';
+  readonly config: Descriptor;
+  /** Base first. */
+  readonly layers: readonly Descriptor[];
+}
+
+/** Docker manifest lists and OCI image indexes. */
+export interface IndexManifest extends Common {
+  readonly kind: 'index';
+  readonly manifests: readonly Descriptor[];
+}
+
+/** OCI artifact manifests. */
+export interface ArtifactManifest extends Common {
+  readonly kind: 'artifact';
+  readonly blobs: readonly Descriptor[];
+}
+
+/** By which fields a manifest is known, where its media type does not say. */
+const SHAPES: readonly (readonly [field: string, kind: ManifestKind])[] = [
+  ['manifests', 'index'],
+  ['layers', 'image'],
+  ['config', 'image'],
+  ['blobs', 'artifact'],
+  ['fsLayers', 'schema1'],
+];
+
+/** What servers send that know nothing of manifests: it declares nothing. */
+const UNSPECIFIC: ReadonlySet<string> = new Set([
+  '',
+  'application/json',
+  'application/octet-stream',
+  'binary/octet-stream',
+  'text/plain',
+]);
+
+/**
+ * Told apart by what the registry declared, by its own `mediaType` and by its shape, which must not contradict each
+ * other: a document that one reader takes for an image and another for an index has one digest and two meanings
+ * (CVE-2021-41190; OCI image spec, "Image Manifest", `mediaType`).
+ *
+ * @param declared the Content-Type, or the media type of the descriptor that led here
+ * @throws {Failure} `invalid`, `too-large`, `too-deep`, `not-as-declared` or `unsupported`
+ */
+export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
+  const operation = 'parse manifest';
+  if (bytes.length > MANIFEST_LIMITS.bytes)
+    throw new Failure({
+      operation,
+      side: 'input',
+      code: 'too-large',
+      detail: `it has ${bytes.length} bytes, and ${MANIFEST_LIMITS.bytes} is the limit`,
+    });
+  const root = Place.ofBytes(operation, bytes);
+  const said = essence(declared);
+  const { kind, mediaType } = tellApart(root, UNSPECIFIC.has(said) ? undefined : said);
+  if (kind === 'schema1') return parseSchema1(root, bytes, mediaType);
+  checkSchemaVersion(root, kind);
+  const common = readCommon(root, mediaType);
+  switch (kind) {
+    case 'image':
+      return {
+        kind,
+        ...common,
+        config: readDescriptor(root.at('config')),
+        layers: root.at('layers').list(MANIFEST_LIMITS.layers).map(readDescriptor),
+      };
+    case 'index':
+      return { kind, ...common, manifests: root.at('manifests').list(MANIFEST_LIMITS.children).map(readDescriptor) };
+    case 'artifact':
+      return {
+        kind,
+        ...common,
+        blobs: root.at('blobs').optionalList(MANIFEST_LIMITS.layers)?.map(readDescriptor) ?? [],
+      };
+  }
+}
+
+function parseSchema1(root: Place, bytes: Uint8Array, declared: string): Schema1Manifest {
+  const payload = readPayload(root, bytes);
+  if (payload === bytes) {
+    if (declared === MEDIA_TYPES.schema1Signed)
+      throw root.fail(`it was declared as ${declared}, and is not signed`, 'not-as-declared');
+    return readSchema1(root, payload, declared);
+  }
+  const inner = Place.ofBytes('parse signed payload of manifest', payload);
+  tellApart(inner, MEDIA_TYPES.schema1);
+  return readSchema1(inner, payload, MEDIA_TYPES.schema1Signed);
+}
+
+function tellApart(root: Place, declared: string | undefined): { kind: ManifestKind; mediaType: string } {
+  const field = root.at('mediaType').optionalText();
+  const own = field === undefined ? undefined : essence(field);
+  for (const mediaType of [declared, own])
+    if (mediaType !== undefined && manifestKind(mediaType) === undefined)
+      throw root.fail(`${show(mediaType)} is not the media type of a manifest that can be mirrored`, 'unsupported');
+  if (declared !== undefined && own !== undefined && declared !== own && manifestKind(own) !== 'schema1')
+    throw root.fail(`it was declared as ${declared}, and says of itself ${own}`, 'not-as-declared');
+
+  const fields = SHAPES.filter(([name]) => root.at(name).given);
+  const kinds = [...new Set(fields.map(([, kind]) => kind))];
+  if (kinds.length > 1)
+    throw root.fail(
+      `it has ${fields.map(([name]) => name).join(' and ')}: it is either one kind of manifest or the other`,
+    );
+  const mediaType = declared ?? own ?? impliedMediaType(root, kinds[0]);
+  const kind = manifestKind(mediaType) as ManifestKind;
+  if (kinds[0] !== undefined && kinds[0] !== kind)
+    throw root.fail(
+      `it was declared as ${mediaType}, and has ${fields.map(([name]) => name).join(' and ')}`,
+      'not-as-declared',
+    );
+  return { kind, mediaType };
+}
+
+/** Docker's manifests name their type themselves, where OCI's may leave it out; but not all writers know. */
+function impliedMediaType(root: Place, shape: ManifestKind | undefined): string {
+  const isDocker = (descriptor: Place): boolean =>
+    descriptor.at('mediaType').optionalText()?.startsWith('application/vnd.docker.') === true;
+  switch (shape) {
+    case 'image':
+      return root.at('config').given && isDocker(root.at('config'))
+        ? MEDIA_TYPES.dockerManifest
+        : MEDIA_TYPES.ociManifest;
+    case 'index': {
+      const children = root.at('manifests').list(MANIFEST_LIMITS.children);
+      return children.length > 0 && children.every(isDocker) ? MEDIA_TYPES.dockerList : MEDIA_TYPES.ociIndex;
+    }
+    case 'artifact':
+      return MEDIA_TYPES.ociArtifact;
+    case 'schema1':
+      return MEDIA_TYPES.schema1;
+    case undefined:
+      throw root.fail(`it is no manifest: it has none of ${SHAPES.map(([name]) => name).join(', ')}`);
+  }
+}
+
+/** Artifact manifests never had one. */
+function checkSchemaVersion(root: Place, kind: ManifestKind): void {
+  const place = root.at('schemaVersion');
+  if (kind === 'artifact' && !place.given) return;
+  if (place.integer() !== 2)
+    throw place.fail(`must be 2 for this kind of manifest, not ${place.integer()}`, 'unsupported');
+}
+
+function readCommon(root: Place, mediaType: string): Common {
+  const subject = root.at('subject');
+  return defined({
+    mediaType,
+    subject: subject.given ? readDescriptor(subject) : undefined,
+    artifactType: root.at('artifactType').optionalText(),
+    annotations: root.at('annotations').optionalTexts(),
+  });
+}

@@ -1,0 +1,67 @@
+/** OCI image spec 1.1, "Media Types"; Docker image manifest v2, schemas 1 and 2. */
+export const MEDIA_TYPES = {
+  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
+  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  ociConfig: 'application/vnd.oci.image.config.v1+json',
+  ociEmpty: 'application/vnd.oci.empty.v1+json',
+  ociLayer: 'application/vnd.oci.image.layer.v1.tar',
+  ociLayerGzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
+  ociLayerZstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
+  ociForeignLayer: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
+  ociForeignLayerGzip: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+  ociForeignLayerZstd: 'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd',
+  /** Only ever in the release candidates of image spec 1.1, but pushed with them. */
+  ociArtifact: 'application/vnd.oci.artifact.manifest.v1+json',
+  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
+  dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  dockerConfig: 'application/vnd.docker.container.image.v1+json',
+  dockerLayer: 'application/vnd.docker.image.rootfs.diff.tar',
+  dockerLayerGzip: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
+  dockerForeignLayer: 'application/vnd.docker.image.rootfs.foreign.diff.tar',
+  dockerForeignLayerGzip: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+  schema1: 'application/vnd.docker.distribution.manifest.v1+json',
+  schema1Signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
+} as const;
+
+export type ManifestKind = 'image' | 'index' | 'artifact' | 'schema1';
+
+/** In the order of preference: a registry that converts for old clients must not find schema1 first. */
+const MANIFEST_KINDS: ReadonlyMap<string, ManifestKind> = new Map<string, ManifestKind>([
+  [MEDIA_TYPES.ociIndex, 'index'],
+  [MEDIA_TYPES.dockerList, 'index'],
+  [MEDIA_TYPES.ociManifest, 'image'],
+  [MEDIA_TYPES.dockerManifest, 'image'],
+  [MEDIA_TYPES.ociArtifact, 'artifact'],
+  [MEDIA_TYPES.schema1Signed, 'schema1'],
+  [MEDIA_TYPES.schema1, 'schema1'],
+]);
+
+/** The Accept header of every request for a manifest. Without it registries convert, and the digest is another. */
+export const ACCEPT_MANIFESTS: string = [...MANIFEST_KINDS.keys()].join(', ');
+
+/** Parameters and letter case aside, as RFC 9110, section 8.3.1, compares media types. */
+export function essence(mediaType: string): string {
+  return (mediaType.split(';', 1)[0] ?? '').trim().toLowerCase();
+}
+
+export function manifestKind(mediaType: string): ManifestKind | undefined {
+  return MANIFEST_KINDS.get(essence(mediaType));
+}
+
+/** Whether a config of this type has a rootfs with diffIDs; the configs of other artifacts say nothing of layers. */
+export function isImageConfig(mediaType: string): boolean {
+  const type = essence(mediaType);
+  return type === MEDIA_TYPES.ociConfig || type === MEDIA_TYPES.dockerConfig;
+}
+
+/** Layers that may not be distributed: registries often lack them, and they are fetched from their own URLs. */
+export function isForeignLayer(mediaType: string): boolean {
+  const type = essence(mediaType);
+  return type.startsWith(MEDIA_TYPES.ociForeignLayer) || type.startsWith(MEDIA_TYPES.dockerForeignLayer);
+}
+
+/** The compression that the type declares; whether the bytes keep to it is for whoever reads them to prove. */
+export function compressionOf(mediaType: string): 'gzip' | 'zstd' | 'none' {
+  const suffix = /[+.](gzip|zstd)$/.exec(essence(mediaType))?.[1];
+  return suffix === 'gzip' || suffix === 'zstd' ? suffix : 'none';
+}

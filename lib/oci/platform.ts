@@ -1,0 +1,190 @@
+import { Failure, invalid } from '../base/failure.ts';
+import { defined } from './defined.ts';
+import type { Descriptor } from './descriptor.ts';
+import type { Digest } from './digest.ts';
+import type { Place } from './document.ts';
+import { show } from './show.ts';
+
+/** OCI image spec, "Image Index", `platform`: names as Go has them for GOOS and GOARCH. */
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+  readonly osVersion?: string;
+  readonly osFeatures?: readonly string[];
+}
+
+/** os, then optionally `(version+feature+feature)` with percent escapes: what containerd prints for Windows images. */
+const OS = /^([\w-]+)(?:\(([\w.%-]*)((?:\+[\w.%-]+)*)\))?$/;
+const NAME = /^[\w.-]+$/;
+
+/** More than any image has; the list is carried in every message of a run. */
+const MAX_OS_FEATURES = 32;
+
+/**
+ * `OS/ARCH[/VARIANT]`, normalised: `linux/x86_64` is linux/amd64. Neither part is guessed from the machine that this
+ * runs on, which is rarely one that the image is for.
+ */
+export function parsePlatform(text: string): Platform {
+  const wrong = (detail: string): Failure => invalid(`parse platform ${show(text)}`, detail);
+  const [osPart = '', architecture, variant, ...rest] = text.split('/');
+  if (architecture === undefined) throw wrong('it is written OS/ARCH[/VARIANT], such as linux/amd64 or linux/arm/v7');
+  if (rest.length > 0) throw wrong('it has more parts than OS/ARCH/VARIANT');
+  const [, os = '', version = '', features = ''] = OS.exec(osPart) ?? [];
+  if (os === '') throw wrong(`${show(osPart)} is no operating system, such as linux or windows(10.0.20348)`);
+  for (const part of [architecture, variant ?? architecture])
+    if (!NAME.test(part))
+      throw wrong(`${show(part)} may have letters, digits, "_", "." and "-" only, and one at least`);
+  const decode = (part: string): string => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      throw wrong(`${show(part)} has a percent sign that begins no escape; write %25 for the sign itself`);
+    }
+  };
+  return normalizePlatform(
+    defined({
+      os,
+      architecture,
+      variant,
+      osVersion: decode(version),
+      osFeatures: features.split('+').slice(1).map(decode),
+    }),
+  );
+}
+
+/** What `parsePlatform` reads back. Characters that a name cannot have are escaped, so it is safe to print. */
+export function formatPlatform(platform: Platform): string {
+  const options = [platform.osVersion ?? '', ...(platform.osFeatures ?? [])].map(escape).join('+');
+  const os = options === '' ? escape(platform.os) : `${escape(platform.os)}(${options})`;
+  const parts = [os, escape(platform.architecture)];
+  return (platform.variant === undefined ? parts : [...parts, escape(platform.variant)]).join('/');
+}
+
+function escape(text: string): string {
+  return text.replace(/[^\w.-]/gu, (character) =>
+    Buffer.from(character).toString('hex').toUpperCase().replace(/../g, '%$&'),
+  );
+}
+
+/** One spelling for each platform, containerd's: arm is arm/v7, while arm64/v8 and amd64/v1 go without their variant. */
+export function normalizePlatform(platform: Platform): Platform {
+  const os = platform.os.toLowerCase();
+  const [architecture, variant] = normalizeArchitecture(
+    platform.architecture.toLowerCase(),
+    platform.variant?.toLowerCase() ?? '',
+  );
+  const osFeatures = [...new Set(platform.osFeatures)].filter((feature) => feature !== '').sort();
+  return defined({
+    os: os === 'macos' ? 'darwin' : os,
+    architecture,
+    variant: variant === '' ? undefined : variant,
+    osVersion: platform.osVersion === '' ? undefined : platform.osVersion,
+    osFeatures: osFeatures.length === 0 ? undefined : osFeatures,
+  });
+}
+
+function normalizeArchitecture(architecture: string, variant: string): [architecture: string, variant: string] {
+  switch (architecture) {
+    case 'i386':
+      return ['386', ''];
+    case 'x86_64':
+    case 'x86-64':
+    case 'amd64':
+      return ['amd64', variant === 'v1' ? '' : variant];
+    case 'aarch64':
+    case 'arm64':
+      return ['arm64', variant === '8' || variant === 'v8' ? '' : variant];
+    case 'armhf':
+      return ['arm', 'v7'];
+    case 'armel':
+      return ['arm', 'v6'];
+    case 'arm':
+      if (variant === '') return ['arm', 'v7'];
+      return ['arm', /^[5-8]$/.test(variant) ? `v${variant}` : variant];
+    default:
+      return [architecture, variant];
+  }
+}
+
+/**
+ * Whether an image for `have` is what `wanted` asks for. Variants are equal or they are not: that arm/v6 also runs on
+ * v7 is for an engine to use, and not for a mirror to guess. An image may need no OS feature that is not wanted.
+ */
+export function matchesPlatform(wanted: Platform, have: Platform): boolean {
+  const want = normalizePlatform(wanted);
+  const has = normalizePlatform(have);
+  return (
+    want.os === has.os &&
+    want.architecture === has.architecture &&
+    want.variant === has.variant &&
+    matchesVersion(want.osVersion, has.osVersion) &&
+    (has.osFeatures ?? []).every((feature) => want.osFeatures?.includes(feature))
+  );
+}
+
+/**
+ * Windows containers run on the build they were made for, whatever its revision: of `10.0.17763.5576` the first three
+ * numbers count, or as many as are wanted. An image that names no version fits every one, as it does in containerd.
+ */
+function matchesVersion(wanted: string | undefined, have: string | undefined): boolean {
+  if (wanted === undefined || have === undefined) return true;
+  const numbers = have.split('.');
+  return wanted
+    .split('.')
+    .slice(0, 3)
+    .every((number, index) => number === numbers[index]);
+}
+
+/**
+ * The children of an index that a policy asks for, in the index's order. Children without a platform (nested indexes,
+ * artifacts) are kept, and BuildKit's attestations go where the image goes that they are about.
+ *
+ * @throws {Failure} `no-platform`, naming what is there, where nothing is left
+ */
+export function choosePlatforms(children: readonly Descriptor[], policy: 'all' | readonly Platform[]): Descriptor[] {
+  if (policy === 'all') return [...children];
+  const images = new Set<Digest>();
+  for (const { platform, digest } of children)
+    if (platform !== undefined && policy.some((wanted) => matchesPlatform(wanted, platform))) images.add(digest);
+  const chosen = children.filter(
+    (child) => child.platform === undefined || images.has(child.digest) || images.has(attestedBy(child) as Digest),
+  );
+  if (chosen.length > 0 || children.length === 0) return chosen;
+  const names = (platforms: readonly Platform[]): string => [...new Set(platforms.map(formatPlatform))].join(', ');
+  const there = children.flatMap((child) =>
+    child.platform === undefined || isAttestation(child) ? [] : [child.platform],
+  );
+  throw new Failure({
+    operation: `choose platforms ${names(policy)}`,
+    side: 'input',
+    code: 'no-platform',
+    detail: `the index has none of them; it has ${names(there) || 'attestations only'}`,
+  });
+}
+
+/** https://docs.docker.com/build/metadata/attestations/attestation-storage/ */
+function isAttestation({ platform, annotations }: Descriptor): boolean {
+  return platform?.os === 'unknown' && annotations?.['vnd.docker.reference.digest'] !== undefined;
+}
+
+function attestedBy(child: Descriptor): string | undefined {
+  return isAttestation(child) ? child.annotations?.['vnd.docker.reference.digest'] : undefined;
+}
+
+/** The `platform` object of a descriptor, or an image config, as it is; `undefined` where it names neither part. */
+export function readPlatform(place: Place): Platform | undefined {
+  const os = place.at('os').optionalText();
+  const architecture = place.at('architecture').optionalText();
+  if (os === undefined && architecture === undefined) return undefined;
+  return defined({
+    os: os ?? 'unknown',
+    architecture: architecture ?? 'unknown',
+    variant: place.at('variant').optionalText(),
+    osVersion: place.at('os.version').optionalText(),
+    osFeatures: place
+      .at('os.features')
+      .optionalList(MAX_OS_FEATURES)
+      ?.map((feature) => feature.text()),
+  });
+}

@@ -1,0 +1,147 @@
+import { Failure, invalid } from '../base/failure.ts';
+import { digestFault, type Digest } from './digest.ts';
+import { defined } from './defined.ts';
+import { show } from './show.ts';
+
+/** A repository, normalised as Docker does it: `alpine` is host `docker.io` and path `library/alpine`. */
+export interface Repository {
+  /** Registry host in lower case, with its port where one is given: `docker.io`, `localhost:5000`, `[::1]:5000`. */
+  readonly host: string;
+  readonly path: string;
+}
+
+/** What a person asks for. With neither tag nor digest it is the repository as a whole. */
+export interface Reference extends Repository {
+  readonly tag?: string;
+  readonly digest?: Digest;
+}
+
+const DOCKER_HUB = 'docker.io';
+/** Other names of Docker Hub that people copy from elsewhere: the old index, and where its API answers. */
+const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['index.docker.io', 'registry-1.docker.io']);
+
+/** Host and path with the slash between them, in characters. OCI distribution spec 1.1, "Pulling manifests". */
+const MAX_NAME = 255;
+/** A name, a tag and the longest digest; nothing longer is looked at more closely. */
+const MAX_REFERENCE = MAX_NAME + 1 + 128 + 1 + 'sha512:'.length + 128;
+
+const HOST =
+  /^((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?$/;
+/** One component of a path: alphanumerics, separated by one `.`, one or two `_`, or any number of `-`. */
+const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+const TAG = /^\w[\w.-]{0,127}$/;
+const IMAGE_ID = /^[0-9a-f]{64}$/;
+
+/** Files that an archive keeps in a repository's own folder; a repository below may not be called so. */
+const RESERVED: ReadonlySet<string> = new Set(['index.json', 'oci-layout']);
+
+/**
+ * Docker's grammar (`name[:tag][@digest]`) and its normalisation. No tag is added: see `withDefaultTag`.
+ *
+ * @throws {Failure} `invalid`, saying what is wrong and how it is mended
+ */
+export function parseReference(text: string): Reference {
+  return parse(text, 'reference');
+}
+
+/** A name alone. */
+export function parseRepository(text: string): Repository {
+  const { host, path, tag, digest } = parse(text, 'repository');
+  const extra = digest === undefined ? tag : `@${digest}`;
+  if (extra !== undefined)
+    throw invalid(
+      `parse repository ${show(text)}`,
+      `it has ${digest === undefined ? `the tag ${show(extra)}` : 'a digest'} after its name; leave it out, or write a path after a host and port`,
+    );
+  return { host, path };
+}
+
+function parse(text: string, what: string): Reference {
+  const wrong: Wrong = (detail) => invalid(`parse ${what} ${show(text)}`, detail);
+  if (text === '') throw wrong('it is empty');
+  if (text.length > MAX_REFERENCE) throw wrong(`it is longer than ${MAX_REFERENCE} characters`);
+  if (/\s/.test(text)) throw wrong('it has white space in it');
+  if (text.includes('://')) throw wrong('it has a scheme; leave it out, as in docker.io/library/alpine:3.20');
+  if (IMAGE_ID.test(text)) throw wrong('it is an image id; a registry needs a name, as in alpine@sha256:…');
+
+  const [named, digest] = cut(text, '@');
+  const fault = digest === undefined ? undefined : digestFault(digest);
+  if (fault !== undefined) throw wrong(`after the @, ${show(digest)} ${fault}`);
+  const { host, rest } = splitHost(named, wrong);
+  const [path, tag] = cut(rest, ':');
+  checkPath(path, wrong);
+  if (tag !== undefined && !isTag(tag))
+    throw wrong(`${show(tag)} is no tag: 1 to 128 letters, digits, "_", "." and "-", the first of them no "." or "-"`);
+  const repository = { host, path: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };
+  const name = formatRepository(repository);
+  if (name.length > MAX_NAME) throw wrong(`its name has ${name.length} characters, and ${MAX_NAME} is the limit`);
+  return defined({ ...repository, tag, digest: digest as Digest | undefined });
+}
+
+type Wrong = (detail: string) => Failure;
+
+function cut(text: string, separator: string): [before: string, after: string | undefined] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + separator.length)];
+}
+
+/**
+ * The first component is a host where it could not be a Docker Hub user: with a `.`, a `:` or an upper-case letter in it,
+ * or `localhost`. There must be something after it: `localhost:5000` alone is tag 5000 of an image called localhost.
+ */
+function splitHost(text: string, wrong: Wrong): { host: string; rest: string } {
+  const [first, rest] = cut(text, '/');
+  if (rest === undefined || !(first === 'localhost' || /[.:A-Z]/.test(first))) return { host: DOCKER_HUB, rest: text };
+  const host = checkHost(first, wrong);
+  return { host: DOCKER_HUB_ALIASES.has(host) ? DOCKER_HUB : host, rest };
+}
+
+function checkHost(text: string, wrong: Wrong): string {
+  const lower = text.toLowerCase();
+  // The URL's own rules tell an address from what only looks like one: 256.1.1.1, [:::], port 65536.
+  if (!HOST.test(lower) || !URL.canParse(`https://${lower}/`))
+    throw wrong(`${show(text)} is no host, as in registry.example.com, localhost:5000 or [::1]:5000`);
+  // In lower case it would be read as a user of Docker Hub the next time.
+  if (lower !== 'localhost' && !/[.:]/.test(lower))
+    throw wrong(
+      `${show(text)} is taken for a host, since a path has no upper case: write ${lower} for Docker Hub, or ${lower}:443`,
+    );
+  return lower;
+}
+
+function checkPath(path: string, wrong: Wrong): void {
+  for (const component of path.split('/')) {
+    if (component === '') throw wrong('a part of its path is empty: between two slashes, at its start or at its end');
+    if (/[A-Z]/.test(component)) throw wrong(`${show(component)} has upper-case letters; names are all lower case`);
+    if (!COMPONENT.test(component))
+      throw wrong(
+        `${show(component)} is no part of a name: lower-case letters and digits, and between them one ".", one or two "_", or any number of "-"`,
+      );
+    if (RESERVED.has(component))
+      throw wrong(
+        `${show(component)} is the name of a file that an archive has in the same place, so it cannot be mirrored`,
+      );
+  }
+}
+
+/** OCI distribution spec 1.1, "Pulling manifests": `<reference>` as a tag. */
+export function isTag(text: string): boolean {
+  return TAG.test(text);
+}
+
+/** `latest`, where one image is meant and neither tag nor digest says which. */
+export function withDefaultTag(reference: Reference): Reference {
+  return reference.tag === undefined && reference.digest === undefined ? { ...reference, tag: 'latest' } : reference;
+}
+
+/** In full: `docker.io/library/alpine:3.20@sha256:…`; `parseReference` reads it back. */
+export function formatReference(reference: Reference): string {
+  const tag = reference.tag === undefined ? '' : `:${reference.tag}`;
+  const digest = reference.digest === undefined ? '' : `@${reference.digest}`;
+  return `${formatRepository(reference)}${tag}${digest}`;
+}
+
+/** `docker.io/library/alpine` */
+export function formatRepository(repository: Repository): string {
+  return `${repository.host}/${repository.path}`;
+}

@@ -1,0 +1,163 @@
+import { defined } from './defined.ts';
+import type { Digest } from './digest.ts';
+import { Place } from './document.ts';
+import { MANIFEST_LIMITS } from './limits.ts';
+import { show } from './show.ts';
+
+const OPERATION = 'parse manifest';
+
+/** One signature is the rule; the rest is for those who signed again. */
+const MAX_SIGNATURES = 32;
+
+/** As many arguments as Linux takes in one execve, were they a byte each; they only become a line of history. */
+const MAX_ARGUMENTS = 64 * 1024;
+
+/** An image whose config is spread over its layers (Docker image manifest v2, schema 1), checked as Docker checks it. */
+export interface Schema1Manifest {
+  readonly kind: 'schema1';
+  readonly mediaType: string;
+  readonly name: string;
+  readonly tag: string;
+  readonly architecture: string;
+  /** Base first, without those whose id repeats the one below. */
+  readonly layers: readonly Schema1Layer[];
+  /** The canonical bytes: what is signed, and what the digest is of. */
+  readonly payload: Uint8Array;
+}
+
+export interface Schema1Layer {
+  readonly digest: Digest;
+  /** The step changed the config alone, and its blob is an empty layer that is not part of the image. */
+  readonly throwaway: boolean;
+  readonly history: LayerHistory;
+  /** The layer's `v1Compatibility`: config, history and id. */
+  readonly v1: Readonly<Record<string, unknown>>;
+}
+
+/** An image config's `history` entry, but for `empty_layer`, with the fields in moby's order. */
+export interface LayerHistory {
+  readonly created?: string;
+  readonly author?: string;
+  readonly created_by?: string;
+  readonly comment?: string;
+}
+
+/**
+ * What the digest of a schema 1 manifest is of. A signed one carries its signatures inside, before the end of the
+ * document that was signed; every signature's protected header says how long that was up to there and what followed
+ * (`formatLength`, `formatTail`). A manifest without signatures is itself the payload: the same array is returned.
+ *
+ * The signatures are not checked, as Docker does not check them: the keys are in them, and anybody's would do.
+ */
+export function signedPayload(bytes: Uint8Array): Uint8Array {
+  return readPayload(Place.ofBytes(OPERATION, bytes), bytes);
+}
+
+export function readPayload(root: Place, bytes: Uint8Array): Uint8Array {
+  const [first, ...others] = root.at('signatures').optionalList(MAX_SIGNATURES) ?? [];
+  if (first === undefined) return bytes;
+  const format = readFormat(first);
+  for (const other of others) {
+    const { length, tail } = readFormat(other);
+    if (length !== format.length || !tail.equals(format.tail)) throw other.fail('is of another payload than the first');
+  }
+  if (format.length > bytes.length)
+    throw first.fail(`signs ${format.length} bytes, and the manifest has ${bytes.length}`);
+  return Buffer.concat([bytes.subarray(0, format.length), format.tail]);
+}
+
+function readFormat(signature: Place): { length: number; tail: Buffer } {
+  const header = signature.at('protected').embedded();
+  return { length: header.at('formatLength').size(), tail: header.at('formatTail').base64url() };
+}
+
+/** @param root the payload's, and not the signed document's: what surrounds the payload is not under the digest */
+export function readSchema1(root: Place, payload: Uint8Array, mediaType: string): Schema1Manifest {
+  const version = root.at('schemaVersion');
+  if (version.integer() !== 1)
+    throw version.fail(`must be 1 for this kind of manifest, not ${version.integer()}`, 'unsupported');
+  return {
+    kind: 'schema1',
+    mediaType,
+    name: root.at('name').optionalText() ?? '',
+    tag: root.at('tag').optionalText() ?? '',
+    architecture: root.at('architecture').optionalText() ?? '',
+    layers: readLayers(root),
+    payload,
+  };
+}
+
+interface Entry {
+  readonly place: Place;
+  readonly id: string;
+  readonly parent: string | undefined;
+  readonly layer: Schema1Layer;
+}
+
+/** The checks are those of moby's `verifySchema1Manifest` and `fixManifestLayers` (distribution/pull_v2.go). */
+function readLayers(manifest: Place): Schema1Layer[] {
+  const blobs = manifest.at('fsLayers').list(MANIFEST_LIMITS.layers);
+  const history = manifest.at('history').list(MANIFEST_LIMITS.layers);
+  if (blobs.length !== history.length)
+    throw manifest.fail(`fsLayers has ${blobs.length} elements and history ${history.length}: there must be as many`);
+  if (blobs.length === 0) throw manifest.fail('fsLayers is empty: an image has at least one layer');
+  // The document has the newest first.
+  const entries = blobs.map((blob, index) => readEntry(blob, history[index] as Place)).reverse();
+
+  const layers: Schema1Layer[] = [];
+  const ids = new Set<string>();
+  let below: Entry | undefined;
+  for (const entry of entries) {
+    if (entry.id !== below?.id) {
+      if (ids.has(entry.id)) throw entry.place.fail(`the id ${entry.id} appears twice, with others in between`);
+      checkParent(entry, below);
+      ids.add(entry.id);
+      layers.push(entry.layer);
+    }
+    below = entry;
+  }
+  return layers;
+}
+
+function readEntry(blob: Place, history: Place): Entry {
+  const place = history.at('v1Compatibility').json();
+  const id = place.at('id').text();
+  if (!/^[0-9a-f]{64}$/.test(id)) throw place.at('id').fail(`must be 64 hex digits, not ${show(id)}`);
+  return {
+    place,
+    id,
+    parent: place.at('parent').optionalText(),
+    layer: {
+      digest: blob.at('blobSum').digest(),
+      throwaway: place.at('throwaway').optionalFlag(),
+      history: readHistory(place),
+      v1: place.object(),
+    },
+  };
+}
+
+function readHistory(place: Place): LayerHistory {
+  const container = place.at('container_config');
+  return defined({
+    created: place.at('created').optionalText(),
+    author: place.at('author').optionalText(),
+    created_by: container.given ? readCommand(container.at('Cmd')) : undefined,
+    comment: place.at('comment').optionalText(),
+  });
+}
+
+/** An array of arguments, or a string from before it was one. */
+function readCommand(place: Place): string | undefined {
+  if (!place.isList) return place.optionalText();
+  const command = place.list(MAX_ARGUMENTS).map((argument) => argument.text());
+  return command.length === 0 ? undefined : command.join(' ');
+}
+
+function checkParent(entry: Entry, below: Entry | undefined): void {
+  const { place, parent } = entry;
+  // Windows base layers were not distributed: their parent is a layer that the host has.
+  if (below === undefined && parent !== undefined && entry.layer.v1['os'] !== 'windows')
+    throw place.at('parent').fail(`must not be set in the base layer, and is ${show(parent)}`);
+  if (below !== undefined && parent !== below.id)
+    throw place.at('parent').fail(`must be ${below.id}, the id of the layer below, not ${show(parent)}`);
+}

@@ -1,0 +1,69 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { parseDescriptor } from '../../../lib/oci/descriptor.ts';
+import { DIGEST, failureOf, onlyFailures } from './arbitraries.ts';
+
+const plain = { mediaType: 'application/octet-stream', digest: DIGEST, size: 42 };
+
+describe('descriptor', () => {
+  test('keeps what this software uses, and drops what it does not know', () => {
+    const full = {
+      ...plain,
+      urls: ['https://example.com/layer'],
+      annotations: { key: 'value' },
+      artifactType: 'application/vnd.example',
+    };
+    const platform = { os: 'linux', architecture: 'arm', variant: 'v7', 'os.version': '', features: ['sse4'] };
+    expect(parseDescriptor({ ...full, platform, data: 'e30=' }, 'config')).toEqual({
+      ...full,
+      platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
+    });
+  });
+
+  // What Go's encoders write for fields that are not set.
+  test('null, and a platform that names none, are as good as missing', () => {
+    const platform = { os: '', architecture: '' };
+    expect(parseDescriptor({ ...plain, urls: null, annotations: null, platform, artifactType: '' }, 'x')).toEqual(
+      plain,
+    );
+  });
+
+  test.each([
+    [null, 'layers[3]: must be an object, not null'],
+    [undefined, 'layers[3]: is missing; it must be an object'],
+    [[plain], 'layers[3]: must be an object, not an array'],
+    [{ ...plain, mediaType: undefined }, 'layers[3].mediaType: is missing'],
+    [{ ...plain, mediaType: '' }, 'layers[3].mediaType: must be a media type'],
+    [{ ...plain, mediaType: 'a/b\r\nX: y' }, 'layers[3].mediaType: must be a media type'],
+    [{ ...plain, digest: 'sha256:xyz' }, 'layers[3].digest: "sha256:xyz" has 3 characters'],
+    [{ ...plain, digest: 7 }, 'layers[3].digest: must be a string, not 7'],
+    [{ ...plain, size: -1 }, 'layers[3].size: must be a whole number of bytes from 0'],
+    [{ ...plain, size: 1.5 }, 'layers[3].size: must be a whole number of bytes'],
+    [{ ...plain, size: 2 ** 53 }, 'layers[3].size: must be a whole number of bytes'],
+    [{ ...plain, size: '42' }, 'layers[3].size: must be a whole number of bytes from 0 to 9007199254740991, not "42"'],
+    [{ ...plain, size: undefined }, 'layers[3].size: is missing'],
+    [{ ...plain, urls: 'https://example.com' }, 'layers[3].urls: must be an array'],
+    [{ ...plain, urls: [1] }, 'layers[3].urls[0]: must be a string'],
+    [{ ...plain, annotations: { a: 1 } }, 'layers[3].annotations.a: must be a string, not 1'],
+    [{ ...plain, platform: 'linux' }, 'layers[3].platform: must be an object'],
+    [{ ...plain, platform: { os: 'linux', architecture: 3 } }, 'layers[3].platform.architecture: must be a string'],
+  ])('%j is refused: %s', (value, detail) => {
+    const failure = failureOf(() => parseDescriptor(value, 'layers[3]'));
+    expect(failure).toMatchObject({ code: 'invalid', operation: 'parse descriptor' });
+    expect(failure.detail).toContain(detail);
+  });
+
+  test('no value throws anything but a Failure', () => {
+    const nearly = fc.record({
+      mediaType: fc.anything(),
+      digest: fc.anything(),
+      size: fc.anything(),
+      annotations: fc.anything(),
+    });
+    fc.assert(
+      fc.property(fc.oneof(fc.anything({ withBigInt: true, withNullPrototype: true }), nearly), (value) => {
+        onlyFailures(() => parseDescriptor(value, 'config'));
+      }),
+    );
+  });
+});

@@ -1,0 +1,223 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { MANIFEST_LIMITS, parseManifest } from '../../../lib/oci/manifest.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
+import { bytesOf, DIGEST, failureOf, onlyFailures, OTHER_DIGEST } from './arbitraries.ts';
+
+const descriptor = (mediaType: string, size = 1): object => ({ mediaType, digest: DIGEST, size });
+const OCI_IMAGE = {
+  schemaVersion: 2,
+  mediaType: MEDIA_TYPES.ociManifest,
+  config: descriptor(MEDIA_TYPES.ociConfig),
+  layers: [descriptor(MEDIA_TYPES.ociLayerGzip), { ...descriptor(MEDIA_TYPES.ociLayerZstd, 7), digest: OTHER_DIGEST }],
+};
+const DOCKER_IMAGE = {
+  schemaVersion: 2,
+  mediaType: MEDIA_TYPES.dockerManifest,
+  config: descriptor(MEDIA_TYPES.dockerConfig),
+  layers: [descriptor(MEDIA_TYPES.dockerLayerGzip)],
+};
+const OCI_INDEX = {
+  schemaVersion: 2,
+  mediaType: MEDIA_TYPES.ociIndex,
+  manifests: [
+    { ...descriptor(MEDIA_TYPES.ociManifest), platform: { os: 'linux', architecture: 'arm', variant: 'v7' } },
+  ],
+};
+const DOCKER_LIST = {
+  schemaVersion: 2,
+  mediaType: MEDIA_TYPES.dockerList,
+  manifests: [{ ...descriptor(MEDIA_TYPES.dockerManifest), platform: { os: 'linux', architecture: 'amd64' } }],
+};
+const ARTIFACT = {
+  mediaType: MEDIA_TYPES.ociArtifact,
+  artifactType: 'application/vnd.example.sbom',
+  blobs: [descriptor('text/spdx')],
+  subject: descriptor(MEDIA_TYPES.ociManifest),
+};
+const without = <T extends object>(document: T, ...keys: (keyof T)[]): Partial<T> =>
+  Object.fromEntries(Object.entries(document).filter(([key]) => !keys.includes(key as keyof T))) as Partial<T>;
+
+describe('manifest', () => {
+  test.each([
+    ['image', OCI_IMAGE],
+    ['image', DOCKER_IMAGE],
+    ['index', OCI_INDEX],
+    ['index', DOCKER_LIST],
+    ['artifact', ARTIFACT],
+  ])('of kind %s is known by what it says of itself, however it is declared: %j', (kind, document) => {
+    const parsed = parseManifest(bytesOf(document));
+    expect(parsed).toMatchObject({ kind, mediaType: document.mediaType });
+    for (const declared of [
+      document.mediaType,
+      `${document.mediaType}; charset=utf-8`,
+      document.mediaType.toUpperCase(),
+      'application/json',
+      'text/plain; charset=utf-8',
+      'application/octet-stream',
+    ])
+      expect(parseManifest(bytesOf(document), declared)).toEqual(parsed);
+  });
+
+  // OCI lets the field out, and so do some who write Docker's.
+  test.each([OCI_IMAGE, DOCKER_IMAGE, OCI_INDEX, DOCKER_LIST, ARTIFACT])(
+    'without its mediaType it is known by its shape: %j',
+    (document) => {
+      const { mediaType, ...bare } = document;
+      expect(parseManifest(bytesOf(bare)).mediaType).toBe(mediaType);
+      expect(parseManifest(bytesOf(bare), 'application/json').mediaType).toBe(mediaType);
+      expect(parseManifest(bytesOf(bare), mediaType)).toEqual(parseManifest(bytesOf(document)));
+    },
+  );
+
+  test('keeps its parts in their order', () => {
+    const subject = { mediaType: MEDIA_TYPES.ociManifest, digest: OTHER_DIGEST, size: 9 };
+    const document = { ...OCI_IMAGE, subject, artifactType: 'application/x', annotations: { a: 'b' }, unknown: 1 };
+    expect(parseManifest(bytesOf(document))).toEqual({
+      kind: 'image',
+      mediaType: MEDIA_TYPES.ociManifest,
+      config: OCI_IMAGE.config,
+      layers: OCI_IMAGE.layers,
+      subject,
+      artifactType: 'application/x',
+      annotations: { a: 'b' },
+    });
+  });
+
+  // An image FROM scratch, as Go writes a nil slice.
+  test('null is an empty list of layers, a missing one is an error', () => {
+    expect(parseManifest(bytesOf({ ...OCI_IMAGE, layers: null }))).toMatchObject({ layers: [] });
+    expect(failureOf(() => parseManifest(bytesOf(without(OCI_IMAGE, 'layers')))).detail).toMatch(/^layers: is missing/);
+  });
+
+  test.each([
+    // Two readings of one digest.
+    [{ ...OCI_IMAGE, manifests: OCI_INDEX.manifests }, '', 'invalid', 'it has manifests and layers and config'],
+    [{ ...OCI_INDEX, layers: [] }, '', 'invalid', 'it has manifests and layers'],
+    [{ ...OCI_INDEX, config: {} }, MEDIA_TYPES.ociIndex, 'invalid', 'it has manifests and config'],
+    [{ ...OCI_IMAGE, fsLayers: [] }, '', 'invalid', 'layers and config and fsLayers'],
+    [{ ...ARTIFACT, layers: [] }, '', 'invalid', 'it has layers and blobs'],
+    // What it is declared as, what it says, and what it looks like.
+    [
+      OCI_IMAGE,
+      MEDIA_TYPES.ociIndex,
+      'not-as-declared',
+      `it was declared as ${MEDIA_TYPES.ociIndex}, and says of itself`,
+    ],
+    [OCI_IMAGE, MEDIA_TYPES.dockerManifest, 'not-as-declared', 'says of itself'],
+    [{ ...OCI_INDEX, mediaType: MEDIA_TYPES.ociManifest }, '', 'not-as-declared', 'and has manifests'],
+    [without(OCI_IMAGE, 'mediaType'), MEDIA_TYPES.dockerList, 'not-as-declared', 'and has layers'],
+    [without(OCI_INDEX, 'mediaType'), MEDIA_TYPES.schema1Signed, 'not-as-declared', 'and has manifests'],
+    // Something else altogether.
+    [OCI_IMAGE, 'text/html', 'unsupported', '"text/html" is not the media type of a manifest'],
+    [{ ...OCI_IMAGE, mediaType: 'application/x' }, '', 'unsupported', '"application/x" is not the media type'],
+    [{ ...OCI_IMAGE, mediaType: 5 }, '', 'invalid', 'mediaType: must be a string, not 5'],
+    [{}, '', 'invalid', 'it is no manifest'],
+    [{ errors: [{ code: 'DENIED' }] }, 'application/json', 'invalid', 'it is no manifest'],
+    [[], '', 'invalid', 'must be an object, not an array'],
+    ['null', '', 'invalid', 'must be an object, not null'],
+    ['', '', 'invalid', 'is not JSON'],
+    ['<html>', 'text/html', 'invalid', 'is not JSON'],
+    [`${JSON.stringify(OCI_IMAGE)}x`, '', 'invalid', 'is not JSON'],
+    [`\ufeff${JSON.stringify(OCI_IMAGE)}`, '', 'invalid', 'is not JSON'],
+    // Versions.
+    [
+      { ...OCI_IMAGE, schemaVersion: 3 },
+      '',
+      'unsupported',
+      'schemaVersion: must be 2 for this kind of manifest, not 3',
+    ],
+    [{ ...OCI_IMAGE, schemaVersion: '2' }, '', 'invalid', 'schemaVersion: must be a whole number, not "2"'],
+    [without(OCI_INDEX, 'schemaVersion'), '', 'invalid', 'schemaVersion: is missing'],
+    [{ ...ARTIFACT, schemaVersion: 1 }, '', 'unsupported', 'schemaVersion: must be 2'],
+    // Parts.
+    [{ ...OCI_IMAGE, config: null }, '', 'invalid', 'config: must be an object, not null'],
+    [
+      { ...OCI_IMAGE, layers: [OCI_IMAGE.layers[0], descriptor(MEDIA_TYPES.ociLayer, -1)] },
+      '',
+      'invalid',
+      'layers[1].size: must',
+    ],
+    [{ ...OCI_IMAGE, layers: { 0: OCI_IMAGE.layers[0] } }, '', 'invalid', 'layers: must be an array, not an object'],
+    [{ ...OCI_INDEX, manifests: [{}] }, '', 'invalid', 'manifests[0].mediaType: is missing'],
+    [{ ...OCI_IMAGE, subject: {} }, '', 'invalid', 'subject.mediaType: is missing'],
+    [{ ...OCI_IMAGE, annotations: { a: null } }, '', 'invalid', 'annotations.a: must be a string, not null'],
+  ])('%j declared as %j is refused (%s): %s', (document, declared, code, detail) => {
+    const failure = failureOf(() => parseManifest(bytesOf(document), declared));
+    expect(failure).toMatchObject({ code, operation: 'parse manifest', side: 'input', remedy: 'never' });
+    expect(failure.detail).toContain(detail);
+  });
+
+  test('that is not UTF-8 is refused', () => {
+    const bytes = bytesOf({ ...OCI_IMAGE, annotations: { a: 'X' } });
+    bytes[bytes.indexOf('X'.charCodeAt(0))] = 0xff;
+    expect(failureOf(() => parseManifest(bytes)).message).toBe('parse manifest: is not UTF-8');
+  });
+
+  test('may be as large as the limits say, and no larger', () => {
+    const { bytes, layers, children } = MANIFEST_LIMITS;
+    const many = (count: number): object[] => Array(count).fill(descriptor(MEDIA_TYPES.ociLayer)) as object[];
+    expect(parseManifest(bytesOf({ ...OCI_IMAGE, layers: many(layers) }))).toHaveProperty('layers.length', layers);
+    expect(parseManifest(bytesOf({ ...OCI_INDEX, manifests: many(children) }))).toHaveProperty(
+      'manifests.length',
+      children,
+    );
+    for (const document of [
+      { ...OCI_IMAGE, layers: many(layers + 1) },
+      { ...OCI_INDEX, manifests: many(children + 1) },
+      { ...ARTIFACT, blobs: many(layers + 1) },
+      without({ ...OCI_INDEX, manifests: many(children + 1) }, 'mediaType'),
+    ])
+      expect(failureOf(() => parseManifest(bytesOf(document)))).toMatchObject({ code: 'too-large' });
+
+    const text = JSON.stringify(OCI_IMAGE);
+    expect(parseManifest(bytesOf(text.padEnd(bytes))).kind).toBe('image');
+    expect(failureOf(() => parseManifest(bytesOf(text.padEnd(bytes + 1))))).toMatchObject({ code: 'too-large' });
+  });
+
+  // JSON.parse takes any depth, and whoever walks the result recursively runs out of stack.
+  test('that nests absurdly deep is refused', () => {
+    const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
+    const document = JSON.stringify(OCI_IMAGE).replace('{', `{"x":${deep},`);
+    expect(failureOf(() => parseManifest(bytesOf(document)))).toMatchObject({ code: 'too-deep' });
+  });
+
+  // Everything that a broken or hostile registry may answer with.
+  test('whatever comes, nothing is thrown but a Failure', () => {
+    const valid = fc.constantFrom<object>(OCI_IMAGE, DOCKER_IMAGE, OCI_INDEX, DOCKER_LIST, ARTIFACT);
+    const field = fc.constantFrom(
+      ...['schemaVersion', 'mediaType', 'config', 'layers', 'manifests', 'blobs', 'fsLayers', 'subject', 'annotations'],
+      ...['signatures', 'history', '__proto__', 'toString'],
+    );
+    const swapped = fc
+      .tuple(valid, field, fc.jsonValue())
+      .map(([document, key, value]) => bytesOf({ ...document, [key]: value }));
+    const nested = fc
+      .tuple(
+        valid,
+        field,
+        fc.constantFrom('mediaType', 'digest', 'size', 'platform', 'urls', 'annotations'),
+        fc.jsonValue(),
+      )
+      .map(([document, key, inner, value]) =>
+        bytesOf({ ...document, [key]: [{ ...descriptor('a/b'), [inner]: value }] }),
+      );
+    const damaged = fc.tuple(valid, fc.nat(), fc.integer({ min: 0, max: 255 })).map(([document, at, byte]) => {
+      const bytes = bytesOf(document);
+      bytes[at % bytes.length] = byte;
+      return bytes;
+    });
+    const declared = fc.oneof(fc.constantFrom('', ...Object.values(MEDIA_TYPES)), fc.string({ unit: 'binary' }));
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.uint8Array(), fc.json().map(bytesOf), swapped, nested, damaged),
+        declared,
+        (bytes, mediaType) => {
+          onlyFailures(() => parseManifest(bytes, mediaType));
+          onlyFailures(() => parseManifest(bytes));
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});

@@ -1,0 +1,63 @@
+import { describe, expect, test } from 'vitest';
+import {
+  ACCEPT_MANIFESTS,
+  compressionOf,
+  isForeignLayer,
+  isImageConfig,
+  manifestKind,
+  MEDIA_TYPES,
+} from '../../../lib/oci/mediatype.ts';
+
+describe('media type', () => {
+  test.each([
+    [MEDIA_TYPES.ociManifest, 'image'],
+    [MEDIA_TYPES.dockerManifest, 'image'],
+    [MEDIA_TYPES.ociIndex, 'index'],
+    [MEDIA_TYPES.dockerList, 'index'],
+    [MEDIA_TYPES.ociArtifact, 'artifact'],
+    [MEDIA_TYPES.schema1, 'schema1'],
+    [MEDIA_TYPES.schema1Signed, 'schema1'],
+    ['Application/VND.OCI.image.index.v1+JSON ; charset=utf-8', 'index'],
+    [MEDIA_TYPES.ociConfig, undefined],
+    ['application/json', undefined],
+    ['', undefined],
+  ])('%s is a manifest of kind %s', (mediaType, kind) => {
+    expect(manifestKind(mediaType)).toBe(kind);
+  });
+
+  // A registry that was not asked for a kind converts to another, which has another digest.
+  test('every kind of manifest is accepted, schema 1 last', () => {
+    const accepted = ACCEPT_MANIFESTS.split(', ');
+    expect(accepted).toHaveLength(7);
+    expect(accepted.every((mediaType) => manifestKind(mediaType) !== undefined)).toBe(true);
+    expect(accepted.slice(-2)).toEqual([MEDIA_TYPES.schema1Signed, MEDIA_TYPES.schema1]);
+  });
+
+  test.each([
+    [MEDIA_TYPES.ociLayer, 'none', false],
+    [MEDIA_TYPES.ociLayerGzip, 'gzip', false],
+    [MEDIA_TYPES.ociLayerZstd, 'zstd', false],
+    [MEDIA_TYPES.dockerLayer, 'none', false],
+    [MEDIA_TYPES.dockerLayerGzip, 'gzip', false],
+    ['application/vnd.docker.image.rootfs.diff.tar.zstd', 'zstd', false],
+    [MEDIA_TYPES.ociForeignLayer, 'none', true],
+    [MEDIA_TYPES.ociForeignLayerGzip, 'gzip', true],
+    [MEDIA_TYPES.ociForeignLayerZstd, 'zstd', true],
+    [MEDIA_TYPES.dockerForeignLayer, 'none', true],
+    [MEDIA_TYPES.dockerForeignLayerGzip, 'gzip', true],
+    ['application/vnd.in-toto+json', 'none', false],
+    ['application/vnd.oci.image.layer.v1.tar+gzip+encrypted', 'none', false],
+    ['application/x-gzip', 'none', false],
+    ['', 'none', false],
+  ] as const)('%s declares compression %s, foreign: %s', (mediaType, compression, foreign) => {
+    expect(compressionOf(mediaType)).toBe(compression);
+    expect(isForeignLayer(mediaType)).toBe(foreign);
+  });
+
+  test('image configs are told from those of other artifacts', () => {
+    expect(isImageConfig(MEDIA_TYPES.ociConfig)).toBe(true);
+    expect(isImageConfig(MEDIA_TYPES.dockerConfig)).toBe(true);
+    expect(isImageConfig(MEDIA_TYPES.ociEmpty)).toBe(false);
+    expect(isImageConfig('application/vnd.cncf.helm.config.v1+json')).toBe(false);
+  });
+});

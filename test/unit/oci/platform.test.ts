@@ -1,0 +1,197 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Descriptor } from '../../../lib/oci/descriptor.ts';
+import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
+import {
+  choosePlatforms,
+  formatPlatform,
+  matchesPlatform,
+  normalizePlatform,
+  parsePlatform,
+  type Platform,
+} from '../../../lib/oci/platform.ts';
+import { bytesOf, failureOf, onlyFailures, platforms } from './arbitraries.ts';
+
+describe('platform', () => {
+  // containerd's normalisation.
+  test.each([
+    ['linux/amd64', 'linux/amd64'],
+    ['Linux/AMD64/v1', 'linux/amd64'],
+    ['linux/x86_64', 'linux/amd64'],
+    ['linux/x86-64/v3', 'linux/amd64/v3'],
+    ['linux/i386', 'linux/386'],
+    ['linux/aarch64', 'linux/arm64'],
+    ['linux/arm64/v8', 'linux/arm64'],
+    ['linux/arm64/8', 'linux/arm64'],
+    ['linux/arm64/v9', 'linux/arm64/v9'],
+    ['linux/arm', 'linux/arm/v7'],
+    ['linux/arm/7', 'linux/arm/v7'],
+    ['linux/arm/v6', 'linux/arm/v6'],
+    ['linux/arm/5', 'linux/arm/v5'],
+    ['linux/armhf', 'linux/arm/v7'],
+    ['linux/armel', 'linux/arm/v6'],
+    ['macos/arm64', 'darwin/arm64'],
+    ['windows(10.0.17763.5576)/amd64', 'windows(10.0.17763.5576)/amd64'],
+    ['windows(+win32k+a+win32k)/amd64', 'windows(+a+win32k)/amd64'],
+    ['windows(10.0%2B1+x%20y)/amd64', 'windows(10.0%2B1+x%20y)/amd64'],
+    ['unknown/unknown', 'unknown/unknown'],
+  ])('%s is %s', (text, normalised) => {
+    expect(formatPlatform(parsePlatform(text))).toBe(normalised);
+  });
+
+  test('is taken apart', () => {
+    expect(parsePlatform('windows(10.0.20348+win32k)/amd64')).toEqual({
+      os: 'windows',
+      architecture: 'amd64',
+      osVersion: '10.0.20348',
+      osFeatures: ['win32k'],
+    });
+    expect(parsePlatform('linux/arm64/v8')).toEqual({ os: 'linux', architecture: 'arm64' });
+  });
+
+  test.each([
+    ['', 'written OS/ARCH'],
+    ['linux', 'written OS/ARCH'],
+    ['arm64', 'written OS/ARCH'],
+    ['linux/', '"" may have letters'],
+    ['/amd64', 'is no operating system'],
+    ['linux/amd64/', '"" may have letters'],
+    ['linux/amd64/v1/x', 'more parts'],
+    ['linux/*', '"*" may have letters'],
+    ['lin ux/amd64', 'is no operating system'],
+    ['windows(10/amd64', 'is no operating system'],
+    ['windows(%)/amd64', 'begins no escape'],
+    ['windows(+%ff)/amd64', 'begins no escape'],
+  ])('%j is refused: %s', (text, detail) => {
+    const failure = failureOf(() => parsePlatform(text));
+    expect(failure).toMatchObject({ code: 'invalid', operation: `parse platform "${text}"` });
+    expect(failure.detail).toContain(detail);
+  });
+
+  test('round-trips, and normalising twice changes nothing', () => {
+    fc.assert(
+      fc.property(platforms, (platform) => {
+        expect(parsePlatform(formatPlatform(platform))).toEqual(platform);
+        expect(normalizePlatform(platform)).toEqual(platform);
+        expect(matchesPlatform(platform, platform)).toBe(true);
+      }),
+    );
+  });
+
+  test('no text throws anything but a Failure', () => {
+    const pieces = fc.constantFrom('linux', '/', '(', ')', '+', '%', '%41', '%ff', 'arm', '.', '\0');
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string({ unit: 'binary' }),
+          fc.array(pieces).map((all) => all.join('')),
+        ),
+        (text) => {
+          onlyFailures(() => {
+            const platform = parsePlatform(text);
+            expect(parsePlatform(formatPlatform(platform))).toEqual(platform);
+          });
+        },
+      ),
+    );
+  });
+
+  // A registry may put anything into a platform, and an error message names it.
+  test('whatever a document says can be printed on one line', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const printed = formatPlatform({
+          os: text,
+          architecture: text,
+          variant: text,
+          osVersion: text,
+          osFeatures: [text],
+        });
+        expect(printed).toMatch(/^[ -~]*$/);
+      }),
+    );
+  });
+
+  test.each([
+    ['linux/arm64', { os: 'linux', architecture: 'arm64', variant: 'v8' }, true],
+    ['linux/arm64/v8', { os: 'linux', architecture: 'aarch64' }, true],
+    ['linux/arm64', { os: 'linux', architecture: 'arm64', variant: 'v9' }, false],
+    ['linux/arm', { os: 'linux', architecture: 'arm', variant: 'v7' }, true],
+    ['linux/arm/v7', { os: 'linux', architecture: 'arm' }, true],
+    ['linux/arm', { os: 'linux', architecture: 'arm', variant: 'v6' }, false],
+    ['linux/amd64', { os: 'linux', architecture: 'amd64', variant: 'v1' }, true],
+    ['linux/amd64', { os: 'linux', architecture: 'amd64', variant: 'v3' }, false],
+    ['linux/amd64/v3', { os: 'linux', architecture: 'amd64', variant: 'v3' }, true],
+    ['linux/amd64/v3', { os: 'linux', architecture: 'amd64', variant: 'v2' }, false],
+    ['linux/amd64', { os: 'windows', architecture: 'amd64' }, false],
+    ['linux/amd64', { os: 'linux', architecture: '386' }, false],
+    ['windows/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.1' }, true],
+    ['windows(10.0.17763)/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.5576' }, true],
+    ['windows(10.0.17763.1)/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.5576' }, true],
+    ['windows(10.0.1776)/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.5576' }, false],
+    ['windows(10.0.20348)/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.5576' }, false],
+    ['windows(10.0.17763)/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0' }, false],
+    ['windows(10.0.17763)/amd64', { os: 'windows', architecture: 'amd64' }, true],
+    ['windows/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k'] }, false],
+    ['windows(+win32k+x)/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k'] }, true],
+    ['windows(+win32k)/amd64', { os: 'windows', architecture: 'amd64' }, true],
+  ] as const)('%s wanted, %j there: %s', (wanted, have, expected) => {
+    expect(matchesPlatform(parsePlatform(wanted), have)).toBe(expected);
+  });
+});
+
+describe('choice of platforms', () => {
+  const digest = (name: string): Digest => digestOf(bytesOf(name));
+  const child = (name: string, platform?: Platform, annotations?: Record<string, string>): Descriptor => ({
+    mediaType: MEDIA_TYPES.ociManifest,
+    digest: digest(name),
+    size: 1,
+    ...(platform === undefined ? {} : { platform }),
+    ...(annotations === undefined ? {} : { annotations }),
+  });
+  const attestation = (name: string): Descriptor =>
+    child(
+      `attestation of ${name}`,
+      { os: 'unknown', architecture: 'unknown' },
+      {
+        'vnd.docker.reference.type': 'attestation-manifest',
+        'vnd.docker.reference.digest': digest(name),
+      },
+    );
+  const amd64 = child('amd64', { os: 'linux', architecture: 'amd64' });
+  const arm64 = child('arm64', { os: 'linux', architecture: 'arm64', variant: 'v8' });
+  const children = [amd64, arm64, attestation('amd64'), attestation('arm64')];
+
+  test('all means all, attestations and unknown platforms included', () => {
+    expect(choosePlatforms(children, 'all')).toEqual(children);
+  });
+
+  // A signed SBOM of an image that is not mirrored would be of no use, and one that is missing would be missed.
+  test('attestations come along with their image', () => {
+    expect(choosePlatforms(children, [parsePlatform('linux/arm64')])).toEqual([arm64, attestation('arm64')]);
+  });
+
+  test('several platforms are kept in the order of the index', () => {
+    const wanted = [parsePlatform('linux/arm64'), parsePlatform('linux/amd64'), parsePlatform('linux/s390x')];
+    expect(choosePlatforms(children, wanted)).toEqual(children);
+  });
+
+  test('children that name no platform are kept', () => {
+    const nested = child('nested');
+    expect(choosePlatforms([nested, amd64, arm64], [parsePlatform('linux/amd64')])).toEqual([nested, amd64]);
+    expect(choosePlatforms([nested], [parsePlatform('linux/amd64')])).toEqual([nested]);
+  });
+
+  test('where nothing fits, the error says what is there', () => {
+    const failure = failureOf(() =>
+      choosePlatforms(children, [parsePlatform('linux/s390x'), parsePlatform('linux/arm/v6')]),
+    );
+    expect(failure).toMatchObject({ code: 'no-platform', operation: 'choose platforms linux/s390x, linux/arm/v6' });
+    expect(failure.detail).toBe('the index has none of them; it has linux/amd64, linux/arm64/v8');
+  });
+
+  test('an empty index has nothing to choose from, which is no failure', () => {
+    expect(choosePlatforms([], [parsePlatform('linux/amd64')])).toEqual([]);
+  });
+});
