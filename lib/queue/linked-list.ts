@@ -1,0 +1,34 @@
+interface Node<T> {
+  readonly value: T;
+  next: Node<T> | undefined;
+}
+
+/** A queue whose every step costs the same, however long it is: an array's `shift` does not. */
+export class LinkedList<T> {
+  #head: Node<T> | undefined;
+  #tail: Node<T> | undefined;
+
+  get first(): T | undefined {
+    return this.#head?.value;
+  }
+
+  push(value: T): void {
+    const node = { value, next: undefined };
+    if (this.#tail === undefined) this.#head = node;
+    else this.#tail.next = node;
+    this.#tail = node;
+  }
+
+  unshift(value: T): void {
+    this.#head = { value, next: this.#head };
+    this.#tail ??= this.#head;
+  }
+
+  shift(): T | undefined {
+    const node = this.#head;
+    if (node === undefined) return undefined;
+    this.#head = node.next;
+    if (this.#head === undefined) this.#tail = undefined;
+    return node.value;
+  }
+}

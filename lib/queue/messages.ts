@@ -1,0 +1,86 @@
+import type { Digest } from '../oci/digest.ts';
+import type { Platform } from '../oci/platform.ts';
+
+/** Messages are versioned: a function refuses a version that it does not know, and leaves it to the dead letters. */
+export const MESSAGE_VERSION = 1;
+
+export type Message = ResolveMessage | LayerMessage | FinalizeMessage;
+
+/** What a run was asked to mirror, and where to. */
+export interface Order {
+  /** The run that this belongs to: letters, digits and `-`. */
+  readonly run: string;
+  /** Upstream repository, normalised: `docker.io/library/alpine`. */
+  readonly source: string;
+  /** Repository in the archive: `source` unless mapped. */
+  readonly repository: string;
+  /** Which children of an index are mirrored. */
+  readonly platforms: PlatformPolicy;
+}
+
+export type PlatformPolicy = 'all' | readonly Platform[];
+
+/** Resolve these tags (a slice), these digests, or, with `list`, every tag from this page on. */
+export interface ResolveMessage extends Order {
+  readonly version: typeof MESSAGE_VERSION;
+  readonly type: 'resolve';
+  readonly what: { readonly kind: 'list' } | { readonly kind: 'images'; readonly images: readonly Wanted[] };
+  /** This is all that its run asks for: no other message of the run can want the same blobs. */
+  readonly sole?: boolean;
+}
+
+/** One image as it was asked for: by tag, by digest, or by both (then the digest decides, and the tag is written). */
+export interface Wanted {
+  readonly tag?: string;
+  readonly digest?: Digest;
+}
+
+/** One image as it was found upstream. */
+export interface Image {
+  /** The digest of the root manifest or index. */
+  readonly digest: Digest;
+  /** Its media type and size in bytes, for the tag index's descriptor. */
+  readonly mediaType: string;
+  readonly size: number;
+  /** The tag to write; without one the image is kept by digest alone. */
+  readonly tag?: string;
+  /** When upstream was seen to say so, in milliseconds since the epoch (invariant 5). */
+  readonly observed: number;
+  /** The largest blob of its closure: while that lacks its receipt, nothing else need be looked at. */
+  readonly largest?: Digest;
+}
+
+export interface LayerMessage extends Order {
+  readonly version: typeof MESSAGE_VERSION;
+  readonly type: 'layer';
+  readonly image: Image;
+  readonly blob: {
+    readonly digest: Digest;
+    readonly mediaType: string;
+    /** Bytes; schema1 does not say. */
+    readonly size?: number;
+    readonly urls?: readonly string[];
+  };
+  /**
+   * What the layer has to look for in the archive, on its first delivery, before it asks upstream:
+   * - `nothing`: the resolver has looked, and nobody else in this run was told to fetch this blob;
+   * - `receipt`: the resolver has looked, but another message may have brought the blob meanwhile;
+   * - `everything`: a receipt, the object, an unfinished upload.
+   */
+  readonly look: 'nothing' | 'receipt' | 'everything';
+  /** 0, then one more a continuation. */
+  readonly continuation: number;
+}
+
+export interface FinalizeMessage extends Order {
+  readonly version: typeof MESSAGE_VERSION;
+  readonly type: 'finalize';
+  readonly image: Image | Wanted;
+  /** Set where the image cannot be mirrored: what is recorded then. */
+  readonly failure?: RecordedFailure;
+}
+
+export interface RecordedFailure {
+  readonly code: string;
+  readonly reason: string;
+}

@@ -1,0 +1,100 @@
+import { deduplicationId, finalizeGroup, type FinalizeSender, layerGroup, resolveGroup } from './lanes.ts';
+import {
+  type FinalizeMessage,
+  type Image,
+  type LayerMessage,
+  MESSAGE_VERSION,
+  type Order,
+  type RecordedFailure,
+  type ResolveMessage,
+  type Wanted,
+} from './messages.ts';
+import type { Outgoing } from './queue.ts';
+
+/** Characters of a recorded reason: a sentence is meant, and a registry's page of HTML must not make a message too large. */
+const MAX_REASON_LENGTH = 2_000;
+
+/** A message to the resolver: list all tags, or resolve these images. */
+export function resolveMessage(order: Order, what: ResolveMessage['what'], lanes?: number): Outgoing<ResolveMessage> {
+  const message: ResolveMessage = { version: MESSAGE_VERSION, type: 'resolve', ...orderOf(order), what };
+  return { message, group: resolveGroup(message, lanes), deduplicationId: deduplicationId(message) };
+}
+
+/**
+ * A message to the layer function: one blob that the archive lacks.
+ *
+ * @param options.lanes how many blobs of the source's host may be fetched at once
+ * @param options.look what the resolver leaves to the layer to look for in the archive
+ */
+export function layerMessage(
+  order: Order,
+  image: Image,
+  blob: LayerMessage['blob'],
+  options: { readonly lanes: number; readonly look: LayerMessage['look'] },
+): Outgoing<LayerMessage> {
+  const { lanes, look } = options;
+  return onLane(
+    { version: MESSAGE_VERSION, type: 'layer', ...orderOf(order), image, blob, look, continuation: 0 },
+    lanes,
+  );
+}
+
+/** The same layer's next message, for what is still missing of it; behind what waits in its lane. */
+export function continuationOf(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
+  return onLane({ ...message, look: 'everything', continuation: message.continuation + 1 }, lanes);
+}
+
+/**
+ * A message to the finalizer: something of this image is done, or it cannot be mirrored.
+ *
+ * @param sender the layer that is done or has failed, or `resolver` where nothing was missing or the image was refused
+ */
+export function finalizeMessage(
+  order: Order,
+  image: Image,
+  sender: FinalizeSender,
+  failure?: RecordedFailure,
+): Outgoing<FinalizeMessage>;
+/** The same for an image that was not even found upstream. */
+export function finalizeMessage(
+  order: Order,
+  image: Image | Wanted,
+  sender: FinalizeSender,
+  failure: RecordedFailure,
+): Outgoing<FinalizeMessage>;
+export function finalizeMessage(
+  order: Order,
+  image: Image | Wanted,
+  sender: FinalizeSender,
+  failure?: RecordedFailure,
+): Outgoing<FinalizeMessage> {
+  const message: FinalizeMessage = {
+    version: MESSAGE_VERSION,
+    type: 'finalize',
+    ...orderOf(order),
+    image,
+    ...(failure === undefined ? {} : { failure: { code: failure.code, reason: shortened(failure.reason) } }),
+  };
+  return {
+    message,
+    group: finalizeGroup(message.repository),
+    deduplicationId: deduplicationId(message, sender),
+  };
+}
+
+function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
+  return {
+    message,
+    group: layerGroup(message.source, message.blob.digest, lanes),
+    deduplicationId: deduplicationId(message),
+  };
+}
+
+/** Callers pass the message that they are handling as the order of the next one; only its order goes on. */
+function orderOf({ run, source, repository, platforms }: Order): Order {
+  return { run, source, repository, platforms };
+}
+
+function shortened(reason: string): string {
+  return reason.length <= MAX_REASON_LENGTH ? reason : `${reason.slice(0, MAX_REASON_LENGTH - 1)}…`;
+}

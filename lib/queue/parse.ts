@@ -1,0 +1,222 @@
+import { Failure } from '../base/failure.ts';
+import { defined } from '../oci/defined.ts';
+import { Place } from '../oci/document.ts';
+import type { Platform } from '../oci/platform.ts';
+import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
+import {
+  type FinalizeMessage,
+  type Image,
+  type LayerMessage,
+  MESSAGE_VERSION,
+  type Message,
+  type Order,
+  type RecordedFailure,
+  type ResolveMessage,
+  type Wanted,
+} from './messages.ts';
+
+/**
+ * Bytes of a serialised message. SQS takes 1 MiB since August 2025, but a queue may be set to less, and what else speaks
+ * its protocol often still stops at 256 KiB. The largest message that is sent in earnest, a hundred tags of 128 characters
+ * with their digests, needs a tenth of that; SQS bills 64 KiB at a time.
+ */
+export const MAX_MESSAGE_BYTES = 256 * 1024;
+
+/** No list in a message can have more elements than the message has bytes. */
+const ANY_LENGTH = MAX_MESSAGE_BYTES;
+
+/**
+ * A message as it came from a queue. Every field is validated, so that nothing behind needs to be; a field that this
+ * version does not know is refused, since it would be missing from all messages that follow from this one.
+ *
+ * @throws {Failure} `unsupported` for another version, `too-large`, `too-deep`, or `invalid` with the path of the field
+ */
+export function parseMessage(text: string): Message {
+  if (text.length > MAX_MESSAGE_BYTES) throw tooLarge('read message', text.length);
+  const place = new Place('read message', '', text).json();
+  // Before anything else is looked at: another version may have changed everything else.
+  const version = place.at('version');
+  if (version.integer() !== MESSAGE_VERSION)
+    throw version.fail(`is ${version.integer()}, and this software knows only ${MESSAGE_VERSION}`, 'unsupported');
+  switch (oneOf(place.at('type'), ['resolve', 'layer', 'finalize'])) {
+    case 'resolve':
+      return readResolve(place);
+    case 'layer':
+      return readLayer(place);
+    case 'finalize':
+      return readFinalize(place);
+  }
+}
+
+/**
+ * A message for a queue, in ASCII: SQS refuses some characters that JSON allows (U+FFFE, U+FFFF), and counts bytes.
+ *
+ * @throws {Failure} `too-large`
+ */
+export function serialise(message: Message): string {
+  const text = JSON.stringify(message).replace(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  if (text.length > MAX_MESSAGE_BYTES) throw tooLarge('write message', text.length);
+  return text;
+}
+
+function tooLarge(operation: string, bytes: number): Failure {
+  const detail = `its ${bytes} bytes are more than the ${MAX_MESSAGE_BYTES} that a queue takes`;
+  return new Failure({ operation, side: 'input', code: 'too-large', detail });
+}
+
+function readResolve(place: Place): ResolveMessage {
+  return exactly(place, { ...readOrder(place), type: 'resolve', what: readWhat(place.at('what')) });
+}
+
+function readWhat(place: Place): ResolveMessage['what'] {
+  const kind = oneOf(place.at('kind'), ['list', 'images']);
+  if (kind === 'list') return exactly(place, { kind });
+  return exactly(place, { kind, images: some(place.at('images')).map(readWanted) });
+}
+
+function readLayer(place: Place): LayerMessage {
+  const blob = place.at('blob');
+  return exactly(place, {
+    ...readOrder(place),
+    type: 'layer',
+    image: readImage(place.at('image')),
+    blob: exactly(
+      blob,
+      defined({
+        digest: blob.at('digest').digest(),
+        mediaType: blob.at('mediaType').mediaType(),
+        size: optional(blob.at('size'), (size) => size.size()),
+        urls: blob
+          .at('urls')
+          .optionalList(ANY_LENGTH)
+          ?.map((url) => url.text()),
+      }),
+    ),
+    look: oneOf(place.at('look'), ['nothing', 'receipt', 'everything']),
+    continuation: place.at('continuation').size(),
+  });
+}
+
+function readFinalize(place: Place): FinalizeMessage {
+  const image = place.at('image');
+  const found = image.at('observed').given;
+  const failure = optional(place.at('failure'), readFailure);
+  if (!found && failure === undefined)
+    throw place.at('failure').fail('is missing, and of an image that was not found there is nothing else to tell');
+  return exactly(
+    place,
+    defined({
+      ...readOrder(place),
+      type: 'finalize' as const,
+      image: found ? readImage(image) : readWanted(image),
+      failure,
+    }),
+  );
+}
+
+function readFailure(place: Place): RecordedFailure {
+  return exactly(place, { code: place.at('code').text(), reason: place.at('reason').text() });
+}
+
+function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VERSION } {
+  const run = place.at('run');
+  // A part of keys in the archive.
+  if (!/^[A-Za-z0-9-]{1,128}$/.test(run.text()))
+    throw run.fail(`must be letters, digits and -, not ${show(run.text())}`);
+  return {
+    version: MESSAGE_VERSION,
+    run: run.text(),
+    source: readRepository(place.at('source')),
+    repository: readRepository(place.at('repository')),
+    platforms: place.object()['platforms'] === 'all' ? 'all' : some(place.at('platforms')).map(readPlatform),
+  };
+}
+
+/** Names become keys and groups: two spellings of one repository would be two. */
+function readRepository(place: Place): string {
+  const name = place.text();
+  const normalised = attempt(place, () => formatRepository(parseRepository(name)));
+  if (normalised !== name) throw place.fail(`must be normalised, ${normalised}, not ${show(name)}`);
+  return name;
+}
+
+function readPlatform(place: Place): Platform {
+  return exactly(
+    place,
+    defined({
+      os: place.at('os').text(),
+      architecture: place.at('architecture').text(),
+      variant: optional(place.at('variant'), (variant) => variant.text()),
+      osVersion: optional(place.at('osVersion'), (version) => version.text()),
+      osFeatures: place
+        .at('osFeatures')
+        .optionalList(ANY_LENGTH)
+        ?.map((feature) => feature.text()),
+    }),
+  );
+}
+
+function readImage(place: Place): Image {
+  return exactly(
+    place,
+    defined({
+      digest: place.at('digest').digest(),
+      mediaType: place.at('mediaType').mediaType(),
+      size: place.at('size').size(),
+      tag: optional(place.at('tag'), readTag),
+      observed: place.at('observed').size(),
+      largest: optional(place.at('largest'), (largest) => largest.digest()),
+    }),
+  );
+}
+
+function readWanted(place: Place): Wanted {
+  const tag = optional(place.at('tag'), readTag);
+  const digest = optional(place.at('digest'), (given) => given.digest());
+  if (tag === undefined && digest === undefined) throw place.fail('must have a tag, a digest, or both');
+  return exactly(place, defined({ tag, digest }));
+}
+
+function readTag(place: Place): string {
+  const tag = place.text();
+  if (!isTag(tag)) throw place.fail(`must be a tag, not ${show(tag)}`);
+  return tag;
+}
+
+function oneOf<T extends string>(place: Place, choices: readonly T[]): T {
+  const text = place.text();
+  const choice = choices.find((each) => each === text);
+  if (choice === undefined) throw place.fail(`must be one of ${choices.join(', ')}, not ${show(text)}`);
+  return choice;
+}
+
+function optional<T>(place: Place, read: (place: Place) => T): T | undefined {
+  return place.given ? read(place) : undefined;
+}
+
+function some(place: Place): Place[] {
+  const elements = place.list(ANY_LENGTH);
+  if (elements.length === 0) throw place.fail('must not be empty');
+  return elements;
+}
+
+/** What was read from an object, once it is sure that there is nothing else in it. */
+function exactly<T extends object>(place: Place, read: T): T {
+  for (const key of Object.keys(place.object())) {
+    if (!Object.hasOwn(read, key) && place.at(key).given) throw place.at(key).fail('is no field of this version');
+  }
+  return read;
+}
+
+/** A parser's complaint, told with the field's path. */
+function attempt<T>(place: Place, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw place.fail(error instanceof Failure ? error.message : String(error));
+  }
+}

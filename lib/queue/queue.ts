@@ -1,0 +1,63 @@
+import type { Message } from './messages.ts';
+
+/**
+ * The queue port: SQS FIFO's semantics. Messages of one group are handled in order, one (batch) in flight a group; every
+ * message is delivered at least once; one whose deduplication id was seen within five minutes is accepted and dropped.
+ */
+export interface Queues {
+  /** Resolves once every message is durably accepted; rejects (`side: queue`) naming those that are not. */
+  send(
+    queue: QueueName,
+    messages: readonly Outgoing[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<void>;
+}
+
+/** A queue takes the messages of the type that it is named for. */
+export type QueueName = Message['type'];
+
+/** What a queue carries: `MessageOf<'layer'>` is a `LayerMessage`. */
+export type MessageOf<Q extends QueueName> = Extract<Message, { readonly type: Q }>;
+
+export interface Outgoing<M extends Message = Message> {
+  readonly message: M;
+  /** SQS MessageGroupId: 1 to 128 characters of letters, digits and punctuation. */
+  readonly group: string;
+  /** SQS MessageDeduplicationId: the same limits. */
+  readonly deduplicationId: string;
+}
+
+/** One delivery, as a handler sees it. */
+export interface Delivery<M extends Message = Message> {
+  /** The message's id: the same for every delivery of it. */
+  readonly id: string;
+  readonly group: string;
+  readonly message: M;
+  /** 1 for the first delivery (SQS ApproximateReceiveCount). */
+  readonly receiveCount: number;
+}
+
+/**
+ * Handles a batch: deliveries of one group, in order. It stops at the first that fails, since whatever follows a failed
+ * one in the batch is returned to the queue with it, done or not. A rejection fails the whole batch.
+ */
+export type Handler<M extends Message = Message> = (
+  deliveries: readonly Delivery<M>[],
+  signal: AbortSignal,
+) => Promise<BatchResult>;
+
+/** What became of a batch: what is not named as failed, and comes before all that are, is done and gone. */
+export interface BatchResult {
+  /** Ids of the deliveries that failed. */
+  readonly failed: readonly string[];
+  /** When a failed one is wanted back, in milliseconds from now, by its id; its group waits as long. */
+  readonly retryAfterMs?: ReadonlyMap<string, number>;
+}
+
+export interface Consumer<M extends Message = Message> {
+  /** Batches in flight at once, all of different groups. */
+  readonly concurrency: number;
+  /** Deliveries in a batch at most. Lambda's limit for FIFO queues is 10; in process there is none. */
+  readonly batchSize: number;
+  readonly handler: Handler<M>;
+}

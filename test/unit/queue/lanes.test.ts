@@ -1,0 +1,178 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { finalizeGroup, layerGroup, MAX_ID_LENGTH, RESOLVE_LANES } from '../../../lib/queue/lanes.ts';
+import type { LayerMessage, ResolveMessage } from '../../../lib/queue/messages.ts';
+import { continuationOf, finalizeMessage, layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { prepare } from '../../../lib/queue/prepare.ts';
+import { digestFor, IMAGE, LAYER, ORDER } from './samples.ts';
+
+const LANES = 8;
+const BLOB: LayerMessage['blob'] = { digest: digestFor('layer'), mediaType: LAYER, size: 10 };
+const OPTIONS = { lanes: LANES, look: 'nothing' } as const;
+
+function slice(...tags: string[]): ResolveMessage['what'] {
+  return { kind: 'images', images: tags.map((tag) => ({ tag })) };
+}
+
+describe('groups', () => {
+  // One blob of a registry has one lane, whatever repository it is found in, so that it is never fetched twice at once.
+  test('a blob has one lane of its registry', () => {
+    const group = layerGroup('docker.io/library/alpine', BLOB.digest, LANES);
+    expect(group).toMatch(/^docker\.io#[0-7]$/);
+    expect(layerGroup('docker.io/other/image', BLOB.digest, LANES)).toBe(group);
+    expect(layerGroup('localhost:5000/alpine', BLOB.digest, 1)).toBe('localhost:5000#0');
+  });
+
+  // A thousand blobs use all the connections that a host is allowed, and not one more.
+  test('blobs spread evenly over the lanes', () => {
+    const uses = new Map<string, number>();
+    for (let n = 0; n < 1000; n += 1) {
+      const group = layerGroup(ORDER.source, digestFor(`blob ${n}`), LANES);
+      uses.set(group, (uses.get(group) ?? 0) + 1);
+    }
+    expect(uses.size).toBe(LANES);
+    expect(Math.min(...uses.values())).toBeGreaterThan(1000 / LANES / 2);
+  });
+
+  // Slices of one large repository are resolved side by side; all repositories of a host together keep to its lanes.
+  test('slices spread over the resolve lanes of their registry', () => {
+    const groups = new Set<string>();
+    for (let n = 0; n < 50; n += 1) {
+      groups.add(resolveMessage(ORDER, slice(`tag-${n}`)).group);
+      groups.add(resolveMessage({ ...ORDER, repository: `docker.io/library/r${n}` }, { kind: 'list' }).group);
+    }
+    expect([...groups].toSorted()).toEqual(Array.from({ length: RESOLVE_LANES }, (_, n) => `docker.io#${n}`));
+  });
+
+  // Repository names may have 255 characters and a group 128: long ones are shortened, and stay different.
+  test('long names become ids that SQS takes', () => {
+    const long = `registry.example.com/${'a'.repeat(200)}`;
+    const groups = [long, `${long}b`, `${long}c`].map(finalizeGroup);
+    expect(new Set(groups).size).toBe(3);
+    for (const group of groups) expect(group).toHaveLength(MAX_ID_LENGTH);
+
+    const host = `${'a'.repeat(60)}.${'b'.repeat(60)}.${'c'.repeat(60)}.example.com`;
+    const lane = layerGroup(`${host}/x`, BLOB.digest, 1_000_000);
+    expect(lane.length).toBeLessThanOrEqual(MAX_ID_LENGTH);
+    expect(lane).toMatch(/^a{40}.*~[0-9a-f]{64}#\d+$/);
+    expect(finalizeGroup('docker.io/library/alpine')).toBe('docker.io/library/alpine');
+  });
+
+  // Whatever is sent through these functions, a queue accepts it.
+  test('what the helpers make is accepted', () => {
+    for (const outgoing of [
+      resolveMessage(ORDER, { kind: 'list' }),
+      layerMessage(ORDER, IMAGE, BLOB, OPTIONS),
+      finalizeMessage(ORDER, IMAGE, BLOB.digest),
+      finalizeMessage(ORDER, { tag: '3.20' }, 'resolver', { code: 'denied', reason: '<html>'.repeat(100_000) }),
+    ])
+      expect(() => prepare(outgoing.message.type, outgoing)).not.toThrow();
+  });
+
+  // A wiring that has no lanes for a host would put every blob into `host#NaN`.
+  test('no lanes are a bug', () => {
+    expect(() => layerGroup(ORDER.source, BLOB.digest, 0)).toThrow(RangeError);
+    expect(() => layerGroup(ORDER.source, BLOB.digest, Number.NaN)).toThrow(RangeError);
+  });
+});
+
+describe('deduplication', () => {
+  const id = (outgoing: { deduplicationId: string }): string => outgoing.deduplicationId;
+
+  // The last layer's finalize message is the one that completes the image: it must not be taken for the first one's.
+  test('finalize messages of two layers are two', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.string(), (one, other) => {
+        fc.pre(one !== other);
+        expect(id(finalizeMessage(ORDER, IMAGE, digestFor(one)))).not.toBe(
+          id(finalizeMessage(ORDER, IMAGE, digestFor(other))),
+        );
+      }),
+    );
+    expect(id(finalizeMessage(ORDER, IMAGE, 'resolver'))).not.toBe(id(finalizeMessage(ORDER, IMAGE, BLOB.digest)));
+  });
+
+  // A resolver that was killed sends its messages again a minute later; upstream has not changed, and nothing goes twice.
+  test('a retried resolver sends nothing twice', () => {
+    const later = { ...IMAGE, observed: IMAGE.observed + 60_000 };
+    expect(id(resolveMessage({ ...ORDER }, slice('a', 'b')))).toBe(id(resolveMessage(ORDER, slice('a', 'b'))));
+    expect(id(layerMessage(ORDER, later, BLOB, { lanes: LANES, look: 'everything' }))).toBe(
+      id(layerMessage(ORDER, IMAGE, BLOB, OPTIONS)),
+    );
+    expect(id(finalizeMessage(ORDER, later, 'resolver'))).toBe(id(finalizeMessage(ORDER, IMAGE, 'resolver')));
+  });
+
+  // How an object was put together says nothing about what it asks for.
+  test('the order of keys does not matter', () => {
+    const turned = Object.fromEntries(Object.entries(BLOB).toReversed()) as unknown as typeof BLOB;
+    expect(id(layerMessage(ORDER, IMAGE, turned, OPTIONS))).toBe(id(layerMessage(ORDER, IMAGE, BLOB, OPTIONS)));
+  });
+
+  // A layer too large for one invocation goes on in the next: each continuation gets through, and its repetition does not.
+  test('continuations get through, once each', () => {
+    const first = layerMessage(ORDER, IMAGE, BLOB, OPTIONS);
+    const second = continuationOf(first.message, LANES);
+    const third = continuationOf(second.message, LANES);
+    expect(new Set([first, second, third].map(id)).size).toBe(3);
+    expect(second.message).toMatchObject({ continuation: 1, look: 'everything' });
+    expect(third.message.continuation).toBe(2);
+    expect(id(continuationOf(first.message, LANES))).toBe(id(second));
+    expect(second.group).toBe(first.group);
+  });
+
+  // Five things that differ, each of which is work of its own.
+  test.each([
+    ['run', { ...ORDER, run: 'run-2' }, IMAGE, BLOB],
+    ['destination', { ...ORDER, repository: 'docker.io/other/alpine' }, IMAGE, BLOB],
+    ['platforms', { ...ORDER, platforms: [{ os: 'linux', architecture: 'arm64' }] }, IMAGE, BLOB],
+    ['tag of the image', ORDER, { ...IMAGE, tag: 'latest' }, BLOB],
+    ['image with the same layer', ORDER, { ...IMAGE, digest: digestFor('other image') }, BLOB],
+    ['layer of the image', ORDER, IMAGE, { ...BLOB, digest: digestFor('other layer') }],
+  ])('another %s is not swallowed', (_what, order, image, blob) => {
+    expect(id(layerMessage(order, image, blob, OPTIONS))).not.toBe(id(layerMessage(ORDER, IMAGE, BLOB, OPTIONS)));
+    expect(id(finalizeMessage(order, image, blob.digest))).not.toBe(id(finalizeMessage(ORDER, IMAGE, BLOB.digest)));
+  });
+
+  // The layer was there when the resolver was first tried, and denied when it was tried again: the refusal is recorded.
+  test('a failure is not swallowed by a success', () => {
+    const denied = finalizeMessage(ORDER, IMAGE, 'resolver', { code: 'denied', reason: 'no' });
+    expect(id(denied)).not.toBe(id(finalizeMessage(ORDER, IMAGE, 'resolver')));
+    expect(id(denied)).toBe(id(finalizeMessage(ORDER, IMAGE, 'resolver', { code: 'denied', reason: 'no, at 12:01' })));
+  });
+
+  // A message that is handled is the order of the next one: nothing of it but the order goes along.
+  test('only the order is handed on', () => {
+    const layer = layerMessage(ORDER, IMAGE, BLOB, OPTIONS).message;
+    expect(finalizeMessage(layer, layer.image, BLOB.digest).message).toEqual({
+      version: 1,
+      type: 'finalize',
+      ...ORDER,
+      image: IMAGE,
+    });
+  });
+});
+
+describe('prepare', () => {
+  // What SQS would refuse is refused here, told as the queue's failure, and never retried.
+  test.each([
+    ['a group with a space', { group: 'a b' }, /a b is no id that SQS takes/],
+    ['an empty group', { group: '' }, /is no id/],
+    ['a long group', { group: 'x'.repeat(129) }, /is no id/],
+    ['a deduplication id that is not ASCII', { deduplicationId: 'ü' }, /ü is no id/],
+    [
+      'a message of another queue',
+      { message: finalizeMessage(ORDER, IMAGE, 'resolver').message },
+      /not for this queue/,
+    ],
+    [
+      'a message that no reader takes',
+      { message: { ...resolveMessage(ORDER, slice()).message } },
+      /what\.images: must/,
+    ],
+  ])('refuses %s', (_what, change, complaint) => {
+    const outgoing = { ...resolveMessage(ORDER, { kind: 'list' }), ...change };
+    expect(() => prepare('resolve', outgoing)).toThrow(
+      expect.objectContaining({ side: 'queue', remedy: 'never', message: expect.stringMatching(complaint) as string }),
+    );
+  });
+});

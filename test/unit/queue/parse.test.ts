@@ -1,0 +1,152 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../../lib/base/failure.ts';
+import type { FinalizeMessage, LayerMessage, ResolveMessage } from '../../../lib/queue/messages.ts';
+import { MAX_MESSAGE_BYTES, parseMessage, serialise } from '../../../lib/queue/parse.ts';
+import { anyMessage, digestFor, IMAGE, LAYER, ORDER } from './samples.ts';
+
+const resolve: ResolveMessage = {
+  version: 1,
+  type: 'resolve',
+  ...ORDER,
+  what: { kind: 'images', images: [{ tag: '3.20' }, { digest: digestFor('root') }] },
+};
+const layer: LayerMessage = {
+  version: 1,
+  type: 'layer',
+  ...ORDER,
+  platforms: [{ os: 'linux', architecture: 'arm', variant: 'v7' }],
+  image: IMAGE,
+  blob: { digest: digestFor('layer'), mediaType: LAYER, size: 10 },
+  look: 'nothing',
+  continuation: 0,
+};
+const finalize: FinalizeMessage = { version: 1, type: 'finalize', ...ORDER, image: IMAGE };
+
+function failureOf(text: string): Failure {
+  try {
+    parseMessage(text);
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error('it was accepted');
+}
+
+/** The message with one field, given by its path, set to a value or left out. */
+function changed(message: object, path: readonly (string | number)[], value: unknown): string {
+  const copy = structuredClone(message) as Record<string | number, unknown>;
+  let place = copy;
+  for (const key of path.slice(0, -1)) place = place[key] as Record<string | number, unknown>;
+  place[path.at(-1) ?? ''] = value;
+  return JSON.stringify(copy);
+}
+
+describe('what is sent is what arrives', () => {
+  // Whatever message there is, it reads back as it was.
+  test('for every message', () => {
+    fc.assert(
+      fc.property(anyMessage, (message) => {
+        expect(parseMessage(serialise(message))).toEqual(message);
+      }),
+    );
+  });
+
+  // SQS refuses U+FFFF and lone surrogates, and counts bytes: what is sent is ASCII, so that neither matters.
+  test('in ASCII', () => {
+    const reason = 'Zürich \u0000\u007f\uffff \ud800 😀';
+    const text = serialise({ ...finalize, failure: { code: 'denied', reason } });
+    expect(text).toMatch(/^[\x20-\x7e]+$/);
+    expect(parseMessage(text)).toMatchObject({ failure: { reason } });
+  });
+
+  // A hostile manifest lists megabytes of URLs for its layer: the sender learns that no queue takes that.
+  test('within what a queue takes', () => {
+    const urls = ['https://example.com/'.padEnd(MAX_MESSAGE_BYTES, 'x')];
+    const message = { ...layer, blob: { ...layer.blob, urls } };
+    expect(() => serialise(message)).toThrow(expect.objectContaining({ code: 'too-large', remedy: 'never' }));
+    expect(failureOf(JSON.stringify(message)).code).toBe('too-large');
+  });
+});
+
+describe('what is wrong is named', () => {
+  // One field of a good message is broken at a time; the failure says which, and what is wrong with it.
+  test.each([
+    ['not JSON', 'nonsense', /read message: is not JSON/],
+    ['not an object', '[]', /must be an object/],
+    ['no version', changed(resolve, ['version'], undefined), /version: is missing/],
+    ['unknown type', changed(resolve, ['type'], 'solve'), /type: must be one of resolve, layer, finalize, not "solve"/],
+    ['a run with a slash', changed(resolve, ['run'], '../x'), /run: must be letters, digits and -/],
+    [
+      'an unnormalised source',
+      changed(resolve, ['source'], 'alpine'),
+      /source: must be normalised, docker\.io\/library\/alpine/,
+    ],
+    ['a source with a tag', changed(resolve, ['source'], 'docker.io/library/alpine:3'), /source: .*tag/],
+    ['a repository that climbs', changed(resolve, ['repository'], 'quay.io/../x'), /repository: /],
+    ['no platforms', changed(layer, ['platforms'], []), /platforms: must not be empty/],
+    ['some platforms', changed(layer, ['platforms'], 'some'), /platforms: must be an array/],
+    ['a platform without os', changed(layer, ['platforms', 0, 'os'], undefined), /platforms\[0\]\.os: is missing/],
+    ['no such work', changed(resolve, ['what', 'kind'], 'all'), /what\.kind: must be one of list, images/],
+    ['no images', changed(resolve, ['what', 'images'], []), /what\.images: must not be empty/],
+    [
+      'an image without a name',
+      changed(resolve, ['what', 'images', 1], {}),
+      /what\.images\[1\]: must have a tag, a digest/,
+    ],
+    [
+      'a tag that is none',
+      changed(resolve, ['what', 'images', 0, 'tag'], '-x'),
+      /what\.images\[0\]\.tag: must be a tag/,
+    ],
+    ['an image digest', changed(layer, ['image', 'digest'], 'sha256:ab'), /image\.digest: .*characters/],
+    ['the largest blob', changed(layer, ['image', 'largest'], 'md5:ab'), /image\.largest: /],
+    ['a size with a fraction', changed(layer, ['image', 'size'], 1.5), /image\.size: must be a whole number/],
+    ['no time', changed(layer, ['image', 'observed'], undefined), /image\.observed: /],
+    ['a blob without a type', changed(layer, ['blob', 'mediaType'], ''), /blob\.mediaType: must be a media type/],
+    ['a URL', changed(layer, ['blob', 'urls'], [1]), /blob\.urls\[0\]: must be a string/],
+    ['where to look', changed(layer, ['look'], 'twice'), /look: must be one of nothing, receipt, everything/],
+    ['a continuation', changed(layer, ['continuation'], -1), /continuation: must be a whole number/],
+    ['an unknown field', changed(layer, ['blob', 'hints'], {}), /blob\.hints: is no field of this version/],
+    ['another type’s field', changed(finalize, ['blob'], layer.blob), /blob: is no field/],
+    ['nothing to finalize', changed(finalize, ['image'], { tag: '3.20' }), /failure: is missing/],
+    ['a failure without reason', changed(finalize, ['failure'], { code: 'denied' }), /failure\.reason: is missing/],
+  ])('%s', (_what, text, complaint) => {
+    const failure = failureOf(text);
+    expect(failure.message).toMatch(complaint);
+    expect(failure).toMatchObject({ code: 'invalid', remedy: 'never' });
+  });
+
+  // During a deployment an old function meets a new message: it goes back to the queue, and says why.
+  test('another version', () => {
+    const failure = failureOf(JSON.stringify({ version: 2, type: 'something new' }));
+    expect(failure).toMatchObject({ code: 'unsupported', remedy: 'never' });
+    expect(failure.message).toBe('read message: version: is 2, and this software knows only 1');
+  });
+});
+
+describe('nothing else is thrown', () => {
+  const isFailureOrFine = (text: string): void => {
+    try {
+      parseMessage(text);
+    } catch (error) {
+      expect(error).toBeInstanceOf(Failure);
+    }
+  };
+
+  // Any text at all, and any JSON at all.
+  test('whatever the text', () => {
+    fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), isFailureOrFine));
+    isFailureOrFine('['.repeat(100_000) + ']'.repeat(100_000));
+  });
+
+  // A good message with any of its fields replaced by any value: the validation's every branch sees the wrong type.
+  test('whatever is in a field', () => {
+    const broken = fc.tuple(anyMessage, fc.nat(), fc.jsonValue()).map(([message, at, value]) => {
+      let visits = 0;
+      const fields = JSON.stringify(message).split(/[{,]/).length;
+      return JSON.stringify(message, (_key, part: unknown) => (visits++ === at % (fields + 1) ? value : part));
+    });
+    fc.assert(fc.property(broken, isFailureOrFine), { numRuns: 500 });
+  });
+});
