@@ -1,0 +1,147 @@
+import type { TestRegistry } from './registry.ts';
+
+export type RequestKind = 'ping' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'other';
+
+/** Which requests: each field that is given must be equal. */
+export interface Match {
+  readonly method?: string;
+  readonly kind?: RequestKind;
+  readonly repository?: string;
+  readonly digest?: string;
+  readonly tag?: string;
+}
+
+export interface Rule {
+  readonly match?: Match;
+  /** How many matching requests it spoils; all, unless told. */
+  readonly times?: number;
+  /** How many matching requests it lets pass first. */
+  readonly after?: number;
+  readonly do: Misbehaviour;
+}
+
+/** What a registry, or what stands before it, does in the wild. Where several rules match, all apply. */
+export interface Misbehaviour {
+  /** An answer instead of the right one: 429 and 5xx of a busy registry, 404 of one that lags behind its own index. */
+  readonly status?: number;
+  /** With `status`: its body; an object is sent as JSON. `errorBody` makes the distribution spec's. */
+  readonly body?: string | Uint8Array | object;
+  /** Set over the right answer's (or `status`'s) headers; null removes: proxies that drop or rewrite headers. */
+  readonly headers?: Readonly<Record<string, string | null>>;
+  /** Breaks the connection after that many bytes of the body: a load balancer's time limit, a restarted backend. */
+  readonly cutAfter?: number;
+  /** Ends the body early but in good order, without Content-Length: a proxy that hides that its upstream broke. */
+  readonly endAfter?: number;
+  /** Another byte at this offset of the blob: a rotten disk, a cache that mixed two objects. */
+  readonly flipByteAt?: number;
+  /** 200 with the whole blob, whatever range was asked for: Cloudflare's serverless-registry, many caches. */
+  readonly ignoreRange?: boolean;
+  /**
+   * 206, but for another range than was asked for (a cache that answers with its own slices), or with another total
+   * length (the object was replaced underneath). Says truly what it sends.
+   */
+  readonly wrongContentRange?: true | 'total';
+  /** Chunked, without Content-Length: registries behind a proxy that streams. */
+  readonly noContentLength?: boolean;
+  /** Sends that many bytes of the body, then nothing more and no end: a connection that a firewall forgot. */
+  readonly stallAfter?: number;
+  /** Takes the request and never answers: a backend that hangs. */
+  readonly noAnswer?: boolean;
+  /** Breaks the connection without an answer. */
+  readonly hangUp?: boolean;
+  /** 307 to a signed address on another host, as most registries do for blobs (S3, Cloudflare, Azure). */
+  readonly redirectTo?: TestRegistry;
+  /** How many requests such an address answers before it is 403: signatures expire in the middle of a large blob. */
+  readonly expires?: number;
+  /** Another strong ETag with every answer: backends behind one address that do not agree. */
+  readonly changeEtag?: boolean;
+}
+
+/** A rule at work. */
+export interface Misbehaving {
+  /** How many requests it has spoilt. */
+  readonly hits: () => number;
+  /** Resolves when it first takes effect: for `stallAfter`, when all that will come has been sent. */
+  readonly begun: Promise<void>;
+  /** Withdraws the rule; answers that it holds back go on. */
+  stop(): void;
+}
+
+/** The body of an error answer (OCI distribution spec, "Error Codes"). */
+export function errorBody(code: string, message: string, detail?: unknown): object {
+  return { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
+}
+
+export interface Described {
+  readonly method: string;
+  readonly kind: RequestKind;
+  readonly repository?: string | undefined;
+  readonly digest?: string | undefined;
+  readonly tag?: string | undefined;
+}
+
+/** What is to go wrong with one answer, with the ends of the strings by which the test holds it. */
+export interface Spoiling extends Misbehaviour {
+  readonly stall: { readonly begin: () => void; readonly released: Promise<void> };
+}
+
+export class Rules {
+  readonly #active = new Set<ActiveRule>();
+
+  add(rule: Rule): Misbehaving {
+    const active = new ActiveRule(rule);
+    this.#active.add(active);
+    return {
+      hits: () => active.hits,
+      begun: active.begun.promise,
+      stop: () => {
+        this.#active.delete(active);
+        active.released.resolve(undefined);
+      },
+    };
+  }
+
+  /** Counts the request against every rule that fits it, and says what those do to its answer. */
+  for(request: Described): Spoiling | undefined {
+    const fitting = [...this.#active].filter((active) => active.takes(request));
+    if (fitting.length === 0) return undefined;
+    const merged = fitting.reduce<Misbehaviour>((sum, { rule }) => ({ ...sum, ...rule.do }), {});
+    const stalling = fitting.filter(({ stalls }) => stalls);
+    for (const active of fitting) if (!active.stalls) active.begun.resolve(undefined);
+    return {
+      ...merged,
+      stall: {
+        begin: () => {
+          for (const active of stalling) active.begun.resolve(undefined);
+        },
+        released: Promise.all(fitting.map(({ released }) => released.promise)).then(() => undefined),
+      },
+    };
+  }
+}
+
+class ActiveRule {
+  readonly rule: Rule;
+  readonly begun = Promise.withResolvers<undefined>();
+  readonly released = Promise.withResolvers<undefined>();
+  hits = 0;
+  #seen = 0;
+
+  constructor(rule: Rule) {
+    this.rule = rule;
+  }
+
+  get stalls(): boolean {
+    return this.rule.do.stallAfter !== undefined;
+  }
+
+  takes(request: Described): boolean {
+    const { match = {}, after = 0, times = Infinity } = this.rule;
+    const fits = (Object.keys(match) as (keyof Match)[]).every((field) => match[field] === request[field]);
+    if (!fits) return false;
+    this.#seen += 1;
+    if (this.#seen <= after || this.hits >= times) return false;
+    this.hits += 1;
+    return true;
+  }
+}

@@ -1,0 +1,105 @@
+import type { FailureCode } from '../../lib/base/failure.ts';
+import {
+  type Image,
+  type ImageOptions,
+  layerOf,
+  makeImage,
+  makeIndex,
+  makeLayer,
+  type Pushable,
+  pushable,
+} from './images.ts';
+import { randomBytes } from './content.ts';
+import { tar } from './tar.ts';
+import type { TestRegistry } from './registry.ts';
+
+/** An image that a mirror must refuse. */
+export interface Poisoned {
+  /** What is wrong with it, for a test's title. */
+  readonly name: string;
+  /** The failure that says so. */
+  readonly code: FailureCode;
+  push(registry: TestRegistry, repository: string, tag: string): void;
+}
+
+/** Every way to be poisoned that the mirror promises to notice; each one has everything else right. */
+export function poisoned(): readonly Poisoned[] {
+  return [
+    poison('wrong diffID', 'diffid-mismatch', ([base]) => ({ diffIds: [base.diffId, makeLayer({ seed: 99 }).diffId] })),
+    poison('swapped diffIDs', 'diffid-mismatch', ([base, top]) => ({ diffIds: [top.diffId, base.diffId] })),
+    poison('fewer diffIDs than layers', 'layers-mismatch', ([base]) => ({ diffIds: [base.diffId] })),
+    poison('a layer longer than its descriptor', 'size-mismatch', () => ({ descriptors: topSize(-1) })),
+    poison('a layer shorter than its descriptor', 'size-mismatch', () => ({ descriptors: topSize(1) })),
+    poison('a flipped byte', 'digest-mismatch', undefined, (registry, [, top]) => {
+      const flipped = Buffer.from(top.blob);
+      const middle = flipped.length >> 1;
+      flipped[middle] = (flipped[middle] ?? 0) ^ 0x10;
+      registry.pushBlob(top.digest, flipped);
+    }),
+    poison('a missing blob', 'blob-unknown', undefined, (registry, [, top]) => {
+      registry.removeBlob(top.digest);
+    }),
+    { name: 'declared gzip that is not', code: 'not-as-declared', push: pushing(() => notGzip()) },
+    { name: 'a manifest over 4 MiB', code: 'too-large', push: pushing(() => oversized()) },
+    { name: 'an index nested too deep', code: 'too-deep', push: pushing(() => nested(20)) },
+  ];
+}
+
+type TwoLayers = readonly [ReturnType<typeof makeLayer>, ReturnType<typeof makeLayer>];
+
+/**
+ * An image of two layers, the upper one its own, with `lies` in its documents, or something done to the registry after
+ * it has been pushed there.
+ */
+function poison(
+  name: string,
+  code: FailureCode,
+  lies: ((layers: TwoLayers) => ImageOptions['overrides']) | undefined,
+  afterwards?: (registry: TestRegistry, layers: TwoLayers) => void,
+): Poisoned {
+  return {
+    name,
+    code,
+    push: (registry, repository, tag) => {
+      // The layers carry the poison's name: in one registry, what is missing for one image must not be missing for another.
+      const file = (layer: string) => ({
+        path: layer,
+        content: Buffer.concat([Buffer.from(name), randomBytes(5000, 11)]),
+      });
+      const layers = [makeLayer({ files: [file('base')] }), makeLayer({ files: [file('top')] })] as const;
+      const overrides = lies?.(layers);
+      registry.push(repository, makeImage(overrides === undefined ? { layers } : { layers, overrides }), tag);
+      afterwards?.(registry, layers);
+    },
+  };
+}
+
+function topSize(change: number): NonNullable<NonNullable<ImageOptions['overrides']>['descriptors']> {
+  return (layers) => layers.map((layer, index) => (index === 1 ? { ...layer, size: layer.size + change } : layer));
+}
+
+function pushing(make: () => Pushable): Poisoned['push'] {
+  return (registry, repository, tag) => void registry.push(repository, make(), tag);
+}
+
+/** A plain tar that says it is gzip; its diffID is right for what it is. */
+function notGzip(): Image {
+  const archive = tar([{ path: 'plain', content: randomBytes(4000, 12) }]);
+  return makeImage({ layers: [makeLayer({ seed: 13 }), layerOf(archive, archive, 'gzip')] });
+}
+
+/** Valid JSON, a good image, and longer than any registry has to take (OCI distribution spec, "Pushing Manifests"). */
+function oversized(): Image {
+  return makeImage({ overrides: { manifest: { annotations: { padding: 'x'.repeat(4 * 1024 * 1024) } } } });
+}
+
+function nested(depth: number): Pushable {
+  let root: Pushable = makeImage({ layers: [makeLayer({ seed: 14 })] });
+  for (let level = 0; level < depth; level += 1) root = makeIndex([root]);
+  return root;
+}
+
+/** A manifest that is no JSON, as an error page that a proxy serves with status 200. */
+export function errorPage(): Pushable {
+  return pushable(Buffer.from('<html><h1>It works!</h1></html>'), 'application/vnd.oci.image.manifest.v1+json');
+}
