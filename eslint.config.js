@@ -10,7 +10,10 @@ export default tseslint.config(
     rules: {
       // Numbers read well in messages, and nothing else may stand there.
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
-      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true, ignoreVoidOperator: true }],
+      '@typescript-eslint/no-confusing-void-expression': [
+        'error',
+        { ignoreArrowShorthand: true, ignoreVoidOperator: true },
+      ],
       // `while (true)`-like loops that end by return are clearer than flags.
       '@typescript-eslint/no-unnecessary-condition': ['error', { allowConstantLoopConditions: 'always' }],
       // `index['key']` is asked for by noPropertyAccessFromIndexSignature.

@@ -7,6 +7,12 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     // A tester's own cloud settings must not reach the tests: what needs some sets its own.
-    env: { AWS_CA_BUNDLE: '', AWS_PROFILE: '', AWS_REGION: '', AWS_ENDPOINT_URL: '', AWS_EC2_METADATA_DISABLED: 'true' },
+    env: {
+      AWS_CA_BUNDLE: '',
+      AWS_PROFILE: '',
+      AWS_REGION: '',
+      AWS_ENDPOINT_URL: '',
+      AWS_EC2_METADATA_DISABLED: 'true',
+    },
   },
 });

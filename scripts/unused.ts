@@ -29,9 +29,12 @@ interface Use {
   readonly name: string;
 }
 
-const files = globSync(['lib/**/*.ts', 'functions/**/*.ts', 'scripts/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts', '*.config.ts'], {
-  cwd: ROOT,
-});
+const files = globSync(
+  ['lib/**/*.ts', 'functions/**/*.ts', 'scripts/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts', '*.config.ts'],
+  {
+    cwd: ROOT,
+  },
+);
 const entries = new Set(globSync(ENTRIES, { cwd: ROOT }));
 const exported = new Map<string, Set<string>>();
 const used = new Map<string, Set<string>>();
@@ -128,5 +131,8 @@ function packageOf(specifier: string): string {
   if (specifier.startsWith('node:')) return specifier.replaceAll('/', ':') + '.ts';
   // Types alone: the package of that name is another.
   if (specifier === 'aws-lambda') return '@types/aws-lambda';
-  return specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
 }

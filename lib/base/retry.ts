@@ -12,9 +12,7 @@ export interface RetryPolicy {
 
 export const PATIENT: RetryPolicy = { tries: 6, baseMs: 250, capMs: 20_000 };
 
-export type Decision =
-  | { readonly again: true; readonly afterMs: number }
-  | { readonly again: false };
+export type Decision = { readonly again: true; readonly afterMs: number } | { readonly again: false };
 
 /**
  * Whether to try again after `failure`, and when. Full jitter over an exponential bound, and never sooner than the other
