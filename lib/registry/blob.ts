@@ -1,0 +1,166 @@
+import { Failure } from '../base/failure.ts';
+import type { Digest } from '../oci/digest.ts';
+import { BlobReader, type Opening } from './blob-reader.ts';
+import type { RegistryClient } from './client.ts';
+import { followRedirects, type Ask, type Endpoint } from './endpoint.ts';
+import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
+import { judge, rangeHeader, type Opened, type Wanted } from './range.ts';
+import type { BlobBody, BlobSource, Cancel } from './source.ts';
+import { readExcerpt, type Reply } from './wire.ts';
+
+export interface BlobOptions {
+  readonly client: RegistryClient;
+  readonly repository: string;
+  readonly digest: Digest;
+  readonly operation: string;
+  readonly size?: number | undefined;
+  readonly urls?: readonly string[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class RegistryBlob implements BlobSource {
+  readonly #options: BlobOptions;
+  readonly #etags = new Map<string, string>();
+  #total: number | undefined;
+  /** Where a redirect led: asked without the registry until it refuses, as signed URLs do when they expire. */
+  #location: URL | undefined;
+
+  constructor(options: BlobOptions) {
+    this.#options = options;
+  }
+
+  async open(
+    range: { readonly start: number; readonly end?: number | undefined },
+    options?: Cancel,
+  ): Promise<BlobBody> {
+    const { client, operation, size } = this.#options;
+    const signals = [this.#options.signal, options?.signal].filter((signal) => signal !== undefined);
+    const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+    const end = size === undefined || range.end === undefined ? range.end : Math.min(range.end, size);
+    if (size !== undefined && range.start > size) {
+      const detail = `there are ${range.start} bytes already, and the blob has only ${size}`;
+      throw new Failure({ operation, side: 'source', code: 'partial-too-long', detail });
+    }
+    const wanted = { start: range.start, end };
+    const reader = new BlobReader(wanted, {
+      client,
+      operation,
+      size,
+      signal,
+      connect: (now) => this.#connect(now, signal),
+    });
+    await reader.start();
+    return reader;
+  }
+
+  /** One try to get the wanted bytes from anywhere. */
+  async #connect(wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
+    const { client, operation, urls = [] } = this.#options;
+    const location = this.#location;
+    if (location !== undefined) {
+      const remembered = await this.#direct(location.href, wanted, signal);
+      if (!(remembered instanceof Failure)) return remembered;
+      this.#forget(location);
+    }
+    let foreign: Failure | undefined;
+    for (const url of urls) {
+      const opening = await this.#direct(url, wanted, signal);
+      if (!(opening instanceof Failure)) return opening;
+      foreign = opening;
+    }
+    try {
+      return await client.round(operation, (endpoint) => this.#ask(endpoint, wanted, signal), signal);
+    } catch (thrown) {
+      // A foreign layer need not be in the registry: then what its own addresses said counts.
+      if (foreign !== undefined && thrown instanceof Failure && thrown.code === 'blob-unknown') throw foreign;
+      throw thrown;
+    }
+  }
+
+  async #ask(endpoint: Endpoint, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
+    const { client, operation, repository, digest } = this.#options;
+    const path = `/v2/${repository}/blobs/${digest}`;
+    const ask: Ask = { operation, repository, method: 'GET', path, headers: headersFor(wanted) };
+    const reply = await endpoint.send(ask, signal);
+    if (!isBytes(reply)) throw await client.refuse(reply, { endpoint, ask, subject: 'blob' }, signal);
+    const opened = this.#judge(reply, wanted);
+    if (!endpoint.owns(reply.url)) this.#location = reply.url;
+    return {
+      reply,
+      opened,
+      disappointed: (failure, barren) => {
+        client.rest(endpoint, failure);
+        if (barren) this.#forget(reply.url);
+      },
+    };
+  }
+
+  /** A URL outside of the registry, to which no authorization is ever sent. A refusal is an answer here. */
+  async #direct(address: string, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening | Failure> {
+    const { client, operation } = this.#options;
+    const { wire, isInsecure, now } = client.options;
+    const url = URL.canParse(address) ? new URL(address) : undefined;
+    if (url === undefined || !/^https?:$/.test(url.protocol))
+      return new Failure({
+        operation,
+        side: 'source',
+        code: 'invalid',
+        detail: 'a foreign layer has an unusable address',
+      });
+    let reply: Reply;
+    try {
+      const request = { operation, method: 'GET', url, headers: headersFor(wanted) } as const;
+      const first = await wire.send(request, signal);
+      reply = await followRedirects(first, request, isInsecure, (next) => wire.send(next, signal));
+    } catch (thrown) {
+      const failure = sourceFailure(thrown, operation, signal);
+      if (failure.code === 'aborted' || signal?.aborted === true) throw failure;
+      return failure;
+    }
+    if (!isBytes(reply)) {
+      const { status, headers } = reply;
+      const body = await readExcerpt(reply.body, ERROR_BODY_BYTES);
+      return refusal({ status, headers, body }, { operation, host: reply.url.host, subject: 'blob', now: now() });
+    }
+    const opened = this.#judge(reply, wanted);
+    this.#location = reply.url;
+    return {
+      reply,
+      opened,
+      disappointed: (_, barren) => {
+        if (barren) this.#forget(reply.url);
+      },
+    };
+  }
+
+  #judge(reply: Reply, wanted: Wanted): Opened {
+    const { operation, size } = this.#options;
+    const { origin, host } = reply.url;
+    try {
+      const known = { size, total: this.#total, etag: this.#etags.get(origin) };
+      const opened = judge(reply, wanted, known, { operation, host });
+      this.#total ??= opened.total;
+      if (opened.etag !== undefined) this.#etags.set(origin, opened.etag);
+      return opened;
+    } catch (thrown) {
+      reply.body.cancel();
+      throw thrown;
+    }
+  }
+
+  /** Unless another body has found a better one meanwhile. */
+  #forget(location: URL): void {
+    if (this.#location?.href === location.href) this.#location = undefined;
+  }
+}
+
+function headersFor(wanted: Wanted): Record<string, string> {
+  const range = rangeHeader(wanted);
+  // What is hashed are the bytes as they are stored, so nothing may be compressed on the way.
+  return { accept: '*/*', 'accept-encoding': 'identity', ...(range === undefined ? {} : { range }) };
+}
+
+/** A reply whose range is then judged; all others are refusals. */
+function isBytes({ status }: Reply): boolean {
+  return status === 200 || status === 206 || status === 416;
+}

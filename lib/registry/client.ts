@@ -1,0 +1,103 @@
+import { Failure } from '../base/failure.ts';
+import { Permits } from '../base/permits.ts';
+import type { Ask, Endpoint } from './endpoint.ts';
+import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
+import { waitOrThrow, type Patience } from './patience.ts';
+import { readExcerpt, type Reply, type Wire } from './wire.ts';
+
+export interface ClientOptions {
+  readonly host: string;
+  /** In the order of preference; the last one is the authority on what does not exist. */
+  readonly endpoints: readonly Endpoint[];
+  readonly connections: number;
+  readonly wire: Wire;
+  readonly isInsecure: (host: string) => boolean;
+  readonly patience: Patience;
+  readonly now: () => number;
+}
+
+/** How long an endpoint that was not well is asked after the others, at least. */
+const REST_MS = 60_000;
+
+/** A registry: the endpoints behind one host name, with what they share. */
+export class RegistryClient {
+  readonly options: ClientOptions;
+  /** One is held by every request, from before it is sent until its body has ended. */
+  readonly permits: Permits;
+
+  constructor(options: ClientOptions) {
+    this.options = options;
+    this.permits = new Permits(options.connections);
+  }
+
+  /** A short request: tried at every endpoint, and again after a wait where that may help. */
+  async request<T>(operation: string, work: (endpoint: Endpoint) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        try {
+          return await this.permits.with(() => this.round(operation, work, signal), signal);
+        } catch (thrown) {
+          await waitOrThrow(sourceFailure(thrown, operation, signal), attempt, this.options.patience, signal);
+        }
+      } catch (thrown) {
+        throw sourceFailure(thrown, operation, signal);
+      }
+    }
+  }
+
+  /**
+   * Every endpoint once, until one does it. An endpoint is only a way to the image, so whatever it fails with, the next
+   * one is asked; what the last of the list says is what is thrown.
+   */
+  async round<T>(operation: string, work: (endpoint: Endpoint) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const { endpoints, now } = this.options;
+    const time = now();
+    const order = endpoints.toSorted((a, b) => Number(a.restsUntil > time) - Number(b.restsUntil > time));
+    let verdict: { readonly rank: number; readonly failure: Failure } | undefined;
+    for (const endpoint of order) {
+      try {
+        return await work(endpoint);
+      } catch (thrown) {
+        const failure = sourceFailure(thrown, operation, signal);
+        // What the user has to mend, or has stopped, is not for another endpoint.
+        if (signal?.aborted === true || failure.code === 'aborted' || failure.side === 'input') throw failure;
+        this.rest(endpoint, failure);
+        const rank = endpoints.indexOf(endpoint);
+        if (verdict === undefined || rank > verdict.rank) verdict = { rank, failure };
+      }
+    }
+    throw verdict?.failure ?? new Error(`no endpoints for ${this.options.host}`);
+  }
+
+  /** Takes note of an endpoint's failure, where it is its own. */
+  rest(endpoint: Endpoint, failure: Failure): void {
+    if (failure.code === 'aborted') return;
+    const unwell = failure.remedy === 'retry' || failure.code === 'network' || failure.code === 'unsupported';
+    if (unwell) endpoint.restsUntil = this.options.now() + Math.max(REST_MS, failure.retryAfterMs ?? 0);
+  }
+
+  /** A reply that is not what was hoped for, as a Failure; its connection is free afterwards. */
+  async refuse(
+    reply: Reply,
+    { endpoint, ask, subject }: { readonly endpoint: Endpoint; readonly ask: Ask; readonly subject: Subject },
+    signal?: AbortSignal,
+  ): Promise<Failure> {
+    const { status, headers, url } = reply;
+    const body = await readExcerpt(reply.body, ERROR_BODY_BYTES);
+    const own = endpoint.owns(url);
+    const unexplained = own && status === 404 && headers['docker-distribution-api-version'] === undefined;
+    if (unexplained && registryErrors(body).length === 0 && !(await endpoint.speaksV2(ask, signal)))
+      return new Failure({
+        operation: ask.operation,
+        side: 'source',
+        code: 'unsupported',
+        detail: `${url.host} has no /v2/: it is not a registry, or speaks only the v1 protocol, which is long gone`,
+        status,
+      });
+    const hint = own && (status === 401 || status === 403) ? await endpoint.hint(ask.repository, signal) : undefined;
+    return refusal(
+      { status, headers, body },
+      { operation: ask.operation, host: url.host, subject, now: this.options.now(), hint },
+    );
+  }
+}

@@ -1,0 +1,101 @@
+import { Failure } from '../base/failure.ts';
+import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
+import { MANIFEST_LIMITS } from '../oci/manifest.ts';
+import { ACCEPT_MANIFESTS, essence, manifestKind } from '../oci/mediatype.ts';
+import { signedPayload } from '../oci/schema1.ts';
+import type { RegistryClient } from './client.ts';
+import type { Ask, Endpoint } from './endpoint.ts';
+import type { FetchedManifest, Resolved } from './source.ts';
+import { readWhole, type Reply } from './wire.ts';
+
+export interface ManifestOptions {
+  readonly client: RegistryClient;
+  readonly repository: string;
+  /** A tag or a digest. */
+  readonly reference: string;
+  readonly operation: string;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What a tag or digest names, with HEAD where that works: Docker Hub does not count those as pulls. */
+export async function resolveAt(endpoint: Endpoint, options: ManifestOptions): Promise<Resolved> {
+  const { client, reference, operation, signal } = options;
+  if (!endpoint.refusesHead) {
+    const ask = askFor('HEAD', options);
+    const reply = await endpoint.send(ask, signal);
+    const { status, headers } = reply;
+    reply.body.cancel();
+    const digest = contentDigest(reply);
+    if (status === 200 && digest !== undefined) {
+      if (isDigest(reference) && reference !== digest) throw mismatch(operation, reply, digest);
+      return { digest, mediaType: essence(contentType(reply)) };
+    }
+    // A busy registry is not made busier. All else GET decides: HEAD has no body that would say what is wrong.
+    if (status === 408 || status === 429 || (status >= 500 && status !== 501))
+      throw await client.refuse({ ...reply, headers }, { endpoint, ask, subject: 'manifest' }, signal);
+    const fetched = await manifestAt(endpoint, options);
+    endpoint.refusesHead = status === 405 || status === 501 || status === 401 || status === 403;
+    return { digest: fetched.digest, mediaType: fetched.mediaType, fetched };
+  }
+  const fetched = await manifestAt(endpoint, options);
+  return { digest: fetched.digest, mediaType: fetched.mediaType, fetched };
+}
+
+/** A manifest whole, and proven against what it was asked by, or against the digest that came with it. */
+export async function manifestAt(endpoint: Endpoint, options: ManifestOptions): Promise<FetchedManifest> {
+  const { client, reference, operation, signal } = options;
+  const ask = askFor('GET', options);
+  const reply = await endpoint.send(ask, signal);
+  if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'manifest' }, signal);
+  const bytes = await readWhole(reply.body, MANIFEST_LIMITS.bytes);
+  if (bytes === undefined) {
+    const detail = `${reply.url.host} sent a manifest of more than ${MANIFEST_LIMITS.bytes} bytes`;
+    throw new Failure({ operation, side: 'source', code: 'too-large', detail });
+  }
+  const mediaType = essence(contentType(reply));
+  const expected = isDigest(reference) ? reference : contentDigest(reply);
+  const digest = proven(bytes, mediaType, expected, operation);
+  if (digest === undefined) throw mismatch(operation, reply, digestOf(bytes));
+  return { digest, mediaType, bytes };
+}
+
+function askFor(method: 'GET' | 'HEAD', { repository, reference, operation }: ManifestOptions): Ask {
+  const path = `/v2/${repository}/manifests/${encodeURIComponent(reference).replaceAll('%3A', ':')}`;
+  return { operation, repository, method, path, headers: { accept: ACCEPT_MANIFESTS } };
+}
+
+/**
+ * The digest of a manifest, and nothing where it is not the one that was expected. A signed schema 1 manifest's is that of
+ * its payload, without the signatures (distribution's manifest v2 schema 1 specification).
+ */
+function proven(
+  bytes: Uint8Array,
+  mediaType: string,
+  expected: Digest | undefined,
+  operation: string,
+): Digest | undefined {
+  const algorithm = expected === undefined ? 'sha256' : digestParts(expected).algorithm;
+  const plain = digestOf(bytes, algorithm);
+  if (plain === expected) return plain;
+  if (manifestKind(mediaType) !== 'schema1') return expected === undefined ? plain : undefined;
+  try {
+    const digest = digestOf(signedPayload(bytes), algorithm);
+    return expected === undefined || digest === expected ? digest : undefined;
+  } catch (thrown) {
+    throw thrown instanceof Failure ? thrown.within(operation, 'source') : thrown;
+  }
+}
+
+function mismatch(operation: string, { url }: Reply, digest: Digest): Failure {
+  const detail = `${url.host} sent another manifest, ${digest}`;
+  return new Failure({ operation, side: 'source', code: 'digest-mismatch', detail });
+}
+
+function contentDigest({ headers }: Reply): Digest | undefined {
+  const digest = headers['docker-content-digest'];
+  return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
+}
+
+function contentType({ headers }: Reply): string {
+  return typeof headers['content-type'] === 'string' ? headers['content-type'] : '';
+}

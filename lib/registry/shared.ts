@@ -1,0 +1,49 @@
+/**
+ * Work that several callers want at once is done once. It goes on as long as one of them waits for it, and is aborted
+ * when the last one has given up.
+ */
+export class SharedWork<T> {
+  readonly #running = new Map<
+    string,
+    { readonly result: Promise<T>; readonly abort: AbortController; waiting: number }
+  >();
+
+  async join(key: string, work: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    signal?.throwIfAborted();
+    let shared = this.#running.get(key);
+    if (shared === undefined) {
+      const abort = new AbortController();
+      const result = work(abort.signal).finally(() => {
+        if (this.#running.get(key)?.abort === abort) this.#running.delete(key);
+      });
+      shared = { result, abort, waiting: 0 };
+      this.#running.set(key, shared);
+    }
+    shared.waiting += 1;
+    try {
+      return await (signal === undefined ? shared.result : unlessAborted(shared.result, signal));
+    } finally {
+      shared.waiting -= 1;
+      if (shared.waiting === 0) {
+        // Nobody may join work that is being aborted.
+        if (this.#running.get(key) === shared) this.#running.delete(key);
+        shared.abort.abort();
+      }
+    }
+  }
+}
+
+async function unlessAborted<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => {
+    reject(signal.reason as Error);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([result, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    // When nobody waits any more, the rejection of what was aborted is nobody's concern.
+    result.catch(() => undefined);
+  }
+}

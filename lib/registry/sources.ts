@@ -1,0 +1,63 @@
+import { PATIENT, type RetryPolicy } from '../base/retry.ts';
+import { RegistryClient } from './client.ts';
+import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
+import { Endpoint } from './endpoint.ts';
+import { realSleep, type RetryInfo } from './patience.ts';
+import { RegistryRepository } from './repository.ts';
+import type { Sources } from './source.ts';
+import { Tokens } from './tokens.ts';
+import { Wire } from './wire.ts';
+
+export interface SourcesOptions {
+  readonly credentials?: Credentials;
+  /** Hosts whose certificates need not be valid, and that may be without TLS altogether. */
+  readonly insecure?: readonly string[];
+  /** Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). */
+  readonly endpoints?: Readonly<Record<string, readonly string[]>>;
+  /** Connections per host, and so requests and open bodies at once; 8 unless told. */
+  readonly connections?: number;
+  readonly retry?: RetryPolicy;
+  /** How long a registry may be silent before the connection is given up, in milliseconds; 30,000 unless told. */
+  readonly stallMs?: number;
+  /** Told before every wait. */
+  readonly onRetry?: (info: RetryInfo) => void;
+  readonly random?: () => number;
+  readonly now?: () => number;
+  readonly sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
+}
+
+const CONNECTIONS = 8;
+const STALL_MS = 30_000;
+
+/** Registries over HTTP; nothing is connected to before it is asked. */
+export function createSources(options: SourcesOptions = {}): Sources {
+  const { credentials = NO_CREDENTIALS, connections = CONNECTIONS, now = Date.now } = options;
+  const insecure = new Set(options.insecure);
+  const isInsecure = (host: string): boolean => insecure.has(host);
+  const patience = {
+    policy: options.retry ?? PATIENT,
+    random: options.random ?? Math.random,
+    sleep: options.sleep ?? realSleep,
+    onRetry: options.onRetry,
+  };
+  const clients = new Map<string, RegistryClient>();
+  const client = (host: string): RegistryClient => {
+    const known = clients.get(host);
+    if (known !== undefined) return known;
+    // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.
+    const wire = new Wire({ connections, stallMs: options.stallMs ?? STALL_MS, unverified: isInsecure });
+    const tokens = new Tokens({ send: (request, signal) => wire.send(request, signal), now });
+    const names = options.endpoints?.[host] ?? [host];
+    const endpoints = names.map((name) => new Endpoint({ name, wire, credentials, tokens, isInsecure }));
+    const made = new RegistryClient({ host, endpoints, connections, wire, isInsecure, patience, now });
+    clients.set(host, made);
+    return made;
+  };
+  return {
+    repository: (name) => new RegistryRepository(client(name.host), name),
+    connections: () => connections,
+    close: async () => {
+      await Promise.all([...clients.values()].map((each) => each.options.wire.close()));
+    },
+  };
+}

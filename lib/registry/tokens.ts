@@ -1,0 +1,151 @@
+import { Failure } from '../base/failure.ts';
+import { basicAuthorization, type TokenWanted } from './auth.ts';
+import type { Credential } from './credentials.ts';
+import { ERROR_BODY_BYTES, isRecord, refusal } from './errors.ts';
+import { SharedWork } from './shared.ts';
+import { readExcerpt, readWhole, type HttpRequest, type Reply } from './wire.ts';
+
+export interface Token {
+  readonly value: string;
+  /** When it is no longer used, as `now` counts. */
+  readonly expiresAt: number;
+}
+
+export interface TokensOptions {
+  readonly send: (request: HttpRequest, signal?: AbortSignal) => Promise<Reply>;
+  readonly now: () => number;
+}
+
+/** The specification's default: what a token without `expires_in` lives at least. */
+const DEFAULT_LIFE_MS = 60_000;
+/** A token is given up this long before its end, or a tenth of its life if that is shorter: requests take time. */
+const MARGIN_MS = 10_000;
+
+const TOKEN_BYTES = 1024 * 1024;
+const CLIENT_ID = 'mirror-sync';
+
+/**
+ * Tokens from the token services that registries name in their Bearer challenges (distribution's "Token Authentication"
+ * and "OAuth2 Token Authentication" specifications); kept by realm, service, scope and user until they expire or are
+ * told to be invalid.
+ */
+export class Tokens {
+  readonly #options: TokensOptions;
+  readonly #kept = new Map<string, Token>();
+  readonly #fetching = new SharedWork<Token>();
+
+  constructor(options: TokensOptions) {
+    this.#options = options;
+  }
+
+  /** A token, and whether it was fetched just now: a fresh one that is refused cannot be helped by another. */
+  async get(
+    wanted: TokenWanted,
+    credential: Credential | undefined,
+    signal?: AbortSignal,
+  ): Promise<{ readonly token: Token; readonly fresh: boolean }> {
+    const key = keyOf(wanted, credential);
+    const kept = this.#kept.get(key);
+    if (kept !== undefined && this.#options.now() < kept.expiresAt) return { token: kept, fresh: false };
+    const fetch = async (abort: AbortSignal): Promise<Token> => {
+      const fetched = await this.#fetch(wanted, credential, abort);
+      this.#kept.set(key, fetched);
+      return fetched;
+    };
+    return { token: await this.#fetching.join(key, fetch, signal), fresh: true };
+  }
+
+  /** A registry refused this token: it is not used again. One that has replaced it meanwhile stays. */
+  forget(wanted: TokenWanted, credential: Credential | undefined, refused: Token): void {
+    const key = keyOf(wanted, credential);
+    if (this.#kept.get(key) === refused) this.#kept.delete(key);
+  }
+
+  async #fetch(wanted: TokenWanted, credential: Credential | undefined, signal: AbortSignal): Promise<Token> {
+    const operation = `get token from ${new URL(wanted.realm).origin}`;
+    const { send } = this.#options;
+    const form = oauthForm(wanted, credential);
+    if (credential?.identityToken !== undefined)
+      return this.#read(await send(post(operation, wanted, form), signal), operation, credential);
+    const reply = await send(get(operation, wanted, credential), signal);
+    // A few services only know the OAuth 2 form.
+    const refused = reply.status === 404 || reply.status === 405;
+    if (!refused || credential?.password === undefined) return this.#read(reply, operation, credential);
+    reply.body.cancel();
+    return this.#read(await send(post(operation, wanted, form), signal), operation, credential);
+  }
+
+  async #read(reply: Reply, operation: string, credential: Credential | undefined): Promise<Token> {
+    const { status, headers, url } = reply;
+    const now = this.#options.now();
+    if (status !== 200) {
+      const body = await readExcerpt(reply.body, ERROR_BODY_BYTES);
+      const hint =
+        credential === undefined ? 'asked without credentials' : `with the credentials from ${credential.from}`;
+      throw refusal({ status, headers, body }, { operation, host: url.host, subject: 'token', now, hint });
+    }
+    const bytes = await readWhole(reply.body, TOKEN_BYTES);
+    const date = typeof headers['date'] === 'string' ? Date.parse(headers['date']) : Number.NaN;
+    const token = bytes && parseToken(Buffer.from(bytes).toString('utf8'), now, date);
+    if (token !== undefined) return token;
+    const detail = `${url.host} answered ${status} without a token`;
+    throw new Failure({ operation, side: 'source', code: 'invalid', detail, status });
+  }
+}
+
+function keyOf({ realm, service, scope }: TokenWanted, credential: Credential | undefined): string {
+  return JSON.stringify([realm, service, scope, credential?.username ?? '', credential?.from ?? '']);
+}
+
+function get(operation: string, wanted: TokenWanted, credential: Credential | undefined): HttpRequest {
+  const url = new URL(wanted.realm);
+  if (wanted.service !== '') url.searchParams.set('service', wanted.service);
+  // A challenge may name several scopes, separated by spaces; each is a parameter of its own.
+  for (const scope of wanted.scope.split(' ')) if (scope !== '') url.searchParams.append('scope', scope);
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (credential?.password !== undefined) {
+    url.searchParams.set('account', credential.username);
+    headers['authorization'] = basicAuthorization(credential.username, credential.password);
+  }
+  return { operation, method: 'GET', url, headers };
+}
+
+function post(operation: string, wanted: TokenWanted, form: URLSearchParams): HttpRequest {
+  const headers = { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' };
+  return { operation, method: 'POST', url: new URL(wanted.realm), headers, body: form.toString() };
+}
+
+function oauthForm(wanted: TokenWanted, credential: Credential | undefined): URLSearchParams {
+  const form = new URLSearchParams({ client_id: CLIENT_ID, service: wanted.service, scope: wanted.scope });
+  if (credential?.identityToken !== undefined) {
+    form.set('grant_type', 'refresh_token');
+    form.set('refresh_token', credential.identityToken);
+  } else if (credential?.password !== undefined) {
+    form.set('grant_type', 'password');
+    form.set('username', credential.username);
+    form.set('password', credential.password);
+  }
+  return form;
+}
+
+/**
+ * A token service's answer. `issued_at` counts by the service's clock, so its age is taken against the answer's own
+ * `Date` and never against ours.
+ */
+export function parseToken(body: string, now: number, date: number): Token | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(json)) return undefined;
+  const value = [json['token'], json['access_token']].find((each) => typeof each === 'string' && each !== '');
+  // What could not stand in a header is no token.
+  if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) return undefined;
+  const seconds = json['expires_in'];
+  const life = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : DEFAULT_LIFE_MS;
+  const issued = typeof json['issued_at'] === 'string' ? Date.parse(json['issued_at']) : Number.NaN;
+  const age = date - issued > 0 ? date - issued : 0;
+  return { value, expiresAt: now + life - age - Math.min(MARGIN_MS, life / 10) };
+}

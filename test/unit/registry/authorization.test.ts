@@ -1,0 +1,193 @@
+import { describe, expect, test } from 'vitest';
+import type { Credential, Credentials } from '../../../lib/registry/credentials.ts';
+import { Authorizer } from '../../../lib/registry/authorizer.ts';
+import { parseToken, Tokens } from '../../../lib/registry/tokens.ts';
+import { Failure } from '../../../lib/base/failure.ts';
+import { makeImage } from '../../kit/images.ts';
+import { startRegistry } from '../../kit/registry.ts';
+import { failureOf, testSources } from './helpers.ts';
+
+const REPOSITORY = 'library/alpine';
+const image = makeImage({ layers: [] });
+const always = (credential: Omit<Credential, 'from'>): Credentials => ({
+  find: () => Promise.resolve({ ...credential, from: 'config.json: auths["r"]' }),
+});
+const USER = always({ username: 'user', password: 'secret' });
+
+describe('a Bearer registry', () => {
+  // A public image: the first request learns where tokens are had, and the token is kept for all that follow.
+  test('costs one 401 and one token for any number of requests', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+    await using sources = testSources();
+    registry.push(REPOSITORY, image, '1');
+    const source = sources.at(registry.host);
+    for (let time = 0; time < 3; time += 1) await source.resolve('1');
+    expect(registry.requests.map(({ kind, status }) => [kind, status])).toEqual([
+      ['manifest', 401],
+      ['token', 200],
+      ['manifest', 200],
+      ['manifest', 200],
+      ['manifest', 200],
+    ]);
+  });
+
+  // What one repository taught spares the next one its 401.
+  test('asks for the next repository’s token at once', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+    await using sources = testSources();
+    for (const repository of ['a/a', 'b/b']) registry.push(repository, image, '1');
+    await sources.at(registry.host, 'a/a').resolve('1');
+    registry.forgetRequests();
+    await sources.at(registry.host, 'b/b').resolve('1');
+    expect(registry.requests.map(({ kind, status }) => [kind, status])).toEqual([
+      ['token', 200],
+      ['manifest', 200],
+    ]);
+  });
+
+  test('is asked for one token by many requests at once', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+    await using sources = testSources();
+    registry.push(REPOSITORY, image, '1');
+    const source = sources.at(registry.host);
+    await Promise.all(Array.from({ length: 8 }, () => source.resolve('1')));
+    expect(registry.count({ kind: 'token' })).toBe(1);
+  });
+
+  test.each(['get', 'post'] as const)('takes user and password (%s)', async (form) => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer', user: 'user', password: 'secret', form } });
+    await using sources = testSources({ credentials: USER });
+    registry.push(REPOSITORY, image, '1');
+    expect((await sources.at(registry.host).resolve('1')).digest).toBe(image.digest);
+  });
+
+  test('takes an identity token', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer', refreshToken: 'long lived', form: 'post' } });
+    await using sources = testSources({ credentials: always({ username: '<token>', identityToken: 'long lived' }) });
+    registry.push(REPOSITORY, image, '1');
+    expect((await sources.at(registry.host).resolve('1')).digest).toBe(image.digest);
+  });
+
+  // A token that runs out by the clock is renewed before it is refused.
+  test('has its token renewed before it expires', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer', ttlSeconds: 100 } });
+    let now = 0;
+    await using sources = testSources({ now: () => now });
+    registry.push(REPOSITORY, image, '1');
+    const source = sources.at(registry.host);
+    await source.resolve('1');
+    now = 89_000;
+    await source.resolve('1');
+    expect(registry.count({ kind: 'token' })).toBe(1);
+    now = 91_000;
+    await source.resolve('1');
+    expect(registry.count({ kind: 'token' })).toBe(2);
+    expect(registry.count({ status: 401 })).toBe(1);
+  });
+
+  test('that refuses a token before its time is brought a new one', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer', expiresAfterRequests: 1 } });
+    await using sources = testSources();
+    registry.push(REPOSITORY, image, '1');
+    const source = sources.at(registry.host);
+    for (let time = 0; time < 3; time += 1) await source.resolve('1');
+    expect(registry.count({ kind: 'token' })).toBe(3);
+    expect(sources.waits).toEqual([]);
+  });
+
+  // Neither an endless loop nor a retry: a fresh token that is refused means no.
+  test('that refuses even a fresh token has denied', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer', expiresAfterRequests: 0 } });
+    await using sources = testSources();
+    registry.push(REPOSITORY, image, '1');
+    await failureOf(sources.at(registry.host).manifest(image.digest), 'denied');
+    expect(registry.count()).toBe(3);
+    expect(sources.waits).toEqual([]);
+  });
+
+  test('with a token service that is down is asked again', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+    await using sources = testSources();
+    registry.push(REPOSITORY, image, '1');
+    registry.misbehave({ match: { kind: 'token' }, times: 1, do: { status: 503 } });
+    expect((await sources.at(registry.host).resolve('1')).digest).toBe(image.digest);
+    expect(sources.waits).toEqual([100]);
+  });
+
+  test('with wrong credentials says whose they are, and not what they are', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer', user: 'user', password: 'other' } });
+    await using sources = testSources({ credentials: USER });
+    const failure = await failureOf(sources.at(registry.host).resolve('1'), 'denied');
+    expect(failure.message).toContain('with the credentials from config.json: auths["r"]');
+    expect(JSON.stringify([failure.message, failure.cause])).not.toContain('secret');
+  });
+
+  test('that answers without a token is refused', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+    await using sources = testSources();
+    registry.misbehave({ match: { kind: 'token' }, do: { status: 200, body: { token: 'two\nlines' } } });
+    await failureOf(sources.at(registry.host).resolve('1'), 'invalid');
+  });
+});
+
+describe('a Basic registry', () => {
+  test('costs one 401', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'basic', user: 'user', password: 'secret' } });
+    await using sources = testSources({ credentials: USER });
+    registry.push(REPOSITORY, image, '1');
+    const source = sources.at(registry.host);
+    for (let time = 0; time < 2; time += 1) await source.resolve('1');
+    expect(registry.requests.map(({ status }) => status)).toEqual([401, 200, 200]);
+  });
+
+  test('that refuses the password has denied', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'basic', user: 'user', password: 'other' } });
+    await using sources = testSources({ credentials: USER });
+    const failure = await failureOf(sources.at(registry.host).manifest(image.digest), 'denied');
+    expect(failure.message).toContain('with the credentials from config.json: auths["r"]');
+    expect(registry.count()).toBe(2);
+  });
+});
+
+test('a registry token is used as it is', async () => {
+  await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+  await using sources = testSources({ credentials: always({ username: '', registryToken: 'given' }) });
+  await failureOf(sources.at(registry.host).manifest(image.digest), 'denied');
+  expect(registry.requests.map(({ authorization }) => authorization)).toEqual([undefined, 'Bearer given']);
+});
+
+// The realm is what the registry says: one on plain HTTP would hand the password to anyone who listens.
+test('credentials are not sent from a TLS registry to a token service without TLS', async () => {
+  const tokens = new Tokens({ send: () => Promise.reject(new Error('must not be asked')), now: () => 0 });
+  const header = 'Bearer realm="http://auth.example/token"';
+  const authorizer = new Authorizer({ host: 'r.example', credentials: USER, tokens });
+  const asked = authorizer.challenged('a/a', { url: new URL('https://r.example/v2/'), header, sent: undefined });
+  await expect(asked).rejects.toBeInstanceOf(Failure);
+  await failureOf(asked, 'denied');
+});
+
+describe('a token’s life', () => {
+  const life = (body: object, date = Number.NaN): number | undefined =>
+    parseToken(JSON.stringify({ token: 't', ...body }), 0, date)?.expiresAt;
+
+  test('is what the service says, less a margin, and a minute where it says nothing', () => {
+    expect(life({ expires_in: 300 })).toBe(290_000);
+    expect(life({ expires_in: 10 })).toBe(9_000);
+    expect(life({})).toBe(54_000);
+    expect(life({ expires_in: 0 })).toBe(54_000);
+  });
+
+  // A service that hands out tokens from its cache; its clock may be hours off ours.
+  test('has begun when it was issued, by the service’s own clock', () => {
+    const date = Date.parse('2024-01-01T00:01:00Z');
+    expect(life({ expires_in: 300, issued_at: '2024-01-01T00:00:00Z' }, date)).toBe(230_000);
+    expect(life({ expires_in: 300, issued_at: '2024-01-01T09:00:00Z' }, date)).toBe(290_000);
+    expect(life({ expires_in: 300, issued_at: 'yesterday' }, date)).toBe(290_000);
+  });
+
+  test('needs a token', () => {
+    expect(parseToken('{"access_token":"a"}', 0, 0)?.value).toBe('a');
+    for (const body of ['', '[]', 'null', '{}', '{"token":""}', '{"token":"a b"}', '{"token":1}'])
+      expect(parseToken(body, 0, 0)).toBeUndefined();
+  });
+});

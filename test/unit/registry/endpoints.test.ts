@@ -1,0 +1,158 @@
+import { createServer } from 'node:https';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { credentialHost, isLoopback, originsOf } from '../../../lib/registry/hosts.ts';
+import { digestOf } from '../../../lib/oci/digest.ts';
+import { randomBytes } from '../../kit/content.ts';
+import { makeImage } from '../../kit/images.ts';
+import { startRegistry } from '../../kit/registry.ts';
+import { collect, failureOf, testSources } from './helpers.ts';
+
+const REPOSITORY = 'library/alpine';
+const image = makeImage({ layers: [] });
+
+test('loopback is plain HTTP, insecure hosts may be, and all others are TLS', () => {
+  const origins = (name: string, insecure = false): string[] =>
+    originsOf(name, () => insecure).map(({ origin }) => origin);
+  expect(origins('localhost:5000')).toEqual(['http://localhost:5000']);
+  expect(origins('127.1.2.3')).toEqual(['http://127.1.2.3']);
+  expect(origins('[::1]:5000')).toEqual(['http://[::1]:5000']);
+  expect(origins('registry.example:5000')).toEqual(['https://registry.example:5000']);
+  expect(origins('registry.example', true)).toEqual(['https://registry.example', 'http://registry.example']);
+  expect(origins('docker.io')).toEqual(['https://registry-1.docker.io']);
+  expect(origins('http://mirror.example/')).toEqual(['http://mirror.example']);
+  expect(origins('https://localhost:5000')).toEqual(['https://localhost:5000']);
+  expect(['127.0.0.1', 'localhost', '[::1]'].every(isLoopback)).toBe(true);
+  expect(['127.0.0.1.example', 'localhost.example', '10.0.0.1'].some(isLoopback)).toBe(false);
+  expect(['https://registry-1.docker.io', 'docker.io', 'https://r.example:5/'].map(credentialHost)).toEqual([
+    'docker.io',
+    'docker.io',
+    'r.example:5',
+  ]);
+});
+
+// A mirror that lacks an image, is down, or denies: the next one is asked, and the last one's word counts.
+test.each([
+  { status: 404 },
+  { status: 503 },
+  { status: 429, headers: { 'retry-after': '9999' } },
+  { status: 403 },
+  { hangUp: true },
+  { flipByteAt: 3 },
+])('a mirror that does %o is passed over', async (misbehaviour) => {
+  await using mirror = await startRegistry();
+  await using upstream = await startRegistry();
+  await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
+  for (const registry of [mirror, upstream]) registry.push(REPOSITORY, image, '1');
+  mirror.misbehave({ match: { kind: 'manifest' }, do: misbehaviour });
+  expect((await sources.at('docker.io').manifest(image.digest)).digest).toBe(image.digest);
+  expect(sources.waits).toEqual([]);
+  expect(upstream.count()).toBe(1);
+});
+
+test('what the last endpoint says is what counts', async () => {
+  await using mirror = await startRegistry();
+  await using upstream = await startRegistry();
+  await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
+  upstream.push(REPOSITORY, image, '1');
+  mirror.misbehave({ do: { status: 503 } });
+  await failureOf(sources.at('docker.io').resolve('2'), 'manifest-unknown');
+  expect(sources.waits).toEqual([]);
+});
+
+// A mirror that was down is not tried first by every single request.
+test('an endpoint that was not well rests for a while', async () => {
+  await using mirror = await startRegistry();
+  await using upstream = await startRegistry();
+  let now = 0;
+  await using sources = testSources({
+    endpoints: { 'docker.io': [mirror.host, upstream.host] },
+    now: () => now,
+  });
+  for (const registry of [mirror, upstream]) registry.push(REPOSITORY, image, '1');
+  mirror.misbehave({ times: 1, do: { status: 503 } });
+  const source = sources.at('docker.io');
+  await source.resolve('1');
+  await source.resolve('1');
+  expect([mirror.count(), upstream.count()]).toEqual([1, 2]);
+  now = 61_000;
+  await source.resolve('1');
+  expect([mirror.count(), upstream.count()]).toEqual([2, 2]);
+});
+
+// The mirror dies in the middle of a layer.
+test('a blob goes on from the next endpoint', async () => {
+  await using mirror = await startRegistry();
+  await using upstream = await startRegistry();
+  await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
+  const bytes = randomBytes(2_000_000, 1);
+  const digest = digestOf(bytes);
+  for (const registry of [mirror, upstream]) {
+    registry.push(REPOSITORY, image);
+    registry.pushBlob(digest, bytes);
+  }
+  mirror.misbehave({ match: { kind: 'blob' }, do: { cutAfter: 700_000 } });
+  // Another server, another ETag: that alone is no reason for distrust.
+  upstream.misbehave({ match: { kind: 'blob' }, do: { headers: { etag: '"another"' } } });
+  const body = await sources.at('docker.io').blob(digest).open({ start: 0 });
+  expect((await collect(body)).equals(bytes)).toBe(true);
+  expect(upstream.requests.map(({ range }) => range)).toEqual(['bytes=700000-1999999']);
+  expect(mirror.count({ kind: 'blob' })).toBe(1);
+});
+
+/** An address of this machine that does not count as loopback. */
+const elsewhere = (host: string): string => host.replace('127.0.0.1', '0.0.0.0');
+
+test('an insecure host is tried over TLS and then without, once', async () => {
+  await using registry = await startRegistry();
+  const host = elsewhere(registry.host);
+  registry.push(REPOSITORY, image, '1');
+  await using strict = testSources();
+  const failure = await failureOf(strict.at(host).resolve('1'), 'network');
+  expect(failure).toMatchObject({ remedy: 'never' });
+  expect(failure.detail).toContain('--insecure-registry');
+  await using sources = testSources({ insecure: [host] });
+  for (let time = 0; time < 2; time += 1) expect((await sources.at(host).resolve('1')).digest).toBe(image.digest);
+});
+
+/** Self-signed for `mirror-sync.test`, valid until 2126; made for this test, and good for nothing else. */
+const TLS = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvo58Ab213iBIk3CQ
+vC5R7GI0bOHQljStBoKDDLF/THmhRANCAAQDHvYNZq+A1To6eFZAPKhWcr9shn4k
+2oCp1ta0ng4WcHJOpwc5IGDFBLS36jbIv5xh9/OZtNFpeE15vIP/sT4E
+-----END PRIVATE KEY-----`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBjDCCATOgAwIBAgIUBqMWxLuBeRlIzo4Kp2GdD/QR29YwCgYIKoZIzj0EAwIw
+GzEZMBcGA1UEAwwQbWlycm9yLXN5bmMudGVzdDAgFw0yNjExMjUwMzE5MjJaGA8y
+MTI2MTEwMTAzMTkyMlowGzEZMBcGA1UEAwwQbWlycm9yLXN5bmMudGVzdDBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABAMe9g1mr4DVOjp4VkA8qFZyv2yGfiTagKnW
+1rSeDhZwck6nBzkgYMUEtLfqNsi/nGH385m00Wl4TXm8g/+xPgSjUzBRMB0GA1Ud
+DgQWBBQW6WT3XnB33JIQEmSWNVNs6v1P9zAfBgNVHSMEGDAWgBQW6WT3XnB33JIQ
+EmSWNVNs6v1P9zAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIDda
+LZ5Vlr592GnAGzIgMVmiQypTLMFg9nl8IdDM0JFzAiBtSZEPrRptKZDA9yWcw4mj
+/vuw00snvXcrNuXvRwmZew==
+-----END CERTIFICATE-----`,
+};
+
+test('a certificate must be valid, unless the host is insecure', async () => {
+  const server = createServer(TLS, (_, response) => {
+    response.writeHead(200, { 'docker-content-digest': image.digest, 'content-type': image.mediaType }).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const host = `0.0.0.0:${(server.address() as AddressInfo).port}`;
+  try {
+    await using strict = testSources();
+    const failure = await failureOf(strict.at(host).resolve('1'), 'network');
+    expect(failure).toMatchObject({ remedy: 'never' });
+    expect(failure.detail).toContain('certificate');
+    await using sources = testSources({ insecure: [host] });
+    expect((await sources.at(host).resolve('1')).digest).toBe(image.digest);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+    await once(server, 'close');
+  }
+});

@@ -1,0 +1,98 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { quote, refusal, registryErrors, retryAfterMs, transportFailure } from '../../../lib/registry/errors.ts';
+
+const at = { operation: 'get manifest r/a:1', host: 'r.example', subject: 'manifest', now: 0 } as const;
+
+// The status says what mends it, and the registry's own code says what is wrong where the status leaves that open.
+test.each([
+  [404, '', 'manifest-unknown', 'never'],
+  [404, '{"errors":[{"code":"NAME_UNKNOWN"}]}', 'name-unknown', 'never'],
+  [404, '{"errors":[{"code":"BLOB_UNKNOWN"}]}', 'blob-unknown', 'never'],
+  [401, '{"errors":[{"code":"UNAUTHORIZED"}]}', 'denied', 'never'],
+  [403, '', 'denied', 'never'],
+  [400, '{"errors":[{"code":"UNSUPPORTED"}]}', 'unsupported', 'never'],
+  [400, '', 'invalid', 'never'],
+  [408, '', 'timeout', 'retry'],
+  [429, '', 'rate-limited', 'retry'],
+  [403, '{"errors":[{"code":"TOOMANYREQUESTS"}]}', 'rate-limited', 'retry'],
+  [500, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}', 'unavailable', 'retry'],
+  [503, '<html>', 'unavailable', 'retry'],
+  [501, '', 'unsupported', 'never'],
+])('%i %s is %s, mended by %s', (status, body, code, remedy) => {
+  expect(refusal({ status, headers: {}, body }, at)).toMatchObject({ code, remedy, status, side: 'source' });
+});
+
+test('the message names operation, host, status, and the registry’s code and message', () => {
+  const body = '{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}';
+  expect(refusal({ status: 404, headers: {}, body }, at).message).toBe(
+    'get manifest r/a:1: r.example answered 404 MANIFEST_UNKNOWN: manifest unknown',
+  );
+});
+
+// Docker Hub's limit is the error that most users meet first: it should tell them all there is to know.
+test('a rate limit tells the limit, what is left, and how long to wait', () => {
+  const headers = { 'retry-after': '90', 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '0;w=21600' };
+  const body = '{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}';
+  const failure = refusal({ status: 429, headers, body }, at);
+  expect(failure.retryAfterMs).toBe(90_000);
+  expect(failure.detail).toBe(
+    'r.example answered 429 TOOMANYREQUESTS: You have reached your pull rate limit.; ' +
+      'its limit is 100 pulls in 6 h, 0 left; with credentials it is usually higher; asked to wait 90 s',
+  );
+});
+
+// A proxy's error page of many kilobytes must not fill a log, nor forge lines in it.
+test('a body of another kind is quoted shortly and on one line', () => {
+  const { detail } = refusal({ status: 502, headers: {}, body: `<html>\n\u001b[31m${'x'.repeat(5000)}` }, at);
+  expect(detail).toMatch(/^r\.example answered 502 "<html> \[31mx+…"$/);
+  expect(detail.length).toBeLessThan(260);
+});
+
+describe('Retry-After', () => {
+  test('is taken in full, as seconds or as a date', () => {
+    expect(retryAfterMs('86400', 0)).toBe(86_400_000);
+    expect(retryAfterMs('Thu, 01 Jan 1970 02:00:00 GMT', 3_600_000)).toBe(3_600_000);
+    expect(retryAfterMs('Thu, 01 Jan 1970 00:00:00 GMT', 3_600_000)).toBe(0);
+    expect(retryAfterMs('soon', 0)).toBeUndefined();
+    expect(retryAfterMs(undefined, 0)).toBeUndefined();
+  });
+});
+
+test('foreign text never throws and is always bounded', () => {
+  fc.assert(
+    fc.property(fc.string(), fc.integer({ min: 400, max: 599 }), (body, status) => {
+      expect(refusal({ status, headers: {}, body }, at).detail.length).toBeLessThan(400);
+      expect(quote(body)).not.toMatch(/[\n\r\u001b]/);
+      registryErrors(body);
+    }),
+  );
+  fc.assert(fc.property(fc.json(), (body) => void registryErrors(body)));
+});
+
+// OAuth services and Docker Hub's have their own forms.
+test('the errors of token services are read as well', () => {
+  expect(registryErrors('{"error":"invalid_grant","error_description":"no"}')).toEqual([
+    { code: 'invalid_grant', message: 'no' },
+  ]);
+  expect(registryErrors('{"details":"incorrect username or password"}')).toEqual([
+    { code: '', message: 'incorrect username or password' },
+  ]);
+});
+
+// Which of what the operating system, undici and OpenSSL say is worth another try.
+test.each([
+  ['ECONNREFUSED', 'network', 'retry'],
+  ['UND_ERR_CONNECT_TIMEOUT', 'timeout', 'retry'],
+  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'truncated', 'retry'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'network', 'never'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'network', 'never'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', 'network', 'never'],
+  ['SOMETHING_ELSE', 'network', 'retry'],
+])('%s is %s, mended by %s', (code, expected, remedy) => {
+  const url = new URL('https://r.example/v2/');
+  const error = Object.assign(new Error('x'), { code });
+  expect(transportFailure(error, { operation: 'o', url })).toMatchObject({ code: expected, remedy });
+  const all = new AggregateError([error, new Error('y')]);
+  expect(transportFailure(all, { operation: 'o', url })).toMatchObject({ code: expected, remedy });
+});

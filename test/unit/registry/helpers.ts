@@ -1,0 +1,55 @@
+import { expect } from 'vitest';
+import { Failure, type FailureCode } from '../../../lib/base/failure.ts';
+import type { BlobBody, Source, Sources } from '../../../lib/registry/source.ts';
+import { createSources, type SourcesOptions } from '../../../lib/registry/sources.ts';
+
+export interface TestSources extends AsyncDisposable {
+  readonly sources: Sources;
+  /** How long was waited, in milliseconds, instead of waiting. */
+  readonly waits: number[];
+  /** What was waited out. */
+  readonly failures: Failure[];
+  readonly at: (host: string, path?: string) => Source;
+}
+
+/** Sources that never sleep, and whose waits are their upper bounds. */
+export function testSources(options: SourcesOptions = {}): TestSources {
+  const waits: number[] = [];
+  const failures: Failure[] = [];
+  const sources = createSources({
+    retry: { tries: 3, baseMs: 100, capMs: 1000 },
+    random: () => 1,
+    sleep: (ms) => {
+      waits.push(ms);
+      return Promise.resolve();
+    },
+    onRetry: ({ failure }) => failures.push(failure),
+    ...options,
+  });
+  return {
+    sources,
+    waits,
+    failures,
+    at: (host, path = 'library/alpine') => sources.repository({ host, path }),
+    [Symbol.asyncDispose]: () => sources.close(),
+  };
+}
+
+export async function collect({ body }: BlobBody): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** The Failure that `work` rejects with; anything else fails the test. */
+export async function failureOf(work: Promise<unknown>, code?: FailureCode): Promise<Failure> {
+  const thrown = await work.then(
+    () => expect.fail('it should have failed'),
+    (error: unknown) => error,
+  );
+  expect(thrown).toBeInstanceOf(Failure);
+  const failure = thrown as Failure;
+  expect(failure.side).toBe('source');
+  if (code !== undefined) expect(failure, failure.message).toMatchObject({ code });
+  return failure;
+}

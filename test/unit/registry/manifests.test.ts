@@ -1,0 +1,235 @@
+import { expect, test } from 'vitest';
+import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
+import { makeImage } from '../../kit/images.ts';
+import { errorBody, startRegistry } from '../../kit/registry.ts';
+import { makeSchema1 } from '../../kit/schema1.ts';
+import { failureOf, testSources } from './helpers.ts';
+
+const REPOSITORY = 'library/alpine';
+const image = makeImage();
+
+// The second sync of a tag that has not moved is one HEAD, and Docker Hub does not count those.
+test('a tag is resolved with one HEAD', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '3.20');
+  expect(await sources.at(registry.host).resolve('3.20')).toEqual({
+    digest: image.digest,
+    mediaType: image.mediaType,
+  });
+  expect(registry.requests.map(({ method, kind }) => `${method} ${kind}`)).toEqual(['HEAD manifest']);
+});
+
+// Some registries refuse HEAD on manifests: GET then brings the manifest along, and HEAD is not tried again.
+test('where HEAD is refused, GET is used from then on', async () => {
+  await using registry = await startRegistry({ refuseHead: true });
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '3.20');
+  const source = sources.at(registry.host);
+  for (let time = 0; time < 2; time += 1) {
+    const { digest, fetched } = await source.resolve('3.20');
+    expect(digest).toBe(image.digest);
+    expect(fetched).toMatchObject({ digest, mediaType: image.mediaType });
+    expect(Buffer.from(fetched?.bytes ?? [])).toEqual(image.manifest);
+  }
+  expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'GET', 'GET']);
+});
+
+// Answers to HEAD that say nothing, or that are wrong only for HEAD.
+test.each([401, 403, 404, 400])('HEAD that is answered %i is asked again with GET', async (status) => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '3.20');
+  registry.misbehave({ match: { method: 'HEAD' }, do: { status } });
+  expect(await sources.at(registry.host).resolve('3.20')).toMatchObject({ digest: image.digest });
+});
+
+test('where HEAD has no digest, it is computed from the bytes', async () => {
+  await using registry = await startRegistry({ headWithoutDigest: true });
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '3.20');
+  registry.misbehave({ match: { method: 'GET' }, do: { headers: { 'docker-content-digest': null } } });
+  expect(await sources.at(registry.host).resolve('3.20')).toMatchObject({ digest: image.digest });
+});
+
+// A signed schema 1 manifest's digest is of its payload, not of the bytes that come.
+test('a schema 1 manifest is proven by its payload', async () => {
+  await using registry = await startRegistry({ headWithoutDigest: true });
+  await using sources = testSources();
+  const old = makeSchema1();
+  registry.push(REPOSITORY, old, 'old');
+  registry.misbehave({ match: { method: 'GET' }, do: { headers: { 'docker-content-digest': null } } });
+  const source = sources.at(registry.host);
+  expect((await source.resolve('old')).digest).toBe(old.digest);
+  expect(Buffer.from((await source.manifest(old.digest)).bytes)).toEqual(old.manifest);
+});
+
+test('a manifest by digest is byte for byte what was pushed', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image);
+  const { bytes, digest, mediaType } = await sources.at(registry.host).manifest(image.digest);
+  expect(Buffer.from(bytes)).toEqual(image.manifest);
+  expect({ digest, mediaType }).toEqual({ digest: image.digest, mediaType: image.mediaType });
+});
+
+// sha512 is registered by the OCI image spec and rare.
+test('a manifest may be addressed by sha512', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  const digest = digestOf(image.manifest, 'sha512');
+  registry.push(REPOSITORY, { ...image, digest });
+  expect((await sources.at(registry.host).manifest(digest)).digest).toBe(digest);
+});
+
+// A manifest with one flipped byte is never believed, whether asked by digest or by tag.
+test.each(['digest', 'tag'])('a rotten manifest is refused by %s', async (by) => {
+  await using registry = await startRegistry({ refuseHead: true });
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, 'rotten');
+  registry.misbehave({ match: { method: 'GET' }, do: { flipByteAt: 100 } });
+  const source = sources.at(registry.host);
+  const failure = await failureOf(
+    by === 'tag' ? source.resolve('rotten') : source.manifest(image.digest),
+    'digest-mismatch',
+  );
+  expect(failure.remedy).toBe('never');
+  expect(sources.waits).toEqual([]);
+});
+
+// Memory is bounded: what is longer than a manifest may be is refused and never truncated.
+test('an oversize manifest is refused', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  const manifest = Buffer.alloc(4 * 1024 * 1024 + 1, ' ');
+  const digest = digestOf(manifest);
+  registry.push(REPOSITORY, { ...image, manifest, digest }, 'big');
+  await failureOf(sources.at(registry.host).manifest(digest), 'too-large');
+  registry.misbehave({ match: { method: 'GET' }, do: { noContentLength: true } });
+  await failureOf(sources.at(registry.host).manifest(digest), 'too-large');
+});
+
+test('a manifest that is not there says what, where and why', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '3.20');
+  const failure = await failureOf(sources.at(registry.host).resolve('4'), 'manifest-unknown');
+  expect(failure.message).toBe(
+    `resolve ${registry.host}/library/alpine:4: ${registry.host} answered 404 MANIFEST_UNKNOWN: manifest unknown`,
+  );
+  expect(failure).toMatchObject({ status: 404, remedy: 'never' });
+  const unknown = digestOf(Buffer.from('unknown'));
+  await failureOf(sources.at(registry.host).manifest(unknown), 'manifest-unknown');
+  await failureOf(sources.at(registry.host, 'library/nothing').resolve('1'), 'name-unknown');
+});
+
+// A busy registry: it asks for an hour, and is given an hour.
+test('Retry-After is waited for in full', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '3.20');
+  registry.misbehave({ times: 1, do: { status: 429, headers: { 'retry-after': '3600' } } });
+  expect((await sources.at(registry.host).resolve('3.20')).digest).toBe(image.digest);
+  expect(sources.waits).toEqual([3_600_000]);
+  expect(sources.failures[0]).toMatchObject({ code: 'rate-limited', status: 429 });
+});
+
+test('a registry that is down for a moment is asked again, ever more slowly, and given up in the end', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '3.20');
+  registry.misbehave({ times: 2, do: { status: 503 } });
+  expect((await sources.at(registry.host).resolve('3.20')).digest).toBe(image.digest);
+  expect(sources.waits).toEqual([100, 200]);
+  registry.misbehave({ do: { hangUp: true } });
+  await failureOf(sources.at(registry.host).resolve('3.20'), 'network');
+  expect(sources.waits).toEqual([100, 200, 100, 200]);
+});
+
+test('a manifest that is cut is asked for again', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image);
+  registry.misbehave({ times: 1, do: { cutAfter: 10 } });
+  expect((await sources.at(registry.host).manifest(image.digest)).digest).toBe(image.digest);
+  expect(sources.waits).toEqual([100]);
+});
+
+test('a registry that is silent is not waited for', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources({ stallMs: 30 });
+  registry.push(REPOSITORY, image, '3.20');
+  registry.misbehave({ times: 1, do: { noAnswer: true } });
+  expect((await sources.at(registry.host).resolve('3.20')).digest).toBe(image.digest);
+  expect(sources.failures[0]).toMatchObject({ code: 'stalled' });
+});
+
+test('a denial is not tried again, and says that there were no credentials', async () => {
+  await using registry = await startRegistry({ auth: { kind: 'basic', user: 'u', password: 'p' } });
+  await using sources = testSources();
+  const failure = await failureOf(sources.at(registry.host).resolve('3.20'), 'denied');
+  expect(failure.detail).toContain(`there are no credentials for ${registry.host}`);
+  expect(sources.waits).toEqual([]);
+});
+
+test('an aborted request rejects, and its connection and permit are free', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources({ connections: 1 });
+  registry.push(REPOSITORY, image, '3.20');
+  const hanging = registry.misbehave({ times: 1, do: { noAnswer: true } });
+  const abort = new AbortController();
+  const source = sources.at(registry.host);
+  const waiting = source.resolve('3.20', { signal: abort.signal });
+  const queued = source.resolve('3.20', { signal: abort.signal });
+  await hanging.begun;
+  abort.abort();
+  await failureOf(waiting, 'aborted');
+  await failureOf(queued, 'aborted');
+  expect((await source.resolve('3.20')).digest).toBe(image.digest);
+  expect(sources.waits).toEqual([]);
+});
+
+// Registries behind a CDN redirect manifests as well; a small config too.
+test('redirects are followed, without Authorization to another host', async () => {
+  await using cdn = await startRegistry();
+  await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+  await using sources = testSources();
+  registry.push(REPOSITORY, image);
+  registry.misbehave({ match: { kind: 'manifest' }, do: { redirectTo: cdn } });
+  const { digest } = await sources.at(registry.host).manifest(image.digest);
+  expect(digest).toBe(image.digest);
+  expect(cdn.requests.map(({ authorization }) => authorization)).toEqual([undefined]);
+});
+
+test('redirects in a circle end', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 302, headers: { location: '/v2/library/alpine/manifests/x' } } });
+  const failure = await failureOf(sources.at(registry.host).resolve('x'), 'invalid');
+  expect(failure.detail).toContain('redirected more than 5 times');
+  expect(registry.requests.length).toBe(6);
+});
+
+// What speaks only the v1 protocol, or is no registry at all, says so with a 404 for everything.
+test('an endpoint without /v2/ is told apart from a missing tag', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 404, body: '<html>not found</html>' } });
+  const failure = await failureOf(sources.at(registry.host).resolve('3.20'), 'unsupported');
+  expect(failure.detail).toContain('v1 protocol');
+});
+
+test('a bare 404 of a v2 registry is a missing tag', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.misbehave({ match: { kind: 'manifest' }, do: { status: 404 } });
+  await failureOf(sources.at(registry.host).resolve('3.20'), 'manifest-unknown');
+});
+
+test('what a registry denies by its own code is a denial', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 403, body: errorBody('DENIED', 'requested access is denied') } });
+  const failure = await failureOf(sources.at(registry.host).manifest(`sha256:${'0'.repeat(64)}` as Digest), 'denied');
+  expect(failure.detail).toContain('403 DENIED: requested access is denied');
+});

@@ -1,0 +1,183 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { Failure, FailureCode } from '../../../lib/base/failure.ts';
+import { judge, parseContentRange, rangeHeader, type Known, type Wanted } from '../../../lib/registry/range.ts';
+
+const nothing: Known = { size: undefined, total: undefined, etag: undefined };
+const at = { operation: 'get blob', host: 'r.example' };
+
+function verdict(status: number, headers: Record<string, string>, wanted: Wanted, known: Partial<Known> = {}): unknown {
+  try {
+    return judge({ status, headers }, wanted, { ...nothing, ...known }, at);
+  } catch (thrown) {
+    return (thrown as Failure).code satisfies FailureCode;
+  }
+}
+
+test('only what is not the whole is asked for as a range', () => {
+  expect(rangeHeader({ start: 0, end: undefined })).toBeUndefined();
+  expect(rangeHeader({ start: 5, end: undefined })).toBe('bytes=5-');
+  expect(rangeHeader({ start: 0, end: 10 })).toBe('bytes=0-9');
+});
+
+test('a Content-Range that cannot be is none', () => {
+  expect(parseContentRange('bytes 0-9/10')).toEqual({ bytes: { start: 0, end: 10 }, total: 10 });
+  expect(parseContentRange('bytes 0-9/*')).toEqual({ bytes: { start: 0, end: 10 }, total: undefined });
+  expect(parseContentRange('bytes */10')).toEqual({ bytes: undefined, total: 10 });
+  for (const wrong of ['bytes 9-0/10', 'bytes 0-10/10', 'bytes 0-9', 'items 0-9/10', '', undefined])
+    expect(parseContentRange(wrong)).toBeUndefined();
+});
+
+// The rules by which undici's retry handler resumes, and the descriptor's size on top.
+test.each<[string, number, Record<string, string>, Wanted, Partial<Known>, unknown]>([
+  [
+    'the whole',
+    200,
+    { 'content-length': '10', etag: '"a"' },
+    { start: 0, end: undefined },
+    {},
+    { ranged: true, end: 10, total: 10, etag: '"a"' },
+  ],
+  [
+    'the whole without a length',
+    200,
+    {},
+    { start: 0, end: undefined },
+    {},
+    { ranged: true, end: undefined, total: undefined },
+  ],
+  [
+    'the whole without a length, but of known size',
+    200,
+    {},
+    { start: 0, end: undefined },
+    { size: 7 },
+    { ranged: true, end: 7, total: 7 },
+  ],
+  [
+    'the whole for a range from the beginning',
+    200,
+    { 'content-length': '10' },
+    { start: 0, end: 5 },
+    {},
+    { ranged: false, end: 10, total: 10 },
+  ],
+  ['the whole for a range from the middle', 200, { 'content-length': '10' }, { start: 3, end: 5 }, {}, 'range-ignored'],
+  [
+    'the range',
+    206,
+    { 'content-range': 'bytes 3-4/10', 'content-length': '2' },
+    { start: 3, end: 5 },
+    {},
+    { ranged: true, end: 5, total: 10 },
+  ],
+  [
+    'the range to the end',
+    206,
+    { 'content-range': 'bytes 3-9/10' },
+    { start: 3, end: undefined },
+    {},
+    { ranged: true, end: 10, total: 10 },
+  ],
+  [
+    'a range that ends with the blob',
+    206,
+    { 'content-range': 'bytes 3-9/10' },
+    { start: 3, end: 99 },
+    {},
+    { ranged: true, end: 10, total: 10 },
+  ],
+  ['another beginning', 206, { 'content-range': 'bytes 2-4/10' }, { start: 3, end: 5 }, {}, 'range-mismatch'],
+  ['another end', 206, { 'content-range': 'bytes 3-3/10' }, { start: 3, end: 5 }, {}, 'range-mismatch'],
+  [
+    'another length than range',
+    206,
+    { 'content-range': 'bytes 3-4/10', 'content-length': '3' },
+    { start: 3, end: 5 },
+    {},
+    'range-mismatch',
+  ],
+  ['206 without a range', 206, {}, { start: 3, end: 5 }, {}, 'range-mismatch'],
+  [
+    '206 that nobody asked for',
+    206,
+    { 'content-range': 'bytes 0-4/10' },
+    { start: 0, end: undefined },
+    {},
+    'range-mismatch',
+  ],
+  [
+    'another total than before',
+    206,
+    { 'content-range': 'bytes 3-4/11' },
+    { start: 3, end: 5 },
+    { total: 10 },
+    'source-changed',
+  ],
+  [
+    'another total than the descriptor says',
+    206,
+    { 'content-range': 'bytes 3-4/11' },
+    { start: 3, end: 5 },
+    { size: 10 },
+    'size-mismatch',
+  ],
+  [
+    'another length than the descriptor says',
+    200,
+    { 'content-length': '11' },
+    { start: 0, end: undefined },
+    { size: 10 },
+    'size-mismatch',
+  ],
+  [
+    'another strong ETag',
+    206,
+    { 'content-range': 'bytes 3-4/10', etag: '"b"' },
+    { start: 3, end: 5 },
+    { etag: '"a"' },
+    'source-changed',
+  ],
+  [
+    'a strong ETag that has gone',
+    206,
+    { 'content-range': 'bytes 3-4/10' },
+    { start: 3, end: 5 },
+    { etag: '"a"' },
+    'source-changed',
+  ],
+  [
+    'a weak ETag',
+    200,
+    { etag: 'W/"a"' },
+    { start: 0, end: undefined },
+    {},
+    { ranged: true, end: undefined, total: undefined },
+  ],
+  ['416', 416, {}, { start: 12, end: undefined }, {}, 'range-mismatch'],
+  [
+    '416 that says why',
+    416,
+    { 'content-range': 'bytes */10' },
+    { start: 12, end: undefined },
+    { size: 20 },
+    'size-mismatch',
+  ],
+])('%s', (_, status, headers, wanted, known, expected) => {
+  expect(verdict(status, headers, wanted, known)).toEqual(expected);
+});
+
+// Whatever a server says, a range is only believed where it is the one that was asked for.
+test('what is believed is what was wanted', () => {
+  const number = fc.nat({ max: 20 });
+  fc.assert(
+    fc.property(number, number, number, number, number, fc.boolean(), (start, length, first, last, total, whole) => {
+      const wanted = { start, end: start + length + 1 };
+      const headers = { 'content-range': `bytes ${first}-${last}/${total}`, 'content-length': String(total) };
+      const result = verdict(whole ? 200 : 206, headers, wanted);
+      if (typeof result === 'string') return;
+      if (whole) expect([start, result]).toEqual([0, { ranged: false, end: total, total }]);
+      else expect([first, last + 1]).toEqual([start, Math.min(wanted.end, total)]);
+    }),
+  );
+});
