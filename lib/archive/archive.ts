@@ -1,0 +1,165 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { asFailure, Failure } from '../base/failure.ts';
+import { decide, type RetryPolicy } from '../base/retry.ts';
+import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
+import type { Layout } from './layout.ts';
+import { parseReceipt, type Receipt, serialiseReceipt } from './receipt.ts';
+import type { Cancel, Condition, ObjectStore } from './store.ts';
+import { type TagChange, TagIndex, type TagOutcome } from './tag-index.ts';
+
+const MiB = 1024 * 1024;
+
+/** Far more than a receipt has. */
+const MAX_RECEIPT_BYTES = MiB;
+
+/** A tag index of 100,000 entries has about 40 MiB. */
+const MAX_TAG_INDEX_BYTES = 128 * MiB;
+
+/** Writers of one tag index that may get ahead of us before we give up; messages are grouped so that there is hardly one. */
+const CONFLICTS: RetryPolicy = { tries: 12, baseMs: 50, capMs: 2_000 };
+
+const JSON_TYPE = 'application/json';
+
+/** An archive: what the objects of a store mean. */
+export class Archive {
+  readonly store: ObjectStore;
+  readonly layout: Layout;
+
+  constructor(store: ObjectStore, layout: Layout) {
+    this.store = store;
+    this.layout = layout;
+  }
+
+  /** Small content, proven against its digest; `corrupt` where it does not hash to it. */
+  async content(digest: Digest, options: { readonly maxBytes: number } & Cancel): Promise<Uint8Array | undefined> {
+    const found = await this.store.get(this.layout.blob(digest), options);
+    if (found === undefined) return undefined;
+    const actual = digestOf(found.bytes, digestParts(digest).algorithm);
+    if (actual === digest) return found.bytes;
+    throw new Failure({
+      operation: `read ${digest} from ${this.store.name}`,
+      side: 'archive',
+      code: 'corrupt',
+      detail: `its ${found.size} bytes hash to ${actual}`,
+    });
+  }
+
+  /** Whether there is content, without a look at its bytes. */
+  async hasContent(digest: Digest, options: Cancel = {}): Promise<boolean> {
+    return (await this.store.head(this.layout.blob(digest), options)) !== undefined;
+  }
+
+  /**
+   * Writes small content. Anyone may, any number of times: what is there under a digest is the same. Without a condition,
+   * so that it mends what has become corrupt.
+   */
+  async putContent(digest: Digest, bytes: Uint8Array, options: Cancel = {}): Promise<void> {
+    const { algorithm, hex } = digestParts(digest);
+    const actual = digestOf(bytes, algorithm);
+    if (actual !== digest)
+      throw new Failure({
+        operation: `write ${digest} to ${this.store.name}`,
+        side: 'archive',
+        code: 'digest-mismatch',
+        detail: `its ${bytes.length} bytes hash to ${actual}`,
+      });
+    const checked = algorithm === 'sha256' ? { sha256: hex } : {};
+    await this.store.put(this.layout.blob(digest), bytes, { ...checked, ...options });
+  }
+
+  /** A blob's proof. One that cannot be read proves nothing, and is as good as none: the blob is proven again. */
+  async receipt(digest: Digest, options: Cancel = {}): Promise<Receipt | undefined> {
+    const found = await this.store.get(this.layout.receipt(digest), { maxBytes: MAX_RECEIPT_BYTES, ...options });
+    if (found === undefined) return undefined;
+    try {
+      return parseReceipt(found.bytes, digest);
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'corrupt') return undefined;
+      throw error;
+    }
+  }
+
+  async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
+    const bytes = serialiseReceipt(receipt);
+    await this.store.put(this.layout.receipt(receipt.digest), bytes, { contentType: JSON_TYPE, ...options });
+  }
+
+  async tagIndex(
+    repository: string,
+    options: Cancel = {},
+  ): Promise<{ readonly index: TagIndex; readonly etag: string } | undefined> {
+    const key = this.layout.tagIndex(repository);
+    const found = await this.store.get(key, { maxBytes: MAX_TAG_INDEX_BYTES, ...options });
+    return found === undefined ? undefined : { index: TagIndex.parse(found.bytes, key), etag: found.etag };
+  }
+
+  /**
+   * Applies observations to a repository's tag index: conditionally over what was read, and from the start where another
+   * writer was faster. Writes nothing where they change nothing.
+   *
+   * @returns what became of each
+   */
+  async updateTags(
+    repository: string,
+    changes: readonly TagChange[],
+    options: Cancel = {},
+  ): Promise<readonly TagOutcome[]> {
+    const key = this.layout.tagIndex(repository);
+    for (let attempt = 1; ; attempt += 1) {
+      const read = await this.tagIndex(repository, options);
+      const before = read?.index ?? TagIndex.empty();
+      const { index, outcomes } = before.apply(changes);
+      if (index === before) return outcomes;
+      try {
+        if (read === undefined) await this.#mark(repository, options);
+        await this.#putTagIndex(key, index, read?.etag, options);
+        return outcomes;
+      } catch (error) {
+        const failure = asFailure(error, `write ${key}`, 'archive');
+        const decision = decide(failure, attempt, CONFLICTS, Math.random());
+        if (failure.code !== 'precondition-failed' || !decision.again) throw failure;
+        await pause(decision.afterMs, failure.operation, options.signal);
+      }
+    }
+  }
+
+  /** Every repository that has a tag index. */
+  async *repositories(options: Cancel = {}): AsyncGenerator<string, void, void> {
+    for await (const { key } of this.store.list(this.layout.repositories, options)) {
+      const repository = this.layout.repositoryOf(key);
+      if (repository !== undefined) yield repository;
+    }
+  }
+
+  /** What became of an image in a run; a later word replaces the earlier. */
+  async writeRunReport(run: string, image: string, report: unknown, options: Cancel = {}): Promise<void> {
+    const bytes = Buffer.from(`${JSON.stringify(report)}\n`);
+    await this.store.put(this.layout.runReport(run, image), bytes, { contentType: JSON_TYPE, ...options });
+  }
+
+  async #putTagIndex(key: string, index: TagIndex, etag: string | undefined, options: Cancel): Promise<void> {
+    const bytes = index.serialise();
+    if (bytes.length > MAX_TAG_INDEX_BYTES)
+      throw new Failure({
+        operation: `write ${key}`,
+        side: 'archive',
+        code: 'too-large',
+        detail: `it would have ${bytes.length} bytes, and could not be read again: ${MAX_TAG_INDEX_BYTES} is the limit`,
+      });
+    const condition: Condition = etag === undefined ? { absent: true } : { etag };
+    await this.store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });
+  }
+
+  async #mark(repository: string, options: Cancel): Promise<void> {
+    const { key, content } = this.layout.marker(repository);
+    await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
+  }
+}
+
+async function pause(ms: number, operation: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(ms, undefined, { signal });
+  } catch (error) {
+    throw asFailure(error, operation, 'archive');
+  }
+}

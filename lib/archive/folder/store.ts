@@ -1,0 +1,266 @@
+import { randomUUID } from 'node:crypto';
+import { renameSync, statSync, unlinkSync } from 'node:fs';
+import { open, rm, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type {
+  Cancel,
+  Condition,
+  ListedObject,
+  ObjectStore,
+  Part,
+  ReadableObject,
+  StoredBytes,
+  StoredObject,
+  Upload,
+} from '../store.ts';
+import { attempt, attemptEach, isAbsent, isErrno, refuse } from './errors.ts';
+import { etagOf, etagSync, hashOf, HASHED_BYTES, versionOf } from './etag.ts';
+import { FolderSync, makeFolder, readAll, writeAll } from './files.ts';
+import { list } from './list.ts';
+import { Mutex } from './lock.ts';
+import { Paths } from './paths.ts';
+import { pieces, stream } from './read.ts';
+import { sweep } from './sweep.ts';
+import { FOLDER_PART_LIMITS, Uploads } from './uploads.ts';
+
+/**
+ * Objects as files of a folder, which several processes on one machine may use at once.
+ *
+ * An object is written under a temporary name, synced to disk, and then renamed: what is there under its own name is whole,
+ * whenever a process is killed or the power fails. Every change of what a name stands for happens under one lock, together
+ * with the check of its condition; that takes microseconds, and all that takes longer is done before.
+ *
+ * A failure leaves everything as it was, but for one: a disk that takes the rename and then cannot sync its folder is
+ * reported although the object is there.
+ */
+export class FolderStore implements ObjectStore, AsyncDisposable {
+  readonly name: string;
+  readonly limits = FOLDER_PART_LIMITS;
+  readonly #paths: Paths;
+  readonly #mutex: Mutex;
+  readonly #uploads: Uploads;
+  readonly #folders = new FolderSync();
+  #prepared: Promise<void> | undefined;
+
+  /** @param path of the folder; it is made when something is first written to it */
+  constructor(path: string) {
+    this.name = path;
+    this.#paths = new Paths(path);
+    this.#mutex = new Mutex(this.#paths.lock);
+    this.#uploads = new Uploads(this.#paths);
+  }
+
+  get(key: string, { maxBytes, signal }: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined> {
+    const operation = `get ${key}`;
+    return attempt(operation, signal, async () => {
+      await using file = await openFile(this.#paths.object(key));
+      if (file === undefined) return undefined;
+      const { size } = await file.stat();
+      if (size > maxBytes)
+        throw refuse(operation, 'too-large', `it has ${size} bytes, and at most ${maxBytes} are read`);
+      const { etag, bytes = await readAll(file, size) } = await versionOf(file);
+      if (bytes.length < size) throw refuse(operation, 'truncated', `it ended after ${bytes.length} of ${size} bytes`);
+      return { etag, size, bytes };
+    });
+  }
+
+  head(key: string, { signal }: Cancel = {}): Promise<StoredObject | undefined> {
+    return attempt(`head ${key}`, signal, async () => {
+      await using file = await openFile(this.#paths.object(key));
+      if (file === undefined) return undefined;
+      const { etag, size } = await versionOf(file);
+      return { etag, size };
+    });
+  }
+
+  /** The body has to be iterated, or its iterator returned: a large object's file stays open until then. */
+  read(
+    key: string,
+    { start = 0, signal }: { readonly start?: number } & Cancel = {},
+  ): Promise<ReadableObject | undefined> {
+    const operation = `read ${key}`;
+    return attempt(operation, signal, async () => {
+      const file = await openFile(this.#paths.object(key));
+      if (file === undefined) return undefined;
+      let streaming = false;
+      try {
+        const { etag, size, bytes } = await versionOf(file);
+        if (start > size) throw refuse(operation, 'invalid', `it has ${size} bytes, so that none is at ${start}`);
+        streaming = bytes === undefined;
+        const body = bytes
+          ? pieces(operation, bytes.subarray(start), signal)
+          : stream(operation, file, start, size, signal);
+        return { etag, size, body };
+      } finally {
+        if (!streaming) await file.close();
+      }
+    });
+  }
+
+  put(
+    key: string,
+    bytes: Uint8Array,
+    options: { readonly condition?: Condition; readonly sha256?: string; readonly contentType?: string } & Cancel = {},
+  ): Promise<StoredObject> {
+    const { condition, sha256, signal } = options;
+    const operation = `put ${key}`;
+    return attempt(operation, signal, async () => {
+      const path = this.#paths.object(key);
+      const hash = sha256 !== undefined || bytes.length <= HASHED_BYTES ? hashOf(bytes) : undefined;
+      if (sha256 !== undefined && sha256 !== hash)
+        throw refuse(operation, 'digest-mismatch', `its ${bytes.length} bytes hash to ${hash}, not to ${sha256}`);
+      await this.#prepare();
+      const temporary = join(this.#paths.temporary, randomUUID());
+      try {
+        const etag = await writeFile(temporary, bytes, hash);
+        await this.#commit(operation, temporary, path, condition, signal);
+        return { etag, size: bytes.length };
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  delete(key: string, { etag, signal }: { readonly etag?: string } & Cancel = {}): Promise<void> {
+    return attempt(`delete ${key}`, signal, async () => {
+      const path = this.#paths.object(key);
+      if (!isFile(path)) return;
+      await this.#prepare();
+      const deleted = await this.#mutex.run(() => {
+        if (!isFile(path) || (etag !== undefined && etag !== etagSync(path))) return false;
+        unlinkSync(path);
+        return true;
+      }, signal);
+      if (deleted) await this.#folders.sync(dirname(path));
+    });
+  }
+
+  list(prefix: string, { signal }: Cancel = {}): AsyncIterable<ListedObject> {
+    return attemptEach(`list ${prefix}`, signal, list(this.#paths, prefix, signal));
+  }
+
+  uploads(prefix: string, { signal }: Cancel = {}): AsyncIterable<Upload> {
+    return attemptEach(`list uploads ${prefix}`, signal, this.#uploads.list(prefix));
+  }
+
+  createUpload(
+    key: string,
+    { partSize, signal }: { readonly partSize: number; readonly contentType?: string } & Cancel,
+  ): Promise<Upload> {
+    return attempt(`create upload ${key}`, signal, async () => {
+      this.#paths.object(key);
+      await this.#prepare();
+      return this.#uploads.create(key, partSize);
+    });
+  }
+
+  uploadPart(upload: Upload, number: number, bytes: Uint8Array, { signal }: Cancel = {}): Promise<Part> {
+    const operation = `upload part ${number} of ${upload.key}`;
+    return attempt(operation, signal, () => this.#uploads.write(upload, number, bytes));
+  }
+
+  parts(upload: Upload, { signal }: Cancel = {}): AsyncIterable<Part> {
+    return attemptEach(`list parts of ${upload.key}`, signal, this.#uploads.parts(upload));
+  }
+
+  completeUpload(
+    upload: Upload,
+    parts: readonly Part[],
+    { condition, signal }: { readonly condition?: Condition } & Cancel = {},
+  ): Promise<StoredObject> {
+    const operation = `complete upload of ${upload.key}`;
+    return attempt(operation, signal, async () => {
+      const path = this.#paths.object(upload.key);
+      return this.#uploads.complete(upload, parts, async (data, file) => {
+        const { etag, size } = await versionOf(file);
+        await this.#commit(operation, data, path, condition, signal);
+        return { etag, size };
+      });
+    });
+  }
+
+  abortUpload(upload: Upload, { signal }: Cancel = {}): Promise<void> {
+    return attempt(`abort upload of ${upload.key}`, signal, () => this.#uploads.abort(upload));
+  }
+
+  /** Closes the files of unfinished uploads, which another process may then continue. */
+  async close(): Promise<void> {
+    await this.#uploads.close();
+    this.#mutex.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Before the first write: the folders that it needs, without what dead processes left in them. */
+  async #prepare(): Promise<void> {
+    this.#prepared ??= (async (): Promise<void> => {
+      await makeFolder(this.#paths.temporary);
+      await makeFolder(this.#paths.uploads);
+      await sweep(this.#paths);
+    })();
+    try {
+      await this.#prepared;
+    } catch (error) {
+      this.#prepared = undefined;
+      throw error;
+    }
+  }
+
+  /** Gives a file that is written and synced its name, if the condition holds. */
+  async #commit(
+    operation: string,
+    from: string,
+    to: string,
+    condition: Condition | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const move = (): Promise<void> =>
+      this.#mutex.run(() => {
+        if (condition !== undefined) checkCondition(operation, to, condition);
+        renameSync(from, to);
+      }, signal);
+    try {
+      await move();
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error;
+      await makeFolder(dirname(to));
+      await move();
+    }
+    await this.#folders.sync(dirname(to));
+  }
+}
+
+function checkCondition(operation: string, path: string, condition: Condition): void {
+  if ('absent' in condition) {
+    if (isFile(path)) throw refuse(operation, 'precondition-failed', 'it is there already');
+  } else if (etagSync(path) !== condition.etag)
+    throw refuse(operation, 'precondition-failed', 'it was replaced or deleted since it was read');
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+async function openFile(path: string): Promise<FileHandle | undefined> {
+  let file: FileHandle;
+  try {
+    file = await open(path);
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  return undefined;
+}
+
+/** A new file, synced to disk, and its version. */
+async function writeFile(path: string, bytes: Uint8Array, hash: string | undefined): Promise<string> {
+  await using file = await open(path, 'wx');
+  await writeAll(file, bytes, 0);
+  await file.datasync();
+  return etagOf(await file.stat({ bigint: true }), hash);
+}

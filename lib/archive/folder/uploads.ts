@@ -1,0 +1,310 @@
+/**
+ * Multipart uploads in a folder. Parts are written straight to where they belong in the file that becomes the object, so
+ * that completing is a rename and copies nothing. An upload is a folder, `.mirror/uploads/<id>/`:
+ *
+ * ```
+ * meta      JSON: key, part size, when it began; written once
+ * data      the bytes, with holes where parts are missing
+ * journal   which parts have landed: see journal.ts
+ * lock      held by the process that writes: see lock.ts
+ * ```
+ *
+ * It comes into being whole, by a rename, and goes the same way; an upload without its data is none. So whenever a process
+ * is killed, the upload is either listed, with the parts that landed, or gone. Nothing is synced to disk before completion:
+ * after a power failure, parts may be listed whose bytes are not there. Who continues an upload reads back what he completes,
+ * which an upload that is continued needs anyway.
+ *
+ * An upload that a living process writes is its own: others do not see it listed, and to them it is `no-such-upload`. For
+ * a process that still had the file open could write into the object that another completed, and proved.
+ */
+import { randomUUID } from 'node:crypto';
+import { access, mkdir, open, readdir, readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure } from '../../base/failure.ts';
+import type { Part, PartLimits, Upload } from '../store.ts';
+import { isAbsent, isErrno, refuse } from './errors.ts';
+import { writeAll } from './files.ts';
+import * as journal from './journal.ts';
+import { Claim } from './lock.ts';
+import type { Paths } from './paths.ts';
+
+/**
+ * A disk needs none of S3's limits. These keep a journal short (as many parts as on S3), and a part within one write
+ * (Linux: 2 GiB); small parts are for whoever has small objects to cut.
+ */
+export const FOLDER_PART_LIMITS: PartLimits = {
+  minPartBytes: 64 * 1024,
+  // A part costs no request here, so it may be smaller than on S3: as many are on their way in half the memory.
+  usualPartBytes: 4 * 1024 ** 2,
+  maxPartBytes: 1024 ** 3,
+  maxParts: 10_000,
+};
+
+interface Meta {
+  readonly version: 1;
+  readonly key: string;
+  readonly partSize: number;
+  /** ISO 8601. */
+  readonly initiated: string;
+}
+
+/** Files that stay open from the first part that this process writes to completion. */
+interface Session {
+  readonly partSize: number;
+  readonly claim: Claim;
+  readonly data: FileHandle;
+  readonly journal: FileHandle;
+  readonly landed: Map<number, Part>;
+  readonly writing: Set<Promise<unknown>>;
+  completing: boolean;
+}
+
+export class Uploads {
+  readonly #paths: Paths;
+  readonly #sessions = new Map<string, Promise<Session>>();
+
+  constructor(paths: Paths) {
+    this.#paths = paths;
+  }
+
+  async create(key: string, partSize: number): Promise<Upload> {
+    const { minPartBytes, maxPartBytes } = FOLDER_PART_LIMITS;
+    if (!Number.isInteger(partSize) || partSize < minPartBytes || partSize > maxPartBytes)
+      throw refuse(
+        `create upload ${key}`,
+        'invalid',
+        `parts of ${partSize} bytes: a folder takes ${minPartBytes} to ${maxPartBytes}`,
+      );
+    const initiated = new Date();
+    const upload: Upload = { key, id: randomUUID(), initiated };
+    const meta: Meta = { version: 1, key, partSize, initiated: initiated.toISOString() };
+    const making = join(this.#paths.temporary, upload.id);
+    await mkdir(making);
+    await writeFile(join(making, 'meta'), JSON.stringify(meta));
+    await writeFile(join(making, 'data'), '');
+    // Claimed before anyone can see it. The files that are open stay the same under their new name.
+    const session = await openSession(making, meta, upload);
+    await rename(making, this.#folder(upload));
+    this.#sessions.set(upload.id, Promise.resolve(session));
+    return upload;
+  }
+
+  async *list(prefix: string): AsyncGenerator<Upload, void, void> {
+    let ids: string[];
+    try {
+      ids = await readdir(this.#paths.uploads);
+    } catch (error) {
+      if (isAbsent(error)) return;
+      throw error;
+    }
+    for (const id of ids) {
+      const folder = join(this.#paths.uploads, id);
+      const meta = await readMeta(folder);
+      if (meta?.key.startsWith(prefix) !== true) continue;
+      if (this.#sessions.has(id) || isFree(folder)) yield { key: meta.key, id, initiated: new Date(meta.initiated) };
+    }
+  }
+
+  async write(upload: Upload, number: number, bytes: Uint8Array): Promise<Part> {
+    const operation = `upload part ${number} of ${upload.key}`;
+    const session = await this.#session(upload);
+    const { maxParts } = FOLDER_PART_LIMITS;
+    if (!Number.isInteger(number) || number < 1 || number > maxParts)
+      throw refuse(operation, 'invalid', `parts are numbered from 1 to ${maxParts}`);
+    if (bytes.length > session.partSize)
+      throw refuse(
+        operation,
+        'invalid',
+        `it has ${bytes.length} bytes, and the upload's parts have ${session.partSize}`,
+      );
+    if (session.completing) throw noSuchUpload(upload);
+    const writing = writePart(session, number, bytes);
+    session.writing.add(writing);
+    try {
+      return await writing;
+    } finally {
+      session.writing.delete(writing);
+    }
+  }
+
+  async *parts(upload: Upload): AsyncGenerator<Part, void, void> {
+    const landed = (await this.#sessions.get(upload.id))?.landed ?? (await readParts(this.#folder(upload)));
+    if (landed === undefined) throw noSuchUpload(upload);
+    yield* [...landed.values()].sort((a, b) => a.number - b.number);
+  }
+
+  /**
+   * Hands out the file that these parts make, synced to disk, for `commit` to move to where it belongs. Where that fails the
+   * upload is still there.
+   */
+  async complete<T>(
+    upload: Upload,
+    parts: readonly Part[],
+    commit: (path: string, file: FileHandle) => Promise<T>,
+  ): Promise<T> {
+    const session = await this.#session(upload);
+    if (session.completing) throw noSuchUpload(upload);
+    session.completing = true;
+    try {
+      await Promise.allSettled(session.writing);
+      const size = checkParts(upload, session, parts);
+      for (const number of session.landed.keys()) if (number > parts.length) await forget(session, number);
+      await session.data.truncate(size);
+      await session.data.datasync();
+      const done = await commit(join(this.#folder(upload), 'data'), session.data);
+      await this.#discard(upload);
+      return done;
+    } catch (error) {
+      session.completing = false;
+      throw isErrno(error, 'ENOENT') ? noSuchUpload(upload) : error;
+    }
+  }
+
+  async abort(upload: Upload): Promise<void> {
+    if (isId(upload.id)) await this.#discard(upload);
+  }
+
+  /** Closes what is open. The uploads are left to whoever continues them. */
+  async close(): Promise<void> {
+    const sessions = await Promise.allSettled(this.#sessions.values());
+    this.#sessions.clear();
+    for (const session of sessions) if (session.status === 'fulfilled') await closeSession(session.value);
+  }
+
+  #session(upload: Upload): Promise<Session> {
+    let session = this.#sessions.get(upload.id);
+    if (session === undefined) {
+      session = this.#resume(upload);
+      this.#sessions.set(upload.id, session);
+      session.catch(() => this.#sessions.delete(upload.id));
+    }
+    return session;
+  }
+
+  async #resume(upload: Upload): Promise<Session> {
+    const folder = this.#folder(upload);
+    const meta = await readMeta(folder);
+    if (meta?.key !== upload.key) throw noSuchUpload(upload);
+    return openSession(folder, meta, upload);
+  }
+
+  /** One rename, and it is gone; what is then left of it is of no interest to anyone. */
+  async #discard(upload: Upload): Promise<void> {
+    const session = await this.#sessions.get(upload.id)?.catch(() => undefined);
+    this.#sessions.delete(upload.id);
+    const remains = join(this.#paths.temporary, randomUUID());
+    try {
+      await rename(this.#folder(upload), remains);
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    } finally {
+      if (session !== undefined) await closeSession(session);
+    }
+    await rm(remains, { recursive: true, force: true });
+  }
+
+  #folder(upload: Upload): string {
+    if (!isId(upload.id)) throw noSuchUpload(upload);
+    return join(this.#paths.uploads, upload.id);
+  }
+}
+
+/** Whether a folder is an upload, and not the remains of one. */
+export async function isUpload(folder: string): Promise<boolean> {
+  return (await readMeta(folder)) !== undefined;
+}
+
+/** An id becomes a path, so it has to be one that was made here. */
+function isId(id: string): boolean {
+  return /^[0-9a-f-]{36}$/.test(id);
+}
+
+/** `undefined` where there is no upload: none was there, or its data has become an object. */
+async function readMeta(folder: string): Promise<Meta | undefined> {
+  try {
+    await access(join(folder, 'data'));
+    return JSON.parse(await readFile(join(folder, 'meta'), 'utf8')) as Meta;
+  } catch (error) {
+    // Meta is synced to disk no more than the rest; an upload that lost it in a power failure has no future.
+    if (isAbsent(error) || error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+async function readParts(folder: string): Promise<Map<number, Part> | undefined> {
+  if ((await readMeta(folder)) === undefined) return undefined;
+  return journal.parseJournal(await readFile(join(folder, 'journal'), 'utf8'));
+}
+
+/** Whether nobody writes it. Goes by the lock alone, which is let go of again. */
+function isFree(folder: string): boolean {
+  const claim = Claim.take(join(folder, 'lock'));
+  claim?.release();
+  return claim !== undefined;
+}
+
+async function openSession(folder: string, meta: Meta, upload: Upload): Promise<Session> {
+  const claim = Claim.take(join(folder, 'lock'));
+  if (claim === undefined) throw noSuchUpload(upload, 'another process is writing it');
+  const opened: FileHandle[] = [];
+  try {
+    const data = await open(join(folder, 'data'), 'r+');
+    opened.push(data);
+    const log = await open(join(folder, 'journal'), 'a+');
+    opened.push(log);
+    const landed = journal.parseJournal(await log.readFile('utf8'));
+    return { partSize: meta.partSize, claim, data, journal: log, landed, writing: new Set(), completing: false };
+  } catch (error) {
+    await Promise.all(opened.map((handle) => handle.close()));
+    claim.release();
+    throw isAbsent(error) ? noSuchUpload(upload) : error;
+  }
+}
+
+async function closeSession({ data, journal: log, claim }: Session): Promise<void> {
+  await Promise.all([data.close(), log.close()]);
+  // Last: whoever has it next may rely on nothing being written any more.
+  claim.release();
+}
+
+async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
+  if (session.landed.has(number)) await forget(session, number);
+  await writeAll(session.data, bytes, (number - 1) * session.partSize);
+  const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
+  await session.journal.appendFile(journal.landed(part));
+  session.landed.set(number, part);
+  return part;
+}
+
+async function forget(session: Session, number: number): Promise<void> {
+  session.landed.delete(number);
+  await session.journal.appendFile(journal.lost(number));
+}
+
+/** The size of the object that these parts make: contiguous, as they landed, and all but the last as long as planned. */
+function checkParts(upload: Upload, { landed, partSize }: Session, parts: readonly Part[]): number {
+  const wrong = (detail: string): Failure =>
+    new Failure({
+      operation: `complete upload ${upload.key}`,
+      side: 'archive',
+      code: 'invalid',
+      remedy: 'restart',
+      detail,
+    });
+  if (parts.length === 0) throw wrong('part 1 is missing');
+  let size = 0;
+  for (const [index, part] of parts.entries()) {
+    const number = index + 1;
+    const there = landed.get(number);
+    if (part.number !== number || there === undefined) throw wrong(`part ${number} is missing`);
+    if (there.etag !== part.etag || there.size !== part.size) throw wrong(`part ${number} was replaced meanwhile`);
+    if (part.size !== partSize && number < parts.length)
+      throw wrong(`part ${number} has ${part.size} bytes, and all but the last have ${partSize}`);
+    size += part.size;
+  }
+  return size;
+}
+
+function noSuchUpload(upload: Upload, detail = 'it was completed or aborted'): Failure {
+  return refuse(`continue upload ${upload.id} of ${upload.key}`, 'no-such-upload', detail);
+}

@@ -1,0 +1,20 @@
+import type { Digest } from '../oci/digest.ts';
+
+/**
+ * Where things lie in an archive. Keys are the object-store port's; the rest of this software knows no other.
+ * Repositories are given as references name them: `docker.io/library/alpine`, `localhost:5000/app`.
+ */
+export interface Layout {
+  /** What all blobs' keys begin with. */
+  readonly blobs: string;
+  blob(digest: Digest): string;
+  receipt(digest: Digest): string;
+  tagIndex(repository: string): string;
+  /** What has to be beside the tag index, and its content, for stock tools to read the repository. */
+  marker(repository: string): { readonly key: string; readonly content: string };
+  /** What all tag indexes' keys begin with. */
+  readonly repositories: string;
+  /** The repository whose tag index this is; undefined for any other key. */
+  repositoryOf(key: string): string | undefined;
+  runReport(run: string, image: string): string;
+}

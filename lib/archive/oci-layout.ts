@@ -1,0 +1,48 @@
+/**
+ * OCI image layouts that share one blob store (OCI image spec, image-layout.md), so that stock tools read an archive:
+ *
+ *     blobs/<algorithm>/<hex>                     content
+ *     repositories/<host>/<path>/oci-layout       {"imageLayoutVersion":"1.0.0"}
+ *     repositories/<host>/<path>/index.json       the tag index
+ *     .mirror/receipts/<algorithm>/<hex>.json     proofs
+ *     .mirror/runs/<run>/<image>.json             run reports
+ *
+ * A host's port is set off with `_` and not with `:`, which no host holds otherwise: tools split `oci:PATH:TAG` at the
+ * first colon.
+ */
+import { createHash } from 'node:crypto';
+import { type Digest, digestParts } from '../oci/digest.ts';
+import type { Layout } from './layout.ts';
+
+const REPOSITORIES = 'repositories/';
+const TAG_INDEX = '/index.json';
+
+export const ociLayout: Layout = {
+  blobs: 'blobs/',
+  repositories: REPOSITORIES,
+  blob: (digest) => `blobs/${pathOf(digest)}`,
+  receipt: (digest) => `.mirror/receipts/${pathOf(digest)}.json`,
+  tagIndex: (repository) => `${REPOSITORIES}${folderOf(repository)}${TAG_INDEX}`,
+  marker: (repository) => ({
+    key: `${REPOSITORIES}${folderOf(repository)}/oci-layout`,
+    content: '{"imageLayoutVersion":"1.0.0"}',
+  }),
+  repositoryOf(key) {
+    if (!key.startsWith(REPOSITORIES) || !key.endsWith(TAG_INDEX)) return undefined;
+    const folder = key.slice(REPOSITORIES.length, -TAG_INDEX.length);
+    const slash = folder.indexOf('/');
+    return slash === -1 ? undefined : folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
+  },
+  // An image's reference may be longer than a file name, and holds slashes.
+  runReport: (run, image) => `.mirror/runs/${run}/${createHash('sha256').update(image).digest('hex')}.json`,
+};
+
+function pathOf(digest: Digest): string {
+  const { algorithm, hex } = digestParts(digest);
+  return `${algorithm}/${hex}`;
+}
+
+function folderOf(repository: string): string {
+  const slash = repository.indexOf('/');
+  return repository.slice(0, slash).replaceAll(':', '_') + repository.slice(slash);
+}

@@ -1,0 +1,477 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { Failure, type FailureCode } from '../../lib/base/failure.ts';
+import type { ObjectStore, Part, ReadableObject, Upload } from '../../lib/archive/store.ts';
+
+/** An implementation of the object store, empty, for one test alone. */
+export interface StoreUnderTest {
+  readonly store: ObjectStore;
+  close(): Promise<void>;
+  /** The same store as another process finds it later: the first is closed, and nothing remembered. */
+  readonly reopen?: () => Promise<StoreUnderTest>;
+}
+
+export interface ContractOptions {
+  /** Why this implementation cannot show one of these, which is then told as skipped. */
+  readonly skip?: { readonly conditionalDelete?: string };
+}
+
+/** What every implementation of `ObjectStore` has to do. */
+export function objectStoreContract(
+  name: string,
+  open: () => Promise<StoreUnderTest>,
+  { skip = {} }: ContractOptions = {},
+): void {
+  const scenario = (title: string, run: (store: ObjectStore, under: StoreUnderTest) => Promise<void>): void => {
+    test(title, async () => {
+      const under = await open();
+      try {
+        await run(under.store, under);
+      } finally {
+        await under.close();
+      }
+    });
+  };
+
+  describe(`object store: ${name}`, () => {
+    describe('whole objects', () => {
+      // However an object is looked at, it has one size, one version and the bytes that were put; also an empty one.
+      scenario('what is put is there', async (store) => {
+        for (const [key, size] of [
+          ['a/empty', 0],
+          ['a/small', 11],
+          ['a/larger', 3_000_001],
+        ] as const) {
+          const bytes = noise(size);
+          const put = await store.put(key, bytes, { contentType: 'application/octet-stream' });
+          expect(put).toEqual({ etag: expect.any(String) as string, size });
+          expect(await store.head(key)).toEqual(put);
+          expect(await store.get(key, { maxBytes: size })).toMatchObject(put);
+          same((await store.get(key, { maxBytes: size }))?.bytes, bytes);
+          const read = await store.read(key);
+          expect(read).toMatchObject(put);
+          same(await drain(read), bytes);
+        }
+      });
+
+      // Nothing is there: that is an answer. A key that others begin with is no object either.
+      scenario('what is not there is no error', async (store) => {
+        await store.put('some/where/deep', noise(3));
+        for (const key of ['nothing', 'some/where', 'some/where/dee', 'some/where/else']) {
+          expect(await store.get(key, { maxBytes: 10 })).toBeUndefined();
+          expect(await store.head(key)).toBeUndefined();
+          expect(await store.read(key)).toBeUndefined();
+          await store.delete(key);
+        }
+        expect(await store.head('some/where/deep')).toBeDefined();
+      });
+
+      // A second put replaces the first, and its version is another; a body that was opened before is never a mixture.
+      scenario('put replaces', async (store) => {
+        const [old, young] = [noise(2_500_000, 1), noise(2_500_000, 2)];
+        const first = await store.put('key', old);
+        const body = await store.read('key');
+        const second = await store.put('key', young);
+        expect(second.etag).not.toBe(first.etag);
+        expect(await store.head('key')).toEqual(second);
+        expect(body?.etag).toBe(first.etag);
+        const drained = await drain(body).catch(onlyFailure);
+        if (drained !== undefined) same(drained, old);
+        same(await drain(await store.read('key')), young);
+      });
+
+      // One byte more than allowed: a Failure, and not the first bytes.
+      scenario('get refuses what is too large', async (store) => {
+        await store.put('key', noise(101));
+        await fails('too-large', store.get('key', { maxBytes: 100 }));
+        same((await store.get('key', { maxBytes: 101 }))?.bytes, noise(101));
+      });
+
+      // From anywhere to the end; from the end on there is nothing, and beyond it is a mistake.
+      scenario('read begins anywhere', async (store) => {
+        for (const size of [1000, 5_000_000]) {
+          const bytes = noise(size);
+          const { etag } = await store.put('key', bytes);
+          for (const start of [0, 1, size >> 1, size - 1, size]) {
+            const read = await store.read('key', { start });
+            expect(read).toMatchObject({ etag, size });
+            same(await drain(read), bytes.subarray(start));
+          }
+          await fails('invalid', (async () => drain(await store.read('key', { start: size + 1 })))());
+        }
+      });
+
+      // The caller's buffer is its own again once put has resolved.
+      scenario('put keeps a copy', async (store) => {
+        const bytes = noise(1000);
+        await store.put('key', bytes);
+        bytes.fill(0);
+        same((await store.get('key', { maxBytes: 1000 }))?.bytes, noise(1000));
+      });
+
+      // Bytes that are not what they are said to be do not get in, and what was there stays.
+      scenario('put checks the hash that it is given', async (store) => {
+        const put = await store.put('key', noise(10), { sha256: sha256(noise(10)) });
+        await fails('digest-mismatch', store.put('key', noise(10, 2), { sha256: sha256(noise(10)) }));
+        await fails('digest-mismatch', store.put('other', noise(10, 2), { sha256: sha256(noise(10)) }));
+        expect(await store.head('key')).toEqual(put);
+        expect(await store.head('other')).toBeUndefined();
+      });
+
+      scenario('delete deletes, any number of times', async (store) => {
+        await store.put('key', noise(10));
+        await store.put('key2', noise(10));
+        await store.delete('key');
+        await store.delete('key');
+        expect(await store.head('key')).toBeUndefined();
+        expect(await keys(store, '')).toEqual(['key2']);
+      });
+
+      // What was put in the place of the version that is to go, stays.
+      const conditionalDelete = skip.conditionalDelete;
+      if (conditionalDelete !== undefined) test.skip(`delete of one version (${conditionalDelete})`, () => undefined);
+      else
+        scenario('delete of one version', async (store) => {
+          const first = await store.put('key', noise(10, 1));
+          const second = await store.put('key', noise(10, 2));
+          await store.delete('key', { etag: first.etag });
+          expect(await store.head('key')).toEqual(second);
+          await store.delete('key', { etag: second.etag });
+          expect(await store.head('key')).toBeUndefined();
+          await store.delete('key', { etag: second.etag });
+        });
+
+      // Characters that paths, URLs and globs give a meaning to.
+      scenario('keys may have odd characters', async (store) => {
+        const odd = [
+          'runs/1/docker.io%2Fa%3A1.json',
+          'r/a+b',
+          'r/a b',
+          'r/[__1]_5000/x',
+          "r/~a@b'c$&=,;!",
+          'r/ü/…',
+          'r/.x',
+        ];
+        for (const key of odd) await store.put(key, Buffer.from(key));
+        expect((await keys(store, '')).sort()).toEqual(odd.toSorted());
+        for (const key of odd) same((await store.get(key, { maxBytes: 100 }))?.bytes, Buffer.from(key));
+      });
+
+      // A prefix is a string, and no folder.
+      scenario('list finds by prefix', async (store) => {
+        for (const [index, key] of ['a/1', 'a/b/2', 'ab/3', 'ac', 'b'].entries()) await store.put(key, noise(index));
+        expect(await keys(store, '')).toEqual(['a/1', 'a/b/2', 'ab/3', 'ac', 'b']);
+        expect(await keys(store, 'a')).toEqual(['a/1', 'a/b/2', 'ab/3', 'ac']);
+        expect(await keys(store, 'a/')).toEqual(['a/1', 'a/b/2']);
+        expect(await keys(store, 'a/b/2')).toEqual(['a/b/2']);
+        expect(await keys(store, 'a/b/2/')).toEqual([]);
+        expect(await keys(store, 'c/d')).toEqual([]);
+        const listed = await collect(store.list('ab'));
+        expect(listed).toEqual([{ key: 'ab/3', size: 2, modified: expect.any(Date) as Date }]);
+        expect(Math.abs((listed[0]?.modified.getTime() ?? 0) - Date.now())).toBeLessThan(300_000);
+      });
+    });
+
+    describe('conditions', () => {
+      scenario('absent: the first wins', async (store) => {
+        const first = await store.put('key', noise(10, 1), { condition: { absent: true } });
+        await fails('precondition-failed', store.put('key', noise(10, 2), { condition: { absent: true } }));
+        expect(await store.head('key')).toEqual(first);
+        await store.delete('key');
+        await store.put('key', noise(10, 3), { condition: { absent: true } });
+      });
+
+      scenario('etag: only over the version that was read', async (store) => {
+        await fails('precondition-failed', store.put('key', noise(10), { condition: { etag: '"none"' } }));
+        const first = await store.put('key', noise(10, 1));
+        const second = await store.put('key', noise(10, 2), { condition: { etag: first.etag } });
+        await fails('precondition-failed', store.put('key', noise(10, 3), { condition: { etag: first.etag } }));
+        expect(await store.head('key')).toEqual(second);
+        await store.delete('key');
+        await fails('precondition-failed', store.put('key', noise(10, 3), { condition: { etag: second.etag } }));
+        expect(await store.head('key')).toBeUndefined();
+      });
+
+      // Eight at once, each with bytes of its own: one of them wrote, and it is that one's bytes which are there.
+      scenario('absent: one of many wins', async (store) => {
+        const tries = await Promise.allSettled(
+          range(8).map((n) => store.put('key', noise(1000, n), { condition: { absent: true } })),
+        );
+        const winner = tries.findIndex(({ status }) => status === 'fulfilled');
+        expect(tries.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+        for (const one of tries) if (one.status === 'rejected') onlyFailure(one.reason, 'precondition-failed');
+        same((await store.get('key', { maxBytes: 1000 }))?.bytes, noise(1000, winner));
+      });
+
+      // Six count to three each in one object, side by side, and start over whenever another was faster: none is lost.
+      scenario('etag: no update is lost', async (store) => {
+        await store.put('counter', Buffer.from('0'));
+        const countUp = async (): Promise<void> => {
+          for (;;) {
+            const there = await store.get('counter', { maxBytes: 100 });
+            const next = Buffer.from(String(Number(Buffer.from(there?.bytes ?? []).toString()) + 1));
+            try {
+              await store.put('counter', next, { condition: { etag: there?.etag ?? '' } });
+              return;
+            } catch (error) {
+              onlyFailure(error, 'precondition-failed');
+            }
+          }
+        };
+        await Promise.all(
+          range(6).map(async () => {
+            for (let n = 0; n < 3; n += 1) await countUp();
+          }),
+        );
+        same((await store.get('counter', { maxBytes: 100 }))?.bytes, Buffer.from('18'));
+      });
+    });
+
+    describe('uploads', () => {
+      // Parts land side by side and in any order; until completion there is an upload and no object, then the reverse.
+      scenario('parts become an object', async (store) => {
+        const partSize = partSizeOf(store);
+        const bytes = noise(partSize * 2 + 12_345);
+        const upload = await store.createUpload('blobs/x', { partSize });
+        expect(upload).toMatchObject({ key: 'blobs/x', initiated: expect.any(Date) as Date });
+        const parts = await Promise.all([3, 1, 2].map((number) => uploadPart(store, upload, number, bytes, partSize)));
+        parts.sort((a, b) => a.number - b.number);
+        expect(parts.map(({ size }) => size)).toEqual([partSize, partSize, 12_345]);
+        expect(await ids(store, 'blobs/')).toEqual([upload.id]);
+        expect(await collect(store.parts(upload))).toMatchObject(
+          parts.map(({ number, size, etag }) => ({ number, size, etag })),
+        );
+        expect(await store.head('blobs/x')).toBeUndefined();
+        expect(await keys(store, '')).toEqual([]);
+
+        const object = await store.completeUpload(upload, parts);
+        expect(object.size).toBe(bytes.length);
+        expect(await store.head('blobs/x')).toEqual(object);
+        const read = await store.read('blobs/x');
+        expect(read).toMatchObject(object);
+        same(await drain(read), bytes);
+        expect(await ids(store, '')).toEqual([]);
+        expect(await keys(store, '')).toEqual(['blobs/x']);
+        await fails('no-such-upload', collect(store.parts(upload)));
+      });
+
+      // What has landed is listed by whoever comes later, holes and all, and he fills the holes and completes.
+      scenario('an upload is continued by another', async (store, under) => {
+        const partSize = partSizeOf(store);
+        const bytes = noise(partSize * 2 + 1);
+        const begun = await store.createUpload('blobs/x', { partSize });
+        await uploadPart(store, begun, 1, bytes, partSize);
+        await uploadPart(store, begun, 3, bytes, partSize);
+        const later = (await under.reopen?.()) ?? under;
+        try {
+          const [upload] = await collect(later.store.uploads('blobs/x'));
+          if (upload === undefined) throw new Error('the upload is not listed');
+          expect(upload).toMatchObject({ key: 'blobs/x', id: begun.id });
+          expect(Math.abs(upload.initiated.getTime() - Date.now())).toBeLessThan(300_000);
+          const landed = await collect(later.store.parts(upload));
+          expect(landed.map(({ number, size }) => [number, size])).toEqual([
+            [1, partSize],
+            [3, 1],
+          ]);
+          const missing = await uploadPart(later.store, upload, 2, bytes, partSize);
+          const parts = [...landed, missing].sort((a, b) => a.number - b.number);
+          await later.store.completeUpload(upload, parts, { condition: { absent: true } });
+          same(await drain(await later.store.read('blobs/x')), bytes);
+        } finally {
+          if (later !== under) await later.close();
+        }
+      });
+
+      // The later upload of a part counts, and its buffer is the caller's again.
+      scenario('a part is replaced', async (store) => {
+        const partSize = partSizeOf(store);
+        const upload = await store.createUpload('key', { partSize });
+        const first = await store.uploadPart(upload, 1, noise(1000, 1));
+        const bytes = noise(999, 2);
+        const second = await store.uploadPart(upload, 1, bytes);
+        bytes.fill(0);
+        expect(second.etag).not.toBe(first.etag);
+        expect(await collect(store.parts(upload))).toMatchObject([{ number: 1, size: 999, etag: second.etag }]);
+        await store.completeUpload(upload, [second]);
+        same(await drain(await store.read('key')), noise(999, 2));
+      });
+
+      // A hole, no parts at all, a part that is not there, or as it no longer is, a short one in the middle: no object comes
+      // of any of these, and the upload is still good for the right parts.
+      scenario('only what landed is completed', async (store) => {
+        const partSize = partSizeOf(store);
+        const bytes = noise(partSize + 5);
+        const upload = await store.createUpload('key', { partSize });
+        const short = await store.uploadPart(upload, 1, bytes.subarray(0, partSize - 1));
+        const two = await uploadPart(store, upload, 2, bytes, partSize);
+        await fails('invalid', store.completeUpload(upload, []));
+        await fails('invalid', store.completeUpload(upload, [two]));
+        await fails('invalid', store.completeUpload(upload, [short, two]));
+        const one = await uploadPart(store, upload, 1, bytes, partSize);
+        await fails('invalid', store.completeUpload(upload, [short, two]));
+        await fails('invalid', store.completeUpload(upload, [one, { ...two, etag: one.etag }]));
+        await fails('invalid', store.completeUpload(upload, [one, two, { ...two, number: 3 }]));
+        expect(await store.head('key')).toBeUndefined();
+        expect(await collect(store.parts(upload))).toHaveLength(2);
+        await store.completeUpload(upload, [one, two]);
+        same(await drain(await store.read('key')), bytes);
+      });
+
+      // What is put together from parts that nobody has seen whole may not replace what is there.
+      scenario('completion has conditions too', async (store) => {
+        const partSize = partSizeOf(store);
+        const there = await store.put('key', noise(10));
+        const upload = await store.createUpload('key', { partSize });
+        const part = await store.uploadPart(upload, 1, noise(100));
+        await fails('precondition-failed', store.completeUpload(upload, [part], { condition: { absent: true } }));
+        expect(await store.head('key')).toEqual(there);
+        await store.abortUpload(upload);
+        const again = await store.createUpload('key', { partSize });
+        const object = await store.completeUpload(again, [await store.uploadPart(again, 1, noise(100))]);
+        expect(await store.head('key')).toEqual(object);
+      });
+
+      scenario('an aborted upload is gone', async (store) => {
+        const upload = await store.createUpload('key', { partSize: partSizeOf(store) });
+        const part = await store.uploadPart(upload, 1, noise(10));
+        await store.abortUpload(upload);
+        await store.abortUpload(upload);
+        expect(await ids(store, '')).toEqual([]);
+        await fails('no-such-upload', collect(store.parts(upload)));
+        await fails('no-such-upload', store.uploadPart(upload, 1, noise(10)));
+        await fails('no-such-upload', store.completeUpload(upload, [part]));
+        expect(await store.head('key')).toBeUndefined();
+      });
+
+      // Two writers of one blob, each with an upload of his own: one good object.
+      scenario('two uploads of one key', async (store) => {
+        const partSize = partSizeOf(store);
+        const uploads = await Promise.all(range(2).map(() => store.createUpload('a/key', { partSize })));
+        const other = await store.createUpload('b/key', { partSize });
+        expect((await ids(store, 'a/')).sort()).toEqual(uploads.map(({ id }) => id).sort());
+        expect(await ids(store, 'b/key')).toEqual([other.id]);
+        expect(await ids(store, 'b/key/')).toEqual([]);
+        const objects = await Promise.all(
+          uploads.map(async (upload) => store.completeUpload(upload, [await store.uploadPart(upload, 1, noise(500))])),
+        );
+        expect(objects.map(({ size }) => size)).toEqual([500, 500]);
+        same(await drain(await store.read('a/key')), noise(500));
+        expect(await ids(store, '')).toEqual([other.id]);
+      });
+    });
+
+    describe('cancellation', () => {
+      // Told to stop before it began, a method does nothing and says so.
+      scenario('an aborted signal', async (store) => {
+        const signal = AbortSignal.abort();
+        const partSize = partSizeOf(store);
+        const there = await store.put('there', noise(10));
+        const upload = await store.createUpload('key', { partSize });
+        const part = await store.uploadPart(upload, 1, noise(10));
+        await fails('aborted', store.get('there', { maxBytes: 10, signal }));
+        await fails('aborted', store.head('there', { signal }));
+        await fails('aborted', store.read('there', { signal }));
+        await fails('aborted', store.put('there', noise(11), { signal }));
+        await fails('aborted', store.delete('there', { signal }));
+        await fails('aborted', collect(store.list('', { signal })));
+        await fails('aborted', collect(store.uploads('', { signal })));
+        await fails('aborted', store.createUpload('other', { partSize, signal }));
+        await fails('aborted', store.uploadPart(upload, 1, noise(11), { signal }));
+        await fails('aborted', collect(store.parts(upload, { signal })));
+        await fails('aborted', store.completeUpload(upload, [part], { signal }));
+        await fails('aborted', store.abortUpload(upload, { signal }));
+        expect(await store.head('there')).toEqual(there);
+        expect(await ids(store, '')).toEqual([upload.id]);
+        expect((await collect(store.parts(upload))).map(({ etag }) => etag)).toEqual([part.etag]);
+      });
+
+      // Told to stop in the middle of a body, which is far from its end.
+      scenario('a body that is told to stop', async (store) => {
+        await store.put('key', noise(12_000_000));
+        const controller = new AbortController();
+        const read = await store.read('key', { signal: controller.signal });
+        let seen = 0;
+        const reading = (async () => {
+          for await (const chunk of read?.body ?? []) {
+            seen += chunk.length;
+            controller.abort();
+          }
+        })();
+        await fails('aborted', reading);
+        expect(seen).toBeLessThan(12_000_000);
+      });
+    });
+  });
+}
+
+/** Bytes that depend on their place and the seed, so that no two parts look alike. */
+function noise(length: number, seed = 0): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  let state = (seed + 1) * 2_654_435_761;
+  for (let at = 0; at < length; at += 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
+    bytes[at] = state >>> 24;
+  }
+  return bytes;
+}
+
+function range(length: number): number[] {
+  return Array.from({ length }, (_, index) => index);
+}
+
+function partSizeOf({ limits }: ObjectStore): number {
+  return Math.max(limits.minPartBytes, 100_000);
+}
+
+function uploadPart(
+  store: ObjectStore,
+  upload: Upload,
+  number: number,
+  bytes: Uint8Array,
+  partSize: number,
+): Promise<Part> {
+  return store.uploadPart(upload, number, bytes.subarray((number - 1) * partSize, number * partSize));
+}
+
+/** Buffers of megabytes are compared at once, and not element by element. */
+function same(actual: Uint8Array | undefined, expected: Uint8Array): void {
+  expect(actual?.length).toBe(expected.length);
+  expect(actual !== undefined && Buffer.compare(actual, expected) === 0, 'the bytes are the same').toBe(true);
+}
+
+async function drain(read: ReadableObject | undefined): Promise<Buffer> {
+  return Buffer.concat(await collect(read?.body ?? []));
+}
+
+async function collect<T>(items: AsyncIterable<T> | Iterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+async function keys(store: ObjectStore, prefix: string): Promise<string[]> {
+  return (await collect(store.list(prefix))).map(({ key }) => key).sort();
+}
+
+async function ids(store: ObjectStore, prefix: string): Promise<string[]> {
+  return (await collect(store.uploads(prefix))).map(({ id }) => id);
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+async function fails(code: FailureCode, work: Promise<unknown>): Promise<void> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error, `a Failure ${code}`).toBeInstanceOf(Failure);
+  onlyFailure(error, code);
+}
+
+function onlyFailure(error: unknown, code?: FailureCode): void {
+  if (!(error instanceof Failure)) throw error;
+  expect(error.side).toBe('archive');
+  if (code !== undefined) expect(error.code, error.message).toBe(code);
+}

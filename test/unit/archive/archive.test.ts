@@ -1,0 +1,207 @@
+import { describe, expect, test } from 'vitest';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import type { Receipt } from '../../../lib/archive/receipt.ts';
+import { digestOf } from '../../../lib/oci/digest.ts';
+import type { ObjectStore } from '../../../lib/archive/store.ts';
+import type { TagChange } from '../../../lib/archive/tag-index.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+
+const REPOSITORY = 'docker.io/library/alpine';
+const INDEX = ociLayout.tagIndex(REPOSITORY);
+const bytes = Buffer.from('content');
+const digest = digestOf(bytes);
+
+function open(store: ObjectStore = new MemoryStore()): { archive: Archive; store: ObjectStore } {
+  return { archive: new Archive(store, ociLayout), store };
+}
+
+function saw(tag: string, image: string, observed: number): TagChange {
+  const descriptor = {
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    digest: digestOf(Buffer.from(image)),
+    size: 1,
+  };
+  return { tag, descriptor, observed, platforms: 'all' };
+}
+
+/** The store, with the keys that are put to it in order; `before` is done before each put. */
+function watched(before: (key: string, memory: MemoryStore) => Promise<void> = () => Promise.resolve()): {
+  store: ObjectStore;
+  puts: string[];
+} {
+  const memory = new MemoryStore();
+  const puts: string[] = [];
+  const store = new Proxy<ObjectStore>(memory, {
+    get(target, name) {
+      if (name === 'put')
+        return async (...args: Parameters<ObjectStore['put']>) => {
+          await before(args[0], memory);
+          puts.push(args[0]);
+          return memory.put(...args);
+        };
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return { store, puts };
+}
+
+describe('content', () => {
+  test('what is put is there, under either algorithm', async () => {
+    const { archive } = open();
+    for (const algorithm of ['sha256', 'sha512'] as const) {
+      const name = digestOf(bytes, algorithm);
+      expect(await archive.content(name, { maxBytes: 100 })).toBeUndefined();
+      expect(await archive.hasContent(name)).toBe(false);
+      await archive.putContent(name, bytes);
+      await archive.putContent(name, bytes);
+      expect(await archive.hasContent(name)).toBe(true);
+      expect(Buffer.from((await archive.content(name, { maxBytes: 100 })) ?? [])).toEqual(bytes);
+    }
+  });
+
+  test('wrong bytes do not get in', async () => {
+    const { archive, store } = open();
+    await expect(archive.putContent(digest, Buffer.from('other'))).rejects.toMatchObject({
+      code: 'digest-mismatch',
+      side: 'archive',
+    });
+    expect(await store.head(ociLayout.blob(digest))).toBeUndefined();
+  });
+
+  // A bit has turned over on the disk: nobody gets to see it, and putting the right bytes mends it.
+  test('wrong bytes do not get out', async () => {
+    const { archive, store } = open();
+    await store.put(ociLayout.blob(digest), Buffer.from('cOntent'));
+    await expect(archive.content(digest, { maxBytes: 100 })).rejects.toMatchObject({
+      code: 'corrupt',
+      side: 'archive',
+      remedy: 'never',
+    });
+    await archive.putContent(digest, bytes);
+    expect(await archive.content(digest, { maxBytes: 100 })).toHaveLength(7);
+    await expect(archive.content(digest, { maxBytes: 6 })).rejects.toMatchObject({ code: 'too-large' });
+  });
+});
+
+describe('receipts', () => {
+  const receipt: Receipt = {
+    version: 1,
+    digest,
+    size: 7,
+    diffId: digest,
+    compression: 'none',
+    source: REPOSITORY,
+    verifiedAt: '2026-01-31T00:00:00.000Z',
+  };
+
+  test('what is put is there', async () => {
+    const { archive } = open();
+    expect(await archive.receipt(digest)).toBeUndefined();
+    await archive.putReceipt(receipt);
+    await archive.putReceipt(receipt);
+    expect(await archive.receipt(digest)).toEqual(receipt);
+  });
+
+  // It lies under this blob's name, and speaks of another.
+  test('what proves nothing is no receipt', async () => {
+    const { archive, store } = open();
+    const other = JSON.stringify({ ...receipt, digest: digestOf(Buffer.from('other')) });
+    await store.put(ociLayout.receipt(digest), Buffer.from(other));
+    expect(await archive.receipt(digest)).toBeUndefined();
+  });
+});
+
+describe('the tag index', () => {
+  // The file that makes the folder an image layout is there before the first reference.
+  test('the first write marks the layout, and what changes nothing writes nothing', async () => {
+    const { store, puts } = watched();
+    const { archive } = open(store);
+    expect(await archive.tagIndex(REPOSITORY)).toBeUndefined();
+    expect(await archive.updateTags(REPOSITORY, [])).toEqual([]);
+    expect(puts).toEqual([]);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2), saw('v1', 'b', 1)])).toEqual(['written', 'older']);
+    expect(puts).toEqual([ociLayout.marker(REPOSITORY).key, INDEX]);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2)])).toEqual(['unchanged']);
+    expect(puts).toHaveLength(2);
+    expect(await archive.updateTags(REPOSITORY, [saw('v2', 'a', 2)])).toEqual(['written']);
+    expect(puts.slice(2)).toEqual([INDEX]);
+    const marker = await store.get(ociLayout.marker(REPOSITORY).key, { maxBytes: 100 });
+    expect(JSON.parse(Buffer.from(marker?.bytes ?? []).toString())).toEqual({ imageLayoutVersion: '1.0.0' });
+  });
+
+  // Between this writer's read and its write another one writes, once to the empty repository and once over an index.
+  test('who was overtaken starts over', async () => {
+    const overtake = [saw('v1', 'other', 10), saw('v2', 'other', 5)];
+    const { store, puts } = watched(async (key) => {
+      const change = key === INDEX ? overtake.shift() : undefined;
+      if (change !== undefined) await archive.updateTags(REPOSITORY, [change]);
+    });
+    const { archive } = open(store);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'late', 5), saw('v2', 'newer', 9)])).toEqual([
+      'older',
+      'written',
+    ]);
+    const index = (await archive.tagIndex(REPOSITORY))?.index;
+    expect(index?.byTag('v1')?.digest).toBe(digestOf(Buffer.from('other')));
+    expect(index?.byTag('v2')?.digest).toBe(digestOf(Buffer.from('newer')));
+    expect(index?.entries().map(({ hadTag }) => hadTag)).toEqual([undefined, undefined, 'v1', 'v2']);
+    expect(puts.filter((key) => key === INDEX).length).toBeGreaterThan(3);
+  });
+
+  // Four finalizers at once, each with a tag of its own and one that all of them saw, each at another time.
+  test('no update of several writers is lost', async () => {
+    const { archive } = open();
+    await Promise.all(
+      [1, 2, 3, 4].map((n) =>
+        archive.updateTags(REPOSITORY, [saw(`own-${n}`, `image ${n}`, n), saw('all', `image ${n}`, n)]),
+      ),
+    );
+    const index = (await archive.tagIndex(REPOSITORY))?.index;
+    for (const n of [1, 2, 3, 4]) expect(index?.byTag(`own-${n}`)?.digest).toBe(digestOf(Buffer.from(`image ${n}`)));
+    expect(index?.byTag('all')?.observed).toBe(4);
+    expect(index?.entries().filter(({ hadTag }) => hadTag === 'all')).toHaveLength(3);
+  });
+
+  // Told to stop while it waits for its next try.
+  test('an aborted update stops', async () => {
+    const controller = new AbortController();
+    const { store } = watched(async (key, memory) => {
+      if (key !== INDEX) return;
+      await memory.put(INDEX, Buffer.from('{"schemaVersion":2,"manifests":[]}'));
+      controller.abort();
+    });
+    const { archive } = open(store);
+    const updating = archive.updateTags(REPOSITORY, [saw('v1', 'a', 1)], { signal: controller.signal });
+    await expect(updating).rejects.toMatchObject({ code: 'aborted' });
+  });
+
+  // Somebody edited it by hand, badly: it is neither taken for empty nor overwritten.
+  test('an index that cannot be read is left alone', async () => {
+    const { archive, store } = open();
+    const { etag } = await store.put(INDEX, Buffer.from('{"schemaVersion":2,"manifests":[{}]}'));
+    await expect(archive.updateTags(REPOSITORY, [saw('v1', 'a', 1)])).rejects.toMatchObject({ code: 'corrupt' });
+    expect((await store.head(INDEX))?.etag).toBe(etag);
+  });
+
+  test('every repository is found', async () => {
+    const { archive, store } = open();
+    const repositories = ['docker.io/library/alpine', 'docker.io/library/alpine/nested', 'localhost:5000/a_b'];
+    for (const repository of repositories) await archive.updateTags(repository, [saw('v1', 'a', 1)]);
+    await archive.putContent(digest, bytes);
+    await store.put('repositories/stray.txt', bytes);
+    expect((await Array.fromAsync(archive.repositories())).sort()).toEqual(repositories);
+  });
+});
+
+test('a run report is one object an image, and the last word counts', async () => {
+  const { archive, store } = open();
+  await archive.writeRunReport('run-1', 'docker.io/library/alpine:3', { status: 'failed' });
+  await archive.writeRunReport('run-1', 'docker.io/library/alpine:3', { status: 'mirrored' });
+  await archive.writeRunReport('run-1', 'docker.io/library/alpine:4', { status: 'mirrored' });
+  expect(await Array.fromAsync(store.list('.mirror/runs/run-1/'))).toHaveLength(2);
+  const key = ociLayout.runReport('run-1', 'docker.io/library/alpine:3');
+  const report = await store.get(key, { maxBytes: 1000 });
+  expect(JSON.parse(Buffer.from(report?.bytes ?? []).toString())).toEqual({ status: 'mirrored' });
+});

@@ -1,0 +1,47 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { digestOf } from '../../../lib/oci/digest.ts';
+
+// The keys that stock tools, and archives that are there already, rely on.
+test('keys', () => {
+  const digest = digestOf(Buffer.from('x'));
+  const hex = digest.slice('sha256:'.length);
+  expect(ociLayout.blob(digest)).toBe(`blobs/sha256/${hex}`);
+  expect(ociLayout.receipt(digest)).toBe(`.mirror/receipts/sha256/${hex}.json`);
+  expect(ociLayout.tagIndex('docker.io/library/alpine')).toBe('repositories/docker.io/library/alpine/index.json');
+  expect(ociLayout.marker('localhost:5000/app')).toEqual({
+    key: 'repositories/localhost_5000/app/oci-layout',
+    content: '{"imageLayoutVersion":"1.0.0"}',
+  });
+  expect(ociLayout.runReport('run-1', 'docker.io/library/alpine:3.20')).toMatch(
+    /^\.mirror\/runs\/run-1\/[0-9a-f]{64}\.json$/,
+  );
+});
+
+// Hosts with and without port, also an IPv6 address; paths with underscores, which are no colons.
+test('a repository is found again in its key, and no two share one', () => {
+  const host = fc.constantFrom('docker.io', 'localhost:5000', 'localhost', '[::1]:5000', '[::1]', 'a-b.example:1');
+  const path = fc.stringMatching(/^[a-z0-9]{1,3}(?:(?:_|__|\.|-|\/)[a-z0-9]{1,3}){0,3}$/);
+  const repository = fc.tuple(host, path).map((parts) => parts.join('/'));
+  fc.assert(
+    fc.property(repository, repository, (one, other) => {
+      const key = ociLayout.tagIndex(one);
+      expect(key).not.toContain(':');
+      expect(key.startsWith(ociLayout.repositories)).toBe(true);
+      expect(ociLayout.repositoryOf(key)).toBe(one);
+      expect(ociLayout.repositoryOf(ociLayout.marker(one).key)).toBeUndefined();
+      expect(key === ociLayout.tagIndex(other)).toBe(one === other);
+    }),
+  );
+});
+
+test('what is no tag index is of no repository', () => {
+  for (const key of [
+    'repositories/index.json',
+    'repositories/host/index.json',
+    'blobs/a/b/index.json',
+    'repositories/a/b/x',
+  ])
+    expect(ociLayout.repositoryOf(key)).toBeUndefined();
+});

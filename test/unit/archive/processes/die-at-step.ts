@@ -1,0 +1,49 @@
+/**
+ * Loaded before a program (`--import`): kills it, as `kill -9` does, just before the n-th call that changes what others see
+ * of the file system, n from MIRROR_SYNC_TEST_DIE_AT. A write is done by half first. At its end, a program that was not
+ * killed prints how many calls there were. Syncs are none of them: only a power failure tells whether they were made.
+ */
+import fs from 'node:fs';
+import fsPromises, { type FileHandle } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
+
+const dieAt = Number(process.env['MIRROR_SYNC_TEST_DIE_AT'] ?? Infinity);
+let steps = 0;
+
+type Method = (...args: unknown[]) => unknown;
+
+function step(beforeDying?: () => void): void {
+  steps += 1;
+  if (steps !== dieAt) return;
+  beforeDying?.();
+  process.kill(process.pid, 'SIGKILL');
+}
+
+function counted(object: object, name: string, beforeDying?: (self: unknown, args: unknown[]) => void): void {
+  const methods = object as Record<string, Method>;
+  const original = methods[name]!;
+  methods[name] = function (this: unknown, ...args: unknown[]): unknown {
+    step(() => beforeDying?.(this, args));
+    return original.apply(this, args);
+  };
+}
+
+function writeHalf(self: unknown, [data, from, length, position]: unknown[]): void {
+  const { fd } = self as FileHandle;
+  const half = Math.floor((typeof data === 'string' ? data.length : (length as number)) / 2);
+  if (typeof data === 'string') fs.writeSync(fd, data.slice(0, half));
+  else fs.writeSync(fd, data as Uint8Array, from as number, half, position as number);
+}
+
+for (const name of ['mkdir', 'rename', 'rm', 'writeFile']) counted(fsPromises, name);
+for (const name of ['renameSync', 'unlinkSync']) counted(fs, name);
+const handle = await fsPromises.open(import.meta.filename);
+const prototype = Object.getPrototypeOf(handle) as object;
+await handle.close();
+counted(prototype, 'truncate');
+for (const name of ['write', 'appendFile']) counted(prototype, name, writeHalf);
+syncBuiltinESMExports();
+steps = 0;
+process.on('exit', () => {
+  process.stdout.write(`steps ${steps}\n`);
+});

@@ -1,0 +1,345 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../../lib/base/failure.ts';
+import {
+  ANNOTATIONS,
+  coversPlatforms,
+  type TagChange,
+  type TagEntry,
+  TagIndex,
+} from '../../../lib/archive/tag-index.ts';
+import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
+import { formatPlatform, parsePlatform, type Platform } from '../../../lib/oci/platform.ts';
+
+const MEDIA_TYPE = 'application/vnd.oci.image.manifest.v1+json';
+const AMD64 = parsePlatform('linux/amd64');
+const ARM64 = parsePlatform('linux/arm64');
+const WINDOWS = parsePlatform('windows(10.0.20348)/amd64');
+
+function digest(name: string): Digest {
+  return digestOf(Buffer.from(name));
+}
+
+function saw(
+  tag: string | undefined,
+  image: string,
+  observed: number,
+  platforms: TagChange['platforms'] = 'all',
+): TagChange {
+  const descriptor = { mediaType: MEDIA_TYPE, digest: digest(image), size: image.length };
+  return { descriptor, observed, platforms, ...(tag === undefined ? {} : { tag }) };
+}
+
+function after(...changes: readonly TagChange[]): TagIndex {
+  return TagIndex.empty().apply(changes).index;
+}
+
+function documentOf(index: TagIndex): { manifests: { digest: string; annotations: Record<string, string> }[] } {
+  return JSON.parse(Buffer.from(index.serialise()).toString()) as ReturnType<typeof documentOf>;
+}
+
+function reread(index: TagIndex): TagIndex {
+  return TagIndex.parse(index.serialise(), 'index.json');
+}
+
+function parse(document: unknown): TagIndex {
+  return TagIndex.parse(Buffer.from(JSON.stringify(document)), 'r/index.json');
+}
+
+function textOf(index: TagIndex): string {
+  return Buffer.from(index.serialise()).toString();
+}
+
+describe('observations', () => {
+  // Any observations of two tags at different instants, cut into any batches, in any order, some of them twice, and with
+  // the document written and read again in between: one index, byte for byte.
+  test('the order, the batches and repetitions do not matter', () => {
+    fc.assert(
+      fc.property(history(), fc.infiniteStream(fc.nat()), (changes, random) => {
+        const expected = textOf(after(...changes));
+        let index = TagIndex.empty();
+        for (const batch of shuffled(changes, random)) index = reread(index.apply(batch).index);
+        expect(textOf(index)).toBe(expected);
+      }),
+    );
+  });
+
+  // What the index says is what a person would say who had seen it all: a tag names what was seen last, and everything
+  // that it named before is there, once, with when it was last seen and when it was first seen to be something else.
+  test('the newest wins, and nothing is lost', () => {
+    fc.assert(
+      fc.property(history(), (changes) => {
+        const index = after(...changes);
+        for (const tag of [undefined, ...new Set(changes.flatMap((change) => change.tag ?? []))]) {
+          const ofTag = changes.filter((change) => change.tag === tag).sort((a, b) => b.observed - a.observed);
+          const entries = index.entries().filter((entry) => (entry.tag ?? entry.hadTag) === tag);
+          expect(entries.map((entry) => entry.digest).sort()).toEqual(
+            [...new Set(ofTag.map((change) => change.descriptor.digest))].sort(),
+          );
+          for (const entry of entries) {
+            const same = ofTag.filter((change) => change.descriptor.digest === entry.digest);
+            expect(entry.observed).toBe(same[0]?.observed);
+            for (const { platforms } of same) expect(coversPlatforms(entry, platforms)).toBe(true);
+            const isNewest = ofTag[0]?.descriptor.digest === entry.digest;
+            expect(entry.tag).toBe(isNewest ? tag : undefined);
+            if (tag === undefined || isNewest) expect(entry.replaced).toBeUndefined();
+            else expect(entry.replaced).toBeGreaterThan(entry.observed);
+          }
+        }
+      }),
+    );
+  });
+
+  // The tag had A, then B, then A again: B is kept and A is not, since the tag has it.
+  test('a tag comes back to an old digest', () => {
+    const index = after(saw('v1', 'a', 1000), saw('v1', 'b', 2000), saw('v1', 'a', 3000));
+    expect(index.byTag('v1')).toMatchObject({ digest: digest('a'), observed: 3000, replaced: undefined });
+    expect(index.entries()).toHaveLength(2);
+    expect(index.entries()[1]).toMatchObject({
+      tag: undefined,
+      hadTag: 'v1',
+      digest: digest('b'),
+      observed: 2000,
+      replaced: 3000,
+    });
+  });
+
+  // B was seen between two looks at A, and is told last. Without the second look at A it would take the tag.
+  test('a later look at the same digest counts', () => {
+    const index = after(saw('v1', 'a', 1000), saw('v1', 'a', 3000));
+    const { index: late, outcomes } = index.apply([saw('v1', 'b', 2000)]);
+    expect(outcomes).toEqual(['older']);
+    expect(late.byTag('v1')?.digest).toBe(digest('a'));
+    expect(late.byDigest(digest('b'))).toMatchObject({ hadTag: 'v1', replaced: 3000 });
+  });
+
+  // Two answers of one instant: nobody can say which is newer, so nothing moves.
+  test('at the same instant, what is there stays', () => {
+    const { index, outcomes } = after(saw('v1', 'a', 1000)).apply([saw('v1', 'b', 1000)]);
+    expect(outcomes).toEqual(['older']);
+    expect(index.byTag('v1')?.digest).toBe(digest('a'));
+    expect(index.byDigest(digest('b'))?.hadTag).toBe('v1');
+  });
+
+  test('each change is told what became of it', () => {
+    const changes = [
+      saw('v1', 'a', 2000),
+      saw('v1', 'b', 1000),
+      saw('v1', 'a', 2000),
+      saw('v2', 'a', 1),
+      saw(undefined, 'a', 1),
+    ];
+    const { index, outcomes } = TagIndex.empty().apply(changes);
+    expect(outcomes).toEqual(['written', 'older', 'unchanged', 'written', 'written']);
+    expect(index.apply([saw('v1', 'a', 3000), saw(undefined, 'a', 3000)]).outcomes).toEqual(['unchanged', 'unchanged']);
+    expect(index.apply([saw('v1', 'c', 3000)]).outcomes).toEqual(['written']);
+  });
+
+  // A message that is delivered again: the very same index, so that nobody writes it.
+  test('what changes nothing gives the same index', () => {
+    const changes = [saw('v1', 'a', 2000), saw('v1', 'b', 1000, [AMD64]), saw(undefined, 'c', 1)];
+    const index = reread(after(...changes));
+    const again = [...changes, saw('v1', 'b', 500, [AMD64]), saw('v1', 'a', 1999, [ARM64])];
+    expect(index.apply(again).index).toBe(index);
+    expect(index.apply([]).index).toBe(index);
+  });
+
+  test('what it was made of stays as it was', () => {
+    const index = after(saw('v1', 'a', 1000), saw('v1', 'b', 2000));
+    const before = textOf(index);
+    index.apply([saw('v1', 'a', 3000), saw('v2', 'c', 1), saw(undefined, 'd', 1), saw('v1', 'e', 500)]);
+    expect(textOf(index)).toBe(before);
+  });
+
+  // Asked for by digest: no tag is given to it, and none is taken.
+  test('an image without a tag', () => {
+    const index = reread(after(saw(undefined, 'a', 1000), saw('v1', 'a', 1000), saw('v1', 'b', 2000)));
+    const [tagged, byDigest, left] = documentOf(index).manifests.map(({ annotations }) => annotations);
+    expect(tagged?.[ANNOTATIONS.tag]).toBe('v1');
+    expect(byDigest).toEqual({ [ANNOTATIONS.observed]: '1970-01-01T00:00:01.000Z', [ANNOTATIONS.platforms]: 'all' });
+    expect(left?.[ANNOTATIONS.hadTag]).toBe('v1');
+    expect(index.byTag('v1')?.digest).toBe(digest('b'));
+  });
+});
+
+describe('platforms', () => {
+  // First some platforms, then others, then fewer, then all: what is proven only grows.
+  test('what is proven adds up', () => {
+    let index = after(saw('v1', 'a', 1000, [ARM64, AMD64]));
+    const names = (): string => documentOf(index).manifests[0]?.annotations[ANNOTATIONS.platforms] ?? '';
+    expect(names()).toBe('linux/amd64,linux/arm64');
+    const wider = index.apply([saw('v1', 'a', 1000, [WINDOWS])]);
+    expect(wider.outcomes).toEqual(['written']);
+    index = reread(wider.index);
+    expect(names()).toBe(`linux/amd64,linux/arm64,${formatPlatform(WINDOWS)}`);
+    const narrower = index.apply([saw('v1', 'a', 1000, [ARM64])]);
+    expect(narrower).toEqual({ index, outcomes: ['unchanged'] });
+    index = index.apply([saw('v1', 'a', 1000, 'all')]).index;
+    expect(names()).toBe('all');
+    expect(index.apply([saw('v1', 'a', 1000, [AMD64])]).index).toBe(index);
+  });
+
+  test('a tag that comes back has what was proven before', () => {
+    const index = after(saw('v1', 'a', 1000, [AMD64]), saw('v1', 'b', 2000), saw('v1', 'a', 3000, [ARM64]));
+    expect(index.byTag('v1')?.platforms).toEqual([AMD64, ARM64]);
+  });
+
+  test('what covers what', () => {
+    const covers = (platforms: TagEntry['platforms'], wanted: TagChange['platforms']): boolean =>
+      coversPlatforms({ platforms }, wanted);
+    expect(covers('all', 'all')).toBe(true);
+    expect(covers('all', [AMD64])).toBe(true);
+    expect(covers([AMD64, ARM64], [ARM64])).toBe(true);
+    expect(covers([AMD64], [AMD64, ARM64])).toBe(false);
+    expect(covers([AMD64], 'all')).toBe(false);
+    expect(covers(undefined, [AMD64])).toBe(false);
+  });
+
+  // One tag has it for one platform, another for all: by digest, all of it is there.
+  test('by digest, the widest is found', () => {
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const changes = [saw('v1', 'a', 1000, 'all'), saw('v2', 'a', 1000, [AMD64])];
+      const index = after(...order.flatMap((at) => changes[at] ?? []));
+      expect(index.byDigest(digest('a'))?.platforms).toBe('all');
+    }
+    expect(after().byDigest(digest('a'))).toBeUndefined();
+  });
+});
+
+describe('documents', () => {
+  test('what is written is what stock tools read', () => {
+    const index = after(saw('3.20', 'a', Date.UTC(2026, 0, 31, 1, 2, 3, 4), [AMD64]));
+    expect(documentOf(index)).toEqual({
+      schemaVersion: 2,
+      mediaType: 'application/vnd.oci.image.index.v1+json',
+      manifests: [
+        {
+          mediaType: MEDIA_TYPE,
+          digest: digest('a'),
+          size: 1,
+          annotations: {
+            'dev.mirror-sync.observed': '2026-01-31T01:02:03.004Z',
+            'dev.mirror-sync.platforms': 'linux/amd64',
+            'org.opencontainers.image.ref.name': '3.20',
+          },
+        },
+      ],
+    });
+    expect(documentOf(after())).toMatchObject({ manifests: [] });
+    expect(textOf(reread(after()))).toBe(textOf(after()));
+  });
+
+  // Entries that other tools made, with whatever they put into them, stay as they are; also those that look alike. A tag of
+  // theirs can be observed to move on, and then leaves behind what it had.
+  test('what others wrote is kept', () => {
+    const plain = { mediaType: MEDIA_TYPE, digest: digest('x'), size: 1 };
+    const odd = { ...plain, data: 'eA==', 'x-unknown': [1], annotations: { 'com.example': 'y' } };
+    const tag = { ...odd, digest: digest('t'), annotations: { [ANNOTATIONS.tag]: 'v1', 'com.example': 'z' } };
+    const index = parse({
+      schemaVersion: 2,
+      annotations: { of: 'index' },
+      'x-more': 1,
+      manifests: [odd, tag, plain, odd],
+    });
+    expect(index.byTag('v1')).toMatchObject({ digest: digest('t'), observed: 0, platforms: undefined });
+    const moved = documentOf(index.apply([saw('v1', 'b', 1000)]).index);
+    expect(moved).toMatchObject({ schemaVersion: 2, annotations: { of: 'index' }, 'x-more': 1 });
+    expect(moved.manifests.slice(1)).toEqual([
+      {
+        ...tag,
+        annotations: {
+          'com.example': 'z',
+          [ANNOTATIONS.hadTag]: 'v1',
+          [ANNOTATIONS.replaced]: '1970-01-01T00:00:01.000Z',
+        },
+      },
+      odd,
+      plain,
+      odd,
+    ]);
+    expect(textOf(parse(moved))).toBe(textOf(index.apply([saw('v1', 'b', 1000)]).index));
+  });
+
+  test.each([
+    ['no JSON', '{', 'not JSON'],
+    ['no UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'UTF-8'],
+    ['no index', '[]', 'object'],
+    ['another schema', '{"schemaVersion":1,"manifests":[]}', 'schemaVersion'],
+    ['no manifests', '{"schemaVersion":2}', 'manifests'],
+    ['no digest', withEntry({ digest: 'sha256:abc' }), 'manifests[1].digest'],
+    ['no size', withEntry({ size: -1 }), 'manifests[1].size'],
+    [
+      'an odd time',
+      withEntry({ annotations: { [ANNOTATIONS.observed]: '2026-01-31' } }),
+      `manifests[1].annotations.${ANNOTATIONS.observed}`,
+    ],
+    [
+      'an odd platform',
+      withEntry({ annotations: { [ANNOTATIONS.platforms]: 'linux' } }),
+      `manifests[1].annotations.${ANNOTATIONS.platforms}`,
+    ],
+    ['a tag twice', withEntry({ annotations: { [ANNOTATIONS.tag]: 'v1' } }), 'manifests[1]: the tag v1'],
+  ])('a document with %s is refused, and the place named', (_, document, place) => {
+    const error = thrownBy(() =>
+      TagIndex.parse(typeof document === 'string' ? Buffer.from(document) : document, 'r/index.json'),
+    );
+    expect(error).toMatchObject({ code: 'corrupt', side: 'archive', remedy: 'never' });
+    expect(error.message).toContain('r/index.json');
+    expect(error.message).toContain(place);
+  });
+
+  // Ten thousand tags are there, a hundred more are seen: what is touched grows with the hundred, and the rest is shared.
+  test('ten thousand entries', () => {
+    const many = Array.from({ length: 10_000 }, (_, n) => saw(`v${n}`, `image ${n}`, 1000 + n));
+    const index = reread(after(...many));
+    const changes = Array.from({ length: 100 }, (_, n) => saw(`v${n * 7}`, `newer ${n}`, 1_000_000));
+    const { index: next, outcomes } = index.apply(changes);
+    expect(new Set(outcomes)).toEqual(new Set(['written']));
+    expect(next.entries()).toHaveLength(10_100);
+    expect(next.byTag('v7')?.digest).toBe(digest('newer 1'));
+    expect(next.byTag('v8')).toBe(index.byTag('v8'));
+  });
+});
+
+/** What was seen of two tags and of what is asked for by digest: four images, each at an instant of its own. */
+function history(): fc.Arbitrary<TagChange[]> {
+  const seen = fc.record({
+    tag: fc.constantFrom('v1', 'v2', undefined),
+    image: fc.constantFrom('a', 'b', 'c', 'd'),
+    observed: fc.integer({ min: 1, max: 10_000 }),
+    platforms: fc.oneof(fc.constant('all' as const), fc.subarray<Platform>([AMD64, ARM64, WINDOWS], { minLength: 1 })),
+  });
+  return fc
+    .uniqueArray(seen, { selector: ({ observed }) => observed, maxLength: 12 })
+    .map((all) => all.map(({ tag, image, observed, platforms }) => saw(tag, image, observed, platforms)));
+}
+
+function shuffled(changes: readonly TagChange[], random: fc.Stream<number>): TagChange[][] {
+  const next = (below: number): number => (random.next().value ?? 0) % below;
+  const all = [...changes, ...changes.filter(() => next(3) === 0)];
+  for (let at = all.length - 1; at > 0; at -= 1) {
+    const other = next(at + 1);
+    [all[at], all[other]] = [all[other]!, all[at]!];
+  }
+  const batches: TagChange[][] = [];
+  while (all.length > 0) batches.push(all.splice(0, 1 + next(4)));
+  return batches;
+}
+
+function withEntry(fields: Record<string, unknown>): string {
+  const good = { mediaType: MEDIA_TYPE, digest: digest('x'), size: 1, annotations: { [ANNOTATIONS.tag]: 'v1' } };
+  return JSON.stringify({ schemaVersion: 2, manifests: [good, { ...good, annotations: {}, ...fields }] });
+}
+
+function thrownBy(work: () => unknown): Failure {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
