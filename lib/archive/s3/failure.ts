@@ -1,0 +1,194 @@
+/** What S3 says, and what the way to it does, as this software's own failures. */
+import { Failure, asFailure } from '../../base/failure.ts';
+import type { FailureCode, FailureFields } from '../../base/failure.ts';
+
+/** The operations that the store uses, and the IAM action that each needs. */
+export const IAM_ACTIONS = {
+  AbortMultipartUpload: 's3:AbortMultipartUpload',
+  CompleteMultipartUpload: 's3:PutObject',
+  CreateMultipartUpload: 's3:PutObject',
+  DeleteObject: 's3:DeleteObject',
+  GetObject: 's3:GetObject',
+  HeadObject: 's3:GetObject',
+  ListMultipartUploads: 's3:ListBucketMultipartUploads',
+  ListObjectsV2: 's3:ListBucket',
+  ListParts: 's3:ListMultipartUploadParts',
+  PutObject: 's3:PutObject',
+  UploadPart: 's3:PutObject',
+} as const;
+
+export type Operation = keyof typeof IAM_ACTIONS;
+
+/** What was being done, and to what. */
+export interface Deed {
+  readonly operation: Operation;
+  readonly bucket: string;
+  /** Of the object, or the prefix of a listing; whole, as S3 knows it. */
+  readonly key: string;
+}
+
+/** S3's error codes, where the code alone decides. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
+const CODES: Readonly<Record<string, FailureCode>> = {
+  BadDigest: 'digest-mismatch',
+  ConditionalRequestConflict: 'precondition-failed',
+  EntityTooLarge: 'too-large',
+  ExpiredToken: 'token-expired',
+  ExpiredTokenException: 'token-expired',
+  IncompleteBody: 'truncated',
+  InternalError: 'unavailable',
+  InvalidDigest: 'digest-mismatch',
+  NoSuchKey: 'blob-unknown',
+  NoSuchUpload: 'no-such-upload',
+  NotFound: 'blob-unknown',
+  NotImplemented: 'unsupported',
+  OperationAborted: 'unavailable',
+  PreconditionFailed: 'precondition-failed',
+  RequestLimitExceeded: 'rate-limited',
+  RequestTimeout: 'timeout',
+  ServiceUnavailable: 'unavailable',
+  SlowDown: 'rate-limited',
+  Throttling: 'rate-limited',
+  ThrottlingException: 'rate-limited',
+  TimeoutError: 'timeout',
+  TooManyRequests: 'rate-limited',
+  XAmzContentChecksumMismatch: 'digest-mismatch',
+  XAmzContentSHA256Mismatch: 'digest-mismatch',
+};
+
+/** Node's codes of what goes wrong on the way. */
+const NETWORK = new Set(
+  'ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ENOTFOUND EAI_AGAIN EHOSTUNREACH ENETUNREACH ETIMEDOUT EADDRNOTAVAIL'.split(
+    ' ',
+  ),
+);
+
+/** What is wrong, in this software's terms; `undefined` where it is none of S3's business. */
+type Diagnosis = Pick<FailureFields, 'code' | 'detail' | 'remedy'> | undefined;
+
+/** Whatever was thrown by a request, as the failure of `deed`. */
+export function toFailure(thrown: unknown, deed: Deed, signal?: AbortSignal): Failure {
+  if (thrown instanceof Failure) return thrown;
+  const common = {
+    operation: `${deed.operation} s3://${deed.bucket}/${deed.key}`,
+    side: 'archive',
+    cause: thrown,
+  } as const;
+  if (signal?.aborted === true) {
+    const reason: unknown = signal.reason;
+    return reason instanceof Failure
+      ? reason
+      : new Failure({ ...common, code: 'aborted', detail: 'stopped on request' });
+  }
+  if (thrown instanceof Error) {
+    const { status, region, retryAfterMs } = answerOf(thrown);
+    const diagnosis = status === undefined ? unanswered(thrown) : answered(thrown, status, region, deed);
+    if (diagnosis !== undefined)
+      return new Failure({
+        ...common,
+        ...diagnosis,
+        ...(status === undefined ? {} : { status }),
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      });
+  }
+  return asFailure(thrown, common.operation, 'archive');
+}
+
+/** What happened before there was an answer. */
+function unanswered(error: Error): Diagnosis {
+  const detail = error.message;
+  if (error.name === 'TimeoutError') return { code: 'timeout', detail };
+  if (NETWORK.has((error as NodeJS.ErrnoException).code ?? '')) return { code: 'network', detail };
+  if (error.name === 'CredentialsProviderError')
+    return {
+      code: 'denied',
+      detail: `${detail}; give credentials by AWS_PROFILE, AWS_ACCESS_KEY_ID and its kin, or a role`,
+    };
+  if (detail.startsWith('Region is missing'))
+    return { code: 'invalid', detail: "the bucket's region is not known; set AWS_REGION, or name it in the profile" };
+  return undefined;
+}
+
+function answered(error: Error, status: number, region: string | undefined, deed: Deed): Diagnosis {
+  const { operation, bucket } = deed;
+  const { name } = error;
+  const said = `${error.message || name} (${name}, ${status})`;
+  if (isElsewhere(name, status, operation)) {
+    if (region !== undefined)
+      return { code: 'invalid', detail: `the bucket ${bucket} is in region ${region}: set AWS_REGION=${region}` };
+    if (status !== 400)
+      return { code: 'invalid', detail: `the bucket ${bucket} is in another region: ${said}; set AWS_REGION to that` };
+  }
+  if (name === 'NoSuchBucket')
+    return {
+      code: 'name-unknown',
+      detail: `the bucket ${bucket} does not exist; create it, or correct the archive's address`,
+    };
+  if (name === 'RequestTimeTooSkewed') return { code: 'denied', detail: `${said}; set this machine's clock` };
+  // The upload is of no use any more (a part was replaced), but the blob can be uploaded anew.
+  if (name === 'InvalidPart' || name === 'InvalidPartOrder')
+    return { code: 'invalid', detail: said, remedy: 'restart' };
+  // The checksum is of bytes that are still held, so that they were bent on the way.
+  if (name === 'BadDigest' && operation === 'UploadPart')
+    return { code: 'digest-mismatch', detail: said, remedy: 'retry' };
+  const code = CODES[name] ?? codeOfStatus(status, operation);
+  return { code, detail: code === 'denied' ? `${said}; ${permissionFor(deed)}` : said };
+}
+
+function codeOfStatus(status: number, operation: Operation): FailureCode {
+  if (status === 401 || status === 403) return 'denied';
+  // An answer to HEAD has no body, and so no code; elsewhere a 404 of another code is not about the object.
+  if (status === 404) return operation === 'HeadObject' ? 'blob-unknown' : 'invalid';
+  if (status === 408) return 'timeout';
+  if (status === 412) return 'precondition-failed';
+  if (status === 429) return 'rate-limited';
+  return status >= 500 ? 'unavailable' : 'invalid';
+}
+
+function permissionFor({ operation, bucket, key }: Deed): string {
+  const action = IAM_ACTIONS[operation];
+  const ofBucket = `arn:aws:s3:::${bucket}`;
+  const resource = action.startsWith('s3:ListBucket') ? ofBucket : `${ofBucket}/${key}`;
+  // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html: without it, what is not there is answered 403.
+  const also =
+    action === 's3:GetObject' ? `, and s3:ListBucket on ${ofBucket} to learn that an object is not there` : '';
+  return `allow ${action} on ${resource}${also}`;
+}
+
+/** Whether the bucket was asked for in the wrong region: 301, or a 400 that says so (to HEAD it cannot, without a body). */
+function isElsewhere(name: string, status: number, operation: Operation): boolean {
+  if (status === 301 || status === 307) return true;
+  if (status !== 400) return false;
+  return (
+    operation === 'HeadObject' ||
+    name === 'AuthorizationHeaderMalformed' ||
+    name === 'IllegalLocationConstraintException'
+  );
+}
+
+interface Answer {
+  readonly status: number | undefined;
+  readonly region: string | undefined;
+  readonly retryAfterMs: number | undefined;
+}
+
+/** What the SDK hangs on its errors. */
+function answerOf(error: Error): Answer {
+  const { $metadata, $response, Region } = error as Error & {
+    readonly $metadata?: { readonly httpStatusCode?: number };
+    readonly $response?: { readonly headers?: Readonly<Record<string, string>>; readonly statusCode?: number };
+    readonly Region?: string;
+  };
+  return {
+    status: $metadata?.httpStatusCode ?? $response?.statusCode,
+    region: $response?.headers?.['x-amz-bucket-region'] ?? Region,
+    retryAfterMs: retryAfter($response?.headers?.['retry-after']),
+  };
+}
+
+/** RFC 9110, section 10.2.3: seconds, or a date. */
+function retryAfter(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d+$/.test(value)) return Number(value) * 1000;
+  const date = Date.parse(value);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
+}

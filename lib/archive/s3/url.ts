@@ -1,0 +1,47 @@
+import { invalid } from '../../base/failure.ts';
+
+export interface S3Location {
+  readonly bucket: string;
+  /** Where the archive's root is within the bucket: `''`, or `a/b` without slashes at its ends. */
+  readonly prefix: string;
+}
+
+const SCHEME = 's3://';
+
+export function isS3Url(text: string): boolean {
+  return text.startsWith(SCHEME);
+}
+
+/**
+ * `s3://bucket` or `s3://bucket/prefix`. How the bucket is reached (region, profile, endpoint) is the SDK's own
+ * configuration and no part of the name, so that an archive has one name wherever it is looked at from.
+ *
+ * @throws Failure `invalid`
+ */
+export function parseS3Url(text: string): S3Location {
+  const refuse = (why: string): never => {
+    throw invalid(`read the archive's address '${text}'`, `${why}; it is s3://bucket or s3://bucket/prefix`);
+  };
+  if (!isS3Url(text)) refuse(`it does not start with ${SCHEME}`);
+  const [bucket = '', ...rest] = text.slice(SCHEME.length).split('/');
+  const reason = whyNotBucket(bucket);
+  if (reason !== undefined) refuse(reason);
+  // One slash at the end is how folders are often written.
+  if (rest.at(-1) === '') rest.pop();
+  for (const component of rest) {
+    if (component === '' || component === '.' || component === '..')
+      refuse(`the prefix has the component '${component}'`);
+    if (/[?#]/.test(component)) refuse('it has a ? or #: options are not given in the address but to the SDK (AWS_…)');
+    if (/[\p{Cc}\\]/u.test(component)) refuse('the prefix has a control character or backslash');
+  }
+  return { bucket, prefix: rest.join('/') };
+}
+
+/** https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, as far as the form decides. */
+function whyNotBucket(bucket: string): string | undefined {
+  if (bucket.length < 3 || bucket.length > 63) return `a bucket's name has 3 to 63 characters, '${bucket}' has not`;
+  if (!/^[a-z0-9][a-z0-9.-]*[a-z0-9]$/.test(bucket) || bucket.includes('..'))
+    return `'${bucket}' is no bucket's name (lower-case letters, digits, dots and hyphens)`;
+  if (/^\d+\.\d+\.\d+\.\d+$/.test(bucket)) return `'${bucket}' is an address and no bucket's name`;
+  return undefined;
+}
