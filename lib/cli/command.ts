@@ -1,0 +1,154 @@
+/** From arguments to a command, or a usage error; nothing is done here. */
+import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { type Failure, invalid } from '../base/failure.ts';
+import { parsePlatform, type Platform } from '../oci/platform.ts';
+import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
+
+export type Command =
+  SyncCommand | ListCommand | VerifyCommand | { readonly name: 'help' } | { readonly name: 'version' };
+
+export interface SyncCommand {
+  readonly name: 'sync';
+  /** Each with a tag or a digest; with `allTags` each without. */
+  readonly references: readonly Reference[];
+  readonly to: string;
+  readonly allTags: boolean;
+  readonly platforms: readonly Platform[];
+  readonly insecure: readonly string[];
+  readonly authfile: string | undefined;
+  /** Connections a registry, and blobs on their way at once. */
+  readonly concurrency: number;
+  readonly json: boolean;
+}
+
+export interface ListCommand {
+  readonly name: 'ls';
+  readonly archive: string;
+  readonly json: boolean;
+}
+
+export interface VerifyCommand {
+  readonly name: 'verify';
+  readonly archive: string;
+  readonly json: boolean;
+}
+
+export const DEFAULT_CONCURRENCY = 8;
+const MAX_CONCURRENCY = 64;
+
+export const USAGE = `mirror-sync: mirrors container images from any OCI or Docker registry, and proves every byte
+
+  mirror-sync sync REFERENCE… --to ARCHIVE [options]   mirror images
+  mirror-sync ls ARCHIVE [--json]                      what an archive holds
+  mirror-sync verify ARCHIVE [--json]                  hash everything in it again, and say what is wrong
+
+REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…
+ARCHIVE is a folder, or s3://bucket/prefix.
+
+Options of sync:
+  --all-tags                     every tag of each repository named
+  --platform OS/ARCH[/VARIANT]   only these platforms of a multi-platform image; may be repeated
+  --insecure-registry HOST       unverified TLS or plain HTTP for this registry; may be repeated (loopback needs none)
+  --authfile FILE                credentials, in the format of Docker's config.json (otherwise looked for where Docker,
+                                 podman and skopeo keep theirs)
+  --concurrency N                connections a registry (${DEFAULT_CONCURRENCY})
+  --json                         one JSON object a line; the last is the summary
+
+Exit code: 0 when every image is mirrored or unchanged, 1 when any failed, 2 for wrong usage, 130 when interrupted.
+`;
+
+/** @throws Failure (side `input`) that says which argument is wrong, and how */
+export function parseCommand(args: readonly string[]): Command {
+  const [name, ...rest] = args;
+  switch (name) {
+    case undefined:
+    case 'help':
+    case '--help':
+    case '-h':
+      return { name: 'help' };
+    case '--version':
+    case 'version':
+      return { name: 'version' };
+    case 'sync':
+      return parseSync(rest);
+    case 'ls':
+    case 'verify': {
+      const { values, positionals } = parse(name, rest, { json: { type: 'boolean' } });
+      const [archive, ...more] = positionals;
+      if (archive === undefined) throw usage(name, 'name the archive: a folder, or s3://bucket/prefix');
+      if (more.length > 0) throw usage(name, `one archive at a time, not also ${more.join(', ')}`);
+      return { name, archive, json: values['json'] === true };
+    }
+    default:
+      throw usage(name, 'there is no such command; there are sync, ls and verify');
+  }
+}
+
+function parseSync(args: readonly string[]): Command {
+  const { values, positionals } = parse('sync', args, {
+    to: { type: 'string' },
+    'all-tags': { type: 'boolean' },
+    platform: { type: 'string', multiple: true },
+    'insecure-registry': { type: 'string', multiple: true },
+    authfile: { type: 'string' },
+    concurrency: { type: 'string' },
+    json: { type: 'boolean' },
+  });
+  const { to } = values;
+  if (positionals.length === 0) throw usage('sync', 'name at least one image, such as alpine:3.20');
+  if (typeof to !== 'string' || to === '')
+    throw usage('sync', 'say where to with --to FOLDER or --to s3://bucket/prefix');
+  const allTags = values['all-tags'] === true;
+  return {
+    name: 'sync',
+    references: positionals.map((text) => parseWanted(text, allTags)),
+    to,
+    allTags,
+    platforms: strings(values['platform']).map(parsePlatform),
+    insecure: strings(values['insecure-registry']),
+    authfile: typeof values['authfile'] === 'string' ? values['authfile'] : undefined,
+    concurrency: parseConcurrency(values['concurrency']),
+    json: values['json'] === true,
+  };
+}
+
+function parseWanted(text: string, allTags: boolean): Reference {
+  const reference = parseReference(text);
+  if (!allTags) return withDefaultTag(reference);
+  if (reference.tag !== undefined || reference.digest !== undefined)
+    throw usage('sync', `${text} names one image; with --all-tags name only the repository`);
+  return reference;
+}
+
+function parseConcurrency(value: unknown): number {
+  if (value === undefined) return DEFAULT_CONCURRENCY;
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 1 || number > MAX_CONCURRENCY)
+    throw usage(
+      'sync',
+      `--concurrency takes a whole number from 1 to ${MAX_CONCURRENCY}, not ${JSON.stringify(value)}`,
+    );
+  return number;
+}
+
+type Values = Record<string, string | boolean | (string | boolean)[] | undefined>;
+
+function parse(
+  command: string,
+  args: readonly string[],
+  options: NonNullable<ParseArgsConfig['options']>,
+): { readonly values: Values; readonly positionals: string[] } {
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw usage(command, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function strings(value: Values[string]): string[] {
+  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+}
+
+function usage(command: string, detail: string): Failure {
+  return invalid(`mirror-sync ${command}`, detail);
+}

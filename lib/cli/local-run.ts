@@ -1,0 +1,121 @@
+/**
+ * The three roles in one process, over an in-process queue: what the functions are on Lambda. It only wires.
+ */
+import { asFailure } from '../base/failure.ts';
+import type { Archive } from '../archive/archive.ts';
+import { cachedReader } from '../mirror/cached-reader.ts';
+import { receiptReader } from '../mirror/closure.ts';
+import { NO_DEADLINE } from '../mirror/deadline.ts';
+import type { Observe } from '../mirror/events.ts';
+import { finalize } from '../mirror/finalize.ts';
+import { copyLayer, failLayer } from '../mirror/layer.ts';
+import { resolve } from '../mirror/resolve.ts';
+import { Window } from '../mirror/window.ts';
+import { InProcessQueues } from '../queue/in-process.ts';
+import type { Outgoing } from '../queue/queue.ts';
+import type { Sources } from '../registry/source.ts';
+
+export interface LocalRun {
+  readonly archive: Archive;
+  readonly sources: Sources;
+  readonly observe: Observe;
+  readonly signal: AbortSignal;
+  /** Blobs on their way at once. */
+  readonly concurrency: number;
+  readonly windowBytes?: number;
+  /** What to resolve. */
+  readonly messages: readonly Outgoing[];
+}
+
+/** Memory for parts on their way, in bytes: ten parts of a folder, five of S3; the process stays below 200 MB with it. */
+const WINDOW_BYTES = 40 * 1024 * 1024;
+
+/**
+ * Deliveries of a message in all. The registry client and the store are patient themselves; this is for what broke in
+ * between.
+ */
+const MAX_RECEIVES = 2;
+
+const RESOLVERS = 4;
+const FINALIZERS = 2;
+
+/** Messages that a finalizer commits in one write; the more, the fewer times a large tag index is rewritten. */
+const FINALIZE_BATCH = 200;
+
+/** Lanes only keep one blob from being fetched twice at once here; how many are fetched is `concurrency`. */
+const LANES = 1_024;
+
+/** Runs until every message is dealt with, or the signal is aborted; nothing is left running afterwards. */
+export async function runLocal(run: LocalRun): Promise<void> {
+  const { archive, sources, observe, concurrency } = run;
+  const queues: InProcessQueues = new InProcessQueues({
+    maxReceives: MAX_RECEIVES,
+    async deadLetter({ delivery: { message }, failure }, signal) {
+      const reason = failure ?? asFailure(new Error('it failed on every delivery'), 'handle message', 'queue');
+      if (message.type === 'layer') await failLayer({ queues, observe }, message, reason, signal);
+      else if (message.type === 'finalize')
+        observe({
+          type: 'image',
+          status: 'failed',
+          run: message.run,
+          source: message.source,
+          tag: message.image.tag,
+          digest: message.image.digest,
+          code: reason.code,
+          reason: reason.message,
+        });
+    },
+  });
+  const common = { archive, queues, observe, lanes: () => LANES, now: () => Date.now() };
+  const window = new Window(run.windowBytes ?? WINDOW_BYTES);
+
+  queues.consume('resolve', {
+    concurrency: RESOLVERS,
+    batchSize: 1,
+    async handler(deliveries, signal) {
+      for (const { message, receiveCount } of deliveries)
+        await resolve({ ...common, sources }, message, { last: receiveCount >= MAX_RECEIVES, signal });
+      return { failed: [] };
+    },
+  });
+  queues.consume('layer', {
+    concurrency,
+    batchSize: 1,
+    async handler(deliveries, signal) {
+      for (const { message, receiveCount } of deliveries)
+        await copyLayer({ ...common, sources, window }, message, { receiveCount, deadline: NO_DEADLINE, signal });
+      return { failed: [] };
+    },
+  });
+  const finalizer = {
+    archive,
+    record: (event: Parameters<Observe>[0]): Promise<void> => {
+      observe(event);
+      return Promise.resolve();
+    },
+  };
+  const reader = cachedReader(receiptReader(archive, run.signal));
+  queues.consume('finalize', {
+    concurrency: FINALIZERS,
+    batchSize: FINALIZE_BATCH,
+    async handler(deliveries, signal) {
+      const messages = deliveries.map(({ message }) => message);
+      await finalize(finalizer, messages, { signal, reader });
+      return { failed: [] };
+    },
+  });
+
+  const stop = (): void => {
+    void queues.stop();
+  };
+  run.signal.addEventListener('abort', stop, { once: true });
+  try {
+    await queues.send('resolve', run.messages, { signal: run.signal });
+    await queues.idle();
+  } catch (error) {
+    if (!run.signal.aborted) throw error;
+  } finally {
+    run.signal.removeEventListener('abort', stop);
+    await queues.stop();
+  }
+}

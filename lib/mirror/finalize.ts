@@ -1,0 +1,96 @@
+/**
+ * The finalizer role, and the only one that writes references: an image whose closure is in the archive, proven, gets
+ * its entry in the tag index; anything wrong becomes a recorded failure. A message that comes too early is dropped, since
+ * every layer that is still missing will send one of its own.
+ */
+import { asFailure, type Failure } from '../base/failure.ts';
+import type { TagChange } from '../archive/tag-index.ts';
+import type { FinalizeMessage, Image, RecordedFailure } from '../queue/messages.ts';
+import { checkClosure, type ClosureReader, receiptReader } from './closure.ts';
+import type { FinalizerContext } from './context.ts';
+import type { ImageEvent, ImageName } from './events.ts';
+import { recorded } from './failures.ts';
+
+export interface FinalizeOptions {
+  readonly signal: AbortSignal;
+  /** Where proofs are read from; the archive's receipts unless told. */
+  readonly reader?: ClosureReader;
+}
+
+/** Messages of one archive repository, to be committed in one write. */
+export async function finalize(
+  context: FinalizerContext,
+  messages: readonly FinalizeMessage[],
+  options: FinalizeOptions,
+): Promise<void> {
+  const { archive } = context;
+  const { signal } = options;
+  const reader = options.reader ?? receiptReader(archive, signal);
+  const [head] = messages;
+  if (head === undefined) return;
+  if (messages.some(({ repository }) => repository !== head.repository))
+    throw new RangeError('a batch for the finalizer is of one repository');
+
+  const ready: { readonly message: FinalizeMessage; readonly image: Image }[] = [];
+  for (const message of latest(messages)) {
+    const { image } = message;
+    const outcome = message.failure ?? (await check(message, reader));
+    if (outcome === 'incomplete') continue;
+    if (outcome === 'complete') ready.push({ message, image: image as Image });
+    else await report(context, message, 'failed', outcome);
+  }
+  if (ready.length === 0) return;
+  await archive.updateTags(head.repository, ready.map(changeOf), { signal });
+  for (const { message } of ready) await report(context, message, 'mirrored');
+}
+
+/** One message an image: of several that speak of the same one, a failure, or else the last. */
+function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage> {
+  const byImage = new Map<string, FinalizeMessage>();
+  for (const message of messages) {
+    const key = JSON.stringify([message.run, message.source, message.image.tag, message.image.digest]);
+    if (byImage.get(key)?.failure === undefined) byImage.set(key, message);
+  }
+  return byImage.values();
+}
+
+async function check(
+  message: FinalizeMessage,
+  reader: ClosureReader,
+): Promise<'complete' | 'incomplete' | RecordedFailure> {
+  const image = message.image as Image;
+  try {
+    if (image.largest !== undefined && !(await reader.has(image.largest))) return 'incomplete';
+    const state = await checkClosure(image.digest, message.platforms, reader);
+    return state.complete ? 'complete' : 'incomplete';
+  } catch (error) {
+    const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
+    if (failure.remedy !== 'never') throw failure;
+    return recorded(failure.within(`check ${nameOf(message)}`));
+  }
+}
+
+function changeOf({ message, image }: { readonly message: FinalizeMessage; readonly image: Image }): TagChange {
+  const { digest, mediaType, size, tag, observed } = image;
+  return {
+    descriptor: { digest, mediaType, size },
+    observed,
+    platforms: message.platforms,
+    ...(tag === undefined ? {} : { tag }),
+  };
+}
+
+async function report(
+  context: FinalizerContext,
+  message: FinalizeMessage,
+  status: ImageEvent['status'],
+  failure?: RecordedFailure,
+): Promise<void> {
+  const { run, source, image } = message;
+  const name: ImageName = { run, source, tag: image.tag, digest: image.digest };
+  await context.record({ type: 'image', status, ...name, ...failure });
+}
+
+function nameOf({ source, image: { tag, digest } }: FinalizeMessage): string {
+  return `${source}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
+}

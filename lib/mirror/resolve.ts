@@ -1,0 +1,217 @@
+/**
+ * The resolver role: from what was asked for to what is missing. It lists tags page by page and sends itself slices of
+ * them; for each image it finds out what upstream says now, stores what is small, and sends one message a missing blob.
+ */
+import { asFailure, type Failure } from '../base/failure.ts';
+import { Permits } from '../base/permits.ts';
+import { coversPlatforms, type TagIndex } from '../archive/tag-index.ts';
+import type { Digest } from '../oci/digest.ts';
+import { compressionOf } from '../oci/mediatype.ts';
+import { isTag, parseRepository } from '../oci/reference.ts';
+import type { Image, LayerMessage, ResolveMessage, Wanted } from '../queue/messages.ts';
+import { finalizeMessage, layerMessage, resolveMessage } from '../queue/outgoing.ts';
+import type { Outgoing } from '../queue/queue.ts';
+import type { Source } from '../registry/source.ts';
+import type { Blob } from './closure.ts';
+import type { ResolverContext } from './context.ts';
+import type { ImageName } from './events.ts';
+import { recorded } from './failures.ts';
+import { provenDiffId } from './receipts.ts';
+import { walk, type Walked } from './walk.ts';
+
+/** Tags a message: one read of the tag index serves them all, and their HEADs go side by side. */
+export const SLICE = 100;
+
+/** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
+const SIDE_BY_SIDE = 16;
+
+export interface ResolveOptions {
+  /** A failure that may pass is thrown, for the queue to deliver the message again; on the last delivery it is recorded. */
+  readonly last: boolean;
+  readonly signal: AbortSignal;
+}
+
+export async function resolve(
+  context: ResolverContext,
+  message: ResolveMessage,
+  options: ResolveOptions,
+): Promise<void> {
+  const { what } = message;
+  if (what.kind === 'list') await listTags(context, message, options);
+  else await new Slice(context, message, options).run(what.images);
+}
+
+async function listTags(context: ResolverContext, message: ResolveMessage, options: ResolveOptions): Promise<void> {
+  const { queues, observe, sources } = context;
+  const { signal } = options;
+  const { run, source } = message;
+  try {
+    for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
+      const tags = page.filter(isTag);
+      const slices: Outgoing[] = [];
+      for (let at = 0; at < tags.length; at += SLICE) {
+        const images = tags.slice(at, at + SLICE).map((tag) => ({ tag }));
+        slices.push(resolveMessage(message, { kind: 'images', images }));
+      }
+      observe({ type: 'listed', run, source, tags });
+      await queues.send('resolve', slices, { signal });
+    }
+  } catch (error) {
+    const failure = asFailure(error, `list tags of ${source}`, 'source');
+    if (isTemporary(failure) && !options.last) throw failure;
+    await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
+  }
+}
+
+/** Whether it is worth, or right, to leave a failure to the queue instead of recording it. */
+function isTemporary(failure: Failure): boolean {
+  return failure.remedy !== 'never';
+}
+
+class Slice {
+  readonly #context: ResolverContext;
+  readonly #message: ResolveMessage;
+  readonly #options: ResolveOptions;
+  readonly #source: Source;
+  #unfinished: Promise<ReadonlySet<string>> | undefined;
+
+  constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
+    this.#context = context;
+    this.#message = message;
+    this.#options = options;
+    this.#source = context.sources.repository(parseRepository(message.source));
+  }
+
+  async run(images: readonly Wanted[]): Promise<void> {
+    const { archive, queues } = this.#context;
+    const { signal, last } = this.#options;
+    const index = (await archive.tagIndex(this.#message.repository, { signal }))?.index;
+    const permits = new Permits(SIDE_BY_SIDE);
+    const failures: Failure[] = [];
+    const all = images.map((wanted) =>
+      permits.with(async () => {
+        try {
+          await this.#image(wanted, index);
+        } catch (error) {
+          const failure = asFailure(error, `resolve ${this.#name(wanted)}`, 'source');
+          if (failure.code === 'aborted' || (isTemporary(failure) && !last)) failures.push(failure);
+          else {
+            const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
+            await queues.send('finalize', [outgoing], { signal });
+          }
+        }
+      }),
+    );
+    for (const outcome of await Promise.allSettled(all)) if (outcome.status === 'rejected') throw outcome.reason;
+    // The message comes again; the images that are done cost little then, since what they lacked is there or sent.
+    const worst = longestWait(failures);
+    if (worst !== undefined) throw worst;
+  }
+
+  async #image(wanted: Wanted, index: TagIndex | undefined): Promise<void> {
+    const { archive, now } = this.#context;
+    const { platforms } = this.#message;
+    const { signal } = this.#options;
+    // When the answer was asked for, not when it came: an answer that took long is not newer for it.
+    const observed = now();
+    const resolved =
+      wanted.digest === undefined && wanted.tag !== undefined
+        ? await this.#source.resolve(wanted.tag, { signal })
+        : undefined;
+    const digest = wanted.digest ?? resolved?.digest;
+    if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
+    const entry = wanted.tag === undefined ? index?.byDigest(digest) : index?.byTag(wanted.tag);
+    if (entry?.digest === digest && coversPlatforms(entry, platforms)) {
+      this.#context.observe({ type: 'image', status: 'unchanged', ...this.#event(wanted, digest) });
+      return;
+    }
+    const walked = await walk(digest, resolved?.fetched, { source: this.#source, archive, platforms, signal });
+    await this.#order(wanted, digest, observed, walked);
+  }
+
+  /** One message a missing blob; where none is, the finalizer is told at once. */
+  async #order(wanted: Wanted, digest: Digest, observed: number, walked: Walked): Promise<void> {
+    const { queues, observe, lanes } = this.#context;
+    const { signal } = this.#options;
+    const { mediaType, size, blobs, fetchedBytes } = walked;
+    const permits = new Permits(SIDE_BY_SIDE);
+    const looked = await Promise.all(blobs.map((blob) => permits.with(() => this.#look(blob))));
+    const missing = looked.filter((one) => one !== undefined);
+    const largest = largestOf(blobs);
+    const image: Image = {
+      digest,
+      mediaType,
+      size,
+      observed,
+      ...(wanted.tag === undefined ? {} : { tag: wanted.tag }),
+      ...(largest === undefined ? {} : { largest: largest.digest }),
+    };
+    observe({
+      type: 'resolved',
+      ...this.#event(wanted, digest),
+      missing: missing.length,
+      missingBytes: missing.reduce((sum, { blob }) => sum + (blob.size ?? 0), 0),
+      fetchedBytes,
+    });
+    const host = parseRepository(this.#message.source).host;
+    if (missing.length === 0)
+      await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
+    else {
+      const outgoing = missing.map(({ blob, look }) =>
+        layerMessage(this.#message, image, blob, { lanes: lanes(host), look }),
+      );
+      await queues.send('layer', outgoing, { signal });
+    }
+  }
+
+  /** Whether the archive lacks a blob, and what the layer function has to look for. */
+  async #look(blob: Blob): Promise<{ readonly blob: Blob; readonly look: LayerMessage['look'] } | undefined> {
+    const { archive } = this.#context;
+    const { signal } = this.#options;
+    const receipt = await archive.receipt(blob.digest, { signal });
+    if (receipt !== undefined) {
+      if (provenDiffId(receipt, compressionOf(blob.mediaType)) !== undefined) return undefined;
+      return { blob, look: 'everything' };
+    }
+    const key = archive.layout.blob(blob.digest);
+    const begun =
+      (await this.#unfinishedUploads()).has(key) || (await archive.store.head(key, { signal })) !== undefined;
+    if (begun) return { blob, look: 'everything' };
+    return { blob, look: this.#message.sole === true ? 'nothing' : 'receipt' };
+  }
+
+  /** Listed once for all blobs of the slice, and only when one is missing. */
+  #unfinishedUploads(): Promise<ReadonlySet<string>> {
+    const { archive } = this.#context;
+    const { signal } = this.#options;
+    this.#unfinished ??= (async (): Promise<ReadonlySet<string>> => {
+      const keys = new Set<string>();
+      for await (const { key } of archive.store.uploads(archive.layout.blobs, { signal })) keys.add(key);
+      return keys;
+    })();
+    return this.#unfinished;
+  }
+
+  #event(wanted: Wanted, digest: Digest): ImageName {
+    const { run, source } = this.#message;
+    return { run, source, tag: wanted.tag, digest };
+  }
+
+  #name({ tag, digest }: Wanted): string {
+    const { source } = this.#message;
+    return `${source}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
+  }
+}
+
+function largestOf(blobs: readonly Blob[]): Blob | undefined {
+  let largest: Blob | undefined;
+  for (const blob of blobs) if ((blob.size ?? 0) >= (largest?.size ?? 0)) largest = blob;
+  return largest;
+}
+
+function longestWait(failures: readonly Failure[]): Failure | undefined {
+  let worst: Failure | undefined;
+  for (const failure of failures)
+    if (worst === undefined || (failure.retryAfterMs ?? 0) > (worst.retryAfterMs ?? 0)) worst = failure;
+  return worst;
+}

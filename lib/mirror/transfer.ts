@@ -1,0 +1,291 @@
+/**
+ * A blob's way from the registry into the store: ranges fetched side by side, hashed in order as they arrive, each
+ * part uploaded as soon as it is full, and nothing completed before the digest matched.
+ *
+ * What is held in memory is bounded by the window alone. A part's buffer is taken before its range is asked for and given
+ * back once it is stored and hashed.
+ */
+import { asFailure, Failure } from '../base/failure.ts';
+import { Scope } from '../base/scope.ts';
+import { landed, missing, type PartRange, partSizeFor, ranges } from '../archive/parts.ts';
+import type { ObjectStore, Part, Upload } from '../archive/store.ts';
+import { digestParts } from '../oci/digest.ts';
+import type { BlobBody, BlobSource } from '../registry/source.ts';
+import type { Deadline } from './deadline.ts';
+import { PartBuffer } from './part-buffer.ts';
+import { type Expected, type Proof, Prover } from './prover.ts';
+import type { Window } from './window.ts';
+
+export interface Transfer {
+  readonly store: ObjectStore;
+  /** Where in the store. */
+  readonly key: string;
+  readonly expected: Expected;
+  readonly source: BlobSource;
+  readonly window: Window;
+  readonly deadline: Deadline;
+  readonly signal: AbortSignal;
+  readonly maxUncompressed?: number | undefined;
+  /** Told of every chunk that arrived. */
+  readonly onBytes: (count: number) => void;
+}
+
+export type Transferred =
+  /** The object is there, and these are its proven properties. */
+  | { readonly kind: 'proven'; readonly proof: Proof }
+  /** The object is there, made of parts of which some were not seen by us: it has to be read back. */
+  | { readonly kind: 'assembled' }
+  /** Time ran short. What has landed stays where it is, and another invocation goes on. */
+  | { readonly kind: 'continue' };
+
+/**
+ * Goes on with an unfinished upload: fetches only what is missing and completes it, on condition that no object is there
+ * yet, since what is put together here is proven only afterwards.
+ */
+export async function resume(
+  t: Transfer & { readonly upload: Upload; readonly landed: readonly Part[] },
+): Promise<Transferred> {
+  const { size } = t.expected;
+  if (size === undefined) throw new RangeError('an upload of unknown size cannot be resumed');
+  const partSize = partSizeFor(size, t.store.limits);
+  const parts = landed(size, partSize, t.landed);
+  const scope = new Scope(t.signal);
+  let stopped = false as boolean;
+  scope.run(async (signal) => {
+    for (const range of missing(size, partSize, parts)) {
+      if (t.deadline.near()) {
+        stopped = true;
+        return;
+      }
+      const buffer = await t.window.take(range.size, signal);
+      scope.run(async () => {
+        try {
+          const part = new PartBuffer(range.number, buffer);
+          const body = await t.source.open(extentOf(range), { signal });
+          if (!body.ranged) throw rangeIgnored(t.expected);
+          await part.fill(body.body, t.onBytes);
+          parts.push(await t.store.uploadPart(t.upload, part.number, part.bytes, { signal }));
+        } finally {
+          t.window.give(buffer);
+        }
+      });
+    }
+  });
+  await scope.join();
+  if (stopped) return { kind: 'continue' };
+  parts.sort((a, b) => a.number - b.number);
+  await t.store.completeUpload(t.upload, parts, { condition: { absent: true }, signal: t.signal });
+  return { kind: 'assembled' };
+}
+
+/**
+ * Fetches the whole blob. On a failure that a retry mends, the parts that landed are kept; otherwise nothing is.
+ *
+ * One connection from the first byte to the last serves a blob that fits in a single part, one of unknown size, and a
+ * registry that ignores ranges; everything else comes in as many ranges at once as the window and the host allow.
+ */
+export async function download(t: Transfer): Promise<Transferred> {
+  return new Download(t).run();
+}
+
+class Download {
+  readonly #t: Transfer;
+  readonly #partSize: number;
+  readonly #scope: Scope;
+  readonly #prover: Prover;
+  readonly #parts: Part[] = [];
+  readonly #bodies: BlobBody[] = [];
+  /** Parts whose buffers are out, with what each still waits for. */
+  readonly #held = new Map<PartBuffer, number>();
+  /** The hashing of all parts so far, one behind the other. */
+  #hashed: Promise<void> = Promise.resolve();
+  #upload: Upload | undefined;
+  /** The whole blob, where it fits in one part: put at once, after it is proven. */
+  #only: PartBuffer | undefined;
+  #stopped = false;
+
+  constructor(t: Transfer) {
+    this.#t = t;
+    this.#partSize = partSizeFor(t.expected.size, t.store.limits);
+    this.#scope = new Scope(t.signal);
+    this.#prover = new Prover(
+      t.expected,
+      t.maxUncompressed === undefined ? {} : { maxUncompressed: t.maxUncompressed },
+    );
+  }
+
+  async run(): Promise<Transferred> {
+    try {
+      this.#scope.run((signal) => this.#feed(signal));
+      await this.#scope.join();
+      if (this.#stopped) return { kind: 'continue' };
+      const proof = await this.#prove();
+      await this.#finish(proof);
+      return { kind: 'proven', proof };
+    } catch (error) {
+      const failure = asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
+      if (failure.remedy !== 'retry') await this.#abandon();
+      throw failure;
+    } finally {
+      await this.#scope.close();
+      this.#prover.destroy();
+      for (const part of this.#held.keys()) this.#t.window.give(part.buffer);
+    }
+  }
+
+  async #feed(signal: AbortSignal): Promise<void> {
+    const { size } = this.#t.expected;
+    const whole = size === undefined || size <= this.#partSize;
+    const first = await this.#open(whole ? { start: 0 } : { start: 0, end: this.#partSize }, signal);
+    if (whole || !first.ranged) await this.#stream(first, size ?? first.total, signal);
+    else await this.#ranges(first, ranges(size, this.#partSize), signal);
+  }
+
+  async #ranges(first: BlobBody, plan: readonly PartRange[], signal: AbortSignal): Promise<void> {
+    const upload = await this.#createUpload(signal);
+    for (const range of plan) {
+      if (this.#stopIfLate()) return;
+      const part = await this.#take(range.number, range.size, signal);
+      this.#scope.run(async () => {
+        const body = range.number === 1 ? first : await this.#open(extentOf(range), signal);
+        if (!body.ranged) throw rangeIgnored(this.#t.expected);
+        await part.fill(body.body, this.#t.onBytes);
+        await this.#store(upload, part, signal);
+      });
+    }
+  }
+
+  async #stream(body: BlobBody, size: number | undefined, signal: AbortSignal): Promise<void> {
+    let upload: Upload | undefined;
+    let stored = 0;
+    const next = (): Promise<PartBuffer> => {
+      const left = size === undefined ? this.#partSize : Math.min(this.#partSize, size - stored * this.#partSize);
+      return this.#take(stored + 1, left, signal);
+    };
+    let part = await next();
+    const storePart = async (): Promise<void> => {
+      part.complete();
+      upload ??= await this.#createUpload(signal);
+      const [to, full] = [upload, part];
+      this.#scope.run(() => this.#store(to, full, signal));
+      stored += 1;
+    };
+    for await (const chunk of body.body) {
+      this.#t.onBytes(chunk.length);
+      for (let rest = chunk; rest.length > 0; rest = rest.subarray(part.append(rest))) {
+        if (!part.full) continue;
+        if ((stored + 1) * this.#partSize >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
+        await storePart();
+        part = await next();
+      }
+      if (stored > 0 && this.#stopIfLate()) {
+        part.complete();
+        return;
+      }
+    }
+    if (stored > 0) {
+      await storePart();
+    } else {
+      part.complete();
+      this.#only = part;
+    }
+  }
+
+  async #open(range: { readonly start: number; readonly end?: number }, signal: AbortSignal): Promise<BlobBody> {
+    const body = await this.#t.source.open(range, { signal });
+    this.#bodies.push(body);
+    return body;
+  }
+
+  /** A buffer for the next part, and its place in the row of those to be hashed. */
+  async #take(number: number, length: number, signal: AbortSignal): Promise<PartBuffer> {
+    const part = new PartBuffer(number, await this.#t.window.take(length, signal));
+    this.#held.set(part, 2);
+    const before = this.#hashed;
+    this.#hashed = (async (): Promise<void> => {
+      await before;
+      for await (const slice of part.slices(signal)) await this.#prover.write(slice);
+      this.#letGo(part);
+    })();
+    const hashed = this.#hashed;
+    this.#scope.run(() => hashed);
+    return part;
+  }
+
+  async #store(upload: Upload, part: PartBuffer, signal: AbortSignal): Promise<void> {
+    this.#parts.push(await this.#t.store.uploadPart(upload, part.number, part.bytes, { signal }));
+    this.#letGo(part);
+  }
+
+  /** Called once when a part is hashed and once when it is stored: then its buffer is free. */
+  #letGo(part: PartBuffer): void {
+    const left = (this.#held.get(part) ?? 0) - 1;
+    if (left > 0) {
+      this.#held.set(part, left);
+      return;
+    }
+    this.#held.delete(part);
+    this.#t.window.give(part.buffer);
+  }
+
+  #stopIfLate(): boolean {
+    this.#stopped ||= this.#t.deadline.near();
+    return this.#stopped;
+  }
+
+  async #createUpload(signal: AbortSignal): Promise<Upload> {
+    this.#upload = await this.#t.store.createUpload(this.#t.key, { partSize: this.#partSize, signal });
+    return this.#upload;
+  }
+
+  async #prove(): Promise<Proof> {
+    try {
+      return await this.#prover.finish();
+    } catch (error) {
+      const failure = asFailure(error, `verify blob ${this.#t.expected.digest}`, 'source');
+      // What was put together from several answers may be right in each of them: that deserves another try from zero.
+      if (failure.code !== 'digest-mismatch' || !this.#bodies.some((body) => body.resumed() > 0)) throw failure;
+      const { operation, side, detail } = failure;
+      throw new Failure({ operation, side, code: 'digest-mismatch-resumed', detail, cause: failure });
+    }
+  }
+
+  async #finish(proof: Proof): Promise<void> {
+    const { store, key, signal } = this.#t;
+    if (this.#only !== undefined) {
+      const { algorithm, hex } = digestParts(proof.digest);
+      await store.put(key, this.#only.bytes, { signal, ...(algorithm === 'sha256' ? { sha256: hex } : {}) });
+    } else if (this.#upload !== undefined) {
+      // No condition: proven bytes may replace whatever is there.
+      this.#parts.sort((a, b) => a.number - b.number);
+      await store.completeUpload(this.#upload, this.#parts, { signal });
+    }
+  }
+
+  /** Nobody may go on with what has landed. Best effort: what is left is cleaned by age. */
+  async #abandon(): Promise<void> {
+    if (this.#upload !== undefined) await this.#t.store.abortUpload(this.#upload).catch(() => undefined);
+  }
+}
+
+function extentOf({ start, size }: PartRange): { readonly start: number; readonly end: number } {
+  return { start, end: start + size };
+}
+
+function rangeIgnored(expected: Expected): Failure {
+  return new Failure({
+    operation: `get blob ${expected.digest}`,
+    side: 'source',
+    code: 'range-ignored',
+    detail: 'the registry sent the whole blob where a range was asked for',
+  });
+}
+
+function tooLong(expected: Expected, size: number | undefined): Failure {
+  return new Failure({
+    operation: `verify blob ${expected.digest}`,
+    side: 'source',
+    code: 'size-mismatch',
+    detail: `it is longer than the ${size ?? 0} bytes that its descriptor says`,
+  });
+}

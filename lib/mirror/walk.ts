@@ -1,0 +1,175 @@
+/**
+ * From a root manifest down to the blobs: everything small is fetched, proven and stored on the way; what is large is
+ * named. An image whose layers and diffIDs cannot fit together is refused here, before a single layer is fetched.
+ */
+import { Failure } from '../base/failure.ts';
+import { Permits } from '../base/permits.ts';
+import type { Archive } from '../archive/archive.ts';
+import { parseImageConfig } from '../oci/config.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { type ImageManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
+import { compressionOf, isImageConfig, MEDIA_TYPES } from '../oci/mediatype.ts';
+import { choosePlatforms } from '../oci/platform.ts';
+import type { PlatformPolicy } from '../queue/messages.ts';
+import type { FetchedManifest, Source } from '../registry/source.ts';
+import { type Blob, blobsOf, MAX_CONFIG_BYTES } from './closure.ts';
+
+/** Manifests of one image in all, whatever its nesting: each costs a request. */
+const MAX_MANIFESTS = 1_000;
+
+/** Manifests of one image that are fetched side by side; the host's connections bound them once more. */
+const SIDE_BY_SIDE = 8;
+
+export interface Walked {
+  readonly mediaType: string;
+  /** Bytes of the root manifest. */
+  readonly size: number;
+  /** Every blob once. */
+  readonly blobs: readonly Blob[];
+  /** Bytes that had to be fetched for the walk itself. */
+  readonly fetchedBytes: number;
+}
+
+export interface WalkOptions {
+  readonly source: Source;
+  readonly archive: Archive;
+  readonly platforms: PlatformPolicy;
+  readonly signal: AbortSignal;
+}
+
+/** @param root what a GET has brought already, if anything */
+export async function walk(digest: Digest, root: FetchedManifest | undefined, options: WalkOptions): Promise<Walked> {
+  return new Walk(options).run(digest, root);
+}
+
+class Walk {
+  readonly #o: WalkOptions;
+  readonly #blobs = new Map<Digest, Blob>();
+  readonly #seen = new Set<Digest>();
+  readonly #permits = new Permits(SIDE_BY_SIDE);
+  #fetchedBytes = 0;
+
+  constructor(options: WalkOptions) {
+    this.#o = options;
+  }
+
+  async run(digest: Digest, root: FetchedManifest | undefined): Promise<Walked> {
+    this.#seen.add(digest);
+    const { mediaType, size, manifest } = await this.#manifest(digest, root);
+    await this.#descend(digest, manifest, 1);
+    return { mediaType, size, blobs: [...this.#blobs.values()], fetchedBytes: this.#fetchedBytes };
+  }
+
+  async #descend(digest: Digest, manifest: Manifest, depth: number): Promise<void> {
+    if (manifest.kind === 'image') await this.#checkNumbers(digest, manifest);
+    for (const blob of blobsOf(manifest)) this.#need(blob);
+    if (manifest.kind === 'index')
+      await this.#children(digest, choosePlatforms(manifest.manifests, this.#o.platforms), depth);
+  }
+
+  async #children(parent: Digest, children: readonly Descriptor[], depth: number): Promise<void> {
+    if (depth > MANIFEST_LIMITS.nesting)
+      throw this.#refuse(parent, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
+    const fresh = children.filter(({ digest }) => !this.#seen.has(digest));
+    for (const { digest } of fresh) this.#seen.add(digest);
+    if (this.#seen.size > MAX_MANIFESTS)
+      throw this.#refuse(parent, 'too-large', `the image has more than ${MAX_MANIFESTS} manifests`);
+    const walked = fresh.map(async (child) => {
+      const { manifest, size } = await this.#permits.with(() => this.#manifest(child.digest, undefined, child));
+      if (size !== child.size)
+        throw this.#refuse(child.digest, 'size-mismatch', `it has ${size} bytes, the index says ${child.size}`);
+      await this.#descend(child.digest, manifest, depth + 1);
+    });
+    const outcomes = await Promise.allSettled(walked);
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+
+  /** An image whose layers and diffIDs differ in number can never be right. */
+  async #checkNumbers(digest: Digest, { config, layers }: ImageManifest): Promise<void> {
+    if (!isImageConfig(config.mediaType)) return;
+    const { diffIds } = parseImageConfig(await this.#config(config));
+    if (diffIds.length !== layers.length)
+      throw this.#refuse(
+        digest,
+        'layers-mismatch',
+        `layers from manifest don't match image configuration: ${layers.length} layers, but ` +
+          `${diffIds.length} diffIDs in config ${config.digest}`,
+      );
+  }
+
+  #need(blob: Blob): void {
+    const { digest, mediaType, size, urls } = blob;
+    const known = this.#blobs.get(digest);
+    if (known?.size !== undefined && size !== undefined && known.size !== size)
+      throw this.#refuse(digest, 'size-mismatch', `the image says both ${known.size} and ${size} bytes of it`);
+    // Declared twice, once as compressed: that is the proof that both can live with.
+    const more =
+      known !== undefined && compressionOf(known.mediaType) === 'none' && compressionOf(mediaType) !== 'none';
+    if (known !== undefined && !more) return;
+    this.#blobs.set(digest, {
+      digest,
+      mediaType,
+      ...(size === undefined ? {} : { size }),
+      ...(urls === undefined ? {} : { urls }),
+    });
+  }
+
+  /** A manifest that the archive holds already costs upstream nothing: registries count these requests. */
+  async #manifest(
+    digest: Digest,
+    brought: FetchedManifest | undefined,
+    descriptor?: Descriptor,
+  ): Promise<{ manifest: Manifest; mediaType: string; size: number }> {
+    const { archive, source, signal } = this.#o;
+    const maxBytes = MANIFEST_LIMITS.bytes;
+    const held = brought === undefined ? await archive.content(digest, { maxBytes, signal }) : undefined;
+    const fetched = held === undefined ? (brought ?? (await source.manifest(digest, { signal }))) : undefined;
+    const bytes = held ?? fetched?.bytes ?? new Uint8Array();
+    const manifest = this.#parse(digest, bytes, descriptor?.mediaType ?? fetched?.mediaType);
+    if (fetched !== undefined) {
+      this.#fetchedBytes += bytes.length;
+      await archive.putContent(digest, contentOf(manifest, bytes), { signal });
+    }
+    // What is kept of a signed schema1 manifest is not signed any more, and so of the other type.
+    const mediaType = manifest.kind === 'schema1' ? MEDIA_TYPES.schema1 : manifest.mediaType;
+    return { manifest, mediaType, size: contentOf(manifest, bytes).length };
+  }
+
+  #parse(digest: Digest, bytes: Uint8Array, mediaType: string | undefined): Manifest {
+    try {
+      return parseManifest(bytes, mediaType);
+    } catch (error) {
+      throw error instanceof Failure ? error.within(this.#operation(digest), 'source') : error;
+    }
+  }
+
+  async #config(config: Descriptor): Promise<Uint8Array> {
+    const { archive, source, signal } = this.#o;
+    const { digest, size } = config;
+    if (size > MAX_CONFIG_BYTES)
+      throw this.#refuse(digest, 'too-large', `the config has ${size} bytes, more than ${MAX_CONFIG_BYTES}`);
+    const held = await archive.content(digest, { maxBytes: MAX_CONFIG_BYTES, signal });
+    const bytes = held ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
+    if (bytes.length !== size)
+      throw this.#refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${size}`);
+    if (held === undefined) {
+      this.#fetchedBytes += bytes.length;
+      await archive.putContent(digest, bytes, { signal });
+    }
+    return bytes;
+  }
+
+  #operation(digest: Digest): string {
+    return `resolve ${this.#o.source.repository}@${digest}`;
+  }
+
+  #refuse(digest: Digest, code: Failure['code'], detail: string): Failure {
+    return new Failure({ operation: this.#operation(digest), side: 'source', code, detail });
+  }
+}
+
+/** A signed schema1 manifest's digest is that of its payload: that is what can be kept under it. */
+function contentOf(manifest: Manifest, bytes: Uint8Array): Uint8Array {
+  return manifest.kind === 'schema1' ? manifest.payload : bytes;
+}

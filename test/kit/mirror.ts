@@ -1,0 +1,64 @@
+/** A whole mirror in this process: kit registry, any store, the in-process queue; what a sync does, without its printing. */
+import { Archive } from '../../lib/archive/archive.ts';
+import { ociLayout } from '../../lib/archive/oci-layout.ts';
+import type { ObjectStore } from '../../lib/archive/store.ts';
+import { runLocal } from '../../lib/cli/local-run.ts';
+import { type Outcome, Outcomes } from '../../lib/cli/outcomes.ts';
+import type { MirrorEvent } from '../../lib/mirror/events.ts';
+import { formatRepository, parseReference } from '../../lib/oci/reference.ts';
+import type { PlatformPolicy } from '../../lib/queue/messages.ts';
+import { resolveMessage } from '../../lib/queue/outgoing.ts';
+import type { Sources } from '../../lib/registry/source.ts';
+import { createSources, type SourcesOptions } from '../../lib/registry/sources.ts';
+
+export interface MirrorOptions {
+  readonly store: ObjectStore;
+  /** References; a name alone means all of its tags. */
+  readonly references: readonly string[];
+  readonly platforms?: PlatformPolicy;
+  readonly registry?: SourcesOptions;
+  readonly sources?: Sources;
+  readonly signal?: AbortSignal;
+  readonly run?: string;
+}
+
+export interface Mirrored {
+  readonly archive: Archive;
+  readonly outcomes: readonly Outcome[];
+  readonly events: readonly MirrorEvent[];
+}
+
+export async function mirror(options: MirrorOptions): Promise<Mirrored> {
+  const { store, references, platforms = 'all', run = `run-${String(Math.random()).slice(2)}` } = options;
+  // Waits are decided as ever, and not sat through.
+  const sources = options.sources ?? createSources({ sleep: () => Promise.resolve(), ...options.registry });
+  const archive = new Archive(store, ociLayout);
+  const outcomes = new Outcomes();
+  const events: MirrorEvent[] = [];
+  const messages = references.map((text) => {
+    const reference = parseReference(text);
+    const source = formatRepository(reference);
+    const { tag, digest } = reference;
+    const order = { run, source, repository: source, platforms };
+    if (tag === undefined && digest === undefined) return resolveMessage(order, { kind: 'list' });
+    const wanted = { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
+    outcomes.expect({ source, ...wanted });
+    return resolveMessage(order, { kind: 'images', images: [wanted] });
+  });
+  try {
+    await runLocal({
+      archive,
+      sources,
+      observe(event) {
+        outcomes.observe(event);
+        events.push(event);
+      },
+      signal: options.signal ?? new AbortController().signal,
+      concurrency: 4,
+      messages,
+    });
+  } finally {
+    if (options.sources === undefined) await sources.close();
+  }
+  return { archive, outcomes: [...outcomes.all('no word')], events };
+}

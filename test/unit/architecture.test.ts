@@ -1,0 +1,58 @@
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** Who may import whom: a room, and the rooms that it may look into besides itself. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  oci: ['base'],
+  registry: ['oci', 'base'],
+  archive: ['oci', 'base'],
+  queue: ['oci', 'base'],
+  mirror: ['registry', 'archive', 'queue', 'oci', 'base'],
+  config: ['oci', 'base'],
+  webhook: ['config', 'queue', 'oci', 'base'],
+  cli: ['config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
+  functions: ['webhook', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
+};
+
+const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"](\.[^'"]+)['"]|import\(\s*['"](\.[^'"]+)['"]\s*\)/g;
+
+/** `lib/oci/digest.ts` is in the room `oci`, `functions/layer.ts` in `functions`. */
+function roomOf(file: string): string {
+  const [first = '', second = ''] = file.split('/');
+  return first === 'lib' ? second : first;
+}
+
+/** What a file imports from other rooms and may not. */
+function trespasses(file: string, text: string): string[] {
+  const room = roomOf(file);
+  const allowed = ARROWS[room];
+  if (allowed === undefined) return [`${file} is in a room that this test does not know`];
+  return [...text.matchAll(IMPORT)]
+    .map(([, from, dynamic]) => join(dirname(file), from ?? dynamic ?? ''))
+    .filter((target) => roomOf(target) !== room && !allowed.includes(roomOf(target)))
+    .map((target) => `${file} imports ${target}`);
+}
+
+describe('who imports whom', () => {
+  // The arrows of the design hold for every source file.
+  test('the arrows hold', () => {
+    const files = globSync(['lib/**/*.ts', 'functions/**/*.ts'], { cwd: ROOT });
+    expect(files.length).toBeGreaterThan(20);
+    expect(files.flatMap((file) => trespasses(file, readFileSync(join(ROOT, file), 'utf8')))).toEqual([]);
+  });
+
+  // The test sees an arrow that points the wrong way, in each form that an import can have.
+  test.for([
+    "import { a } from '../mirror/layer.ts';",
+    "import type { A } from '../mirror/layer.ts';",
+    "import {\n  a,\n  b,\n} from '../cli/main.ts';",
+    "export * from '../queue/messages.ts';",
+    "const a = await import('../archive/archive.ts');",
+  ])('a wrong arrow is seen: %s', (text) => {
+    expect(trespasses('lib/registry/source.ts', text)).toHaveLength(1);
+  });
+});
