@@ -1,0 +1,152 @@
+/** What may stand in `mirror.yaml`: read by the validator (`config.ts`) and by `scripts/config-schema.ts`. */
+import { invalid } from '../base/failure.ts';
+import { parsePlatform } from '../oci/platform.ts';
+import { isTag, parseRepository } from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
+import { parseGlob } from './glob.ts';
+import { described, either, flag, integer, list, literal, located, map, object, optional, text } from './schema.ts';
+
+export const CONFIG_VERSION = 1;
+
+/** Connections and blobs on their way at once to one registry; more are taken for an attack by some. */
+const MAX_CONNECTIONS = 64;
+
+const host = text('a registry host, such as docker.io or localhost:5000', {
+  parse: parseHost,
+  json: { examples: ['docker.io', 'ghcr.io', 'registry.example.com:5000'] },
+});
+
+const endpoint = text('an endpoint: a host, or http(s)://host', { parse: parseEndpoint });
+
+const registry = object({
+  endpoints: optional(
+    described(
+      list('endpoints', endpoint, { min: 1, max: 16 }),
+      'Where the registry is asked, in this order: mirrors of it first, usually the registry itself last. Without this: the registry itself.',
+    ),
+  ),
+  insecure: optional(
+    described(flag(), 'Takes any certificate, and plain HTTP where there is no TLS. Loopback needs no such setting.'),
+  ),
+  connections: optional(
+    described(integer(1, MAX_CONNECTIONS), 'Connections to this registry, and layers fetched from it at once.'),
+  ),
+  credentials: optional(
+    described(
+      either(
+        literal(false),
+        text('the key of an entry in the credentials', { parse: (key) => key, json: { minLength: 1 } }),
+      ),
+      'The entry of the credentials (Docker’s config.json) to use instead of the one for this host; false: none, even where there is one.',
+    ),
+  ),
+});
+
+const pattern = text('a pattern of tags, such as 3.* or v[0-9]*', {
+  parse: (glob) => (parseGlob(glob), glob),
+  looksNumeric: true,
+  json: { minLength: 1, maxLength: 128 },
+});
+
+const tag = text('a tag', { parse: parseTag, looksNumeric: true, json: { pattern: '^\\w[\\w.-]{0,127}$' } });
+
+const filter = object({
+  include: optional(
+    described(
+      list('patterns', pattern, { min: 1, max: 100 }),
+      'Tags that match one of these: * is any number of characters, ? is one, [0-9] one of these, [!0-9] one of the others. Without this: all.',
+    ),
+  ),
+  exclude: optional(
+    described(list('patterns', pattern, { min: 1, max: 100 }), 'Tags that match one of these are left out.'),
+  ),
+  newest: optional(
+    described(
+      integer(1, 10_000),
+      'Of the tags that are versions only so many, the newest. Tags that include names in full are taken besides.',
+    ),
+  ),
+});
+
+const tags = described(
+  either(literal('all'), list('tags', tag, { min: 1, max: 10_000 }), filter),
+  'Which tags: all, a list of them, or a filter over those that upstream has.',
+);
+
+const platforms = described(
+  either(
+    literal('all'),
+    list('platforms', text('a platform, such as linux/amd64', { parse: parsePlatform }), { min: 1, max: 32 }),
+  ),
+  'Which images of a multi-platform image: all, or a list of OS/ARCH[/VARIANT]. The index keeps its digest.',
+);
+
+const destination = described(
+  located(text('a repository of the archive', { parse: (template) => template })),
+  'The repository in the archive, host first; {host}, {path} and {name} stand for the source’s. Without this: {host}/{path}.',
+);
+
+export const mirror = object({
+  source: described(
+    located(text('a repository, such as docker.io/library/alpine', { parse: parseRepository })),
+    'The repository to mirror, without tag or digest.',
+  ),
+  destination: optional(destination),
+  tags: optional(tags),
+  platforms: optional(platforms),
+});
+
+export const defaults = object({
+  destination: optional(destination),
+  tags: optional(tags),
+  platforms: optional(platforms),
+  connections: optional(described(integer(1, MAX_CONNECTIONS), 'Connections to each registry that says nothing else.')),
+});
+
+export const definition = object({
+  version: described(literal(CONFIG_VERSION), 'The version of this file’s format.'),
+  defaults: optional(
+    described(defaults, 'What holds for every mirror, and every registry, that does not say otherwise.'),
+  ),
+  registries: optional(described(map(host, registry, 1_000), 'Settings of registries, by host.')),
+  mirrors: described(
+    list('mirrors', located(mirror), { min: 1, max: 10_000 }),
+    'What is mirrored. Each repository goes to one place, and each place has one source.',
+  ),
+});
+
+function parseTag(name: string): string {
+  if (isTag(name)) return name;
+  throw invalid(
+    `parse tag ${show(name)}`,
+    /[*?[]/.test(name)
+      ? 'it is a pattern, and in a list of tags each is taken by its name; patterns go under tags: include'
+      : 'it is no tag: 1 to 128 letters, digits, "_", "." and "-", the first of them no "." or "-"',
+  );
+}
+
+/** A host as references have it, so that a setting for it is found by them. */
+function parseHost(name: string): string {
+  const operation = `parse host ${show(name)}`;
+  const { host: parsed } = parseRepository(`${name}/any/repository`);
+  if (parsed === name) return name;
+  throw invalid(
+    operation,
+    parsed === 'docker.io' && !name.includes('docker')
+      ? 'it is no registry host: with a dot, a port, or localhost'
+      : `write ${parsed}, as it is called in references`,
+  );
+}
+
+/** What the registry client takes: a host, or an origin whose scheme then decides. */
+function parseEndpoint(name: string): string {
+  const operation = `parse endpoint ${show(name)}`;
+  const [, scheme, rest = ''] = /^(https?:\/\/)(.*)$/.exec(name) ?? [];
+  if (scheme === undefined && name.includes('://'))
+    throw invalid(operation, 'its scheme is neither http:// nor https://');
+  const bare = scheme === undefined ? name : rest;
+  if (/[/?#@\s]/.test(bare)) throw invalid(operation, 'it is a host, or http(s)://host, and nothing behind it');
+  // The network's name for Docker Hub is as good as its own.
+  if (bare !== 'registry-1.docker.io') parseHost(bare);
+  return name;
+}

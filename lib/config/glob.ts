@@ -1,0 +1,85 @@
+import { type Failure, invalid } from '../base/failure.ts';
+import { show } from '../oci/show.ts';
+
+/** Characters of a pattern; a tag has no more (OCI distribution spec 1.1: 128). */
+const MAX_LENGTH = 128;
+
+/** What one place of a pattern takes: any run of characters (`*`), or one character of which this is the test. */
+type Token = 'run' | ((character: string) => boolean);
+
+/**
+ * A tag pattern, compiled: `*` is any number of characters, `?` is one, `[a-f0-9]` one of these and `[!a-f]` one of the
+ * others; all else stands for itself. Regular expressions are not taken, since a careless one never ends.
+ *
+ * @throws {Failure} `invalid` where the pattern is broken, or has a character that is in no tag and so never matches
+ */
+export function parseGlob(pattern: string): readonly Token[] {
+  const wrong = (detail: string): Failure => invalid(`parse pattern ${show(pattern)}`, detail);
+  if (pattern === '') throw wrong('it is empty');
+  if (pattern.length > MAX_LENGTH) throw wrong(`it is longer than ${MAX_LENGTH} characters, and so than any tag`);
+  const tokens: Token[] = [];
+  for (let at = 0; at < pattern.length; at += 1) {
+    const character = pattern.charAt(at);
+    if (character === '*') {
+      if (tokens.at(-1) !== 'run') tokens.push('run');
+    } else if (character === '?') tokens.push(() => true);
+    else if (character === '[') {
+      const end = pattern.indexOf(']', at + 1);
+      if (end < 0) throw wrong('a "[" is not closed');
+      tokens.push(parseClass(pattern.slice(at + 1, end), wrong));
+      at = end;
+    } else if (/[\w.-]/.test(character)) tokens.push((other) => other === character);
+    else
+      throw wrong(
+        `${show(character)} is in no tag; a pattern has the characters of tags and *, ?, [a-z], [!a-z] (it is no regular expression)`,
+      );
+  }
+  return tokens;
+}
+
+function parseClass(text: string, wrong: (detail: string) => Failure): Token {
+  const negated = text.startsWith('!');
+  const members = negated ? text.slice(1) : text;
+  const ranges: (readonly [first: string, last: string])[] = [];
+  for (let at = 0; at < members.length; at += 1) {
+    const first = members.charAt(at);
+    const isRange = members[at + 1] === '-' && at + 2 < members.length;
+    const last = isRange ? members.charAt(at + 2) : first;
+    if (!/^[\w.-]{2}$/.test(first + last)) throw wrong(`[${text}] has a character that is in no tag`);
+    if (first > last) throw wrong(`[${text}] has the range ${first}-${last}, which is empty`);
+    if (isRange) at += 2;
+    ranges.push([first, last]);
+  }
+  if (ranges.length === 0) throw wrong(`[${text}] is empty`);
+  return (character) => ranges.some(([first, last]) => first <= character && character <= last) !== negated;
+}
+
+/** Whether a pattern is a tag written out, which matches itself only. */
+export function isLiteral(pattern: string): boolean {
+  return !/[*?[]/.test(pattern);
+}
+
+/** Whether all of `text` matches. At most length times length steps, whatever the pattern: only the last run is retried. */
+export function matchesGlob(tokens: readonly Token[], text: string): boolean {
+  let token = 0;
+  let at = 0;
+  let retry: { readonly token: number; at: number } | undefined;
+  while (at < text.length) {
+    const next = tokens[token];
+    if (next === 'run') {
+      token += 1;
+      retry = { token, at };
+    } else if (next?.(text.charAt(at)) === true) {
+      token += 1;
+      at += 1;
+    } else if (retry === undefined) return false;
+    else {
+      // The last run takes one character more.
+      retry.at += 1;
+      at = retry.at;
+      token = retry.token;
+    }
+  }
+  while (tokens[token] === 'run') token += 1;
+  return token === tokens.length;
+}

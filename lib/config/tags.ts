@@ -1,0 +1,68 @@
+import { isLiteral, matchesGlob, parseGlob } from './glob.ts';
+import { compareVersions, isVersion } from './version.ts';
+
+/** Which tags of a repository are mirrored. Plain data: it can travel in a message. */
+export type TagSelection = ListedTags | FilteredTags;
+
+/** These tags, whether upstream has them or not: one that it lacks is a failure and not overlooked. */
+export interface ListedTags {
+  readonly kind: 'listed';
+  readonly tags: readonly string[];
+}
+
+/** Of the tags that upstream has, those that match a pattern of `include` and none of `exclude`. */
+export interface FilteredTags {
+  readonly kind: 'filtered';
+  readonly include: readonly string[];
+  readonly exclude: readonly string[];
+  /**
+   * Of the versions among them only so many, the newest by `compareVersions`. What is no version is left out, unless
+   * `include` names it in full: then it is taken, and not counted.
+   */
+  readonly newest?: number;
+}
+
+export const ALL_TAGS: FilteredTags = { kind: 'filtered', include: ['*'], exclude: [] };
+
+/**
+ * The tags that are wanted of those that there are, in their order, each once. A list may come in pages: selecting from
+ * what was selected so far and the next page gives in the end what selecting from the whole list gives, so that no more
+ * than `newest` tags and a page have to be kept.
+ */
+export function selectTags(tags: readonly string[], selection: TagSelection): string[] {
+  const there = [...new Set(tags)];
+  if (selection.kind === 'listed') {
+    const listed = new Set(selection.tags);
+    return there.filter((tag) => listed.has(tag));
+  }
+  const matching = there.filter(matcherOf(selection));
+  if (selection.newest === undefined) return matching;
+  const named = namedIn(selection);
+  const newest = matching
+    .filter((tag) => !named.has(tag) && isVersion(tag))
+    .sort((a, b) => compareVersions(b, a))
+    .slice(0, selection.newest);
+  const chosen = new Set([...named, ...newest]);
+  return matching.filter((tag) => chosen.has(tag));
+}
+
+/**
+ * Whether one tag is wanted, as far as the tag alone can say: where only the newest are, that of a version depends on
+ * the others.
+ */
+export function wantsTag(tag: string, selection: TagSelection): 'yes' | 'no' | 'depends' {
+  if (selection.kind === 'listed') return selection.tags.includes(tag) ? 'yes' : 'no';
+  if (!matcherOf(selection)(tag)) return 'no';
+  if (selection.newest === undefined || namedIn(selection).has(tag)) return 'yes';
+  return isVersion(tag) ? 'depends' : 'no';
+}
+
+function matcherOf({ include, exclude }: FilteredTags): (tag: string) => boolean {
+  const included = include.map(parseGlob);
+  const excluded = exclude.map(parseGlob);
+  return (tag) => included.some((glob) => matchesGlob(glob, tag)) && !excluded.some((glob) => matchesGlob(glob, tag));
+}
+
+function namedIn({ include }: FilteredTags): ReadonlySet<string> {
+  return new Set(include.filter(isLiteral));
+}

@@ -1,0 +1,71 @@
+/** A tag that is a version: `3`, `3.20`, `v1.2.3`, `1.27.0-alpine3.20`, `2.0rc1`. A commit's hash is none. */
+const VERSION = /^v?(\d+(?:\.\d+)*)(?:[-_+.](.*))?$/i;
+const WITHOUT_SEPARATOR = /^v?(\d+(?:\.\d+)+)([a-z].*)$/i;
+
+interface Version {
+  readonly numbers: readonly string[];
+  readonly suffix: string;
+}
+
+export function isVersion(tag: string): boolean {
+  return parse(tag) !== undefined;
+}
+
+/**
+ * The order by which the newest tags are chosen; below 0 where `a` is older. It is total: two tags are equal only if they
+ * are the same text.
+ *
+ * 1. What is no version is older than what is one.
+ * 2. Numbers decide, from the left, as numbers: 3.9 is older than 3.20. Where one version has more of them it is the newer
+ *    one: 3.20 is older than 3.20.0, and so than everything that may move it.
+ * 3. A version with a suffix is older than the one without (Semantic Versioning 2.0.0, section 11): 1.0-rc.1, then 1.0.
+ * 4. Suffixes are in natural order, runs of digits as numbers: rc2, rc10; alpine3.9, alpine3.20.
+ * 5. What is still equal is in the order of its characters: 1.0, v1.0.
+ */
+export function compareVersions(a: string, b: string): number {
+  const first = parse(a);
+  const second = parse(b);
+  if (first === undefined || second === undefined)
+    return Number(first !== undefined) - Number(second !== undefined) || byCharacters(a, b);
+  return (
+    byNumbers(first.numbers, second.numbers) ||
+    Number(first.suffix === '') - Number(second.suffix === '') ||
+    naturally(first.suffix, second.suffix) ||
+    byCharacters(a, b)
+  );
+}
+
+function parse(tag: string): Version | undefined {
+  const [, numbers, suffix = ''] = VERSION.exec(tag) ?? WITHOUT_SEPARATOR.exec(tag) ?? [];
+  return numbers === undefined ? undefined : { numbers: numbers.split('.'), suffix };
+}
+
+function byNumbers(a: readonly string[], b: readonly string[]): number {
+  for (let at = 0; at < a.length && at < b.length; at += 1) {
+    const order = asNumbers(a[at] ?? '', b[at] ?? '');
+    if (order !== 0) return order;
+  }
+  return a.length - b.length;
+}
+
+function naturally(a: string, b: string): number {
+  const first = a.match(/\d+|\D+/g) ?? [];
+  const second = b.match(/\d+|\D+/g) ?? [];
+  for (let at = 0; at < first.length && at < second.length; at += 1) {
+    const [one, other] = [first[at] ?? '', second[at] ?? ''];
+    const order = /^\d/.test(one) && /^\d/.test(other) ? asNumbers(one, other) : byCharacters(one, other);
+    if (order !== 0) return order;
+  }
+  return first.length - second.length;
+}
+
+/** Digits as numbers, however many there are: a tag has room for more than a double is exact in. */
+function asNumbers(a: string, b: string): number {
+  const first = a.replace(/^0+(?=\d)/, '');
+  const second = b.replace(/^0+(?=\d)/, '');
+  return first.length - second.length || byCharacters(first, second);
+}
+
+function byCharacters(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

@@ -1,0 +1,42 @@
+import { Failure } from '../base/failure.ts';
+import { defined } from '../oci/defined.ts';
+import { isDigest } from '../oci/digest.ts';
+import { Place } from '../oci/document.ts';
+import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
+import type { Verdict } from './delivery.ts';
+
+/**
+ * A push to Amazon ECR, as EventBridge tells of it
+ * (https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html). Who may put events on the bus is IAM's to
+ * say, so there is nothing to prove here.
+ */
+export function translateEcr(event: unknown): Verdict {
+  try {
+    const root = new Place('read ECR event', '', event);
+    const type = root.at('detail-type').text();
+    if (root.at('source').text() !== 'aws.ecr' || type !== 'ECR Image Action')
+      return { kind: 'ignored', reason: `the event ${show(type)} is no image action of ECR` };
+    const detail = root.at('detail');
+    const action = detail.at('action-type').text();
+    if (action !== 'PUSH' || detail.at('result').text() !== 'SUCCESS')
+      return { kind: 'ignored', reason: `${show(action)} is no push that has succeeded` };
+    const host = hostOf(root.at('account').text(), root.at('region').text());
+    const tag = detail.at('image-tag').optionalText();
+    if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is no tag`);
+    const digest = detail.at('image-digest').optionalText();
+    const item = defined({
+      repository: formatRepository(parseRepository(`${host}/${detail.at('repository-name').text()}`)),
+      tag,
+      digest: digest !== undefined && isDigest(digest) ? digest : undefined,
+    });
+    return { kind: 'pushed', sender: 'ecr', items: [item] };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return { kind: 'refused', status: 400, reason: error.message };
+  }
+}
+
+function hostOf(account: string, region: string): string {
+  return `${account}.dkr.ecr.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
+}

@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto';
+import { type Config, type Mirror, mirrorsOf } from '../config/config.ts';
+import { wantsTag } from '../config/tags.ts';
+import type { ResolveMessage } from '../queue/messages.ts';
+import { resolveMessage } from '../queue/outgoing.ts';
+import type { Outgoing } from '../queue/queue.ts';
+import type { Pushed } from './delivery.ts';
+
+/**
+ * What was pushed as messages to the resolver: one a mirror, and only of repositories and tags that the configuration
+ * mirrors.
+ *
+ * Only the tag goes on, never the digest: what the tag names now is for the registry to say, so that a delivery that is
+ * late, repeated or forged cannot move a tag back. What is pushed without a tag is a part of something that gets one later.
+ *
+ * Where only the newest tags are mirrored, whether this one is among them takes the list: then the message asks for it.
+ */
+export function ordersFor(items: readonly Pushed[], config: Config, run: string): Outgoing<ResolveMessage>[] {
+  const tagsOf = Map.groupBy(items, ({ repository }) => repository);
+  return [...tagsOf].flatMap(([repository, pushed]) => {
+    const tags = new Set(pushed.flatMap(({ tag }) => tag ?? []));
+    return mirrorsOf(config, repository).flatMap((mirror) => orderFor(mirror, [...tags], run) ?? []);
+  });
+}
+
+function orderFor(mirror: Mirror, pushed: readonly string[], run: string): Outgoing<ResolveMessage> | undefined {
+  const { source, repository, platforms, tags: selection } = mirror;
+  const order = { run, source, repository, platforms };
+  const wanted = pushed.map((tag) => ({ tag, wants: wantsTag(tag, selection) }));
+  if (wanted.some(({ wants }) => wants === 'depends')) return resolveMessage(order, { kind: 'list' });
+  const images = wanted.filter(({ wants }) => wants === 'yes').map(({ tag }) => ({ tag }));
+  return images.length === 0 ? undefined : resolveMessage(order, { kind: 'images', images });
+}
+
+/**
+ * The run that a delivery starts, made of what tells it from all others. The same delivery again is the same run, and so
+ * the same messages: the queue swallows them within five minutes, and after that they cost a HEAD a tag and change nothing.
+ */
+export function runOf(kind: 'webhook' | 'ecr', ...identity: readonly (string | Uint8Array)[]): string {
+  const hash = createHash('sha256');
+  for (const part of identity) hash.update(`${part.length}:`).update(part);
+  return `${kind}-${hash.digest('hex').slice(0, 32)}`;
+}

@@ -1,0 +1,138 @@
+/**
+ * The shapes of what each sender sends. What is used is read strictly; what is not used is not looked at, since senders
+ * add to it as they like.
+ */
+import { invalid } from '../base/failure.ts';
+import { defined } from '../oci/defined.ts';
+import { isDigest } from '../oci/digest.ts';
+import type { Place } from '../oci/document.ts';
+import { manifestKind } from '../oci/mediatype.ts';
+import { formatRepository, isTag, parseReference, parseRepository } from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
+import { type Delivery, MAX_PUSHED, type Pushed, type Sender } from './delivery.ts';
+
+export interface Shape {
+  readonly sender: Sender;
+  readonly recognises: (document: Place, headers: Delivery['headers']) => boolean;
+  /**
+   * What was pushed; a sentence where it is about something else.
+   *
+   * @throws {Failure} with side `input` where the document is not as the sender writes it
+   */
+  readonly read: (document: Place, headers: Delivery['headers']) => readonly Pushed[] | string;
+}
+
+/** https://docs.github.com/en/webhooks/webhook-events-and-payloads#registry_package */
+const github: Shape = {
+  sender: 'github',
+  recognises: (_, headers) => headers['x-github-event'] !== undefined,
+  read: (document, headers) => {
+    const event = headers['x-github-event'] ?? '';
+    if (event !== 'registry_package' && event !== 'package') return `GitHub's event ${show(event)} is about no package`;
+    const action = document.at('action').text();
+    if (action !== 'published' && action !== 'updated') return `a package was ${show(action)}`;
+    const version = document.at(event).at('package_version');
+    if (!version.given || !version.at('container_metadata').given) return 'the package is no container image';
+    // `ghcr.io/Owner/name:tag`, with nothing after the colon where there is no tag.
+    const [url = ''] = version
+      .at('package_url')
+      .text()
+      .toLowerCase()
+      .split(/[@]|:(?=[^/]*$)/);
+    const tag = version.at('container_metadata').at('tag');
+    if (!tag.given) return 'the image has no tag';
+    return [pushed(parseRepository(url), tag.at('name').optionalText(), tag.at('digest').optionalText())];
+  },
+};
+
+/** https://docs.docker.com/docker-hub/repos/manage/webhooks/; `callback_url` is never called: it would be anybody's. */
+const dockerhub: Shape = {
+  sender: 'dockerhub',
+  recognises: (document) => has(document, 'push_data', 'repository'),
+  read: (document) => {
+    const name = document.at('repository').at('repo_name').text();
+    return [pushed(parseRepository(`docker.io/${name}`), document.at('push_data').at('tag').optionalText())];
+  },
+};
+
+/** https://docs.quay.io/guides/notifications.html, "Repository Push"; its other notifications have no `updated_tags`. */
+const quay: Shape = {
+  sender: 'quay',
+  recognises: (document) => has(document, 'docker_url', 'homepage'),
+  read: (document) => {
+    const tags = document.at('updated_tags').optionalList(MAX_PUSHED);
+    if (tags === undefined) return 'the notification is about no push';
+    const repository = parseRepository(document.at('docker_url').text());
+    return tags.map((tag) => pushed(repository, tag.text()));
+  },
+};
+
+/** https://goharbor.io/docs/main/working-with-projects/project-configuration/configure-webhooks/, both formats. */
+const harbor: Shape = {
+  sender: 'harbor',
+  recognises: (document) => has(document, 'type', 'event_data') || has(document, 'type', 'specversion', 'data'),
+  read: (document) => {
+    const type = document.at('type').text();
+    if (type !== 'PUSH_ARTIFACT' && type !== 'harbor.artifact.pushed') return `Harbor's event ${show(type)} is no push`;
+    const data = document.at('specversion').given ? document.at('data') : document.at('event_data');
+    return data
+      .at('resources')
+      .list(MAX_PUSHED)
+      .map((resource) => {
+        const { host, path } = parseReference(resource.at('resource_url').text());
+        const tag = resource.at('tag').optionalText();
+        const digest = resource.at('digest').optionalText();
+        // What is pushed by digest has its digest for a tag.
+        return pushed({ host, path }, tag !== undefined && isDigest(tag) ? undefined : tag, digest);
+      });
+  },
+};
+
+/** https://distribution.github.io/distribution/about/notifications/ */
+const distribution: Shape = {
+  sender: 'distribution',
+  recognises: (document) => has(document, 'events'),
+  read: (document) => {
+    const pushes = document
+      .at('events')
+      .list(MAX_PUSHED)
+      .filter((event) => event.at('action').text() === 'push')
+      // Layers are pushed too, and say so by their media type.
+      .filter((event) => manifestKind(event.at('target').at('mediaType').optionalText() ?? '') !== undefined);
+    if (pushes.length === 0) return 'no event is the push of a manifest';
+    return pushes.map((event) => {
+      const target = event.at('target');
+      const repository = parseRepository(`${hostOf(event)}/${target.at('repository').text()}`);
+      return pushed(repository, target.at('tag').optionalText(), target.at('digest').optionalText());
+    });
+  },
+};
+
+/** Who has sent a document is asked in this order; GitHub says so itself, in a header. */
+export const SHAPES: readonly Shape[] = [github, dockerhub, quay, harbor, distribution];
+
+/** The registry's own address, as it knows it, else as whoever pushed has called it. */
+function hostOf(event: Place): string {
+  const url = event.at('target').at('url').optionalText();
+  if (url === undefined) return event.at('request').at('host').text();
+  if (!URL.canParse(url))
+    throw event
+      .at('target')
+      .at('url')
+      .fail(`${show(url)} is no URL`);
+  return new URL(url).host;
+}
+
+function has(document: Place, ...keys: readonly string[]): boolean {
+  return keys.every((key) => document.at(key).given);
+}
+
+/** A digest that is none is left out: it would decide nothing, and documentation is full of shortened ones. */
+function pushed(repository: { readonly host: string; readonly path: string }, tag?: string, digest?: string): Pushed {
+  if (tag !== undefined && !isTag(tag)) throw invalid('read what was pushed', `${show(tag)} is no tag`);
+  return defined({
+    repository: formatRepository(repository),
+    tag,
+    digest: digest !== undefined && isDigest(digest) ? digest : undefined,
+  });
+}

@@ -1,0 +1,345 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../../lib/base/failure.ts';
+import { type Config, mirrorsOf, parseConfig, registrySettings } from '../../../lib/config/config.ts';
+import { closest, editDistance } from '../../../lib/config/suggest.ts';
+import { formatPlatform } from '../../../lib/oci/platform.ts';
+import { formatRepository } from '../../../lib/oci/reference.ts';
+import { platforms, references } from '../oci/arbitraries.ts';
+
+const parse = (text: string): Config => parseConfig(text, 'mirror.yaml');
+
+function failureOf(text: string): Failure {
+  try {
+    parse(text);
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
+  }
+  throw new Error('it was accepted');
+}
+
+/** The problems that a text has, without what stands before the first of them. */
+function problemsOf(text: string): string[] {
+  return failureOf(text)
+    .detail.replace(/^\d+ problems?:\s+/, '')
+    .split('\n')
+    .map((line) => line.trim().replace(/^mirror\.yaml:/, ''));
+}
+
+const FULL = `
+version: 1
+defaults:
+  destination: mirror.example.com/{host}/{path}
+  tags: { include: ['3.*'], exclude: ['*-rc*'], newest: 5 }
+  platforms: [linux/amd64, linux/aarch64]
+  connections: 6
+registries:
+  docker.io:
+    endpoints: [mirror.gcr.io, http://cache.example.com:5000, docker.io]
+    connections: 4
+    credentials: false
+  registry.example.com:5000:
+    insecure: true
+    credentials: registry.example.com
+mirrors:
+  - source: alpine
+  - source: ghcr.io/org/app
+    destination: ghcr.io/org/app
+    tags: [1.10, latest, latest]
+    platforms: all
+  - source: localhost:5000/tool
+    destination: mirror.example.com/tools/{name}
+    tags: all
+`;
+
+describe('what a file means', () => {
+  // All that there is, with defaults where a mirror says nothing. 1.10 is a tag and no number.
+  test('all of it', () => {
+    const config = parse(FULL);
+    expect(config.mirrors).toEqual([
+      {
+        source: 'docker.io/library/alpine',
+        repository: 'mirror.example.com/docker.io/library/alpine',
+        tags: { kind: 'filtered', include: ['3.*'], exclude: ['*-rc*'], newest: 5 },
+        platforms: [
+          { os: 'linux', architecture: 'amd64' },
+          { os: 'linux', architecture: 'arm64' },
+        ],
+      },
+      {
+        source: 'ghcr.io/org/app',
+        repository: 'ghcr.io/org/app',
+        tags: { kind: 'listed', tags: ['1.10', 'latest'] },
+        platforms: 'all',
+      },
+      {
+        source: 'localhost:5000/tool',
+        repository: 'mirror.example.com/tools/tool',
+        tags: { kind: 'filtered', include: ['*'], exclude: [] },
+        platforms: expect.arrayContaining([]),
+      },
+    ]);
+    expect(mirrorsOf(config, 'ghcr.io/org/app')).toEqual([config.mirrors[1]]);
+    expect(mirrorsOf(config, 'ghcr.io/org/other')).toEqual([]);
+  });
+
+  // The example of the documentation is one that works.
+  test('as documented', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../../docs/configuration.md'), 'utf8');
+    const [, example = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+    expect(parse(example).mirrors.map(({ source, repository }) => [source, repository])).toEqual([
+      ['docker.io/library/alpine', 'mirror.example.com/docker.io/library/alpine'],
+      ['docker.io/library/nginx', 'mirror.example.com/docker.io/library/nginx'],
+      ['ghcr.io/stefanprodan/podinfo', 'mirror.example.com/demo/podinfo'],
+    ]);
+  });
+
+  // What the registry client is told: by host, then what holds for all, then what the caller has.
+  test('settings of registries', () => {
+    const settings = registrySettings(parse(FULL), 8);
+    expect(settings.endpoints).toEqual({
+      'docker.io': ['mirror.gcr.io', 'http://cache.example.com:5000', 'docker.io'],
+    });
+    expect(settings.insecure).toEqual(['registry.example.com:5000']);
+    expect(['docker.io', 'ghcr.io'].map(settings.connections)).toEqual([4, 6]);
+    expect(['docker.io', 'registry.example.com:5000', 'ghcr.io'].map(settings.credentials)).toEqual([
+      false,
+      'registry.example.com',
+      'ghcr.io',
+    ]);
+    const small = parse('{version: 1, mirrors: [{source: a, tags: all}]}');
+    expect(registrySettings(small, 8).connections('docker.io')).toBe(8);
+    expect(small.mirrors).toMatchObject([{ repository: 'docker.io/library/a', platforms: 'all' }]);
+  });
+
+  // An anchor spares repeating a filter, and stands for the last one of its name.
+  test('anchors and aliases', () => {
+    const { mirrors } = parse(`
+version: 1
+mirrors:
+  - { source: a, tags: &x [one] }
+  - { source: b, tags: *x }
+  - { source: c, tags: &x [two] }
+  - { source: d, tags: *x }`);
+    expect(mirrors.map(({ tags }) => tags)).toMatchObject([
+      { tags: ['one'] },
+      { tags: ['one'] },
+      { tags: ['two'] },
+      { tags: ['two'] },
+    ]);
+  });
+
+  // Words that other readers take for something else.
+  test('every scalar is its text', () => {
+    const { mirrors } = parse(
+      `{version: 1, mirrors: [{source: no, tags: [on, 1e3, 0x1F, 2024-01-01, null, '7', 1_000]}]}`,
+    );
+    expect(mirrors).toMatchObject([
+      { source: 'docker.io/library/no', tags: { tags: ['on', '1e3', '0x1F', '2024-01-01', 'null', '7', '1_000'] } },
+    ]);
+  });
+
+  // Any configuration, written down as YAML in JSON's manner, is read back as it was meant.
+  test('whatever is written is read', () => {
+    const mirrors = fc.uniqueArray(
+      fc.record({
+        source: references.map(formatRepository),
+        tags: fc.uniqueArray(fc.stringMatching(/^\w[\w.-]{0,20}$/), { minLength: 1, maxLength: 4 }),
+        platforms: fc.array(platforms, { minLength: 1, maxLength: 3 }),
+      }),
+      { minLength: 1, maxLength: 5, selector: ({ source }) => source },
+    );
+    fc.assert(
+      fc.property(mirrors, (wanted) => {
+        const document = {
+          version: 1,
+          mirrors: wanted.map((one) => ({ ...one, platforms: one.platforms.map(formatPlatform) })),
+        };
+        const { mirrors: read } = parse(JSON.stringify(document).replace('"version":1', '"version": 1'));
+        expect(read).toEqual(
+          wanted.map(({ source, tags, platforms: chosen }) => ({
+            source,
+            repository: source,
+            tags: { kind: 'listed', tags },
+            platforms: chosen,
+          })),
+        );
+      }),
+    );
+  });
+});
+
+describe('what is wrong is told where it is', () => {
+  // A file with a mistake in every part: all are told at once, in the order of the file, each with its remedy.
+  test('everything at once', () => {
+    const text = `version: 1
+mirros: []
+defaults: { tag: all, conections: 3 }
+registries:
+  docker: { connections: 3 }
+  index.docker.io: {}
+  ghcr.io: { connections: 300, insecure: yes, endpoints: ['ftp://x', 'https://a.b/c', solo] }
+mirrors:
+  - { source: alpine:3, tags: all }
+  - { source: x, tags: ['3.*', 3.20, "a b"] }
+  - { source: y, platforms: [amd64], tags: { inclde: [x], include: ['/^x/'], newest: 0 } }
+  - { source: z, tags: }
+  - tags: all`;
+    expect(problemsOf(text).map((line) => line.replace(/^(\d+:\d+: \S+: .{0,60}).*$/, '$1'))).toMatchInlineSnapshot(`
+      [
+        "2:1: mirros: there is no setting "mirros" here; did you mean mirrors?",
+        "3:13: defaults.tag: there is no setting "tag" here; did you mean tags?",
+        "3:23: defaults.conections: there is no setting "conections" here; did you mean connecti",
+        "5:3: registries.docker: "docker": write docker.io, as it is called in references",
+        "6:3: registries["index.docker.io"]: "index.docker.io": write docker.io, as it is called in refer",
+        "7:27: registries["ghcr.io"].connections: must be a whole number from 1 to 64, not "300"",
+        "7:42: registries["ghcr.io"].insecure: must be true or false, not "yes"",
+        "7:59: registries["ghcr.io"].endpoints[0]: "ftp://x": its scheme is neither http:// nor https://",
+        "7:70: registries["ghcr.io"].endpoints[1]: "https://a.b/c": it is a host, or http(s)://host, and nothin",
+        "7:87: registries["ghcr.io"].endpoints[2]: "solo": it is no registry host: with a dot, a port, or local",
+        "9:15: mirrors[0].source: "alpine:3": it has the tag "3" after its name; leave it out,",
+        "10:25: mirrors[1].tags[0]: "3.*": it is a pattern, and in a list of tags each is taken ",
+        "10:38: mirrors[1].tags[2]: "a b": it is no tag: 1 to 128 letters, digits, "_", "." and ",
+        "11:30: mirrors[2].platforms[0]: "amd64": it is written OS/ARCH[/VARIANT], such as linux/amd6",
+        "11:46: mirrors[2].tags.inclde: there is no setting "inclde" here; did you mean include?",
+        "11:69: mirrors[2].tags.include[0]: "/^x/": "/" is in no tag; a pattern has the characters of ta",
+        "11:86: mirrors[2].tags.newest: must be a whole number from 1 to 10000, not "0"",
+        "12:24: mirrors[3].tags: must be all, or a list of tags, or a mapping, not nothing",
+        "13:5: mirrors[4]: source is missing; it is a repository, such as docker.io/lib",
+      ]
+    `);
+  });
+
+  // A broken entry hides nothing of what the others lack, or do to each other.
+  test('what only whole entries show', () => {
+    const text = `version: 1
+mirrors:
+  - { source: a, tags: all, destination: team/app }
+  - { source: b, tags: all, destination: 'x.io/{pth}' }
+  - { source: localhost:5000/c, tags: all, destination: 'x.io/{host}/{path}' }
+  - { source: d }
+  - { source: e, tags: no }
+  - { source: busybox, tags: all }
+  - { source: docker.io/library/busybox, tags: all }
+  - { source: ghcr.io/f, tags: all, destination: docker.io/library/busybox }`;
+    expect(problemsOf(text)).toEqual([
+      expect.stringMatching(
+        /^3:42: mirrors\[0\]\.destination: .*write it in full and host first, as in docker\.io\/team\/app/,
+      ),
+      expect.stringMatching(/^4:42: mirrors\[1\]\.destination: .*\{pth\} is no placeholder/),
+      expect.stringMatching(/^5:57: mirrors\[2\]\.destination: for localhost:5000\/c/),
+      expect.stringMatching(/^6:5: mirrors\[3\]: tags is missing, here and in defaults/),
+      expect.stringMatching(/^7:24: mirrors\[4\]\.tags: must be all, or a list of tags, or a mapping, not "no"/),
+      expect.stringMatching(
+        /^9:15: mirrors\[6\]\.source: docker\.io\/library\/busybox is mirrored by mirrors\[5\]\.source/,
+      ),
+      expect.stringMatching(
+        /^10:15: mirrors\[7\]\.source: ghcr\.io\/f and docker\.io\/library\/busybox .* would both be/,
+      ),
+    ]);
+  });
+
+  test.each([
+    ['an empty file', '', /^1:1: must be a mapping, not nothing$/],
+    ['another kind of file', '[1]', /^1:1: must be a mapping, not a list$/],
+    ['no mirrors', 'version: 1', /^1:1: mirrors is missing; it is a list of mirrors$/],
+    ['an empty list', 'version: 1\nmirrors: []', /^2:10: mirrors: must not be empty$/],
+    [
+      'another version, and nothing else of it',
+      'version: 2\nmirors: 3',
+      /^1:10: version: is 2, and this software knows only 1$/,
+    ],
+    ['a version in quotes', 'version: "1"\nmirrors: [{source: a, tags: all}]', /^1:10: version: must be 1, not "1"$/],
+    ['YAML that is none', 'version: 1\nmirrors: [', /^2:11: Flow sequence/],
+    ['a key twice', 'version: 1\nversion: 1', /^2:1: Map keys must be unique$/],
+    ['two documents', 'version: 1\n---\nversion: 1', /^2:1: Source contains multiple documents/],
+    ['a tag of YAML', 'version: !!int 1', /^1:10: Unresolved tag/],
+    ['an alias without an anchor', 'version: 1\nmirrors: *x', /^2:10: mirrors: there is no anchor &x before it$/],
+    ['a list within itself', 'version: 1\nmirrors: &x [*x]', /^2:14: mirrors\[0\]: must be a mapping, not a list$/],
+    [
+      'keys that are special elsewhere',
+      'version: 1\n__proto__: {}\nmirrors: [{source: a, tags: all}]',
+      /^2:1: __proto__: there is no setting/,
+    ],
+    ['a control character', 'version: "\\e[31m"\nmirrors: []', /^1:10: version: must be 1, not "\\u001b\[31m"$/],
+  ])('%s', (_, text, problem) => {
+    expect(problemsOf(text)[0]).toMatch(problem);
+  });
+
+  // Nesting that exhausts a parser's stack, and size that exhausts patience, end as the file's own fault.
+  test('hostile files', () => {
+    expect(failureOf('['.repeat(50_000)).code).toBe('invalid');
+    expect(failureOf(`#${' '.repeat(2 * 1024 * 1024)}`).code).toBe('too-large');
+  });
+
+  // A file of another kind altogether is not answered with thousands of lines.
+  test('no more than fifty', () => {
+    const lines = problemsOf(`version: 1\n${Array.from({ length: 80 }, (_, index) => `k${index}: 1`).join('\n')}`);
+    expect(lines).toHaveLength(51);
+    expect(lines.at(-1)).toBe('and 31 more');
+  });
+
+  // Whatever the text: it is a configuration, or a failure that says why, and never anything else.
+  test('any text', () => {
+    const words = fc.constantFrom(
+      'version: 1',
+      'mirrors:',
+      '  - source: a',
+      '    tags: all',
+      '{',
+      ']',
+      '&a',
+      '*a',
+      '- ',
+      '\n',
+      ': ',
+      '"',
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.array(words).map((parts) => parts.join('\n')),
+        ),
+        (text) => {
+          try {
+            parse(text);
+          } catch (error) {
+            expect(error).toBeInstanceOf(Failure);
+            expect(error).toMatchObject({ side: 'input', remedy: 'never' });
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe('what was meant', () => {
+  test.each([
+    ['mirros', 'mirrors'],
+    ['conections', 'connections'],
+    ['incldue', 'include'],
+    ['platform', 'platforms'],
+    ['Tags', 'tags'],
+    ['schedule', undefined],
+    ['x', undefined],
+  ])('%s: %s', (typed, meant) => {
+    expect(closest(typed, ['mirrors', 'connections', 'include', 'platforms', 'tags', 'defaults'])).toBe(meant);
+  });
+
+  // A distance that deserves the name: none to itself, the same both ways, one for one change.
+  test('the distance of two words', () => {
+    const words = fc.stringMatching(/^[abc]{0,6}$/);
+    fc.assert(
+      fc.property(words, words, fc.nat(6), (a, b, at) => {
+        expect(editDistance(a, a)).toBe(0);
+        expect(editDistance(a, b)).toBe(editDistance(b, a));
+        expect(editDistance(a, `${a.slice(0, at)}x${a.slice(at)}`)).toBe(1);
+      }),
+    );
+    expect(editDistance('ab', 'ba')).toBe(1);
+  });
+});

@@ -1,0 +1,82 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../../lib/base/failure.ts';
+import { isLiteral, matchesGlob, parseGlob } from '../../../lib/config/glob.ts';
+
+const matches = (pattern: string, tag: string): boolean => matchesGlob(parseGlob(pattern), tag);
+
+const tags = fc.stringMatching(/^[ab01._-]{1,8}$/);
+const patterns = fc
+  .array(fc.constantFrom('*', '?', 'a', 'b', '0', '.', '-', '[ab]', '[!a]', '[0-1]'), { minLength: 1, maxLength: 8 })
+  .map((parts) => parts.join(''));
+
+/** The same language by other means, which may take exponential time. */
+function asRegExp(pattern: string): RegExp {
+  const source = pattern.replace(/\[!?[^\]]+\]|[*?.]/g, (part) => {
+    if (part === '*') return '.*';
+    if (part === '?') return '.';
+    return part === '.' ? '\\.' : part.replace('[!', '[^');
+  });
+  return new RegExp(`^${source}$`);
+}
+
+describe('patterns', () => {
+  // What each of the signs takes and leaves.
+  test.each([
+    ['3.*', ['3.20', '3.', '3.20.1-rc1'], ['3', '13.20', 'v3.20']],
+    ['v?.?', ['v1.2'], ['v1.20', 'v12', '1.2']],
+    ['[0-9]*', ['1', '3.20'], ['latest', 'v3']],
+    ['[!0-9]*', ['latest', 'v3'], ['3.20']],
+    ['[a-c-]x', ['ax', '-x'], ['dx', 'x']],
+    ['*-alpine', ['3-alpine', '-alpine'], ['3-alpine3']],
+    ['**', ['a', 'aa'], []],
+    ['latest', ['latest'], ['latest-1', 'Latest']],
+  ])('%s', (pattern, taken, left) => {
+    expect(taken.filter((tag) => matches(pattern, tag))).toEqual(taken);
+    expect(left.filter((tag) => matches(pattern, tag))).toEqual([]);
+  });
+
+  // Whatever the pattern, it matches what the regular expression of the same meaning does.
+  test('agree with regular expressions', () => {
+    fc.assert(
+      fc.property(patterns, tags, (pattern, tag) => {
+        expect(matches(pattern, tag)).toBe(asRegExp(pattern).test(tag));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  // The pattern that takes a backtracking matcher longer than the universe has existed.
+  test('end soon, whatever they are', () => {
+    expect(matches(`${'*a'.repeat(60)}*b`, 'a'.repeat(128))).toBe(false);
+  });
+
+  // Every tag written out matches itself alone, and is told from a pattern.
+  test('a tag is a pattern for itself', () => {
+    fc.assert(
+      fc.property(tags, tags, (tag, other) => {
+        expect(isLiteral(tag)).toBe(true);
+        expect(matches(tag, other)).toBe(tag === other);
+      }),
+    );
+    expect(['3.*', '?', '[a]'].some(isLiteral)).toBe(false);
+  });
+
+  // What could match nothing, or was meant for another language, is refused with the reason.
+  test.each([
+    ['', 'it is empty'],
+    ['a'.repeat(129), 'longer than 128'],
+    ['/^v[0-9]+$/', 'no regular expression'],
+    ['alpine:3', '":" is in no tag'],
+    ['{a,b}', '"{" is in no tag'],
+    ['v[0-9', 'is not closed'],
+    ['v[]', '[] is empty'],
+    ['v[!]', '[!] is empty'],
+    ['v[9-0]', 'the range 9-0'],
+    ['v[a/]', 'a character that is in no tag'],
+    ['v[^a]', 'a character that is in no tag'],
+  ])('refuses %j', (pattern, reason) => {
+    expect(() => parseGlob(pattern)).toThrow(Failure);
+    expect(() => parseGlob(pattern)).toThrow(reason);
+  });
+});

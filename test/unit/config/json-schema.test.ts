@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { jsonSchema } from '../../../lib/config/json-schema.ts';
+
+const COMMITTED = join(import.meta.dirname, '../../../mirror.schema.json');
+
+/** All schemas within a schema. */
+function within(schema: unknown): Record<string, unknown>[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  return [schema as Record<string, unknown>, ...Object.values(schema).flatMap(within)];
+}
+
+describe('the schema for editors', () => {
+  // What is committed is what the definition says now; `node scripts/config-schema.ts` writes it.
+  test('is current', () => {
+    expect(JSON.parse(readFileSync(COMMITTED, 'utf8'))).toEqual(jsonSchema());
+  });
+
+  // An editor underlines what the validator would refuse: unknown keys everywhere, and patterns that are real ones.
+  test('is strict', () => {
+    const all = within(jsonSchema());
+    const objects = all.filter(({ type, properties }) => type === 'object' && properties !== undefined);
+    expect(objects.length).toBeGreaterThanOrEqual(5);
+    for (const schema of objects) expect(schema['additionalProperties']).toBe(false);
+    const patterns = all.flatMap(({ pattern }) => (typeof pattern === 'string' ? [new RegExp(pattern)] : []));
+    expect(patterns.some((pattern) => pattern.test('3.20') && !pattern.test('a b'))).toBe(true);
+  });
+
+  // Every setting is explained where it is written.
+  test('describes each setting', () => {
+    for (const { properties } of within(jsonSchema()))
+      for (const setting of Object.values(properties ?? {}))
+        expect(setting).toMatchObject({ description: expect.stringMatching(/\.$/) });
+  });
+});

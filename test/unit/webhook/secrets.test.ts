@@ -1,0 +1,45 @@
+import { describe, expect, test } from 'vitest';
+import { SENDERS } from '../../../lib/webhook/delivery.ts';
+import { isOneOf, parseSecrets } from '../../../lib/webhook/secrets.ts';
+
+describe('the secrets', () => {
+  // One or several of each sender; a sender that is left out has none.
+  test('as they are kept', () => {
+    const text = JSON.stringify({ github: 'g'.repeat(16), quay: ['new'.repeat(6), 'old'.repeat(6)] });
+    expect(parseSecrets(text, 'secret')).toEqual({
+      github: ['g'.repeat(16)],
+      quay: ['new'.repeat(6), 'old'.repeat(6)],
+    });
+    expect(parseSecrets('{}', 'secret')).toEqual({});
+  });
+
+  // What a deployment generates is good for everybody, until somebody gives each its own.
+  test('one alone', () => {
+    const secrets = parseSecrets('a1'.repeat(24), 'secret');
+    expect(secrets).toEqual(Object.fromEntries(SENDERS.map((sender) => [sender, ['a1'.repeat(24)]])));
+  });
+
+  // A typo must not leave a sender unguarded, nor an empty text be a secret that everybody knows. Nothing is quoted.
+  test.each([
+    ['not JSON', '{"github":hunter2hunter2hunter2', /not JSON/],
+    ['a secret alone that is short', 'hunter2', /not JSON/],
+    ['a secret alone with its line break', 'hunter2hunter2hunter2\n', /not JSON/],
+    ['no object', '["hunter2hunter2hunter2"]', /must be an object/],
+    ['an unknown sender', '{"gihub":"hunter2hunter2hunter2"}', /"gihub" sends no webhooks here; there are dockerhub/],
+    ['empty', '{"github":""}', /github: a secret is a string of 16/],
+    ['short', '{"github":["hunter2hunter2hunter2","hunter2"]}', /github: a secret is a string of 16/],
+    ['no string', '{"github":{"hunter2":1}}', /github: a secret is a string/],
+    ['a line break that was pasted with it', '{"github":"hunter2hunter2hunter2\\n"}', /white space around it/],
+    ['none', '{"github":[]}', /github has no secret/],
+  ])('%s', (_, text, reason) => {
+    const parse = (): unknown => parseSecrets(text, 'arn:secret');
+    expect(parse).toThrow(reason);
+    expect(parse).toThrow(/^read webhook secrets: arn:secret: (?!.*hunter2)/);
+  });
+
+  test('are compared whole', () => {
+    expect(isOneOf('abc', ['xyz', 'abc'])).toBe(true);
+    expect(['', 'ab', 'abcd', 'ABC'].some((given) => isOneOf(given, ['abc']))).toBe(false);
+    expect(isOneOf('', [])).toBe(false);
+  });
+});

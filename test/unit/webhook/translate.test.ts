@@ -1,0 +1,260 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Delivery, MAX_DELIVERY_BYTES, MAX_PUSHED, SENDERS } from '../../../lib/webhook/delivery.ts';
+import { signatureOf } from '../../../lib/webhook/proof.ts';
+import { translate } from '../../../lib/webhook/translate.ts';
+import {
+  deliveryOf,
+  DIGEST,
+  DISTRIBUTION,
+  distributionEvent,
+  DOCKERHUB,
+  GITHUB,
+  GOOD,
+  HARBOR,
+  QUAY,
+  SECRETS,
+} from './samples.ts';
+
+/** The same delivery from a stranger: everything that proves its sender is gone. */
+function unproven({ headers, body }: Delivery): Delivery {
+  const { authorization: _, 'x-hub-signature-256': __, ...others } = headers;
+  return { headers: others, body, path: '/', query: '' };
+}
+
+/** The same delivery with another secret of the same form. */
+function forged({ headers, body, path = '', query = '' }: Delivery): Delivery {
+  const wrong = (text: string): string => text.replace('secret-0123456789', 'secret-0123456788');
+  const signature = headers['x-hub-signature-256'];
+  return {
+    headers: {
+      ...headers,
+      ...(headers['authorization'] === undefined ? {} : { authorization: wrong(headers['authorization']) }),
+      ...(signature === undefined ? {} : { 'x-hub-signature-256': signatureOf(body, wrong(SECRETS.github[0])) }),
+    },
+    body,
+    path: wrong(path),
+    query: wrong(query),
+  };
+}
+
+describe.each(GOOD)('%s', (sender, document, items) => {
+  const good = deliveryOf(sender, document);
+
+  // The delivery that its sender documents says what was pushed.
+  test('a push', () => {
+    expect(translate(good, SECRETS)).toEqual({ kind: 'pushed', sender, items });
+  });
+
+  // Nothing that proves who sent it.
+  test('from nobody', () => {
+    expect(translate(unproven(good), SECRETS)).toMatchObject({ kind: 'refused', status: 401 });
+  });
+
+  // A secret that differs in its last character.
+  test('with another secret', () => {
+    expect(translate(forged(good), SECRETS)).toMatchObject({ kind: 'refused', status: 403 });
+  });
+
+  // The sender has no secret here: then there is nothing that it could prove itself with.
+  test('without a secret of its own', () => {
+    const { [sender]: _, ...others } = SECRETS;
+    expect(translate(good, others)).toMatchObject({ kind: 'refused', status: 403 });
+    expect(translate(good, { ...others, [sender]: [] })).toMatchObject({ kind: 'refused', status: 403 });
+  });
+
+  // While a secret is being changed the old and the new one are both good.
+  test('with the new secret, or the old', () => {
+    const both = { [sender]: ['another-secret-0123456789', ...SECRETS[sender]] };
+    expect(translate(good, both)).toMatchObject({ kind: 'pushed' });
+  });
+
+  // Any other sender's words, over this one's secret: one registry cannot speak for another.
+  test('the words of others', () => {
+    for (const [other, foreign] of GOOD) {
+      if (other === sender) continue;
+      const { ['x-github-event']: _, ...headers } = deliveryOf(sender, foreign).headers;
+      const verdict = translate({ ...deliveryOf(sender, foreign), headers }, { [sender]: SECRETS[sender] });
+      expect(verdict).toMatchObject({ kind: 'refused', status: other === 'github' ? 400 : 403 });
+    }
+  });
+
+  test.each([
+    ['too large', 'x'.repeat(MAX_DELIVERY_BYTES + 1), {}, 413],
+    ['a form', 'payload=%7B%7D', { 'content-type': 'application/x-www-form-urlencoded' }, 415],
+    ['without a type', '{}', { 'content-type': undefined }, 415],
+    ['no JSON', '{"a":', {}, 400],
+    ['no UTF-8', Uint8Array.of(0x22, 0xff, 0x22), {}, 400],
+    ['no object', '[]', {}, 400],
+    ['null', 'null', {}, 400],
+    ['nested deeply', '['.repeat(100_000) + ']'.repeat(100_000), {}, 400],
+    ['cut', JSON.stringify(document).slice(0, -1), {}, 400],
+  ])('proven, and %s', (_, body, headers, status) => {
+    expect(translate(deliveryOf(sender, body, headers), SECRETS)).toMatchObject({ kind: 'refused', status });
+  });
+
+  // Fields that are wrong in any way, one at a time: refused or ignored with a reason, or not read at all; never thrown.
+  test('with any field broken', () => {
+    const paths = pathsOf(document);
+    const values = fc.constantFrom<unknown>(
+      null,
+      0,
+      '',
+      'a b',
+      '../x',
+      [],
+      {},
+      [1],
+      { a: 1 },
+      '\u001b[31m',
+      'x'.repeat(999),
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(...paths), values, (path, value) => {
+        const verdict = translate(deliveryOf(sender, replaced(document, path, value)), SECRETS);
+        if (verdict.kind === 'pushed') return;
+        expect(verdict.reason).toMatch(/^[\x20-\x7e…]+$/);
+        if (verdict.kind === 'refused') expect(verdict.status).toBe(400);
+      }),
+    );
+  });
+});
+
+describe('github', () => {
+  // The body is what is signed: one byte more, and it is somebody else's.
+  test('a body that was changed', () => {
+    const good = deliveryOf('github', GITHUB);
+    const body = Buffer.concat([good.body, Buffer.from(' ')]);
+    expect(translate({ ...good, body }, SECRETS)).toMatchObject({ status: 403 });
+    const weaker = { ...good.headers, 'x-hub-signature-256': undefined, 'x-hub-signature': 'sha1=abc' };
+    expect(translate({ ...good, headers: weaker }, SECRETS)).toMatchObject({ status: 401 });
+  });
+
+  test.each([
+    ['a ping', { zen: 'Keep it logically awesome.' }, { 'x-github-event': 'ping' }, /"ping" is about no package/],
+    ['a deletion', { ...GITHUB, action: 'deleted' }, {}, /was "deleted"/],
+    [
+      'an npm package',
+      { ...GITHUB, registry_package: { package_version: { package_url: '' } } },
+      {},
+      /no container image/,
+    ],
+  ])('%s is ignored', (_, document, headers, reason) => {
+    expect(translate(deliveryOf('github', document, headers), SECRETS)).toEqual({
+      kind: 'ignored',
+      reason: expect.stringMatching(reason),
+    });
+  });
+
+  // The older event has the same in another place; an image pushed by digest has an empty tag; a port is no tag.
+  test('package events, and packages without a tag', () => {
+    const { registry_package: original, ...rest } = GITHUB;
+    const version = {
+      package_url: 'containers.github.example.com:8443/Team/App:',
+      container_metadata: { tag: { name: '', digest: DIGEST } },
+    };
+    const document = { ...rest, action: 'updated', package: { ...original, package_version: version } };
+    expect(translate(deliveryOf('github', document, { 'x-github-event': 'package' }), SECRETS)).toMatchObject({
+      items: [{ repository: 'containers.github.example.com:8443/team/app', digest: DIGEST }],
+    });
+  });
+});
+
+describe('harbor', () => {
+  // What was pushed by digest has no tag, whatever Harbor calls it.
+  test('a push by digest', () => {
+    const resource = { digest: DIGEST, tag: DIGEST, resource_url: `localhost/harbor/alpine@${DIGEST}` };
+    const document = { ...HARBOR, event_data: { resources: [resource] } };
+    expect(translate(deliveryOf('harbor', document), SECRETS)).toMatchObject({
+      items: [{ repository: 'localhost/harbor/alpine', digest: DIGEST }],
+    });
+  });
+
+  test.each(['PULL_ARTIFACT', 'DELETE_ARTIFACT', 'SCANNING_COMPLETED', 'REPLICATION'])('%s is ignored', (type) => {
+    expect(translate(deliveryOf('harbor', { ...HARBOR, type }), SECRETS)).toMatchObject({ kind: 'ignored' });
+  });
+});
+
+describe('quay', () => {
+  // Its other notifications name the repository too.
+  test('a build is ignored', () => {
+    const { updated_tags: _, ...others } = QUAY;
+    expect(translate(deliveryOf('quay', { ...others, docker_tags: ['a'] }), SECRETS)).toMatchObject({
+      kind: 'ignored',
+    });
+  });
+});
+
+describe('dockerhub', () => {
+  // Official images go without a namespace, and the secret may be in the query or the path.
+  test('an official image', () => {
+    const document = { ...DOCKERHUB, repository: { repo_name: 'alpine' } };
+    const delivery = { ...deliveryOf('dockerhub', document), path: '/', query: `a=b&secret=${SECRETS.dockerhub[0]}` };
+    expect(translate(delivery, SECRETS)).toMatchObject({ items: [{ repository: 'docker.io/library/alpine' }] });
+  });
+});
+
+describe('distribution', () => {
+  test.each([
+    ['pulls only', [distributionEvent('pull', {})]],
+    ['layers only', [distributionEvent('push', { mediaType: 'application/octet-stream' })]],
+    ['nothing', []],
+  ])('%s is ignored', (_, events) => {
+    expect(translate(deliveryOf('distribution', { events }), SECRETS)).toMatchObject({ kind: 'ignored' });
+  });
+
+  // Old registries do not say where they are: whoever pushed does.
+  test('the host', () => {
+    const events = [distributionEvent('push', { url: undefined, repository: 'team/app' })];
+    expect(translate(deliveryOf('distribution', { events }), SECRETS)).toMatchObject({
+      items: [{ repository: '192.168.100.227:5000/team/app' }],
+    });
+  });
+});
+
+describe('all of them', () => {
+  // Lists are bounded before they are read.
+  test('too much at once', () => {
+    const many = <T>(one: T): T[] => Array.from({ length: MAX_PUSHED + 1 }, () => one);
+    const resources = many(HARBOR.event_data.resources[0]);
+    for (const delivery of [
+      deliveryOf('quay', { ...QUAY, updated_tags: many('a') }),
+      deliveryOf('harbor', { ...HARBOR, event_data: { resources } }),
+      deliveryOf('distribution', { events: many(DISTRIBUTION.events[0]) }),
+    ])
+      expect(translate(delivery, SECRETS)).toMatchObject({ kind: 'refused', status: 413 });
+  });
+
+  // Whatever comes from whoever knows no secret, nothing of it is parsed, and no secret is in the answer.
+  test('strangers', () => {
+    const strings = fc.oneof(fc.string(), fc.constantFrom('', 'Bearer', 'Bearer ', 'sha256=', '%', '%zz', 'secret='));
+    const names = fc.constantFrom('authorization', 'x-hub-signature-256', 'x-github-event', 'content-type');
+    fc.assert(
+      fc.property(fc.dictionary(names, strings), fc.uint8Array(), strings, strings, (headers, body, path, query) => {
+        const verdict = translate({ headers, body, path: `/${path}`, query }, SECRETS);
+        expect(verdict).toMatchObject({
+          kind: 'refused',
+          status: expect.toSatisfy((status) => status === 401 || status === 403),
+        });
+        for (const sender of SENDERS) expect(JSON.stringify(verdict)).not.toContain(SECRETS[sender][0]);
+      }),
+    );
+  });
+});
+
+type Path = readonly (string | number)[];
+
+function pathsOf(value: unknown, path: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return [path];
+  return [path, ...Object.entries(value).flatMap(([key, inner]) => pathsOf(inner, [...path, key]))].filter(
+    ({ length }) => length > 0,
+  );
+}
+
+function replaced(document: object, path: Path, value: unknown): unknown {
+  const copy: unknown = structuredClone(document);
+  let place = copy as Record<string | number, unknown>;
+  for (const key of path.slice(0, -1)) place = place[key] as Record<string | number, unknown>;
+  place[path.at(-1) ?? ''] = value;
+  return copy;
+}
