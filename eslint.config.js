@@ -21,11 +21,18 @@ export default tseslint.config(
       // Every error thrown here is an Error; what is handed on is whatever came.
       '@typescript-eslint/only-throw-error': ['error', { allowRethrowing: true, allowThrowingUnknown: true }],
       '@typescript-eslint/prefer-promise-reject-errors': ['error', { allowThrowingUnknown: true }],
-      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       '@typescript-eslint/consistent-type-imports': 'error',
       // What tells an empty string from none is a decision, and `||` is how it is written.
       '@typescript-eslint/prefer-nullish-coalescing': ['error', { ignorePrimitives: { string: true } }],
-      eqeqeq: 'error',
+      // `Promise.withResolvers<void>()` is how a bare signal is made.
+      '@typescript-eslint/no-invalid-void-type': 'off',
+      // `!` is not allowed in the sources, and this rule would ask for it.
+      '@typescript-eslint/non-nullable-type-assertion-style': 'off',
+      // A type may speak of itself, which a Record cannot.
+      '@typescript-eslint/consistent-indexed-object-style': 'off',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      eqeqeq: ['error', 'always', { null: 'ignore' }],
       'no-console': 'error',
     },
   },

@@ -1,6 +1,7 @@
 /**
  * Fails on what nobody uses: exports that no other file imports, files that nobody imports and nobody starts, and
- * dependencies that nobody imports. A type that its own file's interface speaks of is part of that interface.
+ * dependencies that nobody imports. A type that its own file's interface speaks of is part of that interface; a file
+ * that a string names (`join(import.meta.dirname, 'child.ts')`) is started by whoever names it.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,15 +10,7 @@ import ts from 'typescript';
 const ROOT = join(import.meta.dirname, '..');
 
 /** What is started and not imported. */
-const ENTRIES = [
-  'lib/cli/main.ts',
-  'functions/*.ts',
-  'scripts/*.ts',
-  'bench/*.ts',
-  'test/**/*.test.ts',
-  'test/**/*.child.ts',
-  '*.config.ts',
-];
+const ENTRIES = ['lib/cli/main.ts', 'functions/*.ts', 'scripts/*.ts', 'bench/*.ts', 'test/**/*.test.ts', '*.config.ts'];
 
 /** Dependencies that are run, or stand for others, and are imported by nobody. */
 const RUN_ONLY = new Set(['@types/node', 'eslint', 'typescript-eslint', 'prettier', 'node', 'serverless']);
@@ -29,12 +22,7 @@ interface Use {
   readonly name: string;
 }
 
-const files = globSync(
-  ['lib/**/*.ts', 'functions/**/*.ts', 'scripts/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts', '*.config.ts'],
-  {
-    cwd: ROOT,
-  },
-);
+const files = globSync(['{lib,functions,scripts,bench,test}/**/*.ts', '*.config.ts'], { cwd: ROOT });
 const entries = new Set(globSync(ENTRIES, { cwd: ROOT }));
 const exported = new Map<string, Set<string>>();
 const used = new Map<string, Set<string>>();
@@ -47,6 +35,7 @@ for (const file of files) {
     const names = used.get(target) ?? new Set();
     used.set(target, names.add(name));
   }
+  for (const path of namedIn(source)) for (const base of [dirname(file), '.']) entries.add(join(base, path));
 }
 
 const complaints: string[] = [];
@@ -84,6 +73,18 @@ function exportsOf(source: ts.SourceFile): Set<string> {
     } else if ('name' in statement && statement.name !== undefined) names.add((statement.name as ts.Identifier).text);
   }
   return names;
+}
+
+/** Paths of source files that stand in strings other than those of imports. */
+function namedIn(source: ts.SourceFile): string[] {
+  const paths: string[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return;
+    if (ts.isStringLiteralLike(node) && /^[\w./-]+\.ts$/.test(node.text)) paths.push(node.text);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return paths;
 }
 
 function mentions(source: ts.SourceFile, name: string): number {

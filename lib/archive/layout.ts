@@ -8,6 +8,8 @@ export interface Layout {
   /** What all blobs' keys begin with. */
   readonly blobs: string;
   blob(digest: Digest): string;
+  /** The blob whose key this is; undefined for any other key. */
+  digestOf(key: string): Digest | undefined;
   receipt(digest: Digest): string;
   tagIndex(repository: string): string;
   /** What has to be beside the tag index, and its content, for stock tools to read the repository. */
@@ -16,5 +18,10 @@ export interface Layout {
   readonly repositories: string;
   /** The repository whose tag index this is; undefined for any other key. */
   repositoryOf(key: string): string | undefined;
-  runReport(run: string, image: string): string;
+  /** What all run reports' keys begin with. */
+  readonly runs: string;
+  /** The report of one image of a run; of any, where `image` is not given: what all of the run's keys begin with. */
+  runReport(run: string, image?: string): string;
+  /** The run whose report this is; undefined for any other key. */
+  runOf(key: string): string | undefined;
 }

@@ -11,16 +11,22 @@
  * first colon.
  */
 import { createHash } from 'node:crypto';
-import { type Digest, digestParts } from '../oci/digest.ts';
+import { type Digest, digestParts, isDigest } from '../oci/digest.ts';
 import type { Layout } from './layout.ts';
 
 const REPOSITORIES = 'repositories/';
+const RUNS = '.mirror/runs/';
 const TAG_INDEX = '/index.json';
 
 export const ociLayout: Layout = {
   blobs: 'blobs/',
   repositories: REPOSITORIES,
   blob: (digest) => `blobs/${pathOf(digest)}`,
+  digestOf(key) {
+    const [, algorithm, hex] = /^blobs\/([^/]+)\/([^/]+)$/.exec(key) ?? [];
+    const text = `${algorithm ?? ''}:${hex ?? ''}`;
+    return isDigest(text) ? text : undefined;
+  },
   receipt: (digest) => `.mirror/receipts/${pathOf(digest)}.json`,
   tagIndex: (repository) => `${REPOSITORIES}${folderOf(repository)}${TAG_INDEX}`,
   marker: (repository) => ({
@@ -33,8 +39,14 @@ export const ociLayout: Layout = {
     const slash = folder.indexOf('/');
     return slash === -1 ? undefined : folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
   },
+  runs: RUNS,
   // An image's reference may be longer than a file name, and holds slashes.
-  runReport: (run, image) => `.mirror/runs/${run}/${createHash('sha256').update(image).digest('hex')}.json`,
+  runReport: (run, image) =>
+    `${RUNS}${run}/${image === undefined ? '' : `${createHash('sha256').update(image).digest('hex')}.json`}`,
+  runOf(key) {
+    const [run, file, ...more] = key.startsWith(RUNS) ? key.slice(RUNS.length).split('/') : [];
+    return file !== undefined && more.length === 0 ? run : undefined;
+  },
 };
 
 function pathOf(digest: Digest): string {

@@ -5,12 +5,14 @@ import { parsePlatform, type Platform } from '../oci/platform.ts';
 import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
 
 export type Command =
-  SyncCommand | ListCommand | VerifyCommand | { readonly name: 'help' } | { readonly name: 'version' };
+  SyncCommand | ListCommand | VerifyCommand | StatusCommand | { readonly name: 'help' } | { readonly name: 'version' };
 
 export interface SyncCommand {
   readonly name: 'sync';
-  /** Each with a tag or a digest; with `allTags` each without. */
+  /** Each with a tag or a digest; with `allTags` each without. None where a configuration names what is mirrored. */
   readonly references: readonly Reference[];
+  /** `mirror.yaml`. */
+  readonly config: string | undefined;
   readonly to: string;
   readonly allTags: boolean;
   readonly platforms: readonly Platform[];
@@ -33,14 +35,24 @@ export interface VerifyCommand {
   readonly json: boolean;
 }
 
+export interface StatusCommand {
+  readonly name: 'status';
+  readonly archive: string;
+  /** The run; the one that was written to last where none is named. */
+  readonly run: string | undefined;
+  readonly json: boolean;
+}
+
 export const DEFAULT_CONCURRENCY = 8;
 const MAX_CONCURRENCY = 64;
 
 export const USAGE = `mirror-sync: mirrors container images from any OCI or Docker registry, and proves every byte
 
   mirror-sync sync REFERENCE… --to ARCHIVE [options]   mirror images
+  mirror-sync sync --config FILE --to ARCHIVE          mirror what a mirror.yaml names
   mirror-sync ls ARCHIVE [--json]                      what an archive holds
   mirror-sync verify ARCHIVE [--json]                  hash everything in it again, and say what is wrong
+  mirror-sync status ARCHIVE [RUN] [--json]            what became of a run on AWS; of the last one, unless named
 
 REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…
 ARCHIVE is a folder, or s3://bucket/prefix.
@@ -79,14 +91,22 @@ export function parseCommand(args: readonly string[]): Command {
       if (more.length > 0) throw usage(name, `one archive at a time, not also ${more.join(', ')}`);
       return { name, archive, json: values['json'] === true };
     }
+    case 'status': {
+      const { values, positionals } = parse(name, rest, { json: { type: 'boolean' } });
+      const [archive, run, ...more] = positionals;
+      if (archive === undefined) throw usage(name, 'name the archive: a folder, or s3://bucket/prefix');
+      if (more.length > 0) throw usage(name, `one run at a time, not also ${more.join(', ')}`);
+      return { name, archive, run, json: values['json'] === true };
+    }
     default:
-      throw usage(name, 'there is no such command; there are sync, ls and verify');
+      throw usage(name, 'there is no such command; there are sync, ls, verify and status');
   }
 }
 
 function parseSync(args: readonly string[]): Command {
   const { values, positionals } = parse('sync', args, {
     to: { type: 'string' },
+    config: { type: 'string' },
     'all-tags': { type: 'boolean' },
     platform: { type: 'string', multiple: true },
     'insecure-registry': { type: 'string', multiple: true },
@@ -95,13 +115,21 @@ function parseSync(args: readonly string[]): Command {
     json: { type: 'boolean' },
   });
   const { to } = values;
-  if (positionals.length === 0) throw usage('sync', 'name at least one image, such as alpine:3.20');
+  const config = typeof values['config'] === 'string' ? values['config'] : undefined;
+  if (positionals.length === 0 && config === undefined)
+    throw usage('sync', 'name at least one image, such as alpine:3.20, or a configuration with --config FILE');
+  for (const option of ['all-tags', 'platform', 'insecure-registry'])
+    if (config !== undefined && values[option] !== undefined)
+      throw usage('sync', `--${option} goes with references; with --config, mirror.yaml says it`);
+  if (positionals.length > 0 && config !== undefined)
+    throw usage('sync', `either references or --config, not both: ${positionals.join(', ')}`);
   if (typeof to !== 'string' || to === '')
     throw usage('sync', 'say where to with --to FOLDER or --to s3://bucket/prefix');
   const allTags = values['all-tags'] === true;
   return {
     name: 'sync',
     references: positionals.map((text) => parseWanted(text, allTags)),
+    config,
     to,
     allTags,
     platforms: strings(values['platform']).map(parsePlatform),

@@ -6,6 +6,7 @@ import type { Archive } from '../archive/archive.ts';
 import { cachedReader } from '../mirror/cached-reader.ts';
 import { receiptReader } from '../mirror/closure.ts';
 import { NO_DEADLINE } from '../mirror/deadline.ts';
+import type { ResolverContext } from '../mirror/context.ts';
 import type { Observe } from '../mirror/events.ts';
 import { finalize } from '../mirror/finalize.ts';
 import { copyLayer, failLayer } from '../mirror/layer.ts';
@@ -23,6 +24,8 @@ export interface LocalRun {
   /** Blobs on their way at once. */
   readonly concurrency: number;
   readonly windowBytes?: number;
+  /** Which tags are wanted where all are listed; all of them unless told. */
+  readonly chooseTags?: NonNullable<ResolverContext['chooseTags']>;
   /** What to resolve. */
   readonly messages: readonly Outgoing[];
 }
@@ -69,12 +72,13 @@ export async function runLocal(run: LocalRun): Promise<void> {
   const common = { archive, queues, observe, lanes: () => LANES, now: () => Date.now() };
   const window = new Window(run.windowBytes ?? WINDOW_BYTES);
 
+  const resolver = { ...common, sources, ...(run.chooseTags === undefined ? {} : { chooseTags: run.chooseTags }) };
   queues.consume('resolve', {
     concurrency: RESOLVERS,
     batchSize: 1,
     async handler(deliveries, signal) {
       for (const { message, receiveCount } of deliveries)
-        await resolve({ ...common, sources }, message, { last: receiveCount >= MAX_RECEIVES, signal });
+        await resolve(resolver, message, { last: receiveCount >= MAX_RECEIVES, signal });
       return { failed: [] };
     },
   });
@@ -83,7 +87,12 @@ export async function runLocal(run: LocalRun): Promise<void> {
     batchSize: 1,
     async handler(deliveries, signal) {
       for (const { message, receiveCount } of deliveries)
-        await copyLayer({ ...common, sources, window }, message, { receiveCount, deadline: NO_DEADLINE, signal });
+        await copyLayer({ ...common, sources, window }, message, {
+          receiveCount,
+          last: receiveCount >= MAX_RECEIVES,
+          deadline: NO_DEADLINE,
+          signal,
+        });
       return { failed: [] };
     },
   });

@@ -5,6 +5,7 @@ import { type Command, parseCommand, USAGE } from './command.ts';
 import { openArchive } from './destination.ts';
 import { EXIT, type Io } from './io.ts';
 import { ls } from './ls.ts';
+import { status } from './status.ts';
 import { sync } from './sync.ts';
 import { verify } from './verify.ts';
 
@@ -43,6 +44,10 @@ async function run(command: Command, io: Io): Promise<number> {
     case 'ls': {
       await using opened = await openArchive(command.archive, 'read');
       return await ls(command, opened.archive, io);
+    }
+    case 'status': {
+      await using opened = await openArchive(command.archive, 'read');
+      return await status(command, opened.archive, io);
     }
     case 'verify': {
       await using opened = await openArchive(command.archive, 'read');

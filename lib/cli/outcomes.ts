@@ -1,12 +1,14 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ImageEvent, ImageName, MirrorEvent } from '../mirror/events.ts';
 
+type FinalStatus = Exclude<ImageEvent['status'], 'pending'>;
+
 /** What became of one image that was asked for. */
 export interface Outcome {
   /** `docker.io/library/alpine:3.20`; a digest where there is no tag; the repository where its tags could not be listed. */
   readonly reference: string;
   readonly digest: Digest | null;
-  readonly status: ImageEvent['status'];
+  readonly status: FinalStatus;
   readonly reason?: string;
   /** Bytes fetched from the registry for it. A blob that several images share counts for the one that fetched it. */
   readonly bytes: number;
@@ -15,7 +17,7 @@ export interface Outcome {
 interface Asked {
   readonly reference: string;
   digest: Digest | undefined;
-  final: { readonly status: ImageEvent['status']; readonly reason?: string } | undefined;
+  final: { readonly status: FinalStatus; readonly reason?: string } | undefined;
   bytes: number;
 }
 
@@ -41,7 +43,9 @@ export class Outcomes {
         return;
       case 'image': {
         const image = this.#asked(event);
-        image.final ??= { status: event.status, ...(event.reason === undefined ? {} : { reason: event.reason }) };
+        const { status } = event;
+        if (status === 'pending') return;
+        image.final ??= { status, ...(event.reason === undefined ? {} : { reason: event.reason }) };
         return;
       }
     }

@@ -1,12 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
+import { asFailure, invalid } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
+import { type Config, parseConfig, registrySettings } from '../config/config.ts';
+import { cleanUploads } from '../mirror/clean.ts';
 import type { MirrorEvent } from '../mirror/events.ts';
-import { formatRepository, type Reference } from '../oci/reference.ts';
-import type { Order, Wanted } from '../queue/messages.ts';
-import { resolveMessage } from '../queue/outgoing.ts';
+import { runName } from '../mirror/reports.ts';
+import { tagChoice } from '../order/choose.ts';
+import { ordersOf, ordersTo } from '../order/start.ts';
+import type { ResolveMessage } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
-import { SLICE } from '../mirror/resolve.ts';
 import { loadCredentials } from '../registry/credentials.ts';
 import { createSources } from '../registry/sources.ts';
 import type { SyncCommand } from './command.ts';
@@ -20,9 +24,9 @@ import { terminalPrinter } from './terminal-printer.ts';
 
 /** Mirrors what the command names into the archive, and tells of it. Resolves to the exit code. */
 export async function sync(command: SyncCommand, archive: Archive, io: Io): Promise<number> {
-  const { concurrency, insecure, authfile } = command;
-  const files = { authfile, env: io.env, home: homedir() };
-  const sources = createSources({ connections: concurrency, insecure, credentials: await loadCredentials(files) });
+  const { concurrency } = command;
+  const config = command.config === undefined ? undefined : await readConfig(command.config);
+  const sources = await openSources(command, config, io);
   const printer = printerFor(command, io);
   const outcomes = new Outcomes();
   const observe = (event: MirrorEvent): void => {
@@ -31,8 +35,20 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
   };
   const started = performance.now();
   try {
-    const messages = ordersOf(command, outcomes);
-    await runLocal({ archive, sources, observe, signal: io.signal, concurrency, messages });
+    const messages = ordersFor(command, config);
+    for (const { message } of messages)
+      if (message.what.kind === 'images')
+        for (const wanted of message.what.images) outcomes.expect({ source: message.source, ...wanted });
+    await runLocal({
+      archive,
+      sources,
+      observe,
+      signal: io.signal,
+      concurrency,
+      messages,
+      ...(config === undefined ? {} : { chooseTags: (order) => tagChoice(config, order) }),
+    });
+    if (!io.signal.aborted) await clean(archive, io);
     const unfinished = io.signal.aborted ? 'interrupted; run the same command again to go on' : 'it came to no end';
     const summary = summarise([...outcomes.all(unfinished)], performance.now() - started);
     printer.summary(summary);
@@ -44,36 +60,56 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
   }
 }
 
+async function readConfig(path: string): Promise<Config> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw invalid('read configuration', `${path}: ${asFailure(error, 'read', 'input').message}`);
+  }
+  return parseConfig(text, path);
+}
+
+async function openSources(
+  { concurrency, insecure, authfile }: SyncCommand,
+  config: Config | undefined,
+  { env }: Io,
+): Promise<ReturnType<typeof createSources>> {
+  const credentials = await loadCredentials({ authfile, env, home: homedir() });
+  if (config === undefined) return createSources({ connections: concurrency, insecure, credentials });
+  const settings = registrySettings(config, concurrency);
+  return createSources({
+    connections: settings.connections,
+    insecure: settings.insecure,
+    endpoints: settings.endpoints,
+    credentials: {
+      async find(host, path, options) {
+        const name = settings.credentials(host);
+        return name === false ? undefined : credentials.find(name, path, options);
+      },
+    },
+  });
+}
+
+function ordersFor(command: SyncCommand, config: Config | undefined): Outgoing<ResolveMessage>[] {
+  const run = runName(Date.now(), randomUUID().slice(0, 8));
+  if (config !== undefined) return ordersOf(config, run);
+  const platforms = command.platforms.length === 0 ? 'all' : command.platforms;
+  return ordersTo(command.references, (source) => [{ run, source, repository: source, platforms }]);
+}
+
 function printerFor({ json }: SyncCommand, { stdout }: Io): Printer {
   if (json) return jsonPrinter(stdout);
   return stdout.isTTY === true ? terminalPrinter(stdout) : plainPrinter(stdout);
 }
 
-/** One message a repository's slice of images, or one a repository whose tags are all wanted. */
-function ordersOf(command: SyncCommand, outcomes: Outcomes): Outgoing[] {
-  const run = randomUUID();
-  const platforms = command.platforms.length === 0 ? 'all' : command.platforms;
-  const orders = new Map<string, { readonly order: Order; readonly images: Wanted[] }>();
-  for (const reference of command.references) {
-    const source = formatRepository(reference);
-    const entry = orders.get(source) ?? { order: { run, source, repository: source, platforms }, images: [] };
-    orders.set(source, entry);
-    if (command.allTags) continue;
-    const wanted = wantedOf(reference);
-    entry.images.push(wanted);
-    outcomes.expect({ source, ...wanted });
+/** That it fails takes nothing from what was mirrored: it is tried again with every sync. */
+async function clean(archive: Archive, { signal, stderr }: Io): Promise<void> {
+  try {
+    await cleanUploads(archive, { now: Date.now(), signal });
+  } catch (error) {
+    stderr.write(`unfinished uploads could not be cleaned: ${asFailure(error, 'clean', 'archive').message}\n`);
   }
-  const messages: Outgoing[] = [];
-  for (const { order, images } of orders.values()) {
-    if (command.allTags) messages.push(resolveMessage(order, { kind: 'list' }));
-    for (let at = 0; at < images.length; at += SLICE)
-      messages.push(resolveMessage(order, { kind: 'images', images: images.slice(at, at + SLICE) }));
-  }
-  return messages;
-}
-
-function wantedOf({ tag, digest }: Reference): Wanted {
-  return { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }
 
 function summarise(images: Summary['images'], elapsedMs: number): Summary {

@@ -1,4 +1,5 @@
 import type { Archive } from '../archive/archive.ts';
+import type { Order } from '../queue/messages.ts';
 import type { Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
 import type { ImageEvent, Observe } from './events.ts';
@@ -8,6 +9,18 @@ import type { Window } from './window.ts';
 export interface ResolverContext extends Common {
   readonly sources: Sources;
   readonly archive: Archive;
+  /** Which of a repository's tags are wanted; all of them unless told. */
+  readonly chooseTags?: (order: Order) => TagChoice;
+  /** Told of each image that is not whole yet, before anything is fetched for it. */
+  readonly pending?: (event: ImageEvent, signal: AbortSignal) => Promise<void>;
+}
+
+/** Chooses among tags as they are listed. */
+export interface TagChoice {
+  /** What is wanted of a page, as far as that can be said before all have been seen. */
+  page(tags: readonly string[]): readonly string[];
+  /** What is wanted besides, now that all have been seen. */
+  end(): readonly string[];
 }
 
 export interface LayerContext extends Common {

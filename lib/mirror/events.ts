@@ -45,10 +45,10 @@ export interface BlobEvent extends ImageName {
   readonly reason?: string;
 }
 
-/** The final word on an image. */
+/** A word on an image; all but `pending` are final. */
 export interface ImageEvent extends ImageName {
   readonly type: 'image';
-  readonly status: 'mirrored' | 'unchanged' | 'failed';
+  readonly status: 'pending' | 'mirrored' | 'unchanged' | 'failed';
   /** The failure's code, for machines; the reason is for people. */
   readonly code?: string;
   readonly reason?: string;

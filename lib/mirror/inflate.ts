@@ -32,13 +32,18 @@ export function createInflater(compression: 'gzip' | 'zstd', sink: (chunk: Uint8
     params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG },
   });
   const inner = drive(stream, 'zstd', sink);
+  let empty = true;
   return {
     async write(chunk) {
-      for (const piece of frames.cut(chunk)) await inner.write(piece);
+      for (const piece of frames.cut(chunk)) {
+        empty = false;
+        await inner.write(piece);
+      }
     },
     async end() {
       frames.end();
-      await inner.end();
+      // Skippable frames alone are content as well: none.
+      if (!empty) await inner.end();
     },
     destroy: () => {
       inner.destroy();
@@ -50,17 +55,20 @@ type Decompressor = ReturnType<typeof createGunzip> | ReturnType<typeof createZs
 
 function drive(stream: Decompressor, name: string, sink: (chunk: Uint8Array) => void): Inflater {
   let failure: unknown;
+  let fed = 0;
+  /** Settles the write under way. A promise raced with every write would keep all of them until the end. */
+  let settle: (() => void) | undefined;
   const ended = new Promise<void>((resolve) => {
-    stream.once('close', resolve);
-  });
-  stream.once('error', (error) => {
-    failure ??= new Failure({
-      operation: `read ${name}`,
-      side: 'input',
-      code: 'not-as-declared',
-      detail: error.message,
-      cause: error,
+    stream.once('close', () => {
+      resolve();
+      settle?.();
     });
+  });
+  const refuse = (detail: string, cause?: Error): void => {
+    failure ??= new Failure({ operation: `read ${name}`, side: 'input', code: 'not-as-declared', detail, cause });
+  };
+  stream.once('error', (error) => {
+    refuse(error.message, error);
   });
   stream.on('data', (chunk: Uint8Array) => {
     try {
@@ -73,19 +81,23 @@ function drive(stream: Decompressor, name: string, sink: (chunk: Uint8Array) => 
 
   return {
     async write(chunk) {
-      if (failure === undefined)
-        await Promise.race([
-          new Promise<void>((resolve) => {
-            stream.write(chunk, () => {
-              resolve();
-            });
-          }),
-          ended,
-        ]);
+      if (failure === undefined && !stream.closed) {
+        await new Promise<void>((resolve) => {
+          settle = resolve;
+          stream.write(chunk, () => {
+            resolve();
+          });
+        });
+        fed += chunk.length;
+        // Zeros behind a gzip member end Node's stream, and what else came with them is dropped without a word. GNU gzip
+        // ignores such padding; Go's reader, and so Docker and containerd, fails on it, and so do we.
+        if (stream.bytesWritten < fed && !stream.destroyed) refuse('there are other bytes behind its end');
+      }
       if (failure !== undefined) throw failure as Error;
     },
     async end() {
       if (failure === undefined) stream.end();
+      else stream.destroy();
       await ended;
       if (failure !== undefined) throw failure as Error;
     },

@@ -31,9 +31,13 @@ const MAX_RESTARTS = 3;
 /** A blob that is still not there after so many invocations makes no progress worth waiting for. */
 const MAX_CONTINUATIONS = 200;
 
+const MORE_TIME = 'give the layer function more time or memory';
+
 export interface LayerOptions {
   /** How often this message was delivered, 1 for the first time. */
   readonly receiveCount: number;
+  /** There will be no other delivery: what fails is recorded, with its reason, instead of thrown. */
+  readonly last: boolean;
   readonly deadline: Deadline;
   readonly signal: AbortSignal;
 }
@@ -48,7 +52,10 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   try {
     const outcome = await new LayerCopy(context, message, options).run();
     if (outcome === 'continue') {
-      if (message.continuation >= MAX_CONTINUATIONS) throw tooSlow(message);
+      if (message.continuation >= MAX_CONTINUATIONS) {
+        const detail = `it is not complete after ${MAX_CONTINUATIONS} invocations; ${MORE_TIME}`;
+        throw tooSlow(message, 'source', detail);
+      }
       const lanes = context.lanes(parseRepository(message.source).host);
       await queues.send('layer', [continuationOf(message, lanes)], { signal });
     } else {
@@ -57,7 +64,7 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   } catch (error) {
     const operation = `copy blob ${message.blob.digest} of ${message.source}`;
     const failure = asFailure(error, operation, 'source');
-    if (failure.remedy !== 'never') throw failure;
+    if (failure.code === 'aborted' || (failure.remedy !== 'never' && !options.last)) throw failure;
     await failLayer(context, message, failure.within(operation), signal);
   }
 }
@@ -107,7 +114,7 @@ class LayerCopy {
     let lookFor = again ? 'everything' : look;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#attempt(lookFor);
+        return await this.#attempt(lookFor, attempt);
       } catch (error) {
         const failure = asFailure(error, `copy blob ${this.#message.blob.digest}`, 'source');
         const beginAnew = failure.remedy === 'restart' || failure.code === 'precondition-failed';
@@ -117,7 +124,7 @@ class LayerCopy {
     }
   }
 
-  async #attempt(lookFor: LayerMessage['look']): Promise<'done' | 'continue'> {
+  async #attempt(lookFor: LayerMessage['look'], attempt: number): Promise<'done' | 'continue'> {
     const { archive } = this.#context;
     const { blob } = this.#message;
     const { signal } = this.#options;
@@ -132,7 +139,12 @@ class LayerCopy {
       const found = await archive.store.head(this.#key, { signal });
       if (found !== undefined) {
         const outcome = await this.#proveFound();
-        if (outcome === 'late') throw proofTooSlow(this.#message, found.size);
+        // Only a first attempt had the whole invocation for it.
+        if (outcome === 'late' && attempt === 1) {
+          const detail = `a whole invocation is too short to read back its ${found.size} bytes; ${MORE_TIME}`;
+          throw tooSlow(this.#message, 'archive', detail);
+        }
+        if (outcome === 'late') return this.#continue();
         if (outcome === 'done') return outcome;
       }
     }
@@ -141,8 +153,11 @@ class LayerCopy {
     const done = unfinished === undefined ? await download(this.#transfer()) : await this.#resume(unfinished);
     switch (done.kind) {
       case 'continue':
-        this.#tell('continued');
-        return 'continue';
+        if (!done.resumable && this.#message.continuation > 0) {
+          const detail = `a whole invocation is too short for what the registry sends in one piece only; ${MORE_TIME}`;
+          throw tooSlow(this.#message, 'source', detail);
+        }
+        return this.#continue();
       case 'assembled':
         return this.#proveAssembled();
       case 'proven':
@@ -181,11 +196,15 @@ class LayerCopy {
 
   /** Reads back what was put together from parts that this invocation did not see; its proof may need one of its own. */
   async #proveAssembled(): Promise<'done' | 'continue'> {
-    if (this.#options.deadline.near()) return 'continue';
+    if (this.#options.deadline.near()) return this.#continue();
     const outcome = await this.#proveFound();
     if (outcome === 'wrong') throw resumedWrong(this.#message);
     if (outcome === 'done') return outcome;
     // A hash cannot be carried over: what did not fit into the rest of this invocation gets a whole one to itself.
+    return this.#continue();
+  }
+
+  #continue(): 'continue' {
     this.#tell('continued');
     return 'continue';
   }
@@ -201,8 +220,8 @@ class LayerCopy {
     const prover = new Prover(blob, maxUncompressed === undefined ? {} : { maxUncompressed });
     try {
       for await (const chunk of object.body) {
-        await prover.write(chunk);
         if (deadline.near()) return 'late';
+        await prover.write(chunk);
       }
       await this.#writeReceipt(await prover.finish());
       return 'done';
@@ -294,22 +313,8 @@ function resumedWrong(message: LayerMessage): Failure {
   });
 }
 
-function proofTooSlow(message: LayerMessage, size: number): Failure {
-  return new Failure({
-    operation: `verify blob ${message.blob.digest} of ${message.source}`,
-    side: 'archive',
-    code: 'timeout',
-    remedy: 'never',
-    detail: `a whole invocation is too short to read back its ${size} bytes; give the layer function more time or memory`,
-  });
-}
-
-function tooSlow(message: LayerMessage): Failure {
-  return new Failure({
-    operation: `copy blob ${message.blob.digest} of ${message.source}`,
-    side: 'source',
-    code: 'timeout',
-    remedy: 'never',
-    detail: `it is not complete after ${MAX_CONTINUATIONS} invocations; give the layer function more time or memory`,
-  });
+/** What more of the same would not mend; the remedy stands in `detail`. */
+function tooSlow(message: LayerMessage, side: Failure['side'], detail: string): Failure {
+  const operation = `${side === 'archive' ? 'verify' : 'copy'} blob ${message.blob.digest} of ${message.source}`;
+  return new Failure({ operation, side, code: 'timeout', remedy: 'never', detail });
 }

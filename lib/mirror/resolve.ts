@@ -8,19 +8,16 @@ import { coversPlatforms, type TagIndex } from '../archive/tag-index.ts';
 import type { Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
-import type { Image, LayerMessage, ResolveMessage, Wanted } from '../queue/messages.ts';
+import { type Image, type LayerMessage, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
 import { finalizeMessage, layerMessage, resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import type { Source } from '../registry/source.ts';
 import type { Blob } from './closure.ts';
-import type { ResolverContext } from './context.ts';
+import type { ResolverContext, TagChoice } from './context.ts';
 import type { ImageName } from './events.ts';
 import { recorded } from './failures.ts';
 import { provenDiffId } from './receipts.ts';
 import { walk, type Walked } from './walk.ts';
-
-/** Tags a message: one read of the tag index serves them all, and their HEADs go side by side. */
-export const SLICE = 100;
 
 /** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
 const SIDE_BY_SIDE = 16;
@@ -41,21 +38,27 @@ export async function resolve(
   else await new Slice(context, message, options).run(what.images);
 }
 
+const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
+
 async function listTags(context: ResolverContext, message: ResolveMessage, options: ResolveOptions): Promise<void> {
   const { queues, observe, sources } = context;
   const { signal } = options;
   const { run, source } = message;
+  const choice = context.chooseTags?.(message) ?? ALL_TAGS;
+  const order = async (tags: readonly string[]): Promise<void> => {
+    const slices: Outgoing[] = [];
+    for (let at = 0; at < tags.length; at += SLICE)
+      slices.push(
+        resolveMessage(message, { kind: 'images', images: tags.slice(at, at + SLICE).map((tag) => ({ tag })) }),
+      );
+    if (tags.length === 0) return;
+    observe({ type: 'listed', run, source, tags });
+    await queues.send('resolve', slices, { signal });
+  };
   try {
-    for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
-      const tags = page.filter(isTag);
-      const slices: Outgoing[] = [];
-      for (let at = 0; at < tags.length; at += SLICE) {
-        const images = tags.slice(at, at + SLICE).map((tag) => ({ tag }));
-        slices.push(resolveMessage(message, { kind: 'images', images }));
-      }
-      observe({ type: 'listed', run, source, tags });
-      await queues.send('resolve', slices, { signal });
-    }
+    for await (const page of sources.repository(parseRepository(source)).tags({ signal }))
+      await order(choice.page(page.filter(isTag)));
+    await order(choice.end());
   } catch (error) {
     const failure = asFailure(error, `list tags of ${source}`, 'source');
     if (isTemporary(failure) && !options.last) throw failure;
@@ -73,12 +76,16 @@ class Slice {
   readonly #message: ResolveMessage;
   readonly #options: ResolveOptions;
   readonly #source: Source;
+  readonly #sole: boolean;
   #unfinished: Promise<ReadonlySet<string>> | undefined;
 
   constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
     this.#context = context;
     this.#message = message;
     this.#options = options;
+    const { what } = message;
+    // Blobs that two images of one slice share are asked for twice.
+    this.#sole = what.kind === 'images' && what.sole === true && what.images.length === 1;
     this.#source = context.sources.repository(parseRepository(message.source));
   }
 
@@ -157,6 +164,7 @@ class Slice {
     if (missing.length === 0)
       await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
     else {
+      await this.#context.pending?.({ type: 'image', status: 'pending', ...this.#event(wanted, digest) }, signal);
       const outgoing = missing.map(({ blob, look }) =>
         layerMessage(this.#message, image, blob, { lanes: lanes(host), look }),
       );
@@ -177,7 +185,7 @@ class Slice {
     const begun =
       (await this.#unfinishedUploads()).has(key) || (await archive.store.head(key, { signal })) !== undefined;
     if (begun) return { blob, look: 'everything' };
-    return { blob, look: this.#message.sole === true ? 'nothing' : 'receipt' };
+    return { blob, look: this.#sole ? 'nothing' : 'receipt' };
   }
 
   /** Listed once for all blobs of the slice, and only when one is missing. */

@@ -35,8 +35,11 @@ export type Transferred =
   | { readonly kind: 'proven'; readonly proof: Proof }
   /** The object is there, made of parts of which some were not seen by us: it has to be read back. */
   | { readonly kind: 'assembled' }
-  /** Time ran short. What has landed stays where it is, and another invocation goes on. */
-  | { readonly kind: 'continue' };
+  /**
+   * Time ran short. What has landed stays where it is, and another invocation goes on; but where it is not `resumable`,
+   * from the first byte, since what is left cannot be asked for.
+   */
+  | { readonly kind: 'continue'; readonly resumable: boolean };
 
 /**
  * Goes on with an unfinished upload: fetches only what is missing and completes it, on condition that no object is there
@@ -53,11 +56,12 @@ export async function resume(
   let stopped = false as boolean;
   scope.run(async (signal) => {
     for (const range of missing(size, partSize, parts)) {
+      const buffer = await t.window.take(range.size, signal);
       if (t.deadline.near()) {
+        t.window.give(buffer);
         stopped = true;
         return;
       }
-      const buffer = await t.window.take(range.size, signal);
       scope.run(async () => {
         try {
           const part = new PartBuffer(range.number, buffer);
@@ -72,7 +76,7 @@ export async function resume(
     }
   });
   await scope.join();
-  if (stopped) return { kind: 'continue' };
+  if (stopped) return { kind: 'continue', resumable: true };
   parts.sort((a, b) => a.number - b.number);
   await t.store.completeUpload(t.upload, parts, { condition: { absent: true }, signal: t.signal });
   return { kind: 'assembled' };
@@ -103,6 +107,8 @@ class Download {
   /** The whole blob, where it fits in one part: put at once, after it is proven. */
   #only: PartBuffer | undefined;
   #stopped = false;
+  /** Whether the blob comes in ranges. */
+  #resumable = false;
 
   constructor(t: Transfer) {
     this.#t = t;
@@ -118,7 +124,7 @@ class Download {
     try {
       this.#scope.run((signal) => this.#feed(signal));
       await this.#scope.join();
-      if (this.#stopped) return { kind: 'continue' };
+      if (this.#stopped) return { kind: 'continue', resumable: this.#resumable };
       const proof = await this.#prove();
       await this.#finish(proof);
       return { kind: 'proven', proof };
@@ -136,18 +142,28 @@ class Download {
   async #feed(signal: AbortSignal): Promise<void> {
     const { size } = this.#t.expected;
     const whole = size === undefined || size <= this.#partSize;
-    const first = await this.#open(whole ? { start: 0 } : { start: 0, end: this.#partSize }, signal);
-    if (whole || !first.ranged) await this.#stream(first, size ?? first.total, signal);
-    else await this.#ranges(first, ranges(size, this.#partSize), signal);
+    const part = await this.#take(1, Math.min(this.#partSize, size ?? this.#partSize), signal);
+    const body = await this.#open(whole ? { start: 0 } : { start: 0, end: this.#partSize }, signal);
+    this.#resumable = !whole && body.ranged;
+    if (whole || !body.ranged) await this.#stream(body, part, size ?? body.total, signal);
+    else await this.#ranges(body, part, ranges(size, this.#partSize), signal);
   }
 
-  async #ranges(first: BlobBody, plan: readonly PartRange[], signal: AbortSignal): Promise<void> {
+  async #ranges(
+    firstBody: BlobBody,
+    firstPart: PartBuffer,
+    plan: readonly PartRange[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const upload = await this.#createUpload(signal);
     for (const range of plan) {
-      if (this.#stopIfLate()) return;
-      const part = await this.#take(range.number, range.size, signal);
+      const part = range.number === 1 ? firstPart : await this.#take(range.number, range.size, signal);
+      if (this.#stopIfLate()) {
+        part.complete();
+        return;
+      }
       this.#scope.run(async () => {
-        const body = range.number === 1 ? first : await this.#open(extentOf(range), signal);
+        const body = range.number === 1 ? firstBody : await this.#open(extentOf(range), signal);
         if (!body.ranged) throw rangeIgnored(this.#t.expected);
         await part.fill(body.body, this.#t.onBytes);
         await this.#store(upload, part, signal);
@@ -155,40 +171,48 @@ class Download {
     }
   }
 
-  async #stream(body: BlobBody, size: number | undefined, signal: AbortSignal): Promise<void> {
+  async #stream(body: BlobBody, first: PartBuffer, size: number | undefined, signal: AbortSignal): Promise<void> {
     let upload: Upload | undefined;
-    let stored = 0;
-    const next = (): Promise<PartBuffer> => {
-      const left = size === undefined ? this.#partSize : Math.min(this.#partSize, size - stored * this.#partSize);
-      return this.#take(stored + 1, left, signal);
-    };
-    let part = await next();
-    const storePart = async (): Promise<void> => {
-      part.complete();
-      upload ??= await this.#createUpload(signal);
-      const [to, full] = [upload, part];
-      this.#scope.run(() => this.#store(to, full, signal));
-      stored += 1;
-    };
+    let part = first;
     for await (const chunk of body.body) {
       this.#t.onBytes(chunk.length);
       for (let rest = chunk; rest.length > 0; rest = rest.subarray(part.append(rest))) {
         if (!part.full) continue;
-        if ((stored + 1) * this.#partSize >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
-        await storePart();
-        part = await next();
+        if (part.number * this.#partSize >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
+        upload ??= await this.#createUpload(signal);
+        part = await this.#turnOver(upload, part, size, signal);
       }
-      if (stored > 0 && this.#stopIfLate()) {
+      if (upload !== undefined && this.#stopIfLate()) {
         part.complete();
         return;
       }
     }
-    if (stored > 0) {
-      await storePart();
-    } else {
-      part.complete();
-      this.#only = part;
-    }
+    part.complete();
+    if (upload === undefined) this.#only = part;
+    else await this.#store(upload, part, signal);
+  }
+
+  /**
+   * Stores a part of a stream and gives its next one. Whoever holds a connection must not wait for memory of others, who
+   * may be waiting for that very connection: where the window has none left, the stream waits for its own.
+   */
+  async #turnOver(
+    upload: Upload,
+    part: PartBuffer,
+    size: number | undefined,
+    signal: AbortSignal,
+  ): Promise<PartBuffer> {
+    part.complete();
+    this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
+    const stored = this.#store(upload, part, signal);
+    this.#scope.run(() => stored);
+    const left = size === undefined ? this.#partSize : Math.min(this.#partSize, size - part.number * this.#partSize);
+    const free = this.#t.window.tryTake(left);
+    if (free === undefined) {
+      await Promise.all([stored, this.#hashed]);
+      this.#held.delete(part);
+    } else this.#letGo(part);
+    return this.#lineUp(part.number + 1, free ?? part.buffer, signal);
   }
 
   async #open(range: { readonly start: number; readonly end?: number }, signal: AbortSignal): Promise<BlobBody> {
@@ -199,15 +223,19 @@ class Download {
 
   /** A buffer for the next part, and its place in the row of those to be hashed. */
   async #take(number: number, length: number, signal: AbortSignal): Promise<PartBuffer> {
-    const part = new PartBuffer(number, await this.#t.window.take(length, signal));
+    return this.#lineUp(number, await this.#t.window.take(length, signal), signal);
+  }
+
+  #lineUp(number: number, buffer: Buffer, signal: AbortSignal): PartBuffer {
+    const part = new PartBuffer(number, buffer);
     this.#held.set(part, 2);
     const before = this.#hashed;
-    this.#hashed = (async (): Promise<void> => {
+    const hashed = (async (): Promise<void> => {
       await before;
       for await (const slice of part.slices(signal)) await this.#prover.write(slice);
       this.#letGo(part);
     })();
-    const hashed = this.#hashed;
+    this.#hashed = hashed;
     this.#scope.run(() => hashed);
     return part;
   }

@@ -26,12 +26,17 @@ export class Window {
    */
   async take(bytes: number, signal?: AbortSignal): Promise<Buffer> {
     signal?.throwIfAborted();
-    if (this.#waiting.length > 0 || !this.#fits(bytes)) await this.#wait(bytes, signal);
-    else this.#used += bytes;
-    const at = this.#spare.findIndex((buffer) => buffer.length === bytes);
-    const [spare] = at === -1 ? [] : this.#spare.splice(at, 1);
-    this.#trim();
-    return spare ?? Buffer.allocUnsafeSlow(bytes);
+    const free = this.tryTake(bytes);
+    if (free !== undefined) return free;
+    await this.#wait(bytes, signal);
+    return this.#buffer(bytes);
+  }
+
+  /** The same, if it can be had right now and nobody waits for it. */
+  tryTake(bytes: number): Buffer | undefined {
+    if (this.#waiting.length > 0 || !this.#fits(bytes)) return undefined;
+    this.#used += bytes;
+    return this.#buffer(bytes);
   }
 
   /** Gives a buffer back; whoever still reads it is wrong. */
@@ -40,6 +45,20 @@ export class Window {
     this.#spare.push(buffer);
     this.#trim();
     this.#grant();
+  }
+
+  /** What has been counted already; where there is no memory for it, it is not counted any more. */
+  #buffer(bytes: number): Buffer {
+    const at = this.#spare.findIndex((buffer) => buffer.length === bytes);
+    const [spare] = at === -1 ? [] : this.#spare.splice(at, 1);
+    this.#trim();
+    try {
+      return spare ?? Buffer.allocUnsafeSlow(bytes);
+    } catch (error) {
+      this.#used -= bytes;
+      this.#grant();
+      throw error;
+    }
   }
 
   #grant(): void {

@@ -20,13 +20,21 @@ export interface Order {
 
 export type PlatformPolicy = 'all' | readonly Platform[];
 
+/** Images that one message asks for: one read of the tag index serves them all, and their HEADs go side by side. */
+export const SLICE = 100;
+
 /** Resolve these tags (a slice), these digests, or, with `list`, every tag from this page on. */
 export interface ResolveMessage extends Order {
   readonly version: typeof MESSAGE_VERSION;
   readonly type: 'resolve';
-  readonly what: { readonly kind: 'list' } | { readonly kind: 'images'; readonly images: readonly Wanted[] };
-  /** This is all that its run asks for: no other message of the run can want the same blobs. */
-  readonly sole?: boolean;
+  readonly what:
+    | { readonly kind: 'list' }
+    | {
+        readonly kind: 'images';
+        readonly images: readonly Wanted[];
+        /** These are all that the run asks for: no other message of it can want the same blobs. */
+        readonly sole?: true;
+      };
 }
 
 /** One image as it was asked for: by tag, by digest, or by both (then the digest decides, and the tag is written). */

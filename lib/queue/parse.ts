@@ -75,7 +75,8 @@ function readResolve(place: Place): ResolveMessage {
 function readWhat(place: Place): ResolveMessage['what'] {
   const kind = oneOf(place.at('kind'), ['list', 'images']);
   if (kind === 'list') return exactly(place, { kind });
-  return exactly(place, { kind, images: some(place.at('images')).map(readWanted) });
+  const sole = place.at('sole').optionalFlag() ? (true as const) : undefined;
+  return exactly(place, defined({ kind, images: some(place.at('images')).map(readWanted), sole }));
 }
 
 function readLayer(place: Place): LayerMessage {

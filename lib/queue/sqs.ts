@@ -18,7 +18,8 @@ const DESCRIBED = 3;
 export interface SqsOptions {
   /** Make it with `maxAttempts: 1`: the SDK would repeat whole requests only, and here all is repeated, by one policy. */
   readonly client: SQSClient;
-  readonly urls: Readonly<Record<QueueName, string>>;
+  /** Those that the function may send to, and no others. */
+  readonly urls: Readonly<Partial<Record<QueueName, string>>>;
   readonly retry?: RetryPolicy;
   /** A number from 0 to 1, for the jitter. */
   readonly random?: () => number;
@@ -96,7 +97,9 @@ export class SqsQueues implements Queues {
       MessageGroupId: group,
       MessageDeduplicationId: deduplicationId,
     }));
-    const command = new SendMessageBatchCommand({ QueueUrl: this.#options.urls[queue], Entries });
+    const QueueUrl = this.#options.urls[queue];
+    if (QueueUrl === undefined) throw new RangeError(`this function may not send to the ${queue} queue`);
+    const command = new SendMessageBatchCommand({ QueueUrl, Entries });
     try {
       const answer = await this.#options.client.send(command, signal === undefined ? {} : { abortSignal: signal });
       const accepted = new Set(answer.Successful?.map(({ Id }) => Id));

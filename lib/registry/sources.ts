@@ -15,7 +15,7 @@ export interface SourcesOptions {
   /** Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). */
   readonly endpoints?: Readonly<Record<string, readonly string[]>>;
   /** Connections per host, and so requests and open bodies at once; 8 unless told. */
-  readonly connections?: number;
+  readonly connections?: number | ((host: string) => number);
   readonly retry?: RetryPolicy;
   /** How long a registry may be silent before the connection is given up, in milliseconds; 30,000 unless told. */
   readonly stallMs?: number;
@@ -27,11 +27,15 @@ export interface SourcesOptions {
 }
 
 const CONNECTIONS = 8;
+
+/** To one origin, whatever is asked for: what bounds a host is its client's permits. */
+const MAX_CONNECTIONS = 64;
 const STALL_MS = 30_000;
 
 /** Registries over HTTP; nothing is connected to before it is asked. */
 export function createSources(options: SourcesOptions = {}): Sources {
   const { credentials = NO_CREDENTIALS, connections = CONNECTIONS, now = Date.now } = options;
+  const connectionsTo = typeof connections === 'number' ? (): number => connections : connections;
   const insecure = new Set(options.insecure);
   const isInsecure = (host: string): boolean => insecure.has(host);
   const patience = {
@@ -45,17 +49,17 @@ export function createSources(options: SourcesOptions = {}): Sources {
     const known = clients.get(host);
     if (known !== undefined) return known;
     // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.
-    const wire = new Wire({ connections, stallMs: options.stallMs ?? STALL_MS, unverified: isInsecure });
+    const wire = new Wire({ connections: MAX_CONNECTIONS, stallMs: options.stallMs ?? STALL_MS, unverified: isInsecure });
     const tokens = new Tokens({ send: (request, signal) => wire.send(request, signal), now });
     const names = options.endpoints?.[host] ?? [host];
     const endpoints = names.map((name) => new Endpoint({ name, wire, credentials, tokens, isInsecure }));
-    const made = new RegistryClient({ host, endpoints, connections, wire, isInsecure, patience, now });
+    const made = new RegistryClient({ host, endpoints, connections: connectionsTo(host), wire, isInsecure, patience, now });
     clients.set(host, made);
     return made;
   };
   return {
     repository: (name) => new RegistryRepository(client(name.host), name),
-    connections: () => connections,
+    connections: connectionsTo,
     close: async () => {
       await Promise.all([...clients.values()].map((each) => each.options.wire.close()));
     },

@@ -13,9 +13,10 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   queue: ['oci', 'base'],
   mirror: ['registry', 'archive', 'queue', 'oci', 'base'],
   config: ['oci', 'base'],
-  webhook: ['config', 'queue', 'oci', 'base'],
-  cli: ['config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
-  functions: ['webhook', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
+  order: ['config', 'queue', 'oci', 'base'],
+  webhook: ['order', 'config', 'queue', 'oci', 'base'],
+  cli: ['order', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
+  functions: ['webhook', 'order', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
 };
 
 const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"](\.[^'"]+)['"]|import\(\s*['"](\.[^'"]+)['"]\s*\)/g;

@@ -5,6 +5,8 @@
  * Node has no call for them, but the SQLite that comes with it has: a transaction that is begun and never writes is such a
  * lock on an empty file (https://www.sqlite.org/lockingv3.html, RESERVED). Taking and leaving one takes about 8 µs.
  */
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf, refuse } from './errors.ts';
@@ -24,9 +26,15 @@ export class Claim {
     this.#database = database;
   }
 
-  /** `undefined` while another has it. */
+  /** `undefined` while another has it, and where its folder is gone. */
   static take(path: string): Claim | undefined {
-    const database = open(path);
+    let database: DatabaseSync;
+    try {
+      database = open(path);
+    } catch (error) {
+      if (existsSync(dirname(path))) throw error;
+      return undefined;
+    }
     if (lock(database, path)) return new Claim(database);
     database.close();
     return undefined;

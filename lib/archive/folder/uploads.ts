@@ -18,15 +18,22 @@
  * a process that still had the file open could write into the object that another completed, and proved.
  */
 import { randomUUID } from 'node:crypto';
-import { access, mkdir, open, readdir, readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Failure } from '../../base/failure.ts';
 import type { Part, PartLimits, Upload } from '../store.ts';
 import { isAbsent, isErrno, refuse } from './errors.ts';
-import { writeAll } from './files.ts';
-import * as journal from './journal.ts';
+import { parseJournal } from './journal.ts';
 import { Claim } from './lock.ts';
 import type { Paths } from './paths.ts';
+import {
+  checkParts,
+  closeSession,
+  forget,
+  noSuchUpload,
+  openSession,
+  type Session,
+  writePart,
+} from './upload-session.ts';
 
 /**
  * A disk needs none of S3's limits. These keep a journal short (as many parts as on S3), and a part within one write
@@ -46,17 +53,6 @@ interface Meta {
   readonly partSize: number;
   /** ISO 8601. */
   readonly initiated: string;
-}
-
-/** Files that stay open from the first part that this process writes to completion. */
-interface Session {
-  readonly partSize: number;
-  readonly claim: Claim;
-  readonly data: FileHandle;
-  readonly journal: FileHandle;
-  readonly landed: Map<number, Part>;
-  readonly writing: Set<Promise<unknown>>;
-  completing: boolean;
 }
 
 export class Uploads {
@@ -83,7 +79,7 @@ export class Uploads {
     await writeFile(join(making, 'meta'), JSON.stringify(meta));
     await writeFile(join(making, 'data'), '');
     // Claimed before anyone can see it. The files that are open stay the same under their new name.
-    const session = await openSession(making, meta, upload);
+    const session = await openSession(making, partSize, upload);
     await rename(making, this.#folder(upload));
     this.#sessions.set(upload.id, Promise.resolve(session));
     return upload;
@@ -185,7 +181,7 @@ export class Uploads {
     const folder = this.#folder(upload);
     const meta = await readMeta(folder);
     if (meta?.key !== upload.key) throw noSuchUpload(upload);
-    return openSession(folder, meta, upload);
+    return openSession(folder, meta.partSize, upload);
   }
 
   /** One rename, and it is gone; what is then left of it is of no interest to anyone. */
@@ -233,7 +229,7 @@ async function readMeta(folder: string): Promise<Meta | undefined> {
 
 async function readParts(folder: string): Promise<Map<number, Part> | undefined> {
   if ((await readMeta(folder)) === undefined) return undefined;
-  return journal.parseJournal(await readFile(join(folder, 'journal'), 'utf8'));
+  return parseJournal(await readFile(join(folder, 'journal'), 'utf8'));
 }
 
 /** Whether nobody writes it. Goes by the lock alone, which is let go of again. */
@@ -241,70 +237,4 @@ function isFree(folder: string): boolean {
   const claim = Claim.take(join(folder, 'lock'));
   claim?.release();
   return claim !== undefined;
-}
-
-async function openSession(folder: string, meta: Meta, upload: Upload): Promise<Session> {
-  const claim = Claim.take(join(folder, 'lock'));
-  if (claim === undefined) throw noSuchUpload(upload, 'another process is writing it');
-  const opened: FileHandle[] = [];
-  try {
-    const data = await open(join(folder, 'data'), 'r+');
-    opened.push(data);
-    const log = await open(join(folder, 'journal'), 'a+');
-    opened.push(log);
-    const landed = journal.parseJournal(await log.readFile('utf8'));
-    return { partSize: meta.partSize, claim, data, journal: log, landed, writing: new Set(), completing: false };
-  } catch (error) {
-    await Promise.all(opened.map((handle) => handle.close()));
-    claim.release();
-    throw isAbsent(error) ? noSuchUpload(upload) : error;
-  }
-}
-
-async function closeSession({ data, journal: log, claim }: Session): Promise<void> {
-  await Promise.all([data.close(), log.close()]);
-  // Last: whoever has it next may rely on nothing being written any more.
-  claim.release();
-}
-
-async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
-  if (session.landed.has(number)) await forget(session, number);
-  await writeAll(session.data, bytes, (number - 1) * session.partSize);
-  const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
-  await session.journal.appendFile(journal.landed(part));
-  session.landed.set(number, part);
-  return part;
-}
-
-async function forget(session: Session, number: number): Promise<void> {
-  session.landed.delete(number);
-  await session.journal.appendFile(journal.lost(number));
-}
-
-/** The size of the object that these parts make: contiguous, as they landed, and all but the last as long as planned. */
-function checkParts(upload: Upload, { landed, partSize }: Session, parts: readonly Part[]): number {
-  const wrong = (detail: string): Failure =>
-    new Failure({
-      operation: `complete upload ${upload.key}`,
-      side: 'archive',
-      code: 'invalid',
-      remedy: 'restart',
-      detail,
-    });
-  if (parts.length === 0) throw wrong('part 1 is missing');
-  let size = 0;
-  for (const [index, part] of parts.entries()) {
-    const number = index + 1;
-    const there = landed.get(number);
-    if (part.number !== number || there === undefined) throw wrong(`part ${number} is missing`);
-    if (there.etag !== part.etag || there.size !== part.size) throw wrong(`part ${number} was replaced meanwhile`);
-    if (part.size !== partSize && number < parts.length)
-      throw wrong(`part ${number} has ${part.size} bytes, and all but the last have ${partSize}`);
-    size += part.size;
-  }
-  return size;
-}
-
-function noSuchUpload(upload: Upload, detail = 'it was completed or aborted'): Failure {
-  return refuse(`continue upload ${upload.id} of ${upload.key}`, 'no-such-upload', detail);
 }

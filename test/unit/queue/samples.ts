@@ -88,8 +88,12 @@ export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
       what: fc.oneof(
         fc.record({ kind: fc.constant('list' as const) }, { noNullPrototype: true }),
         fc.record(
-          { kind: fc.constant('images' as const), images: fc.array(wanted, { minLength: 1, maxLength: 5 }) },
-          { noNullPrototype: true },
+          {
+            kind: fc.constant('images' as const),
+            images: fc.array(wanted, { minLength: 1, maxLength: 5 }),
+            sole: fc.constant(true as const),
+          },
+          { noNullPrototype: true, requiredKeys: ['kind', 'images'] },
         ),
       ),
     },

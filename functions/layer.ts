@@ -1,0 +1,69 @@
+import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { registrySettings } from '../lib/config/config.ts';
+import { readEnvironment } from '../lib/config/environment.ts';
+import { deadlineFrom } from '../lib/mirror/deadline.ts';
+import { copyLayer } from '../lib/mirror/layer.ts';
+import { Window } from '../lib/mirror/window.ts';
+import type { LayerMessage } from '../lib/queue/messages.ts';
+import { configFrom, once, openArchive, openQueues, postponeIn } from './aws.ts';
+import { handleBatch } from './batch.ts';
+import { signalOf } from './signal.ts';
+import { sourcesFrom } from './sources.ts';
+import { observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
+
+/** Parts on their way, in bytes: twelve of 8 MiB, a tenth of the memory that comes with a whole vCPU. */
+const WINDOW_BYTES = 96 * 1024 * 1024;
+
+const wired = once(() => {
+  const env = readEnvironment(
+    process.env,
+    'archive',
+    'config',
+    'layerQueue',
+    'finalizeQueue',
+    'credentialsSecret',
+    'lanes',
+    'maxReceives',
+  );
+  const { layerQueue, finalizeQueue, lanes, maxReceives } = env;
+  const config = configFrom(env.config);
+  return {
+    config,
+    lanes,
+    maxReceives,
+    archive: openArchive(env.archive),
+    queues: openQueues({ layer: layerQueue, finalize: finalizeQueue }),
+    sources: sourcesFrom(config, env.credentialsSecret, { lanes, onRetry }),
+    window: new Window(WINDOW_BYTES),
+    postpone: postponeIn(layerQueue),
+  };
+});
+
+/** One blob a message, from the registry into the archive. */
+export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
+  observed(context, () => {
+    const { archive, queues, config, sources, window, lanes, maxReceives, postpone } = wired();
+    const signal = signalOf(context);
+    return handleBatch<LayerMessage>(event, {
+      type: 'layer',
+      together: 1,
+      async handle([delivery]) {
+        if (delivery === undefined) return;
+        const { message, receiveCount } = delivery;
+        const [read, current] = await Promise.all([config(), sources()]);
+        const settings = registrySettings(read, lanes);
+        await copyLayer(
+          { archive, queues, sources: current, window, observe, now: Date.now, lanes: settings.connections },
+          message,
+          {
+            receiveCount,
+            last: receiveCount >= maxReceives,
+            deadline: deadlineFrom(() => context.getRemainingTimeInMillis()),
+            signal,
+          },
+        );
+      },
+      postpone,
+      onFailure: onFailedRecord,
+    });
+  });

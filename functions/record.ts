@@ -1,0 +1,40 @@
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { Failure } from '../lib/base/failure.ts';
+import type { Archive } from '../lib/archive/archive.ts';
+import type { ImageEvent } from '../lib/mirror/events.ts';
+import { writeReport } from '../lib/mirror/reports.ts';
+import { once } from './aws.ts';
+import { observe } from './telemetry.ts';
+
+const bridge = once(() => new EventBridgeClient({}));
+
+/**
+ * The final word on an image: into the run report, onto the event bus, into log and metrics. An event is sent at least
+ * once, like everything else here.
+ */
+export function recordIn(archive: Archive, eventBus: string | undefined): (event: ImageEvent) => Promise<void> {
+  return async (event) => {
+    await writeReport(archive, event, Date.now());
+    if (eventBus !== undefined) await publish(event, eventBus);
+    observe(event);
+  };
+}
+
+async function publish(event: ImageEvent, eventBus: string): Promise<void> {
+  const { run, source, tag, digest, status, code, reason } = event;
+  const { FailedEntryCount = 0, Entries = [] } = await bridge().send(
+    new PutEventsCommand({
+      Entries: [
+        {
+          EventBusName: eventBus,
+          Source: 'mirror-sync',
+          DetailType: status === 'failed' ? 'Image Failed' : 'Image Mirrored',
+          Detail: JSON.stringify({ run, source, tag, digest, status, code, reason }),
+        },
+      ],
+    }),
+  );
+  if (FailedEntryCount === 0) return;
+  const detail = `${Entries[0]?.ErrorCode ?? ''}: ${Entries[0]?.ErrorMessage ?? 'it does not say why'}`;
+  throw new Failure({ operation: `tell event bus ${eventBus}`, side: 'archive', code: 'unavailable', detail });
+}

@@ -1,0 +1,97 @@
+import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { registrySettings } from '../lib/config/config.ts';
+import { readEnvironment } from '../lib/config/environment.ts';
+import type { ResolverContext } from '../lib/mirror/context.ts';
+import { runName, writeReport } from '../lib/mirror/reports.ts';
+import { resolve } from '../lib/mirror/resolve.ts';
+import { tagChoice } from '../lib/order/choose.ts';
+import { ordersFor, ordersOf } from '../lib/order/start.ts';
+import type { ResolveMessage } from '../lib/queue/messages.ts';
+import { configFrom, once, openArchive, openQueues, postponeIn } from './aws.ts';
+import { handleBatch } from './batch.ts';
+import { signalOf } from './signal.ts';
+import { sourcesFrom } from './sources.ts';
+import { log, observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
+
+/** A schedule's execution; the same each time that execution is tried. */
+interface ScheduleEvent {
+  readonly schedule: { readonly id: string; readonly time: string };
+}
+
+/** What a schedule or a request has begun. */
+interface Started {
+  readonly run: string;
+  readonly messages: number;
+}
+
+const wired = once(() => {
+  const env = readEnvironment(
+    process.env,
+    'archive',
+    'config',
+    'resolveQueue',
+    'layerQueue',
+    'finalizeQueue',
+    'credentialsSecret',
+    'lanes',
+    'maxReceives',
+  );
+  const { resolveQueue, layerQueue, finalizeQueue, lanes } = env;
+  const config = configFrom(env.config);
+  const archive = openArchive(env.archive);
+  const queues = openQueues({ resolve: resolveQueue, layer: layerQueue, finalize: finalizeQueue });
+  const sources = sourcesFrom(config, env.credentialsSecret, { lanes, onRetry });
+  const context = async (): Promise<ResolverContext> => {
+    const [read, current] = await Promise.all([config(), sources()]);
+    return {
+      archive,
+      queues,
+      sources: current,
+      observe,
+      now: Date.now,
+      lanes: registrySettings(read, lanes).connections,
+      chooseTags: (order) => tagChoice(read, order),
+      pending: (event, signal) => writeReport(archive, event, Date.now(), { signal }),
+    };
+  };
+  return { config, queues, context, maxReceives: env.maxReceives, postpone: postponeIn(resolveQueue) };
+});
+
+/** Messages of the resolve queue; a schedule's execution; or `{"references": […]}` by hand. */
+export const handler = (
+  event: SQSEvent | ScheduleEvent | Readonly<Record<string, unknown>>,
+  context: Context,
+): Promise<SQSBatchResponse | Started> =>
+  observed<SQSBatchResponse | Started>(context, () =>
+    'Records' in event ? resolveBatch(event as SQSEvent, context) : start(event, context),
+  );
+
+async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
+  const { context: resolver, maxReceives, postpone } = wired();
+  const signal = signalOf(context);
+  return handleBatch<ResolveMessage>(event, {
+    type: 'resolve',
+    together: 1,
+    async handle([delivery]) {
+      if (delivery === undefined) return;
+      const last = delivery.receiveCount >= maxReceives;
+      await resolve(await resolver(), delivery.message, { last, signal });
+    },
+    postpone,
+    onFailure: onFailedRecord,
+  });
+}
+
+async function start(event: object, context: Context): Promise<Started> {
+  const { config, queues } = wired();
+  const read = await config();
+  const { schedule } = event as Partial<ScheduleEvent>;
+  const run =
+    schedule === undefined
+      ? runName(Date.now(), context.awsRequestId)
+      : runName(Date.parse(schedule.time), schedule.id);
+  const messages = schedule === undefined ? ordersFor(event, read, run) : ordersOf(read, run);
+  await queues.send('resolve', messages, { signal: signalOf(context) });
+  log('info', 'run started', { run, messages: messages.length });
+  return { run, messages: messages.length };
+}

@@ -1,0 +1,43 @@
+import { type Config, registrySettings } from '../lib/config/config.ts';
+import { type Credentials, NO_CREDENTIALS, parseDockerConfig } from '../lib/registry/credentials.ts';
+import type { Sources } from '../lib/registry/source.ts';
+import { createSources, type SourcesOptions } from '../lib/registry/sources.ts';
+import { type ReadConfig, secretFrom } from './aws.ts';
+
+/** Connections over which one layer's ranges come; a registry has as many layers on their way as it has lanes. */
+const RANGES_SIDE_BY_SIDE = 4;
+
+/** Registry clients as the configuration and the credentials have them now; made anew when either has changed. */
+export function sourcesFrom(
+  config: ReadConfig,
+  credentialsSecret: string | undefined,
+  options: { readonly lanes: number; readonly onRetry: NonNullable<SourcesOptions['onRetry']> },
+): () => Promise<Sources> {
+  const secret = credentialsSecret === undefined ? undefined : secretFrom(credentialsSecret);
+  let current: { readonly config: Config; readonly text: string | undefined; readonly sources: Sources } | undefined;
+  return async () => {
+    const [read, text] = await Promise.all([config(), secret?.()]);
+    if (current?.config === read && current.text === text) return current.sources;
+    await current?.sources.close();
+    const { endpoints, insecure, credentials } = registrySettings(read, options.lanes);
+    const all = text === undefined ? NO_CREDENTIALS : parseDockerConfig(text, 'the credentials secret');
+    const sources = createSources({
+      credentials: renamed(all, credentials),
+      endpoints,
+      insecure,
+      connections: RANGES_SIDE_BY_SIDE,
+      onRetry: options.onRetry,
+    });
+    current = { config: read, text, sources };
+    return sources;
+  };
+}
+
+function renamed(all: Credentials, nameFor: (host: string) => string | false): Credentials {
+  return {
+    async find(host, path, options) {
+      const name = nameFor(host);
+      return name === false ? undefined : all.find(name, path, options);
+    },
+  };
+}

@@ -1,0 +1,40 @@
+import type { APIGatewayProxyEventV2, Context, EventBridgeEvent } from 'aws-lambda';
+import { readEnvironment } from '../lib/config/environment.ts';
+import { type Answer, decideEcr, handleWebhook } from '../lib/webhook/handle.ts';
+import { parseSecrets } from '../lib/webhook/secrets.ts';
+import { configFrom, once, openQueues, secretFrom } from './aws.ts';
+import { signalOf } from './signal.ts';
+import { log, observed } from './telemetry.ts';
+
+const wired = once(() => {
+  const env = readEnvironment(process.env, 'config', 'resolveQueue', 'webhookSecrets');
+  const secret = secretFrom(env.webhookSecrets);
+  return {
+    config: configFrom(env.config),
+    queues: openQueues({ resolve: env.resolveQueue }),
+    secrets: async () => parseSecrets(await secret(), 'the webhook secret'),
+  };
+});
+
+/** A registry's webhook by the function URL, or a push to ECR by EventBridge. */
+export const handler = (
+  event: APIGatewayProxyEventV2 | EventBridgeEvent<'ECR Image Action', unknown>,
+  context: Context,
+): Promise<Answer | undefined> =>
+  observed(context, async () => {
+    const { config, queues, secrets } = wired();
+    const signal = signalOf(context);
+    if ('rawPath' in event)
+      return handleWebhook(event, {
+        secrets,
+        config,
+        send: (messages) => queues.send('resolve', messages, { signal }),
+        log: (level, { message, ...entry }) => {
+          log(level, String(message), entry);
+        },
+      });
+    const { messages, entry } = decideEcr(event, await config());
+    await queues.send('resolve', messages, { signal });
+    log('info', String(entry['message']), entry);
+    return undefined;
+  });

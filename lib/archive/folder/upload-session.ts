@@ -1,0 +1,88 @@
+/** The files of one unfinished upload while this process writes them. */
+import { open, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure } from '../../base/failure.ts';
+import type { Part, Upload } from '../store.ts';
+import { isAbsent, refuse } from './errors.ts';
+import { writeAll } from './files.ts';
+import * as journal from './journal.ts';
+import { Claim } from './lock.ts';
+
+/** Files that stay open from the first part that this process writes to completion. */
+export interface Session {
+  readonly partSize: number;
+  readonly claim: Claim;
+  readonly data: FileHandle;
+  readonly journal: FileHandle;
+  readonly landed: Map<number, Part>;
+  readonly writing: Set<Promise<unknown>>;
+  completing: boolean;
+}
+
+/** @throws Failure `no-such-upload` where another process writes it, or completed or aborted it */
+export async function openSession(folder: string, partSize: number, upload: Upload): Promise<Session> {
+  const claim = Claim.take(join(folder, 'lock'));
+  if (claim === undefined) throw noSuchUpload(upload, 'another process is writing it, or just completed it');
+  const opened: FileHandle[] = [];
+  try {
+    const data = await open(join(folder, 'data'), 'r+');
+    opened.push(data);
+    const log = await open(join(folder, 'journal'), 'a+');
+    opened.push(log);
+    const landed = journal.parseJournal(await log.readFile('utf8'));
+    return { partSize, claim, data, journal: log, landed, writing: new Set(), completing: false };
+  } catch (error) {
+    await Promise.all(opened.map((handle) => handle.close()));
+    claim.release();
+    throw isAbsent(error) ? noSuchUpload(upload) : error;
+  }
+}
+
+export async function closeSession({ data, journal: log, claim }: Session): Promise<void> {
+  await Promise.all([data.close(), log.close()]);
+  // Last: whoever has it next may rely on nothing being written any more.
+  claim.release();
+}
+
+/** The bytes first, and then that they are there; of a part that is overwritten, before both, that it is not. */
+export async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
+  if (session.landed.has(number)) await forget(session, number);
+  await writeAll(session.data, bytes, (number - 1) * session.partSize);
+  const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
+  await session.journal.appendFile(journal.landed(part));
+  session.landed.set(number, part);
+  return part;
+}
+
+export async function forget(session: Session, number: number): Promise<void> {
+  session.landed.delete(number);
+  await session.journal.appendFile(journal.lost(number));
+}
+
+/** The size of the object that these parts make: contiguous, as they landed, and all but the last as long as planned. */
+export function checkParts(upload: Upload, { landed, partSize }: Session, parts: readonly Part[]): number {
+  const wrong = (detail: string): Failure =>
+    new Failure({
+      operation: `complete upload ${upload.key}`,
+      side: 'archive',
+      code: 'invalid',
+      remedy: 'restart',
+      detail,
+    });
+  if (parts.length === 0) throw wrong('part 1 is missing');
+  let size = 0;
+  for (const [index, part] of parts.entries()) {
+    const number = index + 1;
+    const there = landed.get(number);
+    if (part.number !== number || there === undefined) throw wrong(`part ${number} is missing`);
+    if (there.etag !== part.etag || there.size !== part.size) throw wrong(`part ${number} was replaced meanwhile`);
+    if (part.size !== partSize && number < parts.length)
+      throw wrong(`part ${number} has ${part.size} bytes, and all but the last have ${partSize}`);
+    size += part.size;
+  }
+  return size;
+}
+
+export function noSuchUpload(upload: Upload, detail = 'it was completed or aborted'): Failure {
+  return refuse(`continue upload ${upload.id} of ${upload.key}`, 'no-such-upload', detail);
+}

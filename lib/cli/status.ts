@@ -1,0 +1,34 @@
+import { invalid } from '../base/failure.ts';
+import type { Archive } from '../archive/archive.ts';
+import { listRuns, readRun, type Report } from '../mirror/reports.ts';
+import type { StatusCommand } from './command.ts';
+import { plural } from './format.ts';
+import { EXIT, type Io } from './io.ts';
+
+/** What became of a run: what is done, what has failed and why, what is pending. Resolves to 1 where anything failed. */
+export async function status(command: StatusCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
+  const { json } = command;
+  const [last, ...earlier] = command.run === undefined ? await listRuns(archive, { signal }) : [command.run];
+  if (last === undefined) throw invalid('mirror-sync status', `there are no run reports in ${archive.store.name}`);
+  const reports = await readRun(archive, last, { signal });
+  if (reports.length === 0) throw invalid('mirror-sync status', `there is no run ${last} in ${archive.store.name}`);
+  const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
+  const [mirrored, failed, pending] = [of('mirrored'), of('failed'), of('pending')];
+  if (json) {
+    for (const { version: _, ...report } of reports) stdout.write(`${JSON.stringify(report)}\n`);
+    const counts = { mirrored: mirrored.length, failed: failed.length, pending: pending.length };
+    stdout.write(`${JSON.stringify({ type: 'summary', run: last, ...counts })}\n`);
+  } else {
+    stdout.write(`run ${last}\n`);
+    for (const { reference, digest = '' } of mirrored) stdout.write(`  mirrored  ${reference}  ${digest}\n`);
+    for (const { reference, at } of pending) stdout.write(`  pending   ${reference}  since ${at}\n`);
+    for (const { reference, reason = '' } of failed) stdout.write(`  failed    ${reference}: ${reason}\n`);
+    stdout.write(`${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`);
+    stdout.write(
+      earlier.length === 0
+        ? '\n'
+        : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0] ?? ''}\n`,
+    );
+  }
+  return failed.length === 0 ? EXIT.ok : EXIT.failed;
+}

@@ -1,0 +1,84 @@
+/** From what is to be mirrored (all that the configuration names, or what somebody asks for) to messages for the resolver. */
+import { invalid } from '../base/failure.ts';
+import { type Config, type Mirror, mirrorsOf } from '../config/config.ts';
+import { formatRepository, parseReference, type Reference } from '../oci/reference.ts';
+import { type Order, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
+import { resolveMessage } from '../queue/outgoing.ts';
+import type { Outgoing } from '../queue/queue.ts';
+
+/** References in one request by hand; more are a configuration. */
+const MAX_REFERENCES = 1_000;
+
+/** Everything that the configuration names: tags are listed upstream unless they are listed there. */
+export function ordersOf(config: Config, run: string): Outgoing<ResolveMessage>[] {
+  return config.mirrors.flatMap((mirror) => {
+    const order = orderOf(mirror, run);
+    if (mirror.tags.kind !== 'listed') return [resolveMessage(order, { kind: 'list' })];
+    return slices(
+      order,
+      mirror.tags.tags.map((tag) => ({ tag })),
+    );
+  });
+}
+
+/**
+ * What somebody asks for: `{"references": ["docker.io/library/alpine:3.20", …]}`. A name alone means all of its tags, or those
+ * that the configuration chooses where it mirrors the repository; so do its platforms and its destination.
+ *
+ * @throws Failure `invalid` that says what is wrong with the request
+ */
+export function ordersFor(request: unknown, config: Config, run: string): Outgoing<ResolveMessage>[] {
+  return ordersTo(referencesOf(request), (source) => {
+    const mirrors = mirrorsOf(config, source);
+    if (mirrors.length > 0) return mirrors.map((mirror) => orderOf(mirror, run));
+    return [{ run, source, repository: source, platforms: 'all' }];
+  });
+}
+
+/** References as messages: a name alone lists all tags; the images of a repository go together. */
+export function ordersTo(
+  references: readonly Reference[],
+  ordersFrom: (source: string) => readonly Order[],
+): Outgoing<ResolveMessage>[] {
+  const byRepository = Map.groupBy(references, formatRepository);
+  const messages = [...byRepository].flatMap(([source, wanted]) =>
+    ordersFrom(source).flatMap((order) => {
+      const images = wanted.flatMap((reference) => wantedOf(reference) ?? []);
+      const all = images.length < wanted.length ? [resolveMessage(order, { kind: 'list' })] : [];
+      return [...all, ...slices(order, images)];
+    }),
+  );
+  const [only, ...more] = messages;
+  if (only?.message.what.kind !== 'images' || more.length > 0) return messages;
+  return [resolveMessage(only.message, { ...only.message.what, sole: true })];
+}
+
+function referencesOf(request: unknown): Reference[] {
+  const operation = 'read request';
+  const example = 'it is {"references": ["docker.io/library/alpine:3.20"]}';
+  if (typeof request !== 'object' || request === null) throw invalid(operation, `it is no object; ${example}`);
+  const { references, ...others } = request as Record<string, unknown>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw invalid(operation, `${JSON.stringify(unknown)} is not known; ${example}`);
+  if (!Array.isArray(references) || references.length === 0) throw invalid(operation, `no references; ${example}`);
+  if (references.length > MAX_REFERENCES) throw invalid(operation, `more than ${MAX_REFERENCES} references at once`);
+  return references.map((text: unknown) => {
+    if (typeof text !== 'string') throw invalid(operation, `a reference is a text, not ${JSON.stringify(text)}`);
+    return parseReference(text);
+  });
+}
+
+function orderOf({ source, repository, platforms }: Mirror, run: string): Order {
+  return { run, source, repository, platforms };
+}
+
+function wantedOf({ tag, digest }: Reference): Wanted | undefined {
+  if (tag === undefined && digest === undefined) return undefined;
+  return { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
+}
+
+function slices(order: Order, images: readonly Wanted[]): Outgoing<ResolveMessage>[] {
+  return Array.from({ length: Math.ceil(images.length / SLICE) }, (_, at) =>
+    resolveMessage(order, { kind: 'images', images: images.slice(at * SLICE, (at + 1) * SLICE) }),
+  );
+}
