@@ -14,7 +14,7 @@ import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { compare, coversPlatforms, readEntry, type StoredEntry, type TagEntry } from './tag-entry.ts';
 import { type Entries, type TagChange, TagIndexDraft, type TagOutcome } from './tag-index-draft.ts';
 
-export { ANNOTATIONS, coversPlatforms, type Platforms, type TagEntry } from './tag-entry.ts';
+export { ANNOTATIONS, coversPlatforms, type TagEntry } from './tag-entry.ts';
 export type { TagChange, TagOutcome } from './tag-index-draft.ts';
 
 /** Entries that are more likely an attack, or a mistake, than a repository. */

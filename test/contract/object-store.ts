@@ -11,17 +11,8 @@ export interface StoreUnderTest {
   readonly reopen?: () => Promise<StoreUnderTest>;
 }
 
-export interface ContractOptions {
-  /** Why this implementation cannot show one of these, which is then told as skipped. */
-  readonly skip?: { readonly conditionalDelete?: string };
-}
-
 /** What every implementation of `ObjectStore` has to do. */
-export function objectStoreContract(
-  name: string,
-  open: () => Promise<StoreUnderTest>,
-  { skip = {} }: ContractOptions = {},
-): void {
+export function objectStoreContract(name: string, open: () => Promise<StoreUnderTest>): void {
   const scenario = (title: string, run: (store: ObjectStore, under: StoreUnderTest) => Promise<void>): void => {
     test(title, async () => {
       const under = await open();
@@ -128,18 +119,15 @@ export function objectStoreContract(
       });
 
       // What was put in the place of the version that is to go, stays.
-      const conditionalDelete = skip.conditionalDelete;
-      if (conditionalDelete !== undefined) test.skip(`delete of one version (${conditionalDelete})`, () => undefined);
-      else
-        scenario('delete of one version', async (store) => {
-          const first = await store.put('key', noise(10, 1));
-          const second = await store.put('key', noise(10, 2));
-          await store.delete('key', { etag: first.etag });
-          expect(await store.head('key')).toEqual(second);
-          await store.delete('key', { etag: second.etag });
-          expect(await store.head('key')).toBeUndefined();
-          await store.delete('key', { etag: second.etag });
-        });
+      scenario('delete of one version', async (store) => {
+        const first = await store.put('key', noise(10, 1));
+        const second = await store.put('key', noise(10, 2));
+        await store.delete('key', { etag: first.etag });
+        expect(await store.head('key')).toEqual(second);
+        await store.delete('key', { etag: second.etag });
+        expect(await store.head('key')).toBeUndefined();
+        await store.delete('key', { etag: second.etag });
+      });
 
       // Characters that paths, URLs and globs give a meaning to.
       scenario('keys may have odd characters', async (store) => {

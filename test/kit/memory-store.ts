@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/require-await -- the port is asynchronous, and memory is not */
 import { createHash, randomUUID } from 'node:crypto';
-import { Failure, type FailureCode } from '../../lib/base/failure.ts';
+import { Failure, type FailureCode, type Remedy } from '../../lib/base/failure.ts';
 import type {
   Cancel,
   Condition,
@@ -140,7 +140,7 @@ export class MemoryStore implements ObjectStore {
       const landed = held.parts.get(index + 1);
       if (part.number !== index + 1) throw refuse(operation, 'invalid', `part ${index + 1} is missing`);
       if (landed?.part.etag !== part.etag || (index + 1 < parts.length && part.size !== held.partSize))
-        throw refuse(operation, 'invalid', `part ${part.number} did not land as it is told`);
+        throw refuse(operation, 'invalid', `part ${part.number} did not land as it is told`, 'restart');
       return landed.bytes;
     });
     const object = this.#commit(operation, upload.key, Buffer.concat(bytes), condition);
@@ -178,8 +178,8 @@ function begin(operation: string, signal: AbortSignal | undefined): void {
   throw signal.reason instanceof Failure ? signal.reason : refuse(operation, 'aborted', 'stopped on request');
 }
 
-function refuse(operation: string, code: FailureCode, detail: string): Failure {
-  return new Failure({ operation, side: 'archive', code, detail });
+function refuse(operation: string, code: FailureCode, detail: string, remedy?: Remedy): Failure {
+  return new Failure({ operation, side: 'archive', code, detail, ...(remedy === undefined ? {} : { remedy }) });
 }
 
 function hashOf(bytes: Uint8Array): string {

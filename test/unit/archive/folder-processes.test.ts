@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { FolderStore } from '../../../lib/archive/folder/store.ts';
 import type { ObjectStore } from '../../../lib/archive/store.ts';
 import { tempFolder } from '../../kit/temp.ts';
@@ -18,11 +18,13 @@ interface Ended {
 
 function start(name: string, folder: string, dieAt?: number): ChildProcess {
   const dying = dieAt === undefined ? {} : { MIRROR_SYNC_TEST_DIE_AT: String(dieAt) };
-  return spawn(process.execPath, ['--import', DIE_AT_STEP, PROGRAMS, name, folder], {
+  const child = spawn(process.execPath, ['--import', DIE_AT_STEP, PROGRAMS, name, folder], {
     // Compiled once and not for each of them: a third of the time.
     env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: join(folder, '../compiled'), ...dying },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  return child;
 }
 
 async function ended(child: ChildProcess): Promise<Ended> {
@@ -89,9 +91,15 @@ test('killed at every step', { timeout: 120_000 }, async () => {
   };
   const left = Array.from({ length: steps }, (_, index) => index + 1);
   const worker = async (): Promise<void> => {
-    for (let step = left.shift(); step !== undefined; step = left.shift()) await dieAt(step);
+    try {
+      for (let step = left.shift(); step !== undefined; step = left.shift()) await dieAt(step);
+    } finally {
+      // Where one fails, the other stops as well.
+      left.length = 0;
+    }
   };
-  await Promise.all([worker(), worker()]);
+  const workers = await Promise.allSettled([worker(), worker()]);
+  for (const outcome of workers) if (outcome.status === 'rejected') throw outcome.reason;
 });
 
 // Three processes count one reference up, 25 times each, on condition that it is as they read it: none is lost.

@@ -48,12 +48,14 @@ export async function countTo(store: ObjectStore, limit: number): Promise<void> 
 
 /** Counts up so often, and starts over whenever another process was faster. */
 async function countUp(store: ObjectStore, times: number): Promise<void> {
+  let conflicts = 0;
   for (let done = 0; done < times;) {
     try {
       await countTo(store, Infinity);
       done += 1;
     } catch (error) {
-      if (!(error instanceof Failure) || error.code !== 'precondition-failed') throw error;
+      conflicts += 1;
+      if (!(error instanceof Failure) || error.code !== 'precondition-failed' || conflicts > 5_000) throw error;
     }
   }
 }
