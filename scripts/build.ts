@@ -4,7 +4,7 @@
  */
 import { globSync, readFileSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { build, type BuildOptions, type Plugin } from 'esbuild';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -45,17 +45,20 @@ const COMMON: BuildOptions = {
   logLevel: 'warning',
 };
 
+/** `node scripts/build.ts [FOLDER]` */
+const OUT = process.argv[2] ?? 'dist';
+
 /** As deep below the root as `lib/cli/main.ts`, so that what it reads relative to itself is where it looks. */
-const COMMAND = 'dist/cli/mirror-sync.js';
+const COMMAND = `${OUT}/cli/mirror-sync.js`;
 
 /** `functions/layer.ts` becomes `dist/functions/layer/index.mjs`; a file without a handler is no function. */
 function functions(): { readonly from: string; readonly to: string }[] {
   return globSync('functions/*.ts', { cwd: ROOT })
     .filter((file) => /^export (?:const|async function) handler\b/m.test(readFileSync(join(ROOT, file), 'utf8')))
-    .map((file) => ({ from: file, to: `dist/functions/${basename(file, '.ts')}/index.mjs` }));
+    .map((file) => ({ from: file, to: `${OUT}/functions/${basename(file, '.ts')}/index.mjs` }));
 }
 
-await rm(join(ROOT, 'dist'), { recursive: true, force: true });
+await rm(resolve(ROOT, OUT), { recursive: true, force: true });
 const bundles = [{ from: 'lib/cli/main.ts', to: COMMAND }, ...functions()];
 await Promise.all(
   bundles.map(({ from, to }) => {
@@ -65,6 +68,6 @@ await Promise.all(
   }),
 );
 for (const { to } of bundles) {
-  const { size } = await stat(join(ROOT, to));
+  const { size } = await stat(resolve(ROOT, to));
   console.log(`${to}  ${Math.ceil(size / 1024)} KiB`);
 }

@@ -13,7 +13,15 @@ const ROOT = join(import.meta.dirname, '..');
 const ENTRIES = ['lib/cli/main.ts', 'functions/*.ts', 'scripts/*.ts', 'bench/*.ts', 'test/**/*.test.ts', '*.config.ts'];
 
 /** Dependencies that are run, or stand for others, and are imported by nobody. */
-const RUN_ONLY = new Set(['@types/node', 'eslint', 'typescript-eslint', 'prettier', 'node', 'serverless']);
+const RUN_ONLY = new Set([
+  '@types/node',
+  'eslint',
+  'typescript-eslint',
+  'prettier',
+  'node',
+  'serverless',
+  'aws-lambda-ric',
+]);
 
 interface Use {
   /** Relative path, or a package's name. */

@@ -1,0 +1,58 @@
+import { Permits } from '../../../lib/base/permits.ts';
+import { type Invocation, Sandbox, type SandboxOptions } from './sandbox.ts';
+
+export interface LambdaOptions extends Omit<SandboxOptions, 'onLog'> {
+  /** Sandboxes at once; who asks for more waits. 10 unless told. */
+  readonly concurrency?: number;
+}
+
+/** A Lambda function: sandboxes that are started as they are needed, and used again as long as they live. */
+export class LambdaFunction implements AsyncDisposable {
+  readonly #options: LambdaOptions;
+  readonly #permits: Permits;
+  readonly #idle: Sandbox[] = [];
+  readonly #busy = new Set<Sandbox>();
+  /** What became of each event, in the order in which that was known. */
+  readonly invocations: Invocation[] = [];
+  /** What was written to standard output and standard error. */
+  readonly logs: string[] = [];
+
+  constructor(options: LambdaOptions) {
+    this.#options = options;
+    this.#permits = new Permits(options.concurrency ?? 10);
+  }
+
+  /** The sandboxes that handle an event right now. */
+  get running(): number {
+    return this.#busy.size;
+  }
+
+  invoke(event: unknown): Promise<Invocation> {
+    return this.#permits.with(async () => {
+      const sandbox = await this.#sandbox();
+      this.#busy.add(sandbox);
+      const invocation = await sandbox.invoke(event);
+      this.#busy.delete(sandbox);
+      this.invocations.push(invocation);
+      if (sandbox.alive) this.#idle.push(sandbox);
+      else await sandbox.close();
+      return invocation;
+    });
+  }
+
+  /** Kills every sandbox that handles an event right now, as a crash would. */
+  kill(): void {
+    for (const sandbox of this.#busy) sandbox.kill();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.kill();
+    await Promise.all([...this.#idle, ...this.#busy].map((sandbox) => sandbox.close()));
+  }
+
+  async #sandbox(): Promise<Sandbox> {
+    // The one that was used last is the warmest.
+    const warm = this.#idle.pop();
+    return warm ?? Sandbox.start({ ...this.#options, onLog: (line) => this.logs.push(line) });
+  }
+}

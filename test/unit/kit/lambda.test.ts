@@ -1,0 +1,150 @@
+import { writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { LambdaFunction, type LambdaOptions } from '../../kit/lambda/function.ts';
+import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+
+const HANDLER = `
+let calls = 0;
+let ticks = 0;
+export const handler = async (event, context) => {
+  calls += 1;
+  console.log('call', calls);
+  if (event.do === 'hang') await new Promise(() => setInterval(() => {}, 1000));
+  if (event.do === 'throw') throw new RangeError('as asked');
+  if (event.do === 'exit') process.exit(3);
+  if (event.do === 'tick') setInterval(() => { ticks += 1; }, 1);
+  return {
+    calls,
+    ticks,
+    pid: process.pid,
+    echo: event,
+    remaining: context.getRemainingTimeInMillis(),
+    name: context.functionName,
+    environment: Object.keys(process.env).filter((name) => !/^(AWS|_|LAMBDA)/.test(name)).sort(),
+  };
+};
+`;
+
+let folder: TempFolder;
+const open: LambdaFunction[] = [];
+
+beforeEach(async () => {
+  folder = await tempFolder();
+});
+
+afterEach(async () => {
+  for (const lambda of open.splice(0)) await lambda[Symbol.asyncDispose]();
+  await folder.remove();
+});
+
+async function sample(options: Partial<LambdaOptions> = {}, handler = HANDLER): Promise<LambdaFunction> {
+  await writeFile(folder.join('index.mjs'), handler);
+  const lambda = new LambdaFunction({
+    name: 'sample',
+    bundle: folder.join('index.mjs'),
+    environment: { GIVEN: 'yes' },
+    timeoutMs: 30_000,
+    memory: 256,
+    ...options,
+  });
+  open.push(lambda);
+  return lambda;
+}
+
+async function returned(lambda: LambdaFunction, event: unknown = {}): Promise<Record<string, unknown>> {
+  const { outcome } = await lambda.invoke(event);
+  if ('error' in outcome) throw new Error(JSON.stringify(outcome.error));
+  return outcome.payload as Record<string, unknown>;
+}
+
+async function failed(lambda: LambdaFunction, event: unknown): Promise<unknown> {
+  const { outcome } = await lambda.invoke(event);
+  return 'error' in outcome ? outcome.error : outcome;
+}
+
+describe('a Lambda function under the real runtime', () => {
+  // The event goes in and the answer comes out as JSON; the context is Lambda's.
+  test('handles an event, in an environment that has nothing of the tester', async () => {
+    const lambda = await sample();
+    const answer = await returned(lambda, { a: ['ü', null] });
+    expect(answer).toMatchObject({ echo: { a: ['ü', null] }, name: 'sample' });
+    expect(answer['remaining']).toBeGreaterThan(20_000);
+    expect(answer['remaining']).toBeLessThanOrEqual(30_000);
+    expect(answer['environment']).toEqual(['GIVEN', 'HOME', 'LANG', 'PATH', 'TZ']);
+    expect(lambda.logs.some((line) => line.endsWith('call 1'))).toBe(true);
+    expect(lambda.invocations[0]).toMatchObject({ initMs: expect.any(Number), durationMs: expect.any(Number) });
+  });
+
+  // A sandbox is started for the first event and takes the next one too: module state stays.
+  test('keeps a sandbox warm', async () => {
+    const lambda = await sample();
+    const [first, second] = [await returned(lambda), await returned(lambda)];
+    expect([first['calls'], second['calls']]).toEqual([1, 2]);
+    expect(second['pid']).toBe(first['pid']);
+    expect(lambda.invocations.map(({ initMs }) => initMs === undefined)).toEqual([false, true]);
+  });
+
+  // Two events at once are two sandboxes; a third one waits for the first that is free.
+  test('starts as many sandboxes as it may', async () => {
+    const lambda = await sample({ concurrency: 2 });
+    const answers = await Promise.all([returned(lambda), returned(lambda), returned(lambda)]);
+    expect(new Set(answers.map(({ pid }) => pid)).size).toBe(2);
+    expect(answers.map(({ calls }) => calls).toSorted()).toEqual([1, 1, 2]);
+  });
+
+  // What takes too long is killed in the middle, with all that it holds; the next event gets a new sandbox.
+  test('kills what runs into its timeout', async () => {
+    const lambda = await sample({ timeoutMs: 300 });
+    expect(await failed(lambda, { do: 'hang' })).toEqual({
+      errorType: 'Sandbox.Timedout',
+      errorMessage: 'Task timed out after 0.30 seconds',
+    });
+    expect(await returned(lambda)).toMatchObject({ calls: 1 });
+  });
+
+  // A crash in the middle of an event, from within and from without.
+  test('tells of a process that has ended', async () => {
+    const lambda = await sample();
+    expect(await failed(lambda, { do: 'exit' })).toEqual({
+      errorType: 'Runtime.ExitError',
+      errorMessage: 'Runtime exited with error: exit status 3',
+    });
+    const hanging = failed(lambda, { do: 'hang' });
+    await untilLogged(lambda, 2);
+    lambda.kill();
+    expect(await hanging).toMatchObject({ errorMessage: 'Runtime exited with error: signal: SIGKILL' });
+    expect(await returned(lambda)).toMatchObject({ calls: 1 });
+  });
+
+  // An error that is thrown is the function's answer, and its sandbox lives on.
+  test('tells what was thrown', async () => {
+    const lambda = await sample();
+    expect(await failed(lambda, { do: 'throw' })).toMatchObject({ errorType: 'RangeError', errorMessage: 'as asked' });
+    expect(await returned(lambda)).toMatchObject({ calls: 2 });
+  });
+
+  // A bundle that cannot be loaded, or has no handler.
+  test('tells of a bundle that does not start', async () => {
+    const broken = await sample({}, "throw new Error('not today');");
+    expect(await failed(broken, {})).toMatchObject({ errorMessage: 'not today' });
+    const empty = await sample({}, 'export const other = 1;');
+    expect(await failed(empty, {})).toMatchObject({ errorType: 'Runtime.HandlerNotFound' });
+  });
+
+  // Lambda freezes a sandbox between two events: what was left running does not go on.
+  test('freezes a sandbox that has nothing to do', async () => {
+    const lambda = await sample();
+    const { pid } = await returned(lambda, { do: 'tick' });
+    // The second sandbox's whole start and event take far longer than a tick.
+    const other = await sample();
+    await returned(other);
+    const { ticks, pid: same } = await returned(lambda);
+    expect(same).toBe(pid);
+    expect(ticks).toBeLessThan(10);
+  });
+});
+
+/** Resolves when the handler has been called so often. */
+async function untilLogged(lambda: LambdaFunction, calls: number): Promise<void> {
+  while (lambda.logs.filter((line) => /call \d+$/.test(line)).length < calls) await new Promise(setImmediate);
+}
