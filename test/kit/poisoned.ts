@@ -41,6 +41,7 @@ export function poisoned(): readonly Poisoned[] {
     }),
     { name: 'declared gzip that is not', code: 'not-as-declared', push: pushing(() => notGzip()) },
     { name: 'a manifest over 4 MiB', code: 'too-large', push: pushing(() => oversized()) },
+    { name: 'an error page for a manifest', code: 'invalid', push: pushing(() => errorPage()) },
     { name: 'an index nested too deep', code: 'too-deep', push: pushing(() => nested(20)) },
   ];
 }
@@ -99,7 +100,7 @@ function nested(depth: number): Pushable {
   return root;
 }
 
-/** A manifest that is no JSON, as an error page that a proxy serves with status 200. */
-export function errorPage(): Pushable {
+/** A manifest that is no JSON, as a proxy's error page that is served with status 200. */
+function errorPage(): Pushable {
   return pushable(Buffer.from('<html><h1>It works!</h1></html>'), 'application/vnd.oci.image.manifest.v1+json');
 }
