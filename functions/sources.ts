@@ -1,5 +1,6 @@
 import { type Config, registrySettings } from '../lib/config/config.ts';
 import { type Credentials, NO_CREDENTIALS, parseDockerConfig } from '../lib/registry/credentials.ts';
+import { proxyFrom } from '../lib/registry/proxy.ts';
 import type { Sources } from '../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../lib/registry/sources.ts';
 import { type ReadConfig, secretFrom } from './aws.ts';
@@ -25,6 +26,7 @@ export function sourcesFrom(
       credentials: renamed(all, credentials),
       endpoints,
       insecure,
+      proxy: proxyFrom(process.env),
       connections: RANGES_SIDE_BY_SIDE,
       onRetry: options.onRetry,
     });

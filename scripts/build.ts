@@ -10,7 +10,7 @@ import { build, type BuildOptions, type Plugin } from 'esbuild';
 const ROOT = join(import.meta.dirname, '..');
 
 /**
- * Of undici only the Agent is used, but its entry point brings fetch, WebSocket and the rest along: half a bundle. An
+ * Of undici only two agents are used, but its entry point brings fetch, WebSocket and the rest along: half a bundle. An
  * import of anything else from it fails the build, and this list grows.
  */
 const undiciAgentOnly: Plugin = {
@@ -18,7 +18,8 @@ const undiciAgentOnly: Plugin = {
   setup(bundle) {
     bundle.onResolve({ filter: /^undici$/ }, () => ({ path: 'undici', namespace: 'agent-only' }));
     bundle.onLoad({ filter: /.*/, namespace: 'agent-only' }, () => ({
-      contents: "import Agent from 'undici/lib/dispatcher/agent.js';\nexport { Agent };\n",
+      contents:
+        "import Agent from 'undici/lib/dispatcher/agent.js';\nimport EnvHttpProxyAgent from 'undici/lib/dispatcher/env-http-proxy-agent.js';\nexport { Agent, EnvHttpProxyAgent };\n",
       resolveDir: ROOT,
     }));
     // Parsers that are never loaded: an experimental one, and the one for processors without SIMD, which Lambda has not.

@@ -3,6 +3,7 @@ import { RegistryClient } from './client.ts';
 import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
 import { Endpoint } from './endpoint.ts';
 import { realSleep, type RetryInfo } from './patience.ts';
+import type { Proxy } from './proxy.ts';
 import { RegistryRepository } from './repository.ts';
 import type { Sources } from './source.ts';
 import { Tokens } from './tokens.ts';
@@ -12,6 +13,8 @@ export interface SourcesOptions {
   readonly credentials?: Credentials;
   /** Hosts whose certificates need not be valid, and that may be without TLS altogether. */
   readonly insecure?: readonly string[];
+  /** What requests to other machines go through; nothing unless told. */
+  readonly proxy?: Proxy | undefined;
   /** Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). */
   readonly endpoints?: Readonly<Record<string, readonly string[]>>;
   /** Connections per host, and so requests and open bodies at once; 8 unless told. */
@@ -49,11 +52,24 @@ export function createSources(options: SourcesOptions = {}): Sources {
     const known = clients.get(host);
     if (known !== undefined) return known;
     // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.
-    const wire = new Wire({ connections: MAX_CONNECTIONS, stallMs: options.stallMs ?? STALL_MS, unverified: isInsecure });
+    const wire = new Wire({
+      connections: MAX_CONNECTIONS,
+      stallMs: options.stallMs ?? STALL_MS,
+      unverified: isInsecure,
+      proxy: options.proxy,
+    });
     const tokens = new Tokens({ send: (request, signal) => wire.send(request, signal), now });
     const names = options.endpoints?.[host] ?? [host];
     const endpoints = names.map((name) => new Endpoint({ name, wire, credentials, tokens, isInsecure }));
-    const made = new RegistryClient({ host, endpoints, connections: connectionsTo(host), wire, isInsecure, patience, now });
+    const made = new RegistryClient({
+      host,
+      endpoints,
+      connections: connectionsTo(host),
+      wire,
+      isInsecure,
+      patience,
+      now,
+    });
     clients.set(host, made);
     return made;
   };

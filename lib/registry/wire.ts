@@ -1,7 +1,9 @@
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../base/failure.ts';
 import { stopped, transportFailure } from './errors.ts';
+import { isLoopback } from './hosts.ts';
+import type { Proxy } from './proxy.ts';
 
 /** One HTTP exchange as it goes over the wire; it knows nothing of registries. */
 export interface HttpRequest {
@@ -36,6 +38,8 @@ export interface WireOptions {
   readonly stallMs: number;
   /** Whether this host's certificate need not be valid. */
   readonly unverified: (host: string) => boolean;
+  /** What requests to other machines go through. */
+  readonly proxy?: Proxy | undefined;
 }
 
 /**
@@ -48,29 +52,53 @@ const CONNECT_TIMEOUT_MS = 10_000;
 
 export class Wire {
   readonly #options: WireOptions;
-  readonly #verified: Agent;
-  readonly #unverified: Agent;
+  /** By whether certificates are verified, and whether a proxy is used; made when first needed. */
+  readonly #agents = new Map<string, Dispatcher>();
 
   constructor(options: WireOptions) {
     this.#options = options;
-    // HTTP/2 would put all ranges of a blob on one connection, whose bandwidth and losses they would share.
-    const connect = { timeout: Math.min(CONNECT_TIMEOUT_MS, options.stallMs) };
-    // Silence is timed by the exchange itself: undici's own timers may be late by a second.
-    const { connections } = options;
-    const agent = { connections, allowH2: false, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 };
-    this.#verified = new Agent({ ...agent, connect });
-    this.#unverified = new Agent({ ...agent, connect: { ...connect, rejectUnauthorized: false } });
   }
 
   /** Sends a request and waits for the headers. Any status is a reply; redirects are not followed. */
   send(request: HttpRequest, signal?: AbortSignal): Promise<Reply> {
     const exchange = new Exchange(request, this.#options.stallMs, signal);
-    const agent = this.#options.unverified(request.url.host) ? this.#unverified : this.#verified;
-    return exchange.start(agent);
+    return exchange.start(this.#agentFor(request.url));
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#verified.destroy(), this.#unverified.destroy()]);
+    await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()));
+  }
+
+  #agentFor(url: URL): Dispatcher {
+    const unverified = this.#options.unverified(url.host);
+    // What is on this machine is never reached by way of another.
+    const proxy = isLoopback(url.hostname) ? undefined : this.#options.proxy;
+    const key = `${String(unverified)} ${String(proxy !== undefined)}`;
+    let agent = this.#agents.get(key);
+    if (agent === undefined) {
+      agent = this.#makeAgent(unverified, proxy);
+      this.#agents.set(key, agent);
+    }
+    return agent;
+  }
+
+  #makeAgent(unverified: boolean, proxy: Proxy | undefined): Dispatcher {
+    const { connections, stallMs } = this.#options;
+    const tls = unverified ? { rejectUnauthorized: false } : {};
+    const options = {
+      connections,
+      // HTTP/2 would put all ranges of a blob on one connection, whose bandwidth and losses they would share.
+      allowH2: false,
+      pipelining: 1,
+      // Silence is timed by the exchange itself: undici's own timers may be late by a second.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: { timeout: Math.min(CONNECT_TIMEOUT_MS, stallMs), ...tls },
+    };
+    if (proxy === undefined) return new Agent(options);
+    // Empty and not left out: undici would look into the process's environment itself.
+    const { http = '', https = '', except = '' } = proxy;
+    return new EnvHttpProxyAgent({ ...options, requestTls: tls, httpProxy: http, httpsProxy: https, noProxy: except });
   }
 }
 
@@ -97,7 +125,7 @@ class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     this.#signal = signal;
   }
 
-  start(agent: Agent): Promise<Reply> {
+  start(agent: Dispatcher): Promise<Reply> {
     const { method, url, headers, body } = this.#request;
     if (this.#signal?.aborted === true) {
       this.#onAbort();
