@@ -2,20 +2,25 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { Failure } from '../lib/base/failure.ts';
 import type { Archive } from '../lib/archive/archive.ts';
 import type { ImageEvent } from '../lib/mirror/events.ts';
-import { writeReport } from '../lib/mirror/reports.ts';
+import { readReportOf, writeReport } from '../lib/mirror/reports.ts';
 import { once } from './aws.ts';
 import { observe } from './telemetry.ts';
 
 const bridge = once(() => new EventBridgeClient({}));
 
 /**
- * The final word on an image: into the run report, onto the event bus, into log and metrics. An event is sent at least
- * once, like everything else here.
+ * The final word on an image: onto the event bus, into the run report, into log and metrics. In this order, so that a
+ * report says that the event was sent: who comes again, with one more layer of an image that is done, stays silent. An
+ * event is sent at least once, like everything else here.
  */
-export function recordIn(archive: Archive, eventBus: string | undefined): (event: ImageEvent) => Promise<void> {
-  return async (event) => {
+export function recordIn(
+  archive: Archive,
+  eventBus: string | undefined,
+): (event: ImageEvent, again?: boolean) => Promise<void> {
+  return async (event, again = false) => {
+    if (again && (await readReportOf(archive, event))?.status === event.status) return;
+    if (eventBus !== undefined && event.status !== 'unchanged') await publish(event, eventBus);
     await writeReport(archive, event, Date.now());
-    if (eventBus !== undefined) await publish(event, eventBus);
     observe(event);
   };
 }

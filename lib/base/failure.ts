@@ -114,11 +114,14 @@ export function invalid(operation: string, detail: string): Failure {
   return new Failure({ operation, side: 'input', code: 'invalid', detail });
 }
 
-/** Anything that was thrown, as a Failure: what is one already is kept; an abort and a bug are told apart. */
+/** Anything that was thrown, as a Failure: what is one already is kept; an abort, the end of its time, and a bug are told apart. */
 export function asFailure(thrown: unknown, operation: string, side: Side): Failure {
   if (thrown instanceof Failure) return thrown;
   if (thrown instanceof Error && thrown.name === 'AbortError')
     return new Failure({ operation, side, code: 'aborted', detail: 'stopped on request', cause: thrown });
+  // What AbortSignal.timeout aborts with.
+  if (thrown instanceof Error && thrown.name === 'TimeoutError')
+    return new Failure({ operation, side, code: 'timeout', detail: 'the time for it was over', cause: thrown });
   const detail = thrown instanceof Error ? thrown.message : String(thrown);
   return new Failure({ operation, side, code: 'internal', detail, cause: thrown });
 }

@@ -5,7 +5,7 @@ import type { Printer } from './printer.ts';
  * One JSON object a line; the last is the summary. Progress within a blob is left out: whoever reads this wants to know
  * what happened, and a line for every 64 KiB would drown it.
  */
-export function jsonPrinter(out: Output): Printer {
+export function jsonPrinter(out: Output, errors: Output): Printer {
   const line = (value: object): void => {
     out.write(`${JSON.stringify(value)}\n`);
   };
@@ -13,8 +13,9 @@ export function jsonPrinter(out: Output): Printer {
     event(event) {
       if (event.type !== 'blob' || event.phase !== 'progress') line(event);
     },
-    summary({ mirrored, unchanged, failed, images, elapsedMs }) {
-      line({ type: 'summary', mirrored, unchanged, failed, elapsedMs: Math.round(elapsedMs), images });
+    notice: (text) => void errors.write(`${text}\n`),
+    summary({ mirrored, unchanged, failed, images }) {
+      line({ type: 'summary', mirrored, unchanged, failed, images });
     },
     close: () => undefined,
   };

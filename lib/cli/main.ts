@@ -64,7 +64,6 @@ function version(): string {
 if (import.meta.main) {
   const controller = new AbortController();
   const stop = (): void => {
-    process.stderr.write('\nstopping; what has arrived is kept (again to end at once)\n');
     controller.abort(new DOMException('stopped by the user', 'AbortError'));
   };
   // Once: a second Ctrl-C has its usual meaning.

@@ -5,12 +5,13 @@ import { referenceOf } from './outcomes.ts';
 import type { Printer, Summary } from './printer.ts';
 
 /** Plain lines, for a pipe or a log: one when something has come to its end. */
-export function plainPrinter(out: Output): Printer {
+export function plainPrinter(out: Output, errors: Output): Printer {
   return {
     event(event) {
       const text = lineOf(event);
       if (text !== undefined) out.write(`${text}\n`);
     },
+    notice: (text) => void errors.write(`${text}\n`),
     summary(summary) {
       out.write(summaryText(summary));
     },

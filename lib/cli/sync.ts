@@ -12,6 +12,7 @@ import { ordersOf, ordersTo } from '../order/start.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import { loadCredentials } from '../registry/credentials.ts';
+import { proxyFrom } from '../registry/proxy.ts';
 import { createSources } from '../registry/sources.ts';
 import type { SyncCommand } from './command.ts';
 import { EXIT, type Io } from './io.ts';
@@ -34,6 +35,10 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
     printer.event(event);
   };
   const started = performance.now();
+  const tellStopping = (): void => {
+    printer.notice('stopping; what has arrived is kept (again to end at once)');
+  };
+  io.signal.addEventListener('abort', tellStopping, { once: true });
   try {
     const messages = ordersFor(command, config);
     for (const { message } of messages)
@@ -48,13 +53,14 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
       messages,
       ...(config === undefined ? {} : { chooseTags: (order) => tagChoice(config, order) }),
     });
-    if (!io.signal.aborted) await clean(archive, io);
+    if (!io.signal.aborted) await clean(archive, printer, io.signal);
     const unfinished = io.signal.aborted ? 'interrupted; run the same command again to go on' : 'it came to no end';
     const summary = summarise([...outcomes.all(unfinished)], performance.now() - started);
     printer.summary(summary);
     if (io.signal.aborted) return EXIT.interrupted;
     return summary.failed === 0 ? EXIT.ok : EXIT.failed;
   } finally {
+    io.signal.removeEventListener('abort', tellStopping);
     printer.close();
     await sources.close();
   }
@@ -76,12 +82,14 @@ async function openSources(
   { env }: Io,
 ): Promise<ReturnType<typeof createSources>> {
   const credentials = await loadCredentials({ authfile, env, home: homedir() });
-  if (config === undefined) return createSources({ connections: concurrency, insecure, credentials });
+  const proxy = proxyFrom(env);
+  if (config === undefined) return createSources({ connections: concurrency, insecure, credentials, proxy });
   const settings = registrySettings(config, concurrency);
   return createSources({
     connections: settings.connections,
     insecure: settings.insecure,
     endpoints: settings.endpoints,
+    proxy,
     credentials: {
       async find(host, path, options) {
         const name = settings.credentials(host);
@@ -98,17 +106,17 @@ function ordersFor(command: SyncCommand, config: Config | undefined): Outgoing<R
   return ordersTo(command.references, (source) => [{ run, source, repository: source, platforms }]);
 }
 
-function printerFor({ json }: SyncCommand, { stdout }: Io): Printer {
-  if (json) return jsonPrinter(stdout);
-  return stdout.isTTY === true ? terminalPrinter(stdout) : plainPrinter(stdout);
+function printerFor({ json }: SyncCommand, { stdout, stderr }: Io): Printer {
+  if (json) return jsonPrinter(stdout, stderr);
+  return stdout.isTTY === true ? terminalPrinter(stdout) : plainPrinter(stdout, stderr);
 }
 
 /** That it fails takes nothing from what was mirrored: it is tried again with every sync. */
-async function clean(archive: Archive, { signal, stderr }: Io): Promise<void> {
+async function clean(archive: Archive, printer: Printer, signal: AbortSignal): Promise<void> {
   try {
     await cleanUploads(archive, { now: Date.now(), signal });
   } catch (error) {
-    stderr.write(`unfinished uploads could not be cleaned: ${asFailure(error, 'clean', 'archive').message}\n`);
+    printer.notice(`unfinished uploads could not be cleaned: ${asFailure(error, 'clean', 'archive').message}`);
   }
 }
 

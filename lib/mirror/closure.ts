@@ -5,9 +5,16 @@
 import { Failure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { parseImageConfig } from '../oci/config.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type ImageManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
-import { compressionOf, isImageConfig, MEDIA_TYPES } from '../oci/mediatype.ts';
+import {
+  type ImageManifest,
+  type IndexManifest,
+  MANIFEST_LIMITS,
+  type Manifest,
+  parseManifest,
+} from '../oci/manifest.ts';
+import { compressionOf, isImageConfig, manifestKind, MEDIA_TYPES } from '../oci/mediatype.ts';
 import { choosePlatforms } from '../oci/platform.ts';
 import type { LayerMessage, PlatformPolicy } from '../queue/messages.ts';
 import { provenDiffId } from './receipts.ts';
@@ -56,7 +63,7 @@ export async function* traverse(
       if (manifest?.kind !== 'index') continue;
       if (depth >= MANIFEST_LIMITS.nesting)
         throw refuse(digest, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
-      for (const child of choosePlatforms(manifest.manifests, platforms))
+      for (const child of childrenOf(manifest, platforms))
         if (!seen.has(child.digest)) {
           seen.add(child.digest);
           below.push(child.digest);
@@ -79,8 +86,21 @@ export function blobsOf(manifest: Manifest): readonly Blob[] {
         .filter(({ throwaway }) => !throwaway)
         .map(({ digest }) => ({ digest, mediaType: MEDIA_TYPES.dockerLayerGzip }));
     case 'index':
-      return [];
+      return manifest.manifests.filter((child) => !isManifest(child));
   }
+}
+
+/** The manifests that a policy asks for of an index. */
+export function childrenOf({ manifests }: IndexManifest, platforms: PlatformPolicy): readonly Descriptor[] {
+  return choosePlatforms(manifests.filter(isManifest), platforms);
+}
+
+/**
+ * An index may name anything, and what is unknown must not be an error (OCI image spec, image-index.md, `mediaType`):
+ * BuildKit's build caches are indexes of layers. What is no manifest is a blob.
+ */
+function isManifest({ mediaType }: Descriptor): boolean {
+  return manifestKind(mediaType) !== undefined;
 }
 
 /**

@@ -33,8 +33,11 @@ export interface LayerContext extends Common {
 
 export interface FinalizerContext {
   readonly archive: Archive;
-  /** Takes the final word on an image: to the run report, to whoever listens. Told at least once. */
-  readonly record: (event: ImageEvent) => Promise<void>;
+  /**
+   * Takes the final word on an image: to the run report, to whoever listens. Told at least once; `again` where the tag
+   * index said so before, so that most likely it was told already.
+   */
+  readonly record: (event: ImageEvent, again: boolean) => Promise<void>;
 }
 
 interface Common {

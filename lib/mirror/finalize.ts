@@ -17,6 +17,12 @@ export interface FinalizeOptions {
   readonly reader?: ClosureReader;
 }
 
+/** Invariant 5: it is kept by its digest, and the tag stays where it is. */
+const OVERTAKEN: RecordedFailure = {
+  code: 'overtaken',
+  reason: 'a newer observation of the tag is recorded already; this one is kept by its digest',
+};
+
 /** Messages of one archive repository, to be committed in one write. */
 export async function finalize(
   context: FinalizerContext,
@@ -40,8 +46,10 @@ export async function finalize(
     else await report(context, message, 'failed', outcome);
   }
   if (ready.length === 0) return;
-  await archive.updateTags(head.repository, ready.map(changeOf), { signal });
-  for (const { message } of ready) await report(context, message, 'mirrored');
+  const outcomes = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
+  for (const [at, { message }] of ready.entries())
+    if (outcomes[at] === 'older') await report(context, message, 'unchanged', OVERTAKEN);
+    else await report(context, message, 'mirrored', undefined, outcomes[at] === 'unchanged');
 }
 
 /** One message an image: of several that speak of the same one, a failure, or else the last. */
@@ -85,10 +93,11 @@ async function report(
   message: FinalizeMessage,
   status: ImageEvent['status'],
   failure?: RecordedFailure,
+  again = false,
 ): Promise<void> {
   const { run, source, image } = message;
   const name: ImageName = { run, source, tag: image.tag, digest: image.digest };
-  await context.record({ type: 'image', status, ...name, ...failure });
+  await context.record({ type: 'image', status, ...name, ...failure }, again);
 }
 
 function nameOf({ source, image: { tag, digest } }: FinalizeMessage): string {

@@ -26,7 +26,7 @@ export interface Proof {
 }
 
 /** Uncompressed bytes beyond which a layer is refused: no real one is that large, a decompression bomb is. */
-export const MAX_UNCOMPRESSED_BYTES = 128 * 1024 ** 3;
+const MAX_UNCOMPRESSED_BYTES = 128 * 1024 ** 3;
 
 export class Prover {
   readonly #expected: Expected;

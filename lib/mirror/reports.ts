@@ -35,9 +35,9 @@ export async function writeReport(
   now: number,
   options: Cancel = {},
 ): Promise<void> {
-  const { run, source, tag, digest, status, code, reason } = event;
+  const { run, digest, status, code, reason } = event;
   if (status === 'unchanged') return;
-  const reference = tag === undefined ? `${source}${digest === undefined ? '' : `@${digest}`}` : `${source}:${tag}`;
+  const reference = referenceOf(event);
   const report: Report = {
     version: 1,
     reference,
@@ -56,6 +56,16 @@ export async function writeReport(
     const failure = asFailure(error, `write ${key}`, 'archive');
     if (status !== 'pending' || failure.code !== 'precondition-failed') throw failure;
   }
+}
+
+/** What is reported so far of the image that an event is about. */
+export function readReportOf(archive: Archive, event: ImageEvent, options: Cancel = {}): Promise<Report | undefined> {
+  return readReport(archive, archive.layout.runReport(event.run, referenceOf(event)), options);
+}
+
+function referenceOf({ source, tag, digest }: ImageEvent): string {
+  if (tag !== undefined) return `${source}:${tag}`;
+  return digest === undefined ? source : `${source}@${digest}`;
 }
 
 /** The runs that have reports, the one that was written to last first. */

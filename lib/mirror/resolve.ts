@@ -4,6 +4,7 @@
  */
 import { asFailure, type Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
+import { settleAll } from '../base/settle-all.ts';
 import { coversPlatforms, type TagIndex } from '../archive/tag-index.ts';
 import type { Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
@@ -92,13 +93,15 @@ class Slice {
   async run(images: readonly Wanted[]): Promise<void> {
     const { archive, queues } = this.#context;
     const { signal, last } = this.#options;
-    const index = (await archive.tagIndex(this.#message.repository, { signal }))?.index;
+    // Read once; where that fails, it is the failure of every image.
+    const index = archive.tagIndex(this.#message.repository, { signal }).then((found) => found?.index);
+    index.catch(() => undefined);
     const permits = new Permits(SIDE_BY_SIDE);
     const failures: Failure[] = [];
     const all = images.map((wanted) =>
       permits.with(async () => {
         try {
-          await this.#image(wanted, index);
+          await this.#image(wanted, await index);
         } catch (error) {
           const failure = asFailure(error, `resolve ${this.#name(wanted)}`, 'source');
           if (failure.code === 'aborted' || (isTemporary(failure) && !last)) failures.push(failure);
@@ -109,7 +112,7 @@ class Slice {
         }
       }),
     );
-    for (const outcome of await Promise.allSettled(all)) if (outcome.status === 'rejected') throw outcome.reason;
+    await settleAll(all);
     // The message comes again; the images that are done cost little then, since what they lacked is there or sent.
     const worst = longestWait(failures);
     if (worst !== undefined) throw worst;
@@ -142,7 +145,7 @@ class Slice {
     const { signal } = this.#options;
     const { mediaType, size, blobs, fetchedBytes } = walked;
     const permits = new Permits(SIDE_BY_SIDE);
-    const looked = await Promise.all(blobs.map((blob) => permits.with(() => this.#look(blob))));
+    const looked = await settleAll(blobs.map((blob) => permits.with(() => this.#look(blob))));
     const missing = looked.filter((one) => one !== undefined);
     const largest = largestOf(blobs);
     const image: Image = {

@@ -100,8 +100,14 @@ class Verification {
       this.#problem(reference, blob.digest, reason);
     }
     if (manifest.kind !== 'image' || !sound) return;
+    let at = digest;
     const reader: Pick<ClosureReader, 'content' | 'proof'> = {
-      content: (config, maxBytes) => this.#content(config, maxBytes),
+      content: async (config, maxBytes) => {
+        at = config;
+        const bytes = await this.#content(config, maxBytes);
+        at = digest;
+        return bytes;
+      },
       proof: async (blob) => {
         const outcome = await this.#blob(blob);
         return 'proof' in outcome ? outcome.proof : undefined;
@@ -112,7 +118,7 @@ class Verification {
       if (!state.complete) this.#problem(reference, state.missing, 'the config is not in the archive');
     } catch (error) {
       this.#o.signal.throwIfAborted();
-      this.#problem(reference, digest, asFailure(error, `verify ${digest}`, 'archive').detail);
+      this.#problem(reference, at, asFailure(error, `verify ${at}`, 'archive').detail);
     }
   }
 

@@ -4,16 +4,16 @@
  */
 import { Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
+import { settleAll } from '../base/settle-all.ts';
 import type { Archive } from '../archive/archive.ts';
 import { parseImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ImageManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
 import { compressionOf, isImageConfig, MEDIA_TYPES } from '../oci/mediatype.ts';
-import { choosePlatforms } from '../oci/platform.ts';
 import type { PlatformPolicy } from '../queue/messages.ts';
 import type { FetchedManifest, Source } from '../registry/source.ts';
-import { type Blob, blobsOf, MAX_CONFIG_BYTES } from './closure.ts';
+import { type Blob, blobsOf, childrenOf, MAX_CONFIG_BYTES } from './closure.ts';
 
 /** Manifests of one image in all, whatever its nesting: each costs a request. */
 const MAX_MANIFESTS = 1_000;
@@ -64,15 +64,18 @@ class Walk {
   async #descend(digest: Digest, manifest: Manifest, depth: number): Promise<void> {
     if (manifest.kind === 'image') await this.#checkNumbers(digest, manifest);
     for (const blob of blobsOf(manifest)) this.#need(blob);
-    if (manifest.kind === 'index')
-      await this.#children(digest, choosePlatforms(manifest.manifests, this.#o.platforms), depth);
+    if (manifest.kind === 'index') await this.#children(digest, childrenOf(manifest, this.#o.platforms), depth);
   }
 
   async #children(parent: Digest, children: readonly Descriptor[], depth: number): Promise<void> {
     if (depth > MANIFEST_LIMITS.nesting)
       throw this.#refuse(parent, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
-    const fresh = children.filter(({ digest }) => !this.#seen.has(digest));
-    for (const { digest } of fresh) this.#seen.add(digest);
+    const fresh: Descriptor[] = [];
+    for (const child of children) {
+      if (this.#seen.has(child.digest)) continue;
+      this.#seen.add(child.digest);
+      fresh.push(child);
+    }
     if (this.#seen.size > MAX_MANIFESTS)
       throw this.#refuse(parent, 'too-large', `the image has more than ${MAX_MANIFESTS} manifests`);
     const walked = fresh.map(async (child) => {
@@ -81,8 +84,7 @@ class Walk {
         throw this.#refuse(child.digest, 'size-mismatch', `it has ${size} bytes, the index says ${child.size}`);
       await this.#descend(child.digest, manifest, depth + 1);
     });
-    const outcomes = await Promise.allSettled(walked);
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    await settleAll(walked);
   }
 
   /** An image whose layers and diffIDs differ in number can never be right. */
@@ -122,8 +124,7 @@ class Walk {
     descriptor?: Descriptor,
   ): Promise<{ manifest: Manifest; mediaType: string; size: number }> {
     const { archive, source, signal } = this.#o;
-    const maxBytes = MANIFEST_LIMITS.bytes;
-    const held = brought === undefined ? await archive.content(digest, { maxBytes, signal }) : undefined;
+    const held = brought === undefined ? await this.#held(digest, MANIFEST_LIMITS.bytes) : undefined;
     const fetched = held === undefined ? (brought ?? (await source.manifest(digest, { signal }))) : undefined;
     const bytes = held ?? fetched?.bytes ?? new Uint8Array();
     const manifest = this.#parse(digest, bytes, descriptor?.mediaType ?? fetched?.mediaType);
@@ -149,7 +150,7 @@ class Walk {
     const { digest, size } = config;
     if (size > MAX_CONFIG_BYTES)
       throw this.#refuse(digest, 'too-large', `the config has ${size} bytes, more than ${MAX_CONFIG_BYTES}`);
-    const held = await archive.content(digest, { maxBytes: MAX_CONFIG_BYTES, signal });
+    const held = await this.#held(digest, MAX_CONFIG_BYTES);
     const bytes = held ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
     if (bytes.length !== size)
       throw this.#refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${size}`);
@@ -158,6 +159,17 @@ class Walk {
       await archive.putContent(digest, bytes, { signal });
     }
     return bytes;
+  }
+
+  /** What the archive holds already. What has rotted there is as good as not there: it is fetched, and replaced. */
+  async #held(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined> {
+    const { archive, signal } = this.#o;
+    try {
+      return await archive.content(digest, { maxBytes, signal });
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'corrupt') return undefined;
+      throw error;
+    }
   }
 
   #operation(digest: Digest): string {

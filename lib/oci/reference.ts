@@ -1,4 +1,5 @@
-import { Failure, invalid } from '../base/failure.ts';
+import type { Failure } from '../base/failure.ts';
+import { invalid } from '../base/failure.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { defined } from './defined.ts';
 import { show } from './show.ts';

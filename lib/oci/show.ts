@@ -2,7 +2,7 @@
 const SHOWN = 100;
 
 /** C0 and C1 controls, DEL, line separators, and the marks that reorder text: nothing a terminal or a log should get. */
-// eslint-disable-next-line no-control-regex -- controls are what it is about
+
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
 
 /** A value as an error message shows it: on one line, never long, and without anything that a terminal would obey. */

@@ -57,7 +57,7 @@ function basic(auth: BasicAuth): Guard {
   };
 }
 
-export function basicHeader(user: string, password: string): string {
+function basicHeader(user: string, password: string): string {
   return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
 }
 

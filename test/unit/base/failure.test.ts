@@ -31,6 +31,8 @@ test('what is thrown otherwise is an abort or a bug', () => {
   expect(asFailure(known, 'other', 'archive')).toBe(known);
   const stop = new DOMException('stopped', 'AbortError');
   expect(asFailure(stop, 'copy', 'source')).toMatchObject({ code: 'aborted', cause: stop });
+  const late = new DOMException('too late', 'TimeoutError');
+  expect(asFailure(late, 'copy', 'source')).toMatchObject({ code: 'timeout', remedy: 'retry', cause: late });
   expect(asFailure(new TypeError('x is not a function'), 'copy', 'source')).toMatchObject({
     code: 'internal',
     detail: 'x is not a function',

@@ -8,9 +8,10 @@ import { startRegistry } from '../../kit/registry.ts';
 
 describe('a poisoned image', () => {
   // Each kind is refused with its reason, its tag is not written, and the good image beside it arrives whole.
-  test.for(poisoned())('$name is refused ($code)', async ({ push, code }) => {
+  test.for(poisoned())('$name is refused ($code)', async (poison) => {
+    const { code } = poison;
     await using registry = await startRegistry();
-    push(registry, 'bad/image', 'v1');
+    poison.push(registry, 'bad/image', 'v1');
     const good = makeImage({ layers: [makeLayer({ seed: 1 }), makeLayer({ seed: 2, compression: 'zstd' })] });
     registry.push('good/image', good, 'v1');
     const store = new MemoryStore();

@@ -26,7 +26,7 @@ export function onlyFailures(work: () => unknown): void {
   } catch (thrown) {
     if (!(thrown instanceof Failure)) throw new Error('threw something else than a Failure', { cause: thrown });
     if (thrown.remedy !== 'never' || thrown.side !== 'input') throw new Error(`would be retried: ${thrown.message}`);
-    // eslint-disable-next-line no-control-regex -- controls are what it is about
+
     if (/[\u0000-\u001f\u007f-\u009f]/.test(thrown.message)) throw new Error(`has controls: ${thrown.message}`);
     if (thrown.message.length > 2000) throw new Error(`too long to print: ${thrown.message.length}`);
   }

@@ -1,0 +1,83 @@
+/** The command line as its users have it: a process of its own, its exit code and what it prints. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { Outcome } from '../../lib/cli/outcomes.ts';
+
+const MAIN = join(import.meta.dirname, '../../lib/cli/main.ts');
+
+export interface Ended {
+  /** The exit code; the signal's name where one ended it. */
+  readonly code: number | NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Running extends AsyncDisposable {
+  readonly process: ChildProcess;
+  /** Resolves when it has ended and all that it printed is here. */
+  readonly ended: Promise<Ended>;
+}
+
+/** What `sync --json` ends with. */
+export interface SyncSummary {
+  readonly type: 'summary';
+  readonly mirrored: number;
+  readonly unchanged: number;
+  readonly failed: number;
+  readonly images: readonly Outcome[];
+}
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** Starts it. No registry credentials of the tester's are in its environment. */
+export function startMirrorSync(args: readonly string[], env: Environment = {}): Running {
+  const {
+    DOCKER_CONFIG: _docker,
+    REGISTRY_AUTH_FILE: _authfile,
+    XDG_RUNTIME_DIR: _runtime,
+    ...inherited
+  } = process.env;
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { ...inherited, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const closed = new Promise<number | NodeJS.Signals | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      resolve(code ?? signal);
+    });
+  });
+  const ended = Promise.all([closed, text(child.stdout), text(child.stderr)]).then(([code, stdout, stderr]) => ({
+    code,
+    stdout,
+    stderr,
+  }));
+  return {
+    process: child,
+    ended,
+    // For a test that fails half-way.
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await ended;
+    },
+  };
+}
+
+export function mirrorSync(args: readonly string[], env: Environment = {}): Promise<Ended> {
+  return startMirrorSync(args, env).ended;
+}
+
+/** The objects that `--json` prints, one a line. */
+export function jsonLines({ stdout }: Ended): unknown[] {
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as unknown);
+}
+
+export function summaryOf(ended: Ended): SyncSummary {
+  const last = jsonLines(ended).at(-1) as SyncSummary | undefined;
+  if (last?.type !== 'summary') throw new Error(`no summary, but:\n${ended.stdout}${ended.stderr}`);
+  return last;
+}

@@ -1,0 +1,88 @@
+import { describe, expect, test, vi } from 'vitest';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import type { ImageEvent } from '../../../lib/mirror/events.ts';
+import { listRuns, readRun, runName, writeReport } from '../../../lib/mirror/reports.ts';
+import { digestFor } from '../queue/samples.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+
+const NOW = Date.UTC(2026, 0, 31);
+
+function event(fields: Partial<ImageEvent> = {}): ImageEvent {
+  return { type: 'image', run: 'run-1', source: 'docker.io/library/alpine', tag: '3', status: 'mirrored', ...fields };
+}
+
+function archiveOf(store = new MemoryStore()): Archive {
+  return new Archive(store, ociLayout);
+}
+
+describe('the report of a run', () => {
+  test('has the last word on each image, in the order of their names', async () => {
+    const archive = archiveOf();
+    await writeReport(archive, event({ tag: 'b', status: 'failed', code: 'denied', reason: 'no' }), NOW);
+    await writeReport(archive, event({ tag: 'b' }), NOW);
+    await writeReport(archive, event({ tag: 'a', digest: digestFor('a') }), NOW);
+    expect(await readRun(archive, 'run-1')).toEqual([
+      {
+        version: 1,
+        reference: 'docker.io/library/alpine:a',
+        digest: digestFor('a'),
+        status: 'mirrored',
+        at: '2026-01-31T00:00:00.000Z',
+      },
+      { version: 1, reference: 'docker.io/library/alpine:b', status: 'mirrored', at: '2026-01-31T00:00:00.000Z' },
+    ]);
+    expect(await readRun(archive, 'run-2')).toEqual([]);
+  });
+
+  // A resolver that is retried says "pending" after the finalizer has said what became of the image.
+  test('is not taken back by a late "pending"', async () => {
+    const archive = archiveOf();
+    await writeReport(archive, event({ status: 'pending' }), NOW);
+    expect(await readRun(archive, 'run-1')).toMatchObject([{ status: 'pending' }]);
+    await writeReport(archive, event(), NOW);
+    await writeReport(archive, event({ status: 'pending' }), NOW);
+    expect(await readRun(archive, 'run-1')).toMatchObject([{ status: 'mirrored' }]);
+  });
+
+  test('costs nothing for an image that is unchanged', async () => {
+    const archive = archiveOf();
+    await writeReport(archive, event({ status: 'unchanged' }), NOW);
+    expect(await Array.fromAsync(archive.store.list(''))).toEqual([]);
+  });
+
+  // One of many cannot be read, while the rest are still being listed: that is told, by a rejection that is awaited.
+  test('that cannot be read is told', async () => {
+    const store = new MemoryStore();
+    const archive = archiveOf(store);
+    for (let n = 0; n < 40; n += 1) await writeReport(archive, event({ tag: `v${n}` }), NOW);
+    const list = store.list.bind(store);
+    store.list = async function* (...args) {
+      for await (const one of list(...args)) {
+        await new Promise(setImmediate);
+        yield one;
+      }
+    };
+    const [first] = await Array.fromAsync(list(ociLayout.runs));
+    await store.put(first!.key, Buffer.from('{'));
+    await expect(readRun(archive, 'run-1')).rejects.toMatchObject({ code: 'corrupt' });
+  });
+});
+
+test('runs are listed, the latest first', async () => {
+  const archive = archiveOf();
+  vi.useFakeTimers({ toFake: ['Date'] });
+  try {
+    for (const [at, run] of ['run-1', 'run-3', 'run-2'].entries()) {
+      vi.setSystemTime(NOW + at);
+      await writeReport(archive, event({ run }), NOW);
+    }
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(await listRuns(archive)).toEqual(['run-2', 'run-3', 'run-1']);
+});
+
+test('a run is named by its time, and by what tells it from others of that time', () => {
+  expect(runName(NOW, 'a:b/c-1')).toBe('2026-01-31T00-00-00-000Z-abc-1');
+});

@@ -1,0 +1,142 @@
+import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Window } from '../../../lib/mirror/window.ts';
+
+const settled = (): Promise<void> => new Promise(setImmediate);
+
+test('gives what fits at once, and the rest when something comes back', async () => {
+  const window = new Window(100);
+  const first = await window.take(60);
+  let second: Buffer | undefined;
+  const waiting = window.take(60).then((buffer) => (second = buffer));
+  await settled();
+  expect(second).toBeUndefined();
+  expect(window.usedBytes).toBe(60);
+  window.give(first);
+  await waiting;
+  expect(second).toHaveLength(60);
+  expect(window.usedBytes).toBe(60);
+});
+
+// A large one that waits is not overtaken for ever by small ones that would fit.
+test('is first come, first served, whatever the size', async () => {
+  const window = new Window(100);
+  const held = await window.take(50);
+  const order: string[] = [];
+  const large = window.take(80).then((buffer) => (order.push('large'), buffer));
+  const small = window.take(10).then((buffer) => (order.push('small'), buffer));
+  await settled();
+  expect(order).toEqual([]);
+  window.give(held);
+  await Promise.all([large, small]);
+  expect(order).toEqual(['large', 'small']);
+});
+
+// A part that is larger than the whole window must still be able to pass, alone.
+test('what is larger than the window is given when nothing else is out', async () => {
+  const window = new Window(100);
+  const held = await window.take(1);
+  let huge: Buffer | undefined;
+  const waiting = window.take(500).then((buffer) => (huge = buffer));
+  await settled();
+  expect(huge).toBeUndefined();
+  window.give(held);
+  await waiting;
+  expect(huge).toHaveLength(500);
+  window.give(huge!);
+  expect(window.usedBytes).toBe(0);
+});
+
+test('uses a buffer of the same size again', async () => {
+  const window = new Window(100);
+  const first = await window.take(40);
+  window.give(first);
+  expect(await window.take(40)).toBe(first);
+});
+
+// The one at the head gives up: whoever waited behind it and fits is served at once.
+test('a wait that is given up takes nothing and holds up nobody', async () => {
+  const window = new Window(100);
+  await window.take(50);
+  const controller = new AbortController();
+  const large = window.take(80, controller.signal);
+  const small = window.take(30);
+  const reason = new Error('over');
+  controller.abort(reason);
+  await expect(large).rejects.toBe(reason);
+  await small;
+  expect(window.usedBytes).toBe(80);
+  await expect(window.take(1, AbortSignal.abort(reason))).rejects.toBe(reason);
+  expect(window.usedBytes).toBe(80);
+  expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+});
+
+// A size that no memory can be had for: the failure costs the others nothing.
+test('a buffer that cannot be had is not counted', async () => {
+  const window = new Window(100);
+  await expect(window.take(Number.MAX_SAFE_INTEGER)).rejects.toThrow(RangeError);
+  expect(window.usedBytes).toBe(0);
+  expect(await window.take(100)).toHaveLength(100);
+});
+
+// After any sequence of taking, giving back and giving up: the window is never exceeded, but by one alone; nobody waits
+// who fits and is next; and all of it comes home.
+test('accounts for every byte', async () => {
+  const step = fc.oneof(
+    {
+      weight: 3,
+      arbitrary: fc.record({ kind: fc.constant('take' as const), bytes: fc.integer({ min: 0, max: 130 }) }),
+    },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('give' as const), which: fc.nat(10) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('abort' as const), which: fc.nat(30) }) },
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const window = new Window(100);
+      interface Taker {
+        readonly bytes: number;
+        readonly controller: AbortController;
+        buffer?: Buffer;
+        over?: true;
+      }
+      const takers: Taker[] = [];
+      const held = (): Taker[] => takers.filter(({ buffer, over }) => buffer !== undefined && over === undefined);
+      for (const next of steps) {
+        if (next.kind === 'take') {
+          const taker: Taker = { bytes: next.bytes, controller: new AbortController() };
+          takers.push(taker);
+          window.take(next.bytes, taker.controller.signal).then(
+            (buffer) => (taker.buffer = buffer),
+            () => (taker.over = true),
+          );
+        } else if (next.kind === 'abort') takers[next.which]?.controller.abort();
+        else {
+          const holder = held()[next.which];
+          if (holder !== undefined) {
+            holder.over = true;
+            window.give(holder.buffer!);
+          }
+        }
+        await settled();
+        const out = held();
+        const sum = out.reduce((total, { bytes }) => total + bytes, 0);
+        expect(window.usedBytes).toBe(sum);
+        expect(sum <= 100 || out.filter(({ bytes }) => bytes > 0).length === 1).toBe(true);
+        for (const { buffer, bytes } of out) expect(buffer).toHaveLength(bytes);
+        const waiting = takers.find(({ buffer, over }) => buffer === undefined && over === undefined);
+        if (waiting !== undefined) expect(sum > 0 && sum + waiting.bytes > 100).toBe(true);
+      }
+      for (let out = held(); out.length > 0; out = held()) {
+        for (const taker of out) {
+          taker.over = true;
+          window.give(taker.buffer!);
+        }
+        await settled();
+      }
+      expect(window.usedBytes).toBe(0);
+      expect(takers.every(({ over }) => over === true)).toBe(true);
+    }),
+    { numRuns: 80 },
+  );
+});
