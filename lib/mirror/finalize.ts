@@ -4,6 +4,8 @@
  * every layer that is still missing will send one of its own.
  */
 import { asFailure, type Failure } from '../base/failure.ts';
+import { Permits } from '../base/permits.ts';
+import { settleAll } from '../base/settle-all.ts';
 import type { TagChange } from '../archive/tag-index.ts';
 import type { FinalizeMessage, Image, RecordedFailure } from '../queue/messages.ts';
 import { checkClosure, type ClosureReader, receiptReader } from './closure.ts';
@@ -23,6 +25,9 @@ const OVERTAKEN: RecordedFailure = {
   reason: 'a newer observation of the tag is recorded already; this one is kept by its digest',
 };
 
+/** Images of a batch whose closures are checked side by side: each is a chain of small reads. */
+const SIDE_BY_SIDE = 8;
+
 /** Messages of one archive repository, to be committed in one write. */
 export async function finalize(
   context: FinalizerContext,
@@ -37,14 +42,16 @@ export async function finalize(
   if (messages.some(({ repository }) => repository !== head.repository))
     throw new RangeError('a batch for the finalizer is of one repository');
 
+  const permits = new Permits(SIDE_BY_SIDE);
+  const checked = await settleAll(
+    [...latest(messages)].map((message) =>
+      permits.with(async () => ({ message, outcome: message.failure ?? (await check(message, reader)) })),
+    ),
+  );
   const ready: { readonly message: FinalizeMessage; readonly image: Image }[] = [];
-  for (const message of latest(messages)) {
-    const { image } = message;
-    const outcome = message.failure ?? (await check(message, reader));
-    if (outcome === 'incomplete') continue;
-    if (outcome === 'complete') ready.push({ message, image: image as Image });
-    else await report(context, message, 'failed', outcome);
-  }
+  for (const { message, outcome } of checked)
+    if (outcome === 'complete') ready.push({ message, image: message.image as Image });
+    else if (outcome !== 'incomplete') await report(context, message, 'failed', outcome);
   if (ready.length === 0) return;
   const outcomes = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
   for (const [at, { message }] of ready.entries())

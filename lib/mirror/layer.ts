@@ -23,7 +23,9 @@ import { recorded } from './failures.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import { type Proof, Prover } from './prover.ts';
 import { provenDiffId } from './receipts.ts';
-import { download, resume, type Transfer } from './transfer.ts';
+import { download } from './download.ts';
+import { resume } from './resume.ts';
+import type { Transfer } from './transfer.ts';
 
 /** Times that a blob is begun anew in one invocation before the queue's own patience takes over. */
 const MAX_RESTARTS = 3;

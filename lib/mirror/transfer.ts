@@ -1,19 +1,15 @@
 /**
- * A blob's way from the registry into the store: ranges fetched side by side, hashed in order as they arrive, each
- * part uploaded as soon as it is full, and nothing completed before the digest matched.
+ * A blob's way from the registry into the store, whether it is begun (`download.ts`) or gone on with (`resume.ts`).
  *
  * What is held in memory is bounded by the window alone. A part's buffer is taken before its range is asked for and given
  * back once it is stored and hashed.
  */
-import { asFailure, Failure } from '../base/failure.ts';
-import { Scope } from '../base/scope.ts';
-import { landed, missing, type PartRange, partSizeFor, ranges } from '../archive/parts.ts';
-import type { ObjectStore, Part, Upload } from '../archive/store.ts';
-import { digestParts } from '../oci/digest.ts';
-import type { BlobBody, BlobSource } from '../registry/source.ts';
+import { Failure } from '../base/failure.ts';
+import { DEFAULT_PART_BYTES, type PartRange, partSizeFor } from '../archive/parts.ts';
+import type { ObjectStore } from '../archive/store.ts';
+import type { BlobSource } from '../registry/source.ts';
 import type { Deadline } from './deadline.ts';
-import { PartBuffer } from './part-buffer.ts';
-import { type Expected, type Proof, Prover } from './prover.ts';
+import type { Expected, Proof } from './prover.ts';
 import type { Window } from './window.ts';
 
 export interface Transfer {
@@ -42,278 +38,31 @@ export type Transferred =
   | { readonly kind: 'continue'; readonly resumable: boolean };
 
 /**
- * Goes on with an unfinished upload: fetches only what is missing and completes it, on condition that no object is there
- * yet, since what is put together here is proven only afterwards.
+ * The size of a transfer's parts. A part that is larger than the whole window would break what the window is there for;
+ * only a blob beyond 78 GiB on S3, or a descriptor that lies about its size, asks for one.
  */
-export async function resume(
-  t: Transfer & { readonly upload: Upload; readonly landed: readonly Part[] },
-): Promise<Transferred> {
-  const { size } = t.expected;
-  if (size === undefined) throw new RangeError('an upload of unknown size cannot be resumed');
-  const partSize = partSizeFor(size, t.store.limits);
-  const parts = landed(size, partSize, t.landed);
-  const scope = new Scope(t.signal);
-  let stopped = false as boolean;
-  scope.run(async (signal) => {
-    for (const range of missing(size, partSize, parts)) {
-      const buffer = await t.window.take(range.size, signal);
-      if (t.deadline.near()) {
-        t.window.give(buffer);
-        stopped = true;
-        return;
-      }
-      scope.run(async () => {
-        try {
-          const part = new PartBuffer(range.number, buffer);
-          const body = await t.source.open(extentOf(range), { signal });
-          if (!body.ranged) throw rangeIgnored(t.expected);
-          await part.fill(body.body, t.onBytes);
-          parts.push(await t.store.uploadPart(t.upload, part.number, part.bytes, { signal }));
-        } finally {
-          t.window.give(buffer);
-        }
-      });
-    }
+export function partSizeOf({ expected, store, window }: Transfer): number {
+  const partSize = partSizeFor(expected.size, store.limits);
+  if (partSize <= Math.max(window.totalBytes, DEFAULT_PART_BYTES)) return partSize;
+  throw new Failure({
+    operation: `copy blob ${expected.digest}`,
+    side: 'archive',
+    code: 'too-large',
+    detail:
+      `its ${expected.size ?? 0} bytes need parts of ${partSize} bytes, and the window for all parts on their way has ` +
+      `${window.totalBytes}`,
   });
-  await scope.join();
-  if (stopped) return { kind: 'continue', resumable: true };
-  parts.sort((a, b) => a.number - b.number);
-  await t.store.completeUpload(t.upload, parts, { condition: { absent: true }, signal: t.signal });
-  return { kind: 'assembled' };
 }
 
-/**
- * Fetches the whole blob. On a failure that a retry mends, the parts that landed are kept; otherwise nothing is.
- *
- * One connection from the first byte to the last serves a blob that fits in a single part, one of unknown size, and a
- * registry that ignores ranges; everything else comes in as many ranges at once as the window and the host allow.
- */
-export async function download(t: Transfer): Promise<Transferred> {
-  return new Download(t).run();
-}
-
-class Download {
-  readonly #t: Transfer;
-  readonly #partSize: number;
-  readonly #scope: Scope;
-  readonly #prover: Prover;
-  readonly #parts: Part[] = [];
-  readonly #bodies: BlobBody[] = [];
-  /** Parts whose buffers are out, with what each still waits for. */
-  readonly #held = new Map<PartBuffer, number>();
-  /** The hashing of all parts so far, one behind the other. */
-  #hashed: Promise<void> = Promise.resolve();
-  #upload: Upload | undefined;
-  /** The whole blob, where it fits in one part: put at once, after it is proven. */
-  #only: PartBuffer | undefined;
-  #stopped = false;
-  /** Whether the blob comes in ranges. */
-  #resumable = false;
-
-  constructor(t: Transfer) {
-    this.#t = t;
-    this.#partSize = partSizeFor(t.expected.size, t.store.limits);
-    this.#scope = new Scope(t.signal);
-    this.#prover = new Prover(
-      t.expected,
-      t.maxUncompressed === undefined ? {} : { maxUncompressed: t.maxUncompressed },
-    );
-  }
-
-  async run(): Promise<Transferred> {
-    try {
-      this.#scope.run((signal) => this.#feed(signal));
-      await this.#scope.join();
-      if (this.#stopped) return { kind: 'continue', resumable: this.#resumable };
-      const proof = await this.#prove();
-      await this.#finish(proof);
-      return { kind: 'proven', proof };
-    } catch (error) {
-      const failure = asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
-      if (failure.remedy !== 'retry') await this.#abandon();
-      throw failure;
-    } finally {
-      await this.#scope.close();
-      this.#prover.destroy();
-      for (const part of this.#held.keys()) this.#t.window.give(part.buffer);
-    }
-  }
-
-  async #feed(signal: AbortSignal): Promise<void> {
-    const { size } = this.#t.expected;
-    const whole = size === undefined || size <= this.#partSize;
-    const part = await this.#take(1, Math.min(this.#partSize, size ?? this.#partSize), signal);
-    const body = await this.#open(whole ? { start: 0 } : { start: 0, end: this.#partSize }, signal);
-    this.#resumable = !whole && body.ranged;
-    if (whole || !body.ranged) await this.#stream(body, part, size ?? body.total, signal);
-    else await this.#ranges(body, part, ranges(size, this.#partSize), signal);
-  }
-
-  async #ranges(
-    firstBody: BlobBody,
-    firstPart: PartBuffer,
-    plan: readonly PartRange[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const upload = await this.#createUpload(signal);
-    for (const range of plan) {
-      const part = range.number === 1 ? firstPart : await this.#take(range.number, range.size, signal);
-      if (this.#stopIfLate()) {
-        part.complete();
-        return;
-      }
-      this.#scope.run(async () => {
-        const body = range.number === 1 ? firstBody : await this.#open(extentOf(range), signal);
-        if (!body.ranged) throw rangeIgnored(this.#t.expected);
-        await part.fill(body.body, this.#t.onBytes);
-        await this.#store(upload, part, signal);
-      });
-    }
-  }
-
-  async #stream(body: BlobBody, first: PartBuffer, size: number | undefined, signal: AbortSignal): Promise<void> {
-    let upload: Upload | undefined;
-    let part = first;
-    for await (const chunk of body.body) {
-      this.#t.onBytes(chunk.length);
-      for (let rest = chunk; rest.length > 0; rest = rest.subarray(part.append(rest))) {
-        if (!part.full) continue;
-        if (part.number * this.#partSize >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
-        upload ??= await this.#createUpload(signal);
-        part = await this.#turnOver(upload, part, size, signal);
-      }
-      if (upload !== undefined && this.#stopIfLate()) {
-        part.complete();
-        return;
-      }
-    }
-    part.complete();
-    if (upload === undefined) this.#only = part;
-    else await this.#store(upload, part, signal);
-  }
-
-  /**
-   * Stores a part of a stream and gives its next one. Whoever holds a connection must not wait for memory of others, who
-   * may be waiting for that very connection: where the window has none left, the stream waits for its own.
-   */
-  async #turnOver(
-    upload: Upload,
-    part: PartBuffer,
-    size: number | undefined,
-    signal: AbortSignal,
-  ): Promise<PartBuffer> {
-    part.complete();
-    this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
-    const stored = this.#store(upload, part, signal);
-    this.#scope.run(() => stored);
-    const left = size === undefined ? this.#partSize : Math.min(this.#partSize, size - part.number * this.#partSize);
-    const free = this.#t.window.tryTake(left);
-    if (free === undefined) {
-      await Promise.all([stored, this.#hashed]);
-      this.#held.delete(part);
-    } else this.#letGo(part);
-    return this.#lineUp(part.number + 1, free ?? part.buffer, signal);
-  }
-
-  async #open(range: { readonly start: number; readonly end?: number }, signal: AbortSignal): Promise<BlobBody> {
-    const body = await this.#t.source.open(range, { signal });
-    this.#bodies.push(body);
-    return body;
-  }
-
-  /** A buffer for the next part, and its place in the row of those to be hashed. */
-  async #take(number: number, length: number, signal: AbortSignal): Promise<PartBuffer> {
-    return this.#lineUp(number, await this.#t.window.take(length, signal), signal);
-  }
-
-  #lineUp(number: number, buffer: Buffer, signal: AbortSignal): PartBuffer {
-    const part = new PartBuffer(number, buffer);
-    this.#held.set(part, 2);
-    const before = this.#hashed;
-    const hashed = (async (): Promise<void> => {
-      await before;
-      for await (const slice of part.slices(signal)) await this.#prover.write(slice);
-      this.#letGo(part);
-    })();
-    this.#hashed = hashed;
-    this.#scope.run(() => hashed);
-    return part;
-  }
-
-  async #store(upload: Upload, part: PartBuffer, signal: AbortSignal): Promise<void> {
-    this.#parts.push(await this.#t.store.uploadPart(upload, part.number, part.bytes, { signal }));
-    this.#letGo(part);
-  }
-
-  /** Called once when a part is hashed and once when it is stored: then its buffer is free. */
-  #letGo(part: PartBuffer): void {
-    const left = (this.#held.get(part) ?? 0) - 1;
-    if (left > 0) {
-      this.#held.set(part, left);
-      return;
-    }
-    this.#held.delete(part);
-    this.#t.window.give(part.buffer);
-  }
-
-  #stopIfLate(): boolean {
-    this.#stopped ||= this.#t.deadline.near();
-    return this.#stopped;
-  }
-
-  async #createUpload(signal: AbortSignal): Promise<Upload> {
-    this.#upload = await this.#t.store.createUpload(this.#t.key, { partSize: this.#partSize, signal });
-    return this.#upload;
-  }
-
-  async #prove(): Promise<Proof> {
-    try {
-      return await this.#prover.finish();
-    } catch (error) {
-      const failure = asFailure(error, `verify blob ${this.#t.expected.digest}`, 'source');
-      // What was put together from several answers may be right in each of them: that deserves another try from zero.
-      if (failure.code !== 'digest-mismatch' || !this.#bodies.some((body) => body.resumed() > 0)) throw failure;
-      const { operation, side, detail } = failure;
-      throw new Failure({ operation, side, code: 'digest-mismatch-resumed', detail, cause: failure });
-    }
-  }
-
-  async #finish(proof: Proof): Promise<void> {
-    const { store, key, signal } = this.#t;
-    if (this.#only !== undefined) {
-      const { algorithm, hex } = digestParts(proof.digest);
-      await store.put(key, this.#only.bytes, { signal, ...(algorithm === 'sha256' ? { sha256: hex } : {}) });
-    } else if (this.#upload !== undefined) {
-      // No condition: proven bytes may replace whatever is there.
-      this.#parts.sort((a, b) => a.number - b.number);
-      await store.completeUpload(this.#upload, this.#parts, { signal });
-    }
-  }
-
-  /** Nobody may go on with what has landed. Best effort: what is left is cleaned by age. */
-  async #abandon(): Promise<void> {
-    if (this.#upload !== undefined) await this.#t.store.abortUpload(this.#upload).catch(() => undefined);
-  }
-}
-
-function extentOf({ start, size }: PartRange): { readonly start: number; readonly end: number } {
+export function extentOf({ start, size }: PartRange): { readonly start: number; readonly end: number } {
   return { start, end: start + size };
 }
 
-function rangeIgnored(expected: Expected): Failure {
+export function rangeIgnored(expected: Expected): Failure {
   return new Failure({
     operation: `get blob ${expected.digest}`,
     side: 'source',
     code: 'range-ignored',
     detail: 'the registry sent the whole blob where a range was asked for',
-  });
-}
-
-function tooLong(expected: Expected, size: number | undefined): Failure {
-  return new Failure({
-    operation: `verify blob ${expected.digest}`,
-    side: 'source',
-    code: 'size-mismatch',
-    detail: `it is longer than the ${size ?? 0} bytes that its descriptor says`,
   });
 }

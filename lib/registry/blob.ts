@@ -4,6 +4,7 @@ import { BlobReader, type Opening } from './blob-reader.ts';
 import type { RegistryClient } from './client.ts';
 import { followRedirects, type Ask, type Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
+import { isOffLimits } from './hosts.ts';
 import { judge, rangeHeader, type Opened, type Wanted } from './range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt, type Reply } from './wire.ts';
@@ -64,7 +65,9 @@ export class RegistryBlob implements BlobSource {
     }
     let foreign: Failure | undefined;
     for (const url of urls) {
-      const opening = await this.#direct(url, wanted, signal);
+      const opening = this.#mayAsk(url)
+        ? await this.#direct(url, wanted, signal)
+        : unusable(operation, 'names an address within this machine or network');
       if (!(opening instanceof Failure)) return opening;
       foreign = opening;
     }
@@ -95,18 +98,19 @@ export class RegistryBlob implements BlobSource {
     };
   }
 
+  /** A manifest can be anybody's: what it names must not be this machine's, unless its registry is. */
+  #mayAsk(address: string): boolean {
+    const { host } = this.#options.client.options;
+    const from = new URL(/^https?:\/\//.test(host) ? host : `https://${host}`);
+    return !URL.canParse(address) || !isOffLimits(new URL(address), from);
+  }
+
   /** A URL outside of the registry, to which no authorization is ever sent. A refusal is an answer here. */
   async #direct(address: string, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening | Failure> {
     const { client, operation } = this.#options;
     const { wire, isInsecure, now } = client.options;
     const url = URL.canParse(address) ? new URL(address) : undefined;
-    if (url === undefined || !/^https?:$/.test(url.protocol))
-      return new Failure({
-        operation,
-        side: 'source',
-        code: 'invalid',
-        detail: 'a foreign layer has an unusable address',
-      });
+    if (url === undefined || !/^https?:$/.test(url.protocol)) return unusable(operation, 'has an unusable address');
     let reply: Reply;
     try {
       const request = { operation, method: 'GET', url, headers: headersFor(wanted) } as const;
@@ -163,4 +167,8 @@ function headersFor(wanted: Wanted): Record<string, string> {
 /** A reply whose range is then judged; all others are refusals. */
 function isBytes({ status }: Reply): boolean {
   return status === 200 || status === 206 || status === 416;
+}
+
+function unusable(operation: string, what: string): Failure {
+  return new Failure({ operation, side: 'source', code: 'invalid', detail: `a foreign layer ${what}` });
 }

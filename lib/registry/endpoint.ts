@@ -2,7 +2,7 @@ import { Failure } from '../base/failure.ts';
 import { Authorizer } from './authorizer.ts';
 import type { Credentials } from './credentials.ts';
 import { ERROR_BODY_BYTES, quote } from './errors.ts';
-import { credentialHost, isLoopback, originsOf } from './hosts.ts';
+import { credentialHost, isLoopback, isOffLimits, originsOf } from './hosts.ts';
 import type { Tokens } from './tokens.ts';
 import { readExcerpt, type HttpRequest, type Reply, type Wire } from './wire.ts';
 
@@ -149,6 +149,8 @@ export async function followRedirects(
     if (typeof location !== 'string' || !URL.canParse(location, reply.url.href)) throw refuse('redirected to nowhere');
     const url = new URL(location, reply.url);
     if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refuse(`redirected to ${quote(url.protocol)}`);
+    if (isOffLimits(url, reply.url))
+      throw refuse(`redirected to ${url.host}, an address within this machine or network`);
     if (
       reply.url.protocol === 'https:' &&
       url.protocol === 'http:' &&

@@ -7,6 +7,19 @@ export function isLoopback(hostname: string): boolean {
 }
 
 /**
+ * Whether a URL is an address that `from` has no business to send us to: this machine's own, where a Lambda runtime
+ * answers, and link-local ones, where clouds hand out credentials. A registry on this machine may name what it likes.
+ *
+ * Names are not looked up: this keeps honest services from harm, and is no firewall.
+ */
+export function isOffLimits({ hostname }: URL, from: URL): boolean {
+  if (isLoopback(from.hostname)) return false;
+  // URLs write IPv4 addresses within IPv6 ones in hexadecimal: 169.254 is a9fe, 127 is 7f.
+  const linkLocal = /^169\.254\.|^\[(?:fe[89ab][0-9a-f]:|fd00:ec2::|::ffff:(?:a9fe|7f[0-9a-f]{2}):)/i;
+  return isLoopback(hostname) || hostname === '0.0.0.0' || hostname === '[::]' || linkLocal.test(hostname);
+}
+
+/**
  * Where a registry is found. Loopback is plain HTTP. An insecure host is tried over TLS first, whatever its certificate,
  * and then without, as Docker does it. All others are TLS.
  *

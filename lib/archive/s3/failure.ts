@@ -3,7 +3,7 @@ import { Failure, asFailure } from '../../base/failure.ts';
 import type { FailureCode, FailureFields } from '../../base/failure.ts';
 
 /** The operations that the store uses, and the IAM action that each needs. */
-export const IAM_ACTIONS = {
+const IAM_ACTIONS = {
   AbortMultipartUpload: 's3:AbortMultipartUpload',
   CompleteMultipartUpload: 's3:PutObject',
   CreateMultipartUpload: 's3:PutObject',

@@ -17,7 +17,7 @@ class Screen {
   }
 
   write(text: string): void {
-    for (const [token, up] of text.matchAll(/\u001b\[(\d+)A|\u001b\[J|\r|\n|[^\u001b\r\n]+/g)) {
+    for (const [token, up] of text.matchAll(/\p{Cc}\[(\d+)A|\p{Cc}\[J|\r|\n|\P{Cc}+/gu)) {
       const top = Math.max(0, this.#lines.length - this.rows);
       if (up !== undefined) this.#row = Math.max(top, this.#row - Number(up));
       else if (token === '\u001b[J') this.#lines.splice(this.#row, Infinity, '');

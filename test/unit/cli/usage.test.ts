@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { main } from '../../../lib/cli/main.ts';
 
@@ -44,8 +46,7 @@ test.each([[[]], [['help']], [['--help']], [['-h']]])('%j tells how it is used',
 });
 
 test('--version says the version of package.json', async () => {
-  const { default: project } = (await import('../../../package.json', { with: { type: 'json' } })) as {
-    default: { version: string };
-  };
-  expect(await run('--version')).toEqual({ code: 0, stdout: `${project.version}\n`, stderr: '' });
+  const project = await readFile(join(import.meta.dirname, '../../../package.json'), 'utf8');
+  const { version } = JSON.parse(project) as { version: string };
+  expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
 });

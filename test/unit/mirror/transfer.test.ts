@@ -4,7 +4,9 @@ import { Failure, type FailureCode, type Remedy } from '../../../lib/base/failur
 import { Permits } from '../../../lib/base/permits.ts';
 import type { ObjectStore, Part, Upload } from '../../../lib/archive/store.ts';
 import { type Deadline, NO_DEADLINE } from '../../../lib/mirror/deadline.ts';
-import { download, resume, type Transfer } from '../../../lib/mirror/transfer.ts';
+import { download } from '../../../lib/mirror/download.ts';
+import { resume } from '../../../lib/mirror/resume.ts';
+import type { Transfer } from '../../../lib/mirror/transfer.ts';
 import { Window } from '../../../lib/mirror/window.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { compress } from '../../kit/compress.ts';

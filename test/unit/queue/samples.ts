@@ -4,7 +4,7 @@ import type { FinalizeMessage, Image, Message, Order } from '../../../lib/queue/
 import { finalizeMessage } from '../../../lib/queue/outgoing.ts';
 import type { Outgoing } from '../../../lib/queue/queue.ts';
 
-export const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip';
 
 /** A digest that stands for a name. */
