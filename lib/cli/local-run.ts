@@ -13,7 +13,7 @@ import { copyLayer, failLayer } from '../mirror/layer.ts';
 import { resolve } from '../mirror/resolve.ts';
 import { Window } from '../mirror/window.ts';
 import { InProcessQueues } from '../queue/in-process.ts';
-import type { Outgoing } from '../queue/queue.ts';
+import type { Outgoing, Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
 
 export interface LocalRun {
@@ -24,6 +24,10 @@ export interface LocalRun {
   /** Blobs on their way at once. */
   readonly concurrency: number;
   readonly windowBytes?: number;
+  /** How long a failed message stays away, in milliseconds. */
+  readonly retryMs?: number;
+  /** Puts something around the queue that the roles send to. */
+  readonly wrapQueues?: (queues: Queues) => Queues;
   /** Which tags are wanted where all are listed; all of them unless told. */
   readonly chooseTags?: NonNullable<ResolverContext['chooseTags']>;
   /** What to resolve. */
@@ -53,6 +57,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
   const { archive, sources, observe, concurrency } = run;
   const queues: InProcessQueues = new InProcessQueues({
     maxReceives: MAX_RECEIVES,
+    ...(run.retryMs === undefined ? {} : { retryMs: run.retryMs }),
     async deadLetter({ delivery: { message }, failure }, signal) {
       const reason = failure ?? asFailure(new Error('it failed on every delivery'), 'handle message', 'queue');
       if (message.type === 'layer') await failLayer({ queues, observe }, message, reason, signal);
@@ -69,7 +74,13 @@ export async function runLocal(run: LocalRun): Promise<void> {
         });
     },
   });
-  const common = { archive, queues, observe, lanes: () => LANES, now: () => Date.now() };
+  const common = {
+    archive,
+    queues: run.wrapQueues?.(queues) ?? queues,
+    observe,
+    lanes: () => LANES,
+    now: () => Date.now(),
+  };
   const window = new Window(run.windowBytes ?? WINDOW_BYTES);
 
   const resolver = { ...common, sources, ...(run.chooseTags === undefined ? {} : { chooseTags: run.chooseTags }) };

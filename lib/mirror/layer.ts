@@ -147,7 +147,10 @@ class LayerCopy {
           throw tooSlow(this.#message, 'archive', detail);
         }
         if (outcome === 'late') return this.#continue();
-        if (outcome === 'done') return outcome;
+        if (outcome === 'done') {
+          await this.#abortUploads();
+          return outcome;
+        }
       }
     }
     this.#tell('started');
@@ -194,6 +197,14 @@ class LayerCopy {
       if (worse !== undefined) await store.abortUpload(worse.upload, { signal });
     }
     return best;
+  }
+
+  /** Of a blob that is proven, nobody goes on with an upload. */
+  async #abortUploads(): Promise<void> {
+    const { store } = this.#context.archive;
+    const { signal } = this.#options;
+    for await (const upload of store.uploads(this.#key, { signal }))
+      if (upload.key === this.#key) await store.abortUpload(upload, { signal });
   }
 
   /** Reads back what was put together from parts that this invocation did not see; its proof may need one of its own. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Outcome } from '../../lib/cli/outcomes.ts';
 
-const MAIN = join(import.meta.dirname, '../../lib/cli/main.ts');
+/** The program, for whoever starts it in another way. */
+export const MAIN = join(import.meta.dirname, '../../lib/cli/main.ts');
 
 export interface Ended {
   /** The exit code; the signal's name where one ended it. */

@@ -69,7 +69,6 @@ export class Faults {
   /** Iterables, and objects that have one as their `body` or are ports themselves. */
   #wrapResult(result: unknown, name: string): unknown {
     if (typeof result !== 'object' || result === null || result instanceof Uint8Array) return result;
-    if (isAsyncIterable(result)) return this.#iterable(result, name);
     if ('body' in result && isAsyncIterable(result.body)) {
       const body = this.#iterable(result.body, name);
       return new Proxy(result, {
@@ -81,6 +80,7 @@ export class Faults {
         },
       });
     }
+    if (isAsyncIterable(result)) return this.#iterable(result, name);
     return isPort(result) ? this.wrap(result, name) : result;
   }
 

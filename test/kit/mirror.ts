@@ -8,6 +8,7 @@ import type { MirrorEvent } from '../../lib/mirror/events.ts';
 import { formatRepository, parseReference } from '../../lib/oci/reference.ts';
 import type { PlatformPolicy } from '../../lib/queue/messages.ts';
 import { resolveMessage } from '../../lib/queue/outgoing.ts';
+import type { Queues } from '../../lib/queue/queue.ts';
 import type { Sources } from '../../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../../lib/registry/sources.ts';
 
@@ -20,6 +21,7 @@ export interface MirrorOptions {
   readonly sources?: Sources;
   readonly signal?: AbortSignal;
   readonly run?: string;
+  readonly wrapQueues?: (queues: Queues) => Queues;
 }
 
 export interface Mirrored {
@@ -55,6 +57,8 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
       },
       signal: options.signal ?? new AbortController().signal,
       concurrency: 4,
+      retryMs: 1,
+      ...(options.wrapQueues === undefined ? {} : { wrapQueues: options.wrapQueues }),
       messages,
     });
   } finally {

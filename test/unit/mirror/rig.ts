@@ -161,7 +161,7 @@ export function partStore(): MemoryStore {
 }
 
 /** Sources that decide on waits as ever, and do not sit through them. */
-export function patientSources(options: SourcesOptions = {}): Sources {
+function patientSources(options: SourcesOptions = {}): Sources {
   return createSources({
     retry: { tries: 3, baseMs: 1, capMs: 1 },
     random: () => 0,

@@ -1,0 +1,284 @@
+/** The command line against a registry of the kit: what it prints, what it ends with, what it leaves. */
+import { createHash } from 'node:crypto';
+import { access, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { jsonLines, mirrorSync, summaryOf } from '../kit/command-line.ts';
+import { type Image, type ImageOptions, makeImage, makeIndex, makeLayer } from '../kit/images.ts';
+import { poisoned } from '../kit/poisoned.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../kit/temp.ts';
+
+let registry: TestRegistry;
+let folder: TempFolder;
+let archive: string;
+
+beforeEach(async () => {
+  registry = await startRegistry();
+  folder = await tempFolder();
+  archive = folder.join('archive');
+});
+
+afterEach(async () => {
+  await registry.close();
+  await folder.remove();
+});
+
+function sample(seed: number, options: ImageOptions = {}): Image {
+  return makeImage({ layers: [makeLayer({ seed: 1 }), makeLayer({ seed: 100 + seed })], ...options });
+}
+
+const named = (rest: string): string => `${registry.host}/${rest}`;
+
+interface Row {
+  readonly reference: string;
+  readonly digest: string;
+}
+
+async function listed(): Promise<Row[]> {
+  return jsonLines(await mirrorSync(['ls', archive, '--json'])) as Row[];
+}
+
+// One run with every poison in it and two good images between them: each is refused for its own reason, and only they are.
+test('what is poisoned is refused with its reason, and the rest is mirrored', async () => {
+  const poisons = poisoned();
+  const good = [sample(1), sample(2)] as const;
+  registry.push('team/app', good[0], 'first');
+  for (const [i, poison] of poisons.entries()) poison.push(registry, 'team/app', `poison-${i}`);
+  registry.push('team/app', good[1], 'last');
+  const tags = ['first', ...poisons.map((_, i) => `poison-${i}`), 'last'];
+
+  const ended = await mirrorSync(['sync', ...tags.map((tag) => named(`team/app:${tag}`)), '--to', archive, '--json']);
+
+  expect(ended).toMatchObject({ code: 1, stderr: '' });
+  const summary = summaryOf(ended);
+  expect(summary).toMatchObject({ mirrored: 2, unchanged: 0, failed: poisons.length });
+  const failures = jsonLines(ended) as { type: string; status?: string; tag?: string; code?: string }[];
+  for (const [i, { name, code }] of poisons.entries()) {
+    const image = summary.images.find(({ reference }) => reference === named(`team/app:poison-${i}`));
+    expect(image, name).toMatchObject({ status: 'failed' });
+    // What (a digest), where (the repository) and why.
+    expect(image?.reason, name).toMatch(WHY[name] ?? /./);
+    expect(image?.reason, name).toContain(named('team/app'));
+    expect(image?.reason, name).toMatch(/sha256:[0-9a-f]{64}/);
+    const event = failures.find((one) => one.type === 'image' && one.tag === `poison-${i}`);
+    expect(event, name).toMatchObject({ status: 'failed', code });
+  }
+  expect(await listed()).toEqual([
+    expect.objectContaining({ reference: named('team/app:first'), digest: good[0].digest }),
+    expect.objectContaining({ reference: named('team/app:last'), digest: good[1].digest }),
+  ]);
+  expect((await mirrorSync(['verify', archive])).code).toBe(0);
+});
+
+/** The words for a person; that the code is right is asked of every poison. */
+const WHY: Readonly<Record<string, RegExp>> = {
+  'wrong diffID': /layers from manifest don't match image configuration: layer 1 .* unpacks to .*, config .* says/,
+  'swapped diffIDs': /layers from manifest don't match image configuration: layer 0 .* unpacks to .*, config .* says/,
+  'fewer diffIDs than layers': /2 layers, but 1 diffIDs/,
+  'a layer longer than its descriptor': /has \d+ bytes where the descriptor says \d+/,
+  'a layer shorter than its descriptor': /has \d+ bytes where the descriptor says \d+/,
+  'a flipped byte': /hash to sha256:/,
+  'a missing blob': /404 BLOB_UNKNOWN/,
+  'declared gzip that is not': /gzip does not hold/,
+  'a manifest over 4 MiB': /a manifest of more than 4194304 bytes/,
+  'an error page for a manifest': /is not JSON/,
+  'an index nested too deep': /nested more than \d+ deep/,
+};
+
+// The rest of them is in test/unit/cli.
+test('wrong usage ends with 2, says what is wrong, and does nothing', async () => {
+  const ended = await mirrorSync(['sync', 'alpine', '--to', archive, '--no-such-option']);
+  expect(ended).toMatchObject({ code: 2, stdout: '' });
+  expect(ended.stderr).toMatch(/--no-such-option/);
+  await expect(access(archive)).rejects.toThrow(/ENOENT/);
+});
+
+test('--help tells the commands, and an archive that is not there is an error', async () => {
+  const help = await mirrorSync(['--help']);
+  expect(help).toMatchObject({ code: 0, stderr: '' });
+  for (const word of ['sync', 'ls', 'verify', '--all-tags', '--platform', '--authfile'])
+    expect(help.stdout).toContain(word);
+  const none = await mirrorSync(['ls', folder.join('nothing-here')]);
+  expect(none).toMatchObject({ code: 1, stdout: '' });
+  expect(none.stderr).toMatch(/there is no such folder/);
+});
+
+// What a program relies on, field by field: a mirrored image, an unchanged one, one that is not there.
+test('the last line of --json is the summary, in exactly this shape', async () => {
+  const image = sample(1);
+  registry.push('team/app', image, 'known');
+  await mirrorSync(['sync', named('team/app:known'), '--to', archive]);
+  const other = sample(2);
+  registry.push('team/app', other, 'new');
+
+  const wanted = ['known', 'new', 'gone'].map((tag) => named(`team/app:${tag}`));
+  const ended = await mirrorSync(['sync', ...wanted, '--to', archive, '--json']);
+
+  expect(ended.code).toBe(1);
+  // Of `other` only what it does not share with `image`.
+  const bytes = other.manifest.length + other.config.length + (other.layers[1]?.size ?? 0);
+  const summary: unknown = summaryOf(ended);
+  expect(summary).toStrictEqual({
+    type: 'summary',
+    mirrored: 1,
+    unchanged: 1,
+    failed: 1,
+    images: [
+      { reference: wanted[0], digest: image.digest, status: 'unchanged', bytes: 0 },
+      { reference: wanted[1], digest: other.digest, status: 'mirrored', bytes },
+      { reference: wanted[2], digest: null, status: 'failed', reason: expect.stringMatching(/404/), bytes: 0 },
+    ],
+  });
+});
+
+// Plain lines in a pipe: nothing that moves a cursor, and the outcome in words.
+test('in a pipe it prints plain lines', async () => {
+  const image = sample(1);
+  registry.push('team/app', image, '1.0');
+  const ended = await mirrorSync(['sync', named('team/app:1.0'), named('team/app:gone'), '--to', archive]);
+  expect(ended).toMatchObject({ code: 1, stderr: '' });
+  expect(ended.stdout.split('\n').join('')).toMatch(/^\P{Cc}*$/u);
+  const lines = ended.stdout.split('\n');
+  expect(lines).toContain(`${named('team/app:1.0')}: mirrored  ${image.digest}`);
+  expect(lines.find((line) => line.startsWith('1 mirrored, 0 unchanged, 1 failed; '))).toBeDefined();
+  expect(ended.stdout).toMatch(/failed:\n {2}\S+\/team\/app:gone: .*404 MANIFEST_UNKNOWN/);
+});
+
+// A name alone is `latest`; with --all-tags it is every tag, over as many pages as the registry makes of them.
+test('a name alone is latest, and with --all-tags all of its tags', async () => {
+  await using paged = await startRegistry({ pageSize: 3 });
+  const tags = ['latest', ...Array.from({ length: 7 }, (_, i) => `1.${i}`)];
+  for (const [i, tag] of tags.entries()) paged.push('team/app', sample(i), tag);
+  const name = `${paged.host}/team/app`;
+
+  const one = summaryOf(await mirrorSync(['sync', name, '--to', archive, '--json']));
+  expect(one.images.map(({ reference }) => reference)).toEqual([`${name}:latest`]);
+
+  const all = await mirrorSync(['sync', name, '--all-tags', '--to', archive, '--json']);
+  expect(all.code).toBe(0);
+  expect(summaryOf(all)).toMatchObject({ mirrored: 7, unchanged: 1, failed: 0 });
+  expect((await listed()).map(({ reference }) => reference)).toEqual(tags.map((tag) => `${name}:${tag}`).sort());
+  expect(paged.count({ kind: 'tags' })).toBe(3);
+});
+
+// Two of three platforms: their layers and no other's, under the digest of the whole.
+test('--platform takes what it names, and keeps the digest', async () => {
+  const platforms = [
+    { os: 'linux', architecture: 'amd64' },
+    { os: 'linux', architecture: 'arm', variant: 'v7' },
+    { os: 'windows', architecture: 'amd64' },
+  ];
+  const images = platforms.map((platform, i) => makeImage({ platform, layers: [makeLayer({ seed: 50 + i })] }));
+  const index = makeIndex(images);
+  registry.push('team/app', index, '1.0');
+  const wanted = ['--platform', 'linux/amd64', '--platform', 'linux/arm/v7'];
+
+  const ended = await mirrorSync(['sync', named('team/app:1.0'), ...wanted, '--to', archive, '--json']);
+  expect(ended.code, ended.stdout).toBe(0);
+  expect(summaryOf(ended).images[0]?.digest).toBe(index.digest);
+  const fetched = images.map(({ layers }) => registry.count({ kind: 'blob', digest: layers[0]?.digest ?? '' }));
+  expect(fetched).toEqual([1, 1, 0]);
+  expect((await mirrorSync(['verify', archive])).code).toBe(0);
+
+  const none = await mirrorSync([
+    'sync',
+    named('team/app:1.0'),
+    '--platform',
+    'linux/s390x',
+    '--to',
+    archive,
+    '--json',
+  ]);
+  expect(none.code).toBe(1);
+  expect(summaryOf(none).images[0]?.reason).toMatch(/linux\/s390x.*linux\/amd64/);
+});
+
+// What runs every five minutes must cost a registry next to nothing.
+test('a second sync of a tag is one HEAD and nothing else', async () => {
+  registry.push('team/app', sample(1), '1.0');
+  const args = ['sync', named('team/app:1.0'), '--to', archive, '--json'];
+  expect((await mirrorSync(args)).code).toBe(0);
+  registry.forgetRequests();
+  const again = await mirrorSync(args);
+  expect(again.code).toBe(0);
+  expect(summaryOf(again)).toMatchObject({ mirrored: 0, unchanged: 1, failed: 0 });
+  expect(registry.requests.map(({ method, path }) => `${method} ${path}`)).toEqual(['HEAD /v2/team/app/manifests/1.0']);
+});
+
+describe('--authfile', () => {
+  const user = 'mirror';
+  const password = 'a:pass word/ä';
+
+  async function authfile(secret: string): Promise<string> {
+    const path = folder.join('auth.json');
+    const auth = Buffer.from(`${user}:${secret}`).toString('base64');
+    await writeFile(path, JSON.stringify({ auths: { [registry.host]: { auth } } }));
+    return path;
+  }
+
+  beforeEach(async () => {
+    await registry.close();
+    registry = await startRegistry({ auth: { kind: 'basic', user, password } });
+    registry.push('team/app', sample(1), '1.0');
+  });
+
+  test('opens what is closed', async () => {
+    const args = ['sync', named('team/app:1.0'), '--to', archive, '--authfile', await authfile(password)];
+    expect(await mirrorSync(args)).toMatchObject({ code: 0 });
+  });
+
+  // No secret is ever printed, whether it is right or wrong.
+  test('with a wrong password it says so, and does not say the password', async () => {
+    const args = ['sync', named('team/app:1.0'), '--to', archive, '--authfile', await authfile('guessed')];
+    const ended = await mirrorSync(args);
+    expect(ended.code).toBe(1);
+    expect(ended.stdout).toMatch(/401 UNAUTHORIZED/);
+    expect(ended.stdout + ended.stderr).not.toMatch(/guessed|Basic /);
+    const without = await mirrorSync(['sync', named('team/app:1.0'), '--to', archive], { HOME: folder.path });
+    expect(without.code).toBe(1);
+  });
+});
+
+// A disk that rots: whatever is damaged, verify names it and what leads to it, and says nothing against the rest.
+describe('verify', () => {
+  const image = sample(1);
+  const sound = sample(2);
+
+  async function damage(digest: string): Promise<void> {
+    const path = join(archive, 'blobs', ...digest.split(':'));
+    const content = await readFile(path);
+    const middle = content.length >> 1;
+    content[middle] = (content[middle] ?? 0) ^ 1;
+    await writeFile(path, content);
+  }
+
+  beforeEach(async () => {
+    registry.push('team/app', image, 'damaged');
+    registry.push('team/app', sound, 'sound');
+    const { code } = await mirrorSync(['sync', named('team/app'), '--all-tags', '--to', archive]);
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    ['a layer', image.layers[1]?.digest ?? ''],
+    ['a config', digestIn(image)],
+    ['a manifest', image.digest],
+  ])('names %s that is damaged', async (_, digest) => {
+    expect((await mirrorSync(['verify', archive])).code).toBe(0);
+    await damage(digest);
+    const ended = await mirrorSync(['verify', archive, '--json']);
+    expect(ended).toMatchObject({ code: 1, stderr: '' });
+    expect(jsonLines(ended)).toEqual([
+      { type: 'problem', reference: named('team/app:damaged'), digest, reason: expect.stringMatching(/sha256:/) },
+      expect.objectContaining({ type: 'summary', ok: false, problems: 1 }),
+    ]);
+    const plain = await mirrorSync(['verify', archive]);
+    expect(plain).toMatchObject({ code: 1, stderr: '' });
+    expect(plain.stdout).toContain(`${named('team/app:damaged')}: ${digest}: `);
+  });
+});
+
+function digestIn(image: Image): string {
+  return `sha256:${createHash('sha256').update(image.config).digest('hex')}`;
+}

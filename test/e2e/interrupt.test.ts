@@ -1,0 +1,115 @@
+/** Ctrl-C in the middle of a download: a clean end, and the next run goes on from there. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { globSync, readFileSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { parseJournal } from '../../lib/archive/folder/journal.ts';
+import { FOLDER_PART_LIMITS } from '../../lib/archive/folder/uploads.ts';
+import { landed, ranges } from '../../lib/archive/parts.ts';
+import { jsonLines, MAIN, mirrorSync, startMirrorSync, summaryOf } from '../kit/command-line.ts';
+import { generated } from '../kit/content.ts';
+import { type GeneratedLayer, generatedLayer, makeImage } from '../kit/images.ts';
+import { describeWith } from '../kit/real.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../kit/temp.ts';
+
+/** Bytes of a part: what no `FolderStore` of the CLI's is told differently. */
+const PART = FOLDER_PART_LIMITS.usualPartBytes ?? 0;
+const PARTS = 6;
+
+let registry: TestRegistry;
+let folder: TempFolder;
+let archive: string;
+let layer: GeneratedLayer;
+
+beforeEach(async () => {
+  registry = await startRegistry();
+  folder = await tempFolder();
+  archive = folder.join('archive');
+  layer = await generatedLayer(generated({ size: PARTS * PART, seed: 7 }));
+  registry.push('team/app', makeImage({ layers: [layer] }), '1.0');
+});
+
+afterEach(async () => {
+  await registry.close();
+  await folder.remove();
+});
+
+/** The numbers of the parts of the one unfinished upload that have landed, as they are on disk. */
+function landedOnDisk(): number[] {
+  const [journal] = globSync(`${archive}/.mirror/uploads/*/journal`);
+  if (journal === undefined) return [];
+  const parts = parseJournal(readFileSync(journal, 'utf8')).values();
+  return landed(layer.size, PART, parts)
+    .map(({ number }) => number)
+    .sort((a, b) => a - b);
+}
+
+/** The ranges of the layer that were asked for, as `bytes=first-last`. */
+function asked(): (string | undefined)[] {
+  return registry.requests.filter(({ kind }) => kind === 'blob').map(({ range }) => range);
+}
+
+test.each(['SIGINT', 'SIGTERM'] as const)(
+  '%s keeps what has landed, and the next sync fetches only the rest',
+  async (signal) => {
+    const reference = `${registry.host}/team/app:1.0`;
+    // Two ranges come whole; every other one stops in the middle for good.
+    const stall = registry.misbehave({
+      match: { kind: 'blob', digest: layer.digest },
+      after: 2,
+      do: { stallAfter: PART / 2 },
+    });
+    await using running = startMirrorSync(['sync', reference, '--to', archive, '--json']);
+    await stall.begun;
+    await vi.waitUntil(() => landedOnDisk().length === 2, { timeout: 30_000 });
+    running.process.kill(signal);
+    const ended = await running.ended;
+
+    expect(ended.code).toBe(130);
+    expect(ended.stderr).toMatch(/stopping; what has arrived is kept/);
+    const interrupted = summaryOf(ended);
+    expect(interrupted).toMatchObject({ mirrored: 0, unchanged: 0, failed: 1 });
+    expect(interrupted.images[0]?.reason).toMatch(/interrupted; run the same command again/);
+    expect(jsonLines(await mirrorSync(['ls', archive, '--json']))).toEqual([]);
+    const kept = landedOnDisk();
+    expect(kept).toHaveLength(2);
+
+    stall.stop();
+    registry.forgetRequests();
+    const again = await mirrorSync(['sync', reference, '--to', archive, '--json']);
+    expect(again, again.stdout).toMatchObject({ code: 0 });
+    const missing = ranges(layer.size, PART).filter(({ number }) => !kept.includes(number));
+    expect(asked().sort()).toEqual(missing.map(({ start, size }) => `bytes=${start}-${start + size - 1}`).sort());
+    expect((await mirrorSync(['verify', archive])).code).toBe(0);
+  },
+);
+
+// script(1) of util-linux gives it a terminal, and what it reads goes there as if it were typed.
+describeWith(['script'], 'on a terminal', () => {
+  test('the key Ctrl-C does the same, and the picture is taken down', async () => {
+    const stall = registry.misbehave({
+      match: { kind: 'blob', digest: layer.digest },
+      do: { stallAfter: PART / 2 },
+    });
+    const line = [process.execPath, MAIN, 'sync', `${registry.host}/team/app:1.0`, '--to', archive].join(' ');
+    const child = spawn('script', ['--quiet', '--return', '--command', line, '/dev/null']);
+    try {
+      let shown = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+      const closed = once(child, 'close');
+      await stall.begun;
+      await vi.waitUntil(() => /Downloading {2}\[=*>/.test(shown), { timeout: 30_000 });
+      child.stdin.write('\u0003');
+      await closed;
+      expect(child.exitCode).toBe(130);
+      // What stands below the last picture that was taken down.
+      const left = shown.slice(shown.lastIndexOf('\u001b[J'));
+      expect(left).toMatch(/0 mirrored, 0 unchanged, 1 failed/);
+      expect(left).not.toMatch(/Downloading/);
+      expect(shown).toMatch(/stopping; what has arrived is kept/);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+});

@@ -1,0 +1,150 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../lib/base/failure.ts';
+import { Permits } from '../../lib/base/permits.ts';
+import { Faults } from '../kit/faults.ts';
+import { inspect, unfinishedUploads } from '../kit/invariants.ts';
+import type { Mirrored } from '../kit/mirror.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { tempFolder } from '../kit/temp.ts';
+import { AFTER, BEFORE, NEW, prepare, references, run } from './scene.ts';
+
+/** Children at once: the machine has two cores. */
+const CHILDREN = 2;
+
+/** Invariants 1 to 6 on what is on disk, and 7 on what the run says of it. */
+function mustHold(folder: string, host: string, outcomes: Mirrored['outcomes'], where: string): void {
+  const { violations, tags, named } = inspect(folder);
+  expect(violations, where).toEqual([]);
+  const [moved, added] = references(host);
+  // The tag is where it was or where it has moved to, and what it was stays pullable.
+  expect([BEFORE.digest, AFTER.digest], where).toContain(tags.get(moved));
+  expect(named, where).toContain(BEFORE.digest);
+  expect([undefined, NEW.digest], where).toContain(tags.get(added));
+  for (const { reference, status, reason } of outcomes) {
+    const wanted = reference === moved ? AFTER.digest : NEW.digest;
+    if (status === 'failed') expect(reason, where).toMatch(/\w/);
+    else expect(tags.get(reference), where).toBe(wanted);
+  }
+}
+
+/** A plain rerun mirrors everything, fetches no blob that is proven, and leaves no upload behind. */
+async function mustComplete(registry: TestRegistry, folder: string, where: string): Promise<void> {
+  const { proven } = inspect(folder);
+  registry.forgetRequests();
+  const { outcomes } = await run(registry.host, folder);
+  expect(
+    outcomes.map(({ status, reason }) => (status === 'failed' ? reason : 'done')),
+    where,
+  ).toEqual(['done', 'done']);
+  const { violations, tags } = inspect(folder);
+  expect(violations, where).toEqual([]);
+  const [moved, added] = references(registry.host);
+  expect([tags.get(moved), tags.get(added)], where).toEqual([AFTER.digest, NEW.digest]);
+  for (const digest of proven)
+    expect(registry.count({ kind: 'blob', digest }), `${where}: ${digest} is proven and fetched again`).toBe(0);
+  expect(unfinishedUploads(folder), where).toEqual([]);
+}
+
+describe('a mirror of which one call fails', () => {
+  // Every port call of a run fails once, before its effect and, in a second pass, after it, when its answer is lost.
+  test.for(['before', 'after'] as const)('%s its effect', { timeout: 300_000 }, async (when) => {
+    await using registry = await startRegistry();
+    const outcomesByStatus = new Map<string, number>();
+    for (let at = 1; ; at += 1) {
+      await using folder = await tempFolder();
+      await prepare(registry, folder.path);
+      const error = new Failure({ operation: 'test', side: 'archive', code: 'unavailable', detail: 'the fault' });
+      const faults = new Faults({ at, when, act: error });
+      const { outcomes } = await run(registry.host, folder.path, faults);
+      if (!faults.fired) break;
+      const where = `call ${at}: ${faults.calls[at - 1] ?? ''}`;
+      mustHold(folder.path, registry.host, outcomes, where);
+      for (const { status } of outcomes) outcomesByStatus.set(status, (outcomesByStatus.get(status) ?? 0) + 1);
+      await mustComplete(registry, folder.path, where);
+    }
+    // One failure is mended by another try: a scene in which nothing works anyway would prove nothing.
+    expect(outcomesByStatus.get('mirrored')).toBeGreaterThan(100);
+  });
+
+  // A part that stays dead from some call on ends every image with a reason, and nothing that hangs.
+  test('from that call on, for good', { timeout: 120_000 }, async () => {
+    await using registry = await startRegistry();
+    const error = new Failure({ operation: 'test', side: 'archive', code: 'unavailable', detail: 'the fault' });
+    for (const at of [1, 5, 12, 25, 40, 60]) {
+      await using folder = await tempFolder();
+      await prepare(registry, folder.path);
+      const faults = new Faults({ at, times: Infinity, act: error });
+      const outcomes = await run(registry.host, folder.path, faults).then(
+        ({ outcomes: all }) => all,
+        () => [],
+      );
+      const where = `from call ${at} on: ${faults.calls[at - 1] ?? ''}`;
+      mustHold(folder.path, registry.host, outcomes, where);
+      await mustComplete(registry, folder.path, where);
+    }
+  });
+
+  // Between any two calls of a good run, everything holds: no instant at which a reference leads nowhere.
+  test('holds at every instant of a run in which none fails', { timeout: 120_000 }, async () => {
+    await using registry = await startRegistry();
+    await using folder = await tempFolder();
+    await prepare(registry, folder.path);
+    let instants = 0;
+    const faults = new Faults({
+      at: 1,
+      times: Infinity,
+      act: () => {
+        instants += 1;
+        mustHold(folder.path, registry.host, [], `before call ${instants}`);
+      },
+    });
+    const { outcomes } = await run(registry.host, folder.path, faults);
+    expect(outcomes.map(({ status, reason }) => reason ?? status)).toEqual(['mirrored', 'mirrored']);
+    expect(instants).toBeGreaterThan(50);
+  });
+});
+
+describe('a mirror whose process is killed', () => {
+  // A real process ends by SIGKILL before each of its port calls in turn; what is on disk then holds, and a rerun completes.
+  test('before any call', { timeout: 300_000 }, async () => {
+    const permits = new Permits(CHILDREN);
+    let through = false;
+    let killed = 0;
+    const one = async (at: number): Promise<void> => {
+      // A registry of its own: the tag moves in it.
+      await using registry = await startRegistry();
+      await using folder = await tempFolder();
+      await prepare(registry, folder.path);
+      const signal = await runChild(registry.host, folder.path, at);
+      if (signal === null) {
+        through = true;
+        return;
+      }
+      killed += 1;
+      mustHold(folder.path, registry.host, [], `killed before call ${at}`);
+      await mustComplete(registry, folder.path, `killed before call ${at}`);
+    };
+    const running: Promise<void>[] = [];
+    for (let at = 1; !through; at += 1) {
+      await permits.take();
+      running.push(
+        one(at).finally(() => {
+          permits.give();
+        }),
+      );
+    }
+    await Promise.all(running);
+    expect(killed).toBeGreaterThan(100);
+  });
+});
+
+async function runChild(host: string, folder: string, at: number): Promise<NodeJS.Signals | null> {
+  const script = join(import.meta.dirname, 'mirror.child.ts');
+  const child = spawn(process.execPath, [script, host, folder, String(at)], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
+  if (signal === null) expect(code, `the child that would die at call ${at}`).toBe(0);
+  return signal;
+}

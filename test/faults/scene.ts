@@ -1,0 +1,68 @@
+/**
+ * The mirror that the fault tests break: a tag that has moved to an index of two platforms, whose layers share one and come
+ * in several parts, and an image of two layers in a repository that the archive does not know yet.
+ */
+import { FolderStore } from '../../lib/archive/folder/store.ts';
+import type { ObjectStore } from '../../lib/archive/store.ts';
+import type { Sources } from '../../lib/registry/source.ts';
+import { createSources } from '../../lib/registry/sources.ts';
+import type { Faults } from '../kit/faults.ts';
+import { makeImage, makeIndex, makeLayer } from '../kit/images.ts';
+import { mirror, type Mirrored } from '../kit/mirror.ts';
+import type { TestRegistry } from '../kit/registry.ts';
+
+/** The smallest parts that a folder takes: the large layer has four. */
+const PART_BYTES = 64 * 1024;
+
+const BASE = makeLayer({ seed: 1, size: 200_000 });
+export const BEFORE = makeImage({ layers: [makeLayer({ seed: 9 })] });
+export const AFTER = makeIndex([
+  makeImage({ layers: [BASE, makeLayer({ seed: 2 })], platform: { os: 'linux', architecture: 'amd64' } }),
+  makeImage({
+    layers: [BASE, makeLayer({ seed: 3, compression: 'zstd' })],
+    platform: { os: 'linux', architecture: 'arm64' },
+  }),
+]);
+export const NEW = makeImage({ layers: [makeLayer({ seed: 4 }), makeLayer({ seed: 5, compression: 'none' })] });
+
+export function references(host: string): readonly [moved: string, added: string] {
+  return [`${host}/team/app:1`, `${host}/team/new:1`];
+}
+
+/** The archive as it was before the tag moved, and the registry as it is afterwards. */
+export async function prepare(registry: TestRegistry, folder: string): Promise<void> {
+  registry.push('team/app', BEFORE, '1');
+  const [moved] = references(registry.host);
+  await using store = new FolderStore(folder);
+  await mirror({ store, references: [moved] });
+  registry.push('team/app', AFTER, '1');
+  registry.push('team/new', NEW, '1');
+  registry.forgetRequests();
+}
+
+/** Mirrors into the folder, with every port behind `faults`. */
+export async function run(host: string, folder: string, faults?: Faults): Promise<Mirrored> {
+  await using folderStore = new FolderStore(folder);
+  const store = withSmallParts(folderStore);
+  const sources = createSources({ sleep: () => Promise.resolve() });
+  try {
+    return await mirror({
+      store: faults?.wrap(store, 'archive') ?? store,
+      sources: faults?.wrap<Sources>(sources, 'source') ?? sources,
+      references: references(host),
+      ...(faults === undefined ? {} : { wrapQueues: (queues) => faults.wrap(queues, 'queue') }),
+    });
+  } finally {
+    await sources.close();
+  }
+}
+
+function withSmallParts(store: FolderStore): ObjectStore {
+  return new Proxy<ObjectStore>(store, {
+    get(_, key) {
+      const value: unknown = Reflect.get(store, key, store);
+      if (key === 'limits') return { ...store.limits, usualPartBytes: PART_BYTES };
+      return typeof value === 'function' ? (value.bind(store) as unknown) : value;
+    },
+  });
+}

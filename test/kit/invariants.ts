@@ -1,0 +1,127 @@
+/**
+ * What must hold of a folder archive at every instant, read from the disk as it is and checked without any of the code
+ * that wrote it.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+
+interface RawDescriptor {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+interface RawManifest {
+  readonly config?: RawDescriptor;
+  readonly layers?: readonly RawDescriptor[];
+  readonly manifests?: readonly RawDescriptor[];
+}
+
+interface RawReceipt {
+  readonly digest: string;
+  readonly size: number;
+  readonly diffId: string;
+  readonly compression: 'gzip' | 'zstd' | 'none';
+}
+
+export interface Findings {
+  /** What is broken; empty where every invariant holds. */
+  readonly violations: readonly string[];
+  /** Digest by tag: `host/path:tag`. */
+  readonly tags: ReadonlyMap<string, string>;
+  /** All digests that the tag indexes name, with a tag or without. */
+  readonly named: ReadonlySet<string>;
+  /** Digests of blobs that have a receipt. */
+  readonly proven: ReadonlySet<string>;
+}
+
+const DOCUMENT = /json/;
+
+export function inspect(root: string): Findings {
+  const violations: string[] = [];
+  const tags = new Map<string, string>();
+  const named = new Set<string>();
+  const proven = new Set<string>();
+  const complain = (what: string): void => {
+    violations.push(what);
+  };
+
+  // Invariant 2: a receipt tells the truth about bytes that are there.
+  for (const file of filesBelow(join(root, '.mirror/receipts'))) {
+    const receipt = JSON.parse(readFileSync(file, 'utf8')) as RawReceipt;
+    const bytes = blob(root, receipt.digest);
+    if (bytes === undefined) {
+      complain(`receipt of ${receipt.digest}, which is not there`);
+      continue;
+    }
+    if (sha256(bytes) !== receipt.digest) complain(`receipt of ${receipt.digest}, whose bytes are others`);
+    if (bytes.length !== receipt.size) complain(`receipt of ${receipt.digest} with the wrong size`);
+    if (sha256(unpacked(bytes, receipt.compression)) !== receipt.diffId) complain(`wrong diffID for ${receipt.digest}`);
+    proven.add(receipt.digest);
+  }
+
+  // Invariants 1, 3 and 4: what a tag index names is there whole, down to the last layer, as upstream named it.
+  const reach = (descriptor: RawDescriptor, from: string): void => {
+    const bytes = blob(root, descriptor.digest);
+    if (bytes === undefined) {
+      complain(`${from} names ${descriptor.digest}, which is not there`);
+      return;
+    }
+    if (sha256(bytes) !== descriptor.digest) complain(`${from}: the bytes of ${descriptor.digest} are others`);
+    if (bytes.length !== descriptor.size) complain(`${from}: ${descriptor.digest} has another size`);
+    if (!/manifest|index/.test(descriptor.mediaType)) return;
+    const { config, layers = [], manifests = [] } = JSON.parse(bytes.toString('utf8')) as RawManifest;
+    for (const child of [...manifests, ...layers, ...(config === undefined ? [] : [config])])
+      reach(child, `${from} > ${descriptor.digest.slice(0, 19)}`);
+    for (const layer of layers)
+      if (!DOCUMENT.test(layer.mediaType) && !proven.has(layer.digest))
+        complain(`${from}: layer ${layer.digest} is reachable without a receipt`);
+  };
+  for (const file of filesBelow(join(root, 'repositories'))) {
+    if (!file.endsWith('/index.json')) continue;
+    const repository = file.slice(join(root, 'repositories').length + 1, -'/index.json'.length);
+    if (!existsSync(join(file, '../oci-layout'))) complain(`${repository} has no oci-layout file`);
+    const { manifests } = JSON.parse(readFileSync(file, 'utf8')) as { manifests: RawDescriptor[] };
+    for (const descriptor of manifests) {
+      const tag = descriptor.annotations?.['org.opencontainers.image.ref.name'];
+      named.add(descriptor.digest);
+      if (tag !== undefined) {
+        const reference = `${repository.replace('_', ':')}:${tag}`;
+        if (tags.has(reference)) complain(`${reference} is there twice`);
+        tags.set(reference, descriptor.digest);
+      }
+      reach(descriptor, `${repository}:${tag ?? '(no tag)'}`);
+    }
+  }
+  return { violations, tags, named, proven };
+}
+
+/** Bytes of uploads that nobody has finished. (A process that dies in the very act of completing leaves a note behind, which
+ * is swept up after a day.) */
+export function unfinishedUploads(root: string): string[] {
+  return filesBelow(join(root, '.mirror/uploads')).filter((file) => file.endsWith('/data'));
+}
+
+function blob(root: string, digest: string): Buffer | undefined {
+  const path = join(root, 'blobs', ...digest.split(':'));
+  return existsSync(path) ? readFileSync(path) : undefined;
+}
+
+function filesBelow(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+function unpacked(bytes: Buffer, compression: RawReceipt['compression']): Buffer {
+  if (compression === 'gzip') return gunzipSync(bytes);
+  return compression === 'zstd' ? zstdDecompressSync(bytes) : bytes;
+}
+
+function sha256(bytes: Uint8Array): string {
+  return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
