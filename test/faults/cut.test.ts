@@ -1,0 +1,263 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Archive } from '../../lib/archive/archive.ts';
+import { ociLayout } from '../../lib/archive/oci-layout.ts';
+import { landed, missing, type PartRange } from '../../lib/archive/parts.ts';
+import type { ObjectStore } from '../../lib/archive/store.ts';
+import { Failure } from '../../lib/base/failure.ts';
+import { parseDigest } from '../../lib/oci/digest.ts';
+import type { BlobSource, Sources } from '../../lib/registry/source.ts';
+import { randomBytes } from '../kit/content.ts';
+import { Faults } from '../kit/faults.ts';
+import { layerOf, makeImage } from '../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { startS3Server } from '../kit/s3-server.ts';
+import { tempFolder } from '../kit/temp.ts';
+import { bring, openStore } from './one-blob.ts';
+
+const KiB = 1024;
+const STEP = 64 * KiB;
+
+interface Scene {
+  readonly partBytes: number;
+  readonly size: number;
+  /** Where the blob is cut, as offsets. */
+  readonly cuts: readonly number[];
+  /** Times that a process is killed at a random point. */
+  readonly kills: number;
+  readonly env: Readonly<Record<string, string>>;
+  /** A store of its own for one attempt, by name. */
+  readonly fresh: () => Promise<{ readonly name: string } & AsyncDisposable>;
+}
+
+/** Every multiple of 64 KiB, and one byte around each part's boundary. */
+function cutsOf(size: number, partBytes: number, step: number): number[] {
+  const cuts = new Set<number>();
+  for (let at = 0; at < size; at += step) cuts.add(at);
+  for (let at = partBytes; at < size; at += partBytes) for (const near of [at - 1, at, at + 1]) cuts.add(near);
+  return [...cuts].sort((a, b) => a - b);
+}
+
+const server = await startS3Server();
+afterAll(async () => {
+  if (!('skipped' in server)) await server.close();
+});
+
+describe('a blob on its way into a folder', () => {
+  const partBytes = 128 * KiB;
+  const size = 5 * partBytes + 1000;
+  cutAndKilled({
+    partBytes,
+    size,
+    cuts: cutsOf(size, partBytes, STEP),
+    kills: 8,
+    env: {},
+    async fresh() {
+      const folder = await tempFolder();
+      return { name: folder.path, [Symbol.asyncDispose]: () => folder.remove() };
+    },
+  });
+});
+
+describe('a blob on its way into S3', () => {
+  if ('skipped' in server) {
+    test.skip(`skipped: ${server.skipped}`, () => undefined);
+    return;
+  }
+  // S3's smallest part. Every multiple of 64 KiB takes half a minute: in CI; elsewhere every thirteenth.
+  const partBytes = 5 * KiB * KiB;
+  const size = 2 * partBytes + 700_000;
+  let taken = 0;
+  cutAndKilled({
+    partBytes,
+    size,
+    cuts: cutsOf(size, partBytes, process.env['MIRROR_SYNC_REQUIRE_REAL'] === undefined ? 13 * STEP : STEP),
+    kills: 4,
+    env: server.env,
+    async fresh() {
+      taken += 1;
+      const name = `s3://${await server.bucket()}/${taken}`;
+      return { name, [Symbol.asyncDispose]: () => Promise.resolve() };
+    },
+  });
+});
+
+function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void {
+  const bytes = randomBytes(size, 77);
+  const layer = layerOf(bytes, bytes, 'none');
+  const digest = parseDigest(layer.digest);
+  const key = ociLayout.blob(digest);
+  let registry: TestRegistry;
+  const before = new Map<string, string | undefined>();
+
+  beforeAll(async () => {
+    registry = await startRegistry();
+    registry.push('team/big', makeImage({ layers: [layer] }), '1');
+    for (const [name, value] of Object.entries(env)) {
+      before.set(name, process.env[name]);
+      process.env[name] = value;
+    }
+  });
+  afterAll(async () => {
+    await registry.close();
+    for (const [name, value] of before)
+      if (value === undefined) Reflect.deleteProperty(process.env, name);
+      else process.env[name] = value;
+  });
+
+  /** What is on its way in the store: parts that have landed, or nothing. */
+  async function partsIn(store: ObjectStore): Promise<number[]> {
+    for await (const upload of store.uploads(key)) {
+      const parts = landed(size, partBytes, await Array.fromAsync(store.parts(upload)));
+      return parts.map(({ number }) => number);
+    }
+    return [];
+  }
+
+  /** Goes on in another run: every byte arrives, and of the blob only what was missing is asked for. */
+  async function mustGoOn(name: string, where: string): Promise<void> {
+    await using opened = openStore(name, partBytes);
+    const { store } = opened;
+    const archive = new Archive(store, ociLayout);
+    const there = await partsIn(store);
+    const isComplete = (await store.head(key)) !== undefined;
+    if (!isComplete) expect(await archive.receipt(digest), `${where}: no receipt before the proof`).toBeUndefined();
+
+    registry.forgetRequests();
+    const { outcomes } = await bring(registry.host, store);
+    expect(outcomes.map(({ status, reason }) => reason ?? status, where)).toEqual(['mirrored']);
+    const found = await store.get(key, { maxBytes: size });
+    expect(Buffer.compare(Buffer.from(found?.bytes ?? []), bytes), `${where}: the bytes`).toBe(0);
+    expect(await archive.receipt(digest), where).toMatchObject({ digest, size, diffId: layer.diffId });
+    expect(await partsIn(store), `${where}: nothing is left on its way`).toEqual([]);
+
+    const asked = registry.requests
+      .filter((request) => request.digest === layer.digest && request.method === 'GET')
+      .map(({ range }) => range ?? 'all');
+    const parts = there.map((number) => ({ number, size: partSize(number), etag: '' }));
+    const wanted = isComplete ? [] : missing(size, partBytes, parts).map(rangeOf);
+    expect(asked.toSorted(), `${where}: ${there.length} parts had landed`).toEqual(wanted.toSorted());
+  }
+
+  function partSize(number: number): number {
+    return Math.min(partBytes, size - (number - 1) * partBytes);
+  }
+
+  // Upstream is dead beyond an offset, for every offset in turn, until the run gives up; the next run goes on.
+  test('cut at an offset', { timeout: 300_000 }, async () => {
+    let resumed = 0;
+    for (const cut of cuts) {
+      await using target = await fresh();
+      {
+        await using opened = openStore(target.name, partBytes);
+        const { store, haveLanded } = watched(opened.store);
+        const whole = Math.floor(cut / partBytes);
+        const { outcomes } = await bring(registry.host, store, {
+          wrap: (sources) => deadBeyond(sources, cut, () => haveLanded(whole)),
+        });
+        expect(outcomes[0]?.status, `cut at ${cut}`).toBe('failed');
+        const { length } = await partsIn(opened.store);
+        expect(length, `cut at ${cut}: every part before it has landed`).toBe(whole);
+        resumed += length;
+      }
+      await mustGoOn(target.name, `cut at ${cut}`);
+    }
+    expect(resumed).toBeGreaterThan(cuts.length / 2);
+  });
+
+  // A process is killed at random points of its work, and another one goes on.
+  test('killed at random', { timeout: 300_000 }, async () => {
+    const counted = new Faults();
+    await using clean = await fresh();
+    await using opened = openStore(clean.name, partBytes);
+    await bring(registry.host, opened.store, { faults: counted });
+    for (let kill = 0; kill < kills; kill += 1) {
+      await using target = await fresh();
+      // Spread over the run, and never twice the same: a fixed sequence, so that a failure can be had again.
+      const at = 8 + Math.floor(((kill + 0.37) / kills) * (counted.calls.length - 10));
+      const script = join(import.meta.dirname, 'one-blob.child.ts');
+      const child = spawn(process.execPath, [script, registry.host, target.name, String(partBytes), String(at)], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+        env: { ...process.env, ...env },
+      });
+      await once(child, 'exit');
+      await mustGoOn(target.name, `killed before call ${at} (${child.signalCode ?? 'it got through'})`);
+    }
+  });
+}
+
+function rangeOf({ start, size }: PartRange): string {
+  return `bytes=${start}-${start + size - 1}`;
+}
+
+/** A store that tells when so many parts have landed. */
+function watched(inner: ObjectStore): {
+  readonly store: ObjectStore;
+  readonly haveLanded: (count: number) => Promise<void>;
+} {
+  let count = 0;
+  let notify = Promise.withResolvers<void>();
+  const store = new Proxy(inner, {
+    get(target, key) {
+      if (key !== 'uploadPart') return Reflect.get(target, key, target) as unknown;
+      return async (...of: Parameters<ObjectStore['uploadPart']>) => {
+        const part = await target.uploadPart(...of);
+        count += 1;
+        notify.resolve();
+        notify = Promise.withResolvers();
+        return part;
+      };
+    },
+  });
+  return {
+    store,
+    haveLanded: async (wanted) => {
+      while (count < wanted) await notify.promise;
+    },
+  };
+}
+
+/** Sources whose blobs break off at an offset, however often they are asked; not before `ready` says so. */
+function deadBeyond(sources: Sources, cut: number, ready: () => Promise<void>): Sources {
+  const dead = async (): Promise<Failure> => {
+    await ready();
+    return new Failure({ operation: 'test', side: 'source', code: 'network', detail: 'it is dead' });
+  };
+  return new Proxy(sources, {
+    get(target, name) {
+      if (name !== 'repository') return Reflect.get(target, name, target) as unknown;
+      return (repository: Parameters<Sources['repository']>[0]) => {
+        const source = target.repository(repository);
+        const blob = (...of: Parameters<typeof source.blob>): BlobSource => {
+          const inner = source.blob(...of);
+          return {
+            async open(range, options) {
+              if (range.start >= cut) throw await dead();
+              const opened = await inner.open(range, options);
+              const body = (async function* () {
+                let at = range.start;
+                for await (const chunk of opened.body) {
+                  if (at + chunk.length > cut) {
+                    yield chunk.subarray(0, cut - at);
+                    throw await dead();
+                  }
+                  at += chunk.length;
+                  yield chunk;
+                }
+              })();
+              return { body, ranged: opened.ranged, total: opened.total, resumed: () => opened.resumed() };
+            },
+          };
+        };
+        return new Proxy(source, {
+          get: (of, key) => {
+            const value: unknown = Reflect.get(of, key, of);
+            return key === 'blob' ? blob : typeof value === 'function' ? (value.bind(of) as unknown) : value;
+          },
+        });
+      };
+    },
+  });
+}

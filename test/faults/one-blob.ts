@@ -1,0 +1,46 @@
+/** One large blob, in any store: what the tests of cut and killed downloads bring across. */
+import { FolderStore } from '../../lib/archive/folder/store.ts';
+import { openS3Store } from '../../lib/archive/s3/store.ts';
+import { parseS3Url } from '../../lib/archive/s3/url.ts';
+import type { ObjectStore } from '../../lib/archive/store.ts';
+import type { Sources } from '../../lib/registry/source.ts';
+import { createSources } from '../../lib/registry/sources.ts';
+import type { Faults } from '../kit/faults.ts';
+import { mirror, type Mirrored } from '../kit/mirror.ts';
+
+export interface OpenStore extends AsyncDisposable {
+  readonly store: ObjectStore;
+}
+
+/** The store that a name stands for, with parts of this size; S3 is found by the environment. */
+export function openStore(name: string, partBytes: number): OpenStore {
+  const opened = name.startsWith('s3:') ? openS3Store(parseS3Url(name)) : new FolderStore(name);
+  const store = new Proxy<ObjectStore>(opened, {
+    get(_, key) {
+      const value: unknown = Reflect.get(opened, key, opened);
+      if (key === 'limits') return { ...opened.limits, usualPartBytes: partBytes };
+      return typeof value === 'function' ? (value.bind(opened) as unknown) : value;
+    },
+  });
+  return { store, [Symbol.asyncDispose]: () => opened.close() };
+}
+
+/** Mirrors `host/team/big:1`; upstream's sources may be wrapped, and every port may be behind `faults`. */
+export async function bring(
+  host: string,
+  store: ObjectStore,
+  options: { readonly faults?: Faults; readonly wrap?: (sources: Sources) => Sources } = {},
+): Promise<Mirrored> {
+  const { faults, wrap } = options;
+  const sources = createSources({ sleep: () => Promise.resolve() });
+  try {
+    const wrapped = wrap?.(sources) ?? sources;
+    return await mirror({
+      store: faults?.wrap(store, 'archive') ?? store,
+      sources: faults?.wrap(wrapped, 'source') ?? wrapped,
+      references: [`${host}/team/big:1`],
+    });
+  } finally {
+    await sources.close();
+  }
+}
