@@ -104,11 +104,24 @@ export class Archive {
     changes: readonly TagChange[],
     options: Cancel = {},
   ): Promise<readonly TagOutcome[]> {
+    return this.#edit(repository, (index) => index.apply(changes), options);
+  }
+
+  /** Drops every entry that names one of these digests, as nothing but a repair may: what they named is not pullable. */
+  async dropReferences(repository: string, digests: ReadonlySet<Digest>, options: Cancel = {}): Promise<void> {
+    await this.#edit(repository, (index) => ({ index: index.without(digests), outcomes: undefined }), options);
+  }
+
+  async #edit<T>(
+    repository: string,
+    edit: (index: TagIndex) => { readonly index: TagIndex; readonly outcomes: T },
+    options: Cancel,
+  ): Promise<T> {
     const key = this.layout.tagIndex(repository);
     for (let attempt = 1; ; attempt += 1) {
       const read = await this.tagIndex(repository, options);
       const before = read?.index ?? TagIndex.empty();
-      const { index, outcomes } = before.apply(changes);
+      const { index, outcomes } = edit(before);
       if (index === before) return outcomes;
       try {
         if (read === undefined) await this.#mark(repository, options);

@@ -85,6 +85,20 @@ export class TagIndex {
     return { index: draft.changed ? new TagIndex(draft.entries, this.#document) : this, outcomes };
   }
 
+  /** The index without the entries that name these digests, with a tag or without; the same index where there is none. */
+  without(digests: ReadonlySet<Digest>): TagIndex {
+    const stays = ({ digest }: StoredEntry): boolean => !digests.has(digest);
+    const all = [...this.#all()];
+    if (all.every(stays)) return this;
+    const { tags, kept, others } = this.#entries;
+    const entries: Entries = {
+      tags: new Map([...tags].filter(([, entry]) => stays(entry))),
+      kept: new Map([...kept].map(([tag, of]) => [tag, new Map([...of].filter(([, entry]) => stays(entry)))])),
+      others: others.filter(stays),
+    };
+    return new TagIndex(entries, this.#document);
+  }
+
   /** The same entries give the same bytes. An entry a line, for whoever compares two with a tool for texts. */
   serialise(): Uint8Array {
     const head = JSON.stringify(this.#document).slice(0, -1);

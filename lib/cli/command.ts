@@ -32,6 +32,8 @@ export interface ListCommand {
 export interface VerifyCommand {
   readonly name: 'verify';
   readonly archive: string;
+  /** Takes out what is wrong, so that the next sync brings it anew. */
+  readonly repair: boolean;
   readonly json: boolean;
 }
 
@@ -52,7 +54,8 @@ export const USAGE = `mirror-sync: mirrors container images from any OCI or Dock
   mirror-sync sync REFERENCE… --to ARCHIVE [options]   mirror images
   mirror-sync sync --config FILE --to ARCHIVE          mirror what a mirror.yaml names
   mirror-sync ls ARCHIVE [--json]                      what an archive holds
-  mirror-sync verify ARCHIVE [--json]                  hash everything in it again, and say what is wrong
+  mirror-sync verify ARCHIVE [--repair] [--json]       hash everything in it again, and say what is wrong; with --repair
+                                                       take that out, so that the next sync brings it anew
   mirror-sync status ARCHIVE [RUN] [--json]            what became of a run on AWS; of the last one, unless named
 
 REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…
@@ -73,6 +76,7 @@ Exit code: 0 when every image is mirrored or unchanged, 1 when any failed, 2 for
 /** @throws Failure (side `input`) that says which argument is wrong, and how */
 export function parseCommand(args: readonly string[]): Command {
   const [name, ...rest] = args;
+  if (rest.includes('--help') || rest.includes('-h')) return { name: 'help' };
   switch (name) {
     case undefined:
     case 'help':
@@ -84,13 +88,14 @@ export function parseCommand(args: readonly string[]): Command {
       return { name: 'version' };
     case 'sync':
       return parseSync(rest);
-    case 'ls':
-    case 'verify': {
-      const { values, positionals } = parse(name, rest, { json: { type: 'boolean' } });
-      const [archive, ...more] = positionals;
-      if (archive === undefined) throw usage(name, 'name the archive: a folder, or s3://bucket/prefix');
-      if (more.length > 0) throw usage(name, `one archive at a time, not also ${more.join(', ')}`);
+    case 'ls': {
+      const { archive, values } = parseArchive(name, rest, { json: { type: 'boolean' } });
       return { name, archive, json: values['json'] === true };
+    }
+    case 'verify': {
+      const options = { json: { type: 'boolean' }, repair: { type: 'boolean' } } as const;
+      const { archive, values } = parseArchive(name, rest, options);
+      return { name, archive, json: values['json'] === true, repair: values['repair'] === true };
     }
     case 'status': {
       const { values, positionals } = parse(name, rest, { json: { type: 'boolean' } });
@@ -102,6 +107,18 @@ export function parseCommand(args: readonly string[]): Command {
     default:
       throw usage(name, 'there is no such command; there are sync, ls, verify and status');
   }
+}
+
+function parseArchive(
+  name: string,
+  args: readonly string[],
+  options: NonNullable<ParseArgsConfig['options']>,
+): { readonly archive: string; readonly values: Values } {
+  const { values, positionals } = parse(name, args, options);
+  const [archive, ...more] = positionals;
+  if (archive === undefined) throw usage(name, 'name the archive: a folder, or s3://bucket/prefix');
+  if (more.length > 0) throw usage(name, `one archive at a time, not also ${more.join(', ')}`);
+  return { archive, values };
 }
 
 function parseSync(args: readonly string[]): Command {

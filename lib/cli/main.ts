@@ -25,7 +25,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
     // A Failure says all there is to say; anything else is a bug of ours, and its stack is what we will be asked for.
     const text = error instanceof Failure ? error.message : error instanceof Error ? error.stack : String(error);
     io.stderr.write(`mirror-sync ${command.name}: ${text ?? ''}\n`);
-    return EXIT.failed;
+    return error instanceof Failure && error.side === 'input' ? EXIT.usage : EXIT.failed;
   }
 }
 
@@ -71,7 +71,7 @@ if (import.meta.main) {
   process.once('SIGTERM', stop);
   // A reader that went away (`| head`) is no error of ours.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+    if (error.code !== 'EPIPE') process.stderr.write(`mirror-sync: the output cannot be written: ${error.message}\n`);
     controller.abort(new DOMException('nobody reads the output', 'AbortError'));
   });
   const { stdout, stderr, env } = process;

@@ -12,9 +12,11 @@ import { ordersOf, ordersTo } from '../order/start.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import { loadCredentials } from '../registry/credentials.ts';
+import type { RetryInfo } from '../registry/patience.ts';
 import { proxyFrom } from '../registry/proxy.ts';
 import { createSources } from '../registry/sources.ts';
 import type { SyncCommand } from './command.ts';
+import { seconds } from './format.ts';
 import { EXIT, type Io } from './io.ts';
 import { jsonPrinter } from './json-printer.ts';
 import { runLocal } from './local-run.ts';
@@ -23,12 +25,15 @@ import { plainPrinter } from './plain-printer.ts';
 import type { Printer, Summary } from './printer.ts';
 import { terminalPrinter } from './terminal-printer.ts';
 
+/** A wait that a person would take for a hang, in milliseconds. */
+const TOLD_WAIT_MS = 1_000;
+
 /** Mirrors what the command names into the archive, and tells of it. Resolves to the exit code. */
 export async function sync(command: SyncCommand, archive: Archive, io: Io): Promise<number> {
   const { concurrency } = command;
   const config = command.config === undefined ? undefined : await readConfig(command.config);
-  const sources = await openSources(command, config, io);
   const printer = printerFor(command, io);
+  const sources = await openSources(command, config, io, printer);
   const outcomes = new Outcomes();
   const observe = (event: MirrorEvent): void => {
     outcomes.observe(event);
@@ -80,16 +85,21 @@ async function openSources(
   { concurrency, insecure, authfile }: SyncCommand,
   config: Config | undefined,
   { env }: Io,
+  printer: Printer,
 ): Promise<ReturnType<typeof createSources>> {
   const credentials = await loadCredentials({ authfile, env, home: homedir() });
   const proxy = proxyFrom(env);
-  if (config === undefined) return createSources({ connections: concurrency, insecure, credentials, proxy });
+  const onRetry = ({ failure, afterMs }: RetryInfo): void => {
+    if (afterMs >= TOLD_WAIT_MS) printer.notice(`${failure.message}; trying again in ${seconds(afterMs)}`);
+  };
+  if (config === undefined) return createSources({ connections: concurrency, insecure, credentials, proxy, onRetry });
   const settings = registrySettings(config, concurrency);
   return createSources({
     connections: settings.connections,
     insecure: settings.insecure,
     endpoints: settings.endpoints,
     proxy,
+    onRetry,
     credentials: {
       async find(host, path, options) {
         const name = settings.credentials(host);

@@ -12,8 +12,11 @@ import { type Blob, blobsOf, checkConfig, type ClosureReader, type Node, travers
 import { type Proof, Prover } from './prover.ts';
 
 export interface Problem {
+  readonly repository: string;
   /** The reference that leads to it: `host/path:tag` or `host/path@digest`. */
   readonly reference: string;
+  /** What the reference names. */
+  readonly root: Digest;
   /** The object that is wrong. */
   readonly digest: Digest;
   readonly reason: string;
@@ -38,6 +41,9 @@ export interface VerifyOptions {
 export async function verifyArchive(archive: Archive, options: VerifyOptions): Promise<Verified> {
   return new Verification(archive, options).run();
 }
+
+/** Where a walk has begun. */
+type Origin = Pick<Problem, 'repository' | 'reference' | 'root'>;
 
 type Checked = { readonly proof: Proof } | { readonly reason: string };
 
@@ -64,30 +70,31 @@ class Verification {
       for (const { tag, digest, platforms } of index?.entries() ?? []) {
         references += 1;
         const reference = tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
-        await this.#reference(reference, digest, platforms ?? 'all');
+        await this.#reference({ repository, reference, root: digest }, platforms ?? 'all');
       }
     }
     const objects = this.#documents.size + this.#blobs.size;
     return { references, objects, bytes: this.#bytes, problems: this.#problems };
   }
 
-  async #reference(reference: string, root: Digest, platforms: PlatformPolicy): Promise<void> {
+  async #reference(from: Origin, platforms: PlatformPolicy): Promise<void> {
+    const { root } = from;
     let at = root;
     try {
       for await (const node of traverse(root, platforms, (digest, maxBytes) => {
         at = digest;
         return this.#content(digest, maxBytes);
       }))
-        await this.#node(reference, node);
+        await this.#node(from, node);
     } catch (error) {
       this.#o.signal.throwIfAborted();
-      this.#problem(reference, at, asFailure(error, `verify ${at}`, 'archive').detail);
+      this.#problem(from, at, asFailure(error, `verify ${at}`, 'archive').detail);
     }
   }
 
-  async #node(reference: string, { digest, manifest }: Node): Promise<void> {
+  async #node(from: Origin, { digest, manifest }: Node): Promise<void> {
     if (manifest === undefined) {
-      this.#problem(reference, digest, 'the manifest is not in the archive');
+      this.#problem(from, digest, 'the manifest is not in the archive');
       return;
     }
     const blobs = blobsOf(manifest);
@@ -97,7 +104,7 @@ class Verification {
       const reason = faultOf(checked[i], blob);
       if (reason === undefined) continue;
       sound = false;
-      this.#problem(reference, blob.digest, reason);
+      this.#problem(from, blob.digest, reason);
     }
     if (manifest.kind !== 'image' || !sound) return;
     let at = digest;
@@ -115,10 +122,10 @@ class Verification {
     };
     try {
       const state = await checkConfig(digest, manifest, reader);
-      if (!state.complete) this.#problem(reference, state.missing, 'the config is not in the archive');
+      if (!state.complete) this.#problem(from, state.missing, 'the config is not in the archive');
     } catch (error) {
       this.#o.signal.throwIfAborted();
-      this.#problem(reference, at, asFailure(error, `verify ${at}`, 'archive').detail);
+      this.#problem(from, at, asFailure(error, `verify ${at}`, 'archive').detail);
     }
   }
 
@@ -176,8 +183,8 @@ class Verification {
     this.#o.onBytes?.(bytes);
   }
 
-  #problem(reference: string, digest: Digest, reason: string): void {
-    const problem = { reference, digest, reason };
+  #problem(from: Origin, digest: Digest, reason: string): void {
+    const problem = { ...from, digest, reason };
     this.#problems.push(problem);
     this.#o.onProblem?.(problem);
   }

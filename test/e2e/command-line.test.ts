@@ -100,7 +100,7 @@ test('--help tells the commands, and an archive that is not there is an error', 
   for (const word of ['sync', 'ls', 'verify', '--all-tags', '--platform', '--authfile'])
     expect(help.stdout).toContain(word);
   const none = await mirrorSync(['ls', folder.join('nothing-here')]);
-  expect(none).toMatchObject({ code: 1, stdout: '' });
+  expect(none).toMatchObject({ code: 2, stdout: '' });
   expect(none.stderr).toMatch(/there is no such folder/);
 });
 
