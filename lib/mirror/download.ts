@@ -43,7 +43,7 @@ class Download {
   constructor(t: Transfer) {
     this.#t = t;
     this.#partSize = partSizeOf(t);
-    this.#scope = new Scope(t.signal);
+    this.#scope = new Scope(AbortSignal.any([t.signal, t.deadline.over]));
     this.#prover = new Prover(
       t.expected,
       t.maxUncompressed === undefined ? {} : { maxUncompressed: t.maxUncompressed },
@@ -59,6 +59,7 @@ class Download {
       await this.#finish(proof);
       return { kind: 'proven', proof };
     } catch (error) {
+      if (error === this.#t.deadline.over.reason) return { kind: 'continue', resumable: this.#resumable };
       const failure = asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
       if (failure.remedy !== 'retry') await this.#abandon();
       throw failure;

@@ -15,7 +15,7 @@ export async function resume(
   if (size === undefined) throw new RangeError('an upload of unknown size cannot be resumed');
   const partSize = partSizeOf(t);
   const parts = landed(size, partSize, t.landed);
-  const scope = new Scope(t.signal);
+  const scope = new Scope(AbortSignal.any([t.signal, t.deadline.over]));
   let stopped = false as boolean;
   scope.run(async (signal) => {
     for (const range of missing(size, partSize, parts)) {
@@ -38,7 +38,12 @@ export async function resume(
       });
     }
   });
-  await scope.join();
+  try {
+    await scope.join();
+  } catch (error) {
+    if (error !== t.deadline.over.reason) throw error;
+    stopped = true;
+  }
   if (stopped) return { kind: 'continue', resumable: true };
   parts.sort((a, b) => a.number - b.number);
   await t.store.completeUpload(t.upload, parts, { condition: { absent: true }, signal: t.signal });

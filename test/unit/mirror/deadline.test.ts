@@ -1,20 +1,53 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { deadlineFrom, NO_DEADLINE } from '../../../lib/mirror/deadline.ts';
 
-test('is near when what is in flight could only just land', () => {
-  let left = 100_000;
-  const deadline = deadlineFrom(() => left, 20_000);
+/** A deadline that far away, by a clock that is moved by hand. */
+function within(ms: number): {
+  readonly deadline: ReturnType<typeof deadlineFrom>;
+  readonly pass: (ms: number) => void;
+} {
+  let left = ms;
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockImplementation((after) => {
+    over = after;
+    return controller.signal;
+  });
+  const controller = new AbortController();
+  let over = Infinity;
+  const deadline = deadlineFrom(() => left);
+  timeout.mockRestore();
+  const pass = (passed: number): void => {
+    left -= passed;
+    if (ms - left >= over) controller.abort();
+  };
+  return { deadline, pass };
+}
+
+test('is near when what is in flight could only just land, and over while there is time to say so', () => {
+  const { deadline, pass } = within(100_000);
+  pass(80_000);
   expect(deadline.near()).toBe(false);
-  expect(deadline.remainingMs()).toBe(100_000);
-  left = 20_000;
+  pass(1);
+  expect(deadline.near()).toBe(true);
+  expect(deadline.over.aborted).toBe(false);
+  pass(15_000);
+  expect(deadline.over.aborted).toBe(true);
+  pass(10_000);
+  expect(deadline.near()).toBe(true);
+});
+
+// A function with little time has none to lose: half of it is for work, and a quarter for landing.
+test('of little time, half is worked', () => {
+  const { deadline, pass } = within(8_000);
+  pass(4_000);
   expect(deadline.near()).toBe(false);
-  left = 19_999;
+  pass(1);
   expect(deadline.near()).toBe(true);
-  left = -5;
-  expect(deadline.near()).toBe(true);
+  expect(deadline.over.aborted).toBe(false);
+  pass(2_000);
+  expect(deadline.over.aborted).toBe(true);
 });
 
 test('a process of its own has all the time', () => {
   expect(NO_DEADLINE.near()).toBe(false);
-  expect(NO_DEADLINE.remainingMs()).toBe(Infinity);
+  expect(NO_DEADLINE.over.aborted).toBe(false);
 });

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Receipt } from '../../../lib/archive/receipt.ts';
 import type { ObjectStore } from '../../../lib/archive/store.ts';
 import { Failure } from '../../../lib/base/failure.ts';
-import type { Deadline } from '../../../lib/mirror/deadline.ts';
+import { type Deadline, NO_DEADLINE } from '../../../lib/mirror/deadline.ts';
 import type { LayerMessage } from '../../../lib/queue/messages.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
@@ -323,7 +323,7 @@ describe('near the deadline', () => {
   function invocation(store: ObjectStore, parts: number): { readonly store: ObjectStore; readonly deadline: Deadline } {
     const { port, faults } = countCalls(store);
     const left = (): number => parts - faults.calls.filter((call) => call.includes('uploadPart')).length;
-    return { store: port, deadline: { near: () => left() <= 0, remainingMs: left } };
+    return { store: port, deadline: { ...NO_DEADLINE, near: () => left() <= 0 } };
   }
 
   // Each invocation has time for two parts: the message goes on by its continuations, and no range is fetched twice.
@@ -360,7 +360,7 @@ describe('near the deadline', () => {
     await using rig = new Rig();
     await begun(rig.store, [2]);
     let reads = 0;
-    const deadline = { near: () => rig.phases().includes('verifying') && (reads += 1) > 1, remainingMs: () => 0 };
+    const deadline = { ...NO_DEADLINE, near: () => rig.phases().includes('verifying') && (reads += 1) > 1 };
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }), { deadline });
     expect(rig.phases()).toEqual(['started', 'verifying', 'continued']);
     expect(await rig.archive.receipt(LAYER.digest)).toBeUndefined();
@@ -372,7 +372,7 @@ describe('near the deadline', () => {
   test('a proof that no invocation has time for is told', async () => {
     await using rig = new Rig();
     await rig.store.put(KEY, LAYER.blob);
-    const deadline = { near: () => rig.phases().includes('verifying'), remainingMs: () => 0 };
+    const deadline = { ...NO_DEADLINE, near: () => rig.phases().includes('verifying') };
     await rig.copy(messageFor(registry, LAYER, { look: 'everything', continuation: 1 }), { deadline });
     expect(rig.sent('layer')).toEqual([]);
     expect(rig.sent('finalize')).toMatchObject([
@@ -389,7 +389,7 @@ describe('near the deadline', () => {
     await using rig = new Rig({ store });
     // The other writer's object appears while part 2 is on its way.
     const slow = registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { stallAfter: 10 } });
-    const late = { near: () => rig.phases().includes('verifying'), remainingMs: () => 0 };
+    const late = { ...NO_DEADLINE, near: () => rig.phases().includes('verifying') };
     const copying = rig.copy(messageFor(registry, LAYER, { look: 'everything' }), { deadline: late });
     await slow.begun;
     await store.put(KEY, LAYER.blob);
@@ -419,7 +419,7 @@ describe('near the deadline', () => {
   test('a blob that never gets there is given up', async () => {
     await using rig = new Rig();
     await begun(rig.store, [2]);
-    const deadline = { near: () => true, remainingMs: () => 0 };
+    const deadline = { ...NO_DEADLINE, near: () => true };
     await rig.copy(messageFor(registry, LAYER, { look: 'everything', continuation: 200 }), { deadline });
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'timeout' } }]);
   });

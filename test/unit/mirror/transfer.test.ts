@@ -303,7 +303,7 @@ describe('near its deadline', () => {
   function after(store: MemoryStore, parts: number): { readonly port: ObjectStore; readonly deadline: Deadline } {
     const { port, faults } = countCalls(store);
     const landed = (): number => faults.calls.filter((call) => call.includes('uploadPart')).length;
-    return { port, deadline: { near: () => landed() >= parts, remainingMs: () => 0 } };
+    return { port, deadline: { ...NO_DEADLINE, near: () => landed() >= parts } };
   }
 
   // The window holds two parts: what is in flight lands, and nothing new is begun.
@@ -337,7 +337,7 @@ describe('near its deadline', () => {
     const window = new Window(2 * PART);
     let near = false;
     const held = await window.take(2 * PART);
-    const deadline = { near: () => near, remainingMs: () => 0 };
+    const deadline = { ...NO_DEADLINE, near: () => near };
     const upload = await store.createUpload(KEY, { partSize: PART });
     const transfer = transferOf({ bytes, store, window, deadline });
     const resuming = resume({ ...transfer, upload, landed: [] });
@@ -360,9 +360,31 @@ describe('near its deadline', () => {
     expect(left!.parts.every(({ size }) => size === PART)).toBe(true);
   });
 
+  // The registry is too slow for what was begun: that is given up, what has landed stays, and another invocation goes on.
+  test.each(['download', 'resume'] as const)('what does not land in time is given up: %s', async (how) => {
+    const bytes = randomBytes(6 * PART, 1);
+    const store = storeOf();
+    const over = new AbortController();
+    const before = (offset: number): void => {
+      if (offset === 4 * PART + 5_000) over.abort(new DOMException('over', 'TimeoutError'));
+    };
+    const connections = new Permits(1);
+    const deadline = { ...NO_DEADLINE, over: over.signal };
+    const transfer = transferOf({ bytes, store, deadline, fake: { before, connections, turns: () => 1 } });
+    const done =
+      how === 'download'
+        ? await download(transfer)
+        : await resume({ ...transfer, upload: await store.createUpload(KEY, { partSize: PART }), landed: [] });
+    expect(done).toEqual({ kind: 'continue', resumable: true });
+    expectLetGo(transfer);
+    const [left] = await uploadsIn(store);
+    expect(left!.parts.map(({ number }) => number)).toEqual([1, 2, 3, 4]);
+    expect(await objectIn(store)).toBeUndefined();
+  });
+
   // It has opened the first range by the time that it looks: what was opened and never read is let go.
   test('nothing is held where time ran out at once', async () => {
-    const deadline = { near: () => true, remainingMs: () => 0 };
+    const deadline = { ...NO_DEADLINE, near: () => true };
     const transfer = transferOf({ bytes: randomBytes(3 * PART, 1), deadline });
     expect(await download(transfer)).toEqual({ kind: 'continue', resumable: true });
     expectLetGo(transfer);
@@ -370,7 +392,7 @@ describe('near its deadline', () => {
 
   test('a blob of a single part is not worth stopping for', async () => {
     const bytes = randomBytes(PART, 1);
-    const transfer = transferOf({ bytes, deadline: { near: () => true, remainingMs: () => 0 } });
+    const transfer = transferOf({ bytes, deadline: { ...NO_DEADLINE, near: () => true } });
     expect(await download(transfer)).toMatchObject({ kind: 'proven' });
   });
 });
