@@ -1,0 +1,28 @@
+import type { Contestant, Standing } from './contest.ts';
+import { contest } from './contest.ts';
+import type { LinkName } from './link.ts';
+import type { Report } from './report.ts';
+import type { Tools } from './tools.ts';
+
+/** What a job is run with. */
+export interface Bench {
+  readonly tools: Tools;
+  readonly signal: AbortSignal;
+  readonly repetitions: number;
+  /** The links that are asked for and that this machine has. */
+  readonly links: readonly LinkName[];
+  /** Programs that take part; all of them where it is empty. */
+  readonly only: ReadonlySet<string>;
+}
+
+export type Job = (bench: Bench) => Promise<Report>;
+
+/** A contest among those that are asked for. */
+export function compete(bench: Bench, what: string, contestants: readonly Contestant[]): Promise<Standing[]> {
+  process.stderr.write(`${what}\n`);
+  const asked = contestants.filter(({ name }) => {
+    const [program = name] = name.split(', ');
+    return bench.only.size === 0 || bench.only.has(program);
+  });
+  return contest(asked, bench);
+}

@@ -1,0 +1,74 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { tempFolder } from '../../test/kit/temp.ts';
+import { type Command, measure, type Sample } from './measure.ts';
+
+export interface Contestant {
+  readonly name: string;
+  /** Why it cannot take part here. */
+  readonly lacks?: string | undefined;
+  /** What is measured, and what has to be there for it until then. The folder is its own, and empty. */
+  prepare(folder: string): Promise<Command & Partial<AsyncDisposable>> | (Command & Partial<AsyncDisposable>);
+  /** Asked in the folder where it was ended at its limit: how far it came. */
+  reached?(folder: string): Promise<string>;
+}
+
+/** How a contestant did. */
+export interface Standing {
+  readonly name: string;
+  readonly lacks?: string | undefined;
+  /** One a repetition; none for who did not take part. */
+  readonly samples: readonly Sample[];
+  /** Where it was ended at its limit: how far it came. */
+  readonly reached?: string | undefined;
+}
+
+export interface ContestOptions {
+  readonly repetitions: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Measures each contestant `repetitions` times, in turns, so that what else this machine does meets all of them. Each time
+ * another one begins, and what was written is gone from the disk before the next.
+ */
+export async function contest(contestants: readonly Contestant[], options: ContestOptions): Promise<Standing[]> {
+  const { repetitions, signal } = options;
+  const able = contestants.filter(({ lacks }) => lacks === undefined);
+  const samples = new Map<string, Sample[]>();
+  const reached = new Map<string, string>();
+  for (let repetition = 0; repetition < repetitions; repetition += 1)
+    for (let turn = 0; turn < able.length; turn += 1) {
+      const contestant = able[(repetition + turn) % able.length];
+      // One that was ended at its limit is not waited for again.
+      if (contestant === undefined || reached.has(contestant.name)) continue;
+      const { sample, ended } = await once(contestant, signal);
+      const so = `${sample.wallSeconds.toFixed(2)} s${ended === undefined ? '' : `, not done: ${ended}`}`;
+      process.stderr.write(`  ${repetition + 1}/${repetitions} ${contestant.name}: ${so}\n`);
+      samples.set(contestant.name, [...(samples.get(contestant.name) ?? []), sample]);
+      if (ended !== undefined) reached.set(contestant.name, ended);
+    }
+  return contestants.map(({ name, lacks }) => ({
+    name,
+    lacks,
+    samples: samples.get(name) ?? [],
+    reached: reached.get(name),
+  }));
+}
+
+async function once(
+  contestant: Contestant,
+  signal: AbortSignal,
+): Promise<{ readonly sample: Sample; readonly ended?: string }> {
+  await using folder = await tempFolder();
+  const prepared = await contestant.prepare(folder.path);
+  try {
+    // What others left to be written would be written at this one's expense.
+    await promisify(execFile)('sync');
+    const sample = await measure(prepared, signal);
+    if (sample.inTime) return { sample };
+    return { sample, ended: (await contestant.reached?.(folder.path)) ?? 'ended at its limit' };
+  } finally {
+    await prepared[Symbol.asyncDispose]?.();
+  }
+}
