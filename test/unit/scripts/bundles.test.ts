@@ -1,0 +1,52 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { functions } from '../../../scripts/bundle.ts';
+import { buildBundles } from '../../kit/lambda/stack.ts';
+import type { TempFolder } from '../../kit/temp.ts';
+
+const NAMES = functions().map(({ name }) => name);
+
+/** Bytes: what a cold start reads. */
+const MAX_BUNDLE = 1_000_000;
+
+describe('bundles', () => {
+  let bundles: TempFolder;
+
+  beforeAll(async () => {
+    bundles = await buildBundles();
+  });
+
+  afterAll(() => bundles.remove());
+
+  function textOf(name: string): Promise<string> {
+    return readFile(bundles.join('functions', name, 'index.mjs'), 'utf8');
+  }
+
+  test.each(NAMES)('%s has at most a million bytes', async (name) => {
+    expect(Buffer.byteLength(await textOf(name))).toBeLessThanOrEqual(MAX_BUNDLE);
+  });
+
+  test.each(NAMES)('%s looks for credentials where Lambda puts them, and nowhere else', async (name) => {
+    const text = await textOf(name);
+    expect(text).toContain('Unable to find environment variable credentials.');
+    for (const elsewhere of ['AssumeRoleWithWebIdentity', 'AWS_CONTAINER_CREDENTIALS_FULL_URI', 'credential_process'])
+      expect(text).not.toContain(elsewhere);
+  });
+
+  test('of S3 they have the operations that are used', async () => {
+    const text = await textOf('layer');
+    expect(text).toContain('CompleteMultipartUpload');
+    expect(text).not.toContain('GetBucketAnalyticsConfiguration');
+  });
+
+  // What profiles and single sign-on need is for people's machines, where the command line runs.
+  test('the command line looks for credentials wherever the SDK does', async () => {
+    const text = await readFile(bundles.join('cli/mirror-sync.js'), 'utf8');
+    for (const place of ['AssumeRoleWithWebIdentity', 'credential_process', 'sso_session'])
+      expect(text).toContain(place);
+    const { stdout } = await promisify(execFile)(process.execPath, [bundles.join('cli/mirror-sync.js'), '--help']);
+    expect(stdout).toContain('mirror-sync sync');
+  });
+});
