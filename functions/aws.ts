@@ -8,6 +8,7 @@ import { Failure, invalid } from '../lib/base/failure.ts';
 import { decide, type RetryPolicy } from '../lib/base/retry.ts';
 import { Archive } from '../lib/archive/archive.ts';
 import { ociLayout } from '../lib/archive/oci-layout.ts';
+import { connect } from '../lib/archive/s3/client.ts';
 import { openS3Store } from '../lib/archive/s3/store.ts';
 import { parseS3Url } from '../lib/archive/s3/url.ts';
 import { type Config, MAX_CONFIG_BYTES, parseConfig } from '../lib/config/config.ts';
@@ -17,8 +18,11 @@ import { SqsQueues, type SqsOptions } from '../lib/queue/sqs.ts';
 /** How long a configuration or a secret is believed before it is read again, in milliseconds. */
 const KEPT_MS = 60_000;
 
+/** One client a sandbox: the archive, and the configuration that lies beside it, come over the same connections. */
+const s3 = once(() => connect({}));
+
 export function openArchive(url: string): Archive {
-  return new Archive(openS3Store(parseS3Url(url)), ociLayout);
+  return new Archive(openS3Store({ ...parseS3Url(url), client: s3 }), ociLayout);
 }
 
 export function openQueues(urls: SqsOptions['urls']): SqsQueues {
@@ -70,13 +74,8 @@ async function configText(location: ConfigLocation): Promise<string> {
     return readFile(path, 'utf8');
   }
   const { bucket, key } = location;
-  const store = openS3Store({ bucket, prefix: '' });
-  try {
-    const found = await store.get(key, { maxBytes: MAX_CONFIG_BYTES });
-    if (found !== undefined) return Buffer.from(found.bytes).toString('utf8');
-  } finally {
-    await store.close();
-  }
+  const found = await openS3Store({ bucket, prefix: '', client: s3 }).get(key, { maxBytes: MAX_CONFIG_BYTES });
+  if (found !== undefined) return Buffer.from(found.bytes).toString('utf8');
   throw invalid(
     'read configuration',
     `there is no ${nameOf(location)}; upload one (docs/configuration.md says what may stand in it)`,

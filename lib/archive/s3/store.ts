@@ -31,7 +31,7 @@ import type { S3Location } from './url.ts';
 
 export interface S3StoreOptions extends S3Location, ConnectOptions {
   /** A client instead of one that `connect` makes; its own retries should be off, since the store does them. */
-  readonly client?: S3Client | undefined;
+  readonly client?: S3Client | (() => Promise<S3Client>) | undefined;
   readonly retry?: RetryPolicy | undefined;
 }
 
@@ -60,11 +60,8 @@ class Store implements S3Store {
     this.name = prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
     this.#bucket = bucket;
     this.#root = prefix === '' ? '' : `${prefix}/`;
-    this.#calls = new Calls(
-      bucket,
-      client === undefined ? () => connect(options) : () => Promise.resolve(client),
-      retry,
-    );
+    const given = typeof client === 'object' ? () => Promise.resolve(client) : client;
+    this.#calls = new Calls(bucket, given ?? (() => connect(options)), retry);
   }
 
   requests(): Record<string, number> {
