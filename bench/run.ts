@@ -9,6 +9,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { arch, cpus, loadavg, release, totalmem, type } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { coldStart } from './jobs/cold-start.ts';
 import { layer, set } from './jobs/copies.ts';
 import { memory } from './jobs/memory.ts';
 import { s3 } from './jobs/s3.ts';
@@ -18,7 +19,7 @@ import { LINKS } from './kit/link.ts';
 import type { Report } from './kit/report.ts';
 import { Tools } from './kit/tools.ts';
 
-const JOBS: Readonly<Record<string, Job>> = { layer, set, tags, memory, s3 };
+const JOBS: Readonly<Record<string, Job>> = { layer, set, tags, memory, s3, 'cold-start': coldStart };
 const RESULTS = join(import.meta.dirname, 'results');
 
 const { values, positionals } = parseArgs({

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Outcome, RuntimeApi, type RuntimeError } from './runtime-api.ts';
@@ -28,6 +28,8 @@ export interface Invocation {
   readonly initMs: number | undefined;
   /** The most memory that the process has had so far, in bytes; where the system tells. */
   readonly peakBytes: number | undefined;
+  /** The processor time that all its threads have had so far, in milliseconds; where the system tells. */
+  readonly cpuMs: number | undefined;
 }
 
 /** A process that is gone must not leave one behind that sleeps for ever. */
@@ -55,16 +57,11 @@ export class Sandbox {
     this.#options = options;
     this.#api = api;
     this.#started = performance.now();
-    const { old, young } = heap(options.memory);
-    this.#child = spawn(
-      process.execPath,
-      [`--max-old-space-size=${old}`, `--max-semi-space-size=${young}`, BOOTSTRAP],
-      {
-        cwd: dirname(options.bundle),
-        env: { ...lambdaEnvironment(options), AWS_LAMBDA_RUNTIME_API: api.address, ...options.environment },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    );
+    this.#child = spawn(process.execPath, [...flagsFor(options.memory), BOOTSTRAP], {
+      cwd: dirname(options.bundle),
+      env: { ...lambdaEnvironment(options), AWS_LAMBDA_RUNTIME_API: api.address, ...options.environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     living.add(this.#child);
     for (const stream of [this.#child.stdout, this.#child.stderr])
       createInterface({ input: stream! }).on('line', options.onLog);
@@ -123,6 +120,7 @@ export class Sandbox {
       durationMs: performance.now() - sent,
       initMs: warm ? undefined : this.#initMs,
       peakBytes: peakBytes(this.#child.pid),
+      cpuMs: cpuMs(this.#child.pid),
     };
   }
 
@@ -146,9 +144,10 @@ export class Sandbox {
   }
 }
 
-/** MiB that Node.js may fill before its process has all of the function's memory. */
-function heap(memory: number): { readonly old: number; readonly young: number } {
-  return { old: Math.floor(memory * 0.9), young: Math.max(1, Math.floor(memory * 0.05)) };
+/** Lets Node.js fill most of a function's memory before its process has all of it, in MiB. */
+export function flagsFor(memory: number): string[] {
+  const [old, young] = [Math.floor(memory * 0.9), Math.max(1, Math.floor(memory * 0.05))];
+  return [`--max-old-space-size=${old}`, `--max-semi-space-size=${young}`];
 }
 
 /** AWS Lambda, "Defined runtime environment variables". */
@@ -177,6 +176,17 @@ function peakBytes(pid: number | undefined): number | undefined {
     const status = readFileSync(`/proc/${pid ?? ''}/status`, 'utf8');
     const [, kibibytes] = /^VmHWM:\s+(\d+) kB$/m.exec(status) ?? [];
     return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the kernel's scheduler has counted for each thread, in nanoseconds. */
+function cpuMs(pid: number | undefined): number | undefined {
+  const tasks = `/proc/${pid ?? ''}/task`;
+  try {
+    const times = readdirSync(tasks).map((id) => parseInt(readFileSync(join(tasks, id, 'schedstat'), 'utf8'), 10));
+    return times.reduce((sum, time) => sum + time, 0) / 1e6;
   } catch {
     return undefined;
   }

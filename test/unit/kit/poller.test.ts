@@ -15,7 +15,7 @@ type Handler = (records: readonly SQSRecord[]) => Promise<unknown>;
 function target(handler: Handler): EventSource['target'] {
   return {
     invoke: async (event): Promise<Invocation> => {
-      const rest = { event, durationMs: 0, initMs: undefined, peakBytes: undefined };
+      const rest = { event, durationMs: 0, initMs: undefined, peakBytes: undefined, cpuMs: undefined };
       try {
         return { ...rest, outcome: { payload: await handler((event as SQSEvent).Records) } };
       } catch (error) {
