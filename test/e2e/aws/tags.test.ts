@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { counting, type Counting } from '../../kit/counting.ts';
+import { makeImage, makeLayer } from '../../kit/images.ts';
+import { buildBundles, Stack } from '../../kit/lambda/stack.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { startS3Server } from '../../kit/s3-server.ts';
+import { startElasticMq, startFauxSqs } from '../../kit/sqs-server.ts';
+import type { TempFolder } from '../../kit/temp.ts';
+
+const TAGS = 10_000;
+const SLICES = TAGS / 100;
+const PAGES = TAGS / 1_000;
+
+/** Its operations; `GetQueueAttributes` is how the test sees that nothing is left. */
+const SQS = new Set(['SendMessageBatch', 'ReceiveMessage', 'DeleteMessageBatch', 'GetQueueAttributes']);
+
+/** Milliseconds: a twentieth of the time that the resolver has (resolverTimeout in serverless.yml). */
+const SHARE_MS = 180_000 / 20;
+
+const s3 = await startS3Server();
+const elasticMq = 'skipped' in s3 ? s3 : await startElasticMq();
+const sqs = 'skipped' in elasticMq ? await startFauxSqs() : elasticMq;
+
+if ('skipped' in s3)
+  describe('on AWS, ten thousand tags', () => {
+    test.skip(`skipped: ${s3.skipped}`, () => undefined);
+  });
+else
+  describe(`on AWS, ten thousand tags of one repository (${'skipped' in elasticMq ? 'fauxqs' : 'ElasticMQ'})`, () => {
+    let bundles: TempFolder;
+    let registry: TestRegistry;
+    let counted: Counting;
+    let stack: Stack;
+
+    beforeAll(async () => {
+      bundles = await buildBundles();
+      registry = await startRegistry();
+      counted = await counting(s3, sqs);
+      const source = `${registry.host}/team/app`;
+      const config = `version: 1\nmirrors:\n  - source: ${source}\n    tags: all\n`;
+      stack = await Stack.start({ bundles, sqs: counted.sqs, s3: counted.s3, config });
+      // Each tag is an image of its own, and the archive knows them all.
+      const layers = [makeLayer()];
+      const images = Array.from({ length: TAGS }, (_, index) =>
+        makeImage({ layers, overrides: { manifest: { annotations: { index: String(index) } } } }),
+      );
+      const changes = images.map(({ descriptor }, index) => {
+        const tag = `v${index}`;
+        return { tag, descriptor, observed: 1_000_000, platforms: 'all' as const };
+      });
+      for (const [index, image] of images.entries()) registry.push('team/app', image, `v${index}`);
+      await stack.archive.updateTags(source, changes);
+    });
+
+    afterAll(async () => {
+      await stack[Symbol.asyncDispose]();
+      await counted[Symbol.asyncDispose]();
+      await registry.close();
+      await bundles.remove();
+      await sqs[Symbol.asyncDispose]();
+      await s3.close();
+    });
+
+    // The schedule comes, and nothing has changed upstream: what that costs is counted, request by request.
+    test('unchanged, they cost a HEAD each, and next to nothing else', async () => {
+      counted.forget();
+      await stack.schedule('unchanged');
+      await stack.drained();
+      const counts = { ...counted.counts };
+
+      expect(registry.count({ kind: 'manifest', method: 'HEAD' })).toBe(TAGS);
+      expect(registry.count({ kind: 'tags', method: 'GET' })).toBe(PAGES);
+      expect(registry.requests).toHaveLength(TAGS + PAGES);
+
+      // Of S3: the tag index once a slice, and the configuration once a sandbox and minute. No write.
+      const { GetObject = 0 } = counts;
+      expect(GetObject).toBeGreaterThanOrEqual(SLICES + 1);
+      expect(GetObject).toBeLessThanOrEqual(SLICES + 10);
+      expect(Object.keys(counts).filter((operation) => !SQS.has(operation))).toEqual(['GetObject']);
+
+      // Of SQS: ten slices a batch, and one batch more for the order to list; each is received and deleted by itself.
+      expect(counts['SendMessageBatch']).toBe(SLICES / 10 + 1);
+      expect(counts['DeleteMessageBatch']).toBe(SLICES + 1);
+      expect(stack.batches('resolve')).toHaveLength(SLICES + 1);
+      for (const queue of ['layer', 'finalize', 'dead resolve']) expect(stack.batches(queue)).toEqual([]);
+    });
+
+    // However many tags there are, each invocation has a page or a slice of them to do.
+    test('no invocation runs for longer than its share, nor needs more memory than the one before', () => {
+      const { invocations } = stack.functions.resolver;
+      expect(invocations).toHaveLength(1 + 1 + SLICES);
+      expect(invocations.filter(({ outcome }) => 'error' in outcome)).toEqual([]);
+      expect(Math.max(...invocations.map(({ durationMs }) => durationMs))).toBeLessThan(SHARE_MS);
+      // Of two sandboxes, whose peaks never fall: what they have needed is known when half is done.
+      const peaks = invocations.map(({ peakBytes = 0 }) => peakBytes);
+      const half = Math.max(...peaks.slice(0, peaks.length / 2));
+      expect(Math.max(...peaks) / half).toBeLessThan(1.1);
+      expect(Math.max(...peaks)).toBeLessThan(256e6);
+    });
+  });
