@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { coldStart } from './jobs/cold-start.ts';
 import { layer, set } from './jobs/copies.ts';
+import { cost } from './jobs/cost.ts';
 import { memory } from './jobs/memory.ts';
 import { s3 } from './jobs/s3.ts';
 import { tags } from './jobs/tags.ts';
@@ -19,7 +20,7 @@ import { LINKS } from './kit/link.ts';
 import type { Report } from './kit/report.ts';
 import { Tools } from './kit/tools.ts';
 
-const JOBS: Readonly<Record<string, Job>> = { layer, set, tags, memory, s3, 'cold-start': coldStart };
+const JOBS: Readonly<Record<string, Job>> = { layer, set, tags, memory, s3, 'cold-start': coldStart, cost };
 const RESULTS = join(import.meta.dirname, 'results');
 
 const { values, positionals } = parseArgs({

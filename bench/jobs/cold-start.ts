@@ -106,8 +106,8 @@ machine. Lambda adds what it takes to fetch the package and start a machine, and
     ),
     `Of a bundle's own share, this is what compiling it takes: what is saved where V8 finds the code that it has compiled before
 (\`NODE_COMPILE_CACHE\`). On Lambda it finds nothing: each sandbox begins with an empty \`/tmp\`, which the cache would be written
-to at the earliest when it is of no use any more; and a cache in the package would have to be made by the very Node.js, V8
-flags and processor that Lambda runs, and would be read in place of the source only.`,
+to at the earliest when it is of no use any more; and one in the package would have to be made by the very Node.js, V8
+flags and processor that Lambda has at that moment.`,
     table(
       ['', 'init, ms', 'compiled before, ms', 'saved, ms'],
       events.all.map(({ name }) => {

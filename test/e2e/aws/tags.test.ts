@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { counting, type Counting } from '../../kit/counting.ts';
-import { makeImage, makeLayer } from '../../kit/images.ts';
+import { knownTags } from '../../kit/known-tags.ts';
 import { buildBundles, Stack } from '../../kit/lambda/stack.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { startS3Server } from '../../kit/s3-server.ts';
@@ -39,17 +39,7 @@ else
       const source = `${registry.host}/team/app`;
       const config = `version: 1\nmirrors:\n  - source: ${source}\n    tags: all\n`;
       stack = await Stack.start({ bundles, sqs: counted.sqs, s3: counted.s3, config });
-      // Each tag is an image of its own, and the archive knows them all.
-      const layers = [makeLayer()];
-      const images = Array.from({ length: TAGS }, (_, index) =>
-        makeImage({ layers, overrides: { manifest: { annotations: { index: String(index) } } } }),
-      );
-      const changes = images.map(({ descriptor }, index) => {
-        const tag = `v${index}`;
-        return { tag, descriptor, observed: 1_000_000, platforms: 'all' as const };
-      });
-      for (const [index, image] of images.entries()) registry.push('team/app', image, `v${index}`);
-      await stack.archive.updateTags(source, changes);
+      await knownTags(registry, stack.archive, 'team/app', TAGS);
     });
 
     afterAll(async () => {

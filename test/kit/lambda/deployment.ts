@@ -41,7 +41,7 @@ export interface Deployment extends AsyncDisposable {
 }
 
 /** MiB, as serverless.yml has them. */
-const MEMORY: Readonly<Record<FunctionName, number>> = {
+export const MEMORY: Readonly<Record<FunctionName, number>> = {
   resolver: 512,
   layer: 1769,
   finalizer: 512,

@@ -28,7 +28,7 @@ export interface Invocation {
   readonly initMs: number | undefined;
   /** The most memory that the process has had so far, in bytes; where the system tells. */
   readonly peakBytes: number | undefined;
-  /** The processor time that all its threads have had so far, in milliseconds; where the system tells. */
+  /** The processor time of all its threads, a first invocation's with its start, in milliseconds; where the system tells. */
   readonly cpuMs: number | undefined;
 }
 
@@ -50,6 +50,8 @@ export class Sandbox {
   readonly #exited: Promise<unknown>;
   #initMs: number | undefined;
   #warm = false;
+  /** Processor time until now, in milliseconds. */
+  #cpu: number | undefined;
   #initError: RuntimeError | undefined;
   #killedFor: RuntimeError | undefined;
 
@@ -120,7 +122,7 @@ export class Sandbox {
       durationMs: performance.now() - sent,
       initMs: warm ? undefined : this.#initMs,
       peakBytes: peakBytes(this.#child.pid),
-      cpuMs: cpuMs(this.#child.pid),
+      cpuMs: this.#cpuMs(),
     };
   }
 
@@ -135,6 +137,13 @@ export class Sandbox {
       await this.#exited;
     }
     await this.#api[Symbol.asyncDispose]();
+  }
+
+  /** Since this was last asked. */
+  #cpuMs(): number | undefined {
+    const before = this.#cpu ?? 0;
+    this.#cpu = cpuMs(this.#child.pid);
+    return this.#cpu && this.#cpu - before;
   }
 
   /** Lambda freezes a sandbox that has nothing to do: what it left running stands still until the next event. */

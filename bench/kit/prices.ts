@@ -1,0 +1,44 @@
+/**
+ * What AWS asks for what is used here, in dollars: list prices of us-east-1 without the free tier, as we knew them in 2025.
+ * They change, and regions differ.
+ */
+
+/** Lambda on arm64: for memory held, the start of a sandbox included. */
+export const GIGABYTE_SECOND = 0.0000133334;
+export const INVOCATION = 0.2 / 1e6;
+
+/** EventBridge, a custom event. */
+export const EVENT = 1 / 1e6;
+
+/** CloudWatch Logs, as they come in. */
+export const GIGABYTE_OF_LOGS = 0.5;
+
+export type Service = 'SQS' | 'S3, reads' | 'S3, writes and lists';
+
+/** A request; one of SQS, here of FIFO queues, has up to ten messages and 64 KiB. */
+export const REQUEST: Readonly<Record<Service, number>> = {
+  SQS: 0.5 / 1e6,
+  'S3, reads': 0.0004 / 1000,
+  'S3, writes and lists': 0.005 / 1000,
+};
+
+const SERVICES: Readonly<Record<string, Service>> = {
+  SendMessageBatch: 'SQS',
+  ReceiveMessage: 'SQS',
+  DeleteMessageBatch: 'SQS',
+  ChangeMessageVisibility: 'SQS',
+  GetObject: 'S3, reads',
+  HeadObject: 'S3, reads',
+  PutObject: 'S3, writes and lists',
+  CreateMultipartUpload: 'S3, writes and lists',
+  UploadPart: 'S3, writes and lists',
+  CompleteMultipartUpload: 'S3, writes and lists',
+  ListMultipartUploads: 'S3, writes and lists',
+};
+
+/** @throws RangeError for an operation that nobody has looked up */
+export function serviceOf(operation: string): Service {
+  const service = SERVICES[operation];
+  if (service === undefined) throw new RangeError(`what does ${operation} cost? (bench/kit/prices.ts)`);
+  return service;
+}

@@ -1,0 +1,15 @@
+import type { Archive } from '../../lib/archive/archive.ts';
+import { makeImage, makeLayer } from './images.ts';
+import type { TestRegistry } from './registry.ts';
+
+/** Tags upstream, each an image of its own, which the archive's tag index has as they are: they are unchanged. */
+export async function knownTags(registry: TestRegistry, archive: Archive, path: string, count: number): Promise<void> {
+  const layers = [makeLayer()];
+  const changes = Array.from({ length: count }, (_, index) => {
+    const tag = `v${index}`;
+    const image = makeImage({ layers, overrides: { manifest: { annotations: { tag } } } });
+    registry.push(path, image, tag);
+    return { tag, descriptor: image.descriptor, observed: 1_000_000, platforms: 'all' as const };
+  });
+  await archive.updateTags(`${registry.host}/${path}`, changes);
+}
