@@ -3,6 +3,7 @@
  * and nothing completed before the digest matched.
  */
 import { asFailure, Failure } from '../base/failure.ts';
+import { release } from '../base/release.ts';
 import { Scope } from '../base/scope.ts';
 import { type PartRange, ranges } from '../archive/parts.ts';
 import type { Part, Upload } from '../archive/store.ts';
@@ -113,6 +114,7 @@ class Download {
         upload ??= await this.#createUpload(signal);
         part = await this.#turnOver(upload, part, size, signal);
       }
+      release(chunk);
       if (upload !== undefined && this.#stopIfLate()) {
         part.complete();
         return;

@@ -1,7 +1,8 @@
 import { Failure } from '../base/failure.ts';
+import { release } from '../base/release.ts';
 
-/** Bytes that the prover is given at once while a part is still arriving. */
-const SLICE_BYTES = 256 * 1024;
+/** Bytes that the prover is given at once while a part is still arriving: a hand-over to zlib's thread costs as much as 64 KiB. */
+const SLICE_BYTES = 1024 * 1024;
 
 /** One part on its way: it is filled from the source at one end while it is hashed at the other. */
 export class PartBuffer {
@@ -45,6 +46,7 @@ export class PartBuffer {
     for await (const chunk of body) {
       if (this.append(chunk) < chunk.length) throw wrongLength(this.number, 'more', this.buffer.length);
       onBytes(chunk.length);
+      release(chunk);
     }
     if (!this.full) throw wrongLength(this.number, 'fewer', this.buffer.length);
     this.complete();

@@ -4,6 +4,7 @@
  */
 import type { Hash } from 'node:crypto';
 import { asFailure, Failure } from '../base/failure.ts';
+import { release } from '../base/release.ts';
 import { digestParts, hasher, toDigest, type Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import { createInflater, type Inflater } from './inflate.ts';
@@ -136,14 +137,4 @@ export class Prover {
   #refuse(code: 'size-mismatch' | 'digest-mismatch' | 'not-as-declared' | 'too-large', detail: string): Failure {
     return new Failure({ operation: `verify blob ${this.#expected.digest}`, side: 'source', code, detail });
   }
-}
-
-/**
- * Frees a chunk's memory at once instead of leaving it to the garbage collector, which otherwise runs for nothing but
- * these chunks (a tenth of the processor time of a layer). Only where the chunk is all there is in its buffer: zlib
- * fills what is left of a buffer with its next chunk.
- */
-function release(chunk: Uint8Array): void {
-  const { buffer } = chunk;
-  if (buffer instanceof ArrayBuffer && chunk.byteLength === buffer.byteLength) buffer.transfer(0);
 }

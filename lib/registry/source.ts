@@ -63,6 +63,7 @@ export interface BlobSource {
 }
 
 export interface BlobBody {
+  /** Each chunk is its reader's own, who may release it (`base/release.ts`). */
   readonly body: AsyncIterable<Uint8Array>;
   /**
    * False when a range was asked for and the registry sent the whole blob (200 for 206): then `body` starts at byte 0
