@@ -35,7 +35,7 @@ export interface LocalRun {
 }
 
 /** Memory for parts on their way, in bytes: ten parts of a folder, five of S3; the process stays below 200 MB with it. */
-const WINDOW_BYTES = 40 * 1024 * 1024;
+const WINDOW_BYTES = 32 * 1024 * 1024;
 
 /**
  * Deliveries of a message in all. The registry client and the store are patient themselves; this is for what broke in

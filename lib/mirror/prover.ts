@@ -29,6 +29,9 @@ export interface Proof {
 /** Uncompressed bytes beyond which a layer is refused: no real one is that large, a decompression bomb is. */
 const MAX_UNCOMPRESSED_BYTES = 128 * 1024 ** 3;
 
+/** A blob from this size on is inflated on a thread: below, handing it over takes longer than inflating. */
+const LARGE_BYTES = 4 * 1024 * 1024;
+
 export class Prover {
   readonly #expected: Expected;
   readonly #compression: Compression;
@@ -53,9 +56,8 @@ export class Prover {
       this.#unpacked = algorithm === 'sha256' ? undefined : hasher('sha256');
     } else {
       this.#unpacked = hasher('sha256');
-      this.#inflater = createInflater(this.#compression, (chunk) => {
-        this.#take(chunk);
-      });
+      const large = (expected.size ?? Infinity) >= LARGE_BYTES;
+      this.#inflater = createInflater(this.#compression, (chunk) => this.#take(chunk), { large });
     }
   }
 

@@ -5,11 +5,14 @@
  * Every blob takes its parts in ascending order and gives each back once it is stored and hashed, which needs only parts
  * that it took before. So the oldest part of each blob can always be finished, and blobs that share a window never
  * wait for each other in a circle.
+ *
+ * It is shared memory, so that threads can read it in place (`inflating-threads.ts`). No garbage collector feels how much
+ * of that has been dropped, so that buffers come in a few sizes and are used again.
  */
 export class Window {
   readonly totalBytes: number;
   #used = 0;
-  readonly #spare: Buffer[] = [];
+  readonly #spare: ArrayBufferLike[] = [];
   readonly #waiting: { readonly bytes: number; readonly grant: () => void }[] = [];
 
   constructor(totalBytes: number) {
@@ -28,37 +31,51 @@ export class Window {
     signal?.throwIfAborted();
     const free = this.tryTake(bytes);
     if (free !== undefined) return free;
-    await this.#wait(bytes, signal);
+    await this.#wait(capacityFor(bytes), signal);
     return this.#buffer(bytes);
   }
 
   /** The same, if it can be had right now and nobody waits for it. */
   tryTake(bytes: number): Buffer | undefined {
-    if (this.#waiting.length > 0 || !this.#fits(bytes)) return undefined;
-    this.#used += bytes;
+    const capacity = capacityFor(bytes);
+    if (this.#waiting.length > 0 || !this.#fits(capacity)) return undefined;
+    this.#used += capacity;
     return this.#buffer(bytes);
   }
 
   /** Gives a buffer back; whoever still reads it is wrong. */
   give(buffer: Buffer): void {
-    this.#used -= buffer.length;
-    this.#spare.push(buffer);
+    this.#used -= buffer.buffer.byteLength;
+    this.#spare.push(buffer.buffer);
     this.#trim();
     this.#grant();
   }
 
   /** What has been counted already; where there is no memory for it, it is not counted any more. */
   #buffer(bytes: number): Buffer {
-    const at = this.#spare.findIndex((buffer) => buffer.length === bytes);
-    const [spare] = at === -1 ? [] : this.#spare.splice(at, 1);
+    const capacity = capacityFor(bytes);
+    const spare = this.#reuse(capacity);
     this.#trim();
     try {
-      return spare ?? Buffer.allocUnsafeSlow(bytes);
+      return Buffer.from(spare ?? new SharedArrayBuffer(capacity), 0, bytes);
     } catch (error) {
-      this.#used -= bytes;
+      this.#used -= capacity;
       this.#grant();
       throw error;
     }
+  }
+
+  /** A spare buffer of that size; where there is none, and no room for a new one, a larger one, which then counts whole. */
+  #reuse(capacity: number): ArrayBufferLike | undefined {
+    const spares = this.#spare.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const full = this.#used + spares > this.totalBytes;
+    let best = -1;
+    for (const [at, { byteLength }] of this.#spare.entries())
+      if (byteLength === capacity || (full && byteLength > capacity))
+        if (best === -1 || byteLength < (this.#spare[best]?.byteLength ?? 0)) best = at;
+    const [spare] = best === -1 ? [] : this.#spare.splice(best, 1);
+    if (spare !== undefined) this.#used += spare.byteLength - capacity;
+    return spare;
   }
 
   #grant(): void {
@@ -76,11 +93,11 @@ export class Window {
   /** Spare buffers count as well: together with what is out they never exceed the window. */
   #trim(): void {
     let held = this.#used;
-    for (const buffer of this.#spare) held += buffer.length;
+    for (const { byteLength } of this.#spare) held += byteLength;
     while (held > this.totalBytes) {
       const dropped = this.#spare.shift();
       if (dropped === undefined) return;
-      held -= dropped.length;
+      held -= dropped.byteLength;
     }
   }
 
@@ -102,4 +119,13 @@ export class Window {
       this.#waiting.push(waiter);
     });
   }
+}
+
+/** The sizes between which buffers are powers of two, in bytes. */
+const SMALLEST_ROUNDED = 64 * 1024;
+const LARGEST_ROUNDED = 8 * 1024 * 1024;
+
+function capacityFor(bytes: number): number {
+  if (bytes <= SMALLEST_ROUNDED || bytes > LARGEST_ROUNDED) return bytes;
+  return 2 ** Math.ceil(Math.log2(bytes));
 }

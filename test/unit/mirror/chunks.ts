@@ -12,9 +12,13 @@ export function chunked(bytes: Uint8Array, sizes: readonly number[]): Buffer[] {
 }
 
 /** What the chunks unpack to. Each is overwritten once it has been written, as a buffer that is reused would be. */
-export async function inflate(compression: 'gzip' | 'zstd', chunks: readonly Buffer[]): Promise<Buffer> {
+export async function inflate(
+  compression: 'gzip' | 'zstd',
+  chunks: readonly Buffer[],
+  options = { large: false },
+): Promise<Buffer> {
   const out: Buffer[] = [];
-  const inflater = createInflater(compression, (chunk) => out.push(Buffer.from(chunk)));
+  const inflater = createInflater(compression, (chunk) => out.push(Buffer.from(chunk)), options);
   try {
     for (const chunk of chunks) {
       await inflater.write(chunk);

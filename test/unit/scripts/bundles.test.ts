@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { functions } from '../../../scripts/bundle.ts';
@@ -33,6 +33,13 @@ describe('bundles', () => {
     expect(text).toContain('Unable to find environment variable credentials.');
     for (const elsewhere of ['AssumeRoleWithWebIdentity', 'AWS_CONTAINER_CREDENTIALS_FULL_URI', 'credential_process'])
       expect(text).not.toContain(elsewhere);
+  });
+
+  // What runs on a thread is a file of its own, which the bundle starts by its name.
+  test('whoever proves layers has the program of its thread beside it', async () => {
+    expect(await readdir(bundles.join('functions/layer'))).toEqual(['index.mjs', 'inflating-worker.mjs']);
+    expect(await readdir(bundles.join('cli'))).toEqual(['inflating-worker.mjs', 'mirror-sync.js']);
+    expect(await readdir(bundles.join('functions/finalizer'))).toEqual(['index.mjs']);
   });
 
   test('of S3 they have the operations that are used', async () => {

@@ -1,0 +1,192 @@
+/**
+ * Inflating is the longest single piece of work of a layer, and it cannot be divided. It gets a thread to itself, which
+ * does nothing else and hands what comes out to the thread that reads and hashes: each is as long at work as the other.
+ *
+ * Compressed bytes go over in shared memory (`window.ts` makes its buffers so) and uncompressed ones are handed over with
+ * their memory: nothing is copied. A thread that is so far ahead that too much waits to be hashed stops until it is not.
+ */
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { Failure, type FailureFields } from '../base/failure.ts';
+import type { Inflater } from './inflate.ts';
+import type { Compressed, Sink } from './sync-inflate.ts';
+
+export type ToThread = { readonly inflater: number } & (
+  | { readonly kind: 'open'; readonly compression: Compressed; readonly outstanding: Int32Array }
+  | { readonly kind: 'write'; readonly bytes: Uint8Array }
+  | { readonly kind: 'end' | 'destroy' }
+);
+
+export type FromThread = { readonly inflater: number } & (
+  | { readonly kind: 'out'; readonly chunks: readonly Uint8Array<ArrayBuffer>[] }
+  /** The write or the end that was asked for last. */
+  | { readonly kind: 'done'; readonly failure?: FailureFields }
+);
+
+/** Uncompressed bytes of an inflater that may wait to be hashed. */
+export const OUTSTANDING_BYTES = 1 * 1024 * 1024;
+
+/** The count of outstanding bytes once they are wanted no more: so far below none that it stays below. */
+export const GIVEN_UP = -(2 ** 30);
+
+/** Beside this file in the sources; beside the bundle in a build (scripts/build.ts). */
+const PROGRAM = new URL(
+  import.meta.url.endsWith('.ts') ? 'inflating-worker.ts' : 'inflating-worker.mjs',
+  import.meta.url,
+);
+
+class Thread {
+  readonly #worker = new Worker(PROGRAM, {
+    execArgv: [],
+    name: 'inflating',
+    resourceLimits: { maxYoungGenerationSizeMb: 2 },
+  });
+  readonly inflaters = new Map<number, ThreadInflater>();
+  #waiting = 0;
+  broken: Failure | undefined;
+
+  constructor() {
+    // It holds the process only while somebody waits for it.
+    this.#worker.unref();
+    this.#worker.on('message', (message: FromThread) => this.inflaters.get(message.inflater)?.onMessage(message));
+    this.#worker.on('error', (error: unknown) => {
+      this.#break(error);
+    });
+    this.#worker.on('exit', (code) => {
+      this.#break(`it ended with code ${code}`);
+    });
+  }
+
+  send(message: ToThread, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  hold(): void {
+    this.#waiting += 1;
+    if (this.#waiting === 1) this.#worker.ref();
+  }
+
+  release(): void {
+    this.#waiting -= 1;
+    if (this.#waiting === 0) this.#worker.unref();
+  }
+
+  #break(cause: unknown): void {
+    this.broken ??= new Failure({
+      operation: 'inflate',
+      side: 'archive',
+      code: 'internal',
+      detail: `the thread that inflates is gone: ${cause instanceof Error ? cause.message : String(cause)}`,
+      cause,
+    });
+    for (const inflater of this.inflaters.values()) inflater.onBroken(this.broken);
+  }
+}
+
+/** One processor is left to whoever reads and hashes; more threads than these would want more memory than they save time. */
+const MAX_THREADS = Math.min(Math.max(availableParallelism() - 1, 1), 4);
+
+const threads: Thread[] = [];
+let count = 0;
+
+/** The one with the least to do; a new one while there are processors for it. */
+function thread(): Thread {
+  for (let at = threads.length - 1; at >= 0; at -= 1) if (threads[at]?.broken !== undefined) threads.splice(at, 1);
+  let best = threads[0];
+  for (const each of threads) if (each.inflaters.size < (best?.inflaters.size ?? 0)) best = each;
+  if (best !== undefined && (best.inflaters.size === 0 || threads.length >= MAX_THREADS)) return best;
+  const made = new Thread();
+  threads.push(made);
+  return made;
+}
+
+export function inflateOnThread(compression: Compressed, sink: Sink): Inflater {
+  return new ThreadInflater(thread(), compression, sink);
+}
+
+class ThreadInflater implements Inflater {
+  readonly #thread: Thread;
+  readonly #sink: Sink;
+  readonly #id: number;
+  readonly #outstanding = new Int32Array(new SharedArrayBuffer(4));
+  #failure: unknown;
+  /** Settles what is asked for; one thing at a time. */
+  #settle: (() => void) | undefined;
+
+  constructor(on: Thread, compression: Compressed, sink: Sink) {
+    this.#thread = on;
+    this.#sink = sink;
+    this.#id = count += 1;
+    on.inflaters.set(this.#id, this);
+    on.send({ kind: 'open', inflater: this.#id, compression, outstanding: this.#outstanding });
+  }
+
+  write(chunk: Uint8Array): Promise<void> {
+    return this.#ask(() => {
+      if (chunk.buffer instanceof SharedArrayBuffer) {
+        this.#thread.send({ kind: 'write', inflater: this.#id, bytes: chunk });
+        return;
+      }
+      const bytes = Uint8Array.from(chunk);
+      this.#thread.send({ kind: 'write', inflater: this.#id, bytes }, [bytes.buffer]);
+    });
+  }
+
+  end(): Promise<void> {
+    return this.#ask(() => {
+      this.#thread.send({ kind: 'end', inflater: this.#id });
+    });
+  }
+
+  destroy(): void {
+    if (!this.#thread.inflaters.delete(this.#id)) return;
+    this.#giveUp();
+    this.#thread.send({ kind: 'destroy', inflater: this.#id });
+    this.#settle?.();
+  }
+
+  onMessage(message: FromThread): void {
+    if (message.kind === 'done') {
+      if (message.failure !== undefined) this.#failure ??= new Failure(message.failure);
+      this.#settle?.();
+      return;
+    }
+    for (const chunk of message.chunks) {
+      const { length } = chunk;
+      if (this.#failure === undefined)
+        try {
+          this.#sink(chunk);
+        } catch (error) {
+          this.#failure = error;
+          this.#giveUp();
+        }
+      Atomics.sub(this.#outstanding, 0, length);
+    }
+    Atomics.notify(this.#outstanding, 0);
+  }
+
+  onBroken(failure: Failure): void {
+    this.#failure ??= failure;
+    this.#settle?.();
+  }
+
+  async #ask(work: () => void): Promise<void> {
+    this.#failure ??= this.#thread.broken;
+    if (this.#failure === undefined) {
+      this.#thread.hold();
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#settle = resolve;
+      work();
+      await promise;
+      this.#settle = undefined;
+      this.#thread.release();
+    }
+    if (this.#failure !== undefined) throw this.#failure as Error;
+  }
+
+  /** Ends what the thread does for it, also where that waits for room. */
+  #giveUp(): void {
+    Atomics.store(this.#outstanding, 0, GIVEN_UP);
+    Atomics.notify(this.#outstanding, 0);
+  }
+}
