@@ -2,8 +2,7 @@ import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { asFailure, Failure } from '../lib/base/failure.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import { failLayer } from '../lib/mirror/layer.ts';
-import type { ImageEvent } from '../lib/mirror/events.ts';
-import { recorded } from '../lib/mirror/failures.ts';
+import { failedImages, namesIn, recorded } from '../lib/mirror/failures.ts';
 import type { Message, ResolveMessage } from '../lib/queue/messages.ts';
 import { finalizeMessage } from '../lib/queue/outgoing.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
@@ -58,19 +57,8 @@ async function bury(record: SQSRecord, signal: AbortSignal): Promise<void> {
     case 'resolve':
       await failImages(queues, message, failure, signal);
       return;
-    case 'finalize': {
-      const { run, source, image } = message;
-      const event: ImageEvent = {
-        type: 'image',
-        status: 'failed',
-        run,
-        source,
-        tag: image.tag,
-        digest: image.digest,
-        ...recorded(failure),
-      };
-      await tell(event);
-    }
+    case 'finalize':
+      for (const event of failedImages(message, failure)) await tell(event);
   }
 }
 
@@ -80,8 +68,7 @@ async function failImages(
   failure: Failure,
   signal: AbortSignal,
 ): Promise<void> {
-  const images = message.what.kind === 'list' ? [{}] : message.what.images;
-  const outgoing = images.map((image) => finalizeMessage(message, image, 'resolver', recorded(failure)));
+  const outgoing = namesIn(message).map((image) => finalizeMessage(message, image, 'resolver', recorded(failure)));
   await queues.send('finalize', outgoing, { signal });
 }
 

@@ -8,6 +8,7 @@ import { receiptReader } from '../mirror/closure.ts';
 import { NO_DEADLINE } from '../mirror/deadline.ts';
 import type { ResolverContext } from '../mirror/context.ts';
 import type { Observe } from '../mirror/events.ts';
+import { failedImages } from '../mirror/failures.ts';
 import { finalize } from '../mirror/finalize.ts';
 import { copyLayer, failLayer } from '../mirror/layer.ts';
 import { resolve } from '../mirror/resolve.ts';
@@ -61,17 +62,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     async deadLetter({ delivery: { message }, failure }, signal) {
       const reason = failure ?? asFailure(new Error('it failed on every delivery'), 'handle message', 'queue');
       if (message.type === 'layer') await failLayer({ queues, observe }, message, reason, signal);
-      else if (message.type === 'finalize')
-        observe({
-          type: 'image',
-          status: 'failed',
-          run: message.run,
-          source: message.source,
-          tag: message.image.tag,
-          digest: message.image.digest,
-          code: reason.code,
-          reason: reason.message,
-        });
+      else failedImages(message, reason).forEach(observe);
     },
   });
   const common = {

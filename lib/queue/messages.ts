@@ -83,6 +83,7 @@ export interface LayerMessage extends Order {
 export interface FinalizeMessage extends Order {
   readonly version: typeof MESSAGE_VERSION;
   readonly type: 'finalize';
+  /** Neither tag nor digest where the tags of the repository could not be listed. */
   readonly image: Image | Wanted;
   /** Set where the image cannot be mirrored: what is recorded then. */
   readonly failure?: RecordedFailure;

@@ -113,7 +113,8 @@ function readFinalize(place: Place): FinalizeMessage {
     defined({
       ...readOrder(place),
       type: 'finalize' as const,
-      image: found ? readImage(image) : readWanted(image),
+      // Of a repository whose tags could not be listed there is not even a tag to tell of.
+      image: found ? readImage(image) : readName(image),
       failure,
     }),
   );
@@ -176,9 +177,14 @@ function readImage(place: Place): Image {
 }
 
 function readWanted(place: Place): Wanted {
+  const wanted = readName(place);
+  if (wanted.tag === undefined && wanted.digest === undefined) throw place.fail('must have a tag, a digest, or both');
+  return wanted;
+}
+
+function readName(place: Place): Wanted {
   const tag = optional(place.at('tag'), readTag);
   const digest = optional(place.at('digest'), (given) => given.digest());
-  if (tag === undefined && digest === undefined) throw place.fail('must have a tag, a digest, or both');
   return exactly(place, defined({ tag, digest }));
 }
 

@@ -162,6 +162,39 @@ test('a name alone is latest, and with --all-tags all of its tags', async () => 
   expect(paged.count({ kind: 'tags' })).toBe(3);
 });
 
+// A repository that is not there, or whose second page of tags is refused: whoever asked for all of it is told so, and what
+// could be listed is mirrored all the same.
+describe('tags that cannot be listed are a failure with its reason', () => {
+  test('of a repository that is not there', async () => {
+    const ended = await mirrorSync(['sync', named('team/none'), '--all-tags', '--to', archive, '--json']);
+    expect(ended).toMatchObject({ code: 1, stderr: '' });
+    expect(summaryOf(ended)).toMatchObject({
+      failed: 1,
+      images: [{ reference: named('team/none'), status: 'failed', reason: expect.stringMatching(/404 NAME_UNKNOWN/) }],
+    });
+  });
+
+  test.each([
+    ['--all-tags', false],
+    ['a configuration', true],
+  ])('of which the second page is refused, asked for with %s', async (_, configured) => {
+    await using paged = await startRegistry({ pageSize: 2 });
+    for (const [i, tag] of ['a', 'b', 'c'].entries()) paged.push('team/app', sample(i), tag);
+    paged.misbehave({ match: { kind: 'tags' }, after: 1, do: { status: 403 } });
+    const name = `${paged.host}/team/app`;
+    const config = folder.join('mirror.yaml');
+    await writeFile(config, `version: 1\nmirrors:\n  - source: ${name}\n    tags: all\n`);
+    const args = configured ? ['--config', config] : [name, '--all-tags'];
+
+    const ended = await mirrorSync(['sync', ...args, '--to', archive, '--json']);
+    expect(ended.code).toBe(1);
+    const summary = summaryOf(ended);
+    expect(summary).toMatchObject({ mirrored: 2, failed: 1 });
+    const failed = summary.images.find(({ reference }) => reference === name);
+    expect(failed).toMatchObject({ status: 'failed', reason: expect.stringMatching(/list tags.*403/) });
+  });
+});
+
 // Two of three platforms: their layers and no other's, under the digest of the whole.
 test('--platform takes what it names, and keeps the digest', async () => {
   const platforms = [

@@ -88,7 +88,8 @@ else
       await using registry = await startRegistry();
       const good = registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 7 })] }), 'good');
       for (const [index, poison] of poisoned().entries()) poison.push(registry, 'team/app', `bad${index}`);
-      await using stack = await Stack.start({ bundles, sqs, s3, config: all(registry) });
+      const config = `${all(registry)}  - source: ${registry.host}/team/none\n    tags: all\n`;
+      await using stack = await Stack.start({ bundles, sqs, s3, config });
       const { outcome } = await stack.schedule('poison');
       await stack.drained();
 
@@ -102,11 +103,13 @@ else
         ]),
       );
       const expected = Object.fromEntries(poisoned().map(({ code }, index) => [`bad${index}`, code]));
-      expect(codes).toEqual({ good: 'mirrored', ...expected });
+      // And of a repository that is not there, its name.
+      const none = `${registry.host}/team/none`.split(':').at(-1) ?? '';
+      expect(codes).toEqual({ good: 'mirrored', ...expected, [none]: 'name-unknown' });
       const told = stack.events
         .filter(({ type }) => type === 'Image Failed')
         .map(({ detail }) => [detail['tag'], detail['code']]);
-      expect(Object.fromEntries(told)).toEqual(expected);
+      expect(Object.fromEntries(told)).toEqual({ ...expected, undefined: 'name-unknown' });
       for (const queue of ['dead resolve', 'dead layer', 'dead finalize']) expect(stack.batches(queue)).toEqual([]);
     }, 120_000);
   });

@@ -19,6 +19,7 @@ import type {
   ResolveMessage,
 } from '../../../lib/queue/messages.ts';
 import { layerMessage } from '../../../lib/queue/outgoing.ts';
+import { prepare } from '../../../lib/queue/prepare.ts';
 import type { MessageOf, Outgoing, QueueName } from '../../../lib/queue/queue.ts';
 import type { Sources } from '../../../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../../../lib/registry/sources.ts';
@@ -72,7 +73,8 @@ export class Rig implements AsyncDisposable {
       window: this.window,
       queues: {
         send: (queue: QueueName, messages: readonly Outgoing[]): Promise<void> => {
-          for (const { message, deduplicationId } of messages) {
+          // As every queue does it: what a reader would refuse is refused here.
+          for (const { message, deduplicationId } of messages.map((one) => prepare(queue, one))) {
             if (this.#ids.has(deduplicationId)) continue;
             this.#ids.add(deduplicationId);
             this.outgoing.push({ queue, message });

@@ -52,6 +52,13 @@ describe('what is sent is what arrives', () => {
     );
   });
 
+  // The tags of a repository could not be listed: there is no image to name, and that must be told all the same.
+  test('a failure of a whole repository', () => {
+    const message = { ...finalize, image: {}, failure: { code: 'name-unknown', reason: 'list tags: unknown' } };
+    expect(parseMessage(serialise(message))).toEqual(message);
+    expect(failureOf(JSON.stringify({ ...finalize, image: {} })).message).toMatch(/failure: is missing/);
+  });
+
   // SQS refuses U+FFFF and lone surrogates, and counts bytes: what is sent is ASCII, so that neither matters.
   test('in ASCII', () => {
     const reason = 'Zürich \u0000\u007f\uffff \ud800 😀';
