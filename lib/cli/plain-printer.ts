@@ -1,7 +1,7 @@
 import type { BlobEvent, MirrorEvent } from '../mirror/events.ts';
 import { bytes, plural, seconds, shortDigest } from './format.ts';
 import type { Output } from './io.ts';
-import { referenceOf } from './outcomes.ts';
+import { shownName } from './outcomes.ts';
 import type { Printer, Summary } from './printer.ts';
 
 /** Plain lines, for a pipe or a log: one when something has come to its end. */
@@ -27,11 +27,11 @@ export function lineOf(event: MirrorEvent): string | undefined {
     case 'resolved':
       return event.missing === 0
         ? undefined
-        : `${referenceOf(event)}: ${plural(event.missing, 'blob')} to fetch, ${bytes(event.missingBytes)}`;
+        : `${shownName(event)}: ${plural(event.missing, 'blob')} to fetch, ${bytes(event.missingBytes)}`;
     case 'blob':
       return blobLine(event);
     case 'image': {
-      const name = referenceOf(event);
+      const name = shownName(event);
       const digest = event.digest === undefined ? '' : `  ${event.digest}`;
       return event.status === 'failed'
         ? `${name}: failed: ${event.reason ?? 'for no given reason'}`
@@ -61,7 +61,7 @@ export function summaryText({ mirrored, unchanged, failed, images, elapsedMs }: 
   const rate = fetched > 0 && elapsedMs > 0 ? `, ${bytes((fetched * 1000) / elapsedMs)}/s` : '';
   const failures = images
     .filter(({ status }) => status === 'failed')
-    .map(({ reference, reason }) => `  ${reference}: ${reason ?? ''}\n`);
+    .map((image) => `  ${shownName(image)}: ${image.reason ?? ''}\n`);
   return (
     `${mirrored} mirrored, ${unchanged} unchanged, ${failed} failed; ` +
     `${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}\n` +

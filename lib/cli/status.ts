@@ -4,6 +4,7 @@ import { listRuns, readRun, type Report } from '../mirror/reports.ts';
 import type { StatusCommand } from './command.ts';
 import { plural } from './format.ts';
 import { EXIT, type Io } from './io.ts';
+import { shownName } from './outcomes.ts';
 
 /** What became of a run: what is done, what has failed and why, what is pending. Resolves to 1 where anything failed. */
 export async function status(command: StatusCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
@@ -20,9 +21,9 @@ export async function status(command: StatusCommand, archive: Archive, { stdout,
     stdout.write(`${JSON.stringify({ type: 'summary', run: last, ...counts })}\n`);
   } else {
     stdout.write(`run ${last}\n`);
-    for (const { reference, digest = '' } of mirrored) stdout.write(`  mirrored  ${reference}  ${digest}\n`);
-    for (const { reference, at } of pending) stdout.write(`  pending   ${reference}  since ${at}\n`);
-    for (const { reference, reason = '' } of failed) stdout.write(`  failed    ${reference}: ${reason}\n`);
+    for (const report of mirrored) stdout.write(`  mirrored  ${shownName(report)}  ${report.digest ?? ''}\n`);
+    for (const report of pending) stdout.write(`  pending   ${shownName(report)}  since ${report.at}\n`);
+    for (const report of failed) stdout.write(`  failed    ${shownName(report)}: ${report.reason ?? ''}\n`);
     stdout.write(`${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`);
     stdout.write(
       earlier.length === 0

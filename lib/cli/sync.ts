@@ -5,7 +5,7 @@ import { asFailure, invalid } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { type Config, parseConfig, registrySettings } from '../config/config.ts';
 import { cleanUploads } from '../mirror/clean.ts';
-import type { MirrorEvent } from '../mirror/events.ts';
+import { imageName, type MirrorEvent } from '../mirror/events.ts';
 import { runName } from '../mirror/reports.ts';
 import { tagChoice } from '../order/choose.ts';
 import { ordersOf, ordersTo } from '../order/start.ts';
@@ -48,7 +48,7 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
     const messages = ordersFor(command, config);
     for (const { message } of messages)
       if (message.what.kind === 'images')
-        for (const wanted of message.what.images) outcomes.expect({ source: message.source, ...wanted });
+        for (const wanted of message.what.images) outcomes.expect(imageName(message, wanted));
     await runLocal({
       archive,
       sources,

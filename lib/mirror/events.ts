@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
+import type { Image, Order, Wanted } from '../queue/messages.ts';
 
 /**
  * What happens, as it happens: for a person at a terminal, a log, or metrics. Like the queues, events are delivered at
@@ -6,8 +7,19 @@ import type { Digest } from '../oci/digest.ts';
  */
 export type MirrorEvent = ListedEvent | ResolvedEvent | BlobEvent | ImageEvent;
 
-/** The image that an event belongs to, as it was asked for. */
-export interface ImageName {
+/**
+ * The image that an event belongs to. What tells it from all others of a run is what was asked for, and into which
+ * repository: one image may be asked for by tag, by digest and by both, and go to several places.
+ */
+export interface ImageName extends Found {
+  /** Repository in the archive. */
+  readonly repository: string;
+  /** As it was asked for: `docker.io/library/alpine:3.20@sha256:…`; the repository where its tags could not be listed. */
+  readonly reference: string;
+}
+
+/** An image as it was found, as far as it was. */
+interface Found {
   /** The run that asked. */
   readonly run: string;
   /** Upstream repository: `docker.io/library/alpine`. */
@@ -21,6 +33,7 @@ export interface ListedEvent {
   readonly type: 'listed';
   readonly run: string;
   readonly source: string;
+  readonly repository: string;
   readonly tags: readonly string[];
 }
 
@@ -34,7 +47,7 @@ export interface ResolvedEvent extends ImageName {
   readonly fetchedBytes: number;
 }
 
-export interface BlobEvent extends ImageName {
+export interface BlobEvent extends Found {
   readonly type: 'blob';
   readonly phase: 'started' | 'progress' | 'verifying' | 'stored' | 'present' | 'continued' | 'failed';
   readonly blob: Digest;
@@ -55,3 +68,21 @@ export interface ImageEvent extends ImageName {
 }
 
 export type Observe = (event: MirrorEvent) => void;
+
+/** The name of an image that a message speaks of, whether it was found or not. */
+export function imageName(
+  { run, source, repository }: Pick<Order, 'run' | 'source' | 'repository'>,
+  image: Image | Wanted,
+): ImageName {
+  const { tag, digest } = image;
+  return { run, source, repository, reference: referenceOf(source, askedFor(image)), tag, digest };
+}
+
+function askedFor(image: Image | Wanted): Wanted {
+  if (!('observed' in image)) return image;
+  return image.asked ?? (image.tag === undefined ? { digest: image.digest } : { tag: image.tag });
+}
+
+function referenceOf(source: string, { tag, digest }: Wanted): string {
+  return `${source}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
+}

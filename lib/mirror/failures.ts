@@ -1,6 +1,6 @@
 import type { Failure } from '../base/failure.ts';
 import type { FinalizeMessage, RecordedFailure, ResolveMessage, Wanted } from '../queue/messages.ts';
-import type { ImageEvent } from './events.ts';
+import { type ImageEvent, imageName } from './events.ts';
 
 /** What the record of an image says of a failure. */
 export function recorded(failure: Failure): RecordedFailure {
@@ -9,14 +9,10 @@ export function recorded(failure: Failure): RecordedFailure {
 
 /** The last word on every image that a message speaks of, where nobody could handle it. */
 export function failedImages(message: ResolveMessage | FinalizeMessage, failure: Failure): ImageEvent[] {
-  const { run, source } = message;
-  return namesIn(message).map(({ tag, digest }) => ({
+  return namesIn(message).map((image) => ({
     type: 'image',
     status: 'failed',
-    run,
-    source,
-    tag,
-    digest,
+    ...imageName(message, image),
     ...recorded(failure),
   }));
 }

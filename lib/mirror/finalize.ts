@@ -10,7 +10,7 @@ import type { TagChange } from '../archive/tag-index.ts';
 import type { FinalizeMessage, Image, RecordedFailure } from '../queue/messages.ts';
 import { checkClosure, type ClosureReader, receiptReader } from './closure.ts';
 import type { FinalizerContext } from './context.ts';
-import type { ImageEvent, ImageName } from './events.ts';
+import { type ImageEvent, imageName } from './events.ts';
 import { recorded } from './failures.ts';
 
 export interface FinalizeOptions {
@@ -63,7 +63,8 @@ export async function finalize(
 function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage> {
   const byImage = new Map<string, FinalizeMessage>();
   for (const message of messages) {
-    const key = JSON.stringify([message.run, message.source, message.image.tag, message.image.digest]);
+    const { run, reference, digest } = imageName(message, message.image);
+    const key = JSON.stringify([run, reference, digest]);
     if (byImage.get(key)?.failure === undefined) byImage.set(key, message);
   }
   return byImage.values();
@@ -102,11 +103,11 @@ async function report(
   failure?: RecordedFailure,
   again = false,
 ): Promise<void> {
-  const { run, source, image } = message;
-  const name: ImageName = { run, source, tag: image.tag, digest: image.digest };
-  await context.record({ type: 'image', status, ...name, ...failure }, again);
+  await context.record({ type: 'image', status, ...imageName(message, message.image), ...failure }, again);
 }
 
-function nameOf({ source, image: { tag, digest } }: FinalizeMessage): string {
-  return `${source}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
+/** As it was asked for, and what was found. */
+function nameOf(message: FinalizeMessage): string {
+  const { reference, digest } = imageName(message, message.image);
+  return digest === undefined || reference.endsWith(digest) ? reference : `${reference}@${digest}`;
 }

@@ -10,8 +10,10 @@ import type { ImageEvent } from './events.ts';
 
 export interface Report {
   readonly version: 1;
-  /** `docker.io/library/alpine:3.20`, or with a digest where there is no tag. */
+  /** As it was asked for: `docker.io/library/alpine:3.20`, with a digest, with both. */
   readonly reference: string;
+  /** Repository in the archive. */
+  readonly repository: string;
   readonly digest?: string;
   readonly status: 'pending' | 'mirrored' | 'failed';
   readonly code?: string;
@@ -35,19 +37,19 @@ export async function writeReport(
   now: number,
   options: Cancel = {},
 ): Promise<void> {
-  const { run, digest, status, code, reason } = event;
+  const { reference, repository, digest, status, code, reason } = event;
   if (status === 'unchanged') return;
-  const reference = referenceOf(event);
   const report: Report = {
     version: 1,
     reference,
+    repository,
     ...(digest === undefined ? {} : { digest }),
     status,
     ...(code === undefined ? {} : { code }),
     ...(reason === undefined ? {} : { reason }),
     at: new Date(now).toISOString(),
   };
-  const key = archive.layout.runReport(run, reference);
+  const key = keyOf(archive, event);
   const condition = status === 'pending' ? { condition: { absent: true } as const } : {};
   try {
     const bytes = Buffer.from(`${JSON.stringify(report)}\n`);
@@ -60,12 +62,12 @@ export async function writeReport(
 
 /** What is reported so far of the image that an event is about. */
 export function readReportOf(archive: Archive, event: ImageEvent, options: Cancel = {}): Promise<Report | undefined> {
-  return readReport(archive, archive.layout.runReport(event.run, referenceOf(event)), options);
+  return readReport(archive, keyOf(archive, event), options);
 }
 
-function referenceOf({ source, tag, digest }: ImageEvent): string {
-  if (tag !== undefined) return `${source}:${tag}`;
-  return digest === undefined ? source : `${source}@${digest}`;
+/** One object for each thing that was asked for: by its reference as that was given, and the repository that it goes to. */
+function keyOf({ layout }: Archive, { run, repository, reference }: ImageEvent): string {
+  return layout.runReport(run, `${repository} ${reference}`);
 }
 
 /** The runs that have reports, the one that was written to last first. */
@@ -78,7 +80,7 @@ export async function listRuns(archive: Archive, options: Cancel = {}): Promise<
   return [...runs].sort(([, a], [, b]) => b - a).map(([run]) => run);
 }
 
-/** All reports of a run, by reference. */
+/** All reports of a run, by reference and repository. */
 export async function readRun(archive: Archive, run: string, options: Cancel = {}): Promise<Report[]> {
   const permits = new Permits(READS);
   const reading: Promise<Report | undefined>[] = [];
@@ -89,7 +91,8 @@ export async function readRun(archive: Archive, run: string, options: Cancel = {
     reading.push(report);
   }
   const reports = (await Promise.all(reading)).filter((report) => report !== undefined);
-  return reports.sort((a, b) => (a.reference < b.reference ? -1 : 1));
+  const name = ({ reference, repository }: Report): string => `${reference} ${repository}`;
+  return reports.sort((a, b) => (name(a) < name(b) ? -1 : 1));
 }
 
 async function readReport(archive: Archive, key: string, options: Cancel): Promise<Report | undefined> {

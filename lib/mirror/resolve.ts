@@ -15,7 +15,7 @@ import type { Outgoing } from '../queue/queue.ts';
 import type { Source } from '../registry/source.ts';
 import type { Blob } from './closure.ts';
 import type { ResolverContext, TagChoice } from './context.ts';
-import type { ImageName } from './events.ts';
+import { imageName } from './events.ts';
 import { recorded } from './failures.ts';
 import { provenDiffId } from './receipts.ts';
 import { walk, type Walked } from './walk.ts';
@@ -44,7 +44,7 @@ const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
 async function listTags(context: ResolverContext, message: ResolveMessage, options: ResolveOptions): Promise<void> {
   const { queues, observe, sources } = context;
   const { signal } = options;
-  const { run, source } = message;
+  const { run, source, repository } = message;
   const choice = context.chooseTags?.(message) ?? ALL_TAGS;
   const order = async (tags: readonly string[]): Promise<void> => {
     const slices: Outgoing[] = [];
@@ -53,7 +53,7 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
         resolveMessage(message, { kind: 'images', images: tags.slice(at, at + SLICE).map((tag) => ({ tag })) }),
       );
     if (tags.length === 0) return;
-    observe({ type: 'listed', run, source, tags });
+    observe({ type: 'listed', run, source, repository, tags });
     await queues.send('resolve', slices, { signal });
   };
   try {
@@ -103,7 +103,7 @@ class Slice {
         try {
           await this.#image(wanted, await index);
         } catch (error) {
-          const failure = asFailure(error, `resolve ${this.#name(wanted)}`, 'source');
+          const failure = asFailure(error, `resolve ${imageName(this.#message, wanted).reference}`, 'source');
           if (failure.code === 'aborted' || (isTemporary(failure) && !last)) failures.push(failure);
           else {
             const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
@@ -132,7 +132,7 @@ class Slice {
     if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
     const entry = wanted.tag === undefined ? index?.byDigest(digest) : index?.byTag(wanted.tag);
     if (entry?.digest === digest && coversPlatforms(entry, platforms)) {
-      this.#context.observe({ type: 'image', status: 'unchanged', ...this.#event(wanted, digest) });
+      this.#context.observe({ type: 'image', status: 'unchanged', ...imageName(this.#message, wanted), digest });
       return;
     }
     const walked = await walk(digest, resolved?.fetched, { source: this.#source, archive, platforms, signal });
@@ -154,11 +154,13 @@ class Slice {
       size,
       observed,
       ...(wanted.tag === undefined ? {} : { tag: wanted.tag }),
+      ...(wanted.tag === undefined || wanted.digest === undefined ? {} : { asked: wanted }),
       ...(largest === undefined ? {} : { largest: largest.digest }),
     };
+    const name = imageName(this.#message, image);
     observe({
       type: 'resolved',
-      ...this.#event(wanted, digest),
+      ...name,
       missing: missing.length,
       missingBytes: missing.reduce((sum, { blob }) => sum + (blob.size ?? 0), 0),
       fetchedBytes,
@@ -167,7 +169,7 @@ class Slice {
     if (missing.length === 0)
       await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
     else {
-      await this.#context.pending?.({ type: 'image', status: 'pending', ...this.#event(wanted, digest) }, signal);
+      await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, signal);
       const outgoing = missing.map(({ blob, look }) =>
         layerMessage(this.#message, image, blob, { lanes: lanes(host), look }),
       );
@@ -201,16 +203,6 @@ class Slice {
       return keys;
     })();
     return this.#unfinished;
-  }
-
-  #event(wanted: Wanted, digest: Digest): ImageName {
-    const { run, source } = this.#message;
-    return { run, source, tag: wanted.tag, digest };
-  }
-
-  #name({ tag, digest }: Wanted): string {
-    const { source } = this.#message;
-    return `${source}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
   }
 }
 

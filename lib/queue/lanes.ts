@@ -76,8 +76,9 @@ function identity(message: Message): object {
 }
 
 /** What of an image does not depend on when it was looked at. */
-function asWanted({ tag, digest }: Image | Wanted): object {
-  return { tag, digest };
+function asWanted(image: Image | Wanted): object {
+  const { tag, digest } = image;
+  return { tag, digest, asked: 'asked' in image ? image.asked : undefined };
 }
 
 function lane(source: string, hex: string, lanes: number): string {

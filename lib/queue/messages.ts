@@ -52,6 +52,8 @@ export interface Image {
   readonly size: number;
   /** The tag to write; without one the image is kept by digest alone. */
   readonly tag?: string;
+  /** As it was asked for, where that was by tag and digest at once; else it was by its tag, or without one by its digest. */
+  readonly asked?: Wanted;
   /** When upstream was seen to say so, in milliseconds since the epoch (invariant 5). */
   readonly observed: number;
   /** The largest blob of its closure: while that lacks its receipt, nothing else need be looked at. */

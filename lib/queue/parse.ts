@@ -170,6 +170,7 @@ function readImage(place: Place): Image {
       mediaType: place.at('mediaType').mediaType(),
       size: place.at('size').size(),
       tag: optional(place.at('tag'), readTag),
+      asked: optional(place.at('asked'), readWanted),
       observed: place.at('observed').size(),
       largest: optional(place.at('largest'), (largest) => largest.digest()),
     }),

@@ -118,6 +118,7 @@ test('the last line of --json is the summary, in exactly this shape', async () =
   expect(ended.code).toBe(1);
   // Of `other` only what it does not share with `image`.
   const bytes = other.manifest.length + other.config.length + (other.layers[1]?.size ?? 0);
+  const repository = named('team/app');
   const summary: unknown = summaryOf(ended);
   expect(summary).toStrictEqual({
     type: 'summary',
@@ -125,11 +126,50 @@ test('the last line of --json is the summary, in exactly this shape', async () =
     unchanged: 1,
     failed: 1,
     images: [
-      { reference: wanted[0], digest: image.digest, status: 'unchanged', bytes: 0 },
-      { reference: wanted[1], digest: other.digest, status: 'mirrored', bytes },
-      { reference: wanted[2], digest: null, status: 'failed', reason: expect.stringMatching(/404/), bytes: 0 },
+      { reference: wanted[0], repository, digest: image.digest, status: 'unchanged', bytes: 0 },
+      { reference: wanted[1], repository, digest: other.digest, status: 'mirrored', bytes },
+      {
+        reference: wanted[2],
+        repository,
+        digest: null,
+        status: 'failed',
+        reason: expect.stringMatching(/404/),
+        bytes: 0,
+      },
     ],
   });
+});
+
+// One tag by itself and with a digest that nobody has; one repository into two places, of which one wants a platform that is
+// not there: whatever goes well beside it, a failure is told.
+test('no failure hides behind what was asked for beside it', async () => {
+  registry.push('team/app', sample(1), '1.0');
+  const [plain, pinned] = [named('team/app:1.0'), named(`team/app:1.0@sha256:${'0'.repeat(64)}`)];
+  for (const wanted of [
+    [plain, pinned],
+    [pinned, plain],
+  ]) {
+    const ended = await mirrorSync(['sync', ...wanted, '--to', archive, '--json']);
+    expect(ended.code).toBe(1);
+    const failed = summaryOf(ended).images.filter(({ status }) => status === 'failed');
+    expect(failed).toMatchObject([{ reference: pinned }]);
+    expect(summaryOf(ended).images.map(({ reference }) => reference)).toEqual(wanted);
+  }
+
+  registry.push('team/multi', makeIndex([sample(1)]), '1.0');
+  const config = folder.join('mirror.yaml');
+  const mirrors = [
+    ['mirror.example/a', 'linux/amd64'],
+    ['mirror.example/b', 'linux/s390x'],
+  ].map(
+    ([destination, platform]) =>
+      `  - source: ${named('team/multi')}\n    tags: ['1.0']\n    destination: ${destination}\n    platforms: [${platform}]\n`,
+  );
+  await writeFile(config, `version: 1\nmirrors:\n${mirrors.join('')}`);
+  const ended = await mirrorSync(['sync', '--config', config, '--to', archive]);
+  expect(ended.code).toBe(1);
+  expect(ended.stdout).toMatch(/^1 mirrored, 0 unchanged, 1 failed; /m);
+  expect(ended.stdout).toContain(`\n  ${named('team/multi:1.0')} (as mirror.example/b): `);
 });
 
 // Plain lines in a pipe: nothing that moves a cursor, and the outcome in words.

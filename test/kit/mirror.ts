@@ -4,7 +4,7 @@ import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import type { ObjectStore } from '../../lib/archive/store.ts';
 import { runLocal } from '../../lib/cli/local-run.ts';
 import { type Outcome, Outcomes } from '../../lib/cli/outcomes.ts';
-import type { MirrorEvent } from '../../lib/mirror/events.ts';
+import { imageName, type MirrorEvent } from '../../lib/mirror/events.ts';
 import { formatRepository, parseReference } from '../../lib/oci/reference.ts';
 import type { PlatformPolicy } from '../../lib/queue/messages.ts';
 import { resolveMessage } from '../../lib/queue/outgoing.ts';
@@ -44,7 +44,7 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
     const order = { run, source, repository: source, platforms };
     if (tag === undefined && digest === undefined) return resolveMessage(order, { kind: 'list' });
     const wanted = { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
-    outcomes.expect({ source, ...wanted });
+    outcomes.expect(imageName(order, wanted));
     return resolveMessage(order, { kind: 'images', images: [wanted] });
   });
   try {

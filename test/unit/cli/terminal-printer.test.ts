@@ -42,12 +42,13 @@ class Screen {
 }
 
 const SOURCE = 'registry.example/team/app';
-const image = { run: 'run', source: SOURCE, tag: '1.0' };
+const found = { run: 'run', source: SOURCE, tag: '1.0' };
+const image = { ...found, repository: SOURCE, reference: `${SOURCE}:1.0` };
 const blobOf = (seed: number) => digestOf(Buffer.from(`blob ${seed}`));
 const short = (seed: number): string => blobOf(seed).slice(7, 19);
 
 function blob(seed: number, phase: BlobEvent['phase'], fetched = 0): BlobEvent {
-  return { type: 'blob', ...image, phase, blob: blobOf(seed), size: 2_000_000, fetched };
+  return { type: 'blob', ...found, phase, blob: blobOf(seed), size: 2_000_000, fetched };
 }
 
 function ended(status: ImageEvent['status'], reason?: string): ImageEvent {

@@ -1,15 +1,23 @@
 import { describe, expect, test, vi } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
-import type { ImageEvent } from '../../../lib/mirror/events.ts';
-import { listRuns, readRun, runName, writeReport } from '../../../lib/mirror/reports.ts';
+import { type ImageEvent, imageName } from '../../../lib/mirror/events.ts';
+import { listRuns, readReportOf, readRun, runName, writeReport } from '../../../lib/mirror/reports.ts';
+import type { Wanted } from '../../../lib/queue/messages.ts';
 import { digestFor } from '../queue/samples.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 
 const NOW = Date.UTC(2026, 0, 31);
 
-function event(fields: Partial<ImageEvent> = {}): ImageEvent {
-  return { type: 'image', run: 'run-1', source: 'docker.io/library/alpine', tag: '3', status: 'mirrored', ...fields };
+const ALPINE = 'docker.io/library/alpine';
+
+function event(fields: Partial<ImageEvent> & Wanted = {}, repository = ALPINE): ImageEvent {
+  const { tag = '3', digest } = fields;
+  const name = imageName(
+    { run: 'run-1', source: ALPINE, repository },
+    { tag, ...(digest === undefined ? {} : { digest }) },
+  );
+  return { type: 'image', ...name, status: 'mirrored', ...fields };
 }
 
 function archiveOf(store = new MemoryStore()): Archive {
@@ -21,18 +29,42 @@ describe('the report of a run', () => {
     const archive = archiveOf();
     await writeReport(archive, event({ tag: 'b', status: 'failed', code: 'denied', reason: 'no' }), NOW);
     await writeReport(archive, event({ tag: 'b' }), NOW);
-    await writeReport(archive, event({ tag: 'a', digest: digestFor('a') }), NOW);
+    await writeReport(archive, { ...event({ tag: 'a' }), digest: digestFor('a') }, NOW);
     expect(await readRun(archive, 'run-1')).toEqual([
       {
         version: 1,
         reference: 'docker.io/library/alpine:a',
+        repository: 'docker.io/library/alpine',
         digest: digestFor('a'),
         status: 'mirrored',
         at: '2026-01-31T00:00:00.000Z',
       },
-      { version: 1, reference: 'docker.io/library/alpine:b', status: 'mirrored', at: '2026-01-31T00:00:00.000Z' },
+      {
+        version: 1,
+        reference: 'docker.io/library/alpine:b',
+        repository: 'docker.io/library/alpine',
+        status: 'mirrored',
+        at: '2026-01-31T00:00:00.000Z',
+      },
     ]);
     expect(await readRun(archive, 'run-2')).toEqual([]);
+  });
+
+  // One tag is asked for by itself and with a digest, and its repository goes to two places: each has its own report, so
+  // that what went well hides no failure.
+  test('has one for each thing that was asked for, and each place that it goes to', async () => {
+    const archive = archiveOf();
+    await writeReport(archive, event({ status: 'failed' }, 'quay.io/copy/alpine'), NOW);
+    await writeReport(archive, event({ status: 'failed', digest: digestFor('a') }), NOW);
+    await writeReport(archive, event(), NOW);
+    expect(
+      (await readRun(archive, 'run-1')).map(({ reference, repository, status }) => [reference, repository, status]),
+    ).toEqual([
+      [`${ALPINE}:3`, ALPINE, 'mirrored'],
+      [`${ALPINE}:3`, 'quay.io/copy/alpine', 'failed'],
+      [`${ALPINE}:3@${digestFor('a')}`, ALPINE, 'failed'],
+    ]);
+    expect(await readReportOf(archive, event({}, 'quay.io/copy/alpine'))).toMatchObject({ status: 'failed' });
   });
 
   // A resolver that is retried says "pending" after the finalizer has said what became of the image.

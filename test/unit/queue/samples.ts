@@ -70,7 +70,7 @@ const wanted = fc
   .record({ tag, digest }, { requiredKeys: [], noNullPrototype: true })
   .filter((image) => Object.keys(image).length > 0);
 
-const image = shape({ digest, mediaType, size: count, tag, observed: count, largest: digest }, [
+const image = shape({ digest, mediaType, size: count, tag, asked: wanted, observed: count, largest: digest }, [
   'digest',
   'mediaType',
   'size',

@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { status } from '../../../lib/cli/status.ts';
+import { type ImageEvent, imageName } from '../../../lib/mirror/events.ts';
+import { writeReport } from '../../../lib/mirror/reports.ts';
+import { digestFor } from '../queue/samples.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+
+const ALPINE = 'docker.io/library/alpine';
+const NOW = Date.UTC(2026, 0, 31);
+
+/** An archive with the reports of these images of a run, by tag. */
+async function reported(words: Readonly<Record<string, Partial<ImageEvent>>>, repository = ALPINE): Promise<Archive> {
+  const archive = new Archive(new MemoryStore(), ociLayout);
+  for (const [tag, word] of Object.entries(words)) {
+    const name = imageName({ run: 'run-1', source: ALPINE, repository }, { tag });
+    await writeReport(archive, { type: 'image', status: 'mirrored', ...name, ...word }, NOW);
+  }
+  return archive;
+}
+
+async function told(archive: Archive, options: { readonly run?: string; readonly json?: boolean } = {}) {
+  const { run, json = false } = options;
+  let stdout = '';
+  const out = { write: (text: string) => void (stdout += text) };
+  const io = { stdout: out, stderr: out, env: {}, signal: new AbortController().signal };
+  const code = await status({ name: 'status', archive: 'a', run, json }, archive, io);
+  return { code, stdout };
+}
+
+describe('status', () => {
+  // One of each: what is done, what is on its way since when, and what has failed and why; a failure decides the exit code.
+  test('says of every image of the last run what became of it', async () => {
+    const archive = await reported({
+      1: { digest: digestFor('1') },
+      2: { status: 'pending' },
+      3: { status: 'failed', code: 'denied', reason: 'it is not for us' },
+    });
+    expect(await told(archive)).toEqual({
+      code: 1,
+      stdout:
+        'run run-1\n' +
+        `  mirrored  ${ALPINE}:1  ${digestFor('1')}\n` +
+        `  pending   ${ALPINE}:2  since 2026-01-31T00:00:00.000Z\n` +
+        `  failed    ${ALPINE}:3: it is not for us\n` +
+        '1 mirrored, 1 failed, 1 pending\n',
+    });
+  });
+
+  test('as JSON, an image a line and a summary', async () => {
+    const archive = await reported({ 1: {} }, 'quay.io/copy/alpine');
+    const { code, stdout } = await told(archive, { json: true });
+    expect(code).toBe(0);
+    expect(
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown),
+    ).toEqual([
+      {
+        reference: `${ALPINE}:1`,
+        repository: 'quay.io/copy/alpine',
+        status: 'mirrored',
+        at: '2026-01-31T00:00:00.000Z',
+      },
+      { type: 'summary', run: 'run-1', mirrored: 1, failed: 0, pending: 0 },
+    ]);
+    expect((await told(archive)).stdout).toContain(`${ALPINE}:1 (as quay.io/copy/alpine)`);
+  });
+
+  test('of a run that is not there, and of an archive without any, is wrong usage', async () => {
+    await expect(told(await reported({ 1: {} }), { run: 'run-2' })).rejects.toMatchObject({
+      side: 'input',
+      message: expect.stringContaining('there is no run run-2'),
+    });
+    await expect(told(await reported({}))).rejects.toMatchObject({ side: 'input' });
+  });
+});
