@@ -35,7 +35,7 @@ export function lineOf(event: MirrorEvent): string | undefined {
       const digest = event.digest === undefined ? '' : `  ${event.digest}`;
       return event.status === 'failed'
         ? `${name}: failed: ${event.reason ?? 'for no given reason'}`
-        : `${name}: ${event.status}${digest}`;
+        : `${name}: ${event.status}${digest}${event.reason === undefined ? '' : ` (${event.reason})`}`;
     }
   }
 }

@@ -62,8 +62,9 @@ export interface BlobEvent extends Found {
 export interface ImageEvent extends ImageName {
   readonly type: 'image';
   readonly status: 'pending' | 'mirrored' | 'unchanged' | 'failed';
-  /** The failure's code, for machines; the reason is for people. */
+  /** The failure's code, for machines. */
   readonly code?: string;
+  /** For people: why it has failed, or what they would not expect where it has not. */
   readonly reason?: string;
 }
 

@@ -56,7 +56,7 @@ export async function finalize(
   const outcomes = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
   for (const [at, { message }] of ready.entries())
     if (outcomes[at] === 'older') await report(context, message, 'unchanged', OVERTAKEN);
-    else await report(context, message, 'mirrored', undefined, outcomes[at] === 'unchanged');
+    else await report(context, message, 'mirrored', noteOf(message), outcomes[at] === 'unchanged');
 }
 
 /** One message an image: of several that speak of the same one, a failure, or else the last. */
@@ -100,10 +100,14 @@ async function report(
   context: FinalizerContext,
   message: FinalizeMessage,
   status: ImageEvent['status'],
-  failure?: RecordedFailure,
+  word?: Partial<RecordedFailure>,
   again = false,
 ): Promise<void> {
-  await context.record({ type: 'image', status, ...imageName(message, message.image), ...failure }, again);
+  await context.record({ type: 'image', status, ...imageName(message, message.image), ...word }, again);
+}
+
+function noteOf({ image }: FinalizeMessage): Partial<RecordedFailure> | undefined {
+  return 'note' in image ? { reason: image.note } : undefined;
 }
 
 /** As it was asked for, and what was found. */

@@ -2,17 +2,18 @@
  * The resolver role: from what was asked for to what is missing. It lists tags page by page and sends itself slices of
  * them; for each image it finds out what upstream says now, stores what is small, and sends one message a missing blob.
  */
-import { asFailure, type Failure } from '../base/failure.ts';
+import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import { settleAll } from '../base/settle-all.ts';
 import { coversPlatforms, type TagIndex } from '../archive/tag-index.ts';
+import { defined } from '../oci/defined.ts';
 import type { Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
 import { type Image, type LayerMessage, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
 import { finalizeMessage, layerMessage, resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
-import type { Source } from '../registry/source.ts';
+import type { Resolved, Source } from '../registry/source.ts';
 import type { Blob } from './closure.ts';
 import type { ResolverContext, TagChoice } from './context.ts';
 import { imageName } from './events.ts';
@@ -22,6 +23,17 @@ import { walk, type Walked } from './walk.ts';
 
 /** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
 const SIDE_BY_SIDE = 16;
+
+/** A tag that is not there: no failure of an image that is asked for by its digest as well. */
+const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
+
+/** An image as upstream has it. */
+interface Found extends Partial<Pick<Resolved, 'fetched'>> {
+  readonly digest: Digest;
+  /** The tag to write. */
+  readonly tag?: string;
+  readonly note?: string;
+}
 
 export interface ResolveOptions {
   /** A failure that may pass is thrown, for the queue to deliver the message again; on the last delivery it is recorded. */
@@ -124,39 +136,54 @@ class Slice {
     const { signal } = this.#options;
     // When the answer was asked for, not when it came: an answer that took long is not newer for it.
     const observed = now();
-    const resolved =
-      wanted.digest === undefined && wanted.tag !== undefined
-        ? await this.#source.resolve(wanted.tag, { signal })
-        : undefined;
-    const digest = wanted.digest ?? resolved?.digest;
-    if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
-    const entry = wanted.tag === undefined ? index?.byDigest(digest) : index?.byTag(wanted.tag);
+    const found = await this.#find(wanted);
+    const { digest, tag, note } = found;
+    const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
     if (entry?.digest === digest && coversPlatforms(entry, platforms)) {
-      this.#context.observe({ type: 'image', status: 'unchanged', ...imageName(this.#message, wanted), digest });
+      const told = note === undefined ? {} : { reason: note };
+      const name = { ...imageName(this.#message, wanted), tag, digest };
+      this.#context.observe({ type: 'image', status: 'unchanged', ...name, ...told });
       return;
     }
-    const walked = await walk(digest, resolved?.fetched, { source: this.#source, archive, platforms, signal });
-    await this.#order(wanted, digest, observed, walked);
+    const walked = await walk(digest, found.fetched, { source: this.#source, archive, platforms, signal });
+    await this.#order(wanted, found, observed, walked);
+  }
+
+  /** What upstream has of what was asked for. */
+  async #find(wanted: Wanted): Promise<Found> {
+    const { tag, digest } = wanted;
+    if (tag === undefined) {
+      if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
+      return { digest };
+    }
+    const named = await this.#source.resolve(tag, { signal: this.#options.signal }).catch((error: unknown) => {
+      if (digest !== undefined && error instanceof Failure && IS_NO_TAG.has(error.code)) return undefined;
+      throw error;
+    });
+    if (named !== undefined && (digest === undefined || named.digest === digest)) return { ...named, tag };
+    const note = named === undefined ? 'upstream has no such tag' : `the tag names ${named.digest} upstream`;
+    return { digest: digest as Digest, note: `${note}; kept by its digest` };
   }
 
   /** One message a missing blob; where none is, the finalizer is told at once. */
-  async #order(wanted: Wanted, digest: Digest, observed: number, walked: Walked): Promise<void> {
+  async #order(wanted: Wanted, found: Found, observed: number, walked: Walked): Promise<void> {
     const { queues, observe, lanes } = this.#context;
     const { signal } = this.#options;
     const { mediaType, size, blobs, fetchedBytes } = walked;
+    const { digest, tag, note } = found;
     const permits = new Permits(SIDE_BY_SIDE);
     const looked = await settleAll(blobs.map((blob) => permits.with(() => this.#look(blob))));
     const missing = looked.filter((one) => one !== undefined);
-    const largest = largestOf(blobs);
-    const image: Image = {
+    const image: Image = defined({
       digest,
       mediaType,
       size,
       observed,
-      ...(wanted.tag === undefined ? {} : { tag: wanted.tag }),
-      ...(wanted.tag === undefined || wanted.digest === undefined ? {} : { asked: wanted }),
-      ...(largest === undefined ? {} : { largest: largest.digest }),
-    };
+      tag,
+      note,
+      asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
+      largest: largestOf(blobs)?.digest,
+    });
     const name = imageName(this.#message, image);
     observe({
       type: 'resolved',

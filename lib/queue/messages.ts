@@ -37,7 +37,10 @@ export interface ResolveMessage extends Order {
       };
 }
 
-/** One image as it was asked for: by tag, by digest, or by both (then the digest decides, and the tag is written). */
+/**
+ * One image as it was asked for: by tag, by digest, or by both (then the digest decides, and the tag is written only where
+ * it names that digest upstream).
+ */
 export interface Wanted {
   readonly tag?: string;
   readonly digest?: Digest;
@@ -54,6 +57,8 @@ export interface Image {
   readonly tag?: string;
   /** As it was asked for, where that was by tag and digest at once; else it was by its tag, or without one by its digest. */
   readonly asked?: Wanted;
+  /** What whoever asked for it is told besides, in a sentence. */
+  readonly note?: string;
   /** When upstream was seen to say so, in milliseconds since the epoch (invariant 5). */
   readonly observed: number;
   /** The largest blob of its closure: while that lacks its receipt, nothing else need be looked at. */

@@ -171,6 +171,7 @@ function readImage(place: Place): Image {
       size: place.at('size').size(),
       tag: optional(place.at('tag'), readTag),
       asked: optional(place.at('asked'), readWanted),
+      note: optional(place.at('note'), (note) => note.text()),
       observed: place.at('observed').size(),
       largest: optional(place.at('largest'), (largest) => largest.digest()),
     }),

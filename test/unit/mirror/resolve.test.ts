@@ -122,15 +122,49 @@ describe('an image that is there already', () => {
 });
 
 describe('what is asked for', () => {
-  test('tag and digest: the digest decides, and the tag is written', async () => {
-    const newer = makeImage({ layers: [BASE] });
-    registry.push('library/app', IMAGE);
-    registry.push('library/app', newer, 'v1');
+  test('tag and digest, where upstream has them together: the tag is written', async () => {
+    registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
     await mirrored(rig, [{ tag: 'v1', digest: IMAGE.digest }]);
     expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
-    expect(registry.count({ tag: 'v1' })).toBe(0);
+    expect(rig.records.at(-1)).toMatchObject({ status: 'mirrored', tag: 'v1', digest: IMAGE.digest });
+    expect(rig.records.at(-1)).not.toHaveProperty('reason');
+  });
+
+  // The tag has moved on upstream, or was never there: what the digest names is kept, and no tag is set back or made up
+  // (invariant 5); whoever asked is told why.
+  test.each([
+    ['names something else', true, /^the tag names sha256:[0-9a-f]{64} upstream; kept by its digest$/],
+    ['is not there', false, /^upstream has no such tag; kept by its digest$/],
+  ])('tag and digest, where the tag %s upstream: kept by its digest alone', async (_, moved, reason) => {
+    const newer = makeImage({ layers: [BASE] });
+    registry.push('library/app', IMAGE);
+    await using rig = new Rig();
+    if (moved) {
+      registry.push('library/app', newer, 'v1');
+      await mirrored(rig, [{ tag: 'v1' }]);
+    }
+    const wanted = [{ tag: 'v1', digest: IMAGE.digest }];
+    rig.now = () => 2_000_000;
+    await mirrored(rig, wanted, { run: 'run-2' });
+    const index = await indexOf(rig);
+    expect(index.byTag('v1')?.digest).toBe(moved ? newer.digest : undefined);
+    expect(index.byDigest(IMAGE.digest)).toMatchObject({ tag: undefined });
     await expectPullable(rig, IMAGE);
+    const reference = `${orderFor(registry).source}:v1@${IMAGE.digest}`;
+    const word = { reference, tag: undefined, digest: IMAGE.digest, reason: expect.stringMatching(reason) };
+    expect(rig.records.at(-1)).toMatchObject({ status: 'mirrored', ...word });
+    // And again: it is there.
+    await rig.resolve(wanting(wanted, { run: 'run-3' }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', ...word });
+  });
+
+  test('tag and digest, where the tag cannot be asked for: a failure, and no guess', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { tag: 'v1' }, do: { status: 403 } });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1', digest: IMAGE.digest }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'denied' } }]);
   });
 
   // Policy amd64, and later all: the same digest, and yet more of it is wanted.

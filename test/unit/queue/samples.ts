@@ -70,12 +70,10 @@ const wanted = fc
   .record({ tag, digest }, { requiredKeys: [], noNullPrototype: true })
   .filter((image) => Object.keys(image).length > 0);
 
-const image = shape({ digest, mediaType, size: count, tag, asked: wanted, observed: count, largest: digest }, [
-  'digest',
-  'mediaType',
-  'size',
-  'observed',
-]);
+const image = shape(
+  { digest, mediaType, size: count, tag, asked: wanted, note: anyText, observed: count, largest: digest },
+  ['digest', 'mediaType', 'size', 'observed'],
+);
 
 const failure = fc.record({ code: name, reason: anyText }, { noNullPrototype: true });
 
