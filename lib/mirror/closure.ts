@@ -15,7 +15,8 @@ import {
   parseManifest,
 } from '../oci/manifest.ts';
 import { compressionOf, isImageConfig, manifestKind, MEDIA_TYPES } from '../oci/mediatype.ts';
-import { choosePlatforms } from '../oci/platform.ts';
+import type { Platform } from '../oci/platform.ts';
+import { PlatformChoice } from '../oci/platform-choice.ts';
 import type { LayerMessage, PlatformPolicy } from '../queue/messages.ts';
 import { provenDiffId } from './receipts.ts';
 
@@ -46,31 +47,58 @@ export interface Node {
   readonly manifest: Manifest | undefined;
 }
 
-/** The manifests of a closure, parents first. Throws a Failure where one is corrupt or cannot be parsed. */
+/**
+ * The manifests of a closure, parents first. Throws a Failure where one is corrupt or cannot be parsed, and at the end
+ * where none of the platforms was there.
+ */
 export async function* traverse(
   root: Digest,
   platforms: PlatformPolicy,
   content: ClosureReader['content'],
+  choice = new PlatformChoice(platforms),
 ): AsyncGenerator<Node, void, void> {
   const seen = new Set([root]);
-  let level: readonly Digest[] = [root];
+  let level: readonly Pick<Descriptor, 'digest' | 'platform'>[] = [{ digest: root }];
   for (let depth = 0; level.length > 0; depth += 1) {
-    const below: Digest[] = [];
-    for (const digest of level) {
+    const below: Descriptor[] = [];
+    for (const { digest, platform } of level) {
       const bytes = await content(digest, MANIFEST_LIMITS.bytes);
       const manifest = bytes === undefined ? undefined : parseManifest(bytes);
+      if (manifest?.kind === 'index') {
+        if (depth >= MANIFEST_LIMITS.nesting)
+          throw refuse(digest, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
+        for (const child of childrenOf(manifest, choice))
+          if (!seen.has(child.digest)) {
+            seen.add(child.digest);
+            below.push(child);
+          }
+      }
       yield { digest, bytes: bytes?.length ?? 0, manifest };
-      if (manifest?.kind !== 'index') continue;
-      if (depth >= MANIFEST_LIMITS.nesting)
-        throw refuse(digest, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
-      for (const child of childrenOf(manifest, platforms))
-        if (!seen.has(child.digest)) {
-          seen.add(child.digest);
-          below.push(child.digest);
-        }
+      if (manifest?.kind === 'image' && platform === undefined && !choice.matched)
+        choice.image(await platformOf(manifest, content));
     }
     level = below;
   }
+  choice.conclude();
+}
+
+async function platformOf({ config }: ImageManifest, content: ClosureReader['content']): Promise<Platform | undefined> {
+  const bytes = isImageConfig(config.mediaType) ? await content(config.digest, MAX_CONFIG_BYTES) : undefined;
+  return bytes === undefined ? undefined : parseImageConfig(bytes).platform;
+}
+
+/**
+ * That an image which the archive holds has one of the platforms, without reading more of it than that takes.
+ *
+ * @throws {Failure} `no-platform`
+ */
+export async function checkPlatforms(
+  root: Digest,
+  platforms: PlatformPolicy,
+  content: ClosureReader['content'],
+): Promise<void> {
+  const choice = new PlatformChoice(platforms);
+  for await (const _ of traverse(root, platforms, content, choice)) if (choice.matched) return;
 }
 
 /** What a manifest refers to as large content. The config of an image is not: it is read, and checked, as a document. */
@@ -90,9 +118,9 @@ export function blobsOf(manifest: Manifest): readonly Blob[] {
   }
 }
 
-/** The manifests that a policy asks for of an index. */
-export function childrenOf({ manifests }: IndexManifest, platforms: PlatformPolicy): readonly Descriptor[] {
-  return choosePlatforms(manifests.filter(isManifest), platforms);
+/** The manifests of an index that are wanted. */
+export function childrenOf({ manifests }: IndexManifest, choice: PlatformChoice): readonly Descriptor[] {
+  return choice.among(manifests.filter(isManifest));
 }
 
 /**
@@ -171,6 +199,20 @@ async function checkBlobs(digest: Digest, blobs: readonly Blob[], reader: Closur
     sum += proof.size;
   }
   return { complete: true, bytes: sum };
+}
+
+/** What the archive holds already. What has rotted there is as good as not there: it is fetched, and replaced. */
+export async function held(
+  archive: Archive,
+  digest: Digest,
+  options: { readonly maxBytes: number; readonly signal: AbortSignal },
+): Promise<Uint8Array | undefined> {
+  try {
+    return await archive.content(digest, options);
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'corrupt') return undefined;
+    throw error;
+  }
 }
 
 /** The reader of the finalizer: receipts are the proof. */

@@ -5,7 +5,7 @@
 import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import { settleAll } from '../base/settle-all.ts';
-import { coversPlatforms, type TagIndex } from '../archive/tag-index.ts';
+import { coversPlatforms, type TagEntry, type TagIndex } from '../archive/tag-index.ts';
 import { defined } from '../oci/defined.ts';
 import type { Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
@@ -14,7 +14,7 @@ import { type Image, type LayerMessage, type ResolveMessage, SLICE, type Wanted 
 import { finalizeMessage, layerMessage, resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import type { Resolved, Source } from '../registry/source.ts';
-import type { Blob } from './closure.ts';
+import { type Blob, checkPlatforms, held } from './closure.ts';
 import type { ResolverContext, TagChoice } from './context.ts';
 import { imageName } from './events.ts';
 import { recorded } from './failures.ts';
@@ -140,6 +140,7 @@ class Slice {
     const { digest, tag, note } = found;
     const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
     if (entry?.digest === digest && coversPlatforms(entry, platforms)) {
+      await this.#checkPlatforms(entry);
       const told = note === undefined ? {} : { reason: note };
       const name = { ...imageName(this.#message, wanted), tag, digest };
       this.#context.observe({ type: 'image', status: 'unchanged', ...name, ...told });
@@ -147,6 +148,15 @@ class Slice {
     }
     const walked = await walk(digest, found.fetched, { source: this.#source, archive, platforms, signal });
     await this.#order(wanted, found, observed, walked);
+  }
+
+  /** Other platforms were asked for when the entry was written: whether these are among what is there is to be seen. */
+  async #checkPlatforms({ digest, platforms: proven }: TagEntry): Promise<void> {
+    const { archive } = this.#context;
+    const { platforms } = this.#message;
+    const { signal } = this.#options;
+    if (proven === undefined || coversPlatforms({ platforms }, proven)) return;
+    await checkPlatforms(digest, platforms, (of, maxBytes) => held(archive, of, { maxBytes, signal }));
   }
 
   /** What upstream has of what was asked for. */

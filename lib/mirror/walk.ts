@@ -6,14 +6,15 @@ import { Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import { settleAll } from '../base/settle-all.ts';
 import type { Archive } from '../archive/archive.ts';
-import { parseImageConfig } from '../oci/config.ts';
+import { type ImageConfig, parseImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ImageManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
 import { compressionOf, isImageConfig, MEDIA_TYPES } from '../oci/mediatype.ts';
+import { PlatformChoice } from '../oci/platform-choice.ts';
 import type { PlatformPolicy } from '../queue/messages.ts';
 import type { FetchedManifest, Source } from '../registry/source.ts';
-import { type Blob, blobsOf, childrenOf, MAX_CONFIG_BYTES } from './closure.ts';
+import { type Blob, blobsOf, childrenOf, held, MAX_CONFIG_BYTES } from './closure.ts';
 
 /** Manifests of one image in all, whatever its nesting: each costs a request. */
 const MAX_MANIFESTS = 1_000;
@@ -48,23 +49,32 @@ class Walk {
   readonly #blobs = new Map<Digest, Blob>();
   readonly #seen = new Set<Digest>();
   readonly #permits = new Permits(SIDE_BY_SIDE);
+  readonly #choice: PlatformChoice;
   #fetchedBytes = 0;
 
   constructor(options: WalkOptions) {
     this.#o = options;
+    this.#choice = new PlatformChoice(options.platforms);
   }
 
   async run(digest: Digest, root: FetchedManifest | undefined): Promise<Walked> {
     this.#seen.add(digest);
     const { mediaType, size, manifest } = await this.#manifest(digest, root);
-    await this.#descend(digest, manifest, 1);
+    await this.#descend({ digest }, manifest, 1);
+    this.#told(digest, () => {
+      this.#choice.conclude();
+    });
     return { mediaType, size, blobs: [...this.#blobs.values()], fetchedBytes: this.#fetchedBytes };
   }
 
-  async #descend(digest: Digest, manifest: Manifest, depth: number): Promise<void> {
-    if (manifest.kind === 'image') await this.#checkNumbers(digest, manifest);
+  async #descend(from: Pick<Descriptor, 'digest' | 'platform'>, manifest: Manifest, depth: number): Promise<void> {
+    const { digest, platform } = from;
+    if (manifest.kind === 'image') {
+      const config = await this.#checkNumbers(digest, manifest);
+      if (platform === undefined) this.#choice.image(config?.platform);
+    }
     for (const blob of blobsOf(manifest)) this.#need(blob);
-    if (manifest.kind === 'index') await this.#children(digest, childrenOf(manifest, this.#o.platforms), depth);
+    if (manifest.kind === 'index') await this.#children(digest, childrenOf(manifest, this.#choice), depth);
   }
 
   async #children(parent: Digest, children: readonly Descriptor[], depth: number): Promise<void> {
@@ -82,15 +92,17 @@ class Walk {
       const { manifest, size } = await this.#permits.with(() => this.#manifest(child.digest, undefined, child));
       if (size !== child.size)
         throw this.#refuse(child.digest, 'size-mismatch', `it has ${size} bytes, the index says ${child.size}`);
-      await this.#descend(child.digest, manifest, depth + 1);
+      await this.#descend(child, manifest, depth + 1);
     });
     await settleAll(walked);
   }
 
   /** An image whose layers and diffIDs differ in number can never be right. */
-  async #checkNumbers(digest: Digest, { config, layers }: ImageManifest): Promise<void> {
-    if (!isImageConfig(config.mediaType)) return;
-    const { diffIds } = parseImageConfig(await this.#config(config));
+  async #checkNumbers(digest: Digest, { config, layers }: ImageManifest): Promise<ImageConfig | undefined> {
+    if (!isImageConfig(config.mediaType)) return undefined;
+    const bytes = await this.#config(config);
+    const read = this.#told(config.digest, () => parseImageConfig(bytes));
+    const { diffIds } = read;
     if (diffIds.length !== layers.length)
       throw this.#refuse(
         digest,
@@ -98,6 +110,7 @@ class Walk {
         `layers from manifest don't match image configuration: ${layers.length} layers, but ` +
           `${diffIds.length} diffIDs in config ${config.digest}`,
       );
+    return read;
   }
 
   #need(blob: Blob): void {
@@ -124,10 +137,11 @@ class Walk {
     descriptor?: Descriptor,
   ): Promise<{ manifest: Manifest; mediaType: string; size: number }> {
     const { archive, source, signal } = this.#o;
-    const held = brought === undefined ? await this.#held(digest, MANIFEST_LIMITS.bytes) : undefined;
-    const fetched = held === undefined ? (brought ?? (await source.manifest(digest, { signal }))) : undefined;
-    const bytes = held ?? fetched?.bytes ?? new Uint8Array();
-    const manifest = this.#parse(digest, bytes, descriptor?.mediaType ?? fetched?.mediaType);
+    const kept =
+      brought === undefined ? await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal }) : undefined;
+    const fetched = kept === undefined ? (brought ?? (await source.manifest(digest, { signal }))) : undefined;
+    const bytes = kept ?? fetched?.bytes ?? new Uint8Array();
+    const manifest = this.#told(digest, () => parseManifest(bytes, descriptor?.mediaType ?? fetched?.mediaType));
     if (fetched !== undefined) {
       this.#fetchedBytes += bytes.length;
       await archive.putContent(digest, contentOf(manifest, bytes), { signal });
@@ -137,9 +151,10 @@ class Walk {
     return { manifest, mediaType, size: contentOf(manifest, bytes).length };
   }
 
-  #parse(digest: Digest, bytes: Uint8Array, mediaType: string | undefined): Manifest {
+  /** What a pure function refuses is told with what it was about. */
+  #told<T>(digest: Digest, read: () => T): T {
     try {
-      return parseManifest(bytes, mediaType);
+      return read();
     } catch (error) {
       throw error instanceof Failure ? error.within(this.#operation(digest), 'source') : error;
     }
@@ -150,26 +165,15 @@ class Walk {
     const { digest, size } = config;
     if (size > MAX_CONFIG_BYTES)
       throw this.#refuse(digest, 'too-large', `the config has ${size} bytes, more than ${MAX_CONFIG_BYTES}`);
-    const held = await this.#held(digest, MAX_CONFIG_BYTES);
-    const bytes = held ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
+    const kept = await held(archive, digest, { maxBytes: MAX_CONFIG_BYTES, signal });
+    const bytes = kept ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
     if (bytes.length !== size)
       throw this.#refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${size}`);
-    if (held === undefined) {
+    if (kept === undefined) {
       this.#fetchedBytes += bytes.length;
       await archive.putContent(digest, bytes, { signal });
     }
     return bytes;
-  }
-
-  /** What the archive holds already. What has rotted there is as good as not there: it is fetched, and replaced. */
-  async #held(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined> {
-    const { archive, signal } = this.#o;
-    try {
-      return await archive.content(digest, { maxBytes, signal });
-    } catch (error) {
-      if (error instanceof Failure && error.code === 'corrupt') return undefined;
-      throw error;
-    }
   }
 
   #operation(digest: Digest): string {

@@ -4,8 +4,8 @@ import { MANIFEST_LIMITS } from './limits.ts';
 import { readPlatform, type Platform } from './platform.ts';
 
 export interface ImageConfig {
-  /** As the config has it. */
-  readonly platform: Platform;
+  /** As the config has it; configs from before both parts were required name none. */
+  readonly platform: Platform | undefined;
   /** Digests of the uncompressed layers, base first. */
   readonly diffIds: readonly Digest[];
 }
@@ -19,8 +19,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
   if (type.text() !== 'layers')
     throw type.fail('must be "layers"; no other kind of root file system is known', 'unsupported');
   return {
-    // Configs from before both were required are for the only platform that Docker then ran on.
-    platform: readPlatform(config) ?? { os: 'linux', architecture: 'amd64' },
+    platform: readPlatform(config),
     diffIds:
       rootfs
         .at('diff_ids')

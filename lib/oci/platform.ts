@@ -1,7 +1,5 @@
-import { Failure, invalid } from '../base/failure.ts';
+import { type Failure, invalid } from '../base/failure.ts';
 import { defined } from './defined.ts';
-import type { Descriptor } from './descriptor.ts';
-import type { Digest } from './digest.ts';
 import type { Place } from './document.ts';
 import { show } from './show.ts';
 
@@ -134,42 +132,6 @@ function matchesVersion(wanted: string | undefined, have: string | undefined): b
     .split('.')
     .slice(0, 3)
     .every((number, index) => number === numbers[index]);
-}
-
-/**
- * The children of an index that a policy asks for, in the index's order. Children without a platform (nested indexes,
- * artifacts) are kept, and BuildKit's attestations go where the image goes that they are about.
- *
- * @throws {Failure} `no-platform`, naming what is there, where nothing is left
- */
-export function choosePlatforms(children: readonly Descriptor[], policy: 'all' | readonly Platform[]): Descriptor[] {
-  if (policy === 'all') return [...children];
-  const images = new Set<Digest>();
-  for (const { platform, digest } of children)
-    if (platform !== undefined && policy.some((wanted) => matchesPlatform(wanted, platform))) images.add(digest);
-  const chosen = children.filter(
-    (child) => child.platform === undefined || images.has(child.digest) || images.has(attestedBy(child) as Digest),
-  );
-  if (chosen.length > 0 || children.length === 0) return chosen;
-  const names = (platforms: readonly Platform[]): string => [...new Set(platforms.map(formatPlatform))].join(', ');
-  const there = children.flatMap((child) =>
-    child.platform === undefined || isAttestation(child) ? [] : [child.platform],
-  );
-  throw new Failure({
-    operation: `choose platforms ${names(policy)}`,
-    side: 'input',
-    code: 'no-platform',
-    detail: `the index has none of them; it has ${names(there) || 'attestations only'}`,
-  });
-}
-
-/** https://docs.docker.com/build/metadata/attestations/attestation-storage/ */
-function isAttestation({ platform, annotations }: Descriptor): boolean {
-  return platform?.os === 'unknown' && annotations?.['vnd.docker.reference.digest'] !== undefined;
-}
-
-function attestedBy(child: Descriptor): string | undefined {
-  return isAttestation(child) ? child.annotations?.['vnd.docker.reference.digest'] : undefined;
 }
 
 /** The `platform` object of a descriptor, or an image config, as it is; `undefined` where it names neither part. */

@@ -1,15 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
+import { verifyArchive } from '../../../lib/mirror/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import type { Order, ResolveMessage, Wanted } from '../../../lib/queue/messages.ts';
-import { resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { sha256 } from '../../kit/content.ts';
 import { countCalls, failNth, Faults } from '../../kit/faults.ts';
 import { dockerEmptyLayer, makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { makeSchema1 } from '../../kit/schema1.ts';
-import { orderFor, partStore, Rig } from './rig.ts';
+import { NEVER, orderFor, partStore, Rig } from './rig.ts';
 
 const BASE = makeLayer({ seed: 1, size: 5000 });
 const TOP = makeLayer({ seed: 2, size: 2000, compression: 'zstd' });
@@ -196,6 +197,72 @@ describe('what is asked for', () => {
     expect(rig.sent('finalize')).toMatchObject([
       { failure: { code: 'no-platform', reason: expect.stringContaining('linux/amd64') } },
     ]);
+  });
+});
+
+// One policy for an image, however its indexes are nested; what the resolver takes is what the finalizer proves.
+describe('platforms', () => {
+  const arm = makeImage({ layers: [makeLayer({ seed: 70 })], platform: ARM64 });
+  const amd = makeImage({ layers: [makeLayer({ seed: 71 })] });
+  const unnamed = (image: Pushable): Pushable => {
+    const { platform: _, ...descriptor } = image.descriptor;
+    return { ...image, descriptor };
+  };
+
+  test.each<[string, Pushable, Pushable[]]>([
+    ['an index below the index has none of them', makeIndex([makeIndex([arm]), makeIndex([amd])]), [amd]],
+    ['the image is there alone', amd, [amd]],
+    ['the index does not say, and the config does', makeIndex([unnamed(amd), arm]), [amd]],
+    ['there are artifacts only', makeIndex([makeArtifact()]), [makeArtifact()]],
+  ])('are found where %s', async (_, thing, pullable) => {
+    registry.push('library/app', thing, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }], { platforms: [AMD64] });
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    for (const one of pullable) await expectPullable(rig, one);
+    if (thing !== amd) expect(await rig.blob(arm.layers[0]!.digest)).toBeUndefined();
+    expect(await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 })).toMatchObject({ problems: [] });
+  });
+
+  test.each<[string, Pushable]>([
+    ['the index has another, and an artifact', makeIndex([arm, makeArtifact()])],
+    ['the image is another, and alone', arm],
+    ['no index of several has it', makeIndex([makeIndex([arm]), makeIndex([arm])])],
+  ])('are missing where %s', async (_, thing) => {
+    registry.push('library/app', thing, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }], { platforms: [AMD64] });
+    const name = `${orderFor(registry).source}@${thing.digest}`;
+    expect(rig.records).toMatchObject([{ status: 'failed', code: 'no-platform' }]);
+    expect(rig.records[0]?.reason).toMatch(new RegExp(`${name}.*linux/amd64.*linux/arm64`));
+    // And the finalizer says the same of it, were it asked, of an archive that holds all of it.
+    await mirrored(rig, [{ digest: thing.digest }], { run: 'run-2' });
+    const { digest, mediaType, manifest } = thing;
+    const image = { digest, mediaType, size: manifest.length, tag: 'v2', observed: 1 };
+    await rig.finalize([finalizeMessage({ ...orderFor(registry), platforms: [AMD64] }, image, 'resolver').message]);
+    expect(rig.records.at(-1)).toMatchObject({ status: 'failed', code: 'no-platform', tag: 'v2' });
+  });
+
+  // All platforms are there, and one is asked for that upstream never had: as a failure as it is with an empty archive,
+  // and without a request more; one that is there stays one HEAD and one read of the root.
+  test('are looked for in what the archive holds, where others were asked for before', async () => {
+    registry.push('library/app', makeIndex([amd, arm]), 'v1');
+    registry.push('library/app', amd, 'single');
+    const { port, faults } = countCalls(partStore());
+    await using rig = new Rig({ store: port });
+    await mirrored(rig, [{ tag: 'v1' }, { tag: 'single' }]);
+    registry.forgetRequests();
+    const [calls, sent] = [faults.calls.length, rig.outgoing.length];
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2', platforms: [ARM64] }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+    expect(faults.calls.length - calls).toBe(2);
+    const platforms = [parsePlatform('linux/s390x')];
+    await rig.resolve(wanting([{ tag: 'v1' }, { tag: 'single' }], { run: 'run-3', platforms }));
+    expect(rig.outgoing.slice(sent).map(({ message }) => message)).toMatchObject([
+      { type: 'finalize', failure: { code: 'no-platform' } },
+      { type: 'finalize', failure: { code: 'no-platform' } },
+    ]);
+    expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'HEAD', 'HEAD']);
   });
 });
 

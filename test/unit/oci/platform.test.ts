@@ -1,17 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Descriptor } from '../../../lib/oci/descriptor.ts';
-import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
-import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
-import {
-  choosePlatforms,
-  formatPlatform,
-  matchesPlatform,
-  normalizePlatform,
-  parsePlatform,
-  type Platform,
-} from '../../../lib/oci/platform.ts';
-import { bytesOf, failureOf, onlyFailures, platforms } from './arbitraries.ts';
+import { formatPlatform, matchesPlatform, normalizePlatform, parsePlatform } from '../../../lib/oci/platform.ts';
+import { failureOf, onlyFailures, platforms } from './arbitraries.ts';
 
 describe('platform', () => {
   // containerd's normalisation.
@@ -138,60 +128,5 @@ describe('platform', () => {
     ['windows(+win32k)/amd64', { os: 'windows', architecture: 'amd64' }, true],
   ] as const)('%s wanted, %j there: %s', (wanted, have, expected) => {
     expect(matchesPlatform(parsePlatform(wanted), have)).toBe(expected);
-  });
-});
-
-describe('choice of platforms', () => {
-  const digest = (name: string): Digest => digestOf(bytesOf(name));
-  const child = (name: string, platform?: Platform, annotations?: Record<string, string>): Descriptor => ({
-    mediaType: MEDIA_TYPES.ociManifest,
-    digest: digest(name),
-    size: 1,
-    ...(platform === undefined ? {} : { platform }),
-    ...(annotations === undefined ? {} : { annotations }),
-  });
-  const attestation = (name: string): Descriptor =>
-    child(
-      `attestation of ${name}`,
-      { os: 'unknown', architecture: 'unknown' },
-      {
-        'vnd.docker.reference.type': 'attestation-manifest',
-        'vnd.docker.reference.digest': digest(name),
-      },
-    );
-  const amd64 = child('amd64', { os: 'linux', architecture: 'amd64' });
-  const arm64 = child('arm64', { os: 'linux', architecture: 'arm64', variant: 'v8' });
-  const children = [amd64, arm64, attestation('amd64'), attestation('arm64')];
-
-  test('all means all, attestations and unknown platforms included', () => {
-    expect(choosePlatforms(children, 'all')).toEqual(children);
-  });
-
-  // A signed SBOM of an image that is not mirrored would be of no use, and one that is missing would be missed.
-  test('attestations come along with their image', () => {
-    expect(choosePlatforms(children, [parsePlatform('linux/arm64')])).toEqual([arm64, attestation('arm64')]);
-  });
-
-  test('several platforms are kept in the order of the index', () => {
-    const wanted = [parsePlatform('linux/arm64'), parsePlatform('linux/amd64'), parsePlatform('linux/s390x')];
-    expect(choosePlatforms(children, wanted)).toEqual(children);
-  });
-
-  test('children that name no platform are kept', () => {
-    const nested = child('nested');
-    expect(choosePlatforms([nested, amd64, arm64], [parsePlatform('linux/amd64')])).toEqual([nested, amd64]);
-    expect(choosePlatforms([nested], [parsePlatform('linux/amd64')])).toEqual([nested]);
-  });
-
-  test('where nothing fits, the error says what is there', () => {
-    const failure = failureOf(() =>
-      choosePlatforms(children, [parsePlatform('linux/s390x'), parsePlatform('linux/arm/v6')]),
-    );
-    expect(failure).toMatchObject({ code: 'no-platform', operation: 'choose platforms linux/s390x, linux/arm/v6' });
-    expect(failure.detail).toBe('the index has none of them; it has linux/amd64, linux/arm64/v8');
-  });
-
-  test('an empty index has nothing to choose from, which is no failure', () => {
-    expect(choosePlatforms([], [parsePlatform('linux/amd64')])).toEqual([]);
   });
 });
