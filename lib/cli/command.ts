@@ -32,7 +32,7 @@ export interface ListCommand {
 export interface VerifyCommand {
   readonly name: 'verify';
   readonly archive: string;
-  /** Takes out what is wrong, so that the next sync brings it anew. */
+  /** Takes out what is wrong, so that the next sync brings it anew; writes receipts anew for what was proven. */
   readonly repair: boolean;
   readonly json: boolean;
 }
@@ -55,7 +55,8 @@ export const USAGE = `mirror-sync: mirrors container images from any OCI or Dock
   mirror-sync sync --config FILE --to ARCHIVE          mirror what a mirror.yaml names
   mirror-sync ls ARCHIVE [--json]                      what an archive holds
   mirror-sync verify ARCHIVE [--repair] [--json]       hash everything in it again, and say what is wrong; with --repair
-                                                       take that out, so that the next sync brings it anew
+                                                       take that out, so that the next sync brings it anew,
+                                                       and write receipts anew for what was proven
   mirror-sync status ARCHIVE [RUN] [--json]            what became of a run on AWS; of the last one, unless named
 
 REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…

@@ -20,22 +20,36 @@ export async function verify(command: VerifyCommand, archive: Archive, { stdout,
     signal,
     concurrency: availableParallelism(),
     onProblem({ reference, digest, reason }) {
-      if (json) line({ type: 'problem', reference, digest, reason });
-      else stdout.write(`${reference}: ${digest}: ${reason}\n`);
+      if (json) line({ type: 'problem', reference, digest: digest ?? null, reason });
+      else stdout.write(`${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}\n`);
     },
   });
   const elapsed = seconds(performance.now() - started);
   const ok = problems.length === 0;
-  const dropped = repair && !ok ? [...(await repairArchive(archive, problems, { signal }))] : [];
+  const now = Date.now();
+  const repaired = repair && !ok ? await repairArchive(archive, problems, { signal, now }) : undefined;
+  const { dropped, receipts } = repaired ?? { dropped: new Set<string>(), receipts: 0 };
   if (json) {
-    const repaired = repair ? { dropped } : {};
-    line({ type: 'summary', ok, references, objects, bytes: count, problems: problems.length, ...repaired });
+    const more = repair ? { dropped: [...dropped], receipts } : {};
+    line({ type: 'summary', ok, references, objects, bytes: count, problems: problems.length, ...more });
   } else {
     const result = ok ? 'everything is as it should be' : plural(problems.length, 'problem');
     const read = `${plural(references, 'reference')}, ${plural(objects, 'object')}, ${bytes(count)} read in ${elapsed}`;
     stdout.write(`${read}: ${result}\n`);
-    for (const reference of dropped) stdout.write(`taken out: ${reference}; the next sync brings it anew\n`);
-    if (!ok && !repair) stdout.write('with --repair, what is wrong is taken out, and the next sync brings it anew\n');
+    for (const reference of dropped) stdout.write(`taken out: ${reference}; ${howItComesBack(reference)}\n`);
+    if (receipts > 0) stdout.write(`written anew from what was proven: ${plural(receipts, 'receipt')}\n`);
+    if (!ok && !repair) stdout.write(`${HINT}\n`);
   }
   return ok ? EXIT.ok : EXIT.failed;
+}
+
+const HINT =
+  'with --repair, receipts are written anew for what was proven, and what is wrong is taken out: the next sync brings ' +
+  'its tags anew';
+
+/** No sync asks for a digest that no tag names any more, but one that is told to. */
+function howItComesBack(reference: string): string {
+  return reference.includes('@')
+    ? 'it has no tag, so it comes back only where it is asked for'
+    : 'the next sync brings it anew';
 }

@@ -1,25 +1,62 @@
 import type { Archive } from '../archive/archive.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { Proof } from './prover.ts';
+import { receiptFor } from './receipts.ts';
 import type { Problem } from './verify.ts';
 
+export interface Repaired {
+  /** References that were taken out. */
+  readonly dropped: ReadonlySet<string>;
+  /** Blobs whose receipt was written anew. */
+  readonly receipts: number;
+}
+
 /**
- * Takes out of an archive what `verify` has found wrong, so that the next sync brings it anew: first the references that
- * lead to it, so that whatever is left can be pulled (invariant 1), then the proofs, then the bytes.
+ * Takes out of an archive what `verify` has found wrong, and writes the receipts anew that it has found the proof for. A
+ * sync may be going on: in no order of the two does a reference or a receipt stay for bytes that are taken out.
  *
- * Resolves to the references that were dropped.
+ * 1. The receipts go of what is not what it should be: from here on nobody builds on it, and who dies after this repairs
+ *    again.
+ * 2. The references go that lead to it, so that whatever is left can be pulled (invariant 1).
+ * 3. The bytes go, on condition that they are those that were read: a sync that has brought the right ones meanwhile,
+ *    and written their receipt, keeps them.
  */
 export async function repairArchive(
   archive: Archive,
   problems: readonly Problem[],
-  options: { readonly signal: AbortSignal },
-): Promise<ReadonlySet<string>> {
+  options: { readonly signal: AbortSignal; readonly now: number },
+): Promise<Repaired> {
   const { store, layout } = archive;
-  for (const [repository, found] of Map.groupBy(problems, (problem) => problem.repository))
-    await archive.dropReferences(repository, new Set(found.map(({ root }) => root)), options);
-  const wrong = new Set<Digest>(problems.map(({ digest }) => digest));
-  for (const digest of wrong) {
-    await store.delete(layout.receipt(digest), options);
-    await store.delete(layout.blob(digest), options);
+  const { signal, now } = options;
+  for (const { digest, mend } of problems)
+    if (digest !== undefined && mend.receipt === 'none') await store.delete(layout.receipt(digest), { signal });
+  const wrong = problems.filter(({ mend }) => mend.drop);
+  for (const [repository, found] of Map.groupBy(wrong, (problem) => problem.repository)) {
+    const roots = new Set(found.flatMap(({ root }) => root ?? []));
+    await archive.dropReferences(repository, roots, { signal });
   }
-  return new Set(problems.map(({ reference }) => reference));
+  for (const { digest, mend } of wrong)
+    if (digest !== undefined && mend.etag !== undefined)
+      await store.delete(layout.blob(digest), { etag: mend.etag, signal });
+  const proven = provenIn(problems);
+  for (const { proof, repository } of proven) await archive.putReceipt(receiptFor(proof, repository, now), { signal });
+  return { dropped: new Set(wrong.map(({ reference }) => reference)), receipts: proven.length };
+}
+
+interface Proven {
+  readonly proof: Proof;
+  /** One that has it. */
+  readonly repository: string;
+}
+
+/** What receipts are to say, once a blob: of two proofs of the same bytes, as a layer and as a file, the layer's says both. */
+function provenIn(problems: readonly Problem[]): readonly Proven[] {
+  const found = new Map<Digest, Proven>();
+  for (const { mend, repository } of problems) {
+    const { receipt: proof } = mend;
+    if (proof === undefined || proof === 'none') continue;
+    const known = found.get(proof.digest);
+    if (known === undefined || known.proof.compression === 'none') found.set(proof.digest, { proof, repository });
+  }
+  return [...found.values()];
 }

@@ -1,6 +1,6 @@
 /** The command line against a registry of the kit: what it prints, what it ends with, what it leaves. */
 import { createHash } from 'node:crypto';
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { access, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { jsonLines, mirrorSync, summaryOf } from '../kit/command-line.ts';
@@ -350,6 +350,28 @@ describe('verify', () => {
     expect(plain).toMatchObject({ code: 1, stderr: '' });
     expect(plain.stdout).toContain(`${named('team/app:damaged')}: ${digest}: `);
   });
+});
+
+// What a person is told: how what was taken out comes back, and that it does not where no tag names it.
+test('verify --repair says what it has taken out, and what it has written anew', async () => {
+  const [old, current] = [sample(1), sample(2)];
+  for (const image of [old, current]) {
+    registry.push('team/app', image, '1.0');
+    expect((await mirrorSync(['sync', named('team/app:1.0'), '--to', archive])).code).toBe(0);
+  }
+  for (const image of [old, current]) await rm(join(archive, 'blobs', ...(image.layers[1]?.digest ?? '').split(':')));
+  const ended = await mirrorSync(['verify', archive, '--repair']);
+  expect(ended).toMatchObject({ code: 1, stderr: '' });
+  expect(ended.stdout).toContain(`taken out: ${named('team/app:1.0')}; the next sync brings it anew`);
+  expect(ended.stdout).toContain(`taken out: ${named(`team/app@${old.digest}`)}; it has no tag`);
+
+  await mirrorSync(['sync', named('team/app:1.0'), '--to', archive]);
+  await rm(join(archive, '.mirror/receipts'), { recursive: true });
+  const again = await mirrorSync(['verify', archive, '--repair', '--json']);
+  expect(again.code).toBe(1);
+  expect(jsonLines(again).at(-1)).toMatchObject({ type: 'summary', ok: false, dropped: [], receipts: 2 });
+  expect((await mirrorSync(['verify', archive])).code).toBe(0);
+  expect(await listed()).toMatchObject([{ reference: named('team/app:1.0'), digest: current.digest }]);
 });
 
 function digestIn(image: Image): string {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Archive } from '../../../lib/archive/archive.ts';
-import { repairArchive } from '../../../lib/mirror/repair.ts';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { repairArchive, type Repaired } from '../../../lib/mirror/repair.ts';
 import { type Verified, verifyArchive } from '../../../lib/mirror/verify.ts';
 import { parseDigest } from '../../../lib/oci/digest.ts';
 import { sha256 } from '../../kit/content.ts';
@@ -13,6 +14,10 @@ const signal = new AbortController().signal;
 
 function verify(archive: Archive): Promise<Verified> {
   return verifyArchive(archive, { signal, concurrency: 2 });
+}
+
+function repair(archive: Archive, problems: Verified['problems']): Promise<Repaired> {
+  return repairArchive(archive, problems, { signal, now: Date.UTC(2026, 0, 31) });
 }
 
 const [shared, own] = [makeLayer({ seed: 1 }), makeLayer({ seed: 2 })];
@@ -44,7 +49,7 @@ describe('a repair', () => {
 
     const { problems } = await verify(archive);
     expect(problems).not.toEqual([]);
-    expect(await repairArchive(archive, problems, { signal })).toEqual(new Set([references[0]]));
+    expect(await repair(archive, problems)).toEqual({ dropped: new Set([references[0]]), receipts: 0 });
     expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
 
     const { outcomes } = await mirror({ store, references });
@@ -63,9 +68,95 @@ describe('a repair', () => {
     const { archive } = await mirror({ store, references });
     await store.delete(archive.layout.blob(parseDigest(shared.digest)));
     const { problems } = await verify(archive);
-    expect(await repairArchive(archive, problems, { signal })).toEqual(new Set(references.slice(0, 2)));
+    expect((await repair(archive, problems)).dropped).toEqual(new Set(references.slice(0, 2)));
     const { outcomes } = await mirror({ store, references });
     expect(outcomes.map(({ status }) => status)).toEqual(['mirrored', 'mirrored', 'unchanged']);
     expect(await verify(archive)).toMatchObject({ problems: [], references: 3 });
+  });
+
+  // Blobs that were copied without `.mirror`, and a receipt that lies: what was proven is kept, and so is what names it.
+  test('of receipts that are missing or wrong writes them anew', async () => {
+    await using registry = await startRegistry();
+    registry.push('team/a', broken, 'v1');
+    registry.push('team/b', sound, 'v1');
+    const store = new MemoryStore();
+    const references = ['a', 'b'].map((name) => `${registry.host}/team/${name}:v1`);
+    const { archive } = await mirror({ store, references });
+    const before = await archive.receipt(shared.digest);
+    await store.delete(archive.layout.receipt(shared.digest));
+    await archive.putReceipt({ ...(await archive.receipt(own.digest))!, diffId: shared.diffId });
+
+    const { problems } = await verify(archive);
+    expect(problems.map(({ reference }) => reference).toSorted()).toEqual([references[0], ...references]);
+    expect(await repair(archive, problems)).toEqual({ dropped: new Set(), receipts: 2 });
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 2 });
+    expect(await archive.receipt(shared.digest)).toEqual({
+      ...before,
+      source: expect.stringContaining('/team/'),
+      verifiedAt: '2026-01-31T00:00:00.000Z',
+    });
+    const { outcomes } = await mirror({ store, references });
+    expect(outcomes.map(({ status }) => status)).toEqual(['unchanged', 'unchanged']);
+  });
+
+  // An image whose manifest says another size of a blob than it has, or whose config another diffID: that image is wrong,
+  // and the blob that it shares with a sound one is not.
+  test.each([
+    [
+      'size',
+      makeImage({ layers: [shared], overrides: { descriptors: ([one]) => [{ ...one!, size: one!.size + 1 }] } }),
+    ],
+    ['diffID', makeImage({ layers: [shared], overrides: { diffIds: [own.diffId] } })],
+    ['type', makeImage({ layers: [{ ...shared, mediaType: 'application/vnd.oci.image.layer.v1.tar+zstd' }] })],
+  ])('of an image that says a wrong %s of a blob leaves the blob to the others', async (_, wrong) => {
+    await using registry = await startRegistry();
+    registry.push('team/b', sound, 'v1');
+    const store = new MemoryStore();
+    const reference = `${registry.host}/team/b:v1`;
+    const { archive } = await mirror({ store, references: [reference] });
+    for (const [digest, bytes] of wrong.blobs) await archive.putContent(digest, bytes);
+    await archive.putContent(wrong.digest, wrong.manifest);
+    const change = { tag: 'wrong', descriptor: wrong.descriptor, observed: 1, platforms: 'all' } as const;
+    await archive.updateTags(`${registry.host}/team/b`, [change]);
+
+    const { problems } = await verify(archive);
+    const dropped = new Set([`${registry.host}/team/b:wrong`]);
+    expect(await repair(archive, problems)).toEqual({ dropped, receipts: 0 });
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
+    const { outcomes } = await mirror({ store, references: [reference] });
+    expect(outcomes.map(({ status }) => status)).toEqual(['unchanged']);
+  });
+
+  // A sync that runs at the same time has fetched the blob anew before one of the repair's deletes, whichever it is: there
+  // is never a receipt without its blob, and what names the blob can be pulled.
+  test('beside a sync never takes away what that has brought', async () => {
+    for (let at = 1; ; at += 1) {
+      await using registry = await startRegistry();
+      registry.push('team/a', broken, 'v1');
+      const store = new MemoryStore();
+      const references = [`${registry.host}/team/a:v1`];
+      const { archive } = await mirror({ store, references });
+      const key = archive.layout.blob(own.digest);
+      await store.put(key, Buffer.from('rotten'));
+      const { problems } = await verify(archive);
+      let calls = 0;
+      const beside = new Proxy(store, {
+        get(_, name) {
+          const value: unknown = Reflect.get(store, name, store);
+          if (typeof value !== 'function') return value;
+          return async (...args: unknown[]) => {
+            if ((calls += 1) === at) await mirror({ store, references });
+            return Reflect.apply(value, store, args) as unknown;
+          };
+        },
+      });
+      await repair(new Archive(beside, ociLayout), problems);
+      if (calls < at) break;
+      const receipt = await archive.receipt(own.digest);
+      if (receipt !== undefined) expect((await store.head(key))?.size).toBe(own.size);
+      const { outcomes } = await mirror({ store, references });
+      expect(outcomes.map(({ status }) => status)).not.toContain('failed');
+      expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
+    }
   });
 });

@@ -1,0 +1,163 @@
+/**
+ * Reads the objects of an archive as if nobody had proven anything before. What is wrong with one is a fault; that one
+ * cannot be read for now (the store is busy, a file may not be opened) says nothing of it, and is thrown.
+ */
+import { asFailure, Failure } from '../base/failure.ts';
+import { Permits } from '../base/permits.ts';
+import type { Archive } from '../archive/archive.ts';
+import type { Receipt } from '../archive/receipt.ts';
+import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
+import { compressionOf } from '../oci/mediatype.ts';
+import type { Blob } from './closure.ts';
+import { type Proof, Prover } from './prover.ts';
+
+export interface Fault {
+  readonly reason: string;
+  readonly mend: Mend;
+}
+
+/** What takes a fault out of an archive; nothing of it where only a person can. */
+export interface Mend {
+  /** What leads to it cannot be pulled as it is named: the references go. */
+  readonly drop?: true;
+  /** The bytes are proven, and so is what their receipt has to say; or there is nothing that it may say. */
+  readonly receipt?: Proof | 'none';
+  /** The object is not what its digest says. It goes, but for one that is in its place by then. */
+  readonly etag?: string;
+}
+
+/** What an object is proven to be, and what is wrong with it: both where only its receipt is. */
+export interface Inspected {
+  readonly proof?: Proof;
+  readonly fault?: Fault;
+}
+
+export interface InspectorOptions {
+  readonly signal: AbortSignal;
+  /** Blobs that are hashed at once: as many as there are cores is right. */
+  readonly concurrency: number;
+  readonly onBytes?: ((count: number) => void) | undefined;
+}
+
+export class Inspector {
+  readonly #archive: Archive;
+  readonly #o: InspectorOptions;
+  readonly #permits: Permits;
+  /** By digest and compression: each is hashed once, however many images share it. */
+  readonly #blobs = new Map<string, Promise<Inspected>>();
+  readonly #documents = new Set<Digest>();
+  #bytes = 0;
+
+  constructor(archive: Archive, options: InspectorOptions) {
+    this.#archive = archive;
+    this.#o = options;
+    this.#permits = new Permits(options.concurrency);
+  }
+
+  /** Objects read and hashed, */
+  get objects(): number {
+    return this.#documents.size + this.#blobs.size;
+  }
+
+  /** and their bytes. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** A manifest or a config. Read here and not by the archive, since its ETag is needed where it has to go. */
+  async document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
+    const { store, layout } = this.#archive;
+    const { signal } = this.#o;
+    const key = layout.blob(digest);
+    const found = await store.get(key, { maxBytes, signal }).catch(async (error: unknown) => {
+      const there = isTooLarge(error) ? await store.head(key, { signal }) : undefined;
+      if (there === undefined || there.size <= maxBytes) throw error;
+      return rotten(`its ${there.size} bytes are more than such a document has`, there.etag);
+    });
+    if (found === undefined) return ABSENT;
+    if (!('bytes' in found)) return found;
+    const actual = digestOf(found.bytes, digestParts(digest).algorithm);
+    if (actual !== digest) return rotten(`its ${found.size} bytes hash to ${actual}`, found.etag);
+    if (!this.#documents.has(digest)) {
+      this.#documents.add(digest);
+      this.#count(found.size);
+    }
+    return found.bytes;
+  }
+
+  blob(blob: Blob): Promise<Inspected> {
+    const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
+    let inspected = this.#blobs.get(key);
+    if (inspected === undefined) {
+      inspected = this.#permits.with(() => this.#hash(blob), this.#o.signal);
+      // Whoever awaits it sees a rejection; one that nobody came to await must not end the process.
+      inspected.catch(() => undefined);
+      this.#blobs.set(key, inspected);
+    }
+    return inspected;
+  }
+
+  async #hash(blob: Blob): Promise<Inspected> {
+    const { store, layout } = this.#archive;
+    const { signal } = this.#o;
+    const { digest, mediaType } = blob;
+    const receipt = await this.#archive.receipt(digest, { signal });
+    const object = await store.read(layout.blob(digest), { signal });
+    if (object === undefined) return { fault: ABSENT };
+    const prover = new Prover({ digest, mediaType });
+    try {
+      for await (const chunk of object.body) {
+        this.#count(chunk.length);
+        await prover.write(chunk);
+      }
+      const proof = await prover.finish();
+      return { proof, ...faultOf(receipt, proof) };
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = asFailure(error, `verify ${digest}`, 'archive');
+      if (failure.code === 'digest-mismatch') return { fault: rotten(failure.detail, object.etag) };
+      if (!isVerdict(failure)) throw error;
+      // The bytes are what was named, and not what this image takes them for: another may be right about them.
+      const lies = receipt?.compression === compressionOf(mediaType);
+      return { fault: { reason: failure.detail, mend: { drop: true, ...(lies ? { receipt: 'none' } : {}) } } };
+    } finally {
+      prover.destroy();
+    }
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#o.onBytes?.(bytes);
+  }
+}
+
+/**
+ * Whether a failure is about what is in the archive: what documents say of themselves and of each other, and what blobs
+ * are proven not to be. All that a store says is its own, and may pass.
+ */
+export function isVerdict({ side, remedy }: Failure): boolean {
+  return side !== 'archive' && remedy === 'never';
+}
+
+const ABSENT: Fault = { reason: 'it is not in the archive', mend: { drop: true, receipt: 'none' } };
+
+function rotten(reason: string, etag: string): Fault {
+  return { reason, mend: { drop: true, receipt: 'none', etag } };
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof Failure && error.code === 'too-large';
+}
+
+/** What a receipt says that the proof does not bear out. One for plain bytes says nothing of what they unpack to. */
+function faultOf(receipt: Receipt | undefined, proof: Proof): { readonly fault?: Fault } {
+  const wrong = (reason: string): { readonly fault: Fault } => ({ fault: { reason, mend: { receipt: proof } } });
+  if (receipt === undefined) return wrong('the blob has no receipt');
+  if (receipt.size !== proof.size) return wrong(`its receipt says ${receipt.size} bytes, it has ${proof.size}`);
+  if (receipt.compression !== proof.compression) {
+    if (receipt.compression === 'none' || proof.compression === 'none') return {};
+    return wrong(`its receipt says that it is ${receipt.compression}, it is ${proof.compression}`);
+  }
+  if (receipt.diffId === proof.diffId) return {};
+  return wrong(`its receipt says that it unpacks to ${receipt.diffId}, it unpacks to ${proof.diffId}`);
+}
