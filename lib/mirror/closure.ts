@@ -14,7 +14,7 @@ import {
   type Manifest,
   parseManifest,
 } from '../oci/manifest.ts';
-import { compressionOf, isImageConfig, manifestKind, MEDIA_TYPES } from '../oci/mediatype.ts';
+import { compressionOf, hasImageConfig, manifestKind, MEDIA_TYPES } from '../oci/mediatype.ts';
 import type { Platform } from '../oci/platform.ts';
 import { PlatformChoice } from '../oci/platform-choice.ts';
 import type { LayerMessage, PlatformPolicy } from '../queue/messages.ts';
@@ -82,8 +82,8 @@ export async function* traverse(
   choice.conclude();
 }
 
-async function platformOf({ config }: ImageManifest, content: ClosureReader['content']): Promise<Platform | undefined> {
-  const bytes = isImageConfig(config.mediaType) ? await content(config.digest, MAX_CONFIG_BYTES) : undefined;
+async function platformOf(manifest: ImageManifest, content: ClosureReader['content']): Promise<Platform | undefined> {
+  const bytes = hasImageConfig(manifest) ? await content(manifest.config.digest, MAX_CONFIG_BYTES) : undefined;
   return bytes === undefined ? undefined : parseImageConfig(bytes).platform;
 }
 
@@ -105,7 +105,7 @@ export async function checkPlatforms(
 export function blobsOf(manifest: Manifest): readonly Blob[] {
   switch (manifest.kind) {
     case 'image':
-      return isImageConfig(manifest.config.mediaType) ? manifest.layers : [manifest.config, ...manifest.layers];
+      return hasImageConfig(manifest) ? manifest.layers : [manifest.config, ...manifest.layers];
     case 'artifact':
       return manifest.blobs;
     case 'schema1':
@@ -157,10 +157,11 @@ const NOTHING: ClosureState = { complete: true, bytes: 0 };
 /** That the layers unpack to what the config says, in number and order (OCI image spec, config.md, rootfs.diff_ids). */
 export async function checkConfig(
   digest: Digest,
-  { config, layers }: ImageManifest,
+  manifest: ImageManifest,
   reader: Pick<ClosureReader, 'content' | 'proof'>,
 ): Promise<ClosureState> {
-  if (!isImageConfig(config.mediaType)) return NOTHING;
+  if (!hasImageConfig(manifest)) return NOTHING;
+  const { config, layers } = manifest;
   const bytes = await reader.content(config.digest, MAX_CONFIG_BYTES);
   if (bytes === undefined) return { complete: false, missing: config.digest };
   const { diffIds } = parseImageConfig(bytes);

@@ -10,14 +10,11 @@ import { type ImageConfig, parseImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ImageManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
-import { compressionOf, isImageConfig, MEDIA_TYPES } from '../oci/mediatype.ts';
+import { compressionOf, hasImageConfig, isEncryptedLayer, MEDIA_TYPES } from '../oci/mediatype.ts';
 import { PlatformChoice } from '../oci/platform-choice.ts';
 import type { PlatformPolicy } from '../queue/messages.ts';
 import type { FetchedManifest, Source } from '../registry/source.ts';
 import { type Blob, blobsOf, childrenOf, held, MAX_CONFIG_BYTES } from './closure.ts';
-
-/** Manifests of one image in all, whatever its nesting: each costs a request. */
-const MAX_MANIFESTS = 1_000;
 
 /** Manifests of one image that are fetched side by side; the host's connections bound them once more. */
 const SIDE_BY_SIDE = 8;
@@ -86,8 +83,8 @@ class Walk {
       this.#seen.add(child.digest);
       fresh.push(child);
     }
-    if (this.#seen.size > MAX_MANIFESTS)
-      throw this.#refuse(parent, 'too-large', `the image has more than ${MAX_MANIFESTS} manifests`);
+    const { manifests: limit } = MANIFEST_LIMITS;
+    if (this.#seen.size > limit) throw this.#refuse(parent, 'too-large', `the image has more than ${limit} manifests`);
     const walked = fresh.map(async (child) => {
       const { manifest, size } = await this.#permits.with(() => this.#manifest(child.digest, undefined, child));
       if (size !== child.size)
@@ -98,8 +95,16 @@ class Walk {
   }
 
   /** An image whose layers and diffIDs differ in number can never be right. */
-  async #checkNumbers(digest: Digest, { config, layers }: ImageManifest): Promise<ImageConfig | undefined> {
-    if (!isImageConfig(config.mediaType)) return undefined;
+  async #checkNumbers(digest: Digest, manifest: ImageManifest): Promise<ImageConfig | undefined> {
+    if (!hasImageConfig(manifest)) return undefined;
+    const { config, layers } = manifest;
+    const locked = layers.find(({ mediaType }) => isEncryptedLayer(mediaType));
+    if (locked !== undefined)
+      throw this.#refuse(
+        digest,
+        'unsupported',
+        `layer ${locked.digest} is encrypted (${locked.mediaType}): without its key nobody can prove what it unpacks to`,
+      );
     const bytes = await this.#config(config);
     const read = this.#told(config.digest, () => parseImageConfig(bytes));
     const { diffIds } = read;

@@ -28,9 +28,14 @@ export function parseDescriptor(value: unknown, place: string): Descriptor {
 }
 
 export function readDescriptor(place: Place): Descriptor {
+  return readDescriptorAs(place, place.at('mediaType').mediaType());
+}
+
+/** One whose media type is known otherwise. */
+export function readDescriptorAs(place: Place, mediaType: string): Descriptor {
   const platform = place.at('platform');
   return defined({
-    mediaType: place.at('mediaType').mediaType(),
+    mediaType,
     digest: place.at('digest').digest(),
     size: place.at('size').size(),
     urls: place

@@ -9,6 +9,8 @@ export const MANIFEST_LIMITS = {
   layers: 1024,
   /** Children of one index. They are all fetched by the same invocation; the largest seen in public have about 100. */
   children: 1024,
+  /** Manifests of one image in all, whatever its nesting: one index that is full, and itself. Each costs a request. */
+  manifests: 1025,
   /**
    * Indexes on the way from the root to an image, the root counted: an index of indexes of indexes, and no deeper.
    * Tools make one, rarely two.

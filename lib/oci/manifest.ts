@@ -1,6 +1,6 @@
 import { Failure } from '../base/failure.ts';
 import { defined } from './defined.ts';
-import { readDescriptor, type Descriptor } from './descriptor.ts';
+import { type Descriptor, readDescriptor, readDescriptorAs } from './descriptor.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';
 import { essence, manifestKind, MEDIA_TYPES, type ManifestKind } from './mediatype.ts';
@@ -85,7 +85,7 @@ export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
       return {
         kind,
         ...common,
-        config: readDescriptor(root.at('config')),
+        config: readConfig(root.at('config'), mediaType),
         layers: root.at('layers').list(MANIFEST_LIMITS.layers).map(readDescriptor),
       };
     case 'index':
@@ -97,6 +97,12 @@ export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
         blobs: root.at('blobs').optionalList(MANIFEST_LIMITS.layers)?.map(readDescriptor) ?? [],
       };
   }
+}
+
+/** Docker's config may go without its type, as moby takes it. */
+function readConfig(config: Place, mediaType: string): Descriptor {
+  const isUnnamed = mediaType === MEDIA_TYPES.dockerManifest && config.at('mediaType').optionalText() === undefined;
+  return isUnnamed ? readDescriptorAs(config, MEDIA_TYPES.dockerConfig) : readDescriptor(config);
 }
 
 function parseSchema1(root: Place, bytes: Uint8Array, declared: string): Schema1Manifest {
@@ -120,7 +126,9 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
   if (declared !== undefined && own !== undefined && declared !== own && manifestKind(own) !== 'schema1')
     throw root.fail(`it was declared as ${declared}, and says of itself ${own}`, 'not-as-declared');
 
-  const fields = SHAPES.filter(([name]) => root.at(name).given);
+  // A list that is null, as Go writes an empty one, says what it is where nothing else does.
+  const given = SHAPES.filter(([name]) => root.at(name).given);
+  const fields = given.length > 0 ? given : SHAPES.filter(([name]) => Object.hasOwn(root.object(), name));
   const kinds = [...new Set(fields.map(([, kind]) => kind))];
   if (kinds.length > 1)
     throw root.fail(
@@ -138,13 +146,16 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
 
 /** Docker's manifests name their type themselves, where OCI's may leave it out; but not all writers know. */
 function impliedMediaType(root: Place, shape: ManifestKind | undefined): string {
-  const isDocker = (descriptor: Place): boolean =>
-    descriptor.at('mediaType').optionalText()?.startsWith('application/vnd.docker.') === true;
+  const isOf = (vendor: string, descriptor: Place): boolean =>
+    descriptor.at('mediaType').optionalText()?.startsWith(`application/vnd.${vendor}.`) === true;
+  const isDocker = (descriptor: Place): boolean => isOf('docker', descriptor);
   switch (shape) {
-    case 'image':
-      return root.at('config').given && isDocker(root.at('config'))
-        ? MEDIA_TYPES.dockerManifest
-        : MEDIA_TYPES.ociManifest;
+    case 'image': {
+      const config = root.at('config');
+      const layers = root.at('layers').optionalList(MANIFEST_LIMITS.layers) ?? [];
+      if (!config.given || isOf('oci', config)) return MEDIA_TYPES.ociManifest;
+      return [config, ...layers].some(isDocker) ? MEDIA_TYPES.dockerManifest : MEDIA_TYPES.ociManifest;
+    }
     case 'index': {
       const children = root.at('manifests').list(MANIFEST_LIMITS.children);
       return children.length > 0 && children.every(isDocker) ? MEDIA_TYPES.dockerList : MEDIA_TYPES.ociIndex;

@@ -48,10 +48,27 @@ export function manifestKind(mediaType: string): ManifestKind | undefined {
   return MANIFEST_KINDS.get(essence(mediaType));
 }
 
-/** Whether a config of this type has a rootfs with diffIDs; the configs of other artifacts say nothing of layers. */
-export function isImageConfig(mediaType: string): boolean {
-  const type = essence(mediaType);
-  return type === MEDIA_TYPES.ociConfig || type === MEDIA_TYPES.dockerConfig;
+/** What Docker pushed in place of its config's type before it had settled on one (distribution#1621), and still pulls. */
+const OLD_DOCKER_CONFIGS: ReadonlySet<string> = new Set([
+  'application/octet-stream',
+  'application/json',
+  'text/html',
+  '',
+]);
+
+/** Whether a manifest's config has a rootfs with diffIDs; the configs of other artifacts say nothing of layers. */
+export function hasImageConfig(manifest: {
+  readonly mediaType: string;
+  readonly config: { readonly mediaType: string };
+}): boolean {
+  const type = essence(manifest.config.mediaType);
+  if (type === MEDIA_TYPES.ociConfig || type === MEDIA_TYPES.dockerConfig) return true;
+  return essence(manifest.mediaType) === MEDIA_TYPES.dockerManifest && OLD_DOCKER_CONFIGS.has(type);
+}
+
+/** Layers that nobody unpacks without a key (containers/ocicrypt). */
+export function isEncryptedLayer(mediaType: string): boolean {
+  return essence(mediaType).endsWith('+encrypted');
 }
 
 /** Layers that may not be distributed: registries often lack them, and they are fetched from their own URLs. */

@@ -7,7 +7,15 @@ import type { Order, ResolveMessage, Wanted } from '../../../lib/queue/messages.
 import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { sha256 } from '../../kit/content.ts';
 import { countCalls, failNth, Faults } from '../../kit/faults.ts';
-import { dockerEmptyLayer, makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
+import {
+  dockerEmptyLayer,
+  makeArtifact,
+  makeImage,
+  makeIndex,
+  makeLayer,
+  pushable,
+  type Pushable,
+} from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { makeSchema1 } from '../../kit/schema1.ts';
 import { NEVER, orderFor, partStore, Rig } from './rig.ts';
@@ -402,6 +410,33 @@ describe('what a tag can name', () => {
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
   });
 
+  // Docker's images from before it had a type for their config: their layers are held against it all the same.
+  test.each(['application/octet-stream', 'application/json', 'text/html', ''])(
+    'a Docker image whose config is called %j',
+    async (mediaType) => {
+      await using rig = new Rig();
+      for (const [tag, diffIds] of [
+        ['v1', [BASE.diffId]],
+        ['v2', [TOP.diffId]],
+      ] as const) {
+        const plain = makeImage({ layers: [BASE], format: 'docker', overrides: { diffIds } });
+        const config = { mediaType, digest: sha256(plain.config), size: plain.config.length };
+        registry.push(
+          'library/app',
+          makeImage({ layers: [BASE], format: 'docker', overrides: { diffIds, manifest: { config } } }),
+          tag,
+        );
+      }
+      await mirrored(rig, [{ tag: 'v1' }]);
+      await mirrored(rig, [{ tag: 'v2' }]);
+      expect(rig.records).toMatchObject([
+        { tag: 'v1', status: 'mirrored' },
+        { tag: 'v2', status: 'failed', code: 'diffid-mismatch' },
+      ]);
+      expect((await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 })).problems).toEqual([]);
+    },
+  );
+
   test('an image whose throwaway layers are not there', async () => {
     const throwaway = makeLayer({ seed: 40 });
     const old = makeSchema1({ layers: [BASE, throwaway], v1: (index) => (index === 1 ? { throwaway: true } : {}) });
@@ -628,6 +663,56 @@ describe('what the archive holds already', () => {
     );
     expect(rig.sent('layer').map((message) => message.look)).toEqual(['nothing', 'nothing']);
   });
+});
+
+describe('what cannot be proven is refused before a layer is fetched', () => {
+  // As ocicrypt makes them: what such a layer unpacks to is for whoever has the key.
+  test('an encrypted layer', async () => {
+    const encrypted = makeImage({
+      layers: [BASE],
+      overrides: { descriptors: ([one]) => [{ ...one!, mediaType: `${one!.mediaType}+encrypted` }] },
+    });
+    registry.push('library/app', encrypted, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(rig.records).toMatchObject([{ status: 'failed', code: 'unsupported' }]);
+    expect(rig.records[0]?.reason).toMatch(/library\/app@sha256:.* layer sha256:.* is encrypted/);
+    expect(registry.count({ digest: BASE.digest })).toBe(0);
+  });
+
+  // A config that is no config: what it is about is told, and not only what is wrong with it.
+  test('a config that cannot be read', async () => {
+    registry.push('library/app', makeImage({ overrides: { config: { rootfs: null } } }), 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(rig.records[0]?.reason).toMatch(
+      new RegExp(`^resolve ${registry.host}/library/app@sha256:[0-9a-f]{64}: parse image config: rootfs`),
+    );
+  });
+
+  // As many as one index may have are taken, and one more is not, however they are spread.
+  test('an index of too many manifests', async () => {
+    const child = (n: number): Pushable => makeImage({ layers: [], overrides: { config: { n } } });
+    const full = Array.from({ length: 1024 }, (_, n) => child(n));
+    registry.push('library/app', makeIndex(full), 'full');
+    registry.push('library/app', makeIndex([makeIndex(full.slice(0, 700)), makeIndex(full.slice(700))]), 'more');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'full' }, { tag: 'more' }]);
+    expect(finals(rig).toSorted()).toEqual([
+      ['full', 'mirrored'],
+      ['more', 'failed'],
+    ]);
+    expect(rig.records.find(({ tag }) => tag === 'more')?.reason).toMatch(/more than 1025 manifests/);
+  });
+});
+
+// As Go writes an empty list where nobody told it not to: walked and proven alike.
+test('an index whose manifests are null is an empty one', async () => {
+  const index = pushable(Buffer.from('{"schemaVersion":2,"manifests":null}'), makeIndex([]).mediaType);
+  registry.push('library/app', index, 'v1');
+  await using rig = new Rig();
+  await mirrored(rig, [{ tag: 'v1' }]);
+  expect(finals(rig)).toEqual([['v1', 'mirrored']]);
 });
 
 describe('manifests that do not fit their index', () => {

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import {
   ACCEPT_MANIFESTS,
   compressionOf,
+  hasImageConfig,
   isForeignLayer,
-  isImageConfig,
   manifestKind,
   MEDIA_TYPES,
 } from '../../../lib/oci/mediatype.ts';
@@ -54,10 +54,20 @@ describe('media type', () => {
     expect(isForeignLayer(mediaType)).toBe(foreign);
   });
 
-  test('image configs are told from those of other artifacts', () => {
-    expect(isImageConfig(MEDIA_TYPES.ociConfig)).toBe(true);
-    expect(isImageConfig(MEDIA_TYPES.dockerConfig)).toBe(true);
-    expect(isImageConfig(MEDIA_TYPES.ociEmpty)).toBe(false);
-    expect(isImageConfig('application/vnd.cncf.helm.config.v1+json')).toBe(false);
+  // Docker pushed its configs under whatever type; only in its own manifests is such a one an image's.
+  test.each([
+    [MEDIA_TYPES.ociConfig, true, true],
+    [MEDIA_TYPES.dockerConfig, true, true],
+    ['application/octet-stream', true, false],
+    ['application/json; charset=utf-8', true, false],
+    ['text/html', true, false],
+    ['', true, false],
+    [MEDIA_TYPES.ociEmpty, false, false],
+    ['application/vnd.cncf.helm.config.v1+json', false, false],
+    ['application/vnd.docker.plugin.v1+json', false, false],
+  ])('%s is an image’s config in a Docker manifest: %s, in an OCI manifest: %s', (mediaType, inDocker, inOci) => {
+    const config = { mediaType };
+    expect(hasImageConfig({ mediaType: MEDIA_TYPES.dockerManifest, config })).toBe(inDocker);
+    expect(hasImageConfig({ mediaType: MEDIA_TYPES.ociManifest, config })).toBe(inOci);
   });
 });
