@@ -9,7 +9,7 @@ import {
   type TokenWanted,
 } from './auth.ts';
 import type { Credential, Credentials } from './credentials.ts';
-import { isLoopback } from './hosts.ts';
+import { isLoopback, isOffLimits } from './hosts.ts';
 import type { Token, Tokens } from './tokens.ts';
 
 /** The Authorization of one request, and what is needed to judge its refusal. */
@@ -138,9 +138,19 @@ function sameToken(one: TokenWanted, other: TokenWanted): boolean {
   return one.realm === other.realm && one.service === other.service && one.scope === other.scope;
 }
 
-/** A registry that is reached over TLS may not have credentials sent on in the clear. */
+/**
+ * A registry may not send us to this machine's own services, with credentials or without; and one that is reached over TLS
+ * may not have credentials sent on in the clear.
+ */
 function refuseLeak({ wanted, credential }: Extract<Way, { kind: 'token' }>, registry: URL): void {
   const realm = new URL(wanted.realm);
+  if (isOffLimits(realm, registry))
+    throw new Failure({
+      operation: `get token from ${realm.origin}`,
+      side: 'source',
+      code: 'denied',
+      detail: `${registry.host} names a token service within this machine or network; it is not asked`,
+    });
   if (realm.protocol === 'https:') return;
   const harmless = credential === undefined || registry.protocol === 'http:' || isLoopback(realm.hostname);
   if (realm.protocol === 'http:' && harmless) return;

@@ -126,7 +126,14 @@ export class RegistryBlob implements BlobSource {
       const body = await readExcerpt(reply.body, ERROR_BODY_BYTES);
       return refusal({ status, headers, body }, { operation, host: reply.url.host, subject: 'blob', now: now() });
     }
-    const opened = this.#judge(reply, wanted);
+    let opened: Opened;
+    try {
+      opened = this.#judge(reply, wanted);
+    } catch (thrown) {
+      // Whoever has a blob of another length has another blob, and says nothing of what others have.
+      if (thrown instanceof Failure && thrown.code === 'size-mismatch') return thrown;
+      throw thrown;
+    }
     this.#location = reply.url;
     return {
       reply,

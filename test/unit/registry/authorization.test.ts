@@ -166,6 +166,22 @@ test('credentials are not sent from a TLS registry to a token service without TL
   await failureOf(asked, 'denied');
 });
 
+// A registry somewhere that names a service of this machine, or where a cloud hands out credentials, as its token service.
+test.each([
+  'http://127.0.0.1:9001/2018-06-01/runtime/invocation/next',
+  'https://localhost/token',
+  'http://169.254.169.254/latest/meta-data',
+  'http://[::ffff:169.254.169.254]/',
+])('a registry elsewhere does not have %s asked', async (realm) => {
+  const tokens = new Tokens({ send: () => Promise.reject(new Error('must not be asked')), now: () => 0 });
+  for (const credentials of [USER, { find: () => Promise.resolve(undefined) }]) {
+    const authorizer = new Authorizer({ host: 'r.example', credentials, tokens });
+    const challenge = { url: new URL('https://r.example/v2/'), header: `Bearer realm="${realm}"`, sent: undefined };
+    const failure = await failureOf(authorizer.challenged('a/a', challenge), 'denied');
+    expect(failure.message).toMatch(/r\.example names a token service within this machine or network/);
+  }
+});
+
 describe('a token’s life', () => {
   const life = (body: object, date = Number.NaN): number | undefined =>
     parseToken(JSON.stringify({ token: 't', ...body }), 0, date)?.expiresAt;

@@ -293,6 +293,20 @@ describe('a foreign layer', () => {
     const body = await sources.at(registry.host).blob(digest, { urls }).open({ start: 0 });
     expect((await collect(body)).equals(bytes)).toBe(true);
   });
+
+  // Its address has something else by now, a page that says so: the registry may well have the layer.
+  test('is fetched from the registry where its own address has another length', async () => {
+    await using owner = await registryWithBlob();
+    await using registry = await registryWithBlob();
+    await using sources = testSources();
+    owner.pushBlob(digest, Buffer.from('moved'));
+    const urls = [`http://${owner.host}/v2/${REPOSITORY}/blobs/${digest}`];
+    const blob = () => sources.at(registry.host).blob(digest, { urls, size: bytes.length });
+    expect((await collect(await blob().open({ start: 0 }))).equals(bytes)).toBe(true);
+    // And where it does not: what its address had is the reason.
+    registry.removeBlob(digest);
+    await failureOf(blob().open({ start: 0 }), 'size-mismatch');
+  });
 });
 
 test('an unknown blob is not asked for twice', async () => {
