@@ -1,6 +1,7 @@
 /** From arguments to a command, or a usage error; nothing is done here. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { type Failure, invalid } from '../base/failure.ts';
+import { parseHost } from '../config/definition.ts';
 import { parsePlatform, type Platform } from '../oci/platform.ts';
 import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
 
@@ -152,7 +153,7 @@ function parseSync(args: readonly string[]): Command {
     to,
     allTags,
     platforms: strings(values['platform']).map(parsePlatform),
-    insecure: strings(values['insecure-registry']),
+    insecure: strings(values['insecure-registry']).map(parseInsecure),
     authfile: typeof values['authfile'] === 'string' ? values['authfile'] : undefined,
     concurrency: parseConcurrency(values['concurrency']),
     json: values['json'] === true,
@@ -165,6 +166,15 @@ function parseWanted(text: string, allTags: boolean): Reference {
   if (reference.tag !== undefined || reference.digest !== undefined)
     throw usage('sync', `${text} names one image; with --all-tags name only the repository`);
   return reference;
+}
+
+function parseInsecure(text: string): string {
+  try {
+    return parseHost(text);
+  } catch {
+    const example = 'a registry’s host as references have it, such as registry.example.com:5000';
+    throw usage('sync', `--insecure-registry takes ${example}, not ${JSON.stringify(text)}`);
+  }
 }
 
 function parseConcurrency(value: unknown): number {

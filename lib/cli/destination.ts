@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { invalid } from '../base/failure.ts';
 import { Archive } from '../archive/archive.ts';
 import { FolderStore } from '../archive/folder/store.ts';
@@ -13,7 +13,8 @@ export interface OpenArchive extends AsyncDisposable {
 /**
  * An archive as a user names it: a folder, or `s3://bucket/prefix`.
  *
- * @param purpose `write` makes it where it is not there yet; for `read` a folder that is not there is an error
+ * @param purpose `write` makes it where it is not there yet; for `read` a folder that is not there, or is no archive, is an
+ *   error: of a wrong name nobody may be told that all is well with it
  */
 export async function openArchive(name: string, purpose: 'read' | 'write'): Promise<OpenArchive> {
   if (isS3Url(name)) {
@@ -23,13 +24,23 @@ export async function openArchive(name: string, purpose: 'read' | 'write'): Prom
     return { archive: new Archive(store, ociLayout), [Symbol.asyncDispose]: () => store.close() };
   }
   const path = resolve(name);
-  if (purpose === 'read') await mustBeFolder(path, name);
+  if (purpose === 'read') await mustBeArchive(path, name);
   const store = new FolderStore(path);
   return { archive: new Archive(store, ociLayout), [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
-async function mustBeFolder(path: string, name: string): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory() !== true)
+/** What an archive has below its root, one of these at least. */
+const PARTS = ['repositories', 'blobs', '.mirror'];
+
+async function mustBeArchive(path: string, name: string): Promise<void> {
+  if (!(await isFolder(path)))
     throw invalid(`open archive ${name}`, 'there is no such folder; `mirror-sync sync … --to` makes one');
+  const parts = await Promise.all(PARTS.map((part) => isFolder(join(path, part))));
+  if (!parts.includes(true))
+    throw invalid(`open archive ${name}`, `the folder is no archive: there is none of ${PARTS.join(', ')} in it`);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() === true;
 }

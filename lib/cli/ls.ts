@@ -17,15 +17,22 @@ interface Row {
   readonly hadTag?: string;
 }
 
-/** What an archive holds: tags first, and what is kept by digest alone. */
-export async function ls({ json }: ListCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
+/**
+ * What an archive holds: tags first, and what is kept by digest alone. Resolves to 1 where a repository's tag index cannot
+ * be read; the others are listed all the same.
+ */
+export async function ls({ json }: ListCommand, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
+  let code: number = EXIT.ok;
   const rows: Row[] = [];
   const reader = cachedReader(receiptReader(archive, signal));
   const repositories: string[] = [];
   for await (const repository of archive.repositories({ signal })) repositories.push(repository);
   for (const repository of repositories.sort()) {
-    const index = (await archive.tagIndex(repository, { signal }))?.index;
-    for (const { tag, digest, observed, platforms, hadTag } of index?.entries() ?? [])
+    const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
+      stderr.write(`${repository}: ${failure.message}\n`);
+      code = EXIT.failed;
+    });
+    for (const { tag, digest, observed, platforms, hadTag } of index?.index.entries() ?? [])
       rows.push({
         reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
         digest,
@@ -36,7 +43,18 @@ export async function ls({ json }: ListCommand, archive: Archive, { stdout, sign
   }
   if (json) for (const row of rows) stdout.write(`${JSON.stringify(row)}\n`);
   else stdout.write(table(rows));
-  return EXIT.ok;
+  return code;
+}
+
+/** What was read; nothing, once that is told, of what has rotted. */
+async function readable<T>(reading: Promise<T>, tell: (failure: Failure) => void): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (!(error instanceof Failure) || error.code !== 'corrupt') throw error;
+    tell(error);
+    return undefined;
+  }
 }
 
 /** Bytes of everything that the reference stands for; null where something of it is missing or wrong: `verify` tells. */

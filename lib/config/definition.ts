@@ -126,7 +126,7 @@ function parseTag(name: string): string {
 }
 
 /** A host as references have it, so that a setting for it is found by them. */
-function parseHost(name: string): string {
+export function parseHost(name: string): string {
   const operation = `parse host ${show(name)}`;
   const { host: parsed } = parseRepository(`${name}/any/repository`);
   if (parsed === name) return name;

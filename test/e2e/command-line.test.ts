@@ -104,6 +104,38 @@ test('--help tells the commands, and an archive that is not there is an error', 
   expect(none.stderr).toMatch(/there is no such folder/);
 });
 
+// A wrong name must not be taken for an archive in which all is well.
+test('a folder that is no archive is an error that names it', async () => {
+  for (const command of ['ls', 'verify', 'status']) {
+    const ended = await mirrorSync([command, folder.path]);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toContain(`open archive ${folder.path}: the folder is no archive`);
+  }
+});
+
+// The tag index of one repository has rotted: that is told, and hides no other.
+test('a tag index that cannot be read is told by ls and verify, which go on with the others', async () => {
+  for (const name of ['team/a', 'team/b', 'team/c']) registry.push(name, sample(1), '1.0');
+  const references = ['a', 'b', 'c'].map((name) => named(`team/${name}:1.0`));
+  expect((await mirrorSync(['sync', ...references, '--to', archive])).code).toBe(0);
+  const layout = join(archive, 'repositories', registry.host.replace(':', '_'), 'team/b/index.json');
+  await writeFile(layout, '{');
+
+  const list = await mirrorSync(['ls', archive, '--json']);
+  expect(list.code).toBe(1);
+  expect((jsonLines(list) as Row[]).map(({ reference }) => reference)).toEqual([references[0], references[2]]);
+  expect(list.stderr).toMatch(/^\S+\/team\/b: .*is not JSON/);
+  for (const more of [[], ['--repair']]) {
+    const verified = await mirrorSync(['verify', archive, '--json', ...more]);
+    expect(verified).toMatchObject({ code: 1, stderr: '' });
+    expect(jsonLines(verified)).toMatchObject([
+      { type: 'problem', reference: named('team/b'), digest: null },
+      { type: 'summary', ok: false, references: 2, problems: 1 },
+    ]);
+  }
+  expect(await readFile(layout, 'utf8')).toBe('{');
+});
+
 // What a program relies on, field by field: a mirrored image, an unchanged one, one that is not there.
 test('the last line of --json is the summary, in exactly this shape', async () => {
   const image = sample(1);

@@ -26,6 +26,11 @@ test.each([
   [['sync', 'alpine', '--to', 'there', '--concurrency', '0'], /from 1 to \d+, not "0"/],
   [['sync', 'alpine', '--to', 'there', '--concurrency', 'many'], /not "many"/],
   [['sync', 'alpine', '--to', 'there', '--no-such-option'], /--no-such-option/],
+  [
+    ['sync', 'alpine', '--to', 'there', '--insecure-registry', 'http://foo bar'],
+    /takes a registry’s host .*, not "http:\/\/foo bar"/,
+  ],
+  [['sync', 'alpine', '--to', 'there', '--insecure-registry', 'quay.io/team'], /not "quay.io\/team"/],
   [['ls'], /name the archive/],
   [['ls', 'one', 'two'], /one archive at a time, not also two/],
   [['verify'], /name the archive/],
