@@ -23,7 +23,7 @@ export function plainPrinter(out: Output, errors: Output): Printer {
 export function lineOf(event: MirrorEvent): string | undefined {
   switch (event.type) {
     case 'listed':
-      return `${event.source}: ${plural(event.tags.length, 'tag')}`;
+      return `${event.source}: ${event.tags.length === 0 ? 'no tags to mirror' : plural(event.tags.length, 'tag')}`;
     case 'resolved':
       return event.missing === 0
         ? undefined

@@ -28,7 +28,10 @@ interface Found {
   readonly digest?: Digest | undefined;
 }
 
-/** A page of tags was listed; each of them will end as an image event of its own. */
+/**
+ * A page of tags was listed; each of them will end as an image event of its own. One without tags is told when all have
+ * been listed and none is to be mirrored.
+ */
 export interface ListedEvent {
   readonly type: 'listed';
   readonly run: string;

@@ -10,6 +10,7 @@ import { defined } from '../oci/defined.ts';
 import type { Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
 import { type Image, type LayerMessage, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
 import { finalizeMessage, layerMessage, resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
@@ -23,6 +24,9 @@ import { walk, type Walked } from './walk.ts';
 
 /** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
 const SIDE_BY_SIDE = 16;
+
+/** Names that are no tags of which a failure tells; there is hardly ever one. */
+const TOLD_NAMES = 10;
 
 /** A tag that is not there: no failure of an image that is asked for by its digest as well. */
 const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
@@ -58,25 +62,38 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
   const { signal } = options;
   const { run, source, repository } = message;
   const choice = context.chooseTags?.(message) ?? ALL_TAGS;
-  const order = async (tags: readonly string[]): Promise<void> => {
+  const nameless: string[] = [];
+  let ordered = 0;
+  const order = async (wanted: readonly string[]): Promise<void> => {
+    const tags = wanted.filter(isTag);
+    for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
+    if (tags.length === 0) return;
     const slices: Outgoing[] = [];
     for (let at = 0; at < tags.length; at += SLICE)
       slices.push(
         resolveMessage(message, { kind: 'images', images: tags.slice(at, at + SLICE).map((tag) => ({ tag })) }),
       );
-    if (tags.length === 0) return;
     observe({ type: 'listed', run, source, repository, tags });
     await queues.send('resolve', slices, { signal });
+    ordered += tags.length;
   };
   try {
     for await (const page of sources.repository(parseRepository(source)).tags({ signal }))
-      await order(choice.page(page.filter(isTag)));
+      await order(choice.page(page));
     await order(choice.end());
+    if (nameless.length > 0) throw noTags(source, nameless);
+    if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [] });
   } catch (error) {
     const failure = asFailure(error, `list tags of ${source}`, 'source');
     if (isTemporary(failure) && !options.last) throw failure;
     await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
   }
+}
+
+/** What upstream calls a tag, and no reference can have: it is there, and is not mirrored, which has to be said. */
+function noTags(source: string, names: readonly string[]): Failure {
+  const detail = `upstream lists what is no tag, so that nobody can ask for it: ${names.map(show).join(', ')}`;
+  return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });
 }
 
 /** Whether it is worth, or right, to leave a failure to the queue instead of recording it. */

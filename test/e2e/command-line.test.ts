@@ -236,7 +236,7 @@ test('a name alone is latest, and with --all-tags all of its tags', async () => 
 
 // A repository that is not there, or whose second page of tags is refused: whoever asked for all of it is told so, and what
 // could be listed is mirrored all the same.
-describe('tags that cannot be listed are a failure with its reason', () => {
+describe('what is wrong with a list of tags is told', () => {
   test('of a repository that is not there', async () => {
     const ended = await mirrorSync(['sync', named('team/none'), '--all-tags', '--to', archive, '--json']);
     expect(ended).toMatchObject({ code: 1, stderr: '' });
@@ -244,6 +244,15 @@ describe('tags that cannot be listed are a failure with its reason', () => {
       failed: 1,
       images: [{ reference: named('team/none'), status: 'failed', reason: expect.stringMatching(/404 NAME_UNKNOWN/) }],
     });
+  });
+
+  // That there is nothing to mirror is no failure, and yet said.
+  test('of a repository without any', async () => {
+    registry.push('team/app', sample(1), '1.0');
+    registry.untag('team/app', '1.0');
+    const ended = await mirrorSync(['sync', named('team/app'), '--all-tags', '--to', archive]);
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    expect(ended.stdout).toContain(`${named('team/app')}: no tags to mirror\n`);
   });
 
   test.each([

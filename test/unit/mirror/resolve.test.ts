@@ -553,6 +553,27 @@ describe('all tags', () => {
     expect(rig.sent('finalize')[0]?.image).toEqual({});
   });
 
+  test('of which there are none are told as such', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.untag('library/app', 'v1');
+    await using rig = new Rig();
+    await rig.resolve(list());
+    expect(rig.outgoing).toEqual([]);
+    expect(rig.events).toMatchObject([{ type: 'listed', tags: [] }]);
+  });
+
+  // A registry that lets anything pass for a tag: the others are mirrored, and what cannot be is told with its names.
+  test('of which some are no tags are a failure that names those', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    for (const name of ['-bad', 'x'.repeat(129)]) registry.tag('library/app', name, IMAGE.digest);
+    await using rig = new Rig();
+    await rig.resolve(list());
+    expect(rig.sent('resolve')).toMatchObject([{ what: { images: [{ tag: 'v1' }] } }]);
+    expect(rig.sent('finalize')).toMatchObject([
+      { image: {}, failure: { code: 'invalid', reason: expect.stringMatching(/no tag, .*: "-bad", "xxx/) } },
+    ]);
+  });
+
   test('that cannot be listed for now are listed later, and at last recorded', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'tags' }, do: { status: 503 } });
