@@ -81,19 +81,35 @@ export function toFailure(thrown: unknown, deed: Deed, signal?: AbortSignal): Fa
   }
   if (thrown instanceof Error) {
     const { status, region, retryAfterMs } = answerOf(thrown);
-    const diagnosis = status === undefined ? unanswered(thrown) : answered(thrown, status, region, deed);
+    const said = status !== undefined && isSaid(thrown);
+    const diagnosis = said
+      ? answered(thrown, status, region, deed)
+      : (unanswered(thrown) ?? (status === undefined ? undefined : unread(thrown, status)));
     if (diagnosis !== undefined)
       return new Failure({
         ...common,
         ...diagnosis,
-        ...(status === undefined ? {} : { status }),
+        // The status of an answer that was not read to its end says nothing: the same one may mean "not there".
+        ...(said ? { status } : {}),
         ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       });
   }
   return asFailure(thrown, common.operation, 'archive');
 }
 
-/** What happened before there was an answer. */
+/** Whether S3's own words were read: the SDK makes a service exception of those, and of nothing else. */
+function isSaid(error: Error): boolean {
+  return '$fault' in error && error.$fault !== undefined;
+}
+
+/** An answer of which the beginning came, and whose body cannot be read: most likely it was cut, so it is asked for again. */
+function unread(error: Error, status: number): Diagnosis {
+  // Behind the first line the SDK says where its users find the raw answer.
+  const [why = ''] = error.message.split('\n');
+  return { code: 'truncated', detail: `the answer (${status}) cannot be read: ${why}` };
+}
+
+/** What happened before there was an answer, or while it came. */
 function unanswered(error: Error): Diagnosis {
   const detail = error.message;
   if (error.name === 'TimeoutError') return { code: 'timeout', detail };
@@ -127,8 +143,8 @@ function answered(error: Error, status: number, region: string | undefined, deed
   // The upload is of no use any more (a part was replaced), but the blob can be uploaded anew.
   if (name === 'InvalidPart' || name === 'InvalidPartOrder')
     return { code: 'invalid', detail: said, remedy: 'restart' };
-  // The checksum is of bytes that are still held, so that they were bent on the way.
-  if (name === 'BadDigest' && operation === 'UploadPart')
+  // The checksum was made here of bytes that are still held, so that they were bent on the way.
+  if (CODES[name] === 'digest-mismatch' && (operation === 'UploadPart' || operation === 'PutObject'))
     return { code: 'digest-mismatch', detail: said, remedy: 'retry' };
   const code = CODES[name] ?? codeOfStatus(status, operation);
   return { code, detail: code === 'denied' ? `${said}; ${permissionFor(deed)}` : said };

@@ -44,13 +44,14 @@ export async function create(
   signal: AbortSignal | undefined,
 ): Promise<string> {
   // A lost answer leaves an empty upload behind, which the age limit and the bucket's lifecycle rule remove.
-  const answer = await calls.run('CreateMultipartUpload', key, signal, (client, options) =>
-    client.send(
+  const operation = 'CreateMultipartUpload';
+  return calls.run(operation, key, signal, async (client, options) => {
+    const answer = await client.send(
       new CreateMultipartUploadCommand({ Bucket: calls.bucket, Key: key, ContentType: contentType, ...CHECKSUM }),
       options,
-    ),
-  );
-  return present(answer.UploadId, 'CreateMultipartUpload', 'UploadId');
+    );
+    return told(answer.UploadId, operation, 'UploadId');
+  });
 }
 
 export async function uploadPart(
@@ -88,10 +89,18 @@ function checksumOf(bytes: Uint8Array): string {
 export async function* parts(calls: Calls, upload: S3Upload, signal: AbortSignal | undefined): AsyncGenerator<Part> {
   let marker: string | undefined;
   do {
-    const page: ListPartsCommandOutput = await calls.run('ListParts', upload.key, signal, (client, options) =>
-      client.send(
-        new ListPartsCommand({ Bucket: calls.bucket, Key: upload.key, UploadId: upload.id, PartNumberMarker: marker }),
-        options,
+    const page: ListPartsCommandOutput = await calls.run('ListParts', upload.key, signal, async (client, options) =>
+      wholePage(
+        'ListParts',
+        await client.send(
+          new ListPartsCommand({
+            Bucket: calls.bucket,
+            Key: upload.key,
+            UploadId: upload.id,
+            PartNumberMarker: marker,
+          }),
+          options,
+        ),
       ),
     );
     for (const part of page.Parts ?? [])
@@ -115,8 +124,18 @@ export async function* uploads(
   // Several uploads may have one key, so that a page may end between them: both markers are needed.
   let marker: { readonly KeyMarker: string; readonly UploadIdMarker: string } | undefined;
   do {
-    const page: ListMultipartUploadsCommandOutput = await calls.run(operation, prefix, signal, (client, options) =>
-      client.send(new ListMultipartUploadsCommand({ Bucket: calls.bucket, Prefix: prefix, ...marker }), options),
+    const page: ListMultipartUploadsCommandOutput = await calls.run(
+      operation,
+      prefix,
+      signal,
+      async (client, options) =>
+        wholePage(
+          operation,
+          await client.send(
+            new ListMultipartUploadsCommand({ Bucket: calls.bucket, Prefix: prefix, ...marker }),
+            options,
+          ),
+        ),
     );
     for (const upload of page.Uploads ?? [])
       yield {
@@ -194,6 +213,22 @@ export async function abort(calls: Calls, upload: S3Upload, signal: AbortSignal 
     if (error instanceof Failure && error.code === 'no-such-upload') return;
     throw error;
   }
+}
+
+/**
+ * A field of an answer's body that S3 always sends. One without it was cut before it, and reads as empty; called within
+ * `Calls.run`, this has it asked for again.
+ */
+function told<T>(value: T | undefined, operation: string, field: string): T {
+  if (value !== undefined) return value;
+  const detail = `the answer has no ${field}: it was cut`;
+  throw new Failure({ operation, side: 'archive', code: 'truncated', detail });
+}
+
+/** A page of a listing, which must not pass for an empty one because its answer was empty. */
+export function wholePage<P extends { readonly IsTruncated?: boolean | undefined }>(operation: string, page: P): P {
+  told(page.IsTruncated, operation, 'IsTruncated');
+  return page;
 }
 
 /** A field that S3 always sends, and that the SDK's types cannot promise. */

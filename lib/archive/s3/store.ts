@@ -175,10 +175,13 @@ class Store implements S3Store {
         operation,
         this.#key(prefix),
         signal,
-        (client, options) =>
-          client.send(
-            new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: this.#key(prefix), ContinuationToken: token }),
-            options,
+        async (client, options) =>
+          multipart.wholePage(
+            operation,
+            await client.send(
+              new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: this.#key(prefix), ContinuationToken: token }),
+              options,
+            ),
           ),
       );
       for (const object of page.Contents ?? [])

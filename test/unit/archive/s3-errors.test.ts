@@ -80,13 +80,15 @@ describe('what mends itself is sent again, and each time counted', () => {
     expect(store.requests()).toEqual({ UploadPart: 4 });
   });
 
-  // A part that arrived bent is sent again: its bytes are still held. A put whose own digest is wrong is not.
-  test('BadDigest', async () => {
-    s3.on(UploadPartCommand).rejectsOnce(said('BadDigest', 400)).resolves({ ETag: '"e"' });
+  // What arrived bent is sent again: its bytes are still held, and its checksum was made of them a moment ago.
+  test.each(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])('%s', async (name) => {
+    s3.on(UploadPartCommand).rejectsOnce(said(name, 400)).resolves({ ETag: '"e"' });
     expect(await store.uploadPart(upload, 1, BYTES)).toMatchObject({ number: 1, size: 8, etag: '"e"' });
-    s3.on(PutObjectCommand).rejects(said('BadDigest', 400));
-    await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'digest-mismatch', remedy: 'never' });
-    expect(store.requests()).toEqual({ UploadPart: 2, PutObject: 1 });
+    s3.on(PutObjectCommand).rejectsOnce(said(name, 400)).resolves({ ETag: '"e"' });
+    expect(await store.put('k', BYTES)).toEqual({ etag: '"e"', size: 8 });
+    s3.on(PutObjectCommand).rejects(said(name, 400));
+    await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'digest-mismatch', remedy: 'retry' });
+    expect(store.requests()).toEqual({ UploadPart: 2, PutObject: 6 });
   });
 
   // Retry-After is passed on in full, also when it is a date.

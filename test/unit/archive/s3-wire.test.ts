@@ -3,10 +3,11 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openS3Store } from '../../../lib/archive/s3/store.ts';
 import type { S3Store } from '../../../lib/archive/s3/store.ts';
 import type { Upload } from '../../../lib/archive/store.ts';
+import type { Failure } from '../../../lib/base/failure.ts';
 
 /*
  * What real requests look like on the wire, and what the real SDK makes of real answers: a server on loopback that answers
@@ -130,6 +131,75 @@ test('a completion whose answer is lost', async () => {
   answers = [(request) => request.socket.destroy(), error(404, 'NoSuchUpload'), bytes(200, 'abc', { etag })];
   await expect(store.completeUpload(upload, [part])).rejects.toMatchObject({ code: 'no-such-upload' });
   expect(seen.map(({ method }) => method)).toEqual(['POST', 'POST', 'HEAD']);
+});
+
+/** The beginning of an answer, and then the end of the connection. */
+function cut(status: number, body: string): Answer {
+  return (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/xml', 'content-length': String(body.length + 100) });
+    response.write(body, () => setTimeout(() => response.destroy(), 10));
+  };
+}
+
+const created = xml(
+  200,
+  '<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>',
+);
+const listed = xml(200, '<?xml version="1.0"?><ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>');
+const noUploads = xml(
+  200,
+  '<?xml version="1.0"?><ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>',
+);
+const noObjects = xml(
+  200,
+  '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>',
+);
+
+// The connection breaks in the middle of an error: what the status alone would mean ("denied", "not there", a condition
+// that does not hold) is not what S3 said, and the next answer is the one that counts.
+describe('an error that was cut is asked for again', () => {
+  test.each([
+    [403, 'RequestTimeTooSkewed', () => store.head('k'), undefined],
+    [404, 'NoSuchKey', () => store.get('k', { maxBytes: 9 }), undefined],
+    [400, 'RequestTimeout', () => store.put('k', Buffer.from('x')), 'timeout'],
+    [412, 'PreconditionFailed', () => store.put('k', Buffer.from('x'), { condition: { absent: true } }), undefined],
+    [404, 'NoSuchUpload', () => Array.fromAsync(store.parts(upload)), 'no-such-upload'],
+  ])('%i %s', async (status, code, work, ends) => {
+    const whole =
+      code === 'RequestTimeTooSkewed' || code === 'NoSuchKey' ? error(404, 'NoSuchKey') : error(status, code);
+    answers = [cut(status, `<?xml version="1.0"?><Error><Code>${code}`), whole, whole, whole];
+    const outcome = await work().then(
+      () => undefined,
+      (thrown: unknown) => (thrown as Failure).code,
+    );
+    expect(seen.length).toBeGreaterThan(1);
+    if (status === 412) expect(outcome).toBe('precondition-failed');
+    else expect(outcome).toBe(ends);
+  });
+
+  test('and where it is cut every time, the way was at fault', async () => {
+    const half = cut(403, '<?xml version="1.0"?><Error><Code>Acce');
+    answers = [half, half, half];
+    await expect(store.get('k', { maxBytes: 9 })).rejects.toMatchObject({ code: 'network', remedy: 'retry' });
+    expect(seen).toHaveLength(3);
+  });
+});
+
+// A proxy that ends an answer early, in good order: half of the XML, or nothing at all.
+describe('a 200 whose XML ends early is asked for again', () => {
+  test.each<[string, () => Promise<unknown>, Answer]>([
+    ['CreateMultipartUpload', () => store.createUpload('x', { partSize: 8 << 20 }), created],
+    ['CompleteMultipartUpload', () => store.completeUpload(upload, [part]), completed],
+    ['ListParts', () => Array.fromAsync(store.parts(upload)), listed],
+    ['ListMultipartUploads', () => Array.fromAsync(store.uploads('')), noUploads],
+    ['ListObjectsV2', () => Array.fromAsync(store.list('')), noObjects],
+  ])('%s', async (_, work, whole) => {
+    answers = [xml(200, '<?xml version="1.0"?><Resul'), xml(200, ''), whole];
+    await work();
+    expect(seen).toHaveLength(3);
+    answers = [xml(200, ''), xml(200, ''), xml(200, '')];
+    await expect(work()).rejects.toMatchObject({ remedy: 'retry', side: 'archive' });
+  });
 });
 
 test.each([

@@ -197,7 +197,7 @@ describe('listings go on behind their first page', () => {
   test('of objects', async () => {
     const object = (n: number) => ({ Key: `archive/k${n}`, Size: n, LastModified: new Date(n) });
     s3.on(ListObjectsV2Command)
-      .resolves({ Contents: [object(3)] })
+      .resolves({ Contents: [object(3)], IsTruncated: false })
       .on(ListObjectsV2Command, { ContinuationToken: undefined })
       .resolves({ Contents: [object(1), object(2)], IsTruncated: true, NextContinuationToken: 't' });
     expect((await Array.fromAsync(store.list('k'))).map(({ key, size }) => [key, size])).toEqual([
@@ -216,7 +216,7 @@ describe('listings go on behind their first page', () => {
     const one = (id: string) => ({ Key: 'archive/k', UploadId: id, Initiated: new Date(0) });
     s3.on(ListMultipartUploadsCommand)
       .resolvesOnce({ Uploads: [one('a')], IsTruncated: true, NextKeyMarker: 'archive/k', NextUploadIdMarker: 'a' })
-      .resolves({ Uploads: [one('b')] });
+      .resolves({ Uploads: [one('b')], IsTruncated: false });
     expect(await Array.fromAsync(store.uploads('k'))).toEqual([
       { key: 'k', id: 'a', initiated: new Date(0) },
       { key: 'k', id: 'b', initiated: new Date(0) },
@@ -238,7 +238,7 @@ describe('listings go on behind their first page', () => {
       }));
     s3.on(ListPartsCommand)
       .resolvesOnce({ Parts: page(1, 1000), IsTruncated: true, NextPartNumberMarker: '1000' })
-      .resolves({ Parts: page(1001, 7) });
+      .resolves({ Parts: page(1001, 7), IsTruncated: false });
     const listed = await Array.fromAsync(store.parts(upload));
     expect(listed.map(({ number }) => number)).toEqual(Array.from({ length: 1007 }, (_, i) => i + 1));
     expect(listed[1006]).toEqual({ number: 1007, size: 1, etag: '"e"', checksum: 'AAAAAA==' });
