@@ -21,7 +21,8 @@ import type { Deadline } from './deadline.ts';
 import type { BlobEvent } from './events.ts';
 import { recorded } from './failures.ts';
 import { compressionOf } from '../oci/mediatype.ts';
-import { type Proof, Prover } from './prover.ts';
+import type { Proof } from './prover.ts';
+import { readBack } from './read-back.ts';
 import { provenDiffId } from './receipts.ts';
 import { download } from './download.ts';
 import { resume } from './resume.ts';
@@ -222,30 +223,18 @@ class LayerCopy {
     return 'continue';
   }
 
-  /** Proves the object that is there. One that is wrong is deleted, unless it was replaced meanwhile. */
+  /** Proves the object that is there. */
   async #proveFound(): Promise<'done' | 'late' | 'wrong'> {
     const { archive, maxUncompressed } = this.#context;
     const { blob } = this.#message;
     const { signal, deadline } = this.#options;
     this.#tell('verifying');
-    const object = await archive.store.read(this.#key, { signal });
-    if (object === undefined) return 'wrong';
-    const prover = new Prover(blob, maxUncompressed === undefined ? {} : { maxUncompressed });
-    try {
-      for await (const chunk of object.body) {
-        if (deadline.near()) return 'late';
-        await prover.write(chunk);
-      }
-      await this.#writeReceipt(await prover.finish());
-      return 'done';
-    } catch (error) {
-      const failure = asFailure(error, `verify blob ${blob.digest}`, 'archive');
-      if (failure.code !== 'digest-mismatch' && failure.code !== 'size-mismatch') throw failure;
-      await archive.store.delete(this.#key, { etag: object.etag, signal });
-      return 'wrong';
-    } finally {
-      prover.destroy();
-    }
+    const found = await readBack({ archive, blob, maxUncompressed, signal, deadline });
+    if (found.kind !== 'proven') return found.kind;
+    const { proof } = found;
+    if (blob.size !== undefined && proof.size !== blob.size) throw wrongSize(this.#message, proof.size);
+    await this.#writeReceipt(proof);
+    return 'done';
   }
 
   async #writeReceipt(proof: Proof): Promise<void> {
@@ -323,6 +312,16 @@ function resumedWrong(message: LayerMessage): Failure {
     side: 'archive',
     code: 'digest-mismatch-resumed',
     detail: 'what was put together from a resumed upload is not what was named; it was deleted',
+  });
+}
+
+/** The object is what it is named; it is the descriptor that is wrong. */
+function wrongSize(message: LayerMessage, size: number): Failure {
+  return new Failure({
+    operation: `verify blob ${message.blob.digest} of ${message.source}`,
+    side: 'source',
+    code: 'size-mismatch',
+    detail: `it has ${size} bytes, its descriptor says ${message.blob.size}`,
   });
 }
 

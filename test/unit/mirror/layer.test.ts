@@ -41,6 +41,17 @@ async function begun(store: ObjectStore, without: readonly number[], bytes: Uint
 
 const RECEIPT = { version: 1, digest: LAYER.digest, size: LAYER.size, diffId: LAYER.diffId, compression: 'gzip' };
 
+/** That the bytes were proven as an opaque file: no proof of the layer that they are. */
+const PLAIN_RECEIPT: Receipt = {
+  version: 1,
+  digest: LAYER.digest,
+  size: LAYER.size,
+  diffId: LAYER.digest,
+  compression: 'none',
+  source: 'example.com/other',
+  verifiedAt: '2026-01-01T00:00:00.000Z',
+};
+
 async function expectStored(rig: Rig): Promise<void> {
   expect((await rig.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
   expect(await rig.archive.receipt(LAYER.digest)).toMatchObject(RECEIPT);
@@ -105,6 +116,91 @@ describe('what it finds decides what it does', () => {
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
     expect(rig.phases()).toEqual(['verifying', 'started', 'stored']);
     await expectStored(rig);
+  });
+
+  // Two images name one blob, and one of them lies about its size: the other's bytes are right, and stay.
+  test.each(['with a receipt', 'without a receipt'])(
+    'a descriptor of another size deletes nothing: %s',
+    async (which) => {
+      for (const size of [LAYER.size - 1, LAYER.size + 1]) {
+        await using rig = new Rig();
+        await rig.store.put(KEY, LAYER.blob);
+        if (which === 'with a receipt') await rig.archive.putReceipt(PLAIN_RECEIPT);
+        await rig.copy(messageFor(registry, LAYER, { look: 'everything', size }));
+        expect(rig.sent('finalize')).toMatchObject([
+          { failure: { code: 'size-mismatch', reason: expect.stringContaining(`${LAYER.size} bytes`) } },
+        ]);
+        expect((await rig.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
+      }
+    },
+  );
+
+  // The same while the right one is between its completion and its receipt: else there would be a receipt of nothing.
+  test('a descriptor of another size takes nothing from a writer that is nearly done', async () => {
+    const store = partStore();
+    await using liar = new Rig({ store });
+    const put = store.put.bind(store);
+    store.put = async (...args) => {
+      store.put = put;
+      await liar.copy(messageFor(registry, LAYER, { look: 'everything', size: LAYER.size - 1 }));
+      return put(...args);
+    };
+    await using rig = new Rig({ store });
+    await rig.copy(messageFor(registry, LAYER));
+    expect(liar.sent('finalize')).toMatchObject([{ failure: { code: 'size-mismatch' } }]);
+    await expectStored(rig);
+  });
+
+  describe('an object that was proven as plain bytes, and is read back as a layer', () => {
+    /** A store in which so many reads meet a bent bit on the way. */
+    function bending(times: number): ReturnType<typeof partStore> {
+      const store = partStore();
+      const read = store.read.bind(store);
+      let left = times;
+      store.read = async (...args) => {
+        const found = await read(...args);
+        if (found === undefined || (left -= 1) < 0) return found;
+        const body = (async function* () {
+          let bent = false;
+          for await (const chunk of found.body) {
+            if (!bent) chunk[100]! ^= 1;
+            bent = true;
+            yield chunk;
+          }
+        })();
+        return { ...found, body };
+      };
+      return store;
+    }
+
+    // Upstream has lost it: what is deleted now is lost for good.
+    test('survives a read that went wrong', async () => {
+      const store = bending(1);
+      registry.removeBlob(LAYER.digest);
+      await using rig = new Rig({ store });
+      await store.put(KEY, LAYER.blob);
+      await rig.archive.putReceipt(PLAIN_RECEIPT);
+      await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
+      await expectStored(rig);
+    });
+
+    // It is really rotten: its proof goes first, and then it.
+    test('goes with its receipt where it is wrong twice', async () => {
+      const store = partStore();
+      registry.removeBlob(LAYER.digest);
+      await store.put(KEY, randomBytes(LAYER.size, 9));
+      const { port, faults } = countCalls(store);
+      await using rig = new Rig({ store: port });
+      await rig.archive.putReceipt(PLAIN_RECEIPT);
+      await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
+      expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'blob-unknown' } }]);
+      expect(await rig.archive.receipt(LAYER.digest)).toBeUndefined();
+      expect(await rig.blob(LAYER.digest)).toBeUndefined();
+      expect(faults.calls.filter((call) => call.includes('.delete'))).toEqual([
+        `port.delete ${rig.archive.layout.receipt(LAYER.digest)}`,
+        `port.delete ${KEY}`,
+      ]);
+    });
   });
 
   // While the wrong object is read, another writer puts the right one in its place: that one is not deleted.
@@ -179,17 +275,7 @@ describe('what it finds decides what it does', () => {
   test('a receipt of another kind is not enough, and what is there is proven as this kind', async () => {
     await using rig = new Rig();
     await rig.store.put(KEY, LAYER.blob);
-    const { digest, size } = LAYER;
-    const plain: Receipt = {
-      version: 1,
-      digest,
-      size,
-      diffId: digest,
-      compression: 'none',
-      source: 's',
-      verifiedAt: '2026-01-01T00:00:00.000Z',
-    };
-    await rig.archive.putReceipt(plain);
+    await rig.archive.putReceipt(PLAIN_RECEIPT);
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
     expect(registry.requests).toEqual([]);
     await expectStored(rig);
