@@ -3,7 +3,7 @@ import { asFailure, Failure } from '../base/failure.ts';
 import { decide, type RetryPolicy } from '../base/retry.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import type { Layout } from './layout.ts';
-import { parseReceipt, type Receipt, serialiseReceipt } from './receipt.ts';
+import { parseReceipt, provesAsMuch, type Receipt, serialiseReceipt } from './receipt.ts';
 import type { Cancel, Condition, ObjectStore } from './store.ts';
 import { type TagChange, TagIndex, type TagOutcome } from './tag-index.ts';
 
@@ -15,7 +15,10 @@ const MAX_RECEIPT_BYTES = MiB;
 /** A tag index of 100,000 entries has about 40 MiB. */
 const MAX_TAG_INDEX_BYTES = 128 * MiB;
 
-/** Writers of one tag index that may get ahead of us before we give up; messages are grouped so that there is hardly one. */
+/**
+ * Writers of one tag index, or receipt, that may get ahead of us before we give up; messages are grouped so that there is
+ * hardly one.
+ */
 const CONFLICTS: RetryPolicy = { tries: 12, baseMs: 50, capMs: 2_000 };
 
 const JSON_TYPE = 'application/json';
@@ -69,19 +72,42 @@ export class Archive {
 
   /** A blob's proof. One that cannot be read proves nothing, and is as good as none: the blob is proven again. */
   async receipt(digest: Digest, options: Cancel = {}): Promise<Receipt | undefined> {
-    const found = await this.store.get(this.layout.receipt(digest), { maxBytes: MAX_RECEIPT_BYTES, ...options });
-    if (found === undefined) return undefined;
-    try {
-      return parseReceipt(found.bytes, digest);
-    } catch (error) {
-      if (error instanceof Failure && error.code === 'corrupt') return undefined;
-      throw error;
+    return (await this.#readReceipt(digest, options))?.receipt;
+  }
+
+  /**
+   * Writes a blob's proof, where there is none that proves as much: the same bytes may be a gzip layer in one image and an
+   * opaque file in another, and the proof of the layer serves both. One request where there is none.
+   */
+  async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
+    const key = this.layout.receipt(receipt.digest);
+    const bytes = serialiseReceipt(receipt);
+    let condition: Condition = { absent: true };
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });
+        return;
+      } catch (error) {
+        await this.#afterConflict(error, attempt, key, options);
+      }
+      const there = await this.#readReceipt(receipt.digest, options);
+      if (there?.receipt !== undefined && provesAsMuch(there.receipt, receipt)) return;
+      condition = there === undefined ? { absent: true } : { etag: there.etag };
     }
   }
 
-  async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
-    const bytes = serialiseReceipt(receipt);
-    await this.store.put(this.layout.receipt(receipt.digest), bytes, { contentType: JSON_TYPE, ...options });
+  async #readReceipt(
+    digest: Digest,
+    options: Cancel,
+  ): Promise<{ readonly receipt: Receipt | undefined; readonly etag: string } | undefined> {
+    const found = await this.store.get(this.layout.receipt(digest), { maxBytes: MAX_RECEIPT_BYTES, ...options });
+    if (found === undefined) return undefined;
+    try {
+      return { receipt: parseReceipt(found.bytes, digest), etag: found.etag };
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'corrupt') return { receipt: undefined, etag: found.etag };
+      throw error;
+    }
   }
 
   async tagIndex(
@@ -128,12 +154,17 @@ export class Archive {
         await this.#putTagIndex(key, index, read?.etag, options);
         return outcomes;
       } catch (error) {
-        const failure = asFailure(error, `write ${key}`, 'archive');
-        const decision = decide(failure, attempt, CONFLICTS, Math.random());
-        if (failure.code !== 'precondition-failed' || !decision.again) throw failure;
-        await pause(decision.afterMs, failure.operation, options.signal);
+        await this.#afterConflict(error, attempt, key, options);
       }
     }
+  }
+
+  /** Lets another writer, who was faster, get out of the way; throws what is no conflict, or one too many. */
+  async #afterConflict(error: unknown, attempt: number, key: string, { signal }: Cancel): Promise<void> {
+    const failure = asFailure(error, `write ${key}`, 'archive');
+    const decision = decide(failure, attempt, CONFLICTS, Math.random());
+    if (failure.code !== 'precondition-failed' || !decision.again) throw failure;
+    await pause(decision.afterMs, failure.operation, signal);
   }
 
   /** Every repository that has a tag index. */

@@ -51,6 +51,17 @@ export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
   }
 }
 
+/**
+ * Whether a receipt makes another one of the same blob superfluous. Whoever unpacked the bytes proved them as they are, too,
+ * and their digest is the diffID of those where it is SHA-256. Of an SHA-512 digest the proof of the layer is kept all the
+ * same: two kinds do not fit into one receipt, and who declares the other one is told so when his image is checked.
+ */
+export function provesAsMuch(there: Receipt, other: Receipt): boolean {
+  if (there.size !== other.size) return false;
+  if (there.compression === other.compression) return there.diffId === other.diffId;
+  return other.compression === 'none';
+}
+
 export function serialiseReceipt(receipt: Receipt): Uint8Array {
   return Buffer.from(`${JSON.stringify(receipt)}\n`);
 }

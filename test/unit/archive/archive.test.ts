@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
-import type { Receipt } from '../../../lib/archive/receipt.ts';
+import { type Receipt, serialiseReceipt } from '../../../lib/archive/receipt.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import type { ObjectStore } from '../../../lib/archive/store.ts';
 import type { TagChange } from '../../../lib/archive/tag-index.ts';
@@ -100,6 +100,45 @@ describe('receipts', () => {
     const { archive } = open();
     expect(await archive.receipt(digest)).toBeUndefined();
     await archive.putReceipt(receipt);
+    await archive.putReceipt(receipt);
+    expect(await archive.receipt(digest)).toEqual(receipt);
+  });
+
+  // The bytes are a gzip layer in one image and an opaque file in another: whichever comes last, both stay proven, and
+  // what proves as much already is not written again.
+  test('the stronger one stays, and replaces the weaker', async () => {
+    const layer: Receipt = { ...receipt, diffId: digestOf(Buffer.from('unpacked')), compression: 'gzip' };
+    for (const order of [
+      [receipt, layer, receipt],
+      [layer, receipt, layer],
+    ]) {
+      const { store, puts } = watched();
+      const { archive } = open(store);
+      for (const one of order) await archive.putReceipt({ ...one, verifiedAt: new Date(puts.length).toISOString() });
+      expect(await archive.receipt(digest)).toMatchObject({ compression: 'gzip', diffId: layer.diffId });
+    }
+  });
+
+  // Between what is read and what is written over it, another writer is faster.
+  test('a conflict is looked at again', async () => {
+    const layer: Receipt = { ...receipt, diffId: digestOf(Buffer.from('unpacked')), compression: 'gzip' };
+    const { store } = open();
+    const { archive } = open(store);
+    await archive.putReceipt(receipt);
+    const get = store.get.bind(store);
+    store.get = async (...args) => {
+      const found = await get(...args);
+      store.get = get;
+      await store.put(ociLayout.receipt(digest), serialiseReceipt(layer));
+      return found;
+    };
+    await archive.putReceipt({ ...layer, source: 'example.com/other' });
+    expect(await archive.receipt(digest)).toEqual(layer);
+  });
+
+  test('one that cannot be read is replaced', async () => {
+    const { archive, store } = open();
+    await store.put(ociLayout.receipt(digest), Buffer.from('{"version":'));
     await archive.putReceipt(receipt);
     expect(await archive.receipt(digest)).toEqual(receipt);
   });

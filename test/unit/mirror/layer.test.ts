@@ -387,6 +387,19 @@ describe('two writers of one blob', () => {
   });
 });
 
+// One image has the blob as a gzip layer, another one as an opaque file; the second fetches it without looking, and its
+// proof does not take the first one's away.
+test('a weaker proof does not replace a stronger one', async () => {
+  const { port, faults } = countCalls(partStore());
+  await using rig = new Rig({ store: port });
+  await rig.copy(messageFor(registry, LAYER));
+  await rig.copy(messageFor(registry, { ...LAYER, mediaType: 'application/octet-stream' }));
+  // Written; refused, and read.
+  expect(faults.calls.filter((call) => call.includes('.mirror/receipts'))).toHaveLength(3);
+  expect(await rig.archive.receipt(LAYER.digest)).toMatchObject(RECEIPT);
+  expect(rig.sent('finalize').every(({ failure }) => failure === undefined)).toBe(true);
+});
+
 // Another writer goes on with our upload and replaces a part that we have told already: its ETag is another then (on S3
 // where objects are encrypted with a key of KMS), and the completion is refused. Nothing is wrong with the blob.
 test('a part that another writer replaced costs another attempt, and no image', async () => {
