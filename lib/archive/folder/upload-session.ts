@@ -16,7 +16,10 @@ export interface Session {
   readonly journal: FileHandle;
   readonly landed: Map<number, Part>;
   readonly writing: Set<Promise<unknown>>;
-  completing: boolean;
+  /** Resolves when a completion that is under way has come to its end, whatever that is. */
+  completing: Promise<undefined> | undefined;
+  /** It is being aborted: nothing new is begun with its files. */
+  closing: boolean;
 }
 
 /** @throws Failure `no-such-upload` where another process writes it, or completed or aborted it */
@@ -30,7 +33,8 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
     const log = await open(join(folder, 'journal'), 'a+');
     opened.push(log);
     const landed = journal.parseJournal(await log.readFile('utf8'));
-    return { partSize, claim, data, journal: log, landed, writing: new Set(), completing: false };
+    const idle = { writing: new Set<Promise<unknown>>(), completing: undefined, closing: false };
+    return { partSize, claim, data, journal: log, landed, ...idle };
   } catch (error) {
     await Promise.all(opened.map((handle) => handle.close()));
     claim.release();
@@ -81,6 +85,17 @@ export function checkParts(upload: Upload, { landed, partSize }: Session, parts:
     size += part.size;
   }
   return size;
+}
+
+/** It was begun with other parts than whoever goes on with it has: the blob can be had, but not with this upload. */
+export function ofAnotherSize(operation: string, bytes: number, partSize: number): Failure {
+  return new Failure({
+    operation,
+    side: 'archive',
+    code: 'invalid',
+    remedy: 'restart',
+    detail: `it has ${bytes} bytes, and the upload's parts have ${partSize}`,
+  });
 }
 
 export function noSuchUpload(upload: Upload, detail = 'it was completed or aborted'): Failure {

@@ -30,6 +30,7 @@ import {
   closeSession,
   forget,
   noSuchUpload,
+  ofAnotherSize,
   openSession,
   type Session,
   writePart,
@@ -107,13 +108,8 @@ export class Uploads {
     const { maxParts } = FOLDER_PART_LIMITS;
     if (!Number.isInteger(number) || number < 1 || number > maxParts)
       throw refuse(operation, 'invalid', `parts are numbered from 1 to ${maxParts}`);
-    if (bytes.length > session.partSize)
-      throw refuse(
-        operation,
-        'invalid',
-        `it has ${bytes.length} bytes, and the upload's parts have ${session.partSize}`,
-      );
-    if (session.completing) throw noSuchUpload(upload);
+    if (bytes.length > session.partSize) throw ofAnotherSize(operation, bytes.length, session.partSize);
+    if (session.closing || session.completing !== undefined) throw noSuchUpload(upload);
     const writing = writePart(session, number, bytes);
     session.writing.add(writing);
     try {
@@ -139,8 +135,9 @@ export class Uploads {
     commit: (path: string, file: FileHandle) => Promise<T>,
   ): Promise<T> {
     const session = await this.#session(upload);
-    if (session.completing) throw noSuchUpload(upload);
-    session.completing = true;
+    if (session.closing || session.completing !== undefined) throw noSuchUpload(upload);
+    const over = Promise.withResolvers<undefined>();
+    session.completing = over.promise;
     try {
       await Promise.allSettled(session.writing);
       const size = checkParts(upload, session, parts);
@@ -151,13 +148,26 @@ export class Uploads {
       await this.#discard(upload);
       return done;
     } catch (error) {
-      session.completing = false;
+      session.completing = undefined;
       throw isErrno(error, 'ENOENT') ? noSuchUpload(upload) : error;
+    } finally {
+      over.resolve(undefined);
     }
   }
 
+  /**
+   * Lets what this process is doing with its files come to its end first: a completion that has begun may still succeed,
+   * and a file that is closed under a write would be an error that means nothing to anybody.
+   */
   async abort(upload: Upload): Promise<void> {
-    if (isId(upload.id)) await this.#discard(upload);
+    if (!isId(upload.id)) return;
+    const session = await this.#sessions.get(upload.id)?.catch(() => undefined);
+    if (session !== undefined) {
+      session.closing = true;
+      await session.completing;
+      await Promise.allSettled(session.writing);
+    }
+    await this.#discard(upload);
   }
 
   /** Closes what is open. The uploads are left to whoever continues them. */
@@ -186,8 +196,10 @@ export class Uploads {
 
   /** One rename, and it is gone; what is then left of it is of no interest to anyone. */
   async #discard(upload: Upload): Promise<void> {
-    const session = await this.#sessions.get(upload.id)?.catch(() => undefined);
+    const opened = this.#sessions.get(upload.id);
+    // Before anything is waited for: of two who discard it, one closes its files.
     this.#sessions.delete(upload.id);
+    const session = await opened?.catch(() => undefined);
     const remains = join(this.#paths.temporary, randomUUID());
     try {
       await rename(this.#folder(upload), remains);

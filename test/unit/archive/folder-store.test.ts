@@ -225,7 +225,12 @@ describe('uploads', () => {
     await using opened = await open();
     const { store } = opened;
     const upload = await store.createUpload('key', { partSize: PART_SIZE });
-    await expect(store.uploadPart(upload, number, Buffer.alloc(size))).rejects.toMatchObject({ code: 'invalid' });
+    // Too large a part is of another plan: the upload is at fault, and not the blob.
+    const remedy = size > PART_SIZE ? 'restart' : 'never';
+    await expect(store.uploadPart(upload, number, Buffer.alloc(size))).rejects.toMatchObject({
+      code: 'invalid',
+      remedy,
+    });
     for (const partSize of [0, PART_SIZE - 1, PART_SIZE + 0.5, 2 * 1024 ** 3])
       await expect(store.createUpload('key', { partSize })).rejects.toMatchObject({ code: 'invalid' });
   });
@@ -256,5 +261,33 @@ describe('uploads', () => {
     await other.abortUpload(upload);
     await expect(store.completeUpload(upload, [part])).rejects.toMatchObject({ code: 'no-such-upload' });
     expect(await store.head('key')).toBeUndefined();
+  });
+
+  // One gives the upload up while the other writes and completes it: whatever comes first, each hears how it ended, and an
+  // upload that is not there any more is all that can be wrong.
+  test('an upload that is aborted while it is written and completed', async () => {
+    await using opened = await open();
+    const { store } = opened;
+    const outcomes = new Set<string>();
+    for (let round = 0; round < 60; round += 1) {
+      const key = `key-${round}`;
+      const upload = await store.createUpload(key, { partSize: PART_SIZE });
+      const part = await store.uploadPart(upload, 1, Buffer.from('x'));
+      const after = async <T>(turns: number, work: () => Promise<T>): Promise<T> => {
+        for (let turn = turns; turn > 0; turn -= 1) await new Promise(setImmediate);
+        return work();
+      };
+      const [writing, completing] = await Promise.allSettled([
+        store.uploadPart(upload, 2, Buffer.alloc(PART_SIZE)),
+        after(round % 5, () => store.completeUpload(upload, [part])),
+        after(round % 12, () => Promise.all([store.abortUpload(upload), store.abortUpload(upload)])),
+      ]);
+      for (const outcome of [writing, completing])
+        if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'no-such-upload' });
+      expect((await store.head(key)) !== undefined).toBe(completing.status === 'fulfilled');
+      outcomes.add(completing.status);
+    }
+    expect([...outcomes].sort()).toEqual(['fulfilled', 'rejected']);
+    expect(await Array.fromAsync(store.uploads(''))).toEqual([]);
   });
 });
