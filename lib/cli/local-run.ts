@@ -13,6 +13,7 @@ import { finalize } from '../mirror/finalize.ts';
 import { copyLayer, failLayer } from '../mirror/layer.ts';
 import { resolve } from '../mirror/resolve.ts';
 import { Window } from '../mirror/window.ts';
+import { digestParts } from '../oci/digest.ts';
 import { InProcessQueues } from '../queue/in-process.ts';
 import type { Outgoing, Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
@@ -50,7 +51,7 @@ const FINALIZERS = 2;
 /** Messages that a finalizer commits in one write; the more, the fewer times a large tag index is rewritten. */
 const FINALIZE_BATCH = 200;
 
-/** Lanes only keep one blob from being fetched twice at once here; how many are fetched is `concurrency`. */
+/** How many blobs are fetched at once is `concurrency` here, and not how many lanes a host has: see `byDigest`. */
 const LANES = 1_024;
 
 /** Runs until every message is dealt with, or the signal is aborted; nothing is left running afterwards. */
@@ -67,7 +68,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
   });
   const common = {
     archive,
-    queues: run.wrapQueues?.(queues) ?? queues,
+    queues: byDigest(run.wrapQueues?.(queues) ?? queues),
     observe,
     lanes: () => LANES,
     now: () => Date.now(),
@@ -129,4 +130,22 @@ export async function runLocal(run: LocalRun): Promise<void> {
     run.signal.removeEventListener('abort', stop);
     await queues.stop();
   }
+}
+
+/**
+ * A lane for each blob, whatever host it comes from: here lanes only keep one blob from being fetched twice at once, and
+ * two registries may have the same one.
+ */
+function byDigest(queues: Queues): Queues {
+  return {
+    send: (queue, messages, options) => {
+      const group = ({ message, group: asSent }: Outgoing): string =>
+        message.type === 'layer' ? digestParts(message.blob.digest).hex : asSent;
+      return queues.send(
+        queue,
+        messages.map((outgoing) => ({ ...outgoing, group: group(outgoing) })),
+        options,
+      );
+    },
+  };
 }

@@ -1,0 +1,38 @@
+import { expect, test, vi } from 'vitest';
+import { FolderStore } from '../../lib/archive/folder/store.ts';
+import type { Queues } from '../../lib/queue/queue.ts';
+import { makeImage, makeLayer } from '../kit/images.ts';
+import { mirror } from '../kit/mirror.ts';
+import { startRegistry } from '../kit/registry.ts';
+import { tempFolder } from '../kit/temp.ts';
+
+// One image in two registries, asked for in one run. While the blob is on its way from one of them (it stops in the middle
+// of its second part), the message for the other's comes up: it waits, and then finds the blob there.
+test('a blob that two registries have is fetched once', async () => {
+  const layer = makeLayer({ seed: 7, size: 12_000_000, compression: 'none' });
+  await using one = await startRegistry();
+  await using other = await startRegistry();
+  for (const registry of [one, other]) registry.push('team/app', makeImage({ layers: [layer] }), '1');
+  const stalls = [one, other].map((registry) =>
+    registry.misbehave({ match: { digest: layer.digest }, after: 1, times: 1, do: { stallAfter: 100_000 } }),
+  );
+  let ordered = 0;
+  const wrapQueues = (queues: Queues): Queues => ({
+    async send(queue, messages, options) {
+      await queues.send(queue, messages, options);
+      if (queue === 'layer') ordered += messages.length;
+    },
+  });
+  await using folder = await tempFolder();
+  await using store = new FolderStore(folder.path);
+  const mirroring = mirror({ store, references: [one, other].map(({ host }) => `${host}/team/app:1`), wrapQueues });
+  await Promise.race(stalls.map(({ begun }) => begun));
+  await vi.waitUntil(() => ordered === 2);
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  for (const stall of stalls) stall.stop();
+  const { outcomes, events } = await mirroring;
+  expect(outcomes.map(({ status, reason }) => reason ?? status)).toEqual(['mirrored', 'mirrored']);
+  const phases = events.flatMap((event) => (event.type === 'blob' && event.phase !== 'progress' ? [event.phase] : []));
+  expect(phases).toEqual(['started', 'stored', 'present']);
+  expect(one.count({ digest: layer.digest }) * other.count({ digest: layer.digest })).toBe(0);
+});
