@@ -62,7 +62,9 @@ class Download {
     } catch (error) {
       if (error === this.#t.deadline.over.reason) return { kind: 'continue', resumable: this.#resumable };
       const failure = asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
-      if (failure.remedy !== 'retry') await this.#abandon();
+      // Where the archive wants it begun anew, another writer is at work on the same upload: that one is left to him.
+      const theirs = failure.remedy === 'restart' && failure.side === 'archive';
+      if (failure.remedy !== 'retry' && !theirs) await this.#abandon();
       throw failure;
     } finally {
       await this.#scope.close();

@@ -10,16 +10,16 @@
  * | an unfinished multipart upload | fetches what is missing, completes, reads back                   |
  * | nothing                        | streams it: proves, completes, receipt                           |
  */
-import { asFailure, Failure } from '../base/failure.ts';
+import type { Failure } from '../base/failure.ts';
+import { asFailure } from '../base/failure.ts';
 import type { Receipt } from '../archive/receipt.ts';
-import type { Part, Upload } from '../archive/store.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { LayerMessage } from '../queue/messages.ts';
 import { continuationOf, finalizeMessage } from '../queue/outgoing.ts';
 import type { LayerContext } from './context.ts';
 import type { Deadline } from './deadline.ts';
 import type { BlobEvent } from './events.ts';
-import { recorded } from './failures.ts';
+import { recorded, resumedWrong, tooSlow, wrongSize } from './failures.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import type { Proof } from './prover.ts';
 import { readBack } from './read-back.ts';
@@ -27,6 +27,7 @@ import { provenDiffId } from './receipts.ts';
 import { download } from './download.ts';
 import { resume } from './resume.ts';
 import type { Transfer } from './transfer.ts';
+import { type Unfinished, UnfinishedUploads } from './unfinished.ts';
 
 /** Times that a blob is begun anew in one invocation before the queue's own patience takes over. */
 const MAX_RESTARTS = 3;
@@ -55,10 +56,6 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   try {
     const outcome = await new LayerCopy(context, message, options).run();
     if (outcome === 'continue') {
-      if (message.continuation >= MAX_CONTINUATIONS) {
-        const detail = `it is not complete after ${MAX_CONTINUATIONS} invocations; ${MORE_TIME}`;
-        throw tooSlow(message, 'source', detail);
-      }
       const lanes = context.lanes(parseRepository(message.source).host);
       await queues.send('layer', [continuationOf(message, lanes)], { signal });
     } else {
@@ -101,6 +98,7 @@ class LayerCopy {
   readonly #message: LayerMessage;
   readonly #options: LayerOptions;
   readonly #key: string;
+  readonly #uploads: UnfinishedUploads;
   #fetched = 0;
 
   constructor(context: LayerContext, message: LayerMessage, options: LayerOptions) {
@@ -108,16 +106,22 @@ class LayerCopy {
     this.#message = message;
     this.#options = options;
     this.#key = context.archive.layout.blob(message.blob.digest);
+    this.#uploads = new UnfinishedUploads({
+      store: context.archive.store,
+      key: this.#key,
+      size: message.blob.size,
+      now: context.now,
+      signal: options.signal,
+    });
   }
 
   async run(): Promise<'done' | 'continue'> {
-    const { look, continuation } = this.#message;
-    // Whoever delivers a message again, or continues one, does not know how far the last attempt came.
-    const again = this.#options.receiveCount > 1 || continuation > 0;
-    let lookFor = again ? 'everything' : look;
+    let lookFor = this.#again ? 'everything' : this.#message.look;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#attempt(lookFor, attempt);
+        const outcome = await this.#attempt(lookFor, attempt);
+        if (outcome === 'done') await this.#uploads.abortOthers();
+        return outcome;
       } catch (error) {
         const failure = asFailure(error, `copy blob ${this.#message.blob.digest}`, 'source');
         const beginAnew = failure.remedy === 'restart' || failure.code === 'precondition-failed';
@@ -125,6 +129,11 @@ class LayerCopy {
         lookFor = 'everything';
       }
     }
+  }
+
+  /** Whoever delivers a message again, or continues one, does not know how far the last attempt came. */
+  get #again(): boolean {
+    return this.#options.receiveCount > 1 || this.#message.continuation > 0;
   }
 
   async #attempt(lookFor: LayerMessage['look'], attempt: number): Promise<'done' | 'continue'> {
@@ -135,6 +144,8 @@ class LayerCopy {
       const receipt = await archive.receipt(blob.digest, { signal });
       if (receipt !== undefined && provenDiffId(receipt, compressionOf(blob.mediaType)) !== undefined) {
         this.#tell('present');
+        // The last attempt may have ended between its receipt and its cleaning up.
+        if (this.#again) await this.#uploads.abortAll();
         return 'done';
       }
     }
@@ -143,26 +154,25 @@ class LayerCopy {
       if (found !== undefined) {
         const outcome = await this.#proveFound();
         // Only a first attempt had the whole invocation for it.
-        if (outcome === 'late' && attempt === 1) {
-          const detail = `a whole invocation is too short to read back its ${found.size} bytes; ${MORE_TIME}`;
-          throw tooSlow(this.#message, 'archive', detail);
-        }
+        if (outcome === 'late' && attempt === 1)
+          return this.#giveUp('archive', `a whole invocation is too short to read back its ${found.size} bytes`);
         if (outcome === 'late') return this.#continue();
         if (outcome === 'done') {
-          await this.#abortUploads();
+          await this.#uploads.abortAll();
           return outcome;
         }
       }
     }
     this.#tell('started');
-    const unfinished = lookFor === 'everything' ? await this.#unfinished() : undefined;
+    const unfinished = lookFor === 'everything' ? await this.#uploads.furthest() : undefined;
     const done = unfinished === undefined ? await download(this.#transfer()) : await this.#resume(unfinished);
     switch (done.kind) {
       case 'continue':
-        if (!done.resumable && this.#message.continuation > 0) {
-          const detail = `a whole invocation is too short for what the registry sends in one piece only; ${MORE_TIME}`;
-          throw tooSlow(this.#message, 'source', detail);
-        }
+        if (!done.resumable && this.#message.continuation > 0)
+          return this.#giveUp(
+            'source',
+            'a whole invocation is too short for what the registry sends in one piece only',
+          );
         return this.#continue();
       case 'assembled':
         return this.#proveAssembled();
@@ -173,39 +183,14 @@ class LayerCopy {
   }
 
   async #resume(unfinished: Unfinished): ReturnType<typeof resume> {
-    const { store } = this.#context.archive;
     try {
       return await resume({ ...this.#transfer(), ...unfinished });
     } catch (error) {
       const failure = asFailure(error, `resume blob ${this.#message.blob.digest}`, 'source');
-      if (failure.remedy !== 'retry' || failure.code === 'precondition-failed')
-        await store.abortUpload(unfinished.upload).catch(() => undefined);
+      if (failure.remedy === 'never') await this.#uploads.abort(unfinished.upload);
+      if (failure.remedy === 'restart') this.#uploads.refuse(unfinished.upload);
       throw failure;
     }
-  }
-
-  /** The unfinished upload that has come furthest. The others of this blob have no future: they are aborted. */
-  async #unfinished(): Promise<Unfinished | undefined> {
-    const { store } = this.#context.archive;
-    const { signal } = this.#options;
-    let best: Unfinished | undefined;
-    for await (const upload of store.uploads(this.#key, { signal })) {
-      if (upload.key !== this.#key) continue;
-      const candidate = { upload, landed: await collect(store.parts(upload, { signal })) };
-      const better = candidate.landed.length > (best?.landed.length ?? 0) && this.#message.blob.size !== undefined;
-      const worse = better ? best : candidate;
-      if (better) best = candidate;
-      if (worse !== undefined) await store.abortUpload(worse.upload, { signal });
-    }
-    return best;
-  }
-
-  /** Of a blob that is proven, nobody goes on with an upload. */
-  async #abortUploads(): Promise<void> {
-    const { store } = this.#context.archive;
-    const { signal } = this.#options;
-    for await (const upload of store.uploads(this.#key, { signal }))
-      if (upload.key === this.#key) await store.abortUpload(upload, { signal });
   }
 
   /** Reads back what was put together from parts that this invocation did not see; its proof may need one of its own. */
@@ -218,9 +203,17 @@ class LayerCopy {
     return this.#continue();
   }
 
-  #continue(): 'continue' {
+  async #continue(): Promise<'continue'> {
+    if (this.#message.continuation >= MAX_CONTINUATIONS)
+      return this.#giveUp('source', `it is not complete after ${MAX_CONTINUATIONS} invocations`);
     this.#tell('continued');
     return 'continue';
+  }
+
+  /** More of the same would not mend it, so nobody goes on with what has landed. */
+  async #giveUp(side: Failure['side'], detail: string): Promise<never> {
+    await this.#uploads.abortAll();
+    throw tooSlow(this.#message, side, `${detail}; ${MORE_TIME}`);
   }
 
   /** Proves the object that is there. */
@@ -293,40 +286,4 @@ class LayerCopy {
       fetched: this.#fetched,
     });
   }
-}
-
-interface Unfinished {
-  readonly upload: Upload;
-  readonly landed: readonly Part[];
-}
-
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-}
-
-function resumedWrong(message: LayerMessage): Failure {
-  return new Failure({
-    operation: `verify blob ${message.blob.digest} of ${message.source}`,
-    side: 'archive',
-    code: 'digest-mismatch-resumed',
-    detail: 'what was put together from a resumed upload is not what was named; it was deleted',
-  });
-}
-
-/** The object is what it is named; it is the descriptor that is wrong. */
-function wrongSize(message: LayerMessage, size: number): Failure {
-  return new Failure({
-    operation: `verify blob ${message.blob.digest} of ${message.source}`,
-    side: 'source',
-    code: 'size-mismatch',
-    detail: `it has ${size} bytes, its descriptor says ${message.blob.size}`,
-  });
-}
-
-/** What more of the same would not mend; the remedy stands in `detail`. */
-function tooSlow(message: LayerMessage, side: Failure['side'], detail: string): Failure {
-  const operation = `${side === 'archive' ? 'verify' : 'copy'} blob ${message.blob.digest} of ${message.source}`;
-  return new Failure({ operation, side, code: 'timeout', remedy: 'never', detail });
 }

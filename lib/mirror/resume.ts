@@ -1,3 +1,4 @@
+import { Failure } from '../base/failure.ts';
 import { Scope } from '../base/scope.ts';
 import { landed, missing } from '../archive/parts.ts';
 import type { Part, Upload } from '../archive/store.ts';
@@ -45,7 +46,31 @@ export async function resume(
     stopped = true;
   }
   if (stopped) return { kind: 'continue', resumable: true };
-  parts.sort((a, b) => a.number - b.number);
-  await t.store.completeUpload(t.upload, parts, { condition: { absent: true }, signal: t.signal });
+  await complete(t, parts, (listed) => landed(size, partSize, listed));
   return { kind: 'assembled' };
+}
+
+/** Times that another writer of the same upload may replace a part between what we know of it and the completion. */
+const COMPLETIONS = 3;
+
+/**
+ * Whoever else writes this upload puts the same bytes into its parts, but under new ETags where the store makes those of
+ * more than the bytes (S3 with KMS keys, a folder): what is there now is then taken instead. All of it is read back anyway.
+ */
+async function complete(
+  { store, upload, signal }: Transfer & { readonly upload: Upload },
+  known: readonly Part[],
+  fitting: (listed: readonly Part[]) => readonly Part[],
+): Promise<void> {
+  let parts = known.toSorted((a, b) => a.number - b.number);
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      await store.completeUpload(upload, parts, { condition: { absent: true }, signal });
+      return;
+    } catch (error) {
+      const replaced = error instanceof Failure && error.code === 'invalid' && error.remedy === 'restart';
+      if (!replaced || attempt === COMPLETIONS) throw error;
+      parts = [...fitting(await Array.fromAsync(store.parts(upload, { signal })))];
+      if (parts.length < known.length) throw error;
+    }
 }

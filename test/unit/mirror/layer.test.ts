@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Receipt } from '../../../lib/archive/receipt.ts';
-import type { ObjectStore } from '../../../lib/archive/store.ts';
+import type { ObjectStore, Upload } from '../../../lib/archive/store.ts';
 import { Failure } from '../../../lib/base/failure.ts';
 import { type Deadline, NO_DEADLINE } from '../../../lib/mirror/deadline.ts';
 import type { LayerMessage } from '../../../lib/queue/messages.ts';
@@ -33,10 +33,11 @@ function rangeOf(part: number): string {
 }
 
 /** Every part but these, uploaded by an invocation that is no more. */
-async function begun(store: ObjectStore, without: readonly number[], bytes: Uint8Array = LAYER.blob): Promise<void> {
+async function begun(store: ObjectStore, without: readonly number[], bytes: Uint8Array = LAYER.blob): Promise<Upload> {
   const upload = await store.createUpload(KEY, { partSize: PART });
   for (let part = 1; part <= PARTS; part += 1)
     if (!without.includes(part)) await store.uploadPart(upload, part, bytes.subarray((part - 1) * PART, part * PART));
+  return upload;
 }
 
 const RECEIPT = { version: 1, digest: LAYER.digest, size: LAYER.size, diffId: LAYER.diffId, compression: 'gzip' };
@@ -513,6 +514,7 @@ describe('near the deadline', () => {
     await two.copy(next!, second);
     expect(two.sent('layer')).toEqual([]);
     expect(two.sent('finalize')).toMatchObject([{ failure: { code: 'timeout' } }]);
+    expect(await two.uploads()).toEqual([]);
   });
 
   test('a blob that never gets there is given up', async () => {
@@ -521,6 +523,7 @@ describe('near the deadline', () => {
     const deadline = { ...NO_DEADLINE, near: () => true };
     await rig.copy(messageFor(registry, LAYER, { look: 'everything', continuation: 200 }), { deadline });
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'timeout' } }]);
+    expect(await rig.uploads()).toEqual([]);
   });
 });
 

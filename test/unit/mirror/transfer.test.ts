@@ -444,6 +444,25 @@ describe('resume', () => {
     expectLetGo(transfer);
   });
 
+  // Another writer of the same upload uploads a part once more, with the same bytes: its ETag is another one then.
+  test('takes a part that was replaced as it is now', async () => {
+    const bytes = randomBytes(3 * PART, 1);
+    const store = storeOf();
+    const upload = await store.createUpload(KEY, { partSize: PART });
+    const complete = store.completeUpload.bind(store);
+    let completions = 0;
+    store.completeUpload = async (...args) => {
+      completions += 1;
+      if (completions < 3)
+        await store.uploadPart(upload, completions, bytes.subarray((completions - 1) * PART, completions * PART));
+      return complete(...args);
+    };
+    const transfer = transferOf({ bytes, store });
+    expect(await resume({ ...transfer, upload, landed: [] })).toEqual({ kind: 'assembled' });
+    expect(Buffer.from((await objectIn(store))!).equals(bytes)).toBe(true);
+    expect(completions).toBe(3);
+  });
+
   test('a registry that ignores ranges cannot be resumed', async () => {
     const bytes = randomBytes(3 * PART, 1);
     const store = storeOf();
