@@ -113,6 +113,8 @@ class Download {
       for (let rest = chunk; rest.length > 0; rest = rest.subarray(part.append(rest))) {
         if (!part.full) continue;
         if (part.number * this.#partSize >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
+        if (part.number >= this.#t.store.limits.maxParts)
+          throw tooLarge(this.#t.expected, part.number * this.#partSize);
         upload ??= await this.#createUpload(signal);
         part = await this.#turnOver(upload, part, size, signal);
       }
@@ -237,5 +239,15 @@ function tooLong(expected: Expected, size: number | undefined): Failure {
     side: 'source',
     code: 'size-mismatch',
     detail: `it is longer than the ${size ?? 0} bytes that its descriptor says`,
+  });
+}
+
+/** Of a blob whose size nobody said: known only when the parts are used up. */
+function tooLarge(expected: Expected, most: number): Failure {
+  return new Failure({
+    operation: `copy blob ${expected.digest}`,
+    side: 'archive',
+    code: 'too-large',
+    detail: `its size was not said, and it has more than the ${most} bytes that all parts of an upload have then`,
   });
 }

@@ -193,6 +193,17 @@ describe('download', () => {
       }
   });
 
+  // A schema1 layer does not say how long it is, and this one has more than fits into all parts of an upload.
+  test('a blob of unknown size that does not end is too large', async () => {
+    const store = new MemoryStore({ limits: { maxPartBytes: PART, maxParts: 3 } });
+    const transfer = transferOf({ bytes: randomBytes(3 * PART + 1, 1), store, size: null });
+    await expect(download(transfer)).rejects.toMatchObject({ code: 'too-large', remedy: 'never' });
+    expect(await uploadsIn(store)).toEqual([]);
+    expectLetGo(transfer);
+    const fits = transferOf({ bytes: randomBytes(3 * PART, 1), store, size: null });
+    expect(await download(fits)).toMatchObject({ kind: 'proven' });
+  });
+
   // The last byte is another: by then all parts have landed, and all of them are thrown away.
   test('a digest mismatch completes nothing and leaves nothing', async () => {
     for (const [size, calls] of [
