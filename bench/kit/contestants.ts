@@ -23,9 +23,9 @@ export const PEERS = ['crane', 'regctl', 'regsync', 'skopeo'] as const;
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** $BENCH_CLI runs another build of it: `dist/cli/mirror-sync.js`. */
+/** The program as it is packed (`npm run build`); $BENCH_CLI runs another, the sources say: `lib/cli/main.ts`. */
 export function mirrorSync(...args: string[]): [string, ...string[]] {
-  return [process.execPath, resolve(ROOT, process.env['BENCH_CLI'] || 'lib/cli/main.ts'), ...args];
+  return [process.execPath, resolve(ROOT, process.env['BENCH_CLI'] || 'dist/cli/mirror-sync.js'), ...args];
 }
 
 /** A script of ours as a contestant; the path is relative to this folder. */

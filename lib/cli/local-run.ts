@@ -3,6 +3,7 @@
  */
 import { asFailure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
+import { partSizeFor } from '../archive/parts.ts';
 import { cachedReader } from '../mirror/cached-reader.ts';
 import { receiptReader } from '../mirror/closure.ts';
 import { NO_DEADLINE } from '../mirror/deadline.ts';
@@ -36,8 +37,16 @@ export interface LocalRun {
   readonly messages: readonly Outgoing[];
 }
 
-/** Memory for parts on their way, in bytes: ten parts of a folder, five of S3; the process stays below 200 MB with it. */
+/**
+ * Memory for parts on their way: eight of a folder, six of S3, whose parts are larger. The process stays below 200 MB
+ * with it, and below 256 MB where it has the S3 client as well (bench/README.md).
+ */
 const WINDOW_BYTES = 32 * 1024 * 1024;
+const WINDOW_PARTS = 6;
+
+function windowFor({ store }: Archive): Window {
+  return new Window(Math.max(WINDOW_BYTES, WINDOW_PARTS * partSizeFor(undefined, store.limits)));
+}
 
 /**
  * Deliveries of a message in all. The registry client and the store are patient themselves; this is for what broke in
@@ -73,7 +82,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     lanes: () => LANES,
     now: () => Date.now(),
   };
-  const window = new Window(run.windowBytes ?? WINDOW_BYTES);
+  const window = run.windowBytes === undefined ? windowFor(archive) : new Window(run.windowBytes);
 
   const resolver = { ...common, sources, ...(run.chooseTags === undefined ? {} : { chooseTags: run.chooseTags }) };
   queues.consume('resolve', {
