@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asFailure, Failure } from '../base/failure.ts';
+import { Lru } from '../base/lru.ts';
 import { decide, type RetryPolicy } from '../base/retry.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import type { Layout } from './layout.ts';
@@ -27,6 +28,11 @@ const JSON_TYPE = 'application/json';
 export class Archive {
   readonly store: ObjectStore;
   readonly layout: Layout;
+  /**
+   * The tag index that was read or written last, by its version: a repository of ten thousand tags has a hundred slices, and parsing
+   * its index for each would take longer than all else, and leave more behind than the garbage collector takes away.
+   */
+  readonly #parsed = new Lru<string, { readonly index: TagIndex; readonly etag: string }>(1);
 
   constructor(store: ObjectStore, layout: Layout) {
     this.store = store;
@@ -116,7 +122,13 @@ export class Archive {
   ): Promise<{ readonly index: TagIndex; readonly etag: string } | undefined> {
     const key = this.layout.tagIndex(repository);
     const found = await this.store.get(key, { maxBytes: MAX_TAG_INDEX_BYTES, ...options });
-    return found === undefined ? undefined : { index: TagIndex.parse(found.bytes, key), etag: found.etag };
+    if (found === undefined) return undefined;
+    const { etag, bytes } = found;
+    const known = this.#parsed.get(key);
+    if (known?.etag === etag) return known;
+    const read = { index: TagIndex.parse(bytes, key), etag };
+    this.#parsed.set(key, read);
+    return read;
   }
 
   /**
@@ -191,7 +203,8 @@ export class Archive {
         detail: `it would have ${bytes.length} bytes, and could not be read again: ${MAX_TAG_INDEX_BYTES} is the limit`,
       });
     const condition: Condition = etag === undefined ? { absent: true } : { etag };
-    await this.store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });
+    const { etag: written } = await this.store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });
+    this.#parsed.set(key, { index, etag: written });
   }
 
   async #mark(repository: string, options: Cancel): Promise<void> {

@@ -153,6 +153,21 @@ describe('receipts', () => {
 });
 
 describe('the tag index', () => {
+  // A hundred slices read the same index: it is parsed once, and anew as soon as anyone has written another.
+  test('is parsed once a version', async () => {
+    const { archive, store } = open();
+    const other = new Archive(store, ociLayout);
+    await archive.updateTags(REPOSITORY, [saw('v1', 'one', 1)]);
+    const first = await archive.tagIndex(REPOSITORY);
+    expect((await archive.tagIndex(REPOSITORY))?.index).toBe(first?.index);
+    await other.updateTags(REPOSITORY, [saw('v1', 'two', 2)]);
+    const second = await archive.tagIndex(REPOSITORY);
+    expect(second?.index.byTag('v1')?.digest).toBe(digestOf(Buffer.from('two')));
+    expect((await archive.tagIndex('docker.io/library/other'))?.index).toBeUndefined();
+    await archive.updateTags(REPOSITORY, [saw('v2', 'three', 3)]);
+    expect((await other.tagIndex(REPOSITORY))?.index.byTag('v2')).toBeDefined();
+  });
+
   // The file that makes the folder an image layout is there before the first reference.
   test('the first write marks the layout, and what changes nothing writes nothing', async () => {
     const { store, puts } = watched();
