@@ -18,12 +18,20 @@ export const ANNOTATIONS = {
   replaced: 'dev.mirror-sync.replaced',
   /** The platforms that its closure was proven for: `all`, or a list with commas. */
   platforms: 'dev.mirror-sync.platforms',
+  /** Those that it was proven for but for their foreign layers, in the same form. */
+  skipping: 'dev.mirror-sync.platforms-without-foreign-layers',
 } as const;
 
 const OURS: ReadonlySet<string> = new Set(Object.values(ANNOTATIONS));
 
 /** Which children of an index are mirrored. */
 export type Platforms = 'all' | readonly Platform[];
+
+/** What of an image is mirrored: of an index these children, and of Windows images all layers or those that one may share. */
+export interface Scope {
+  readonly platforms: Platforms;
+  readonly foreignLayers?: 'skip';
+}
 
 export interface TagEntry {
   readonly tag: string | undefined;
@@ -33,8 +41,10 @@ export interface TagEntry {
   readonly size: number;
   /** Milliseconds since the epoch; 0 where the entry does not say, as those of other tools. */
   readonly observed: number;
-  /** What was proven; undefined where the entry does not say. */
+  /** What was proven; undefined where the entry does not say, */
   readonly platforms: Platforms | undefined;
+  /** and what was proven but for its foreign layers. Two sets, each of which only grows: so they converge in any order. */
+  readonly skipping: Platforms | undefined;
   /** The tag that it had before that moved on, */
   readonly hadTag: string | undefined;
   /** and when that was, in milliseconds since the epoch. */
@@ -57,14 +67,18 @@ export function readEntry(place: Place): StoredEntry {
     if (!Number.isNaN(ms) && new Date(ms).toISOString() === text) return ms;
     throw at.at(name).fail('is no time, such as 2026-01-31T00:00:00.000Z');
   };
-  const platforms = annotations[ANNOTATIONS.platforms];
+  const platforms = (name: string): Platforms | undefined => {
+    const text = annotations[name];
+    return text === undefined ? undefined : readPlatforms(at.at(name), text);
+  };
   return {
     tag: annotations[ANNOTATIONS.tag],
     digest,
     mediaType,
     size,
     observed: time(ANNOTATIONS.observed) ?? 0,
-    platforms: platforms === undefined ? undefined : readPlatforms(at.at(ANNOTATIONS.platforms), platforms),
+    platforms: platforms(ANNOTATIONS.platforms),
+    skipping: platforms(ANNOTATIONS.skipping),
     hadTag: annotations[ANNOTATIONS.hadTag],
     replaced: time(ANNOTATIONS.replaced),
     document: place.object(),
@@ -73,7 +87,7 @@ export function readEntry(place: Place): StoredEntry {
 
 /** The entry with a document that says what it says: annotations in the order of their names, so that equal is equal. */
 export function written(entry: StoredEntry): StoredEntry {
-  const { tag, digest, mediaType, size, observed, platforms, hadTag, replaced, document } = entry;
+  const { tag, digest, mediaType, size, observed, platforms, skipping, hadTag, replaced, document } = entry;
   const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
   const ours: [name: string, value: string | undefined][] = [
     [ANNOTATIONS.tag, tag],
@@ -81,6 +95,7 @@ export function written(entry: StoredEntry): StoredEntry {
     [ANNOTATIONS.hadTag, hadTag],
     [ANNOTATIONS.replaced, replaced === undefined ? undefined : new Date(replaced).toISOString()],
     [ANNOTATIONS.platforms, platforms === undefined ? undefined : formatPlatforms(platforms)],
+    [ANNOTATIONS.skipping, skipping === undefined ? undefined : formatPlatforms(skipping)],
   ];
   const annotations = [...others.filter(([name]) => !OURS.has(name)), ...ours]
     .filter(([, value]) => value !== undefined)
@@ -91,19 +106,52 @@ export function written(entry: StoredEntry): StoredEntry {
 /** What two entries of one digest say together; `entry` itself where `other` adds nothing. */
 export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
   const observed = Math.max(entry.observed, other.observed);
-  const adds = other.platforms !== undefined && !coversPlatforms(entry, other.platforms);
-  if (observed === entry.observed && !adds) return entry;
-  const platforms = adds ? unionOf(entry.platforms ?? [], other.platforms) : entry.platforms;
-  return written({ ...entry, observed, platforms });
+  const platforms = grown(entry.platforms, other.platforms);
+  const skipping = grown(entry.skipping, other.skipping);
+  const both = { ...entry, observed, platforms, skipping };
+  return observed === entry.observed && provesTheSame(entry, both) ? entry : written(both);
+}
+
+type Proven = Pick<TagEntry, 'platforms' | 'skipping'>;
+
+/** Of an entry and what it has become by merging. */
+export function provesTheSame(entry: Proven, later: Proven): boolean {
+  return entry.platforms === later.platforms && entry.skipping === later.skipping;
+}
+
+function grown(proven: Platforms | undefined, more: Platforms | undefined): Platforms | undefined {
+  return more === undefined || isWithin(more, proven) ? proven : unionOf(proven ?? [], more);
 }
 
 /** Whether what an entry was proven for includes what is wanted now. */
-export function coversPlatforms({ platforms }: Pick<TagEntry, 'platforms'>, wanted: Platforms): boolean {
-  if (platforms === undefined) return false;
-  if (platforms === 'all') return true;
+export function covers(entry: Proven, { platforms, foreignLayers }: Scope): boolean {
+  return isWithin(platforms, foreignLayers === 'skip' ? provenPlatforms(entry) : entry.platforms);
+}
+
+/** Whether an entry is proven for all that another one is. */
+export function coversAll(entry: Proven, other: Proven): boolean {
+  return isWithin(other.platforms ?? [], entry.platforms) && isWithin(other.skipping ?? [], provenPlatforms(entry));
+}
+
+/** With its foreign layers or without; undefined where the entry does not say. */
+export function provenPlatforms({ platforms, skipping }: Proven): Platforms | undefined {
+  return platforms === undefined || skipping === undefined ? (platforms ?? skipping) : unionOf(platforms, skipping);
+}
+
+/** What an entry promises; everything, where it does not say. */
+export function scopesOf({ platforms, skipping }: Proven): readonly [Scope, ...Scope[]] {
+  if (skipping === undefined) return [{ platforms: platforms ?? 'all' }];
+  const without: Scope = { platforms: skipping, foreignLayers: 'skip' };
+  if (platforms === undefined) return [without];
+  return isWithin(skipping, platforms) ? [{ platforms }] : [{ platforms }, without];
+}
+
+export function isWithin(wanted: Platforms, proven: Platforms | undefined): boolean {
+  if (proven === undefined) return false;
+  if (proven === 'all') return true;
   if (wanted === 'all') return false;
-  const proven = new Set(platforms.map(formatPlatform));
-  return wanted.every((platform) => proven.has(formatPlatform(platform)));
+  const names = new Set(proven.map(formatPlatform));
+  return wanted.every((platform) => names.has(formatPlatform(platform)));
 }
 
 /** Each platform once, in the order of their names. */

@@ -1,14 +1,12 @@
 import type { Digest } from '../oci/digest.ts';
-import { merged, type Platforms, type StoredEntry, unionOf, written } from './tag-entry.ts';
+import { merged, provesTheSame, type Scope, type StoredEntry, unionOf, written } from './tag-entry.ts';
 
-/** Upstream was seen to say that `tag` names this; without a tag, that this is there. */
-export interface TagChange {
+/** Upstream was seen to say that `tag` names this; without a tag, that this is there. Its closure is proven for the scope. */
+export interface TagChange extends Scope {
   readonly tag?: string;
   readonly descriptor: { readonly mediaType: string; readonly digest: Digest; readonly size: number };
   /** Milliseconds since the epoch. */
   readonly observed: number;
-  /** What its closure is proven for. */
-  readonly platforms: Platforms;
 }
 
 /**
@@ -77,7 +75,7 @@ export class TagIndexDraft {
       // Later looks at the same count too: without them, an observation from between could move the tag back.
       const both = merged(current, seen);
       this.#set(tag, both);
-      return both.platforms === current.platforms ? 'unchanged' : 'written';
+      return provesTheSame(current, both) ? 'unchanged' : 'written';
     }
     if (current !== undefined && seen.observed <= current.observed) {
       this.#keep(tag, left(seen, tag));
@@ -102,7 +100,7 @@ export class TagIndexDraft {
     if (both === known) return false;
     this.#group(hadTag).set(entry.digest, both);
     this.#changed = true;
-    return both.platforms !== known?.platforms;
+    return known === undefined || !provesTheSame(known, both);
   }
 
   #take(hadTag: string, digest: Digest): StoredEntry | undefined {
@@ -139,10 +137,12 @@ export class TagIndexDraft {
   }
 }
 
-function entryOf({ tag, descriptor, observed, platforms }: TagChange): StoredEntry {
+function entryOf({ tag, descriptor, observed, platforms, foreignLayers }: TagChange): StoredEntry {
   const { mediaType, digest, size } = descriptor;
   const fields = { tag, digest, mediaType, size, observed, hadTag: undefined, replaced: undefined };
-  return written({ ...fields, platforms: unionOf(platforms, []), document: {} });
+  const proven = unionOf(platforms, []);
+  const [whole, skipping] = foreignLayers === 'skip' ? [undefined, proven] : [proven, undefined];
+  return written({ ...fields, platforms: whole, skipping, document: {} });
 }
 
 function left(entry: StoredEntry, tag: string): StoredEntry {

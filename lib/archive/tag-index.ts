@@ -11,10 +11,10 @@ import { Failure } from '../base/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
-import { compare, coversPlatforms, readEntry, type StoredEntry, type TagEntry } from './tag-entry.ts';
+import { compare, coversAll, readEntry, type StoredEntry, type TagEntry } from './tag-entry.ts';
 import { type Entries, type TagChange, TagIndexDraft, type TagOutcome } from './tag-index-draft.ts';
 
-export { ANNOTATIONS, coversPlatforms, type TagEntry } from './tag-entry.ts';
+export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './tag-entry.ts';
 export type { TagChange, TagOutcome } from './tag-index-draft.ts';
 
 /** Entries that are more likely an attack, or a mistake, than a repository. */
@@ -66,7 +66,7 @@ export class TagIndex {
       const byDigest = new Map<Digest, TagEntry>();
       for (const entry of this.#all()) {
         const known = byDigest.get(entry.digest);
-        if (known === undefined || !coversPlatforms(known, entry.platforms ?? [])) byDigest.set(entry.digest, entry);
+        if (known === undefined || !coversAll(known, entry)) byDigest.set(entry.digest, entry);
       }
       this.#byDigest = byDigest;
     }

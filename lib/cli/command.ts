@@ -17,6 +17,7 @@ export interface SyncCommand {
   readonly to: string;
   readonly allTags: boolean;
   readonly platforms: readonly Platform[];
+  readonly foreignLayers: 'fetch' | 'skip';
   readonly insecure: readonly string[];
   readonly authfile: string | undefined;
   /** Connections a registry, and blobs on their way at once. */
@@ -66,6 +67,7 @@ ARCHIVE is a folder, or s3://bucket/prefix.
 Options of sync:
   --all-tags                     every tag of each repository named
   --platform OS/ARCH[/VARIANT]   only these platforms of a multi-platform image; may be repeated
+  --foreign-layers fetch|skip    layers that may not be distributed, of Windows images: fetched, unless told, or left out
   --insecure-registry HOST       unverified TLS or plain HTTP for this registry; may be repeated (loopback needs none)
   --authfile FILE                credentials, in the format of Docker's config.json (otherwise looked for where Docker,
                                  podman and skopeo keep theirs)
@@ -129,6 +131,7 @@ function parseSync(args: readonly string[]): Command {
     config: { type: 'string' },
     'all-tags': { type: 'boolean' },
     platform: { type: 'string', multiple: true },
+    'foreign-layers': { type: 'string' },
     'insecure-registry': { type: 'string', multiple: true },
     authfile: { type: 'string' },
     concurrency: { type: 'string' },
@@ -138,7 +141,7 @@ function parseSync(args: readonly string[]): Command {
   const config = typeof values['config'] === 'string' ? values['config'] : undefined;
   if (positionals.length === 0 && config === undefined)
     throw usage('sync', 'name at least one image, such as alpine:3.20, or a configuration with --config FILE');
-  for (const option of ['all-tags', 'platform', 'insecure-registry'])
+  for (const option of ['all-tags', 'platform', 'foreign-layers', 'insecure-registry'])
     if (config !== undefined && values[option] !== undefined)
       throw usage('sync', `--${option} goes with references; with --config, mirror.yaml says it`);
   if (positionals.length > 0 && config !== undefined)
@@ -153,6 +156,7 @@ function parseSync(args: readonly string[]): Command {
     to,
     allTags,
     platforms: strings(values['platform']).map(parsePlatform),
+    foreignLayers: parseForeignLayers(values['foreign-layers']),
     insecure: strings(values['insecure-registry']).map(parseInsecure),
     authfile: typeof values['authfile'] === 'string' ? values['authfile'] : undefined,
     concurrency: parseConcurrency(values['concurrency']),
@@ -166,6 +170,11 @@ function parseWanted(text: string, allTags: boolean): Reference {
   if (reference.tag !== undefined || reference.digest !== undefined)
     throw usage('sync', `${text} names one image; with --all-tags name only the repository`);
   return reference;
+}
+
+function parseForeignLayers(value: unknown): 'fetch' | 'skip' {
+  if (value === undefined || value === 'fetch' || value === 'skip') return value ?? 'fetch';
+  throw usage('sync', `--foreign-layers takes fetch or skip, not ${JSON.stringify(value)}`);
 }
 
 function parseInsecure(text: string): string {

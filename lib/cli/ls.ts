@@ -1,9 +1,10 @@
 import { Failure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
+import { scopesOf } from '../archive/tag-index.ts';
 import { cachedReader } from '../mirror/cached-reader.ts';
 import { checkClosure, type ClosureReader, receiptReader } from '../mirror/closure.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { PlatformPolicy } from '../queue/messages.ts';
+import type { Scope } from '../queue/messages.ts';
 import type { ListCommand } from './command.ts';
 import { bytes } from './format.ts';
 import { EXIT, type Io } from './io.ts';
@@ -32,14 +33,16 @@ export async function ls({ json }: ListCommand, archive: Archive, { stdout, stde
       stderr.write(`${repository}: ${failure.message}\n`);
       code = EXIT.failed;
     });
-    for (const { tag, digest, observed, platforms, hadTag } of index?.index.entries() ?? [])
+    for (const entry of index?.index.entries() ?? []) {
+      const { tag, digest, observed, hadTag } = entry;
       rows.push({
         reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
         digest,
-        size: await imageBytes(reader, digest, platforms ?? 'all'),
+        size: await imageBytes(reader, digest, scopesOf(entry)[0]),
         observed: observed === 0 ? null : new Date(observed).toISOString(),
         ...(hadTag === undefined ? {} : { hadTag }),
       });
+    }
   }
   if (json) for (const row of rows) stdout.write(`${JSON.stringify(row)}\n`);
   else stdout.write(table(rows));
@@ -58,9 +61,9 @@ async function readable<T>(reading: Promise<T>, tell: (failure: Failure) => void
 }
 
 /** Bytes of everything that the reference stands for; null where something of it is missing or wrong: `verify` tells. */
-async function imageBytes(reader: ClosureReader, digest: Digest, platforms: PlatformPolicy): Promise<number | null> {
+async function imageBytes(reader: ClosureReader, digest: Digest, scope: Scope): Promise<number | null> {
   try {
-    const state = await checkClosure(digest, platforms, reader);
+    const state = await checkClosure(digest, scope, reader);
     return state.complete ? state.bytes : null;
   } catch (error) {
     if (error instanceof Failure && error.remedy === 'never') return null;

@@ -9,7 +9,7 @@ import { imageName, type MirrorEvent } from '../mirror/events.ts';
 import { runName } from '../mirror/reports.ts';
 import { tagChoice } from '../order/choose.ts';
 import { ordersOf, ordersTo } from '../order/start.ts';
-import type { ResolveMessage } from '../queue/messages.ts';
+import type { ResolveMessage, Scope } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import { loadCredentials } from '../registry/credentials.ts';
 import type { RetryInfo } from '../registry/patience.ts';
@@ -112,8 +112,11 @@ async function openSources(
 function ordersFor(command: SyncCommand, config: Config | undefined): Outgoing<ResolveMessage>[] {
   const run = runName(Date.now(), randomUUID().slice(0, 8));
   if (config !== undefined) return ordersOf(config, run);
-  const platforms = command.platforms.length === 0 ? 'all' : command.platforms;
-  return ordersTo(command.references, (source) => [{ run, source, repository: source, platforms }]);
+  const scope: Scope = {
+    platforms: command.platforms.length === 0 ? 'all' : command.platforms,
+    ...(command.foreignLayers === 'skip' ? { foreignLayers: 'skip' } : {}),
+  };
+  return ordersTo(command.references, (source) => [{ run, source, repository: source, ...scope }]);
 }
 
 function printerFor({ json }: SyncCommand, { stdout, stderr }: Io): Printer {

@@ -32,6 +32,7 @@ export interface Mirror {
   readonly repository: string;
   readonly tags: TagSelection;
   readonly platforms: 'all' | readonly Platform[];
+  readonly foreignLayers?: 'skip';
 }
 
 /** Characters of a configuration; ten thousand mirrors need less. Whoever reads one from elsewhere reads no more bytes. */
@@ -109,8 +110,9 @@ function mirrorOf(raw: RawMirror, node: ConfigNode, common: RawDefaults): Locate
   const repository = repositoryOf(raw, common);
   if (tags === undefined || repository === undefined) return undefined;
   const platforms = raw.platforms ?? common.platforms ?? 'all';
+  const foreignLayers = (raw.foreignLayers ?? common.foreignLayers) === 'skip' ? ('skip' as const) : undefined;
   const value = { source: formatRepository(source), repository, tags: selectionOf(tags), platforms };
-  return { value, node: raw.source.node };
+  return { value: { ...value, ...(foreignLayers === undefined ? {} : { foreignLayers }) }, node: raw.source.node };
 }
 
 function repositoryOf({ source, destination }: RawMirror, common: RawDefaults): string | undefined {

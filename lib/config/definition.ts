@@ -81,6 +81,11 @@ const platforms = described(
   'Which images of a multi-platform image: all, or a list of OS/ARCH[/VARIANT]. The index keeps its digest.',
 );
 
+const foreignLayers = described(
+  either(literal('fetch'), literal('skip')),
+  'Layers that may not be distributed (base layers of Windows images): fetch, from their own URLs or else the registry; skip leaves them out. Without this: fetch.',
+);
+
 const destination = described(
   located(text('a repository of the archive', { parse: (template) => template })),
   'The repository in the archive, host first; {host}, {path} and {name} stand for the source’s. Without this: {host}/{path}.',
@@ -94,12 +99,14 @@ export const mirror = object({
   destination: optional(destination),
   tags: optional(tags),
   platforms: optional(platforms),
+  foreignLayers: optional(foreignLayers),
 });
 
 export const defaults = object({
   destination: optional(destination),
   tags: optional(tags),
   platforms: optional(platforms),
+  foreignLayers: optional(foreignLayers),
   connections: optional(described(integer(1, MAX_CONNECTIONS), 'Connections to each registry that says nothing else.')),
 });
 

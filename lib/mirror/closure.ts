@@ -14,10 +14,10 @@ import {
   type Manifest,
   parseManifest,
 } from '../oci/manifest.ts';
-import { compressionOf, hasImageConfig, manifestKind, MEDIA_TYPES } from '../oci/mediatype.ts';
+import { compressionOf, hasImageConfig, isForeignLayer, manifestKind, MEDIA_TYPES } from '../oci/mediatype.ts';
 import type { Platform } from '../oci/platform.ts';
 import { PlatformChoice } from '../oci/platform-choice.ts';
-import type { LayerMessage, PlatformPolicy } from '../queue/messages.ts';
+import type { LayerMessage, PlatformPolicy, Scope } from '../queue/messages.ts';
 import { provenDiffId } from './receipts.ts';
 
 export type Blob = LayerMessage['blob'];
@@ -102,10 +102,12 @@ export async function checkPlatforms(
 }
 
 /** What a manifest refers to as large content. The config of an image is not: it is read, and checked, as a document. */
-export function blobsOf(manifest: Manifest): readonly Blob[] {
+export function blobsOf(manifest: Manifest, { foreignLayers }: Pick<Scope, 'foreignLayers'>): readonly Blob[] {
   switch (manifest.kind) {
-    case 'image':
-      return hasImageConfig(manifest) ? manifest.layers : [manifest.config, ...manifest.layers];
+    case 'image': {
+      const layers = manifest.layers.filter((layer) => !isLeftOut(layer, foreignLayers));
+      return hasImageConfig(manifest) ? layers : [manifest.config, ...layers];
+    }
     case 'artifact':
       return manifest.blobs;
     case 'schema1':
@@ -116,6 +118,10 @@ export function blobsOf(manifest: Manifest): readonly Blob[] {
     case 'index':
       return manifest.manifests.filter((child) => !isManifest(child));
   }
+}
+
+function isLeftOut({ mediaType }: Descriptor, foreignLayers: Scope['foreignLayers']): boolean {
+  return foreignLayers === 'skip' && isForeignLayer(mediaType);
 }
 
 /** The manifests of an index that are wanted. */
@@ -135,17 +141,13 @@ function isManifest({ mediaType }: Descriptor): boolean {
  * Walks a closure, the largest blob of each manifest first, and stops at the first one missing. Throws a Failure where
  * what is there does not fit together.
  */
-export async function checkClosure(
-  root: Digest,
-  platforms: PlatformPolicy,
-  reader: ClosureReader,
-): Promise<ClosureState> {
+export async function checkClosure(root: Digest, scope: Scope, reader: ClosureReader): Promise<ClosureState> {
   let sum = 0;
-  for await (const { digest, bytes, manifest } of traverse(root, platforms, (...of) => reader.content(...of))) {
+  for await (const { digest, bytes, manifest } of traverse(root, scope.platforms, (...of) => reader.content(...of))) {
     if (manifest === undefined) return { complete: false, missing: digest };
-    const blobs = await checkBlobs(digest, blobsOf(manifest), reader);
+    const blobs = await checkBlobs(digest, blobsOf(manifest, scope), reader);
     if (!blobs.complete) return blobs;
-    const config = manifest.kind === 'image' ? await checkConfig(digest, manifest, reader) : NOTHING;
+    const config = manifest.kind === 'image' ? await checkConfig(digest, manifest, scope, reader) : NOTHING;
     if (!config.complete) return config;
     sum += bytes + blobs.bytes + config.bytes;
   }
@@ -158,6 +160,7 @@ const NOTHING: ClosureState = { complete: true, bytes: 0 };
 export async function checkConfig(
   digest: Digest,
   manifest: ImageManifest,
+  { foreignLayers }: Pick<Scope, 'foreignLayers'>,
   reader: Pick<ClosureReader, 'content' | 'proof'>,
 ): Promise<ClosureState> {
   if (!hasImageConfig(manifest)) return NOTHING;
@@ -172,6 +175,7 @@ export async function checkConfig(
       `layers from manifest don't match image configuration: ${layers.length} layers, but ${diffIds.length} diffIDs`,
     );
   for (const [at, layer] of layers.entries()) {
+    if (isLeftOut(layer, foreignLayers)) continue;
     const proof = await reader.proof(layer);
     if (proof === undefined) return { complete: false, missing: layer.digest };
     if (proof.diffId !== diffIds[at])

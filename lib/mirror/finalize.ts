@@ -77,7 +77,7 @@ async function check(
   const image = message.image as Image;
   try {
     if (image.largest !== undefined && !(await reader.has(image.largest))) return 'incomplete';
-    const state = await checkClosure(image.digest, message.platforms, reader);
+    const state = await checkClosure(image.digest, message, reader);
     return state.complete ? 'complete' : 'incomplete';
   } catch (error) {
     const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
@@ -88,10 +88,12 @@ async function check(
 
 function changeOf({ message, image }: { readonly message: FinalizeMessage; readonly image: Image }): TagChange {
   const { digest, mediaType, size, tag, observed } = image;
+  const { platforms, foreignLayers } = message;
   return {
     descriptor: { digest, mediaType, size },
     observed,
-    platforms: message.platforms,
+    platforms,
+    ...(foreignLayers === undefined ? {} : { foreignLayers }),
     ...(tag === undefined ? {} : { tag }),
   };
 }

@@ -5,7 +5,7 @@
 import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import { settleAll } from '../base/settle-all.ts';
-import { coversPlatforms, type TagEntry, type TagIndex } from '../archive/tag-index.ts';
+import { covers, isWithin, provenPlatforms, type TagEntry, type TagIndex } from '../archive/tag-index.ts';
 import { defined } from '../oci/defined.ts';
 import type { Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
@@ -149,31 +149,30 @@ class Slice {
 
   async #image(wanted: Wanted, index: TagIndex | undefined): Promise<void> {
     const { archive, now } = this.#context;
-    const { platforms } = this.#message;
     const { signal } = this.#options;
     // When the answer was asked for, not when it came: an answer that took long is not newer for it.
     const observed = now();
     const found = await this.#find(wanted);
     const { digest, tag, note } = found;
     const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
-    if (entry?.digest === digest && coversPlatforms(entry, platforms)) {
+    if (entry?.digest === digest && covers(entry, this.#message)) {
       await this.#checkPlatforms(entry);
       const told = note === undefined ? {} : { reason: note };
       const name = { ...imageName(this.#message, wanted), tag, digest };
       this.#context.observe({ type: 'image', status: 'unchanged', ...name, ...told });
       return;
     }
-    const walked = await walk(digest, found.fetched, { source: this.#source, archive, platforms, signal });
+    const walked = await walk(digest, found.fetched, { source: this.#source, archive, scope: this.#message, signal });
     await this.#order(wanted, found, observed, walked);
   }
 
   /** Other platforms were asked for when the entry was written: whether these are among what is there is to be seen. */
-  async #checkPlatforms({ digest, platforms: proven }: TagEntry): Promise<void> {
+  async #checkPlatforms(entry: TagEntry): Promise<void> {
     const { archive } = this.#context;
     const { platforms } = this.#message;
     const { signal } = this.#options;
-    if (proven === undefined || coversPlatforms({ platforms }, proven)) return;
-    await checkPlatforms(digest, platforms, (of, maxBytes) => held(archive, of, { maxBytes, signal }));
+    if (isWithin(provenPlatforms(entry) ?? [], platforms)) return;
+    await checkPlatforms(entry.digest, platforms, (of, maxBytes) => held(archive, of, { maxBytes, signal }));
   }
 
   /** What upstream has of what was asked for. */

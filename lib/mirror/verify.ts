@@ -4,9 +4,9 @@
  */
 import { asFailure, Failure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
-import type { TagIndex } from '../archive/tag-index.ts';
+import { scopesOf, type TagIndex } from '../archive/tag-index.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { PlatformPolicy } from '../queue/messages.ts';
+import type { Scope } from '../queue/messages.ts';
 import { blobsOf, checkConfig, type ClosureReader, type Node, traverse } from './closure.ts';
 import { type Fault, Inspector, type InspectorOptions, isVerdict } from './inspect.ts';
 
@@ -55,13 +55,15 @@ class Verification {
   async run(): Promise<Verified> {
     let references = 0;
     for await (const repository of this.#archive.repositories({ signal: this.#o.signal })) {
-      for (const { tag, digest, platforms } of (await this.#index(repository))?.entries() ?? []) {
+      for (const entry of (await this.#index(repository))?.entries() ?? []) {
+        const { tag, digest } = entry;
         references += 1;
         const reference = tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
         const origin = { repository, reference, root: digest };
-        await new Reference(origin, this.#inspector, (problem) => {
+        const tell = (problem: Problem): void => {
           this.#problem(problem);
-        }).check(platforms ?? 'all');
+        };
+        for (const scope of scopesOf(entry)) await new Reference(origin, scope, this.#inspector, tell).check();
       }
     }
     const { objects, bytes } = this.#inspector;
@@ -88,6 +90,7 @@ class Verification {
 /** One reference, and everything below it. */
 class Reference {
   readonly #origin: Origin;
+  readonly #scope: Scope;
   readonly #inspector: Inspector;
   readonly #tell: (problem: Problem) => void;
   /** Documents that cannot be had, and why. */
@@ -95,17 +98,19 @@ class Reference {
   /** The document that was read last: what is wrong with it when it is parsed comes without its name. */
   #at: Digest;
 
-  constructor(origin: Origin, inspector: Inspector, tell: (problem: Problem) => void) {
+  constructor(origin: Origin, scope: Scope, inspector: Inspector, tell: (problem: Problem) => void) {
     this.#origin = origin;
+    this.#scope = scope;
     this.#inspector = inspector;
     this.#tell = tell;
     this.#at = origin.root;
   }
 
-  async check(platforms: PlatformPolicy): Promise<void> {
+  async check(): Promise<void> {
     const { root } = this.#origin;
     try {
-      for await (const node of traverse(root, platforms, (...of) => this.#content(...of))) await this.#node(node);
+      for await (const node of traverse(root, this.#scope.platforms, (...of) => this.#content(...of)))
+        await this.#node(node);
     } catch (error) {
       this.#verdict(error, (code) => (code === 'no-platform' ? root : this.#at));
     }
@@ -116,7 +121,7 @@ class Reference {
       this.#lacking(digest);
       return;
     }
-    const blobs = blobsOf(manifest);
+    const blobs = blobsOf(manifest, this.#scope);
     const inspected = await Promise.all(blobs.map((blob) => this.#inspector.blob(blob)));
     let sound = true;
     for (const [i, { proof, fault }] of inspected.entries()) {
@@ -132,7 +137,7 @@ class Reference {
       proof: async (blob) => (await this.#inspector.blob(blob)).proof,
     };
     try {
-      const state = await checkConfig(digest, manifest, reader);
+      const state = await checkConfig(digest, manifest, this.#scope, reader);
       if (!state.complete) this.#lacking(state.missing);
     } catch (error) {
       this.#verdict(error, (code) => (code.endsWith('-mismatch') ? digest : this.#at));

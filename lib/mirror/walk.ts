@@ -12,7 +12,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type ImageManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
 import { compressionOf, hasImageConfig, isEncryptedLayer, MEDIA_TYPES } from '../oci/mediatype.ts';
 import { PlatformChoice } from '../oci/platform-choice.ts';
-import type { PlatformPolicy } from '../queue/messages.ts';
+import type { Scope } from '../queue/messages.ts';
 import type { FetchedManifest, Source } from '../registry/source.ts';
 import { type Blob, blobsOf, childrenOf, held, MAX_CONFIG_BYTES } from './closure.ts';
 
@@ -32,7 +32,7 @@ export interface Walked {
 export interface WalkOptions {
   readonly source: Source;
   readonly archive: Archive;
-  readonly platforms: PlatformPolicy;
+  readonly scope: Scope;
   readonly signal: AbortSignal;
 }
 
@@ -51,7 +51,7 @@ class Walk {
 
   constructor(options: WalkOptions) {
     this.#o = options;
-    this.#choice = new PlatformChoice(options.platforms);
+    this.#choice = new PlatformChoice(options.scope.platforms);
   }
 
   async run(digest: Digest, root: FetchedManifest | undefined): Promise<Walked> {
@@ -70,7 +70,7 @@ class Walk {
       const config = await this.#checkNumbers(digest, manifest);
       if (platform === undefined) this.#choice.image(config?.platform);
     }
-    for (const blob of blobsOf(manifest)) this.#need(blob);
+    for (const blob of blobsOf(manifest, this.#o.scope)) this.#need(blob);
     if (manifest.kind === 'index') await this.#children(digest, childrenOf(manifest, this.#choice), depth);
   }
 

@@ -68,8 +68,9 @@ function referencesOf(request: unknown): Reference[] {
   });
 }
 
-function orderOf({ source, repository, platforms }: Mirror, run: string): Order {
-  return { run, source, repository, platforms };
+/** What a mirror says but for its tags. */
+export function orderOf({ tags: _, ...mirror }: Mirror, run: string): Order {
+  return { run, ...mirror };
 }
 
 function wantedOf({ tag, digest }: Reference): Wanted | undefined {

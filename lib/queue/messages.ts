@@ -6,16 +6,22 @@ export const MESSAGE_VERSION = 1;
 
 export type Message = ResolveMessage | LayerMessage | FinalizeMessage;
 
+/** What of an image is mirrored. */
+export interface Scope {
+  /** Which children of an index. */
+  readonly platforms: PlatformPolicy;
+  /** Layers that may not be distributed (Windows base layers) are left out; without this they are fetched as all others. */
+  readonly foreignLayers?: 'skip';
+}
+
 /** What a run was asked to mirror, and where to. */
-export interface Order {
+export interface Order extends Scope {
   /** The run that this belongs to: letters, digits and `-`. */
   readonly run: string;
   /** Upstream repository, normalised: `docker.io/library/alpine`. */
   readonly source: string;
   /** Repository in the archive: `source` unless mapped. */
   readonly repository: string;
-  /** Which children of an index are mirrored. */
-  readonly platforms: PlatformPolicy;
 }
 
 export type PlatformPolicy = 'all' | readonly Platform[];

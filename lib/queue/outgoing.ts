@@ -91,8 +91,8 @@ function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
 }
 
 /** Callers pass the message that they are handling as the order of the next one; only its order goes on. */
-function orderOf({ run, source, repository, platforms }: Order): Order {
-  return { run, source, repository, platforms };
+function orderOf({ run, source, repository, platforms, foreignLayers }: Order): Order {
+  return { run, source, repository, platforms, ...(foreignLayers === undefined ? {} : { foreignLayers }) };
 }
 
 function shortened(reason: string): string {

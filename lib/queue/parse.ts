@@ -135,6 +135,7 @@ function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VER
     source: readRepository(place.at('source')),
     repository: readRepository(place.at('repository')),
     platforms: place.object()['platforms'] === 'all' ? 'all' : some(place.at('platforms')).map(readPlatform),
+    ...(place.at('foreignLayers').given ? { foreignLayers: oneOf(place.at('foreignLayers'), ['skip']) } : {}),
   };
 }
 

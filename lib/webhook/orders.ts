@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Config, type Mirror, mirrorsOf } from '../config/config.ts';
 import { wantsTag } from '../config/tags.ts';
+import { orderOf } from '../order/start.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
 import { resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
@@ -24,9 +25,8 @@ export function ordersFor(items: readonly Pushed[], config: Config, run: string)
 }
 
 function orderFor(mirror: Mirror, pushed: readonly string[], run: string): Outgoing<ResolveMessage> | undefined {
-  const { source, repository, platforms, tags: selection } = mirror;
-  const order = { run, source, repository, platforms };
-  const wanted = pushed.map((tag) => ({ tag, wants: wantsTag(tag, selection) }));
+  const order = orderOf(mirror, run);
+  const wanted = pushed.map((tag) => ({ tag, wants: wantsTag(tag, mirror.tags) }));
   if (wanted.some(({ wants }) => wants === 'depends')) return resolveMessage(order, { kind: 'list' });
   const images = wanted.filter(({ wants }) => wants === 'yes').map(({ tag }) => ({ tag }));
   return images.length === 0 ? undefined : resolveMessage(order, { kind: 'images', images });

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
 import {
   ANNOTATIONS,
-  coversPlatforms,
+  covers,
+  scopesOf,
   type TagChange,
   type TagEntry,
   TagIndex,
@@ -25,9 +26,11 @@ function saw(
   image: string,
   observed: number,
   platforms: TagChange['platforms'] = 'all',
+  foreignLayers?: 'skip',
 ): TagChange {
   const descriptor = { mediaType: MEDIA_TYPE, digest: digest(image), size: image.length };
-  return { descriptor, observed, platforms, ...(tag === undefined ? {} : { tag }) };
+  const skipping = foreignLayers === undefined ? {} : { foreignLayers };
+  return { descriptor, observed, platforms, ...skipping, ...(tag === undefined ? {} : { tag }) };
 }
 
 function after(...changes: readonly TagChange[]): TagIndex {
@@ -79,7 +82,7 @@ describe('observations', () => {
           for (const entry of entries) {
             const same = ofTag.filter((change) => change.descriptor.digest === entry.digest);
             expect(entry.observed).toBe(same[0]?.observed);
-            for (const { platforms } of same) expect(coversPlatforms(entry, platforms)).toBe(true);
+            for (const change of same) expect(covers(entry, change)).toBe(true);
             const isNewest = ofTag[0]?.descriptor.digest === entry.digest;
             expect(entry.tag).toBe(isNewest ? tag : undefined);
             if (tag === undefined || isNewest) expect(entry.replaced).toBeUndefined();
@@ -185,14 +188,28 @@ describe('platforms', () => {
   });
 
   test('what covers what', () => {
-    const covers = (platforms: TagEntry['platforms'], wanted: TagChange['platforms']): boolean =>
-      coversPlatforms({ platforms }, wanted);
-    expect(covers('all', 'all')).toBe(true);
-    expect(covers('all', [AMD64])).toBe(true);
-    expect(covers([AMD64, ARM64], [ARM64])).toBe(true);
-    expect(covers([AMD64], [AMD64, ARM64])).toBe(false);
-    expect(covers([AMD64], 'all')).toBe(false);
-    expect(covers(undefined, [AMD64])).toBe(false);
+    const holds = (platforms: TagEntry['platforms'], wanted: TagChange['platforms']): boolean =>
+      covers({ platforms, skipping: undefined }, { platforms: wanted });
+    expect(holds('all', 'all')).toBe(true);
+    expect(holds('all', [AMD64])).toBe(true);
+    expect(holds([AMD64, ARM64], [ARM64])).toBe(true);
+    expect(holds([AMD64], [AMD64, ARM64])).toBe(false);
+    expect(holds([AMD64], 'all')).toBe(false);
+    expect(holds(undefined, [AMD64])).toBe(false);
+  });
+
+  // Windows without the layers that may not be distributed, then Linux with all: each is promised as it was proven.
+  test('that were proven without foreign layers are no promise of these', () => {
+    const index = reread(after(saw('v1', 'a', 1000, [WINDOWS], 'skip'), saw('v1', 'a', 2000, [AMD64])));
+    const entry = index.byTag('v1')!;
+    expect(covers(entry, { platforms: [WINDOWS] })).toBe(false);
+    expect(covers(entry, { platforms: [AMD64] })).toBe(true);
+    expect(covers(entry, { platforms: [AMD64, WINDOWS], foreignLayers: 'skip' })).toBe(true);
+    expect(scopesOf(entry)).toEqual([{ platforms: [AMD64] }, { platforms: [WINDOWS], foreignLayers: 'skip' }]);
+    const { index: whole, outcomes } = index.apply([saw('v1', 'a', 3000, 'all')]);
+    expect(outcomes).toEqual(['written']);
+    expect(scopesOf(whole.byTag('v1')!)).toEqual([{ platforms: 'all' }]);
+    expect(index.apply([saw('v1', 'a', 3000, [WINDOWS], 'skip')]).outcomes).toEqual(['unchanged']);
   });
 
   // One tag has it for one platform, another for all: by digest, all of it is there.
@@ -311,10 +328,15 @@ function history(): fc.Arbitrary<TagChange[]> {
     image: fc.constantFrom('a', 'b', 'c', 'd'),
     observed: fc.integer({ min: 1, max: 10_000 }),
     platforms: fc.oneof(fc.constant('all' as const), fc.subarray<Platform>([AMD64, ARM64, WINDOWS], { minLength: 1 })),
+    foreignLayers: fc.constantFrom('skip' as const, undefined),
   });
   return fc
     .uniqueArray(seen, { selector: ({ observed }) => observed, maxLength: 12 })
-    .map((all) => all.map(({ tag, image, observed, platforms }) => saw(tag, image, observed, platforms)));
+    .map((all) =>
+      all.map(({ tag, image, observed, platforms, foreignLayers }) =>
+        saw(tag, image, observed, platforms, foreignLayers),
+      ),
+    );
 }
 
 function shuffled(changes: readonly TagChange[], random: fc.Stream<number>): TagChange[][] {

@@ -31,6 +31,8 @@ test.each([
     /takes a registry’s host .*, not "http:\/\/foo bar"/,
   ],
   [['sync', 'alpine', '--to', 'there', '--insecure-registry', 'quay.io/team'], /not "quay.io\/team"/],
+  [['sync', 'alpine', '--to', 'there', '--foreign-layers', 'no'], /--foreign-layers takes fetch or skip, not "no"/],
+  [['sync', '--config', 'm.yaml', '--to', 'there', '--foreign-layers', 'skip'], /goes with references/],
   [['ls'], /name the archive/],
   [['ls', 'one', 'two'], /one archive at a time, not also two/],
   [['verify'], /name the archive/],

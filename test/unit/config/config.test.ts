@@ -35,6 +35,7 @@ defaults:
   destination: mirror.example.com/{host}/{path}
   tags: { include: ['3.*'], exclude: ['*-rc*'], newest: 5 }
   platforms: [linux/amd64, linux/aarch64]
+  foreignLayers: skip
   connections: 6
 registries:
   docker.io:
@@ -50,6 +51,7 @@ mirrors:
     destination: ghcr.io/org/app
     tags: [1.10, latest, latest]
     platforms: all
+    foreignLayers: fetch
   - source: localhost:5000/tool
     destination: mirror.example.com/tools/{name}
     tags: all
@@ -68,6 +70,7 @@ describe('what a file means', () => {
           { os: 'linux', architecture: 'amd64' },
           { os: 'linux', architecture: 'arm64' },
         ],
+        foreignLayers: 'skip',
       },
       {
         source: 'ghcr.io/org/app',
@@ -80,6 +83,7 @@ describe('what a file means', () => {
         repository: 'mirror.example.com/tools/tool',
         tags: { kind: 'filtered', include: ['*'], exclude: [] },
         platforms: expect.arrayContaining([]),
+        foreignLayers: 'skip',
       },
     ]);
     expect(mirrorsOf(config, 'ghcr.io/org/app')).toEqual([config.mirrors[1]]);

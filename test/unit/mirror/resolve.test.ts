@@ -686,6 +686,69 @@ describe('what the archive holds already', () => {
   });
 });
 
+// A Windows image: its base layer is not in the registry, and its own address may answer or not.
+describe('foreign layers', () => {
+  const own = makeLayer({ seed: 90 });
+  const base = makeLayer({ seed: 91 });
+  const windows = (url: string): Pushable =>
+    makeImage({
+      layers: [base, own],
+      format: 'docker',
+      platform: parsePlatform('windows/amd64'),
+      overrides: {
+        descriptors: ([first, second]) => [
+          { ...first!, mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', urls: [url] },
+          second!,
+        ],
+      },
+    });
+
+  test('are left out where they are not wanted, and fetched where they are wanted later', async () => {
+    await using owner = await startRegistry();
+    const image = windows(`http://${owner.host}/v2/windows/blobs/${base.digest}`);
+    registry.push('library/app', image, 'v1');
+    registry.removeBlob(base.digest);
+    await using rig = new Rig();
+    const skip = { foreignLayers: 'skip' } as const;
+    await mirrored(rig, [{ tag: 'v1' }], skip);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    expect([await rig.blob(base.digest), await rig.blob(own.digest)]).toMatchObject([undefined, own.blob]);
+    expect((await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 })).problems).toEqual([]);
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2', ...skip }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+
+    // All of it is more than there is.
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-3' });
+    expect(rig.records.at(-1)).toMatchObject({ status: 'failed', code: 'name-unknown' });
+    owner.push('windows', image);
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-4' });
+    expect(rig.records.at(-1)).toMatchObject({ status: 'mirrored' });
+    await expectPullable(rig, image);
+    for (const order of [{ run: 'run-5' }, { run: 'run-6', ...skip }]) {
+      await rig.resolve(wanting([{ tag: 'v1' }], order));
+      expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+    }
+  });
+
+  // What is left out takes nothing from the check of the others.
+  test('that are left out leave the others in their places', async () => {
+    const wrong = makeImage({
+      layers: [base, own],
+      overrides: {
+        diffIds: [own.diffId, base.diffId],
+        descriptors: ([first, second]) => [
+          { ...first!, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip' },
+          second!,
+        ],
+      },
+    });
+    registry.push('library/app', wrong, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }], { foreignLayers: 'skip' });
+    expect(rig.records).toMatchObject([{ status: 'failed', code: 'diffid-mismatch' }]);
+  });
+});
+
 describe('what cannot be proven is refused before a layer is fetched', () => {
   // As ocicrypt makes them: what such a layer unpacks to is for whoever has the key.
   test('an encrypted layer', async () => {

@@ -94,6 +94,7 @@ describe('what is wrong is named', () => {
     ['no platforms', changed(layer, ['platforms'], []), /platforms: must not be empty/],
     ['some platforms', changed(layer, ['platforms'], 'some'), /platforms: must be an array/],
     ['a platform without os', changed(layer, ['platforms', 0, 'os'], undefined), /platforms\[0\]\.os: is missing/],
+    ['a policy', changed(layer, ['foreignLayers'], 'fetch'), /foreignLayers: must be one of skip/],
     ['no such work', changed(resolve, ['what', 'kind'], 'all'), /what\.kind: must be one of list, images/],
     ['no images', changed(resolve, ['what', 'images'], []), /what\.images: must not be empty/],
     [

@@ -66,6 +66,10 @@ const order = {
   platforms: fc.oneof(fc.constant('all' as const), fc.array(platform, { minLength: 1, maxLength: 3 })),
 };
 
+/** An order whose policy leaves something out, or not. */
+const scoped = <T extends object>(message: fc.Arbitrary<T>): fc.Arbitrary<T> =>
+  fc.tuple(message, fc.boolean()).map(([one, skip]) => (skip ? { ...one, foreignLayers: 'skip' as const } : one));
+
 const wanted = fc
   .record({ tag, digest }, { requiredKeys: [], noNullPrototype: true })
   .filter((image) => Object.keys(image).length > 0);
@@ -78,55 +82,57 @@ const image = shape(
 const failure = fc.record({ code: name, reason: anyText }, { noNullPrototype: true });
 
 /** Every message that there can be. */
-export const anyMessage: fc.Arbitrary<Message> = fc.oneof(
-  fc.record(
-    {
-      ...order,
-      type: fc.constant('resolve' as const),
-      what: fc.oneof(
-        fc.record({ kind: fc.constant('list' as const) }, { noNullPrototype: true }),
-        fc.record(
-          {
-            kind: fc.constant('images' as const),
-            images: fc.array(wanted, { minLength: 1, maxLength: 5 }),
-            sole: fc.constant(true as const),
-          },
-          { noNullPrototype: true, requiredKeys: ['kind', 'images'] },
+export const anyMessage: fc.Arbitrary<Message> = scoped(
+  fc.oneof<fc.Arbitrary<Message>[]>(
+    fc.record(
+      {
+        ...order,
+        type: fc.constant('resolve' as const),
+        what: fc.oneof(
+          fc.record({ kind: fc.constant('list' as const) }, { noNullPrototype: true }),
+          fc.record(
+            {
+              kind: fc.constant('images' as const),
+              images: fc.array(wanted, { minLength: 1, maxLength: 5 }),
+              sole: fc.constant(true as const),
+            },
+            { noNullPrototype: true, requiredKeys: ['kind', 'images'] },
+          ),
         ),
-      ),
-    },
-    { noNullPrototype: true },
-  ),
-  fc.record(
-    {
-      ...order,
-      type: fc.constant('layer' as const),
-      image,
-      blob: shape({ digest, mediaType, size: count, urls: fc.array(anyText, { maxLength: 2 }) }, [
-        'digest',
-        'mediaType',
-      ]),
-      look: fc.constantFrom('nothing' as const, 'receipt' as const, 'everything' as const),
-      continuation: count,
-    },
-    { noNullPrototype: true },
-  ),
-  shape({ ...order, type: fc.constant('finalize' as const), image, failure }, [
-    'version',
-    'run',
-    'source',
-    'repository',
-    'platforms',
-    'type',
-    'image',
-  ]),
-  fc.record(
-    {
-      ...order,
-      type: fc.constant('finalize' as const),
-      image: fc.oneof(wanted, fc.constant({})),
-      failure,
-    },
-    { noNullPrototype: true },
+      },
+      { noNullPrototype: true },
+    ),
+    fc.record(
+      {
+        ...order,
+        type: fc.constant('layer' as const),
+        image,
+        blob: shape({ digest, mediaType, size: count, urls: fc.array(anyText, { maxLength: 2 }) }, [
+          'digest',
+          'mediaType',
+        ]),
+        look: fc.constantFrom('nothing' as const, 'receipt' as const, 'everything' as const),
+        continuation: count,
+      },
+      { noNullPrototype: true },
+    ),
+    shape({ ...order, type: fc.constant('finalize' as const), image, failure }, [
+      'version',
+      'run',
+      'source',
+      'repository',
+      'platforms',
+      'type',
+      'image',
+    ]),
+    fc.record(
+      {
+        ...order,
+        type: fc.constant('finalize' as const),
+        image: fc.oneof(wanted, fc.constant({})),
+        failure,
+      },
+      { noNullPrototype: true },
+    ),
   ),
 );
