@@ -65,7 +65,14 @@ export class Inspector {
   }
 
   /** A manifest or a config. Read here and not by the archive, since its ETag is needed where it has to go. */
-  async document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
+  document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
+    return twice(
+      () => this.#document(digest, maxBytes),
+      (found) => 'mend' in found && isRotten(found),
+    );
+  }
+
+  async #document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
     const { store, layout } = this.#archive;
     const { signal } = this.#o;
     const key = layout.blob(digest);
@@ -89,7 +96,11 @@ export class Inspector {
     const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
     let inspected = this.#blobs.get(key);
     if (inspected === undefined) {
-      inspected = this.#permits.with(() => this.#hash(blob), this.#o.signal);
+      const hash = (): Promise<Inspected> => this.#hash(blob);
+      inspected = this.#permits.with(
+        () => twice(hash, ({ fault }) => fault !== undefined && isRotten(fault)),
+        this.#o.signal,
+      );
       // Whoever awaits it sees a rejection; one that nobody came to await must not end the process.
       inspected.catch(() => undefined);
       this.#blobs.set(key, inspected);
@@ -143,6 +154,16 @@ const ABSENT: Fault = { reason: 'it is not in the archive', mend: { drop: true, 
 
 function rotten(reason: string, etag: string): Fault {
   return { reason, mend: { drop: true, receipt: 'none', etag } };
+}
+
+function isRotten({ mend }: Fault): boolean {
+  return mend.etag !== undefined;
+}
+
+/** What was read wrong may have been bent on its way: a sound object must not go for that, so it is read once more. */
+async function twice<T>(look: () => Promise<T>, isWrong: (found: T) => boolean): Promise<T> {
+  const found = await look();
+  return isWrong(found) ? look() : found;
 }
 
 function isTooLarge(error: unknown): boolean {
