@@ -3,10 +3,16 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { type Failure, invalid } from '../base/failure.ts';
 import { parseHost } from '../config/definition.ts';
 import { parsePlatform, type Platform } from '../oci/platform.ts';
-import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
+import { isTag, parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
 
 export type Command =
-  SyncCommand | ListCommand | VerifyCommand | StatusCommand | { readonly name: 'help' } | { readonly name: 'version' };
+  | SyncCommand
+  | ListCommand
+  | VerifyCommand
+  | StatusCommand
+  | ConvertCommand
+  | { readonly name: 'help' }
+  | { readonly name: 'version' };
 
 export interface SyncCommand {
   readonly name: 'sync';
@@ -47,6 +53,15 @@ export interface StatusCommand {
   readonly json: boolean;
 }
 
+export interface ConvertCommand {
+  readonly name: 'convert';
+  /** What the archive has it as. */
+  readonly reference: Reference;
+  readonly archive: string;
+  /** The tag of what comes out. */
+  readonly as: string;
+}
+
 /** As many as browsers open to a few hosts; with 20 ms of round trip, a thousand unchanged tags take two seconds. */
 const DEFAULT_CONCURRENCY = 12;
 const MAX_CONCURRENCY = 64;
@@ -59,6 +74,8 @@ export const USAGE = `mirror-sync: mirrors container images from any OCI or Dock
   mirror-sync verify ARCHIVE [--repair] [--json]       hash everything in it again, and say what is wrong; with --repair
                                                        take that out, so that the next sync brings it anew,
                                                        and write receipts anew for what was proven
+  mirror-sync convert REFERENCE ARCHIVE [--as TAG]     a Docker schema 1 image of an archive as an OCI image beside it,
+                                                       with the tag TAG (its own with -oci behind it, unless told)
   mirror-sync status ARCHIVE [RUN] [--json]            what became of a run on AWS; of the last one, unless named
 
 REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…
@@ -108,8 +125,10 @@ export function parseCommand(args: readonly string[]): Command {
       if (more.length > 0) throw usage(name, `one run at a time, not also ${more.join(', ')}`);
       return { name, archive, run, json: values['json'] === true };
     }
+    case 'convert':
+      return parseConvert(rest);
     default:
-      throw usage(name, 'there is no such command; there are sync, ls, verify and status');
+      throw usage(name, 'there is no such command; there are sync, ls, verify, convert and status');
   }
 }
 
@@ -123,6 +142,17 @@ function parseArchive(
   if (archive === undefined) throw usage(name, 'name the archive: a folder, or s3://bucket/prefix');
   if (more.length > 0) throw usage(name, `one archive at a time, not also ${more.join(', ')}`);
   return { archive, values };
+}
+
+function parseConvert(args: readonly string[]): Command {
+  const { values, positionals } = parse('convert', args, { as: { type: 'string' } });
+  const [text, archive, ...more] = positionals;
+  if (text === undefined || archive === undefined || more.length > 0)
+    throw usage('convert', 'name one image as ls does, and the archive that has it');
+  const reference = withDefaultTag(parseReference(text));
+  const as = typeof values['as'] === 'string' ? values['as'] : `${reference.tag ?? ''}-oci`;
+  if (!isTag(as)) throw usage('convert', `say with --as TAG what it is to be called; ${JSON.stringify(as)} is no tag`);
+  return { name: 'convert', reference, archive, as };
 }
 
 function parseSync(args: readonly string[]): Command {

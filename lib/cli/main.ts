@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { asFailure, Failure } from '../base/failure.ts';
 import { type Command, parseCommand, USAGE } from './command.ts';
+import { convert } from './convert.ts';
 import { openArchive } from './destination.ts';
 import { EXIT, type Io } from './io.ts';
 import { ls } from './ls.ts';
@@ -44,6 +45,10 @@ async function run(command: Command, io: Io): Promise<number> {
     case 'ls': {
       await using opened = await openArchive(command.archive, 'read');
       return await ls(command, opened.archive, io);
+    }
+    case 'convert': {
+      await using opened = await openArchive(command.archive, 'read');
+      return await convert(command, opened.archive, io);
     }
     case 'status': {
       await using opened = await openArchive(command.archive, 'read');

@@ -7,6 +7,7 @@ import { jsonLines, mirrorSync, summaryOf } from '../kit/command-line.ts';
 import { type Image, type ImageOptions, makeImage, makeIndex, makeLayer } from '../kit/images.ts';
 import { poisoned } from '../kit/poisoned.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { makeSchema1 } from '../kit/schema1.ts';
 import { tempFolder, type TempFolder } from '../kit/temp.ts';
 
 let registry: TestRegistry;
@@ -413,6 +414,19 @@ test('verify --repair says what it has taken out, and what it has written anew',
   expect(jsonLines(again).at(-1)).toMatchObject({ type: 'summary', ok: false, dropped: [], receipts: 2 });
   expect((await mirrorSync(['verify', archive])).code).toBe(0);
   expect(await listed()).toMatchObject([{ reference: named('team/app:1.0'), digest: current.digest }]);
+});
+
+// Tools of today do not read schema 1: what is converted they do, under a tag of its own.
+test('convert puts an OCI image beside a schema 1 image', async () => {
+  registry.push('team/old', makeSchema1(), '1.0');
+  expect((await mirrorSync(['sync', named('team/old:1.0'), '--to', archive])).code).toBe(0);
+  const ended = await mirrorSync(['convert', named('team/old:1.0'), archive]);
+  expect(ended).toMatchObject({ code: 0, stderr: '' });
+  expect(ended.stdout).toMatch(new RegExp(`^${named('team/old:1.0-oci')}: converted {2}sha256:[0-9a-f]{64}\n$`));
+  expect((await listed()).map(({ reference }) => reference)).toEqual(
+    ['1.0', '1.0-oci'].map((tag) => named(`team/old:${tag}`)),
+  );
+  expect((await mirrorSync(['verify', archive])).code).toBe(0);
 });
 
 function digestIn(image: Image): string {

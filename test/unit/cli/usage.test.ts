@@ -36,6 +36,8 @@ test.each([
   [['ls'], /name the archive/],
   [['ls', 'one', 'two'], /one archive at a time, not also two/],
   [['verify'], /name the archive/],
+  [['convert', 'old:1'], /and the archive that has it/],
+  [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is no tag/],
   [['mirror', 'alpine'], /no such command/],
 ])('%j is wrong usage: 2, and what is wrong with it', async (args, why) => {
   const ended = await run(...args);
