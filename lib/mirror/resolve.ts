@@ -132,7 +132,7 @@ class Slice {
         try {
           await this.#image(wanted, await index);
         } catch (error) {
-          const failure = asFailure(error, `resolve ${imageName(this.#message, wanted).reference}`, 'source');
+          const failure = this.#named(error, wanted);
           if (failure.code === 'aborted' || (isTemporary(failure) && !last)) failures.push(failure);
           else {
             const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
@@ -164,6 +164,13 @@ class Slice {
     }
     const walked = await walk(digest, found.fetched, { source: this.#source, archive, scope: this.#message, signal });
     await this.#order(wanted, found, observed, walked);
+  }
+
+  /** What a pure function refuses is told with what it was about. */
+  #named(error: unknown, wanted: Wanted): Failure {
+    const operation = `resolve ${imageName(this.#message, wanted).reference}`;
+    const failure = asFailure(error, operation, 'source');
+    return failure.side === 'input' ? failure.within(operation, 'source') : failure;
   }
 
   /** Other platforms were asked for when the entry was written: whether these are among what is there is to be seen. */

@@ -267,8 +267,11 @@ describe('platforms', () => {
     const platforms = [parsePlatform('linux/s390x')];
     await rig.resolve(wanting([{ tag: 'v1' }, { tag: 'single' }], { run: 'run-3', platforms }));
     expect(rig.outgoing.slice(sent).map(({ message }) => message)).toMatchObject([
-      { type: 'finalize', failure: { code: 'no-platform' } },
-      { type: 'finalize', failure: { code: 'no-platform' } },
+      { type: 'finalize', failure: { code: 'no-platform', reason: expect.stringMatching(/^resolve .*:v1: choose/) } },
+      {
+        type: 'finalize',
+        failure: { code: 'no-platform', reason: expect.stringMatching(/^resolve .*:single: choose/) },
+      },
     ]);
     expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'HEAD', 'HEAD']);
   });
