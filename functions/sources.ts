@@ -1,3 +1,4 @@
+import { PATIENT } from '../lib/base/retry.ts';
 import { type Config, registrySettings } from '../lib/config/config.ts';
 import { type Credentials, NO_CREDENTIALS, parseDockerConfig } from '../lib/registry/credentials.ts';
 import { proxyFrom } from '../lib/registry/proxy.ts';
@@ -28,6 +29,8 @@ export function sourcesFrom(
       insecure,
       proxy: proxyFrom(process.env),
       connections: RANGES_SIDE_BY_SIDE,
+      // What takes longer is the queue's to wait for: it postpones the message, and nobody is paid for sleeping.
+      longestWaitMs: PATIENT.capMs,
       onRetry: options.onRetry,
     });
     current = { config: read, text, sources };

@@ -11,6 +11,7 @@ export class Scope {
   readonly #onOuterAbort = (): void => {
     this.#fail(this.#outer?.reason);
   };
+  readonly #thrown: unknown[] = [];
   #failed: { readonly error: unknown } | undefined;
 
   constructor(outer?: AbortSignal) {
@@ -25,9 +26,15 @@ export class Scope {
     return this.#controller.signal;
   }
 
+  /** All that tasks have thrown so far, in order: also what they threw because the signal was aborted. */
+  get thrown(): readonly unknown[] {
+    return this.#thrown;
+  }
+
   run(task: (signal: AbortSignal) => Promise<void>): void {
     const running = task(this.signal)
       .catch((error: unknown) => {
+        this.#thrown.push(error);
         this.#fail(error);
       })
       .finally(() => {

@@ -11,7 +11,7 @@ import { digestParts } from '../oci/digest.ts';
 import type { BlobBody } from '../registry/source.ts';
 import { PartBuffer } from './part-buffer.ts';
 import { type Expected, type Proof, Prover } from './prover.ts';
-import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred } from './transfer.ts';
+import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
 
 /**
  * Fetches the whole blob. On a failure that a retry mends, the parts that landed are kept; otherwise nothing is.
@@ -38,8 +38,8 @@ class Download {
   /** The whole blob, where it fits in one part: put at once, after it is proven. */
   #only: PartBuffer | undefined;
   #stopped = false;
-  /** Whether the blob comes in ranges. */
-  #resumable = false;
+  /** Whether the blob comes in ranges, as far as is known: until a body is open, nothing speaks against it. */
+  #resumable = true;
 
   constructor(t: Transfer) {
     this.#t = t;
@@ -60,8 +60,10 @@ class Download {
       await this.#finish(proof);
       return { kind: 'proven', proof };
     } catch (error) {
-      if (error === this.#t.deadline.over.reason) return { kind: 'continue', resumable: this.#resumable };
-      const failure = asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
+      const late = error === this.#t.deadline.over.reason;
+      const waited = late ? waitedFor(this.#scope.thrown) : undefined;
+      if (late && waited === undefined) return { kind: 'continue', resumable: this.#resumable };
+      const failure = waited ?? asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
       // Where the archive wants it begun anew, another writer is at work on the same upload: that one is left to him.
       const theirs = failure.remedy === 'restart' && failure.side === 'archive';
       if (failure.remedy !== 'retry' && !theirs) await this.#abandon();

@@ -3,7 +3,7 @@ import { Scope } from '../base/scope.ts';
 import { landed, missing } from '../archive/parts.ts';
 import type { Part, Upload } from '../archive/store.ts';
 import { PartBuffer } from './part-buffer.ts';
-import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred } from './transfer.ts';
+import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
 
 /**
  * Goes on with an unfinished upload: fetches only what is missing and completes it, on condition that no object is there
@@ -43,6 +43,8 @@ export async function resume(
     await scope.join();
   } catch (error) {
     if (error !== t.deadline.over.reason) throw error;
+    const waited = waitedFor(scope.thrown);
+    if (waited !== undefined) throw waited;
     stopped = true;
   }
   if (stopped) return { kind: 'continue', resumable: true };

@@ -58,6 +58,16 @@ export function extentOf({ start, size }: PartRange): { readonly start: number; 
   return { start, end: start + size };
 }
 
+/**
+ * What a transfer was waiting out when its time was over, from what its tasks have thrown. It is thrown then instead of
+ * being gone on with at once: another invocation would only ask, and wait, once more.
+ */
+export function waitedFor(thrown: readonly unknown[]): Failure | undefined {
+  return thrown
+    .filter((error) => error instanceof Failure)
+    .find(({ side, code, remedy }) => side === 'source' && remedy === 'retry' && code !== 'aborted');
+}
+
 export function rangeIgnored(expected: Expected): Failure {
   return new Failure({
     operation: `get blob ${expected.digest}`,

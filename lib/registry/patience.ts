@@ -15,10 +15,15 @@ export interface Patience {
   readonly policy: RetryPolicy;
   readonly random: () => number;
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+  /** Waits longer than this, in milliseconds, are left to the caller, who is told at once how long; none unless told. */
+  readonly longestMs?: number | undefined;
   readonly onRetry?: ((info: RetryInfo) => void) | undefined;
 }
 
-/** Waits before the next try, or throws the failure where there is to be none. */
+/**
+ * Waits before the next try, or throws the failure where there is to be none, or not here: because the wait would be too
+ * long, or because the time for it was over. The failure says how long, so that whoever has the time waits that out.
+ */
 export async function waitOrThrow(
   failure: Failure,
   attempt: number,
@@ -26,9 +31,19 @@ export async function waitOrThrow(
   signal?: AbortSignal,
 ): Promise<void> {
   const decision = decide(failure, attempt, patience.policy, patience.random());
-  if (!decision.again) throw failure;
+  if (!decision.again || decision.afterMs > (patience.longestMs ?? Infinity)) throw failure;
   patience.onRetry?.({ failure, attempt, afterMs: decision.afterMs });
-  await patience.sleep(decision.afterMs, signal);
+  try {
+    await patience.sleep(decision.afterMs, signal);
+  } catch (thrown) {
+    throw isOutOfTime(signal) ? failure : thrown;
+  }
+}
+
+/** Whether it was aborted by its own clock (`AbortSignal.timeout`), and not on request. */
+function isOutOfTime(signal: AbortSignal | undefined): boolean {
+  const reason: unknown = signal?.reason;
+  return reason instanceof DOMException && reason.name === 'TimeoutError';
 }
 
 /** The longest time that a timer can be set to; a longer one would fire at once. */

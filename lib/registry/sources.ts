@@ -20,6 +20,11 @@ export interface SourcesOptions {
   /** Connections per host, and so requests and open bodies at once; 8 unless told. */
   readonly connections?: number | ((host: string) => number);
   readonly retry?: RetryPolicy;
+  /**
+   * Waits that are longer, in milliseconds, are not sat out: what a registry asked for is then thrown, with its Retry-After
+   * in full. For whoever pays for every second, and has a queue that waits for nothing; none unless told.
+   */
+  readonly longestWaitMs?: number;
   /** How long a registry may be silent before the connection is given up, in milliseconds; 30,000 unless told. */
   readonly stallMs?: number;
   /** Told before every wait. */
@@ -46,6 +51,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
     random: options.random ?? Math.random,
     sleep: options.sleep ?? realSleep,
     onRetry: options.onRetry,
+    longestMs: options.longestWaitMs,
   };
   const clients = new Map<string, RegistryClient>();
   const client = (host: string): RegistryClient => {

@@ -6,6 +6,7 @@ import { type Deadline, NO_DEADLINE } from '../../../lib/mirror/deadline.ts';
 import type { LayerMessage } from '../../../lib/queue/messages.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
+import { realSleep } from '../../../lib/registry/patience.ts';
 import { countCalls, Faults } from '../../kit/faults.ts';
 import { layerOf, makeImage, makeLayer } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -515,6 +516,32 @@ describe('near the deadline', () => {
     expect(two.sent('layer')).toEqual([]);
     expect(two.sent('finalize')).toMatchObject([{ failure: { code: 'timeout' } }]);
     expect(await two.uploads()).toEqual([]);
+  });
+
+  // The registry asks for ten minutes, and the invocation has not so long: the queue is told to wait them, nothing is
+  // continued, and what no byte was fetched of is not said to have been too slow. On the last delivery that is the reason.
+  test.each(['nothing', 'everything'] as const)('a rate limit that outlasts it is what is told (%s)', async (look) => {
+    registry.misbehave({ match: { kind: 'blob' }, do: { status: 429, headers: { 'retry-after': '600' } } });
+    await using rig = new Rig({ registry: { sleep: realSleep } });
+    if (look === 'everything') await begun(rig.store, [2, 3]);
+    const before = await rig.uploads();
+    for (const continuation of [0, 1]) {
+      const message = messageFor(registry, LAYER, { look, continuation });
+      const deadline = { ...NO_DEADLINE, over: AbortSignal.timeout(200) };
+      await expect(rig.copy(message, { deadline })).rejects.toMatchObject({
+        code: 'rate-limited',
+        remedy: 'retry',
+        retryAfterMs: 600_000,
+      });
+    }
+    expect(rig.outgoing).toEqual([]);
+    expect(await rig.uploads()).toEqual(before);
+    const deadline = { ...NO_DEADLINE, over: AbortSignal.timeout(200) };
+    await rig.copy(messageFor(registry, LAYER, { look }), { deadline, receiveCount: 5, last: true });
+    expect(rig.sent('finalize')).toMatchObject([
+      { failure: { code: 'rate-limited', reason: expect.stringContaining('asked to wait 600 s') } },
+    ]);
+    expect(rig.window.usedBytes).toBe(0);
   });
 
   test('a blob that never gets there is given up', async () => {

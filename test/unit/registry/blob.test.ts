@@ -3,6 +3,7 @@ import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { makeImage } from '../../kit/images.ts';
 import { errorBody, startRegistry, type RegistryOptions, type TestRegistry } from '../../kit/registry.ts';
+import { realSleep } from '../../../lib/registry/patience.ts';
 import { collect, failureOf, testSources } from './helpers.ts';
 
 const REPOSITORY = 'library/alpine';
@@ -387,6 +388,34 @@ describe('whatever ends a body frees its connection and its permit', () => {
     abort.abort();
     await usable(registry, sources);
     await failureOf(collect(body), 'aborted');
+  });
+
+  // On Lambda nobody sleeps for minutes: it is told at once how long the wait would be, and the queue waits.
+  test('a wait that is too long for here is thrown, in full', async () => {
+    await using registry = await registryWithBlob();
+    await using sources = testSources({ longestWaitMs: 1000 });
+    registry.misbehave({ match: { kind: 'blob' }, do: { status: 429, headers: { 'retry-after': '600' } } });
+    const failure = await failureOf(sources.at(registry.host).blob(digest).open({ start: 0 }), 'rate-limited');
+    expect(failure).toMatchObject({ retryAfterMs: 600_000, remedy: 'retry' });
+    expect(sources.waits).toEqual([]);
+    expect(registry.count({ kind: 'blob' })).toBe(1);
+    registry.misbehave({ match: { kind: 'manifest' }, do: { status: 503, headers: { 'retry-after': '2' } } });
+    const short = await failureOf(sources.at(registry.host).resolve('1'), 'unavailable');
+    expect(short).toMatchObject({ retryAfterMs: 2000 });
+    expect(registry.count({ kind: 'manifest' })).toBe(1);
+  });
+
+  // The time for it is over in the middle of a wait: what was waited for is why, and not that it was stopped.
+  test('a wait that its time ends is what was waited for', async () => {
+    await using registry = await registryWithBlob();
+    await using sources = testSources({ sleep: realSleep });
+    registry.misbehave({ do: { status: 429, headers: { 'retry-after': '600' } } });
+    const source = sources.at(registry.host);
+    const limited = { code: 'rate-limited', retryAfterMs: 600_000 };
+    await expect(source.blob(digest).open({ start: 0 }, { signal: AbortSignal.timeout(200) })).rejects.toMatchObject(
+      limited,
+    );
+    await expect(source.resolve('1', { signal: AbortSignal.timeout(200) })).rejects.toMatchObject(limited);
   });
 
   test('abort while it waits to try again', async () => {
