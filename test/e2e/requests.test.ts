@@ -1,0 +1,131 @@
+/** What a mirror costs a real S3 server, request by request: docs/decisions/0003 says what is counted, and why. */
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Archive } from '../../lib/archive/archive.ts';
+import { ociLayout } from '../../lib/archive/oci-layout.ts';
+import { DEFAULT_PART_BYTES } from '../../lib/archive/parts.ts';
+import type { S3Store } from '../../lib/archive/s3/store.ts';
+import { runLocal } from '../../lib/cli/local-run.ts';
+import { parseReference } from '../../lib/oci/reference.ts';
+import { ordersTo } from '../../lib/order/start.ts';
+import { createSources } from '../../lib/registry/sources.ts';
+import { randomBytes } from '../kit/content.ts';
+import { layerOf, makeImage } from '../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { startS3Server } from '../kit/s3-server.ts';
+import { messageFor, Rig } from '../unit/mirror/rig.ts';
+
+const PARTS = 3;
+const BYTES = randomBytes((PARTS - 1) * DEFAULT_PART_BYTES + 1000, 5);
+const LAYER = layerOf(BYTES, BYTES, 'none');
+const SMALL = layerOf(BYTES.subarray(0, 1000), BYTES.subarray(0, 1000), 'none');
+
+/** A fresh blob of `PARTS` parts: begun, its parts, completed, and its receipt. */
+const FRESH = { CreateMultipartUpload: 1, UploadPart: PARTS, CompleteMultipartUpload: 1, PutObject: 1 };
+
+function total(requests: Readonly<Record<string, number>>): number {
+  return Object.values(requests).reduce((sum, count) => sum + count, 0);
+}
+
+const server = await startS3Server();
+
+if ('skipped' in server)
+  describe('requests', () => {
+    test.skip(`skipped: ${server.skipped}`, () => undefined);
+  });
+else {
+  afterAll(() => server.close());
+  let registry: TestRegistry;
+  beforeEach(async () => {
+    registry = await startRegistry();
+    registry.push('library/app', makeImage({ layers: [LAYER] }), '1');
+    registry.push('library/app', makeImage({ layers: [LAYER, SMALL] }), '2');
+  });
+  afterEach(() => registry.close());
+
+  describe('the layer role', () => {
+    async function cost(store: S3Store, message: Parameters<Rig['copy']>[0]): Promise<Record<string, number>> {
+      const before = store.requests();
+      await using rig = new Rig({ store, windowBytes: 5 * DEFAULT_PART_BYTES });
+      await rig.copy(message);
+      expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
+      const spent = Object.entries(store.requests()).map(
+        ([name, count]) => [name, count - (before[name] ?? 0)] as const,
+      );
+      return Object.fromEntries(spent.filter(([, count]) => count > 0));
+    }
+
+    test('a fresh blob of n parts that one image alone asks for: n + 3', async () => {
+      const spent = await cost(await server.store(), messageFor(registry, LAYER, { look: 'nothing' }));
+      expect(spent).toEqual(FRESH);
+      expect(total(spent)).toBe(PARTS + 3);
+    });
+
+    // Of several images that may have the layer in common, each message asks first whether another one was faster.
+    test('a fresh blob of n parts that several may ask for: n + 4', async () => {
+      const spent = await cost(await server.store(), messageFor(registry, LAYER, { look: 'receipt' }));
+      expect(spent).toEqual({ ...FRESH, GetObject: 1 });
+    });
+
+    test('a fresh blob of one part: its object, and its receipt', async () => {
+      expect(await cost(await server.store(), messageFor(registry, SMALL))).toEqual({ PutObject: 2 });
+    });
+
+    test('a known blob: 1', async () => {
+      const store = await server.store();
+      await cost(store, messageFor(registry, LAYER));
+      for (const look of ['receipt', 'everything'] as const)
+        expect(await cost(store, messageFor(registry, LAYER, { look }))).toEqual({ GetObject: 1 });
+    });
+  });
+
+  describe('a whole sync', () => {
+    const cost = async (bucket: string, ...tags: readonly string[]): Promise<Record<string, number>> => {
+      const store = await server.store({ bucket });
+      const sources = createSources();
+      const run = `run-${String(Math.random()).slice(2)}`;
+      const references = tags.map((tag) => parseReference(`${registry.host}/library/app:${tag}`));
+      const statuses: string[] = [];
+      try {
+        await runLocal({
+          archive: new Archive(store, ociLayout),
+          sources,
+          observe: (event) => {
+            if (event.type === 'image' && event.status !== 'pending') statuses.push(event.status);
+          },
+          signal: new AbortController().signal,
+          concurrency: 1,
+          messages: ordersTo(references, (source) => [{ run, source, repository: source, platforms: 'all' }]),
+        });
+      } finally {
+        await sources.close();
+      }
+      expect(statuses).not.toContain('failed');
+      return store.requests();
+    };
+
+    test('one image of one blob, and the same again', async () => {
+      const bucket = await server.bucket();
+      const spent = await cost(bucket, '1');
+      // Besides the blob's own: the resolver looks for tag index, manifest, config, receipt, object and uploads, and
+      // writes two of them; the finalizer reads receipt (twice), manifest, config and tag index, and writes the
+      // repository's marker and its tag index.
+      const { PutObject: receipt, ...parts } = FRESH;
+      expect(spent).toEqual({
+        ...parts,
+        GetObject: 4 + 5,
+        HeadObject: 1,
+        ListMultipartUploads: 1,
+        PutObject: receipt + 2 + 2,
+      });
+      expect(total(spent)).toBe(PARTS + 3 + 15);
+      expect(await cost(bucket, '1')).toEqual({ GetObject: 1 });
+    });
+
+    // The second image's message for the layer finds its receipt: the parts go once.
+    test('two images with a layer in common', async () => {
+      const spent = await cost(await server.bucket(), '1', '2');
+      expect(spent).toMatchObject({ CreateMultipartUpload: 1, UploadPart: PARTS, CompleteMultipartUpload: 1 });
+      expect(spent['ListMultipartUploads']).toBeLessThanOrEqual(2);
+    });
+  });
+}
