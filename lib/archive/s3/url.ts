@@ -8,8 +8,9 @@ export interface S3Location {
 
 const SCHEME = 's3://';
 
+/** Schemes are case-insensitive (RFC 3986, section 3.1): `S3://bucket` must not become a folder of that name. */
 export function isS3Url(text: string): boolean {
-  return text.startsWith(SCHEME);
+  return text.slice(0, SCHEME.length).toLowerCase() === SCHEME;
 }
 
 /**

@@ -7,6 +7,7 @@ import { Failure } from '../../../lib/base/failure.ts';
 test.each([
   ['s3://bucket', 'bucket', ''],
   ['s3://bucket/', 'bucket', ''],
+  ['S3://bucket/A', 'bucket', 'A'],
   ['s3://my.bucket-1/a', 'my.bucket-1', 'a'],
   ['s3://bucket/a/b_C=1/', 'bucket', 'a/b_C=1'],
 ])('reads %s', (text, bucket, prefix) => {
@@ -16,7 +17,6 @@ test.each([
 // A wrong address is told with what is wrong, before it becomes keys that nobody finds again.
 test.each([
   ['bucket/prefix', /does not start with s3:/],
-  ['S3://bucket', /does not start with s3:/],
   ['s3://', /3 to 63/],
   ['s3:///prefix', /3 to 63/],
   [`s3://${'a'.repeat(64)}`, /3 to 63/],

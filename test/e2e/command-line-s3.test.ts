@@ -1,0 +1,116 @@
+/** The command line with its archive on a real S3 server: what works with a folder works with s3://bucket/prefix. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { globSync } from 'node:fs';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { FolderStore } from '../../lib/archive/folder/store.ts';
+import { ociLayout } from '../../lib/archive/oci-layout.ts';
+import { Archive } from '../../lib/archive/archive.ts';
+import { cleanUploads, MAX_UPLOAD_AGE_MS } from '../../lib/mirror/clean.ts';
+import { digestOf } from '../../lib/oci/digest.ts';
+import { type Ended, jsonLines, mirrorSync, summaryOf } from '../kit/command-line.ts';
+import { makeImage, makeLayer } from '../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { startS3Server } from '../kit/s3-server.ts';
+import { tempFolder } from '../kit/temp.ts';
+
+const MiB = 1024 * 1024;
+/** Several parts on S3, and one. */
+const LARGE = makeLayer({ seed: 1, size: 17 * MiB, compression: 'none' });
+const SMALL = makeLayer({ seed: 2, size: 100_000 });
+const IMAGE = makeImage({ layers: [LARGE, SMALL] });
+const NOBODYS = ociLayout.blob(digestOf(Buffer.from('a blob that nobody asks for')));
+const NEVER = new AbortController().signal;
+
+let registry: TestRegistry;
+beforeEach(async () => {
+  registry = await startRegistry();
+  registry.push('team/app', IMAGE, '1');
+});
+afterEach(() => registry.close());
+
+const server = await startS3Server();
+
+if ('skipped' in server)
+  describe('mirror-sync and S3', () => {
+    test.skip(`skipped: ${server.skipped}`, () => undefined);
+  });
+else
+  describe('mirror-sync and S3', () => {
+    afterAll(() => server.close());
+    const run = (...args: string[]): Promise<Ended> => mirrorSync(args, server.env);
+
+    // However the address is written: the same archive, which is mirrored once and is unchanged from then on.
+    test.each([
+      ['without a prefix', (bucket: string) => [`s3://${bucket}`, `s3://${bucket}/`, `S3://${bucket}`]],
+      ['with a prefix', (bucket: string) => [`s3://${bucket}/a/b/`, `s3://${bucket}/a/b`, `S3://${bucket}/a/b`]],
+    ])('sync, the same again, ls and verify %s', async (_, spellings) => {
+      const reference = `${registry.host}/team/app:1`;
+      const bucket = await server.bucket();
+      for (const [at, archive] of spellings(bucket).entries()) {
+        const synced = await run('sync', reference, '--to', archive, '--json');
+        expect(synced, synced.stderr).toMatchObject({ code: 0, stderr: '' });
+        expect(summaryOf(synced)).toMatchObject({ mirrored: at === 0 ? 1 : 0, unchanged: at === 0 ? 0 : 1, failed: 0 });
+        expect(jsonLines(await run('ls', archive, '--json'))).toMatchObject([{ reference, digest: IMAGE.digest }]);
+        expect(await run('verify', archive)).toMatchObject({ code: 0 });
+      }
+      const prefix =
+        spellings(bucket)[0]
+          ?.replace(`s3://${bucket}`, '')
+          .replace(/^\/|\/$/g, '') ?? '';
+      const store = await server.store({ bucket, prefix });
+      expect((await store.head(ociLayout.blob(LARGE.digest)))?.size).toBe(LARGE.size);
+      expect(registry.count({ digest: LARGE.digest })).toBe(Math.ceil(LARGE.size / (8 * MiB)));
+    });
+
+    test('a blob that has rotted is found', async () => {
+      const bucket = await server.bucket();
+      const archive = `s3://${bucket}/a`;
+      expect(await run('sync', `${registry.host}/team/app:1`, '--to', archive)).toMatchObject({ code: 0 });
+      const store = await server.store({ bucket, prefix: 'a' });
+      const rotten = Buffer.from(SMALL.blob);
+      rotten[10]! ^= 1;
+      await store.put(ociLayout.blob(SMALL.digest), rotten);
+      const verified = await run('verify', archive);
+      expect(verified.code).toBe(1);
+      expect(verified.stdout + verified.stderr).toContain(SMALL.digest);
+    });
+
+    test('a bucket that is not there is told', async () => {
+      const ended = await run('sync', `${registry.host}/team/app:1`, '--to', 's3://no-such-bucket-here/a');
+      expect(ended.code).not.toBe(0);
+      expect(ended.stdout + ended.stderr).toContain('the bucket no-such-bucket-here does not exist');
+    });
+
+    // One upload of the blob that is synced (a killed run's, of which nothing had landed), and one of another blob. The
+    // first is of no use to anyone once the blob is there; the other one may be somebody's, until a week has gone by.
+    test('sync leaves no upload of what is there, and takes the others by their age', async () => {
+      const bucket = await server.bucket();
+      const store = await server.store({ bucket, prefix: 'a' });
+      for (const key of [ociLayout.blob(LARGE.digest), NOBODYS]) await store.createUpload(key, { partSize: 8 * MiB });
+      const keys = async (): Promise<string[]> => (await Array.fromAsync(store.uploads(''))).map(({ key }) => key);
+      expect(await run('sync', `${registry.host}/team/app:1`, '--to', `s3://${bucket}/a`)).toMatchObject({ code: 0 });
+      expect(await keys()).toEqual([NOBODYS]);
+      const archive = new Archive(store, ociLayout);
+      expect(await cleanUploads(archive, { now: Date.now() + MAX_UPLOAD_AGE_MS - 60_000, signal: NEVER })).toBe(0);
+      expect(await cleanUploads(archive, { now: Date.now() + MAX_UPLOAD_AGE_MS + 60_000, signal: NEVER })).toBe(1);
+      expect(await keys()).toEqual([]);
+    });
+  });
+
+// A folder says in words when an upload was begun, so that one can be made old: the command itself takes it away.
+test('sync takes what lies unfinished for more than a week out of a folder', async () => {
+  await using folder = await tempFolder();
+  const archive = folder.join('archive');
+  {
+    await using store = new FolderStore(archive);
+    for (const key of [NOBODYS, ociLayout.blob(digestOf(Buffer.from('begun yesterday')))])
+      await store.createUpload(key, { partSize: MiB });
+  }
+  const ages = [MAX_UPLOAD_AGE_MS + 60_000, MAX_UPLOAD_AGE_MS - 60_000];
+  for (const [at, path] of globSync(`${archive}/.mirror/uploads/*/meta`).entries()) {
+    const meta = JSON.parse(await readFile(path, 'utf8')) as object;
+    await writeFile(path, JSON.stringify({ ...meta, initiated: new Date(Date.now() - ages[at]!).toISOString() }));
+  }
+  expect(await mirrorSync(['sync', `${registry.host}/team/app:1`, '--to', archive])).toMatchObject({ code: 0 });
+  expect(globSync(`${archive}/.mirror/uploads/*/meta`)).toHaveLength(1);
+});
