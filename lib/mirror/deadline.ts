@@ -21,6 +21,7 @@ export function deadlineFrom(remainingMs: () => number): Deadline {
   const partingMs = Math.min(PARTING_MS, all / 4);
   return {
     near: () => remainingMs() < landingMs,
-    over: AbortSignal.timeout(Math.max(all - partingMs, 0)),
+    // Whole milliseconds: AbortSignal.timeout throws at anything else.
+    over: AbortSignal.timeout(Math.max(Math.floor(all - partingMs), 0)),
   };
 }

@@ -1,4 +1,5 @@
 import { createCipheriv, createHash, hash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../lib/oci/digest.ts';
 
 /** Bytes that can be read from anywhere, and that need not be in memory: what a registry serves. */
@@ -36,6 +37,19 @@ export function generated(options: { size: number; seed: number; compressible?: 
       for (let at = start; at < end; at += CHUNK) {
         const until = Math.min(end, at + CHUNK);
         yield compressible ? hexStream(seed, at, until) : keyStream(seed, at, until);
+      }
+    },
+  };
+}
+
+/** The same, no faster than that on each connection: a registry far away. */
+export function dripping(content: Content, bytesPerSecond: number): Content {
+  return {
+    size: content.size,
+    async *read(start, end) {
+      for await (const chunk of content.read(start, end)) {
+        await sleep((1000 * chunk.length) / bytesPerSecond);
+        yield chunk;
       }
     },
   };

@@ -47,6 +47,11 @@ test('of little time, half is worked', () => {
   expect(deadline.over.aborted).toBe(true);
 });
 
+// What Lambda says is left is odd as often as not, and AbortSignal.timeout takes whole milliseconds only.
+test.for([0, 1, 4_999, 9_997, 19_999, 900_001, 1_234.5])('can be made of %d ms', (ms) => {
+  expect(deadlineFrom(() => ms).over).toBeInstanceOf(AbortSignal);
+});
+
 test('a process of its own has all the time', () => {
   expect(NO_DEADLINE.near()).toBe(false);
   expect(NO_DEADLINE.over.aborted).toBe(false);
