@@ -82,6 +82,21 @@ describe('the functions', () => {
     expect(Number(template.functions.get('layer')?.['Timeout'])).toBeLessThanOrEqual(900);
   });
 
+  // Lambda would stop a large layer at its sixteenth continuation. Whoever sends itself nothing stays guarded.
+  test('those that send themselves messages may', () => {
+    const allowed = FUNCTIONS.filter((name) => template.functions.get(name)?.['RecursiveLoop'] === 'Allow');
+    const looping = FUNCTIONS.filter((name) => {
+      const permissions = template.permissions(name);
+      return permissions.some(
+        (one) =>
+          permissions.includes(one.replace('sqs:SendMessage', 'sqs:ReceiveMessage')) &&
+          one.startsWith('sqs:SendMessage'),
+      );
+    });
+    expect(allowed).toEqual(looping);
+    expect(allowed).toEqual(['resolver', 'layer']);
+  });
+
   // What is shipped is what was built: no source, no map, no package.
   test('a package has the bundle and nothing else', async () => {
     for (const name of FUNCTIONS)
