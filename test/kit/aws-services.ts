@@ -12,8 +12,7 @@ export interface BusEvent {
 
 export interface AwsServices extends AsyncDisposable {
   readonly events: readonly BusEvent[];
-  /** What the SDK in another process has to find in its environment. */
-  readonly env: Readonly<Record<string, string>>;
+  readonly endpoint: string;
 }
 
 interface Entry {
@@ -49,10 +48,9 @@ export async function startAwsServices(secrets: Readonly<Record<string, string>>
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
     events,
-    env: { AWS_ENDPOINT_URL_SECRETS_MANAGER: endpoint, AWS_ENDPOINT_URL_EVENTBRIDGE: endpoint },
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async [Symbol.asyncDispose]() {
       server.close();
       server.closeAllConnections();

@@ -4,9 +4,14 @@ import { type AwsServices, startAwsServices } from '../aws-services.ts';
 import type { S3Server } from '../s3-server.ts';
 import type { SqsServer, TestQueue } from '../sqs-server.ts';
 import type { TempFolder } from '../temp.ts';
+import { fromTemplate, namesOf } from './from-template.ts';
+import { Gate, type GateOptions } from './gate.ts';
 import type { SandboxOptions } from './sandbox.ts';
 
-const SECRET = 'arn:aws:secretsmanager:us-east-1:000000000000:secret';
+const SECRETS = {
+  credentials: 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:credentials',
+  webhook: 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:webhook',
+};
 
 export const WEBHOOK_SECRET = 'the-secret-of-the-webhooks';
 
@@ -28,9 +33,14 @@ export interface DeploymentOptions {
   readonly visibilitySeconds?: number;
   readonly maxReceives?: number;
   readonly environment?: Readonly<Record<string, string>>;
+  /** What is to become of a function's next request to S3. */
+  readonly s3Fault?: GateOptions['s3Fault'];
 }
 
-/** What serverless.yml deploys, on servers of this machine, at rest: bundles, queues, a bucket, secrets and an event bus. */
+/**
+ * What serverless.yml deploys, on servers of this machine, at rest: bundles, queues, a bucket, secrets and an event bus. Each
+ * function has the variables that the template gives it, and reaches all of these through its role, and not otherwise.
+ */
 export interface Deployment extends AsyncDisposable {
   readonly archive: Archive;
   readonly queues: Readonly<Record<QueueName, TestQueue>>;
@@ -38,6 +48,8 @@ export interface Deployment extends AsyncDisposable {
   readonly events: AwsServices['events'];
   /** How the sandboxes of each function are started. */
   readonly functions: Readonly<Record<FunctionName, Omit<SandboxOptions, 'onLog'>>>;
+  /** Rejects as soon as a role lacks something, and says what. */
+  readonly denied: Promise<never>;
 }
 
 /** MiB, as serverless.yml has them. */
@@ -60,57 +72,51 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
   const bucket = await s3.bucket();
   const store = await s3.store({ bucket, prefix: '' });
   await store.put('config/mirror.yaml', Buffer.from(config));
-  const services = await startAwsServices({ [`${SECRET}:credentials`]: '{}', [`${SECRET}:webhook`]: WEBHOOK_SECRET });
-  const variables = variablesOf(bucket, queues, maxReceives);
-  const lambda = (name: FunctionName): Omit<SandboxOptions, 'onLog'> => ({
-    name,
-    bundle: bundles.join('functions', name, 'index.mjs'),
-    environment: {
-      ...sqs.env,
-      ...s3.env,
-      ...services.env,
-      POWERTOOLS_SERVICE_NAME: 'mirror-sync-test',
-      POWERTOOLS_METRICS_NAMESPACE: 'MirrorSync',
-      ...variables[name],
-      ...options.environment,
-    },
-    memory: MEMORY[name],
-    timeoutMs: name === 'layer' ? layerTimeoutMs : 60_000,
-  });
+  await using stack = new AsyncDisposableStack();
+  const secrets = { [SECRETS.credentials]: '{}', [SECRETS.webhook]: WEBHOOK_SECRET };
+  const services = stack.use(await startAwsServices(secrets));
+  const cloud = { queues, bucket, secrets: SECRETS };
+  const gates: Gate[] = [];
+  const lambda = async (name: FunctionName): Promise<Omit<SandboxOptions, 'onLog'>> => {
+    const { s3Fault } = options;
+    const gate = stack.use(
+      await Gate.start({
+        name,
+        s3: s3.env['AWS_ENDPOINT_URL_S3'] ?? s3.endpoint,
+        sqs: sqs.env['AWS_ENDPOINT_URL_SQS'] ?? sqs.endpoint,
+        services: services.endpoint,
+        ...(s3Fault === undefined ? {} : { s3Fault }),
+      }),
+    );
+    gates.push(gate);
+    const names = namesOf(cloud, gate.endpoint);
+    const { statements, variables } = await fromTemplate(name, names);
+    gate.open(statements, names);
+    const limits = 'MIRROR_SYNC_MAX_RECEIVES' in variables ? { MIRROR_SYNC_MAX_RECEIVES: String(maxReceives) } : {};
+    return {
+      name,
+      bundle: bundles.join('functions', name, 'index.mjs'),
+      environment: { ...s3.env, ...gate.env, ...variables, ...limits, ...options.environment },
+      memory: MEMORY[name],
+      timeoutMs: name === 'layer' ? layerTimeoutMs : 60_000,
+    };
+  };
+  const functions = {
+    resolver: await lambda('resolver'),
+    layer: await lambda('layer'),
+    finalizer: await lambda('finalizer'),
+    webhook: await lambda('webhook'),
+    'dead-letters': await lambda('dead-letters'),
+  };
+  const denied = Promise.race(gates.map((gate) => gate.denied));
+  denied.catch(() => undefined);
+  const kept = stack.move();
   return {
     archive: new Archive(store, ociLayout),
     queues,
     events: services.events,
-    functions: {
-      resolver: lambda('resolver'),
-      layer: lambda('layer'),
-      finalizer: lambda('finalizer'),
-      webhook: lambda('webhook'),
-      'dead-letters': lambda('dead-letters'),
-    },
-    [Symbol.asyncDispose]: () => services[Symbol.asyncDispose](),
-  };
-}
-
-/** As serverless.yml has them; test/unit/infra compares those with what the functions read. */
-function variablesOf(
-  bucket: string,
-  queues: Deployment['queues'],
-  maxReceives: number,
-): Record<FunctionName, Record<string, string>> {
-  const archive = { MIRROR_SYNC_ARCHIVE: `s3://${bucket}/` };
-  const configuration = { MIRROR_SYNC_CONFIG: `s3://${bucket}/config/mirror.yaml` };
-  const limits = { MIRROR_SYNC_LANES: '4', MIRROR_SYNC_MAX_RECEIVES: String(maxReceives) };
-  const credentials = { MIRROR_SYNC_CREDENTIALS_SECRET: `${SECRET}:credentials` };
-  const events = { MIRROR_SYNC_EVENT_BUS: 'default' };
-  const toResolve = { MIRROR_SYNC_RESOLVE_QUEUE_URL: queues.resolve.url };
-  const toLayer = { MIRROR_SYNC_LAYER_QUEUE_URL: queues.layer.url };
-  const toFinalize = { MIRROR_SYNC_FINALIZE_QUEUE_URL: queues.finalize.url };
-  return {
-    resolver: { ...archive, ...configuration, ...limits, ...credentials, ...toResolve, ...toLayer, ...toFinalize },
-    layer: { ...archive, ...configuration, ...limits, ...credentials, ...toLayer, ...toFinalize },
-    finalizer: { ...archive, ...events, ...toFinalize },
-    webhook: { ...configuration, ...toResolve, MIRROR_SYNC_WEBHOOK_SECRET: `${SECRET}:webhook` },
-    'dead-letters': { ...archive, ...events, ...toFinalize },
+    functions,
+    denied,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
 }

@@ -84,9 +84,13 @@ export class Stack implements AsyncDisposable {
     return this.functions.resolver.invoke({ schedule: { id, time: new Date().toISOString() } });
   }
 
-  /** Resolves when nothing is left in any queue. */
+  /**
+   * Resolves when nothing is left in any queue.
+   *
+   * @throws Error as soon as a role lacks something, also where that would be made up for
+   */
   drained(): Promise<void> {
-    return drained(Object.values(this.#pollers));
+    return Promise.race([drained(Object.values(this.#pollers)), this.#deployment.denied]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

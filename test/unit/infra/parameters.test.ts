@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CFN_LINT, lint, packaged, type Packaged } from './packaged.ts';
+import { CFN_LINT, lint, packaged, type Packaged } from '../../kit/packaged.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 

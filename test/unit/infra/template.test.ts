@@ -12,7 +12,7 @@ import {
   type Packaged,
   QUEUES,
   shortName,
-} from './packaged.ts';
+} from '../../kit/packaged.ts';
 
 let template: Packaged;
 
@@ -159,6 +159,7 @@ describe('the roles', () => {
         's3:GetObject .mirror/receipts/*',
         's3:GetObject repositories/*',
         's3:PutObject blobs/*',
+        's3:GetObject .mirror/runs/*',
         's3:PutObject .mirror/runs/*',
         's3:ListBucket ${ArchiveBucket}',
         's3:ListBucketMultipartUploads ${ArchiveBucket}',
@@ -190,6 +191,7 @@ describe('the roles', () => {
         's3:GetObject .mirror/receipts/*',
         's3:GetObject repositories/*',
         's3:PutObject repositories/*',
+        's3:GetObject .mirror/runs/*',
         's3:PutObject .mirror/runs/*',
         's3:ListBucket ${ArchiveBucket}',
         'events:PutEvents arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default',

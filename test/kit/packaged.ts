@@ -3,9 +3,9 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+import { tempFolder, type TempFolder } from './temp.ts';
 
-const ROOT = join(import.meta.dirname, '../../..');
+const ROOT = join(import.meta.dirname, '../..');
 
 /** Ends whoever opens a connection, so that a package that was made was made offline. */
 const OFFLINE = `data:text/javascript,${encodeURIComponent(`
@@ -27,10 +27,11 @@ interface Resource {
   readonly Properties: Properties;
 }
 
-interface Statement {
+export interface Statement {
   readonly Effect: string;
   readonly Action: string | readonly string[];
   readonly Resource: unknown;
+  readonly Condition?: unknown;
 }
 
 /** A package: what CloudFormation is given. */

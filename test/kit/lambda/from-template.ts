@@ -1,0 +1,68 @@
+import { packaged, type Statement } from '../packaged.ts';
+import type { TestQueue } from '../sqs-server.ts';
+import { type CloudNames, resolved } from './iam.ts';
+
+/** What the template says of a function, with the names that things have here. */
+export interface FromTemplate {
+  readonly statements: readonly Statement[];
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** What is there already, in the place of what the template would create. */
+export interface Cloud {
+  readonly queues: Readonly<Record<'resolve' | 'layer' | 'finalize', TestQueue>>;
+  readonly bucket: string;
+  /** ARNs. */
+  readonly secrets: { readonly credentials: string; readonly webhook: string };
+}
+
+/** The template as `npm run package` makes it, once a process: what the tests run is what is deployed. */
+let template: ReturnType<typeof packaged> | undefined;
+
+export async function fromTemplate(name: string, names: CloudNames): Promise<FromTemplate> {
+  const read = await (template ??= packaged());
+  await read[Symbol.asyncDispose]();
+  const logs = ({ Action }: Statement): boolean => [Action].flat().every((action) => action.startsWith('logs:'));
+  return {
+    statements: read
+      .statements(read.roleOf(name))
+      .filter((statement) => !logs(statement))
+      .map((statement) => ({ ...statement, Resource: resolved(statement.Resource, names) })),
+    variables: Object.fromEntries(
+      Object.entries(read.variables(name)).map(([variable, value]) => [variable, String(resolved(value, names))]),
+    ),
+  };
+}
+
+/** @param endpoint where a function reaches its queues */
+export function namesOf({ queues, bucket, secrets }: Cloud, endpoint: string): CloudNames {
+  const all = Object.values(queues).flatMap((queue) => [queue, queue.deadLetters]);
+  const at = ({ url }: TestQueue): string => new URL(new URL(url).pathname, endpoint).href;
+  const { resolve, layer, finalize } = queues;
+  return {
+    ref: {
+      ResolveQueue: at(resolve),
+      LayerQueue: at(layer),
+      FinalizeQueue: at(finalize),
+      ArchiveBucket: bucket,
+      CredentialsSecret: secrets.credentials,
+      WebhookSecret: secrets.webhook,
+      'AWS::Partition': 'aws',
+      'AWS::Region': 'eu-central-1',
+      'AWS::AccountId': '000000000000',
+    },
+    arn: {
+      ResolveQueue: resolve.arn,
+      ResolveDeadLetters: resolve.deadLetters.arn,
+      LayerQueue: layer.arn,
+      LayerDeadLetters: layer.deadLetters.arn,
+      FinalizeQueue: finalize.arn,
+      FinalizeDeadLetters: finalize.deadLetters.arn,
+    },
+    queueArn: (url) => {
+      const queue = all.find((one) => new URL(one.url).pathname === new URL(url).pathname);
+      if (queue === undefined) throw new Error(`there is no queue ${url}`);
+      return queue.arn;
+    },
+  };
+}

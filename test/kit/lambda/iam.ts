@@ -1,0 +1,123 @@
+/**
+ * What AWS asks of a role before it does what a request wants: which action it is, on which resource (Service
+ * Authorization Reference: Amazon S3, Amazon SQS, AWS Secrets Manager, Amazon EventBridge). Pure.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Statement } from '../packaged.ts';
+
+/** Something that a request needs to be allowed. */
+export interface Need {
+  readonly action: string;
+  readonly resource: string;
+  /** `s3:prefix`, where a listing has one. */
+  readonly prefix?: string;
+}
+
+/** An S3 request, addressed by path. */
+export function needsOfS3(
+  method: string,
+  url: URL,
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+): Need[] {
+  const [, bucket = '', ...rest] = url.pathname.split('/').map(decodeURIComponent);
+  const key = rest.join('/');
+  const arn = `arn:aws:s3:::${bucket}`;
+  const has = (name: string): boolean => url.searchParams.has(name);
+  if (key === '') {
+    if (method === 'GET' && has('uploads')) return [{ action: 's3:ListBucketMultipartUploads', resource: arn }];
+    if (method !== 'GET' || !has('list-type')) throw new Error(`not known to the kit: ${method} ${url.href}`);
+    return [{ action: 's3:ListBucket', resource: arn, prefix: url.searchParams.get('prefix') ?? '' }];
+  }
+  const need = (action: string): Need => ({ action, resource: `${arn}/${key}` });
+  // Who names the version that is to be replaced learns whether it is there.
+  const onVersion = headers['if-match'] === undefined ? [] : [need('s3:GetObject')];
+  switch (method) {
+    case 'HEAD':
+      return [need('s3:GetObject')];
+    case 'GET':
+      return [need(has('uploadId') ? 's3:ListMultipartUploadParts' : 's3:GetObject')];
+    case 'PUT':
+    case 'POST':
+      return [need('s3:PutObject'), ...onVersion];
+    case 'DELETE':
+      return has('uploadId') ? [need('s3:AbortMultipartUpload')] : [need('s3:DeleteObject'), ...onVersion];
+    default:
+      throw new Error(`not known to the kit: ${method} ${url.href}`);
+  }
+}
+
+interface Body {
+  readonly QueueUrl?: string;
+  readonly SecretId?: string;
+  readonly Entries?: readonly { readonly EventBusName?: string }[];
+}
+
+/** A request of AWS's JSON protocol, by its X-Amz-Target. */
+export function needsOfTarget(target: string, body: unknown, names: CloudNames): Need[] {
+  const { QueueUrl = '', SecretId = '', Entries = [] } = body as Body;
+  const [service, operation = ''] = target.split('.');
+  switch (service) {
+    case 'AmazonSQS':
+      // A batch is what its entries are.
+      return [{ action: `sqs:${operation.replace(/Batch$/, '')}`, resource: names.queueArn(QueueUrl) }];
+    case 'secretsmanager':
+      return [{ action: `secretsmanager:${operation}`, resource: SecretId }];
+    case 'AWSEvents':
+      return Entries.map(({ EventBusName = 'default' }) => ({
+        action: `events:${operation}`,
+        resource: resolved({ 'Fn::Sub': `${BUSES}${EventBusName}` }, names) as string,
+      }));
+    default:
+      throw new Error(`not known to the kit: ${target}`);
+  }
+}
+
+const BUSES = 'arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/';
+
+/** What the template's resources are here. */
+export interface CloudNames {
+  /** What a reference to a resource, or a pseudo parameter, gives. */
+  readonly ref: Readonly<Record<string, string>>;
+  readonly arn: Readonly<Record<string, string>>;
+  readonly queueArn: (url: string) => string;
+}
+
+/** A value of the template with its references resolved: `Ref`, `Fn::GetAtt` of an ARN, `Fn::Sub`. */
+export function resolved(value: unknown, names: CloudNames): unknown {
+  const known = (table: CloudNames['ref'], name: string): string => {
+    const found = table[name];
+    if (found === undefined) throw new Error(`the kit has no ${name}`);
+    return found;
+  };
+  if (Array.isArray(value)) return value.map((each) => resolved(each, names));
+  if (typeof value !== 'object' || value === null) return value;
+  const { Ref, 'Fn::GetAtt': attribute, 'Fn::Sub': text } = value as Record<string, unknown>;
+  if (typeof Ref === 'string') return known(names.ref, Ref);
+  if (Array.isArray(attribute)) return known(names.arn, String(attribute[0]));
+  if (typeof text === 'string') return text.replaceAll(/\$\{([^}]+)\}/g, (_, name: string) => known(names.ref, name));
+  throw new Error(`the kit cannot resolve ${JSON.stringify(value)}`);
+}
+
+/** The one condition that the roles have: a listing, if it names a prefix, names one like this. */
+const PREFIX_CONDITION = 'StringLikeIfExists';
+
+/** Whether a role with these statements (resolved) may. */
+export function allows(statements: readonly Statement[], { action, resource, prefix }: Need): boolean {
+  return statements.some(({ Effect, Action, Resource, Condition = {} }) => {
+    if (Effect !== 'Allow') throw new Error(`the kit knows no ${Effect}`);
+    const conditions = Condition as Record<string, Record<string, string>>;
+    const like = conditions[PREFIX_CONDITION]?.['s3:prefix'];
+    if (!isDeepStrictEqual(Condition, like === undefined ? {} : { [PREFIX_CONDITION]: { 's3:prefix': like } }))
+      throw new Error(`the kit does not know the condition ${JSON.stringify(Condition)}`);
+    return (
+      [Action].flat().includes(action) &&
+      [Resource].flat().some((one) => matches(String(one), resource)) &&
+      (like === undefined || prefix === undefined || matches(like, prefix))
+    );
+  });
+}
+
+function matches(pattern: string, text: string): boolean {
+  const [head = '', ...parts] = pattern.split('*').map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${[head, ...parts].join('.*')}$`, 's').test(text);
+}
