@@ -2,10 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { ChangeMessageVisibilityCommand, SQSClient } from '@aws-sdk/client-sqs';
-import type { SQSRecord } from 'aws-lambda';
-import { Failure, invalid } from '../lib/base/failure.ts';
-import { decide, type RetryPolicy } from '../lib/base/retry.ts';
+import { SQSClient } from '@aws-sdk/client-sqs';
+import { invalid } from '../lib/base/failure.ts';
 import { Archive } from '../lib/archive/archive.ts';
 import { ociLayout } from '../lib/archive/oci-layout.ts';
 import { connect } from '../lib/archive/s3/client.ts';
@@ -31,35 +29,6 @@ export function openQueues(urls: SqsOptions['urls']): SqsQueues {
 
 /** One client a sandbox. It is told not to retry: `SqsQueues` does, with what this software knows of failures. */
 const sqs = once(() => new SQSClient({ maxAttempts: 1 }));
-
-/** Waits between the deliveries of a message, in milliseconds; a Retry-After is honoured in full, up to SQS's limit. */
-const DELIVERIES: RetryPolicy = { tries: Infinity, baseMs: 5_000, capMs: 300_000 };
-const MAX_VISIBILITY_S = 12 * 60 * 60;
-
-/** Sets when a failed message is delivered again: its visibility timeout, from now on. */
-export function postponeIn(queueUrl: string): (record: SQSRecord, failure: Failure) => Promise<void> {
-  return async ({ receiptHandle, attributes }, failure) => {
-    const attempt = Number(attributes.ApproximateReceiveCount);
-    const retryable = failure.remedy === 'never' ? asRetryable(failure) : failure;
-    const decision = decide(retryable, attempt, DELIVERIES, Math.random());
-    const seconds = decision.again ? Math.ceil(decision.afterMs / 1000) : 0;
-    const VisibilityTimeout = Math.min(seconds, MAX_VISIBILITY_S);
-    const command = new ChangeMessageVisibilityCommand({
-      QueueUrl: queueUrl,
-      ReceiptHandle: receiptHandle,
-      VisibilityTimeout,
-    });
-    // A receipt handle that has expired means that the message is on its way again already.
-    await sqs()
-      .send(command)
-      .catch(() => undefined);
-  };
-}
-
-/** What no retry mends waits as long as anything else on its way to the dead letters. */
-function asRetryable({ operation, side, code, detail }: Failure): Failure {
-  return new Failure({ operation, side, code, detail, remedy: 'retry' });
-}
 
 export type ReadConfig = () => Promise<Config>;
 

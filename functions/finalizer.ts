@@ -2,18 +2,25 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { readEnvironment } from '../lib/config/environment.ts';
 import { cachedReader } from '../lib/mirror/cached-reader.ts';
 import { receiptReader } from '../lib/mirror/closure.ts';
+import { failedImages } from '../lib/mirror/failures.ts';
 import { finalize } from '../lib/mirror/finalize.ts';
 import type { FinalizeMessage } from '../lib/queue/messages.ts';
-import { once, openArchive, postponeIn } from './aws.ts';
+import { once, openArchive } from './aws.ts';
 import { handleBatch } from './batch.ts';
+import { postponeIn } from './postpone.ts';
 import { recordIn } from './record.ts';
 import { signalOf } from './signal.ts';
 import { observed, onFailedRecord } from './telemetry.ts';
 
 const wired = once(() => {
-  const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus');
+  const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus', 'maxReceives');
   const archive = openArchive(env.archive);
-  return { archive, record: recordIn(archive, env.eventBus), postpone: postponeIn(env.finalizeQueue) };
+  return {
+    archive,
+    record: recordIn(archive, env.eventBus),
+    maxReceives: env.maxReceives,
+    postpone: postponeIn(env.finalizeQueue),
+  };
 });
 
 /** A FIFO queue gives ten messages at once at most; those of one repository are committed in one write. */
@@ -21,18 +28,22 @@ const BATCH = 10;
 
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, () => {
-    const { archive, record, postpone } = wired();
+    const { archive, record, maxReceives, postpone } = wired();
     const signal = signalOf(context);
     const reader = cachedReader(receiptReader(archive, signal));
     return handleBatch<FinalizeMessage>(event, {
       type: 'finalize',
       together: BATCH,
+      maxReceives,
       handle: (deliveries) =>
         finalize(
           { archive, record },
           deliveries.map(({ message }) => message),
           { signal, reader },
         ),
+      giveUp: async ({ message }, failure) => {
+        for (const event of failedImages(message, failure)) await record(event);
+      },
       postpone,
       onFailure: onFailedRecord,
     });

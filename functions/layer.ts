@@ -5,8 +5,9 @@ import { deadlineFrom } from '../lib/mirror/deadline.ts';
 import { copyLayer } from '../lib/mirror/layer.ts';
 import { Window } from '../lib/mirror/window.ts';
 import type { LayerMessage } from '../lib/queue/messages.ts';
-import { configFrom, once, openArchive, openQueues, postponeIn } from './aws.ts';
+import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
+import { postponeIn } from './postpone.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
@@ -47,6 +48,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
     return handleBatch<LayerMessage>(event, {
       type: 'layer',
       together: 1,
+      maxReceives,
       async handle([delivery]) {
         if (delivery === undefined) return;
         const { message, receiveCount } = delivery;

@@ -7,8 +7,9 @@ import { resolve } from '../lib/mirror/resolve.ts';
 import { tagChoice } from '../lib/order/choose.ts';
 import { ordersFor, ordersOf } from '../lib/order/start.ts';
 import type { ResolveMessage } from '../lib/queue/messages.ts';
-import { configFrom, once, openArchive, openQueues, postponeIn } from './aws.ts';
+import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
+import { postponeIn } from './postpone.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { log, observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
@@ -72,6 +73,7 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
   return handleBatch<ResolveMessage>(event, {
     type: 'resolve',
     together: 1,
+    maxReceives,
     async handle([delivery]) {
       if (delivery === undefined) return;
       const last = delivery.receiveCount >= maxReceives;

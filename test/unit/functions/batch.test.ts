@@ -1,0 +1,121 @@
+import type { SQSRecord } from 'aws-lambda';
+import { expect, test } from 'vitest';
+import { handleBatch } from '../../../functions/batch.ts';
+import { Failure, type FailureCode } from '../../../lib/base/failure.ts';
+import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
+import { tagged } from '../queue/samples.ts';
+import { recordOf } from './records.ts';
+
+const MAX_RECEIVES = 3;
+
+function failure(code: FailureCode = 'unavailable'): Failure {
+  return new Failure({ operation: 'commit', side: 'archive', code, detail: 'it is not there' });
+}
+
+interface Options {
+  /** Tags that cannot be handled, alone or with others. */
+  readonly bad?: Readonly<Record<string, Failure>>;
+  readonly giveUp?: 'works' | 'fails';
+}
+
+/** Hands a batch to a handler, and takes note of everything that is done to its messages, by tag. */
+async function handled(records: readonly SQSRecord[], { bad = {}, giveUp }: Options = {}) {
+  const done: string[][] = [];
+  const complaints: [string, string][] = [];
+  const postponed: [string[], FailureCode | 'at once'][] = [];
+  const recorded: [string, string][] = [];
+  const nameOf = (record: SQSRecord): string => {
+    const [, tag = record.body] = /"tag":"([^"]*)"/.exec(record.body) ?? [];
+    return tag;
+  };
+  const answer = await handleBatch<FinalizeMessage>(
+    { Records: [...records] },
+    {
+      type: 'finalize',
+      together: 10,
+      maxReceives: MAX_RECEIVES,
+      handle: (deliveries) => {
+        const tags = deliveries.map(({ message }) => message.image.tag ?? '');
+        const wrong = tags.find((tag) => tag in bad);
+        if (wrong !== undefined) return Promise.reject(bad[wrong]!);
+        done.push(tags);
+        return Promise.resolve();
+      },
+      ...(giveUp === undefined
+        ? {}
+        : {
+            giveUp: ({ message }, { message: reason }) => {
+              if (giveUp === 'fails') return Promise.reject(failure('io'));
+              recorded.push([message.image.tag ?? '', reason]);
+              return Promise.resolve();
+            },
+          }),
+      postpone: (some, why) => {
+        postponed.push([some.map(nameOf), why?.code ?? 'at once']);
+        return Promise.resolve();
+      },
+      onFailure: (record, { code }) => complaints.push([nameOf(record), code]),
+    },
+  );
+  const byId = new Map(records.map((record) => [record.messageId, nameOf(record)]));
+  const returned = answer.batchItemFailures.map(({ itemIdentifier }) => byId.get(itemIdentifier));
+  return { done, returned, complaints, postponed, recorded };
+}
+
+function batch(tags: readonly string[], options: { group?: string; receiveCount?: number } = {}): SQSRecord[] {
+  return tags.map((tag) => recordOf(tagged(tag, 'a').message, options));
+}
+
+test('messages of one group are handled together', async () => {
+  const { done, returned } = await handled([...batch(['a', 'b', 'c']), ...batch(['x'], { group: 'other' })]);
+  expect(done).toEqual([['a', 'b', 'c'], ['x']]);
+  expect(returned).toEqual([]);
+});
+
+// What comes before the bad one is done; what comes behind is returned with it, to come again at the same time.
+test('one that fails holds up what is behind it, and nothing else', async () => {
+  const records = [...batch(['a', 'bad', 'c', 'd']), ...batch(['x'], { group: 'other' })];
+  const { done, returned, complaints, postponed } = await handled(records, { bad: { bad: failure() } });
+  expect(done).toEqual([['x'], ['a']]);
+  expect(returned).toEqual(['bad', 'c', 'd']);
+  expect(complaints).toEqual([['bad', 'unavailable']]);
+  expect(postponed).toEqual([[['bad', 'c', 'd'], 'unavailable']]);
+});
+
+test('one that cannot be read does the same', async () => {
+  const records = [...batch(['a']), recordOf('{'), ...batch(['c'])];
+  const { done, returned, complaints } = await handled(records, { giveUp: 'works' });
+  expect(done).toEqual([['a']]);
+  expect(returned).toEqual(['{', 'c']);
+  expect(complaints).toEqual([['{', 'invalid']]);
+});
+
+// Its group would have followed it: nine good messages for a bad one.
+test('on its last delivery one that cannot be read goes to the dead letters, alone', async () => {
+  const last = { receiveCount: MAX_RECEIVES };
+  const records = [...batch(['a'], last), recordOf('{', last), ...batch(['c', 'd'], last)];
+  const { done, returned, postponed } = await handled(records, { giveUp: 'works' });
+  expect(done).toEqual([['a'], ['c'], ['d']]);
+  expect(returned).toEqual(['{']);
+  expect(postponed).toEqual([[['{'], 'at once']]);
+});
+
+test('on its last delivery one that fails is recorded with its reason, and done with', async () => {
+  const records = batch(['a', 'bad', 'c'], { receiveCount: MAX_RECEIVES });
+  const { done, returned, recorded } = await handled(records, { bad: { bad: failure() }, giveUp: 'works' });
+  expect(done).toEqual([['a'], ['c']]);
+  expect(returned).toEqual([]);
+  expect(recorded).toEqual([['bad', 'commit: it is not there']]);
+});
+
+test.for([
+  ['cannot be recorded', { bad: { bad: failure() }, giveUp: 'fails' }],
+  ['was stopped', { bad: { bad: failure('aborted') }, giveUp: 'works' }],
+  ['nobody records here', { bad: { bad: failure() } }],
+] as const)('on its last delivery one that %s is a dead letter, alone', async ([, options]) => {
+  const records = batch(['a', 'bad', 'c'], { receiveCount: MAX_RECEIVES });
+  const { done, returned, recorded } = await handled(records, options);
+  expect(done).toEqual([['a'], ['c']]);
+  expect(returned).toEqual(['bad']);
+  expect(recorded).toEqual([]);
+});

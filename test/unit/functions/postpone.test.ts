@@ -1,0 +1,60 @@
+import { ChangeMessageVisibilityCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { mockClient } from 'aws-sdk-client-mock';
+import { afterAll, beforeEach, expect, test, vi } from 'vitest';
+import { postponeIn } from '../../../functions/postpone.ts';
+import { Failure, type FailureFields } from '../../../lib/base/failure.ts';
+import { recordOf } from './records.ts';
+
+const sqs = mockClient(SQSClient);
+const said = vi.fn();
+const postpone = postponeIn('https://sqs.example.com/queue.fifo', said);
+
+function failure(fields: Partial<FailureFields> = {}): Failure {
+  return new Failure({ operation: 'copy', side: 'source', code: 'rate-limited', detail: 'later', ...fields });
+}
+
+function visibilities(): (number | undefined)[] {
+  return sqs.commandCalls(ChangeMessageVisibilityCommand).map(({ args: [{ input }] }) => input.VisibilityTimeout);
+}
+
+beforeEach(() => {
+  sqs.reset();
+  sqs.on(ChangeMessageVisibilityCommand).resolves({});
+  said.mockClear();
+});
+
+afterAll(() => {
+  sqs.restore();
+});
+
+test('messages of a group come again together', async () => {
+  await postpone([recordOf('a', { receiveCount: 4 }), recordOf('b')], failure({ retryAfterMs: 600_000 }));
+  expect(visibilities()).toEqual([600, 600]);
+  await postpone([recordOf('a')]);
+  expect(visibilities().at(-1)).toBe(0);
+});
+
+// Twelve hours are counted from the receive, and SQS refuses more: what the function has used has to be taken off.
+test('no longer than SQS allows', async () => {
+  await postpone([recordOf('a')], failure({ retryAfterMs: 24 * 3600 * 1000 }));
+  expect(visibilities()).toEqual([43_200 - 960]);
+});
+
+test.for(['ReceiptHandleIsInvalid', 'MessageNotInflight'])('%s means that it is on its way already', async (name) => {
+  sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error('gone'), { name }));
+  await postpone([recordOf('a')], failure());
+  expect(said).not.toHaveBeenCalled();
+});
+
+test('so does a handle that has expired', async () => {
+  const message = 'Value for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.';
+  sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error(message), { name: 'InvalidParameterValue' }));
+  await postpone([recordOf('a')], failure());
+  expect(said).not.toHaveBeenCalled();
+});
+
+test('anything else is logged, and holds nobody up', async () => {
+  sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error('no'), { name: 'AccessDenied' }));
+  await postpone([recordOf('a')], failure());
+  expect(said).toHaveBeenCalledExactlyOnceWith('warn', 'message not postponed', expect.anything());
+});
