@@ -12,13 +12,20 @@ const bridge = once(() => new EventBridgeClient({}));
  * The final word on an image: onto the event bus, into the run report, into log and metrics. In this order, so that a
  * report says that the event was sent: who comes again, with one more layer of an image that is done, stays silent. An
  * event is sent at least once, like everything else here.
+ *
+ * What a run has mirrored has not failed, whoever says so later: a slice of tags that crashed in the end says it of all its
+ * images, and a layer that was asked for twice of one that is there.
  */
 export function recordIn(
   archive: Archive,
   eventBus: string | undefined,
 ): (event: ImageEvent, again?: boolean) => Promise<void> {
   return async (event, again = false) => {
-    if (again && (await readReportOf(archive, event))?.status === event.status) return;
+    if (again || event.status === 'failed') {
+      const said = await readReportOf(archive, event);
+      if (again && said?.status === event.status) return;
+      if (said?.status === 'mirrored' && (event.digest ?? said.digest) === said.digest) return;
+    }
     if (eventBus !== undefined && event.status !== 'unchanged') await publish(event, eventBus);
     await writeReport(archive, event, Date.now());
     observe(event);

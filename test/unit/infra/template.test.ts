@@ -209,7 +209,9 @@ describe('the roles', () => {
       rights('DeadDashlettersLogGroup', [
         ...DEAD_LETTERS.flatMap((queue) => CONSUME.map((action) => `sqs:${action} ${queue}`)),
         'sqs:SendMessage FinalizeQueue',
+        's3:GetObject .mirror/runs/*',
         's3:PutObject .mirror/runs/*',
+        's3:ListBucket ${ArchiveBucket}',
         'events:PutEvents arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default',
       ]),
     );

@@ -1,0 +1,60 @@
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { mockClient } from 'aws-sdk-client-mock';
+import { afterAll, beforeEach, expect, test } from 'vitest';
+import { recordIn } from '../../../functions/record.ts';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import type { ImageEvent } from '../../../lib/mirror/events.ts';
+import { readRun } from '../../../lib/mirror/reports.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { digestFor, ORDER } from '../queue/samples.ts';
+
+const bridge = mockClient(EventBridgeClient);
+
+const MIRRORED: ImageEvent = {
+  type: 'image',
+  status: 'mirrored',
+  run: ORDER.run,
+  source: ORDER.source,
+  repository: ORDER.repository,
+  reference: `${ORDER.source}:3`,
+  tag: '3',
+  digest: digestFor('image'),
+};
+const FAILED: ImageEvent = { ...MIRRORED, status: 'failed', code: 'internal', reason: 'it crashed' };
+
+/** What was told by event, and what is reported in the end. */
+async function told(...events: readonly (ImageEvent | 'again')[]) {
+  const archive = new Archive(new MemoryStore(), ociLayout);
+  const record = recordIn(archive, 'default');
+  for (const [at, event] of events.entries()) if (event !== 'again') await record(event, events[at + 1] === 'again');
+  const types = bridge.commandCalls(PutEventsCommand).map(({ args: [{ input }] }) => input.Entries?.[0]?.DetailType);
+  return { types, reports: (await readRun(archive, ORDER.run)).map(({ status }) => status) };
+}
+
+beforeEach(() => {
+  bridge.reset();
+  bridge.on(PutEventsCommand).resolves({});
+});
+
+afterAll(() => {
+  bridge.restore();
+});
+
+test('a failure is told, and taken back by what was mirrored after all', async () => {
+  expect(await told(FAILED, MIRRORED)).toEqual({ types: ['Image Failed', 'Image Mirrored'], reports: ['mirrored'] });
+});
+
+// A slice that crashed on every delivery names its tags only; a layer names the digest as well.
+test.for([undefined, FAILED.digest])('what the run has mirrored has not failed (digest %s)', async (digest) => {
+  expect(await told(MIRRORED, { ...FAILED, digest })).toEqual({ types: ['Image Mirrored'], reports: ['mirrored'] });
+});
+
+test('another digest under the same tag may still fail', async () => {
+  const other = { ...FAILED, digest: digestFor('other') };
+  expect(await told(MIRRORED, other)).toEqual({ types: ['Image Mirrored', 'Image Failed'], reports: ['failed'] });
+});
+
+test('what was told before is not told again', async () => {
+  expect(await told(MIRRORED, MIRRORED, 'again')).toMatchObject({ types: ['Image Mirrored'] });
+});
