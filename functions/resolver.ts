@@ -2,7 +2,7 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { registrySettings } from '../lib/config/config.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import type { ResolverContext } from '../lib/mirror/context.ts';
-import { runName, writeReport } from '../lib/mirror/reports.ts';
+import { writeReport } from '../lib/mirror/reports.ts';
 import { resolve } from '../lib/mirror/resolve.ts';
 import { tagChoice } from '../lib/order/choose.ts';
 import { ordersFor, ordersOf } from '../lib/order/start.ts';
@@ -10,14 +10,10 @@ import type { ResolveMessage } from '../lib/queue/messages.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
 import { postponeIn } from './postpone.ts';
+import { readRequest, type Request } from './request.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { log, observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
-
-/** A schedule's execution; the same each time that execution is tried. */
-interface ScheduleEvent {
-  readonly schedule: { readonly id: string; readonly time: string };
-}
 
 /** What a schedule or a request has begun. */
 interface Started {
@@ -59,13 +55,11 @@ const wired = once(() => {
 });
 
 /** Messages of the resolve queue; a schedule's execution; or `{"references": […]}` by hand. */
-export const handler = (
-  event: SQSEvent | ScheduleEvent | Readonly<Record<string, unknown>>,
-  context: Context,
-): Promise<SQSBatchResponse | Started> =>
-  observed<SQSBatchResponse | Started>(context, () =>
-    'Records' in event ? resolveBatch(event as SQSEvent, context) : start(event, context),
-  );
+export const handler = (event: unknown, context: Context): Promise<SQSBatchResponse | Started> =>
+  observed<SQSBatchResponse | Started>(context, async () => {
+    const request = readRequest(event, context.awsRequestId);
+    return request.kind === 'batch' ? resolveBatch(request.batch, context) : start(request, context);
+  });
 
 async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   const { context: resolver, maxReceives, postpone } = wired();
@@ -84,15 +78,11 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
   });
 }
 
-async function start(event: object, context: Context): Promise<Started> {
+async function start(request: Exclude<Request, { kind: 'batch' }>, context: Context): Promise<Started> {
   const { config, queues } = wired();
   const read = await config();
-  const { schedule } = event as Partial<ScheduleEvent>;
-  const run =
-    schedule === undefined
-      ? runName(Date.now(), context.awsRequestId)
-      : runName(Date.parse(schedule.time), schedule.id);
-  const messages = schedule === undefined ? ordersFor(event, read, run) : ordersOf(read, run);
+  const { run } = request;
+  const messages = request.kind === 'schedule' ? ordersOf(read, run) : ordersFor(request.request, read, run);
   await queues.send('resolve', messages, { signal: signalOf(context) });
   log('info', 'run started', { run, messages: messages.length });
   return { run, messages: messages.length };

@@ -79,9 +79,10 @@ export class Stack implements AsyncDisposable {
     return this.#pollers[queue]?.batches ?? [];
   }
 
-  /** What the schedule sends. */
-  schedule(id: string): Promise<Invocation> {
-    return this.functions.resolver.invoke({ schedule: { id, time: new Date().toISOString() } });
+  /** What a schedule of that name sends. */
+  schedule(name: string): Promise<Invocation> {
+    const arn = `arn:aws:scheduler:eu-central-1:000000000000:schedule/default/${name}`;
+    return this.functions.resolver.invoke({ schedule: { arn, time: new Date().toISOString() } });
   }
 
   /**

@@ -275,7 +275,7 @@ describe('the bucket', () => {
 });
 
 describe('what starts and watches it', () => {
-  // A try that Scheduler repeats has the same id: the resolver makes no second run of it.
+  // A try that Scheduler repeats says the same: the resolver makes no second run of it.
   test('the schedule tells the resolver which execution it is, and may start nothing else', () => {
     const { Target, ScheduleExpression } = template.properties('Schedule') as {
       Target: { Input: string };
@@ -287,7 +287,7 @@ describe('what starts and watches it', () => {
       RoleArn: { 'Fn::GetAtt': ['ScheduleRole', 'Arn'] },
     });
     expect(JSON.parse(Target.Input)).toEqual({
-      schedule: { id: '<aws.scheduler.execution-id>', time: '<aws.scheduler.scheduled-time>' },
+      schedule: { arn: '<aws.scheduler.schedule-arn>', time: '<aws.scheduler.scheduled-time>' },
     });
     expect(template.statements('ScheduleRole')).toEqual([
       {

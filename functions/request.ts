@@ -1,0 +1,55 @@
+import type { SQSEvent } from 'aws-lambda';
+import { runName } from '../lib/mirror/reports.ts';
+import { Place } from '../lib/oci/document.ts';
+
+/** What the resolver is invoked with. */
+export type Request =
+  | { readonly kind: 'batch'; readonly batch: SQSEvent }
+  /** Everything that the configuration names. */
+  | { readonly kind: 'schedule'; readonly run: string }
+  /** `{"references": […]}` by hand; what they are is for `ordersFor` to read. */
+  | { readonly kind: 'references'; readonly run: string; readonly request: object };
+
+const EXAMPLE = 'it is {"references": ["docker.io/library/alpine:3.20"]}';
+
+/** Far more than any queue gives at once. */
+const MAX_RECORDS = 10_000;
+
+/**
+ * Tells what an event is. A run has one name however often what starts it is tried: Scheduler gives each try of an execution
+ * the same scheduled time (and another execution id), and Lambda each try of an asynchronous invocation the same request id.
+ *
+ * @throws Failure `invalid` that names the field
+ */
+export function readRequest(event: unknown, requestId: string): Request {
+  const root = new Place('read request', '', event);
+  if (typeof event !== 'object' || event === null || Array.isArray(event))
+    throw root.fail(`it is no object; ${EXAMPLE}`);
+  const { Records, schedule, references, ...others } = event as Record<string, unknown>;
+  const kinds = Object.entries({ Records, schedule, references }).filter(([, value]) => value !== undefined);
+  if (kinds.length > 1) throw root.fail(`${kinds.map(([name]) => name).join(' and ')} do not go together; ${EXAMPLE}`);
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw root.fail(`${JSON.stringify(unknown)} is not known; ${EXAMPLE}`);
+  if (Records !== undefined) return { kind: 'batch', batch: batchOf(root.at('Records'), event) };
+  if (schedule !== undefined) return { kind: 'schedule', run: runOf(root.at('schedule')) };
+  return { kind: 'references', run: `request-${requestId}`, request: event };
+}
+
+function batchOf(records: Place, event: object): SQSEvent {
+  for (const record of records.list(MAX_RECORDS)) {
+    for (const field of ['messageId', 'receiptHandle', 'body']) record.at(field).text();
+    record.at('attributes').texts();
+  }
+  return event as SQSEvent;
+}
+
+/** `{"arn": "arn:…:schedule/default/mirror-sync-prod", "time": "2026-01-31T00:00:00Z"}` */
+function runOf(schedule: Place): string {
+  const name = schedule.at('arn').text().split('/').at(-1) ?? '';
+  if (!/^[\w.-]+$/.test(name)) throw schedule.at('arn').fail('must be the ARN of a schedule');
+  const time = Date.parse(schedule.at('time').text());
+  if (Number.isNaN(time)) throw schedule.at('time').fail('must be a time, as 2026-01-31T00:00:00Z');
+  for (const key of Object.keys(schedule.object()))
+    if (key !== 'arn' && key !== 'time') throw schedule.at(key).fail('is not known');
+  return runName(time, name);
+}

@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { readRequest } from '../../../functions/request.ts';
+import { recordOf } from './records.ts';
+
+const ARN = 'arn:aws:scheduler:eu-central-1:123456789012:schedule/default/mirror-sync-prod';
+const TIME = '2026-01-31T00:00:00Z';
+
+// EventBridge Scheduler and Lambda repeat what has failed: that is the same run, which sends the same messages.
+test('a run has one name however often what starts it is tried', () => {
+  const schedule = { schedule: { arn: ARN, time: TIME } };
+  const run = '2026-01-31T00-00-00-000Z-mirror-sync-prod';
+  expect(readRequest(schedule, 'request-1')).toEqual({ kind: 'schedule', run });
+  expect(readRequest(schedule, 'request-2')).toEqual({ kind: 'schedule', run });
+  const references = { references: ['alpine'] };
+  const read = readRequest(references, '5f0c');
+  expect(read).toEqual({ kind: 'references', run: 'request-5f0c', request: references });
+  expect(readRequest(references, '5f0c')).toEqual(read);
+});
+
+test('a batch of a queue is handed on as it is', () => {
+  const batch = { Records: [recordOf('{')] };
+  expect(readRequest(batch, 'r')).toEqual({ kind: 'batch', batch });
+});
+
+test.for([
+  [null, 'it is no object'],
+  ['alpine', 'it is no object'],
+  [[], 'it is no object'],
+  [{ reference: ['alpine'] }, '"reference" is not known'],
+  [{ schedule: { arn: ARN, time: TIME }, references: ['alpine'] }, 'schedule and references do not go together'],
+  [{ schedule: null }, 'schedule'],
+  [{ schedule: {} }, 'schedule.arn'],
+  [{ schedule: { arn: ARN } }, 'schedule.time'],
+  [{ schedule: { arn: 5, time: TIME } }, 'schedule.arn'],
+  [{ schedule: { arn: 'arn:x/', time: TIME } }, 'schedule.arn: must be the ARN of a schedule'],
+  [{ schedule: { arn: ARN, time: 'yesterday' } }, 'schedule.time: must be a time'],
+  [{ schedule: { arn: ARN, time: TIME, id: 'x' } }, 'schedule.id'],
+  [{ Records: {} }, 'Records'],
+  [{ Records: [{}] }, 'Records[0].messageId'],
+  [{ Records: [{ ...recordOf('{'), attributes: null }] }, 'Records[0].attributes'],
+] as const)('%j is refused, and told where', ([event, message]) => {
+  expect(() => readRequest(event, 'r')).toThrow(message);
+  expect(() => readRequest(event, 'r')).toThrow(expect.objectContaining({ code: 'invalid', side: 'input' }));
+});
