@@ -61,7 +61,7 @@ function sqsOperation({ headers }: IncomingMessage): string {
 }
 
 /** Passes every request on as it is, signature and `Host` included. */
-async function proxyTo(
+export async function proxyTo(
   endpoint: string,
   onRequest: (incoming: IncomingMessage) => void,
 ): Promise<AsyncDisposable & { readonly endpoint: string }> {

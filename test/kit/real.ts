@@ -10,7 +10,9 @@ import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { describe, test } from 'vitest';
+import type { Digest } from '../../lib/oci/digest.ts';
 import { ACCEPT_MANIFESTS } from '../../lib/oci/mediatype.ts';
+import type { Image } from './images.ts';
 
 /** Where it is 1, a tool that is missing is a failure; elsewhere its tests are skipped, and say so. */
 const REQUIRED = process.env['MIRROR_SYNC_REQUIRE_REAL'] === '1';
@@ -90,6 +92,24 @@ export async function startDistribution(folder: string): Promise<Distribution> {
       await closed;
     },
   };
+}
+
+/** Pushes an image as the distribution spec has it: every blob in one piece, then the manifest. */
+export async function pushTo(host: string, repository: string, image: Image, tag: string): Promise<Digest> {
+  const base = `http://${host}/v2/${repository}`;
+  const request = async (method: string, url: string, type: string, body: Buffer | null): Promise<Response> => {
+    const response = await fetch(url, { method, headers: { 'content-type': type }, body });
+    if (!response.ok) throw new Error(`${method} ${url}: ${response.status} ${await response.text()}`);
+    return response;
+  };
+  for (const [digest, blob] of image.blobs) {
+    const { headers } = await request('POST', `${base}/blobs/uploads/`, 'application/octet-stream', null);
+    const upload = new URL(headers.get('location') ?? '', base);
+    upload.searchParams.set('digest', digest);
+    await request('PUT', upload.href, 'application/octet-stream', blob);
+  }
+  await request('PUT', `${base}/manifests/${tag}`, image.mediaType, image.manifest);
+  return image.digest;
 }
 
 /** A manifest as a registry serves it, with the digest that it says it has. */

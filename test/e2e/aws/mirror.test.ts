@@ -1,114 +1,123 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readRun } from '../../../lib/mirror/reports.ts';
 import { verifyArchive } from '../../../lib/mirror/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
-import { makeImage, makeLayer } from '../../kit/images.ts';
+import { proxyTo } from '../../kit/counting.ts';
 import { WEBHOOK_SECRET } from '../../kit/lambda/deployment.ts';
-import { buildBundles, Stack } from '../../kit/lambda/stack.ts';
-import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
-import { startS3Server } from '../../kit/s3-server.ts';
-import { startElasticMq, startFauxSqs } from '../../kit/sqs-server.ts';
-import type { TempFolder } from '../../kit/temp.ts';
+import { describeOnAws } from '../../kit/lambda/on-aws.ts';
+import type { Stack } from '../../kit/lambda/stack.ts';
+import { describeWith, type Distribution, pushTo, startDistribution } from '../../kit/real.ts';
+import { route } from '../../kit/routes.ts';
+import { sharedImage } from '../../kit/shared-images.ts';
+import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
 const IMAGES = 20;
+const REPOSITORY = 'team/app';
+const DEAD = ['dead resolve', 'dead layer', 'dead finalize'];
 
-const s3 = await startS3Server();
-const elasticMq = 'skipped' in s3 ? s3 : await startElasticMq();
-const sqs = 'skipped' in elasticMq ? await startFauxSqs() : elasticMq;
 const signal = AbortSignal.timeout(600_000);
 
-/** Images 0 to n-1 share a base layer, and every other one a second. */
-function image(index: number): ReturnType<typeof makeImage> {
-  const base = makeLayer({ seed: 1, size: 200_000 });
-  const shared = makeLayer({ seed: 2 + (index % 2), size: 100_000 });
-  return makeImage({ layers: [base, shared, makeLayer({ seed: 100 + index, size: 50_000 })] });
-}
-
-async function tags(stack: Stack, repository: string): Promise<Record<string, Digest>> {
-  const read = await stack.archive.tagIndex(repository);
-  return Object.fromEntries(
-    read?.index.entries().flatMap(({ tag, digest }) => (tag === undefined ? [] : [[tag, digest]])) ?? [],
-  );
-}
-
-if ('skipped' in s3)
-  describe('on AWS', () => {
-    test.skip(`skipped: ${s3.skipped}`, () => undefined);
-  });
-else
-  describe(`on AWS: the bundles, a real registry, real queues (${'skipped' in elasticMq ? 'fauxqs' : 'ElasticMQ'}), real S3`, () => {
-    let bundles: TempFolder;
-    let registry: TestRegistry;
+await describeOnAws('on AWS', ({ start }) => {
+  describeWith(['docker-registry'], 'from a real registry', () => {
+    let folder: TempFolder;
+    let registry: Distribution;
+    /** What stands before the registry, and takes note of what is asked for. */
+    let front: Awaited<ReturnType<typeof proxyTo>>;
+    let source: string;
     let stack: Stack;
     const expected: Record<string, Digest> = {};
+    let asked: { readonly method: string; readonly kind: string; readonly tag?: string | undefined }[] = [];
+
+    const count = (method: string, kind: string): number =>
+      asked.filter((one) => one.method === method && one.kind === kind).length;
 
     beforeAll(async () => {
-      bundles = await buildBundles();
-      registry = await startRegistry();
+      folder = await tempFolder();
+      registry = await startDistribution(folder.join('registry'));
       for (let index = 0; index < IMAGES; index += 1)
-        expected[`v${index}`] = registry.push('team/app', image(index), `v${index}`);
-      const config = `version: 1\nmirrors:\n  - source: ${registry.host}/team/app\n    tags: all\n`;
-      stack = await Stack.start({ bundles, sqs, s3, config });
+        expected[`v${index}`] = await pushTo(registry.host, REPOSITORY, sharedImage(index), `v${index}`);
+      front = await proxyTo(`http://${registry.host}`, ({ method = '', url = '' }) => {
+        asked.push({ method, ...route(new URL(url, 'http://registry').pathname) });
+      });
+      source = `${new URL(front.endpoint).host}/${REPOSITORY}`;
+      stack = await start({ config: `version: 1\nmirrors:\n  - source: ${source}\n    tags: all\n` });
     });
 
     afterAll(async () => {
       await stack[Symbol.asyncDispose]();
-      await registry.close();
-      await bundles.remove();
-      await sqs[Symbol.asyncDispose]();
-      await s3.close();
+      await front[Symbol.asyncDispose]();
+      await registry[Symbol.asyncDispose]();
+      await folder.remove();
     });
+
+    const tags = async (): Promise<Record<string, Digest>> => {
+      const read = await stack.archive.tagIndex(source);
+      const entries = read?.index.entries() ?? [];
+      return Object.fromEntries(entries.flatMap(({ tag, digest }) => (tag === undefined ? [] : [[tag, digest]])));
+    };
 
     // The schedule comes for the first time: everything is fetched once, proven, and can be pulled.
     test('a schedule mirrors what the configuration names', async () => {
       expect((await stack.schedule('first')).outcome).toMatchObject({ payload: { messages: 1 } });
       await stack.drained();
-      const repository = `${registry.host}/team/app`;
-      expect(await tags(stack, repository)).toEqual(expected);
+      expect(await tags()).toEqual(expected);
       const verified = await verifyArchive(stack.archive, { signal, concurrency: 2 });
       expect(verified.problems).toEqual([]);
-      // 1 base, 2 shared, and one of its own for each: no blob twice.
-      expect(registry.count({ kind: 'blob', method: 'GET' })).toBe(IMAGES + 3 + IMAGES);
+      // 1 base, 2 shared, and one of its own for each; and a config for each: no blob twice.
+      expect(count('GET', 'blob')).toBe(IMAGES + 3 + IMAGES);
       const told = stack.events.filter(({ type }) => type === 'Image Mirrored').map(({ detail }) => detail['tag']);
       expect(new Set(told)).toEqual(new Set(Object.keys(expected)));
-      for (const queue of ['dead resolve', 'dead layer', 'dead finalize']) expect(stack.batches(queue)).toEqual([]);
+      for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
     });
 
     // The registry tells of a new tag: that one is mirrored, and nothing else is asked for.
     test('a webhook mirrors a new tag', async () => {
-      registry.forgetRequests();
-      const digest = registry.push('team/app', image(IMAGES), 'new');
-      const { outcome } = await stack.functions.webhook.invoke(delivery(registry.host, digest));
+      expected['new'] = await pushTo(registry.host, REPOSITORY, sharedImage(IMAGES), 'new');
+      asked = [];
+      const { outcome } = await stack.functions.webhook.invoke(delivery(source, expected['new']));
       expect(outcome).toMatchObject({ payload: { statusCode: 202 } });
       await stack.drained();
-      expected['new'] = digest;
-      expect(await tags(stack, `${registry.host}/team/app`)).toEqual(expected);
-      expect(registry.requests.every(({ tag }) => tag === undefined || tag === 'new')).toBe(true);
+      expect(await tags()).toEqual(expected);
+      expect(asked.filter(({ tag }) => tag !== undefined && tag !== 'new')).toEqual([]);
+    });
+
+    // Whoever repeats a delivery, or replays one that was seen on the way, changes nothing: the queue knows its messages.
+    test('the same webhook again is harmless', async () => {
+      asked = [];
+      const resolves = stack.batches('resolve').length;
+      const told = stack.events.length;
+      const { outcome } = await stack.functions.webhook.invoke(delivery(source, expected['new']!));
+      expect(outcome).toMatchObject({ payload: { statusCode: 202 } });
+      await stack.drained();
+      expect(stack.batches('resolve')).toHaveLength(resolves);
+      expect(asked).toEqual([]);
+      expect(stack.events).toHaveLength(told);
+      expect(await tags()).toEqual(expected);
     });
 
     // The schedule comes again, and nothing has changed: one HEAD a tag, no layer, no write.
     test('a second schedule finds everything unchanged', async () => {
-      registry.forgetRequests();
+      asked = [];
       const layers = stack.batches('layer').length;
       const finalizes = stack.batches('finalize').length;
-      await stack.schedule('second');
+      const { outcome } = await stack.schedule('second');
       await stack.drained();
-      expect(registry.count({ kind: 'manifest', method: 'HEAD' })).toBe(IMAGES + 1);
-      expect(registry.count({ kind: 'manifest', method: 'GET' })).toBe(0);
-      expect(registry.count({ kind: 'blob' })).toBe(0);
+      expect(count('HEAD', 'manifest')).toBe(IMAGES + 1);
+      expect(count('GET', 'manifest')).toBe(0);
+      expect(asked.filter(({ kind }) => kind === 'blob')).toEqual([]);
       expect(stack.batches('layer')).toHaveLength(layers);
       expect(stack.batches('finalize')).toHaveLength(finalizes);
+      const { run } = (outcome as { payload: { run: string } }).payload;
+      expect(await readRun(stack.archive, run)).toEqual([]);
     });
   });
+});
 
 /** What the distribution registry posts when a tag is pushed, as a function URL hands it on. */
-function delivery(host: string, digest: Digest): object {
-  const target = {
-    mediaType: 'application/vnd.oci.image.manifest.v1+json',
-    digest,
-    size: 1,
-    repository: 'team/app',
-    tag: 'new',
-  };
+function delivery(source: string, digest: Digest): object {
+  const [host, ...path] = source.split('/');
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const target = { mediaType, digest, size: 1, repository: path.join('/'), tag: 'new' };
   return {
     rawPath: '/',
     rawQueryString: '',
