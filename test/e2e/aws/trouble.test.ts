@@ -1,115 +1,133 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { readRun } from '../../../lib/mirror/reports.ts';
 import { verifyArchive } from '../../../lib/mirror/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
+import { chance } from '../../kit/chance.ts';
+import { mirrorSync } from '../../kit/command-line.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
-import { buildBundles, Stack } from '../../kit/lambda/stack.ts';
+import type { S3Fault } from '../../kit/lambda/gate.ts';
+import { describeOnAws } from '../../kit/lambda/on-aws.ts';
+import { metricsOf } from '../../kit/lambda/told.ts';
 import { poisoned } from '../../kit/poisoned.ts';
 import { errorBody, startRegistry, type TestRegistry } from '../../kit/registry.ts';
-import { startS3Server } from '../../kit/s3-server.ts';
-import { startElasticMq, startFauxSqs } from '../../kit/sqs-server.ts';
-import type { TempFolder } from '../../kit/temp.ts';
+import { sharedImage } from '../../kit/shared-images.ts';
 
-const s3 = await startS3Server();
-const elasticMq = 'skipped' in s3 ? s3 : await startElasticMq();
-const sqs = 'skipped' in elasticMq ? await startFauxSqs() : elasticMq;
+const IMAGES = 20;
+const REPOSITORIES = ['team/app', 'team/tool'] as const;
+const DEAD = ['dead resolve', 'dead layer', 'dead finalize'];
 
-if ('skipped' in s3)
-  describe('on AWS, in trouble', () => {
-    test.skip(`skipped: ${s3.skipped}`, () => undefined);
-  });
-else
-  describe('on AWS, in trouble', () => {
-    let bundles: TempFolder;
+/** One request to S3 in ten fails, each in one of these ways. */
+const S3_FAULTS: readonly S3Fault[] = [500, 503, 'cut', 'lost'];
 
-    beforeAll(async () => {
-      bundles = await buildBundles();
-    });
+function all(registry: TestRegistry): string {
+  const mirrors = REPOSITORIES.map((path) => `  - source: ${registry.host}/${path}\n    tags: all\n`);
+  return `version: 1\nmirrors:\n${mirrors.join('')}`;
+}
 
-    afterAll(async () => {
-      await bundles.remove();
-      await sqs[Symbol.asyncDispose]();
-      await s3.close();
-    });
-
-    function all(registry: TestRegistry): string {
-      return `version: 1\nmirrors:\n  - source: ${registry.host}/team/app\n    tags: all\n`;
+await describeOnAws('on AWS, in trouble', ({ start, s3 }) => {
+  // A sandbox is killed in the middle of a layer, another runs into its timeout there, the registry answers 429 now and
+  // then, S3 fails at random, every third message comes twice, and batches of different groups overtake each other:
+  // everything is mirrored all the same, once, and nothing is dead.
+  test('whatever happens on the way, everything arrives', async () => {
+    await using registry = await startRegistry();
+    const expected = new Map<string, Record<string, Digest>>(REPOSITORIES.map((path) => [path, {}]));
+    const images = Array.from({ length: IMAGES }, (_, index) => sharedImage(index));
+    for (const [index, image] of images.entries()) {
+      const path = REPOSITORIES[index % REPOSITORIES.length]!;
+      expected.get(path)![`v${index}`] = registry.push(path, image, `v${index}`);
     }
-
-    // A sandbox is killed in the middle of a layer, another runs into its timeout there, the registry answers 429 now
-    // and then, and every third message comes twice: everything is mirrored all the same, once, and nothing is dead.
-    test('whatever happens on the way, everything arrives', async () => {
-      await using registry = await startRegistry();
-      const expected: Record<string, Digest> = {};
-      const layers = Array.from({ length: 8 }, (_, index) => makeLayer({ seed: index, size: 300_000 }));
-      for (const [index, layer] of layers.entries())
-        expected[`v${index}`] = registry.push(
-          'team/app',
-          makeImage({ layers: [makeLayer({ seed: 50 }), layer] }),
-          `v${index}`,
-        );
-      const killed = registry.misbehave({ match: { digest: layers[0]!.digest }, times: 1, do: { stallAfter: 1000 } });
-      const late = registry.misbehave({ match: { digest: layers[1]!.digest }, times: 1, do: { stallAfter: 1000 } });
-      for (const kind of ['manifest', 'blob'] as const)
-        registry.misbehave({
-          match: { kind, method: 'GET' },
-          after: 2,
-          times: 3,
-          do: { status: 429, headers: { 'retry-after': '1' }, body: errorBody('TOOMANYREQUESTS', 'later') },
-        });
-      let received = 0;
-      await using stack = await Stack.start({
-        bundles,
-        sqs,
-        s3,
-        config: all(registry),
-        layerTimeoutMs: 25_000,
-        visibilitySeconds: 30,
-        again: ({ attributes }) => attributes.ApproximateReceiveCount === '1' && (received += 1) % 3 === 0,
+    const stall = (index: number) =>
+      registry.misbehave({
+        match: { digest: images[index]!.layers.at(-1)!.digest },
+        times: 1,
+        do: { stallAfter: 1000 },
       });
-      await stack.schedule('trouble');
-      await killed.begun;
-      stack.functions.layer.kill();
-      await late.begun;
-      await stack.drained();
+    const killed = stall(0);
+    const late = stall(1);
+    for (const kind of ['manifest', 'blob'] as const)
+      registry.misbehave({
+        match: { kind, method: 'GET' },
+        after: 2,
+        times: 3,
+        do: { status: 429, headers: { 'retry-after': '1' }, body: errorBody('TOOMANYREQUESTS', 'later') },
+      });
+    const random = chance(20_261_125);
+    const faults: S3Fault[] = [];
+    let received = 0;
+    await using stack = await start({
+      config: all(registry),
+      layerTimeoutMs: 25_000,
+      visibilitySeconds: 30,
+      again: ({ attributes }) => attributes.ApproximateReceiveCount === '1' && (received += 1) % 3 === 0,
+      heldBackMs: () => random() * 300,
+      s3Fault: () => {
+        if (random() >= 0.1) return undefined;
+        faults.push(S3_FAULTS[Math.floor(random() * S3_FAULTS.length)]!);
+        return faults.at(-1);
+      },
+    });
+    await stack.schedule('trouble');
+    await killed.begun;
+    stack.functions.layer.kill();
+    await late.begun;
+    await stack.drained();
 
-      const read = await stack.archive.tagIndex(`${registry.host}/team/app`);
+    for (const [path, tags] of expected) {
+      const read = await stack.archive.tagIndex(`${registry.host}/${path}`);
       const entries = read?.index.entries().map(({ tag, digest }) => [tag, digest]) ?? [];
-      expect(entries).toHaveLength(layers.length);
-      expect(Object.fromEntries(entries)).toEqual(expected);
-      const verified = await verifyArchive(stack.archive, { signal: AbortSignal.timeout(60_000), concurrency: 2 });
-      expect(verified.problems).toEqual([]);
-      expect(stack.functions.layer.invocations.some(({ outcome }) => 'error' in outcome)).toBe(true);
-      for (const queue of ['dead resolve', 'dead layer', 'dead finalize']) expect(stack.batches(queue)).toEqual([]);
-    }, 180_000);
+      expect(entries).toHaveLength(IMAGES / REPOSITORIES.length);
+      expect(Object.fromEntries(entries)).toEqual(tags);
+    }
+    const verified = await verifyArchive(stack.archive, { signal: AbortSignal.timeout(60_000), concurrency: 2 });
+    expect(verified.problems).toEqual([]);
+    expect(stack.functions.layer.invocations.some(({ outcome }) => 'error' in outcome)).toBe(true);
+    expect(new Set(faults)).toEqual(new Set(S3_FAULTS));
+    for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
+  }, 240_000);
 
-    // Every kind of poisoned image ends as a recorded failure with its reason, and holds nobody up.
-    test('a poisoned image is a recorded failure, and no tag', async () => {
-      await using registry = await startRegistry();
-      const good = registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 7 })] }), 'good');
-      for (const [index, poison] of poisoned().entries()) poison.push(registry, 'team/app', `bad${index}`);
-      const config = `${all(registry)}  - source: ${registry.host}/team/none\n    tags: all\n`;
-      await using stack = await Stack.start({ bundles, sqs, s3, config });
-      const { outcome } = await stack.schedule('poison');
-      await stack.drained();
+  // Every kind of poisoned image ends as a recorded failure with its reason, and holds nobody up.
+  test('a poisoned image is a recorded failure, and no tag', async () => {
+    await using registry = await startRegistry();
+    const good = registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 7 })] }), 'good');
+    for (const [index, poison] of poisoned().entries()) poison.push(registry, 'team/app', `bad${index}`);
+    const sources = [`${registry.host}/team/app`, `${registry.host}/team/none`];
+    const config = `version: 1\nmirrors:\n${sources.map((source) => `  - source: ${source}\n    tags: all\n`).join('')}`;
+    await using stack = await start({ config });
+    const { outcome } = await stack.schedule('poison');
+    await stack.drained();
 
-      const read = await stack.archive.tagIndex(`${registry.host}/team/app`);
-      expect(read?.index.entries().map(({ tag, digest }) => [tag, digest])).toEqual([['good', good]]);
-      const { run } = (outcome as { payload: { run: string } }).payload;
-      const codes = Object.fromEntries(
-        (await readRun(stack.archive, run)).map(({ reference, status, code }) => [
-          reference.split(':').at(-1),
-          code ?? status,
-        ]),
+    const read = await stack.archive.tagIndex(`${registry.host}/team/app`);
+    expect(read?.index.entries().map(({ tag, digest }) => [tag, digest])).toEqual([['good', good]]);
+    const { run } = (outcome as { payload: { run: string } }).payload;
+    const reports = await readRun(stack.archive, run);
+    const expected: Record<string, string> = {
+      ...Object.fromEntries(poisoned().map(({ code }, index) => [`team/app:bad${index}`, code])),
+      // Of a repository that is not there, its name.
+      'team/none': 'name-unknown',
+    };
+    const shortName = (reference: unknown): string => String(reference).slice(registry.host.length + 1);
+    const codes = reports.map(({ reference, status, code }) => [shortName(reference), code ?? status]);
+    expect(Object.fromEntries(codes)).toEqual({ 'team/app:good': 'mirrored', ...expected });
+    const told = stack.events
+      .filter(({ type }) => type === 'Image Failed')
+      .map(({ detail }) => [shortName(detail['reference']), detail['code']]);
+    expect(Object.fromEntries(told)).toEqual(expected);
+    for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
+
+    const metrics = metricsOf(stack.functions.finalizer);
+    for (const code of new Set(Object.values(expected)))
+      expect(metrics[`ImagesFailedByCode ${code}`]).toBeGreaterThanOrEqual(
+        Object.values(expected).filter((one) => one === code).length,
       );
-      const expected = Object.fromEntries(poisoned().map(({ code }, index) => [`bad${index}`, code]));
-      // And of a repository that is not there, its name.
-      const none = `${registry.host}/team/none`.split(':').at(-1) ?? '';
-      expect(codes).toEqual({ good: 'mirrored', ...expected, [none]: 'name-unknown' });
-      const told = stack.events
-        .filter(({ type }) => type === 'Image Failed')
-        .map(({ detail }) => [detail['tag'], detail['code']]);
-      expect(Object.fromEntries(told)).toEqual({ ...expected, undefined: 'name-unknown' });
-      for (const queue of ['dead resolve', 'dead layer', 'dead finalize']) expect(stack.batches(queue)).toEqual([]);
-    }, 120_000);
-  });
+    expect(metrics['ImagesFailed']).toBe(told.length);
+    expect(metrics['ImagesMirrored']).toBe(1);
+
+    // What a person is shown: each image that failed with its reason, and an exit code that says so.
+    const shown = await mirrorSync(['status', stack.archive.store.name, run], s3.env);
+    expect(shown.code).toBe(1);
+    expect(shown.stdout).toContain(`mirrored  ${registry.host}/team/app:good`);
+    for (const { reference, reason } of reports.filter(({ status }) => status === 'failed'))
+      expect(shown.stdout).toContain(`failed    ${reference}: ${reason ?? ''}\n`);
+    expect(shown.stdout).toContain(`1 mirrored, ${poisoned().length + 1} failed, 0 pending`);
+  }, 120_000);
+});

@@ -7,6 +7,7 @@ import {
   type SQSClient,
 } from '@aws-sdk/client-sqs';
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Permits } from '../../../lib/base/permits.ts';
 import type { LambdaFunction } from './function.ts';
 
@@ -20,6 +21,8 @@ export interface EventSource {
   readonly concurrency: number;
   /** Messages that are delivered again although they were handled, as "at least once" allows. */
   readonly again?: (record: SQSRecord) => boolean;
+  /** Milliseconds for which a batch that was received is held back, so that those of other groups overtake it. */
+  readonly heldBackMs?: () => number;
 }
 
 /**
@@ -113,7 +116,8 @@ export class EventSourcePoller implements AsyncDisposable {
   }
 
   async #handle(messages: readonly Message[]): Promise<void> {
-    const { target, again } = this.#source;
+    const { target, again, heldBackMs } = this.#source;
+    if (heldBackMs !== undefined) await sleep(heldBackMs());
     const event = this.#event(messages);
     this.batches.push(event.Records.map(({ body }) => body));
     const { outcome } = await target.invoke(event);

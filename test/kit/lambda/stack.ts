@@ -1,8 +1,9 @@
+import { SendMessageCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Archive } from '../../../lib/archive/archive.ts';
-import type { SqsServer } from '../sqs-server.ts';
 import { tempFolder, type TempFolder } from '../temp.ts';
 import { deploy, type Deployment, type DeploymentOptions, type FunctionName, FUNCTIONS, QUEUES } from './deployment.ts';
 import { LambdaFunction } from './function.ts';
@@ -18,18 +19,18 @@ export async function buildBundles(): Promise<TempFolder> {
   return folder;
 }
 
-export interface StackOptions extends DeploymentOptions {
-  readonly again?: EventSource['again'];
-}
+export interface StackOptions extends DeploymentOptions, Pick<EventSource, 'again' | 'heldBackMs'> {}
 
 /** A deployment at work: its queues are polled, and its functions are invoked. */
 export class Stack implements AsyncDisposable {
   readonly functions: Readonly<Record<FunctionName, LambdaFunction>>;
   readonly #deployment: Deployment;
+  readonly #sqs: SQSClient;
   readonly #pollers: Readonly<Record<string, EventSourcePoller>>;
 
-  private constructor(deployment: Deployment, { sqs, again }: { sqs: SqsServer; again?: EventSource['again'] }) {
+  private constructor(deployment: Deployment, { sqs, again, heldBackMs }: StackOptions) {
     this.#deployment = deployment;
+    this.#sqs = sqs.client;
     const lambda = (name: FunctionName): [FunctionName, LambdaFunction] => [
       name,
       new LambdaFunction({ ...deployment.functions[name], concurrency: 3 }),
@@ -46,6 +47,7 @@ export class Stack implements AsyncDisposable {
         target: this.functions[name],
         ...limits,
         ...(again === undefined ? {} : { again }),
+        ...(heldBackMs === undefined ? {} : { heldBackMs }),
       });
     const { queues } = deployment;
     this.#pollers = {
@@ -83,6 +85,19 @@ export class Stack implements AsyncDisposable {
   schedule(name: string): Promise<Invocation> {
     const arn = `arn:aws:scheduler:eu-central-1:000000000000:schedule/default/${name}`;
     return this.functions.resolver.invoke({ schedule: { arn, time: new Date().toISOString() } });
+  }
+
+  /** Puts a body into a queue, whatever it is. */
+  async send(queue: keyof Deployment['queues'], body: string, group: string): Promise<void> {
+    const { url: QueueUrl } = this.#deployment.queues[queue];
+    const MessageDeduplicationId = randomUUID();
+    const command = new SendMessageCommand({
+      QueueUrl,
+      MessageBody: body,
+      MessageGroupId: group,
+      MessageDeduplicationId,
+    });
+    await this.#sqs.send(command);
   }
 
   /**

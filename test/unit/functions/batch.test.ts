@@ -4,7 +4,7 @@ import { handleBatch } from '../../../functions/batch.ts';
 import { Failure, type FailureCode } from '../../../lib/base/failure.ts';
 import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
 import { tagged } from '../queue/samples.ts';
-import { recordOf } from './records.ts';
+import { recordOf } from '../../kit/records.ts';
 
 const MAX_RECEIVES = 3;
 

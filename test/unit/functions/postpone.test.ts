@@ -3,7 +3,7 @@ import { mockClient } from 'aws-sdk-client-mock';
 import { afterAll, beforeEach, expect, test, vi } from 'vitest';
 import { postponeIn } from '../../../functions/postpone.ts';
 import { Failure, type FailureFields } from '../../../lib/base/failure.ts';
-import { recordOf } from './records.ts';
+import { recordOf } from '../../kit/records.ts';
 
 const sqs = mockClient(SQSClient);
 const said = vi.fn();

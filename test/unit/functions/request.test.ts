@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { readRequest } from '../../../functions/request.ts';
-import { recordOf } from './records.ts';
+import { recordOf } from '../../kit/records.ts';
 
 const ARN = 'arn:aws:scheduler:eu-central-1:123456789012:schedule/default/mirror-sync-prod';
 const TIME = '2026-01-31T00:00:00Z';

@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readRun } from '../../../lib/mirror/reports.ts';
+import type { Digest } from '../../../lib/oci/digest.ts';
+import type { Image, Message, Order } from '../../../lib/queue/messages.ts';
+import { finalizeMessage, layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { serialise } from '../../../lib/queue/parse.ts';
+import { makeImage, makeLayer } from '../../kit/images.ts';
+import { describeOnAws } from '../../kit/lambda/on-aws.ts';
+import type { Stack } from '../../kit/lambda/stack.ts';
+import { saidBy } from '../../kit/lambda/told.ts';
+import { recordOf } from '../../kit/records.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+
+const layer = makeLayer({ seed: 1 });
+const { mediaType } = layer;
+
+await describeOnAws('dead letters', ({ start }) => {
+  let registry: TestRegistry;
+  let stack: Stack;
+  let order: Order;
+  let digest: Digest;
+
+  // A run that has mirrored `good`; whatever else it asked for has crashed its function.
+  beforeAll(async () => {
+    registry = await startRegistry();
+    digest = registry.push('team/app', makeImage({ layers: [layer] }), 'good');
+    const source = `${registry.host}/team/app`;
+    stack = await start({ config: `version: 1\nmirrors:\n  - source: ${source}\n    tags: all\n`, maxReceives: 2 });
+    const { outcome } = await stack.schedule('dead');
+    const { run } = (outcome as { payload: { run: string } }).payload;
+    order = { run, source, repository: source, platforms: 'all' };
+    await stack.drained();
+  });
+
+  afterAll(async () => {
+    await stack[Symbol.asyncDispose]();
+    await registry.close();
+  });
+
+  /** What is reported of each tag, and told by event, once these messages are dead and dealt with. */
+  async function buried(...messages: readonly Message[]): Promise<{ reports: object; events: object }> {
+    const before = stack.events.length;
+    const Records = messages.map((message) => recordOf(serialise(message), { group: order.repository }));
+    const { outcome } = await stack.functions['dead-letters'].invoke({ Records });
+    expect(outcome).toEqual({ payload: { batchItemFailures: [] } });
+    await stack.drained();
+    const reports = (await readRun(stack.archive, order.run)).map(({ reference, status, code, reason = '' }) => [
+      reference.slice(order.source.length + 1),
+      [status, code, reason.slice(0, reason.indexOf(' ('))].filter((part) => part !== undefined && part !== ''),
+    ]);
+    const events = stack.events.slice(before).map(({ type, detail }) => [detail['tag'], type]);
+    return { reports: Object.fromEntries(reports) as object, events: Object.fromEntries(events) as object };
+  }
+
+  const reason = (type: string): string =>
+    `handle ${type} message of ${order.source}: it crashed or ran out of time on every delivery; the log of the function has more`;
+
+  // Of a slice nobody knows how far it came: what the run has mirrored stays so.
+  test('a slice of tags fails those that the run has not mirrored', async () => {
+    const { message } = resolveMessage(order, { kind: 'images', images: [{ tag: 'good' }, { tag: 'sliced' }] });
+    const { reports, events } = await buried(message);
+    expect(reports).toEqual({ good: ['mirrored'], sliced: ['failed', 'internal', reason('resolve')] });
+    expect(events).toEqual({ sliced: 'Image Failed' });
+  });
+
+  test('a layer fails its image', async () => {
+    const image: Image = { digest, mediaType, size: 1, tag: 'layered', observed: 1 };
+    const { message } = layerMessage(
+      order,
+      image,
+      { digest: layer.digest, mediaType, size: layer.size },
+      { lanes: 4, look: 'nothing' },
+    );
+    const { reports, events } = await buried(message);
+    expect(reports).toMatchObject({ good: ['mirrored'], layered: ['failed', 'internal', reason('layer')] });
+    expect(events).toEqual({ layered: 'Image Failed' });
+  });
+
+  test('a finalize message fails its image, but not one that is mirrored', async () => {
+    const image: Image = { digest, mediaType, size: 1, tag: 'last', observed: 1 };
+    const { reports, events } = await buried(
+      finalizeMessage(order, { ...image, tag: 'good' }, 'resolver').message,
+      finalizeMessage(order, image, 'resolver').message,
+    );
+    expect(reports).toMatchObject({ good: ['mirrored'], last: ['failed', 'internal', reason('finalize')] });
+    expect(events).toEqual({ last: 'Image Failed' });
+  });
+
+  // The real way there: two deliveries, then the dead-letter queue. It names no image, so the log is all that has it.
+  test('what nobody can read is logged, and the next message of its group gets through', async () => {
+    await stack.send('finalize', '{"not": "a message"}', order.repository);
+    await stack.send(
+      'finalize',
+      serialise(
+        finalizeMessage(order, { tag: 'behind' }, 'resolver', { code: 'denied', reason: 'no (really)' }).message,
+      ),
+      order.repository,
+    );
+    await stack.drained();
+    expect(stack.batches('dead finalize').flat()).toEqual(['{"not": "a message"}']);
+    const lines = saidBy(stack.functions['dead-letters']).map(({ message, body }) => [message, body]);
+    expect(lines).toContainEqual(['dead letter that cannot be read', '{"not": "a message"}']);
+    const reports = await readRun(stack.archive, order.run);
+    expect(reports.find(({ reference }) => reference.endsWith(':behind'))).toMatchObject({ code: 'denied' });
+  });
+});

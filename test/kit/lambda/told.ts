@@ -1,0 +1,41 @@
+/** What functions have told in their logs: lines of JSON, and metrics in CloudWatch's embedded format among them. */
+import type { LambdaFunction } from './function.ts';
+
+type Line = Readonly<Record<string, unknown>>;
+
+interface Embedded {
+  readonly _aws: {
+    readonly CloudWatchMetrics: readonly {
+      readonly Dimensions: readonly (readonly string[])[];
+      readonly Metrics: readonly { readonly Name: string }[];
+    }[];
+  };
+}
+
+function linesOf(functions: readonly LambdaFunction[]): Line[] {
+  return functions
+    .flatMap(({ logs }) => logs)
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Line);
+}
+
+/** The lines that say something. */
+export function saidBy(...functions: readonly LambdaFunction[]): Line[] {
+  return linesOf(functions).filter((line) => !('_aws' in line));
+}
+
+/** The sum of each metric: `ImagesFailed`; with a dimension besides the service, `ImagesFailedByCode denied`. */
+export function metricsOf(...functions: readonly LambdaFunction[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const line of linesOf(functions)) {
+    if (!('_aws' in line)) continue;
+    for (const { Dimensions, Metrics } of (line as unknown as Embedded)._aws.CloudWatchMetrics) {
+      const more = Dimensions.flat().filter((name) => name !== 'service');
+      for (const { Name } of Metrics) {
+        const name = [Name, ...more.map((dimension) => String(line[dimension]))].join(' ');
+        sums[name] = [line[Name]].flat().reduce<number>((sum, value) => sum + Number(value), sums[name] ?? 0);
+      }
+    }
+  }
+  return sums;
+}
