@@ -3,6 +3,7 @@ import { asFailure, type Failure } from '../lib/base/failure.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import type { Delivery } from '../lib/queue/queue.ts';
+import { handling } from './telemetry.ts';
 
 /** What a batch needs of the queue that it came from. */
 export interface BatchOptions<M extends Message> {
@@ -43,10 +44,10 @@ async function handleGroup<M extends Message>(
   const dead: SQSRecord[] = [];
   for (let at = 0; at < records.length; at += options.together) {
     const some = records.slice(at, at + options.together);
-    if (some.length > 1 && (await handledTogether(some, options))) continue;
+    if (some.length > 1 && (await handling(some, () => handledTogether(some, options)))) continue;
     // One by one, so that only the one that is to blame fails.
     for (const [index, record] of some.entries()) {
-      const failure = await handleOne(record, options);
+      const failure = await handling([record], () => handleOne(record, options));
       if (failure === undefined) continue;
       options.onFailure(record, failure);
       if (isLast(record, options)) {

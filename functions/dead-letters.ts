@@ -10,7 +10,7 @@ import type { Queues } from '../lib/queue/queue.ts';
 import { once, openArchive, openQueues } from './aws.ts';
 import { recordIn } from './record.ts';
 import { signalOf } from './signal.ts';
-import { log, observe, observed, onFailedRecord } from './telemetry.ts';
+import { handling, log, observe, observed, onFailedRecord } from './telemetry.ts';
 
 const wired = once(() => {
   const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus');
@@ -30,7 +30,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
       // Behind a failure nothing of the batch is handled, so that the order of a group is kept.
       if (batchItemFailures.length === 0)
         try {
-          await bury(record, signal);
+          await handling([record], () => bury(record, signal));
           continue;
         } catch (error) {
           onFailedRecord(record, asFailure(error, 'record dead letter', 'queue'));

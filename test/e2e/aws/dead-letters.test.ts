@@ -7,7 +7,7 @@ import { serialise } from '../../../lib/queue/parse.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { describeOnAws } from '../../kit/lambda/on-aws.ts';
 import type { Stack } from '../../kit/lambda/stack.ts';
-import { saidBy } from '../../kit/lambda/told.ts';
+import { saidIn } from '../../kit/lambda/told.ts';
 import { recordOf } from '../../kit/records.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 
@@ -98,7 +98,7 @@ await describeOnAws('dead letters', ({ start }) => {
     );
     await stack.drained();
     expect(stack.batches('dead finalize').flat()).toEqual(['{"not": "a message"}']);
-    const lines = saidBy(stack.functions['dead-letters']).map(({ message, body }) => [message, body]);
+    const lines = saidIn(stack.functions['dead-letters'].logs).map(({ message, body }) => [message, body]);
     expect(lines).toContainEqual(['dead letter that cannot be read', '{"not": "a message"}']);
     const reports = await readRun(stack.archive, order.run);
     expect(reports.find(({ reference }) => reference.endsWith(':behind'))).toMatchObject({ code: 'denied' });

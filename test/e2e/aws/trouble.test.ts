@@ -7,7 +7,7 @@ import { mirrorSync } from '../../kit/command-line.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import type { S3Fault } from '../../kit/lambda/gate.ts';
 import { describeOnAws } from '../../kit/lambda/on-aws.ts';
-import { metricsOf } from '../../kit/lambda/told.ts';
+import { metricsIn } from '../../kit/lambda/told.ts';
 import { poisoned } from '../../kit/poisoned.ts';
 import { errorBody, startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { sharedImage } from '../../kit/shared-images.ts';
@@ -114,7 +114,7 @@ await describeOnAws('on AWS, in trouble', ({ start, s3 }) => {
     expect(Object.fromEntries(told)).toEqual(expected);
     for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
 
-    const metrics = metricsOf(stack.functions.finalizer);
+    const metrics = metricsIn(stack.functions.finalizer.logs);
     for (const code of new Set(Object.values(expected)))
       expect(metrics[`ImagesFailedByCode ${code}`]).toBeGreaterThanOrEqual(
         Object.values(expected).filter((one) => one === code).length,

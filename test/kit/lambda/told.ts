@@ -1,6 +1,4 @@
 /** What functions have told in their logs: lines of JSON, and metrics in CloudWatch's embedded format among them. */
-import type { LambdaFunction } from './function.ts';
-
 type Line = Readonly<Record<string, unknown>>;
 
 interface Embedded {
@@ -12,22 +10,19 @@ interface Embedded {
   };
 }
 
-function linesOf(functions: readonly LambdaFunction[]): Line[] {
-  return functions
-    .flatMap(({ logs }) => logs)
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line) as Line);
+function parsed(lines: readonly string[]): Line[] {
+  return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Line);
 }
 
 /** The lines that say something. */
-export function saidBy(...functions: readonly LambdaFunction[]): Line[] {
-  return linesOf(functions).filter((line) => !('_aws' in line));
+export function saidIn(lines: readonly string[]): Line[] {
+  return parsed(lines).filter((line) => !('_aws' in line));
 }
 
 /** The sum of each metric: `ImagesFailed`; with a dimension besides the service, `ImagesFailedByCode denied`. */
-export function metricsOf(...functions: readonly LambdaFunction[]): Record<string, number> {
+export function metricsIn(lines: readonly string[]): Record<string, number> {
   const sums: Record<string, number> = {};
-  for (const line of linesOf(functions)) {
+  for (const line of parsed(lines)) {
     if (!('_aws' in line)) continue;
     for (const { Dimensions, Metrics } of (line as unknown as Embedded)._aws.CloudWatchMetrics) {
       const more = Dimensions.flat().filter((name) => name !== 'service');

@@ -1,0 +1,58 @@
+/** Invocations that tell of everything there is to tell of; what they write is the test's to read. */
+import type { Context } from 'aws-lambda';
+import { handleBatch } from '../../../functions/batch.ts';
+import { observe, observed, onFailedRecord, onRetry } from '../../../functions/telemetry.ts';
+import { Failure } from '../../../lib/base/failure.ts';
+import type { BlobEvent } from '../../../lib/mirror/events.ts';
+import { layerMessage } from '../../../lib/queue/outgoing.ts';
+import { recordOf } from '../../kit/records.ts';
+import { digestFor, IMAGE, LAYER, ORDER } from '../queue/samples.ts';
+
+const context = { awsRequestId: 'request-1', functionName: 'sample' } as Context;
+const blob = { digest: digestFor('blob'), mediaType: LAYER, size: 100 };
+const { message } = layerMessage(ORDER, IMAGE, blob, { lanes: 4, look: 'nothing' });
+const event: Omit<BlobEvent, 'phase' | 'fetched'> = {
+  type: 'blob',
+  run: ORDER.run,
+  source: ORDER.source,
+  tag: IMAGE.tag,
+  digest: IMAGE.digest,
+  blob: blob.digest,
+  size: blob.size,
+};
+const later = new Failure({ operation: 'get', side: 'source', code: 'rate-limited', detail: 'later', status: 429 });
+
+// Two lanes at once: in one a layer is begun anew after 60 bytes, in the other it fails.
+await observed(context, () =>
+  handleBatch(
+    { Records: [recordOf(message, { group: 'docker.io#1' }), recordOf(message, { group: 'docker.io#2' })] },
+    {
+      type: 'layer',
+      together: 1,
+      maxReceives: 5,
+      async handle([delivery]) {
+        await new Promise(setImmediate);
+        observe({ ...event, phase: 'started', fetched: 0 });
+        observe({ ...event, phase: 'progress', fetched: 60 });
+        onRetry({ failure: later, attempt: 1, afterMs: 1_000 });
+        if (delivery?.group === 'docker.io#2') throw later;
+        observe({ ...event, phase: 'progress', fetched: 50 });
+        observe({ ...event, phase: 'progress', fetched: 100 });
+        await new Promise(setImmediate);
+        observe({ ...event, phase: 'stored', fetched: 100 });
+      },
+      postpone: () => Promise.resolve(),
+      onFailure: onFailedRecord,
+    },
+  ),
+);
+
+// The next invocation begins with nothing of the last.
+const image = { run: ORDER.run, source: ORDER.source, repository: ORDER.repository, reference: `${ORDER.source}:3` };
+await observed({ ...context, awsRequestId: 'request-2' }, () => {
+  observe({ type: 'resolved', ...image, missing: 1, missingBytes: 100, fetchedBytes: 7 });
+  observe({ type: 'image', status: 'unchanged', ...image });
+  observe({ type: 'image', status: 'mirrored', ...image });
+  observe({ type: 'image', status: 'failed', ...image, code: 'denied', reason: 'no' });
+  return Promise.resolve();
+});
