@@ -1,3 +1,8 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..');
+
 /**
  * What follows from the parameters in serverless.yml, and is said in more than one place. Refuses, before anything is
  * deployed, what could not work. Called by osls: `${file(infra/settings.js):settings}`.
@@ -10,10 +15,10 @@ export async function settings({ resolveVariable }) {
     throw Object.assign(new Error(message), { stack: message });
   };
   const text = async (name) => String(await resolveVariable(`param:${name}`));
-  const number = async (name, max) => {
+  const number = async (name, min, max) => {
     const value = Number(await text(name));
-    if (!Number.isInteger(value) || value < 1 || value > max)
-      refuse(`param ${name}: a whole number from 1 to ${max}, not '${await text(name)}'`);
+    if (!Number.isInteger(value) || value < min || value > max)
+      refuse(`param ${name}: a whole number from ${min} to ${max}, not '${await text(name)}'`);
     return value;
   };
   const choice = async (name, choices) => {
@@ -37,10 +42,16 @@ export async function settings({ resolveVariable }) {
   const credentials = await text('credentialsSecret');
   const topic = await text('alarmTopic');
   const timeouts = {
-    resolver: await number('resolverTimeout', 900),
-    layer: await number('layerTimeout', 900),
-    finalizer: await number('finalizerTimeout', 900),
+    resolver: await number('resolverTimeout', 1, 900),
+    layer: await number('layerTimeout', 1, 900),
+    finalizer: await number('finalizerTimeout', 1, 900),
   };
+
+  // With a single delivery any hiccup would be the end of a message; SQS takes no more than a thousand.
+  await number('maxReceives', 2, 1000);
+  await number('lanes', 1, 64);
+  const config = await choice('config', { bucket: url('config/mirror.yaml'), bundled: 'mirror.yaml' });
+  if (config === 'mirror.yaml') await readBundled(refuse);
 
   return {
     // Files of this folder, or nothing, where what they make is there already.
@@ -51,7 +62,7 @@ export async function settings({ resolveVariable }) {
     bucketName: bucket === '' ? { Ref: 'AWS::NoValue' } : bucket,
     bucketArn: { 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${name}` },
     archive: url(''),
-    config: await choice('config', { bucket: url('config/mirror.yaml'), bundled: 'mirror.yaml' }),
+    config,
     objects: {
       config: objects('config/mirror.yaml'),
       blobs: objects('blobs/*'),
@@ -75,4 +86,18 @@ export async function settings({ resolveVariable }) {
       finalize: 6 * timeouts.finalizer,
     },
   };
+}
+
+/** A bundle without a configuration, or with one that the functions refuse, would be found out by the first run. */
+async function readBundled(refuse) {
+  const path = join(ROOT, 'mirror.yaml');
+  const text = await readFile(path, 'utf8').catch(() =>
+    refuse(`param config: bundled, but there is no ${path}; docs/configuration.md says what may stand in it`),
+  );
+  const { parseConfig } = await import('../lib/config/config.ts');
+  try {
+    parseConfig(text, 'mirror.yaml');
+  } catch (error) {
+    refuse(error.message);
+  }
 }

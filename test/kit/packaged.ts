@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { tempFolder, type TempFolder } from './temp.ts';
@@ -126,13 +126,16 @@ export function shortName(resource: unknown): string {
  * offline, and without credentials.
  *
  * @param parameters as in `--param name=value`
+ * @param config `mirror.yaml`, to be bundled
  */
-export async function packaged(parameters: Readonly<Record<string, string>> = {}): Promise<Packaged> {
+export async function packaged(parameters: Readonly<Record<string, string>> = {}, config?: string): Promise<Packaged> {
   const folder = await tempFolder();
   try {
     await cp(join(ROOT, 'serverless.yml'), folder.join('serverless.yml'));
     await cp(join(ROOT, 'infra'), folder.join('infra'), { recursive: true });
+    await symlink(join(ROOT, 'lib'), folder.join('lib'));
     await writeFile(folder.join('package.json'), '{"type":"module"}');
+    if (config !== undefined) await writeFile(folder.join('mirror.yaml'), config);
     for (const name of FUNCTIONS) {
       for (const file of ['index.mjs', 'index.mjs.map'])
         await write(folder.join('dist/functions', name, file), `export const handler = '${name}';`);

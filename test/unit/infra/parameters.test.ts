@@ -1,14 +1,16 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CFN_LINT, lint, packaged, type Packaged } from '../../kit/packaged.ts';
+import { CFN_LINT, lint, namesInZip, packaged, type Packaged } from '../../kit/packaged.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
+
+const CONFIG = 'version: 1\nmirrors:\n  - source: alpine\n    tags: [latest]\n';
 
 /** The service with everything that a user may bring. */
 let template: Packaged;
 
 beforeAll(async () => {
-  template = await packaged({
+  const given = {
     existingBucket: 'a-bucket-of-mine',
     prefix: 'mirror/',
     credentialsSecret: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mine-AbCdEf',
@@ -22,7 +24,8 @@ beforeAll(async () => {
     layerConcurrency: '50',
     logRetention: '7',
     schedule: 'cron(0 3 * * ? *)',
-  });
+  };
+  template = await packaged(given, CONFIG);
 });
 
 afterAll(() => template[Symbol.asyncDispose]());
@@ -58,6 +61,9 @@ describe('the parameters', () => {
   test.for([
     [{ layerTimeout: '901' }, "param layerTimeout: a whole number from 1 to 900, not '901'"],
     [{ layerTimeout: 'long' }, "param layerTimeout: a whole number from 1 to 900, not 'long'"],
+    [{ maxReceives: '1' }, "param maxReceives: a whole number from 2 to 1000, not '1'"],
+    [{ lanes: '65' }, "param lanes: a whole number from 1 to 64, not '65'"],
+    [{ config: 'bundled' }, 'param config: bundled, but there is no '],
     [{ prefix: 'mirror' }, "param prefix: empty, or a path that ends with a slash: mirror/; not 'mirror'"],
     [{ config: 'here' }, "param config: one of bucket, bundled, not 'here'"],
     [{ webhooks: 'maybe' }, "param webhooks: one of on, off, not 'maybe'"],
@@ -74,6 +80,19 @@ describe('the parameters', () => {
     const resolveVariable = (name: string): Promise<string> =>
       Promise.resolve(given[name.replace('param:', '')] ?? '60');
     await expect(module.settings({ resolveVariable })).rejects.toThrow(message);
+  });
+});
+
+describe('a bundled configuration', () => {
+  test('is in each package', async () => {
+    expect(namesInZip(await template.zip('layer'))).toContain('mirror.yaml');
+  });
+
+  // Found out at the desk, with line and column, and not by the first run on AWS.
+  test('that the functions would refuse is refused before anything is deployed', async () => {
+    const refused = packaged({ config: 'bundled' }, CONFIG.replace('tags', 'tgas'));
+    const stdout: unknown = expect.stringMatching(/mirror\.yaml:4:\d+: mirrors\[0\]\.tgas/);
+    await expect(refused).rejects.toMatchObject({ stdout });
   });
 });
 
