@@ -5,26 +5,35 @@ import { proxyFrom } from '../lib/registry/proxy.ts';
 import type { Sources } from '../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../lib/registry/sources.ts';
 import { type ReadConfig, secretFrom } from './aws.ts';
+import { EcrCredentials } from './ecr.ts';
 
 /** Connections over which one layer's ranges come; a registry has as many layers on their way as it has lanes. */
 const RANGES_SIDE_BY_SIDE = 4;
 
-/** Registry clients as the configuration and the credentials have them now; made anew when either has changed. */
+interface Current {
+  readonly config: Config;
+  readonly text: string | undefined;
+  readonly ecr: EcrCredentials;
+  readonly sources: Sources;
+}
+
+/** Registry clients as configuration and credentials have them now; made anew when either has changed, or has expired. */
 export function sourcesFrom(
   config: ReadConfig,
   credentialsSecret: string | undefined,
   options: { readonly lanes: number; readonly onRetry: NonNullable<SourcesOptions['onRetry']> },
 ): () => Promise<Sources> {
   const secret = credentialsSecret === undefined ? undefined : secretFrom(credentialsSecret);
-  let current: { readonly config: Config; readonly text: string | undefined; readonly sources: Sources } | undefined;
+  let current: Current | undefined;
   return async () => {
     const [read, text] = await Promise.all([config(), secret?.()]);
-    if (current?.config === read && current.text === text) return current.sources;
+    if (current?.config === read && current.text === text && !current.ecr.stale) return current.sources;
     await current?.sources.close();
     const { endpoints, insecure, credentials } = registrySettings(read, options.lanes);
-    const all = text === undefined ? NO_CREDENTIALS : parseDockerConfig(text, 'the credentials secret');
+    const given = text === undefined ? NO_CREDENTIALS : parseDockerConfig(text, 'the credentials secret');
+    const ecr = new EcrCredentials(given);
     const sources = createSources({
-      credentials: renamed(all, credentials),
+      credentials: renamed(ecr, credentials),
       endpoints,
       insecure,
       proxy: proxyFrom(process.env),
@@ -33,7 +42,7 @@ export function sourcesFrom(
       longestWaitMs: PATIENT.capMs,
       onRetry: options.onRetry,
     });
-    current = { config: read, text, sources };
+    current = { config: read, text, ecr, sources };
     return sources;
   };
 }

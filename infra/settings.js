@@ -58,6 +58,7 @@ export async function settings({ resolveVariable }) {
     resources: {
       bucket: existing === '' ? '${file(infra/bucket.yml)}' : {},
       credentials: credentials === '' ? '${file(infra/credentials.yml)}' : {},
+      ecr: await choice('ecrPull', { on: '${file(infra/ecr.yml)}', off: {} }),
     },
     bucketName: bucket === '' ? { Ref: 'AWS::NoValue' } : bucket,
     bucketArn: { 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${name}` },

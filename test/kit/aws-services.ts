@@ -21,7 +21,13 @@ interface Entry {
   readonly Detail: string;
 }
 
-/** Secrets Manager and EventBridge, as far as the functions ask them: GetSecretValue and PutEvents of AWS's JSON protocol. */
+/** What ECR gives out as a token. */
+export const ECR_LOGIN = { user: 'AWS', password: 'a-token-of-ecr' };
+
+/**
+ * Secrets Manager, EventBridge and ECR, as far as the functions ask them: GetSecretValue, PutEvents and
+ * GetAuthorizationToken of AWS's JSON protocol.
+ */
 export async function startAwsServices(secrets: Readonly<Record<string, string>>): Promise<AwsServices> {
   const events: BusEvent[] = [];
   const answer = (target: string | undefined, body: unknown): object | undefined => {
@@ -35,6 +41,10 @@ export async function startAwsServices(secrets: Readonly<Record<string, string>>
       for (const { Source, DetailType, Detail } of Entries)
         events.push({ source: Source, type: DetailType, detail: JSON.parse(Detail) as BusEvent['detail'] });
       return { FailedEntryCount: 0, Entries: Entries.map((_, index) => ({ EventId: String(index) })) };
+    }
+    if (target === 'AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken') {
+      const authorizationToken = Buffer.from(`${ECR_LOGIN.user}:${ECR_LOGIN.password}`).toString('base64');
+      return { authorizationData: [{ authorizationToken, expiresAt: Date.now() / 1000 + 12 * 3600 }] };
     }
     return undefined;
   };

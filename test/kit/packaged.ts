@@ -34,6 +34,12 @@ export interface Statement {
   readonly Condition?: unknown;
 }
 
+interface Policy {
+  readonly PolicyDocument: { readonly Statement: readonly Statement[] };
+  /** Where it stands by itself. */
+  readonly Roles?: readonly { readonly Ref: string }[];
+}
+
 /** A package: what CloudFormation is given. */
 export class Packaged implements AsyncDisposable {
   /** Path of the template. */
@@ -88,7 +94,9 @@ export class Packaged implements AsyncDisposable {
 
   /** What the role of this name allows. */
   statements(role: string): Statement[] {
-    const policies = this.properties(role)['Policies'] as { PolicyDocument: { Statement: Statement[] } }[];
+    const own = this.properties(role)['Policies'] as Policy[];
+    const attached = this.ofType('AWS::IAM::Policy').map(([, policy]) => policy as unknown as Policy);
+    const policies = [...own, ...attached.filter(({ Roles }) => Roles?.some(({ Ref }) => Ref === role))];
     return policies.flatMap(({ PolicyDocument }) => PolicyDocument.Statement);
   }
 

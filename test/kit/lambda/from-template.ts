@@ -16,11 +16,11 @@ export interface Cloud {
   readonly secrets: { readonly credentials: string; readonly webhook: string };
 }
 
-/** The template as `npm run package` makes it, once a process: what the tests run is what is deployed. */
+/** The template as `npm run package` makes it, once a process: what the tests run is what is deployed, with ECR. */
 let template: ReturnType<typeof packaged> | undefined;
 
 export async function fromTemplate(name: string, names: CloudNames): Promise<FromTemplate> {
-  const read = await (template ??= packaged());
+  const read = await (template ??= packaged({ ecrPull: 'on' }));
   await read[Symbol.asyncDispose]();
   const logs = ({ Action }: Statement): boolean => [Action].flat().every((action) => action.startsWith('logs:'));
   return {

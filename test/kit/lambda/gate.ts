@@ -65,7 +65,7 @@ export class Gate implements AsyncDisposable {
 
   /** What the SDK in the function's process has to find in its environment. */
   get env(): Readonly<Record<string, string>> {
-    const services = ['S3', 'SQS', 'SECRETS_MANAGER', 'EVENTBRIDGE'];
+    const services = ['S3', 'SQS', 'SECRETS_MANAGER', 'EVENTBRIDGE', 'ECR'];
     return Object.fromEntries(services.map((service) => [`AWS_ENDPOINT_URL_${service}`, this.endpoint]));
   }
 

@@ -62,6 +62,8 @@ export function needsOfTarget(target: string, body: unknown, names: CloudNames):
       return [{ action: `sqs:${operation.replace(/Batch$/, '')}`, resource: names.queueArn(QueueUrl) }];
     case 'secretsmanager':
       return [{ action: `secretsmanager:${operation}`, resource: SecretId }];
+    case 'AmazonEC2ContainerRegistry_V20150921':
+      return [{ action: `ecr:${operation}`, resource: '*' }];
     case 'AWSEvents':
       return Entries.map(({ EventBusName = 'default' }) => ({
         action: `events:${operation}`,

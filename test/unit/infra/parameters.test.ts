@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CFN_LINT, lint, namesInZip, packaged, type Packaged } from '../../kit/packaged.ts';
+import { CFN_LINT, FUNCTIONS, lint, namesInZip, packaged, type Packaged } from '../../kit/packaged.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 
@@ -16,6 +16,7 @@ beforeAll(async () => {
     credentialsSecret: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mine-AbCdEf',
     alarmTopic: 'arn:aws:sns:eu-central-1:123456789012:mine',
     eventBus: 'mine',
+    ecrPull: 'on',
     config: 'bundled',
     webhooks: 'off',
     lanes: '8',
@@ -49,6 +50,14 @@ describe('the parameters', () => {
     expect(permissions).toContain(
       'events:PutEvents arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/mine',
     );
+    const pulls = ['BatchCheckLayerAvailability', 'BatchGetImage', 'GetDownloadUrlForLayer', 'ListImages'].map(
+      (action) => `ecr:${action} arn:\${AWS::Partition}:ecr:*:\${AWS::AccountId}:repository/*`,
+    );
+    for (const name of FUNCTIONS) {
+      const allowed = template.permissions(name).filter((one) => one.startsWith('ecr:'));
+      const needed = ['resolver', 'layer'].includes(name) ? [...pulls, 'ecr:GetAuthorizationToken *'] : [];
+      expect(allowed).toEqual(needed.toSorted());
+    }
     expect(template.properties('ThrottlesAlarm')['AlarmActions']).toEqual([
       'arn:aws:sns:eu-central-1:123456789012:mine',
     ]);
@@ -76,7 +85,7 @@ describe('the parameters', () => {
       settings: (osls: { resolveVariable: (name: string) => Promise<string> }) => Promise<unknown>;
     };
     const usual = { bucket: '', existingBucket: '', prefix: '', credentialsSecret: '', alarmTopic: '' };
-    const given: Record<string, string> = { ...usual, config: 'bucket', webhooks: 'on', ...changed };
+    const given: Record<string, string> = { ...usual, config: 'bucket', webhooks: 'on', ecrPull: 'off', ...changed };
     const resolveVariable = (name: string): Promise<string> =>
       Promise.resolve(given[name.replace('param:', '')] ?? '60');
     await expect(module.settings({ resolveVariable })).rejects.toThrow(message);

@@ -1,0 +1,100 @@
+/**
+ * Logins to private registries of Amazon ECR: a token that the function's role gets from ECR's own API and that is good for
+ * twelve hours, so that no secret could keep it.
+ */
+import { ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
+import { Failure } from '../lib/base/failure.ts';
+import type { Credential, Credentials } from '../lib/registry/credentials.ts';
+
+/** Amazon ECR user guide, "Private registry"; the second form answers over IPv6, too. */
+const HOSTS = [
+  /^\d{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$/,
+  /^\d{12}\.dkr-ecr(-fips)?\.([a-z0-9-]+)\.on\.(?:aws|amazonwebservices\.com\.cn)$/,
+];
+
+/** A token is given up before its time, so that it outlasts whatever an invocation may do with it; in milliseconds. */
+const MARGIN_MS = 30 * 60_000;
+
+interface Login {
+  readonly credential: Credential;
+  /** Milliseconds since the epoch. */
+  readonly until: number;
+}
+
+/** Credentials that others have, and for ECR's hosts, where they have none, a token. */
+export class EcrCredentials implements Credentials {
+  readonly #others: Credentials;
+  readonly #now: () => number;
+  readonly #logins = new Map<string, Promise<Login>>();
+  #until = Infinity;
+
+  constructor(others: Credentials, now: () => number = Date.now) {
+    this.#others = others;
+    this.#now = now;
+  }
+
+  /** Whether a token that was given out is about to expire: who has kept it has to ask again. */
+  get stale(): boolean {
+    return this.#now() >= this.#until;
+  }
+
+  async find(...[host, path, options]: Parameters<Credentials['find']>): Promise<Credential | undefined> {
+    const known = await this.#others.find(host, path, options);
+    const place = known === undefined ? placeOf(host) : undefined;
+    if (place === undefined) return known;
+    const key = `${place.region}${place.fips ? ' fips' : ''}`;
+    const asked = this.#logins.get(key) ?? logIn(place);
+    this.#logins.set(key, asked);
+    try {
+      const { credential, until } = await asked;
+      this.#until = Math.min(this.#until, until);
+      return credential;
+    } catch (error) {
+      this.#logins.delete(key);
+      throw error;
+    }
+  }
+}
+
+interface Place {
+  readonly region: string;
+  readonly fips: boolean;
+}
+
+function placeOf(host: string): Place | undefined {
+  for (const pattern of HOSTS) {
+    const [, fips, region] = pattern.exec(host) ?? [];
+    if (region !== undefined) return { region, fips: fips !== undefined };
+  }
+  return undefined;
+}
+
+/** One token is good for all registries of a region that the role may pull from, other accounts' included. */
+async function logIn({ region, fips }: Place): Promise<Login> {
+  const client = new ECRClient({ region, useFipsEndpoint: fips });
+  try {
+    const { authorizationData: [data] = [] } = await client.send(new GetAuthorizationTokenCommand({}));
+    const decoded = Buffer.from(data?.authorizationToken ?? '', 'base64').toString();
+    const colon = decoded.indexOf(':');
+    if (data?.expiresAt === undefined || colon < 0) throw new Error('it answered without a token');
+    const from = `ECR’s token for ${region}`;
+    const credential = { username: decoded.slice(0, colon), password: decoded.slice(colon + 1), from };
+    return { credential, until: data.expiresAt.getTime() - MARGIN_MS };
+  } catch (error) {
+    throw refused(region, error);
+  } finally {
+    client.destroy();
+  }
+}
+
+function refused(region: string, error: unknown): Failure {
+  const { name, message } = error as Error;
+  const denied = name === 'AccessDeniedException';
+  return new Failure({
+    operation: `log in to ECR in ${region}`,
+    side: 'source',
+    code: denied ? 'denied' : 'unavailable',
+    detail: denied ? `${message}; deploy with --param ecrPull=on` : message,
+    cause: error,
+  });
+}
