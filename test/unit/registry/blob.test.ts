@@ -120,7 +120,7 @@ describe('a body that breaks off', () => {
   // A firewall forgot the connection: no byte comes, and no end.
   test('by stalling goes on as well', async () => {
     await using registry = await registryWithBlob();
-    await using sources = testSources({ stallMs: 30 });
+    await using sources = testSources({ stallMs: 250 });
     registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { stallAfter: 1_000_000 } });
     const body = await sources.at(registry.host).blob(digest, { size: SIZE }).open({ start: 0 });
     expect((await collect(body)).equals(bytes)).toBe(true);
