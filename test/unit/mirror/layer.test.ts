@@ -522,12 +522,20 @@ describe('near the deadline', () => {
   // continued, and what no byte was fetched of is not said to have been too slow. On the last delivery that is the reason.
   test.each(['nothing', 'everything'] as const)('a rate limit that outlasts it is what is told (%s)', async (look) => {
     registry.misbehave({ match: { kind: 'blob' }, do: { status: 429, headers: { 'retry-after': '600' } } });
-    await using rig = new Rig({ registry: { sleep: realSleep } });
+    let over = new AbortController();
+    const sleep = async (ms: number, signal?: AbortSignal): Promise<void> => {
+      // As AbortSignal.timeout does, in the middle of the wait.
+      const clock = over;
+      setImmediate(() => clock.abort(new DOMException('over', 'TimeoutError')));
+      await realSleep(ms, signal);
+    };
+    await using rig = new Rig({ registry: { sleep } });
     if (look === 'everything') await begun(rig.store, [2, 3]);
     const before = await rig.uploads();
     for (const continuation of [0, 1]) {
       const message = messageFor(registry, LAYER, { look, continuation });
-      const deadline = { ...NO_DEADLINE, over: AbortSignal.timeout(200) };
+      over = new AbortController();
+      const deadline = { ...NO_DEADLINE, over: over.signal };
       await expect(rig.copy(message, { deadline })).rejects.toMatchObject({
         code: 'rate-limited',
         remedy: 'retry',
@@ -536,7 +544,8 @@ describe('near the deadline', () => {
     }
     expect(rig.outgoing).toEqual([]);
     expect(await rig.uploads()).toEqual(before);
-    const deadline = { ...NO_DEADLINE, over: AbortSignal.timeout(200) };
+    over = new AbortController();
+    const deadline = { ...NO_DEADLINE, over: over.signal };
     await rig.copy(messageFor(registry, LAYER, { look }), { deadline, receiveCount: 5, last: true });
     expect(rig.sent('finalize')).toMatchObject([
       { failure: { code: 'rate-limited', reason: expect.stringContaining('asked to wait 600 s') } },
