@@ -9,6 +9,12 @@ import { log } from './telemetry.ts';
 const DELIVERIES: RetryPolicy = { tries: Infinity, baseMs: 5_000, capMs: 300_000 };
 
 /**
+ * Where a registry says "too many requests" and not until when: each delivery counts, and quotas are by the minute and
+ * the hour, so that five deliveries should take a quarter of an hour and not a minute.
+ */
+const THROTTLED: RetryPolicy = { tries: Infinity, baseMs: 60_000, capMs: 900_000 };
+
+/**
  * SQS keeps a message out of sight for twelve hours, in seconds, counted from when it was received: of that a function has
  * used up its own time already, and Lambda what it took to start it.
  */
@@ -34,7 +40,11 @@ export function postponeIn(
 function secondsFor(failure: Failure, record: SQSRecord | undefined): number {
   const attempt = Number(record?.attributes.ApproximateReceiveCount ?? 1);
   const retryable = failure.remedy === 'never' ? asRetryable(failure) : failure;
-  const decision = decide(retryable, attempt, DELIVERIES, Math.random());
+  const untold = failure.code === 'rate-limited' && failure.retryAfterMs === undefined;
+  // Of such a wait only the upper half is left to chance.
+  const decision = untold
+    ? decide(retryable, attempt, THROTTLED, (1 + Math.random()) / 2)
+    : decide(retryable, attempt, DELIVERIES, Math.random());
   return decision.again ? Math.min(Math.ceil(decision.afterMs / 1000), MAX_VISIBILITY_S) : 0;
 }
 

@@ -34,6 +34,15 @@ test('messages of a group come again together', async () => {
   expect(visibilities().at(-1)).toBe(0);
 });
 
+// A quota that does not say when it is over: five deliveries must not be used up within the minute.
+test('a throttle without an end is given minutes', async () => {
+  for (const receiveCount of [1, 2, 3, 4]) await postpone([recordOf('a', { receiveCount })], failure());
+  for (const [index, seconds] of visibilities().entries()) {
+    expect(seconds).toBeGreaterThanOrEqual(30 * 2 ** index);
+    expect(seconds).toBeLessThanOrEqual(60 * 2 ** index);
+  }
+});
+
 // Twelve hours are counted from the receive, and SQS refuses more: what the function has used has to be taken off.
 test('no longer than SQS allows', async () => {
   await postpone([recordOf('a')], failure({ retryAfterMs: 24 * 3600 * 1000 }));

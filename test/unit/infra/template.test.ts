@@ -179,6 +179,7 @@ describe('the roles', () => {
         's3:ListMultipartUploadParts blobs/*',
         's3:GetObject .mirror/receipts/*',
         's3:PutObject .mirror/receipts/*',
+        's3:DeleteObject .mirror/receipts/*',
         's3:ListBucket ${ArchiveBucket}',
         's3:ListBucketMultipartUploads ${ArchiveBucket}',
         'secretsmanager:GetSecretValue CredentialsSecret',
