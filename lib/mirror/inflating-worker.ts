@@ -8,8 +8,15 @@ import { SyncInflater } from './sync-inflate.ts';
 /** Bytes that are handed over at once. */
 const BATCH_BYTES = 256 * 1024;
 
-const inflaters = new Map<number, SyncInflater>();
+interface Work {
+  readonly inflater: SyncInflater;
+  /** Bytes that were handed over and are not hashed yet. */
+  readonly outstanding: Int32Array;
+}
 
+const works = new Map<number, Work>();
+
+/** What came out last and is not handed over: of the one inflater that is at work. */
 let batch: Uint8Array<ArrayBuffer>[] = [];
 let batched = 0;
 
@@ -33,32 +40,29 @@ function handOver(inflater: number, outstanding: Int32Array): void {
     Atomics.wait(outstanding, 0, left);
 }
 
-function open({ inflater, compression, outstanding }: Extract<ToThread, { kind: 'open' }>): SyncInflater {
-  return new SyncInflater(compression, (chunk) => {
+function open({ inflater: id, compression, outstanding }: Extract<ToThread, { kind: 'open' }>): Work {
+  const inflater = new SyncInflater(compression, (chunk) => {
     // One that shares its buffer cannot be given away.
     const own = chunk.length === chunk.buffer.byteLength ? (chunk as Uint8Array<ArrayBuffer>) : Uint8Array.from(chunk);
     batch.push(own);
     batched += own.length;
-    if (batched >= BATCH_BYTES) handOver(inflater, outstanding);
+    if (batched >= BATCH_BYTES) handOver(id, outstanding);
   });
+  return { inflater, outstanding };
 }
-
-const counters = new Map<number, Int32Array>();
 
 parentPort?.on('message', (message: ToThread) => {
   const { inflater: id } = message;
   if (message.kind === 'open') {
-    counters.set(id, message.outstanding);
-    inflaters.set(id, open(message));
+    works.set(id, open(message));
     return;
   }
-  const inflater = inflaters.get(id);
-  const outstanding = counters.get(id);
-  if (inflater === undefined || outstanding === undefined) return;
+  const work = works.get(id);
+  if (work === undefined) return;
+  const { inflater, outstanding } = work;
   if (message.kind === 'destroy') {
     inflater.destroy();
-    inflaters.delete(id);
-    counters.delete(id);
+    works.delete(id);
     return;
   }
   try {
