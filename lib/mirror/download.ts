@@ -32,7 +32,9 @@ class Download {
   readonly #bodies: BlobBody[] = [];
   /** Parts whose buffers are out, with what each still waits for. */
   readonly #held = new Map<PartBuffer, number>();
-  /** The hashing of all parts so far, one behind the other. */
+  /** All parts so far are with the prover, one behind the other; resolves to its last write, which may be under way. */
+  #fed: Promise<[Promise<void>]> = Promise.resolve([Promise.resolve()]);
+  /** All parts so far are hashed. */
   #hashed: Promise<void> = Promise.resolve();
   #upload: Upload | undefined;
   /** The whole blob, where it fits in one part: put at once, after it is proven. */
@@ -168,10 +170,23 @@ class Download {
   #lineUp(number: number, buffer: Buffer, signal: AbortSignal): PartBuffer {
     const part = new PartBuffer(number, buffer);
     this.#held.set(part, 2);
-    const before = this.#hashed;
+    const before = this.#fed;
+    const fed = (async (): Promise<[Promise<void>]> => {
+      let [last] = await before;
+      for await (const slice of part.slices(signal)) {
+        const earlier = last;
+        last = this.#prover.write(slice);
+        // Whoever waits for it hears of it.
+        last.catch(() => undefined);
+        await earlier;
+      }
+      return [last];
+    })();
+    this.#fed = fed;
     const hashed = (async (): Promise<void> => {
-      await before;
-      for await (const slice of part.slices(signal)) await this.#prover.write(slice);
+      await (
+        await fed
+      )[0];
       this.#letGo(part);
     })();
     this.#hashed = hashed;

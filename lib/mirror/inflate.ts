@@ -3,7 +3,7 @@ import { inflateOnThread } from './inflating-threads.ts';
 import { type Compressed, type Sink, SyncInflater } from './sync-inflate.ts';
 
 export interface Inflater {
-  /** Resolves when the bytes have been consumed and may be reused. Rejects with `not-as-declared` or the sink's error. */
+  /** Resolves when the bytes have been consumed and may be reused; the next may be written before. Rejects with `not-as-declared` or the sink's error. */
   write(chunk: Uint8Array): Promise<void>;
   /** Resolves when everything has come out. Rejects where the stream was cut short. */
   end(): Promise<void>;

@@ -110,8 +110,8 @@ class ThreadInflater implements Inflater {
   readonly #id: number;
   readonly #outstanding = new Int32Array(new SharedArrayBuffer(4));
   #failure: unknown;
-  /** Settles what is asked for; one thing at a time. */
-  #settle: (() => void) | undefined;
+  /** Settle what was asked for, in this order. */
+  readonly #asked: (() => void)[] = [];
 
   constructor(on: Thread, compression: Compressed, sink: Sink) {
     this.#thread = on;
@@ -142,13 +142,13 @@ class ThreadInflater implements Inflater {
     if (!this.#thread.inflaters.delete(this.#id)) return;
     this.#giveUp();
     this.#thread.send({ kind: 'destroy', inflater: this.#id });
-    this.#settle?.();
+    this.#settleAll();
   }
 
   onMessage(message: FromThread): void {
     if (message.kind === 'done') {
       if (message.failure !== undefined) this.#failure ??= new Failure(message.failure);
-      this.#settle?.();
+      this.#asked.shift()?.();
       return;
     }
     for (const chunk of message.chunks) {
@@ -167,7 +167,7 @@ class ThreadInflater implements Inflater {
 
   onBroken(failure: Failure): void {
     this.#failure ??= failure;
-    this.#settle?.();
+    this.#settleAll();
   }
 
   async #ask(work: () => void): Promise<void> {
@@ -175,13 +175,16 @@ class ThreadInflater implements Inflater {
     if (this.#failure === undefined) {
       this.#thread.hold();
       const { promise, resolve } = Promise.withResolvers<void>();
-      this.#settle = resolve;
+      this.#asked.push(resolve);
       work();
       await promise;
-      this.#settle = undefined;
       this.#thread.release();
     }
     if (this.#failure !== undefined) throw this.#failure as Error;
+  }
+
+  #settleAll(): void {
+    for (const settle of this.#asked.splice(0)) settle();
   }
 
   /** Ends what the thread does for it, also where that waits for room. */

@@ -65,7 +65,7 @@ export class Prover {
     return this.#size;
   }
 
-  /** The next bytes, in order. They may be reused once it has resolved. Throws as soon as there are too many. */
+  /** The next bytes, in order. They may be reused once it has resolved; the next ones may be written before. Throws as soon as there are too many. */
   async write(chunk: Uint8Array): Promise<void> {
     this.#size += chunk.length;
     const { size } = this.#expected;
