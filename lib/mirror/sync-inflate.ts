@@ -14,12 +14,12 @@ export type Sink = (chunk: Uint8Array) => void;
 
 /**
  * Bytes that are inflated at once. All that they unpack to is in memory together, and that can be a thousand times as
- * much (deflate's best; RFC 1951): 33 MB.
+ * much (deflate's best; RFC 1951): 66 MB.
  */
-const PIECE_BYTES = 32 * 1024;
+const PIECE_BYTES = 64 * 1024;
 
 /** Room for what a piece usually unpacks to. */
-const OUTPUT_BYTES = 128 * 1024;
+const OUTPUT_BYTES = 256 * 1024;
 
 /**
  * The largest window that a zstd frame may ask for: 128 MiB, zstd's own limit for a decoder that was not told otherwise
