@@ -8,6 +8,7 @@ import { openS3Store } from '../../lib/archive/s3/store.ts';
 import { startS3Server, withoutAwsVariables } from '../kit/s3-server.ts';
 import { objectStoreContract } from './object-store.ts';
 import type { StoreUnderTest } from './object-store.ts';
+import { skippedFor } from '../kit/skipped.ts';
 
 const MiB = 1024 ** 2;
 
@@ -15,7 +16,7 @@ const server = await startS3Server();
 
 if ('skipped' in server) {
   describe('object store: S3', () => {
-    test.skip(`skipped: ${server.skipped}`, () => undefined);
+    skippedFor(server.skipped);
   });
 } else {
   afterAll(() => server.close());

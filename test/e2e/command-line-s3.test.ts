@@ -12,6 +12,7 @@ import { makeImage, makeLayer } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { startS3Server } from '../kit/s3-server.ts';
 import { tempFolder } from '../kit/temp.ts';
+import { skippedFor } from '../kit/skipped.ts';
 
 const MiB = 1024 * 1024;
 /** Several parts on S3, and one. */
@@ -32,7 +33,7 @@ const server = await startS3Server();
 
 if ('skipped' in server)
   describe('mirror-sync and S3', () => {
-    test.skip(`skipped: ${server.skipped}`, () => undefined);
+    skippedFor(server.skipped);
   });
 else
   describe('mirror-sync and S3', () => {

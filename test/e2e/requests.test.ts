@@ -13,6 +13,7 @@ import { layerOf, makeImage } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { startS3Server } from '../kit/s3-server.ts';
 import { messageFor, Rig } from '../unit/mirror/rig.ts';
+import { skippedFor } from '../kit/skipped.ts';
 
 const PARTS = 3;
 const BYTES = randomBytes((PARTS - 1) * DEFAULT_PART_BYTES + 1000, 5);
@@ -30,7 +31,7 @@ const server = await startS3Server();
 
 if ('skipped' in server)
   describe('requests', () => {
-    test.skip(`skipped: ${server.skipped}`, () => undefined);
+    skippedFor(server.skipped);
   });
 else {
   afterAll(() => server.close());

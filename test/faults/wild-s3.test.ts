@@ -12,6 +12,7 @@ import type { Rule } from '../kit/misbehave.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { startS3Server } from '../kit/s3-server.ts';
 import { messageFor, Rig } from '../unit/mirror/rig.ts';
+import { skippedFor } from '../kit/skipped.ts';
 
 /** S3's smallest part. */
 const PART = 5 * 1024 * 1024;
@@ -25,7 +26,7 @@ const server = await startS3Server();
 
 if ('skipped' in server)
   describe('a blob on its way into S3', () => {
-    test.skip(`skipped: ${server.skipped}`, () => undefined);
+    skippedFor(server.skipped);
   });
 else {
   afterAll(() => server.close());

@@ -6,6 +6,7 @@ import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { startS3Server } from '../../kit/s3-server.ts';
 import { startElasticMq, startFauxSqs } from '../../kit/sqs-server.ts';
 import type { TempFolder } from '../../kit/temp.ts';
+import { skippedFor } from '../../kit/skipped.ts';
 
 const TAGS = 10_000;
 const SLICES = TAGS / 100;
@@ -23,7 +24,7 @@ const sqs = 'skipped' in elasticMq ? await startFauxSqs() : elasticMq;
 
 if ('skipped' in s3)
   describe('on AWS, ten thousand tags', () => {
-    test.skip(`skipped: ${s3.skipped}`, () => undefined);
+    skippedFor(s3.skipped);
   });
 else
   describe(`on AWS, ten thousand tags of one repository (${'skipped' in elasticMq ? 'fauxqs' : 'ElasticMQ'})`, () => {

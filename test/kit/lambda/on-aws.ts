@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, test } from 'vitest';
+import { afterAll, beforeAll, describe } from 'vitest';
 import { type S3Server, startS3Server } from '../s3-server.ts';
 import { type SqsServer, startElasticMq, startFauxSqs } from '../sqs-server.ts';
 import type { TempFolder } from '../temp.ts';
 import { buildBundles, Stack, type StackOptions } from './stack.ts';
+import { skippedFor } from '../skipped.ts';
 
 /** What the functions run on here, for all tests of a file. */
 export interface OnAws {
@@ -20,7 +21,7 @@ export async function describeOnAws(title: string, tests: (aws: OnAws) => void):
   const s3 = await startS3Server();
   if ('skipped' in s3) {
     describe(title, () => {
-      test.skip(`skipped: ${s3.skipped}`, () => undefined);
+      skippedFor(s3.skipped);
     });
     return;
   }

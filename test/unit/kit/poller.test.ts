@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import type { Invocation } from '../../kit/lambda/sandbox.ts';
 import { drained, type EventSource, EventSourcePoller, failedOf } from '../../kit/lambda/poller.ts';
 import { startElasticMq, startFauxSqs, type SqsServer, type TestQueue } from '../../kit/sqs-server.ts';
+import { skippedFor } from '../../kit/skipped.ts';
 
 type Handler = (records: readonly SQSRecord[]) => Promise<unknown>;
 
@@ -74,7 +75,7 @@ const servers = { fauxqs: await startFauxSqs(), ElasticMQ: await startElasticMq(
 for (const [name, sqs] of Object.entries(servers)) {
   if ('skipped' in sqs) {
     describe(`an event source poller on ${name}`, () => {
-      test.skip(`skipped: ${sqs.skipped}`, () => undefined);
+      skippedFor(sqs.skipped);
     });
     continue;
   }
