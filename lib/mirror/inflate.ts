@@ -1,6 +1,11 @@
 /** Decompression as a sink: bytes go in with backpressure, the uncompressed bytes come out through a callback. */
 import { inflateOnThread } from './inflating-threads.ts';
-import { type Compressed, type Sink, SyncInflater } from './sync-inflate.ts';
+import { type Compressed, SyncInflater } from './sync-inflate.ts';
+
+/** Takes uncompressed bytes, in order. They are overwritten once it has returned. */
+export type Sink = (chunk: Uint8Array) => void;
+
+const ROOM_BYTES = 128 * 1024;
 
 export interface Inflater {
   /** Resolves when the bytes have been consumed and may be reused; the next may be written before. Rejects with `not-as-declared` or the sink's error. */
@@ -18,8 +23,17 @@ export function createInflater(compression: Compressed, sink: Sink, { large }: {
   return large ? inflateOnThread(compression, sink) : inflateHere(compression, sink);
 }
 
+/** Room for what comes out here: its reader is done with it before anything else comes out. */
+let here: Uint8Array | undefined;
+
 function inflateHere(compression: Compressed, sink: Sink): Inflater {
-  const inflater = new SyncInflater(compression, sink);
+  const room = (here ??= new Uint8Array(ROOM_BYTES));
+  const inflater = new SyncInflater(compression, {
+    room: () => room,
+    filled: (length) => {
+      sink(room.subarray(0, length));
+    },
+  });
   return {
     // As promises: what is thrown is a rejection.
     write: async (chunk) => {

@@ -2,32 +2,49 @@
  * Inflating is the longest single piece of work of a layer, and it cannot be divided. It gets a thread to itself, which
  * does nothing else and hands what comes out to the thread that reads and hashes: each is as long at work as the other.
  *
- * Compressed bytes go over in shared memory (`window.ts` makes its buffers so) and uncompressed ones are handed over with
- * their memory: nothing is copied. A thread that is so far ahead that too much waits to be hashed stops until it is not.
+ * Compressed bytes go over in shared memory (`window.ts` makes its buffers so), and uncompressed ones come back in a ring of
+ * it, which belongs to the thread: nothing is copied, and nothing allocated. A thread that is so far ahead that every slot
+ * waits to be hashed stops until one does not.
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { Failure, type FailureFields } from '../base/failure.ts';
-import type { Inflater } from './inflate.ts';
-import type { Compressed, Sink } from './sync-inflate.ts';
+import type { Inflater, Sink } from './inflate.ts';
+import type { Compressed } from './sync-inflate.ts';
 
-export type ToThread = { readonly inflater: number } & (
-  | { readonly kind: 'open'; readonly compression: Compressed; readonly outstanding: Int32Array }
-  | { readonly kind: 'write'; readonly bytes: Uint8Array }
-  | { readonly kind: 'end' | 'destroy' }
-);
+export type ToThread = { readonly inflater: number } &
+  /** `wanted` is 1 until nobody wants what comes out. */
+  (
+    | { readonly kind: 'open'; readonly compression: Compressed; readonly wanted: Int32Array }
+    | { readonly kind: 'write'; readonly bytes: Uint8Array }
+    | { readonly kind: 'end' | 'destroy' }
+  );
 
-export type FromThread = { readonly inflater: number } & (
-  | { readonly kind: 'out'; readonly chunks: readonly Uint8Array<ArrayBuffer>[] }
-  /** The write or the end that was asked for last. */
-  | { readonly kind: 'done'; readonly failure?: FailureFields }
-);
+export type FromThread = { readonly inflater: number } &
+  /** The first `length` bytes of that slot, which is to be taken, whether they are wanted or not. */
+  (
+    | { readonly kind: 'out'; readonly slot: number; readonly length: number }
+    /** The write or the end that was asked for last. */
+    | { readonly kind: 'done'; readonly failure?: FailureFields }
+  );
 
-/** Uncompressed bytes of an inflater that may wait to be hashed. */
-export const OUTSTANDING_BYTES = 1 * 1024 * 1024;
+/** What a thread is given when it is made. */
+export interface Ring {
+  readonly memory: SharedArrayBuffer;
+  /** Slots that were taken, since the beginning. */
+  readonly taken: Int32Array;
+}
 
-/** The count of outstanding bytes once they are wanted no more: so far below none that it stays below. */
-export const GIVEN_UP = -(2 ** 30);
+/** As much is inflated at once; half of it costs a tenth more time, twice as much saves none. */
+const SLOT_BYTES = 128 * 1024;
+
+/** What a thread may be ahead of whoever hashes, who has sockets and files to see to as well: of a few, all are full at times. */
+export const SLOTS = 32;
+
+/** The slots go round; they are counted from the beginning. */
+export function slot(memory: SharedArrayBuffer, number: number, length = SLOT_BYTES): Uint8Array {
+  return new Uint8Array(memory, (number % SLOTS) * SLOT_BYTES, length);
+}
 
 /** Beside this file in the sources; beside the bundle in a build (scripts/build.ts). */
 const PROGRAM = new URL(
@@ -36,10 +53,15 @@ const PROGRAM = new URL(
 );
 
 class Thread {
+  readonly #ring: Ring = {
+    memory: new SharedArrayBuffer(SLOTS * SLOT_BYTES),
+    taken: new Int32Array(new SharedArrayBuffer(4)),
+  };
   readonly #worker = new Worker(PROGRAM, {
     execArgv: [],
     name: 'inflating',
     resourceLimits: { maxYoungGenerationSizeMb: 2 },
+    workerData: this.#ring,
   });
   readonly inflaters = new Map<number, ThreadInflater>();
   #waiting = 0;
@@ -48,7 +70,9 @@ class Thread {
   constructor() {
     // It holds the process only while somebody waits for it.
     this.#worker.unref();
-    this.#worker.on('message', (message: FromThread) => this.inflaters.get(message.inflater)?.onMessage(message));
+    this.#worker.on('message', (message: FromThread) => {
+      this.#onMessage(message);
+    });
     this.#worker.on('error', (error: unknown) => {
       this.#break(error);
     });
@@ -69,6 +93,17 @@ class Thread {
   release(): void {
     this.#waiting -= 1;
     if (this.#waiting === 0) this.#worker.unref();
+  }
+
+  #onMessage(message: FromThread): void {
+    const inflater = this.inflaters.get(message.inflater);
+    if (message.kind === 'done') inflater?.onDone(message.failure);
+    else {
+      const { memory, taken } = this.#ring;
+      inflater?.onOut(slot(memory, message.slot, message.length));
+      Atomics.add(taken, 0, 1);
+      Atomics.notify(taken, 0);
+    }
   }
 
   #break(cause: unknown): void {
@@ -108,7 +143,7 @@ class ThreadInflater implements Inflater {
   readonly #thread: Thread;
   readonly #sink: Sink;
   readonly #id: number;
-  readonly #outstanding = new Int32Array(new SharedArrayBuffer(4));
+  readonly #wanted = new Int32Array(new SharedArrayBuffer(4)).fill(1);
   #failure: unknown;
   /** Settle what was asked for, in this order. */
   readonly #asked: (() => void)[] = [];
@@ -118,7 +153,7 @@ class ThreadInflater implements Inflater {
     this.#sink = sink;
     this.#id = count += 1;
     on.inflaters.set(this.#id, this);
-    on.send({ kind: 'open', inflater: this.#id, compression, outstanding: this.#outstanding });
+    on.send({ kind: 'open', inflater: this.#id, compression, wanted: this.#wanted });
   }
 
   write(chunk: Uint8Array): Promise<void> {
@@ -145,24 +180,19 @@ class ThreadInflater implements Inflater {
     this.#settleAll();
   }
 
-  onMessage(message: FromThread): void {
-    if (message.kind === 'done') {
-      if (message.failure !== undefined) this.#failure ??= new Failure(message.failure);
-      this.#asked.shift()?.();
-      return;
+  onDone(failure: FailureFields | undefined): void {
+    if (failure !== undefined) this.#failure ??= new Failure(failure);
+    this.#asked.shift()?.();
+  }
+
+  onOut(chunk: Uint8Array): void {
+    if (this.#failure !== undefined) return;
+    try {
+      this.#sink(chunk);
+    } catch (error) {
+      this.#failure = error;
+      this.#giveUp();
     }
-    for (const chunk of message.chunks) {
-      const { length } = chunk;
-      if (this.#failure === undefined)
-        try {
-          this.#sink(chunk);
-        } catch (error) {
-          this.#failure = error;
-          this.#giveUp();
-        }
-      Atomics.sub(this.#outstanding, 0, length);
-    }
-    Atomics.notify(this.#outstanding, 0);
   }
 
   onBroken(failure: Failure): void {
@@ -187,9 +217,8 @@ class ThreadInflater implements Inflater {
     for (const settle of this.#asked.splice(0)) settle();
   }
 
-  /** Ends what the thread does for it, also where that waits for room. */
+  /** Ends what the thread does for it. */
   #giveUp(): void {
-    Atomics.store(this.#outstanding, 0, GIVEN_UP);
-    Atomics.notify(this.#outstanding, 0);
+    Atomics.store(this.#wanted, 0, 0);
   }
 }

@@ -1,68 +1,50 @@
 /** The other end of `inflating-threads.ts`. It only wires. */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { asFailure } from '../base/failure.ts';
 import { release } from '../base/release.ts';
-import { type FromThread, GIVEN_UP, OUTSTANDING_BYTES, type ToThread } from './inflating-threads.ts';
+import { type FromThread, type Ring, slot, SLOTS, type ToThread } from './inflating-threads.ts';
 import { SyncInflater } from './sync-inflate.ts';
 
-/** Bytes that are handed over at once. */
-const BATCH_BYTES = 256 * 1024;
+const { memory, taken } = workerData as Ring;
 
-interface Work {
-  readonly inflater: SyncInflater;
-  /** Bytes that were handed over and are not hashed yet. */
-  readonly outstanding: Int32Array;
+const inflaters = new Map<number, SyncInflater>();
+
+/** Slots that were filled and handed over, since the beginning. */
+let filled = 0;
+
+function tell(message: FromThread): void {
+  parentPort?.postMessage(message);
 }
 
-const works = new Map<number, Work>();
-
-/** What came out last and is not handed over: of the one inflater that is at work. */
-let batch: Uint8Array<ArrayBuffer>[] = [];
-let batched = 0;
-
-function tell(message: FromThread, transfer: ArrayBuffer[] = []): void {
-  parentPort?.postMessage(message, transfer);
+/** A slot that nobody reads any more. Nobody is in a hurry here: whoever empties one wakes us. */
+function room(): Uint8Array {
+  for (let count = Atomics.load(taken, 0); filled - count >= SLOTS; count = Atomics.load(taken, 0))
+    Atomics.wait(taken, 0, count);
+  return slot(memory, filled);
 }
 
-function handOver(inflater: number, outstanding: Int32Array): void {
-  if (batched === 0) return;
-  const before = Atomics.add(outstanding, 0, batched);
-  if (before < GIVEN_UP / 2) throw new Error('nobody wants the rest');
-  const chunks = batch;
-  batch = [];
-  batched = 0;
-  tell(
-    { kind: 'out', inflater, chunks },
-    chunks.map(({ buffer }) => buffer),
-  );
-  // Nobody is in a hurry here: whoever takes it wakes us.
-  for (let left = Atomics.load(outstanding, 0); left > OUTSTANDING_BYTES; left = Atomics.load(outstanding, 0))
-    Atomics.wait(outstanding, 0, left);
-}
-
-function open({ inflater: id, compression, outstanding }: Extract<ToThread, { kind: 'open' }>): Work {
-  const inflater = new SyncInflater(compression, (chunk) => {
-    // One that shares its buffer cannot be given away.
-    const own = chunk.length === chunk.buffer.byteLength ? (chunk as Uint8Array<ArrayBuffer>) : Uint8Array.from(chunk);
-    batch.push(own);
-    batched += own.length;
-    if (batched >= BATCH_BYTES) handOver(id, outstanding);
+function open({ inflater, compression, wanted }: Extract<ToThread, { kind: 'open' }>): SyncInflater {
+  return new SyncInflater(compression, {
+    room,
+    filled: (length) => {
+      if (Atomics.load(wanted, 0) === 0) throw new Error('nobody wants the rest');
+      tell({ kind: 'out', inflater, slot: filled, length });
+      filled += 1;
+    },
   });
-  return { inflater, outstanding };
 }
 
 parentPort?.on('message', (message: ToThread) => {
   const { inflater: id } = message;
   if (message.kind === 'open') {
-    works.set(id, open(message));
+    inflaters.set(id, open(message));
     return;
   }
-  const work = works.get(id);
-  if (work === undefined) return;
-  const { inflater, outstanding } = work;
+  const inflater = inflaters.get(id);
+  if (inflater === undefined) return;
   if (message.kind === 'destroy') {
     inflater.destroy();
-    works.delete(id);
+    inflaters.delete(id);
     return;
   }
   try {
@@ -70,11 +52,8 @@ parentPort?.on('message', (message: ToThread) => {
       inflater.write(message.bytes);
       release(message.bytes);
     } else inflater.end();
-    handOver(id, outstanding);
     tell({ kind: 'done', inflater: id });
   } catch (error) {
-    batch = [];
-    batched = 0;
     const { operation, side, code, detail } = asFailure(error, 'inflate', 'archive');
     tell({ kind: 'done', inflater: id, failure: { operation, side, code, detail } });
   }

@@ -4,7 +4,6 @@
  */
 import type { Hash } from 'node:crypto';
 import { asFailure, Failure } from '../base/failure.ts';
-import { release } from '../base/release.ts';
 import { digestParts, hasher, toDigest, type Digest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import { createInflater, type Inflater } from './inflate.ts';
@@ -39,8 +38,6 @@ export class Prover {
   readonly #stored: Hash;
   readonly #unpacked: Hash | undefined;
   readonly #inflater: Inflater | undefined;
-  /** Uncompressed chunks that came out but are not hashed yet: see #hashLater. */
-  #pending: Uint8Array[] = [];
   #size = 0;
   #uncompressed = 0;
   #unreadable: Failure | undefined;
@@ -87,14 +84,12 @@ export class Prover {
     if (this.#unreadable === undefined) await this.#readable(this.#inflater?.end());
     if (this.#unreadable !== undefined)
       throw this.#refuse('not-as-declared', `${this.#expected.mediaType} does not hold: ${this.#unreadable.message}`);
-    this.#hashPending();
     const diffId = this.#unpacked === undefined ? digest : toDigest('sha256', this.#unpacked.digest('hex'));
     return { digest, size: this.#size, diffId, compression: this.#compression };
   }
 
   destroy(): void {
     this.#inflater?.destroy();
-    this.#pending = [];
   }
 
   /**
@@ -116,20 +111,7 @@ export class Prover {
     this.#uncompressed += chunk.length;
     if (this.#uncompressed > this.#maxUncompressed)
       throw this.#refuse('too-large', `it unpacks to more than ${this.#maxUncompressed} bytes, which is the limit`);
-    // Hashed after this turn of the event loop has handed the next input to the decompressor: so both run side by side.
-    if (this.#pending.push(chunk) === 1)
-      setImmediate(() => {
-        this.#hashPending();
-      });
-  }
-
-  #hashPending(): void {
-    const chunks = this.#pending;
-    this.#pending = [];
-    for (const chunk of chunks) {
-      this.#unpacked?.update(chunk);
-      release(chunk);
-    }
+    this.#unpacked?.update(chunk);
   }
 
   #longer(size: number): string {
