@@ -9,7 +9,7 @@ import { type PartRange, ranges } from '../archive/parts.ts';
 import type { Part, Upload } from '../archive/store.ts';
 import { digestParts } from '../oci/digest.ts';
 import type { BlobBody } from '../registry/source.ts';
-import { PartBuffer } from './part-buffer.ts';
+import { PartBuffer, wrongLength } from './part-buffer.ts';
 import { type Expected, type Proof, Prover } from './prover.ts';
 import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
 
@@ -22,6 +22,9 @@ import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, wa
 export async function download(t: Transfer): Promise<Transferred> {
   return new Download(t).run();
 }
+
+/** The most that one request asks for, in bytes: what breaks off is asked for again, and what time ends was asked for in vain. */
+const RUN_BYTES = 64 * 1024 * 1024;
 
 class Download {
   readonly #t: Transfer;
@@ -79,81 +82,154 @@ class Download {
 
   async #feed(signal: AbortSignal): Promise<void> {
     const { size } = this.#t.expected;
-    const whole = size === undefined || size <= this.#partSize;
-    const part = await this.#take(1, Math.min(this.#partSize, size ?? this.#partSize), signal);
-    const body = await this.#open(whole ? { start: 0 } : { start: 0, end: this.#partSize }, signal);
-    this.#resumable = !whole && body.ranged;
-    if (whole || !body.ranged) await this.#stream(body, part, size ?? body.total, signal);
-    else await this.#ranges(body, part, ranges(size, this.#partSize), signal);
+    const plan = size === undefined || size <= this.#partSize ? [] : ranges(size, this.#partSize);
+    const part = await this.#take(1, plan[0]?.size ?? size ?? this.#partSize, signal);
+    const run = this.#runOf(plan, 1);
+    const body = await this.#open(run.length === 0 ? { start: 0 } : extentOf(run), signal);
+    this.#resumable = run.length > 0 && body.ranged;
+    if (this.#resumable) await this.#ranges(plan, { run, part, body }, signal);
+    else await this.#stream(body, part, size ?? body.total, signal);
   }
 
+  /** Side by side, or, for runs of more than one part, one after the other. */
   async #ranges(
-    firstBody: BlobBody,
-    firstPart: PartBuffer,
     plan: readonly PartRange[],
+    first: { readonly run: readonly PartRange[]; readonly part: PartBuffer; readonly body: BlobBody },
     signal: AbortSignal,
   ): Promise<void> {
     const upload = await this.#createUpload(signal);
-    for (const range of plan) {
-      const part = range.number === 1 ? firstPart : await this.#take(range.number, range.size, signal);
+    let { run, part } = first;
+    let opened: BlobBody | undefined = first.body;
+    for (let rest = plan; ;) {
+      const receiving = this.#receive(upload, run, part, opened, signal);
+      this.#scope.run(() => receiving);
+      if (run.length > 1) await receiving;
+      rest = rest.slice(run.length);
+      const [next] = rest;
+      if (next === undefined) return;
+      part = await this.#take(next.number, next.size, signal);
       if (this.#stopIfLate()) {
-        part.complete();
+        this.#complete(part);
         return;
       }
-      this.#scope.run(async () => {
-        const body = range.number === 1 ? firstBody : await this.#open(extentOf(range), signal);
-        if (!body.ranged) throw rangeIgnored(this.#t.expected);
-        await part.fill(body.body, this.#t.onBytes);
-        await this.#store(upload, part, signal);
-      });
+      run = this.#runOf(rest, run.length * 4);
+      opened = undefined;
     }
+  }
+
+  /**
+   * What one request asks for, of what is left: a part. But where all that anyone asked for has arrived, and waits to be
+   * hashed or stored, a single connection is fast enough, and asks for many of them.
+   */
+  #runOf(rest: readonly PartRange[], count: number): readonly PartRange[] {
+    const most = Math.max(Math.floor(RUN_BYTES / this.#partSize), 1);
+    return rest.slice(0, this.#t.window.ahead ? Math.min(count, most) : 1);
+  }
+
+  /** Parts that follow each other, from one body. Resolves when all have arrived. */
+  async #receive(
+    upload: Upload,
+    run: readonly PartRange[],
+    first: PartBuffer,
+    opened: BlobBody | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const body = opened ?? (await this.#open(extentOf(run), signal));
+    if (!body.ranged) throw rangeIgnored(this.#t.expected);
+    const last = await this.#pour(body, first, (part) => {
+      const next = run[part.number + 1 - first.number];
+      if (next === undefined) throw wrongLength(part, 'more');
+      return this.#turnOver(upload, part, next.size, signal);
+    });
+    if (last === undefined) return;
+    if (!last.full || last.number !== run.at(-1)?.number) throw wrongLength(last, 'fewer');
+    this.#complete(last);
+    // Not waited for: what comes next is asked for meanwhile.
+    this.#scope.run(() => this.#store(upload, last, signal));
   }
 
   async #stream(body: BlobBody, first: PartBuffer, size: number | undefined, signal: AbortSignal): Promise<void> {
     let upload: Upload | undefined;
-    let part = first;
+    const last = await this.#pour(body, first, async (part) => {
+      const until = part.number * this.#partSize;
+      if (until >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
+      if (part.number >= this.#t.store.limits.maxParts) throw tooLarge(this.#t.expected, until);
+      upload ??= await this.#createUpload(signal);
+      return this.#turnOver(upload, part, Math.min(this.#partSize, (size ?? Infinity) - until), signal);
+    });
+    if (last === undefined) return;
+    this.#complete(last);
+    if (upload === undefined) this.#only = last;
+    else await this.#store(upload, last, signal);
+  }
+
+  /**
+   * Fills parts with a body, one after the other; `next` is asked for another one where a part is full and there is more.
+   * Resolves to the last one; to nothing where there was no next one, since time is short.
+   */
+  async #pour(
+    body: BlobBody,
+    first: PartBuffer,
+    next: (full: PartBuffer) => Promise<PartBuffer | undefined>,
+  ): Promise<PartBuffer | undefined> {
+    let part: PartBuffer | undefined = first;
     for await (const chunk of body.body) {
       this.#t.onBytes(chunk.length);
       for (let rest = chunk; rest.length > 0; rest = rest.subarray(part.append(rest))) {
         if (!part.full) continue;
-        if (part.number * this.#partSize >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
-        if (part.number >= this.#t.store.limits.maxParts)
-          throw tooLarge(this.#t.expected, part.number * this.#partSize);
-        upload ??= await this.#createUpload(signal);
-        part = await this.#turnOver(upload, part, size, signal);
+        part = await next(part);
+        if (part === undefined) return undefined;
       }
       release(chunk);
-      if (upload !== undefined && this.#stopIfLate()) {
-        part.complete();
-        return;
-      }
     }
-    part.complete();
-    if (upload === undefined) this.#only = part;
-    else await this.#store(upload, part, signal);
+    return part;
   }
 
   /**
-   * Stores a part of a stream and gives its next one. Whoever holds a connection must not wait for memory of others, who
-   * may be waiting for that very connection: where the window has none left, the stream waits for its own.
+   * Stores a part that is full, and gives the next one; nothing where time is short. Whoever holds a connection must not
+   * wait only for memory of others, who may be waiting for that very connection: where the window has none left, its own
+   * part, once stored and hashed, will do as well.
    */
   async #turnOver(
     upload: Upload,
     part: PartBuffer,
-    size: number | undefined,
+    size: number,
     signal: AbortSignal,
-  ): Promise<PartBuffer> {
-    part.complete();
+  ): Promise<PartBuffer | undefined> {
+    this.#complete(part);
     this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
     const stored = this.#store(upload, part, signal);
     this.#scope.run(() => stored);
-    const left = size === undefined ? this.#partSize : Math.min(this.#partSize, size - part.number * this.#partSize);
-    const free = this.#t.window.tryTake(left);
-    if (free === undefined) {
-      await Promise.all([stored, this.#hashed]);
-      this.#held.delete(part);
-    } else this.#letGo(part);
-    return this.#lineUp(part.number + 1, free ?? part.buffer, signal);
+    if (this.#stopIfLate()) {
+      this.#letGo(part);
+      return undefined;
+    }
+    const free =
+      this.#t.window.tryTake(size) ?? (await this.#takeUnless(Promise.all([stored, this.#hashed]), size, signal));
+    if (free === undefined) this.#held.delete(part);
+    else this.#letGo(part);
+    return this.#lineUp(part.number + 1, free ?? this.#t.window.again(part.buffer, size), signal);
+  }
+
+  /** A buffer of the window, unless `event` comes first. */
+  async #takeUnless(event: Promise<unknown>, size: number, signal: AbortSignal): Promise<Buffer | undefined> {
+    const over = new AbortController();
+    const taking = this.#t.window.take(size, AbortSignal.any([signal, over.signal]));
+    let taken: Buffer | undefined;
+    try {
+      taken = await Promise.race([taking, event.then(() => undefined)]);
+      return taken;
+    } finally {
+      over.abort();
+      // It may have been granted in the same moment.
+      if (taken === undefined)
+        taking.then(
+          (late) => {
+            this.#t.window.give(late);
+          },
+          () => undefined,
+        );
+    }
   }
 
   async #open(range: { readonly start: number; readonly end?: number }, signal: AbortSignal): Promise<BlobBody> {
@@ -192,6 +268,11 @@ class Download {
     this.#hashed = hashed;
     this.#scope.run(() => hashed);
     return part;
+  }
+
+  #complete(part: PartBuffer): void {
+    part.complete();
+    this.#t.window.full(part.buffer);
   }
 
   async #store(upload: Upload, part: PartBuffer, signal: AbortSignal): Promise<void> {

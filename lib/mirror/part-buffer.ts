@@ -44,11 +44,11 @@ export class PartBuffer {
   /** Fills it with a body that must be exactly as long. */
   async fill(body: AsyncIterable<Uint8Array>, onBytes: (count: number) => void): Promise<void> {
     for await (const chunk of body) {
-      if (this.append(chunk) < chunk.length) throw wrongLength(this.number, 'more', this.buffer.length);
+      if (this.append(chunk) < chunk.length) throw wrongLength(this, 'more');
       onBytes(chunk.length);
       release(chunk);
     }
-    if (!this.full) throw wrongLength(this.number, 'fewer', this.buffer.length);
+    if (!this.full) throw wrongLength(this, 'fewer');
     this.complete();
   }
 
@@ -87,11 +87,11 @@ export class PartBuffer {
 }
 
 /** The source promises exact lengths; that it broke its promise is an answer that cannot be believed. */
-function wrongLength(part: number, how: string, length: number): Failure {
+export function wrongLength(part: PartBuffer, how: 'more' | 'fewer'): Failure {
   return new Failure({
-    operation: `fetch part ${part}`,
+    operation: `fetch part ${part.number}`,
     side: 'source',
     code: 'range-mismatch',
-    detail: `${how} bytes came than the ${length} that were asked for`,
+    detail: `${how} bytes came than the ${part.buffer.length} that were asked for`,
   });
 }

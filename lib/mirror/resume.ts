@@ -29,9 +29,10 @@ export async function resume(
       scope.run(async () => {
         try {
           const part = new PartBuffer(range.number, buffer);
-          const body = await t.source.open(extentOf(range), { signal });
+          const body = await t.source.open(extentOf([range]), { signal });
           if (!body.ranged) throw rangeIgnored(t.expected);
           await part.fill(body.body, t.onBytes);
+          t.window.full(buffer);
           parts.push(await t.store.uploadPart(t.upload, part.number, part.bytes, { signal }));
         } finally {
           t.window.give(buffer);

@@ -54,8 +54,10 @@ export function partSizeOf({ expected, store, window }: Transfer): number {
   });
 }
 
-export function extentOf({ start, size }: PartRange): { readonly start: number; readonly end: number } {
-  return { start, end: start + size };
+/** Of parts that follow each other. */
+export function extentOf(run: readonly PartRange[]): { readonly start: number; readonly end: number } {
+  const { start = 0 } = run[0] ?? {};
+  return { start, end: run.reduce((end, { size }) => end + size, start) };
 }
 
 /**

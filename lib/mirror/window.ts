@@ -12,6 +12,9 @@
 export class Window {
   readonly totalBytes: number;
   #used = 0;
+  /** What is out and is still being filled. */
+  readonly #filling = new Set<ArrayBufferLike>();
+  #out = 0;
   readonly #spare: ArrayBufferLike[] = [];
   readonly #waiting: { readonly bytes: number; readonly grant: () => void }[] = [];
 
@@ -43,8 +46,26 @@ export class Window {
     return this.#buffer(bytes);
   }
 
+  /** Tells that a buffer is full: from now on it waits for those who read it. */
+  full(buffer: Buffer): void {
+    this.#filling.delete(buffer.buffer);
+  }
+
+  /** Fills a buffer anew that nobody reads any more, with as many bytes or fewer. */
+  again(buffer: Buffer, bytes: number): Buffer {
+    this.#filling.add(buffer.buffer);
+    return buffer.subarray(0, bytes);
+  }
+
+  /** Whether only one buffer is being filled, and others wait, full: then bytes arrive faster than they are dealt with. */
+  get ahead(): boolean {
+    return this.#filling.size === 1 && this.#out > 1;
+  }
+
   /** Gives a buffer back; whoever still reads it is wrong. */
   give(buffer: Buffer): void {
+    this.#filling.delete(buffer.buffer);
+    this.#out -= 1;
     this.#used -= buffer.buffer.byteLength;
     this.#spare.push(buffer.buffer);
     this.#trim();
@@ -57,7 +78,10 @@ export class Window {
     const spare = this.#reuse(capacity);
     this.#trim();
     try {
-      return Buffer.from(spare ?? new SharedArrayBuffer(capacity), 0, bytes);
+      const buffer = Buffer.from(spare ?? new SharedArrayBuffer(capacity), 0, bytes);
+      this.#filling.add(buffer.buffer);
+      this.#out += 1;
+      return buffer;
     } catch (error) {
       this.#used -= capacity;
       this.#grant();
@@ -71,7 +95,7 @@ export class Window {
     const full = this.#used + spares > this.totalBytes;
     let best = -1;
     for (const [at, { byteLength }] of this.#spare.entries())
-      if (byteLength === capacity || (full && byteLength > capacity))
+      if (byteLength === capacity || (full && byteLength > capacity && this.#fits(byteLength - capacity)))
         if (best === -1 || byteLength < (this.#spare[best]?.byteLength ?? 0)) best = at;
     const [spare] = best === -1 ? [] : this.#spare.splice(best, 1);
     if (spare !== undefined) this.#used += spare.byteLength - capacity;

@@ -52,6 +52,21 @@ function transferOf(setting: Setting): Transfer & { readonly source: FakeBlob } 
   };
 }
 
+/** Parts are stored one after the other, and each takes a few turns of the event loop. */
+function slow(store: MemoryStore): MemoryStore {
+  const uploadPart = store.uploadPart.bind(store);
+  let last: Promise<unknown> = Promise.resolve();
+  store.uploadPart = (...args): ReturnType<typeof uploadPart> => {
+    const next = last.then(async () => {
+      for (let left = 5; left > 0; left -= 1) await new Promise(setImmediate);
+      return uploadPart(...args);
+    });
+    last = next.catch(() => undefined);
+    return next;
+  };
+  return store;
+}
+
 async function objectIn(store: ObjectStore): Promise<Uint8Array | undefined> {
   return (await store.get(KEY, { maxBytes: 1e9 }))?.bytes;
 }
@@ -141,6 +156,58 @@ describe('download', () => {
     const transfer = transferOf({ bytes: randomBytes(10 * PART, 1), windowBytes: 3 * PART, fake: { turns: () => 2 } });
     await download(transfer);
     expect(transfer.source.mostOpen).toBe(3);
+  });
+
+  /** What was asked for, in parts. */
+  const asked = ({ opened }: FakeBlob): number[] => opened.map(({ start, end = NaN }) => (end - start) / PART);
+
+  // Where parts wait to be stored while nothing is on its way, one connection is enough, and one request for many parts.
+  test('a source that is faster than the store is asked for ever more at once', async () => {
+    const bytes = randomBytes(50 * PART, 1);
+    const store = slow(storeOf());
+    const transfer = transferOf({ bytes, store, windowBytes: 4 * PART });
+    expect(await download(transfer)).toMatchObject({ kind: 'proven' });
+    expect(asked(transfer.source)).toEqual([1, 1, 1, 1, 4, 16, 26]);
+    expect(Buffer.from((await objectIn(store))!).equals(bytes)).toBe(true);
+    expectLetGo(transfer);
+  });
+
+  test('a source that is slower is asked for a part at a time, side by side', async () => {
+    const transfer = transferOf({ bytes: randomBytes(50 * PART, 1), windowBytes: 4 * PART, fake: { turns: () => 5 } });
+    await download(transfer);
+    expect(asked(transfer.source)).toEqual(Array.from({ length: 50 }, () => 1));
+    expect(transfer.source.mostOpen).toBe(4);
+  });
+
+  // A connection that breaks off, or is not wanted any more, costs what it was asked for.
+  test('no request is for more than 64 MiB', async () => {
+    const MiB = 1024 * 1024;
+    const store = slow(storeOf(MiB));
+    const transfer = transferOf({ bytes: Buffer.alloc(200 * MiB), store, windowBytes: 4 * MiB, fake: { chunk: MiB } });
+    await download(transfer);
+    const sizes = transfer.source.opened.map(({ start, end = NaN }) => (end - start) / MiB);
+    expect(sizes).toEqual([1, 1, 1, 1, 4, 16, 64, 64, 48]);
+  });
+
+  // The source breaks its promise in the middle of a run.
+  test.each([
+    ['fewer', -1],
+    ['more', 1],
+  ])('a run that brings %s bytes than were asked for is not believed', async (how, by) => {
+    const bytes = randomBytes(50 * PART, 1);
+    const transfer = transferOf({ bytes, store: slow(storeOf()), windowBytes: 4 * PART });
+    const { source } = transfer;
+    const open = source.open.bind(source);
+    source.open = async (range, options) => {
+      const long = (range.end ?? 0) - range.start > PART;
+      const body = await open(long ? { ...range, end: (range.end ?? 0) + by } : range, options);
+      return body;
+    };
+    await expect(download(transfer)).rejects.toMatchObject({
+      code: 'range-mismatch',
+      message: expect.stringContaining(how) as unknown,
+    });
+    expectLetGo(transfer);
   });
 
   // Six blobs at once, two connections, and a window of two parts: whoever holds one must never wait for the other while
@@ -360,7 +427,21 @@ describe('near its deadline', () => {
     expectLetGo(transfer);
   });
 
-  test('a stream stops between its chunks, and keeps the parts that are whole', async () => {
+  test('a run stops at the end of a part, and keeps what came', async () => {
+    const bytes = randomBytes(50 * PART, 1);
+    const store = slow(storeOf());
+    const { port, deadline } = after(store, 14);
+    const transfer = transferOf({ bytes, store: port, deadline, windowBytes: 4 * PART });
+    expect(await download(transfer)).toEqual({ kind: 'continue', resumable: true });
+    expectLetGo(transfer);
+    expect(transfer.source.opened.at(-1)).toEqual({ start: 8 * PART, end: 24 * PART });
+    const [left] = await uploadsIn(store);
+    expect(left!.parts.map(({ number }) => number)).toEqual(Array.from(left!.parts, (_, index) => index + 1));
+    expect(left!.parts.length).toBeGreaterThanOrEqual(14);
+    expect(left!.parts.length).toBeLessThan(24);
+  });
+
+  test('a stream stops between its parts, and keeps the parts that are whole', async () => {
     const bytes = randomBytes(6 * PART, 1);
     const store = storeOf();
     const { port, deadline } = after(store, 2);

@@ -80,6 +80,36 @@ test('a buffer that cannot be had is not counted', async () => {
   expect(await window.take(100)).toHaveLength(100);
 });
 
+// Two that waited are let in at once, and the first is given a spare buffer that is larger than it asked for, if that fits.
+test('a larger buffer is used again only where there is room for all of it', async () => {
+  const window = new Window(100);
+  const [small] = [await window.take(6), await window.take(92)];
+  const waiting = [window.take(3), window.take(3)];
+  window.give(small);
+  await Promise.all(waiting);
+  expect(window.usedBytes).toBe(98);
+});
+
+// Bytes arrive faster than they are dealt with where all that is out is full, but for what was taken last.
+test('tells whether what was taken last is all that is being filled', async () => {
+  const window = new Window(100);
+  const first = await window.take(10);
+  expect(window.ahead).toBe(false);
+  const second = await window.take(10);
+  expect(window.ahead).toBe(false);
+  window.full(first);
+  expect(window.ahead).toBe(true);
+  window.full(second);
+  expect(window.ahead).toBe(false);
+  const again = window.again(first, 5);
+  expect(again).toHaveLength(5);
+  expect(window.ahead).toBe(true);
+  window.give(second);
+  expect(window.ahead).toBe(false);
+  window.give(again);
+  expect(window.usedBytes).toBe(0);
+});
+
 // After any sequence of taking, giving back and giving up: the window is never exceeded, but by one alone; nobody waits
 // who fits and is next; and all of it comes home.
 test('accounts for every byte', async () => {
