@@ -1,6 +1,6 @@
 /** Bundles what is shipped: `node scripts/build.ts [FOLDER]`; `dist` unless told. */
-import { rm, stat } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { basename, extname, join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { COMMAND, FUNCTION, functions, ROOT } from './bundle.ts';
 import { idle } from './trims.ts';
@@ -9,8 +9,13 @@ const OUT = process.argv[2] ?? 'dist';
 
 const bundles = [
   // As deep below the root as `lib/cli/main.ts`, so that what it reads relative to itself is where it looks.
-  { from: 'lib/cli/main.ts', to: `${OUT}/cli/mirror-sync.js`, how: COMMAND },
-  ...functions().map(({ name, from }) => ({ from, to: `${OUT}/functions/${name}/index.mjs`, how: FUNCTION })),
+  { from: 'lib/cli/main.ts', folder: `${OUT}/cli`, name: 'mirror-sync.js', how: COMMAND },
+  ...functions().map(({ name, from }) => ({
+    from,
+    folder: `${OUT}/functions/${name}`,
+    name: 'index.mjs',
+    how: FUNCTION,
+  })),
 ];
 
 /** What runs on a thread of its own is a program of its own: it lies beside each bundle that starts it. */
@@ -18,17 +23,20 @@ const THREADS = [{ from: 'lib/mirror/inflating-worker.ts', startedBy: 'lib/mirro
 
 await rm(resolve(ROOT, OUT), { recursive: true, force: true });
 await Promise.all(
-  bundles.map(async ({ from, to, how }) => {
-    const { metafile } = await build({ ...how, entryPoints: [from], outfile: to, metafile: true });
+  bundles.map(async ({ from, folder, name, how }) => {
+    const entryPoints = [{ in: from, out: basename(name, extname(name)) }];
+    const outExtension = { '.js': extname(name) };
+    const { metafile } = await build({ ...how, entryPoints, outdir: folder, outExtension, metafile: true });
+    const sizes = Object.values(metafile.outputs).map(({ bytes }) => bytes);
+    const total = sizes.reduce((sum, bytes) => sum + bytes, 0);
+    console.log(
+      `${join(folder, name)}  ${Math.ceil(total / 1024)} KiB${sizes.length > 1 ? ' with what lies beside' : ''}`,
+    );
     for (const thread of THREADS) {
       if (!(thread.startedBy in metafile.inputs)) continue;
-      const beside = `${dirname(to)}/${basename(thread.from, '.ts')}.mjs`;
-      await build({ ...how, entryPoints: [thread.from], outfile: beside });
+      const outfile = join(folder, `${basename(thread.from, '.ts')}.mjs`);
+      await build({ ...how, entryPoints: [thread.from], outfile, splitting: false });
     }
   }),
 );
 for (const { path } of idle) throw new Error(`nothing matches ${String(path)} any more: look into scripts/trims.ts`);
-for (const { to } of bundles) {
-  const { size } = await stat(resolve(ROOT, to));
-  console.log(`${to}  ${Math.ceil(size / 1024)} KiB`);
-}

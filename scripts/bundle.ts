@@ -25,7 +25,8 @@ const COMMON: BuildOptions = {
   logLevel: 'warning',
 };
 
-export const COMMAND: BuildOptions = { ...COMMON, plugins: TRIMS_OF_COMMAND };
+/** What is only loaded when it is needed (the S3 client, YAML) is only read then: it lies beside, in files of its own. */
+export const COMMAND: BuildOptions = { ...COMMON, plugins: TRIMS_OF_COMMAND, splitting: true };
 
 /** Functions load at every cold start, so they are minified; names stay, since stacks and logs show them. */
 export const FUNCTION: BuildOptions = { ...COMMON, plugins: TRIMS_OF_FUNCTIONS, minify: true, keepNames: true };

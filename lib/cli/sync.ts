@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { asFailure, invalid } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
-import { type Config, parseConfig, registrySettings } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
 import { cleanUploads } from '../mirror/clean.ts';
 import { imageName, type MirrorEvent } from '../mirror/events.ts';
 import { runName } from '../mirror/reports.ts';
@@ -78,6 +78,8 @@ async function readConfig(path: string): Promise<Config> {
   } catch (error) {
     throw invalid('read configuration', `${path}: ${asFailure(error, 'read', 'input').message}`);
   }
+  // Loaded when it is needed, with all of YAML.
+  const { parseConfig } = await import('../config/config.ts');
   return parseConfig(text, path);
 }
 
@@ -93,6 +95,7 @@ async function openSources(
     if (afterMs >= TOLD_WAIT_MS) printer.notice(`${failure.message}; trying again in ${seconds(afterMs)}`);
   };
   if (config === undefined) return createSources({ connections: concurrency, insecure, credentials, proxy, onRetry });
+  const { registrySettings } = await import('../config/config.ts');
   const settings = registrySettings(config, concurrency);
   return createSources({
     connections: settings.connections,
