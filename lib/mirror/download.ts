@@ -84,7 +84,7 @@ class Download {
     const { size } = this.#t.expected;
     const plan = size === undefined || size <= this.#partSize ? [] : ranges(size, this.#partSize);
     const part = await this.#take(1, plan[0]?.size ?? size ?? this.#partSize, signal);
-    const run = this.#runOf(plan, 1);
+    const run = this.#runOf(plan, 4);
     const body = await this.#open(run.length === 0 ? { start: 0 } : extentOf(run), signal);
     this.#resumable = run.length > 0 && body.ranged;
     if (this.#resumable) await this.#ranges(plan, { run, part, body }, signal);
@@ -100,52 +100,57 @@ class Download {
     const upload = await this.#createUpload(signal);
     let { run, part } = first;
     let opened: BlobBody | undefined = first.body;
-    for (let rest = plan; ;) {
+    for (let next = 0; ;) {
       const receiving = this.#receive(upload, run, part, opened, signal);
-      this.#scope.run(() => receiving);
-      if (run.length > 1) await receiving;
-      rest = rest.slice(run.length);
-      const [next] = rest;
-      if (next === undefined) return;
-      part = await this.#take(next.number, next.size, signal);
+      this.#scope.run(() => receiving.then(() => undefined));
+      next += run.length === 1 ? 1 : await receiving;
+      const range = plan[next];
+      if (range === undefined) return;
+      part = await this.#take(range.number, range.size, signal);
       if (this.#stopIfLate()) {
         this.#complete(part);
         return;
       }
-      run = this.#runOf(rest, run.length * 4);
+      run = this.#runOf(plan.slice(next), run.length * 4);
       opened = undefined;
     }
   }
 
   /**
-   * What one request asks for, of what is left: a part. But where all that anyone asked for has arrived, and waits to be
-   * hashed or stored, a single connection is fast enough, and asks for many of them.
+   * What one request asks for, of what is left: a part. But where half of the window has arrived, and waits to be hashed or
+   * stored, a single connection is fast enough, and asks for more of them.
    */
   #runOf(rest: readonly PartRange[], count: number): readonly PartRange[] {
     const most = Math.max(Math.floor(RUN_BYTES / this.#partSize), 1);
     return rest.slice(0, this.#t.window.ahead ? Math.min(count, most) : 1);
   }
 
-  /** Parts that follow each other, from one body. Resolves when all have arrived. */
+  /**
+   * Parts that follow each other, from one body. Resolves to how many have arrived: a run ends early where nothing waits but
+   * what it brings, which a single connection is not fast enough for.
+   */
   async #receive(
     upload: Upload,
     run: readonly PartRange[],
     first: PartBuffer,
     opened: BlobBody | undefined,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<number> {
     const body = opened ?? (await this.#open(extentOf(run), signal));
     if (!body.ranged) throw rangeIgnored(this.#t.expected);
-    const last = await this.#pour(body, first, (part) => {
-      const next = run[part.number + 1 - first.number];
+    let count = 1;
+    const last = await this.#pour(body, first, async (part) => {
+      const next = run[count];
       if (next === undefined) throw wrongLength(part, 'more');
-      return this.#turnOver(upload, part, next.size, signal);
+      const stored = this.#land(upload, part, signal);
+      if (this.#stopIfLate() || this.#t.window.waiting < 2) return undefined;
+      count += 1;
+      return this.#following(part, next.size, stored, signal);
     });
-    if (last === undefined) return;
-    if (!last.full || last.number !== run.at(-1)?.number) throw wrongLength(last, 'fewer');
-    this.#complete(last);
-    // Not waited for: what comes next is asked for meanwhile.
-    this.#scope.run(() => this.#store(upload, last, signal));
+    if (last === undefined) return count;
+    if (!last.full || count < run.length) throw wrongLength(last, 'fewer');
+    void this.#land(upload, last, signal);
+    return count;
   }
 
   async #stream(body: BlobBody, first: PartBuffer, size: number | undefined, signal: AbortSignal): Promise<void> {
@@ -155,17 +160,21 @@ class Download {
       if (until >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
       if (part.number >= this.#t.store.limits.maxParts) throw tooLarge(this.#t.expected, until);
       upload ??= await this.#createUpload(signal);
-      return this.#turnOver(upload, part, Math.min(this.#partSize, (size ?? Infinity) - until), signal);
+      const stored = this.#land(upload, part, signal);
+      if (this.#stopIfLate()) return undefined;
+      return this.#following(part, Math.min(this.#partSize, (size ?? Infinity) - until), stored, signal);
     });
     if (last === undefined) return;
-    this.#complete(last);
-    if (upload === undefined) this.#only = last;
-    else await this.#store(upload, last, signal);
+    if (upload !== undefined) void this.#land(upload, last, signal);
+    else {
+      this.#complete(last);
+      this.#only = last;
+    }
   }
 
   /**
    * Fills parts with a body, one after the other; `next` is asked for another one where a part is full and there is more.
-   * Resolves to the last one; to nothing where there was no next one, since time is short.
+   * Resolves to the last one; to nothing where there was no next one.
    */
   async #pour(
     body: BlobBody,
@@ -185,25 +194,20 @@ class Download {
     return part;
   }
 
-  /**
-   * Stores a part that is full, and gives the next one; nothing where time is short. Whoever holds a connection must not
-   * wait only for memory of others, who may be waiting for that very connection: where the window has none left, its own
-   * part, once stored and hashed, will do as well.
-   */
-  async #turnOver(
-    upload: Upload,
-    part: PartBuffer,
-    size: number,
-    signal: AbortSignal,
-  ): Promise<PartBuffer | undefined> {
+  /** Stores a part whose bytes have all come. It need not be waited for: the scope does. */
+  #land(upload: Upload, part: PartBuffer, signal: AbortSignal): Promise<void> {
     this.#complete(part);
-    this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
     const stored = this.#store(upload, part, signal);
     this.#scope.run(() => stored);
-    if (this.#stopIfLate()) {
-      this.#letGo(part);
-      return undefined;
-    }
+    return stored;
+  }
+
+  /**
+   * The part behind one that has landed. Whoever holds a connection must not wait only for memory of others, who may be
+   * waiting for that very connection: where the window has none left, its own part, once stored and hashed, will do as well.
+   */
+  async #following(part: PartBuffer, size: number, stored: Promise<void>, signal: AbortSignal): Promise<PartBuffer> {
+    this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
     const free =
       this.#t.window.tryTake(size) ?? (await this.#takeUnless(Promise.all([stored, this.#hashed]), size, signal));
     if (free === undefined) this.#held.delete(part);

@@ -57,9 +57,16 @@ export class Window {
     return buffer.subarray(0, bytes);
   }
 
-  /** Whether only one buffer is being filled, and others wait, full: then bytes arrive faster than they are dealt with. */
+  /** Buffers that are full, and wait for those who read them. */
+  get waiting(): number {
+    return this.#out - this.#filling.size;
+  }
+
+  /** Whether only one buffer is being filled, while half of the window waits: bytes arrive faster than they are dealt with. */
   get ahead(): boolean {
-    return this.#filling.size === 1 && this.#out > 1;
+    const [only, another] = this.#filling;
+    if (only === undefined || another !== undefined) return false;
+    return (this.#used - only.byteLength) * 2 >= this.totalBytes;
   }
 
   /** Gives a buffer back; whoever still reads it is wrong. */

@@ -179,6 +179,26 @@ describe('download', () => {
     expect(transfer.source.mostOpen).toBe(4);
   });
 
+  // In the middle of a run the source slows down: what is left of it is asked for side by side again.
+  test('a run ends early where it is waited for', async () => {
+    const bytes = randomBytes(50 * PART, 1);
+    let turns = 0;
+    const before = (offset: number): void => void (turns = offset < 12 * PART ? 0 : 50);
+    const transfer = transferOf({
+      bytes,
+      store: slow(storeOf()),
+      windowBytes: 4 * PART,
+      fake: { before, turns: () => turns },
+    });
+    expect(await download(transfer)).toMatchObject({ kind: 'proven' });
+    const { opened, mostOpen } = transfer.source;
+    expect(asked(transfer.source).slice(0, 7)).toEqual([1, 1, 1, 1, 4, 16, 1]);
+    expect(opened[6]!.start).toBeLessThan(opened[5]!.end!);
+    expect(mostOpen).toBe(4);
+    expect(Buffer.from((await objectIn(transfer.store))!).equals(bytes)).toBe(true);
+    expectLetGo(transfer);
+  });
+
   // A connection that breaks off, or is not wanted any more, costs what it was asked for.
   test('no request is for more than 64 MiB', async () => {
     const MiB = 1024 * 1024;

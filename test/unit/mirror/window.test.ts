@@ -90,24 +90,28 @@ test('a larger buffer is used again only where there is room for all of it', asy
   expect(window.usedBytes).toBe(98);
 });
 
-// Bytes arrive faster than they are dealt with where all that is out is full, but for what was taken last.
-test('tells whether what was taken last is all that is being filled', async () => {
+// Bytes arrive faster than they are dealt with where half of the window is full, and only what was taken last is not.
+test('tells whether it is ahead of those who read it', async () => {
   const window = new Window(100);
-  const first = await window.take(10);
-  expect(window.ahead).toBe(false);
-  const second = await window.take(10);
-  expect(window.ahead).toBe(false);
+  const first = await window.take(30);
+  const second = await window.take(30);
+  expect([window.waiting, window.ahead]).toEqual([0, false]);
   window.full(first);
-  expect(window.ahead).toBe(true);
+  expect([window.waiting, window.ahead]).toEqual([1, false]);
   window.full(second);
-  expect(window.ahead).toBe(false);
-  const again = window.again(first, 5);
+  expect([window.waiting, window.ahead]).toEqual([2, false]);
+  const third = await window.take(10);
+  expect([window.waiting, window.ahead]).toEqual([2, true]);
+  const fourth = await window.take(10);
+  expect([window.waiting, window.ahead]).toEqual([2, false]);
+  window.full(fourth);
+  window.give(first);
+  expect([window.waiting, window.ahead]).toEqual([2, false]);
+  const again = window.again(second, 5);
   expect(again).toHaveLength(5);
-  expect(window.ahead).toBe(true);
-  window.give(second);
-  expect(window.ahead).toBe(false);
-  window.give(again);
-  expect(window.usedBytes).toBe(0);
+  expect([window.waiting, window.ahead]).toEqual([1, false]);
+  for (const buffer of [again, third, fourth]) window.give(buffer);
+  expect([window.waiting, window.usedBytes]).toEqual([0, 0]);
 });
 
 // After any sequence of taking, giving back and giving up: the window is never exceeded, but by one alone; nobody waits
