@@ -26,6 +26,9 @@ export async function download(t: Transfer): Promise<Transferred> {
 /** The most that one request asks for, in bytes: what breaks off is asked for again, and what time ends was asked for in vain. */
 const RUN_BYTES = 64 * 1024 * 1024;
 
+/** Parts that one request asks for where others wait: enough to be few requests, and few enough that their turn comes. */
+const SHARED_PARTS = 4;
+
 class Download {
   readonly #t: Transfer;
   readonly #partSize: number;
@@ -117,17 +120,19 @@ class Download {
   }
 
   /**
-   * What one request asks for, of what is left: a part. But where half of the window has arrived, and waits to be hashed or
-   * stored, a single connection is fast enough, and asks for more of them.
+   * What one request asks for, of what is left. A part; but more of them where half of the window has arrived, and waits to be
+   * hashed or stored, since a single connection is fast enough then; and where other blobs wait for memory, since all that
+   * there is is in use then, and a second connection for this one would only be one less for them.
    */
   #runOf(rest: readonly PartRange[], count: number): readonly PartRange[] {
     const most = Math.max(Math.floor(RUN_BYTES / this.#partSize), 1);
-    return rest.slice(0, this.#t.window.ahead ? Math.min(count, most) : 1);
+    if (this.#t.window.ahead) return rest.slice(0, Math.min(count, most));
+    return rest.slice(0, this.#t.window.isWanted ? SHARED_PARTS : 1);
   }
 
   /**
-   * Parts that follow each other, from one body. Resolves to how many have arrived: a run ends early where nothing waits but
-   * what it brings, which a single connection is not fast enough for.
+   * Parts that follow each other, from one body. Resolves to how many have arrived: a run ends early where neither bytes nor
+   * other blobs wait any more, since then a single connection is not enough.
    */
   async #receive(
     upload: Upload,
@@ -143,7 +148,7 @@ class Download {
       const next = run[count];
       if (next === undefined) throw wrongLength(part, 'more');
       const stored = this.#land(upload, part, signal);
-      if (this.#stopIfLate() || this.#t.window.waiting < 2) return undefined;
+      if (this.#stopIfLate() || !(this.#t.window.waiting > 1 || this.#t.window.isWanted)) return undefined;
       count += 1;
       return this.#following(part, next.size, stored, signal);
     });

@@ -62,6 +62,11 @@ export class Window {
     return this.#out - this.#filling.size;
   }
 
+  /** Whether somebody waits for a buffer. */
+  get isWanted(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /** Whether only one buffer is being filled, while half of the window waits: bytes arrive faster than they are dealt with. */
   get ahead(): boolean {
     const [only, another] = this.#filling;

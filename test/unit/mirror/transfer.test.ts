@@ -179,6 +179,22 @@ describe('download', () => {
     expect(transfer.source.mostOpen).toBe(4);
   });
 
+  // What is in memory is in use: a second connection for one blob would be one less for the others.
+  test('blobs that wait for each other are asked for several parts at once, and the last one side by side', async () => {
+    const window = new Window(4 * PART);
+    const store = storeOf();
+    const transfers = [8, 8, 8, 30].map((parts, n) => {
+      const bytes = randomBytes(parts * PART, n);
+      return { ...transferOf({ bytes, store, window, fake: { turns: () => 5 } }), key: `blob-${n}` };
+    });
+    await Promise.all(transfers.map((transfer) => download(transfer)));
+    const requests = transfers.map(({ source }) => asked(source));
+    for (const few of requests.slice(0, 3)) expect(few.length).toBeLessThan(8);
+    expect(Math.max(...requests.flat())).toBe(4);
+    expect(requests[3]!.slice(-8)).toEqual(Array.from({ length: 8 }, () => 1));
+    expect(transfers[3]!.source.mostOpen).toBe(4);
+  });
+
   // In the middle of a run the source slows down: what is left of it is asked for side by side again.
   test('a run ends early where it is waited for', async () => {
     const bytes = randomBytes(50 * PART, 1);

@@ -12,8 +12,10 @@ test('gives what fits at once, and the rest when something comes back', async ()
   const waiting = window.take(60).then((buffer) => (second = buffer));
   await settled();
   expect(second).toBeUndefined();
+  expect(window.isWanted).toBe(true);
   expect(window.usedBytes).toBe(60);
   window.give(first);
+  expect(window.isWanted).toBe(false);
   await waiting;
   expect(second).toHaveLength(60);
   expect(window.usedBytes).toBe(60);
