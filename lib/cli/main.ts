@@ -4,6 +4,7 @@ import { asFailure, Failure } from '../base/failure.ts';
 import { type Command, parseCommand, USAGE } from './command.ts';
 import { convert } from './convert.ts';
 import { openArchive } from './destination.ts';
+import { keepHeapSmall } from './heap.ts';
 import { EXIT, type Io } from './io.ts';
 import { ls } from './ls.ts';
 import { status } from './status.ts';
@@ -67,6 +68,7 @@ function version(): string {
 }
 
 if (import.meta.main) {
+  keepHeapSmall();
   const controller = new AbortController();
   const stop = (): void => {
     controller.abort(new DOMException('stopped by the user', 'AbortError'));

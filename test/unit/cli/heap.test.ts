@@ -1,0 +1,19 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+
+const MiB = 1024 * 1024;
+
+async function heapOf(how: 'small' | 'usual'): Promise<{ readonly young: number; readonly old: number }> {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(import.meta.dirname, 'heap.child.ts'), how]);
+  return JSON.parse(stdout) as { readonly young: number; readonly old: number };
+}
+
+// V8 reads these flags again at every collection; should it stop doing so, the first number says it.
+test('the young generation stays small where it would not', async () => {
+  const [small, usual] = await Promise.all([heapOf('small'), heapOf('usual')]);
+  expect(small.young).toBeLessThanOrEqual(16 * MiB);
+  expect(usual.young).toBeGreaterThan(small.young);
+  expect(small.young + small.old).toBeLessThan(usual.young + usual.old);
+});
