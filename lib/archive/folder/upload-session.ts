@@ -16,11 +16,18 @@ export interface Session {
   readonly journal: FileHandle;
   readonly landed: Map<number, Part>;
   readonly writing: Set<Promise<unknown>>;
+  /** Bytes that were written since the disk was last told to take them. */
+  dirty: number;
+  /** What the disk was told to take is there; rejects where it could not, which `fdatasync` says only once. */
+  synced: Promise<unknown>;
   /** Resolves when a completion that is under way has come to its end, whatever that is. */
   completing: Promise<undefined> | undefined;
   /** It is being aborted: nothing new is begun with its files. */
   closing: boolean;
 }
+
+/** What a disk is told to take in the background; so much, and not all of a blob, is left to wait for at the end. */
+const DIRTY_BYTES = 64 * 1024 * 1024;
 
 /** @throws Failure `no-such-upload` where another process writes it, or completed or aborted it */
 export async function openSession(folder: string, partSize: number, upload: Upload): Promise<Session> {
@@ -33,7 +40,13 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
     const log = await open(join(folder, 'journal'), 'a+');
     opened.push(log);
     const landed = journal.parseJournal(await log.readFile('utf8'));
-    const idle = { writing: new Set<Promise<unknown>>(), completing: undefined, closing: false };
+    const idle = {
+      writing: new Set<Promise<unknown>>(),
+      dirty: 0,
+      synced: Promise.resolve(),
+      completing: undefined,
+      closing: false,
+    };
     return { partSize, claim, data, journal: log, landed, ...idle };
   } catch (error) {
     await Promise.all(opened.map((handle) => handle.close()));
@@ -52,10 +65,19 @@ export async function closeSession({ data, journal: log, claim }: Session): Prom
 export async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
   if (session.landed.has(number)) await forget(session, number);
   await writeAll(session.data, bytes, (number - 1) * session.partSize);
+  session.dirty += bytes.length;
+  if (session.dirty >= DIRTY_BYTES) void sync(session).catch(() => undefined);
   const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
   await session.journal.appendFile(journal.landed(part));
   session.landed.set(number, part);
   return part;
+}
+
+/** Whoever calls it last hears of all that went wrong before. */
+export async function sync(session: Session): Promise<void> {
+  session.dirty = 0;
+  session.synced = Promise.all([session.synced, session.data.datasync()]);
+  await session.synced;
 }
 
 export async function forget(session: Session, number: number): Promise<void> {

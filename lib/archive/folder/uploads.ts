@@ -10,7 +10,7 @@
  * ```
  *
  * It comes into being whole, by a rename, and goes the same way; an upload without its data is none. So whenever a process
- * is killed, the upload is either listed, with the parts that landed, or gone. Nothing is synced to disk before completion:
+ * is killed, the upload is either listed, with the parts that landed, or gone. Nothing need be on the disk before completion:
  * after a power failure, parts may be listed whose bytes are not there. Who continues an upload reads back what he completes,
  * which an upload that is continued needs anyway.
  *
@@ -33,6 +33,7 @@ import {
   ofAnotherSize,
   openSession,
   type Session,
+  sync,
   writePart,
 } from './upload-session.ts';
 
@@ -143,7 +144,7 @@ export class Uploads {
       const size = checkParts(upload, session, parts);
       for (const number of session.landed.keys()) if (number > parts.length) await forget(session, number);
       await session.data.truncate(size);
-      await session.data.datasync();
+      await sync(session);
       const done = await commit(join(this.#folder(upload), 'data'), session.data);
       await this.#discard(upload);
       return done;

@@ -1,0 +1,60 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { closeSession, openSession, sync, writePart } from '../../../lib/archive/folder/upload-session.ts';
+import { tempFolder } from '../../kit/temp.ts';
+
+const MiB = 1024 * 1024;
+
+/** A session of an upload that nobody else knows of, and how often the disk was told to take its bytes. */
+async function opened(): Promise<{
+  readonly session: Awaited<ReturnType<typeof openSession>>;
+  readonly told: { count: number; refuse: boolean };
+  [Symbol.asyncDispose](): Promise<void>;
+}> {
+  const folder = await tempFolder();
+  const path = folder.join('upload');
+  await mkdir(path);
+  await writeFile(folder.join('upload', 'data'), '');
+  const session = await openSession(path, 40 * MiB, { key: 'x', id: 'x', initiated: new Date() });
+  const told = { count: 0, refuse: false };
+  const datasync = session.data.datasync.bind(session.data);
+  session.data.datasync = () => {
+    told.count += 1;
+    return told.refuse ? Promise.reject(new Error('EIO')) : datasync();
+  };
+  return {
+    session,
+    told,
+    async [Symbol.asyncDispose]() {
+      await closeSession(session);
+      await folder.remove();
+    },
+  };
+}
+
+// Of a large blob most is on the disk before its last part has come.
+test('the disk is told to take what was written on the way', async () => {
+  await using upload = await opened();
+  const { session, told } = upload;
+  const part = new Uint8Array(40 * MiB);
+  await writePart(session, 1, part);
+  expect(told.count).toBe(0);
+  await writePart(session, 2, part);
+  expect(told.count).toBe(1);
+  await writePart(session, 3, part.subarray(0, MiB));
+  expect(told.count).toBe(1);
+  await sync(session);
+  expect(told.count).toBe(2);
+});
+
+// `fdatasync` reports a write that failed once; whoever asks again is told that all is well.
+test('a disk that could not take something is not believed later', async () => {
+  await using upload = await opened();
+  const { session, told } = upload;
+  const part = new Uint8Array(40 * MiB);
+  told.refuse = true;
+  await writePart(session, 1, part);
+  await writePart(session, 2, part);
+  told.refuse = false;
+  await expect(sync(session)).rejects.toThrow('EIO');
+});
