@@ -55,6 +55,9 @@ const CODES: Readonly<Record<string, FailureCode>> = {
   XAmzContentSHA256Mismatch: 'digest-mismatch',
 };
 
+/** Of whoever S3 does not know, which no permission would mend. */
+const UNKNOWN_CALLER = new Set(['InvalidAccessKeyId', 'InvalidToken', 'SignatureDoesNotMatch', 'InvalidSecurity']);
+
 /** Node's codes of what goes wrong on the way. */
 const NETWORK = new Set(
   'ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ENOTFOUND EAI_AGAIN EHOSTUNREACH ENETUNREACH ETIMEDOUT EADDRNOTAVAIL'.split(
@@ -140,6 +143,8 @@ function answered(error: Error, status: number, region: string | undefined, deed
       detail: `the bucket ${bucket} does not exist; create it, or correct the archive's address`,
     };
   if (name === 'RequestTimeTooSkewed') return { code: 'denied', detail: `${said}; set this machine's clock` };
+  if (UNKNOWN_CALLER.has(name))
+    return { code: 'denied', detail: `${said}; correct the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID and its kin)` };
   // The upload is of no use any more (a part was replaced), but the blob can be uploaded anew.
   if (name === 'InvalidPart' || name === 'InvalidPartOrder')
     return { code: 'invalid', detail: said, remedy: 'restart' };

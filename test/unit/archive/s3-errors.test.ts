@@ -160,6 +160,8 @@ describe('what does not mend itself is told with its remedy', () => {
     [said('AuthorizationHeaderMalformed', 400, { 'x-amz-bucket-region': 'eu-west-1' }), 'invalid', /region eu-west-1/],
     [said('PermanentRedirect', 301), 'invalid', /another region.*set AWS_REGION/],
     [said('RequestTimeTooSkewed', 403), 'denied', /set this machine's clock/],
+    [said('SignatureDoesNotMatch', 403), 'denied', /correct the credentials \(AWS_PROFILE/],
+    [said('InvalidAccessKeyId', 403), 'denied', /correct the credentials/],
     [said('EntityTooLarge', 400), 'too-large', /EntityTooLarge/],
     [said('NotImplemented', 501), 'unsupported', /NotImplemented/],
     [new Error('Region is missing'), 'invalid', /AWS_REGION/],
