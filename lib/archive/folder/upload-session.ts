@@ -20,6 +20,7 @@ export interface Session {
   dirty: number;
   /** What the disk was told to take is there; rejects where it could not, which `fdatasync` says only once. */
   synced: Promise<unknown>;
+  syncing: boolean;
   /** Resolves when a completion that is under way has come to its end, whatever that is. */
   completing: Promise<undefined> | undefined;
   /** It is being aborted: nothing new is begun with its files. */
@@ -44,6 +45,7 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
       writing: new Set<Promise<unknown>>(),
       dirty: 0,
       synced: Promise.resolve(),
+      syncing: false,
       completing: undefined,
       closing: false,
     };
@@ -66,18 +68,34 @@ export async function writePart(session: Session, number: number, bytes: Uint8Ar
   if (session.landed.has(number)) await forget(session, number);
   await writeAll(session.data, bytes, (number - 1) * session.partSize);
   session.dirty += bytes.length;
-  if (session.dirty >= DIRTY_BYTES) void sync(session).catch(() => undefined);
+  if (session.dirty >= DIRTY_BYTES && !session.syncing) beginSync(session);
   const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
   await session.journal.appendFile(journal.landed(part));
   session.landed.set(number, part);
   return part;
 }
 
-/** Whoever calls it last hears of all that went wrong before. */
-export async function sync(session: Session): Promise<void> {
+/** In the background, one at a time: each takes one of the few threads that all of Node.js has. */
+function beginSync(session: Session): void {
   session.dirty = 0;
-  session.synced = Promise.all([session.synced, session.data.datasync()]);
-  await session.synced;
+  session.syncing = true;
+  session.synced = session.synced.then(() => session.data.datasync());
+  const over = (): void => {
+    session.syncing = false;
+  };
+  session.synced.then(over, over);
+}
+
+/** All that was written is on the disk. Where it is not, nobody knows how much of it is: then no part has landed. */
+export async function sync(session: Session): Promise<void> {
+  try {
+    await session.synced;
+    await session.data.datasync();
+  } catch (error) {
+    session.synced = Promise.resolve();
+    for (const number of [...session.landed.keys()]) await forget(session, number).catch(() => undefined);
+    throw error;
+  }
 }
 
 export async function forget(session: Session, number: number): Promise<void> {

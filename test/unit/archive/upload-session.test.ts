@@ -8,7 +8,7 @@ const MiB = 1024 * 1024;
 /** A session of an upload that nobody else knows of, and how often the disk was told to take its bytes. */
 async function opened(): Promise<{
   readonly session: Awaited<ReturnType<typeof openSession>>;
-  readonly told: { count: number; refuse: boolean };
+  readonly told: { count: number; refuse: boolean; gate: Promise<undefined> };
   [Symbol.asyncDispose](): Promise<void>;
 }> {
   const folder = await tempFolder();
@@ -16,11 +16,13 @@ async function opened(): Promise<{
   await mkdir(path);
   await writeFile(folder.join('upload', 'data'), '');
   const session = await openSession(path, 40 * MiB, { key: 'x', id: 'x', initiated: new Date() });
-  const told = { count: 0, refuse: false };
+  const told = { count: 0, refuse: false, gate: Promise.resolve(undefined) };
   const datasync = session.data.datasync.bind(session.data);
-  session.data.datasync = () => {
+  session.data.datasync = async () => {
     told.count += 1;
-    return told.refuse ? Promise.reject(new Error('EIO')) : datasync();
+    await told.gate;
+    if (told.refuse) throw new Error('EIO');
+    await datasync();
   };
   return {
     session,
@@ -48,7 +50,7 @@ test('the disk is told to take what was written on the way', async () => {
 });
 
 // `fdatasync` reports a write that failed once; whoever asks again is told that all is well.
-test('a disk that could not take something is not believed later', async () => {
+test('a disk that could not take something is not believed later: the parts are to be brought again', async () => {
   await using upload = await opened();
   const { session, told } = upload;
   const part = new Uint8Array(40 * MiB);
@@ -57,4 +59,22 @@ test('a disk that could not take something is not believed later', async () => {
   await writePart(session, 2, part);
   told.refuse = false;
   await expect(sync(session)).rejects.toThrow('EIO');
+  expect([...session.landed]).toEqual([]);
+  await writePart(session, 1, part);
+  await sync(session);
+  expect([...session.landed.keys()]).toEqual([1]);
+});
+
+// Each takes a thread, of which there are four.
+test('the disk is told one thing at a time', async () => {
+  await using upload = await opened();
+  const { session, told } = upload;
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  told.gate = promise;
+  const part = new Uint8Array(40 * MiB);
+  for (const number of [1, 2, 3, 4, 5]) await writePart(session, number, part);
+  expect(told.count).toBe(1);
+  resolve(undefined);
+  await sync(session);
+  expect(told.count).toBe(2);
 });
