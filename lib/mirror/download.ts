@@ -78,7 +78,8 @@ class Download {
       throw failure;
     } finally {
       await this.#scope.close();
-      this.#prover.destroy();
+      // It may still be reading the buffers that are given back.
+      await this.#prover.destroy();
       for (const part of this.#held.keys()) this.#t.window.give(part.buffer);
     }
   }

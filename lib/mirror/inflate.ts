@@ -12,7 +12,8 @@ export interface Inflater {
   write(chunk: Uint8Array): Promise<void>;
   /** Resolves when everything has come out. Rejects where the stream was cut short. */
   end(): Promise<void>;
-  destroy(): void;
+  /** Resolves when nothing reads any more what was written. */
+  destroy(): Promise<void>;
 }
 
 /**
@@ -46,6 +47,7 @@ function inflateHere(compression: Compressed, sink: Sink): Inflater {
     },
     destroy: () => {
       inflater.destroy();
+      return Promise.resolve();
     },
   };
 }

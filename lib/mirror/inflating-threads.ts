@@ -24,7 +24,7 @@ export type FromThread = { readonly inflater: number } &
   /** The first `length` bytes of that slot, which is to be taken, whether they are wanted or not. */
   (
     | { readonly kind: 'out'; readonly slot: number; readonly length: number }
-    /** The write or the end that was asked for last. */
+    /** What was asked for, in this order. */
     | { readonly kind: 'done'; readonly failure?: FailureFields }
   );
 
@@ -139,12 +139,20 @@ export function inflateOnThread(compression: Compressed, sink: Sink): Inflater {
   return new ThreadInflater(thread(), compression, sink);
 }
 
+const GIVEN_UP = new Failure({
+  operation: 'inflate',
+  side: 'archive',
+  code: 'internal',
+  detail: 'it has been given up',
+});
+
 class ThreadInflater implements Inflater {
   readonly #thread: Thread;
   readonly #sink: Sink;
   readonly #id: number;
   readonly #wanted = new Int32Array(new SharedArrayBuffer(4)).fill(1);
   #failure: unknown;
+  #destroyed: Promise<void> | undefined;
   /** Settle what was asked for, in this order. */
   readonly #asked: (() => void)[] = [];
 
@@ -173,20 +181,28 @@ class ThreadInflater implements Inflater {
     });
   }
 
-  destroy(): void {
-    if (!this.#thread.inflaters.delete(this.#id)) return;
+  destroy(): Promise<void> {
+    this.#destroyed ??= this.#destroy();
+    return this.#destroyed;
+  }
+
+  /** What was asked for before comes to its end, soon, since nobody wants it. */
+  async #destroy(): Promise<void> {
     this.#giveUp();
-    this.#thread.send({ kind: 'destroy', inflater: this.#id });
-    this.#settleAll();
+    if (this.#thread.broken === undefined)
+      await this.#exchange(() => {
+        this.#thread.send({ kind: 'destroy', inflater: this.#id });
+      });
+    this.#thread.inflaters.delete(this.#id);
   }
 
   onDone(failure: FailureFields | undefined): void {
-    if (failure !== undefined) this.#failure ??= new Failure(failure);
+    if (failure !== undefined && this.#destroyed === undefined) this.#failure ??= new Failure(failure);
     this.#asked.shift()?.();
   }
 
   onOut(chunk: Uint8Array): void {
-    if (this.#failure !== undefined) return;
+    if (this.#failure !== undefined || this.#destroyed !== undefined) return;
     try {
       this.#sink(chunk);
     } catch (error) {
@@ -201,16 +217,19 @@ class ThreadInflater implements Inflater {
   }
 
   async #ask(work: () => void): Promise<void> {
-    this.#failure ??= this.#thread.broken;
-    if (this.#failure === undefined) {
-      this.#thread.hold();
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#asked.push(resolve);
-      work();
-      await promise;
-      this.#thread.release();
-    }
+    this.#failure ??= this.#thread.broken ?? (this.#destroyed === undefined ? undefined : GIVEN_UP);
+    if (this.#failure === undefined) await this.#exchange(work);
     if (this.#failure !== undefined) throw this.#failure as Error;
+  }
+
+  /** Something that the thread answers with `done`. */
+  async #exchange(work: () => void): Promise<void> {
+    this.#thread.hold();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#asked.push(resolve);
+    work();
+    await promise;
+    this.#thread.release();
   }
 
   #settleAll(): void {

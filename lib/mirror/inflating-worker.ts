@@ -45,6 +45,7 @@ parentPort?.on('message', (message: ToThread) => {
   if (message.kind === 'destroy') {
     inflater.destroy();
     inflaters.delete(id);
+    tell({ kind: 'done', inflater: id });
     return;
   }
   try {

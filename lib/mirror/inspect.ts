@@ -132,7 +132,7 @@ export class Inspector {
       const lies = receipt?.compression === compressionOf(mediaType);
       return { fault: { reason: failure.detail, mend: { drop: true, ...(lies ? { receipt: 'none' } : {}) } } };
     } finally {
-      prover.destroy();
+      await prover.destroy();
     }
   }
 

@@ -88,8 +88,9 @@ export class Prover {
     return { digest, size: this.#size, diffId, compression: this.#compression };
   }
 
-  destroy(): void {
-    this.#inflater?.destroy();
+  /** Resolves when nothing reads any more what was written. */
+  async destroy(): Promise<void> {
+    await this.#inflater?.destroy();
   }
 
   /**

@@ -59,6 +59,6 @@ async function read({ archive, blob, maxUncompressed, deadline, signal }: ReadBa
     if (failure.code !== 'digest-mismatch') throw failure;
     return { kind: 'mismatch', etag: object.etag };
   } finally {
-    prover.destroy();
+    await prover.destroy();
   }
 }

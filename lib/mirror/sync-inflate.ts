@@ -5,6 +5,7 @@
  *
  * Nothing is allocated on the way: what comes out is written where the caller says (decision 0007).
  */
+import { randomBytes } from 'node:crypto';
 import { constants, createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from 'node:zlib';
 import { Failure } from '../base/failure.ts';
 
@@ -26,15 +27,14 @@ const ZSTD_WINDOW_LOG = 27;
 
 const NOTHING = new Uint8Array(0);
 
-const FLUSH = {
-  gzip: { go: constants.Z_NO_FLUSH, end: constants.Z_FINISH },
-  zstd: { go: constants.ZSTD_e_continue, end: constants.ZSTD_e_end },
-} as const;
+/** The decoder goes on with what comes next. The same number for zstd (`ZSTD_e_continue`). */
+const GO_ON = constants.Z_NO_FLUSH;
 
 export class SyncInflater {
   readonly #name: Compressed;
   readonly #output: Output;
   readonly #codec: Codec;
+  #empty = true;
   #failure: unknown;
 
   constructor(compression: Compressed, output: Output) {
@@ -45,12 +45,18 @@ export class SyncInflater {
 
   /** Throws `not-as-declared`, or what the output threw; from then on always the same. */
   write(chunk: Uint8Array): void {
-    this.#work(chunk, FLUSH[this.#name].go);
+    this.#empty &&= chunk.length === 0;
+    this.#work(() => {
+      this.#inflate(chunk, GO_ON, this.#output);
+    });
   }
 
   /** Throws where the stream was cut short. */
   end(): void {
-    this.#work(NOTHING, FLUSH[this.#name].end);
+    this.#work(() => {
+      if (this.#name === 'gzip') this.#inflate(NOTHING, constants.Z_FINISH, this.#output);
+      else this.#endZstd();
+    });
   }
 
   destroy(): void {
@@ -58,10 +64,10 @@ export class SyncInflater {
     this.#failure ??= this.#refusal('it has been given up');
   }
 
-  #work(input: Uint8Array, flush: number): void {
+  #work(work: () => void): void {
     if (this.#failure === undefined)
       try {
-        this.#inflate(input, flush);
+        work();
         return;
       } catch (error) {
         this.#failure = error;
@@ -71,15 +77,33 @@ export class SyncInflater {
   }
 
   /**
+   * Node tells of a zstd stream that was cut short since 24.20 only. So one more frame is written: behind the end of a
+   * frame its content comes out, and a frame that lacks something takes it for that.
+   */
+  #endZstd(): void {
+    if (this.#empty) throw this.#refusal('there is nothing in it');
+    const content = randomBytes(CONTENT_BYTES);
+    const out: Uint8Array[] = [];
+    const room = new Uint8Array(CONTENT_BYTES);
+    try {
+      const filled = (length: number): number => out.push(room.slice(0, length));
+      this.#inflate(frameOf(content), GO_ON, { room: () => room, filled });
+    } catch {
+      out.length = 0;
+    }
+    if (!Buffer.concat(out).equals(content)) throw this.#refusal('it ends inside a frame');
+  }
+
+  /**
    * Each call of the codec ends where its room is full, its input used up, or a zstd frame at its end; all members and
    * frames of the input are read.
    */
-  #inflate(input: Uint8Array, flush: number): void {
+  #inflate(input: Uint8Array, flush: number, output: Output): void {
     for (let at = 0; ;) {
-      const room = this.#output.room();
+      const room = output.room();
       const { read, written, error } = this.#codec.run(flush, input, at, room);
       if (error !== undefined) throw this.#refusal(error);
-      if (written > 0) this.#output.filled(written);
+      if (written > 0) output.filled(written);
       at += read;
       if (written === room.length) continue;
       if (at === input.length) return;
@@ -92,6 +116,15 @@ export class SyncInflater {
   #refusal(detail: string): Failure {
     return new Failure({ operation: `read ${this.#name}`, side: 'input', code: 'not-as-declared', detail });
   }
+}
+
+const CONTENT_BYTES = 16;
+
+/** A zstd frame of one raw block (RFC 8878, section 3.1.1): a single segment, its content size, no checksum. */
+function frameOf(content: Uint8Array): Uint8Array {
+  const header = [0x28, 0xb5, 0x2f, 0xfd, 0x20, content.length];
+  const blockHeader = [1 | (content.length << 3), 0, 0];
+  return Buffer.concat([Uint8Array.from([...header, ...blockHeader]), content]);
 }
 
 /** What is behind Node's zlib streams, as of Node.js 24; not in its documented interface. */

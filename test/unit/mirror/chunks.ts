@@ -27,6 +27,6 @@ export async function inflate(
     await inflater.end();
     return Buffer.concat(out);
   } finally {
-    inflater.destroy();
+    await inflater.destroy();
   }
 }

@@ -28,7 +28,7 @@ async function prove(
     }
     return await prover.finish();
   } finally {
-    prover.destroy();
+    await prover.destroy();
   }
 }
 
@@ -71,7 +71,7 @@ describe('what is wrong is told in the order of what it means', () => {
   test('too long: as soon as the first byte too many comes, and before anything else', async () => {
     const prover = new Prover({ ...right, size: stored.length - 1 });
     await expect(prover.write(stored)).rejects.toMatchObject({ code: 'size-mismatch', remedy: 'never' });
-    prover.destroy();
+    await prover.destroy();
   });
 
   test('too short: before the digest, which could not be right', async () => {
@@ -121,7 +121,7 @@ describe('a decompression bomb', () => {
     const expected = { digest: digestOf(member), mediaType: TYPES[kind] };
     const prover = new Prover(expected, { maxUncompressed: 1_000_000 });
     await expect(prover.write(member)).rejects.toMatchObject({ code: 'too-large', remedy: 'never' });
-    prover.destroy();
+    await prover.destroy();
   });
 
   // Exactly as much as is allowed is allowed.
@@ -138,8 +138,8 @@ test.each(['none', 'gzip', 'zstd'] as const)('may be let go at any time (%s)', a
   const stored = compress(Buffer.alloc(5_000_000, 'abc'), kind);
   const prover = new Prover({ digest: digestOf(stored), mediaType: TYPES[kind] });
   const writing = prover.write(stored);
-  prover.destroy();
+  await prover.destroy();
   await writing.catch(() => undefined);
-  prover.destroy();
+  await prover.destroy();
   await new Promise(setImmediate);
 });
