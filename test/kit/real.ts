@@ -9,13 +9,11 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
-import { describe, test } from 'vitest';
+import { describe } from 'vitest';
 import type { Digest } from '../../lib/oci/digest.ts';
 import { ACCEPT_MANIFESTS } from '../../lib/oci/mediatype.ts';
 import type { Image } from './images.ts';
-
-/** Where it is 1, a tool that is missing is a failure; elsewhere its tests are skipped, and say so. */
-const REQUIRED = process.env['MIRROR_SYNC_REQUIRE_REAL'] === '1';
+import { skippedFor } from './skipped.ts';
 
 /** Tests that need these commands on the path. */
 export function describeWith(tools: readonly string[], title: string, tests: () => void): void {
@@ -24,16 +22,9 @@ export function describeWith(tools: readonly string[], title: string, tests: () 
     describe(title, tests);
     return;
   }
-  const reason = `not installed: ${missing.join(', ')}`;
-  if (REQUIRED)
-    test(title, () => {
-      throw new Error(`${reason}; .ci/run installs what the tests need`);
-    });
-  else {
-    process.stderr.write(`skipped: ${title}: ${reason}\n`);
-    // Where it must not be skipped, as in CI, it has failed above.
-    test.skip(`${title} (skipped: ${reason})`, () => undefined);
-  }
+  describe(title, () => {
+    skippedFor(`not installed: ${missing.join(', ')}`);
+  });
 }
 
 function isInstalled(tool: string): boolean {
