@@ -9,7 +9,8 @@ import { type PartRange, ranges } from '../archive/parts.ts';
 import type { Part, Upload } from '../archive/store.ts';
 import { digestParts } from '../oci/digest.ts';
 import type { BlobBody } from '../registry/source.ts';
-import { PartBuffer, wrongLength } from './part-buffer.ts';
+import { type PartBuffer, wrongLength } from './part-buffer.ts';
+import { PartsInFlight } from './parts-in-flight.ts';
 import { type Expected, type Proof, Prover } from './prover.ts';
 import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
 
@@ -26,6 +27,9 @@ export async function download(t: Transfer): Promise<Transferred> {
 /** The most that one request asks for, in bytes: what breaks off is asked for again, and what time ends was asked for in vain. */
 const RUN_BYTES = 64 * 1024 * 1024;
 
+/** How many times as many parts the next request is for, each time that a single connection is found to be fast enough. */
+const GROWTH = 4;
+
 /** Parts that one request asks for where others wait: enough to be few requests, and few enough that their turn comes. */
 const SHARED_PARTS = 4;
 
@@ -34,14 +38,9 @@ class Download {
   readonly #partSize: number;
   readonly #scope: Scope;
   readonly #prover: Prover;
+  readonly #inFlight: PartsInFlight;
   readonly #parts: Part[] = [];
   readonly #bodies: BlobBody[] = [];
-  /** Parts whose buffers are out, with what each still waits for. */
-  readonly #held = new Map<PartBuffer, number>();
-  /** All parts so far are with the prover, one behind the other; resolves to its last write, which may be under way. */
-  #fed: Promise<[Promise<void>]> = Promise.resolve([Promise.resolve()]);
-  /** All parts so far are hashed. */
-  #hashed: Promise<void> = Promise.resolve();
   #upload: Upload | undefined;
   /** The whole blob, where it fits in one part: put at once, after it is proven. */
   #only: PartBuffer | undefined;
@@ -57,11 +56,12 @@ class Download {
       t.expected,
       t.maxUncompressed === undefined ? {} : { maxUncompressed: t.maxUncompressed },
     );
+    this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#scope);
   }
 
   async run(): Promise<Transferred> {
     try {
-      this.#scope.run((signal) => this.#feed(signal));
+      this.#scope.run(() => this.#feed());
       await this.#scope.join();
       if (this.#stopped) return { kind: 'continue', resumable: this.#resumable };
       const proof = await this.#prove();
@@ -80,55 +80,54 @@ class Download {
       await this.#scope.close();
       // It may still be reading the buffers that are given back.
       await this.#prover.destroy();
-      for (const part of this.#held.keys()) this.#t.window.give(part.buffer);
+      this.#inFlight.giveBack();
     }
   }
 
-  async #feed(signal: AbortSignal): Promise<void> {
+  async #feed(): Promise<void> {
     const { size } = this.#t.expected;
     const plan = size === undefined || size <= this.#partSize ? [] : ranges(size, this.#partSize);
-    const part = await this.#take(1, plan[0]?.size ?? size ?? this.#partSize, signal);
-    const run = this.#runOf(plan, 4);
-    const body = await this.#open(run.length === 0 ? { start: 0 } : extentOf(run), signal);
+    const part = await this.#inFlight.take(1, plan[0]?.size ?? size ?? this.#partSize);
+    const run = this.#runOf(plan, 0, GROWTH);
+    const body = await this.#open(run.length === 0 ? { start: 0 } : extentOf(run));
     this.#resumable = run.length > 0 && body.ranged;
-    if (this.#resumable) await this.#ranges(plan, { run, part, body }, signal);
-    else await this.#stream(body, part, size ?? body.total, signal);
+    if (this.#resumable) await this.#ranges(plan, { run, part, body });
+    else await this.#stream(body, part, size ?? body.total);
   }
 
   /** Side by side, or, for runs of more than one part, one after the other. */
   async #ranges(
     plan: readonly PartRange[],
     first: { readonly run: readonly PartRange[]; readonly part: PartBuffer; readonly body: BlobBody },
-    signal: AbortSignal,
   ): Promise<void> {
-    const upload = await this.#createUpload(signal);
+    const upload = await this.#createUpload();
     let { run, part } = first;
     let opened: BlobBody | undefined = first.body;
     for (let next = 0; ;) {
-      const receiving = this.#receive(upload, run, part, opened, signal);
+      const receiving = this.#receive(upload, run, part, opened);
       this.#scope.run(() => receiving.then(() => undefined));
       next += run.length === 1 ? 1 : await receiving;
       const range = plan[next];
       if (range === undefined) return;
-      part = await this.#take(range.number, range.size, signal);
+      part = await this.#inFlight.take(range.number, range.size);
       if (this.#stopIfLate()) {
-        this.#complete(part);
+        this.#inFlight.complete(part);
         return;
       }
-      run = this.#runOf(plan.slice(next), run.length * 4);
+      run = this.#runOf(plan, next, run.length * GROWTH);
       opened = undefined;
     }
   }
 
   /**
-   * What one request asks for, of what is left. A part; but more of them where half of the window has arrived, and waits to be
+   * What the next request asks for. A part; but more of them where half of the window has arrived, and waits to be
    * hashed or stored, since a single connection is fast enough then; and where other blobs wait for memory, since all that
    * there is is in use then, and a second connection for this one would only be one less for them.
    */
-  #runOf(rest: readonly PartRange[], count: number): readonly PartRange[] {
+  #runOf(plan: readonly PartRange[], from: number, count: number): readonly PartRange[] {
     const most = Math.max(Math.floor(RUN_BYTES / this.#partSize), 1);
-    if (this.#t.window.ahead) return rest.slice(0, Math.min(count, most));
-    return rest.slice(0, this.#t.window.isWanted ? SHARED_PARTS : 1);
+    const usual = this.#t.window.isWanted ? SHARED_PARTS : 1;
+    return plan.slice(from, from + (this.#t.window.ahead ? Math.min(count, most) : usual));
   }
 
   /**
@@ -140,40 +139,39 @@ class Download {
     run: readonly PartRange[],
     first: PartBuffer,
     opened: BlobBody | undefined,
-    signal: AbortSignal,
   ): Promise<number> {
-    const body = opened ?? (await this.#open(extentOf(run), signal));
+    const body = opened ?? (await this.#open(extentOf(run)));
     if (!body.ranged) throw rangeIgnored(this.#t.expected);
     let count = 1;
     const last = await this.#pour(body, first, async (part) => {
       const next = run[count];
       if (next === undefined) throw wrongLength(part, 'more');
-      const stored = this.#land(upload, part, signal);
+      const stored = this.#land(upload, part);
       if (this.#stopIfLate() || !(this.#t.window.waiting > 1 || this.#t.window.isWanted)) return undefined;
       count += 1;
-      return this.#following(part, next.size, stored, signal);
+      return this.#inFlight.following(part, next.size, stored);
     });
     if (last === undefined) return count;
     if (!last.full || count < run.length) throw wrongLength(last, 'fewer');
-    void this.#land(upload, last, signal);
+    void this.#land(upload, last);
     return count;
   }
 
-  async #stream(body: BlobBody, first: PartBuffer, size: number | undefined, signal: AbortSignal): Promise<void> {
+  async #stream(body: BlobBody, first: PartBuffer, size: number | undefined): Promise<void> {
     let upload: Upload | undefined;
     const last = await this.#pour(body, first, async (part) => {
       const until = part.number * this.#partSize;
       if (until >= (size ?? Infinity)) throw tooLong(this.#t.expected, size);
       if (part.number >= this.#t.store.limits.maxParts) throw tooLarge(this.#t.expected, until);
-      upload ??= await this.#createUpload(signal);
-      const stored = this.#land(upload, part, signal);
+      upload ??= await this.#createUpload();
+      const stored = this.#land(upload, part);
       if (this.#stopIfLate()) return undefined;
-      return this.#following(part, Math.min(this.#partSize, (size ?? Infinity) - until), stored, signal);
+      return this.#inFlight.following(part, Math.min(this.#partSize, (size ?? Infinity) - until), stored);
     });
     if (last === undefined) return;
-    if (upload !== undefined) void this.#land(upload, last, signal);
+    if (upload !== undefined) void this.#land(upload, last);
     else {
-      this.#complete(last);
+      this.#inFlight.complete(last);
       this.#only = last;
     }
   }
@@ -201,104 +199,22 @@ class Download {
   }
 
   /** Stores a part whose bytes have all come. It need not be waited for: the scope does. */
-  #land(upload: Upload, part: PartBuffer, signal: AbortSignal): Promise<void> {
-    this.#complete(part);
-    const stored = this.#store(upload, part, signal);
+  #land(upload: Upload, part: PartBuffer): Promise<void> {
+    this.#inFlight.complete(part);
+    const stored = this.#store(upload, part);
     this.#scope.run(() => stored);
     return stored;
   }
 
-  /**
-   * The part behind one that has landed. Whoever holds a connection must not wait only for memory of others, who may be
-   * waiting for that very connection: where the window has none left, its own part, once stored and hashed, will do as well.
-   */
-  async #following(part: PartBuffer, size: number, stored: Promise<void>, signal: AbortSignal): Promise<PartBuffer> {
-    this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
-    const free =
-      this.#t.window.tryTake(size) ?? (await this.#takeUnless(Promise.all([stored, this.#hashed]), size, signal));
-    if (free === undefined) this.#held.delete(part);
-    else this.#letGo(part);
-    return this.#lineUp(part.number + 1, free ?? this.#t.window.again(part.buffer, size), signal);
-  }
-
-  /** A buffer of the window, unless `event` comes first. */
-  async #takeUnless(event: Promise<unknown>, size: number, signal: AbortSignal): Promise<Buffer | undefined> {
-    const over = new AbortController();
-    const taking = this.#t.window.take(size, AbortSignal.any([signal, over.signal]));
-    let taken: Buffer | undefined;
-    try {
-      taken = await Promise.race([taking, event.then(() => undefined)]);
-      return taken;
-    } finally {
-      over.abort();
-      // It may have been granted in the same moment.
-      if (taken === undefined)
-        taking.then(
-          (late) => {
-            this.#t.window.give(late);
-          },
-          () => undefined,
-        );
-    }
-  }
-
-  async #open(range: { readonly start: number; readonly end?: number }, signal: AbortSignal): Promise<BlobBody> {
-    const body = await this.#t.source.open(range, { signal });
+  async #open(range: { readonly start: number; readonly end?: number }): Promise<BlobBody> {
+    const body = await this.#t.source.open(range, { signal: this.#scope.signal });
     this.#bodies.push(body);
     return body;
   }
 
-  /** A buffer for the next part, and its place in the row of those to be hashed. */
-  async #take(number: number, length: number, signal: AbortSignal): Promise<PartBuffer> {
-    return this.#lineUp(number, await this.#t.window.take(length, signal), signal);
-  }
-
-  #lineUp(number: number, buffer: Buffer, signal: AbortSignal): PartBuffer {
-    const part = new PartBuffer(number, buffer);
-    this.#held.set(part, 2);
-    const before = this.#fed;
-    const fed = (async (): Promise<[Promise<void>]> => {
-      let [last] = await before;
-      for await (const slice of part.slices(signal)) {
-        const earlier = last;
-        last = this.#prover.write(slice);
-        // Whoever waits for it hears of it.
-        last.catch(() => undefined);
-        await earlier;
-      }
-      return [last];
-    })();
-    this.#fed = fed;
-    const hashed = (async (): Promise<void> => {
-      await (
-        await fed
-      )[0];
-      this.#letGo(part);
-    })();
-    this.#hashed = hashed;
-    this.#scope.run(() => hashed);
-    return part;
-  }
-
-  #complete(part: PartBuffer): void {
-    part.complete();
-    this.#t.window.full(part.buffer);
-  }
-
-  async #store(upload: Upload, part: PartBuffer, signal: AbortSignal): Promise<void> {
-    this.#parts.push(await this.#t.store.uploadPart(upload, part.number, part.bytes, { signal }));
-    this.#letGo(part);
-  }
-
-  /** Called once when a part is hashed and once when it is stored: then its buffer is free. */
-  #letGo(part: PartBuffer): void {
-    const left = (this.#held.get(part) ?? 0) - 1;
-    if (left > 0) {
-      this.#held.set(part, left);
-      return;
-    }
-    this.#held.delete(part);
-    this.#t.window.give(part.buffer);
+  async #store(upload: Upload, part: PartBuffer): Promise<void> {
+    this.#parts.push(await this.#t.store.uploadPart(upload, part.number, part.bytes, { signal: this.#scope.signal }));
+    this.#inFlight.stored(part);
   }
 
   #stopIfLate(): boolean {
@@ -306,8 +222,11 @@ class Download {
     return this.#stopped;
   }
 
-  async #createUpload(signal: AbortSignal): Promise<Upload> {
-    this.#upload = await this.#t.store.createUpload(this.#t.key, { partSize: this.#partSize, signal });
+  async #createUpload(): Promise<Upload> {
+    this.#upload = await this.#t.store.createUpload(this.#t.key, {
+      partSize: this.#partSize,
+      signal: this.#scope.signal,
+    });
     return this.#upload;
   }
 

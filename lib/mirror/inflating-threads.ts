@@ -12,21 +12,18 @@ import { Failure, type FailureFields } from '../base/failure.ts';
 import type { Inflater, Sink } from './inflate.ts';
 import type { Compressed } from './sync-inflate.ts';
 
-export type ToThread = { readonly inflater: number } &
-  /** `wanted` is 1 until nobody wants what comes out. */
-  (
-    | { readonly kind: 'open'; readonly compression: Compressed; readonly wanted: Int32Array }
-    | { readonly kind: 'write'; readonly bytes: Uint8Array }
-    | { readonly kind: 'end' | 'destroy' }
-  );
+/** To an inflater of the thread. `wanted` is 1 until nobody wants what comes out. All but `open` is answered with `done`, in order. */
+export type ToThread = { readonly inflater: number } & (
+  | { readonly kind: 'open'; readonly compression: Compressed; readonly wanted: Int32Array }
+  | { readonly kind: 'write'; readonly bytes: Uint8Array }
+  | { readonly kind: 'end' | 'destroy' }
+);
 
-export type FromThread = { readonly inflater: number } &
-  /** The first `length` bytes of that slot, which is to be taken, whether they are wanted or not. */
-  (
-    | { readonly kind: 'out'; readonly slot: number; readonly length: number }
-    /** What was asked for, in this order. */
-    | { readonly kind: 'done'; readonly failure?: FailureFields }
-  );
+/** Of an inflater. `out`: the first `length` bytes of that slot, which is to be taken, whether they are wanted or not. */
+export type FromThread = { readonly inflater: number } & (
+  | { readonly kind: 'out'; readonly slot: number; readonly length: number }
+  | { readonly kind: 'done'; readonly failure?: FailureFields }
+);
 
 /** What a thread is given when it is made. */
 export interface Ring {

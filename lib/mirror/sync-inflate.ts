@@ -27,6 +27,9 @@ const ZSTD_WINDOW_LOG = 27;
 
 const NOTHING = new Uint8Array(0);
 
+/** Of the frame that finds out where a zstd stream ends: so many random bytes are not met by chance. */
+const PROBE_BYTES = 16;
+
 /** The decoder goes on with what comes next. The same number for zstd (`ZSTD_e_continue`). */
 const GO_ON = constants.Z_NO_FLUSH;
 
@@ -82,9 +85,9 @@ export class SyncInflater {
    */
   #endZstd(): void {
     if (this.#empty) throw this.#refusal('there is nothing in it');
-    const content = randomBytes(CONTENT_BYTES);
+    const content = randomBytes(PROBE_BYTES);
     const out: Uint8Array[] = [];
-    const room = new Uint8Array(CONTENT_BYTES);
+    const room = new Uint8Array(PROBE_BYTES);
     try {
       const filled = (length: number): number => out.push(room.slice(0, length));
       this.#inflate(frameOf(content), GO_ON, { room: () => room, filled });
@@ -117,8 +120,6 @@ export class SyncInflater {
     return new Failure({ operation: `read ${this.#name}`, side: 'input', code: 'not-as-declared', detail });
   }
 }
-
-const CONTENT_BYTES = 16;
 
 /** A zstd frame of one raw block (RFC 8878, section 3.1.1): a single segment, its content size, no checksum. */
 function frameOf(content: Uint8Array): Uint8Array {
