@@ -1,3 +1,5 @@
+import { inUnits, sharedPages } from '../base/pages.ts';
+
 /**
  * The memory that blobs on their way may take, all together. A part's buffer is taken before its first byte is asked
  * for, so that what is not there to be filled is not fetched: this is where backpressure comes from.
@@ -6,8 +8,9 @@
  * that it took before. So the oldest part of each blob can always be finished, and blobs that share a window never
  * wait for each other in a circle.
  *
- * It is shared memory, so that threads can read it in place (`inflating-threads.ts`). No garbage collector feels how much
- * of that has been dropped, so that buffers come in a few sizes and are used again.
+ * It is shared memory, so that threads can read it in place (`inflating-threads.ts`), and begins on pages, so that disks can
+ * (`archive/folder/direct.ts`). No garbage collector feels how much of that has been dropped, so that buffers come in a
+ * few sizes and are used again.
  */
 export class Window {
   readonly totalBytes: number;
@@ -90,7 +93,7 @@ export class Window {
     const spare = this.#reuse(capacity);
     this.#trim();
     try {
-      const buffer = Buffer.from(spare ?? new SharedArrayBuffer(capacity), 0, bytes);
+      const buffer = Buffer.from(spare ?? memory(capacity), 0, bytes);
       this.#filling.add(buffer.buffer);
       this.#out += 1;
       return buffer;
@@ -162,6 +165,11 @@ const SMALLEST_ROUNDED = 64 * 1024;
 const LARGEST_ROUNDED = 8 * 1024 * 1024;
 
 function capacityFor(bytes: number): number {
-  if (bytes <= SMALLEST_ROUNDED || bytes > LARGEST_ROUNDED) return bytes;
-  return 2 ** Math.ceil(Math.log2(bytes));
+  if (bytes <= SMALLEST_ROUNDED) return bytes;
+  return bytes > LARGEST_ROUNDED ? inUnits(bytes) : 2 ** Math.ceil(Math.log2(bytes));
+}
+
+/** What is small is never written by itself. */
+function memory(capacity: number): SharedArrayBuffer {
+  return capacity < SMALLEST_ROUNDED ? new SharedArrayBuffer(capacity) : sharedPages(capacity);
 }

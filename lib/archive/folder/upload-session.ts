@@ -3,6 +3,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../base/failure.ts';
 import type { Part, Upload } from '../store.ts';
+import { DirectFile } from './direct.ts';
 import { isAbsent, refuse } from './errors.ts';
 import { writeAll } from './files.ts';
 import * as journal from './journal.ts';
@@ -13,10 +14,12 @@ export interface Session {
   readonly partSize: number;
   readonly claim: Claim;
   readonly data: FileHandle;
+  /** The same file. */
+  readonly direct: DirectFile;
   readonly journal: FileHandle;
   readonly landed: Map<number, Part>;
   readonly writing: Set<Promise<unknown>>;
-  /** Bytes that were written since the disk was last told to take them. */
+  /** Bytes in the page cache since the disk was last told to take them. */
   dirty: number;
   /** What the disk was told to take is there; rejects where it could not, which `fdatasync` says only once. */
   synced: Promise<unknown>;
@@ -34,10 +37,12 @@ const DIRTY_BYTES = 64 * 1024 * 1024;
 export async function openSession(folder: string, partSize: number, upload: Upload): Promise<Session> {
   const claim = Claim.take(join(folder, 'lock'));
   if (claim === undefined) throw noSuchUpload(upload, 'another process is writing it, or just completed it');
-  const opened: FileHandle[] = [];
+  const opened: { close(): Promise<void> }[] = [];
   try {
     const data = await open(join(folder, 'data'), 'r+');
     opened.push(data);
+    const direct = await DirectFile.open(join(folder, 'data'));
+    opened.push(direct);
     const log = await open(join(folder, 'journal'), 'a+');
     opened.push(log);
     const landed = journal.parseJournal(await log.readFile('utf8'));
@@ -49,7 +54,7 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
       completing: undefined,
       closing: false,
     };
-    return { partSize, claim, data, journal: log, landed, ...idle };
+    return { partSize, claim, data, direct, journal: log, landed, ...idle };
   } catch (error) {
     await Promise.all(opened.map((handle) => handle.close()));
     claim.release();
@@ -57,8 +62,8 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
   }
 }
 
-export async function closeSession({ data, journal: log, claim }: Session): Promise<void> {
-  await Promise.all([data.close(), log.close()]);
+export async function closeSession({ data, direct, journal: log, claim }: Session): Promise<void> {
+  await Promise.all([data.close(), direct.close(), log.close()]);
   // Last: whoever has it next may rely on nothing being written any more.
   claim.release();
 }
@@ -66,8 +71,10 @@ export async function closeSession({ data, journal: log, claim }: Session): Prom
 /** The bytes first, and then that they are there; of a part that is overwritten, before both, that it is not. */
 export async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
   if (session.landed.has(number)) await forget(session, number);
-  await writeAll(session.data, bytes, (number - 1) * session.partSize);
-  session.dirty += bytes.length;
+  const start = (number - 1) * session.partSize;
+  const written = await session.direct.write(bytes, start);
+  await writeAll(session.data, bytes.subarray(written), start + written);
+  session.dirty += bytes.length - written;
   if (session.dirty >= DIRTY_BYTES && !session.syncing) beginSync(session);
   const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
   await session.journal.appendFile(journal.landed(part));

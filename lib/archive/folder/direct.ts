@@ -1,0 +1,62 @@
+/**
+ * Writes that go from memory to the disk without a copy in the page cache (O_DIRECT, open(2)). What a mirror writes, it
+ * does not read again soon; and the copy, with the pages that are to be found for it, takes as long as hashing.
+ */
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { isErrno } from './errors.ts';
+
+/** Where such a write begins in the file, and how long it is, are multiples of it: a page, and no disk's block is larger. */
+const BLOCK_BYTES = 4096;
+
+/** Below, waiting for the disk takes longer than the copy. */
+const MIN_BYTES = 256 * 1024;
+
+/** A second handle of a file; where the system or the file system has no such thing, one that writes nothing. */
+export class DirectFile {
+  readonly #opened: FileHandle | undefined;
+  #refused = false;
+
+  private constructor(opened: FileHandle | undefined) {
+    this.#opened = opened;
+  }
+
+  static async open(path: string): Promise<DirectFile> {
+    // Linux has it, macOS and Windows have not.
+    const flag = constants.O_DIRECT as number | undefined;
+    if (flag === undefined) return new DirectFile(undefined);
+    try {
+      return new DirectFile(await open(path, constants.O_WRONLY | flag));
+    } catch (error) {
+      if (isUnsupported(error)) return new DirectFile(undefined);
+      throw error;
+    }
+  }
+
+  /**
+   * Resolves to how many bytes, from the first on, it has written: the rest is to be written in the usual way. That is the end
+   * which does not fill a block; and everything, where the memory does not begin on a page (`lib/base/pages.ts`) or the file
+   * system refuses for a reason of its own.
+   */
+  async write(bytes: Uint8Array, start: number): Promise<number> {
+    if (this.#opened === undefined || bytes.length < MIN_BYTES || start % BLOCK_BYTES !== 0) return 0;
+    const whole = bytes.length - (bytes.length % BLOCK_BYTES);
+    let written = 0;
+    while (written < whole && written % BLOCK_BYTES === 0 && !this.#refused)
+      try {
+        written += (await this.#opened.write(bytes, written, whole - written, start + written)).bytesWritten;
+      } catch (error) {
+        if (!isUnsupported(error)) throw error;
+        this.#refused = true;
+      }
+    return written;
+  }
+
+  async close(): Promise<void> {
+    await this.#opened?.close();
+  }
+}
+
+function isUnsupported(error: unknown): boolean {
+  return isErrno(error, 'EINVAL', 'EOPNOTSUPP', 'ENOTSUP');
+}
