@@ -39,6 +39,8 @@ interface Found extends Partial<Pick<Resolved, 'fetched'>> {
   readonly note?: string;
 }
 
+type Look = LayerMessage['look'];
+
 export interface ResolveOptions {
   /** A failure that may pass is thrown, for the queue to deliver the message again; on the last delivery it is recorded. */
   readonly last: boolean;
@@ -107,6 +109,9 @@ class Slice {
   readonly #options: ResolveOptions;
   readonly #source: Source;
   readonly #sole: boolean;
+  readonly #looks = new Map<string, Promise<Look | undefined>>();
+  /** Blobs that this slice has asked the layer function for. */
+  readonly #ordered = new Set<Digest>();
   #unfinished: Promise<ReadonlySet<string>> | undefined;
 
   constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
@@ -114,8 +119,7 @@ class Slice {
     this.#message = message;
     this.#options = options;
     const { what } = message;
-    // Blobs that two images of one slice share are asked for twice.
-    this.#sole = what.kind === 'images' && what.sole === true && what.images.length === 1;
+    this.#sole = what.kind === 'images' && what.sole === true;
     this.#source = context.sources.repository(parseRepository(message.source));
   }
 
@@ -205,8 +209,10 @@ class Slice {
     const { mediaType, size, blobs, fetchedBytes } = walked;
     const { digest, tag, note } = found;
     const permits = new Permits(SIDE_BY_SIDE);
-    const looked = await settleAll(blobs.map((blob) => permits.with(() => this.#look(blob))));
-    const missing = looked.filter((one) => one !== undefined);
+    const looked = await settleAll(
+      blobs.map((blob) => permits.with(async () => ({ blob, look: await this.#look(blob) }))),
+    );
+    const missing = looked.flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]));
     const image: Image = defined({
       digest,
       mediaType,
@@ -231,26 +237,41 @@ class Slice {
     else {
       await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, signal);
       const outgoing = missing.map(({ blob, look }) =>
-        layerMessage(this.#message, image, blob, { lanes: lanes(host), look }),
+        layerMessage(this.#message, image, blob, { lanes: lanes(host), look: this.#told(blob, look) }),
       );
       await queues.send('layer', outgoing, { signal });
     }
   }
 
-  /** Whether the archive lacks a blob, and what the layer function has to look for. */
-  async #look(blob: Blob): Promise<{ readonly blob: Blob; readonly look: LayerMessage['look'] } | undefined> {
+  /**
+   * What the layer function is told. Whoever asks for a blob first asks for what nobody has begun, if nobody else asks for it
+   * in this run; whoever is behind in the same lane may find it there.
+   */
+  #told({ digest }: Blob, look: Look): Look {
+    if (look !== 'nothing') return look;
+    const first = this.#sole && !this.#ordered.has(digest);
+    this.#ordered.add(digest);
+    return first ? 'nothing' : 'receipt';
+  }
+
+  /** Whether the archive lacks a blob, and what there is of it. Once a slice: its images have most of their blobs in common. */
+  #look(blob: Blob): Promise<Look | undefined> {
+    const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
+    const look = this.#looks.get(key) ?? this.#lookFor(blob);
+    this.#looks.set(key, look);
+    return look;
+  }
+
+  async #lookFor(blob: Blob): Promise<Look | undefined> {
     const { archive } = this.#context;
     const { signal } = this.#options;
     const receipt = await archive.receipt(blob.digest, { signal });
-    if (receipt !== undefined) {
-      if (provenDiffId(receipt, compressionOf(blob.mediaType)) !== undefined) return undefined;
-      return { blob, look: 'everything' };
-    }
+    if (receipt !== undefined)
+      return provenDiffId(receipt, compressionOf(blob.mediaType)) === undefined ? 'everything' : undefined;
     const key = archive.layout.blob(blob.digest);
     const begun =
       (await this.#unfinishedUploads()).has(key) || (await archive.store.head(key, { signal })) !== undefined;
-    if (begun) return { blob, look: 'everything' };
-    return { blob, look: this.#sole ? 'nothing' : 'receipt' };
+    return begun ? 'everything' : 'nothing';
   }
 
   /** Listed once for all blobs of the slice, and only when one is missing. */

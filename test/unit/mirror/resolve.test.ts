@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
 import { verifyArchive } from '../../../lib/mirror/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
@@ -686,6 +686,31 @@ describe('what the archive holds already', () => {
       resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v1' }], sole: true }).message,
     );
     expect(rig.sent('layer').map((message) => message.look)).toEqual(['nothing', 'nothing']);
+  });
+
+  test('where two images that are alone in their run have a blob in common, the second message for it looks for a receipt', async () => {
+    const own = [makeLayer({ seed: 31 }), makeLayer({ seed: 32 })] as const;
+    registry.push('library/app', makeImage({ layers: [BASE, own[0]] }), 'v1');
+    registry.push('library/app', makeImage({ layers: [BASE, own[1]] }), 'v2');
+    await using rig = new Rig();
+    const images = [{ tag: 'v1' }, { tag: 'v2' }];
+    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images, sole: true }).message);
+    const looks = Map.groupBy(rig.sent('layer'), ({ blob }) => blob.digest);
+    expect(looks.get(BASE.digest)?.map(({ look }) => look)).toEqual(['nothing', 'receipt']);
+    for (const { digest } of own) expect(looks.get(digest)?.map(({ look }) => look)).toEqual(['nothing']);
+  });
+
+  // Images of one repository have their base in common.
+  test('a blob is looked for once, however many images of the slice have it', async () => {
+    const tags = Array.from({ length: 20 }, (_, index) => `v${index}`);
+    for (const [seed, tag] of tags.entries())
+      registry.push('library/app', makeImage({ layers: [BASE, makeLayer({ seed: 100 + seed })] }), tag);
+    await using rig = new Rig();
+    const key = rig.archive.layout.receipt(BASE.digest);
+    const get = vi.spyOn(rig.store, 'get');
+    await rig.resolve(wanting(tags.map((tag) => ({ tag }))));
+    expect(get.mock.calls.filter(([asked]) => asked === key)).toHaveLength(1);
+    expect(rig.sent('layer').filter(({ blob }) => blob.digest === BASE.digest)).toHaveLength(tags.length);
   });
 });
 
