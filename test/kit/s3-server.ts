@@ -96,7 +96,9 @@ async function startGateway(binary: string, region: string): Promise<S3Server | 
   const credentials = { accessKeyId: 'mirror-sync', secretAccessKey: randomUUID() };
   const port = await freePort();
   const address = `127.0.0.1:${port}`;
-  const child = spawn(binary, ['--port', address, '--region', region, '--quiet', 'posix', root], {
+  // It closes each connection after one request unless told; S3 does not.
+  const options = ['--port', address, '--region', region, '--keep-alive', '--quiet'];
+  const child = spawn(binary, [...options, 'posix', root], {
     cwd: folder.path,
     env: { ROOT_ACCESS_KEY: credentials.accessKeyId, ROOT_SECRET_KEY: credentials.secretAccessKey },
     stdio: ['ignore', 'ignore', 'pipe'],
