@@ -56,7 +56,7 @@ class Download {
       t.expected,
       t.maxUncompressed === undefined ? {} : { maxUncompressed: t.maxUncompressed },
     );
-    this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#scope);
+    this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#scope, t.expected.size ?? 0);
   }
 
   async run(): Promise<Transferred> {
@@ -121,18 +121,18 @@ class Download {
 
   /**
    * What the next request asks for. A part; but more of them where half of the window has arrived, and waits to be
-   * hashed or stored, since a single connection is fast enough then; and where other blobs wait for memory, since all that
-   * there is is in use then, and a second connection for this one would only be one less for them.
+   * hashed or stored, since a single connection is fast enough then; and where blobs of more weight wait for memory, since
+   * all that there is is in use then, and a second connection for this one would only be one less for them.
    */
   #runOf(plan: readonly PartRange[], from: number, count: number): readonly PartRange[] {
     const most = Math.max(Math.floor(RUN_BYTES / this.#partSize), 1);
-    const usual = this.#t.window.isWanted ? SHARED_PARTS : 1;
+    const usual = this.#isOutweighed() ? SHARED_PARTS : 1;
     return plan.slice(from, from + (this.#t.window.ahead ? Math.min(count, most) : usual));
   }
 
   /**
    * Parts that follow each other, from one body. Resolves to how many have arrived: a run ends early where neither bytes nor
-   * other blobs wait any more, since then a single connection is not enough.
+   * blobs of more weight wait any more, since then a single connection is not enough.
    */
   async #receive(
     upload: Upload,
@@ -147,7 +147,7 @@ class Download {
       const next = run[count];
       if (next === undefined) throw wrongLength(part, 'more');
       const stored = this.#land(upload, part);
-      if (this.#stopIfLate() || !(this.#t.window.waiting > 1 || this.#t.window.isWanted)) return undefined;
+      if (this.#stopIfLate() || !(this.#t.window.waiting > 1 || this.#isOutweighed())) return undefined;
       count += 1;
       return this.#inFlight.following(part, next.size, stored);
     });
@@ -204,6 +204,10 @@ class Download {
     const stored = this.#store(upload, part);
     this.#scope.run(() => stored);
     return stored;
+  }
+
+  #isOutweighed(): boolean {
+    return this.#t.window.isWanted(this.#inFlight.weight);
   }
 
   async #open(range: { readonly start: number; readonly end?: number }): Promise<BlobBody> {

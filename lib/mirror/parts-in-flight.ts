@@ -18,16 +18,20 @@ export class PartsInFlight {
   #fed: Promise<[Promise<void>]> = Promise.resolve([Promise.resolve()]);
   /** All parts so far are hashed. */
   #hashed: Promise<void> = Promise.resolve();
+  /** Bytes of the blob for which no buffer has been taken. */
+  #left: number;
 
-  constructor(window: Window, prover: Prover, scope: Scope) {
+  /** @param size of the blob, in bytes; 0 where nobody said */
+  constructor(window: Window, prover: Prover, scope: Scope, size: number) {
     this.#window = window;
     this.#prover = prover;
     this.#scope = scope;
+    this.#left = size;
   }
 
   /** A buffer for the next part, and its place in the row of those to be hashed. To be asked for in ascending order. */
   async take(number: number, length: number): Promise<PartBuffer> {
-    return this.#lineUp(number, await this.#window.take(length, this.#scope.signal));
+    return this.#lineUp(number, await this.#window.take(length, this.#scope.signal, this.weight));
   }
 
   /**
@@ -59,7 +63,16 @@ export class PartsInFlight {
     for (const part of this.#held.keys()) this.#window.give(part.buffer);
   }
 
+  /**
+   * Its weight for the window: what is left of the blob, for each buffer that it would have then. So the blobs that share a
+   * window come to their ends together, and the largest is not alone at last, with a connection or two.
+   */
+  get weight(): number {
+    return this.#left / (this.#held.size + 1);
+  }
+
   #lineUp(number: number, buffer: Buffer): PartBuffer {
+    this.#left = Math.max(this.#left - buffer.length, 0);
     const part = new PartBuffer(number, buffer);
     this.#held.set(part, 2);
     const before = this.#fed;
@@ -100,7 +113,7 @@ export class PartsInFlight {
   /** A buffer of the window, unless `event` comes first. */
   async #takeUnless(event: Promise<unknown>, length: number): Promise<Buffer | undefined> {
     const over = new AbortController();
-    const taking = this.#window.take(length, AbortSignal.any([this.#scope.signal, over.signal]));
+    const taking = this.#window.take(length, AbortSignal.any([this.#scope.signal, over.signal]), this.weight);
     let taken: Buffer | undefined;
     try {
       taken = await Promise.race([taking, event.then(() => undefined)]);

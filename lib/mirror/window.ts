@@ -1,5 +1,11 @@
 import { inUnits, sharedPages } from '../base/pages.ts';
 
+interface Waiter {
+  readonly bytes: number;
+  readonly weight: number;
+  readonly grant: () => void;
+}
+
 /**
  * The memory that blobs on their way may take, all together. A part's buffer is taken before its first byte is asked
  * for, so that what is not there to be filled is not fetched: this is where backpressure comes from.
@@ -19,7 +25,7 @@ export class Window {
   readonly #filling = new Set<ArrayBufferLike>();
   #out = 0;
   readonly #spare: ArrayBufferLike[] = [];
-  readonly #waiting: { readonly bytes: number; readonly grant: () => void }[] = [];
+  readonly #waiting: Waiter[] = [];
 
   constructor(totalBytes: number) {
     this.totalBytes = totalBytes;
@@ -32,12 +38,14 @@ export class Window {
   /**
    * A buffer of `bytes` bytes with arbitrary content. One that is larger than the whole window is granted when nothing
    * else is out. Rejects with the signal's reason when that comes first.
+   *
+   * @param weight of those who wait, the one of the greatest weight is next, and of equal ones whoever came first
    */
-  async take(bytes: number, signal?: AbortSignal): Promise<Buffer> {
+  async take(bytes: number, signal?: AbortSignal, weight = 0): Promise<Buffer> {
     signal?.throwIfAborted();
     const free = this.tryTake(bytes);
     if (free !== undefined) return free;
-    await this.#wait(capacityFor(bytes), signal);
+    await this.#wait(capacityFor(bytes), weight, signal);
     return this.#buffer(bytes);
   }
 
@@ -65,9 +73,10 @@ export class Window {
     return this.#out - this.#filling.size;
   }
 
-  /** Whether somebody waits for a buffer. */
-  get isWanted(): boolean {
-    return this.#waiting.length > 0;
+  /** Whether somebody waits for a buffer who would be given one before a newcomer of this weight. */
+  isWanted(weight: number): boolean {
+    const [next] = this.#waiting;
+    return next !== undefined && next.weight >= weight;
   }
 
   /** Whether only one buffer is being filled, while half of the window waits: bytes arrive faster than they are dealt with. */
@@ -140,7 +149,7 @@ export class Window {
     }
   }
 
-  async #wait(bytes: number, signal?: AbortSignal): Promise<void> {
+  async #wait(bytes: number, weight: number, signal?: AbortSignal): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const onAbort = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
@@ -149,13 +158,16 @@ export class Window {
       };
       const waiter = {
         bytes,
+        weight,
         grant: (): void => {
           signal?.removeEventListener('abort', onAbort);
           resolve();
         },
       };
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.push(waiter);
+      const lighter = this.#waiting.findIndex((other) => other.weight < weight);
+      this.#waiting.splice(lighter === -1 ? this.#waiting.length : lighter, 0, waiter);
+      this.#grant();
     });
   }
 }

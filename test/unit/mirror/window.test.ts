@@ -12,17 +12,17 @@ test('gives what fits at once, and the rest when something comes back', async ()
   const waiting = window.take(60).then((buffer) => (second = buffer));
   await settled();
   expect(second).toBeUndefined();
-  expect(window.isWanted).toBe(true);
+  expect(window.isWanted(0)).toBe(true);
   expect(window.usedBytes).toBe(60);
   window.give(first);
-  expect(window.isWanted).toBe(false);
+  expect(window.isWanted(0)).toBe(false);
   await waiting;
   expect(second).toHaveLength(60);
   expect(window.usedBytes).toBe(60);
 });
 
 // A large one that waits is not overtaken for ever by small ones that would fit.
-test('is first come, first served, whatever the size', async () => {
+test('is first come, first served, whatever the size, among those of one weight', async () => {
   const window = new Window(100);
   const held = await window.take(50);
   const order: string[] = [];
@@ -33,6 +33,33 @@ test('is first come, first served, whatever the size', async () => {
   window.give(held);
   await Promise.all([large, small]);
   expect(order).toEqual(['large', 'small']);
+});
+
+test('the heaviest is served first, and told from the others', async () => {
+  const window = new Window(100);
+  const held = await window.take(100);
+  const order: string[] = [];
+  const wait = (name: string, bytes: number, weight: number): Promise<void> =>
+    window.take(bytes, undefined, weight).then((buffer) => {
+      order.push(name);
+      window.give(buffer);
+    });
+  const all = [wait('light', 60, 1), wait('heavy', 60, 3), wait('middle', 60, 2), wait('heavy too', 60, 3)];
+  await settled();
+  expect([window.isWanted(2), window.isWanted(3), window.isWanted(3.1)]).toEqual([true, true, false]);
+  window.give(held);
+  await Promise.all(all);
+  expect(order).toEqual(['heavy', 'heavy too', 'middle', 'light']);
+  expect(window.isWanted(0)).toBe(false);
+});
+
+// The one at the head does not fit, and waits for more to come back.
+test('a heavier one that fits need not wait for a lighter one that does not', async () => {
+  const window = new Window(100);
+  await window.take(50);
+  void window.take(80, undefined, 1);
+  expect(await window.take(30, undefined, 2)).toHaveLength(30);
+  expect(window.isWanted(1)).toBe(true);
 });
 
 // A part that is larger than the whole window must still be able to pass, alone.
@@ -122,7 +149,11 @@ test('accounts for every byte', async () => {
   const step = fc.oneof(
     {
       weight: 3,
-      arbitrary: fc.record({ kind: fc.constant('take' as const), bytes: fc.integer({ min: 0, max: 130 }) }),
+      arbitrary: fc.record({
+        kind: fc.constant('take' as const),
+        bytes: fc.integer({ min: 0, max: 130 }),
+        weight: fc.nat(3),
+      }),
     },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('give' as const), which: fc.nat(10) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('abort' as const), which: fc.nat(30) }) },
@@ -132,6 +163,7 @@ test('accounts for every byte', async () => {
       const window = new Window(100);
       interface Taker {
         readonly bytes: number;
+        readonly weight: number;
         readonly controller: AbortController;
         buffer?: Buffer;
         over?: true;
@@ -140,9 +172,9 @@ test('accounts for every byte', async () => {
       const held = (): Taker[] => takers.filter(({ buffer, over }) => buffer !== undefined && over === undefined);
       for (const next of steps) {
         if (next.kind === 'take') {
-          const taker: Taker = { bytes: next.bytes, controller: new AbortController() };
+          const taker: Taker = { bytes: next.bytes, weight: next.weight, controller: new AbortController() };
           takers.push(taker);
-          window.take(next.bytes, taker.controller.signal).then(
+          window.take(next.bytes, taker.controller.signal, next.weight).then(
             (buffer) => (taker.buffer = buffer),
             () => (taker.over = true),
           );
@@ -161,7 +193,9 @@ test('accounts for every byte', async () => {
         expect(window.usedBytes).toBe(sum);
         expect(sum <= 100 || out.filter(({ bytes }) => bytes > 0).length === 1).toBe(true);
         for (const { buffer, bytes } of out) expect(buffer).toHaveLength(bytes);
-        const waiting = takers.find(({ buffer, over }) => buffer === undefined && over === undefined);
+        const [waiting] = takers
+          .filter(({ buffer, over }) => buffer === undefined && over === undefined)
+          .sort((a, b) => b.weight - a.weight);
         if (waiting !== undefined) expect(sum > 0 && sum + waiting.bytes > 100).toBe(true);
       }
       for (let out = held(); out.length > 0; out = held()) {
