@@ -6,9 +6,8 @@
  */
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
 import { isAbsent } from './errors.ts';
-import { readAll } from './files.ts';
+import { readAll, type Readable } from './files.ts';
 
 /** Bytes. No manifest is larger (OCI distribution spec 1.1, "Pushing Manifests"). */
 export const HASHED_BYTES = 4 * 1024 * 1024;
@@ -23,8 +22,10 @@ export function etagOf(stats: BigIntStats, hash: string | undefined): string {
 }
 
 /** The version of an open file, and all of its bytes where these had to be read for it. */
-export async function versionOf(file: FileHandle): Promise<{ etag: string; size: number; bytes?: Uint8Array }> {
-  const stats = await file.stat({ bigint: true });
+export async function versionOf(
+  file: Readable,
+  stats: BigIntStats,
+): Promise<{ etag: string; size: number; bytes?: Uint8Array }> {
   const size = Number(stats.size);
   if (size > HASHED_BYTES) return { etag: etagOf(stats, undefined), size };
   const bytes = await readAll(file, size);

@@ -1,14 +1,91 @@
 /** What node:fs leaves to its callers: whole reads and writes, and names that outlast a power failure. */
-import { mkdir, open, type FileHandle } from 'node:fs/promises';
+import { type BigIntStats, closeSync, fdatasync, fstatSync, fsync, open, read, write, writeSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+
+const calls = {
+  open: promisify(open),
+  read: promisify(read),
+  write: promisify(write),
+  fsync: promisify(fsync),
+  fdatasync: promisify(fdatasync),
+};
+
+/** As many bytes go into the page cache in the time that it takes to wake another thread. */
+const BRIEF_BYTES = 64 * 1024;
+
+/**
+ * A file that is opened for a moment. What no disk is asked for is done at once: to hand a call over to libuv's threads
+ * takes, in a virtual machine above all, ten times as long as to look at what is open, or to close it.
+ */
+export class BriefFile implements Disposable {
+  readonly #descriptor: number;
+
+  private constructor(descriptor: number) {
+    this.#descriptor = descriptor;
+  }
+
+  static async open(path: string, flags = 'r'): Promise<BriefFile> {
+    return new BriefFile(await calls.open(path, flags));
+  }
+
+  stat(): BigIntStats {
+    return fstatSync(this.#descriptor, { bigint: true });
+  }
+
+  read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }> {
+    return calls.read(this.#descriptor, bytes, offset, length, position);
+  }
+
+  async write(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ readonly bytesWritten: number }> {
+    if (length > BRIEF_BYTES) return calls.write(this.#descriptor, bytes, offset, length, position);
+    return { bytesWritten: writeSync(this.#descriptor, bytes, offset, length, position) };
+  }
+
+  sync(): Promise<void> {
+    return calls.fsync(this.#descriptor);
+  }
+
+  datasync(): Promise<void> {
+    return calls.fdatasync(this.#descriptor);
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Files of either kind: `BriefFile`, or Node's own handles, for those that stay open. */
+export interface Readable {
+  read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
+}
+
+interface Writable {
+  write(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ readonly bytesWritten: number }>;
+}
 
 /** The first `size` bytes of a file, from `start`; fewer where it ends before. */
-export async function readAll(handle: FileHandle, size: number, start = 0): Promise<Uint8Array> {
+export async function readAll(file: Readable, size: number, start = 0): Promise<Uint8Array> {
   // Not of Node's pool: these may be kept for long, and would keep 8 KiB with them.
   const bytes = new Uint8Array(Buffer.allocUnsafeSlow(size).buffer);
   let filled = 0;
   while (filled < size) {
-    const { bytesRead } = await handle.read(bytes, filled, size - filled, start + filled);
+    const { bytesRead } = await file.read(bytes, filled, size - filled, start + filled);
     if (bytesRead === 0) return bytes.subarray(0, filled);
     filled += bytesRead;
   }
@@ -16,9 +93,9 @@ export async function readAll(handle: FileHandle, size: number, start = 0): Prom
 }
 
 /** pwrite(2) may write less than it was given: near the end of the disk, or beyond 2 GiB. */
-export async function writeAll(handle: FileHandle, bytes: Uint8Array, start: number): Promise<void> {
+export async function writeAll(file: Writable, bytes: Uint8Array, start: number): Promise<void> {
   for (let written = 0; written < bytes.length;)
-    written += (await handle.write(bytes, written, bytes.length - written, start + written)).bytesWritten;
+    written += (await file.write(bytes, written, bytes.length - written, start + written)).bytesWritten;
 }
 
 /** Makes a folder and those above it, durably. */
@@ -33,12 +110,8 @@ export async function makeFolder(path: string): Promise<void> {
 
 /** Makes durable which names are in a folder (fsync(2) on a file does not). */
 async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  using folder = await BriefFile.open(path);
+  await folder.sync();
 }
 
 /** Syncs folders, each once for all who ask while it is being synced, as databases commit in groups. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { renameSync, statSync, unlinkSync } from 'node:fs';
-import { open, rm, type FileHandle } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type {
   Cancel,
@@ -15,7 +15,7 @@ import type {
 } from '../store.ts';
 import { attempt, attemptEach, isAbsent, isErrno, refuse } from './errors.ts';
 import { etagOf, etagSync, hashOf, HASHED_BYTES, versionOf } from './etag.ts';
-import { FolderSync, makeFolder, readAll, writeAll } from './files.ts';
+import { BriefFile, FolderSync, makeFolder, readAll, writeAll } from './files.ts';
 import { list } from './list.ts';
 import { Mutex } from './lock.ts';
 import { Paths } from './paths.ts';
@@ -53,12 +53,13 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   get(key: string, { maxBytes, signal }: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined> {
     const operation = `get ${key}`;
     return attempt(operation, signal, async () => {
-      await using file = await openFile(this.#paths.object(key));
+      using file = await openFile(this.#paths.object(key));
       if (file === undefined) return undefined;
-      const { size } = await file.stat();
+      const stats = file.stat();
+      const size = Number(stats.size);
       if (size > maxBytes)
         throw refuse(operation, 'too-large', `it has ${size} bytes, and at most ${maxBytes} are read`);
-      const { etag, bytes = await readAll(file, size) } = await versionOf(file);
+      const { etag, bytes = await readAll(file, size) } = await versionOf(file, stats);
       if (bytes.length < size) throw refuse(operation, 'truncated', `it ended after ${bytes.length} of ${size} bytes`);
       return { etag, size, bytes };
     });
@@ -66,9 +67,9 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
 
   head(key: string, { signal }: Cancel = {}): Promise<StoredObject | undefined> {
     return attempt(`head ${key}`, signal, async () => {
-      await using file = await openFile(this.#paths.object(key));
+      using file = await openFile(this.#paths.object(key));
       if (file === undefined) return undefined;
-      const { etag, size } = await versionOf(file);
+      const { etag, size } = await versionOf(file, file.stat());
       return { etag, size };
     });
   }
@@ -84,7 +85,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       if (file === undefined) return undefined;
       let streaming = false;
       try {
-        const { etag, size, bytes } = await versionOf(file);
+        const { etag, size, bytes } = await versionOf(file, file.stat());
         if (start > size) throw refuse(operation, 'invalid', `it has ${size} bytes, so that none is at ${start}`);
         streaming = bytes === undefined;
         const body = bytes
@@ -92,7 +93,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
           : stream(operation, file, start, size, signal);
         return { etag, size, body };
       } finally {
-        if (!streaming) await file.close();
+        if (!streaming) file.close();
       }
     });
   }
@@ -173,7 +174,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     return attempt(operation, signal, async () => {
       const path = this.#paths.object(upload.key);
       return this.#uploads.complete(upload, parts, async (data, file) => {
-        const { etag, size } = await versionOf(file);
+        const { etag, size } = await versionOf(file, await file.stat({ bigint: true }));
         await this.#commit(operation, data, path, condition, signal);
         return { etag, size };
       });
@@ -244,23 +245,23 @@ function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
-async function openFile(path: string): Promise<FileHandle | undefined> {
-  let file: FileHandle;
+async function openFile(path: string): Promise<BriefFile | undefined> {
+  let file: BriefFile;
   try {
-    file = await open(path);
+    file = await BriefFile.open(path);
   } catch (error) {
     if (isAbsent(error)) return undefined;
     throw error;
   }
-  if ((await file.stat()).isFile()) return file;
-  await file.close();
+  if (file.stat().isFile()) return file;
+  file.close();
   return undefined;
 }
 
 /** A new file, synced to disk, and its version. */
 async function writeFile(path: string, bytes: Uint8Array, hash: string | undefined): Promise<string> {
-  await using file = await open(path, 'wx');
+  using file = await BriefFile.open(path, 'wx');
   await writeAll(file, bytes, 0);
   await file.datasync();
-  return etagOf(await file.stat({ bigint: true }), hash);
+  return etagOf(file.stat(), hash);
 }

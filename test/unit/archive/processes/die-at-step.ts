@@ -22,26 +22,36 @@ function step(beforeDying?: () => void): void {
 function counted(object: object, name: string, beforeDying?: (self: unknown, args: unknown[]) => void): void {
   const methods = object as Record<string, Method>;
   const original = methods[name]!;
-  methods[name] = function (this: unknown, ...args: unknown[]): unknown {
+  const counting = function (this: unknown, ...args: unknown[]): unknown {
     step(() => beforeDying?.(this, args));
     return original.apply(this, args);
   };
+  // What `promisify` makes of it is told by its properties.
+  methods[name] = Object.defineProperties(counting, Object.getOwnPropertyDescriptors(original));
 }
 
-function writeHalf(self: unknown, [data, from, length, position]: unknown[]): void {
-  const { fd } = self as FileHandle;
+const { writeSync } = fs;
+
+function writeHalf(fd: number, [data, from, length, position]: unknown[]): void {
   const half = Math.floor((typeof data === 'string' ? data.length : (length as number)) / 2);
-  if (typeof data === 'string') fs.writeSync(fd, data.slice(0, half));
-  else fs.writeSync(fd, data as Uint8Array, from as number, half, position as number);
+  if (typeof data === 'string') writeSync(fd, data.slice(0, half));
+  else writeSync(fd, data as Uint8Array, from as number, half, position as number);
 }
 
 for (const name of ['mkdir', 'rename', 'rm', 'writeFile']) counted(fsPromises, name);
 for (const name of ['renameSync', 'unlinkSync']) counted(fs, name);
+for (const name of ['write', 'writeSync'])
+  counted(fs, name, (_, [fd, ...args]) => {
+    writeHalf(fd as number, args);
+  });
 const handle = await fsPromises.open(import.meta.filename);
 const prototype = Object.getPrototypeOf(handle) as object;
 await handle.close();
 counted(prototype, 'truncate');
-for (const name of ['write', 'appendFile']) counted(prototype, name, writeHalf);
+for (const name of ['write', 'appendFile'])
+  counted(prototype, name, (self, args) => {
+    writeHalf((self as FileHandle).fd, args);
+  });
 syncBuiltinESMExports();
 steps = 0;
 process.on('exit', () => {
