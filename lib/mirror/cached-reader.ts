@@ -4,8 +4,8 @@ import { compressionOf } from '../oci/mediatype.ts';
 import type { ClosureReader } from './closure.ts';
 
 /** Bytes of manifests and configs that are remembered; images of one repository share most of theirs. */
-const CONTENT_BYTES = 16 * 1024 * 1024;
-const PROOFS = 20_000;
+const CONTENT_BYTES = 4 * 1024 * 1024;
+const PROOFS = 5_000;
 
 /**
  * Remembers what was found: content and proofs never change once they are there. What was missing is asked for again.
