@@ -70,8 +70,8 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
     maxReceives,
     async handle([delivery]) {
       if (delivery === undefined) return;
-      const last = delivery.receiveCount >= maxReceives;
-      await resolve(await resolver(), delivery.message, { last, signal });
+      const { message, receiveCount } = delivery;
+      await resolve(await resolver(), message, { receiveCount, last: receiveCount >= maxReceives, signal });
     },
     postpone,
     onFailure: onFailedRecord,

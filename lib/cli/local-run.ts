@@ -90,7 +90,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     batchSize: 1,
     async handler(deliveries, signal) {
       for (const { message, receiveCount } of deliveries)
-        await resolve(resolver, message, { last: receiveCount >= MAX_RECEIVES, signal });
+        await resolve(resolver, message, { receiveCount, last: receiveCount >= MAX_RECEIVES, signal });
       return { failed: [] };
     },
   });

@@ -42,6 +42,8 @@ interface Found extends Partial<Pick<Resolved, 'fetched'>> {
 type Look = LayerMessage['look'];
 
 export interface ResolveOptions {
+  /** Deliveries of this message so far, this one included. */
+  readonly receiveCount: number;
   /** A failure that may pass is thrown, for the queue to deliver the message again; on the last delivery it is recorded. */
   readonly last: boolean;
   readonly signal: AbortSignal;
@@ -112,14 +114,17 @@ class Slice {
   readonly #looks = new Map<string, Promise<Look | undefined>>();
   /** Blobs that this slice has asked the layer function for. */
   readonly #ordered = new Set<Digest>();
-  #unfinished: Promise<ReadonlySet<string>> | undefined;
+  /** One image's messages after the other's: who is told that he is the first is to be the first in his lane. */
+  readonly #sending = new Permits(1);
+  readonly #unfinished = new Map<string, Promise<ReadonlySet<string>>>();
 
   constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
     this.#context = context;
     this.#message = message;
     this.#options = options;
     const { what } = message;
-    this.#sole = what.kind === 'images' && what.sole === true;
+    // An earlier delivery may have asked for blobs that are on their way.
+    this.#sole = what.kind === 'images' && what.sole === true && options.receiveCount === 1;
     this.#source = context.sources.repository(parseRepository(message.source));
   }
 
@@ -236,17 +241,16 @@ class Slice {
       await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
     else {
       await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, signal);
-      const outgoing = missing.map(({ blob, look }) =>
-        layerMessage(this.#message, image, blob, { lanes: lanes(host), look: this.#told(blob, look) }),
-      );
-      await queues.send('layer', outgoing, { signal });
+      await this.#sending.with(async () => {
+        const outgoing = missing.map(({ blob, look }) =>
+          layerMessage(this.#message, image, blob, { lanes: lanes(host), look: this.#told(blob, look) }),
+        );
+        await queues.send('layer', outgoing, { signal });
+      }, signal);
     }
   }
 
-  /**
-   * What the layer function is told. Whoever asks for a blob first asks for what nobody has begun, if nobody else asks for it
-   * in this run; whoever is behind in the same lane may find it there.
-   */
+  /** What the layer function is told. Of those who ask for one blob only the first can be sure that nobody has brought it. */
   #told({ digest }: Blob, look: Look): Look {
     if (look !== 'nothing') return look;
     const first = this.#sole && !this.#ordered.has(digest);
@@ -257,9 +261,7 @@ class Slice {
   /** Whether the archive lacks a blob, and what there is of it. Once a slice: its images have most of their blobs in common. */
   #look(blob: Blob): Promise<Look | undefined> {
     const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
-    const look = this.#looks.get(key) ?? this.#lookFor(blob);
-    this.#looks.set(key, look);
-    return look;
+    return once(this.#looks, key, () => this.#lookFor(blob));
   }
 
   async #lookFor(blob: Blob): Promise<Look | undefined> {
@@ -278,13 +280,22 @@ class Slice {
   #unfinishedUploads(): Promise<ReadonlySet<string>> {
     const { archive } = this.#context;
     const { signal } = this.#options;
-    this.#unfinished ??= (async (): Promise<ReadonlySet<string>> => {
+    return once(this.#unfinished, archive.layout.blobs, async () => {
       const keys = new Set<string>();
       for await (const { key } of archive.store.uploads(archive.layout.blobs, { signal })) keys.add(key);
       return keys;
-    })();
-    return this.#unfinished;
+    });
   }
+}
+
+/** What is looked for once, under a key. A failure is not remembered: whoever waited looks for himself. */
+function once<T>(known: Map<string, Promise<T>>, key: string, find: () => Promise<T>): Promise<T> {
+  const found = known.get(key);
+  if (found !== undefined) return found.catch(find);
+  const finding = find();
+  known.set(key, finding);
+  finding.catch(() => known.delete(key));
+  return finding;
 }
 
 function largestOf(blobs: readonly Blob[]): Blob | undefined {

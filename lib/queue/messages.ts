@@ -84,7 +84,7 @@ export interface LayerMessage extends Order {
   };
   /**
    * What the layer has to look for in the archive, on its first delivery, before it asks upstream:
-   * - `nothing`: the resolver has looked, and nobody else in this run was told to fetch this blob;
+   * - `nothing`: the resolver has looked, and nobody in this run was told before to fetch this blob;
    * - `receipt`: the resolver has looked, but another message may have brought the blob meanwhile;
    * - `everything`: a receipt, the object, an unfinished upload.
    */

@@ -117,7 +117,7 @@ test('ten thousand new tags are resolved in slices that are equally large, with 
   };
   const invoke = async (message: ResolveMessage): Promise<number> => {
     const before = calls;
-    await resolve(context, message, { last: false, signal: NEVER });
+    await resolve(context, message, { receiveCount: 1, last: false, signal: NEVER });
     return calls - before;
   };
 

@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
+import { resolve, type ResolveOptions } from '../../../lib/mirror/resolve.ts';
 import { verifyArchive } from '../../../lib/mirror/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import type { Order, ResolveMessage, Wanted } from '../../../lib/queue/messages.ts';
 import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import type { Queues } from '../../../lib/queue/queue.ts';
 import { sha256 } from '../../kit/content.ts';
 import { countCalls, failNth, Faults } from '../../kit/faults.ts';
 import {
@@ -688,16 +690,53 @@ describe('what the archive holds already', () => {
     expect(rig.sent('layer').map((message) => message.look)).toEqual(['nothing', 'nothing']);
   });
 
-  test('where two images that are alone in their run have a blob in common, the second message for it looks for a receipt', async () => {
-    const own = [makeLayer({ seed: 31 }), makeLayer({ seed: 32 })] as const;
-    registry.push('library/app', makeImage({ layers: [BASE, own[0]] }), 'v1');
-    registry.push('library/app', makeImage({ layers: [BASE, own[1]] }), 'v2');
-    await using rig = new Rig();
+  /** What the layers are told to look for, message by message, of two images that are all that a run asks for. */
+  async function looksOf(rig: Rig, options: Partial<ResolveOptions> = {}): Promise<Map<string, string[]>> {
     const images = [{ tag: 'v1' }, { tag: 'v2' }];
-    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images, sole: true }).message);
-    const looks = Map.groupBy(rig.sent('layer'), ({ blob }) => blob.digest);
-    expect(looks.get(BASE.digest)?.map(({ look }) => look)).toEqual(['nothing', 'receipt']);
-    for (const { digest } of own) expect(looks.get(digest)?.map(({ look }) => look)).toEqual(['nothing']);
+    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images, sole: true }).message, options);
+    const byBlob = Map.groupBy(rig.sent('layer'), ({ blob }) => blob.digest);
+    return new Map([...byBlob].map(([digest, messages]) => [digest, messages.map(({ look }) => look)]));
+  }
+
+  describe('of two images with a blob in common, alone in their run', () => {
+    // More than one request of SQS takes, so that another image's message could come between.
+    const tops = Array.from({ length: 11 }, (_, index) => makeLayer({ seed: 200 + index }));
+    const own = makeLayer({ seed: 31 });
+    beforeEach(() => {
+      registry.push('library/app', makeImage({ layers: [...tops, BASE] }), 'v1');
+      registry.push('library/app', makeImage({ layers: [BASE, own] }), 'v2');
+    });
+
+    test('only the first message for it need not look for a receipt', async () => {
+      await using rig = new Rig();
+      const looks = await looksOf(rig);
+      expect(looks.get(BASE.digest)).toEqual(['nothing', 'receipt']);
+      for (const { digest } of [...tops, own]) expect(looks.get(digest)).toEqual(['nothing']);
+    });
+
+    // SQS forgets after five minutes what it was sent; what was asked for first may still wait in its lane then.
+    test('none is the first where the resolver is told again', async () => {
+      await using rig = new Rig();
+      const looks = await looksOf(rig, { receiveCount: 2 });
+      expect(looks.get(BASE.digest)).toEqual(['receipt', 'receipt']);
+    });
+
+    test('the first is also the first in its lane', async () => {
+      await using rig = new Rig();
+      let sending = 0;
+      let most = 0;
+      const send: Queues['send'] = async (queue) => {
+        if (queue !== 'layer') return;
+        most = Math.max(most, (sending += 1));
+        await new Promise((done) => setTimeout(done, 5));
+        sending -= 1;
+      };
+      const images = [{ tag: 'v1' }, { tag: 'v2' }];
+      const { message } = resolveMessage(orderFor(registry), { kind: 'images', images, sole: true });
+      const context = { ...rig.context, queues: { send } };
+      await resolve(context, message, { receiveCount: 1, last: false, signal: NEVER });
+      expect(most).toBe(1);
+    });
   });
 
   // Images of one repository have their base in common.
@@ -711,6 +750,23 @@ describe('what the archive holds already', () => {
     await rig.resolve(wanting(tags.map((tag) => ({ tag }))));
     expect(get.mock.calls.filter(([asked]) => asked === key)).toHaveLength(1);
     expect(rig.sent('layer').filter(({ blob }) => blob.digest === BASE.digest)).toHaveLength(tags.length);
+  });
+
+  test.each(['get', 'uploads'] as const)('what fails once (%s) is the failure of one image', async (method) => {
+    const tags = Array.from({ length: 20 }, (_, index) => `v${index}`);
+    for (const tag of tags)
+      registry.push('library/app', makeImage({ layers: [BASE], overrides: { config: { author: tag } } }), tag);
+    await using rig = new Rig();
+    const key = method === 'get' ? rig.archive.layout.receipt(BASE.digest) : rig.archive.layout.blobs;
+    const original = rig.store[method].bind(rig.store) as (...args: unknown[]) => unknown;
+    let failures = 1;
+    rig.store[method] = ((asked: string, ...more: unknown[]): unknown => {
+      if (asked !== key || failures === 0) return original(asked, ...more);
+      failures -= 1;
+      throw new Failure({ operation: method, side: 'archive', code: 'unavailable', detail: 'once' });
+    }) as never;
+    await rig.resolve(wanting(tags.map((tag) => ({ tag }))), { last: true });
+    expect(rig.sent('finalize').filter(({ failure }) => failure !== undefined)).toHaveLength(1);
   });
 });
 

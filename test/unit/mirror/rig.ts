@@ -7,7 +7,7 @@ import { NO_DEADLINE } from '../../../lib/mirror/deadline.ts';
 import type { BlobEvent, ImageEvent, MirrorEvent } from '../../../lib/mirror/events.ts';
 import { finalize } from '../../../lib/mirror/finalize.ts';
 import { copyLayer } from '../../../lib/mirror/layer.ts';
-import { resolve } from '../../../lib/mirror/resolve.ts';
+import { resolve, type ResolveOptions } from '../../../lib/mirror/resolve.ts';
 import { Window } from '../../../lib/mirror/window.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import type {
@@ -105,8 +105,8 @@ export class Rig implements AsyncDisposable {
       .filter((phase) => phase !== 'progress');
   }
 
-  resolve(message: ResolveMessage, options: { readonly last?: boolean; readonly signal?: AbortSignal } = {}) {
-    return resolve(this.context, message, { last: false, signal: NEVER, ...options });
+  resolve(message: ResolveMessage, options: Partial<ResolveOptions> = {}) {
+    return resolve(this.context, message, { receiveCount: 1, last: false, signal: NEVER, ...options });
   }
 
   copy(
