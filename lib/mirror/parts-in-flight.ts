@@ -1,7 +1,10 @@
 import type { Scope } from '../base/scope.ts';
 import { PartBuffer } from './part-buffer.ts';
 import type { Prover } from './prover.ts';
-import type { Window } from './window.ts';
+import { weightOf, type Window } from './window.ts';
+
+/** What counts as left of a blob whose size nobody said: as much as layers often have. */
+const UNKNOWN_BYTES = 32 * 1024 * 1024;
 
 /**
  * The parts of one blob that are in memory. Each has a buffer of the window, from before its bytes are asked for until they
@@ -18,15 +21,16 @@ export class PartsInFlight {
   #fed: Promise<[Promise<void>]> = Promise.resolve([Promise.resolve()]);
   /** All parts so far are hashed. */
   #hashed: Promise<void> = Promise.resolve();
-  /** Bytes of the blob for which no buffer has been taken. */
-  #left: number;
+  readonly #size: number | undefined;
+  /** Bytes for which a buffer has been taken. */
+  #taken = 0;
 
-  /** @param size of the blob, in bytes; 0 where nobody said */
-  constructor(window: Window, prover: Prover, scope: Scope, size: number) {
+  /** @param size of the blob, in bytes, where it is known */
+  constructor(window: Window, prover: Prover, scope: Scope, size: number | undefined) {
     this.#window = window;
     this.#prover = prover;
     this.#scope = scope;
-    this.#left = size;
+    this.#size = size;
   }
 
   /** A buffer for the next part, and its place in the row of those to be hashed. To be asked for in ascending order. */
@@ -63,16 +67,14 @@ export class PartsInFlight {
     for (const part of this.#held.keys()) this.#window.give(part.buffer);
   }
 
-  /**
-   * Its weight for the window: what is left of the blob, for each buffer that it would have then. So the blobs that share a
-   * window come to their ends together, and the largest is not alone at last, with a connection or two.
-   */
+  /** Its weight for the window. */
   get weight(): number {
-    return this.#left / (this.#held.size + 1);
+    const left = this.#size === undefined ? UNKNOWN_BYTES : Math.max(this.#size - this.#taken, 0);
+    return weightOf(left, this.#held.size);
   }
 
   #lineUp(number: number, buffer: Buffer): PartBuffer {
-    this.#left = Math.max(this.#left - buffer.length, 0);
+    this.#taken += buffer.length;
     const part = new PartBuffer(number, buffer);
     this.#held.set(part, 2);
     const before = this.#fed;

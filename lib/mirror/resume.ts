@@ -3,6 +3,7 @@ import { Scope } from '../base/scope.ts';
 import { landed, missing } from '../archive/parts.ts';
 import type { Part, Upload } from '../archive/store.ts';
 import { PartBuffer } from './part-buffer.ts';
+import { weightOf } from './window.ts';
 import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
 
 /**
@@ -19,8 +20,13 @@ export async function resume(
   const scope = new Scope(AbortSignal.any([t.signal, t.deadline.over]));
   let stopped = false as boolean;
   scope.run(async (signal) => {
-    for (const range of missing(size, partSize, parts)) {
-      const buffer = await t.window.take(range.size, signal);
+    const wanted = missing(size, partSize, parts);
+    let left = wanted.reduce((sum, range) => sum + range.size, 0);
+    let held = 0;
+    for (const range of wanted) {
+      const buffer = await t.window.take(range.size, signal, weightOf(left, held));
+      left -= range.size;
+      held += 1;
       if (t.deadline.near()) {
         t.window.give(buffer);
         stopped = true;
@@ -35,6 +41,7 @@ export async function resume(
           t.window.full(buffer);
           parts.push(await t.store.uploadPart(t.upload, part.number, part.bytes, { signal }));
         } finally {
+          held -= 1;
           t.window.give(buffer);
         }
       });

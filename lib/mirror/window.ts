@@ -4,6 +4,19 @@ interface Waiter {
   readonly bytes: number;
   readonly weight: number;
   readonly grant: () => void;
+  /** Buffers that others were given meanwhile. */
+  passed: number;
+}
+
+/** So many others are served before one who waits, however much they outweigh him. */
+const PATIENCE = 8;
+
+/**
+ * The weight of a blob that shares a window with others: what is left of it, in bytes, for each buffer that it would have
+ * with one more. So they come to their ends together, and the largest is not alone at last, with a connection or two.
+ */
+export function weightOf(left: number, buffers: number): number {
+  return left / (buffers + 1);
 }
 
 /**
@@ -39,7 +52,8 @@ export class Window {
    * A buffer of `bytes` bytes with arbitrary content. One that is larger than the whole window is granted when nothing
    * else is out. Rejects with the signal's reason when that comes first.
    *
-   * @param weight of those who wait, the one of the greatest weight is next, and of equal ones whoever came first
+   * @param weight of those who wait, the one of the greatest weight is next (`weightOf`), and of equal ones whoever came
+   *   first; but nobody waits for more than a few others
    */
   async take(bytes: number, signal?: AbortSignal, weight = 0): Promise<Buffer> {
     signal?.throwIfAborted();
@@ -75,8 +89,8 @@ export class Window {
 
   /** Whether somebody waits for a buffer who would be given one before a newcomer of this weight. */
   isWanted(weight: number): boolean {
-    const [next] = this.#waiting;
-    return next !== undefined && next.weight >= weight;
+    const next = this.#next;
+    return next !== undefined && (next.weight >= weight || next.passed >= PATIENCE);
   }
 
   /** Whether only one buffer is being filled, while half of the window waits: bytes arrive faster than they are dealt with. */
@@ -127,11 +141,17 @@ export class Window {
   }
 
   #grant(): void {
-    for (let next = this.#waiting[0]; next !== undefined && this.#fits(next.bytes); next = this.#waiting[0]) {
-      this.#waiting.shift();
+    for (let next = this.#next; next !== undefined && this.#fits(next.bytes); next = this.#next) {
+      this.#waiting.splice(this.#waiting.indexOf(next), 1);
+      for (const other of this.#waiting) other.passed += 1;
       this.#used += next.bytes;
       next.grant();
     }
+  }
+
+  /** They stand in the order of their weight. */
+  get #next(): Waiter | undefined {
+    return this.#waiting.find(({ passed }) => passed >= PATIENCE) ?? this.#waiting[0];
   }
 
   #fits(bytes: number): boolean {
@@ -156,9 +176,10 @@ export class Window {
         this.#grant();
         reject(signal?.reason as Error);
       };
-      const waiter = {
+      const waiter: Waiter = {
         bytes,
         weight,
+        passed: 0,
         grant: (): void => {
           signal?.removeEventListener('abort', onAbort);
           resolve();
