@@ -4,13 +4,17 @@
  */
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
+import { Permits } from '../../base/permits.ts';
 import { isErrno } from './errors.ts';
 
-/** Where such a write begins in the file, and how long it is, are multiples of it: a page, and no disk's block is larger. */
+/** Where such a write begins in the file, and how long it is, are multiples of it: a page, and hardly a disk's block is larger. */
 const BLOCK_BYTES = 4096;
 
 /** Below, waiting for the disk takes longer than the copy. */
 const MIN_BYTES = 256 * 1024;
+
+/** Each keeps one of the four threads that all of Node.js has until the disk is done; two are as fast as four. */
+const writes = new Permits(2);
 
 /** A second handle of a file; where the system or the file system has no such thing, one that writes nothing. */
 export class DirectFile {
@@ -39,12 +43,17 @@ export class DirectFile {
    * system refuses for a reason of its own.
    */
   async write(bytes: Uint8Array, start: number): Promise<number> {
-    if (this.#opened === undefined || bytes.length < MIN_BYTES || start % BLOCK_BYTES !== 0) return 0;
+    const file = this.#opened;
+    if (file === undefined || this.#refused || bytes.length < MIN_BYTES || start % BLOCK_BYTES !== 0) return 0;
+    return writes.with(() => this.#write(file, bytes, start));
+  }
+
+  async #write(file: FileHandle, bytes: Uint8Array, start: number): Promise<number> {
     const whole = bytes.length - (bytes.length % BLOCK_BYTES);
     let written = 0;
     while (written < whole && written % BLOCK_BYTES === 0 && !this.#refused)
       try {
-        written += (await this.#opened.write(bytes, written, whole - written, start + written)).bytesWritten;
+        written += (await file.write(bytes, written, whole - written, start + written)).bytesWritten;
       } catch (error) {
         if (!isUnsupported(error)) throw error;
         this.#refused = true;

@@ -19,7 +19,7 @@ export interface Session {
   readonly journal: FileHandle;
   readonly landed: Map<number, Part>;
   readonly writing: Set<Promise<unknown>>;
-  /** Bytes in the page cache since the disk was last told to take them. */
+  /** Bytes that went the usual way since the disk was last told to take them. */
   dirty: number;
   /** What the disk was told to take is there; rejects where it could not, which `fdatasync` says only once. */
   synced: Promise<unknown>;
