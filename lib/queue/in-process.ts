@@ -60,6 +60,7 @@ interface Outcome {
   readonly failed: ReadonlySet<string>;
   readonly failure?: Failure;
   readonly waitMs: number;
+  readonly restMs?: number;
 }
 
 /**
@@ -73,6 +74,8 @@ export class InProcessQueues implements Queues {
   readonly #running = new Map<Promise<void>, AbortController>();
   /** What takes back the timers of groups that wait after a failure. */
   readonly #timers = new Set<() => void>();
+  /** What ends the rests of groups before their time. */
+  readonly #rests = new Set<() => void>();
   readonly #waiters: Waiter[] = [];
   /** Messages accepted and neither done nor recorded as dead. */
   #outstanding = 0;
@@ -140,6 +143,7 @@ export class InProcessQueues implements Queues {
     this.#stopped = true;
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
+    this.#rests.clear();
     const reason = stopped('handle messages');
     for (const controller of this.#running.values()) controller.abort(reason);
     await Promise.all(this.#running.keys());
@@ -170,6 +174,10 @@ export class InProcessQueues implements Queues {
       lane.inFlight -= 1;
       this.#look(lane);
       this.#settleWaiters();
+      // After that look: where nothing came of it, nobody sends what a group might rest for.
+      queueMicrotask(() => {
+        if (this.#running.size === 0) for (const end of this.#rests) end();
+      });
     });
     this.#running.set(running, controller);
   }
@@ -183,8 +191,10 @@ export class InProcessQueues implements Queues {
     if (signal.aborted) return;
     for (const entry of dead) await this.#bury(lane, batch.group, entry, outcome.failure, signal);
     if (this.#stopped) return;
-    if (outcome.waitMs === 0 || batch.group.entries.first === undefined) lane.fifo.release(batch.group);
-    else this.#releaseAfter(outcome.waitMs, lane, batch.group);
+    const { waitMs, restMs = 0 } = outcome;
+    if (waitMs > 0 && batch.group.entries.first !== undefined) this.#releaseAfter(waitMs, lane, batch.group);
+    else if (restMs > 0) this.#rests.add(this.#releaseAfter(restMs, lane, batch.group));
+    else lane.fifo.release(batch.group);
   }
 
   async #deliver(lane: Lane, { handler }: Consumer, { group, entries }: Batch, signal: AbortSignal): Promise<Outcome> {
@@ -201,13 +211,17 @@ export class InProcessQueues implements Queues {
     }
   }
 
-  #outcomeOf({ failed, retryAfterMs }: BatchResult, entries: readonly Entry[]): Outcome {
+  #outcomeOf({ failed, retryAfterMs, restMs = 0 }: BatchResult, entries: readonly Entry[]): Outcome {
     for (const id of failed) {
       // As in Lambda: who names what was not in the batch cannot be believed about the rest either.
       if (!entries.some((entry) => entry.id === id)) throw new Error(`${id} was not in the batch`);
     }
     const waits = failed.map((id) => clamped(retryAfterMs?.get(id) ?? this.#options.retryMs));
-    return { failed: new Set(failed), waitMs: Math.max(0, ...waits) };
+    return {
+      failed: new Set(failed),
+      waitMs: Math.max(0, ...waits),
+      restMs: failed.length === 0 ? clamped(restMs) : 0,
+    };
   }
 
   async #bury(
@@ -226,13 +240,18 @@ export class InProcessQueues implements Queues {
     this.#outstanding -= 1;
   }
 
-  #releaseAfter(ms: number, lane: Lane, group: Group): void {
-    const cancel = this.#options.clock.after(ms, () => {
+  /** Returns what does it at once. */
+  #releaseAfter(ms: number, lane: Lane, group: Group): () => void {
+    const release = (): void => {
+      cancel();
       this.#timers.delete(cancel);
+      this.#rests.delete(release);
       lane.fifo.release(group);
       this.#look(lane);
-    });
+    };
+    const cancel = this.#options.clock.after(ms, release);
     this.#timers.add(cancel);
+    return release;
   }
 
   #settleWaiters(): void {

@@ -52,6 +52,11 @@ export interface BatchResult {
   readonly failed: readonly string[];
   /** When a failed one is wanted back, in milliseconds from now, by its id; its group waits as long. */
   readonly retryAfterMs?: ReadonlyMap<string, number>;
+  /**
+   * How long a group of which nothing failed rests, in milliseconds, so that there is more in its next batch; at most until
+   * nothing else is being handled. In process only: SQS has no such thing for FIFO queues.
+   */
+  readonly restMs?: number;
 }
 
 export interface Consumer<M extends Message = Message> {

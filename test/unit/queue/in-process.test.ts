@@ -188,6 +188,90 @@ describe('scheduling', () => {
   });
 });
 
+// What is written as a whole, however little of it is new, had better be written for many.
+describe('a group that rests', () => {
+  /** Rests for a second after each batch; a layer is being copied until `copied` is called. */
+  function resting(
+    under: Bench,
+    failing?: (log: string[][]) => boolean,
+  ): { readonly log: string[][]; readonly copied: () => void } {
+    const log: string[][] = [];
+    const handler = handlerOf(log, () => failing?.(log) === true);
+    const layer = Promise.withResolvers<undefined>();
+    under.queues.consume('finalize', {
+      concurrency: 2,
+      batchSize: 10,
+      handler: async (deliveries, signal) => ({ ...(await handler(deliveries, signal)), restMs: 1_000 }),
+    });
+    under.queues.consume('layer', { concurrency: 1, batchSize: 1, handler: () => layer.promise.then(() => DONE) });
+    return {
+      log,
+      copied: () => {
+        layer.resolve(undefined);
+      },
+    };
+  }
+
+  const layer = layerMessage(
+    ORDER,
+    IMAGE,
+    { digest: digestFor('layer'), mediaType: LAYER },
+    { lanes: 1, look: 'receipt' },
+  );
+
+  test('finds what came meanwhile in its next batch', async () => {
+    await using under = bench();
+    const { log, copied } = resting(under);
+    await under.queues.send('layer', [layer]);
+    await send(under, 'a1', 'b1');
+    await quiet();
+    for (const tag of ['a2', 'a3', 'b2']) {
+      await send(under, tag);
+      await quiet();
+    }
+    under.clock.advance(999);
+    await quiet();
+    expect(log).toEqual([['a1'], ['b1']]);
+    under.clock.advance(1);
+    await quiet();
+    expect(log.slice(2)).toEqual([['a2', 'a3'], ['b2']]);
+    copied();
+    await under.queues.idle();
+  });
+
+  test('does not where nothing else is being handled', async () => {
+    await using under = bench();
+    const { log, copied } = resting(under);
+    await under.queues.send('layer', [layer]);
+    await send(under, 'a1');
+    await quiet();
+    await send(under, 'a2');
+    await quiet();
+    expect(log).toEqual([['a1']]);
+    copied();
+    await under.queues.idle();
+    expect(log).toEqual([['a1'], ['a2']]);
+    await send(under, 'a3');
+    await under.queues.idle();
+    expect(log).toHaveLength(3);
+    await quiet();
+    expect(under.clock.pending).toBe(0);
+  });
+
+  test('does not where something failed, which is wanted back when it says', async () => {
+    await using under = bench({ retryMs: 50 });
+    const { log, copied } = resting(under, ({ length }) => length === 1);
+    await under.queues.send('layer', [layer]);
+    await send(under, 'a1');
+    await quiet();
+    under.clock.advance(50);
+    await quiet();
+    expect(log).toEqual([['a1'], ['a1']]);
+    copied();
+    await under.queues.idle();
+  });
+});
+
 describe('failures', () => {
   // A poisoned tag in the middle of a batch: it comes alone from then on, so that its neighbours, which only came back
   // with it, are not taken to the dead letters as well.
