@@ -56,7 +56,7 @@ class Download {
       t.expected,
       t.maxUncompressed === undefined ? {} : { maxUncompressed: t.maxUncompressed },
     );
-    this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#scope, t.expected.size);
+    this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#scope, t.expected.size ?? 0);
   }
 
   async run(): Promise<Transferred> {

@@ -3,9 +3,6 @@ import { PartBuffer } from './part-buffer.ts';
 import type { Prover } from './prover.ts';
 import { weightOf, type Window } from './window.ts';
 
-/** What counts as left of a blob whose size nobody said: as much as layers often have. */
-const UNKNOWN_BYTES = 32 * 1024 * 1024;
-
 /**
  * The parts of one blob that are in memory. Each has a buffer of the window, from before its bytes are asked for until they
  * are stored and hashed; hashing goes on as they arrive, part after part.
@@ -21,16 +18,15 @@ export class PartsInFlight {
   #fed: Promise<[Promise<void>]> = Promise.resolve([Promise.resolve()]);
   /** All parts so far are hashed. */
   #hashed: Promise<void> = Promise.resolve();
-  readonly #size: number | undefined;
-  /** Bytes for which a buffer has been taken. */
-  #taken = 0;
+  /** Bytes of the blob for which no buffer has been taken. */
+  #left: number;
 
-  /** @param size of the blob, in bytes, where it is known */
-  constructor(window: Window, prover: Prover, scope: Scope, size: number | undefined) {
+  /** @param size of the blob, in bytes; 0 where nobody said: it comes on one connection, which keeps the buffer that it has */
+  constructor(window: Window, prover: Prover, scope: Scope, size: number) {
     this.#window = window;
     this.#prover = prover;
     this.#scope = scope;
-    this.#size = size;
+    this.#left = size;
   }
 
   /** A buffer for the next part, and its place in the row of those to be hashed. To be asked for in ascending order. */
@@ -69,12 +65,11 @@ export class PartsInFlight {
 
   /** Its weight for the window. */
   get weight(): number {
-    const left = this.#size === undefined ? UNKNOWN_BYTES : Math.max(this.#size - this.#taken, 0);
-    return weightOf(left, this.#held.size);
+    return weightOf(this.#left, this.#held.size);
   }
 
   #lineUp(number: number, buffer: Buffer): PartBuffer {
-    this.#taken += buffer.length;
+    this.#left = Math.max(this.#left - buffer.length, 0);
     const part = new PartBuffer(number, buffer);
     this.#held.set(part, 2);
     const before = this.#fed;

@@ -3,8 +3,8 @@ import { Scope } from '../base/scope.ts';
 import { landed, missing } from '../archive/parts.ts';
 import type { Part, Upload } from '../archive/store.ts';
 import { PartBuffer } from './part-buffer.ts';
-import { weightOf } from './window.ts';
 import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
+import { weightOf } from './window.ts';
 
 /**
  * Goes on with an unfinished upload: fetches only what is missing and completes it, on condition that no object is there
