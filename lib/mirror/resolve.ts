@@ -114,8 +114,7 @@ class Slice {
   readonly #looks = new Map<string, Promise<Look | undefined>>();
   /** Blobs that this slice has asked the layer function for. */
   readonly #ordered = new Set<Digest>();
-  /** One image's messages after the other's: who is told that he is the first is to be the first in his lane. */
-  readonly #sending = new Permits(1);
+  readonly #sending: Permits;
   readonly #unfinished = new Map<string, Promise<ReadonlySet<string>>>();
 
   constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
@@ -125,6 +124,8 @@ class Slice {
     const { what } = message;
     // An earlier delivery may have asked for blobs that are on their way.
     this.#sole = what.kind === 'images' && what.sole === true && options.receiveCount === 1;
+    // An image's messages after the other's, where one is told that it is the first: it is to be the first in its lane.
+    this.#sending = new Permits(this.#sole ? 1 : SIDE_BY_SIDE);
     this.#source = context.sources.repository(parseRepository(message.source));
   }
 

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
+import type { MirrorEvent } from '../../../lib/mirror/events.ts';
 import { resolve, type ResolveOptions } from '../../../lib/mirror/resolve.ts';
 import { verifyArchive } from '../../../lib/mirror/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
@@ -721,21 +722,32 @@ describe('what the archive holds already', () => {
       expect(looks.get(BASE.digest)).toEqual(['receipt', 'receipt']);
     });
 
-    test('the first is also the first in its lane', async () => {
+    // Elsewhere no message is the first, and none need wait for another's.
+    test.each([
+      ['the first is also the first in its lane', true, 1],
+      ['of many slices, messages are sent side by side', undefined, 2],
+    ] as const)('%s', async (_, sole, together) => {
       await using rig = new Rig();
       let sending = 0;
       let most = 0;
+      let resolved = 0;
+      const both = Promise.withResolvers<undefined>();
       const send: Queues['send'] = async (queue) => {
         if (queue !== 'layer') return;
         most = Math.max(most, (sending += 1));
-        await new Promise((done) => setTimeout(done, 5));
+        await both.promise;
+        await new Promise(setImmediate);
         sending -= 1;
       };
       const images = [{ tag: 'v1' }, { tag: 'v2' }];
-      const { message } = resolveMessage(orderFor(registry), { kind: 'images', images, sole: true });
-      const context = { ...rig.context, queues: { send } };
+      const what = { kind: 'images', images, ...(sole === undefined ? {} : { sole }) } as const;
+      const { message } = resolveMessage(orderFor(registry), what);
+      const observe = ({ type }: MirrorEvent): void => {
+        if (type === 'resolved' && (resolved += 1) === images.length) both.resolve(undefined);
+      };
+      const context = { ...rig.context, queues: { send }, observe };
       await resolve(context, message, { receiveCount: 1, last: false, signal: NEVER });
-      expect(most).toBe(1);
+      expect(most).toBe(together);
     });
   });
 
