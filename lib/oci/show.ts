@@ -1,9 +1,11 @@
-/** As much of a text as an error message should repeat, in characters. */
+/** As much of a value as an error message repeats, in characters. */
 const SHOWN = 100;
 
-/** C0 and C1 controls, DEL, line separators, and the marks that reorder text: nothing a terminal or a log should get. */
+/** As much of another program's text as an error message repeats, in characters. */
+const QUOTED = 200;
 
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+/** Control and format characters, and the separators of lines and paragraphs: a terminal or a log viewer obeys them. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** A value as an error message shows it: on one line, never long, and without anything that a terminal would obey. */
 export function show(value: unknown): string {
@@ -24,6 +26,24 @@ export function show(value: unknown): string {
   }
 }
 
+/**
+ * Foreign text without a character that a terminal or a log viewer obeys: each one is written as JSON escapes it, so
+ * printable JSON stays the same JSON. Line ends are escaped too.
+ */
 export function printable(text: string): string {
-  return text.replace(UNPRINTABLE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replace(UNPRINTABLE, (character) => {
+    const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index));
+    return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
+  });
+}
+
+/** Another program's text within a message: on one line, bounded, and printable. */
+export function quote(foreign: string): string {
+  const line = printable(
+    foreign
+      .slice(0, 4 * QUOTED)
+      .replace(/\s+/g, ' ')
+      .trim(),
+  );
+  return line.length > QUOTED ? `${line.slice(0, QUOTED)}…` : line;
 }

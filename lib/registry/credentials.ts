@@ -2,7 +2,8 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, invalid } from '../base/failure.ts';
-import { isRecord, quote, stopped } from './errors.ts';
+import { quote } from '../oci/show.ts';
+import { isRecord, stopped } from './errors.ts';
 
 /** How to log in to a registry. Secrets: no part of it but `from` may reach a log or an error. */
 export interface Credential {

@@ -1,7 +1,8 @@
 import { Failure } from '../base/failure.ts';
+import { quote } from '../oci/show.ts';
 import { Authorizer } from './authorizer.ts';
 import type { Credentials } from './credentials.ts';
-import { ERROR_BODY_BYTES, quote } from './errors.ts';
+import { ERROR_BODY_BYTES } from './errors.ts';
 import { credentialHost, isLoopback, isOffLimits, originsOf } from './hosts.ts';
 import type { Tokens } from './tokens.ts';
 import { readExcerpt, type HttpRequest, type Reply, type Wire } from './wire.ts';

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
+import { quote } from '../oci/show.ts';
 
 /** What was asked for: decides what a 404 without the registry's own error code means. */
 export type Subject = 'manifest' | 'blob' | 'tags' | 'token';
@@ -24,8 +25,6 @@ export interface Circumstances {
 
 /** How much of an error's body is read at all. */
 export const ERROR_BODY_BYTES = 64 * 1024;
-
-const QUOTE_CHARACTERS = 200;
 
 /** What the registry's own error codes mean here (OCI distribution spec 1.1, "Error Codes"). */
 const CODES: Readonly<Record<string, FailureCode>> = {
@@ -113,15 +112,6 @@ function describe(answer: Answer, errors: readonly RegistryError[]): string {
     return `${answer.status} ${quote(told.join(', '))}`;
   }
   return answer.body.trim() === '' ? String(answer.status) : `${answer.status} "${quote(answer.body)}"`;
-}
-
-/** Foreign text made fit for one line of a log: bounded, and without control characters. */
-export function quote(foreign: string): string {
-  const line = foreign
-    .slice(0, 4 * QUOTE_CHARACTERS)
-    .replace(/[\s\x00-\x1f\x7f-\x9f]+/g, ' ')
-    .trim();
-  return line.length > QUOTE_CHARACTERS ? `${line.slice(0, QUOTE_CHARACTERS)}…` : line;
 }
 
 /** Docker Hub says `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 0;w=21600`: how many pulls in how many seconds. */
