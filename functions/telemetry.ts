@@ -4,7 +4,7 @@ import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import type { Context, SQSRecord } from 'aws-lambda';
 import type { Failure } from '../lib/base/failure.ts';
-import type { BlobEvent, ImageEvent, MirrorEvent } from '../lib/mirror/events.ts';
+import type { BlobEvent, ImageEvent, ListedEvent, MirrorEvent } from '../lib/mirror/events.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { SourcesOptions } from '../lib/registry/sources.ts';
@@ -80,7 +80,7 @@ export function observe(event: MirrorEvent): void {
       onBlob(event);
       return;
     case 'listed':
-      log('info', 'listed', { run: event.run, image: event.source, tags: event.tags.length });
+      onListed(event);
       return;
     case 'resolved': {
       const { run, missing, missingBytes, fetchedBytes } = event;
@@ -89,6 +89,12 @@ export function observe(event: MirrorEvent): void {
       return;
     }
   }
+}
+
+/** A repository of which nothing is mirrored is most likely a mistake in the configuration. */
+function onListed({ run, source, tags, upstream }: ListedEvent): void {
+  if (upstream === undefined) log('info', 'listed', { run, image: source, tags: tags.length });
+  else log('warn', 'no tags to mirror', { run, image: source, upstreamTags: upstream.count, some: upstream.some });
 }
 
 function onImage(event: ImageEvent): void {

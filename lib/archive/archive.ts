@@ -24,6 +24,13 @@ const CONFLICTS: RetryPolicy = { tries: 12, baseMs: 50, capMs: 2_000 };
 
 const JSON_TYPE = 'application/json';
 
+/** What an observation changed. */
+export interface TagUpdate {
+  readonly outcome: TagOutcome;
+  /** The digest that the tag named before this update, where it has moved. */
+  readonly previous?: Digest;
+}
+
 /** An archive: what the objects of a store mean. */
 export class Archive {
   readonly store: ObjectStore;
@@ -141,8 +148,13 @@ export class Archive {
     repository: string,
     changes: readonly TagChange[],
     options: Cancel = {},
-  ): Promise<readonly TagOutcome[]> {
-    return this.#edit(repository, (index) => index.apply(changes), options);
+  ): Promise<readonly TagUpdate[]> {
+    const apply = (before: TagIndex): { readonly index: TagIndex; readonly outcomes: readonly TagUpdate[] } => {
+      const { index, outcomes } = before.apply(changes);
+      const updates = outcomes.map((outcome, at) => ({ outcome, ...previousOf(before, changes[at], outcome) }));
+      return { index, outcomes: updates };
+    };
+    return this.#edit(repository, apply, options);
   }
 
   /** Drops every entry that names one of these digests, as nothing but a repair may: what they named is not pullable. */
@@ -211,6 +223,11 @@ export class Archive {
     const { key, content } = this.layout.marker(repository);
     await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
   }
+}
+
+function previousOf(before: TagIndex, change: TagChange | undefined, outcome: TagOutcome): Pick<TagUpdate, 'previous'> {
+  const previous = change?.tag === undefined ? undefined : before.byTag(change.tag)?.digest;
+  return outcome !== 'written' || previous === undefined || previous === change?.descriptor.digest ? {} : { previous };
 }
 
 async function pause(ms: number, operation: string, signal: AbortSignal | undefined): Promise<void> {

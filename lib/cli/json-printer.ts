@@ -14,8 +14,9 @@ export function jsonPrinter(out: Output, errors: Output): Printer {
       if (event.type !== 'blob' || event.phase !== 'progress') line(event);
     },
     notice: (text) => void errors.write(`${text}\n`),
-    summary({ mirrored, unchanged, failed, images }) {
-      line({ type: 'summary', mirrored, unchanged, failed, images });
+    summary({ run, mirrored, unchanged, failed, bytes, elapsedMs, images, warnings }) {
+      const counts = { run, mirrored, unchanged, failed, bytes, elapsedMs: Math.round(elapsedMs) };
+      line({ type: 'summary', ...counts, images, warnings });
     },
     close: () => undefined,
   };

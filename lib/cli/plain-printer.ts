@@ -1,7 +1,8 @@
-import type { BlobEvent, MirrorEvent } from '../mirror/events.ts';
+import type { BlobEvent, ImageEvent, MirrorEvent } from '../mirror/events.ts';
+import { printable } from '../oci/show.ts';
 import { bytes, plural, seconds, shortDigest } from './format.ts';
 import type { Output } from './io.ts';
-import { shownName } from './outcomes.ts';
+import { noTagsReason, shownName } from './outcomes.ts';
 import type { Printer, Summary } from './printer.ts';
 
 /** Plain lines, for a pipe or a log: one when something has come to its end. */
@@ -19,25 +20,37 @@ export function plainPrinter(out: Output, errors: Output): Printer {
   };
 }
 
-/** What is worth a line that stays. */
+/** The line that an event leaves; undefined for an event that only progress shows. */
 export function lineOf(event: MirrorEvent): string | undefined {
+  const line = textOf(event);
+  return line === undefined ? undefined : printable(line);
+}
+
+function textOf(event: MirrorEvent): string | undefined {
   switch (event.type) {
     case 'listed':
-      return `${event.source}: ${event.tags.length === 0 ? 'no tags to mirror' : plural(event.tags.length, 'tag')}`;
+      return `${event.source}: ${event.upstream === undefined ? plural(event.tags.length, 'tag') : `no tags to mirror: ${noTagsReason(event.upstream)}`}`;
     case 'resolved':
       return event.missing === 0
         ? undefined
         : `${shownName(event)}: ${plural(event.missing, 'blob')} to fetch, ${bytes(event.missingBytes)}`;
     case 'blob':
       return blobLine(event);
-    case 'image': {
-      const name = shownName(event);
-      const digest = event.digest === undefined ? '' : `  ${event.digest}`;
-      return event.status === 'failed'
-        ? `${name}: failed: ${event.reason ?? 'for no given reason'}`
-        : `${name}: ${event.status}${digest}${event.reason === undefined ? '' : ` (${event.reason})`}`;
-    }
+    case 'image':
+      return imageLine(event);
   }
+}
+
+/** The summary has the reason of a failure, so that each is printed once. */
+function imageLine(event: ImageEvent): string {
+  const { status, digest, previous, code, reason } = event;
+  const name = shownName(event);
+  if (status === 'failed') return `${name}: failed${code === undefined ? '' : ` (${code})`}`;
+  const remarks = [
+    ...(previous === undefined ? [] : [`moved from ${previous}`]),
+    ...(reason === undefined ? [] : [reason]),
+  ];
+  return `${name}: ${status}${digest === undefined ? '' : `  ${digest}`}${remarks.length === 0 ? '' : ` (${remarks.join('; ')})`}`;
 }
 
 function blobLine(event: BlobEvent): string | undefined {
@@ -56,15 +69,27 @@ function blobLine(event: BlobEvent): string | undefined {
   }
 }
 
-export function summaryText({ mirrored, unchanged, failed, images, elapsedMs }: Summary): string {
-  const fetched = images.reduce((sum, image) => sum + image.bytes, 0);
+export function summaryText({
+  mirrored,
+  unchanged,
+  failed,
+  bytes: fetched,
+  images,
+  warnings,
+  elapsedMs,
+}: Summary): string {
   const rate = fetched > 0 && elapsedMs > 0 ? `, ${bytes((fetched * 1000) / elapsedMs)}/s` : '';
   const failures = images
     .filter(({ status }) => status === 'failed')
-    .map((image) => `  ${shownName(image)}: ${image.reason ?? ''}\n`);
-  return (
-    `${mirrored} mirrored, ${unchanged} unchanged, ${failed} failed; ` +
-    `${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}\n` +
-    (failures.length === 0 ? '' : `failed:\n${failures.join('')}`)
+    .map((image) => `  ${shownName(image)}: ${image.reason ?? 'no reason given'}`);
+  const cautions = warnings.map(
+    (warning) => `  ${shownName({ reference: warning.source, ...warning })}: ${warning.reason}`,
   );
+  const lines = [
+    `${mirrored} mirrored, ${unchanged} unchanged, ${failed} failed; ` +
+      `${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}`,
+    ...(cautions.length === 0 ? [] : ['warnings:', ...cautions]),
+    ...(failures.length === 0 ? [] : ['failed:', ...failures]),
+  ];
+  return lines.map((line) => `${printable(line)}\n`).join('');
 }

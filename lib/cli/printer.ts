@@ -1,20 +1,24 @@
 import type { MirrorEvent } from '../mirror/events.ts';
-import type { Outcome } from './outcomes.ts';
+import type { Outcome, Warning } from './outcomes.ts';
 
-/** Shows a run to whoever watches: a person at a terminal, a log, or a program. */
+/** Shows a run to a person at a terminal, a log, or a program. It is given each event once (`Outcomes` drops repeated ones). */
 export interface Printer {
   event(event: MirrorEvent): void;
-  /** A word to whoever runs it that is no result. On a terminal nobody else may write, or the picture would tear. */
+  /** A message to the user that is not a result. On a terminal all output goes through the printer, which draws a block there. */
   notice(text: string): void;
   summary(summary: Summary): void;
-  /** Takes down what is drawn and stops what is ticking. */
+  /** Removes what is drawn and stops the timer. */
   close(): void;
 }
 
 export interface Summary {
+  readonly run: string;
   readonly mirrored: number;
   readonly unchanged: number;
   readonly failed: number;
-  readonly images: readonly Outcome[];
+  /** Bytes fetched from registries. */
+  readonly bytes: number;
   readonly elapsedMs: number;
+  readonly images: readonly Outcome[];
+  readonly warnings: readonly Warning[];
 }

@@ -28,6 +28,10 @@ import { terminalPrinter } from './terminal-printer.ts';
 /** A wait that a person would take for a hang, in milliseconds. */
 const TOLD_WAIT_MS = 1_000;
 
+/** What the record says of images that have no result. */
+const INTERRUPTED = { code: 'aborted', reason: 'interrupted; run the same command again to continue' };
+const UNFINISHED = { code: 'internal', reason: 'it did not finish' };
+
 /** Mirrors what the command names into the archive, and tells of it. Resolves to the exit code. */
 export async function sync(command: SyncCommand, archive: Archive, io: Io): Promise<number> {
   const { concurrency } = command;
@@ -36,8 +40,7 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
   const sources = await openSources(command, config, io, printer);
   const outcomes = new Outcomes();
   const observe = (event: MirrorEvent): void => {
-    outcomes.observe(event);
-    printer.event(event);
+    if (outcomes.observe(event)) printer.event(event);
   };
   const started = performance.now();
   const tellStopping = (): void => {
@@ -45,7 +48,8 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
   };
   io.signal.addEventListener('abort', tellStopping, { once: true });
   try {
-    const messages = ordersFor(command, config);
+    const run = runName(Date.now(), randomUUID().slice(0, 8));
+    const messages = ordersFor(command, config, run);
     for (const { message } of messages)
       if (message.what.kind === 'images')
         for (const wanted of message.what.images) outcomes.expect(imageName(message, wanted));
@@ -59,8 +63,8 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
       ...(config === undefined ? {} : { chooseTags: (order) => tagChoice(config, order) }),
     });
     if (!io.signal.aborted) await clean(archive, printer, io.signal);
-    const unfinished = io.signal.aborted ? 'interrupted; run the same command again to go on' : 'it came to no end';
-    const summary = summarise([...outcomes.all(unfinished)], performance.now() - started);
+    const images = [...outcomes.all(io.signal.aborted ? INTERRUPTED : UNFINISHED)];
+    const summary = summarise({ run, images, warnings: outcomes.warnings, elapsedMs: performance.now() - started });
     printer.summary(summary);
     if (io.signal.aborted) return EXIT.interrupted;
     return summary.failed === 0 ? EXIT.ok : EXIT.failed;
@@ -112,8 +116,7 @@ async function openSources(
   });
 }
 
-function ordersFor(command: SyncCommand, config: Config | undefined): Outgoing<ResolveMessage>[] {
-  const run = runName(Date.now(), randomUUID().slice(0, 8));
+function ordersFor(command: SyncCommand, config: Config | undefined, run: string): Outgoing<ResolveMessage>[] {
   if (config !== undefined) return ordersOf(config, run);
   const scope: Scope = {
     platforms: command.platforms.length === 0 ? 'all' : command.platforms,
@@ -136,13 +139,13 @@ async function clean(archive: Archive, printer: Printer, signal: AbortSignal): P
   }
 }
 
-function summarise(images: Summary['images'], elapsedMs: number): Summary {
-  const count = (status: string): number => images.filter((image) => image.status === status).length;
+function summarise(result: Pick<Summary, 'run' | 'images' | 'warnings' | 'elapsedMs'>): Summary {
+  const count = (status: string): number => result.images.filter((image) => image.status === status).length;
   return {
     mirrored: count('mirrored'),
     unchanged: count('unchanged'),
     failed: count('failed'),
-    images,
-    elapsedMs,
+    bytes: result.images.reduce((sum, { bytes }) => sum + bytes, 0),
+    ...result,
   };
 }

@@ -29,8 +29,8 @@ interface Found {
 }
 
 /**
- * A page of tags was listed; each of them will end as an image event of its own. One without tags is told when all have
- * been listed and none is to be mirrored.
+ * A page of tags was listed; an image event follows for each of them. An event without tags is sent when all pages were
+ * listed and no tag is to be mirrored.
  */
 export interface ListedEvent {
   readonly type: 'listed';
@@ -38,6 +38,8 @@ export interface ListedEvent {
   readonly source: string;
   readonly repository: string;
   readonly tags: readonly string[];
+  /** Where no tag is to be mirrored: how many tags upstream has, and the first few of them. */
+  readonly upstream?: { readonly count: number; readonly some: readonly string[] };
 }
 
 /** The resolver knows what an image consists of. */
@@ -65,6 +67,8 @@ export interface BlobEvent extends Found {
 export interface ImageEvent extends ImageName {
   readonly type: 'image';
   readonly status: 'pending' | 'mirrored' | 'unchanged' | 'failed';
+  /** What the tag named in the archive before, where it has moved. */
+  readonly previous?: Digest;
   /** The failure's code, for machines. */
   readonly code?: string;
   /** For people: why it has failed, or what they would not expect where it has not. */

@@ -53,10 +53,12 @@ export async function finalize(
     if (outcome === 'complete') ready.push({ message, image: message.image as Image });
     else if (outcome !== 'incomplete') await report(context, message, 'failed', outcome);
   if (ready.length === 0) return;
-  const outcomes = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
-  for (const [at, { message }] of ready.entries())
-    if (outcomes[at] === 'older') await report(context, message, 'unchanged', OVERTAKEN);
-    else await report(context, message, 'mirrored', noteOf(message), outcomes[at] === 'unchanged');
+  const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
+  for (const [at, { message }] of ready.entries()) {
+    const { outcome, ...moved } = updates[at] ?? {};
+    if (outcome === 'older') await report(context, message, 'unchanged', OVERTAKEN);
+    else await report(context, message, 'mirrored', { ...moved, ...noteOf(message) }, outcome === 'unchanged');
+  }
 }
 
 /** One message an image: of several that speak of the same one, a failure, or else the last. */
@@ -102,7 +104,7 @@ async function report(
   context: FinalizerContext,
   message: FinalizeMessage,
   status: ImageEvent['status'],
-  word?: Partial<RecordedFailure>,
+  word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous'>,
   again = false,
 ): Promise<void> {
   await context.record({ type: 'image', status, ...imageName(message, message.image), ...word }, again);

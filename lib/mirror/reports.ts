@@ -15,6 +15,8 @@ export interface Report {
   /** Repository in the archive. */
   readonly repository: string;
   readonly digest?: string;
+  /** What the tag named in the archive before, where it has moved. */
+  readonly previous?: string;
   readonly status: 'pending' | 'mirrored' | 'failed';
   readonly code?: string;
   readonly reason?: string;
@@ -37,13 +39,14 @@ export async function writeReport(
   now: number,
   options: Cancel = {},
 ): Promise<void> {
-  const { reference, repository, digest, status, code, reason } = event;
+  const { reference, repository, digest, previous, status, code, reason } = event;
   if (status === 'unchanged') return;
   const report: Report = {
     version: 1,
     reference,
     repository,
     ...(digest === undefined ? {} : { digest }),
+    ...(previous === undefined ? {} : { previous }),
     status,
     ...(code === undefined ? {} : { code }),
     ...(reason === undefined ? {} : { reason }),

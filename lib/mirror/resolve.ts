@@ -28,6 +28,9 @@ const SIDE_BY_SIDE = 16;
 /** Names that are no tags of which a failure tells; there is hardly ever one. */
 const TOLD_NAMES = 10;
 
+/** Tags of upstream that are named where none of them is wanted. */
+const SOME_TAGS = 5;
+
 /** A tag that is not there: no failure of an image that is asked for by its digest as well. */
 const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
 
@@ -68,6 +71,8 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
   const choice = context.chooseTags?.(message) ?? ALL_TAGS;
   const nameless: string[] = [];
   let ordered = 0;
+  let count = 0;
+  const some: string[] = [];
   const order = async (wanted: readonly string[]): Promise<void> => {
     const tags = wanted.filter(isTag);
     for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
@@ -82,11 +87,14 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
     ordered += tags.length;
   };
   try {
-    for await (const page of sources.repository(parseRepository(source)).tags({ signal }))
+    for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
+      count += page.length;
+      some.push(...page.slice(0, SOME_TAGS - some.length));
       await order(choice.page(page));
+    }
     await order(choice.end());
     if (nameless.length > 0) throw noTags(source, nameless);
-    if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [] });
+    if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
   } catch (error) {
     const failure = asFailure(error, `list tags of ${source}`, 'source');
     if (isTemporary(failure) && !options.last) throw failure;

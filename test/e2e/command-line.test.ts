@@ -155,9 +155,12 @@ test('the last line of --json is the summary, in exactly this shape', async () =
   const summary: unknown = summaryOf(ended);
   expect(summary).toStrictEqual({
     type: 'summary',
+    run: expect.stringMatching(/^\d{4}-\d{2}-\d{2}T[\dZ-]+-[0-9a-f]{8}$/),
     mirrored: 1,
     unchanged: 1,
     failed: 1,
+    bytes,
+    elapsedMs: expect.any(Number),
     images: [
       { reference: wanted[0], repository, digest: image.digest, status: 'unchanged', bytes: 0 },
       { reference: wanted[1], repository, digest: other.digest, status: 'mirrored', bytes },
@@ -166,10 +169,12 @@ test('the last line of --json is the summary, in exactly this shape', async () =
         repository,
         digest: null,
         status: 'failed',
+        code: 'manifest-unknown',
         reason: expect.stringMatching(/404/),
         bytes: 0,
       },
     ],
+    warnings: [],
   });
 });
 
@@ -218,6 +223,42 @@ test('in a pipe it prints plain lines', async () => {
   expect(ended.stdout).toMatch(/failed:\n {2}\S+\/team\/app:gone: .*404 MANIFEST_UNKNOWN/);
 });
 
+// Images of several layers, of which some are shared: their finalizer is asked several times about each.
+test('each image has one line, and one event, whatever its result', async () => {
+  const tags = Array.from({ length: 12 }, (_, i) => `1.${i}`);
+  for (const [i, tag] of tags.entries()) registry.push('team/app', sample(i), tag);
+  const bad = poisoned().find(({ name }) => name === 'a flipped byte');
+  bad?.push(registry, 'team/app', 'bad');
+  const args = ['sync', named('team/app'), '--all-tags', '--to'];
+  const plain = await mirrorSync([...args, folder.join('plain')]);
+  const again = await mirrorSync([...args, folder.join('plain')]);
+  const json = await mirrorSync([...args, folder.join('json'), '--json']);
+  const lines = (text: string, status: string): string[] =>
+    text.split('\n').flatMap((line) => new RegExp(`^(\\S+): ${status}`).exec(line)?.[1] ?? []);
+  const all = tags.map((tag) => named(`team/app:${tag}`)).sort();
+  expect(lines(plain.stdout, 'mirrored').sort()).toEqual(all);
+  expect(lines(plain.stdout, 'failed')).toEqual([named('team/app:bad')]);
+  expect(lines(again.stdout, 'unchanged').sort()).toEqual(all);
+  const events = jsonLines(json).filter((line) => (line as { type: string }).type === 'image') as { tag: string }[];
+  expect(events.map(({ tag }) => tag).sort()).toEqual([...tags, 'bad'].sort());
+});
+
+test('a tag that has moved is mirrored with the digest that it had before', async () => {
+  const [old, current] = [sample(1), sample(2)];
+  registry.push('team/app', old, '1.0');
+  const args = ['sync', named('team/app:1.0'), '--to', archive];
+  await mirrorSync(args);
+  registry.push('team/app', current, '1.0');
+  const json = await mirrorSync([...args, '--json']);
+  const moved = { status: 'mirrored', digest: current.digest, previous: old.digest };
+  expect(summaryOf(json).images).toMatchObject([moved]);
+  expect(jsonLines(json)).toContainEqual(expect.objectContaining({ type: 'image', ...moved }));
+  registry.push('team/app', old, '1.0');
+  const plain = await mirrorSync(args);
+  const line = `${named('team/app:1.0')}: mirrored  ${old.digest} (moved from ${current.digest})`;
+  expect(plain.stdout.split('\n')).toContain(line);
+});
+
 // A name alone is `latest`; with --all-tags it is every tag, over as many pages as the registry makes of them.
 test('a name alone is latest, and with --all-tags all of its tags', async () => {
   await using paged = await startRegistry({ pageSize: 3 });
@@ -247,13 +288,39 @@ describe('what is wrong with a list of tags is told', () => {
     });
   });
 
-  // That there is nothing to mirror is no failure, and yet said.
-  test('of a repository without any', async () => {
+  test('a repository without tags is a warning in the last lines, and not a failure', async () => {
     registry.push('team/app', sample(1), '1.0');
     registry.untag('team/app', '1.0');
     const ended = await mirrorSync(['sync', named('team/app'), '--all-tags', '--to', archive]);
     expect(ended).toMatchObject({ code: 0, stderr: '' });
-    expect(ended.stdout).toContain(`${named('team/app')}: no tags to mirror\n`);
+    expect(ended.stdout).toMatch(new RegExp(`\nwarnings:\n  ${named('team/app')}: upstream has no tags\n$`));
+  });
+
+  test.each([
+    ["{ include: ['3.*'] }", '0 of 7 tags match (upstream has 1.0, 1.1, 1.2, 1.3, 1.4, …)'],
+    ["{ exclude: ['1.*', edge] }", '0 of 7 tags match (upstream has 1.0, 1.1, 1.2, 1.3, 1.4, …)'],
+    ['{ include: [e*], newest: 3 }', '0 of 7 tags match (upstream has 1.0, 1.1, 1.2, 1.3, 1.4, …)'],
+  ])('a filter %s that matches nothing is a warning with some of the tags that are there', async (tags, reason) => {
+    await using paged = await startRegistry({ pageSize: 3 });
+    for (const tag of ['1.0', '1.1', '1.2', '1.3', '1.4', '1.5', 'edge']) paged.push('team/app', sample(1), tag);
+    const source = `${paged.host}/team/app`;
+    const config = folder.join('mirror.yaml');
+    const mirror = `{ source: '${source}', tags: ${tags}, destination: mirror.example/app }`;
+    await writeFile(config, `version: 1\nmirrors:\n  - ${mirror}\n`);
+
+    const ended = await mirrorSync(['sync', '--config', config, '--to', archive, '--json']);
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    expect(summaryOf(ended)).toMatchObject({
+      mirrored: 0,
+      images: [],
+      warnings: [{ source, repository: 'mirror.example/app', reason }],
+    });
+    const plain = await mirrorSync(['sync', '--config', config, '--to', archive]);
+    expect(plain.stdout.split('\n').slice(-3)).toEqual([
+      'warnings:',
+      `  ${source} (as mirror.example/app): ${reason}`,
+      '',
+    ]);
   });
 
   test.each([

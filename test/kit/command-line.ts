@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { Outcome } from '../../lib/cli/outcomes.ts';
+import type { Summary } from '../../lib/cli/printer.ts';
 
 /** The program, for whoever starts it in another way. */
 export const MAIN = join(import.meta.dirname, '../../lib/cli/main.ts');
@@ -21,13 +21,7 @@ export interface Running extends AsyncDisposable {
 }
 
 /** What `sync --json` ends with. */
-export interface SyncSummary {
-  readonly type: 'summary';
-  readonly mirrored: number;
-  readonly unchanged: number;
-  readonly failed: number;
-  readonly images: readonly Outcome[];
-}
+export type SyncSummary = Summary & { readonly type: 'summary' };
 
 export type Environment = Readonly<Record<string, string>>;
 

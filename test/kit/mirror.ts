@@ -64,5 +64,5 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
   } finally {
     if (options.sources === undefined) await sources.close();
   }
-  return { archive, outcomes: [...outcomes.all('no word')], events };
+  return { archive, outcomes: [...outcomes.all({ reason: 'no word' })], events };
 }

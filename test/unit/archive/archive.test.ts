@@ -175,14 +175,27 @@ describe('the tag index', () => {
     expect(await archive.tagIndex(REPOSITORY)).toBeUndefined();
     expect(await archive.updateTags(REPOSITORY, [])).toEqual([]);
     expect(puts).toEqual([]);
-    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2), saw('v1', 'b', 1)])).toEqual(['written', 'older']);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2), saw('v1', 'b', 1)])).toEqual([
+      { outcome: 'written' },
+      { outcome: 'older' },
+    ]);
     expect(puts).toEqual([ociLayout.marker(REPOSITORY).key, INDEX]);
-    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2)])).toEqual(['unchanged']);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2)])).toEqual([{ outcome: 'unchanged' }]);
     expect(puts).toHaveLength(2);
-    expect(await archive.updateTags(REPOSITORY, [saw('v2', 'a', 2)])).toEqual(['written']);
+    expect(await archive.updateTags(REPOSITORY, [saw('v2', 'a', 2)])).toEqual([{ outcome: 'written' }]);
     expect(puts.slice(2)).toEqual([INDEX]);
     const marker = await store.get(ociLayout.marker(REPOSITORY).key, { maxBytes: 100 });
     expect(JSON.parse(Buffer.from(marker?.bytes ?? []).toString())).toEqual({ imageLayoutVersion: '1.0.0' });
+  });
+
+  test('an update says which digest a tag that has moved named before', async () => {
+    const { archive } = open();
+    const before = digestOf(Buffer.from('a'));
+    await archive.updateTags(REPOSITORY, [saw('v1', 'a', 1)]);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'b', 2), saw('v2', 'b', 2)])).toEqual([
+      { outcome: 'written', previous: before },
+      { outcome: 'written' },
+    ]);
   });
 
   // Between this writer's read and its write another one writes, once to the empty repository and once over an index.
@@ -194,8 +207,8 @@ describe('the tag index', () => {
     });
     const { archive } = open(store);
     expect(await archive.updateTags(REPOSITORY, [saw('v1', 'late', 5), saw('v2', 'newer', 9)])).toEqual([
-      'older',
-      'written',
+      { outcome: 'older' },
+      { outcome: 'written', previous: digestOf(Buffer.from('other')) },
     ]);
     const index = (await archive.tagIndex(REPOSITORY))?.index;
     expect(index?.byTag('v1')?.digest).toBe(digestOf(Buffer.from('other')));

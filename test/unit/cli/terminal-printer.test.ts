@@ -55,6 +55,8 @@ function ended(status: ImageEvent['status'], reason?: string): ImageEvent {
   return { type: 'image', ...image, status, ...(reason === undefined ? {} : { reason }) };
 }
 
+const NOTHING = { run: 'run', mirrored: 0, unchanged: 0, failed: 0, bytes: 0, elapsedMs: 0, images: [], warnings: [] };
+
 let now = 0;
 const redraw = (): void => {
   now += 100;
@@ -97,7 +99,7 @@ test('a line a blob with bar, size and speed; then Verifying, what is stored, th
   ]);
   printer.event(blob(2, 'stored', 2_000_000));
   printer.event({ ...ended('mirrored'), digest: blobOf(0) });
-  printer.summary({ mirrored: 1, unchanged: 0, failed: 0, images: [], elapsedMs: 400 });
+  printer.summary({ ...NOTHING, mirrored: 1, elapsedMs: 400 });
   printer.close();
   expect(screen.lines.join('\n')).toBe(
     [
@@ -138,7 +140,7 @@ test('a notice does not tear the picture', () => {
   redraw();
   printer.notice('stopping');
   expect(screen.lines).toEqual(['stopping', expect.stringContaining('Downloading')]);
-  printer.summary({ mirrored: 0, unchanged: 0, failed: 0, images: [], elapsedMs: 100 });
+  printer.summary({ ...NOTHING, mirrored: 0, elapsedMs: 100 });
   printer.close();
   expect(screen.lines).toEqual(['stopping', '0 mirrored, 0 unchanged, 0 failed; 0 B fetched in 0.1 s']);
 });
