@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SQSClient } from '@aws-sdk/client-sqs';
-import { invalid } from '../lib/base/failure.ts';
+import { Failure, invalid } from '../lib/base/failure.ts';
 import { Archive } from '../lib/archive/archive.ts';
 import { ociLayout } from '../lib/archive/oci-layout.ts';
 import { connect } from '../lib/archive/s3/client.ts';
@@ -12,9 +12,8 @@ import { parseS3Url } from '../lib/archive/s3/url.ts';
 import { type Config, MAX_CONFIG_BYTES, parseConfig } from '../lib/config/config.ts';
 import type { ConfigLocation } from '../lib/config/environment.ts';
 import { SqsQueues, type SqsOptions } from '../lib/queue/sqs.ts';
-
-/** How long a configuration or a secret is believed before it is read again, in milliseconds. */
-const KEPT_MS = 60_000;
+import { kept } from './kept.ts';
+import { onRefused } from './telemetry.ts';
 
 /** One client a sandbox: the archive, and the configuration that lies beside it, come over the same connections. */
 const s3 = once(() => connect({}));
@@ -32,9 +31,16 @@ const sqs = once(() => new SQSClient({ maxAttempts: 1 }));
 
 export type ReadConfig = () => Promise<Config>;
 
-/** `mirror.yaml`, from the archive's bucket or from beside the bundle; read again after a minute. */
+/** The configuration does not exist (yet). A broken one is an ordinary failure. */
+export class MissingConfiguration extends Failure {}
+
+/** `mirror.yaml`, from the archive's bucket or from beside the bundle; the last good one while a new one is refused. */
 export function configFrom(location: ConfigLocation): ReadConfig {
-  return kept(async () => parseConfig(await configText(location), nameOf(location)));
+  return kept({
+    read: () => configText(location),
+    parse: (text) => parseConfig(text, nameOf(location)),
+    onRefused,
+  });
 }
 
 async function configText(location: ConfigLocation): Promise<string> {
@@ -45,42 +51,42 @@ async function configText(location: ConfigLocation): Promise<string> {
   const { bucket, key } = location;
   const found = await openS3Store({ bucket, prefix: '', client: s3 }).get(key, { maxBytes: MAX_CONFIG_BYTES });
   if (found !== undefined) return Buffer.from(found.bytes).toString('utf8');
-  throw invalid(
-    'read configuration',
-    `there is no ${nameOf(location)}; upload one (docs/configuration.md says what may stand in it)`,
-  );
+  const detail = `${nameOf(location)} does not exist; upload one (docs/configuration.md describes it)`;
+  throw new MissingConfiguration({ operation: 'read configuration', side: 'input', code: 'invalid', detail });
 }
 
 function nameOf(location: ConfigLocation): string {
   return location.kind === 'file' ? location.path : `s3://${location.bucket}/${location.key}`;
 }
 
-/** A secret's text, read again after a minute, so that a rotated one is used soon. */
-export function secretFrom(arn: string): () => Promise<string> {
+/** A secret, read again after a minute, so that a rotated one is used soon; the last good one while a new one is refused. */
+export function secretFrom<T>(arn: string, parse: (text: string) => T): () => Promise<T> {
   const client = new SecretsManagerClient({});
-  return kept(async () => {
-    const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: arn }));
-    if (SecretString === undefined) throw invalid('read secret', `${arn} holds no text`);
-    return SecretString;
+  return kept({
+    read: async () => {
+      const { SecretString } = await client
+        .send(new GetSecretValueCommand({ SecretId: arn }))
+        .catch((error: unknown) => {
+          throw secretFailure(arn, error);
+        });
+      if (SecretString === undefined) throw invalid('read secret', `${arn} has no text; put a SecretString`);
+      return SecretString;
+    },
+    parse,
+    onRefused,
   });
+}
+
+function secretFailure(arn: string, error: unknown): Failure {
+  const { name, message } = error as Error;
+  const operation = `read secret ${arn}`;
+  // No retry changes these: a person has deleted the secret or the permission.
+  if (/^(ResourceNotFound|AccessDenied|DecryptionFailure)/.test(name)) return invalid(operation, `${name}: ${message}`);
+  return new Failure({ operation, side: 'archive', code: 'unavailable', detail: `${name}: ${message}`, cause: error });
 }
 
 /** Makes a value when it is first asked for. */
 export function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => (made ??= { value: make() }).value;
-}
-
-/** Keeps what was read for a while; a failure to read is not kept. */
-function kept<T>(read: () => Promise<T>): () => Promise<T> {
-  let last: { readonly value: Promise<T>; readonly until: number } | undefined;
-  return () => {
-    const now = Date.now();
-    if (last === undefined || now >= last.until) {
-      const value = read();
-      last = { value, until: now + KEPT_MS };
-      value.catch(() => (last = undefined));
-    }
-    return last.value;
-  };
 }

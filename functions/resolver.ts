@@ -13,7 +13,7 @@ import { postponeIn } from './postpone.ts';
 import { readRequest, type Request } from './request.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
-import { log, observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
+import { observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
 
 /** What a schedule or a request has begun. */
 interface Started {
@@ -84,6 +84,6 @@ async function start(request: Exclude<Request, { kind: 'batch' }>, context: Cont
   const { run } = request;
   const messages = request.kind === 'schedule' ? ordersOf(read, run) : ordersFor(request.request, read, run);
   await queues.send('resolve', messages, { signal: signalOf(context) });
-  log('info', 'run started', { run, messages: messages.length });
+  runStarted(run, context.awsRequestId, { messages: messages.length });
   return { run, messages: messages.length };
 }

@@ -12,7 +12,7 @@ const RANGES_SIDE_BY_SIDE = 4;
 
 interface Current {
   readonly config: Config;
-  readonly text: string | undefined;
+  readonly given: Credentials;
   readonly ecr: EcrCredentials;
   readonly sources: Sources;
 }
@@ -23,14 +23,16 @@ export function sourcesFrom(
   credentialsSecret: string | undefined,
   options: { readonly lanes: number; readonly onRetry: NonNullable<SourcesOptions['onRetry']> },
 ): () => Promise<Sources> {
-  const secret = credentialsSecret === undefined ? undefined : secretFrom(credentialsSecret);
+  const secret =
+    credentialsSecret === undefined
+      ? () => Promise.resolve(NO_CREDENTIALS)
+      : secretFrom(credentialsSecret, (text) => parseDockerConfig(text, 'the credentials secret'));
   let current: Current | undefined;
   return async () => {
-    const [read, text] = await Promise.all([config(), secret?.()]);
-    if (current?.config === read && current.text === text && !current.ecr.stale) return current.sources;
+    const [read, given] = await Promise.all([config(), secret()]);
+    if (current?.config === read && current.given === given && !current.ecr.stale) return current.sources;
     await current?.sources.close();
     const { endpoints, insecure, credentials } = registrySettings(read, options.lanes);
-    const given = text === undefined ? NO_CREDENTIALS : parseDockerConfig(text, 'the credentials secret');
     const ecr = new EcrCredentials(given);
     const sources = createSources({
       credentials: renamed(ecr, credentials),
@@ -42,7 +44,7 @@ export function sourcesFrom(
       longestWaitMs: PATIENT.capMs,
       onRetry: options.onRetry,
     });
-    current = { config: read, text, ecr, sources };
+    current = { config: read, given, ecr, sources };
     return sources;
   };
 }

@@ -8,6 +8,7 @@ import type { BlobEvent, ImageEvent, ListedEvent, MirrorEvent } from '../lib/mir
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { SourcesOptions } from '../lib/registry/sources.ts';
+import { Tally } from './tally.ts';
 
 const logger = new Logger();
 const metrics = new Metrics();
@@ -17,39 +18,65 @@ type Keys = Readonly<Record<string, unknown>>;
 /** What a line is about, wherever it is written: messages of several groups are handled side by side. */
 const about = new AsyncLocalStorage<Keys>();
 
-/** What is counted in an invocation, since a line for each would cost more than finding out. */
-class Tally {
-  /** Images found unchanged. */
-  unchanged = 0;
-  /** Bytes that came from registries, whatever became of them. */
-  fetched = 0;
-  /** By blob: when it was begun, in milliseconds, and the bytes of this attempt so far. */
-  readonly begun = new Map<string, number>();
-  readonly arrived = new Map<string, number>();
-}
-
-let tally = new Tally();
+let tally = new Tally(0);
 
 /** Runs an invocation's work between the beginning and the end of its telemetry. */
 export async function observed<T>(context: Context, work: () => Promise<T>): Promise<T> {
   logger.addContext(context);
-  tally = new Tally();
+  tally = new Tally(Date.now());
   try {
     return await work();
   } finally {
-    const { unchanged, fetched } = tally;
+    publish();
+  }
+}
+
+function publish(): void {
+  for (const { run, repository, unchanged, queued } of tally.idleImages) {
     if (unchanged > 0) {
-      log('info', 'unchanged', { images: unchanged });
+      log('info', 'unchanged', { run, repository, images: unchanged });
       metrics.addMetric('ImagesUnchanged', MetricUnit.Count, unchanged);
     }
-    if (fetched > 0) metrics.addMetric('BytesFetched', MetricUnit.Bytes, fetched);
-    metrics.publishStoredMetrics();
+    if (queued > 0) {
+      log('info', 'queued by an earlier run', { run, repository, images: queued });
+      metrics.addMetric('ImagesQueued', MetricUnit.Count, queued);
+    }
   }
+  const memory = Number(process.env['AWS_LAMBDA_FUNCTION_MEMORY_SIZE'] ?? 0);
+  for (const cost of tally.costs(Date.now(), memory)) log('info', 'cost', { ...cost });
+  const { bytes } = tally;
+  if (bytes > 0) metrics.addMetric('BytesFetched', MetricUnit.Bytes, bytes);
+  // Powertools warns about an invocation without metrics.
+  if (metrics.hasStoredMetrics()) metrics.publishStoredMetrics();
+}
+
+/** A run has begun: its messages are in the queue. */
+export function runStarted(run: string, requestId: string, counts: Keys): void {
+  tally.handled(run, requestId);
+  log('info', 'run started', { run, ...counts });
+  metrics.addMetric('RunsStarted', MetricUnit.Count, 1);
+}
+
+/** A configuration or a secret cannot be read or used; the last good one stays in use, or the work waits. */
+export function onRefused(failure: Failure, keptLast: boolean): void {
+  const { code, message, side } = failure;
+  const entry = { code, reason: message, then: keptLast ? 'the last good one stays in use' : 'messages wait for it' };
+  // S3 or Secrets Manager out of reach says nothing against what is there.
+  if (side !== 'input') {
+    log(keptLast ? 'warn' : 'error', 'configuration not read', entry);
+    return;
+  }
+  log('error', 'configuration refused', entry);
+  metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
 }
 
 /** Handles messages of one lane (SQS's message group): each line that is written meanwhile says so, and of one, which it is. */
 export function handling<T>(records: readonly SQSRecord[], work: () => Promise<T>): Promise<T> {
   const [record, ...others] = records;
+  for (const { body, messageId } of records) {
+    const run = messageKeys(body)['run'];
+    if (typeof run === 'string') tally.handled(run, messageId);
+  }
   return about.run(record === undefined ? {} : keysOf(record, others.length === 0), work);
 }
 
@@ -84,7 +111,7 @@ export function observe(event: MirrorEvent): void {
       return;
     case 'resolved': {
       const { run, missing, missingBytes, fetchedBytes } = event;
-      tally.fetched += fetchedBytes;
+      tally.fetched(run, fetchedBytes);
       log('info', 'resolved', { run, ...imageOf(event), missing, missingBytes, fetchedBytes });
       return;
     }
@@ -98,9 +125,9 @@ function onListed({ run, source, tags, upstream }: ListedEvent): void {
 }
 
 function onImage(event: ImageEvent): void {
-  const { status, run, code, reason } = event;
+  const { status, run, repository, code, reason } = event;
   if (status === 'unchanged') {
-    tally.unchanged += 1;
+    tally.idle(run, repository, 'unchanged');
     return;
   }
   const entry = { run, ...imageOf(event), status, ...(code === undefined ? {} : { code, reason }) };
@@ -119,22 +146,16 @@ function onImage(event: ImageEvent): void {
 function onBlob(event: BlobEvent): void {
   const { phase, run, blob, size, fetched, reason } = event;
   if (phase === 'progress') {
-    // Less than before is another attempt.
-    const before = tally.arrived.get(blob) ?? 0;
-    tally.fetched += fetched >= before ? fetched - before : fetched;
-    tally.arrived.set(blob, fetched);
+    tally.progress(event);
     return;
   }
-  if (phase === 'started') {
-    tally.begun.set(blob, Date.now());
-    tally.arrived.delete(blob);
-  }
+  if (phase === 'started') tally.begin(blob, Date.now());
   const entry = { run, ...imageOf(event), blob, size, fetched, ...(reason === undefined ? {} : { reason }) };
   log(phase === 'failed' ? 'error' : 'info', `blob ${phase}`, entry);
   if (phase === 'failed') metrics.addMetric('BlobsFailed', MetricUnit.Count, 1);
   if (phase !== 'stored' && phase !== 'continued') return;
   metrics.addMetric(phase === 'stored' ? 'BlobsStored' : 'BlobsContinued', MetricUnit.Count, 1);
-  const since = tally.begun.get(blob);
+  const since = tally.begun(blob);
   if (since !== undefined) metrics.addMetric('BlobDuration', MetricUnit.Milliseconds, Date.now() - since);
 }
 

@@ -8,11 +8,10 @@ import { log, observed } from './telemetry.ts';
 
 const wired = once(() => {
   const env = readEnvironment(process.env, 'config', 'resolveQueue', 'webhookSecrets');
-  const secret = secretFrom(env.webhookSecrets);
   return {
     config: configFrom(env.config),
     queues: openQueues({ resolve: env.resolveQueue }),
-    secrets: async () => parseSecrets(await secret(), 'the webhook secret'),
+    secrets: secretFrom(env.webhookSecrets, (text) => parseSecrets(text, 'the webhook secret')),
   };
 });
 
@@ -35,6 +34,8 @@ export const handler = (
       });
     const { messages, entry } = decideEcr(event, await config());
     await queues.send('resolve', messages, { signal });
-    log('info', String(entry['message']), entry);
+    // Powertools has a `message` of its own.
+    const { message, ...keys } = entry;
+    log('info', String(message), keys);
     return undefined;
   });

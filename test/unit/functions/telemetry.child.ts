@@ -1,8 +1,8 @@
 /** Invocations that tell of everything there is to tell of; what they write is the test's to read. */
 import type { Context } from 'aws-lambda';
 import { handleBatch } from '../../../functions/batch.ts';
-import { observe, observed, onFailedRecord, onRetry } from '../../../functions/telemetry.ts';
-import { Failure } from '../../../lib/base/failure.ts';
+import { observe, observed, onFailedRecord, onRefused, onRetry, runStarted } from '../../../functions/telemetry.ts';
+import { Failure, invalid } from '../../../lib/base/failure.ts';
 import type { BlobEvent } from '../../../lib/mirror/events.ts';
 import { layerMessage } from '../../../lib/queue/outgoing.ts';
 import { recordOf } from '../../kit/records.ts';
@@ -40,6 +40,7 @@ await observed(context, () =>
         observe({ ...event, phase: 'progress', fetched: 100 });
         await new Promise(setImmediate);
         observe({ ...event, phase: 'stored', fetched: 100 });
+        observe({ ...event, phase: 'failed', fetched: 0, reason: 'no' });
       },
       postpone: () => Promise.resolve(),
       onFailure: onFailedRecord,
@@ -52,7 +53,19 @@ const image = { run: ORDER.run, source: ORDER.source, repository: ORDER.reposito
 await observed({ ...context, awsRequestId: 'request-2' }, () => {
   observe({ type: 'resolved', ...image, missing: 1, missingBytes: 100, fetchedBytes: 7 });
   observe({ type: 'image', status: 'unchanged', ...image });
+  observe({ type: 'image', status: 'unchanged', ...image, run: 'run-2' });
   observe({ type: 'image', status: 'mirrored', ...image });
   observe({ type: 'image', status: 'failed', ...image, code: 'denied', reason: 'no' });
   return Promise.resolve();
 });
+
+// A start by schedule, with a broken configuration and an unreachable secret.
+await observed({ ...context, awsRequestId: 'request-3' }, () => {
+  onRefused(invalid('read configuration', 'mirror.yaml:3:5: mirrors[0].tgas is not known'), true);
+  onRefused(new Failure({ operation: 'read secret', side: 'archive', code: 'unavailable', detail: 'later' }), false);
+  runStarted('run-3', 'request-3', { messages: 2 });
+  return Promise.resolve();
+});
+
+// Nothing to count: not even a warning is written.
+await observed({ ...context, awsRequestId: 'request-4' }, () => Promise.resolve());

@@ -10,7 +10,12 @@ let lines: string[];
 
 beforeAll(async () => {
   const child = join(import.meta.dirname, 'telemetry.child.ts');
-  const env = { ...process.env, POWERTOOLS_SERVICE_NAME: 'sample', POWERTOOLS_METRICS_NAMESPACE: 'MirrorSync' };
+  const env = {
+    ...process.env,
+    POWERTOOLS_SERVICE_NAME: 'sample',
+    POWERTOOLS_METRICS_NAMESPACE: 'MirrorSync',
+    AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '512',
+  };
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [child], { env });
   lines = `${stdout}${stderr}`.split('\n');
 });
@@ -19,7 +24,9 @@ describe('the log', () => {
   // Two lanes are at work at once, and what each says is told apart.
   test('says of each line which message it is about', () => {
     const about = { run: ORDER.run, image: `${ORDER.source}:3.20`, digest: IMAGE.digest, blob: digestFor('blob') };
-    const ofFirst = saidIn(lines).filter((line) => line['function_request_id'] === 'request-1');
+    const ofFirst = saidIn(lines).filter(
+      (line) => line['function_request_id'] === 'request-1' && line['message'] !== 'cost',
+    );
     for (const line of ofFirst) expect(line).toMatchObject(about);
     const byLane = Object.groupBy(ofFirst, ({ lane }) => String(lane));
     const told = Object.entries(byLane).map(([lane, some = []]) => [
@@ -27,7 +34,7 @@ describe('the log', () => {
       some.map(({ message }) => message).toSorted(),
     ]);
     expect(Object.fromEntries(told)).toEqual({
-      'docker.io#1': ['blob started', 'blob stored', 'retry'],
+      'docker.io#1': ['blob failed', 'blob started', 'blob stored', 'retry'],
       'docker.io#2': ['blob started', 'message failed', 'retry'],
     });
     for (const some of Object.values(byLane)) expect(new Set(some?.map(({ messageId }) => messageId)).size).toBe(1);
@@ -36,13 +43,70 @@ describe('the log', () => {
   test('keeps nothing for the next invocation', () => {
     const ofSecond = saidIn(lines).filter((line) => line['function_request_id'] === 'request-2');
     const told = ofSecond.map(({ message }) => message).toSorted();
-    expect(told).toEqual(['image failed', 'image mirrored', 'resolved', 'unchanged']);
+    expect(told).toEqual(['image failed', 'image mirrored', 'resolved', 'unchanged', 'unchanged']);
     for (const line of ofSecond) {
       expect(line).not.toHaveProperty('lane');
       expect(line).not.toHaveProperty('messageId');
     }
   });
+
+  test('counts unchanged images by run and repository', () => {
+    const unchanged = saidIn(lines).filter(({ message }) => message === 'unchanged');
+    expect(unchanged.map(({ run, repository, images }) => [run, repository, images])).toEqual([
+      [ORDER.run, ORDER.repository, 1],
+      ['run-2', ORDER.repository, 1],
+    ]);
+  });
+
+  test('names the cost of each run in an invocation', () => {
+    const costs = saidIn(lines).filter(({ message }) => message === 'cost');
+    expect(costs).toMatchObject([
+      { run: ORDER.run, gbSeconds: expect.any(Number), bytes: 60 + 60 + 100 },
+      { run: 'run-3', gbSeconds: expect.any(Number), bytes: 0 },
+    ]);
+  });
+
+  test('has a refused configuration as an error, with line and column', () => {
+    const ofThird = saidIn(lines).filter(({ level }) => level === 'ERROR');
+    expect(ofThird.map(({ message, reason, then }) => [message, reason, then])).toContainEqual([
+      'configuration refused',
+      'read configuration: mirror.yaml:3:5: mirrors[0].tgas is not known',
+      'the last good one stays in use',
+    ]);
+    expect(ofThird.map(({ message, reason, then }) => [message, reason, then])).toContainEqual([
+      'configuration not read',
+      'read secret: later',
+      'messages wait for it',
+    ]);
+  });
+
+  test('has no warning about an invocation without metrics', () => {
+    expect(lines.join('\n')).not.toMatch(/No application metrics|reserved key/);
+  });
 });
+
+/** Metrics with the exact name and dimensions that the alarms read. */
+test.each(['ConfigurationRefused', 'RunsStarted', 'ImagesFailed', 'BlobsFailed', 'MessagesFailed'])(
+  'the metric %s is in the namespace MirrorSync, with the dimension service alone',
+  (name) => {
+    const embedded = lines.flatMap((line) => (line.includes('"_aws"') ? [JSON.parse(line) as Embedded] : []));
+    const found = embedded.filter(({ _aws }) =>
+      _aws.CloudWatchMetrics.some(({ Metrics }) => Metrics.some(({ Name }) => Name === name)),
+    );
+    expect(found.length).toBeGreaterThan(0);
+    for (const { _aws, service } of found) {
+      expect(service).toBe('sample');
+      expect(_aws.CloudWatchMetrics).toMatchObject([{ Namespace: 'MirrorSync', Dimensions: [['service']] }]);
+    }
+  },
+);
+
+interface Embedded {
+  readonly service: string;
+  readonly _aws: {
+    readonly CloudWatchMetrics: readonly { readonly Metrics: readonly { readonly Name: string }[] }[];
+  };
+}
 
 // Also what was fetched in vain costs: the 60 bytes before a new beginning, those of a layer that failed, manifests.
 test('the metrics count bytes, blobs, durations, retries, and failures by reason', () => {
@@ -51,11 +115,14 @@ test('the metrics count bytes, blobs, durations, retries, and failures by reason
   expect(counts).toEqual({
     BytesFetched: 60 + 60 + 100 + 7,
     BlobsStored: 1,
+    BlobsFailed: 1,
     Retries: 2,
     MessagesFailed: 1,
-    ImagesUnchanged: 1,
+    ImagesUnchanged: 2,
     ImagesMirrored: 1,
     ImagesFailed: 1,
     'ImagesFailedByCode denied': 1,
+    ConfigurationRefused: 1,
+    RunsStarted: 1,
   });
 });

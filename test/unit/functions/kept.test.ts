@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest';
+import { kept } from '../../../functions/kept.ts';
+import { Failure, invalid } from '../../../lib/base/failure.ts';
+
+/** A text that can be changed, and a clock. A text that begins with `!` cannot be parsed. */
+function rig(first: string | Error) {
+  const refused: [string, boolean][] = [];
+  let [source, now, reads]: [string | Error, number, number] = [first, 1_000_000, 0];
+  const get = kept({
+    read: () => {
+      reads += 1;
+      return typeof source === 'string' ? Promise.resolve(source) : Promise.reject(source);
+    },
+    parse: (text) => {
+      if (text.startsWith('!')) throw invalid('read configuration', `mirror.yaml:1:1: ${text}`);
+      return { text };
+    },
+    onRefused: ({ message }, keptLast) => refused.push([message, keptLast]),
+    now: () => now,
+  });
+  return {
+    get,
+    refused,
+    reads: () => reads,
+    put: (next: string | Error) => (source = next),
+    pass: (ms: number) => (now += ms),
+  };
+}
+
+test('reads once in 60 s, also where several ask at once', async () => {
+  const { get, reads, put, pass } = rig('a');
+  expect(await Promise.all([get(), get()])).toEqual([{ text: 'a' }, { text: 'a' }]);
+  put('b');
+  pass(59_999);
+  expect(await get()).toEqual({ text: 'a' });
+  expect(reads()).toBe(1);
+});
+
+test('uses a changed text after 60 s', async () => {
+  const { get, put, pass } = rig('a');
+  await get();
+  put('b');
+  pass(60_000);
+  expect(await get()).toEqual({ text: 'b' });
+});
+
+test('keeps the value of an unchanged text', async () => {
+  const { get, pass } = rig('a');
+  const first = await get();
+  pass(60_000);
+  expect(await get()).toBe(first);
+});
+
+test('keeps the last good value while a new text is refused, and reports that each time it is read', async () => {
+  const { get, refused, put, pass, reads } = rig('a');
+  await get();
+  put('!typo');
+  pass(60_000);
+  expect(await get()).toEqual({ text: 'a' });
+  expect(await get()).toEqual({ text: 'a' });
+  expect(reads()).toBe(2);
+  pass(60_000);
+  expect(await get()).toEqual({ text: 'a' });
+  const refusal = ['read configuration: mirror.yaml:1:1: !typo', true];
+  expect(refused).toEqual([refusal, refusal]);
+  put('b');
+  pass(60_000);
+  expect(await get()).toEqual({ text: 'b' });
+});
+
+test('keeps the last good value while nothing can be read', async () => {
+  const { get, refused, put, pass } = rig('a');
+  await get();
+  put(new Failure({ operation: 'read secret', side: 'archive', code: 'unavailable', detail: 'later' }));
+  pass(60_000);
+  expect(await get()).toEqual({ text: 'a' });
+  expect(refused).toEqual([['read secret: later', true]]);
+});
+
+test('throws without a last good value, and reads again at once', async () => {
+  const { get, refused, put, reads } = rig('!typo');
+  await expect(Promise.all([get(), get()])).rejects.toThrow('mirror.yaml:1:1: !typo');
+  expect(reads()).toBe(1);
+  await expect(get()).rejects.toThrow('!typo');
+  expect(refused.map(([, keptLast]) => keptLast)).toEqual([false, false]);
+  put('good');
+  expect(await get()).toEqual({ text: 'good' });
+});
