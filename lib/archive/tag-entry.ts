@@ -65,11 +65,11 @@ export function readEntry(place: Place): StoredEntry {
     if (text === undefined) return undefined;
     const ms = Date.parse(text);
     if (!Number.isNaN(ms) && new Date(ms).toISOString() === text) return ms;
-    throw at.at(name).fail('is no time, such as 2026-01-31T00:00:00.000Z');
+    throw at.entry(name).fail('is no time, such as 2026-01-31T00:00:00.000Z');
   };
   const platforms = (name: string): Platforms | undefined => {
     const text = annotations[name];
-    return text === undefined ? undefined : readPlatforms(at.at(name), text);
+    return text === undefined ? undefined : readPlatforms(at.entry(name), text);
   };
   return {
     tag: annotations[ANNOTATIONS.tag],

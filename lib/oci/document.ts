@@ -1,9 +1,7 @@
 import { Failure, type FailureCode } from '../base/failure.ts';
+import { foldsTo, JsonFault, readJson } from '../base/json.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { printable, show } from './show.ts';
-
-/** No document of the OCI or Docker specs nests beyond ten; what does only wants to exhaust somebody's stack. */
-const MAX_DEPTH = 64;
 
 /**
  * RFC 6838, section 4.2 (the OCI image spec's `mediaType`), with parameters allowed after it. These end up in HTTP
@@ -20,6 +18,7 @@ export class Place {
   readonly #operation: string;
   readonly #path: string;
   readonly #value: unknown;
+  #keys: readonly string[] | undefined;
 
   constructor(operation: string, path: string, value: unknown) {
     this.#operation = operation;
@@ -46,17 +45,39 @@ export class Place {
     return Array.isArray(this.#value);
   }
 
+  is(value: string): boolean {
+    return this.#value === value;
+  }
+
   fail(detail: string, code: FailureCode = 'invalid'): Failure {
     const where = this.#path === '' ? detail : `${this.#path}: ${detail}`;
     return new Failure({ operation: this.#operation, side: 'input', code, detail: where });
   }
 
-  /** What is below `key`; a place that is not given where this object lacks it. */
+  /**
+   * The value of the field `key`; a place that is not given where this object lacks it. Go's decoder takes keys that differ
+   * only in case for the same field, and the last one wins: an object with such a key says two things, and is refused.
+   */
   at(key: string): Place {
+    this.#keys ??= Object.keys(this.object());
+    for (const other of this.#keys)
+      if (other !== key && foldsTo(other, key))
+        throw this.#below(other).fail(
+          `is taken for ${show(key)} by readers that ignore case; only ${show(key)} may stand here`,
+        );
+    return this.#below(key);
+  }
+
+  /** The value of a key that is a name and not a field: an annotation's, a host's. */
+  entry(key: string): Place {
+    return this.#below(key);
+  }
+
+  #below(key: string): Place {
     const object = this.object();
     return new Place(
       this.#operation,
-      this.#path === '' ? key : `${this.#path}.${key}`,
+      this.#path === '' ? nameOf(key) : `${this.#path}.${nameOf(key)}`,
       Object.hasOwn(object, key) ? object[key] : undefined,
     );
   }
@@ -127,11 +148,15 @@ export class Place {
     return Buffer.from(text, 'base64url');
   }
 
-  /** An object whose values are all strings: annotations. */
+  /** An object whose values are strings: annotations. A value that is null counts as not given. */
   texts(): Record<string, string> {
     const object = this.object();
-    for (const key of Object.keys(object)) this.at(key).text();
-    return object as Record<string, string>;
+    let nulls = false;
+    for (const name of Object.keys(object))
+      if (object[name] === null) nulls = true;
+      else if (typeof object[name] !== 'string') this.entry(name).text();
+    const given = nulls ? Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null)) : object;
+    return given as Record<string, string>;
   }
 
   optionalTexts(): Record<string, string> | undefined {
@@ -143,11 +168,11 @@ export class Place {
     const text = this.text();
     let value: unknown;
     try {
-      value = JSON.parse(text);
-    } catch (thrown) {
-      throw this.fail(`is not JSON (${printable((thrown as Error).message)})`);
+      value = readJson(text);
+    } catch (fault) {
+      if (fault instanceof JsonFault) throw this.fail(printable(fault.message), fault.code);
+      throw fault;
     }
-    if (deeperThan(MAX_DEPTH, value)) throw this.fail(`nests deeper than ${MAX_DEPTH} levels`, 'too-deep');
     return new Place(this.#operation, this.#path, value);
   }
 
@@ -163,7 +188,9 @@ export class Place {
   }
 }
 
-function deeperThan(levels: number, value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  return levels === 0 || Object.values(value).some((inner) => deeperThan(levels - 1, inner));
+/** Characters of a key that an error repeats; keys may be as long as their document. */
+const SHOWN_KEY = 100;
+
+function nameOf(key: string): string {
+  return printable(key.length > SHOWN_KEY ? `${key.slice(0, SHOWN_KEY)}…` : key);
 }

@@ -91,6 +91,7 @@ interface Entry {
   readonly place: Place;
   readonly id: string;
   readonly parent: string | undefined;
+  readonly isWindows: boolean;
   readonly layer: Schema1Layer;
 }
 
@@ -127,6 +128,7 @@ function readEntry(blob: Place, history: Place): Entry {
     place,
     id,
     parent: place.at('parent').optionalText(),
+    isWindows: place.at('os').is('windows'),
     layer: {
       digest: blob.at('blobSum').digest(),
       throwaway: place.at('throwaway').optionalFlag(),
@@ -156,7 +158,7 @@ function readCommand(place: Place): string | undefined {
 function checkParent(entry: Entry, below: Entry | undefined): void {
   const { place, parent } = entry;
   // Windows base layers were not distributed: their parent is a layer that the host has.
-  if (below === undefined && parent !== undefined && entry.layer.v1['os'] !== 'windows')
+  if (below === undefined && parent !== undefined && !entry.isWindows)
     throw place.at('parent').fail(`must not be set in the base layer, and is ${show(parent)}`);
   if (below !== undefined && parent !== below.id)
     throw place.at('parent').fail(`must be ${below.id}, the id of the layer below, not ${show(parent)}`);

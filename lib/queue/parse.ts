@@ -134,7 +134,7 @@ function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VER
     run: run.text(),
     source: readRepository(place.at('source')),
     repository: readRepository(place.at('repository')),
-    platforms: place.object()['platforms'] === 'all' ? 'all' : some(place.at('platforms')).map(readPlatform),
+    platforms: place.at('platforms').is('all') ? 'all' : some(place.at('platforms')).map(readPlatform),
     ...(place.at('foreignLayers').given ? { foreignLayers: oneOf(place.at('foreignLayers'), ['skip']) } : {}),
   };
 }

@@ -141,7 +141,7 @@ describe('manifest', () => {
     [{ ...OCI_IMAGE, layers: { 0: OCI_IMAGE.layers[0] } }, '', 'invalid', 'layers: must be an array, not an object'],
     [{ ...OCI_INDEX, manifests: [{}] }, '', 'invalid', 'manifests[0].mediaType: is missing'],
     [{ ...OCI_IMAGE, subject: {} }, '', 'invalid', 'subject.mediaType: is missing'],
-    [{ ...OCI_IMAGE, annotations: { a: null } }, '', 'invalid', 'annotations.a: must be a string, not null'],
+    [{ ...OCI_IMAGE, annotations: { a: 1 } }, '', 'invalid', 'annotations.a: must be a string, not 1'],
   ])('%j declared as %j is refused (%s): %s', (document, declared, code, detail) => {
     const failure = failureOf(() => parseManifest(bytesOf(document), declared));
     expect(failure).toMatchObject({ code, operation: 'parse manifest', side: 'input', remedy: 'never' });

@@ -1,0 +1,141 @@
+/**
+ * Reads JSON that a stranger wrote. `JSON.parse` hides what other readers see differently: of two equal keys it keeps the
+ * last, and says nothing. One digest would then stand for two documents (CVE-2021-41190 is of that kind).
+ *
+ * The time is linear in the length of the text: one pass over its characters, `JSON.parse`, and one pass over the values.
+ */
+
+/** Documents of the OCI and Docker specifications nest at most ten levels; deeper ones only exhaust a stack. */
+const MAX_DEPTH = 64;
+
+/** Why a text is refused, as a sentence that starts with the document. */
+export class JsonFault extends Error {
+  override readonly name = 'JsonFault';
+  readonly code: 'invalid' | 'too-deep' | 'too-large';
+  /** The text is not JSON at all, so that no other reader finds anything in it either. */
+  readonly syntax: boolean;
+
+  constructor(message: string, code: JsonFault['code'], syntax = false) {
+    super(message);
+    this.code = code;
+    this.syntax = syntax;
+  }
+}
+
+export interface JsonLimits {
+  /** UTF-16 units of the text. */
+  readonly maxLength?: number;
+  /** Objects and arrays inside each other. */
+  readonly maxDepth?: number;
+}
+
+/**
+ * The value of a JSON text whose objects have no key twice.
+ *
+ * @throws {JsonFault}
+ */
+export function readJson(text: string, { maxLength = Infinity, maxDepth = MAX_DEPTH }: JsonLimits = {}): unknown {
+  if (text.length > maxLength)
+    throw new JsonFault(`has ${text.length} characters, and ${maxLength} is the limit`, 'too-large');
+  const members = countMembers(text, maxDepth);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (thrown) {
+    throw new JsonFault(`is not JSON (${(thrown as Error).message})`, 'invalid', true);
+  }
+  if (keysOf(value) < members) throw new JsonFault(`has the key ${repeatedKey(text)} twice in one object`, 'invalid');
+  return value;
+}
+
+/**
+ * Whether Go takes a key of a document for the field `name`: encoding/json compares them under Unicode simple folding,
+ * where ſ (U+017F) is an s and K (U+212A) is a k. `name` is ASCII.
+ */
+export function foldsTo(key: string, name: string): boolean {
+  if (key.length !== name.length) return false;
+  for (let at = 0; at < key.length; at += 1)
+    if (folded(key.charCodeAt(at)) !== folded(name.charCodeAt(at))) return false;
+  return true;
+}
+
+function folded(unit: number): number {
+  if (unit >= 0x41 && unit <= 0x5a) return unit + 0x20;
+  if (unit === 0x17f) return 0x73;
+  return unit === 0x212a ? 0x6b : unit;
+}
+
+/** The members of all objects of a text, counted by their colons. Means nothing where the text is not JSON. */
+function countMembers(text: string, maxDepth: number): number {
+  let members = 0;
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1)
+    switch (text.charCodeAt(at)) {
+      case 0x22: // "
+        at = endOfString(text, at);
+        break;
+      case 0x3a: // :
+        members += 1;
+        break;
+      case 0x5b: // [
+      case 0x7b: // {
+        depth += 1;
+        if (depth > maxDepth) throw new JsonFault(`nests deeper than ${maxDepth} levels`, 'too-deep');
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth -= 1;
+    }
+  return members;
+}
+
+/** The index of the quote that ends the string which starts at `start`. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    let backslashes = 0;
+    while (text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes += 1;
+    if (backslashes % 2 === 0) return end;
+  }
+  return text.length;
+}
+
+/** The keys of all objects of a value; fewer than the members of its text where a key is repeated. */
+function keysOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  let count = 0;
+  if (Array.isArray(value)) for (const element of value) count += keysOf(element);
+  else
+    for (const key of Object.keys(value)) {
+      const member = (value as Record<string, unknown>)[key];
+      count += typeof member === 'object' ? 1 + keysOf(member) : 1;
+    }
+  return count;
+}
+
+/** The first key of a JSON text that its object has already, as the text has it; only read to name it. */
+function repeatedKey(text: string): string {
+  const objects: Set<string>[] = [];
+  let last = '';
+  for (let at = 0; at < text.length; at += 1)
+    switch (text.charCodeAt(at)) {
+      case 0x22: {
+        const end = endOfString(text, at);
+        const token = text.slice(at, end + 1);
+        at = end;
+        last = JSON.parse(token) as string;
+        break;
+      }
+      case 0x3a:
+        if (objects.at(-1)?.has(last) === true) return JSON.stringify(last.slice(0, 100));
+        objects.at(-1)?.add(last);
+        break;
+      case 0x5b:
+      case 0x7b:
+        objects.push(new Set());
+        break;
+      case 0x5d:
+      case 0x7d:
+        objects.pop();
+    }
+  return '';
+}

@@ -1,0 +1,147 @@
+import { describe, expect, test } from 'vitest';
+import { Failure } from '../../../lib/base/failure.ts';
+import { parseReceipt } from '../../../lib/archive/receipt.ts';
+import { TagIndex } from '../../../lib/archive/tag-index.ts';
+import { parseImageConfig } from '../../../lib/oci/config.ts';
+import { parseManifest } from '../../../lib/oci/manifest.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
+import { parseMessage } from '../../../lib/queue/parse.ts';
+import { makeSchema1 } from '../../kit/schema1.ts';
+import { bytesOf, DIGEST, failureOf, OTHER_DIGEST } from './arbitraries.ts';
+
+const A = { mediaType: MEDIA_TYPES.ociConfig, digest: DIGEST, size: 1 };
+const B = { mediaType: MEDIA_TYPES.ociLayerGzip, digest: OTHER_DIGEST, size: 2 };
+const IMAGE = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config: A, layers: [B] };
+const INDEX = {
+  schemaVersion: 2,
+  mediaType: MEDIA_TYPES.ociIndex,
+  manifests: [{ ...A, mediaType: MEDIA_TYPES.ociManifest, platform: { os: 'linux', architecture: 'amd64' } }],
+};
+const CONFIG = { os: 'linux', architecture: 'amd64', rootfs: { type: 'layers', diff_ids: [DIGEST] } };
+const [child] = INDEX.manifests;
+
+/** A document with one more member at the end of the object that `key` is in, as JSON that JavaScript would not write. */
+function adding(document: object, member: string, value: unknown): Uint8Array {
+  return bytesOf(`${JSON.stringify(document).slice(0, -1)},"${member}":${JSON.stringify(value)}}`);
+}
+
+describe('a document that other readers read differently is refused, and the error names the key', () => {
+  test.each<[member: string, document: object, value: unknown]>([
+    ['Layers', IMAGE, []],
+    ['LAYERS', IMAGE, null],
+    ['layerſ', IMAGE, [A]],
+    ['Config', IMAGE, A],
+    ['MediaType', IMAGE, MEDIA_TYPES.ociIndex],
+    ['mediatype', IMAGE, MEDIA_TYPES.ociManifest],
+    ['schemaverſion', IMAGE, 1],
+    ['Manifests', IMAGE, INDEX.manifests],
+    ['manifeſts', INDEX, []],
+    ['Subject', IMAGE, A],
+    ['Annotations', IMAGE, {}],
+    ['artifacttype', IMAGE, 'x/y'],
+    ['Blobs', { mediaType: MEDIA_TYPES.ociArtifact, blobs: [B] }, []],
+    ['layers', IMAGE, []],
+    ['config', IMAGE, A],
+  ])('%s in a manifest', (member, document, value) => {
+    const failure = failureOf(() => parseManifest(adding(document, member, value)));
+    expect(failure).toMatchObject({ code: 'invalid', remedy: 'never' });
+    expect(failure.detail).toContain(member);
+  });
+
+  test.each<[path: string, document: object]>([
+    ['config.Digest', { ...IMAGE, config: { ...A, Digest: OTHER_DIGEST } }],
+    ['config.ſize', { ...IMAGE, config: { ...A, ſize: 2 } }],
+    ['layers[0].DIGEST', { ...IMAGE, layers: [{ ...B, DIGEST }] }],
+    ['layers[0].URLs', { ...IMAGE, layers: [{ ...B, URLs: [] }] }],
+    ['layers[1].mediatype', { ...IMAGE, layers: [B, { ...B, mediatype: 'a/b' }] }],
+    ['subject.Size', { ...IMAGE, subject: { ...A, Size: 1 } }],
+    ['manifests[0].Platform', { ...INDEX, manifests: [{ ...child, Platform: {} }] }],
+    ['manifests[0].platform.OS', { ...INDEX, manifests: [{ ...child, platform: { ...child?.platform, OS: 'x' } }] }],
+    [
+      'manifests[0].platform.oſ.version',
+      { ...INDEX, manifests: [{ ...child, platform: { ...child?.platform, 'oſ.version': 'x' } }] },
+    ],
+  ])('%s in a descriptor', (path, document) => {
+    const failure = failureOf(() => parseManifest(bytesOf(document)));
+    expect(failure).toMatchObject({ code: 'invalid', detail: expect.stringContaining(`${path}: `) as string });
+  });
+
+  test.each<[member: string, document: object, value: unknown]>([
+    ['Rootfs', CONFIG, { type: 'layers', diff_ids: [] }],
+    ['rootfſ', CONFIG, null],
+    ['RootFS', { os: 'linux' }, CONFIG.rootfs],
+    ['rootfs', CONFIG, { type: 'layers', diff_ids: [] }],
+    ['OS', CONFIG, 'windows'],
+  ])('%s in an image config', (member, document, value) => {
+    const failure = failureOf(() => parseImageConfig(adding(document, member, value)));
+    expect(failure).toMatchObject({ code: 'invalid', detail: expect.stringContaining(member) as string });
+  });
+
+  test.each(['DIFF_IDS', 'Type', 'diff_idſ'])('%s in the rootfs of an image config', (member) => {
+    const config = { ...CONFIG, rootfs: { ...CONFIG.rootfs, [member]: [OTHER_DIGEST] } };
+    expect(failureOf(() => parseImageConfig(bytesOf(config)))).toMatchObject({
+      code: 'invalid',
+      detail: expect.stringContaining(`rootfs.${member}: `) as string,
+    });
+  });
+
+  test.each(['FSLayers', 'History', 'Architecture', 'NAME', 'TAG', 'Signatures'])(
+    '%s in a schema 1 manifest',
+    (member) => {
+      const { manifest } = makeSchema1({ signed: false, overrides: { [member]: [] } });
+      expect(failureOf(() => parseManifest(manifest)).detail).toContain(member);
+    },
+  );
+
+  test.each(['ID', 'Parent', 'Throwaway', 'Container_Config', 'Created', 'OS'])('%s in a v1Compatibility', (member) => {
+    const { manifest } = makeSchema1({ signed: false, v1: () => ({ [member]: true }) });
+    expect(failureOf(() => parseManifest(manifest)).detail).toContain(`history[0].v1Compatibility.${member}: `);
+  });
+
+  test.each<[member: string, value: unknown]>([
+    ['Manifests', []],
+    ['manifests', []],
+    ['SchemaVersion', 2],
+  ])('%s in a tag index', (member, value) => {
+    const bytes = adding({ schemaVersion: 2, manifests: [] }, member, value);
+    expect(() => TagIndex.parse(bytes, 'x')).toThrow(Failure);
+    expect(() => TagIndex.parse(bytes, 'x')).toThrow(member);
+  });
+
+  test.each(['Digest', 'digest', 'SIZE'])('%s in a receipt', (member) => {
+    const receipt = { version: 1, digest: DIGEST, size: 1, diffId: DIGEST, compression: 'none', source: 'x/y' };
+    const bytes = adding({ ...receipt, verifiedAt: '2026-01-01T00:00:00Z' }, member, OTHER_DIGEST);
+    expect(() => parseReceipt(bytes, DIGEST)).toThrow(member);
+  });
+
+  test.each(['Run', 'run', 'Platforms'])('%s in a message', (member) => {
+    const order = { run: 'r', source: 'docker.io/library/a', repository: 'docker.io/library/a', platforms: 'all' };
+    const message = { version: 1, type: 'resolve', ...order, what: { kind: 'list' } };
+    const text = Buffer.from(adding(message, member, 'other')).toString();
+    expect(failureOf(() => parseMessage(text)).detail).toContain(member);
+  });
+});
+
+describe('keys that are names may differ in case', () => {
+  test('of annotations, with their values as they stand', () => {
+    const annotations = { title: 'a', Title: 'b', TITLE: 'c', tıtle: 'd' };
+    expect(parseManifest(bytesOf({ ...IMAGE, annotations }))).toMatchObject({ annotations });
+    expect(parseManifest(bytesOf({ ...IMAGE, layers: [{ ...B, annotations }] }))).toMatchObject({
+      layers: [{ annotations }],
+    });
+  });
+
+  test('of labels, and of fields that nothing reads', () => {
+    const config = { ...CONFIG, config: { Labels: { a: '1', A: '2' }, Env: [], env: [] }, Docker: 1, docker: 2 };
+    expect(parseImageConfig(bytesOf(config))).toMatchObject({ diffIds: [DIGEST] });
+  });
+});
+
+test('an annotation whose value is null counts as not given, in manifests, indexes and descriptors', () => {
+  const annotations = { a: 'b', none: null };
+  expect(parseManifest(bytesOf({ ...IMAGE, annotations }))).toHaveProperty('annotations', { a: 'b' });
+  expect(parseManifest(bytesOf({ ...INDEX, annotations }))).toHaveProperty('annotations', { a: 'b' });
+  expect(parseManifest(bytesOf({ ...IMAGE, layers: [{ ...B, annotations }] }))).toHaveProperty('layers.0.annotations', {
+    a: 'b',
+  });
+});
