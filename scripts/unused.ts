@@ -18,7 +18,7 @@ const RUN_ONLY = new Set([
   'eslint',
   'typescript-eslint',
   'prettier',
-  'node',
+  'node-runtime',
   'serverless',
   'aws-lambda-ric',
 ]);
