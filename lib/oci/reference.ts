@@ -33,8 +33,8 @@ const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 const IMAGE_ID = /^[0-9a-f]{64}$/;
 
-/** Files that an archive keeps in a repository's own folder; a repository below may not be called so. */
-const RESERVED: ReadonlySet<string> = new Set(['index.json', 'oci-layout']);
+/** What an archive, or a link for stock tools, has in a repository's own folder; a repository below may not be called so. */
+const RESERVED: ReadonlySet<string> = new Set(['blobs', 'index.json', 'oci-layout']);
 
 /**
  * Docker's grammar (`name[:tag][@digest]`) and its normalisation. No tag is added: see `withDefaultTag`.
@@ -120,7 +120,7 @@ function checkPath(path: string, wrong: Wrong): void {
       );
     if (RESERVED.has(component))
       throw wrong(
-        `${show(component)} is the name of a file that an archive has in the same place, so it cannot be mirrored`,
+        `${show(component)} is a reserved name: an archive has an entry of that name in the same folder, so the repository cannot be mirrored`,
       );
   }
 }

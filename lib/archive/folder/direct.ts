@@ -2,7 +2,7 @@
  * Writes that go from memory to the disk without a copy in the page cache (O_DIRECT, open(2)). What a mirror writes, it
  * does not read again soon; and the copy, with the pages that are to be found for it, takes as long as hashing.
  */
-import { constants } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { Permits } from '../../base/permits.ts';
 import { isErrno } from './errors.ts';
@@ -25,12 +25,20 @@ export class DirectFile {
     this.#opened = opened;
   }
 
-  static async open(path: string): Promise<DirectFile> {
+  /**
+   * @param flags besides O_DIRECT
+   * @param same of the first handle: a file that has the name by now and is another one is not written
+   */
+  static async open(path: string, flags: number, same: BigIntStats): Promise<DirectFile> {
     // Linux has it, macOS and Windows have not.
     const flag = constants.O_DIRECT as number | undefined;
     if (flag === undefined) return new DirectFile(undefined);
     try {
-      return new DirectFile(await open(path, constants.O_WRONLY | flag));
+      const file = await open(path, flags | flag);
+      const { dev, ino } = await file.stat({ bigint: true });
+      if (dev === same.dev && ino === same.ino) return new DirectFile(file);
+      await file.close();
+      return new DirectFile(undefined);
     } catch (error) {
       if (isUnsupported(error)) return new DirectFile(undefined);
       throw error;

@@ -6,8 +6,8 @@
  */
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { isAbsent } from './errors.ts';
-import { readAll, type Readable } from './files.ts';
+import { isAbsent, isNotAFile, refuse } from './errors.ts';
+import { READ_ONLY, readAll, type Readable } from './files.ts';
 
 /** Bytes. No manifest is larger (OCI distribution spec 1.1, "Pushing Manifests"). */
 export const HASHED_BYTES = 4 * 1024 * 1024;
@@ -21,24 +21,36 @@ export function etagOf(stats: BigIntStats, hash: string | undefined): string {
   return stats.size <= HASHED_BYTES ? `sha256-${hash}` : `file-${stats.size}-${stats.mtimeNs}-${stats.ino}`;
 }
 
-/** The version of an open file, and all of its bytes where these had to be read for it. */
+/**
+ * The version of an open file, and all of its bytes if these had to be read for it.
+ *
+ * @throws Failure `truncated` if the file ends before the size that it had a moment ago
+ */
 export async function versionOf(
+  operation: string,
   file: Readable,
   stats: BigIntStats,
 ): Promise<{ etag: string; size: number; bytes?: Uint8Array }> {
   const size = Number(stats.size);
   if (size > HASHED_BYTES) return { etag: etagOf(stats, undefined), size };
-  const bytes = await readAll(file, size);
+  const bytes = await readWhole(operation, file, size);
   return { etag: etagOf(stats, hashOf(bytes)), size, bytes };
+}
+
+/** All bytes of a file that has `size` of them. */
+export async function readWhole(operation: string, file: Readable, size: number): Promise<Uint8Array> {
+  const bytes = await readAll(file, size);
+  if (bytes.length === size) return bytes;
+  throw refuse(operation, 'truncated', `it ended after ${bytes.length} of ${size} bytes`);
 }
 
 /** The version of whatever has this name now, for what is done under a lock: nothing may come between. */
 export function etagSync(path: string): string | undefined {
   let file: number;
   try {
-    file = openSync(path, 'r');
+    file = openSync(path, READ_ONLY);
   } catch (error) {
-    if (isAbsent(error)) return undefined;
+    if (isAbsent(error) || isNotAFile(error)) return undefined;
     throw error;
   }
   try {

@@ -1,8 +1,25 @@
 /** What node:fs leaves to its callers: whole reads and writes, and names that outlast a power failure. */
-import { type BigIntStats, closeSync, fdatasync, fstatSync, fsync, open, read, write, writeSync } from 'node:fs';
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  fsync,
+  lstatSync,
+  open,
+  read,
+  write,
+  writeSync,
+} from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { isErrno, refuse } from './errors.ts';
+import { isFolder } from './paths.ts';
+
+/** Opening a named pipe would otherwise wait for a writer, perhaps for ever. Regular files ignore it. */
+export const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK;
 
 const calls = {
   open: promisify(open),
@@ -26,7 +43,7 @@ export class BriefFile implements Disposable {
     this.#descriptor = descriptor;
   }
 
-  static async open(path: string, flags = 'r'): Promise<BriefFile> {
+  static async open(path: string, flags: string | number = READ_ONLY): Promise<BriefFile> {
     return new BriefFile(await calls.open(path, flags));
   }
 
@@ -98,13 +115,36 @@ export async function writeAll(file: Writable, bytes: Uint8Array, start: number)
     written += (await file.write(bytes, written, bytes.length - written, start + written)).bytesWritten;
 }
 
-/** Makes a folder and those above it, durably. */
-export async function makeFolder(path: string): Promise<void> {
-  const first = await mkdir(path, { recursive: true });
-  if (first === undefined) return;
-  for (let folder = path; ; folder = dirname(folder)) {
+/**
+ * Makes a folder and those above it, durably. One by one: Node's recursive mkdir never returns on a file system that
+ * answers ENOENT although the parent exists (/proc, automounters), and reports that answer on a read-only one.
+ *
+ * @param check is called with the lowest folder that exists, before anything is made below it
+ */
+export async function makeFolder(path: string, check?: (existing: string) => void): Promise<void> {
+  const missing: string[] = [];
+  let existing = path;
+  for (; !isFolder(existing); existing = dirname(existing)) missing.unshift(existing);
+  check?.(existing);
+  for (const folder of missing) {
+    await makeOne(folder);
     await syncFolder(dirname(folder));
-    if (folder === first) return;
+  }
+}
+
+async function makeOne(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    // Another process was faster; a link that was put there is not a folder.
+    if (isErrno(error, 'EEXIST') && lstatSync(folder).isDirectory()) return;
+    if (!isErrno(error, 'ENOENT')) throw error;
+    throw refuse(
+      `make folder ${folder}`,
+      'denied',
+      'no such file or directory, although its parent exists; choose a folder on another file system',
+      error,
+    );
   }
 }
 

@@ -1,13 +1,16 @@
 import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ListedObject } from '../store.ts';
-import { isAbsent } from './errors.ts';
+import { isAbsent, refuse } from './errors.ts';
 import type { Paths } from './paths.ts';
 
 /** Files that are looked at side by side, and directory entries that are held at once. */
 const BATCH = 64;
 
-/** All objects whose key starts with `prefix`. Folders that cannot hold any are not read; what vanishes meanwhile is not there. */
+/**
+ * All objects whose key starts with `prefix`. Folders that cannot hold any are not read. Files that vanish meanwhile are left
+ * out. A link to a folder is refused rather than left out, so that no command reports a part of an archive as the whole.
+ */
 export async function* list(
   paths: Paths,
   prefix: string,
@@ -15,15 +18,25 @@ export async function* list(
 ): AsyncGenerator<ListedObject, void, void> {
   const folders = [prefix.slice(0, prefix.lastIndexOf('/') + 1)];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    for await (const names of batches(folder === '' ? paths.root : paths.object(folder.slice(0, -1)))) {
+    for await (const names of batches(paths, folder === '' ? paths.root : paths.object(folder.slice(0, -1)))) {
       signal?.throwIfAborted();
       const keys: string[] = [];
-      for (const { name, isFolder } of names) {
+      for (const { name, kind } of names) {
         const key = folder + name;
-        if (paths.isOwn(key)) continue;
-        if (!isFolder && key.startsWith(prefix)) keys.push(key);
         // Above the prefix's last slash there is one way down, below it every way.
-        if (isFolder && `${key}/`.startsWith(prefix.slice(0, key.length + 1))) folders.push(`${key}/`);
+        const leadsOn = `${key}/`.startsWith(prefix.slice(0, key.length + 1));
+        if (paths.isOwn(key) || (!leadsOn && !key.startsWith(prefix))) continue;
+        const isFolder = kind === 'folder' || (kind === 'link' && (await isLinkToFolder(paths, key)));
+        if (isFolder && kind === 'link' && !paths.mayBeLink(key)) {
+          if (isForTools(key)) continue;
+          throw refuse(
+            `list ${folder}`,
+            'invalid',
+            `${key} is a symbolic link to a folder; replace it by a real folder (only "blobs" may be a link)`,
+          );
+        }
+        if (isFolder && leadsOn) folders.push(`${key}/`);
+        if (!isFolder && key.startsWith(prefix)) keys.push(key);
       }
       for (const listed of await Promise.all(keys.map((key) => look(paths, key))))
         if (listed !== undefined) yield listed;
@@ -33,14 +46,16 @@ export async function* list(
 
 interface Name {
   readonly name: string;
-  readonly isFolder: boolean;
+  readonly kind: 'folder' | 'link' | 'file';
 }
 
-async function* batches(path: string): AsyncGenerator<Name[], void, void> {
+async function* batches(paths: Paths, path: string): AsyncGenerator<Name[], void, void> {
   try {
     let batch: Name[] = [];
+    paths.checkReal(path);
     for await (const entry of await opendir(path, { bufferSize: BATCH })) {
-      batch.push({ name: entry.name, isFolder: entry.isDirectory() });
+      const kind = entry.isDirectory() ? 'folder' : entry.isSymbolicLink() ? 'link' : 'file';
+      batch.push({ name: entry.name, kind });
       if (batch.length < BATCH) continue;
       yield batch;
       batch = [];
@@ -48,6 +63,20 @@ async function* batches(path: string): AsyncGenerator<Name[], void, void> {
     yield batch;
   } catch (error) {
     if (!isAbsent(error)) throw error;
+  }
+}
+
+/** The link in a repository's folder that lets stock tools find the blobs (README.md): nothing of ours lies behind it. */
+function isForTools(key: string): boolean {
+  return key.startsWith('repositories/') && key.endsWith('/blobs');
+}
+
+async function isLinkToFolder(paths: Paths, key: string): Promise<boolean> {
+  try {
+    return (await stat(join(paths.root, key))).isDirectory();
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
   }
 }
 

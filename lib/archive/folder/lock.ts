@@ -5,7 +5,7 @@
  * Node has no call for them, but the SQLite that comes with it has: a transaction that is begun and never writes is such a
  * lock on an empty file (https://www.sqlite.org/lockingv3.html, RESERVED). Taking and leaving one takes about 8 µs.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -79,7 +79,18 @@ export class Mutex {
   }
 }
 
+/**
+ * Such a lock is always an empty file. SQLite follows links, and writes to a database that has a journal beside it, even
+ * to files that the journal names: so nothing else is opened.
+ */
+function checkIsLock(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found !== undefined && (!found.isFile() || found.size > 0))
+    throw refuse(`lock ${path}`, 'invalid', 'it is not an empty file, as a lock is; remove it');
+}
+
 function open(path: string): DatabaseSync {
+  checkIsLock(path);
   try {
     const database = new DatabaseSync(path, { timeout: 0 });
     // Nothing is ever written, not even the journal that SQLite would else begin beside it.
@@ -89,7 +100,7 @@ function open(path: string): DatabaseSync {
     throw refuse(
       `lock ${path}`,
       'io',
-      `${messageOf(error)}; is the folder writable, and can its file system lock files?`,
+      `${messageOf(error)}; check that the folder is writable and that its file system can lock files`,
     );
   }
 }
@@ -100,6 +111,6 @@ function lock(database: DatabaseSync, path: string): boolean {
     return true;
   } catch (error) {
     if (((error as { readonly errcode?: number }).errcode ?? 0) % 256 === BUSY) return false;
-    throw refuse(`lock ${path}`, 'io', `${messageOf(error)}; can the folder's file system lock files?`);
+    throw refuse(`lock ${path}`, 'io', `${messageOf(error)}; check that the file system of the folder can lock files`);
   }
 }

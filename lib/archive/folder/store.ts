@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { renameSync, statSync, unlinkSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { constants, renameSync, statSync, unlinkSync } from 'node:fs';
+import { copyFile, rm } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
 import type {
   Cancel,
   Condition,
@@ -13,11 +13,11 @@ import type {
   StoredObject,
   Upload,
 } from '../store.ts';
-import { attempt, attemptEach, isAbsent, isErrno, refuse } from './errors.ts';
-import { etagOf, etagSync, hashOf, HASHED_BYTES, versionOf } from './etag.ts';
-import { BriefFile, FolderSync, makeFolder, readAll, writeAll } from './files.ts';
+import { attempt, attemptEach, isAbsent, isErrno, isNotAFile, refuse } from './errors.ts';
+import { etagOf, etagSync, hashOf, HASHED_BYTES, readWhole, versionOf } from './etag.ts';
+import { BriefFile, FolderSync, makeFolder, writeAll } from './files.ts';
 import { list } from './list.ts';
-import { Mutex } from './lock.ts';
+import { Claim, Mutex } from './lock.ts';
 import { Paths } from './paths.ts';
 import { pieces, stream } from './read.ts';
 import { sweep } from './sweep.ts';
@@ -41,6 +41,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   readonly #uploads: Uploads;
   readonly #folders = new FolderSync();
   #prepared: Promise<void> | undefined;
+  #running: Claim | undefined;
 
   /** @param path of the folder; it is made when something is first written to it */
   constructor(path: string) {
@@ -53,23 +54,23 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   get(key: string, { maxBytes, signal }: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined> {
     const operation = `get ${key}`;
     return attempt(operation, signal, async () => {
-      using file = await openFile(this.#paths.object(key));
+      using file = await this.#openFile(key);
       if (file === undefined) return undefined;
       const stats = file.stat();
       const size = Number(stats.size);
       if (size > maxBytes)
         throw refuse(operation, 'too-large', `it has ${size} bytes, and at most ${maxBytes} are read`);
-      const { etag, bytes = await readAll(file, size) } = await versionOf(file, stats);
-      if (bytes.length < size) throw refuse(operation, 'truncated', `it ended after ${bytes.length} of ${size} bytes`);
+      const { etag, bytes = await readWhole(operation, file, size) } = await versionOf(operation, file, stats);
       return { etag, size, bytes };
     });
   }
 
   head(key: string, { signal }: Cancel = {}): Promise<StoredObject | undefined> {
-    return attempt(`head ${key}`, signal, async () => {
-      using file = await openFile(this.#paths.object(key));
+    const operation = `head ${key}`;
+    return attempt(operation, signal, async () => {
+      using file = await this.#openFile(key);
       if (file === undefined) return undefined;
-      const { etag, size } = await versionOf(file, file.stat());
+      const { etag, size } = await versionOf(operation, file, file.stat());
       return { etag, size };
     });
   }
@@ -81,11 +82,11 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   ): Promise<ReadableObject | undefined> {
     const operation = `read ${key}`;
     return attempt(operation, signal, async () => {
-      const file = await openFile(this.#paths.object(key));
+      const file = await this.#openFile(key);
       if (file === undefined) return undefined;
       let streaming = false;
       try {
-        const { etag, size, bytes } = await versionOf(file, file.stat());
+        const { etag, size, bytes } = await versionOf(operation, file, file.stat());
         if (start > size) throw refuse(operation, 'invalid', `it has ${size} bytes, so that none is at ${start}`);
         streaming = bytes === undefined;
         const body = bytes
@@ -111,11 +112,12 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       if (sha256 !== undefined && sha256 !== hash)
         throw refuse(operation, 'digest-mismatch', `its ${bytes.length} bytes hash to ${hash}, not to ${sha256}`);
       await this.#prepare();
+      this.#paths.checkReal(this.#paths.temporary);
       const temporary = join(this.#paths.temporary, randomUUID());
       try {
         const etag = await writeFile(temporary, bytes, hash);
-        await this.#commit(operation, temporary, path, condition, signal);
-        return { etag, size: bytes.length };
+        const copied = await this.#commit(operation, temporary, path, condition, signal);
+        return { etag: copied ?? etag, size: bytes.length };
       } catch (error) {
         await rm(temporary, { force: true });
         throw error;
@@ -129,6 +131,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       if (!isFile(path)) return;
       await this.#prepare();
       const deleted = await this.#mutex.run(() => {
+        this.#paths.checkReal(dirname(path));
         if (!isFile(path) || (etag !== undefined && etag !== etagSync(path))) return false;
         unlinkSync(path);
         return true;
@@ -174,9 +177,9 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     return attempt(operation, signal, async () => {
       const path = this.#paths.object(upload.key);
       return this.#uploads.complete(upload, parts, async (data, file) => {
-        const { etag, size } = await versionOf(file, await file.stat({ bigint: true }));
-        await this.#commit(operation, data, path, condition, signal);
-        return { etag, size };
+        const { etag, size } = await versionOf(operation, file, await file.stat({ bigint: true }));
+        const copied = await this.#commit(operation, data, path, condition, signal);
+        return { etag: copied ?? etag, size };
       });
     });
   }
@@ -185,10 +188,31 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     return attempt(`abort upload of ${upload.key}`, signal, () => this.#uploads.abort(upload));
   }
 
+  /**
+   * Makes the folder ready for writes, so that a folder that cannot be written is found before anything is fetched. Until the
+   * store is closed, other processes that call this can see it.
+   *
+   * @returns whether no other process has done the same and is still running
+   */
+  prepare({ signal }: Cancel = {}): Promise<{ readonly alone: boolean }> {
+    const operation = `prepare folder ${this.name}`;
+    return attempt(operation, signal, async () => {
+      await this.#prepare();
+      const temporary = join(this.#paths.temporary, randomUUID());
+      await writeFile(temporary, new Uint8Array(), hashOf(new Uint8Array()));
+      await rm(temporary);
+      await this.#mutex.run(() => undefined, signal);
+      this.#running ??= Claim.take(this.#paths.running);
+      return { alone: this.#running !== undefined };
+    });
+  }
+
   /** Closes the files of unfinished uploads, which another process may then continue. */
   async close(): Promise<void> {
     await this.#uploads.close();
     this.#mutex.close();
+    this.#running?.release();
+    this.#running = undefined;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -198,8 +222,10 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   /** Before the first write: the folders that it needs, without what dead processes left in them. */
   async #prepare(): Promise<void> {
     this.#prepared ??= (async (): Promise<void> => {
-      await makeFolder(this.#paths.temporary);
-      await makeFolder(this.#paths.uploads);
+      for (const folder of [this.#paths.temporary, this.#paths.uploads]) {
+        await this.#makeFolder(folder);
+        this.#paths.checkReal(folder);
+      }
       await sweep(this.#paths);
     })();
     try {
@@ -210,8 +236,64 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     }
   }
 
-  /** Gives a file that is written and synced its name, if the condition holds. */
+  /** Nothing is made below a link that leads out of the archive. */
+  #makeFolder(path: string): Promise<void> {
+    return makeFolder(path, (existing) => {
+      if (existing.startsWith(this.#paths.root + sep)) this.#paths.checkReal(existing);
+    });
+  }
+
+  async #openFile(key: string): Promise<BriefFile | undefined> {
+    const path = this.#paths.object(key);
+    let file: BriefFile;
+    try {
+      this.#paths.checkReal(dirname(path));
+      file = await BriefFile.open(path);
+    } catch (error) {
+      if (isAbsent(error) || isNotAFile(error)) return undefined;
+      throw error;
+    }
+    if (file.stat().isFile()) return file;
+    // A folder or a named pipe, say: only a regular file is an object.
+    file.close();
+    return undefined;
+  }
+
+  /**
+   * Gives a file that is written and synced its name, if the condition holds.
+   *
+   * @returns the version, if the file had to be copied first and has another one since
+   */
   async #commit(
+    operation: string,
+    from: string,
+    to: string,
+    condition: Condition | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
+    try {
+      await this.#move(operation, from, to, condition, signal);
+      return undefined;
+    } catch (error) {
+      if (!isErrno(error, 'EXDEV') || !to.startsWith(this.#paths.blobs + sep)) throw error;
+    }
+    await this.#makeFolder(this.#paths.temporaryOfBlobs);
+    const near = join(this.#paths.temporaryOfBlobs, randomUUID());
+    try {
+      this.#paths.checkReal(this.#paths.temporaryOfBlobs);
+      await copyFile(from, near, constants.COPYFILE_EXCL);
+      using file = await BriefFile.open(near);
+      await file.datasync();
+      const { etag } = await versionOf(operation, file, file.stat());
+      await this.#move(operation, near, to, condition, signal);
+      return etag;
+    } catch (error) {
+      await rm(near, { force: true });
+      throw error;
+    }
+  }
+
+  async #move(
     operation: string,
     from: string,
     to: string,
@@ -220,6 +302,8 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   ): Promise<void> {
     const move = (): Promise<void> =>
       this.#mutex.run(() => {
+        this.#paths.checkReal(dirname(from));
+        this.#paths.checkReal(dirname(to));
         if (condition !== undefined) checkCondition(operation, to, condition);
         renameSync(from, to);
       }, signal);
@@ -227,7 +311,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       await move();
     } catch (error) {
       if (!isErrno(error, 'ENOENT')) throw error;
-      await makeFolder(dirname(to));
+      await this.#makeFolder(dirname(to));
       await move();
     }
     await this.#folders.sync(dirname(to));
@@ -243,19 +327,6 @@ function checkCondition(operation: string, path: string, condition: Condition): 
 
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-}
-
-async function openFile(path: string): Promise<BriefFile | undefined> {
-  let file: BriefFile;
-  try {
-    file = await BriefFile.open(path);
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
-  if (file.stat().isFile()) return file;
-  file.close();
-  return undefined;
 }
 
 /** A new file, synced to disk, and its version. */

@@ -1,30 +1,47 @@
-import { readdir, rm, stat } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isAbsent } from './errors.ts';
-import type { Paths } from './paths.ts';
+import { isUuid, type Paths } from './paths.ts';
 import { isUpload } from './uploads.ts';
 
-/** Milliseconds after which what lies under a temporary name belongs to no living process: nothing that has one takes a day. */
+/** Milliseconds after which a temporary name belongs to no living process: none needs one for a day. */
 const LEFT_OVER_MS = 24 * 60 * 60 * 1000;
 
-/** Removes what killed processes left behind: temporary files, and the remains of uploads. */
+/**
+ * Removes what killed processes left behind: temporary files, and the remains of uploads. Only names and kinds of files that
+ * the store itself makes are removed; everything else in these folders belongs to somebody else and stays.
+ */
 export async function sweep(paths: Paths): Promise<void> {
-  for (const path of await old(paths.temporary)) await rm(path, { recursive: true, force: true });
-  for (const path of await old(paths.uploads))
-    if (!(await isUpload(path))) await rm(path, { recursive: true, force: true });
+  await removeAll(await old(paths, paths.temporary, 'either'));
+  const uploads = await old(paths, paths.uploads, 'folder');
+  for (const path of uploads) if (!(await isUpload(path))) await removeAll([path]);
+  await removeAll(await old(paths, paths.temporaryOfBlobs, 'file').catch(ifAbsent));
 }
 
-async function old(folder: string): Promise<string[]> {
+/** `rm` removes links themselves and never what they lead to. */
+async function removeAll(found: readonly string[]): Promise<void> {
+  for (const path of found) await rm(path, { recursive: true, force: true });
+}
+
+async function old(paths: Paths, folder: string, kind: 'file' | 'folder' | 'either'): Promise<string[]> {
+  paths.checkReal(folder);
   const before = Date.now() - LEFT_OVER_MS;
   const found: string[] = [];
-  for (const name of await readdir(folder)) {
+  for (const name of (await readdir(folder)).filter(isUuid)) {
     const path = join(folder, name);
     try {
-      if ((await stat(path)).mtimeMs < before) found.push(path);
+      const stats = await lstat(path);
+      const ours = (stats.isFile() && kind !== 'folder') || (stats.isDirectory() && kind !== 'file');
+      if (ours && stats.mtimeMs < before) found.push(path);
     } catch (error) {
       // Another process was faster.
       if (!isAbsent(error)) throw error;
     }
   }
   return found;
+}
+
+function ifAbsent(error: unknown): string[] {
+  if (isAbsent(error)) return [];
+  throw error;
 }

@@ -1,5 +1,5 @@
 /** The files of one unfinished upload while this process writes them. */
-import { open, type FileHandle } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../base/failure.ts';
 import type { Part, Upload } from '../store.ts';
@@ -8,6 +8,7 @@ import { isAbsent, refuse } from './errors.ts';
 import { writeAll } from './files.ts';
 import * as journal from './journal.ts';
 import { Claim } from './lock.ts';
+import { FLAGS, openOwn, readJournal } from './upload-files.ts';
 
 /** Files that stay open from the first part that this process writes to completion. */
 export interface Session {
@@ -38,14 +39,18 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
   const claim = Claim.take(join(folder, 'lock'));
   if (claim === undefined) throw noSuchUpload(upload, 'another process is writing it, or just completed it');
   const opened: { close(): Promise<void> }[] = [];
+  const own = async (name: string, flags: number): Promise<FileHandle> => {
+    const file = await openOwn(join(folder, name), flags);
+    if (file === undefined) throw noSuchUpload(upload);
+    opened.push(file);
+    return file;
+  };
   try {
-    const data = await open(join(folder, 'data'), 'r+');
-    opened.push(data);
-    const direct = await DirectFile.open(join(folder, 'data'));
+    const data = await own('data', FLAGS.data);
+    const direct = await DirectFile.open(join(folder, 'data'), FLAGS.direct, await data.stat({ bigint: true }));
     opened.push(direct);
-    const log = await open(join(folder, 'journal'), 'a+');
-    opened.push(log);
-    const landed = journal.parseJournal(await log.readFile('utf8'));
+    const log = await own('journal', FLAGS.journal);
+    const landed = journal.parseJournal(await readJournal(log));
     const idle = {
       writing: new Set<Promise<unknown>>(),
       dirty: 0,

@@ -18,13 +18,14 @@
  * a process that still had the file open could write into the object that another completed, and proved.
  */
 import { randomUUID } from 'node:crypto';
-import { access, mkdir, readdir, readFile, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Part, PartLimits, Upload } from '../store.ts';
 import { isAbsent, isErrno, refuse } from './errors.ts';
 import { parseJournal } from './journal.ts';
 import { Claim } from './lock.ts';
-import type { Paths } from './paths.ts';
+import { isUuid, type Paths } from './paths.ts';
+import { FLAGS, type Meta, openOwn, readJournal, readMeta } from './upload-files.ts';
 import {
   checkParts,
   closeSession,
@@ -49,14 +50,6 @@ export const FOLDER_PART_LIMITS: PartLimits = {
   maxParts: 10_000,
 };
 
-interface Meta {
-  readonly version: 1;
-  readonly key: string;
-  readonly partSize: number;
-  /** ISO 8601. */
-  readonly initiated: string;
-}
-
 export class Uploads {
   readonly #paths: Paths;
   readonly #sessions = new Map<string, Promise<Session>>();
@@ -76,6 +69,8 @@ export class Uploads {
     const initiated = new Date();
     const upload: Upload = { key, id: randomUUID(), initiated };
     const meta: Meta = { version: 1, key, partSize, initiated: initiated.toISOString() };
+    this.#paths.checkReal(this.#paths.temporary);
+    this.#paths.checkReal(this.#paths.uploads);
     const making = join(this.#paths.temporary, upload.id);
     await mkdir(making);
     await writeFile(join(making, 'meta'), JSON.stringify(meta));
@@ -90,14 +85,15 @@ export class Uploads {
   async *list(prefix: string): AsyncGenerator<Upload, void, void> {
     let ids: string[];
     try {
+      this.#paths.checkReal(this.#paths.uploads);
       ids = await readdir(this.#paths.uploads);
     } catch (error) {
       if (isAbsent(error)) return;
       throw error;
     }
-    for (const id of ids) {
+    for (const id of ids.filter(isUuid)) {
       const folder = join(this.#paths.uploads, id);
-      const meta = await readMeta(folder);
+      const meta = await readMeta(folder, FOLDER_PART_LIMITS);
       if (meta?.key.startsWith(prefix) !== true) continue;
       if (this.#sessions.has(id) || isFree(folder)) yield { key: meta.key, id, initiated: new Date(meta.initiated) };
     }
@@ -161,7 +157,7 @@ export class Uploads {
    * and a file that is closed under a write would be an error that means nothing to anybody.
    */
   async abort(upload: Upload): Promise<void> {
-    if (!isId(upload.id)) return;
+    if (!isUuid(upload.id)) return;
     const session = await this.#sessions.get(upload.id)?.catch(() => undefined);
     if (session !== undefined) {
       session.closing = true;
@@ -190,7 +186,7 @@ export class Uploads {
 
   async #resume(upload: Upload): Promise<Session> {
     const folder = this.#folder(upload);
-    const meta = await readMeta(folder);
+    const meta = await readMeta(folder, FOLDER_PART_LIMITS);
     if (meta?.key !== upload.key) throw noSuchUpload(upload);
     return openSession(folder, meta.partSize, upload);
   }
@@ -212,37 +208,36 @@ export class Uploads {
     await rm(remains, { recursive: true, force: true });
   }
 
+  /** @throws Failure if the folder of uploads is a link; `no-such-upload` if there is none */
+  #checkReal(upload: Upload): void {
+    try {
+      this.#paths.checkReal(this.#paths.uploads);
+    } catch (error) {
+      throw isAbsent(error) ? noSuchUpload(upload) : error;
+    }
+  }
+
   #folder(upload: Upload): string {
-    if (!isId(upload.id)) throw noSuchUpload(upload);
+    // An id becomes a path, so it must be one that was made here.
+    if (!isUuid(upload.id)) throw noSuchUpload(upload);
+    this.#checkReal(upload);
     return join(this.#paths.uploads, upload.id);
   }
 }
 
 /** Whether a folder is an upload, and not the remains of one. */
 export async function isUpload(folder: string): Promise<boolean> {
-  return (await readMeta(folder)) !== undefined;
-}
-
-/** An id becomes a path, so it has to be one that was made here. */
-function isId(id: string): boolean {
-  return /^[0-9a-f-]{36}$/.test(id);
-}
-
-/** `undefined` where there is no upload: none was there, or its data has become an object. */
-async function readMeta(folder: string): Promise<Meta | undefined> {
-  try {
-    await access(join(folder, 'data'));
-    return JSON.parse(await readFile(join(folder, 'meta'), 'utf8')) as Meta;
-  } catch (error) {
-    // Meta is synced to disk no more than the rest; an upload that lost it in a power failure has no future.
-    if (isAbsent(error) || error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  return (await readMeta(folder, FOLDER_PART_LIMITS)) !== undefined;
 }
 
 async function readParts(folder: string): Promise<Map<number, Part> | undefined> {
-  if ((await readMeta(folder)) === undefined) return undefined;
-  return parseJournal(await readFile(join(folder, 'journal'), 'utf8'));
+  if (!(await isUpload(folder))) return undefined;
+  const file = await openOwn(join(folder, 'journal'), FLAGS.journal);
+  try {
+    return file === undefined ? undefined : parseJournal(await readJournal(file));
+  } finally {
+    await file?.close();
+  }
 }
 
 /** Whether nobody writes it. Goes by the lock alone, which is let go of again. */

@@ -23,7 +23,7 @@ async function opened(): Promise<Opened> {
   const path = folder.join('data');
   await writeFile(path, '');
   const usual = await open(path, 'r+');
-  const direct = await DirectFile.open(path);
+  const direct = await DirectFile.open(path, constants.O_WRONLY, await usual.stat({ bigint: true }));
   return {
     path,
     usual,
@@ -144,10 +144,21 @@ test.each([
   expect(await write(file, aligned(bytes, 7), start)).toBe(0);
 });
 
+test('writes nothing to another file that has taken the name', async () => {
+  await using file = await opened();
+  await writeFile(`${file.path}.other`, '');
+  await using other = await open(`${file.path}.other`, 'r');
+  const direct = await DirectFile.open(file.path, constants.O_WRONLY, await other.stat({ bigint: true }));
+  expect(await direct.write(aligned(MiB, 9), 0)).toBe(0);
+  expect((await file.usual.stat()).size).toBe(0);
+});
+
 test('a file that is not there, or is closed, is an error as it is otherwise', async () => {
   await using folder = await tempFolder();
-  await expect(DirectFile.open(folder.join('absent'))).rejects.toMatchObject({ code: 'ENOENT' });
   await using file = await opened();
+  const same = await file.usual.stat({ bigint: true });
+  const opening = DirectFile.open(folder.join('absent'), constants.O_WRONLY, same);
+  await expect(opening).rejects.toMatchObject({ code: 'ENOENT' });
   await file.direct.close();
   await file.usual.close();
   await expect(write(file, aligned(MiB, 8), 0)).rejects.toThrow();

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   appendFile,
   link,
@@ -165,20 +166,21 @@ describe('files', () => {
   });
 
   // Left by processes that were killed, one of them a moment ago, and that may be a living one.
-  test('leftovers go after a day', async () => {
+  test('removes leftovers of its own after a day', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     const own = folder.join('archive/.mirror');
-    await mkdir(`${own}/tmp/half-made-upload`, { recursive: true });
-    await mkdir(`${own}/uploads/completed`, { recursive: true });
-    await mkdir(`${own}/uploads/young`, { recursive: true });
-    for (const name of ['tmp/old', 'tmp/young', 'tmp/half-made-upload/data', 'uploads/completed/meta'])
+    const [old, young, halfMade, completed, begun] = Array.from({ length: 5 }, () => randomUUID());
+    await mkdir(`${own}/tmp/${halfMade}`, { recursive: true });
+    await mkdir(`${own}/uploads/${completed}`, { recursive: true });
+    await mkdir(`${own}/uploads/${begun}`, { recursive: true });
+    for (const name of [`tmp/${old}`, `tmp/${young}`, `tmp/${halfMade}/data`, `uploads/${completed}/meta`])
       await writeFile(`${own}/${name}`, 'x');
-    for (const name of ['tmp/old', 'tmp/half-made-upload', 'uploads/completed'])
+    for (const name of [`tmp/${old}`, `tmp/${halfMade}`, `uploads/${completed}`])
       await utimes(`${own}/${name}`, LONG_AGO, LONG_AGO);
     await store.put('key', Buffer.from('x'));
-    expect(await readdir(`${own}/tmp`)).toEqual(['young']);
-    expect(await readdir(`${own}/uploads`)).toEqual(['young']);
+    expect(await readdir(`${own}/tmp`)).toEqual([young]);
+    expect(await readdir(`${own}/uploads`)).toEqual([begun]);
   });
 });
 

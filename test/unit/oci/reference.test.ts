@@ -122,8 +122,11 @@ describe('reference', () => {
     [`alpine@md5:${'f'.repeat(32)}`, 'names the digest algorithm "md5"'],
     [`alpine@${DIGEST}@${DIGEST}`, 'has 136 characters'],
     [`alpine@${DIGEST}:tag`, 'characters after sha256:'],
-    ['team/index.json', '"index.json" is the name of a file that an archive has'],
-    ['localhost/oci-layout/app', '"oci-layout" is the name of a file'],
+    ['team/index.json', '"index.json" is a reserved name'],
+    ['localhost/oci-layout/app', '"oci-layout" is a reserved name'],
+    ['ghcr.io/team/blobs', '"blobs" is a reserved name'],
+    ['ghcr.io/team/blobs/app', '"blobs" is a reserved name'],
+    ['blobs', '"blobs" is a reserved name'],
   ])('%j is refused: %s', (text, detail) => {
     const failure = failureOf(() => parseReference(text));
     expect(failure).toMatchObject({ code: 'invalid', side: 'input', remedy: 'never' });

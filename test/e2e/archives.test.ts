@@ -1,0 +1,79 @@
+/** The command line on folders that are not simply an archive: prepared by others, mistyped, or not writable. */
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { lutimes, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { jsonLines, mirrorSync } from '../kit/command-line.ts';
+import { makeImage, makeLayer } from '../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../kit/temp.ts';
+
+let registry: TestRegistry;
+let folder: TempFolder;
+let archive: string;
+let reference: string;
+
+beforeEach(async () => {
+  registry = await startRegistry();
+  folder = await tempFolder();
+  archive = folder.join('archive');
+  registry.push('team/app', makeImage(), 'v1');
+  reference = `${registry.host}/team/app:v1`;
+});
+
+afterEach(async () => {
+  await registry.close();
+  await folder.remove();
+});
+
+describe('an archive that somebody else prepared', () => {
+  const LONG_AGO = new Date(Date.now() - 3 * 24 * 60 * 60 * 1000);
+
+  test.each(['tmp', 'uploads'])('cannot empty a folder outside through a link at .mirror/%s', async (name) => {
+    await mkdir(folder.join('archive/.mirror'), { recursive: true });
+    await mkdir(folder.join('victim/folder'), { recursive: true });
+    await writeFile(folder.join('victim/thesis.txt'), 'precious');
+    for (const path of ['victim/thesis.txt', 'victim/folder']) await utimes(folder.join(path), LONG_AGO, LONG_AGO);
+    await symlink(folder.join('victim'), folder.join('archive/.mirror', name));
+    await lutimes(folder.join('archive/.mirror', name), LONG_AGO, LONG_AGO);
+
+    const ended = await mirrorSync(['sync', reference, '--to', archive]);
+
+    expect(ended.code).not.toBe(0);
+    expect(`${ended.stdout}${ended.stderr}`).toContain('is a symbolic link');
+    expect((await readdir(folder.join('victim'))).sort()).toEqual(['folder', 'thesis.txt']);
+    expect(await readFile(folder.join('victim/thesis.txt'), 'utf8')).toBe('precious');
+  });
+
+  test('does not hold up a sync with a named pipe', async () => {
+    const repository = folder.join('archive/repositories', registry.host.replace(':', '_'), 'team/app');
+    await mkdir(repository, { recursive: true });
+    execFileSync('mkfifo', [`${repository}/index.json`]);
+    expect((await mirrorSync(['sync', reference, '--to', archive])).code).toBe(0);
+    expect((await mirrorSync(['verify', archive])).code).toBe(0);
+  });
+
+  test('does not end a sync with the meta of an upload', async () => {
+    expect((await mirrorSync(['sync', reference, '--to', archive])).code).toBe(0);
+    const upload = folder.join('archive/.mirror/uploads/01234567-89ab-4cde-8f01-23456789abcd');
+    await mkdir(upload);
+    for (const [name, text] of Object.entries({ meta: '[]', data: '', journal: '' }))
+      await writeFile(`${upload}/${name}`, text);
+    expect(await mirrorSync(['sync', reference, '--to', archive])).toMatchObject({ code: 0, stderr: '' });
+  });
+});
+
+// The recipe for stock tools that look for the blobs beside the index.
+test('a link named blobs in the folder of a repository stays, and harms no command', async () => {
+  expect((await mirrorSync(['sync', reference, '--to', archive])).code).toBe(0);
+  const repository = folder.join('archive/repositories', registry.host.replace(':', '_'), 'team/app');
+  await symlink('../../../../blobs', `${repository}/blobs`);
+  expect(existsSync(`${repository}/blobs/sha256`)).toBe(true);
+  registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 2 })] }), 'v2');
+
+  expect((await mirrorSync(['sync', `${registry.host}/team/app`, '--all-tags', '--to', archive])).code).toBe(0);
+  expect(await mirrorSync(['verify', archive])).toMatchObject({ code: 0, stderr: '' });
+  const rows = jsonLines(await mirrorSync(['ls', archive, '--json']));
+  expect(rows).toMatchObject([{ reference }, { reference: `${registry.host}/team/app:v2` }]);
+  await rm(`${repository}/blobs`);
+});
