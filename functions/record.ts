@@ -33,7 +33,7 @@ export function recordIn(
 }
 
 async function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const { run, source, repository, reference, tag, digest, previous, status, code, reason } = event;
+  const { run, source, repository, reference, tag, digest, previous, status, code, reason, notes } = event;
   const { FailedEntryCount = 0, Entries = [] } = await bridge().send(
     new PutEventsCommand({
       Entries: [
@@ -41,7 +41,19 @@ async function publish(event: ImageEvent, eventBus: string): Promise<void> {
           EventBusName: eventBus,
           Source: 'mirror-sync',
           DetailType: status === 'failed' ? 'Image Failed' : 'Image Mirrored',
-          Detail: JSON.stringify({ run, source, repository, reference, tag, digest, previous, status, code, reason }),
+          Detail: JSON.stringify({
+            run,
+            source,
+            repository,
+            reference,
+            tag,
+            digest,
+            previous,
+            status,
+            code,
+            reason,
+            notes,
+          }),
         },
       ],
     }),

@@ -125,12 +125,13 @@ function onListed({ run, source, tags, upstream }: ListedEvent): void {
 }
 
 function onImage(event: ImageEvent): void {
-  const { status, run, repository, code, reason } = event;
+  const { status, run, repository, code, reason, notes } = event;
   if (status === 'unchanged') {
     tally.idle(run, repository, 'unchanged');
     return;
   }
-  const entry = { run, ...imageOf(event), status, ...(code === undefined ? {} : { code, reason }) };
+  const failure = code === undefined ? {} : { code, reason };
+  const entry = { run, ...imageOf(event), status, ...failure, ...(notes === undefined ? {} : { notes }) };
   if (status === 'failed') {
     log('error', 'image failed', entry);
     const metric = metrics.singleMetric();

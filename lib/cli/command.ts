@@ -24,6 +24,7 @@ export interface SyncCommand {
   readonly allTags: boolean;
   readonly platforms: readonly Platform[];
   readonly foreignLayers: 'fetch' | 'skip';
+  readonly strictMediaTypes: boolean;
   readonly insecure: readonly string[];
   readonly authfile: string | undefined;
   /** Connections a registry, and blobs on their way at once. */
@@ -85,6 +86,7 @@ Options of sync:
   --all-tags                     every tag of each repository named
   --platform OS/ARCH[/VARIANT]   only these platforms of a multi-platform image; may be repeated
   --foreign-layers fetch|skip    layers that may not be distributed, of Windows images: fetched, unless told, or left out
+  --strict-media-types           refuse images with layers whose bytes are not compressed as declared (otherwise a warning)
   --insecure-registry HOST       unverified TLS or plain HTTP for this registry; may be repeated (loopback needs none)
   --authfile FILE                credentials, in the format of Docker's config.json (otherwise looked for where Docker,
                                  podman and skopeo keep theirs)
@@ -162,6 +164,7 @@ function parseSync(args: readonly string[]): Command {
     'all-tags': { type: 'boolean' },
     platform: { type: 'string', multiple: true },
     'foreign-layers': { type: 'string' },
+    'strict-media-types': { type: 'boolean' },
     'insecure-registry': { type: 'string', multiple: true },
     authfile: { type: 'string' },
     concurrency: { type: 'string' },
@@ -171,7 +174,7 @@ function parseSync(args: readonly string[]): Command {
   const config = typeof values['config'] === 'string' ? values['config'] : undefined;
   if (positionals.length === 0 && config === undefined)
     throw usage('sync', 'name at least one image, such as alpine:3.20, or a configuration with --config FILE');
-  for (const option of ['all-tags', 'platform', 'foreign-layers', 'insecure-registry'])
+  for (const option of ['all-tags', 'platform', 'foreign-layers', 'strict-media-types', 'insecure-registry'])
     if (config !== undefined && values[option] !== undefined)
       throw usage('sync', `--${option} goes with references; with --config, mirror.yaml says it`);
   if (positionals.length > 0 && config !== undefined)
@@ -187,6 +190,7 @@ function parseSync(args: readonly string[]): Command {
     allTags,
     platforms: strings(values['platform']).map(parsePlatform),
     foreignLayers: parseForeignLayers(values['foreign-layers']),
+    strictMediaTypes: values['strict-media-types'] === true,
     insecure: strings(values['insecure-registry']).map(parseInsecure),
     authfile: typeof values['authfile'] === 'string' ? values['authfile'] : undefined,
     concurrency: parseConcurrency(values['concurrency']),

@@ -17,6 +17,8 @@ export interface Outcome {
   /** The failure's code, for machines. */
   readonly code?: string;
   readonly reason?: string;
+  /** Warnings about the image, each a sentence. */
+  readonly notes?: readonly string[];
   /** Bytes fetched from the registry for this image. A blob that several images share counts for the image that fetched it. */
   readonly bytes: number;
 }
@@ -29,7 +31,7 @@ export interface Warning {
   readonly reason: string;
 }
 
-type Final = Pick<Outcome, 'status' | 'previous' | 'code' | 'reason'>;
+type Final = Pick<Outcome, 'status' | 'previous' | 'code' | 'reason' | 'notes'>;
 
 interface Asked {
   readonly reference: string;
@@ -123,12 +125,13 @@ export class Outcomes {
   }
 }
 
-function finalOf({ previous, code, reason }: ImageEvent, status: FinalStatus): Final {
+function finalOf({ previous, code, reason, notes }: ImageEvent, status: FinalStatus): Final {
   return {
     status,
     ...(previous === undefined ? {} : { previous }),
     ...(code === undefined ? {} : { code }),
     ...(reason === undefined ? {} : { reason }),
+    ...(notes === undefined ? {} : { notes }),
   };
 }
 

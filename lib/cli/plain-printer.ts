@@ -85,10 +85,11 @@ export function summaryText({
   const cautions = warnings.map(
     (warning) => `  ${shownName({ reference: warning.source, ...warning })}: ${warning.reason}`,
   );
+  const notes = images.flatMap((image) => (image.notes ?? []).map((note) => `  ${shownName(image)}: ${note}`));
   const lines = [
     `${mirrored} mirrored, ${unchanged} unchanged, ${failed} failed; ` +
       `${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}`,
-    ...(cautions.length === 0 ? [] : ['warnings:', ...cautions]),
+    ...(cautions.length + notes.length === 0 ? [] : ['warnings:', ...cautions, ...notes]),
     ...(failures.length === 0 ? [] : ['failed:', ...failures]),
   ];
   return lines.map((line) => `${printable(line)}\n`).join('');

@@ -2,6 +2,7 @@ import { invalid } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { listRuns, readRun, type Report } from '../mirror/reports.ts';
 import type { StatusCommand } from './command.ts';
+import { printable } from '../oci/show.ts';
 import { plural } from './format.ts';
 import { EXIT, type Io } from './io.ts';
 import { shownName } from './outcomes.ts';
@@ -21,7 +22,10 @@ export async function status(command: StatusCommand, archive: Archive, { stdout,
     stdout.write(`${JSON.stringify({ type: 'summary', run: last, ...counts })}\n`);
   } else {
     stdout.write(`run ${last}\n`);
-    for (const report of mirrored) stdout.write(`  mirrored  ${shownName(report)}  ${report.digest ?? ''}\n`);
+    for (const report of mirrored) {
+      stdout.write(`  mirrored  ${shownName(report)}  ${report.digest ?? ''}\n`);
+      for (const note of report.notes ?? []) stdout.write(`            ${printable(note)}\n`);
+    }
     for (const report of pending) stdout.write(`  pending   ${shownName(report)}  since ${report.at}\n`);
     for (const report of failed) stdout.write(`  failed    ${shownName(report)}: ${report.reason ?? ''}\n`);
     stdout.write(`${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`);

@@ -121,6 +121,7 @@ function ordersFor(command: SyncCommand, config: Config | undefined, run: string
   const scope: Scope = {
     platforms: command.platforms.length === 0 ? 'all' : command.platforms,
     ...(command.foreignLayers === 'skip' ? { foreignLayers: 'skip' } : {}),
+    ...(command.strictMediaTypes ? { strictMediaTypes: true } : {}),
   };
   return ordersTo(command.references, (source) => [{ run, source, repository: source, ...scope }]);
 }

@@ -1,4 +1,5 @@
 import { asFailure, Failure } from '../base/failure.ts';
+import { defined } from '../oci/defined.ts';
 import type { Platform } from '../oci/platform.ts';
 import { formatRepository } from '../oci/reference.ts';
 import { CONFIG_VERSION, defaults, definition, mirror } from './definition.ts';
@@ -33,6 +34,7 @@ export interface Mirror {
   readonly tags: TagSelection;
   readonly platforms: 'all' | readonly Platform[];
   readonly foreignLayers?: 'skip';
+  readonly strictMediaTypes?: true;
 }
 
 /** Characters of a configuration; ten thousand mirrors need less. Whoever reads one from elsewhere reads no more bytes. */
@@ -111,8 +113,16 @@ function mirrorOf(raw: RawMirror, node: ConfigNode, common: RawDefaults): Locate
   if (tags === undefined || repository === undefined) return undefined;
   const platforms = raw.platforms ?? common.platforms ?? 'all';
   const foreignLayers = (raw.foreignLayers ?? common.foreignLayers) === 'skip' ? ('skip' as const) : undefined;
-  const value = { source: formatRepository(source), repository, tags: selectionOf(tags), platforms };
-  return { value: { ...value, ...(foreignLayers === undefined ? {} : { foreignLayers }) }, node: raw.source.node };
+  const strictMediaTypes = (raw.strictMediaTypes ?? common.strictMediaTypes) === true ? (true as const) : undefined;
+  const value = defined({
+    source: formatRepository(source),
+    repository,
+    tags: selectionOf(tags),
+    platforms,
+    foreignLayers,
+    strictMediaTypes,
+  });
+  return { value, node: raw.source.node };
 }
 
 function repositoryOf({ source, destination }: RawMirror, common: RawDefaults): string | undefined {

@@ -86,6 +86,11 @@ const foreignLayers = described(
   'Layers that may not be distributed (base layers of Windows images): fetch, from their own URLs or else the registry; skip leaves them out. Without this: fetch.',
 );
 
+const strictMediaTypes = described(
+  flag(),
+  'true refuses an image with a layer whose bytes are compressed in another way than its media type declares. Without this such an image is mirrored, with a warning.',
+);
+
 const destination = described(
   located(text('a repository of the archive', { parse: (template) => template })),
   'The repository in the archive, host first; {host}, {path} and {name} stand for the source’s. Without this: {host}/{path}.',
@@ -100,6 +105,7 @@ export const mirror = object({
   tags: optional(tags),
   platforms: optional(platforms),
   foreignLayers: optional(foreignLayers),
+  strictMediaTypes: optional(strictMediaTypes),
 });
 
 export const defaults = object({
@@ -107,6 +113,7 @@ export const defaults = object({
   tags: optional(tags),
   platforms: optional(platforms),
   foreignLayers: optional(foreignLayers),
+  strictMediaTypes: optional(strictMediaTypes),
   connections: optional(described(integer(1, MAX_CONNECTIONS), 'Connections to each registry that says nothing else.')),
 });
 

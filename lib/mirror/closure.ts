@@ -36,7 +36,12 @@ export interface ClosureReader {
 }
 
 export type ClosureState =
-  | { readonly complete: true; readonly bytes: number }
+  | {
+      readonly complete: true;
+      readonly bytes: number;
+      /** Warnings, each a sentence. */
+      readonly notes: readonly string[];
+    }
   /** The first thing that is not there. */
   | { readonly complete: false; readonly missing: Digest };
 
@@ -151,10 +156,10 @@ export async function checkClosure(root: Digest, scope: Scope, reader: ClosureRe
     if (!config.complete) return config;
     sum += bytes + blobs.bytes + config.bytes;
   }
-  return { complete: true, bytes: sum };
+  return { complete: true, bytes: sum, notes: [] };
 }
 
-const NOTHING: ClosureState = { complete: true, bytes: 0 };
+const NOTHING: ClosureState = { complete: true, bytes: 0, notes: [] };
 
 /** That the layers unpack to what the config says, in number and order (OCI image spec, config.md, rootfs.diff_ids). */
 export async function checkConfig(
@@ -186,7 +191,7 @@ export async function checkConfig(
           `${proof.diffId}, config ${config.digest} says ${String(diffIds[at])}`,
       );
   }
-  return { complete: true, bytes: bytes.length };
+  return { complete: true, bytes: bytes.length, notes: [] };
 }
 
 async function checkBlobs(digest: Digest, blobs: readonly Blob[], reader: ClosureReader): Promise<ClosureState> {
@@ -203,7 +208,7 @@ async function checkBlobs(digest: Digest, blobs: readonly Blob[], reader: Closur
       );
     sum += proof.size;
   }
-  return { complete: true, bytes: sum };
+  return { complete: true, bytes: sum, notes: [] };
 }
 
 /** What the archive holds already. What has rotted there is as good as not there: it is fetched, and replaced. */

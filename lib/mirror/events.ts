@@ -73,6 +73,8 @@ export interface ImageEvent extends ImageName {
   readonly code?: string;
   /** For people: why it has failed, or what they would not expect where it has not. */
   readonly reason?: string;
+  /** Warnings about an image that is mirrored, each a sentence: `no diffIDs claimed`. Not given where there is none. */
+  readonly notes?: readonly string[];
 }
 
 export type Observe = (event: MirrorEvent) => void;

@@ -48,16 +48,18 @@ export async function finalize(
       permits.with(async () => ({ message, outcome: message.failure ?? (await check(message, reader)) })),
     ),
   );
-  const ready: { readonly message: FinalizeMessage; readonly image: Image }[] = [];
+  const ready: { readonly message: FinalizeMessage; readonly image: Image; readonly notes: readonly string[] }[] = [];
   for (const { message, outcome } of checked)
-    if (outcome === 'complete') ready.push({ message, image: message.image as Image });
+    if (typeof outcome === 'object' && 'notes' in outcome)
+      ready.push({ message, image: message.image as Image, ...outcome });
     else if (outcome !== 'incomplete') await report(context, message, 'failed', outcome);
   if (ready.length === 0) return;
   const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
-  for (const [at, { message }] of ready.entries()) {
+  for (const [at, { message, notes }] of ready.entries()) {
     const { outcome, ...moved } = updates[at] ?? {};
     if (outcome === 'older') await report(context, message, 'unchanged', OVERTAKEN);
-    else await report(context, message, 'mirrored', { ...moved, ...noteOf(message) }, outcome === 'unchanged');
+    else
+      await report(context, message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, outcome === 'unchanged');
   }
 }
 
@@ -75,12 +77,12 @@ function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage>
 async function check(
   message: FinalizeMessage,
   reader: ClosureReader,
-): Promise<'complete' | 'incomplete' | RecordedFailure> {
+): Promise<{ readonly notes: readonly string[] } | 'incomplete' | RecordedFailure> {
   const image = message.image as Image;
   try {
     if (image.largest !== undefined && !(await reader.has(image.largest))) return 'incomplete';
     const state = await checkClosure(image.digest, message, reader);
-    return state.complete ? 'complete' : 'incomplete';
+    return state.complete ? { notes: state.notes } : 'incomplete';
   } catch (error) {
     const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
     if (failure.remedy !== 'never') throw failure;
@@ -104,14 +106,21 @@ async function report(
   context: FinalizerContext,
   message: FinalizeMessage,
   status: ImageEvent['status'],
-  word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous'>,
+  word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous' | 'notes'>,
   again = false,
 ): Promise<void> {
   await context.record({ type: 'image', status, ...imageName(message, message.image), ...word }, again);
 }
 
-function noteOf({ image }: FinalizeMessage): Partial<RecordedFailure> | undefined {
-  return 'note' in image ? { reason: image.note } : undefined;
+/** Notes of one image that are reported; the rest is only counted. */
+const MAX_NOTES = 16;
+
+/** The resolver's remarks and the notes of the closure, each once. */
+function remarksOf({ image }: FinalizeMessage, found: readonly string[]): Pick<ImageEvent, 'reason' | 'notes'> {
+  const { note, notes = [] } = image as Image;
+  const all = [...new Set([...notes, ...found])];
+  const shown = all.length > MAX_NOTES ? [...all.slice(0, MAX_NOTES), `and ${all.length - MAX_NOTES} more`] : all;
+  return { ...(note === undefined ? {} : { reason: note }), ...(shown.length === 0 ? {} : { notes: shown }) };
 }
 
 /** As it was asked for, and what was found. */

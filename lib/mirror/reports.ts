@@ -20,6 +20,7 @@ export interface Report {
   readonly status: 'pending' | 'mirrored' | 'failed';
   readonly code?: string;
   readonly reason?: string;
+  readonly notes?: readonly string[];
   /** ISO 8601, UTC. */
   readonly at: string;
 }
@@ -39,7 +40,7 @@ export async function writeReport(
   now: number,
   options: Cancel = {},
 ): Promise<void> {
-  const { reference, repository, digest, previous, status, code, reason } = event;
+  const { reference, repository, digest, previous, status, code, reason, notes } = event;
   if (status === 'unchanged') return;
   const report: Report = {
     version: 1,
@@ -50,6 +51,7 @@ export async function writeReport(
     status,
     ...(code === undefined ? {} : { code }),
     ...(reason === undefined ? {} : { reason }),
+    ...(notes === undefined ? {} : { notes }),
     at: new Date(now).toISOString(),
   };
   const key = keyOf(archive, event);

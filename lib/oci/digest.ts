@@ -10,6 +10,8 @@ export type Digest = string & { readonly [brand]: 'Digest' };
 /** The algorithms that the OCI image spec registers ("Descriptor", section "Registered algorithms"). */
 export type Algorithm = 'sha256' | 'sha512';
 
+export const ALGORITHMS = ['sha256', 'sha512'] as const satisfies readonly Algorithm[];
+
 const HEX_LENGTHS: ReadonlyMap<string, number> = new Map<Algorithm, number>([
   ['sha256', 64],
   ['sha512', 128],

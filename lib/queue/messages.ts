@@ -1,4 +1,4 @@
-import type { Digest } from '../oci/digest.ts';
+import type { Algorithm, Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 
 /** Messages are versioned: a function refuses a version that it does not know, and leaves it to the dead letters. */
@@ -12,6 +12,8 @@ export interface Scope {
   readonly platforms: PlatformPolicy;
   /** Layers that may not be distributed (Windows base layers) are left out; without this they are fetched as all others. */
   readonly foreignLayers?: 'skip';
+  /** An image with a layer whose bytes are not compressed as its media type declares is refused; without this it is noted. */
+  readonly strictMediaTypes?: true;
 }
 
 /** What a run was asked to mirror, and where to. */
@@ -65,6 +67,8 @@ export interface Image {
   readonly asked?: Wanted;
   /** What whoever asked for it is told besides, in a sentence. */
   readonly note?: string;
+  /** Warnings that end with the image's result, each a sentence. */
+  readonly notes?: readonly string[];
   /** When upstream was seen to say so, in milliseconds since the epoch (invariant 5). */
   readonly observed: number;
   /** The largest blob of its closure: while that lacks its receipt, nothing else need be looked at. */
@@ -81,6 +85,11 @@ export interface LayerMessage extends Order {
     /** Bytes; schema1 does not say. */
     readonly size?: number;
     readonly urls?: readonly string[];
+    /**
+     * The algorithms of the diffIDs that the image claims for it. None: digest and size are its proof. Not given, as in
+     * messages of earlier versions: sha256 for a layer of the tar family.
+     */
+    readonly diffIds?: readonly Algorithm[];
   };
   /**
    * What the layer has to look for in the archive, on its first delivery, before it asks upstream:

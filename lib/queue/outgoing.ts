@@ -1,3 +1,4 @@
+import { defined } from '../oci/defined.ts';
 import { deduplicationId, finalizeGroup, type FinalizeSender, layerGroup, resolveGroup } from './lanes.ts';
 import {
   type FinalizeMessage,
@@ -91,8 +92,8 @@ function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
 }
 
 /** Callers pass the message that they are handling as the order of the next one; only its order goes on. */
-function orderOf({ run, source, repository, platforms, foreignLayers }: Order): Order {
-  return { run, source, repository, platforms, ...(foreignLayers === undefined ? {} : { foreignLayers }) };
+function orderOf({ run, source, repository, platforms, foreignLayers, strictMediaTypes }: Order): Order {
+  return defined({ run, source, repository, platforms, foreignLayers, strictMediaTypes });
 }
 
 function shortened(reason: string): string {

@@ -1,5 +1,6 @@
 import { Failure } from '../base/failure.ts';
 import { defined } from '../oci/defined.ts';
+import { ALGORITHMS } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import type { Platform } from '../oci/platform.ts';
 import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
@@ -95,6 +96,10 @@ function readLayer(place: Place): LayerMessage {
           .at('urls')
           .optionalList(ANY_LENGTH)
           ?.map((url) => url.text()),
+        diffIds: blob
+          .at('diffIds')
+          .optionalList(ANY_LENGTH)
+          ?.map((algorithm) => oneOf(algorithm, ALGORITHMS)),
       }),
     ),
     look: oneOf(place.at('look'), ['nothing', 'receipt', 'everything']),
@@ -136,6 +141,7 @@ function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VER
     repository: readRepository(place.at('repository')),
     platforms: place.at('platforms').is('all') ? 'all' : some(place.at('platforms')).map(readPlatform),
     ...(place.at('foreignLayers').given ? { foreignLayers: oneOf(place.at('foreignLayers'), ['skip']) } : {}),
+    ...(place.at('strictMediaTypes').optionalFlag() ? { strictMediaTypes: true as const } : {}),
   };
 }
 
@@ -173,6 +179,10 @@ function readImage(place: Place): Image {
       tag: optional(place.at('tag'), readTag),
       asked: optional(place.at('asked'), readWanted),
       note: optional(place.at('note'), (note) => note.text()),
+      notes: place
+        .at('notes')
+        .optionalList(ANY_LENGTH)
+        ?.map((note) => note.text()),
       observed: place.at('observed').size(),
       largest: optional(place.at('largest'), (largest) => largest.digest()),
     }),

@@ -33,6 +33,7 @@ test.each([
   [['sync', 'alpine', '--to', 'there', '--insecure-registry', 'quay.io/team'], /not "quay.io\/team"/],
   [['sync', 'alpine', '--to', 'there', '--foreign-layers', 'no'], /--foreign-layers takes fetch or skip, not "no"/],
   [['sync', '--config', 'm.yaml', '--to', 'there', '--foreign-layers', 'skip'], /goes with references/],
+  [['sync', '--config', 'm.yaml', '--to', 'there', '--strict-media-types'], /goes with references/],
   [['ls'], /name the archive/],
   [['ls', 'one', 'two'], /one archive at a time, not also two/],
   [['verify'], /name the archive/],

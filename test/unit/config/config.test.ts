@@ -36,6 +36,7 @@ defaults:
   tags: { include: ['3.*'], exclude: ['*-rc*'], newest: 5 }
   platforms: [linux/amd64, linux/aarch64]
   foreignLayers: skip
+  strictMediaTypes: true
   connections: 6
 registries:
   docker.io:
@@ -52,6 +53,7 @@ mirrors:
     tags: [1.10, latest, latest]
     platforms: all
     foreignLayers: fetch
+    strictMediaTypes: false
   - source: localhost:5000/tool
     destination: mirror.example.com/tools/{name}
     tags: all
@@ -71,6 +73,7 @@ describe('what a file means', () => {
           { os: 'linux', architecture: 'arm64' },
         ],
         foreignLayers: 'skip',
+        strictMediaTypes: true,
       },
       {
         source: 'ghcr.io/org/app',
@@ -84,6 +87,7 @@ describe('what a file means', () => {
         tags: { kind: 'filtered', include: ['*'], exclude: [] },
         platforms: expect.arrayContaining([]),
         foreignLayers: 'skip',
+        strictMediaTypes: true,
       },
     ]);
     expect(mirrorsOf(config, 'ghcr.io/org/app')).toEqual([config.mirrors[1]]);

@@ -3,6 +3,7 @@ import type { Receipt } from '../../../lib/archive/receipt.ts';
 import { Failure } from '../../../lib/base/failure.ts';
 import { cachedReader } from '../../../lib/mirror/cached-reader.ts';
 import { receiptReader } from '../../../lib/mirror/closure.ts';
+import { readReportOf, writeReport } from '../../../lib/mirror/reports.ts';
 import { finalize } from '../../../lib/mirror/finalize.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import type { FinalizeMessage, Image as Found } from '../../../lib/queue/messages.ts';
@@ -99,6 +100,27 @@ describe('a reference is written', () => {
     expect((await rig.archive.tagIndex(REPOSITORY))!.index.entries()).toMatchObject([
       { tag: undefined, digest: IMAGE.digest },
     ]);
+  });
+});
+
+describe('the notes of an image', () => {
+  test('arrive with its result and in its report, each once', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await rig.finalize([told(IMAGE, { notes: ['first', 'second', 'first'] })]);
+    expect(rig.records).toMatchObject([{ status: 'mirrored', notes: ['first', 'second'] }]);
+    expect(rig.records[0]).not.toHaveProperty('reason');
+    const [event] = rig.records;
+    await writeReport(rig.archive, event!, 0);
+    expect(await readReportOf(rig.archive, event!)).toMatchObject({ notes: ['first', 'second'] });
+  });
+
+  test('are at most sixteen, and the rest is counted', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await rig.finalize([told(IMAGE, { notes: Array.from({ length: 20 }, (_, at) => `note ${at}`) })]);
+    expect(rig.records[0]?.notes).toHaveLength(17);
+    expect(rig.records[0]?.notes?.at(-1)).toBe('and 4 more');
   });
 });
 

@@ -68,14 +68,28 @@ const order = {
 
 /** An order whose policy leaves something out, or not. */
 const scoped = <T extends object>(message: fc.Arbitrary<T>): fc.Arbitrary<T> =>
-  fc.tuple(message, fc.boolean()).map(([one, skip]) => (skip ? { ...one, foreignLayers: 'skip' as const } : one));
+  fc.tuple(message, fc.boolean(), fc.boolean()).map(([one, skip, strict]) => ({
+    ...one,
+    ...(skip ? { foreignLayers: 'skip' as const } : {}),
+    ...(strict ? { strictMediaTypes: true as const } : {}),
+  }));
 
 const wanted = fc
   .record({ tag, digest }, { requiredKeys: [], noNullPrototype: true })
   .filter((image) => Object.keys(image).length > 0);
 
 const image = shape(
-  { digest, mediaType, size: count, tag, asked: wanted, note: anyText, observed: count, largest: digest },
+  {
+    digest,
+    mediaType,
+    size: count,
+    tag,
+    asked: wanted,
+    note: anyText,
+    notes: fc.array(anyText, { maxLength: 3 }),
+    observed: count,
+    largest: digest,
+  },
   ['digest', 'mediaType', 'size', 'observed'],
 );
 
@@ -107,10 +121,16 @@ export const anyMessage: fc.Arbitrary<Message> = scoped(
         ...order,
         type: fc.constant('layer' as const),
         image,
-        blob: shape({ digest, mediaType, size: count, urls: fc.array(anyText, { maxLength: 2 }) }, [
-          'digest',
-          'mediaType',
-        ]),
+        blob: shape(
+          {
+            digest,
+            mediaType,
+            size: count,
+            urls: fc.array(anyText, { maxLength: 2 }),
+            diffIds: fc.subarray(['sha256', 'sha512'] as const),
+          },
+          ['digest', 'mediaType'],
+        ),
         look: fc.constantFrom('nothing' as const, 'receipt' as const, 'everything' as const),
         continuation: count,
       },
