@@ -34,6 +34,8 @@ export function recordIn(
 
 async function publish(event: ImageEvent, eventBus: string): Promise<void> {
   const { run, source, repository, reference, tag, digest, previous, status, code, reason, notes } = event;
+  // Which deployment it is, as in the metrics' dimension: several may share a bus.
+  const service = process.env['POWERTOOLS_SERVICE_NAME'];
   const { FailedEntryCount = 0, Entries = [] } = await bridge().send(
     new PutEventsCommand({
       Entries: [
@@ -42,6 +44,7 @@ async function publish(event: ImageEvent, eventBus: string): Promise<void> {
           Source: 'mirror-sync',
           DetailType: status === 'failed' ? 'Image Failed' : 'Image Mirrored',
           Detail: JSON.stringify({
+            service,
             run,
             source,
             repository,

@@ -1,69 +1,86 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { plain, readParameters } from './parameters.js';
+import { longestGap } from './schedule-expression.js';
 
 const ROOT = join(import.meta.dirname, '..');
+const NONE = { Ref: 'AWS::NoValue' };
+
+/** CloudWatch's longest period of an alarm, and the longest time that an alarm looks back, in seconds. */
+const MAX_PERIOD = 86_400;
+const MAX_LOOK_BACK = 7 * 86_400;
+
+/** The region that is deployed to, where neither the command line nor the environment names one: osls would take us-east-1. */
+export function region() {
+  throw plain(
+    'read region: none is set (the profile in ~/.aws/config is not read); export AWS_REGION, or add --region',
+  );
+}
 
 /**
  * What follows from the parameters in serverless.yml, and is said in more than one place. Refuses, before anything is
- * deployed, what could not work. Called by osls: `${file(infra/settings.js):settings}`.
+ * deployed, what cannot work. Called by osls: `${file(infra/settings.js):settings}`.
  *
- * @param {{ resolveVariable: (variable: string) => Promise<unknown> }} osls
+ * @param {import('./parameters.js').Osls} osls
  */
-export async function settings({ resolveVariable }) {
-  const refuse = (message) => {
-    // Without a stack, which osls would print instead of the message.
-    throw Object.assign(new Error(message), { stack: message });
-  };
-  const text = async (name) => String(await resolveVariable(`param:${name}`));
-  const number = async (name, min, max) => {
-    const value = Number(await text(name));
-    if (!Number.isInteger(value) || value < min || value > max)
-      refuse(`param ${name}: a whole number from ${min} to ${max}, not '${await text(name)}'`);
-    return value;
-  };
-  const choice = async (name, choices) => {
-    const chosen = await text(name);
-    if (!Object.hasOwn(choices, chosen))
-      refuse(`param ${name}: one of ${Object.keys(choices).join(', ')}, not '${chosen}'`);
-    return choices[chosen];
-  };
+export async function settings(osls) {
+  const given = await readParameters(osls);
+  const { bucket, existingBucket, prefix, credentialsSecret, alarmTopic, kmsKey, schedule } = given;
 
-  const [bucket, existing, prefix] = [await text('bucket'), await text('existingBucket'), await text('prefix')];
-  if (bucket !== '' && existing !== '')
-    refuse('params bucket and existingBucket: one bucket is either created or there already');
-  if (prefix !== '' && !/^([A-Za-z0-9._-]+\/)+$/.test(prefix))
-    refuse(`param prefix: empty, or a path that ends with a slash: mirror/; not '${prefix}'`);
-
-  const name = existing === '' ? '${ArchiveBucket}' : existing;
+  const name = existingBucket === '' ? '${ArchiveBucket}' : existingBucket;
   const url = (path) =>
-    existing === '' ? { 'Fn::Sub': `s3://${name}/${prefix}${path}` } : `s3://${name}/${prefix}${path}`;
+    existingBucket === '' ? { 'Fn::Sub': `s3://${name}/${prefix}${path}` } : `s3://${name}/${prefix}${path}`;
   const objects = (path) => ({ 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${name}/${prefix}${path}` });
+  const file = (path, wanted) => (wanted ? `\${file(infra/${path})}` : {});
 
-  const credentials = await text('credentialsSecret');
-  const topic = await text('alarmTopic');
   const timeouts = {
-    resolver: await number('resolverTimeout', 1, 900),
-    layer: await number('layerTimeout', 1, 900),
-    finalizer: await number('finalizerTimeout', 1, 900),
+    resolver: Number(given.resolverTimeout),
+    layer: Number(given.layerTimeout),
+    finalizer: Number(given.finalizerTimeout),
   };
-
-  // With a single delivery any hiccup would be the end of a message; SQS takes no more than a thousand.
-  await number('maxReceives', 2, 1000);
-  await number('lanes', 1, 64);
-  const config = await choice('config', { bucket: url('config/mirror.yaml'), bundled: 'mirror.yaml' });
-  if (config === 'mirror.yaml') await readBundled(refuse);
+  const webhooks = given.webhooks === 'on';
+  const reserved = webhooks && given.webhookConcurrency !== '' ? Number(given.webhookConcurrency) : NONE;
+  const heartbeat = heartbeatOf(given);
+  if (given.config === 'bundled') await readBundled();
 
   return {
-    // Files of this folder, or nothing, where what they make is there already.
+    // Files of this folder, or nothing, where what they make exists already or is not wanted.
     resources: {
-      bucket: existing === '' ? '${file(infra/bucket.yml)}' : {},
-      credentials: credentials === '' ? '${file(infra/credentials.yml)}' : {},
-      ecr: await choice('ecrPull', { on: '${file(infra/ecr.yml)}', off: {} }),
+      bucket: file('bucket.yml', existingBucket === ''),
+      credentials: file('credentials.yml', credentialsSecret === ''),
+      ecr: file('ecr.yml', given.ecrPull === 'on'),
+      encryption: file('encryption.yml', kmsKey !== ''),
+      webhookUrl: file('webhook-url.yml', webhooks),
+      heartbeat: file('heartbeat.yml', heartbeat !== undefined),
+      lambdaBudget: file('budget-lambda.yml', given.lambdaGbSecondsPerDay !== ''),
+      sqsBudget: file('budget-sqs.yml', given.sqsRequestsPerDay !== ''),
+      notifications: file('notifications.yml', alarmTopic !== ''),
     },
-    bucketName: bucket === '' ? { Ref: 'AWS::NoValue' } : bucket,
+    // What deployment-guard.js compares with AWS.
+    guard: {
+      bucket,
+      existingBucket,
+      prefix,
+      ...(typeof reserved === 'number' ? { webhookConcurrency: reserved } : {}),
+    },
+    bucketName: bucket === '' ? NONE : bucket,
     bucketArn: { 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${name}` },
+    // The roles reach this account's bucket only: a name that was deleted may be somebody else's bucket tomorrow.
+    bucketOwner: given.bucketOwner === '' ? { Ref: 'AWS::AccountId' } : given.bucketOwner,
+    bucketEncryption:
+      kmsKey === ''
+        ? { ServerSideEncryptionByDefault: { SSEAlgorithm: 'AES256' } }
+        : {
+            ServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: kmsKey },
+            BucketKeyEnabled: true,
+          },
+    versioning: given.oldVersionDays === '0' ? 'Suspended' : 'Enabled',
+    // S3 keeps a version that was replaced for a day at least.
+    oldVersionDays: Math.max(1, Number(given.oldVersionDays)),
+    blobTransitions:
+      given.blobStorage === 'STANDARD' ? NONE : [{ StorageClass: given.blobStorage, TransitionInDays: 0 }],
     archive: url(''),
-    config,
+    config: given.config === 'bucket' ? url('config/mirror.yaml') : 'mirror.yaml',
     objects: {
       config: objects('config/mirror.yaml'),
       blobs: objects('blobs/*'),
@@ -71,9 +88,26 @@ export async function settings({ resolveVariable }) {
       runs: objects('.mirror/runs/*'),
       repositories: objects('repositories/*'),
     },
-    credentialsSecret: credentials === '' ? { Ref: 'CredentialsSecret' } : credentials,
-    alarmActions: topic === '' ? [] : [topic],
-    webhookUrl: await choice('webhooks', { on: true, off: false }),
+    credentialsSecret: credentialsSecret === '' ? { Ref: 'CredentialsSecret' } : credentialsSecret,
+    kmsKey: kmsKey === '' ? NONE : kmsKey,
+    queueKeyReuse: kmsKey === '' ? NONE : 3600,
+    sqsManagedKey: kmsKey === '',
+    permissionsBoundary: given.permissionsBoundary === '' ? NONE : given.permissionsBoundary,
+    alarmActions: alarmTopic === '' ? [] : [alarmTopic],
+    webhookUrl: webhooks,
+    webhookConcurrency: reserved,
+    // Images are counted over as long as passes between two runs.
+    runPeriod: Math.min(Math.max(longestGap(schedule) ?? MAX_PERIOD, 300), MAX_PERIOD),
+    heartbeat: heartbeat ?? {},
+    // Parts of the dashboard's text: the alarms that not every deployment has.
+    optionalAlarms: [
+      ...(webhooks ? ['WebhookUrlAlarm'] : []),
+      ...(heartbeat === undefined ? [] : ['HeartbeatAlarm']),
+      ...(given.lambdaGbSecondsPerDay === '' ? [] : ['LambdaBudgetAlarm']),
+      ...(given.sqsRequestsPerDay === '' ? [] : ['SqsBudgetAlarm']),
+    ]
+      .map((id) => `, "\${${id}.Arn}"`)
+      .join(''),
     timeouts,
     // How long a message is out of sight after it was handed out, in seconds: what it waits for behind a sandbox that was
     // killed (one that failed is put off by its handler). AWS advises six times the function's timeout, for invocations
@@ -89,16 +123,32 @@ export async function settings({ resolveVariable }) {
   };
 }
 
+/**
+ * After how long without a run the heartbeat alarm rings: two periods of the schedule, or what `heartbeatHours` says.
+ * Nothing where no run is expected, or where CloudWatch cannot look back far enough.
+ */
+function heartbeatOf({ heartbeatHours, schedule, scheduleState }) {
+  const gap = longestGap(schedule);
+  const seconds = heartbeatHours === '' ? 2 * (gap ?? 0) : Number(heartbeatHours) * 3600;
+  if (scheduleState !== 'ENABLED' || seconds === 0 || seconds > MAX_LOOK_BACK) return undefined;
+  // Shorter than half an hour, and one run that Lambda tries again would look like none.
+  const looked = Math.max(seconds, 1800);
+  const periods = Math.max(2, Math.ceil(looked / MAX_PERIOD));
+  return { periods, period: Math.ceil(looked / periods / 60) * 60 };
+}
+
 /** A bundle without a configuration, or with one that the functions refuse, would be found out by the first run. */
-async function readBundled(refuse) {
+async function readBundled() {
   const path = join(ROOT, 'mirror.yaml');
-  const text = await readFile(path, 'utf8').catch(() =>
-    refuse(`param config: bundled, but there is no ${path}; docs/configuration.md says what may stand in it`),
-  );
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw plain(
+      `read parameter config: bundled, but there is no ${path}; docs/configuration.md says what may stand in it`,
+    );
+  });
   const { parseConfig } = await import('../lib/config/config.ts');
   try {
     parseConfig(text, 'mirror.yaml');
   } catch (error) {
-    refuse(error.message);
+    throw plain(error.message);
   }
 }

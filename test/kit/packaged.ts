@@ -25,6 +25,8 @@ export type Properties = Readonly<Record<string, unknown>>;
 interface Resource {
   readonly Type: string;
   readonly Properties: Properties;
+  readonly DeletionPolicy?: string;
+  readonly UpdateReplacePolicy?: string;
 }
 
 export interface Statement {
@@ -46,9 +48,11 @@ export class Packaged implements AsyncDisposable {
   readonly path: string;
   readonly resources: Readonly<Record<string, Resource>>;
   readonly outputs: Readonly<Record<string, { readonly Value: unknown }>>;
+  /** What the framework deploys the template with. */
+  readonly provider: Properties;
   readonly #folder: TempFolder;
 
-  private constructor(folder: TempFolder, path: string, template: string) {
+  private constructor(folder: TempFolder, path: string, template: string, state: string) {
     const { Resources, Outputs } = JSON.parse(template) as {
       Resources: Packaged['resources'];
       Outputs: Packaged['outputs'];
@@ -56,12 +60,14 @@ export class Packaged implements AsyncDisposable {
     this.path = path;
     this.resources = Resources;
     this.outputs = Outputs;
+    this.provider = (JSON.parse(state) as { service: { provider: Properties } }).service.provider;
     this.#folder = folder;
   }
 
   static async read(folder: TempFolder): Promise<Packaged> {
     const path = folder.join('out/cloudformation-template-update-stack.json');
-    return new Packaged(folder, path, await readFile(path, 'utf8'));
+    const state = await readFile(folder.join('out/serverless-state.json'), 'utf8');
+    return new Packaged(folder, path, await readFile(path, 'utf8'), state);
   }
 
   /** The zip archive of a function. */
@@ -105,12 +111,14 @@ export class Packaged implements AsyncDisposable {
     return (this.functions.get(name)?.['Role'] as { 'Fn::GetAtt': [string] })['Fn::GetAtt'][0];
   }
 
-  /** Every action of a function's role with every resource of it, `s3:PutObject blobs/*`, sorted. */
+  /** Every action of a function's role with every resource of it, and the condition: `s3:PutObject blobs/* if {…}`, sorted. */
   permissions(name: string): string[] {
     return this.statements(this.roleOf(name))
-      .flatMap(({ Action, Resource }) =>
-        [Action].flat().flatMap((action) => [Resource].flat().map((one) => `${action} ${shortName(one)}`)),
-      )
+      .flatMap(({ Action, Resource, Condition }) => {
+        const condition = Condition === undefined ? '' : ` if ${JSON.stringify(Condition)}`;
+        const resources = [Resource].flat().map((one) => `${shortName(one)}${condition}`);
+        return [Action].flat().flatMap((action) => resources.map((resource) => `${action} ${resource}`));
+      })
       .toSorted();
   }
 
@@ -135,8 +143,13 @@ export function shortName(resource: unknown): string {
  *
  * @param parameters as in `--param name=value`
  * @param config `mirror.yaml`, to be bundled
+ * @param region options of the command line that name it
  */
-export async function packaged(parameters: Readonly<Record<string, string>> = {}, config?: string): Promise<Packaged> {
+export async function packaged(
+  parameters: Readonly<Record<string, string>> = {},
+  config?: string,
+  region: readonly string[] = ['--region', 'eu-central-1'],
+): Promise<Packaged> {
   const folder = await tempFolder();
   try {
     await cp(join(ROOT, 'serverless.yml'), folder.join('serverless.yml'));
@@ -151,15 +164,7 @@ export async function packaged(parameters: Readonly<Record<string, string>> = {}
     const options = Object.entries(parameters).flatMap(([name, value]) => ['--param', `${name}=${value}`]);
     await promisify(execFile)(
       process.execPath,
-      [
-        join(ROOT, 'node_modules/serverless/bin/serverless.js'),
-        'package',
-        '--package',
-        'out',
-        '--region',
-        'eu-central-1',
-        ...options,
-      ],
+      [join(ROOT, 'node_modules/serverless/bin/serverless.js'), 'package', '--package', 'out', ...region, ...options],
       { cwd: folder.path, env: { HOME: folder.path, NODE_OPTIONS: `--import=${OFFLINE}` } },
     );
     return await Packaged.read(folder);

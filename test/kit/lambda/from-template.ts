@@ -27,7 +27,11 @@ export async function fromTemplate(name: string, names: CloudNames): Promise<Fro
     statements: read
       .statements(read.roleOf(name))
       .filter((statement) => !logs(statement))
-      .map((statement) => ({ ...statement, Resource: resolved(statement.Resource, names) })),
+      .map((statement) => ({
+        ...statement,
+        Resource: resolved(statement.Resource, names),
+        Condition: resolved(statement.Condition, names),
+      })),
     variables: Object.fromEntries(
       Object.entries(read.variables(name)).map(([variable, value]) => [variable, String(resolved(value, names))]),
     ),
@@ -58,6 +62,8 @@ export function namesOf({ queues, bucket, secrets }: Cloud, endpoint: string): C
       LayerDeadLetters: layer.deadLetters.arn,
       FinalizeQueue: finalize.arn,
       FinalizeDeadLetters: finalize.deadLetters.arn,
+      // Lambda itself sends to it, with the function's role: no function does.
+      Undelivered: 'arn:aws:sqs:eu-central-1:000000000000:undelivered',
     },
     queueArn: (url) => {
       const queue = all.find((one) => new URL(one.url).pathname === new URL(url).pathname);

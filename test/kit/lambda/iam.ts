@@ -2,7 +2,6 @@
  * What AWS asks of a role before it does what a request wants: which action it is, on which resource (Service
  * Authorization Reference: Amazon S3, Amazon SQS, AWS Secrets Manager, Amazon EventBridge). Pure.
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { Statement } from '../packaged.ts';
 
 /** Something that a request needs to be allowed. */
@@ -97,25 +96,42 @@ export function resolved(value: unknown, names: CloudNames): unknown {
   if (typeof Ref === 'string') return known(names.ref, Ref);
   if (Array.isArray(attribute)) return known(names.arn, String(attribute[0]));
   if (typeof text === 'string') return text.replaceAll(/\$\{([^}]+)\}/g, (_, name: string) => known(names.ref, name));
-  throw new Error(`the kit cannot resolve ${JSON.stringify(value)}`);
+  if (Object.keys(value).some((key) => key.startsWith('Fn::')))
+    throw new Error(`the kit cannot resolve ${JSON.stringify(value)}`);
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, resolved(each, names)]));
 }
 
-/** The one condition that the roles have: a listing, if it names a prefix, names one like this. */
-const PREFIX_CONDITION = 'StringLikeIfExists';
+/** The account that everything of a test is in. */
+const ACCOUNT = '000000000000';
 
 /** Whether a role with these statements (resolved) may. */
 export function allows(statements: readonly Statement[], { action, resource, prefix }: Need): boolean {
   return statements.some(({ Effect, Action, Resource, Condition = {} }) => {
     if (Effect !== 'Allow') throw new Error(`the kit knows no ${Effect}`);
-    const conditions = Condition as Record<string, Record<string, string>>;
-    const like = conditions[PREFIX_CONDITION]?.['s3:prefix'];
-    if (!isDeepStrictEqual(Condition, like === undefined ? {} : { [PREFIX_CONDITION]: { 's3:prefix': like } }))
-      throw new Error(`the kit does not know the condition ${JSON.stringify(Condition)}`);
     return (
       [Action].flat().includes(action) &&
       [Resource].flat().some((one) => matches(String(one), resource)) &&
-      (like === undefined || prefix === undefined || matches(like, prefix))
+      meets(Condition as Conditions, prefix)
     );
+  });
+}
+
+type Conditions = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
+/** The conditions of the roles: the bucket's account, and the prefix of a listing that names one. */
+function meets(conditions: Conditions, prefix: string | undefined): boolean {
+  const each = Object.entries(conditions).flatMap(([operator, keys]) =>
+    Object.entries(keys).map(([key, value]) => [`${operator} ${key}`, value] as const),
+  );
+  return each.every(([condition, value]) => {
+    switch (condition) {
+      case 'StringEquals aws:ResourceAccount':
+        return value === ACCOUNT;
+      case 'StringLikeIfExists s3:prefix':
+        return prefix === undefined || matches(value, prefix);
+      default:
+        throw new Error(`the kit does not know the condition ${condition}`);
+    }
   });
 }
 

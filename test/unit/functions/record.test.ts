@@ -55,6 +55,29 @@ test('another digest under the same tag may still fail', async () => {
   expect(await told(MIRRORED, other)).toEqual({ types: ['Image Mirrored', 'Image Failed'], reports: ['failed'] });
 });
 
+test('an event names its deployment, so that several may share a bus', async () => {
+  process.env['POWERTOOLS_SERVICE_NAME'] = 'mirror-sync-test';
+  try {
+    await told(FAILED);
+  } finally {
+    delete process.env['POWERTOOLS_SERVICE_NAME'];
+  }
+  const [call] = bridge.commandCalls(PutEventsCommand);
+  const { run, source, repository, reference, tag, digest, status, code, reason } = FAILED;
+  expect(JSON.parse(call?.args[0].input.Entries?.[0]?.Detail ?? '')).toEqual({
+    service: 'mirror-sync-test',
+    run,
+    source,
+    repository,
+    reference,
+    tag,
+    digest,
+    status,
+    code,
+    reason,
+  });
+});
+
 test('what was told before is not told again', async () => {
   expect(await told(MIRRORED, MIRRORED, 'again')).toMatchObject({ types: ['Image Mirrored'] });
 });

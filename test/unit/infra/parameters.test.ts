@@ -1,8 +1,5 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { CFN_LINT, FUNCTIONS, lint, namesInZip, packaged, type Packaged } from '../../kit/packaged.ts';
-
-const ROOT = join(import.meta.dirname, '../../..');
+import { CFN_LINT, FUNCTIONS, lint, namesInZip, packaged, type Packaged, type Properties } from '../../kit/packaged.ts';
 
 const CONFIG = 'version: 1\nmirrors:\n  - source: alpine\n    tags: [latest]\n';
 
@@ -12,6 +9,7 @@ let template: Packaged;
 beforeAll(async () => {
   const given = {
     existingBucket: 'a-bucket-of-mine',
+    bucketOwner: '210987654321',
     prefix: 'mirror/',
     credentialsSecret: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mine-AbCdEf',
     alarmTopic: 'arn:aws:sns:eu-central-1:123456789012:mine',
@@ -25,6 +23,10 @@ beforeAll(async () => {
     layerConcurrency: '50',
     logRetention: '7',
     schedule: 'cron(0 3 * * ? *)',
+    permissionsBoundary: 'arn:aws:iam::123456789012:policy/boundary',
+    lambdaGbSecondsPerDay: 'off',
+    sqsRequestsPerDay: 'off',
+    imagesFailed: '5',
   };
   template = await packaged(given, CONFIG);
 });
@@ -39,6 +41,7 @@ describe('the parameters', () => {
     expect(template.resources).not.toHaveProperty('CredentialsSecret');
     expect(template.ofType('AWS::Lambda::Url')).toEqual([]);
     expect(template.outputs['Archive']?.Value).toBe('s3://a-bucket-of-mine/mirror/');
+    expect(template.outputs['Config']?.Value).toBe('mirror.yaml');
     expect(template.variables('layer')).toMatchObject({
       MIRROR_SYNC_ARCHIVE: 's3://a-bucket-of-mine/mirror/',
       MIRROR_SYNC_CONFIG: 'mirror.yaml',
@@ -46,7 +49,13 @@ describe('the parameters', () => {
       MIRROR_SYNC_LANES: '8',
     });
     const permissions = template.permissions('finalizer');
-    expect(permissions).toContain('s3:PutObject a-bucket-of-mine/mirror/repositories/*');
+    const inBucket = JSON.stringify({ StringEquals: { 'aws:ResourceAccount': '210987654321' } });
+    expect(permissions).toContain(`s3:PutObject a-bucket-of-mine/mirror/repositories/* if ${inBucket}`);
+    const listing = {
+      StringEquals: { 'aws:ResourceAccount': '210987654321' },
+      StringLikeIfExists: { 's3:prefix': 'mirror/*' },
+    };
+    expect(permissions).toContain(`s3:ListBucket a-bucket-of-mine if ${JSON.stringify(listing)}`);
     expect(permissions).toContain(
       'events:PutEvents arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/mine',
     );
@@ -58,37 +67,21 @@ describe('the parameters', () => {
       const needed = ['resolver', 'layer'].includes(name) ? [...pulls, 'ecr:GetAuthorizationToken *'] : [];
       expect(allowed).toEqual(needed.toSorted());
     }
-    expect(template.properties('ThrottlesAlarm')['AlarmActions']).toEqual([
-      'arn:aws:sns:eu-central-1:123456789012:mine',
-    ]);
+    for (const [, alarm] of template.ofType('AWS::CloudWatch::Alarm'))
+      for (const actions of ['AlarmActions', 'OKActions'])
+        expect(alarm[actions]).toEqual(['arn:aws:sns:eu-central-1:123456789012:mine']);
+    expect(template.properties('ImageFailedRule')['EventBusName']).toBe('mine');
+    for (const id of ['WebhookUrlAlarm', 'LambdaBudgetAlarm', 'SqsBudgetAlarm'])
+      expect(template.resources).not.toHaveProperty(id);
+    expect(template.properties('ImagesFailedAlarm')).toMatchObject({ Period: 86_400, Threshold: '5' });
+    expect(template.properties('HeartbeatAlarm')).toMatchObject({ Period: 86_400, EvaluationPeriods: 2 });
+    for (const [, role] of template.ofType('AWS::IAM::Role'))
+      expect(role['PermissionsBoundary']).toBe('arn:aws:iam::123456789012:policy/boundary');
+    expect(template.functions.get('webhook')).not.toHaveProperty('ReservedConcurrentExecutions');
     expect(template.properties('Schedule')['ScheduleExpression']).toBe('cron(0 3 * * ? *)');
     expect(template.functions.get('layer')).toMatchObject({ MemorySize: 3008, Timeout: 600 });
     expect(template.properties('LayerQueue')['VisibilityTimeout']).toBe(900);
     expect(template.properties('LayerLogGroup')['RetentionInDays']).toBe(7);
-  });
-
-  test.for([
-    [{ layerTimeout: '901' }, "param layerTimeout: a whole number from 1 to 900, not '901'"],
-    [{ layerTimeout: 'long' }, "param layerTimeout: a whole number from 1 to 900, not 'long'"],
-    [{ maxReceives: '1' }, "param maxReceives: a whole number from 2 to 1000, not '1'"],
-    [{ lanes: '65' }, "param lanes: a whole number from 1 to 64, not '65'"],
-    [{ config: 'bundled' }, 'param config: bundled, but there is no '],
-    [{ prefix: 'mirror' }, "param prefix: empty, or a path that ends with a slash: mirror/; not 'mirror'"],
-    [{ config: 'here' }, "param config: one of bucket, bundled, not 'here'"],
-    [{ webhooks: 'maybe' }, "param webhooks: one of on, off, not 'maybe'"],
-    [
-      { bucket: 'a', existingBucket: 'b' },
-      'params bucket and existingBucket: one bucket is either created or there already',
-    ],
-  ] as const)('what cannot be is refused before anything is deployed: %o', async ([changed, message]) => {
-    const module = (await import(join(ROOT, 'infra/settings.js'))) as {
-      settings: (osls: { resolveVariable: (name: string) => Promise<string> }) => Promise<unknown>;
-    };
-    const usual = { bucket: '', existingBucket: '', prefix: '', credentialsSecret: '', alarmTopic: '' };
-    const given: Record<string, string> = { ...usual, config: 'bucket', webhooks: 'on', ecrPull: 'off', ...changed };
-    const resolveVariable = (name: string): Promise<string> =>
-      Promise.resolve(given[name.replace('param:', '')] ?? '60');
-    await expect(module.settings({ resolveVariable })).rejects.toThrow(message);
   });
 });
 
@@ -102,6 +95,86 @@ describe('a bundled configuration', () => {
     const refused = packaged({ config: 'bundled' }, CONFIG.replace('tags', 'tgas'));
     const stdout: unknown = expect.stringMatching(/mirror\.yaml:4:\d+: mirrors\[0\]\.tgas/);
     await expect(refused).rejects.toMatchObject({ stdout });
+  });
+});
+
+const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+
+describe('a customer-managed key', () => {
+  test('encrypts bucket, queues, secrets, log groups and variables, and every role may use it there', async () => {
+    await using encrypted = await packaged({ kmsKey: KEY, bucket: 'an-archive', oldVersionDays: '0' });
+    const rule = {
+      ServerSideEncryptionByDefault: { SSEAlgorithm: 'aws:kms', KMSMasterKeyID: KEY },
+      BucketKeyEnabled: true,
+    };
+    for (const bucket of ['ArchiveBucket', 'ServerlessDeploymentBucket'])
+      expect(encrypted.properties(bucket)['BucketEncryption']).toEqual({ ServerSideEncryptionConfiguration: [rule] });
+    expect(encrypted.properties('ArchiveBucket')['VersioningConfiguration']).toEqual({ Status: 'Suspended' });
+    const queues = encrypted.ofType('AWS::SQS::Queue');
+    expect(queues).toHaveLength(7);
+    for (const [, queue] of queues)
+      expect(queue).toMatchObject({
+        SqsManagedSseEnabled: false,
+        KmsMasterKeyId: KEY,
+        KmsDataKeyReusePeriodSeconds: 3600,
+      });
+    const with_ = {
+      'AWS::SecretsManager::Secret': 'KmsKeyId',
+      'AWS::Logs::LogGroup': 'KmsKeyId',
+      'AWS::Lambda::Function': 'KmsKeyArn',
+    };
+    for (const [type, property] of Object.entries(with_)) {
+      const all = encrypted.ofType(type);
+      expect(all.length).toBe(type === 'AWS::SecretsManager::Secret' ? 2 : 5);
+      for (const [, each] of all) expect(each[property]).toBe(KEY);
+    }
+    const roles = encrypted.ofType('AWS::IAM::Role').map(([id]) => id);
+    for (const role of roles)
+      expect(encrypted.statements(role)).toContainEqual({
+        Sid: 'UseKey',
+        Effect: 'Allow',
+        Action: ['kms:Decrypt', 'kms:GenerateDataKey'],
+        Resource: KEY,
+        Condition: {
+          StringEquals: {
+            'kms:ViaService': ['s3', 'sqs', 'secretsmanager', 'lambda'].map((service) => ({
+              'Fn::Sub': `${service}.\${AWS::Region}.\${AWS::URLSuffix}`,
+            })),
+          },
+        },
+      });
+    if (CFN_LINT !== undefined) expect(await lint(encrypted)).toEqual({ stdout: '', stderr: '' });
+  });
+});
+
+describe('the storage class', () => {
+  test('INTELLIGENT_TIERING moves blobs there at once, and nothing else', async () => {
+    await using tiered = await packaged({
+      blobStorage: 'INTELLIGENT_TIERING',
+      scheduleState: 'DISABLED',
+      prefix: 'a/',
+    });
+    const { Rules } = tiered.properties('ArchiveBucket')['LifecycleConfiguration'] as { Rules: Properties[] };
+    const moving = Rules.filter(({ Transitions }) => Array.isArray(Transitions));
+    expect(moving).toEqual([
+      expect.objectContaining({
+        Prefix: 'a/blobs/',
+        Transitions: [{ StorageClass: 'INTELLIGENT_TIERING', TransitionInDays: 0 }],
+      }),
+    ]);
+    expect(tiered.outputs['Config']?.Value).toEqual({ 'Fn::Sub': 's3://${ArchiveBucket}/a/config/mirror.yaml' });
+    // No run is expected.
+    expect(tiered.resources).not.toHaveProperty('HeartbeatAlarm');
+    if (CFN_LINT !== undefined) expect(await lint(tiered)).toEqual({ stdout: '', stderr: '' });
+  });
+});
+
+describe('the region', () => {
+  test('is named, or nothing is packaged: the default of the framework may be another one than the AWS CLI has', async () => {
+    const stdout: unknown = expect.stringContaining(
+      'read region: none is set (the profile in ~/.aws/config is not read); export AWS_REGION, or add --region',
+    );
+    await expect(packaged({}, undefined, [])).rejects.toMatchObject({ stdout });
   });
 });
 

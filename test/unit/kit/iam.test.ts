@@ -46,3 +46,17 @@ test('a role allows what one of its statements names, and a listing only below i
   expect(may('s3:ListBucket', 'b', 'mine/x')).toBe(true);
   expect(may('s3:ListBucket', 'b', 'other/')).toBe(false);
 });
+
+test('a role allows nothing in a bucket of another account', () => {
+  const role = (account: string) => [
+    {
+      Effect: 'Allow',
+      Action: 's3:GetObject',
+      Resource: 'arn:aws:s3:::b/*',
+      Condition: { StringEquals: { 'aws:ResourceAccount': account } },
+    },
+  ];
+  const need = { action: 's3:GetObject', resource: 'arn:aws:s3:::b/k' };
+  expect(allows(role('000000000000'), need)).toBe(true);
+  expect(allows(role('111111111111'), need)).toBe(false);
+});

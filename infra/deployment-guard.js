@@ -1,0 +1,121 @@
+/**
+ * A plug-in of osls: before `deploy` changes anything, it compares with AWS, and refuses what packaging, which is offline, cannot
+ * know. A right that the deployer lacks does not stop it: then AWS has the last word.
+ */
+import { realpathSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { plain } from './parameters.js';
+
+export default class DeploymentGuard {
+  #serverless;
+  #provider;
+
+  /** @param {any} serverless */
+  constructor(serverless) {
+    this.#serverless = serverless;
+    this.#provider = serverless.getProvider('aws');
+    this.hooks = { 'before:deploy:deploy': () => this.#check() };
+  }
+
+  async #check() {
+    const { settings } = this.#serverless.service.custom;
+    const { naming } = this.#provider;
+    const config = await this.#provider.getAwsSdkV3Config();
+    // The clients that osls itself uses: from where its own command is.
+    const require = createRequire(realpathSync(process.argv[1]));
+    const ask = async (client, command, request) => {
+      const sdk = require(`@aws-sdk/client-${client.toLowerCase()}`);
+      return new sdk[`${client}Client`](config).send(new sdk[`${command}Command`](request));
+    };
+    await refuseOtherArchive(ask, naming.getStackName(), settings.guard);
+    await refuseBucket(ask, this.#provider.getRegion(), settings.guard);
+    await refuseReservation(ask, this.#serverless.service.getFunction('webhook').name, settings.guard);
+  }
+}
+
+/**
+ * An archive that is deployed stays where it is: with another address the functions would start over in an empty one, and with
+ * another `bucket` CloudFormation would replace the old one.
+ *
+ * @param {Ask} ask
+ * @param {string} stack
+ * @param {Pick<Guard, 'bucket' | 'existingBucket' | 'prefix'>} guard
+ */
+export async function refuseOtherArchive(ask, stack, { bucket, existingBucket, prefix }) {
+  const found = await tolerant(ask('CloudFormation', 'DescribeStacks', { StackName: stack }));
+  const deployed = found?.Stacks?.[0]?.Outputs?.find(({ OutputKey }) => OutputKey === 'Archive')?.OutputValue;
+  // Nothing is deployed yet, or a first deployment failed.
+  if (deployed === undefined) return;
+  let name = existingBucket || bucket;
+  if (name === '') {
+    // AWS chose the name, unless it was given the last time. (`<stack>-<logical id>-<random>`, each part shortened to 24.)
+    const resource = { StackName: stack, LogicalResourceId: 'ArchiveBucket' };
+    const created = await tolerant(ask('CloudFormation', 'DescribeStackResource', resource));
+    const physical = created?.StackResourceDetail?.PhysicalResourceId ?? '';
+    name = /-archivebucket-[a-z0-9]+$/.test(physical) ? physical : '(a new bucket)';
+  }
+  const wanted = `s3://${name}/${prefix}`;
+  if (wanted !== deployed)
+    throw plain(
+      `deploy archive: expected ${deployed}, which ${stack} has, got ${wanted}; give bucket, existingBucket and prefix as in the ` +
+        `last deployment (which keeps no --param), or remove ${stack}, which keeps the bucket, and deploy again with existingBucket`,
+    );
+}
+
+/**
+ * @param {Ask} ask
+ * @param {string} region
+ * @param {Pick<Guard, 'existingBucket'>} guard
+ */
+export async function refuseBucket(ask, region, { existingBucket }) {
+  if (existingBucket === '') return;
+  let actual;
+  try {
+    actual = (await ask('S3', 'HeadBucket', { Bucket: existingBucket })).BucketRegion;
+  } catch (error) {
+    if (error.$metadata?.httpStatusCode === 404)
+      throw plain(`deploy archive: there is no bucket ${existingBucket}; create it, or leave existingBucket empty`);
+    // Also where listing is denied: S3 names the region all the same.
+    actual = error.$response?.headers?.['x-amz-bucket-region'];
+  }
+  if (actual !== undefined && actual !== region)
+    throw plain(
+      `deploy archive: expected the bucket ${existingBucket} in ${region}, which is deployed to, but it is in ${actual}; ` +
+        `deploy with --region ${actual}`,
+    );
+}
+
+/**
+ * Lambda keeps 100 of an account's concurrency (all of it, where that is less) for functions without a reservation.
+ *
+ * @param {Ask} ask
+ * @param {string} functionName
+ * @param {Pick<Guard, 'webhookConcurrency'>} guard
+ */
+export async function refuseReservation(ask, functionName, { webhookConcurrency }) {
+  if (webhookConcurrency === undefined) return;
+  const account = (await tolerant(ask('Lambda', 'GetAccountSettings', {})))?.AccountLimit;
+  if (account?.UnreservedConcurrentExecutions === undefined) return;
+  const { ConcurrentExecutions: all, UnreservedConcurrentExecutions: unreserved } = account;
+  const own = await tolerant(ask('Lambda', 'GetFunctionConcurrency', { FunctionName: functionName }));
+  const free = unreserved + (own?.ReservedConcurrentExecutions ?? 0) - Math.min(100, all);
+  if (webhookConcurrency > free)
+    throw plain(
+      `reserve concurrency: expected at most ${Math.max(0, free)} for webhookConcurrency (the account has ${all} in this region), ` +
+        `got ${webhookConcurrency}; add --param webhookConcurrency=off (nothing is reserved), or --param webhooks=off, or raise the quota`,
+    );
+}
+
+/** What AWS does not answer is not compared. */
+async function tolerant(answer) {
+  try {
+    return await answer;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * @typedef {(client: string, command: string, request: object) => Promise<any>} Ask
+ * @typedef {{ bucket: string, existingBucket: string, prefix: string, webhookConcurrency?: number }} Guard
+ */

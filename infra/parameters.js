@@ -1,0 +1,178 @@
+/** The parameters of serverless.yml: which values each may have, and the names that there are. */
+import { isSchedule } from './schedule-expression.js';
+
+/** The retention periods of CloudWatch Logs, in days (PutRetentionPolicy). */
+const RETENTION = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
+
+const number = (min, max) => ({
+  expected: `a whole number from ${min} to ${max}`,
+  fits: (text) => /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max,
+});
+const choice = (...choices) => ({ expected: `one of ${choices.join(', ')}`, fits: (text) => choices.includes(text) });
+const matching = (pattern, expected) => ({ expected, fits: (text) => pattern.test(text) });
+const optional = ({ expected, fits, ...rest }) => ({
+  ...rest,
+  expected: `${expected}, or nothing`,
+  fits: (text) => text === '' || fits(text),
+});
+/** Or `off`, which on the command line stands for an empty value: osls takes none there. */
+const orOff = ({ expected, fits }) => ({
+  expected: `${expected}, or off`,
+  fits: (text) => text === '' || text === 'off' || fits(text),
+  empty: 'off',
+});
+/** The ARN of something that has to be in the region that is deployed to, where its pattern names one. */
+const arn = (service, resource, expected) => {
+  const pattern = new RegExp(`^arn:aws(?:-[a-z]+)*:${service}:([a-z0-9-]+):\\d{12}:${resource}$`);
+  return { expected, fits: (text) => pattern.test(text), regionOf: (text) => pattern.exec(text)?.[1] };
+};
+
+// "Bucket naming rules" of the Amazon S3 user guide.
+const BUCKET = matching(
+  /^(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+  'the name of a bucket, without s3:// and without a slash',
+);
+
+/** @type {Record<string, { expected: string, fits: (text: string) => boolean, regionOf?: (text: string) => string | undefined, empty?: string }>} */
+export const PARAMETERS = {
+  bucket: optional(BUCKET),
+  existingBucket: optional(BUCKET),
+  bucketOwner: optional(matching(/^\d{12}$/, 'the 12 digits of an account')),
+  prefix: optional(matching(/^([A-Za-z0-9._-]+\/)+$/, 'a path that ends with a slash, such as mirror/')),
+  blobStorage: choice('STANDARD', 'INTELLIGENT_TIERING'),
+  oldVersionDays: number(0, 3650),
+  unfinishedUploadDays: number(1, 3650),
+  runReportDays: number(1, 3650),
+
+  config: choice('bucket', 'bundled'),
+  // The roles name this ARN, and AWS compares it with the complete one, which ends with six characters of its own.
+  credentialsSecret: optional(
+    arn(
+      'secretsmanager',
+      'secret:[\\w/+=.@-]+-[A-Za-z0-9]{6}',
+      'the complete ARN of a secret, its last six characters included',
+    ),
+  ),
+  ecrPull: choice('on', 'off'),
+  // An alias names another key tomorrow; the roles name a key.
+  kmsKey: optional(arn('kms', 'key/[\\w-]+', 'the ARN of a KMS key (arn:aws:kms:…:key/…, not an alias)')),
+  permissionsBoundary: optional(
+    matching(/^arn:aws(-[a-z]+)*:iam::(\d{12}|aws):policy\/[\w+=,.@/-]+$/, 'the ARN of an IAM policy'),
+  ),
+
+  schedule: {
+    expected: 'rate(6 hours), cron(0 3 * * ? *) or at(2026-01-31T03:00:00)',
+    fits: isSchedule,
+  },
+  timezone: { expected: 'a time zone, such as Europe/Berlin', fits: isTimezone },
+  scheduleState: choice('ENABLED', 'DISABLED'),
+  webhooks: choice('on', 'off'),
+  webhookConcurrency: orOff(number(1, 1000)),
+  eventBus: matching(/^(?!aws\.)[\w./-]{1,256}$/, 'the name of an event bus in this account and region (not an ARN)'),
+
+  lanes: number(1, 64),
+  // ScalingConfig of AWS::Lambda::EventSourceMapping.
+  resolverConcurrency: number(2, 1000),
+  layerConcurrency: number(2, 1000),
+  finalizerConcurrency: number(2, 1000),
+  // With one delivery a single interruption would end a message. SQS takes at most a thousand.
+  maxReceives: number(2, 1000),
+
+  resolverMemory: number(128, 10_240),
+  layerMemory: number(128, 10_240),
+  finalizerMemory: number(128, 10_240),
+  resolverTimeout: number(1, 900),
+  layerTimeout: number(1, 900),
+  finalizerTimeout: number(1, 900),
+
+  // CloudWatch sends nothing to a FIFO topic.
+  alarmTopic: optional(arn('sns', '[\\w-]{1,256}', 'the ARN of an SNS topic (standard, not FIFO)')),
+  oldestMessageSeconds: number(60, 1_209_600),
+  errorsIn15Minutes: number(1, 1_000_000),
+  imagesFailed: number(1, 1_000_000),
+  messagesFailedIn15Minutes: number(1, 1_000_000),
+  heartbeatHours: optional(number(0, 168)),
+  lambdaGbSecondsPerDay: orOff(number(1, 1_000_000_000)),
+  sqsRequestsPerDay: orOff(number(1, 1_000_000_000)),
+  logRetention: {
+    expected: `one of ${RETENTION.join(', ')} (days)`,
+    fits: (text) => RETENTION.map(String).includes(text),
+  },
+  logLevel: choice('DEBUG', 'INFO', 'WARN', 'ERROR'),
+};
+
+/** Parameters that exclude each other, or need each other. */
+const TOGETHER = [
+  {
+    holds: ({ bucket, existingBucket }) => bucket === '' || existingBucket === '',
+    problem: 'bucket and existingBucket: expected at most one of them (a bucket is either created or exists)',
+  },
+  {
+    holds: ({ bucketOwner, existingBucket }) => bucketOwner === '' || existingBucket !== '',
+    problem: 'bucketOwner: expected existingBucket beside it (a bucket that is created belongs to this account)',
+  },
+];
+
+/**
+ * Reads all parameters, and refuses what cannot work before anything is deployed, with every problem at once.
+ *
+ * @param {Osls} osls what osls hands to a function in a variable
+ * @returns {Promise<Record<string, string>>}
+ *
+ * @typedef {{
+ *   options?: { param?: readonly string[] },
+ *   resolveVariable: (variable: string) => Promise<unknown>,
+ *   resolveConfigurationProperty: (path: readonly string[]) => Promise<unknown>,
+ * }} Osls
+ */
+export async function readParameters({ options = {}, resolveVariable, resolveConfigurationProperty }) {
+  const problems = await unknownNames(options, await resolveConfigurationProperty(['params']));
+  const region = String(await resolveVariable('self:provider.region'));
+  const values = {};
+  for (const [name, { expected, fits, regionOf, empty }] of Object.entries(PARAMETERS)) {
+    const value = String(await resolveVariable(`param:${name}`));
+    const elsewhere = value === '' ? undefined : regionOf?.(value);
+    if (!fits(value)) problems.push(`${name}: expected ${expected}, got '${value}'`);
+    else if (elsewhere !== undefined && elsewhere !== region)
+      problems.push(`${name}: expected the region ${region}, which is deployed to, got '${value}'`);
+    values[name] = value === empty ? '' : value;
+  }
+  problems.push(...TOGETHER.filter(({ holds }) => !holds(values)).map(({ problem }) => problem));
+  if (problems.length > 0) throw plain(problems.map((problem) => `read parameter ${problem}`).join('\n'));
+  return values;
+}
+
+/** Names on the command line, and in any section of `params`, that no parameter has: osls would ignore them. */
+async function unknownNames({ param }, sections) {
+  const known = Object.keys(PARAMETERS);
+  const given = new Set([
+    ...(param ?? []).map((each) => each.split('=', 1)[0]),
+    ...Object.values(sections ?? {}).flatMap((section) => Object.keys(section ?? {})),
+  ]);
+  const unknown = [...given].filter((name) => !known.includes(name));
+  if (unknown.length === 0) return [];
+  const { closest } = await import('../lib/config/suggest.ts');
+  return unknown.map((name) => {
+    const meant = closest(name, known);
+    const remedy = meant === undefined ? `known are ${known.join(', ')}` : `did you mean ${meant}?`;
+    return `${name}: there is no such parameter; ${remedy}`;
+  });
+}
+
+function isTimezone(text) {
+  // Node.js also takes offsets and other capitals; Scheduler takes the names of the time zone database only.
+  if (!/^[A-Z][\w+-]*(\/[A-Z][\w+-]*)*$/.test(text)) return false;
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: text });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** An error without a stack, which osls would print instead of the message. */
+export function plain(message) {
+  return Object.assign(new Error(message), { stack: message });
+}

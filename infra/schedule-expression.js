@@ -1,0 +1,73 @@
+/**
+ * EventBridge Scheduler's expressions ("Schedule types in EventBridge Scheduler"): `rate(6 hours)`, `cron(0 3 * * ? *)`,
+ * `at(2026-01-31T03:00:00)`. Pure.
+ */
+
+const SECONDS = { minute: 60, hour: 3600, day: 86_400 };
+
+const MONTHS = ['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC'];
+const DAYS = ['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT'];
+
+/** The fields of a cron expression: the numbers, the names for them (the first is the lowest number), and other forms. */
+const FIELDS = [
+  { min: 0, max: 59, names: [], other: /^$/ },
+  { min: 0, max: 23, names: [], other: /^$/ },
+  { min: 1, max: 31, names: [], other: /^(\?|L|LW|([1-9]|[12]\d|3[01])W)$/ },
+  { min: 1, max: 12, names: MONTHS, other: /^$/ },
+  { min: 1, max: 7, names: DAYS, other: /^(\?|L|([1-7]|SUN|MON|TUE|WED|THU|FRI|SAT)(L|#[1-5]))$/ },
+  { min: 1970, max: 2199, names: [], other: /^$/ },
+];
+
+/** @param {string} expression */
+export function isSchedule(expression) {
+  const [, kind, inner] = /^(rate|cron|at)\((.*)\)$/.exec(expression) ?? [];
+  switch (kind) {
+    case 'rate':
+      return rateSeconds(inner) !== undefined;
+    case 'cron':
+      return isCron(inner.split(/ +/));
+    case 'at':
+      return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/.test(inner) && !Number.isNaN(Date.parse(`${inner}Z`));
+    default:
+      return false;
+  }
+}
+
+/**
+ * The longest time between two executions, in seconds, where the expression gives it without a calendar: of a rate, and
+ * of a cron expression that leaves the date open, so that it fires at least once a day.
+ *
+ * @param {string} expression
+ * @returns {number | undefined}
+ */
+export function longestGap(expression) {
+  const [, kind, inner] = /^(rate|cron|at)\((.*)\)$/.exec(expression) ?? [];
+  if (kind === 'rate') return rateSeconds(inner);
+  if (kind !== 'cron') return undefined;
+  const [, , ...date] = inner.split(/ +/);
+  return date.every((field) => field === '*' || field === '?') ? SECONDS.day : undefined;
+}
+
+function rateSeconds(inner) {
+  const [, value, unit] = /^([1-9]\d{0,6}) (minute|hour|day)s?$/.exec(inner) ?? [];
+  return value === undefined ? undefined : Number(value) * SECONDS[unit];
+}
+
+function isCron(fields) {
+  if (fields.length !== FIELDS.length || !fields.every((field, index) => isField(field, FIELDS[index]))) return false;
+  // A day is chosen in one of two ways, and the other one says so with a question mark.
+  return (fields[2] === '?') !== (fields[4] === '?');
+}
+
+function isField(field, { min, max, names, other }) {
+  if (field === '*' || other.test(field)) return true;
+  const number = (text) => (names.includes(text.toUpperCase()) ? names.indexOf(text.toUpperCase()) + 1 : Number(text));
+  const fits = (text) => /^(\d+|[A-Za-z]{3})$/.test(text) && number(text) >= min && number(text) <= max;
+  return field.split(',').every((item) => {
+    const [range = '', step, ...rest] = item.split('/');
+    if (rest.length > 0 || (step !== undefined && !/^[1-9]\d*$/.test(step))) return false;
+    if (range === '*') return step !== undefined;
+    const bounds = range.split('-');
+    return bounds.length <= 2 && bounds.every(fits) && number(bounds[0]) <= number(bounds.at(-1));
+  });
+}

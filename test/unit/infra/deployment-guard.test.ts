@@ -1,0 +1,123 @@
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+type Ask = (client: string, command: string, request: object) => Promise<unknown>;
+
+const { refuseOtherArchive, refuseBucket, refuseReservation } = (await import(
+  join(import.meta.dirname, '../../../infra/deployment-guard.js')
+)) as {
+  refuseOtherArchive: (ask: Ask, stack: string, guard: object) => Promise<void>;
+  refuseBucket: (ask: Ask, region: string, guard: object) => Promise<void>;
+  refuseReservation: (ask: Ask, name: string, guard: object) => Promise<void>;
+};
+
+/** AWS, as far as it answers: by command. Whatever is missing here fails, as a right that the deployer lacks. */
+function aws(answers: Readonly<Record<string, unknown>>): Ask {
+  return (_, command) => {
+    const answer = answers[command];
+    if (answer instanceof Error) return Promise.reject(answer);
+    return answer === undefined ? Promise.reject(new Error('AccessDenied')) : Promise.resolve(answer);
+  };
+}
+
+describe('the archive of a deployment that exists', () => {
+  const AUTO = 'mirror-sync-prod-archivebucket-1a2b3c4d5e6f';
+
+  /** @param bucket the bucket that the stack created, where it did */
+  const deployed = (archive: string, bucket?: string): Ask =>
+    aws({
+      DescribeStacks: { Stacks: [{ Outputs: [{ OutputKey: 'Archive', OutputValue: archive }] }] },
+      ...(bucket === undefined
+        ? {}
+        : { DescribeStackResource: { StackResourceDetail: { PhysicalResourceId: bucket } } }),
+    });
+  const check = (ask: Ask, given: object): Promise<void> =>
+    refuseOtherArchive(ask, 'mirror-sync-prod', { bucket: '', existingBucket: '', prefix: '', ...given });
+
+  test.for([
+    [deployed(`s3://${AUTO}/`, AUTO), {}],
+    [deployed(`s3://${AUTO}/a/`, AUTO), { prefix: 'a/' }],
+    [deployed('s3://named/', 'named'), { bucket: 'named' }],
+    [deployed('s3://theirs/'), { existingBucket: 'theirs' }],
+    // The bucket that a stack created is handed over to the operator.
+    [deployed(`s3://${AUTO}/`, AUTO), { existingBucket: AUTO }],
+  ] as const)('may be deployed again as it is (%#)', async ([ask, given]) => {
+    await expect(check(ask, given)).resolves.toBeUndefined();
+  });
+
+  test.for([
+    ['another bucket', deployed(`s3://${AUTO}/`, AUTO), { bucket: 'named' }, 's3://named/'],
+    ['another prefix', deployed(`s3://${AUTO}/`, AUTO), { prefix: 'a/' }, `s3://${AUTO}/a/`],
+    ['no prefix any more', deployed(`s3://${AUTO}/a/`, AUTO), {}, `s3://${AUTO}/`],
+    ['a forgotten bucket', deployed('s3://named/', 'named'), {}, 's3://(a new bucket)/'],
+    ['a forgotten existing bucket', deployed('s3://theirs/'), {}, 's3://(a new bucket)/'],
+    ['a forgotten existing bucket with a name from AWS', deployed(`s3://${AUTO}/`), {}, 's3://(a new bucket)/'],
+    ['another existing bucket', deployed('s3://theirs/'), { existingBucket: 'others' }, 's3://others/'],
+  ] as const)('%s is refused, since the functions would start over', async ([, ask, given, wanted]) => {
+    await expect(check(ask, given)).rejects.toThrow(`which mirror-sync-prod has, got ${wanted}; `);
+  });
+
+  test('nothing is compared where nothing is deployed, or a first deployment failed', async () => {
+    await expect(check(aws({}), { bucket: 'named' })).resolves.toBeUndefined();
+    await expect(check(aws({ DescribeStacks: { Stacks: [{}] } }), { bucket: 'named' })).resolves.toBeUndefined();
+  });
+});
+
+describe('an existing bucket', () => {
+  const check = (answer: unknown): Promise<void> =>
+    refuseBucket(aws({ HeadBucket: answer }), 'eu-central-1', { existingBucket: 'theirs' });
+  const failure = (httpStatusCode: number, region?: string): Error =>
+    Object.assign(new Error('no'), {
+      $metadata: { httpStatusCode },
+      $response: { headers: region === undefined ? {} : { 'x-amz-bucket-region': region } },
+    });
+
+  test('that is in the region is used', async () => {
+    await expect(check({ BucketRegion: 'eu-central-1' })).resolves.toBeUndefined();
+    await expect(check(failure(403, 'eu-central-1'))).resolves.toBeUndefined();
+    await expect(check({})).resolves.toBeUndefined();
+  });
+
+  test('that is missing is refused', async () => {
+    await expect(check(failure(404))).rejects.toThrow('deploy archive: there is no bucket theirs; create it');
+  });
+
+  test.for([{ BucketRegion: 'us-west-2' }, failure(301, 'us-west-2'), failure(403, 'us-west-2')])(
+    'that is in another region is refused (%#)',
+    async (answer) => {
+      await expect(check(answer)).rejects.toThrow(
+        'expected the bucket theirs in eu-central-1, which is deployed to, but it is in us-west-2',
+      );
+    },
+  );
+});
+
+describe('the reserved concurrency of the webhook', () => {
+  const check = (all: number, unreserved: number, own: number, wanted?: number): Promise<void> =>
+    refuseReservation(
+      aws({
+        GetAccountSettings: {
+          AccountLimit: { ConcurrentExecutions: all, UnreservedConcurrentExecutions: unreserved },
+        },
+        GetFunctionConcurrency: { ReservedConcurrentExecutions: own },
+      }),
+      'mirror-sync-prod-webhook',
+      wanted === undefined ? {} : { webhookConcurrency: wanted },
+    );
+
+  test('is taken where a hundred remain for other functions', async () => {
+    await expect(check(1000, 1000, 0, 5)).resolves.toBeUndefined();
+    await expect(check(1000, 105, 0, 5)).resolves.toBeUndefined();
+    await expect(check(1000, 100, 5, 5)).resolves.toBeUndefined();
+    await expect(check(10, 10, 0, undefined)).resolves.toBeUndefined();
+    await expect(refuseReservation(aws({}), 'f', { webhookConcurrency: 5 })).resolves.toBeUndefined();
+  });
+
+  test('is refused where AWS would refuse it, with what to do', async () => {
+    await expect(check(10, 10, 0, 5)).rejects.toThrow(
+      'reserve concurrency: expected at most 0 for webhookConcurrency (the account has 10 in this region), got 5; ' +
+        'add --param webhookConcurrency=off (nothing is reserved), or --param webhooks=off, or raise the quota',
+    );
+    await expect(check(1000, 102, 0, 5)).rejects.toThrow('expected at most 2');
+  });
+});

@@ -1,0 +1,193 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+
+const ROOT = join(import.meta.dirname, '../../..');
+
+type Sections = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+interface Osls {
+  readonly options: { readonly param: readonly string[] | null };
+  readonly resolveVariable: (name: string) => Promise<unknown>;
+  readonly resolveConfigurationProperty: (path: readonly string[]) => Promise<Sections>;
+}
+
+interface Settings {
+  readonly heartbeat: { readonly period?: number; readonly periods?: number };
+  readonly runPeriod: number;
+}
+
+const { settings } = (await import(join(ROOT, 'infra/settings.js'))) as {
+  settings: (osls: Osls) => Promise<Settings>;
+};
+const { PARAMETERS } = (await import(join(ROOT, 'infra/parameters.js'))) as { PARAMETERS: object };
+
+const { params } = parse(await readFile(join(ROOT, 'serverless.yml'), 'utf8'), { logLevel: 'silent' }) as {
+  params: { default: Readonly<Record<string, unknown>> };
+};
+
+/** The settings as osls reads them, with these parameters on the command line. */
+function settingsOf(given: Readonly<Record<string, string>>, sections: Sections = params): Promise<Settings> {
+  const values: Record<string, unknown> = { ...params.default, ...given };
+  return settings({
+    options: { param: Object.entries(given).map(([name, value]) => `${name}=${value}`) },
+    resolveVariable: (name) =>
+      Promise.resolve(name === 'self:provider.region' ? 'eu-central-1' : values[name.replace('param:', '')]),
+    resolveConfigurationProperty: () => Promise.resolve(sections),
+  });
+}
+
+describe('a parameter', () => {
+  test('has a pattern, whichever it is', () => {
+    expect(Object.keys(PARAMETERS).toSorted()).toEqual(Object.keys(params.default).toSorted());
+  });
+
+  test('has a default that its pattern accepts', async () => {
+    await expect(settingsOf({})).resolves.toBeDefined();
+  });
+
+  const BUCKET = 'expected the name of a bucket, without s3:// and without a slash, or nothing';
+  const SECRET = 'expected the complete ARN of a secret, its last six characters included, or nothing';
+  const TOPIC = 'expected the ARN of an SNS topic (standard, not FIFO), or nothing';
+  const BUS = 'expected the name of an event bus in this account and region (not an ARN)';
+  const SCHEDULE = 'expected rate(6 hours), cron(0 3 * * ? *) or at(2026-01-31T03:00:00)';
+  const ZONE = 'expected a time zone, such as Europe/Berlin';
+  const ON = 'expected one of on, off';
+  const CONCURRENCY = 'expected a whole number from 2 to 1000';
+  const KEY = 'expected the ARN of a KMS key (arn:aws:kms:…:key/…, not an alias), or nothing';
+
+  test.for([
+    ['bucket', 's3://x', BUCKET],
+    ['bucket', 'Upper', BUCKET],
+    ['bucket', 'ab', BUCKET],
+    ['bucket', '10.0.0.1', BUCKET],
+    ['existingBucket', 's3://x', BUCKET],
+    ['existingBucket', 'a-bucket/prefix', BUCKET],
+    ['existingBucket', 'arn:aws:s3:::a-bucket', BUCKET],
+    ['prefix', 'mirror', 'expected a path that ends with a slash, such as mirror/, or nothing'],
+    ['prefix', '/mirror/', 'expected a path that ends with a slash, such as mirror/, or nothing'],
+    ['prefix', 'a b/', 'expected a path that ends with a slash, such as mirror/, or nothing'],
+    ['blobStorage', 'GLACIER', 'expected one of STANDARD, INTELLIGENT_TIERING'],
+    ['oldVersionDays', '-1', 'expected a whole number from 0 to 3650'],
+    ['unfinishedUploadDays', 'x', 'expected a whole number from 1 to 3650'],
+    ['runReportDays', '0', 'expected a whole number from 1 to 3650'],
+    ['config', 'here', 'expected one of bucket, bundled'],
+    ['credentialsSecret', 'my-secret', SECRET],
+    ['credentialsSecret', 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mine', SECRET],
+    ['ecrPull', 'yes', ON],
+    ['kmsKey', 'alias/mine', KEY],
+    ['kmsKey', 'arn:aws:kms:eu-central-1:123456789012:alias/mine', KEY],
+    ['permissionsBoundary', 'boundary', 'expected the ARN of an IAM policy, or nothing'],
+    ['schedule', 'hourly', SCHEDULE],
+    ['schedule', 'every hour', SCHEDULE],
+    ['schedule', 'rate(0 hours)', SCHEDULE],
+    ['timezone', 'Mars', ZONE],
+    ['timezone', '+01:00', ZONE],
+    ['timezone', 'europe/berlin', ZONE],
+    ['scheduleState', 'off', 'expected one of ENABLED, DISABLED'],
+    ['webhooks', 'maybe', ON],
+    ['webhookConcurrency', '0', 'expected a whole number from 1 to 1000, or off'],
+    ['eventBus', '', BUS],
+    ['eventBus', 'arn:aws:events:eu-central-1:123456789012:event-bus/x', BUS],
+    ['lanes', '65', 'expected a whole number from 1 to 64'],
+    ['lanes', '1.5', 'expected a whole number from 1 to 64'],
+    ['lanes', '', 'expected a whole number from 1 to 64'],
+    ['resolverConcurrency', '1', CONCURRENCY],
+    ['layerConcurrency', '1001', CONCURRENCY],
+    ['finalizerConcurrency', 'many', CONCURRENCY],
+    ['maxReceives', '1', 'expected a whole number from 2 to 1000'],
+    ['layerMemory', '64', 'expected a whole number from 128 to 10240'],
+    ['layerTimeout', '901', 'expected a whole number from 1 to 900'],
+    ['layerTimeout', '1e2', 'expected a whole number from 1 to 900'],
+    ['alarmTopic', 'on-call', TOPIC],
+    ['alarmTopic', 'arn:aws:sns:eu-central-1:123456789012:on-call.fifo', TOPIC],
+    ['oldestMessageSeconds', '10', 'expected a whole number from 60 to 1209600'],
+    ['heartbeatHours', '169', 'expected a whole number from 0 to 168, or nothing'],
+    ['logRetention', '31', 'expected one of 1, 3, 5, 7, 14, 30,'],
+    ['logLevel', 'loud', 'expected one of DEBUG, INFO, WARN, ERROR'],
+  ] as const)('%s that is %o is refused before anything is deployed', async ([name, value, message]) => {
+    await expect(settingsOf({ [name]: value })).rejects.toThrow(`read parameter ${name}: ${message}`);
+    await expect(settingsOf({ [name]: value })).rejects.toThrow(`got '${value}'`);
+  });
+
+  test.for([
+    ['alarmTopic', 'arn:aws:sns:us-east-1:123456789012:on-call'],
+    ['kmsKey', 'arn:aws:kms:us-east-1:123456789012:key/1234abcd'],
+    ['credentialsSecret', 'arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf'],
+  ] as const)('%s in another region is refused', async ([name, value]) => {
+    await expect(settingsOf({ [name]: value })).rejects.toThrow(
+      `read parameter ${name}: expected the region eu-central-1, which is deployed to, got '${value}'`,
+    );
+  });
+
+  test('that depends on another one, or excludes it, is refused', async () => {
+    await expect(settingsOf({ bucket: 'bucket-a', existingBucket: 'bucket-b' })).rejects.toThrow(
+      'read parameter bucket and existingBucket: expected at most one of them',
+    );
+    await expect(settingsOf({ bucketOwner: '123456789012' })).rejects.toThrow(
+      'read parameter bucketOwner: expected existingBucket beside it',
+    );
+  });
+
+  test('that does not exist is refused on the command line, with the one that was probably meant', async () => {
+    await expect(settingsOf({ shedule: 'rate(1 hour)' })).rejects.toThrow(
+      'read parameter shedule: there is no such parameter; did you mean schedule?',
+    );
+    await expect(settingsOf({ x: '1' })).rejects.toThrow(
+      'read parameter x: there is no such parameter; known are bucket, ',
+    );
+  });
+
+  test('that does not exist is refused in the section of any stage', async () => {
+    const sections = { ...params, test: { alarmTopics: 'x' } };
+    await expect(settingsOf({}, sections)).rejects.toThrow(
+      'read parameter alarmTopics: there is no such parameter; did you mean alarmTopic?',
+    );
+  });
+
+  test('is refused together with every other one that is wrong', async () => {
+    const refused = settingsOf({ lanes: '0', timezone: 'Mars', shedule: 'x' });
+    await expect(refused).rejects.toThrow(/shedule.*\n.*timezone.*\n.*lanes/);
+  });
+
+  test('config=bundled without a mirror.yaml is refused', async () => {
+    await expect(settingsOf({ config: 'bundled' })).rejects.toThrow('read parameter config: bundled, but there is no ');
+  });
+});
+
+describe('the heartbeat alarm', () => {
+  test.for([
+    [{}, { periods: 2, period: 21_600 }],
+    [{ schedule: 'rate(1 hour)' }, { periods: 2, period: 3600 }],
+    [{ schedule: 'rate(5 minutes)' }, { periods: 2, period: 900 }],
+    [{ schedule: 'rate(3 days)' }, { periods: 6, period: 86_400 }],
+    [{ schedule: 'cron(0 3 * * ? *)' }, { periods: 2, period: 86_400 }],
+    [
+      { schedule: 'cron(0 3 ? * MON *)', heartbeatHours: '168' },
+      { periods: 7, period: 86_400 },
+    ],
+    [{ heartbeatHours: '25' }, { periods: 2, period: 45_000 }],
+  ] as const)('with %o it looks back over %o', async ([given, expected]) => {
+    expect((await settingsOf(given)).heartbeat).toEqual(expected);
+  });
+
+  test.for([
+    { heartbeatHours: '0' },
+    { scheduleState: 'DISABLED' },
+    { scheduleState: 'DISABLED', heartbeatHours: '24' },
+    // Once a week, and once: CloudWatch looks back for seven days at most.
+    { schedule: 'cron(0 3 ? * MON *)' },
+    { schedule: 'rate(4 days)' },
+    { schedule: 'at(2026-01-31T03:00:00)' },
+  ])('with %o there is none', async (given) => {
+    expect((await settingsOf(given)).heartbeat).toEqual({});
+  });
+});
+
+test('images that fail are counted over as long as passes between two runs', async () => {
+  expect((await settingsOf({ schedule: 'rate(1 minute)' })).runPeriod).toBe(300);
+  expect((await settingsOf({ schedule: 'rate(12 hours)' })).runPeriod).toBe(43_200);
+  expect((await settingsOf({ schedule: 'rate(2 days)' })).runPeriod).toBe(86_400);
+  expect((await settingsOf({ schedule: 'cron(0 3 ? * MON *)' })).runPeriod).toBe(86_400);
+});
