@@ -19,14 +19,14 @@ function absent(path: RegExp, what: string): Trim {
   return { path, contents: `throw new Error(${JSON.stringify(message)});` };
 }
 
-/** For `lib/registry/wire.ts`, which uses two agents, and sends bodies that are strings. */
+/** For `lib/registry/agents.ts`, which uses two agents, and sends bodies that are strings. */
 const UNDICI: readonly Trim[] = [
   {
     // The entry point brings fetch, WebSocket and the rest along: half a bundle. An import of anything else than these
     // fails the build, and this list grows.
     path: /undici\/index\.js$/,
     contents: `export { default as Agent } from 'undici/lib/dispatcher/agent.js';
-      export { default as EnvHttpProxyAgent } from 'undici/lib/dispatcher/env-http-proxy-agent.js';`,
+      export { default as ProxyAgent } from 'undici/lib/dispatcher/proxy-agent.js';`,
   },
   absent(/undici\/lib\/web\//, 'fetch, and bodies such as it takes'),
   absent(/undici\/lib\/milo\//, 'the experimental HTTP parser'),

@@ -13,6 +13,8 @@ export interface TokenWanted {
   readonly realm: string;
   readonly service: string;
   readonly scope: string;
+  /** The URL whose challenge it was. */
+  readonly namedBy?: URL;
 }
 
 const TOKEN = /[!#$%&'*+\-.^_`|~\w]+/y;

@@ -9,7 +9,7 @@ import {
   type TokenWanted,
 } from './auth.ts';
 import type { Credential, Credentials } from './credentials.ts';
-import { isLoopback, isOffLimits } from './hosts.ts';
+import { isLoopback } from './addresses.ts';
 import type { Token, Tokens } from './tokens.ts';
 
 /** The Authorization of one request, and what is needed to judge its refusal. */
@@ -38,6 +38,8 @@ export interface AuthorizerOptions {
   readonly host: string;
   readonly credentials: Credentials;
   readonly tokens: Tokens;
+  /** Whether a host may be without TLS. */
+  readonly isInsecure: (host: string) => boolean;
 }
 
 /**
@@ -72,13 +74,13 @@ export class Authorizer {
   ): Promise<Grant | undefined> {
     const challenges = parseChallenges(header);
     const credential = await this.#options.credentials.find(this.#options.host, repository, { signal });
-    const way = choose(challenges, repository, credential);
+    const way = choose(challenges, repository, credential, url);
     if (way === undefined) return undefined;
     if (way.kind === 'fixed') {
       if (sent?.authorization === way.authorization) return undefined;
       if (way.authorization.startsWith('Basic ')) this.#usual = 'basic';
     } else {
-      refuseLeak(way, url);
+      refuseLeak(way, url, this.#options.isInsecure);
       const before = sent?.token;
       if (before !== undefined && sameToken(before.wanted, way.wanted)) {
         if (before.fresh) return undefined;
@@ -112,10 +114,11 @@ function choose(
   challenges: readonly Challenge[],
   repository: string,
   credential: Credential | undefined,
+  namedBy: URL,
 ): Way | undefined {
   const wanted = tokenWanted(challenges);
   if (wanted !== undefined)
-    return tokenWay(wanted.scope === '' ? { ...wanted, scope: pullScope(repository) } : wanted, credential);
+    return tokenWay({ ...wanted, namedBy, scope: wanted.scope || pullScope(repository) }, credential);
   return basicWanted(challenges) ? basicWay(credential) : registryTokenWay(credential);
 }
 
@@ -138,21 +141,16 @@ function sameToken(one: TokenWanted, other: TokenWanted): boolean {
   return one.realm === other.realm && one.service === other.service && one.scope === other.scope;
 }
 
-/**
- * A registry may not send us to this machine's own services, with credentials or without; and one that is reached over TLS
- * may not have credentials sent on in the clear.
- */
-function refuseLeak({ wanted, credential }: Extract<Way, { kind: 'token' }>, registry: URL): void {
+/** A registry may not have credentials sent on in the clear, unless the user has named that very host as insecure. */
+function refuseLeak(
+  { wanted, credential }: Extract<Way, { kind: 'token' }>,
+  registry: URL,
+  isInsecure: (host: string) => boolean,
+): void {
   const realm = new URL(wanted.realm);
-  if (isOffLimits(realm, registry))
-    throw new Failure({
-      operation: `get token from ${realm.origin}`,
-      side: 'source',
-      code: 'denied',
-      detail: `${registry.host} names a token service within this machine or network; it is not asked`,
-    });
   if (realm.protocol === 'https:') return;
-  const harmless = credential === undefined || registry.protocol === 'http:' || isLoopback(realm.hostname);
+  const isPlainAnyway = registry.protocol === 'http:' && registry.hostname === realm.hostname;
+  const harmless = credential === undefined || isPlainAnyway || isLoopback(realm.hostname) || isInsecure(realm.host);
   if (realm.protocol === 'http:' && harmless) return;
   throw new Failure({
     operation: `get token from ${realm.origin}`,

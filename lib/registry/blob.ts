@@ -2,12 +2,12 @@ import { Failure } from '../base/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { BlobReader, type Opening } from './blob-reader.ts';
 import type { RegistryClient } from './client.ts';
-import { followRedirects, type Ask, type Endpoint } from './endpoint.ts';
+import type { Ask, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
-import { isOffLimits } from './hosts.ts';
 import { judge, rangeHeader, type Opened, type Wanted } from './range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
-import { readExcerpt, type Reply } from './wire.ts';
+import { readExcerpt } from './short.ts';
+import type { Reply } from './wire.ts';
 
 export interface BlobOptions {
   readonly client: RegistryClient;
@@ -19,12 +19,21 @@ export interface BlobOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Where the bytes of a blob were found outside of the registry. */
+interface Location {
+  readonly url: URL;
+  /** Who named the URL; the registry's own documents where nothing is given. */
+  readonly namedBy?: URL | undefined;
+  /** The endpoint that led there, which gets no authorization should the way lead back. */
+  readonly home?: URL | undefined;
+}
+
 export class RegistryBlob implements BlobSource {
   readonly #options: BlobOptions;
   readonly #etags = new Map<string, string>();
   #total: number | undefined;
   /** Where a redirect led: asked without the registry until it refuses, as signed URLs do when they expire. */
-  #location: URL | undefined;
+  #location: Location | undefined;
 
   constructor(options: BlobOptions) {
     this.#options = options;
@@ -59,15 +68,15 @@ export class RegistryBlob implements BlobSource {
     const { client, operation, urls = [] } = this.#options;
     const location = this.#location;
     if (location !== undefined) {
-      const remembered = await this.#direct(location.href, wanted, signal);
+      const remembered = await this.#direct(location, wanted, signal);
       if (!(remembered instanceof Failure)) return remembered;
-      this.#forget(location);
+      this.#forget(location.url);
     }
     let foreign: Failure | undefined;
     for (const url of urls) {
-      const opening = this.#mayAsk(url)
-        ? await this.#direct(url, wanted, signal)
-        : unusable(operation, 'names an address within this machine or network');
+      const opening = URL.canParse(url)
+        ? await this.#direct({ url: new URL(url) }, wanted, signal)
+        : unusable(operation);
       if (!(opening instanceof Failure)) return opening;
       foreign = opening;
     }
@@ -87,7 +96,7 @@ export class RegistryBlob implements BlobSource {
     const reply = await endpoint.send(ask, signal);
     if (!isBytes(reply)) throw await client.refuse(reply, { endpoint, ask, subject: 'blob' }, signal);
     const opened = this.#judge(reply, wanted);
-    if (!endpoint.owns(reply.url)) this.#location = reply.url;
+    if (!endpoint.owns(reply.url)) this.#location = { url: reply.url, namedBy: reply.namedBy, home: endpoint.home };
     return {
       reply,
       opened,
@@ -98,24 +107,16 @@ export class RegistryBlob implements BlobSource {
     };
   }
 
-  /** A manifest can be anybody's: what it names must not be this machine's, unless its registry is. */
-  #mayAsk(address: string): boolean {
-    const { host } = this.#options.client.options;
-    const from = new URL(/^https?:\/\//.test(host) ? host : `https://${host}`);
-    return !URL.canParse(address) || !isOffLimits(new URL(address), from);
-  }
-
-  /** A URL outside of the registry, to which no authorization is ever sent. A refusal is an answer here. */
-  async #direct(address: string, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening | Failure> {
-    const { client, operation } = this.#options;
-    const { wire, isInsecure, now } = client.options;
-    const url = URL.canParse(address) ? new URL(address) : undefined;
-    if (url === undefined || !/^https?:$/.test(url.protocol)) return unusable(operation, 'has an unusable address');
+  /** A URL outside of the registry, which gets nothing that belongs to the registry. A refusal is an answer here. */
+  async #direct(location: Location, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening | Failure> {
+    const { client, operation, repository } = this.#options;
+    const { targets, now } = client.options;
+    const { url, namedBy, home } = location;
+    if (!/^https?:$/.test(url.protocol)) return unusable(operation);
     let reply: Reply;
     try {
-      const request = { operation, method: 'GET', url, headers: headersFor(wanted) } as const;
-      const first = await wire.send(request, signal);
-      reply = await followRedirects(first, request, isInsecure, (next) => wire.send(next, signal));
+      const request = { operation, method: 'GET', url, headers: headersFor(wanted), namedBy } as const;
+      reply = await targets.get({ request, repository }, home, signal);
     } catch (thrown) {
       const failure = sourceFailure(thrown, operation, signal);
       if (failure.code === 'aborted' || signal?.aborted === true) throw failure;
@@ -123,7 +124,7 @@ export class RegistryBlob implements BlobSource {
     }
     if (!isBytes(reply)) {
       const { status, headers } = reply;
-      const body = await readExcerpt(reply.body, ERROR_BODY_BYTES);
+      const body = await readExcerpt(reply, ERROR_BODY_BYTES);
       return refusal({ status, headers, body }, { operation, host: reply.url.host, subject: 'blob', now: now() });
     }
     let opened: Opened;
@@ -134,7 +135,7 @@ export class RegistryBlob implements BlobSource {
       if (thrown instanceof Failure && thrown.code === 'size-mismatch') return thrown;
       throw thrown;
     }
-    this.#location = reply.url;
+    this.#location = { url: reply.url, namedBy: reply.namedBy, home };
     return {
       reply,
       opened,
@@ -161,14 +162,13 @@ export class RegistryBlob implements BlobSource {
 
   /** Unless another body has found a better one meanwhile. */
   #forget(location: URL): void {
-    if (this.#location?.href === location.href) this.#location = undefined;
+    if (this.#location?.url.href === location.href) this.#location = undefined;
   }
 }
 
 function headersFor(wanted: Wanted): Record<string, string> {
   const range = rangeHeader(wanted);
-  // What is hashed are the bytes as they are stored, so nothing may be compressed on the way.
-  return { accept: '*/*', 'accept-encoding': 'identity', ...(range === undefined ? {} : { range }) };
+  return { accept: '*/*', ...(range === undefined ? {} : { range }) };
 }
 
 /** A reply whose range is then judged; all others are refusals. */
@@ -176,6 +176,7 @@ function isBytes({ status }: Reply): boolean {
   return status === 200 || status === 206 || status === 416;
 }
 
-function unusable(operation: string, what: string): Failure {
-  return new Failure({ operation, side: 'source', code: 'invalid', detail: `a foreign layer ${what}` });
+function unusable(operation: string): Failure {
+  const detail = 'a foreign layer has an unusable address';
+  return new Failure({ operation, side: 'source', code: 'invalid', detail });
 }

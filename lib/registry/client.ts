@@ -3,7 +3,9 @@ import { Permits } from '../base/permits.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
 import { waitOrThrow, type Patience } from './patience.ts';
-import { readExcerpt, type Reply, type Wire } from './wire.ts';
+import { readExcerpt } from './short.ts';
+import type { Targets } from './targets.ts';
+import type { Reply, Wire } from './wire.ts';
 
 export interface ClientOptions {
   readonly host: string;
@@ -11,7 +13,7 @@ export interface ClientOptions {
   readonly endpoints: readonly Endpoint[];
   readonly connections: number;
   readonly wire: Wire;
-  readonly isInsecure: (host: string) => boolean;
+  readonly targets: Targets;
   readonly patience: Patience;
   readonly now: () => number;
 }
@@ -83,7 +85,7 @@ export class RegistryClient {
     signal?: AbortSignal,
   ): Promise<Failure> {
     const { status, headers, url } = reply;
-    const body = await readExcerpt(reply.body, ERROR_BODY_BYTES);
+    const body = await readExcerpt(reply, ERROR_BODY_BYTES);
     const own = endpoint.owns(url);
     const unexplained = own && status === 404 && headers['docker-distribution-api-version'] === undefined;
     if (unexplained && registryErrors(body).length === 0 && !(await endpoint.speaksV2(ask, signal)))

@@ -1,11 +1,13 @@
 import { Failure } from '../base/failure.ts';
-import { quote } from '../oci/show.ts';
 import { Authorizer } from './authorizer.ts';
 import type { Credentials } from './credentials.ts';
 import { ERROR_BODY_BYTES } from './errors.ts';
-import { credentialHost, isLoopback, isOffLimits, originsOf } from './hosts.ts';
+import { credentialHost, originsOf } from './hosts.ts';
+import { readExcerpt } from './short.ts';
+import { sendAuthorized, type Targets } from './targets.ts';
 import type { Tokens } from './tokens.ts';
-import { readExcerpt, type HttpRequest, type Reply, type Wire } from './wire.ts';
+import { showsNoTls } from './transport.ts';
+import type { HttpRequest, Reply, Wire } from './wire.ts';
 
 /** A request to a registry, wherever that is. */
 export interface Ask {
@@ -24,19 +26,28 @@ export interface EndpointOptions {
   readonly wire: Wire;
   readonly credentials: Credentials;
   readonly tokens: Tokens;
+  readonly targets: Targets;
   readonly isInsecure: (host: string) => boolean;
 }
 
-const MAX_REDIRECTS = 5;
-/** Enough for a challenge, a token that has expired, and a scope other than the usual one. */
-const MAX_CHALLENGES = 3;
+/** The endpoint's own origin cannot be reached over TLS; no other failure is a reason to ask it in plain HTTP. */
+class NotTls extends Error {
+  readonly failure: unknown;
+
+  constructor(failure: unknown) {
+    super('TLS is not spoken');
+    this.failure = failure;
+  }
+}
 
 /** One place where a registry can be reached. */
 export class Endpoint {
   readonly name: string;
   readonly #options: EndpointOptions;
   readonly #authorizer: Authorizer;
-  #origins: readonly URL[];
+  readonly #origins: readonly URL[];
+  /** Its first origin does not speak TLS, and its second one has answered. */
+  #isPlain = false;
   #speaksV2: boolean | undefined;
 
   /** It refuses HEAD on manifests, and is asked with GET at once. */
@@ -45,66 +56,73 @@ export class Endpoint {
   restsUntil = 0;
 
   constructor(options: EndpointOptions) {
-    const { name, credentials, tokens } = options;
+    const { name, credentials, tokens, isInsecure } = options;
     this.name = name;
     this.#options = options;
-    this.#origins = originsOf(name, options.isInsecure);
-    this.#authorizer = new Authorizer({ host: credentialHost(name), credentials, tokens });
+    this.#origins = originsOf(name, isInsecure);
+    this.#authorizer = new Authorizer({ host: credentialHost(name), credentials, tokens, isInsecure });
   }
 
   /** Asks, with authorization where it is wanted, and follows redirects. Any other status is a reply. */
   async send(ask: Ask, signal?: AbortSignal): Promise<Reply> {
-    for (const [index, origin] of this.#origins.entries()) {
+    const { wire } = this.#options;
+    const [origin, plain] = this.#origins;
+    if (origin === undefined) throw new Error(`no origin for ${this.name}`);
+    if (!this.#isPlain || plain === undefined || wire.speaksTls(origin)) {
       try {
-        const reply = await this.#sendTo(origin, ask, signal);
-        this.#settle(origin, reply.status);
-        return reply;
+        return await this.#sendTo(origin, ask, signal);
       } catch (thrown) {
-        const unreachable = thrown instanceof Failure && thrown.status === undefined && thrown.code !== 'aborted';
-        if (index === this.#origins.length - 1 || !unreachable) throw thrown;
+        if (!(thrown instanceof NotTls)) throw thrown;
+        if (plain === undefined) throw thrown.failure;
       }
     }
-    throw new Error(`no origin for ${this.name}`);
-  }
-
-  /** Of an insecure host: what it speaks, once that is known. A 400 is what TLS servers say to plain HTTP. */
-  #settle(origin: URL, status: number): void {
-    if (this.#origins.length > 1 && (origin.protocol === 'https:' || status !== 400)) this.#origins = [origin];
+    const reply = await this.#sendTo(plain, ask, signal);
+    // A 400 is what TLS servers say to plain HTTP.
+    this.#isPlain ||= reply.status !== 400;
+    return reply;
   }
 
   async #sendTo(origin: URL, ask: Ask, signal: AbortSignal | undefined): Promise<Reply> {
+    const { operation, repository, method, headers = {} } = ask;
     const url = new URL(ask.path, origin);
-    const request = { operation: ask.operation, method: ask.method, url, headers: ask.headers ?? {} };
-    const reply = await this.#authorized(request, ask.repository, signal);
-    // Authorization is for this origin alone, and is not picked up again by coming back.
-    let away = false;
-    return followRedirects(reply, request, this.#options.isInsecure, (next) => {
-      away ||= next.url.origin !== origin.origin;
-      return away ? this.#options.wire.send(next, signal) : this.#authorized(next, ask.repository, signal);
-    });
+    // A path that foreign text has a part in (`//host/`, `/\host/`) may lead elsewhere; credentials would go along.
+    if (url.origin !== origin.origin) {
+      const detail = `the path leads to another host, ${url.host}; it is not asked`;
+      throw new Failure({ operation, side: 'source', code: 'invalid', detail });
+    }
+    const send = (request: HttpRequest): Promise<Reply> => this.#sendHome(request, repository, signal);
+    const request = { operation, method, url, headers };
+    return this.#options.targets.follow(
+      await send(request),
+      { request, repository },
+      { home: origin, left: false, send },
+      signal,
+    );
   }
 
-  async #authorized(request: HttpRequest, repository: string, signal: AbortSignal | undefined): Promise<Reply> {
-    let sent = await this.#authorizer.grant(repository, signal);
-    for (let challenges = 0; ; challenges += 1) {
-      const headers = sent === undefined ? request.headers : { ...request.headers, authorization: sent.authorization };
-      const reply = await this.#options.wire.send({ ...request, headers }, signal);
-      if (reply.status !== 401 || challenges === MAX_CHALLENGES) return reply;
+  /** To this endpoint's own origin, with its authorization. */
+  #sendHome(request: HttpRequest, repository: string, signal: AbortSignal | undefined): Promise<Reply> {
+    const { wire } = this.#options;
+    const send = async (each: HttpRequest): Promise<Reply> => {
       try {
-        const challenge = { url: request.url, header: reply.headers['www-authenticate'], sent };
-        sent = await this.#authorizer.challenged(repository, challenge, signal);
+        return await wire.send(each, signal);
       } catch (thrown) {
-        reply.body.cancel();
-        throw thrown;
+        const isAlone = each.url.protocol === 'http:' || wire.speaksTls(each.url);
+        throw !isAlone && showsNoTls(thrown, wire.proxyTo(each.url)) ? new NotTls(thrown) : thrown;
       }
-      if (sent === undefined) return reply;
-      await readExcerpt(reply.body, ERROR_BODY_BYTES);
-    }
+    };
+    return sendAuthorized(send, this.#authorizer, { request, repository }, signal);
   }
 
   /** Whether a URL is this endpoint's own, and not one that it redirected to. */
   owns(url: URL): boolean {
     return this.#origins.some(({ origin }) => origin === url.origin);
+  }
+
+  /** The origin at which requests to this endpoint start. */
+  get home(): URL | undefined {
+    const [first, second] = this.#origins;
+    return this.#isPlain && second !== undefined ? second : first;
   }
 
   /** For an error about a denial: with what, if anything, it was asked. */
@@ -119,51 +137,9 @@ export class Endpoint {
   async speaksV2(ask: Ask, signal?: AbortSignal): Promise<boolean> {
     if (this.#speaksV2 === undefined) {
       const reply = await this.send({ ...ask, method: 'GET', path: '/v2/', headers: {} }, signal);
-      await readExcerpt(reply.body, ERROR_BODY_BYTES);
+      await readExcerpt(reply, ERROR_BODY_BYTES);
       this.#speaksV2 = reply.status !== 404;
     }
     return this.#speaksV2;
   }
-}
-
-/** Goes where replies point, five times at most, and never from TLS to the clear. */
-export async function followRedirects(
-  first: Reply,
-  request: HttpRequest,
-  isInsecure: (host: string) => boolean,
-  send: (request: HttpRequest) => Promise<Reply>,
-): Promise<Reply> {
-  let reply = first;
-  for (let count = 1; isRedirect(reply); count += 1) {
-    await readExcerpt(reply.body, ERROR_BODY_BYTES);
-    const { operation } = request;
-    const location = reply.headers['location'];
-    const refuse = (detail: string): Failure =>
-      new Failure({
-        operation,
-        side: 'source',
-        code: 'invalid',
-        detail: `${reply.url.host} ${detail}`,
-        status: reply.status,
-      });
-    if (count > MAX_REDIRECTS) throw refuse(`redirected more than ${MAX_REDIRECTS} times`);
-    if (typeof location !== 'string' || !URL.canParse(location, reply.url.href)) throw refuse('redirected to nowhere');
-    const url = new URL(location, reply.url);
-    if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refuse(`redirected to ${quote(url.protocol)}`);
-    if (isOffLimits(url, reply.url))
-      throw refuse(`redirected to ${url.host}, an address within this machine or network`);
-    if (
-      reply.url.protocol === 'https:' &&
-      url.protocol === 'http:' &&
-      !isLoopback(url.hostname) &&
-      !isInsecure(url.host)
-    )
-      throw refuse(`redirected from TLS to plain HTTP at ${url.host}; --insecure-registry ${url.host} allows it`);
-    reply = await send({ ...request, url });
-  }
-  return reply;
-}
-
-function isRedirect({ status }: Reply): boolean {
-  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }

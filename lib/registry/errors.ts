@@ -131,49 +131,6 @@ export function retryAfterMs(header: string | string[] | undefined, now: number)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-const TRANSPORT: Readonly<Record<string, readonly [FailureCode, string]>> = {
-  UND_ERR_CONNECT_TIMEOUT: ['timeout', 'no connection could be made in time'],
-  ETIMEDOUT: ['timeout', 'the connection timed out'],
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: ['truncated', 'the body ended too early'],
-  UND_ERR_SOCKET: ['network', 'the connection was closed'],
-  ECONNRESET: ['network', 'the connection was reset'],
-  ECONNREFUSED: ['network', 'the connection was refused'],
-  ENOTFOUND: ['network', 'there is no such host'],
-  UND_ERR_DESTROYED: ['aborted', 'the connection was closed on request'],
-  UND_ERR_CLOSED: ['aborted', 'the connection was closed on request'],
-  EAI_AGAIN: ['network', 'the host name could not be resolved for now'],
-};
-
-/** OpenSSL's verdicts on a certificate, which no second try changes. */
-const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|ALTNAME/;
-
-/** What undici or the operating system threw, as a Failure. */
-export function transportFailure(thrown: unknown, at: { readonly operation: string; readonly url: URL }): Failure {
-  const { operation, url } = at;
-  const code = codeOfError(thrown);
-  const source = { operation, side: 'source', cause: thrown } as const;
-  if (CERTIFICATE.test(code)) {
-    const detail = `the certificate of ${url.host} is not trusted (${code}); NODE_EXTRA_CA_CERTS or --insecure-registry help`;
-    return new Failure({ ...source, code: 'network', detail, remedy: 'never' });
-  }
-  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG') {
-    const detail = `${url.host} does not speak TLS; --insecure-registry allows plain HTTP`;
-    return new Failure({ ...source, code: 'network', detail, remedy: 'never' });
-  }
-  const known = TRANSPORT[code];
-  if (known !== undefined) return new Failure({ ...source, code: known[0], detail: `${url.host}: ${known[1]}` });
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  if (code === 'UND_ERR_INVALID_ARG')
-    return new Failure({ ...source, code: 'invalid', detail: `${url.host}: ${message}` });
-  return new Failure({ ...source, code: 'network', detail: `${url.host}: ${message}` });
-}
-
-/** Happy eyeballs gives one error for all addresses that were tried; the first one stands for them. */
-function codeOfError(thrown: unknown): string {
-  if (thrown instanceof AggregateError && thrown.errors.length > 0) return codeOfError(thrown.errors[0]);
-  return isRecord(thrown) ? text(thrown['code']) : '';
-}
-
 /** That something was stopped on request, or why it was where the caller said so with a Failure. */
 export function stopped(operation: string, signal?: AbortSignal): Failure {
   const reason: unknown = signal?.reason;

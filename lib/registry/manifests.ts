@@ -6,7 +6,8 @@ import { signedPayload } from '../oci/schema1.ts';
 import type { RegistryClient } from './client.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import type { FetchedManifest, Resolved } from './source.ts';
-import { readWhole, type Reply } from './wire.ts';
+import { readWhole } from './short.ts';
+import type { Reply } from './wire.ts';
 
 export interface ManifestOptions {
   readonly client: RegistryClient;
@@ -47,7 +48,7 @@ export async function manifestAt(endpoint: Endpoint, options: ManifestOptions): 
   const ask = askFor('GET', options);
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'manifest' }, signal);
-  const bytes = await readWhole(reply.body, MANIFEST_LIMITS.bytes);
+  const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes);
   if (bytes === undefined) {
     const detail = `${reply.url.host} sent a manifest of more than ${MANIFEST_LIMITS.bytes} bytes`;
     throw new Failure({ operation, side: 'source', code: 'too-large', detail });

@@ -1,11 +1,16 @@
 import { PATIENT, type RetryPolicy } from '../base/retry.ts';
 import { RegistryClient } from './client.ts';
 import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
+import { DialGuard } from './dial.ts';
 import { Endpoint } from './endpoint.ts';
+import type { TimeLimits } from './exchange.ts';
+import { loopbackHosts, originsOf } from './hosts.ts';
 import { realSleep, type RetryInfo } from './patience.ts';
 import type { Proxy } from './proxy.ts';
+import { sendWithCredentials } from './redirects.ts';
 import { RegistryRepository } from './repository.ts';
 import type { Sources } from './source.ts';
+import { Targets } from './targets.ts';
 import { Tokens } from './tokens.ts';
 import { Wire } from './wire.ts';
 
@@ -13,7 +18,12 @@ export interface SourcesOptions {
   readonly credentials?: Credentials;
   /** Hosts whose certificates need not be valid, and that may be without TLS altogether. */
   readonly insecure?: readonly string[];
-  /** What requests to other machines go through; nothing unless told. */
+  /**
+   * Registries whose redirects, token services and foreign layers may lead to private networks, though they themselves have
+   * public addresses: split DNS, interface endpoints.
+   */
+  readonly privateAddresses?: readonly string[];
+  /** What requests to other machines go through; nothing by default. */
   readonly proxy?: Proxy | undefined;
   /** Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). */
   readonly endpoints?: Readonly<Record<string, readonly string[]>>;
@@ -27,6 +37,8 @@ export interface SourcesOptions {
   readonly longestWaitMs?: number;
   /** How long a registry may be silent before the connection is given up, in milliseconds; 30,000 unless told. */
   readonly stallMs?: number;
+  /** Replaces the other limits on the time of an exchange; for tests. */
+  readonly limits?: Partial<TimeLimits>;
   /** Told before every wait. */
   readonly onRetry?: (info: RetryInfo) => void;
   readonly random?: () => number;
@@ -44,8 +56,7 @@ const STALL_MS = 30_000;
 export function createSources(options: SourcesOptions = {}): Sources {
   const { credentials = NO_CREDENTIALS, connections = CONNECTIONS, now = Date.now } = options;
   const connectionsTo = typeof connections === 'number' ? (): number => connections : connections;
-  const insecure = new Set(options.insecure);
-  const isInsecure = (host: string): boolean => insecure.has(host);
+  const privateAddresses = new Set(options.privateAddresses);
   const patience = {
     policy: options.retry ?? PATIENT,
     random: options.random ?? Math.random,
@@ -57,22 +68,33 @@ export function createSources(options: SourcesOptions = {}): Sources {
   const client = (host: string): RegistryClient => {
     const known = clients.get(host);
     if (known !== undefined) return known;
+    const names = options.endpoints?.[host] ?? [host];
+    const insecure = new Set([...(options.insecure ?? []), ...loopbackHosts(names)]);
+    const isInsecure = (each: string): boolean => insecure.has(each);
     // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.
     const wire = new Wire({
       connections: MAX_CONNECTIONS,
       stallMs: options.stallMs ?? STALL_MS,
-      unverified: isInsecure,
+      limits: options.limits,
+      isInsecure,
+      guard: new DialGuard({
+        endpoints: names.flatMap((name) => originsOf(name, isInsecure)),
+        privateAddresses: privateAddresses.has(host),
+      }),
       proxy: options.proxy,
     });
-    const tokens = new Tokens({ send: (request, signal) => wire.send(request, signal), now });
-    const names = options.endpoints?.[host] ?? [host];
-    const endpoints = names.map((name) => new Endpoint({ name, wire, credentials, tokens, isInsecure }));
+    const tokens = new Tokens({
+      send: (request, signal) => sendWithCredentials(request, isInsecure, (each) => wire.send(each, signal)),
+      now,
+    });
+    const targets = new Targets({ wire, credentials, tokens, isInsecure });
+    const endpoints = names.map((name) => new Endpoint({ name, wire, credentials, tokens, targets, isInsecure }));
     const made = new RegistryClient({
       host,
       endpoints,
       connections: connectionsTo(host),
       wire,
-      isInsecure,
+      targets,
       patience,
       now,
     });

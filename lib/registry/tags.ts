@@ -3,7 +3,7 @@ import type { RegistryClient } from './client.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { isRecord } from './errors.ts';
 import { nextPage } from './links.ts';
-import { readWhole } from './wire.ts';
+import { readWhole } from './short.ts';
 
 /** What is asked for at once; registries give less where they like (distribution spec 1.1, end-8b). */
 const PAGE_TAGS = 1000;
@@ -51,7 +51,7 @@ async function readPage(endpoint: Endpoint, path: string, options: TagsOptions):
   const ask: Ask = { operation, repository, method: 'GET', path, headers: { accept: 'application/json' } };
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'tags' }, signal);
-  const bytes = await readWhole(reply.body, PAGE_BYTES);
+  const bytes = await readWhole(reply, operation, PAGE_BYTES);
   if (bytes === undefined)
     throw wrong(operation, `${reply.url.host} sent a page of more than ${PAGE_BYTES} bytes`, 'too-large');
   const tags = parseTags(Buffer.from(bytes).toString('utf8'));

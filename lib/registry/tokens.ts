@@ -3,7 +3,8 @@ import { basicAuthorization, type TokenWanted } from './auth.ts';
 import type { Credential } from './credentials.ts';
 import { ERROR_BODY_BYTES, isRecord, refusal } from './errors.ts';
 import { SharedWork } from './shared.ts';
-import { readExcerpt, readWhole, type HttpRequest, type Reply } from './wire.ts';
+import { readExcerpt, readWhole } from './short.ts';
+import type { HttpRequest, Reply } from './wire.ts';
 
 export interface Token {
   readonly value: string;
@@ -79,12 +80,12 @@ export class Tokens {
     const { status, headers, url } = reply;
     const now = this.#options.now();
     if (status !== 200) {
-      const body = await readExcerpt(reply.body, ERROR_BODY_BYTES);
+      const body = await readExcerpt(reply, ERROR_BODY_BYTES);
       const hint =
         credential === undefined ? 'asked without credentials' : `with the credentials from ${credential.from}`;
       throw refusal({ status, headers, body }, { operation, host: url.host, subject: 'token', now, hint });
     }
-    const bytes = await readWhole(reply.body, TOKEN_BYTES);
+    const bytes = await readWhole(reply, operation, TOKEN_BYTES);
     const date = typeof headers['date'] === 'string' ? Date.parse(headers['date']) : Number.NaN;
     const token = bytes && parseToken(Buffer.from(bytes).toString('utf8'), now, date);
     if (token !== undefined) return token;
@@ -107,12 +108,13 @@ function get(operation: string, wanted: TokenWanted, credential: Credential | un
     url.searchParams.set('account', credential.username);
     headers['authorization'] = basicAuthorization(credential.username, credential.password);
   }
-  return { operation, method: 'GET', url, headers };
+  return { operation, method: 'GET', url, headers, namedBy: wanted.namedBy };
 }
 
 function post(operation: string, wanted: TokenWanted, form: URLSearchParams): HttpRequest {
   const headers = { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' };
-  return { operation, method: 'POST', url: new URL(wanted.realm), headers, body: form.toString() };
+  const url = new URL(wanted.realm);
+  return { operation, method: 'POST', url, headers, body: form.toString(), namedBy: wanted.namedBy };
 }
 
 function oauthForm(wanted: TokenWanted, credential: Credential | undefined): URLSearchParams {

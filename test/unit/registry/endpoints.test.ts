@@ -2,29 +2,30 @@ import { createServer } from 'node:https';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { credentialHost, isLoopback, originsOf } from '../../../lib/registry/hosts.ts';
+import { isLoopback } from '../../../lib/registry/addresses.ts';
+import { credentialHost, originsOf } from '../../../lib/registry/hosts.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { makeImage } from '../../kit/images.ts';
 import { startRegistry } from '../../kit/registry.ts';
+import { TLS } from '../../kit/tls.ts';
 import { collect, failureOf, testSources } from './helpers.ts';
 
 const REPOSITORY = 'library/alpine';
 const image = makeImage({ layers: [] });
 
-test('loopback is plain HTTP, insecure hosts may be, and all others are TLS', () => {
+test('tries loopback and insecure hosts over TLS and then without, and all others over TLS alone', () => {
   const origins = (name: string, insecure = false): string[] =>
     originsOf(name, () => insecure).map(({ origin }) => origin);
-  expect(origins('localhost:5000')).toEqual(['http://localhost:5000']);
-  expect(origins('127.1.2.3')).toEqual(['http://127.1.2.3']);
-  expect(origins('[::1]:5000')).toEqual(['http://[::1]:5000']);
+  for (const host of ['localhost:5000', '127.1.2.3', '[::1]:5000', 'registry.localhost:5000'])
+    expect(origins(host)).toEqual([`https://${host}`, `http://${host}`]);
   expect(origins('registry.example:5000')).toEqual(['https://registry.example:5000']);
   expect(origins('registry.example', true)).toEqual(['https://registry.example', 'http://registry.example']);
   expect(origins('docker.io')).toEqual(['https://registry-1.docker.io']);
   expect(origins('http://mirror.example/')).toEqual(['http://mirror.example']);
   expect(origins('https://localhost:5000')).toEqual(['https://localhost:5000']);
-  expect(['127.0.0.1', 'localhost', '[::1]'].every(isLoopback)).toBe(true);
-  expect(['127.0.0.1.example', 'localhost.example', '10.0.0.1'].some(isLoopback)).toBe(false);
+  expect(['127.0.0.1', 'localhost', 'localhost.', 'a.b.localhost', '[::1]'].every(isLoopback)).toBe(true);
+  expect(['127.0.0.1.example', 'localhost.example', 'notlocalhost', '10.0.0.1'].some(isLoopback)).toBe(false);
   expect(['https://registry-1.docker.io', 'docker.io', 'https://r.example:5/'].map(credentialHost)).toEqual([
     'docker.io',
     'docker.io',
@@ -115,26 +116,6 @@ test('an insecure host is tried over TLS and then without, once', async () => {
   await using sources = testSources({ insecure: [host] });
   for (let time = 0; time < 2; time += 1) expect((await sources.at(host).resolve('1')).digest).toBe(image.digest);
 });
-
-/** Self-signed for `mirror-sync.test`, valid until 2126; made for this test, and good for nothing else. */
-const TLS = {
-  key: `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgvo58Ab213iBIk3CQ
-vC5R7GI0bOHQljStBoKDDLF/THmhRANCAAQDHvYNZq+A1To6eFZAPKhWcr9shn4k
-2oCp1ta0ng4WcHJOpwc5IGDFBLS36jbIv5xh9/OZtNFpeE15vIP/sT4E
------END PRIVATE KEY-----`,
-  cert: `-----BEGIN CERTIFICATE-----
-MIIBjDCCATOgAwIBAgIUBqMWxLuBeRlIzo4Kp2GdD/QR29YwCgYIKoZIzj0EAwIw
-GzEZMBcGA1UEAwwQbWlycm9yLXN5bmMudGVzdDAgFw0yNjExMjUwMzE5MjJaGA8y
-MTI2MTEwMTAzMTkyMlowGzEZMBcGA1UEAwwQbWlycm9yLXN5bmMudGVzdDBZMBMG
-ByqGSM49AgEGCCqGSM49AwEHA0IABAMe9g1mr4DVOjp4VkA8qFZyv2yGfiTagKnW
-1rSeDhZwck6nBzkgYMUEtLfqNsi/nGH385m00Wl4TXm8g/+xPgSjUzBRMB0GA1Ud
-DgQWBBQW6WT3XnB33JIQEmSWNVNs6v1P9zAfBgNVHSMEGDAWgBQW6WT3XnB33JIQ
-EmSWNVNs6v1P9zAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIDda
-LZ5Vlr592GnAGzIgMVmiQypTLMFg9nl8IdDM0JFzAiBtSZEPrRptKZDA9yWcw4mj
-/vuw00snvXcrNuXvRwmZew==
------END CERTIFICATE-----`,
-};
 
 test('a certificate must be valid, unless the host is insecure', async () => {
   const server = createServer(TLS, (_, response) => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { refusal, registryErrors, retryAfterMs, transportFailure } from '../../../lib/registry/errors.ts';
+import { refusal, registryErrors, retryAfterMs } from '../../../lib/registry/errors.ts';
 
 const at = { operation: 'get manifest r/a:1', host: 'r.example', subject: 'manifest', now: 0 } as const;
 
@@ -79,21 +79,4 @@ test('the errors of token services are read as well', () => {
   expect(registryErrors('{"details":"incorrect username or password"}')).toEqual([
     { code: '', message: 'incorrect username or password' },
   ]);
-});
-
-// Which of what the operating system, undici and OpenSSL say is worth another try.
-test.each([
-  ['ECONNREFUSED', 'network', 'retry'],
-  ['UND_ERR_CONNECT_TIMEOUT', 'timeout', 'retry'],
-  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'truncated', 'retry'],
-  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'network', 'never'],
-  ['ERR_TLS_CERT_ALTNAME_INVALID', 'network', 'never'],
-  ['ERR_SSL_WRONG_VERSION_NUMBER', 'network', 'never'],
-  ['SOMETHING_ELSE', 'network', 'retry'],
-])('%s is %s, mended by %s', (code, expected, remedy) => {
-  const url = new URL('https://r.example/v2/');
-  const error = Object.assign(new Error('x'), { code });
-  expect(transportFailure(error, { operation: 'o', url })).toMatchObject({ code: expected, remedy });
-  const all = new AggregateError([error, new Error('y')]);
-  expect(transportFailure(all, { operation: 'o', url })).toMatchObject({ code: expected, remedy });
 });

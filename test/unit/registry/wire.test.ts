@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { readExcerpt, readWhole, Wire, type HttpRequest } from '../../../lib/registry/wire.ts';
+import { DialGuard } from '../../../lib/registry/dial.ts';
+import { readExcerpt, readWhole } from '../../../lib/registry/short.ts';
+import { Wire, type HttpRequest } from '../../../lib/registry/wire.ts';
 import { failureOf } from './helpers.ts';
 
 interface TestServer extends AsyncDisposable {
@@ -18,7 +20,8 @@ async function serve(listener: RequestListener): Promise<TestServer> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  const wire = new Wire({ connections: 3, stallMs: 30_000, unverified: () => false });
+  const guard = new DialGuard({ endpoints: [url], privateAddresses: false });
+  const wire = new Wire({ connections: 3, stallMs: 30_000, isInsecure: () => false, guard });
   return {
     wire,
     request: (method) => ({ operation: 'test', method, url, headers: {} }),
@@ -55,12 +58,11 @@ test('what had arrived before a connection broke can be read', async () => {
 
 test('a body is whole or refused, and an excerpt is as long as it may be', async () => {
   await using server = await serve((_, response) => response.end('12345'));
-  const body = async (): Promise<Parameters<typeof readWhole>[0]> =>
-    (await server.wire.send(server.request('GET'))).body;
-  expect(Buffer.from((await readWhole(await body(), 5)) ?? []).toString()).toBe('12345');
-  expect(await readWhole(await body(), 4)).toBeUndefined();
-  expect(await readExcerpt(await body(), 4)).toBe('1234');
-  expect(await readExcerpt(await body(), 6)).toBe('12345');
+  const reply = () => server.wire.send(server.request('GET'));
+  expect(Buffer.from((await readWhole(await reply(), 'test', 5)) ?? []).toString()).toBe('12345');
+  expect(await readWhole(await reply(), 'test', 4)).toBeUndefined();
+  expect(await readExcerpt(await reply(), 4)).toBe('1234');
+  expect(await readExcerpt(await reply(), 6)).toBe('12345');
 });
 
 test('a request that is aborted before it is sent is not sent', async () => {

@@ -1,0 +1,89 @@
+import type { IncomingHttpHeaders } from 'undici/types/header.js';
+import {
+  brotliDecompressSync,
+  constants,
+  gunzipSync,
+  inflateRawSync,
+  inflateSync,
+  zstdDecompressSync,
+  type ZlibOptions,
+  type ZstdOptions,
+} from 'node:zlib';
+
+/** A content coding that is decoded here (RFC 9110, section 8.4.1; RFC 8878). */
+type Coding = 'gzip' | 'deflate' | 'br' | 'zstd';
+
+const NAMES: ReadonlyMap<string, Coding> = new Map([
+  ['gzip', 'gzip'],
+  ['x-gzip', 'gzip'],
+  ['deflate', 'deflate'],
+  ['br', 'br'],
+  ['zstd', 'zstd'],
+]);
+
+/** RFC 9659: no window of a zstd content coding is larger than 8 MiB. */
+const ZSTD_PARAMS = { [constants.ZSTD_d_windowLogMax]: 23 };
+
+/**
+ * The codings of a body, in the order in which they were applied. Names that are not codings (`identity`, S3's
+ * `aws-chunked`, a character set) say nothing about the bytes.
+ */
+function codingsOf({ 'content-encoding': header }: IncomingHttpHeaders): Coding[] {
+  const names = [header ?? []].flat().join(',').toLowerCase().split(',');
+  return names.flatMap((name) => NAMES.get(name.trim()) ?? []);
+}
+
+/** Whether bytes may begin such a coding; deflate and Brotli have no mark that would tell. */
+function mayBegin(coding: Coding, bytes: Uint8Array): boolean {
+  if (coding === 'gzip') return bytes[0] === 0x1f && bytes[1] === 0x8b;
+  if (coding === 'zstd') return Buffer.from(bytes.subarray(0, 4)).equals(Buffer.from([0x28, 0xb5, 0x2f, 0xfd]));
+  return true;
+}
+
+/** A short body without its codings. */
+export type Decoded = { readonly bytes: Uint8Array } | 'too-large' | 'broken';
+
+/**
+ * A short body as it was before it was encoded. A body that is merely labelled, without being encoded, stays as it is.
+ *
+ * @param lenient whether the beginning of an encoded body is decoded as far as it goes
+ */
+export function decodeShort(
+  bytes: Uint8Array,
+  headers: IncomingHttpHeaders,
+  maxBytes: number,
+  lenient = false,
+): Decoded {
+  let decoded = bytes;
+  for (const coding of codingsOf(headers).reverse()) {
+    if (!mayBegin(coding, decoded)) continue;
+    try {
+      decoded = decode(coding, decoded, maxBytes, lenient);
+    } catch (thrown) {
+      if (thrown instanceof RangeError) return 'too-large';
+      const isMarked = coding === 'gzip' || coding === 'zstd';
+      if (isMarked) return 'broken';
+    }
+  }
+  return { bytes: decoded };
+}
+
+function decode(coding: Coding, bytes: Uint8Array, maxOutputLength: number, lenient: boolean): Uint8Array {
+  const options: ZlibOptions = { maxOutputLength, ...(lenient ? { finishFlush: constants.Z_SYNC_FLUSH } : {}) };
+  if (coding === 'gzip') return gunzipSync(bytes, options);
+  if (coding === 'br') {
+    const flush = lenient ? { finishFlush: constants.BROTLI_OPERATION_FLUSH } : {};
+    return brotliDecompressSync(bytes, { maxOutputLength, ...flush });
+  }
+  if (coding === 'zstd') {
+    const zstd: ZstdOptions = { maxOutputLength, params: ZSTD_PARAMS };
+    return zstdDecompressSync(bytes, lenient ? { ...zstd, finishFlush: constants.ZSTD_e_flush } : zstd);
+  }
+  try {
+    return inflateSync(bytes, options);
+  } catch (thrown) {
+    // Some servers leave the zlib header away.
+    if (thrown instanceof RangeError) throw thrown;
+    return inflateRawSync(bytes, options);
+  }
+}

@@ -1,0 +1,119 @@
+import { Lru } from '../base/lru.ts';
+import { Authorizer } from './authorizer.ts';
+import type { Credentials } from './credentials.ts';
+import { ERROR_BODY_BYTES } from './errors.ts';
+import { credentialHost } from './hosts.ts';
+import { followRedirects } from './redirects.ts';
+import { readExcerpt } from './short.ts';
+import type { Tokens } from './tokens.ts';
+import type { HttpRequest, Reply, Wire } from './wire.ts';
+
+export interface TargetsOptions {
+  readonly wire: Wire;
+  readonly credentials: Credentials;
+  readonly tokens: Tokens;
+  readonly isInsecure: (host: string) => boolean;
+}
+
+/** A request for content of a repository. */
+export interface ContentRequest {
+  readonly request: HttpRequest;
+  /** The repository's path, which decides the scope of its authorization. */
+  readonly repository: string;
+}
+
+/** Origins whose authorization is remembered; a registry can redirect to any number of them. */
+const ORIGINS = 64;
+/** Enough for a challenge, a token that has expired, and a scope other than the usual one. */
+const MAX_CHALLENGES = 3;
+
+/**
+ * The origins to which redirects and foreign layers lead. Each has its own authorization: its own challenge is answered,
+ * with its own credentials, and nothing that belongs to another host is sent to it.
+ */
+export class Targets {
+  readonly #options: TargetsOptions;
+  readonly #authorizers = new Lru<string, Authorizer>(ORIGINS);
+
+  constructor(options: TargetsOptions) {
+    this.#options = options;
+  }
+
+  /** Sends a request to another origin than the registry's, and follows its redirects; `home` never gets authorization. */
+  async get(content: ContentRequest, home: URL | undefined, signal?: AbortSignal): Promise<Reply> {
+    const first = await this.#send(content, signal);
+    return this.follow(first, content, { home, left: true }, signal);
+  }
+
+  /**
+   * Follows the redirects of a reply. A chain that leaves its first origin does not regain authorization there by coming
+   * back.
+   *
+   * @param from the chain's first origin, whether it has been left already, and how requests are sent there before that
+   */
+  follow(
+    first: Reply,
+    { request, repository }: ContentRequest,
+    from: {
+      readonly home: URL | undefined;
+      readonly left: boolean;
+      readonly send?: (request: HttpRequest) => Promise<Reply>;
+    },
+    signal?: AbortSignal,
+  ): Promise<Reply> {
+    const { wire, isInsecure } = this.#options;
+    let { left } = from;
+    return followRedirects(first, request, {
+      isInsecure,
+      send: (next) => {
+        const isHome = next.url.origin === from.home?.origin;
+        left ||= !isHome;
+        if (isHome) return left || from.send === undefined ? wire.send(next, signal) : from.send(next);
+        return this.#send({ request: next, repository: repositoryIn(next.url) ?? repository }, signal);
+      },
+    });
+  }
+
+  #send({ request, repository }: ContentRequest, signal: AbortSignal | undefined): Promise<Reply> {
+    const send = (each: HttpRequest): Promise<Reply> => this.#options.wire.send(each, signal);
+    return sendAuthorized(send, this.#authorizerFor(request.url), { request, repository }, signal);
+  }
+
+  #authorizerFor({ origin, host }: URL): Authorizer {
+    const known = this.#authorizers.get(origin);
+    if (known !== undefined) return known;
+    const { credentials, tokens, isInsecure } = this.#options;
+    const made = new Authorizer({ host: credentialHost(host), credentials, tokens, isInsecure });
+    this.#authorizers.set(origin, made);
+    return made;
+  }
+}
+
+/** Sends a request to an origin, with what that origin is known to want, and answers its challenges. */
+export async function sendAuthorized(
+  send: (request: HttpRequest) => Promise<Reply>,
+  authorizer: Authorizer,
+  { request, repository }: ContentRequest,
+  signal: AbortSignal | undefined,
+): Promise<Reply> {
+  let sent = await authorizer.grant(repository, signal);
+  for (let challenges = 0; ; challenges += 1) {
+    const headers = sent === undefined ? request.headers : { ...request.headers, authorization: sent.authorization };
+    const reply = await send({ ...request, headers });
+    if (reply.status !== 401 || challenges === MAX_CHALLENGES) return reply;
+    try {
+      const challenge = { url: request.url, header: reply.headers['www-authenticate'], sent };
+      sent = await authorizer.challenged(repository, challenge, signal);
+    } catch (thrown) {
+      reply.body.cancel();
+      throw thrown;
+    }
+    if (sent === undefined) return reply;
+    await readExcerpt(reply, ERROR_BODY_BYTES);
+  }
+}
+
+/** The repository that a registry's URL names; a redirect may lead to another name. */
+function repositoryIn({ pathname }: URL): string | undefined {
+  return /^\/v2\/(.+)\/(?:manifests|blobs|tags)\/[^/]+$/.exec(pathname)?.[1];
+}

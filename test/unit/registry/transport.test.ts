@@ -1,0 +1,67 @@
+import { describe, expect, test } from 'vitest';
+import { transportFailure } from '../../../lib/registry/transport.ts';
+
+const url = new URL('https://r.example/v2/?X-Amz-Signature=secret');
+const failureFrom = (code: string, message = 'x', proxy?: string) =>
+  transportFailure(Object.assign(new Error(message), { code }), { operation: 'get blob b', url, proxy });
+
+// Which of what the operating system, undici and OpenSSL say is worth another try.
+test.each([
+  ['ECONNREFUSED', 'network', 'retry'],
+  ['UND_ERR_CONNECT_TIMEOUT', 'timeout', 'retry'],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', 'network', 'never'],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', 'network', 'never'],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', 'network', 'never'],
+  ['SOMETHING_ELSE', 'network', 'retry'],
+])('the error %s is %s and its remedy is %s', (code, expected, remedy) => {
+  expect(failureFrom(code)).toMatchObject({ code: expected, remedy });
+  const all = new AggregateError([Object.assign(new Error('x'), { code }), new Error('y')]);
+  expect(transportFailure(all, { operation: 'o', url })).toMatchObject({ code: expected, remedy });
+});
+
+test.each([
+  ['EHOSTUNREACH', 'the host cannot be reached'],
+  ['ENETUNREACH', 'the network cannot be reached'],
+  ['ECONNREFUSED', 'the connection was refused'],
+  ['ENOTFOUND', 'there is no such host'],
+  ['EPIPE', 'the connection was closed'],
+])('the error %s is described in words', (code, words) => {
+  const { message } = failureFrom(code, `connect ${code} 10.0.0.1:443`);
+  expect(message).toBe(`get blob b: r.example: ${words}`);
+});
+
+test('an untrusted certificate is reported with each way to trust it', () => {
+  expect(failureFrom('SELF_SIGNED_CERT_IN_CHAIN').detail).toBe(
+    'the certificate of r.example is not trusted (SELF_SIGNED_CERT_IN_CHAIN); NODE_EXTRA_CA_CERTS=FILE adds its CA, ' +
+      'NODE_USE_SYSTEM_CA=1 the CAs of the system, --insecure-registry r.example accepts any',
+  );
+});
+
+describe('a failure through a proxy', () => {
+  test.each([
+    ['ECONNREFUSED', 'the connection was refused'],
+    ['ENOTFOUND', 'there is no such host'],
+    ['UND_ERR_CONNECT_TIMEOUT', 'no connection could be made in time'],
+  ])('%s names the proxy', (code, words) => {
+    expect(failureFrom(code, 'x', 'proxy.example:3128').detail).toBe(
+      `r.example through proxy proxy.example:3128: ${words}`,
+    );
+  });
+
+  test.each([
+    ['UND_ERR_ABORTED', 'Proxy response (407) !== 200 when HTTP Tunneling'],
+    ['UND_ERR_INVALID_ARG', 'Proxy Authentication Required (407)'],
+  ])('asks for credentials of the proxy after %s: %s', (code, message) => {
+    const failure = failureFrom(code, message, 'proxy.example:3128');
+    expect(failure).toMatchObject({ code: 'denied', remedy: 'never' });
+    expect(failure.detail).toBe(
+      'r.example through proxy proxy.example:3128: the proxy answered 407; the proxy needs a user and a password in its URL (http://user:password@host)',
+    );
+  });
+
+  test('tries again where the proxy cannot reach the host', () => {
+    const failure = failureFrom('UND_ERR_ABORTED', 'Proxy response (502) !== 200 when HTTP Tunneling', 'p.example:1');
+    expect(failure).toMatchObject({ code: 'network', remedy: 'retry' });
+    expect(failure.detail).toBe('r.example through proxy p.example:1: the proxy answered 502');
+  });
+});
