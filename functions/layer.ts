@@ -1,5 +1,5 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import { registrySettings } from '../lib/config/config.ts';
+import { registrySettings } from '../lib/config/mirrors.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import { deadlineFrom } from '../lib/mirror/deadline.ts';
 import { copyLayer } from '../lib/mirror/layer.ts';

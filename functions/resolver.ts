@@ -1,5 +1,5 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import { registrySettings } from '../lib/config/config.ts';
+import { registrySettings } from '../lib/config/mirrors.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import type { ResolverContext } from '../lib/mirror/context.ts';
 import { writeReport } from '../lib/mirror/reports.ts';

@@ -1,5 +1,5 @@
 import { PATIENT } from '../lib/base/retry.ts';
-import { type Config, registrySettings } from '../lib/config/config.ts';
+import { type Config, registrySettings } from '../lib/config/mirrors.ts';
 import { type Credentials, NO_CREDENTIALS, parseDockerConfig } from '../lib/registry/credentials.ts';
 import { proxyFrom } from '../lib/registry/proxy.ts';
 import type { Sources } from '../lib/registry/source.ts';

@@ -8,8 +8,8 @@ import { idle } from './trims.ts';
 const OUT = process.argv[2] ?? 'dist';
 
 const bundles = [
-  // As deep below the root as `lib/cli/main.ts`, so that what it reads relative to itself is where it looks.
-  { from: 'lib/cli/main.ts', folder: `${OUT}/cli`, name: 'mirror-sync.js', how: COMMAND },
+  // As deep below the root as `lib/cli`, so that what it reads relative to itself is where it looks.
+  { from: 'lib/cli/launch.ts', folder: `${OUT}/cli`, name: 'mirror-sync.js', how: COMMAND },
   ...functions().map(({ name, from }) => ({
     from,
     folder: `${OUT}/functions/${name}`,

@@ -10,7 +10,15 @@ import ts from 'typescript';
 const ROOT = join(import.meta.dirname, '..');
 
 /** What is started and not imported. */
-const ENTRIES = ['lib/cli/main.ts', 'functions/*.ts', 'scripts/*.ts', 'bench/*.ts', 'test/**/*.test.ts', '*.config.ts'];
+const ENTRIES = [
+  'lib/cli/main.ts',
+  'lib/cli/launch.ts',
+  'functions/*.ts',
+  'scripts/*.ts',
+  'bench/*.ts',
+  'test/**/*.test.ts',
+  '*.config.ts',
+];
 
 /** Dependencies that are run, or stand for others, and are imported by nobody. */
 const RUN_ONLY = new Set([

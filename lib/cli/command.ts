@@ -1,9 +1,21 @@
 /** From arguments to a command, or a usage error; nothing is done here. */
-import { parseArgs, type ParseArgsConfig } from 'node:util';
-import { type Failure, invalid } from '../base/failure.ts';
+import { Failure } from '../base/failure.ts';
 import { parseHost } from '../config/definition.ts';
+import { parseGlob } from '../config/glob.ts';
+import { closest } from '../config/suggest.ts';
 import { parsePlatform, type Platform } from '../oci/platform.ts';
-import { isTag, parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
+import {
+  formatRepository,
+  isTag,
+  parseReference,
+  parseRepository,
+  type Reference,
+  withDefaultTag,
+} from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
+import { type CommandName, COMMANDS, DEFAULT_CONCURRENCY } from './help.ts';
+import { type ParsedOptions, parseOptions, usage } from './options.ts';
+import { type Progress, PROGRESS } from './output.ts';
 
 export type Command =
   | SyncCommand
@@ -11,37 +23,55 @@ export type Command =
   | VerifyCommand
   | StatusCommand
   | ConvertCommand
-  | { readonly name: 'help' }
+  | CheckCommand
+  | { readonly name: 'help'; readonly topic: CommandName | undefined }
   | { readonly name: 'version' };
 
 export interface SyncCommand {
   readonly name: 'sync';
-  /** Each with a tag or a digest; with `allTags` each without. None where a configuration names what is mirrored. */
+  /**
+   * Each has a tag or a digest; where tags are chosen (`tags`, or a configuration), a name alone is a repository. With a
+   * configuration they select mirrors of it; without any, all of it is mirrored.
+   */
   readonly references: readonly Reference[];
-  /** `mirror.yaml`. */
+  /** The references as they were typed. */
+  readonly names: readonly string[];
+  /** A mirror.yaml; `-` is standard input. */
   readonly config: string | undefined;
   readonly to: string;
-  readonly allTags: boolean;
+  /** Which tags of the repositories that are named: those that match one of these patterns. */
+  readonly tags: readonly string[] | undefined;
   readonly platforms: readonly Platform[];
   readonly foreignLayers: 'fetch' | 'skip';
   readonly strictMediaTypes: boolean;
   readonly insecure: readonly string[];
   readonly authfile: string | undefined;
-  /** Connections a registry, and blobs on their way at once. */
+  /** Connections per registry, and blobs that are fetched concurrently. */
   readonly concurrency: number;
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly progress: Progress | undefined;
+}
+
+export interface CheckCommand {
+  readonly name: 'check';
+  /** A mirror.yaml; `-` is standard input. */
+  readonly config: string;
   readonly json: boolean;
 }
 
 export interface ListCommand {
   readonly name: 'ls';
   readonly archive: string;
+  /** Only these repositories; all of them where there is none. */
+  readonly repositories: readonly string[];
   readonly json: boolean;
 }
 
 export interface VerifyCommand {
   readonly name: 'verify';
   readonly archive: string;
-  /** Takes out what is wrong, so that the next sync brings it anew; writes receipts anew for what was proven. */
+  /** Removes corrupt blobs and the tags that use them, and rewrites the receipts of what was proven. */
   readonly repair: boolean;
   readonly json: boolean;
 }
@@ -49,206 +79,196 @@ export interface VerifyCommand {
 export interface StatusCommand {
   readonly name: 'status';
   readonly archive: string;
-  /** The run; the one that was written to last where none is named. */
+  /** The run; the latest by default. */
   readonly run: string | undefined;
   readonly json: boolean;
 }
 
 export interface ConvertCommand {
   readonly name: 'convert';
-  /** What the archive has it as. */
+  /** The image as `ls` names it. */
   readonly reference: Reference;
   readonly archive: string;
-  /** The tag of what comes out. */
+  /** The tag of the OCI image. */
   readonly as: string;
 }
 
-/** As many as browsers open to a few hosts; with 20 ms of round trip, a thousand unchanged tags take two seconds. */
-const DEFAULT_CONCURRENCY = 12;
 const MAX_CONCURRENCY = 64;
 
-export const USAGE = `mirror-sync: mirrors container images from any OCI or Docker registry, and proves every byte
-
-  mirror-sync sync REFERENCE… --to ARCHIVE [options]   mirror images
-  mirror-sync sync --config FILE --to ARCHIVE          mirror what a mirror.yaml names
-  mirror-sync ls ARCHIVE [--json]                      what an archive holds
-  mirror-sync verify ARCHIVE [--repair] [--json]       hash everything in it again, and say what is wrong; with --repair
-                                                       take that out, so that the next sync brings it anew,
-                                                       and write receipts anew for what was proven
-  mirror-sync convert REFERENCE ARCHIVE [--as TAG]     a Docker schema 1 image of an archive as an OCI image beside it,
-                                                       with the tag TAG (its own with -oci behind it, unless told)
-  mirror-sync status ARCHIVE [RUN] [--json]            what became of a run on AWS; of the last one, unless named
-
-REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…
-ARCHIVE is a folder, or s3://bucket/prefix.
-
-Options of sync:
-  --all-tags                     every tag of each repository named
-  --platform OS/ARCH[/VARIANT]   only these platforms of a multi-platform image; may be repeated
-  --foreign-layers fetch|skip    layers that may not be distributed, of Windows images: fetched, unless told, or left out
-  --strict-media-types           refuse images with layers whose bytes are not compressed as declared (otherwise a warning)
-  --insecure-registry HOST       unverified TLS or plain HTTP for this registry; may be repeated (loopback needs none)
-  --authfile FILE                credentials, in the format of Docker's config.json (otherwise looked for where Docker,
-                                 podman and skopeo keep theirs)
-  --concurrency N                connections a registry (${DEFAULT_CONCURRENCY})
-  --json                         one JSON object a line; the last is the summary
-
-Exit code: 0 when every image is mirrored or unchanged, 1 when any failed, 2 for wrong usage, 130 when interrupted.
-`;
-
-/** @throws Failure (side `input`) that says which argument is wrong, and how */
+/** @throws Failure (side `input`) that says which argument is wrong, and how to correct it */
 export function parseCommand(args: readonly string[]): Command {
-  const [name, ...rest] = args;
-  if (rest.includes('--help') || rest.includes('-h')) return { name: 'help' };
+  const [name = 'help', ...rest] = args;
   switch (name) {
-    case undefined:
     case 'help':
     case '--help':
     case '-h':
-      return { name: 'help' };
-    case '--version':
+      return { name: 'help', topic: isCommand(rest[0]) ? rest[0] : undefined };
     case 'version':
+    case '--version':
+    case '-V':
+    case '-v':
       return { name: 'version' };
-    case 'sync':
-      return parseSync(rest);
-    case 'ls': {
-      const { archive, values } = parseArchive(name, rest, { json: { type: 'boolean' } });
-      return { name, archive, json: values['json'] === true };
-    }
-    case 'verify': {
-      const options = { json: { type: 'boolean' }, repair: { type: 'boolean' } } as const;
-      const { archive, values } = parseArchive(name, rest, options);
-      return { name, archive, json: values['json'] === true, repair: values['repair'] === true };
-    }
-    case 'status': {
-      const { values, positionals } = parse(name, rest, { json: { type: 'boolean' } });
-      const [archive, run, ...more] = positionals;
-      if (archive === undefined) throw usage(name, 'name the archive: a folder, or s3://bucket/prefix');
-      if (more.length > 0) throw usage(name, `one run at a time, not also ${more.join(', ')}`);
-      return { name, archive, run, json: values['json'] === true };
-    }
-    case 'convert':
-      return parseConvert(rest);
-    default:
-      throw usage(name, 'there is no such command; there are sync, ls, verify, convert and status');
   }
+  if (!isCommand(name)) throw usage(name, unknownCommand(name));
+  const end = rest.indexOf('--');
+  const options = end < 0 ? rest : rest.slice(0, end);
+  if (options.includes('--help') || options.includes('-h')) return { name: 'help', topic: name };
+  return PARSERS[name](rest);
 }
 
-function parseArchive(
-  name: string,
-  args: readonly string[],
-  options: NonNullable<ParseArgsConfig['options']>,
-): { readonly archive: string; readonly values: Values } {
-  const { values, positionals } = parse(name, args, options);
-  const [archive, ...more] = positionals;
-  if (archive === undefined) throw usage(name, 'name the archive: a folder, or s3://bucket/prefix');
-  if (more.length > 0) throw usage(name, `one archive at a time, not also ${more.join(', ')}`);
-  return { archive, values };
+function isCommand(name: string | undefined): name is CommandName {
+  return COMMANDS.some((command) => command === name);
 }
+
+function unknownCommand(name: string): string {
+  const meant = closest(name, COMMANDS);
+  return `unknown command ${show(name)} (${meant === undefined ? `available: ${COMMANDS.join(', ')}` : `did you mean ${meant}?`})`;
+}
+
+const PARSERS: Readonly<Record<CommandName, (args: readonly string[]) => Command>> = {
+  sync: parseSync,
+  check(args) {
+    const options = parseOptions('check', args, { config: 'value', json: 'flag' });
+    const files = [...options.values('config'), ...options.positionals];
+    const [config, ...more] = files;
+    if (config === undefined) throw usage('check', 'name the file, such as mirror.yaml');
+    if (more.length > 0) throw usage('check', `name one file (got ${files.join(', ')})`);
+    return { name: 'check', config, json: options.flag('json') };
+  },
+  ls(args) {
+    const options = parseOptions('ls', args, { json: 'flag' });
+    const [archive, ...repositories] = options.positionals;
+    if (archive === undefined) throw usage('ls', NAME_ARCHIVE);
+    const names = repositories.map((text) => formatRepository(parseRepository(text)));
+    return { name: 'ls', archive, repositories: names, json: options.flag('json') };
+  },
+  verify(args) {
+    const options = parseOptions('verify', args, { json: 'flag', repair: 'flag' });
+    const [archive, ...more] = options.positionals;
+    if (archive === undefined) throw usage('verify', NAME_ARCHIVE);
+    if (more.length > 0) throw usage('verify', `name one archive at a time (got also ${more.join(', ')})`);
+    return { name: 'verify', archive, json: options.flag('json'), repair: options.flag('repair') };
+  },
+  convert: parseConvert,
+  status(args) {
+    const options = parseOptions('status', args, { json: 'flag' });
+    const [archive, run, ...more] = options.positionals;
+    if (archive === undefined) throw usage('status', NAME_ARCHIVE);
+    if (more.length > 0) throw usage('status', `name one run at a time (got also ${more.join(', ')})`);
+    return { name: 'status', archive, run, json: options.flag('json') };
+  },
+};
+
+const NAME_ARCHIVE = 'name the archive: a folder, or s3://bucket/prefix';
 
 function parseConvert(args: readonly string[]): Command {
-  const { values, positionals } = parse('convert', args, { as: { type: 'string' } });
-  const [text, archive, ...more] = positionals;
+  const options = parseOptions('convert', args, { as: 'value' });
+  const [text, archive, ...more] = options.positionals;
   if (text === undefined || archive === undefined || more.length > 0)
     throw usage('convert', 'name one image as ls does, and the archive that has it');
   const reference = withDefaultTag(parseReference(text));
-  const as = typeof values['as'] === 'string' ? values['as'] : `${reference.tag ?? ''}-oci`;
-  if (!isTag(as)) throw usage('convert', `say with --as TAG what it is to be called; ${JSON.stringify(as)} is no tag`);
+  const as = options.value('as') ?? `${reference.tag ?? ''}-oci`;
+  if (!isTag(as)) throw usage('convert', `${show(as)} is not a tag; name the new image's tag with --as TAG`);
   return { name: 'convert', reference, archive, as };
 }
 
+/** What a mirror.yaml says for each mirror. */
+const OF_CONFIG = ['all-tags', 'tags', 'platform', 'foreign-layers', 'strict-media-types', 'insecure-registry'];
+
 function parseSync(args: readonly string[]): Command {
-  const { values, positionals } = parse('sync', args, {
-    to: { type: 'string' },
-    config: { type: 'string' },
-    'all-tags': { type: 'boolean' },
-    platform: { type: 'string', multiple: true },
-    'foreign-layers': { type: 'string' },
-    'strict-media-types': { type: 'boolean' },
-    'insecure-registry': { type: 'string', multiple: true },
-    authfile: { type: 'string' },
-    concurrency: { type: 'string' },
-    json: { type: 'boolean' },
+  const options = parseOptions('sync', args, {
+    to: 'value',
+    config: 'value',
+    'all-tags': 'flag',
+    tags: 'values',
+    platform: 'values',
+    'foreign-layers': 'value',
+    'strict-media-types': 'flag',
+    'insecure-registry': 'values',
+    authfile: 'value',
+    concurrency: 'value',
+    progress: 'value',
+    quiet: 'flag',
+    json: 'flag',
   });
-  const { to } = values;
-  const config = typeof values['config'] === 'string' ? values['config'] : undefined;
-  if (positionals.length === 0 && config === undefined)
+  const { positionals: names } = options;
+  const config = options.value('config');
+  if (names.length === 0 && config === undefined)
     throw usage('sync', 'name at least one image, such as alpine:3.20, or a configuration with --config FILE');
-  for (const option of ['all-tags', 'platform', 'foreign-layers', 'strict-media-types', 'insecure-registry'])
-    if (config !== undefined && values[option] !== undefined)
-      throw usage('sync', `--${option} goes with references; with --config, mirror.yaml says it`);
-  if (positionals.length > 0 && config !== undefined)
-    throw usage('sync', `either references or --config, not both: ${positionals.join(', ')}`);
-  if (typeof to !== 'string' || to === '')
-    throw usage('sync', 'say where to with --to FOLDER or --to s3://bucket/prefix');
-  const allTags = values['all-tags'] === true;
+  for (const option of OF_CONFIG)
+    if (config !== undefined && options.has(option))
+      throw usage('sync', `--${option} is for references without --config; a mirror.yaml has a setting for it`);
+  const to = options.value('to');
+  if (to === undefined) throw usage('sync', 'name the archive with --to FOLDER or --to s3://bucket/prefix');
+  const tags = parseTags(options);
   return {
     name: 'sync',
-    references: positionals.map((text) => parseWanted(text, allTags)),
+    references: names.map((text) => parseWanted(text, config !== undefined, tags)),
+    names,
     config,
     to,
-    allTags,
-    platforms: strings(values['platform']).map(parsePlatform),
-    foreignLayers: parseForeignLayers(values['foreign-layers']),
-    strictMediaTypes: values['strict-media-types'] === true,
-    insecure: strings(values['insecure-registry']).map(parseInsecure),
-    authfile: typeof values['authfile'] === 'string' ? values['authfile'] : undefined,
-    concurrency: parseConcurrency(values['concurrency']),
-    json: values['json'] === true,
+    tags,
+    platforms: options.values('platform').map(parsePlatform),
+    foreignLayers: oneOf('--foreign-layers', options.value('foreign-layers'), FOREIGN_LAYERS) ?? 'fetch',
+    strictMediaTypes: options.flag('strict-media-types'),
+    insecure: options.values('insecure-registry').map(parseInsecure),
+    authfile: options.value('authfile'),
+    concurrency: parseConcurrency(options.value('concurrency')),
+    json: options.flag('json'),
+    quiet: options.flag('quiet'),
+    progress: oneOf('--progress', options.value('progress'), PROGRESS),
   };
 }
 
-function parseWanted(text: string, allTags: boolean): Reference {
-  const reference = parseReference(text);
-  if (!allTags) return withDefaultTag(reference);
+/** The patterns of `--tags`; `--all-tags` is all of them. */
+function parseTags(options: ParsedOptions): readonly string[] | undefined {
+  if (!options.has('tags')) return options.flag('all-tags') ? ['*'] : undefined;
+  if (options.flag('all-tags')) throw usage('sync', '--all-tags and --tags exclude each other');
+  const patterns = options.values('tags');
+  patterns.forEach(parseGlob);
+  return patterns;
+}
+
+function parseWanted(text: string, hasConfig: boolean, tags: readonly string[] | undefined): Reference {
+  const reference = parseNamed(text);
+  if (hasConfig) return reference;
+  if (tags === undefined) return withDefaultTag(reference);
   if (reference.tag !== undefined || reference.digest !== undefined)
-    throw usage('sync', `${text} names one image; with --all-tags name only the repository`);
+    throw usage('sync', `${text} names one image; with --all-tags or --tags name only the repository`);
   return reference;
 }
 
-function parseForeignLayers(value: unknown): 'fetch' | 'skip' {
-  if (value === undefined || value === 'fetch' || value === 'skip') return value ?? 'fetch';
-  throw usage('sync', `--foreign-layers takes fetch or skip, not ${JSON.stringify(value)}`);
+function parseNamed(text: string): Reference {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    if (!(error instanceof Failure) || !/\.ya?ml$/i.test(text)) throw error;
+    throw usage('sync', `${text} is not an image; did you mean --config ${text}?`);
+  }
+}
+
+const FOREIGN_LAYERS = ['fetch', 'skip'] as const;
+
+function oneOf<const T extends string>(option: string, value: string | undefined, known: readonly T[]): T | undefined {
+  if (value === undefined) return undefined;
+  const found = known.find((each) => each === value);
+  if (found === undefined) throw usage('sync', `${option} must be ${known.join(' or ')}, not ${show(value)}`);
+  return found;
 }
 
 function parseInsecure(text: string): string {
   try {
     return parseHost(text);
   } catch {
-    const example = 'a registry’s host as references have it, such as registry.example.com:5000';
-    throw usage('sync', `--insecure-registry takes ${example}, not ${JSON.stringify(text)}`);
+    const example = 'a registry host as references have it, such as registry.example.com:5000';
+    throw usage('sync', `--insecure-registry must be ${example}, not ${show(text)}`);
   }
 }
 
-function parseConcurrency(value: unknown): number {
+function parseConcurrency(value: string | undefined): number {
   if (value === undefined) return DEFAULT_CONCURRENCY;
   const number = Number(value);
   if (!Number.isInteger(number) || number < 1 || number > MAX_CONCURRENCY)
-    throw usage(
-      'sync',
-      `--concurrency takes a whole number from 1 to ${MAX_CONCURRENCY}, not ${JSON.stringify(value)}`,
-    );
+    throw usage('sync', `--concurrency must be a whole number from 1 to ${MAX_CONCURRENCY}, not ${show(value)}`);
   return number;
-}
-
-type Values = Record<string, string | boolean | (string | boolean)[] | undefined>;
-
-function parse(
-  command: string,
-  args: readonly string[],
-  options: NonNullable<ParseArgsConfig['options']>,
-): { readonly values: Values; readonly positionals: string[] } {
-  try {
-    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
-  } catch (error) {
-    throw usage(command, error instanceof Error ? error.message : String(error));
-  }
-}
-
-function strings(value: Values[string]): string[] {
-  return Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
-}
-
-function usage(command: string, detail: string): Failure {
-  return invalid(`mirror-sync ${command}`, detail);
 }

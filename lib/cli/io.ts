@@ -1,10 +1,14 @@
-/** What a command may touch of the world outside, so that tests can stand in for it. */
+/** What a command may use of the process, so that a test can replace it. */
 export interface Io {
+  /** Standard input, where the command reads it. */
+  readonly stdin?: AsyncIterable<Uint8Array | string>;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted when the user wants it to stop. */
+  /** Aborted when the command is to stop; the reason may be a `Stopped`. */
   readonly signal: AbortSignal;
+  /** `process.platform` */
+  readonly platform?: NodeJS.Platform;
 }
 
 export interface Output {
@@ -23,3 +27,23 @@ export const EXIT = {
   /** Stopped by Ctrl-C (128 + SIGINT), as shells have it. */
   interrupted: 130,
 } as const;
+
+/** 128 and the signal's number, as shells report it. */
+const SIGNAL_CODES = { SIGINT: EXIT.interrupted, SIGTERM: 143, SIGHUP: 129 } as const;
+export type StopSignal = keyof typeof SIGNAL_CODES;
+export const STOP_SIGNALS = Object.keys(SIGNAL_CODES) as readonly StopSignal[];
+
+/** Why a command was aborted: a signal that asks for it to stop. */
+export class Stopped extends DOMException {
+  readonly exitCode: number;
+
+  constructor(signal: StopSignal) {
+    super(`stopped by ${signal}`, 'AbortError');
+    this.exitCode = SIGNAL_CODES[signal];
+  }
+}
+
+/** The exit code of a command that was aborted. */
+export function stoppedCode({ reason }: AbortSignal): number {
+  return reason instanceof Stopped ? reason.exitCode : EXIT.interrupted;
+}

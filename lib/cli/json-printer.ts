@@ -1,3 +1,4 @@
+import { printable } from '../oci/show.ts';
 import type { Output } from './io.ts';
 import type { Printer } from './printer.ts';
 
@@ -7,13 +8,13 @@ import type { Printer } from './printer.ts';
  */
 export function jsonPrinter(out: Output, errors: Output): Printer {
   const line = (value: object): void => {
-    out.write(`${JSON.stringify(value)}\n`);
+    out.write(`${printable(JSON.stringify(value))}\n`);
   };
   return {
     event(event) {
       if (event.type !== 'blob' || event.phase !== 'progress') line(event);
     },
-    notice: (text) => void errors.write(`${text}\n`),
+    notice: (text) => void errors.write(`${printable(text)}\n`),
     summary({ run, mirrored, unchanged, failed, bytes, elapsedMs, images, warnings }) {
       const counts = { run, mirrored, unchanged, failed, bytes, elapsedMs: Math.round(elapsedMs) };
       line({ type: 'summary', ...counts, images, warnings });

@@ -1,4 +1,5 @@
-import { Failure } from '../base/failure.ts';
+import { Failure, invalid } from '../base/failure.ts';
+import { closest } from '../config/suggest.ts';
 import type { Archive } from '../archive/archive.ts';
 import { scopesOf } from '../archive/tag-index.ts';
 import { cachedReader } from '../mirror/cached-reader.ts';
@@ -10,43 +11,64 @@ import { bytes } from './format.ts';
 import { EXIT, type Io } from './io.ts';
 
 interface Row {
+  readonly type: 'reference';
   readonly reference: string;
   readonly digest: string;
   readonly size: number | null;
   readonly observed: string | null;
-  /** For what a tag has left behind: the tag. */
+  /** The tag that a digest without a tag had, */
   readonly hadTag?: string;
+  /** and when that tag was seen to name another digest. */
+  readonly replaced?: string;
 }
 
 /**
  * What an archive holds: tags first, and what is kept by digest alone. Resolves to 1 where a repository's tag index cannot
  * be read; the others are listed all the same.
  */
-export async function ls({ json }: ListCommand, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
+export async function ls(command: ListCommand, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
+  const { json } = command;
   let code: number = EXIT.ok;
   const rows: Row[] = [];
   const reader = cachedReader(receiptReader(archive, signal));
-  const repositories: string[] = [];
-  for await (const repository of archive.repositories({ signal })) repositories.push(repository);
-  for (const repository of repositories.sort()) {
+  for (const repository of await repositoriesOf(command, archive, signal)) {
     const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
       stderr.write(`${repository}: ${failure.message}\n`);
       code = EXIT.failed;
     });
     for (const entry of index?.index.entries() ?? []) {
-      const { tag, digest, observed, hadTag } = entry;
+      const { tag, digest, observed, hadTag, replaced } = entry;
       rows.push({
+        type: 'reference',
         reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
         digest,
         size: await imageBytes(reader, digest, scopesOf(entry)[0]),
         observed: observed === 0 ? null : new Date(observed).toISOString(),
         ...(hadTag === undefined ? {} : { hadTag }),
+        ...(replaced === undefined ? {} : { replaced: new Date(replaced).toISOString() }),
       });
     }
   }
   if (json) for (const row of rows) stdout.write(`${JSON.stringify(row)}\n`);
   else stdout.write(table(rows));
   return code;
+}
+
+/** All repositories of the archive, or those that were named; one that the archive lacks is an error. */
+async function repositoriesOf(
+  { archive: name, repositories }: ListCommand,
+  archive: Archive,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const all: string[] = [];
+  for await (const repository of archive.repositories({ signal })) all.push(repository);
+  for (const repository of repositories)
+    if (!all.includes(repository)) {
+      const meant = closest(repository, all);
+      const hint = meant === undefined ? `mirror-sync ls ${name} lists all of them` : `did you mean ${meant}?`;
+      throw invalid(`list ${repository}`, `it is not in ${name}; ${hint}`);
+    }
+  return (repositories.length === 0 ? all : [...new Set(repositories)]).sort();
 }
 
 /** What was read; nothing, once that is told, of what has rotted. */
@@ -73,8 +95,10 @@ async function imageBytes(reader: ClosureReader, digest: Digest, scope: Scope): 
 
 function table(rows: readonly Row[]): string {
   const head = ['REFERENCE', 'DIGEST', 'SIZE', 'OBSERVED'];
-  const lines = rows.map(({ reference, digest, size, observed, hadTag }) => [
-    hadTag === undefined ? reference : `${reference} (was ${hadTag})`,
+  const lines = rows.map(({ reference, digest, size, observed, hadTag, replaced }) => [
+    hadTag === undefined
+      ? reference
+      : `${reference} (was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`})`,
     digest,
     size === null ? 'incomplete' : bytes(size),
     observed ?? '',

@@ -1,11 +1,14 @@
-#!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { asFailure, Failure } from '../base/failure.ts';
-import { type Command, parseCommand, USAGE } from './command.ts';
+import { asFailure, Failure, invalid } from '../base/failure.ts';
+import { isS3Url } from '../archive/s3/url.ts';
+import { printable } from '../oci/show.ts';
+import { check } from './check.ts';
+import { type Command, parseCommand } from './command.ts';
 import { convert } from './convert.ts';
 import { openArchive } from './destination.ts';
 import { keepHeapSmall } from './heap.ts';
-import { EXIT, type Io } from './io.ts';
+import { HELP, OVERVIEW } from './help.ts';
+import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal } from './io.ts';
 import { ls } from './ls.ts';
 import { status } from './status.ts';
 import { sync } from './sync.ts';
@@ -17,49 +20,69 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   try {
     command = parseCommand(args);
   } catch (error) {
-    io.stderr.write(`${asFailure(error, 'mirror-sync', 'input').message}\n(mirror-sync --help tells how it is used)\n`);
+    const { message } = asFailure(error, 'mirror-sync', 'input');
+    const [name = ''] = args;
+    const topic = Object.hasOwn(HELP, name) ? `help ${name}` : '--help';
+    io.stderr.write(`${printable(message)}\n(run 'mirror-sync ${topic}' for usage)\n`);
     return EXIT.usage;
   }
   try {
     return await run(command, io);
   } catch (error) {
-    if (io.signal.aborted) return EXIT.interrupted;
-    // A Failure says all there is to say; anything else is a bug of ours, and its stack is what we will be asked for.
-    const text = error instanceof Failure ? error.message : error instanceof Error ? error.stack : String(error);
-    io.stderr.write(`mirror-sync ${command.name}: ${text ?? ''}\n`);
+    if (io.signal.aborted) return stoppedCode(io.signal);
+    io.stderr.write(`${textOf(error, `mirror-sync ${command.name}`)}\n`);
     return error instanceof Failure && error.side === 'input' ? EXIT.usage : EXIT.failed;
   }
+}
+
+/** A Failure says all there is to say. Anything else is a bug of ours, whose stack a report needs. */
+function textOf(error: unknown, operation: string): string {
+  const text = error instanceof Failure ? error.message : error instanceof Error ? (error.stack ?? '') : String(error);
+  const lines = text.split('\n').map(printable).join('\n');
+  return lines.startsWith(operation) ? lines : `${operation}: ${lines}`;
 }
 
 async function run(command: Command, io: Io): Promise<number> {
   switch (command.name) {
     case 'help':
-      io.stdout.write(USAGE);
+      io.stdout.write(command.topic === undefined ? OVERVIEW : HELP[command.topic]);
       return EXIT.ok;
     case 'version':
       io.stdout.write(`${version()}\n`);
       return EXIT.ok;
+    case 'check':
+      return await check(command, io);
     case 'sync': {
-      await using opened = await openArchive(command.to, 'write');
+      await using opened = await open(command.to, 'write', io);
       return await sync(command, opened.archive, io);
     }
     case 'ls': {
-      await using opened = await openArchive(command.archive, 'read');
+      await using opened = await open(command.archive, 'read', io);
       return await ls(command, opened.archive, io);
     }
     case 'convert': {
-      await using opened = await openArchive(command.archive, 'read');
+      await using opened = await open(command.archive, 'read', io);
       return await convert(command, opened.archive, io);
     }
     case 'status': {
-      await using opened = await openArchive(command.archive, 'read');
+      await using opened = await open(command.archive, 'read', io);
       return await status(command, opened.archive, io);
     }
     case 'verify': {
-      await using opened = await openArchive(command.archive, 'read');
+      await using opened = await open(command.archive, 'read', io);
       return await verify(command, opened.archive, io);
     }
   }
+}
+
+function open(name: string, purpose: 'read' | 'write', { platform }: Io): ReturnType<typeof openArchive> {
+  // Decision 0004: what a folder archive stands on is missing there.
+  if (platform === 'win32' && !isS3Url(name))
+    throw invalid(
+      `open archive ${name}`,
+      'a folder archive needs file locks and folder syncs that Windows lacks; use WSL 2, a Linux container, or s3://bucket/prefix',
+    );
+  return openArchive(name, purpose);
 }
 
 function version(): string {
@@ -67,20 +90,30 @@ function version(): string {
   return (JSON.parse(text) as { readonly version: string }).version;
 }
 
-if (import.meta.main) {
+/** Runs the command line of this process. */
+export async function start(): Promise<void> {
   keepHeapSmall();
   const controller = new AbortController();
-  const stop = (): void => {
-    controller.abort(new DOMException('stopped by the user', 'AbortError'));
+  const stop = (signal: StopSignal): void => {
+    // A second signal, of whatever kind, has its usual effect: the process ends at once.
+    for (const each of STOP_SIGNALS) process.off(each, stop);
+    controller.abort(new Stopped(signal));
   };
-  // Once: a second Ctrl-C has its usual meaning.
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
-  // A reader that went away (`| head`) is no error of ours.
+  for (const signal of STOP_SIGNALS) process.on(signal, stop);
+  // A reader that went away (`| head`) is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') process.stderr.write(`mirror-sync: the output cannot be written: ${error.message}\n`);
-    controller.abort(new DOMException('nobody reads the output', 'AbortError'));
+    if (error.code !== 'EPIPE') process.stderr.write(`mirror-sync: write output: ${error.message}\n`);
+    controller.abort(new DOMException('nothing reads the output', 'AbortError'));
   });
-  const { stdout, stderr, env } = process;
-  process.exitCode = await main(process.argv.slice(2), { stdout, stderr, env, signal: controller.signal });
+  const { stdin, stdout, stderr, env, platform } = process;
+  process.exitCode = await main(process.argv.slice(2), {
+    stdin,
+    stdout,
+    stderr,
+    env,
+    platform,
+    signal: controller.signal,
+  });
 }
+
+if (import.meta.main) await start();

@@ -1,6 +1,7 @@
 import { type ImageEvent, imageName, type ImageName, type ListedEvent, type MirrorEvent } from '../mirror/events.ts';
 import type { Digest } from '../oci/digest.ts';
 import { printable } from '../oci/show.ts';
+import { plural } from './format.ts';
 
 type FinalStatus = Exclude<ImageEvent['status'], 'pending'>;
 
@@ -139,7 +140,7 @@ function finalOf({ previous, code, reason, notes }: ImageEvent, status: FinalSta
 export function noTagsReason({ count, some }: NonNullable<ListedEvent['upstream']>): string {
   if (count === 0) return 'upstream has no tags';
   const names = some.map(printable).join(', ');
-  return `0 of ${count} tags match (upstream has ${names}${count > some.length ? ', …' : ''})`;
+  return `0 of ${plural(count, 'tag matches', 'tags match')} (upstream has ${names}${count > some.length ? ', …' : ''})`;
 }
 
 function foundAs({ source, tag, digest }: Pick<ImageName, 'source' | 'tag' | 'digest'>): string {

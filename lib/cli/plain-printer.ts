@@ -12,7 +12,7 @@ export function plainPrinter(out: Output, errors: Output): Printer {
       const text = lineOf(event);
       if (text !== undefined) out.write(`${text}\n`);
     },
-    notice: (text) => void errors.write(`${text}\n`),
+    notice: (text) => void errors.write(`${printable(text)}\n`),
     summary(summary) {
       out.write(summaryText(summary));
     },
@@ -20,10 +20,12 @@ export function plainPrinter(out: Output, errors: Output): Printer {
   };
 }
 
-/** The line that an event leaves; undefined for an event that only progress shows. */
+/** The line that an event leaves, with a line for each note; undefined for an event that only progress shows. */
 export function lineOf(event: MirrorEvent): string | undefined {
   const line = textOf(event);
-  return line === undefined ? undefined : printable(line);
+  if (line === undefined) return undefined;
+  const notes = event.type === 'image' ? (event.notes ?? []) : [];
+  return [line, ...notes.map((note) => `  warning: ${note}`)].map(printable).join('\n');
 }
 
 function textOf(event: MirrorEvent): string | undefined {

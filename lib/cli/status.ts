@@ -1,19 +1,25 @@
 import { invalid } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { listRuns, readRun, type Report } from '../mirror/reports.ts';
-import type { StatusCommand } from './command.ts';
 import { printable } from '../oci/show.ts';
+import type { StatusCommand } from './command.ts';
 import { plural } from './format.ts';
 import { EXIT, type Io } from './io.ts';
 import { shownName } from './outcomes.ts';
 
-/** What became of a run: what is done, what has failed and why, what is pending. Resolves to 1 where anything failed. */
+/** Prints the results of a run: what is mirrored, what is pending, what has failed and why. Resolves to 1 where anything failed. */
 export async function status(command: StatusCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
   const { json } = command;
   const [last, ...earlier] = command.run === undefined ? await listRuns(archive, { signal }) : [command.run];
-  if (last === undefined) throw invalid('mirror-sync status', `there are no run reports in ${archive.store.name}`);
+  const operation = `read run reports of ${archive.store.name}`;
+  if (last === undefined)
+    throw invalid(
+      operation,
+      'there are none; only runs on AWS write them, and a sync on this machine prints its results',
+    );
   const reports = await readRun(archive, last, { signal });
-  if (reports.length === 0) throw invalid('mirror-sync status', `there is no run ${last} in ${archive.store.name}`);
+  if (reports.length === 0)
+    throw invalid(operation, `there is no run ${last}; without a name, status shows the latest`);
   const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
   const [mirrored, failed, pending] = [of('mirrored'), of('failed'), of('pending')];
   if (json) {
@@ -23,11 +29,12 @@ export async function status(command: StatusCommand, archive: Archive, { stdout,
   } else {
     stdout.write(`run ${last}\n`);
     for (const report of mirrored) {
-      stdout.write(`  mirrored  ${shownName(report)}  ${report.digest ?? ''}\n`);
+      stdout.write(`  mirrored  ${shownName(report)}  ${digestsOf(report)}\n`);
       for (const note of report.notes ?? []) stdout.write(`            ${printable(note)}\n`);
     }
     for (const report of pending) stdout.write(`  pending   ${shownName(report)}  since ${report.at}\n`);
-    for (const report of failed) stdout.write(`  failed    ${shownName(report)}: ${report.reason ?? ''}\n`);
+    for (const report of failed)
+      stdout.write(`  failed    ${shownName(report)}: ${printable(report.reason ?? 'no reason given')}\n`);
     stdout.write(`${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`);
     stdout.write(
       earlier.length === 0
@@ -36,4 +43,8 @@ export async function status(command: StatusCommand, archive: Archive, { stdout,
     );
   }
   return failed.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+function digestsOf({ digest = '', previous }: Report): string {
+  return previous === undefined ? digest : `${digest} (moved from ${previous})`;
 }

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { asFailure, invalid } from '../base/failure.ts';
+import { asFailure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
-import type { Config } from '../config/config.ts';
+import { type Config, registrySettings } from '../config/mirrors.ts';
 import { cleanUploads } from '../mirror/clean.ts';
 import { imageName, type MirrorEvent } from '../mirror/events.ts';
 import { runName } from '../mirror/reports.ts';
-import { tagChoice } from '../order/choose.ts';
-import { ordersOf, ordersTo } from '../order/start.ts';
+import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
+import { choiceOf, tagChoice } from '../order/choose.ts';
+import { ordersOf, ordersOfSome, ordersTo } from '../order/start.ts';
 import type { ResolveMessage, Scope } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import { loadCredentials } from '../registry/credentials.ts';
@@ -16,14 +16,13 @@ import type { RetryInfo } from '../registry/patience.ts';
 import { proxyFrom } from '../registry/proxy.ts';
 import { createSources } from '../registry/sources.ts';
 import type { SyncCommand } from './command.ts';
+import { readConfig, refuseFiles } from './config-file.ts';
 import { seconds } from './format.ts';
-import { EXIT, type Io } from './io.ts';
-import { jsonPrinter } from './json-printer.ts';
+import { EXIT, type Io, stoppedCode } from './io.ts';
 import { runLocal } from './local-run.ts';
 import { Outcomes } from './outcomes.ts';
-import { plainPrinter } from './plain-printer.ts';
+import { printerFor } from './output.ts';
 import type { Printer, Summary } from './printer.ts';
-import { terminalPrinter } from './terminal-printer.ts';
 
 /** A wait that a person would take for a hang, in milliseconds. */
 const TOLD_WAIT_MS = 1_000;
@@ -35,7 +34,10 @@ const UNFINISHED = { code: 'internal', reason: 'it did not finish' };
 /** Mirrors what the command names into the archive, and tells of it. Resolves to the exit code. */
 export async function sync(command: SyncCommand, archive: Archive, io: Io): Promise<number> {
   const { concurrency } = command;
-  const config = command.config === undefined ? undefined : await readConfig(command.config);
+  await refuseFiles(command.names);
+  const config = command.config === undefined ? undefined : await readConfig(command.config, io);
+  const run = runName(Date.now(), randomUUID().slice(0, 8));
+  const messages = ordersFor(command, config, run);
   const printer = printerFor(command, io);
   const sources = await openSources(command, config, io, printer);
   const outcomes = new Outcomes();
@@ -48,8 +50,6 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
   };
   io.signal.addEventListener('abort', tellStopping, { once: true });
   try {
-    const run = runName(Date.now(), randomUUID().slice(0, 8));
-    const messages = ordersFor(command, config, run);
     for (const { message } of messages)
       if (message.what.kind === 'images')
         for (const wanted of message.what.images) outcomes.expect(imageName(message, wanted));
@@ -60,31 +60,19 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
       signal: io.signal,
       concurrency,
       messages,
-      ...(config === undefined ? {} : { chooseTags: (order) => tagChoice(config, order) }),
+      chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(command.tags)) : tagChoice(config, order)),
     });
     if (!io.signal.aborted) await clean(archive, printer, io.signal);
     const images = [...outcomes.all(io.signal.aborted ? INTERRUPTED : UNFINISHED)];
     const summary = summarise({ run, images, warnings: outcomes.warnings, elapsedMs: performance.now() - started });
     printer.summary(summary);
-    if (io.signal.aborted) return EXIT.interrupted;
+    if (io.signal.aborted) return stoppedCode(io.signal);
     return summary.failed === 0 ? EXIT.ok : EXIT.failed;
   } finally {
     io.signal.removeEventListener('abort', tellStopping);
     printer.close();
     await sources.close();
   }
-}
-
-async function readConfig(path: string): Promise<Config> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw invalid('read configuration', `${path}: ${asFailure(error, 'read', 'input').message}`);
-  }
-  // Loaded when it is needed, with all of YAML.
-  const { parseConfig } = await import('../config/config.ts');
-  return parseConfig(text, path);
 }
 
 async function openSources(
@@ -99,7 +87,6 @@ async function openSources(
     if (afterMs >= TOLD_WAIT_MS) printer.notice(`${failure.message}; trying again in ${seconds(afterMs)}`);
   };
   if (config === undefined) return createSources({ connections: concurrency, insecure, credentials, proxy, onRetry });
-  const { registrySettings } = await import('../config/config.ts');
   const settings = registrySettings(config, concurrency);
   return createSources({
     connections: settings.connections,
@@ -117,7 +104,8 @@ async function openSources(
 }
 
 function ordersFor(command: SyncCommand, config: Config | undefined, run: string): Outgoing<ResolveMessage>[] {
-  if (config !== undefined) return ordersOf(config, run);
+  if (config !== undefined)
+    return command.references.length === 0 ? ordersOf(config, run) : ordersOfSome(config, command.references, run);
   const scope: Scope = {
     platforms: command.platforms.length === 0 ? 'all' : command.platforms,
     ...(command.foreignLayers === 'skip' ? { foreignLayers: 'skip' } : {}),
@@ -126,12 +114,11 @@ function ordersFor(command: SyncCommand, config: Config | undefined, run: string
   return ordersTo(command.references, (source) => [{ run, source, repository: source, ...scope }]);
 }
 
-function printerFor({ json }: SyncCommand, { stdout, stderr }: Io): Printer {
-  if (json) return jsonPrinter(stdout, stderr);
-  return stdout.isTTY === true ? terminalPrinter(stdout) : plainPrinter(stdout, stderr);
+function selectionOf(tags: SyncCommand['tags']): TagSelection {
+  return tags === undefined ? ALL_TAGS : { kind: 'filtered', include: tags, exclude: [] };
 }
 
-/** That it fails takes nothing from what was mirrored: it is tried again with every sync. */
+/** A failure here changes nothing about what was mirrored: every sync tries again. */
 async function clean(archive: Archive, printer: Printer, signal: AbortSignal): Promise<void> {
   try {
     await cleanUploads(archive, { now: Date.now(), signal });

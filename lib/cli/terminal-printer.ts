@@ -1,4 +1,5 @@
 import type { BlobEvent, MirrorEvent } from '../mirror/events.ts';
+import { printable } from '../oci/show.ts';
 import { bar, bytes, shortDigest } from './format.ts';
 import type { Output } from './io.ts';
 import { lineOf, summaryText } from './plain-printer.ts';
@@ -52,7 +53,7 @@ export function terminalPrinter(out: Output, now: () => number = () => performan
       if (line !== undefined) done += `${line}\n`;
     },
     notice(text) {
-      done += `${text}\n`;
+      done += `${printable(text)}\n`;
       draw();
     },
     summary(summary) {

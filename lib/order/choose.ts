@@ -1,16 +1,25 @@
-import { type Config, mirrorsOf } from '../config/config.ts';
-import { ALL_TAGS, selectTags } from '../config/tags.ts';
+import { type Config, mirrorsOf } from '../config/mirrors.ts';
+import { ALL_TAGS, selectTags, type TagSelection } from '../config/tags.ts';
 
-/**
- * Which of a repository's tags are wanted, told page by page. Where only the newest are, what may be one of them is kept
- * until the last page has been seen, and never more than that.
- */
+export interface TagChoice {
+  page(tags: readonly string[]): readonly string[];
+  end(): readonly string[];
+}
+
+/** Which of a repository's tags the configuration wants. */
 export function tagChoice(
   config: Config,
   { source, repository }: { readonly source: string; readonly repository: string },
-): { page(tags: readonly string[]): readonly string[]; end(): readonly string[] } {
+): TagChoice {
   const mirror = mirrorsOf(config, source).find((candidate) => candidate.repository === repository);
-  const selection = mirror?.tags ?? ALL_TAGS;
+  return choiceOf(mirror?.tags ?? ALL_TAGS);
+}
+
+/**
+ * Chooses tags page by page. Where only the newest are wanted, candidates are kept until the last page was seen, and never
+ * more than that many.
+ */
+export function choiceOf(selection: TagSelection): TagChoice {
   if (selection.kind === 'listed' || selection.newest === undefined)
     return { page: (tags) => selectTags(tags, selection), end: () => [] };
   let best: string[] = [];

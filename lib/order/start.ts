@@ -1,6 +1,7 @@
 /** From what is to be mirrored (all that the configuration names, or what somebody asks for) to messages for the resolver. */
 import { invalid } from '../base/failure.ts';
-import { type Config, type Mirror, mirrorsOf } from '../config/config.ts';
+import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
+import { closest } from '../config/suggest.ts';
 import { formatRepository, parseReference, type Reference } from '../oci/reference.ts';
 import { type Order, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
 import { resolveMessage } from '../queue/outgoing.ts';
@@ -19,6 +20,46 @@ export function ordersOf(config: Config, run: string): Outgoing<ResolveMessage>[
       mirror.tags.tags.map((tag) => ({ tag })),
     );
   });
+}
+
+/**
+ * What references select of a configuration: a name alone a repository with the tags that are configured, one with a tag or
+ * a digest that image. Platforms and destinations are those of the configuration.
+ *
+ * @throws Failure `invalid` for a reference whose repository is not configured
+ */
+export function ordersOfSome(
+  config: Config,
+  references: readonly Reference[],
+  run: string,
+): Outgoing<ResolveMessage>[] {
+  const sources = config.mirrors.map(({ source }) => source);
+  for (const source of new Set(references.map(formatRepository)))
+    if (!sources.includes(source)) throw invalid(`select ${source}`, notConfigured(source, sources));
+  const isWhole = (reference: Reference): boolean => wantedOf(reference) === undefined;
+  const whole = new Set(references.filter(isWhole).map(formatRepository));
+  const images = references.filter((reference) => !isWhole(reference));
+  const single = ordersTo(images, (source) => mirrorsOf(config, source).map((mirror) => orderOf(mirror, run)));
+  if (whole.size === 0) return single;
+  return [
+    ...ordersOf({ ...config, mirrors: config.mirrors.filter(({ source }) => whole.has(source)) }, run),
+    // Other messages of the run may want the same blobs.
+    ...single.map(({ message }) => resolveMessage(message, withoutSole(message.what))),
+  ];
+}
+
+function withoutSole(what: ResolveMessage['what']): ResolveMessage['what'] {
+  return what.kind === 'list' ? what : { kind: 'images', images: what.images };
+}
+
+/** Sources that a message names, of those that there are. */
+const SOME_SOURCES = 5;
+
+function notConfigured(source: string, sources: readonly string[]): string {
+  const meant = closest(source, sources);
+  if (meant !== undefined) return `it is not in the configuration; did you mean ${meant}?`;
+  const some = [...new Set(sources)].slice(0, SOME_SOURCES);
+  return `it is not in the configuration, which has ${some.join(', ')}${sources.length > some.length ? ', …' : ''}`;
 }
 
 /**

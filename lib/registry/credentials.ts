@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, invalid } from '../base/failure.ts';
+import { wordsFor } from '../base/system-error.ts';
 import { quote } from '../oci/show.ts';
 import { isRecord, stopped } from './errors.ts';
 
@@ -61,9 +62,9 @@ export async function loadCredentials({ authfile, env, home }: CredentialFiles):
   const found: Credentials[] = [];
   for (const file of files) {
     const text = await readFile(file, 'utf8').catch((error: unknown) => {
-      const { code = 'unreadable' } = error as NodeJS.ErrnoException;
+      const { code } = error as NodeJS.ErrnoException;
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
-      throw invalid('read credentials', `${file}: ${code}`);
+      throw invalid(`read credentials ${file}`, wordsFor(error));
     });
     if (text !== undefined) found.push(parseDockerConfig(text, file, { env }));
   }

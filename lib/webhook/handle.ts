@@ -1,5 +1,5 @@
 import { asFailure } from '../base/failure.ts';
-import type { Config } from '../config/config.ts';
+import type { Config } from '../config/mirrors.ts';
 import { Place } from '../oci/document.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';

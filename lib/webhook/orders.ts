@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Config, type Mirror, mirrorsOf } from '../config/config.ts';
+import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
 import { wantsTag } from '../config/tags.ts';
 import { orderOf } from '../order/start.ts';
 import type { ResolveMessage } from '../queue/messages.ts';

@@ -50,40 +50,41 @@ function asked(): (string | undefined)[] {
   return registry.requests.filter(({ kind }) => kind === 'blob').map(({ range }) => range);
 }
 
-test.each(['SIGINT', 'SIGTERM'] as const)(
-  '%s keeps what has landed, and the next sync fetches only the rest',
-  async (signal) => {
-    const reference = `${registry.host}/team/app:1.0`;
-    // Two ranges come whole; every other one stops in the middle for good.
-    const stall = registry.misbehave({
-      match: { kind: 'blob', digest: layer.digest },
-      after: 2,
-      do: { stallAfter: PART / 2 },
-    });
-    await using running = startMirrorSync(['sync', reference, '--to', archive, '--json']);
-    await stall.begun;
-    await vi.waitUntil(() => landedOnDisk().length === 2, { timeout: 30_000 });
-    running.process.kill(signal);
-    const ended = await running.ended;
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const)('%s keeps what has landed, and the next sync fetches only the rest', async (signal, code) => {
+  const reference = `${registry.host}/team/app:1.0`;
+  // Two ranges come whole; every other one stops in the middle for good.
+  const stall = registry.misbehave({
+    match: { kind: 'blob', digest: layer.digest },
+    after: 2,
+    do: { stallAfter: PART / 2 },
+  });
+  await using running = startMirrorSync(['sync', reference, '--to', archive, '--json']);
+  await stall.begun;
+  await vi.waitUntil(() => landedOnDisk().length === 2, { timeout: 30_000 });
+  running.process.kill(signal);
+  const ended = await running.ended;
 
-    expect(ended.code).toBe(130);
-    expect(ended.stderr).toMatch(/stopping; what has arrived is kept/);
-    const interrupted = summaryOf(ended);
-    expect(interrupted).toMatchObject({ mirrored: 0, unchanged: 0, failed: 1 });
-    expect(interrupted.images[0]?.reason).toMatch(/interrupted; run the same command again/);
-    expect(jsonLines(await mirrorSync(['ls', archive, '--json']))).toEqual([]);
-    const kept = landedOnDisk();
-    expect(kept).toHaveLength(2);
+  expect(ended.code).toBe(code);
+  expect(ended.stderr).toMatch(/stopping; what has arrived is kept/);
+  const interrupted = summaryOf(ended);
+  expect(interrupted).toMatchObject({ mirrored: 0, unchanged: 0, failed: 1 });
+  expect(interrupted.images[0]?.reason).toMatch(/interrupted; run the same command again/);
+  expect(jsonLines(await mirrorSync(['ls', archive, '--json']))).toEqual([]);
+  const kept = landedOnDisk();
+  expect(kept).toHaveLength(2);
 
-    stall.stop();
-    registry.forgetRequests();
-    const again = await mirrorSync(['sync', reference, '--to', archive, '--json']);
-    expect(again, again.stdout).toMatchObject({ code: 0 });
-    const missing = ranges(layer.size, PART).filter(({ number }) => !kept.includes(number));
-    expect(asked().sort()).toEqual(missing.map(({ start, size }) => `bytes=${start}-${start + size - 1}`).sort());
-    expect((await mirrorSync(['verify', archive])).code).toBe(0);
-  },
-);
+  stall.stop();
+  registry.forgetRequests();
+  const again = await mirrorSync(['sync', reference, '--to', archive, '--json']);
+  expect(again, again.stdout).toMatchObject({ code: 0 });
+  const missing = ranges(layer.size, PART).filter(({ number }) => !kept.includes(number));
+  expect(asked().sort()).toEqual(missing.map(({ start, size }) => `bytes=${start}-${start + size - 1}`).sort());
+  expect((await mirrorSync(['verify', archive])).code).toBe(0);
+});
 
 // script(1) of util-linux gives it a terminal, and what it reads goes there as if it were typed.
 describeWith(['script'], 'on a terminal', () => {

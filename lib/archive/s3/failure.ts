@@ -1,5 +1,6 @@
 /** What S3 says, and what the way to it does, as this software's own failures. */
 import { Failure, asFailure } from '../../base/failure.ts';
+import { systemWords } from '../../base/system-error.ts';
 import type { FailureCode, FailureFields } from '../../base/failure.ts';
 
 /** The operations that the store uses, and the IAM action that each needs. */
@@ -116,7 +117,7 @@ function unread(error: Error, status: number): Diagnosis {
 function unanswered(error: Error): Diagnosis {
   const detail = error.message;
   if (error.name === 'TimeoutError') return { code: 'timeout', detail };
-  if (NETWORK.has((error as NodeJS.ErrnoException).code ?? '')) return { code: 'network', detail };
+  if (NETWORK.has((error as NodeJS.ErrnoException).code ?? '')) return { code: 'network', detail: withWords(error) };
   if (error.name === 'CredentialsProviderError')
     return {
       code: 'denied',
@@ -125,6 +126,12 @@ function unanswered(error: Error): Diagnosis {
   if (detail.startsWith('Region is missing'))
     return { code: 'invalid', detail: "the bucket's region is not known; set AWS_REGION, or name it in the profile" };
   return undefined;
+}
+
+/** The words, and what the system reported, since that names the address. */
+function withWords(error: Error): string {
+  const words = systemWords(error);
+  return words === undefined ? error.message : `${words} (${error.message})`;
 }
 
 function answered(error: Error, status: number, region: string | undefined, deed: Deed): Diagnosis {

@@ -1,62 +1,177 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { main } from '../../../lib/cli/main.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { COMMANDS } from '../../../lib/cli/help.ts';
+import { runMain } from '../../kit/in-process.ts';
+import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
-async function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  let [stdout, stderr] = ['', ''];
-  const io = {
-    stdout: { write: (text: string) => void (stdout += text) },
-    stderr: { write: (text: string) => void (stderr += text) },
-    env: {},
-    signal: new AbortController().signal,
-  };
-  const code = await main(args, io);
-  return { code, stdout, stderr };
-}
-
-// Nothing is asked of a registry and nothing is written: the arguments alone are wrong.
+// The arguments alone are wrong: no registry is asked and nothing is written.
 test.each([
   [['sync'], /name at least one image/],
-  [['sync', 'alpine'], /say where to with --to/],
+  [['sync', 'alpine'], /name the archive with --to/],
   [['sync', 'Alpine', '--to', 'there'], /upper-case/],
   [['sync', 'alpine:', '--to', 'there'], /parse reference/],
   [['sync', 'alpine', '--to', 'there', '--platform', 'linux'], /OS\/ARCH/],
   [['sync', 'alpine:3', '--to', 'there', '--all-tags'], /names one image/],
+  [['sync', 'alpine:3', '--to', 'there', '--tags', '3.*'], /names one image; with --all-tags or --tags/],
+  [['sync', 'alpine', '--to', 'there', '--tags', '3.*', '--all-tags'], /--all-tags and --tags exclude each other/],
+  [['sync', 'alpine', '--to', 'there', '--tags', '/^3/'], /"\/" is in no tag/],
   [['sync', 'alpine', '--to', 'there', '--concurrency', '0'], /from 1 to \d+, not "0"/],
   [['sync', 'alpine', '--to', 'there', '--concurrency', 'many'], /not "many"/],
-  [['sync', 'alpine', '--to', 'there', '--no-such-option'], /--no-such-option/],
+  [['sync', 'alpine', '--to', 'there', '--progress', 'tty'], /--progress must be bar or plain or none, not "tty"/],
   [
     ['sync', 'alpine', '--to', 'there', '--insecure-registry', 'http://foo bar'],
-    /takes a registry’s host .*, not "http:\/\/foo bar"/,
+    /must be a registry host .*, not "http:\/\/foo bar"/,
   ],
   [['sync', 'alpine', '--to', 'there', '--insecure-registry', 'quay.io/team'], /not "quay.io\/team"/],
-  [['sync', 'alpine', '--to', 'there', '--foreign-layers', 'no'], /--foreign-layers takes fetch or skip, not "no"/],
-  [['sync', '--config', 'm.yaml', '--to', 'there', '--foreign-layers', 'skip'], /goes with references/],
-  [['sync', '--config', 'm.yaml', '--to', 'there', '--strict-media-types'], /goes with references/],
+  [['sync', 'alpine', '--to', 'there', '--foreign-layers', 'no'], /--foreign-layers must be fetch or skip, not "no"/],
+  [['sync', '--config', 'm.yaml', '--to', 'there', '--foreign-layers', 'skip'], /is for references without --config/],
+  [['sync', '--config', 'm.yaml', '--to', 'there', '--strict-media-types'], /is for references without --config/],
+  [['sync', '--config', 'm.yaml', '--to', 'there', '--tags', '1.*'], /--tags is for references without --config/],
+  [
+    ['sync', './mirror.yaml', '--to', 'there'],
+    /\.\/mirror\.yaml is not an image; did you mean --config \.\/mirror\.yaml\?/,
+  ],
+  [['check'], /name the file/],
+  [['check', 'a.yaml', '--config', 'b.yaml'], /name one file \(got b\.yaml, a\.yaml\)/],
   [['ls'], /name the archive/],
-  [['ls', 'one', 'two'], /one archive at a time, not also two/],
   [['verify'], /name the archive/],
+  [['verify', 'one', 'two'], /name one archive at a time \(got also two\)/],
+  [['status', 'there', 'run-1', 'run-2'], /name one run at a time \(got also run-2\)/],
   [['convert', 'old:1'], /and the archive that has it/],
-  [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is no tag/],
-  [['mirror', 'alpine'], /no such command/],
+  [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is not a tag/],
+  [['mirror', 'alpine'], /unknown command "mirror" \(available: sync, check, ls, verify, convert, status\)/],
+  [['snyc', 'alpine'], /unknown command "snyc" \(did you mean sync\?\)/],
 ])('%j is wrong usage: 2, and what is wrong with it', async (args, why) => {
-  const ended = await run(...args);
+  const ended = await runMain(args);
   expect(ended).toMatchObject({ code: 2, stdout: '' });
   expect(ended.stderr).toMatch(why);
-  expect(ended.stderr).toContain('--help');
+  expect(ended.stderr).toMatch(/\(run 'mirror-sync (--help|help \w+)' for usage\)\n$/);
+  expect(/mirror-sync \w+: mirror-sync/.exec(ended.stderr)).toBeNull();
 });
 
-// What is asked for is no error, and goes where it can be piped on.
-test.each([[[]], [['help']], [['--help']], [['-h']]])('%j tells how it is used', async (args: string[]) => {
-  const ended = await run(...args);
-  expect(ended).toMatchObject({ code: 0, stderr: '' });
-  for (const word of ['sync', 'ls', 'verify', '--all-tags', '--platform', '--authfile'])
-    expect(ended.stdout).toContain(word);
+describe('an option', () => {
+  const sync = ['sync', 'alpine', '--to', 'there'];
+
+  test.each([
+    [[...sync, '--dest', 'x'], 'mirror-sync sync: unknown option --dest (did you mean --to?)'],
+    [[...sync, '--dry-run'], 'mirror-sync sync: unknown option --dry-run (available: --to, --config, --all-tags, '],
+    [[...sync, '--verbose'], 'unknown option --verbose (available: '],
+    [[...sync, '--tls-verify=false'], 'unknown option --tls-verify (did you mean --insecure-registry?)'],
+    [[...sync, '--platfrom', 'linux/amd64'], 'unknown option --platfrom (did you mean --platform?)'],
+    [[...sync, '--concurency', '3'], 'unknown option --concurency (did you mean --concurrency?)'],
+    [[...sync, '-x'], 'unknown option -x (available: '],
+    [[...sync, '-o', 'x'], 'unknown option -o (did you mean --to?)'],
+    [[...sync, '--constructor'], 'unknown option --constructor (available: '],
+    [[...sync, '--__proto__=1'], 'unknown option --__proto__ (available: '],
+    [['ls', 'there', '--jsn'], 'mirror-sync ls: unknown option --jsn (did you mean --json?)'],
+    [['verify', 'there', '--fix'], 'mirror-sync verify: unknown option --fix (did you mean --repair?)'],
+    [['status', 'there', '--repair'], 'mirror-sync status: unknown option --repair (available: --json)'],
+    [['check', 'm.yaml', '-q'], 'mirror-sync check: unknown option -q (available: --config, --json)'],
+    [['convert', 'a', 'there', '--tag', 'x'], 'mirror-sync convert: unknown option --tag (available: --as)'],
+  ])('that is unknown is named with the one that was meant: %j', async (args, message) => {
+    const ended = await runMain(args);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toContain(message);
+  });
+
+  test.each([
+    [['sync', 'alpine', '--to'], '--to needs a value\n'],
+    [['sync', 'alpine', '--to='], '--to needs a value\n'],
+    [['sync', 'alpine', '--to', '--json'], '--to needs a value, and --json is an option\n'],
+    [['sync', '--to', 'there', '--platform'], '--platform needs a value\n'],
+    [['ls', 'there', '--json=yes'], '--json takes no value (got "yes")\n'],
+  ])('whose value is missing, or too much, says so: %j', async (args, message) => {
+    const ended = await runMain(args);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toContain(message);
+  });
 });
 
-test('--version says the version of package.json', async () => {
+describe('help', () => {
+  test.each([[[]], [['help']], [['--help']], [['-h']], [['help', 'me']]])(
+    '%j lists the commands',
+    async (args: string[]) => {
+      const ended = await runMain(args);
+      expect(ended).toMatchObject({ code: 0, stderr: '' });
+      for (const command of COMMANDS) expect(ended.stdout).toContain(`mirror-sync ${command} `);
+      for (const word of ['--all-tags', '--platform', '--authfile']) expect(ended.stdout).toContain(word);
+    },
+  );
+
+  test.each(COMMANDS)('of %s is the same in each way of asking, and has its options', async (command) => {
+    const [first, ...others] = await Promise.all(
+      [
+        ['help', command],
+        [command, '--help'],
+        [command, 'x', '-h'],
+        ['--help', command],
+      ].map((args) => runMain(args)),
+    );
+    expect(first).toMatchObject({ code: 0, stderr: '' });
+    expect(first?.stdout).toMatch(new RegExp(`^mirror-sync ${command}: `));
+    for (const other of others) expect(other).toEqual(first);
+    const known = await runMain([command, '--no-such-option']);
+    const [, options = ''] = /available: ([^)]*)/.exec(known.stderr) ?? [];
+    for (const option of options.split(', ')) expect(first?.stdout).toContain(option);
+  });
+
+  test('fits into 80 columns', async () => {
+    const texts = await Promise.all([runMain([]), ...COMMANDS.map((command) => runMain(['help', command]))]);
+    for (const { stdout } of texts)
+      for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
+  });
+
+  test('behind -- is not an option', async () => {
+    expect(await runMain(['ls', '--', '--help'])).toMatchObject({ code: 2, stdout: '' });
+  });
+});
+
+test.each(['--version', '-V', '-v', 'version'])('%s prints the version of package.json', async (argument) => {
   const project = await readFile(join(import.meta.dirname, '../../../package.json'), 'utf8');
   const { version } = JSON.parse(project) as { version: string };
-  expect(await run('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+  expect(await runMain([argument])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+});
+
+describe('files', () => {
+  let folder: TempFolder;
+
+  beforeAll(async () => {
+    folder = await tempFolder();
+  });
+
+  afterAll(() => folder.remove());
+
+  test.each([
+    ['no-such.yaml', 'no such file or directory'],
+    ['.', 'it is a directory'],
+  ])('a configuration %s that cannot be read is named, with the reason in words', async (name, words) => {
+    const path = folder.join(name);
+    for (const args of [
+      ['sync', '--config', path, '--to', folder.join('x')],
+      ['check', path],
+    ])
+      expect(await runMain(args)).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `mirror-sync ${args[0] ?? ''}: read configuration ${path}: ${words}\n`,
+      });
+  });
+
+  test('credentials that cannot be read are named, with the reason in words', async () => {
+    const args = ['sync', 'localhost:1/a', '--to', folder.join('x'), '--authfile', folder.path];
+    expect(await runMain(args)).toMatchObject({
+      code: 2,
+      stderr: `mirror-sync sync: read credentials ${folder.path}: it is a directory\n`,
+    });
+  });
+
+  test('a folder archive on Windows is refused with what to use there', async () => {
+    const ended = await runMain(['ls', folder.path], { platform: 'win32' });
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toMatch(
+      /^mirror-sync ls: open archive .* Windows lacks; use WSL 2, a Linux container, or s3:/,
+    );
+    expect(await runMain(['--version'], { platform: 'win32' })).toMatchObject({ code: 0 });
+  });
 });

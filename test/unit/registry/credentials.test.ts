@@ -199,6 +199,8 @@ describe('where they lie', () => {
   test('a file that was named must be there', async () => {
     await using folder = await tempFolder();
     const authfile = folder.join('none.json');
-    await expect(loadCredentials({ authfile, env: {}, home: folder.path })).rejects.toThrow(`${authfile}: ENOENT`);
+    await expect(loadCredentials({ authfile, env: {}, home: folder.path })).rejects.toThrow(
+      `read credentials ${authfile}: no such file or directory`,
+    );
   });
 });

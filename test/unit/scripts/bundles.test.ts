@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { functions } from '../../../scripts/bundle.ts';
+import { functions, ROOT } from '../../../scripts/bundle.ts';
 import { buildBundles } from '../../kit/lambda/stack.ts';
 import type { TempFolder } from '../../kit/temp.ts';
 
@@ -63,7 +64,53 @@ describe('bundles', () => {
 
   // Reading the S3 client and YAML takes as long as starting Node.js does: they are read where they are needed.
   test('the command line begins without what it may not need', async () => {
-    const text = await readFile(bundles.join('cli/mirror-sync.js'), 'utf8');
-    for (const later of ['CompleteMultipartUpload', 'YAMLParseError']) expect(text).not.toContain(later);
+    const launcher = await readFile(bundles.join('cli/mirror-sync.js'), 'utf8');
+    const [, main = ''] = /import\("\.\/(main-\w+\.js)"\)/.exec(launcher) ?? [];
+    const read = new Map<string, string>();
+    const readAll = async (name: string): Promise<void> => {
+      if (read.has(name)) return;
+      const text = await readFile(bundles.join('cli', name), 'utf8');
+      read.set(name, text);
+      for (const [, next = ''] of text.matchAll(/^(?:import|\}) [^;]*?"\.\/([^"]+)";$|^\} from "\.\/([^"]+)";$/gm))
+        await readAll(next);
+    };
+    await readAll(main);
+    expect(read.size).toBeGreaterThan(1);
+    for (const [name, text] of read)
+      for (const later of ['CompleteMultipartUpload', 'YAMLParseError']) expect(text, name).not.toContain(later);
+  });
+
+  // Node.js 18 and 20 read this file before they can know that they are too old.
+  test('the command line refuses an older Node.js before it imports anything that this lacks', async () => {
+    const launcher = await readFile(bundles.join('cli/mirror-sync.js'), 'utf8');
+    expect([...launcher.matchAll(/^import .*$/gm)].map(([line]) => line)).toEqual([
+      "import { createRequire as createRequireOfBundle } from 'node:module';",
+    ]);
+    const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { engines: { node: string } };
+    for (const [version, isTooOld] of [
+      ['18.20.8', true],
+      ['23.11.1', true],
+      [process.versions.node, false],
+    ] as const) {
+      const older = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } })`;
+      const args = [
+        '--import',
+        `data:text/javascript,${encodeURIComponent(older)}`,
+        bundles.join('cli/mirror-sync.js'),
+      ];
+      const ended = await promisify(execFile)(process.execPath, [...args, '--help']).catch((error: unknown) => error);
+      if (!isTooOld) expect(ended).toMatchObject({ stderr: '', stdout: expect.stringMatching(/mirror-sync sync/) });
+      else
+        expect(ended).toMatchObject({
+          code: 2,
+          stdout: '',
+          stderr: `mirror-sync needs Node.js ${engines.node.replace('>=', '')} or newer; this is ${version}\n`,
+        });
+    }
+  });
+
+  test('the package has what the documentation names', async () => {
+    const { files } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { files: string[] };
+    expect(files).toEqual(expect.arrayContaining(['dist/cli', 'docs', 'mirror.schema.json', 'README.md']));
   });
 });

@@ -1,0 +1,61 @@
+/** How a run is shown, decided once from the options, the terminal and the environment. */
+import type { Io, Output } from './io.ts';
+import { jsonPrinter } from './json-printer.ts';
+import { plainPrinter } from './plain-printer.ts';
+import type { Printer } from './printer.ts';
+import { terminalPrinter } from './terminal-printer.ts';
+
+export const PROGRESS = ['bar', 'plain', 'none'] as const;
+export type Progress = (typeof PROGRESS)[number];
+
+export interface OutputOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  /** What the user asked for; undefined leaves it to the terminal and the environment. */
+  readonly progress: Progress | undefined;
+}
+
+/**
+ * - `bar`: lines that scroll and a block that moves, with cursor escapes.
+ * - `plain`: a line for each result, without escapes.
+ * - `none`: warnings and the summary.
+ * - `json`: an object for each event.
+ */
+export type OutputKind = Progress | 'json';
+
+/**
+ * `--progress bar` overrides CI and NO_COLOR, which are about what is usual. Nothing makes a pipe or a dumb terminal draw,
+ * since neither can.
+ */
+export function outputKind(
+  { json, quiet, progress }: OutputOptions,
+  { stdout, env }: { readonly stdout: Pick<Output, 'isTTY'>; readonly env: Io['env'] },
+): OutputKind {
+  if (json) return 'json';
+  if (quiet || progress === 'none') return 'none';
+  if (progress === 'plain' || stdout.isTTY !== true || env['TERM'] === 'dumb') return 'plain';
+  if (progress === 'bar') return 'bar';
+  // https://no-color.org counts any value but an empty one; CI=false is how some turn CI off.
+  const isCi = !['', '0', 'false'].includes(env['CI'] ?? '');
+  return isCi || (env['NO_COLOR'] ?? '') !== '' ? 'plain' : 'bar';
+}
+
+export function printerFor(options: OutputOptions, io: Pick<Io, 'stdout' | 'stderr' | 'env'>): Printer {
+  const { stdout, stderr } = io;
+  switch (outputKind(options, io)) {
+    case 'json':
+      return options.quiet ? withoutEvents(jsonPrinter(stdout, stderr)) : jsonPrinter(stdout, stderr);
+    case 'none': {
+      const printer = withoutEvents(plainPrinter(stdout, stderr));
+      return options.quiet ? { ...printer, notice: () => undefined } : printer;
+    }
+    case 'plain':
+      return plainPrinter(stdout, stderr);
+    case 'bar':
+      return terminalPrinter(stdout);
+  }
+}
+
+function withoutEvents(printer: Printer): Printer {
+  return { ...printer, event: () => undefined };
+}

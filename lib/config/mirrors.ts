@@ -1,0 +1,60 @@
+/** What a configuration says, and the questions that others ask it. Reading the file is `config.ts`, which loads YAML. */
+import type { Platform } from '../oci/platform.ts';
+import type { TagSelection } from './tags.ts';
+
+/** `mirror.yaml`, validated, with all defaults filled in. */
+export interface Config {
+  readonly registries: ReadonlyMap<string, Registry>;
+  /** Connections to a registry that says nothing else, where the file says it. */
+  readonly connections?: number;
+  readonly mirrors: readonly Mirror[];
+}
+
+export interface Registry {
+  /** Hosts, or origins with a scheme, in the order in which they are asked. */
+  readonly endpoints?: readonly string[];
+  readonly insecure?: boolean;
+  readonly connections?: number;
+  /** The credentials' entry to use in place of the host's own; `false` to go without. */
+  readonly credentials?: string | false;
+}
+
+/** One repository that is mirrored, and how. */
+export interface Mirror {
+  /** Upstream, normalised: `docker.io/library/alpine`. */
+  readonly source: string;
+  /** In the archive, normalised. */
+  readonly repository: string;
+  readonly tags: TagSelection;
+  readonly platforms: 'all' | readonly Platform[];
+  readonly foreignLayers?: 'skip';
+  readonly strictMediaTypes?: true;
+}
+
+/** The mirrors of an upstream repository (`docker.io/library/alpine`); none where it is not mirrored. */
+export function mirrorsOf(config: Config, repository: string): readonly Mirror[] {
+  return config.mirrors.filter(({ source }) => source === repository);
+}
+
+/** What a registry client needs of the configuration. */
+export interface RegistrySettings {
+  readonly endpoints: Readonly<Record<string, readonly string[]>>;
+  readonly insecure: readonly string[];
+  /** Connections to a host, which is also how many layers are fetched from it at once. */
+  readonly connections: (host: string) => number;
+  /** The name under which a host's credentials are looked for; `false` where it goes without. */
+  readonly credentials: (host: string) => string | false;
+}
+
+/** @param connections what a registry is allowed where the file says nothing */
+export function registrySettings(config: Config, connections: number): RegistrySettings {
+  const entries = [...config.registries];
+  return {
+    endpoints: Object.fromEntries(
+      entries.flatMap(([host, { endpoints }]) => (endpoints === undefined ? [] : [[host, endpoints] as const])),
+    ),
+    insecure: entries.filter(([, { insecure }]) => insecure === true).map(([host]) => host),
+    connections: (host) => config.registries.get(host)?.connections ?? config.connections ?? connections,
+    credentials: (host) => config.registries.get(host)?.credentials ?? host,
+  };
+}

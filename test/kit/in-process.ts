@@ -1,0 +1,37 @@
+/** The command line in this process: for all that does not need a process of its own, since starting one takes long. */
+import { main } from '../../lib/cli/main.ts';
+import type { Io } from '../../lib/cli/io.ts';
+import type { Ended } from './command-line.ts';
+
+export interface InProcess {
+  readonly env?: Readonly<Record<string, string>>;
+  /** What standard input holds. */
+  readonly stdin?: string;
+  readonly platform?: NodeJS.Platform;
+  readonly isTTY?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export async function runMain(args: readonly string[], options: InProcess = {}): Promise<Ended> {
+  const { env = {}, stdin, platform, isTTY, signal = new AbortController().signal } = options;
+  let [stdout, stderr] = ['', ''];
+  const io: Io = {
+    stdout: { write: (text) => void (stdout += text), ...(isTTY === undefined ? {} : { isTTY }) },
+    stderr: { write: (text) => void (stderr += text) },
+    // Credentials of the tester stay out.
+    env: { DOCKER_CONFIG: '/nowhere', ...env },
+    signal,
+    ...(stdin === undefined ? {} : { stdin: chunked(stdin) }),
+    ...(platform === undefined ? {} : { platform }),
+  };
+  const code = await main(args, io);
+  return { code, stdout, stderr };
+}
+
+async function* chunked(text: string): AsyncGenerator<Uint8Array, void, void> {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; at += 1_000) {
+    await Promise.resolve();
+    yield bytes.subarray(at, at + 1_000);
+  }
+}

@@ -1,0 +1,85 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import type { Ended } from '../../kit/command-line.ts';
+import { jsonLines } from '../../kit/command-line.ts';
+import { type Image, makeImage, makeLayer } from '../../kit/images.ts';
+import { runMain } from '../../kit/in-process.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+
+let registry: TestRegistry;
+let folder: TempFolder;
+let archive: string;
+
+beforeEach(async () => {
+  registry = await startRegistry();
+  folder = await tempFolder();
+  archive = folder.join('archive');
+});
+
+afterEach(async () => {
+  await registry.close();
+  await folder.remove();
+});
+
+const image = (seed: number): Image => makeImage({ layers: [makeLayer({ seed })] });
+const named = (rest: string): string => `${registry.host}/${rest}`;
+const sync = (...references: string[]): Promise<Ended> =>
+  runMain(['sync', ...references.map(named), '--to', archive, '--json']);
+
+// Two of the three layers are one blob.
+test('the size of an image is its manifest, its config and each of its layers once', async () => {
+  const [base, top] = [makeLayer({ seed: 1 }), makeLayer({ seed: 2 })];
+  const whole = makeImage({ layers: [base, top] });
+  registry.push('team/app', whole, '1.0');
+  await sync('team/app:1.0');
+  const size = whole.manifest.length + whole.config.length + base.size + top.size;
+  expect(jsonLines(await runMain(['ls', archive, '--json']))).toMatchObject([
+    { type: 'reference', reference: named('team/app:1.0'), digest: whole.digest, size },
+  ]);
+});
+
+test('a digest that a tag has left has that tag, and the time when it was replaced', async () => {
+  const [old, current] = [image(1), image(2)];
+  for (const each of [old, current]) {
+    registry.push('team/app', each, 'latest');
+    await sync('team/app:latest');
+  }
+  const [tagged, left] = jsonLines(await runMain(['ls', archive, '--json'])) as {
+    readonly observed: string;
+    readonly replaced?: string;
+  }[];
+  expect(tagged).toMatchObject({ reference: named('team/app:latest'), digest: current.digest });
+  expect(tagged).not.toHaveProperty('replaced');
+  expect(left).toMatchObject({
+    reference: named(`team/app@${old.digest}`),
+    hadTag: 'latest',
+    replaced: tagged?.observed,
+  });
+  const { stdout } = await runMain(['ls', archive]);
+  expect(stdout).toContain(`${named(`team/app@${old.digest}`)} (was latest until ${tagged?.observed ?? ''})  `);
+});
+
+test('only the repositories that are named are listed', async () => {
+  for (const name of ['a', 'b', 'c']) registry.push(`team/${name}`, image(1), '1.0');
+  await sync('team/a:1.0', 'team/b:1.0', 'team/c:1.0');
+  const ended = await runMain(['ls', archive, named('team/c'), named('team/a'), '--json']);
+  expect((jsonLines(ended) as { reference: string }[]).map(({ reference }) => reference)).toEqual([
+    named('team/a:1.0'),
+    named('team/c:1.0'),
+  ]);
+  const unknown = await runMain(['ls', archive, named('team/d')]);
+  expect(unknown).toMatchObject({ code: 2, stdout: '' });
+  expect(unknown.stderr).toBe(
+    `mirror-sync ls: list ${named('team/d')}: it is not in ${archive}; did you mean ${named('team/a')}?\n`,
+  );
+});
+
+test('status of a folder says who writes run reports', async () => {
+  registry.push('team/app', image(1), '1.0');
+  await sync('team/app:1.0');
+  const ended = await runMain(['status', archive]);
+  expect(ended).toMatchObject({ code: 2, stdout: '' });
+  expect(ended.stderr).toMatch(
+    /^mirror-sync status: read run reports of [^:]*: there are none; only runs on AWS write them/,
+  );
+});

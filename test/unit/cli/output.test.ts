@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest';
+import { outputKind, type OutputOptions, printerFor } from '../../../lib/cli/output.ts';
+import { digestFor } from '../queue/samples.ts';
+
+const DEFAULTS: OutputOptions = { json: false, quiet: false, progress: undefined };
+
+describe('the kind of output', () => {
+  test.each([
+    ['a terminal', {}, true, {}, 'bar'],
+    ['a pipe', {}, false, {}, 'plain'],
+    ['a terminal that is dumb', {}, true, { TERM: 'dumb' }, 'plain'],
+    ['a terminal with NO_COLOR', {}, true, { NO_COLOR: '1' }, 'plain'],
+    ['a terminal with an empty NO_COLOR', {}, true, { NO_COLOR: '' }, 'bar'],
+    ['a terminal in CI', {}, true, { CI: 'true' }, 'plain'],
+    ['a terminal where CI is off', {}, true, { CI: 'false' }, 'bar'],
+    ['--progress plain', { progress: 'plain' }, true, {}, 'plain'],
+    ['--progress none', { progress: 'none' }, true, {}, 'none'],
+    ['--progress bar in CI', { progress: 'bar' }, true, { CI: '1', NO_COLOR: '1' }, 'bar'],
+    ['--progress bar on a dumb terminal', { progress: 'bar' }, true, { TERM: 'dumb' }, 'plain'],
+    ['--progress bar in a pipe', { progress: 'bar' }, false, {}, 'plain'],
+    ['--quiet', { quiet: true }, true, {}, 'none'],
+    ['--json', { json: true, progress: 'bar' }, true, {}, 'json'],
+  ] as const)('on %s', (_, options, isTTY, env, kind) => {
+    expect(outputKind({ ...DEFAULTS, ...options }, { stdout: { isTTY }, env })).toBe(kind);
+  });
+});
+
+/** What is printed of a run of one image that fails, a retry and a warning. */
+function printed(options: Partial<OutputOptions>, env: Readonly<Record<string, string>> = {}) {
+  let [stdout, stderr] = ['', ''];
+  const printer = printerFor(
+    { ...DEFAULTS, ...options },
+    {
+      stdout: { write: (text) => void (stdout += text), isTTY: true },
+      stderr: { write: (text) => void (stderr += text) },
+      env,
+    },
+  );
+  const source = 'registry.example/app';
+  const image = { run: 'run', source, repository: source, reference: `${source}:1`, tag: '1', digest: digestFor('1') };
+  printer.event({ type: 'listed', run: 'run', source, repository: source, tags: ['1'] });
+  printer.event({ type: 'blob', ...image, phase: 'started', blob: digestFor('b'), size: 10, fetched: 0 });
+  printer.event({ type: 'blob', ...image, phase: 'progress', blob: digestFor('b'), size: 10, fetched: 5 });
+  printer.event({ type: 'image', ...image, status: 'failed', code: 'denied', reason: 'no entry\u001b[2J' });
+  printer.event({
+    type: 'image',
+    ...image,
+    reference: `${source}:2`,
+    status: 'mirrored',
+    notes: ['one\u001b[2J', 'two'],
+  });
+  printer.notice('trying again\u001b[2J');
+  printer.summary({
+    run: 'run',
+    mirrored: 0,
+    unchanged: 0,
+    failed: 1,
+    bytes: 0,
+    elapsedMs: 100.4,
+    images: [
+      {
+        reference: `${source}:1`,
+        repository: source,
+        digest: null,
+        status: 'failed',
+        reason: 'no entry\u001b[2J',
+        bytes: 0,
+      },
+    ],
+    warnings: [{ source: 'a.example/b', repository: 'a.example/b', reason: 'upstream has no tags' }],
+  });
+  printer.close();
+  return { stdout, stderr };
+}
+
+const NOTED = `registry.example/app:2: mirrored  ${digestFor('1')}\n  warning: one\\u001b[2J\n  warning: two\n`;
+
+const SUMMARY =
+  '0 mirrored, 0 unchanged, 1 failed; 0 B fetched in 0.1 s\n' +
+  'warnings:\n  a.example/b: upstream has no tags\n' +
+  'failed:\n  registry.example/app:1: no entry\\u001b[2J\n';
+
+describe('output', () => {
+  test.each([{ TERM: 'dumb' }, { NO_COLOR: '1' }, { CI: 'true' }])('has no escapes where %j', (env) => {
+    const { stdout, stderr } = printed({}, env);
+    expect(stdout).toBe(`registry.example/app: 1 tag\nregistry.example/app:1: failed (denied)\n${NOTED}${SUMMARY}`);
+    expect(stderr).toBe('trying again\\u001b[2J\n');
+  });
+
+  test('--progress none prints notices and the summary', () => {
+    expect(printed({ progress: 'none' })).toEqual({ stdout: SUMMARY, stderr: 'trying again\\u001b[2J\n' });
+  });
+
+  test('--quiet prints the summary with its failures and warnings', () => {
+    expect(printed({ quiet: true })).toEqual({ stdout: SUMMARY, stderr: '' });
+  });
+
+  test('--json leaves progress within a blob out, and has every other event and the summary', () => {
+    const { stdout } = printed({ json: true });
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string; phase?: string });
+    expect(lines.map(({ type, phase = '' }) => `${type} ${phase}`.trim())).toEqual([
+      'listed',
+      'blob started',
+      'image',
+      'image',
+      'summary',
+    ]);
+    expect(lines.at(-1)).toMatchObject({ run: 'run', failed: 1, bytes: 0, elapsedMs: 100 });
+  });
+
+  test('--json --quiet is the summary alone', () => {
+    const { stdout } = printed({ json: true, quiet: true });
+    expect(JSON.parse(stdout)).toMatchObject({ type: 'summary' });
+  });
+});

@@ -1,0 +1,191 @@
+/** What `sync` mirrors, as the arguments and a mirror.yaml say it, against a registry of the kit. */
+import { writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Ended, jsonLines, summaryOf } from '../../kit/command-line.ts';
+import { type Image, makeImage, makeLayer } from '../../kit/images.ts';
+import { runMain } from '../../kit/in-process.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+
+let registry: TestRegistry;
+let folder: TempFolder;
+let archive: string;
+
+beforeEach(async () => {
+  registry = await startRegistry();
+  folder = await tempFolder();
+  archive = folder.join('archive');
+});
+
+afterEach(async () => {
+  await registry.close();
+  await folder.remove();
+});
+
+const image = (seed: number): Image => makeImage({ layers: [makeLayer({ seed })] });
+const named = (rest: string): string => `${registry.host}/${rest}`;
+
+async function mirrored(...args: string[]): Promise<string[]> {
+  const ended = await runMain(['sync', ...args, '--to', archive, '--json']);
+  expect(ended, ended.stderr).toMatchObject({ code: 0, stderr: '' });
+  return summaryOf(ended).images.map(({ reference, repository }) => `${reference} ${repository}`);
+}
+
+async function configured(text: string): Promise<string> {
+  const path = folder.join('mirror.yaml');
+  await writeFile(path, text);
+  return path;
+}
+
+describe('sync --config', () => {
+  const config = (): string => `
+version: 1
+mirrors:
+  - { source: '${named('team/a')}', tags: [1.0, 1.1], destination: mirror.example/a }
+  - { source: '${named('team/b')}', tags: { include: ['1.*'] }, destination: mirror.example/b }
+  - { source: '${named('team/a')}', tags: [1.1], destination: mirror.example/copy }
+`;
+
+  beforeEach(() => {
+    for (const [i, name] of ['a', 'b'].entries())
+      for (const tag of ['1.0', '1.1', '2.0']) registry.push(`team/${name}`, image(i), tag);
+  });
+
+  test('without references mirrors all of it', async () => {
+    expect(await mirrored('--config', await configured(config()))).toHaveLength(5);
+  });
+
+  test('with a name mirrors the tags that are configured, into each destination', async () => {
+    expect(await mirrored('--config', await configured(config()), named('team/a'))).toEqual([
+      `${named('team/a:1.0')} mirror.example/a`,
+      `${named('team/a:1.1')} mirror.example/a`,
+      `${named('team/a:1.1')} mirror.example/copy`,
+    ]);
+    expect(registry.requests.every(({ path }) => path.startsWith('/v2/team/a/'))).toBe(true);
+  });
+
+  test('with a tag mirrors that image, and a name beside it what is configured', async () => {
+    const path = await configured(config());
+    expect(await mirrored('--config', path, named('team/b:2.0'))).toEqual([`${named('team/b:2.0')} mirror.example/b`]);
+    expect((await mirrored('--config', path, named('team/b'), named('team/a:2.0'))).sort()).toEqual([
+      `${named('team/a:2.0')} mirror.example/a`,
+      `${named('team/a:2.0')} mirror.example/copy`,
+      `${named('team/b:1.0')} mirror.example/b`,
+      `${named('team/b:1.1')} mirror.example/b`,
+    ]);
+  });
+
+  test('with a name that is not in the file is wrong usage, and names what was meant', async () => {
+    const ended = await runMain(['sync', '--config', await configured(config()), named('team/c'), '--to', archive]);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toContain(
+      `select ${named('team/c')}: it is not in the configuration; did you mean ${named('team/a')}?`,
+    );
+    expect(registry.requests).toEqual([]);
+  });
+
+  test('- reads standard input', async () => {
+    const ended = await runMain(['sync', '--config', '-', '--to', archive, '--json'], { stdin: config() });
+    expect(ended).toMatchObject({ code: 0, stderr: '' });
+    expect(summaryOf(ended).mirrored).toBe(5);
+    const broken = await runMain(['sync', '--config', '-', '--to', archive], { stdin: 'version: 1\nmirors: 1\n' });
+    expect(broken).toMatchObject({ code: 2, stdout: '' });
+    expect(broken.stderr).toContain('standard input:2:1: mirors');
+    const empty = await runMain(['check', '-'], { stdin: '' });
+    expect(empty).toMatchObject({ code: 2, stderr: expect.stringContaining('standard input: it is empty') });
+  });
+});
+
+describe('sync --config', () => {
+  test('with credentials: false sends none, though there are some', async () => {
+    await using closed = await startRegistry({ auth: { kind: 'basic', user: 'user', password: 'password' } });
+    closed.push('team/app', image(1), '1.0');
+    const auth = Buffer.from('user:password').toString('base64');
+    const authfile = folder.join('auth.json');
+    const syncWith = async (credentials: string, auths: object): Promise<Ended> => {
+      await writeFile(authfile, JSON.stringify({ auths }));
+      const path = await configured(
+        `version: 1\nregistries: { '${closed.host}': { credentials: ${credentials} } }\nmirrors: [{ source: '${closed.host}/team/app', tags: [1.0] }]`,
+      );
+      return runMain(['sync', '--config', path, '--to', archive, '--authfile', authfile, '--json']);
+    };
+    const without = await syncWith('false', { [closed.host]: { auth } });
+    expect(summaryOf(without)).toMatchObject({ failed: 1, images: [{ code: 'denied' }] });
+    const sent = closed.requests.map(({ authorization }) => authorization);
+    expect(new Set(sent)).toEqual(new Set([undefined]));
+    expect(summaryOf(await syncWith('other', { other: { auth } }))).toMatchObject({ mirrored: 1, failed: 0 });
+  });
+
+  test('with endpoints asks these, and not the registry itself', async () => {
+    await using cache = await startRegistry();
+    cache.push('team/app', image(1), '1.0');
+    const path = await configured(
+      `version: 1\nregistries: { '${registry.host}': { endpoints: ['${cache.host}'] } }\nmirrors: [{ source: '${named('team/app')}', tags: [1.0] }]`,
+    );
+    expect(await mirrored('--config', path)).toEqual([`${named('team/app:1.0')} ${named('team/app')}`]);
+    expect(registry.requests).toEqual([]);
+    expect(cache.count({ kind: 'blob' })).toBeGreaterThan(0);
+  });
+});
+
+describe('sync --tags', () => {
+  test('mirrors the tags that match one of the patterns', async () => {
+    for (const tag of ['1.0', '1.1', '2.0', 'edge', 'latest']) registry.push('team/app', image(1), tag);
+    expect(await mirrored(named('team/app'), '--tags', '1.*', '--tags', 'e?ge')).toEqual(
+      ['1.0', '1.1', 'edge'].map((tag) => `${named(`team/app:${tag}`)} ${named('team/app')}`),
+    );
+  });
+
+  test('that match nothing are a warning', async () => {
+    registry.push('team/app', image(1), '1.0');
+    const ended = await runMain(['sync', named('team/app'), '--tags', '3.*', '--to', archive, '--json']);
+    expect(ended.code).toBe(0);
+    expect(summaryOf(ended).warnings).toMatchObject([{ reason: '0 of 1 tag matches (upstream has 1.0)' }]);
+  });
+});
+
+test('a file among the references is taken for a forgotten --config, and no registry is asked', async () => {
+  const path = await configured('version: 1\nmirrors: [{ source: a, tags: all }]\n');
+  const before = process.cwd();
+  process.chdir(folder.path);
+  try {
+    const ended = await runMain(['sync', '--to', archive, 'mirror.yaml']);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toBe(
+      'mirror-sync sync: mirror.yaml is a file, not an image; did you mean --config mirror.yaml?\n',
+    );
+  } finally {
+    process.chdir(before);
+  }
+  expect((await runMain(['sync', '--to', archive, path])).stderr).toContain(`did you mean --config ${path}?`);
+});
+
+describe('check', () => {
+  test('says what a valid file has, without a request', async () => {
+    const path = await configured(
+      `version: 1\nmirrors: [{ source: '${named('a')}', tags: all }, { source: b, tags: all }]`,
+    );
+    for (const args of [[path], ['--config', path]])
+      expect(await runMain(['check', ...args])).toEqual({
+        code: 0,
+        stdout: `${path}: valid (2 mirrors of 2 registries)\n`,
+        stderr: '',
+      });
+    expect(jsonLines(await runMain(['check', path, '--json']))).toEqual([
+      { type: 'check', ok: true, mirrors: 2, registries: 2 },
+    ]);
+    expect(registry.requests).toEqual([]);
+  });
+
+  test('reports every problem of a file that is not valid, and ends with 2', async () => {
+    const path = await configured('version: 1\ndefaults: { tgas: all }\nmirrors: [{ source: a:1, tags: all }]');
+    const ended = await runMain(['check', path]);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toMatch(
+      /^mirror-sync check: read configuration: 2 problems:\n {2}\S+:2:13: defaults\.tgas.*tags\?\n {2}\S+:3:/,
+    );
+    const json = await runMain(['check', path, '--json']);
+    expect(json).toMatchObject({ code: 2, stderr: '' });
+    expect(jsonLines(json)).toEqual([{ type: 'check', ok: false, reason: expect.stringContaining('2 problems') }]);
+  });
+});
