@@ -1,9 +1,11 @@
 import { Failure } from '../base/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { BlobReader, type Opening } from './blob-reader.ts';
-import type { RegistryClient } from './client.ts';
-import type { Ask, Endpoint } from './endpoint.ts';
+import type { RegistryClient, Try } from './client.ts';
+import type { Ask } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
+import type { Persistence } from './paced-wire.ts';
+import { isRefusal } from './patience.ts';
 import { judge, rangeHeader, type Opened, type Wanted } from './range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './short.ts';
@@ -73,26 +75,30 @@ export class RegistryBlob implements BlobSource {
       this.#forget(location.url);
     }
     let foreign: Failure | undefined;
+    let busy: URL | undefined;
     for (const url of urls) {
       const opening = URL.canParse(url)
         ? await this.#direct({ url: new URL(url) }, wanted, signal)
         : unusable(operation);
       if (!(opening instanceof Failure)) return opening;
       foreign = opening;
+      if (isRefusal(opening)) busy ??= new URL(url);
     }
     try {
-      return await client.round(operation, (endpoint) => this.#ask(endpoint, wanted, signal), signal);
+      return await client.round(operation, (one) => this.#ask(one, wanted, signal), { signal });
     } catch (thrown) {
       // A foreign layer need not be in the registry: then what its own addresses said counts.
-      if (foreign !== undefined && thrown instanceof Failure && thrown.code === 'blob-unknown') throw foreign;
-      throw thrown;
+      if (foreign === undefined || !(thrown instanceof Failure) || thrown.code !== 'blob-unknown') throw thrown;
+      const waited = busy === undefined ? foreign : await this.#direct({ url: busy }, wanted, signal, 'wait');
+      if (waited instanceof Failure) throw waited;
+      return waited;
     }
   }
 
-  async #ask(endpoint: Endpoint, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
+  async #ask({ endpoint, persistence }: Try, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
     const { client, operation, repository, digest } = this.#options;
     const path = `/v2/${repository}/blobs/${digest}`;
-    const ask: Ask = { operation, repository, method: 'GET', path, headers: headersFor(wanted) };
+    const ask: Ask = { operation, repository, method: 'GET', path, headers: headersFor(wanted), persistence };
     const reply = await endpoint.send(ask, signal);
     if (!isBytes(reply)) throw await client.refuse(reply, { endpoint, ask, subject: 'blob' }, signal);
     const opened = this.#judge(reply, wanted);
@@ -108,14 +114,19 @@ export class RegistryBlob implements BlobSource {
   }
 
   /** A URL outside of the registry, which gets nothing that belongs to the registry. A refusal is an answer here. */
-  async #direct(location: Location, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening | Failure> {
+  async #direct(
+    location: Location,
+    wanted: Wanted,
+    signal: AbortSignal | undefined,
+    persistence: Persistence = 'once',
+  ): Promise<Opening | Failure> {
     const { client, operation, repository } = this.#options;
     const { targets, now } = client.options;
     const { url, namedBy, home } = location;
     if (!/^https?:$/.test(url.protocol)) return unusable(operation);
     let reply: Reply;
     try {
-      const request = { operation, method: 'GET', url, headers: headersFor(wanted), namedBy } as const;
+      const request = { operation, method: 'GET', url, headers: headersFor(wanted), namedBy, persistence } as const;
       reply = await targets.get({ request, repository }, home, signal);
     } catch (thrown) {
       const failure = sourceFailure(thrown, operation, signal);

@@ -2,20 +2,30 @@ import { Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
+import type { PacedWire, Persistence } from './paced-wire.ts';
 import { waitOrThrow, type Patience } from './patience.ts';
 import { readExcerpt } from './short.ts';
 import type { Targets } from './targets.ts';
-import type { Reply, Wire } from './wire.ts';
+import type { Reply } from './wire.ts';
 
 export interface ClientOptions {
   readonly host: string;
   /** In the order of preference; the last one is the authority on what does not exist. */
   readonly endpoints: readonly Endpoint[];
   readonly connections: number;
-  readonly wire: Wire;
+  readonly wire: PacedWire;
   readonly targets: Targets;
   readonly patience: Patience;
   readonly now: () => number;
+}
+
+/** One try at one endpoint. */
+export interface Try {
+  readonly endpoint: Endpoint;
+  /** What to do where the endpoint refuses the request for a rate limit. */
+  readonly persistence: Persistence;
+  /** Whether a failure that a retry may help ends the request. */
+  readonly last: boolean;
 }
 
 /** How long an endpoint that was not well is asked after the others, at least. */
@@ -33,11 +43,12 @@ export class RegistryClient {
   }
 
   /** A short request: tried at every endpoint, and again after a wait where that may help. */
-  async request<T>(operation: string, work: (endpoint: Endpoint) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async request<T>(operation: string, work: (one: Try) => Promise<T>, signal?: AbortSignal): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
+      const last = attempt >= this.options.patience.policy.tries;
       try {
         try {
-          return await this.permits.with(() => this.round(operation, work, signal), signal);
+          return await this.permits.with(() => this.round(operation, work, { last, signal }), signal);
         } catch (thrown) {
           await waitOrThrow(sourceFailure(thrown, operation, signal), attempt, this.options.patience, signal);
         }
@@ -49,16 +60,22 @@ export class RegistryClient {
 
   /**
    * Every endpoint once, until one does it. An endpoint is only a way to the image, so whatever it fails with, the next
-   * one is asked; what the last of the list says is what is thrown.
+   * one is asked; what the last of the list says is what is thrown. A rate limit is waited out where there is no other
+   * endpoint to ask, and at the last of the list.
    */
-  async round<T>(operation: string, work: (endpoint: Endpoint) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async round<T>(
+    operation: string,
+    work: (one: Try) => Promise<T>,
+    { last = false, signal }: { readonly last?: boolean; readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<T> {
     const { endpoints, now } = this.options;
     const time = now();
     const order = endpoints.toSorted((a, b) => Number(a.restsUntil > time) - Number(b.restsUntil > time));
     let verdict: { readonly rank: number; readonly failure: Failure } | undefined;
     for (const endpoint of order) {
+      const persistence = endpoint === order.at(-1) || endpoint === endpoints.at(-1) ? 'wait' : 'once';
       try {
-        return await work(endpoint);
+        return await work({ endpoint, persistence, last });
       } catch (thrown) {
         const failure = sourceFailure(thrown, operation, signal);
         // What the user has to mend, or has stopped, is not for another endpoint.

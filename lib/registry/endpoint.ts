@@ -3,11 +3,12 @@ import { Authorizer } from './authorizer.ts';
 import type { Credentials } from './credentials.ts';
 import { ERROR_BODY_BYTES } from './errors.ts';
 import { credentialHost, originsOf } from './hosts.ts';
+import type { PacedWire, Persistence } from './paced-wire.ts';
 import { readExcerpt } from './short.ts';
 import { sendAuthorized, type Targets } from './targets.ts';
 import type { Tokens } from './tokens.ts';
 import { showsNoTls } from './transport.ts';
-import type { HttpRequest, Reply, Wire } from './wire.ts';
+import type { HttpRequest, Reply } from './wire.ts';
 
 /** A request to a registry, wherever that is. */
 export interface Ask {
@@ -18,12 +19,14 @@ export interface Ask {
   /** Below the endpoint's origin, with its query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** What to do where it is refused for a rate limit; `wait` unless given. */
+  readonly persistence?: Persistence;
 }
 
 export interface EndpointOptions {
   /** A host, or a URL's origin. */
   readonly name: string;
-  readonly wire: Wire;
+  readonly wire: PacedWire;
   readonly credentials: Credentials;
   readonly tokens: Tokens;
   readonly targets: Targets;
@@ -83,7 +86,7 @@ export class Endpoint {
   }
 
   async #sendTo(origin: URL, ask: Ask, signal: AbortSignal | undefined): Promise<Reply> {
-    const { operation, repository, method, headers = {} } = ask;
+    const { operation, repository, method, headers = {}, persistence } = ask;
     const url = new URL(ask.path, origin);
     // A path that foreign text has a part in (`//host/`, `/\host/`) may lead elsewhere; credentials would go along.
     if (url.origin !== origin.origin) {
@@ -91,7 +94,7 @@ export class Endpoint {
       throw new Failure({ operation, side: 'source', code: 'invalid', detail });
     }
     const send = (request: HttpRequest): Promise<Reply> => this.#sendHome(request, repository, signal);
-    const request = { operation, method, url, headers };
+    const request = { operation, method, url, headers, persistence };
     return this.#options.targets.follow(
       await send(request),
       { request, repository },
@@ -112,6 +115,11 @@ export class Endpoint {
       }
     };
     return sendAuthorized(send, this.#authorizer, { request, repository }, signal);
+  }
+
+  /** That it refused requests for another reason than a rate limit. */
+  forgive(): void {
+    for (const origin of this.#origins) this.#options.wire.forgive(origin);
   }
 
   /** Whether a URL is this endpoint's own, and not one that it redirected to. */

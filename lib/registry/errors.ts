@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
 import { quote } from '../oci/show.ts';
+import { inWords } from './duration.ts';
 
 /** What was asked for: decides what a 404 without the registry's own error code means. */
 export type Subject = 'manifest' | 'blob' | 'tags' | 'token';
@@ -56,7 +57,7 @@ export function refusal(answer: Answer, circumstances: Circumstances): Failure {
   if (code === 'denied' && hint !== undefined) detail.push(hint);
   if (code === 'rate-limited') detail.push(...rateLimit(answer.headers));
   const after = retryAfterMs(answer.headers['retry-after'], now);
-  if (after !== undefined) detail.push(`asked to wait ${Math.ceil(after / 1000)} s`);
+  if (after !== undefined) detail.push(`asks to wait ${inWords(after)}`);
   return new Failure({
     operation,
     side: 'source',
@@ -123,12 +124,15 @@ function rateLimit(headers: IncomingHttpHeaders): string[] {
   return [`${told}${left === undefined ? '' : `, ${left} left`}; with credentials it is usually higher`];
 }
 
-/** RFC 9110, section 10.2.3: seconds, or an HTTP date. In milliseconds from `now`, in full, and never negative. */
+/** A longer wait is as good as none that ends: a year, in milliseconds. */
+const MAX_RETRY_AFTER_MS = 365 * 24 * 3_600_000;
+
+/** RFC 9110, section 10.2.3: seconds, or an HTTP date. In milliseconds from `now`, never negative, and a year at most. */
 export function retryAfterMs(header: string | string[] | undefined, now: number): number | undefined {
   const value = text(Array.isArray(header) ? header[0] : header).trim();
-  if (/^\d+(\.\d+)?$/.test(value)) return Math.ceil(Number(value) * 1000);
+  if (/^\d+(\.\d+)?$/.test(value)) return Math.min(Math.ceil(Number(value) * 1000), MAX_RETRY_AFTER_MS);
   const date = value === '' ? Number.NaN : Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - now);
+  return Number.isNaN(date) ? undefined : Math.min(Math.max(0, date - now), MAX_RETRY_AFTER_MS);
 }
 
 /** That something was stopped on request, or why it was where the caller said so with a Failure. */

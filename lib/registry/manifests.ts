@@ -3,8 +3,10 @@ import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
 import { MANIFEST_LIMITS } from '../oci/manifest.ts';
 import { ACCEPT_MANIFESTS, essence, manifestKind } from '../oci/mediatype.ts';
 import { signedPayload } from '../oci/schema1.ts';
-import type { RegistryClient } from './client.ts';
-import type { Ask, Endpoint } from './endpoint.ts';
+import type { RegistryClient, Try } from './client.ts';
+import type { Ask } from './endpoint.ts';
+import { sourceFailure } from './errors.ts';
+import { isRefusal } from './patience.ts';
 import type { FetchedManifest, Resolved } from './source.ts';
 import { readWhole } from './short.ts';
 import type { Reply } from './wire.ts';
@@ -19,33 +21,72 @@ export interface ManifestOptions {
 }
 
 /** What a tag or digest names, with HEAD where that works: Docker Hub does not count those as pulls. */
-export async function resolveAt(endpoint: Endpoint, options: ManifestOptions): Promise<Resolved> {
-  const { client, reference, operation, signal } = options;
-  if (!endpoint.refusesHead) {
-    const ask = askFor('HEAD', options);
-    const reply = await endpoint.send(ask, signal);
-    const { status, headers } = reply;
-    reply.body.cancel();
-    const digest = contentDigest(reply);
-    if (status === 200 && digest !== undefined) {
-      if (isDigest(reference) && reference !== digest) throw mismatch(operation, reply, digest);
-      return { digest, mediaType: essence(contentType(reply)) };
-    }
-    // A busy registry is not made busier. All else GET decides: HEAD has no body that would say what is wrong.
-    if (status === 408 || status === 429 || (status >= 500 && status !== 501))
-      throw await client.refuse({ ...reply, headers }, { endpoint, ask, subject: 'manifest' }, signal);
-    const fetched = await manifestAt(endpoint, options);
-    endpoint.refusesHead = status === 405 || status === 501 || status === 401 || status === 403;
-    return { digest: fetched.digest, mediaType: fetched.mediaType, fetched };
+export async function resolveAt(one: Try, options: ManifestOptions): Promise<Resolved> {
+  const { endpoint, persistence, last } = one;
+  const { longestMs, maxMs } = options.client.options.patience;
+  if (endpoint.refusesHead) return resolvedBy(await manifestAt(one, options));
+  let reply: Reply;
+  try {
+    reply = await head(one, options);
+  } catch (thrown) {
+    const failure = sourceFailure(thrown, options.operation, options.signal);
+    // As long as there is another try, or another endpoint, a busy registry is not made busier.
+    const isFinal = last || (isRefusal(failure) && persistence === 'wait');
+    const isLong = (failure.retryAfterMs ?? 0) > (longestMs ?? maxMs ?? Infinity);
+    const stopped = failure.code === 'aborted' || options.signal?.aborted === true;
+    if (failure.remedy !== 'retry' || stopped || isLong || !isFinal) throw failure;
+    return getInstead(one, options, failure);
   }
-  const fetched = await manifestAt(endpoint, options);
+  const digest = contentDigest(reply);
+  if (reply.status === 200 && digest !== undefined) return { digest, mediaType: essence(contentType(reply)) };
+  const fetched = await manifestAt(one, options);
+  endpoint.refusesHead = HEAD_REFUSED.has(reply.status);
+  return resolvedBy(fetched);
+}
+
+/** Statuses that say that this endpoint does not answer HEAD on manifests. */
+const HEAD_REFUSED: ReadonlySet<number> = new Set([401, 403, 405, 501]);
+
+/** The answer to HEAD, without its body. What may pass is thrown; all else GET decides: HEAD has no body that says why. */
+async function head({ endpoint, persistence }: Try, options: ManifestOptions): Promise<Reply> {
+  const { client, reference, operation, signal } = options;
+  const ask = { ...askFor('HEAD', options), persistence };
+  const reply = await endpoint.send(ask, signal);
+  const { status } = reply;
+  reply.body.cancel();
+  const digest = contentDigest(reply);
+  if (status === 200 && digest !== undefined && isDigest(reference) && reference !== digest)
+    throw mismatch(operation, reply, digest);
+  if (status === 408 || status === 429 || (status >= 500 && status !== 501))
+    throw await client.refuse(reply, { endpoint, ask, subject: 'manifest' }, signal);
+  return reply;
+}
+
+/** All tries with HEAD have failed: some registries fail on HEAD alone. */
+async function getInstead(one: Try, options: ManifestOptions, failed: Failure): Promise<Resolved> {
+  const { endpoint } = one;
+  let fetched: FetchedManifest;
+  try {
+    fetched = await manifestAt({ ...one, persistence: 'at-once' }, options);
+  } catch (thrown) {
+    // It is a rate limit after all.
+    if (thrown instanceof Failure && isRefusal(thrown)) return resolvedBy(await manifestAt(one, options));
+    throw thrown;
+  }
+  endpoint.refusesHead = true;
+  if (isRefusal(failed)) endpoint.forgive();
+  return resolvedBy(fetched);
+}
+
+function resolvedBy(fetched: FetchedManifest): Resolved {
   return { digest: fetched.digest, mediaType: fetched.mediaType, fetched };
 }
 
 /** A manifest whole, and proven against what it was asked by, or against the digest that came with it. */
-export async function manifestAt(endpoint: Endpoint, options: ManifestOptions): Promise<FetchedManifest> {
+export async function manifestAt(one: Try, options: ManifestOptions): Promise<FetchedManifest> {
+  const { endpoint, persistence } = one;
   const { client, reference, operation, signal } = options;
-  const ask = askFor('GET', options);
+  const ask = { ...askFor('GET', options), persistence };
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'manifest' }, signal);
   const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes);

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Failure } from '../base/failure.ts';
+import { Failure } from '../base/failure.ts';
 import { decide, type RetryPolicy } from '../base/retry.ts';
+import { inWords } from './duration.ts';
 
 export interface RetryInfo {
   readonly failure: Failure;
@@ -15,14 +16,22 @@ export interface Patience {
   readonly policy: RetryPolicy;
   readonly random: () => number;
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
-  /** Waits longer than this, in milliseconds, are left to the caller, who is told at once how long; none unless told. */
+  /** A longer wait, in milliseconds, is left to the caller: the failure says how long it is. No limit unless given. */
   readonly longestMs?: number | undefined;
+  /** A longer wait, in milliseconds, is a final failure. No limit unless given. */
+  readonly maxMs?: number | undefined;
   readonly onRetry?: ((info: RetryInfo) => void) | undefined;
+}
+
+/** Whether an endpoint has refused a request for a rate limit, as far as can be told. */
+export function isRefusal(failure: Failure): boolean {
+  return failure.code === 'rate-limited' || failure.status === 503;
 }
 
 /**
  * Waits before the next try, or throws the failure where there is to be none, or not here: because the wait would be too
- * long, or because the time for it was over. The failure says how long, so that whoever has the time waits that out.
+ * long, or because the time for it was over. The failure says how long, so that a caller with more time waits that out. A
+ * refusal for a rate limit has been waited out already (`paced-wire.ts`).
  */
 export async function waitOrThrow(
   failure: Failure,
@@ -30,8 +39,11 @@ export async function waitOrThrow(
   patience: Patience,
   signal?: AbortSignal,
 ): Promise<void> {
+  const { longestMs, maxMs = Infinity } = patience;
+  if ((failure.retryAfterMs ?? 0) > maxMs && failure.remedy !== 'never') throw tooLong(failure, maxMs);
+  if (isRefusal(failure)) throw failure;
   const decision = decide(failure, attempt, patience.policy, patience.random());
-  if (!decision.again || decision.afterMs > (patience.longestMs ?? Infinity)) throw failure;
+  if (!decision.again || decision.afterMs > (longestMs ?? Infinity)) throw failure;
   patience.onRetry?.({ failure, attempt, afterMs: decision.afterMs });
   try {
     await patience.sleep(decision.afterMs, signal);
@@ -40,8 +52,21 @@ export async function waitOrThrow(
   }
 }
 
+/** A wait that nobody sits out is a failure at once, and at every later try. */
+function tooLong({ operation, side, code, detail, status, cause }: Failure, maxMs: number): Failure {
+  return new Failure({
+    operation,
+    side,
+    code,
+    detail: `${detail}; the longest wait is ${inWords(maxMs)}`,
+    remedy: 'never',
+    cause,
+    ...(status === undefined ? {} : { status }),
+  });
+}
+
 /** Whether it was aborted by its own clock (`AbortSignal.timeout`), and not on request. */
-function isOutOfTime(signal: AbortSignal | undefined): boolean {
+export function isOutOfTime(signal: AbortSignal | undefined): boolean {
   const reason: unknown = signal?.reason;
   return reason instanceof DOMException && reason.name === 'TimeoutError';
 }

@@ -22,12 +22,12 @@ export class RegistryRepository implements Source {
   resolve(tagOrDigest: string, { signal }: Cancel = {}): Promise<Resolved> {
     const separator = tagOrDigest.includes(':') ? '@' : ':';
     const options = this.#options(`resolve ${this.repository}${separator}${tagOrDigest}`, tagOrDigest, signal);
-    return this.#client.request(options.operation, (endpoint) => resolveAt(endpoint, options), signal);
+    return this.#client.request(options.operation, (one) => resolveAt(one, options), signal);
   }
 
   manifest(digest: Digest, { signal }: Cancel = {}): Promise<FetchedManifest> {
     const options = this.#options(`get manifest ${this.#at(digest)}`, digest, signal);
-    return this.#client.request(options.operation, (endpoint) => manifestAt(endpoint, options), signal);
+    return this.#client.request(options.operation, (one) => manifestAt(one, options), signal);
   }
 
   async smallBlob(

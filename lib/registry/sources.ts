@@ -5,6 +5,8 @@ import { DialGuard } from './dial.ts';
 import { Endpoint } from './endpoint.ts';
 import type { TimeLimits } from './exchange.ts';
 import { loopbackHosts, originsOf } from './hosts.ts';
+import type { Pace } from './pace.ts';
+import { PacedWire } from './paced-wire.ts';
 import { realSleep, type RetryInfo } from './patience.ts';
 import type { Proxy } from './proxy.ts';
 import { sendWithCredentials } from './redirects.ts';
@@ -35,6 +37,8 @@ export interface SourcesOptions {
    * in full. For whoever pays for every second, and has a queue that waits for nothing; none unless told.
    */
   readonly longestWaitMs?: number;
+  /** A registry that lets nothing through for longer, in milliseconds, has failed; no limit unless told. */
+  readonly maxWaitMs?: number;
   /** How long a registry may be silent before the connection is given up, in milliseconds; 30,000 unless told. */
   readonly stallMs?: number;
   /** Replaces the other limits on the time of an exchange; for tests. */
@@ -63,7 +67,10 @@ export function createSources(options: SourcesOptions = {}): Sources {
     sleep: options.sleep ?? realSleep,
     onRetry: options.onRetry,
     longestMs: options.longestWaitMs,
+    maxMs: options.maxWaitMs,
   };
+  const paces = new Map<string, Pace>();
+  const wires: Wire[] = [];
   const clients = new Map<string, RegistryClient>();
   const client = (host: string): RegistryClient => {
     const known = clients.get(host);
@@ -72,7 +79,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
     const insecure = new Set([...(options.insecure ?? []), ...loopbackHosts(names)]);
     const isInsecure = (each: string): boolean => insecure.has(each);
     // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.
-    const wire = new Wire({
+    const plain = new Wire({
       connections: MAX_CONNECTIONS,
       stallMs: options.stallMs ?? STALL_MS,
       limits: options.limits,
@@ -83,6 +90,8 @@ export function createSources(options: SourcesOptions = {}): Sources {
       }),
       proxy: options.proxy,
     });
+    wires.push(plain);
+    const wire = new PacedWire(plain, { patience, now }, paces);
     const tokens = new Tokens({
       send: (request, signal) => sendWithCredentials(request, isInsecure, (each) => wire.send(each, signal)),
       now,
@@ -105,7 +114,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
     repository: (name) => new RegistryRepository(client(name.host), name),
     connections: connectionsTo,
     close: async () => {
-      await Promise.all([...clients.values()].map((each) => each.options.wire.close()));
+      await Promise.all(wires.map((wire) => wire.close()));
     },
   };
 }

@@ -1,5 +1,5 @@
 import { Failure } from '../base/failure.ts';
-import type { RegistryClient } from './client.ts';
+import type { RegistryClient, Try } from './client.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { isRecord } from './errors.ts';
 import { nextPage } from './links.ts';
@@ -29,7 +29,7 @@ interface TagsOptions {
 export async function* listTags(options: TagsOptions): AsyncGenerator<readonly string[]> {
   const { client, repository, operation, signal } = options;
   const first = `/v2/${repository}/tags/list?n=${PAGE_TAGS}`;
-  let page = await client.request(operation, (endpoint) => readPage(endpoint, first, options), signal);
+  let page = await client.request(operation, (one) => readPage(one, first, options), signal);
   // Brent's algorithm: every cycle is found, however long, by remembering one page that is ever further ahead.
   let remembered = first;
   for (let count = 1, until = 1; ; count += 1) {
@@ -42,13 +42,17 @@ export async function* listTags(options: TagsOptions): AsyncGenerator<readonly s
       until *= 2;
     }
     // A page's successor is that endpoint's own, and means nothing to another.
-    page = await client.request(operation, () => readPage(endpoint, next, options), signal);
+    page = await client.request(
+      operation,
+      ({ last }) => readPage({ endpoint, persistence: 'wait', last }, next, options),
+      signal,
+    );
   }
 }
 
-async function readPage(endpoint: Endpoint, path: string, options: TagsOptions): Promise<Page> {
+async function readPage({ endpoint, persistence }: Try, path: string, options: TagsOptions): Promise<Page> {
   const { client, repository, operation, signal } = options;
-  const ask: Ask = { operation, repository, method: 'GET', path, headers: { accept: 'application/json' } };
+  const ask: Ask = { operation, repository, method: 'GET', path, headers: { accept: 'application/json' }, persistence };
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'tags' }, signal);
   const bytes = await readWhole(reply, operation, PAGE_BYTES);

@@ -6,10 +6,11 @@ import { credentialHost } from './hosts.ts';
 import { followRedirects } from './redirects.ts';
 import { readExcerpt } from './short.ts';
 import type { Tokens } from './tokens.ts';
-import type { HttpRequest, Reply, Wire } from './wire.ts';
+import type { PacedWire } from './paced-wire.ts';
+import type { HttpRequest, Reply } from './wire.ts';
 
 export interface TargetsOptions {
-  readonly wire: Wire;
+  readonly wire: PacedWire;
   readonly credentials: Credentials;
   readonly tokens: Tokens;
   readonly isInsecure: (host: string) => boolean;

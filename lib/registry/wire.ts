@@ -5,6 +5,7 @@ import { Agents } from './agents.ts';
 import type { DialGuard } from './dial.ts';
 import { Exchange, type TimeLimits } from './exchange.ts';
 import { isLoopback } from './addresses.ts';
+import type { Persistence } from './paced-wire.ts';
 import { proxyFor, proxyHost, type Proxy } from './proxy.ts';
 import { showsTls } from './transport.ts';
 
@@ -18,6 +19,8 @@ export interface HttpRequest {
   readonly body?: string;
   /** Who named the URL, where it is foreign: the sender of a redirect or of a challenge. */
   readonly namedBy?: URL | undefined;
+  /** What to do where the host refuses it for a rate limit (`paced-wire.ts`). */
+  readonly persistence?: Persistence | undefined;
 }
 
 export interface Reply {

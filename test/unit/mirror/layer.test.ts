@@ -548,7 +548,7 @@ describe('near the deadline', () => {
     const deadline = { ...NO_DEADLINE, over: over.signal };
     await rig.copy(messageFor(registry, LAYER, { look }), { deadline, receiveCount: 5, last: true });
     expect(rig.sent('finalize')).toMatchObject([
-      { failure: { code: 'rate-limited', reason: expect.stringContaining('asked to wait 600 s') } },
+      { failure: { code: 'rate-limited', reason: expect.stringContaining('asks to wait 10 min') } },
     ]);
     expect(rig.window.usedBytes).toBe(0);
   });

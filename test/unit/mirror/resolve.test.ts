@@ -499,13 +499,15 @@ describe('several images', () => {
     const busy = (tag: string, seconds: number) =>
       registry.misbehave({ match: { tag }, do: { status: 429, headers: { 'retry-after': String(seconds) } } });
     const [first] = [busy('a', a), busy('b', b)];
-    await using rig = new Rig();
+    let now = Date.now();
+    await using rig = new Rig({ registry: { now: () => now } });
     const message = wanting([{ tag: 'a' }, { tag: 'b' }, { tag: 'c' }]);
     await expect(rig.resolve(message)).rejects.toMatchObject({ code: 'rate-limited', retryAfterMs: 50_000 });
     expect(rig.sent('layer').map(({ image }) => image.tag)).toEqual(['c']);
     expect(rig.sent('finalize')).toEqual([]);
     // On its last delivery what still fails is recorded.
     first.stop();
+    now += 50_000;
     await rig.resolve(message, { last: true });
     expect(rig.sent('layer').map(({ image }) => image.tag)).toEqual(['c', 'a']);
     expect(rig.sent('finalize')).toMatchObject([{ image: { tag: 'b' }, failure: { code: 'rate-limited' } }]);

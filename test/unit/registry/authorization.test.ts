@@ -111,7 +111,8 @@ describe('a Bearer registry', () => {
     registry.push(REPOSITORY, image, '1');
     registry.misbehave({ match: { kind: 'token' }, times: 1, do: { status: 503 } });
     expect((await sources.at(registry.host).resolve('1')).digest).toBe(image.digest);
-    expect(sources.waits).toEqual([100]);
+    // The pause, and then the pace at which the host is asked since.
+    expect(sources.waits).toEqual([100, 100]);
   });
 
   test('with wrong credentials says whose they are, and not what they are', async () => {

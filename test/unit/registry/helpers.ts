@@ -9,20 +9,25 @@ export interface TestSources extends AsyncDisposable {
   readonly waits: number[];
   /** What was waited out. */
   readonly failures: Failure[];
+  /** Lets so many milliseconds pass. */
+  readonly advance: (ms: number) => void;
   readonly at: (host: string, path?: string) => Source;
 }
 
-/** Sources that never sleep, and whose waits are their upper bounds. */
+/** Sources that never sleep, whose waits are their upper bounds, and whose clock goes on by what they wait. */
 export function testSources(options: SourcesOptions = {}): TestSources {
   const waits: number[] = [];
+  let time = Date.now();
   const failures: Failure[] = [];
   const sources = createSources({
     retry: { tries: 3, baseMs: 100, capMs: 1000 },
     random: () => 1,
     sleep: (ms) => {
       waits.push(ms);
+      time += ms;
       return Promise.resolve();
     },
+    now: () => time,
     onRetry: ({ failure }) => failures.push(failure),
     ...options,
   });
@@ -30,6 +35,9 @@ export function testSources(options: SourcesOptions = {}): TestSources {
     sources,
     waits,
     failures,
+    advance: (ms) => {
+      time += ms;
+    },
     at: (host, path = 'library/alpine') => sources.repository({ host, path }),
     [Symbol.asyncDispose]: () => sources.close(),
   };

@@ -143,7 +143,45 @@ test('a registry that is down for a moment is asked again, ever more slowly, and
   expect(sources.waits).toEqual([100, 200]);
   registry.misbehave({ do: { hangUp: true } });
   await failureOf(sources.at(registry.host).resolve('3.20'), 'network');
-  expect(sources.waits).toEqual([100, 200, 100, 200]);
+  // The waits of 100, 200; between them the pace at which the registry is asked since it has refused.
+  expect(sources.waits).toEqual([100, 200, 100, 100, 200]);
+});
+
+// Whatever HEAD fails with, some registries answer GET all the same.
+test.each([{ status: 500 }, { status: 503 }, { status: 503, headers: { 'retry-after': '1' } }, { hangUp: true }])(
+  'GET is used once where every HEAD does %o, and HEAD is not tried again',
+  async (misbehaviour) => {
+    await using registry = await startRegistry();
+    await using sources = testSources();
+    for (const tag of ['1', '2']) registry.push(REPOSITORY, image, tag);
+    registry.misbehave({ match: { method: 'HEAD' }, do: misbehaviour });
+    const source = sources.at(registry.host);
+    const { digest, fetched } = await source.resolve('1');
+    expect([digest, fetched?.digest]).toEqual([image.digest, image.digest]);
+    expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'HEAD', 'HEAD', 'GET']);
+    // The pauses after three refusals are over at once: HEAD alone is refused, and not the rate.
+    const waited = sources.waits.length;
+    await source.resolve('2');
+    expect(registry.requests.at(-1)?.method).toBe('GET');
+    expect(sources.waits.length).toBe(waited);
+  },
+);
+
+test('what GET says is what is told where HEAD and GET fail', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.misbehave({ match: { method: 'HEAD' }, do: { status: 500 } });
+  registry.misbehave({ match: { method: 'GET' }, do: { status: 404, body: errorBody('MANIFEST_UNKNOWN', 'gone') } });
+  await failureOf(sources.at(registry.host).resolve('1'), 'manifest-unknown');
+});
+
+test('a registry that refuses HEAD and GET for its rate limit is asked with both, and ends as rate-limited', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 429 } });
+  await failureOf(sources.at(registry.host).resolve('1'), 'rate-limited');
+  expect(registry.count({ method: 'HEAD' })).toBe(3);
+  expect(registry.count({ method: 'GET' })).toBe(3);
 });
 
 test('a manifest that is cut is asked for again', async () => {

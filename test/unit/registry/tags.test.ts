@@ -47,7 +47,8 @@ test('a page that fails for a moment is asked for again', async () => {
   await using sources = testSources();
   registry.misbehave({ after: 1, times: 1, do: { status: 503 } });
   expect((await pages(sources.at(registry.host))).flat()).toEqual(TAGS);
-  expect(sources.waits).toEqual([100]);
+  // The pause, and then the pace at which the registry is asked since.
+  expect(sources.waits).toEqual([100, 100]);
 });
 
 // Some registries say null for an empty repository.
