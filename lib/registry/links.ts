@@ -18,8 +18,11 @@ export function parseLinks(header: string | readonly string[] | undefined): Link
   });
 }
 
-/** Where the next page is, as a URL; nothing on the last page. */
-export function nextPage(header: string | readonly string[] | undefined, base: URL): URL | undefined {
+/** The query of the next page, with its question mark; empty where the link has none, and nothing on the last page. */
+export function nextQuery(header: string | readonly string[] | undefined): string | undefined {
   const next = parseLinks(header).find(({ rels }) => rels.includes('next'));
-  return next !== undefined && URL.canParse(next.target, base.href) ? new URL(next.target, base) : undefined;
+  if (next === undefined) return undefined;
+  // Whatever else the link says leads to another name of the registry, or away from it.
+  const [, query = ''] = /^[^?#]*(\?[^#]*)?/.exec(next.target) ?? [];
+  return query === '?' ? '' : query;
 }

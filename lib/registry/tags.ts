@@ -2,18 +2,23 @@ import { Failure } from '../base/failure.ts';
 import type { RegistryClient, Try } from './client.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { isRecord } from './errors.ts';
-import { nextPage } from './links.ts';
+import { nextQuery } from './links.ts';
 import { readWhole } from './short.ts';
 
-/** What is asked for at once; registries give less where they like (distribution spec 1.1, end-8b). */
+/** Tags of one page; registries send fewer where they like (distribution spec 1.1, end-8b). */
 const PAGE_TAGS = 1000;
 
 /** Some registries do not page at all: this is a hundred thousand tags of the longest kind. */
 const PAGE_BYTES = 16 * 1024 * 1024;
 
+/** Tags of one repository; the largest in public have some ten thousand. */
+const MAX_TAGS = 200_000;
+/** What a page counts for at the least, so that a registry cannot send small pages without end. */
+const MIN_PAGE_TAGS = 100;
+
 interface Page {
   readonly tags: readonly string[];
-  /** The path of the next page, below the endpoint's origin. */
+  /** The query of the next page; all pages have the same path. */
   readonly next: string | undefined;
   readonly endpoint: Endpoint;
 }
@@ -25,16 +30,23 @@ interface TagsOptions {
   readonly signal: AbortSignal | undefined;
 }
 
-/** The tags of a repository, page by page; only one page is held, and one path to notice a registry that goes in circles. */
+/**
+ * The tags of a repository, page by page; only one page is held, and one query to notice a registry that goes in circles.
+ *
+ * @throws Failure `too-large` for more than 200,000 tags
+ */
 export async function* listTags(options: TagsOptions): AsyncGenerator<readonly string[]> {
-  const { client, repository, operation, signal } = options;
-  const first = `/v2/${repository}/tags/list?n=${PAGE_TAGS}`;
-  let page = await client.request(operation, (one) => readPage(one, first, options), signal);
+  const { client, operation, signal } = options;
+  let page = await client.request(operation, (one) => readFirstPage(one, options), signal);
   // Brent's algorithm: every cycle is found, however long, by remembering one page that is ever further ahead.
-  let remembered = first;
+  let remembered: string | undefined;
+  let total = 0;
   for (let count = 1, until = 1; ; count += 1) {
-    yield page.tags;
     const { next, endpoint } = page;
+    total += Math.max(page.tags.length, MIN_PAGE_TAGS);
+    if (total > MAX_TAGS && (next !== undefined || page.tags.length > MIN_PAGE_TAGS))
+      throw wrong(operation, `${endpoint.name} lists more than ${MAX_TAGS} tags`, 'too-large');
+    yield page.tags;
     if (next === undefined) return;
     if (next === remembered) throw wrong(operation, `${endpoint.name} pages its tags in a circle`);
     if (count === until) {
@@ -50,8 +62,23 @@ export async function* listTags(options: TagsOptions): AsyncGenerator<readonly s
   }
 }
 
-async function readPage({ endpoint, persistence }: Try, path: string, options: TagsOptions): Promise<Page> {
+/** Statuses of the class 4xx that say nothing about the number of tags that is asked for. */
+const OTHER_REASON: ReadonlySet<number> = new Set([401, 403, 404, 429]);
+
+/** With the number of tags that are wanted at once; some registries refuse the number, and serve pages without it. */
+async function readFirstPage(one: Try, options: TagsOptions): Promise<Page> {
+  try {
+    return await readPage(one, `?n=${PAGE_TAGS}`, options);
+  } catch (thrown) {
+    const status = thrown instanceof Failure ? thrown.status : undefined;
+    if (status === undefined || status < 400 || status >= 500 || OTHER_REASON.has(status)) throw thrown;
+    return readPage(one, '', options);
+  }
+}
+
+async function readPage({ endpoint, persistence }: Try, query: string, options: TagsOptions): Promise<Page> {
   const { client, repository, operation, signal } = options;
+  const path = `/v2/${repository}/tags/list${query}`;
   const ask: Ask = { operation, repository, method: 'GET', path, headers: { accept: 'application/json' }, persistence };
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'tags' }, signal);
@@ -60,11 +87,9 @@ async function readPage({ endpoint, persistence }: Try, path: string, options: T
     throw wrong(operation, `${reply.url.host} sent a page of more than ${PAGE_BYTES} bytes`, 'too-large');
   const tags = parseTags(Buffer.from(bytes).toString('utf8'));
   if (tags === undefined) throw wrong(operation, `${reply.url.host} sent something that is not a list of tags`);
-  const next = nextPage(reply.headers['link'], reply.url);
-  // Behind a proxy that ends TLS, registries take themselves for plain HTTP: the host is what counts, and it is ours.
-  if (next !== undefined && next.host !== reply.url.host)
-    throw wrong(operation, `${reply.url.host} says that its next page is at another host, ${next.host}`);
-  return { tags, next: next && `${next.pathname}${next.search}`, endpoint };
+  const next = nextQuery(reply.headers['link']);
+  if (next === '') throw wrong(operation, `${reply.url.host} names a next page without a query`);
+  return { tags, next, endpoint };
 }
 
 /** `{"name": ..., "tags": [...]}`; some registries say null where there are none. */

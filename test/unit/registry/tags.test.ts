@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Source } from '../../../lib/registry/source.ts';
 import { makeImage } from '../../kit/images.ts';
-import { startRegistry, type RegistryOptions, type TestRegistry } from '../../kit/registry.ts';
+import { errorBody, startRegistry, type RegistryOptions, type TestRegistry } from '../../kit/registry.ts';
 import { failureOf, testSources } from './helpers.ts';
 
 const REPOSITORY = 'library/alpine';
@@ -59,18 +59,85 @@ test('a repository without tags has one empty page', async () => {
   expect(await pages(sources.at(registry.host))).toEqual([[]]);
 });
 
-// Behind a proxy that ends TLS a registry takes itself for another scheme, but never for another host.
-test('an absolute link is followed on the same host, and nowhere else', async () => {
+// Registries behind a proxy name themselves otherwise than they are reached, and hostile ones name others.
+test.each([
+  ['the same host over TLS', 'https://HOST/v2/library/alpine/tags/list?last=2&n=2'],
+  ['an internal name', 'http://registry.internal:8081/v2/docker/alpine/tags/list?last=2&n=2'],
+  ['another host', 'https://elsewhere.example/v2/library/alpine/tags/list?last=2&n=2'],
+  ['another host in the path', 'http://HOST//elsewhere.example/v2/library/alpine/tags/list?last=2&n=2'],
+  ['a host without a scheme', '//elsewhere.example/v2/library/alpine/tags/list?last=2&n=2'],
+  ['a backslash', '/\\\\elsewhere.example/v2/library/alpine/tags/list?last=2&n=2'],
+  ['another repository', '/repository/NAME/v2/library/alpine/tags/list?last=2&n=2'],
+  ['a relative path', 'alpine/tags/list?last=2&n=2'],
+  ['credentials', 'http://user:password@HOST/?last=2&n=2'],
+  ['another port', 'http://127.0.0.1:1/v2/library/alpine/tags/list?last=2&n=2'],
+  ['a query alone', '?last=2&n=2'],
+  ['what is no URL', 'http://[?last=2&n=2'],
+])('a link to %s gives its query to the path that worked, and nothing else', async (_, target) => {
+  await using registry = await registryWithTags({ pageSize: 2 });
+  await using sources = testSources();
+  const link = `<${target.replaceAll('HOST', registry.host)}>; rel="next"`;
+  registry.misbehave({ times: 1, do: { headers: { link } } });
+  expect(await pages(sources.at(registry.host))).toEqual([['1', '2'], ['3', '4'], ['5']]);
+  expect(registry.requests.map(({ path }) => path)).toEqual([
+    '/v2/library/alpine/tags/list?n=1000',
+    '/v2/library/alpine/tags/list?last=2&n=2',
+    '/v2/library/alpine/tags/list?last=4&n=2',
+  ]);
+});
+
+test('a link without a query is refused, since the tags behind it would be missing', async () => {
+  await using registry = await registryWithTags({ pageSize: 2 });
+  await using sources = testSources();
+  registry.misbehave({ do: { headers: { link: '</v2/library/alpine/tags/page/2>; rel="next"' } } });
+  await failureOf(pages(sources.at(registry.host)), 'invalid');
+});
+
+test.each([
+  [400, errorBody('TOO_MANY_TAGS_REQUESTED', 'requested limit 1000 is too high, max is 100')],
+  [400, errorBody('PAGINATION_NUMBER_INVALID', 'invalid number of results requested')],
+  [400, '<html>'],
+  [405, errorBody('UNSUPPORTED', 'no')],
+  [414, ''],
+  [422, '{}'],
+])('a number of tags that is refused with %i is left out', async (status, body) => {
+  await using registry = await registryWithTags({ pageSize: 2 });
+  await using sources = testSources();
+  registry.misbehave({ times: 1, do: { status, body } });
+  expect((await pages(sources.at(registry.host))).flat()).toEqual(TAGS);
+  expect(registry.requests.slice(0, 2).map(({ path }) => path)).toEqual([
+    '/v2/library/alpine/tags/list?n=1000',
+    '/v2/library/alpine/tags/list',
+  ]);
+});
+
+test.each([401, 403, 404])('a list that is refused with %i is not asked for without a number', async (status) => {
   await using registry = await registryWithTags();
   await using sources = testSources();
-  const link = (host: string): Record<string, string> => ({
-    link: `<https://${host}/v2/library/alpine/tags/list?last=2>; rel="next"`,
-  });
-  registry.misbehave({ times: 1, do: { headers: link(registry.host) } });
-  expect(await pages(sources.at(registry.host))).toEqual([TAGS, ['3', '4', '5']]);
-  registry.misbehave({ times: 1, do: { headers: link('elsewhere.example') } });
-  const failure = await failureOf(pages(sources.at(registry.host)), 'invalid');
-  expect(failure.detail).toContain('elsewhere.example');
+  registry.misbehave({ match: { kind: 'tags' }, do: { status, body: errorBody('DENIED', 'no') } });
+  await failureOf(pages(sources.at(registry.host)));
+  expect(registry.count({ kind: 'tags' })).toBe(1);
+});
+
+// A registry that lists tags, or empty pages, without end.
+test.each([
+  [1000, 200],
+  [0, 2000],
+])('pages of %i tags without end are refused after %i of them', async (size, most) => {
+  await using registry = await registryWithTags();
+  await using sources = testSources();
+  for (let page = 0; page <= most; page += 1) {
+    const tags = Array.from({ length: size }, (_, n) => `p${page}t${n}`);
+    const headers = { link: `</v2/a/b/tags/list?last=${page}>; rel="next"`, 'content-type': 'application/json' };
+    registry.misbehave({ after: page, times: 1, do: { status: 200, body: { name: REPOSITORY, tags }, headers } });
+  }
+  let count = 0;
+  const listing = (async () => {
+    for await (const page of sources.at(registry.host).tags()) count += page.length;
+  })();
+  const failure = await failureOf(listing, 'too-large');
+  expect(failure.detail).toContain('more than 200000 tags');
+  expect([count, registry.count()]).toEqual([size * most, most + 1]);
 });
 
 // A registry whose pages lead back to earlier ones, however long the way.
