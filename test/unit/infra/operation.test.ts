@@ -415,19 +415,21 @@ describe('the dashboard', () => {
 });
 
 describe('the saved log queries', () => {
-  test('cover failures by code, one run, the slowest blobs and retries by registry', () => {
+  test('cover failures by code, one run, the slowest blobs, retries by registry and the cost by run', () => {
     const queries = template.ofType('AWS::Logs::QueryDefinition').map(([, properties]) => properties);
     expect(queries.map(({ Name }) => Name)).toEqual([
       'mirror-sync-prod/failures by code',
       'mirror-sync-prod/one run',
       'mirror-sync-prod/slowest blobs',
       'mirror-sync-prod/retries by registry',
+      'mirror-sync-prod/cost by run',
     ]);
     const working = ['ResolverLogGroup', 'LayerLogGroup', 'FinalizerLogGroup', 'DeadDashlettersLogGroup'].map(ref);
     expect(queries.map(({ LogGroupNames }) => LogGroupNames)).toEqual([
       working,
       working,
       [ref('LayerLogGroup')],
+      working,
       working,
     ]);
   });
