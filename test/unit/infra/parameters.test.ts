@@ -3,7 +3,7 @@ import { CFN_LINT, FUNCTIONS, lint, namesInZip, packaged, type Packaged, type Pr
 
 const CONFIG = 'version: 1\nmirrors:\n  - source: alpine\n    tags: [latest]\n';
 
-/** The service with everything that a user may bring. */
+/** The service with everything that may exist before it. */
 let template: Packaged;
 
 beforeAll(async () => {
@@ -34,8 +34,7 @@ beforeAll(async () => {
 afterAll(() => template[Symbol.asyncDispose]());
 
 describe('the parameters', () => {
-  // A bucket, a secret and a topic that are there already are used, and none is created.
-  test('what a user brings takes the place of what would be created', () => {
+  test('a bucket, a secret and a topic that exist are used, and none is created', () => {
     expect(template.resources).not.toHaveProperty('ArchiveBucket');
     expect(template.resources).not.toHaveProperty('ArchiveBucketPolicy');
     expect(template.resources).not.toHaveProperty('CredentialsSecret');
@@ -90,7 +89,7 @@ describe('a bundled configuration', () => {
     expect(namesInZip(await template.zip('layer'))).toContain('mirror.yaml');
   });
 
-  // Found out at the desk, with line and column, and not by the first run on AWS.
+  // With line and column, before the first run on AWS finds it.
   test('that the functions would refuse is refused before anything is deployed', async () => {
     const refused = packaged({ config: 'bundled' }, CONFIG.replace('tags', 'tgas'));
     const stdout: unknown = expect.stringMatching(/mirror\.yaml:4:\d+: mirrors\[0\]\.tgas/);
@@ -170,7 +169,7 @@ describe('the storage class', () => {
 });
 
 describe('the region', () => {
-  test('is named, or nothing is packaged: the default of the framework may be another one than the AWS CLI has', async () => {
+  test('is required, since the default of the framework may differ from the region of the AWS CLI', async () => {
     const stdout: unknown = expect.stringContaining(
       'read region: none is set (the profile in ~/.aws/config is not read); export AWS_REGION, or add --region',
     );
@@ -179,7 +178,7 @@ describe('the region', () => {
 });
 
 describe('cfn-lint', () => {
-  test.skipIf(CFN_LINT === undefined)('has nothing to say (skipped where it is not installed)', async () => {
+  test.skipIf(CFN_LINT === undefined)('reports nothing (skipped where it is not installed)', async () => {
     expect(await lint(template)).toEqual({ stdout: '', stderr: '' });
   });
 });

@@ -114,7 +114,7 @@ describe('the queues', () => {
   });
 
   // A message must not become visible to others while it is being handled (Lambda, "Using Lambda with Amazon SQS").
-  test('messages stay out of sight for as long as their function may need', () => {
+  test('messages stay invisible for as long as their function may need', () => {
     const mappings = template.ofType('AWS::Lambda::EventSourceMapping').map(([, properties]) => properties);
     const seen = mappings.map((mapping) => {
       const [queue] = (mapping['EventSourceArn'] as { 'Fn::GetAtt': [string] })['Fn::GetAtt'];
@@ -151,8 +151,8 @@ describe('the functions', () => {
     expect(Number(template.functions.get('layer')?.['Timeout'])).toBeLessThanOrEqual(900);
   });
 
-  // Lambda would stop a large layer at its sixteenth continuation. Whoever sends itself nothing stays guarded.
-  test('those that send themselves messages may', () => {
+  // Lambda would stop a large layer at its sixteenth continuation. The other functions stay guarded against loops.
+  test('a function that sends itself messages may loop, and no other may', () => {
     const allowed = FUNCTIONS.filter((name) => template.functions.get(name)?.['RecursiveLoop'] === 'Allow');
     const looping = FUNCTIONS.filter((name) => {
       const permissions = template.permissions(name);
@@ -166,16 +166,16 @@ describe('the functions', () => {
     expect(allowed).toEqual(['resolver', 'layer']);
   });
 
-  // What is shipped is what was built: no source, no map, no package.
-  test('a package has the bundle and nothing else', async () => {
+  // No source, no map and no dependency is shipped.
+  test('a package contains the bundle and nothing else', async () => {
     for (const name of FUNCTIONS)
       expect(namesInZip(await template.zip(name))).toEqual([`dist/functions/${name}/index.mjs`]);
   });
 
-  // A function is told of nothing that its role cannot reach, and of everything that it can.
-  test('the queues and secrets that a function is told of are those that its role names', () => {
+  // The variables of a function name everything that its role can reach, and nothing else.
+  test('the queues and secrets in the variables of a function are those that its role names', () => {
     for (const name of FUNCTIONS) {
-      const told = Object.entries(template.variables(name))
+      const given = Object.entries(template.variables(name))
         .filter(([variable]) => /_QUEUE_URL$|_SECRET$/.test(variable))
         .map(([, value]) => (value as { Ref: string }).Ref);
       const named = template
@@ -185,20 +185,20 @@ describe('the functions', () => {
             JSON.stringify(resources).includes(`"${id}"`),
           ),
         );
-      expect({ name, told: new Set(told) }).toEqual({ name, told: new Set(named) });
+      expect({ name, given: new Set(given) }).toEqual({ name, given: new Set(named) });
     }
   });
 
-  // No variable is forgotten, misspelt or left over.
-  test.for(FUNCTIONS)('%s is told what it reads, and nothing else', async (name) => {
+  // No variable is forgotten, misspelt or superfluous.
+  test.for(FUNCTIONS)('%s has the variables that it reads, and no others', async (name) => {
     const source = await readFile(join(import.meta.dirname, '../../../functions', `${name}.ts`), 'utf8');
     const [, wanted = ''] = /readEnvironment\(\s*process\.env,([^)]*)\)/.exec(source) ?? [];
     const read = new Set<string>();
     const environment = new Proxy({}, { get: (_, variable) => void read.add(String(variable)) });
     const names = [...wanted.matchAll(/'(\w+)'/g)].map(([, key]) => key as keyof Environment);
     expect(() => readEnvironment(environment, ...names)).toThrow('is not set');
-    const told = Object.keys(template.variables(name)).filter((variable) => variable.startsWith('MIRROR_SYNC_'));
-    expect(new Set(told)).toEqual(read);
+    const given = Object.keys(template.variables(name)).filter((variable) => variable.startsWith('MIRROR_SYNC_'));
+    expect(new Set(given)).toEqual(read);
   });
 
   test('logs are kept for as long as the parameter says', () => {
@@ -299,7 +299,7 @@ describe('the roles', () => {
     );
   });
 
-  // Also of what the framework adds: nothing is allowed to do everything, or something to everything.
+  // The roles of the framework included: no statement allows every action, or every resource.
   test('have no wildcard but for objects under a prefix', () => {
     const roles = template.ofType('AWS::IAM::Role');
     expect(roles).toHaveLength(6);
@@ -330,7 +330,7 @@ describe('the roles', () => {
 });
 
 describe('cfn-lint', () => {
-  test.skipIf(CFN_LINT === undefined)('has nothing to say (skipped where it is not installed)', async () => {
+  test.skipIf(CFN_LINT === undefined)('reports nothing (skipped where it is not installed)', async () => {
     expect(await lint(template)).toEqual({ stdout: '', stderr: '' });
   });
 });
