@@ -91,6 +91,7 @@ async function openSources(
   return createSources({
     connections: settings.connections,
     insecure: settings.insecure,
+    privateAddresses: settings.privateAddresses,
     endpoints: settings.endpoints,
     proxy,
     onRetry,

@@ -28,6 +28,12 @@ const registry = object({
   insecure: optional(
     described(flag(), 'Takes any certificate, and plain HTTP where there is no TLS. Loopback needs no such setting.'),
   ),
+  privateAddresses: optional(
+    described(
+      flag(),
+      'Lets redirects, token services and foreign layers of this registry lead to private networks, although the registry itself has a public address: for split DNS and interface endpoints. Without this: only a registry in a private network may lead there.',
+    ),
+  ),
   connections: optional(
     described(integer(1, MAX_CONNECTIONS), 'Connections to this registry, and layers fetched from it at once.'),
   ),

@@ -14,6 +14,8 @@ export interface Registry {
   /** Hosts, or origins with a scheme, in the order in which they are asked. */
   readonly endpoints?: readonly string[];
   readonly insecure?: boolean;
+  /** Whether what it names may lie in private networks, although it does not itself. */
+  readonly privateAddresses?: boolean;
   readonly connections?: number;
   /** The credentials' entry to use in place of the host's own; `false` to go without. */
   readonly credentials?: string | false;
@@ -40,6 +42,7 @@ export function mirrorsOf(config: Config, repository: string): readonly Mirror[]
 export interface RegistrySettings {
   readonly endpoints: Readonly<Record<string, readonly string[]>>;
   readonly insecure: readonly string[];
+  readonly privateAddresses: readonly string[];
   /** Connections to a host, which is also how many layers are fetched from it at once. */
   readonly connections: (host: string) => number;
   /** The name under which a host's credentials are looked for; `false` where it goes without. */
@@ -54,6 +57,7 @@ export function registrySettings(config: Config, connections: number): RegistryS
       entries.flatMap(([host, { endpoints }]) => (endpoints === undefined ? [] : [[host, endpoints] as const])),
     ),
     insecure: entries.filter(([, { insecure }]) => insecure === true).map(([host]) => host),
+    privateAddresses: entries.filter(([, { privateAddresses }]) => privateAddresses === true).map(([host]) => host),
     connections: (host) => config.registries.get(host)?.connections ?? config.connections ?? connections,
     credentials: (host) => config.registries.get(host)?.credentials ?? host,
   };

@@ -2,6 +2,7 @@ import { Failure } from '../base/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { BlobReader, type Opening } from './blob-reader.ts';
 import type { RegistryClient, Try } from './client.ts';
+import { withoutCodings } from './decoding.ts';
 import type { Ask } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
 import type { Persistence } from './paced-wire.ts';
@@ -36,6 +37,8 @@ export class RegistryBlob implements BlobSource {
   #total: number | undefined;
   /** Where a redirect led: asked without the registry until it refuses, as signed URLs do when they expire. */
   #location: Location | undefined;
+  /** It arrives in a content coding, although that was refused: its ranges are not those of the blob. */
+  #isEncoded = false;
 
   constructor(options: BlobOptions) {
     this.#options = options;
@@ -98,8 +101,8 @@ export class RegistryBlob implements BlobSource {
   async #ask({ endpoint, persistence }: Try, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
     const { client, operation, repository, digest } = this.#options;
     const path = `/v2/${repository}/blobs/${digest}`;
-    const ask: Ask = { operation, repository, method: 'GET', path, headers: headersFor(wanted), persistence };
-    const reply = await endpoint.send(ask, signal);
+    const ask: Ask = { operation, repository, method: 'GET', path, persistence };
+    const reply = await this.#bytes((headers) => endpoint.send({ ...ask, headers }, signal), wanted);
     if (!isBytes(reply)) throw await client.refuse(reply, { endpoint, ask, subject: 'blob' }, signal);
     const opened = this.#judge(reply, wanted);
     if (!endpoint.owns(reply.url)) this.#location = { url: reply.url, namedBy: reply.namedBy, home: endpoint.home };
@@ -126,8 +129,10 @@ export class RegistryBlob implements BlobSource {
     if (!/^https?:$/.test(url.protocol)) return unusable(operation);
     let reply: Reply;
     try {
-      const request = { operation, method: 'GET', url, headers: headersFor(wanted), namedBy, persistence } as const;
-      reply = await targets.get({ request, repository }, home, signal);
+      const request = { operation, method: 'GET', url, namedBy, persistence } as const;
+      const get = (headers: Record<string, string>): Promise<Reply> =>
+        targets.get({ request: { ...request, headers }, repository }, home, signal);
+      reply = await this.#bytes(get, wanted);
     } catch (thrown) {
       const failure = sourceFailure(thrown, operation, signal);
       if (failure.code === 'aborted' || signal?.aborted === true) throw failure;
@@ -156,6 +161,19 @@ export class RegistryBlob implements BlobSource {
     };
   }
 
+  /** Asks for the wanted bytes, and for the whole blob where ranges would be those of its encoded form. */
+  async #bytes(send: (headers: Record<string, string>) => Promise<Reply>, wanted: Wanted): Promise<Reply> {
+    const { operation, size } = this.#options;
+    for (;;) {
+      const whole = this.#isEncoded;
+      const reply = await send(headersFor(whole ? WHOLE : wanted));
+      const plain = isBytes(reply) ? await withoutCodings(reply, operation, size, whole) : reply;
+      if (plain !== undefined) return plain;
+      if (whole) throw new Failure({ ...RANGE_OF_ENCODED, operation, status: reply.status });
+      this.#isEncoded = true;
+    }
+  }
+
   #judge(reply: Reply, wanted: Wanted): Opened {
     const { operation, size } = this.#options;
     const { origin, host } = reply.url;
@@ -176,6 +194,14 @@ export class RegistryBlob implements BlobSource {
     if (this.#location?.url.href === location.href) this.#location = undefined;
   }
 }
+
+const WHOLE: Wanted = { start: 0, end: undefined };
+
+const RANGE_OF_ENCODED = {
+  side: 'source',
+  code: 'range-mismatch',
+  detail: 'a range came where the whole blob was asked for',
+} as const;
 
 function headersFor(wanted: Wanted): Record<string, string> {
   const range = rangeHeader(wanted);

@@ -1,7 +1,12 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
+import type { Transform } from 'node:stream';
 import {
   brotliDecompressSync,
   constants,
+  createBrotliDecompress,
+  createGunzip,
+  createInflate,
+  createZstdDecompress,
   gunzipSync,
   inflateRawSync,
   inflateSync,
@@ -28,7 +33,7 @@ const ZSTD_PARAMS = { [constants.ZSTD_d_windowLogMax]: 23 };
  * The codings of a body, in the order in which they were applied. Names that are not codings (`identity`, S3's
  * `aws-chunked`, a character set) say nothing about the bytes.
  */
-function codingsOf({ 'content-encoding': header }: IncomingHttpHeaders): Coding[] {
+export function codingsOf({ 'content-encoding': header }: IncomingHttpHeaders): Coding[] {
   const names = [header ?? []].flat().join(',').toLowerCase().split(',');
   return names.flatMap((name) => NAMES.get(name.trim()) ?? []);
 }
@@ -86,4 +91,11 @@ function decode(coding: Coding, bytes: Uint8Array, maxOutputLength: number, leni
     if (thrown instanceof RangeError) throw thrown;
     return inflateRawSync(bytes, options);
   }
+}
+
+/** A stream that takes a coding away. */
+export function decoder(coding: Coding): Transform {
+  if (coding === 'gzip') return createGunzip();
+  if (coding === 'br') return createBrotliDecompress();
+  return coding === 'zstd' ? createZstdDecompress({ params: ZSTD_PARAMS }) : createInflate();
 }

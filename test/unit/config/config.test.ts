@@ -46,6 +46,7 @@ registries:
     credentials: false
   registry.example.com:5000:
     insecure: true
+    privateAddresses: true
     credentials: registry.example.com
 mirrors:
   - source: alpine
@@ -113,6 +114,7 @@ describe('what a file means', () => {
       'docker.io': ['mirror.gcr.io', 'http://cache.example.com:5000', 'docker.io'],
     });
     expect(settings.insecure).toEqual(['registry.example.com:5000']);
+    expect(settings.privateAddresses).toEqual(['registry.example.com:5000']);
     expect(['docker.io', 'ghcr.io'].map(settings.connections)).toEqual([4, 6]);
     expect(['docker.io', 'registry.example.com:5000', 'ghcr.io'].map(settings.credentials)).toEqual([
       false,

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { proxyFrom } from '../../../lib/registry/proxy.ts';
+import { proxyFor, proxyFrom } from '../../../lib/registry/proxy.ts';
 import { createSources } from '../../../lib/registry/sources.ts';
 import { makeImage } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -101,5 +101,146 @@ describe('a proxy', () => {
     ],
   ] as const)('the environment %j names %j', ([env, proxy]) => {
     expect(proxyFrom(env)).toEqual(proxy);
+  });
+});
+
+describe('NO_PROXY', () => {
+  const goesDirectly = (except: string, url: string): boolean =>
+    proxyFor(new URL(url), { http: 'http://p:1', https: 'http://p:1', except }) === undefined;
+
+  test.each([
+    ['0.0.0.0/8', 'http://0.0.0.0:5000/'],
+    ['10.0.0.0/8', 'https://10.1.2.3/'],
+    ['10.0.0.0/8', 'https://[::ffff:10.1.2.3]/'],
+    ['192.168.1.16/28', 'https://192.168.1.31/'],
+    ['10.1.2.3/32', 'https://10.1.2.3/'],
+    ['0.0.0.0/0', 'https://8.8.8.8/'],
+    ['fd00::/8', 'https://[fd12:3456::1]/'],
+    ['[fd00::]/8', 'https://[fd12:3456::1]/'],
+    ['2001:db8::1', 'https://[2001:db8:0:0::1]:5000/'],
+    ['[2001:db8::1]', 'https://[2001:db8::1]/'],
+    ['[2001:db8::1]:5000', 'https://[2001:db8::1]:5000/'],
+    ['10.1.2.3', 'https://10.1.2.3:5000/'],
+    ['10.1.2.3:5000', 'https://10.1.2.3:5000/'],
+    ['*', 'https://r.example/'],
+    ['a.example, *', 'https://r.example/'],
+    ['example.com', 'https://example.com/'],
+    ['example.com', 'https://a.b.example.com:5000/'],
+    ['.example.com', 'https://a.example.com/'],
+    ['.example.com', 'https://example.com/'],
+    ['*.example.com', 'https://a.example.com/'],
+    ['EXAMPLE.com', 'https://example.com/'],
+    ['example.com.', 'https://example.com/'],
+    ['example.com', 'https://example.com./'],
+    ['example.com:443', 'https://example.com/'],
+    ['example.com:80', 'http://example.com/'],
+    ['example.com:5000', 'https://example.com:5000/'],
+    ['a.example\tb.example c.example', 'https://c.example/'],
+  ])('%j covers %s', (except, url) => {
+    expect(goesDirectly(except, url)).toBe(true);
+  });
+
+  test.each([
+    ['', 'https://example.com/'],
+    [',', 'https://example.com/'],
+    ['.', 'https://example.com/'],
+    ['10.0.0.0/8', 'https://11.0.0.1/'],
+    ['10.0.0.0/8', 'https://10.example.com/'],
+    ['10.0.0.0/33', 'https://10.0.0.1/'],
+    ['10.0.0.0/x', 'https://10.0.0.0/'],
+    ['example.com/8', 'https://example.com/'],
+    ['fd00::/8', 'https://[fe00::1]/'],
+    ['fd00::/8', 'https://10.0.0.1/'],
+    ['2001:db8::1', 'https://[2001:db8::2]/'],
+    ['10.1.2.3:5000', 'https://10.1.2.3/'],
+    ['[2001:db8::1]:5000', 'https://[2001:db8::1]/'],
+    ['*.example.com', 'https://example.com/'],
+    ['example.com', 'https://notexample.com/'],
+    ['example.com:5000', 'https://example.com/'],
+    ['example.com:80', 'https://example.com/'],
+  ])('%j does not cover %s', (except, url) => {
+    expect(goesDirectly(except, url)).toBe(false);
+  });
+
+  test('covers a range for a registry’s requests', async () => {
+    await using registry = await startRegistry();
+    await using proxy = await startProxy(registry);
+    registry.push('team/app', makeImage(), 'v1');
+    const host = registry.host.replace('127.0.0.1', '0.0.0.0');
+    for (const [except, asked] of [
+      ['0.0.0.0/8', 0],
+      ['10.0.0.0/8', 1],
+    ] as const) {
+      const sources = createSources({
+        endpoints: { r: [`http://${host}`] },
+        proxy: proxyFrom({ HTTP_PROXY: proxy.url, NO_PROXY: except }),
+      });
+      try {
+        await sources.repository({ host: 'r', path: 'team/app' }).resolve('v1');
+      } finally {
+        await sources.close();
+      }
+      expect(proxy.asked).toHaveLength(asked);
+    }
+  });
+});
+
+describe('the proxy for a URL', () => {
+  const https = new URL('https://r.example/');
+  const http = new URL('http://r.example/');
+
+  test('is that of its scheme, and for HTTPS otherwise that for HTTP', () => {
+    expect(proxyFor(https, { http: 'http://a:1', https: 'http://b:1' })).toBe('http://b:1');
+    expect(proxyFor(http, { http: 'http://a:1', https: 'http://b:1' })).toBe('http://a:1');
+    expect(proxyFor(https, { http: 'http://a:1' })).toBe('http://a:1');
+    expect(proxyFor(http, { https: 'http://b:1' })).toBeUndefined();
+  });
+
+  test('may be written without a scheme', () => {
+    expect(proxyFor(https, { https: 'proxy.example:3128' })).toBe('http://proxy.example:3128');
+  });
+});
+
+describe('an error behind a proxy', () => {
+  const failing = (proxy: string) => {
+    const sources = createSources({
+      proxy: { http: proxy, https: proxy },
+      retry: { tries: 1, baseMs: 1, capMs: 1 },
+    });
+    const resolved = sources.repository({ host: 'registry.invalid', path: 'team/app' }).resolve('v1');
+    return resolved
+      .then(
+        () => expect.fail('it should have failed'),
+        (error: unknown) => error as Error,
+      )
+      .finally(() => sources.close());
+  };
+
+  test('names the proxy that refuses connections, without its password', async () => {
+    const { message } = await failing('http://user:hunter2@127.0.0.1:1');
+    expect(message).toBe(
+      'resolve registry.invalid/team/app:v1: registry.invalid through proxy 127.0.0.1:1: the connection was refused',
+    );
+  });
+
+  test('names the proxy that does not exist', async () => {
+    const { message } = await failing('http://proxy.invalid:3128');
+    expect(message).toContain('registry.invalid through proxy proxy.invalid:3128: ');
+  });
+
+  test('says that the proxy wants credentials', async () => {
+    const server = createServer();
+    server.on('connect', (_, socket: Socket) => {
+      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const { message } = await failing(`http://127.0.0.1:${port}`);
+    expect(message).toContain(
+      `registry.invalid through proxy 127.0.0.1:${port}: the proxy answered 407; the proxy needs`,
+    );
+    server.closeAllConnections();
+    server.close();
   });
 });

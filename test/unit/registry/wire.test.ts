@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { DialGuard } from '../../../lib/registry/dial.ts';
+import type { TimeLimits } from '../../../lib/registry/exchange.ts';
 import { readExcerpt, readWhole } from '../../../lib/registry/short.ts';
 import { Wire, type HttpRequest } from '../../../lib/registry/wire.ts';
 import { failureOf } from './helpers.ts';
@@ -14,14 +15,14 @@ interface TestServer extends AsyncDisposable {
   readonly connections: () => number;
 }
 
-async function serve(listener: RequestListener): Promise<TestServer> {
+async function serve(listener: RequestListener, limits?: Partial<TimeLimits>): Promise<TestServer> {
   let connections = 0;
   const server = createServer(listener).on('connection', () => (connections += 1));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   const guard = new DialGuard({ endpoints: [url], privateAddresses: false });
-  const wire = new Wire({ connections: 3, stallMs: 30_000, isInsecure: () => false, guard });
+  const wire = new Wire({ connections: 3, stallMs: 30_000, isInsecure: () => false, guard, limits });
   return {
     wire,
     request: (method) => ({ operation: 'test', method, url, headers: {} }),
@@ -69,4 +70,99 @@ test('a request that is aborted before it is sent is not sent', async () => {
   await using server = await serve(() => expect.fail('it was sent'));
   await failureOf(server.wire.send(server.request('GET'), AbortSignal.abort()), 'aborted');
   expect(server.connections()).toBe(0);
+});
+
+/** Sends a piece every few milliseconds, until the client goes. */
+function drip(bytes: number): RequestListener {
+  return (_, response) => {
+    response.writeHead(200, { 'x-signed': 'yes' });
+    const timer = setInterval(() => response.write(Buffer.alloc(bytes)), 5);
+    response.on('close', () => {
+      clearInterval(timer);
+    });
+  };
+}
+
+describe('a response that drips', () => {
+  test('is given up where it is short and takes too long', async () => {
+    await using server = await serve(drip(1), { shortBodyMs: 100 });
+    const reply = await server.wire.send(server.request('GET'));
+    const failure = await failureOf(readWhole(reply, 'test', 1_000_000), 'stalled');
+    expect(failure.message).toMatch(/^test: 127\.0\.0\.1:\d+ did not finish its answer within 0\.1 s$/);
+  });
+
+  test('is given up as the excerpt of an error, with what has come', async () => {
+    await using server = await serve(drip(1), { shortBodyMs: 100 });
+    expect((await readExcerpt(await server.wire.send(server.request('GET')), 1_000_000)).length).toBeGreaterThan(0);
+  });
+
+  test('is given up where it is long and brings too little', async () => {
+    await using server = await serve(drip(1), { rate: { bytes: 1_000_000, overMs: 100 } });
+    const { body } = await server.wire.send(server.request('GET'));
+    const read = async (): Promise<void> => {
+      while ((await body.read()) !== undefined);
+    };
+    const failure = await failureOf(read(), 'stalled');
+    expect(failure.message).toMatch(/^test: 127\.0\.0\.1:\d+ sent only \d+ bytes in 0\.1 s$/);
+  });
+
+  test('is not given up where it brings enough', async () => {
+    await using server = await serve(drip(1000), { rate: { bytes: 1, overMs: 50 }, shortBodyMs: 1 });
+    const { body } = await server.wire.send(server.request('GET'));
+    let length = 0;
+    while (length < 50_000) length += (await body.read())?.length ?? 0;
+    body.cancel();
+  });
+});
+
+// Measured at the sender: what the kernel and this process buffer is bounded, and nothing more is taken.
+test('a reader that stops makes the sender stop, and is not taken for a silent sender', async () => {
+  const piece = Buffer.alloc(1024 * 1024);
+  const MOST = 256;
+  let sent = 0;
+  const stopped = Promise.withResolvers<undefined>();
+  await using server = await serve(
+    (_, response) => {
+      const more = (): void => {
+        while (sent < MOST) {
+          sent += 1;
+          if (response.write(piece)) continue;
+          response.once('drain', more);
+          return;
+        }
+        response.end();
+      };
+      more();
+      // The rate is judged twice while nobody reads.
+      setTimeout(() => {
+        stopped.resolve(undefined);
+      }, 300);
+    },
+    { rate: { bytes: 1_000_000, overMs: 100 }, stallMs: 100 },
+  );
+  const { body } = await server.wire.send(server.request('GET'));
+  await stopped.promise;
+  expect(sent).toBeLessThan(MOST / 4);
+  let length = 0;
+  for (let chunk = await body.read(); chunk !== undefined; chunk = await body.read()) length += chunk.length;
+  expect(length).toBe(MOST * piece.length);
+});
+
+test('no message contains the query of a URL, which may be its signature', async () => {
+  const listeners: readonly RequestListener[] = [
+    ({ socket }) => socket.destroy(),
+    () => undefined,
+    (_, response) => response.writeHead(200, { 'content-length': 100 }).write('x', () => response.destroy()),
+    (_, response) => response.writeHead(200, { 'content-length': 100 }).write('x'),
+  ];
+  for (const listener of listeners) {
+    await using server = await serve(listener, { stallMs: 100 });
+    const { url, ...rest } = server.request('GET');
+    const signed = new URL('/blob?X-Amz-Signature=secret', url);
+    const failure = await failureOf(
+      server.wire.send({ ...rest, url: signed }).then((reply) => readWhole(reply, 'test', 1000)),
+    );
+    const { cause } = failure;
+    expect(`${failure.message} ${cause instanceof Error ? cause.message : ''}`).not.toMatch(/secret|Signature/);
+  }
 });

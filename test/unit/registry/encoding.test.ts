@@ -1,0 +1,148 @@
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../../lib/oci/digest.ts';
+import { randomBytes } from '../../kit/content.ts';
+import { serveHttp, type HttpServer, type Reply } from '../../kit/http-server.ts';
+import { makeImage } from '../../kit/images.ts';
+import { collect, failureOf, testSources } from './helpers.ts';
+
+const image = makeImage();
+const MANIFEST = { 'content-type': image.mediaType, 'docker-content-digest': image.digest };
+
+const CODINGS: readonly (readonly [string, (bytes: Uint8Array) => Buffer])[] = [
+  ['gzip', gzipSync],
+  ['x-gzip', gzipSync],
+  ['GZIP', gzipSync],
+  ['deflate', deflateSync],
+  ['br', brotliCompressSync],
+  ['zstd', zstdCompressSync],
+  ['gzip, br', (bytes) => brotliCompressSync(gzipSync(bytes))],
+];
+
+/** Everything comes in a coding, whatever is asked for. */
+function encoded(name: string, encode: (bytes: Uint8Array) => Buffer): Promise<HttpServer> {
+  const label = { 'content-encoding': name };
+  return serveHttp(({ path, headers, method }): Reply => {
+    if (path.startsWith('/token')) return [200, label, encode(Buffer.from('{"token":"t"}'))];
+    if (headers.authorization !== 'Bearer t') {
+      const realm = `http://${headers.host ?? ''}/token`;
+      return [401, { ...label, 'www-authenticate': `Bearer realm="${realm}"` }, encode(Buffer.from('{}'))];
+    }
+    if (method === 'HEAD') return [200, { ...MANIFEST, ...label }];
+    if (path.includes('/manifests/')) return [200, { ...MANIFEST, ...label }, encode(image.manifest)];
+    return [200, label, encode(Buffer.from('{"tags":["v1"]}'))];
+  });
+}
+
+describe('short bodies that arrive encoded', () => {
+  test.each(CODINGS)('are decoded: %s', async (name, encode) => {
+    await using server = await encoded(name, encode);
+    await using sources = testSources();
+    const source = sources.at(server.host);
+    expect((await source.resolve('v1')).digest).toBe(image.digest);
+    const { bytes, digest } = await source.manifest(image.digest);
+    expect([digest, Buffer.from(bytes)]).toEqual([image.digest, image.manifest]);
+    expect(await Array.fromAsync(source.tags())).toEqual([['v1']]);
+  });
+
+  test('are decoded in errors', async () => {
+    await using server = await serveHttp(() => [
+      404,
+      { 'content-encoding': 'gzip' },
+      gzipSync('{"errors":[{"code":"MANIFEST_UNKNOWN","message":"it has gone"}]}'),
+    ]);
+    await using sources = testSources();
+    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'manifest-unknown');
+    expect(failure.detail).toContain('404 MANIFEST_UNKNOWN: it has gone');
+  });
+
+  test.each(['gzip', 'br', 'zstd', 'deflate', 'identity', 'utf-8', 'aws-chunked'])(
+    'stay as they are where they are merely labelled: %s',
+    async (label) => {
+      await using server = await serveHttp(() => [200, { ...MANIFEST, 'content-encoding': label }, image.manifest]);
+      await using sources = testSources();
+      expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
+    },
+  );
+
+  test('are decoded without the header of zlib as well', async () => {
+    await using server = await serveHttp(() => [
+      200,
+      { ...MANIFEST, 'content-encoding': 'deflate' },
+      deflateRawSync(image.manifest),
+    ]);
+    await using sources = testSources();
+    expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
+  });
+
+  // The limit holds for what is unpacked.
+  test.each(CODINGS)('are too large where they unpack to more than the limit: %s', async (name, encode) => {
+    const bomb = encode(Buffer.alloc(5 * 1024 * 1024));
+    await using server = await serveHttp(() => [200, { ...MANIFEST, 'content-encoding': name }, bomb]);
+    await using sources = testSources();
+    await failureOf(sources.at(server.host).manifest(image.digest), 'too-large');
+  });
+
+  test('that do not decode are reported as such, and not as another manifest', async () => {
+    const broken = gzipSync(image.manifest).subarray(0, -10);
+    await using server = await serveHttp(() => [200, { ...MANIFEST, 'content-encoding': 'gzip' }, broken]);
+    await using sources = testSources();
+    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'truncated');
+    expect(failure.detail).toBe(`${server.host} sent a body that does not decode as its Content-Encoding says`);
+  });
+});
+
+describe('a blob that arrives encoded', () => {
+  const bytes = Buffer.concat([randomBytes(3000, 1), Buffer.alloc(3000)]);
+  const digest = digestOf(bytes);
+
+  /** Serves the encoded form, with its ranges, or without telling its length. */
+  function blobServer(form: Buffer, label: string, how: 'length' | 'chunked' | 'ranges'): Promise<HttpServer> {
+    return serveHttp(({ headers }) => {
+      const head = { 'content-encoding': label, ...(how === 'chunked' ? { 'transfer-encoding': 'chunked' } : {}) };
+      const [, start, end] = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? '') ?? [];
+      if (how !== 'ranges' || start === undefined) return [200, head, form];
+      const piece = form.subarray(Number(start), end ? Number(end) + 1 : undefined);
+      const range = `bytes ${start}-${Number(start) + piece.length - 1}/${form.length}`;
+      return [206, { ...head, 'content-range': range }, piece];
+    });
+  }
+
+  test.each(
+    CODINGS.flatMap(([name, encode]) =>
+      (['length', 'chunked', 'ranges'] as const).map((how) => [name, how, encode] as const),
+    ),
+  )('is decoded: %s, with its %s', async (name, how, encode) => {
+    await using server = await blobServer(encode(bytes), name, how);
+    await using sources = testSources();
+    const source = sources.at(server.host);
+    const blob = source.blob(digest, { size: bytes.length });
+    expect(await collect(await blob.open({ start: 0 }))).toEqual(bytes);
+    const part = await blob.open({ start: 0, end: 100 });
+    expect(part.ranged).toBe(false);
+    expect(await collect(part)).toEqual(bytes);
+    await failureOf(blob.open({ start: 100 }), 'range-ignored');
+    expect(Buffer.from(await source.smallBlob(digest, { maxBytes: 10_000, size: bytes.length }))).toEqual(bytes);
+  });
+
+  test.each(['length', 'chunked', 'ranges'] as const)(
+    'stays as it is where it is merely labelled, with its %s',
+    async (how) => {
+      const layer = gzipSync(bytes);
+      await using server = await blobServer(layer, 'gzip', how);
+      await using sources = testSources();
+      const blob = sources.at(server.host).blob(digestOf(layer), { size: layer.length });
+      expect(await collect(await blob.open({ start: 0 }))).toEqual(layer);
+      if (how !== 'ranges') return;
+      expect(await collect(await blob.open({ start: 10, end: 20 }))).toEqual(layer.subarray(10, 20));
+    },
+  );
+
+  test('is refused where it does not decode', async () => {
+    await using server = await blobServer(randomBytes(500, 2), 'gzip', 'length');
+    await using sources = testSources();
+    const body = await sources.at(server.host).blob(digest, { size: bytes.length }).open({ start: 0 });
+    const failure = await failureOf(collect(body), 'invalid');
+    expect(failure.detail).toContain('sent a body that does not decode as its Content-Encoding says');
+  });
+});
