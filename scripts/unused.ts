@@ -17,6 +17,7 @@ const ENTRIES = [
   'scripts/*.ts',
   'bench/*.ts',
   'test/**/*.test.ts',
+  'test/deployment/run.ts',
   '*.config.ts',
 ];
 
