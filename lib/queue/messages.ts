@@ -1,7 +1,10 @@
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
 
-/** Messages are versioned: a function refuses a version that it does not know, and leaves it to the dead letters. */
+/**
+ * The version of messages. A field that a reader may ignore is added without a new version; a field that changes the
+ * outcome needs one (docs/decisions/0012). A message of an unknown version waits for a release that knows it.
+ */
 export const MESSAGE_VERSION = 1;
 
 export type Message = ResolveMessage | LayerMessage | FinalizeMessage;

@@ -27,26 +27,36 @@ export const MAX_MESSAGE_BYTES = 256 * 1024;
 /** No list in a message can have more elements than the message has bytes. */
 const ANY_LENGTH = MAX_MESSAGE_BYTES;
 
+/** `Date` holds no later time, in milliseconds since the epoch. */
+const LAST_TIME = 8.64e15;
+
+/** How far two clocks may differ, in milliseconds. A time in the future would make every later observation an older one. */
+const CLOCK_SKEW_MS = 15 * 60_000;
+
 /**
- * A message as it came from a queue. Every field is validated, so that nothing behind needs to be; a field that this
- * version does not know is refused, since it would be missing from all messages that follow from this one.
+ * A message as it came from a queue. Every known field is validated, so that no later code has to.
  *
- * @throws {Failure} `unsupported` for another version, `too-large`, `too-deep`, or `invalid` with the path of the field
+ * Messages of other releases are read as docs/decisions/0012 says: a field that is not known is ignored, since releases may
+ * add hints; a version, or a choice, that is not known is `unsupported`, so that the message waits for a release that knows
+ * it.
+ *
+ * @param now milliseconds since the epoch; a message with a later observation is refused
+ * @throws {Failure} `unsupported`, `too-large`, `too-deep`, or `invalid` with the path of the field
  */
-export function parseMessage(text: string): Message {
+export function parseMessage(text: string, now: number = Date.now()): Message {
   if (text.length > MAX_MESSAGE_BYTES) throw tooLarge('read message', text.length);
   const place = new Place('read message', '', text).json();
   // Before anything else is looked at: another version may have changed everything else.
   const version = place.at('version');
   if (version.integer() !== MESSAGE_VERSION)
-    throw version.fail(`is ${version.integer()}, and this software knows only ${MESSAGE_VERSION}`, 'unsupported');
+    throw version.fail(`is ${version.integer()}, and this release knows only ${MESSAGE_VERSION}`, 'unsupported');
   switch (oneOf(place.at('type'), ['resolve', 'layer', 'finalize'])) {
     case 'resolve':
       return readResolve(place);
     case 'layer':
-      return readLayer(place);
+      return readLayer(place, now);
     case 'finalize':
-      return readFinalize(place);
+      return readFinalize(place, now);
   }
 }
 
@@ -70,63 +80,57 @@ function tooLarge(operation: string, bytes: number): Failure {
 }
 
 function readResolve(place: Place): ResolveMessage {
-  return exactly(place, { ...readOrder(place), type: 'resolve', what: readWhat(place.at('what')) });
+  return { ...readOrder(place), type: 'resolve', what: readWhat(place.at('what')) };
 }
 
 function readWhat(place: Place): ResolveMessage['what'] {
   const kind = oneOf(place.at('kind'), ['list', 'images']);
-  if (kind === 'list') return exactly(place, { kind });
+  if (kind === 'list') return { kind };
   const sole = place.at('sole').optionalFlag() ? (true as const) : undefined;
-  return exactly(place, defined({ kind, images: some(place.at('images')).map(readWanted), sole }));
+  return defined({ kind, images: some(place.at('images')).map(readWanted), sole });
 }
 
-function readLayer(place: Place): LayerMessage {
+function readLayer(place: Place, now: number): LayerMessage {
   const blob = place.at('blob');
-  return exactly(place, {
+  return {
     ...readOrder(place),
     type: 'layer',
-    image: readImage(place.at('image')),
-    blob: exactly(
-      blob,
-      defined({
-        digest: blob.at('digest').digest(),
-        mediaType: blob.at('mediaType').mediaType(),
-        size: optional(blob.at('size'), (size) => size.size()),
-        urls: blob
-          .at('urls')
-          .optionalList(ANY_LENGTH)
-          ?.map((url) => url.text()),
-        diffIds: blob
-          .at('diffIds')
-          .optionalList(ANY_LENGTH)
-          ?.map((algorithm) => oneOf(algorithm, ALGORITHMS)),
-      }),
-    ),
+    image: readImage(place.at('image'), now),
+    blob: defined({
+      digest: blob.at('digest').digest(),
+      mediaType: blob.at('mediaType').mediaType(),
+      size: optional(blob.at('size'), (size) => size.size()),
+      urls: blob
+        .at('urls')
+        .optionalList(ANY_LENGTH)
+        ?.map((url) => url.text()),
+      diffIds: blob
+        .at('diffIds')
+        .optionalList(ANY_LENGTH)
+        ?.map((algorithm) => oneOf(algorithm, ALGORITHMS)),
+    }),
     look: oneOf(place.at('look'), ['nothing', 'receipt', 'everything']),
     continuation: place.at('continuation').size(),
-  });
+  };
 }
 
-function readFinalize(place: Place): FinalizeMessage {
+function readFinalize(place: Place, now: number): FinalizeMessage {
   const image = place.at('image');
   const found = image.at('observed').given;
   const failure = optional(place.at('failure'), readFailure);
   if (!found && failure === undefined)
     throw place.at('failure').fail('is missing, and of an image that was not found there is nothing else to tell');
-  return exactly(
-    place,
-    defined({
-      ...readOrder(place),
-      type: 'finalize' as const,
-      // Of a repository whose tags could not be listed there is not even a tag to tell of.
-      image: found ? readImage(image) : readName(image),
-      failure,
-    }),
-  );
+  return defined({
+    ...readOrder(place),
+    type: 'finalize' as const,
+    // A repository whose tags could not be listed has no tag to name.
+    image: found ? readImage(image, now) : readName(image),
+    failure,
+  });
 }
 
 function readFailure(place: Place): RecordedFailure {
-  return exactly(place, { code: place.at('code').text(), reason: place.at('reason').text() });
+  return { code: place.at('code').text(), reason: place.at('reason').text() };
 }
 
 function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VERSION } {
@@ -139,7 +143,7 @@ function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VER
     run: run.text(),
     source: readRepository(place.at('source')),
     repository: readRepository(place.at('repository')),
-    platforms: place.at('platforms').is('all') ? 'all' : some(place.at('platforms')).map(readPlatform),
+    platforms: readPlatforms(place.at('platforms')),
     ...(place.at('foreignLayers').given ? { foreignLayers: oneOf(place.at('foreignLayers'), ['skip']) } : {}),
     ...(place.at('strictMediaTypes').optionalFlag() ? { strictMediaTypes: true as const } : {}),
   };
@@ -153,40 +157,47 @@ function readRepository(place: Place): string {
   return name;
 }
 
-function readPlatform(place: Place): Platform {
-  return exactly(
-    place,
-    defined({
-      os: place.at('os').text(),
-      architecture: place.at('architecture').text(),
-      variant: optional(place.at('variant'), (variant) => variant.text()),
-      osVersion: optional(place.at('osVersion'), (version) => version.text()),
-      osFeatures: place
-        .at('osFeatures')
-        .optionalList(ANY_LENGTH)
-        ?.map((feature) => feature.text()),
-    }),
-  );
+function readPlatforms(place: Place): Order['platforms'] {
+  return place.given && !place.isList ? oneOf<'all'>(place, ['all']) : some(place).map(readPlatform);
 }
 
-function readImage(place: Place): Image {
-  return exactly(
-    place,
-    defined({
-      digest: place.at('digest').digest(),
-      mediaType: place.at('mediaType').mediaType(),
-      size: place.at('size').size(),
-      tag: optional(place.at('tag'), readTag),
-      asked: optional(place.at('asked'), readWanted),
-      note: optional(place.at('note'), (note) => note.text()),
-      notes: place
-        .at('notes')
-        .optionalList(ANY_LENGTH)
-        ?.map((note) => note.text()),
-      observed: place.at('observed').size(),
-      largest: optional(place.at('largest'), (largest) => largest.digest()),
-    }),
-  );
+function readPlatform(place: Place): Platform {
+  return defined({
+    os: place.at('os').text(),
+    architecture: place.at('architecture').text(),
+    variant: optional(place.at('variant'), (variant) => variant.text()),
+    osVersion: optional(place.at('osVersion'), (version) => version.text()),
+    osFeatures: place
+      .at('osFeatures')
+      .optionalList(ANY_LENGTH)
+      ?.map((feature) => feature.text()),
+  });
+}
+
+function readImage(place: Place, now: number): Image {
+  return defined({
+    digest: place.at('digest').digest(),
+    mediaType: place.at('mediaType').mediaType(),
+    size: place.at('size').size(),
+    tag: optional(place.at('tag'), readTag),
+    asked: optional(place.at('asked'), readWanted),
+    note: optional(place.at('note'), (note) => note.text()),
+    notes: place
+      .at('notes')
+      .optionalList(ANY_LENGTH)
+      ?.map((note) => note.text()),
+    observed: readTime(place.at('observed'), now),
+    largest: optional(place.at('largest'), (largest) => largest.digest()),
+  });
+}
+
+function readTime(place: Place, now: number): number {
+  const time = place.integer();
+  if (time < 0 || time > LAST_TIME)
+    throw place.fail(`must be a time in milliseconds from 0 to ${LAST_TIME}, not ${time}`);
+  if (time > now + CLOCK_SKEW_MS)
+    throw place.fail(`must not be in the future (${new Date(time).toISOString()}); check the clock of the sender`);
+  return time;
 }
 
 function readWanted(place: Place): Wanted {
@@ -198,7 +209,7 @@ function readWanted(place: Place): Wanted {
 function readName(place: Place): Wanted {
   const tag = optional(place.at('tag'), readTag);
   const digest = optional(place.at('digest'), (given) => given.digest());
-  return exactly(place, defined({ tag, digest }));
+  return defined({ tag, digest });
 }
 
 function readTag(place: Place): string {
@@ -207,10 +218,11 @@ function readTag(place: Place): string {
   return tag;
 }
 
+/** A later release may add a choice, so that a message with an unknown one waits. */
 function oneOf<T extends string>(place: Place, choices: readonly T[]): T {
   const text = place.text();
   const choice = choices.find((each) => each === text);
-  if (choice === undefined) throw place.fail(`must be one of ${choices.join(', ')}, not ${show(text)}`);
+  if (choice === undefined) throw place.fail(`must be one of ${choices.join(', ')}, not ${show(text)}`, 'unsupported');
   return choice;
 }
 
@@ -222,14 +234,6 @@ function some(place: Place): Place[] {
   const elements = place.list(ANY_LENGTH);
   if (elements.length === 0) throw place.fail('must not be empty');
   return elements;
-}
-
-/** What was read from an object, once it is sure that there is nothing else in it. */
-function exactly<T extends object>(place: Place, read: T): T {
-  for (const key of Object.keys(place.object())) {
-    if (!Object.hasOwn(read, key) && place.at(key).given) throw place.at(key).fail('is no field of this version');
-  }
-  return read;
 }
 
 /** A parser's complaint, told with the field's path. */

@@ -1,6 +1,7 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
 import { type DeadLetter, type InProcessOptions, InProcessQueues } from '../../../lib/queue/in-process.ts';
+import { LinkedList } from '../../../lib/queue/linked-list.ts';
 import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
 import { layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import type { BatchResult, Delivery, Handler } from '../../../lib/queue/queue.ts';
@@ -66,6 +67,21 @@ function untilAborted(onStart: () => void): Handler<FinalizeMessage> {
 /** Resolves when all that can happen without time passing has happened. */
 function quiet(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Calls back for each step of a list, until the returned function is called. */
+function countSteps(count: () => void): () => void {
+  const names = ['push', 'unshift', 'shift'] as const;
+  const spies = names.map((name) => {
+    const step = LinkedList.prototype[name] as (this: unknown, ...given: unknown[]) => unknown;
+    return vi.spyOn(LinkedList.prototype, name).mockImplementation(function (this: unknown, ...given: unknown[]) {
+      count();
+      return step.apply(this, given);
+    } as never);
+  });
+  return () => {
+    for (const spy of spies) spy.mockRestore();
+  };
 }
 
 describe('scheduling', () => {
@@ -147,28 +163,40 @@ describe('scheduling', () => {
     expect(log).toEqual(['list', blob.digest, 'a1']);
   });
 
-  // A hundred thousand messages in ten thousand groups: every step costs the same, or this would not end in time.
-  test('it is not slowed by what waits', async () => {
+  /** Steps of all lists per message, for so many messages, ten in each group. */
+  async function stepsPerMessage(messages: number): Promise<number> {
     await using under = bench();
-    let handled = 0;
-    const one = tagged('x', 'x');
-    for (let n = 0; n < 100; n += 1)
+    let [steps, handled] = [0, 0];
+    const count = (): void => void (steps += 1);
+    const restore = countSteps(count);
+    try {
+      const one = tagged('x', 'x');
       await under.queues.send(
         'finalize',
-        Array.from({ length: 1000 }, (_, m) => ({
+        Array.from({ length: messages }, (_, n) => ({
           ...one,
-          group: `g${m % 500}-${n % 20}`,
-          deduplicationId: `${n}-${m}`,
+          group: `g${n % (messages / 10)}`,
+          deduplicationId: `${n}`,
         })),
       );
-    const handler: Handler<FinalizeMessage> = async (deliveries) => {
-      await Promise.resolve();
-      handled += deliveries.length;
-      return DONE;
-    };
-    under.queues.consume('finalize', { concurrency: 50, batchSize: 10, handler });
-    await under.queues.idle();
-    expect(handled).toBe(100_000);
+      const handler: Handler<FinalizeMessage> = async (deliveries) => {
+        await Promise.resolve();
+        handled += deliveries.length;
+        return DONE;
+      };
+      under.queues.consume('finalize', { concurrency: 50, batchSize: 10, handler });
+      await under.queues.idle();
+    } finally {
+      restore();
+    }
+    expect(handled).toBe(messages);
+    return steps / messages;
+  }
+
+  test('each message costs the same number of steps, however many wait', async () => {
+    const [few, many] = [await stepsPerMessage(500), await stepsPerMessage(10_000)];
+    expect(few).toBeGreaterThan(3);
+    expect(many).toBeLessThan(few * 1.1);
   });
 
   // A queue has one consumer, and it takes something.

@@ -22,6 +22,7 @@ const layer: LayerMessage = {
   continuation: 0,
 };
 const finalize: FinalizeMessage = { version: 1, type: 'finalize', ...ORDER, image: IMAGE };
+const FAILURE = { code: 'denied', reason: 'no' };
 
 function failureOf(text: string): Failure {
   try {
@@ -82,7 +83,6 @@ describe('what is wrong is named', () => {
     ['not JSON', 'nonsense', /read message: is not JSON/],
     ['not an object', '[]', /must be an object/],
     ['no version', changed(resolve, ['version'], undefined), /version: is missing/],
-    ['unknown type', changed(resolve, ['type'], 'solve'), /type: must be one of resolve, layer, finalize, not "solve"/],
     ['a run with a slash', changed(resolve, ['run'], '../x'), /run: must be letters, digits and -/],
     [
       'an unnormalised source',
@@ -92,10 +92,9 @@ describe('what is wrong is named', () => {
     ['a source with a tag', changed(resolve, ['source'], 'docker.io/library/alpine:3'), /source: .*tag/],
     ['a repository that climbs', changed(resolve, ['repository'], 'quay.io/../x'), /repository: /],
     ['no platforms', changed(layer, ['platforms'], []), /platforms: must not be empty/],
-    ['some platforms', changed(layer, ['platforms'], 'some'), /platforms: must be an array/],
+    ['missing platforms', changed(layer, ['platforms'], undefined), /platforms: is missing/],
+    ['platforms that are a number', changed(layer, ['platforms'], 1), /platforms: must be a string/],
     ['a platform without os', changed(layer, ['platforms', 0, 'os'], undefined), /platforms\[0\]\.os: is missing/],
-    ['a policy', changed(layer, ['foreignLayers'], 'fetch'), /foreignLayers: must be one of skip/],
-    ['no such work', changed(resolve, ['what', 'kind'], 'all'), /what\.kind: must be one of list, images/],
     ['no images', changed(resolve, ['what', 'images'], []), /what\.images: must not be empty/],
     [
       'an image without a name',
@@ -113,10 +112,7 @@ describe('what is wrong is named', () => {
     ['no time', changed(layer, ['image', 'observed'], undefined), /image\.observed: /],
     ['a blob without a type', changed(layer, ['blob', 'mediaType'], ''), /blob\.mediaType: must be a media type/],
     ['a URL', changed(layer, ['blob', 'urls'], [1]), /blob\.urls\[0\]: must be a string/],
-    ['where to look', changed(layer, ['look'], 'twice'), /look: must be one of nothing, receipt, everything/],
     ['a continuation', changed(layer, ['continuation'], -1), /continuation: must be a whole number/],
-    ['an unknown field', changed(layer, ['blob', 'hints'], {}), /blob\.hints: is no field of this version/],
-    ['another type’s field', changed(finalize, ['blob'], layer.blob), /blob: is no field/],
     ['nothing to finalize', changed(finalize, ['image'], { tag: '3.20' }), /failure: is missing/],
     ['a failure without reason', changed(finalize, ['failure'], { code: 'denied' }), /failure\.reason: is missing/],
   ])('%s', (_what, text, complaint) => {
@@ -125,11 +121,58 @@ describe('what is wrong is named', () => {
     expect(failure).toMatchObject({ code: 'invalid', remedy: 'never' });
   });
 
-  // During a deployment an old function meets a new message: it goes back to the queue, and says why.
-  test('another version', () => {
+  test.each([
+    ['no time that Date holds', Number.MAX_SAFE_INTEGER, /image\.observed: must be a time in milliseconds/],
+    ['a time before the epoch', -1, /image\.observed: must be a time in milliseconds/],
+    ['a time with a fraction', 1.5, /image\.observed: must be a whole number/],
+    ['the year 9999', Date.UTC(9999, 0), /image\.observed: must not be in the future \(9999-01-01T00:00:00\.000Z\)/],
+  ])('%s', (_what, observed, complaint) => {
+    for (const message of [layer, finalize]) {
+      const failure = failureOf(changed(message, ['image', 'observed'], observed));
+      expect(failure.message).toMatch(complaint);
+      expect(failure).toMatchObject({ code: 'invalid' });
+    }
+  });
+
+  test('a clock of a sender that is up to 15 minutes fast is accepted', () => {
+    const now = Date.UTC(2026, 0);
+    const at = (ms: number): string => changed(finalize, ['image', 'observed'], now + ms);
+    expect(parseMessage(at(15 * 60_000), now)).toMatchObject({ image: { observed: now + 15 * 60_000 } });
+    expect(() => parseMessage(at(15 * 60_000 + 1), now)).toThrow(/must not be in the future/);
+  });
+});
+
+describe('messages of other releases', () => {
+  test.each([
+    ['the message', changed(layer, ['priority'], 1), layer],
+    ['the image', changed(layer, ['image', 'signature'], { by: 'cosign' }), layer],
+    ['the blob', changed(layer, ['blob', 'hints'], {}), layer],
+    ['a platform', changed(layer, ['platforms', 0, 'cpu'], 'm1'), layer],
+    ['the work', changed(resolve, ['what', 'after'], 'v1'), resolve],
+    ['a wanted image', changed(resolve, ['what', 'images', 0, 'mediaType'], 'x'), resolve],
+    [
+      'the failure',
+      changed({ ...finalize, failure: FAILURE }, ['failure', 'side'], 'source'),
+      { ...finalize, failure: FAILURE },
+    ],
+  ])('an unknown field of %s is ignored', (_what, text, expected) => {
+    expect(parseMessage(text)).toEqual(expected);
+  });
+
+  test.each([
+    ['type', changed(resolve, ['type'], 'solve'), 'type: must be one of resolve, layer, finalize, not "solve"'],
+    ['platforms', changed(layer, ['platforms'], 'native'), 'platforms: must be one of all, not "native"'],
+    ['foreignLayers', changed(layer, ['foreignLayers'], 'hosts'), 'foreignLayers: must be one of skip, not "hosts"'],
+    ['work', changed(resolve, ['what', 'kind'], 'new'), 'what.kind: must be one of list, images, not "new"'],
+    ['look', changed(layer, ['look'], 'twice'), 'look: must be one of nothing, receipt, everything, not "twice"'],
+  ])('an unknown choice of %s is unsupported', (_what, text, reason) => {
+    expect(failureOf(text)).toMatchObject({ code: 'unsupported', message: `read message: ${reason}` });
+  });
+
+  test('another version is unsupported, whatever else is in the message', () => {
     const failure = failureOf(JSON.stringify({ version: 2, type: 'something new' }));
     expect(failure).toMatchObject({ code: 'unsupported', remedy: 'never' });
-    expect(failure.message).toBe('read message: version: is 2, and this software knows only 1');
+    expect(failure.message).toBe('read message: version: is 2, and this release knows only 1');
   });
 });
 

@@ -49,6 +49,9 @@ const anyText = fc.string({ unit: 'binary', maxLength: 40 });
 const mediaType = fc.stringMatching(/^[a-z]{1,20}\/[a-z][a-z0-9.+-]{0,40}$/);
 const count = fc.maxSafeNat();
 
+/** Any time until now, in milliseconds since the epoch. */
+const time = fc.nat(Date.now());
+
 function shape<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }, required: (keyof T)[]): fc.Arbitrary<T> {
   return fc.record(model, { requiredKeys: required, noNullPrototype: true });
 }
@@ -87,7 +90,7 @@ const image = shape(
     asked: wanted,
     note: anyText,
     notes: fc.array(anyText, { maxLength: 3 }),
-    observed: count,
+    observed: time,
     largest: digest,
   },
   ['digest', 'mediaType', 'size', 'observed'],
