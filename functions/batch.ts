@@ -3,6 +3,7 @@ import { asFailure, type Failure } from '../lib/base/failure.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import type { Delivery } from '../lib/queue/queue.ts';
+import { hasWaitedTooLong, waiting } from './requeue.ts';
 import { handling } from './telemetry.ts';
 
 /** What a batch needs of the queue that it came from. */
@@ -17,15 +18,27 @@ export interface BatchOptions<M extends Message> {
   readonly maxReceives: number;
   /** Records what fails on its last delivery, so that it is done with; without it, `handle` sees to that itself. */
   readonly giveUp?: (delivery: Delivery<M>, failure: Failure) => Promise<void>;
+  /** Resolves once the configuration and the secrets can be used. Messages wait for it, and use up no deliveries. */
+  readonly ready?: () => Promise<unknown>;
   /** Sets when these messages of one group come again; without a failure, at once. */
   readonly postpone: (records: readonly SQSRecord[], failure?: Failure) => Promise<void>;
-  readonly onFailure: (record: SQSRecord, failure: Failure) => void;
+  /** Sends a copy of a message to the end of its group, with all its deliveries before it. */
+  readonly requeue: (record: SQSRecord) => Promise<void>;
+  /** `waits` where the message itself is not to blame. */
+  readonly onFailure: (record: SQSRecord, failure: Failure, waits: boolean) => void;
+}
+
+/** Why a message is not handled. */
+interface Problem {
+  readonly failure: Failure;
+  /** Neither the message nor its image is to blame: it waits for a configuration, or for a release that can read it. */
+  readonly waits: boolean;
 }
 
 /**
  * An SQS FIFO batch with partial failures (Lambda, "Implementing partial batch responses"): within a group nothing is
  * handled behind a failed message, and everything behind it is returned with it, so that the order is kept. The exception
- * is a message on its last delivery: it goes to the dead letters, and takes nobody with it.
+ * is a message on its last delivery: it goes to the dead letters alone, or, where it waits, to the end of its group.
  */
 export async function handleBatch<M extends Message>(
   event: SQSEvent,
@@ -47,21 +60,33 @@ async function handleGroup<M extends Message>(
     if (some.length > 1 && (await handling(some, () => handledTogether(some, options)))) continue;
     // One by one, so that only the one that is to blame fails.
     for (const [index, record] of some.entries()) {
-      const failure = await handling([record], () => handleOne(record, options));
-      if (failure === undefined) continue;
-      options.onFailure(record, failure);
+      const problem = await handling([record], () => handleOne(record, options));
+      if (problem === undefined) continue;
+      const { failure, waits } = problem;
+      options.onFailure(record, failure, waits);
       if (isLast(record, options)) {
+        if (waits && (await isRequeued(record, options))) continue;
         // While it is in flight nothing of its group is delivered.
         await options.postpone([record]);
         dead.push(record);
         continue;
       }
       const rest = records.slice(at + index);
-      await options.postpone(rest, failure);
+      await options.postpone(rest, waits ? waiting(failure) : failure);
       return [...dead, ...rest];
     }
   }
   return dead;
+}
+
+async function isRequeued<M extends Message>(record: SQSRecord, options: BatchOptions<M>): Promise<boolean> {
+  try {
+    await options.requeue(record);
+    return true;
+  } catch (error) {
+    options.onFailure(record, asFailure(error, `requeue ${options.type} message`, 'queue'), false);
+    return false;
+  }
 }
 
 async function handledTogether<M extends Message>(
@@ -76,24 +101,49 @@ async function handledTogether<M extends Message>(
   }
 }
 
-/** Resolves to why it failed, where that is not recorded yet. */
-async function handleOne<M extends Message>(record: SQSRecord, options: BatchOptions<M>): Promise<Failure | undefined> {
-  const { type, handle, giveUp } = options;
-  let delivery: Delivery<M> | undefined;
+/** Resolves to the problem, unless the message is handled or its failure is recorded. */
+async function handleOne<M extends Message>(record: SQSRecord, options: BatchOptions<M>): Promise<Problem | undefined> {
+  const { type, handle, ready } = options;
+  const patient = !hasWaitedTooLong(record, Date.now());
+  const failureOf = (error: unknown): Failure => asFailure(error, `handle ${type} message`, 'queue');
+  let delivery: Delivery<M>;
   try {
     delivery = deliveryOf<M>(record, type);
+  } catch (error) {
+    const failure = failureOf(error);
+    // A message of a later release; the dead letters record it in the end.
+    return { failure, waits: patient && failure.code === 'unsupported' };
+  }
+  try {
+    await ready?.();
+  } catch (error) {
+    return patient ? { failure: failureOf(error), waits: true } : givenUp(record, delivery, failureOf(error), options);
+  }
+  try {
     await handle([delivery]);
     return undefined;
   } catch (error) {
-    const failure = asFailure(error, `handle ${type} message`, 'queue');
-    // Whoever was stopped has no time left to record anything.
-    if (giveUp === undefined || delivery === undefined || !isLast(record, options) || failure.code === 'aborted')
-      return failure;
-    return giveUp(delivery, failure).then(
-      () => undefined,
-      (again: unknown) => asFailure(again, `record failure of ${type} message`, 'queue'),
-    );
+    return givenUp(record, delivery, failureOf(error), options);
   }
+}
+
+/** Records the failure of a message on its last delivery. */
+async function givenUp<M extends Message>(
+  record: SQSRecord,
+  delivery: Delivery<M>,
+  failure: Failure,
+  options: BatchOptions<M>,
+): Promise<Problem | undefined> {
+  const { giveUp, type } = options;
+  // An invocation that was stopped has no time left to record anything.
+  if (giveUp === undefined || !isLast(record, options) || failure.code === 'aborted') return { failure, waits: false };
+  return giveUp(delivery, failure).then(
+    () => undefined,
+    (again: unknown) => ({
+      failure: asFailure(again, `record failure of ${type} message`, 'queue'),
+      waits: false,
+    }),
+  );
 }
 
 function isLast<M extends Message>({ attributes }: SQSRecord, { maxReceives }: BatchOptions<M>): boolean {

@@ -2,15 +2,16 @@ import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { asFailure, Failure } from '../lib/base/failure.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import { failLayer } from '../lib/mirror/layer.ts';
-import { failedImages, namesIn, recorded } from '../lib/mirror/failures.ts';
-import type { Message, ResolveMessage } from '../lib/queue/messages.ts';
-import { finalizeMessage } from '../lib/queue/outgoing.ts';
+import { type ImageEvent, imageName } from '../lib/mirror/events.ts';
+import { failedImages } from '../lib/mirror/failures.ts';
+import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
-import type { Queues } from '../lib/queue/queue.ts';
+import { namesInUnreadable } from '../lib/queue/unreadable.ts';
 import { once, openArchive, openQueues } from './aws.ts';
+import { failImages } from './fail-images.ts';
 import { recordIn } from './record.ts';
 import { signalOf } from './signal.ts';
-import { handling, log, observe, observed, onFailedRecord } from './telemetry.ts';
+import { handling, log, observe, observed, onLostRecord } from './telemetry.ts';
 
 const wired = once(() => {
   const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus');
@@ -19,36 +20,48 @@ const wired = once(() => {
 });
 
 /**
- * Turns messages that could not be handled into recorded failures. What fails with a reason is recorded where it fails; what
- * comes here crashed, or ran out of time, on every delivery.
+ * Turns messages that could not be handled into recorded failures. A message that fails with a reason is recorded where it
+ * fails; the messages here were never handled to their end, or no release can read them.
  */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, async () => {
     const signal = signalOf(context);
-    const batchItemFailures: { itemIdentifier: string }[] = [];
+    const failures: { readonly itemIdentifier: string; readonly failure?: Failure }[] = [];
     for (const record of event.Records) {
-      // Behind a failure nothing of the batch is handled, so that the order of a group is kept.
-      if (batchItemFailures.length === 0)
+      const { messageId: itemIdentifier } = record;
+      // Nothing of the batch is handled behind a failure, so that the order of a group is kept.
+      if (failures.length > 0) failures.push({ itemIdentifier });
+      else
         try {
-          await handling([record], () => bury(record, signal));
-          continue;
+          await handling([record], () => recordDeadLetter(record, signal));
         } catch (error) {
-          onFailedRecord(record, asFailure(error, 'record dead letter', 'queue'));
+          const failure = asFailure(error, 'record dead letter', 'queue');
+          onLostRecord(record, failure);
+          failures.push({ itemIdentifier, failure });
         }
-      batchItemFailures.push({ itemIdentifier: record.messageId });
     }
-    return { batchItemFailures };
+    const [first] = failures;
+    // A partial failure counts as a success, so that no alarm on errors would ring.
+    if (first?.failure !== undefined && failures.length === event.Records.length) throw first.failure;
+    return { batchItemFailures: failures.map(({ itemIdentifier }) => ({ itemIdentifier })) };
   });
 
-async function bury(record: SQSRecord, signal: AbortSignal): Promise<void> {
-  const { queues, record: tell } = wired();
-  const message = parsed(record);
-  if (message === undefined) return;
+async function recordDeadLetter(record: SQSRecord, signal: AbortSignal): Promise<void> {
+  const { queues, record: recordEvent } = wired();
+  let message: Message;
+  try {
+    message = parseMessage(record.body);
+  } catch (error) {
+    for (const event of unreadable(record, asFailure(error, 'read message', 'queue'))) await recordEvent(event);
+    return;
+  }
   const failure = new Failure({
     operation: `handle ${message.type} message of ${message.source}`,
     side: 'queue',
     code: 'internal',
-    detail: `it crashed or ran out of time on every delivery; the log of the function has more (message ${record.messageId})`,
+    detail:
+      'no delivery was handled to its end: each one crashed, ran out of time or was throttled; ' +
+      `the log of the function has more (message ${record.messageId})`,
   });
   switch (message.type) {
     case 'layer':
@@ -58,30 +71,23 @@ async function bury(record: SQSRecord, signal: AbortSignal): Promise<void> {
       await failImages(queues, message, failure, signal);
       return;
     case 'finalize':
-      for (const event of failedImages(message, failure)) await tell(event);
+      for (const event of failedImages(message, failure)) await recordEvent(event);
   }
 }
 
-async function failImages(
-  queues: Queues,
-  message: ResolveMessage,
-  failure: Failure,
-  signal: AbortSignal,
-): Promise<void> {
-  const outgoing = namesIn(message).map((image) => finalizeMessage(message, image, 'resolver', recorded(failure)));
-  await queues.send('finalize', outgoing, { signal });
-}
-
-/** A message that nobody can read names no image: all that can be done is to say so. */
-function parsed(record: SQSRecord): Message | undefined {
-  try {
-    return parseMessage(record.body);
-  } catch (error) {
-    log('error', 'dead letter that cannot be read', {
-      messageId: record.messageId,
-      reason: String(error),
-      body: record.body.slice(0, 4096),
-    });
-    return undefined;
+/** The failures of the images that an unreadable message names. One that names no image can only be logged. */
+function unreadable({ messageId, body }: SQSRecord, { code, message: reason }: Failure): readonly ImageEvent[] {
+  const named = namesInUnreadable(body);
+  if (named === undefined) {
+    log('error', 'dead letter that cannot be read', { messageId, reason, body: body.slice(0, 4096) });
+    return [];
   }
+  return named.images.map(({ asked, digest }) => ({
+    type: 'image',
+    status: 'failed',
+    ...imageName(named, asked),
+    ...(digest === undefined ? {} : { digest }),
+    code,
+    reason: `${reason} (message ${messageId})`,
+  }));
 }

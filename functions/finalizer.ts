@@ -9,6 +9,7 @@ import { once, openArchive } from './aws.ts';
 import { handleBatch } from './batch.ts';
 import { postponeIn } from './postpone.ts';
 import { recordIn } from './record.ts';
+import { requeueIn } from './requeue.ts';
 import { signalOf } from './signal.ts';
 import { observed, onFailedRecord } from './telemetry.ts';
 
@@ -20,6 +21,7 @@ const wired = once(() => {
     record: recordIn(archive, env.eventBus),
     maxReceives: env.maxReceives,
     postpone: postponeIn(env.finalizeQueue),
+    requeue: requeueIn(env.finalizeQueue),
   };
 });
 
@@ -28,7 +30,7 @@ const BATCH = 10;
 
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, () => {
-    const { archive, record, maxReceives, postpone } = wired();
+    const { archive, record, maxReceives, postpone, requeue } = wired();
     const signal = signalOf(context);
     const reader = cachedReader(receiptReader(archive, signal));
     return handleBatch<FinalizeMessage>(event, {
@@ -45,6 +47,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
         for (const event of failedImages(message, failure)) await record(event);
       },
       postpone,
+      requeue,
       onFailure: onFailedRecord,
     });
   });

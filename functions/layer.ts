@@ -2,12 +2,13 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { registrySettings } from '../lib/config/mirrors.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import { deadlineFrom } from '../lib/mirror/deadline.ts';
-import { copyLayer } from '../lib/mirror/layer.ts';
+import { copyLayer, failLayer } from '../lib/mirror/layer.ts';
 import { Window } from '../lib/mirror/window.ts';
 import type { LayerMessage } from '../lib/queue/messages.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
 import { postponeIn } from './postpone.ts';
+import { requeueIn } from './requeue.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
@@ -37,13 +38,14 @@ const wired = once(() => {
     sources: sourcesFrom(config, env.credentialsSecret, { lanes, onRetry }),
     window: new Window(WINDOW_BYTES),
     postpone: postponeIn(layerQueue),
+    requeue: requeueIn(layerQueue),
   };
 });
 
 /** One blob a message, from the registry into the archive. */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, () => {
-    const { archive, queues, config, sources, window, lanes, maxReceives, postpone } = wired();
+    const { archive, queues, config, sources, window, lanes, maxReceives, postpone, requeue } = wired();
     const signal = signalOf(context);
     return handleBatch<LayerMessage>(event, {
       type: 'layer',
@@ -65,7 +67,10 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
           },
         );
       },
+      giveUp: ({ message }, failure) => failLayer({ queues, observe }, message, failure, signal),
+      ready: sources,
       postpone,
+      requeue,
       onFailure: onFailedRecord,
     });
   });

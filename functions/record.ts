@@ -1,35 +1,61 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { Failure } from '../lib/base/failure.ts';
+import { asFailure, Failure } from '../lib/base/failure.ts';
 import type { Archive } from '../lib/archive/archive.ts';
 import type { ImageEvent } from '../lib/mirror/events.ts';
-import { readReportOf, writeReport } from '../lib/mirror/reports.ts';
+import { readReportOf, type Report, writeReport } from '../lib/mirror/reports.ts';
+import { defined } from '../lib/oci/defined.ts';
+import type { Digest } from '../lib/oci/digest.ts';
 import { once } from './aws.ts';
 import { observe } from './telemetry.ts';
 
 const bridge = once(() => new EventBridgeClient({}));
 
 /**
- * The final word on an image: onto the event bus, into the run report, into log and metrics. In this order, so that a
- * report says that the event was sent: who comes again, with one more layer of an image that is done, stays silent. An
- * event is sent at least once, like everything else here.
+ * Records the final status of an image: event, run report, log and metrics. The report is written whether or not the event
+ * bus takes the event; a report of an event that was not taken says so, and the failure is thrown, so that the message
+ * comes again and the event is sent then. An event is sent at least once.
  *
- * What a run has mirrored has not failed, whoever says so later: a slice of tags that crashed in the end says it of all its
- * images, and a layer that was asked for twice of one that is there.
+ * An image that a run has mirrored has not failed, whatever a later message says: a slice of tags whose handler crashed
+ * fails all its images, and so does a second request for a layer that is there.
  */
 export function recordIn(
   archive: Archive,
   eventBus: string | undefined,
 ): (event: ImageEvent, again?: boolean) => Promise<void> {
-  return async (event, again = false) => {
-    if (again || event.status === 'failed') {
-      const said = await readReportOf(archive, event);
-      if (again && said?.status === event.status) return;
-      if (said?.status === 'mirrored' && (event.digest ?? said.digest) === said.digest) return;
-    }
-    if (eventBus !== undefined && event.status !== 'unchanged') await publish(event, eventBus);
-    await writeReport(archive, event, Date.now());
-    observe(event);
+  const send = async (event: ImageEvent): Promise<Failure | undefined> => {
+    if (eventBus === undefined || event.status === 'unchanged') return undefined;
+    return publish(event, eventBus).then(
+      () => undefined,
+      (error: unknown) => asFailure(error, `send event to ${eventBus}`, 'archive'),
+    );
   };
+  return async (event, again = false) => {
+    const said = again || event.status === 'failed' ? await readReportOf(archive, event) : undefined;
+    if (said !== undefined && isSaid(event, said, again)) {
+      if (said.unsent !== true) return;
+      const outcome = statusOf(event, said);
+      const failure = await send(outcome);
+      if (failure !== undefined) throw failure;
+      await writeReport(archive, outcome, Date.now());
+      return;
+    }
+    const failure = await send(event);
+    await writeReport(archive, event, Date.now(), { unsent: failure !== undefined });
+    observe(event);
+    if (failure !== undefined) throw failure;
+  };
+}
+
+/** Whether the report has this status already, or one that stands. */
+function isSaid(event: ImageEvent, said: Report, again: boolean): boolean {
+  if (said.status === event.status && (again || said.unsent === true)) return true;
+  return said.status === 'mirrored' && (event.digest ?? said.digest) === said.digest;
+}
+
+/** The event as the report has it. */
+function statusOf(event: ImageEvent, { status, digest, code, reason, notes }: Report): ImageEvent {
+  const { code: _, reason: __, notes: ___, digest: found, ...name } = event;
+  return { ...name, status, ...defined({ digest: (digest as Digest | undefined) ?? found, code, reason, notes }) };
 }
 
 async function publish(event: ImageEvent, eventBus: string): Promise<void> {
@@ -62,6 +88,6 @@ async function publish(event: ImageEvent, eventBus: string): Promise<void> {
     }),
   );
   if (FailedEntryCount === 0) return;
-  const detail = `${Entries[0]?.ErrorCode ?? ''}: ${Entries[0]?.ErrorMessage ?? 'it does not say why'}`;
-  throw new Failure({ operation: `tell event bus ${eventBus}`, side: 'archive', code: 'unavailable', detail });
+  const detail = `${Entries[0]?.ErrorCode ?? ''}: ${Entries[0]?.ErrorMessage ?? 'no message'}`;
+  throw new Failure({ operation: `send event to ${eventBus}`, side: 'archive', code: 'unavailable', detail });
 }

@@ -9,8 +9,10 @@ import { ordersFor, ordersOf } from '../lib/order/start.ts';
 import type { ResolveMessage } from '../lib/queue/messages.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
+import { failImages } from './fail-images.ts';
 import { postponeIn } from './postpone.ts';
 import { readRequest, type Request } from './request.ts';
+import { requeueIn } from './requeue.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
@@ -51,7 +53,14 @@ const wired = once(() => {
       pending: (event, signal) => writeReport(archive, event, Date.now(), { signal }),
     };
   };
-  return { config, queues, context, maxReceives: env.maxReceives, postpone: postponeIn(resolveQueue) };
+  return {
+    config,
+    queues,
+    context,
+    maxReceives: env.maxReceives,
+    postpone: postponeIn(resolveQueue),
+    requeue: requeueIn(resolveQueue),
+  };
 });
 
 /** Messages of the resolve queue; a schedule's execution; or `{"references": […]}` by hand. */
@@ -62,7 +71,7 @@ export const handler = (event: unknown, context: Context): Promise<SQSBatchRespo
   });
 
 async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  const { context: resolver, maxReceives, postpone } = wired();
+  const { context: resolver, queues, maxReceives, postpone, requeue } = wired();
   const signal = signalOf(context);
   return handleBatch<ResolveMessage>(event, {
     type: 'resolve',
@@ -73,7 +82,10 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
       const { message, receiveCount } = delivery;
       await resolve(await resolver(), message, { receiveCount, last: receiveCount >= maxReceives, signal });
     },
+    giveUp: ({ message }, failure) => failImages(queues, message, failure, signal),
+    ready: resolver,
     postpone,
+    requeue,
     onFailure: onFailedRecord,
   });
 }

@@ -166,12 +166,21 @@ export const onRetry: NonNullable<SourcesOptions['onRetry']> = ({ failure, attem
   metrics.addMetric('Retries', MetricUnit.Count, 1);
 };
 
-/** A message that is delivered again: why, and how often it has come so far. */
-export function onFailedRecord(record: SQSRecord, failure: Failure): void {
-  const { code, message, remedy } = failure;
-  const receiveCount = record.attributes.ApproximateReceiveCount;
-  log('warn', 'message failed', { ...keysOf(record, true), receiveCount, code, reason: message, remedy });
+/** A message that is delivered again, with the reason and its deliveries so far. Only a failed one is counted. */
+export function onFailedRecord(record: SQSRecord, failure: Failure, waits = false): void {
+  log('warn', waits ? 'message waits' : 'message failed', recordKeys(record, failure));
+  if (!waits) metrics.addMetric('MessagesFailed', MetricUnit.Count, 1);
+}
+
+/** A dead letter that could not be recorded. Nothing comes after the dead letters, so that a person is needed. */
+export function onLostRecord(record: SQSRecord, failure: Failure): void {
+  log('error', 'dead letter not recorded', recordKeys(record, failure));
   metrics.addMetric('MessagesFailed', MetricUnit.Count, 1);
+}
+
+function recordKeys(record: SQSRecord, { code, message, remedy }: Failure): Keys {
+  const receiveCount = record.attributes.ApproximateReceiveCount;
+  return { ...keysOf(record, true), receiveCount, code, reason: message, remedy };
 }
 
 export function log(level: 'info' | 'warn' | 'error', message: string, entry: Keys): void {

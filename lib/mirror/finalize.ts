@@ -49,17 +49,48 @@ export async function finalize(
     ),
   );
   const ready: { readonly message: FinalizeMessage; readonly image: Image; readonly notes: readonly string[] }[] = [];
+  const reporter = new Reporter(context);
   for (const { message, outcome } of checked)
     if (typeof outcome === 'object' && 'notes' in outcome)
       ready.push({ message, image: message.image as Image, ...outcome });
-    else if (outcome !== 'incomplete') await report(context, message, 'failed', outcome);
-  if (ready.length === 0) return;
-  const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
-  for (const [at, { message, notes }] of ready.entries()) {
-    const { outcome, ...moved } = updates[at] ?? {};
-    if (outcome === 'older') await report(context, message, 'unchanged', OVERTAKEN);
-    else
-      await report(context, message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, outcome === 'unchanged');
+    else if (outcome !== 'incomplete') await reporter.report(message, 'failed', outcome);
+  if (ready.length > 0) {
+    const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
+    for (const [at, { message, notes }] of ready.entries()) {
+      const { outcome, ...moved } = updates[at] ?? {};
+      const again = outcome === 'unchanged';
+      if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
+      else await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, again);
+    }
+  }
+  reporter.end();
+}
+
+/** Records every image of a batch, also behind one whose record fails: an event bus that refuses stops no report. */
+class Reporter {
+  readonly #context: FinalizerContext;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(context: FinalizerContext) {
+    this.#context = context;
+  }
+
+  async report(
+    message: FinalizeMessage,
+    status: ImageEvent['status'],
+    word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous' | 'notes'>,
+    again = false,
+  ): Promise<void> {
+    try {
+      await this.#context.record({ type: 'image', status, ...imageName(message, message.image), ...word }, again);
+    } catch (error) {
+      this.#failure ??= { error };
+    }
+  }
+
+  /** @throws the first failure, so that the messages come again */
+  end(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 }
 
@@ -100,16 +131,6 @@ function changeOf({ message, image }: { readonly message: FinalizeMessage; reado
     ...(foreignLayers === undefined ? {} : { foreignLayers }),
     ...(tag === undefined ? {} : { tag }),
   };
-}
-
-async function report(
-  context: FinalizerContext,
-  message: FinalizeMessage,
-  status: ImageEvent['status'],
-  word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous' | 'notes'>,
-  again = false,
-): Promise<void> {
-  await context.record({ type: 'image', status, ...imageName(message, message.image), ...word }, again);
 }
 
 /** Notes of one image that are reported; the rest is only counted. */

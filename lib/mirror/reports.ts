@@ -21,6 +21,8 @@ export interface Report {
   readonly code?: string;
   readonly reason?: string;
   readonly notes?: readonly string[];
+  /** The event of this status could not be sent yet; the next delivery sends it. */
+  readonly unsent?: true;
   /** ISO 8601, UTC. */
   readonly at: string;
 }
@@ -38,7 +40,7 @@ export async function writeReport(
   archive: Archive,
   event: ImageEvent,
   now: number,
-  options: Cancel = {},
+  options: Cancel & { readonly unsent?: boolean } = {},
 ): Promise<void> {
   const { reference, repository, digest, previous, status, code, reason, notes } = event;
   if (status === 'unchanged') return;
@@ -52,6 +54,7 @@ export async function writeReport(
     ...(code === undefined ? {} : { code }),
     ...(reason === undefined ? {} : { reason }),
     ...(notes === undefined ? {} : { notes }),
+    ...(options.unsent === true ? { unsent: true } : {}),
     at: new Date(now).toISOString(),
   };
   const key = keyOf(archive, event);

@@ -3,7 +3,7 @@ import type { SQSRecord } from 'aws-lambda';
 let records = 0;
 
 /** A message as an event source hands it on. */
-export function recordOf(body: unknown, { group = 'a', receiveCount = 1 } = {}): SQSRecord {
+export function recordOf(body: unknown, { group = 'a', receiveCount = 1, sent = Date.now() } = {}): SQSRecord {
   records += 1;
   return {
     messageId: `message-${records}`,
@@ -12,7 +12,7 @@ export function recordOf(body: unknown, { group = 'a', receiveCount = 1 } = {}):
     attributes: {
       ApproximateReceiveCount: String(receiveCount),
       MessageGroupId: group,
-      SentTimestamp: '0',
+      SentTimestamp: String(sent),
       SenderId: 'sender',
       ApproximateFirstReceiveTimestamp: '0',
     },

@@ -85,6 +85,7 @@ export class EventSourcePoller implements AsyncDisposable {
       MaxNumberOfMessages: batchSize,
       WaitTimeSeconds: 1,
       MessageSystemAttributeNames: ['All'],
+      MessageAttributeNames: ['All'],
     });
     while (!this.#stop.signal.aborted) {
       await this.#permits.take();
@@ -156,7 +157,12 @@ export class EventSourcePoller implements AsyncDisposable {
       receiptHandle: message.ReceiptHandle ?? '',
       body: message.Body ?? '',
       attributes: message.Attributes as unknown as SQSRecord['attributes'],
-      messageAttributes: {},
+      messageAttributes: Object.fromEntries(
+        Object.entries(message.MessageAttributes ?? {}).map(([name, { DataType = '', StringValue = '' }]) => [
+          name,
+          { dataType: DataType, stringValue: StringValue, stringListValues: [], binaryListValues: [] },
+        ]),
+      ),
       md5OfBody: message.MD5OfBody ?? '',
       eventSource: 'aws:sqs',
       eventSourceARN: this.#source.queue.arn,

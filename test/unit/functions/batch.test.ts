@@ -1,9 +1,10 @@
 import type { SQSRecord } from 'aws-lambda';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { handleBatch } from '../../../functions/batch.ts';
 import { Failure, type FailureCode } from '../../../lib/base/failure.ts';
 import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
-import { tagged } from '../queue/samples.ts';
+import { resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { ORDER, tagged } from '../queue/samples.ts';
 import { recordOf } from '../../kit/records.ts';
 
 const MAX_RECEIVES = 3;
@@ -16,14 +17,19 @@ interface Options {
   /** Tags that cannot be handled, alone or with others. */
   readonly bad?: Readonly<Record<string, Failure>>;
   readonly giveUp?: 'works' | 'fails';
+  /** The configuration cannot be used. */
+  readonly notReady?: Failure;
+  readonly requeue?: 'fails';
 }
 
 /** Hands a batch to a handler, and takes note of everything that is done to its messages, by tag. */
-async function handled(records: readonly SQSRecord[], { bad = {}, giveUp }: Options = {}) {
+async function handled(records: readonly SQSRecord[], { bad = {}, giveUp, notReady, requeue }: Options = {}) {
   const done: string[][] = [];
   const complaints: [string, string][] = [];
   const postponed: [string[], FailureCode | 'at once'][] = [];
   const recorded: [string, string][] = [];
+  const requeued: string[] = [];
+  const waits: number[] = [];
   const nameOf = (record: SQSRecord): string => {
     const [, tag = record.body] = /"tag":"([^"]*)"/.exec(record.body) ?? [];
     return tag;
@@ -50,19 +56,29 @@ async function handled(records: readonly SQSRecord[], { bad = {}, giveUp }: Opti
               return Promise.resolve();
             },
           }),
+      ready: () => (notReady === undefined ? Promise.resolve() : Promise.reject(notReady)),
+      requeue: (record) => {
+        if (requeue === 'fails') return Promise.reject(failure('io'));
+        requeued.push(nameOf(record));
+        return Promise.resolve();
+      },
       postpone: (some, why) => {
+        waits.push(why?.retryAfterMs ?? 0);
         postponed.push([some.map(nameOf), why?.code ?? 'at once']);
         return Promise.resolve();
       },
-      onFailure: (record, { code }) => complaints.push([nameOf(record), code]),
+      onFailure: (record, { code }, waiting) => complaints.push([nameOf(record), waiting ? `${code}, waits` : code]),
     },
   );
   const byId = new Map(records.map((record) => [record.messageId, nameOf(record)]));
   const returned = answer.batchItemFailures.map(({ itemIdentifier }) => byId.get(itemIdentifier));
-  return { done, returned, complaints, postponed, recorded };
+  return { done, returned, complaints, postponed, recorded, requeued, waits };
 }
 
-function batch(tags: readonly string[], options: { group?: string; receiveCount?: number } = {}): SQSRecord[] {
+function batch(
+  tags: readonly string[],
+  options: { group?: string; receiveCount?: number; sent?: number } = {},
+): SQSRecord[] {
   return tags.map((tag) => recordOf(tagged(tag, 'a').message, options));
 }
 
@@ -118,4 +134,84 @@ test.for([
   expect(done).toEqual([['a'], ['c']]);
   expect(returned).toEqual(['bad']);
   expect(recorded).toEqual([]);
+});
+
+test('a message of another type is returned as failed', async () => {
+  const other = recordOf(resolveMessage(ORDER, { kind: 'list' }).message);
+  const { done, returned, complaints } = await handled([...batch(['a']), other]);
+  expect(done).toEqual([['a']]);
+  expect(returned).toEqual([other.body]);
+  expect(complaints).toEqual([[other.body, 'internal']]);
+});
+
+describe('a message that waits', () => {
+  const notReady = new Failure({ operation: 'read', side: 'input', code: 'invalid', detail: 'mirror.yaml:3:5: typo' });
+  /** Of a later release. */
+  const later = (receiveCount: number): SQSRecord => recordOf('{"version":2,"tag":"later"}', { receiveCount });
+
+  test('comes again after 20 s while the configuration cannot be used, and what is behind it comes with it', async () => {
+    const { done, returned, complaints, postponed, waits } = await handled(batch(['a', 'b']), {
+      notReady,
+      giveUp: 'works',
+      bad: { a: failure() },
+    });
+    expect([done, returned]).toEqual([[], ['a', 'b']]);
+    expect(complaints).toEqual([['a', 'invalid, waits']]);
+    expect(postponed).toEqual([[['a', 'b'], 'invalid']]);
+    expect(waits).toEqual([20_000]);
+  });
+
+  test('goes to the end of its group on its last delivery, and nothing is recorded', async () => {
+    const records = [...batch(['a'], { receiveCount: MAX_RECEIVES }), ...batch(['b'], { receiveCount: 1 })];
+    const { returned, requeued, recorded } = await handled(records, {
+      notReady,
+      giveUp: 'works',
+      bad: { a: failure() },
+    });
+    expect(requeued).toEqual(['a']);
+    expect(returned).toEqual(['b']);
+    expect(recorded).toEqual([]);
+  });
+
+  test('is recorded with the true reason after four days', async () => {
+    const sent = Date.now() - 4 * 24 * 60 * 60_000 - 1_000;
+    const { returned, requeued, recorded } = await handled(batch(['a'], { receiveCount: MAX_RECEIVES, sent }), {
+      notReady,
+      giveUp: 'works',
+      bad: { a: failure() },
+    });
+    expect([returned, requeued]).toEqual([[], []]);
+    expect(recorded).toEqual([['a', 'read: mirror.yaml:3:5: typo']]);
+  });
+
+  test('counts the four days from the first time that it was sent', async () => {
+    const [record] = batch(['a'], { receiveCount: MAX_RECEIVES });
+    const firstSent = {
+      dataType: 'Number',
+      stringValue: String(Date.now() - 5 * 24 * 60 * 60_000),
+      stringListValues: [],
+      binaryListValues: [],
+    };
+    const { requeued } = await handled([{ ...record!, messageAttributes: { firstSent } }], {
+      notReady,
+      giveUp: 'works',
+    });
+    expect(requeued).toEqual([]);
+  });
+
+  test('may be of a later release', async () => {
+    const first = await handled([later(1), ...batch(['b'])], { giveUp: 'works' });
+    expect([first.returned, first.waits]).toEqual([['later', 'b'], [20_000]]);
+    const last = await handled([later(MAX_RECEIVES), ...batch(['b'])], { giveUp: 'works' });
+    expect([last.returned, last.requeued, last.done]).toEqual([[], ['later'], [['b']]]);
+  });
+
+  test('is a dead letter where it cannot be sent again', async () => {
+    const { returned, complaints } = await handled([later(MAX_RECEIVES)], { requeue: 'fails' });
+    expect(returned).toEqual(['later']);
+    expect(complaints).toEqual([
+      ['later', 'unsupported, waits'],
+      ['later', 'io'],
+    ]);
+  });
 });

@@ -60,6 +60,15 @@ test('a token is asked for once, and given up before it expires', async () => {
   expect(credentials.stale).toBe(true);
 });
 
+test('all registries of a region share one login, and each region has its own', async () => {
+  const credentials = new EcrCredentials(NO_CREDENTIALS);
+  const other = HOST.replace('123456789012', '210987654321');
+  const elsewhere = HOST.replace('eu-central-1', 'eu-west-1');
+  const fips = HOST.replace('.ecr.', '.ecr-fips.');
+  for (const host of [HOST, other, elsewhere, fips, HOST]) await credentials.find(host, 'team/app');
+  expect(await regions()).toEqual(['eu-central-1 false', 'eu-west-1 false', 'eu-central-1 true']);
+});
+
 test('a role that may not is told what to do, and a failure is not kept', async () => {
   const no = Object.assign(new Error('not authorized'), { name: 'AccessDeniedException' });
   ecr

@@ -1,6 +1,6 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { mockClient } from 'aws-sdk-client-mock';
-import { afterAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { recordIn } from '../../../functions/record.ts';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
@@ -35,6 +35,55 @@ async function told(...events: readonly (ImageEvent | 'again')[]) {
 beforeEach(() => {
   bridge.reset();
   bridge.on(PutEventsCommand).resolves({});
+});
+
+/** What was sent and reported, one step after the other; `down` makes the event bus refuse from there on. */
+async function steps(...all: readonly (ImageEvent | 'again' | 'up' | Refusal)[]) {
+  const archive = new Archive(new MemoryStore(), ociLayout);
+  const record = recordIn(archive, 'default');
+  const errors: string[] = [];
+  for (const [at, step] of all.entries()) {
+    if (step === 'again') continue;
+    if (step === 'up') bridge.on(PutEventsCommand).resolves({});
+    else if (step === 'rejects') bridge.on(PutEventsCommand).rejects(new Error('no such bus'));
+    else if (step === 'refuses')
+      bridge.on(PutEventsCommand).resolves({ FailedEntryCount: 1, Entries: [{ ErrorCode: 'E', ErrorMessage: 'no' }] });
+    else await record(step, all[at + 1] === 'again').catch((error: unknown) => errors.push((error as Error).message));
+  }
+  const sent = bridge.commandCalls(PutEventsCommand).map(({ args: [{ input }] }) => input.Entries?.[0]?.DetailType);
+  const reports = (await readRun(archive, ORDER.run)).map(({ status, unsent = false }) => ({ status, unsent }));
+  return { sent, errors, reports };
+}
+
+type Refusal = 'rejects' | 'refuses';
+
+describe.each([
+  ['rejects', 'send event to default: no such bus'],
+  ['refuses', 'send event to default: E: no'],
+] as const)('an event bus that %s', (refusal, error) => {
+  test('does not keep the report from being written, and the message comes again', async () => {
+    const { errors, reports } = await steps(refusal, MIRRORED);
+    expect(errors).toEqual([error]);
+    expect(reports).toEqual([{ status: 'mirrored', unsent: true }]);
+  });
+
+  test.each([MIRRORED, FAILED])(
+    'is sent the event of a status again, and only until it has it ($status)',
+    async (event) => {
+      const type = event.status === 'failed' ? 'Image Failed' : 'Image Mirrored';
+      const again = event.status === 'mirrored' ? (['again'] as const) : [];
+      const { sent, errors, reports } = await steps(refusal, event, event, ...again, 'up', event, ...again);
+      expect(errors).toEqual([error, error]);
+      expect(sent).toEqual([type, type, type]);
+      expect(reports).toEqual([{ status: event.status, unsent: false }]);
+    },
+  );
+
+  test('is sent the event of the image that was mirrored, where the message fails later', async () => {
+    const { sent, reports } = await steps(refusal, MIRRORED, 'up', FAILED);
+    expect(sent).toEqual(['Image Mirrored', 'Image Mirrored']);
+    expect(reports).toEqual([{ status: 'mirrored', unsent: false }]);
+  });
 });
 
 afterAll(() => {

@@ -43,6 +43,7 @@ await observed(context, () =>
         observe({ ...event, phase: 'failed', fetched: 0, reason: 'no' });
       },
       postpone: () => Promise.resolve(),
+      requeue: () => Promise.resolve(),
       onFailure: onFailedRecord,
     },
   ),

@@ -124,6 +124,32 @@ describe('the notes of an image', () => {
   });
 });
 
+describe('a record that fails', () => {
+  test('stops no other record of the batch, and no tag, and the batch comes again', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    const failed = finalizeMessage(orderFor(HOST), { tag: 'bad' }, 'resolver', {
+      code: 'denied',
+      reason: 'no',
+    }).message;
+    const recorded: (string | undefined)[] = [];
+    const done = finalize(
+      {
+        archive: rig.archive,
+        record: ({ tag }) => {
+          recorded.push(tag);
+          return tag === 'v2' ? Promise.resolve() : Promise.reject(new Error(`no record of ${tag}`));
+        },
+      },
+      [failed, told(IMAGE), told(IMAGE, { tag: 'v2' })],
+      { signal: AbortSignal.timeout(60_000) },
+    );
+    await expect(done).rejects.toThrow('no record of bad');
+    expect(recorded).toEqual(['bad', 'v1', 'v2']);
+    expect(await tagOf(rig, 'v2')).toMatchObject({ digest: IMAGE.digest });
+  });
+});
+
 describe('what it costs', () => {
   // A message a layer, and all but the last come too early: the largest blob is looked at first, and is not there yet.
   test('a message that comes too early is one request', async () => {

@@ -1,0 +1,16 @@
+import type { Failure } from '../lib/base/failure.ts';
+import { namesIn, recorded } from '../lib/mirror/failures.ts';
+import type { ResolveMessage } from '../lib/queue/messages.ts';
+import { finalizeMessage } from '../lib/queue/outgoing.ts';
+import type { Queues } from '../lib/queue/queue.ts';
+
+/** Tells the finalizer that the images of a resolve message have failed. */
+export async function failImages(
+  queues: Queues,
+  message: ResolveMessage,
+  failure: Failure,
+  signal: AbortSignal,
+): Promise<void> {
+  const outgoing = namesIn(message).map((image) => finalizeMessage(message, image, 'resolver', recorded(failure)));
+  await queues.send('finalize', outgoing, { signal });
+}

@@ -1,0 +1,57 @@
+import { SendMessageBatchCommand, SQSClient } from '@aws-sdk/client-sqs';
+import type { Context, SQSRecord } from 'aws-lambda';
+import { mockClient } from 'aws-sdk-client-mock';
+import { afterAll, beforeEach, expect, test, vi } from 'vitest';
+import { handler } from '../../../functions/dead-letters.ts';
+import { resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { serialise } from '../../../lib/queue/parse.ts';
+import { recordOf } from '../../kit/records.ts';
+import { ORDER } from '../queue/samples.ts';
+
+const sqs = mockClient(SQSClient);
+const context = { awsRequestId: 'request', getRemainingTimeInMillis: () => 60_000 } as Context;
+
+vi.stubEnv('MIRROR_SYNC_ARCHIVE', 's3://bucket');
+vi.stubEnv('MIRROR_SYNC_FINALIZE_QUEUE_URL', 'https://sqs.example.com/1/finalize.fifo');
+
+beforeEach(() => {
+  sqs.reset();
+  // A message about the tag `bad` is refused for good, any other is taken.
+  sqs.on(SendMessageBatchCommand).callsFake(({ Entries = [] }: { Entries?: { Id: string; MessageBody: string }[] }) => {
+    if (Entries.some(({ MessageBody }) => MessageBody.includes('"bad"')))
+      throw Object.assign(new Error('no'), { name: 'AccessDenied', $metadata: { httpStatusCode: 403 } });
+    return { Successful: Entries.map(({ Id }) => ({ Id })) };
+  });
+});
+
+afterAll(() => {
+  sqs.restore();
+  vi.unstubAllEnvs();
+});
+
+function dead(tag: string): SQSRecord {
+  return recordOf(serialise(resolveMessage(ORDER, { kind: 'images', images: [{ tag }] }).message));
+}
+
+const sentTags = (): (string | undefined)[] =>
+  sqs
+    .commandCalls(SendMessageBatchCommand)
+    .flatMap(({ args: [{ input }] }) => input.Entries ?? [])
+    .map(({ MessageBody = '' }) => /"tag":"([^"]*)"/.exec(MessageBody)?.[1]);
+
+test('dead letters behind a failure are returned with it, unhandled', async () => {
+  const records = [dead('a'), dead('bad'), dead('c')];
+  const [, bad, last] = records;
+  expect(await handler({ Records: records }, context)).toEqual({
+    batchItemFailures: [{ itemIdentifier: bad?.messageId }, { itemIdentifier: last?.messageId }],
+  });
+  expect(sentTags()).toEqual(['a', 'bad']);
+});
+
+test('a batch of dead letters of which none is recorded is an error of the function', async () => {
+  await expect(handler({ Records: [dead('bad'), dead('c')] }, context)).rejects.toThrow(/AccessDenied: no/);
+});
+
+test('an empty batch is no error', async () => {
+  expect(await handler({ Records: [] }, context)).toEqual({ batchItemFailures: [] });
+});
