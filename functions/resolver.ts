@@ -7,6 +7,7 @@ import { resolve } from '../lib/mirror/resolve.ts';
 import { tagChoice } from '../lib/order/choose.ts';
 import { ordersFor, ordersOf } from '../lib/order/start.ts';
 import type { ResolveMessage } from '../lib/queue/messages.ts';
+import { allowed } from '../lib/webhook/orders.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
 import { failImages } from './fail-images.ts';
@@ -15,7 +16,7 @@ import { readRequest, type Request } from './request.ts';
 import { requeueIn } from './requeue.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
-import { observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
+import { log, observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
 
 /** What a schedule or a request has begun. */
 interface Started {
@@ -71,7 +72,7 @@ export const handler = (event: unknown, context: Context): Promise<SQSBatchRespo
   });
 
 async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  const { context: resolver, queues, maxReceives, postpone, requeue } = wired();
+  const { config, context: resolver, queues, maxReceives, postpone, requeue } = wired();
   const signal = signalOf(context);
   return handleBatch<ResolveMessage>(event, {
     type: 'resolve',
@@ -79,7 +80,13 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
     maxReceives,
     async handle([delivery]) {
       if (delivery === undefined) return;
-      const { message, receiveCount } = delivery;
+      const { receiveCount } = delivery;
+      const message = allowed(delivery.message, await config());
+      if (message === undefined) {
+        const { run, source, repository } = delivery.message;
+        log('warn', 'message refused', { run, source, repository, reason: 'no mirror of mirror.yaml names this' });
+        return;
+      }
       await resolve(await resolver(), message, { receiveCount, last: receiveCount >= maxReceives, signal });
     },
     giveUp: ({ message }, failure) => failImages(queues, message, failure, signal),

@@ -1,6 +1,7 @@
 import type { SQSEvent } from 'aws-lambda';
 import type { Message } from '../../lib/queue/messages.ts';
 import { serialise } from '../../lib/queue/parse.ts';
+import { secretOf } from '../../lib/webhook/secrets.ts';
 import { deploy, type FunctionName, WEBHOOK_SECRET } from '../../test/kit/lambda/deployment.ts';
 import type { SandboxOptions } from '../../test/kit/lambda/sandbox.ts';
 import { mirror } from '../../test/kit/mirror.ts';
@@ -92,7 +93,7 @@ function pushTo(host: string): object {
     rawQueryString: '',
     headers: {
       'content-type': 'application/vnd.docker.distribution.events.v1+json',
-      authorization: `Bearer ${WEBHOOK_SECRET}`,
+      authorization: `Bearer ${secretOf('distribution', WEBHOOK_SECRET)}`,
     },
     body: JSON.stringify({ events: [event] }),
     isBase64Encoded: false,

@@ -7,7 +7,7 @@ import { type Delivery, type Verdict } from './delivery.ts';
 import { translateEcr } from './ecr.ts';
 import { ordersFor, runOf } from './orders.ts';
 import type { WebhookSecrets } from './secrets.ts';
-import { translate } from './translate.ts';
+import { screen, translate } from './translate.ts';
 
 /** What of a Lambda function URL's event is used here (`LambdaFunctionURLEvent`). */
 export interface WebhookEvent {
@@ -35,22 +35,24 @@ export interface Decision {
 }
 
 export interface WebhookDeps {
-  /** Kept by whoever gives them: asked for with every delivery. */
+  /** Read with every delivery that brings a proof; the caller caches them. */
   readonly secrets: () => Promise<WebhookSecrets>;
+  /** Read with every proven push; the caller caches it. */
   readonly config: () => Promise<Config>;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
   /** Resolves once the resolve queue has taken them all. */
   readonly send: (messages: readonly Outgoing<ResolveMessage>[]) => Promise<void>;
   readonly log: (level: 'info' | 'warn' | 'error', entry: Readonly<Record<string, unknown>>) => void;
 }
 
 /**
- * Answers a webhook. Nothing that goes wrong is thrown or told to the caller: it hears 503 and may try again, and the log
- * says what it was. A delivery is accepted only when its messages are in the queue.
+ * Answers a webhook. No failure is thrown or shown to the caller: the answer is 503, the caller may try again, and the log
+ * has the reason. A delivery is accepted only when its messages are in the queue.
  */
 export async function handleWebhook(event: WebhookEvent, deps: WebhookDeps): Promise<Answer> {
   try {
-    const [secrets, config] = await Promise.all([deps.secrets(), deps.config()]);
-    const { answer, messages, entry } = decide(event, secrets, config);
+    const { answer, messages, entry } = await decide(event, deps);
     if (messages.length > 0) await deps.send(messages);
     deps.log(answer.statusCode < 400 ? 'info' : 'warn', entry);
     return answer;
@@ -61,20 +63,26 @@ export async function handleWebhook(event: WebhookEvent, deps: WebhookDeps): Pro
   }
 }
 
-/** The same without doing anything: a function of what came, the secrets and the configuration. */
-export function decide(event: WebhookEvent, secrets: WebhookSecrets, config: Config): Decision {
+/**
+ * Decides without sending anything. The cheapest check is first: the secrets are read for a POST of a permitted size that
+ * brings a proof, and the configuration for a proven push, so that a stranger costs no read.
+ */
+export async function decide(
+  event: WebhookEvent,
+  { secrets, config, now = Date.now }: Pick<WebhookDeps, 'secrets' | 'config' | 'now'>,
+): Promise<Decision> {
   const { requestId, http } = event.requestContext;
   if (http.method !== 'POST') {
     const { headers, ...answer } = answerOf(405, 'webhooks are POST requests');
     return turnedAway({ ...answer, headers: { ...headers, allow: 'POST' } }, requestId);
   }
   const delivery = deliveryOf(event);
-  const verdict = translate(delivery, secrets);
+  const verdict = screen(delivery) ?? translate(delivery, await secrets(), now());
   if (verdict.kind !== 'pushed') return turnedAway(answerTo(verdict), requestId, verdict);
   const { sender, items } = verdict;
-  // Quay's deliveries have no time and no number: two pushes of a tag look the same, and must not be taken for one.
+  // A delivery of Quay has neither a time nor a number: two pushes of a tag look the same, and are two runs.
   const run = runOf('webhook', sender, delivery.body, ...(sender === 'quay' ? [requestId] : []));
-  const messages = ordersFor(items, config, run);
+  const messages = ordersFor(items, await config(), run);
   const entry = { message: 'webhook', requestId, sender, run, items, queued: messages.length };
   if (messages.length === 0) return { answer: answerOf(200, 'nothing of this is mirrored'), messages, entry };
   return { answer: answerOf(202, 'to be mirrored'), messages, entry };

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
 import { wantsTag } from '../config/tags.ts';
+import { defined } from '../oci/defined.ts';
 import { orderOf } from '../order/start.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
 import { resolveMessage } from '../queue/outgoing.ts';
@@ -40,4 +41,31 @@ export function runOf(kind: 'webhook' | 'ecr', ...identity: readonly (string | U
   const hash = createHash('sha256');
   for (const part of identity) hash.update(`${part.length}:`).update(part);
   return `${kind}-${hash.digest('hex').slice(0, 32)}`;
+}
+
+/** Runs that a registry's notification has started. */
+const NOTIFIED = /^(?:webhook|ecr)-/;
+
+/**
+ * The message as the configuration allows it, where a notification has started its run: only tags that a mirror wants, from
+ * and to where that mirror says, and for its platforms. Undefined where nothing of it is mirrored. The resolver calls this
+ * itself, since anyone who can make the webhook function send a message must not choose what is mirrored where.
+ */
+export function allowed(message: ResolveMessage, config: Config): ResolveMessage | undefined {
+  if (!NOTIFIED.test(message.run)) return message;
+  const mirror = mirrorsOf(config, message.source).find(({ repository }) => repository === message.repository);
+  if (mirror === undefined) return undefined;
+  const { what } = message;
+  const images =
+    what.kind === 'list' ? [] : what.images.filter(({ tag }) => tag !== undefined && isWanted(tag, mirror));
+  if (what.kind === 'images' && images.length === 0) return undefined;
+  return resolveMessage(
+    orderOf(mirror, message.run),
+    // A digest would decide what the tag names; the registry decides that.
+    what.kind === 'list' ? what : { kind: 'images', images: images.map(({ tag }) => defined({ tag })) },
+  ).message;
+}
+
+function isWanted(tag: string, { tags }: Mirror): boolean {
+  return wantsTag(tag, tags) !== 'no';
 }

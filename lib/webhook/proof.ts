@@ -12,22 +12,16 @@ interface Evidence {
   readonly url: readonly string[];
 }
 
-export interface Proof {
-  /** Who may have sent this: those whose secret it knows. */
-  readonly senders: ReadonlySet<Sender>;
-  /** Whether it tried at all. */
-  readonly tried: boolean;
+/** The senders whose secret a delivery knows; nothing of the delivery is parsed for this. */
+export function prove(delivery: Delivery, secrets: WebhookSecrets): ReadonlySet<Sender> {
+  const evidence = evidenceOf(delivery);
+  return new Set(SENDERS.filter((sender) => isProven(sender, evidence, delivery.body, secrets[sender] ?? [])));
 }
 
-/** Who a delivery is proven to be from, before a byte of it is parsed. */
-export function prove(delivery: Delivery, secrets: WebhookSecrets): Proof {
-  const evidence = evidenceOf(delivery);
-  const senders = SENDERS.filter((sender) => isProven(sender, evidence, delivery.body, secrets[sender] ?? []));
-  const { signature, authorization, url } = evidence;
-  return {
-    senders: new Set(senders),
-    tried: signature !== undefined || authorization !== undefined || url.length > 0,
-  };
+/** Whether a delivery brings anything that could be a proof. */
+export function triesToProve(delivery: Omit<Delivery, 'body'>): boolean {
+  const { signature, authorization, url } = evidenceOf(delivery);
+  return signature !== undefined || authorization !== undefined || url.length > 0;
 }
 
 function isProven(sender: Sender, evidence: Evidence, body: Uint8Array, secrets: readonly string[]): boolean {
@@ -57,7 +51,7 @@ export function signatureOf(body: Uint8Array, secret: string): string {
   return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 }
 
-function evidenceOf({ headers, path = '', query = '' }: Delivery): Evidence {
+function evidenceOf({ headers, path = '', query = '' }: Omit<Delivery, 'body'>): Evidence {
   const last = decoded(path.slice(path.lastIndexOf('/') + 1));
   const named = new URLSearchParams(query).get('secret') ?? '';
   return {

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { invalid } from '../base/failure.ts';
 import { show } from '../oci/show.ts';
 import { type Sender, SENDERS } from './delivery.ts';
@@ -14,14 +14,14 @@ const ALONE = new RegExp(`^[A-Za-z0-9_-]{${MIN_LENGTH},}$`);
 
 /**
  * The secrets as they are kept: `{"github": "…", "quay": ["new…", "old…"]}`, where a sender that is not named can deliver
- * nothing; or one text alone (letters, digits, `_` and `-`), which is every sender's.
+ * nothing; or one text alone (letters, digits, `_` and `-`), from which each sender's own secret is derived.
  *
  * @param place what errors call it
  * @throws {Failure} `invalid`, quoting nothing that may be secret
  */
 export function parseSecrets(text: string, place: string): WebhookSecrets {
   const wrong = (detail: string): Error => invalid('read webhook secrets', `${place}: ${detail}`);
-  if (ALONE.test(text)) return Object.fromEntries(SENDERS.map((sender) => [sender, [text]]));
+  if (ALONE.test(text)) return Object.fromEntries(SENDERS.map((sender) => [sender, [secretOf(sender, text)]]));
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -45,6 +45,14 @@ export function parseSecrets(text: string, place: string): WebhookSecrets {
     });
   }
   return secrets;
+}
+
+/**
+ * A sender's own secret, derived from the one that a deployment generates, so that a secret in one registry's URL proves no
+ * other sender. `printf github | openssl dgst -sha256 -hmac TEXT` prints it.
+ */
+export function secretOf(sender: Sender, text: string): string {
+  return createHmac('sha256', text).update(sender).digest('hex');
 }
 
 /**

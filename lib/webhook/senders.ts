@@ -20,6 +20,8 @@ export interface Shape {
    * @throws {Failure} with side `input` where the document is not as the sender writes it
    */
   readonly read: (document: Place, headers: Delivery['headers']) => readonly Pushed[] | string;
+  /** When the sender made the delivery, in milliseconds since the epoch, where its signature covers that time. */
+  readonly signedTime?: (document: Place, headers: Delivery['headers']) => number | undefined;
 }
 
 /** https://docs.github.com/en/webhooks/webhook-events-and-payloads#registry_package */
@@ -33,17 +35,27 @@ const github: Shape = {
     if (action !== 'published' && action !== 'updated') return `a package was ${show(action)}`;
     const version = document.at(event).at('package_version');
     if (!version.given || !version.at('container_metadata').given) return 'the package is no container image';
-    // `ghcr.io/Owner/name:tag`, with nothing after the colon where there is no tag.
-    const [url = ''] = version
-      .at('package_url')
-      .text()
-      .toLowerCase()
-      .split(/[@]|:(?=[^/]*$)/);
+    const name = repositoryIn(version.at('package_url').text());
     const tag = version.at('container_metadata').at('tag');
     if (!tag.given) return 'the image has no tag';
-    return [pushed(parseRepository(url), tag.at('name').optionalText(), tag.at('digest').optionalText())];
+    return [pushed(parseRepository(name), tag.at('name').optionalText(), tag.at('digest').optionalText())];
+  },
+  signedTime: (document, headers) => {
+    const item = document.at(headers['x-github-event'] ?? '');
+    if (!item.given) return undefined;
+    const version = item.at('package_version');
+    const texts = [item, ...(version.given ? [version] : [])].map((place) => place.at('updated_at').optionalText());
+    const times = texts.map((text) => Date.parse(text ?? '')).filter((time) => !Number.isNaN(time));
+    return times.length === 0 ? undefined : Math.max(...times);
   },
 };
+
+/** The repository of `ghcr.io/Owner/name:tag`; nothing follows the colon where there is no tag. */
+function repositoryIn(url: string): string {
+  const [name = ''] = url.toLowerCase().split('@', 1);
+  const colon = name.indexOf(':', name.lastIndexOf('/') + 1);
+  return colon < 0 ? name : name.slice(0, colon);
+}
 
 /** https://docs.docker.com/docker-hub/repos/manage/webhooks/; `callback_url` is never called: it would be anybody's. */
 const dockerhub: Shape = {

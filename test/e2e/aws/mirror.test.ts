@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readRun } from '../../../lib/mirror/reports.ts';
 import { verifyArchive } from '../../../lib/mirror/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
+import { secretOf } from '../../../lib/webhook/secrets.ts';
 import { proxyTo } from '../../kit/counting.ts';
 import { WEBHOOK_SECRET } from '../../kit/lambda/deployment.ts';
 import { describeOnAws } from '../../kit/lambda/on-aws.ts';
@@ -123,7 +124,7 @@ function delivery(source: string, digest: Digest): object {
     rawQueryString: '',
     headers: {
       'content-type': 'application/vnd.docker.distribution.events.v1+json',
-      authorization: `Bearer ${WEBHOOK_SECRET}`,
+      authorization: `Bearer ${secretOf('distribution', WEBHOOK_SECRET)}`,
     },
     body: JSON.stringify({
       events: [{ id: 'e1', action: 'push', timestamp: '2026-01-01T00:00:00Z', target, request: { host } }],

@@ -2,14 +2,16 @@ import type { LambdaFunctionURLEvent } from 'aws-lambda';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
 import { parseConfig } from '../../../lib/config/config.ts';
-import type { ResolveMessage } from '../../../lib/queue/messages.ts';
+import type { Digest } from '../../../lib/oci/digest.ts';
+import type { Order, ResolveMessage } from '../../../lib/queue/messages.ts';
+import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import type { Outgoing } from '../../../lib/queue/queue.ts';
-import type { Delivery, Sender } from '../../../lib/webhook/delivery.ts';
+import { type Delivery, MAX_DELIVERY_BYTES, type Sender } from '../../../lib/webhook/delivery.ts';
 import { translateEcr } from '../../../lib/webhook/ecr.ts';
-import { decide, decideEcr, handleWebhook } from '../../../lib/webhook/handle.ts';
-import { ordersFor, runOf } from '../../../lib/webhook/orders.ts';
-import { deliveryOf, DIGEST, DOCKERHUB, ECR, GOOD, QUAY, SECRETS } from './samples.ts';
+import { decide, decideEcr, type Decision, handleWebhook } from '../../../lib/webhook/handle.ts';
+import { allowed, ordersFor, runOf } from '../../../lib/webhook/orders.ts';
+import { deliveryOf, DIGEST, DOCKERHUB, ECR, GITHUB, GOOD, HARBOR, QUAY, SECRETS } from './samples.ts';
 
 const CONFIG = parseConfig(
   `
@@ -50,13 +52,20 @@ function eventOf({ headers, body, path = '/', query = '' }: Delivery, requestId 
   };
 }
 
-const messagesOf = (sender: Sender, document: object, requestId?: string): readonly Outgoing<ResolveMessage>[] =>
-  decide(eventOf(deliveryOf(sender, document), requestId), SECRETS, CONFIG).messages;
+const decided = (event: LambdaFunctionURLEvent): Promise<Decision> =>
+  decide(event, { secrets: () => Promise.resolve(SECRETS), config: () => Promise.resolve(CONFIG) });
+
+const messagesOf = async (
+  sender: Sender,
+  document: object,
+  requestId?: string,
+): Promise<readonly Outgoing<ResolveMessage>[]> =>
+  (await decided(eventOf(deliveryOf(sender, document), requestId))).messages;
 
 describe('what becomes of a delivery', () => {
   // Each sender's own delivery ends as messages that the queue takes, with what the configuration says of the mirror.
-  test.each(GOOD)('%s', (sender, document) => {
-    const { answer, messages, entry } = decide(eventOf(deliveryOf(sender, document)), SECRETS, CONFIG);
+  test.each(GOOD)('%s', async (sender, document) => {
+    const { answer, messages, entry } = await decided(eventOf(deliveryOf(sender, document)));
     expect(answer).toMatchObject({ statusCode: 202, body: '{"message":"to be mirrored"}' });
     expect(messages.length).toBeGreaterThan(0);
     for (const { message } of messages) expect(parseMessage(serialise(message))).toEqual(message);
@@ -64,8 +73,8 @@ describe('what becomes of a delivery', () => {
   });
 
   // The tag is asked for and the digest is not: what a late delivery says the tag was must not become what it is.
-  test('only tags are asked for', () => {
-    expect(messagesOf('dockerhub', DOCKERHUB).map(({ message }) => message)).toEqual([
+  test('only tags are asked for', async () => {
+    expect((await messagesOf('dockerhub', DOCKERHUB)).map(({ message }) => message)).toEqual([
       {
         version: 1,
         type: 'resolve',
@@ -76,17 +85,17 @@ describe('what becomes of a delivery', () => {
         what: { kind: 'images', images: [{ tag: 'latest' }] },
       },
     ]);
-    const all = GOOD.flatMap(([sender, document]) => messagesOf(sender, document));
+    const all = await Promise.all(GOOD.map(([sender, document]) => messagesOf(sender, document)));
     expect(JSON.stringify(all)).not.toContain(DIGEST);
   });
 
   // A repository that goes to two places is asked for twice, and a version among the newest by its list.
-  test('each mirror by its own selection', () => {
-    expect(messagesOf('quay', QUAY).map(({ message }) => [message.repository, message.what])).toEqual([
+  test('each mirror by its own selection', async () => {
+    expect((await messagesOf('quay', QUAY)).map(({ message }) => [message.repository, message.what])).toEqual([
       ['quay.io/dgangaia/test', { kind: 'list' }],
       ['mirror.example.com/latest', { kind: 'images', images: [{ tag: 'latest' }] }],
     ]);
-    const named = messagesOf('quay', { ...QUAY, updated_tags: ['latest', 'latest', 'edge'] });
+    const named = await messagesOf('quay', { ...QUAY, updated_tags: ['latest', 'latest', 'edge'] });
     expect(named[0]?.message.what).toEqual({ kind: 'images', images: [{ tag: 'latest' }] });
   });
 
@@ -95,26 +104,25 @@ describe('what becomes of a delivery', () => {
     ['another repository', { ...DOCKERHUB, repository: { repo_name: 'svendowideit/other' } }],
     ['another tag', { ...DOCKERHUB, push_data: { tag: 'edge' } }],
     ['no tag', { ...DOCKERHUB, push_data: {} }],
-  ])('%s is not mirrored', (_, document) => {
-    const { answer, messages } = decide(eventOf(deliveryOf('dockerhub', document)), SECRETS, CONFIG);
+  ])('%s is not mirrored', async (_, document) => {
+    const { answer, messages } = await decided(eventOf(deliveryOf('dockerhub', document)));
     expect(answer).toMatchObject({ statusCode: 200, body: '{"message":"nothing of this is mirrored"}' });
     expect(messages).toEqual([]);
   });
 
   // Delivered again, it is the same messages to the letter, and the queue swallows them; changed, it is others.
-  test('a delivery that is repeated', () => {
-    const ids = (document: object, requestId: string): string[] =>
-      messagesOf('dockerhub', document, requestId).map(({ deduplicationId }) => deduplicationId);
-    expect(ids(DOCKERHUB, 'request-2')).toEqual(ids(DOCKERHUB, 'request-1'));
+  test('a delivery that is repeated', async () => {
+    const ids = async (document: object, requestId: string): Promise<string[]> =>
+      (await messagesOf('dockerhub', document, requestId)).map(({ deduplicationId }) => deduplicationId);
+    expect(await ids(DOCKERHUB, 'request-2')).toEqual(await ids(DOCKERHUB, 'request-1'));
     const later = { ...DOCKERHUB, push_data: { ...DOCKERHUB.push_data, pushed_at: 1417566162 } };
-    expect(ids(later, 'request-1')).not.toEqual(ids(DOCKERHUB, 'request-1'));
+    expect(await ids(later, 'request-1')).not.toEqual(await ids(DOCKERHUB, 'request-1'));
   });
 
   // Two pushes of one tag within five minutes are the same to the letter at Quay: the second must not be swallowed.
-  test('quay pushes twice', () => {
-    const ids = ['request-1', 'request-2'].flatMap((request) =>
-      messagesOf('quay', QUAY, request).map(({ deduplicationId }) => deduplicationId),
-    );
+  test('quay pushes twice', async () => {
+    const all = await Promise.all(['request-1', 'request-2'].map((request) => messagesOf('quay', QUAY, request)));
+    const ids = all.flat().map(({ deduplicationId }) => deduplicationId);
     expect(new Set(ids).size).toBe(4);
   });
 
@@ -135,15 +143,88 @@ describe('what is answered', () => {
   };
   const good = eventOf(deliveryOf('dockerhub', DOCKERHUB));
 
-  // It is accepted when it is in the queue, and not before.
-  test('accepted', async () => {
-    const sent: unknown[] = [];
+  test('a delivery is accepted when its messages are in the queue, and the log has its run and none of its secrets', async () => {
+    logged.length = 0;
+    const sent: Outgoing<ResolveMessage>[] = [];
     const answer = await handleWebhook(good, {
       ...deps,
-      send: (messages) => Promise.resolve(void sent.push(...messages)),
+      send: (messages) => {
+        // Nothing is logged as accepted before the queue has it.
+        expect(logged).toEqual([]);
+        return Promise.resolve(void sent.push(...messages));
+      },
     });
     expect(answer.statusCode).toBe(202);
     expect(sent).toHaveLength(1);
+    expect(logged).toEqual([
+      {
+        level: 'info',
+        message: 'webhook',
+        requestId: 'request-1',
+        sender: 'dockerhub',
+        run: sent[0]?.message.run,
+        items: [{ repository: 'docker.io/svendowideit/testhook', tag: 'latest' }],
+        queued: 1,
+      },
+    ]);
+  });
+
+  // In the path, in the query, in Authorization, and in a signature.
+  test.each(GOOD)('no secret of %s is logged, whatever becomes of its delivery', async (sender, document) => {
+    logged.length = 0;
+    const send = (): Promise<void> => Promise.reject(new Error('no queue'));
+    const delivery = deliveryOf(sender, document);
+    const signature = delivery.headers['x-hub-signature-256'] ?? SECRETS[sender][0];
+    const answers = [
+      // Accepted, ignored, refused, and not sent.
+      await handleWebhook(eventOf(delivery), deps),
+      await handleWebhook(eventOf(deliveryOf(sender, { ...document, type: 'x', action: 'x', events: [] })), deps),
+      await handleWebhook(eventOf(deliveryOf(sender, '{')), deps),
+      await handleWebhook(eventOf(deliveryOf(sender, '{}', { 'content-type': 'text/plain' })), deps),
+      await handleWebhook(eventOf(delivery), { ...deps, secrets: () => Promise.resolve({}) }),
+      await handleWebhook(eventOf(delivery), { ...deps, send }),
+    ];
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([202, expect.any(Number), 400, 415, 403, 503]);
+    expect(logged).toHaveLength(answers.length);
+    for (const text of [JSON.stringify(logged), JSON.stringify(answers)]) {
+      expect(text).not.toContain(SECRETS[sender][0]);
+      expect(text).not.toContain(signature);
+    }
+  });
+
+  test('a tag keeps its capitals', async () => {
+    const document = { ...GITHUB, registry_package: structuredClone(GITHUB.registry_package) };
+    document.registry_package.package_version.container_metadata.tag.name = 'RC-1';
+    document.registry_package.package_version.package_url = 'ghcr.io/Codertocat/hello-world:RC-1';
+    expect((await messagesOf('github', document)).map(({ message }) => message.what)).toEqual([
+      { kind: 'images', images: [{ tag: 'RC-1' }] },
+    ]);
+  });
+
+  test.each([
+    ['GET', { method: 'GET' }, 405],
+    ['without a proof', { delivery: { ...deliveryOf('dockerhub', DOCKERHUB), path: '/' } }, 401],
+    ['too large', { delivery: deliveryOf('dockerhub', 'x'.repeat(MAX_DELIVERY_BYTES + 1)) }, 413],
+  ])('a request %s is refused without reading secrets or configuration', async (_, given, status) => {
+    const { method = 'POST', delivery = deliveryOf('dockerhub', DOCKERHUB) } = given as Partial<Refused>;
+    const event = eventOf(delivery);
+    const http = { ...event.requestContext.http, method };
+    let reads = 0;
+    const read = (): Promise<never> => Promise.reject(new Error(`out of reach ${(reads += 1)}`));
+    const answer = await handleWebhook(
+      { ...event, requestContext: { ...event.requestContext, http } },
+      { ...deps, secrets: read, config: read },
+    );
+    expect([answer.statusCode, reads]).toEqual([status, 0]);
+  });
+
+  test.each([
+    ['unproven', deliveryOf('dockerhub', DOCKERHUB, {}), { path: '/hooks/wrong-secret-0123456789' }, 403],
+    ['no push', deliveryOf('harbor', { ...HARBOR, type: 'PULL_ARTIFACT' }), {}, 200],
+  ])('a delivery that is %s is answered without reading the configuration', async (_, delivery, change, status) => {
+    const config = (): Promise<never> => Promise.reject(new Error('mirror.yaml:3:5: typo'));
+    const answer = await handleWebhook(eventOf({ ...delivery, ...change }), { ...deps, config });
+    expect(answer.statusCode).toBe(status);
   });
 
   // Secrets, configuration or queue are out of reach, or there is a bug: the caller may come again, and learns nothing.
@@ -201,6 +282,57 @@ describe('what is answered', () => {
     expect((await handleWebhook(plain, deps)).statusCode).toBe(202);
     const { body: __, ...without } = plain;
     expect((await handleWebhook(without, deps)).statusCode).toBe(400);
+  });
+});
+
+interface Refused {
+  readonly method: string;
+  readonly delivery: Delivery;
+}
+
+describe('a message in the run of a notification', () => {
+  const message = (order: Partial<Order>, what: ResolveMessage['what']): ResolveMessage =>
+    resolveMessage(
+      {
+        run: 'webhook-1',
+        source: 'svendowideit.example/testhook',
+        repository: 'docker.io/library/alpine',
+        platforms: 'all',
+        ...order,
+      },
+      what,
+    ).message;
+  const latest = { kind: 'images' as const, images: [{ tag: 'latest' }] };
+  const testhook = { source: 'docker.io/svendowideit/testhook', repository: 'docker.io/svendowideit/testhook' };
+
+  test.each([
+    ['another source', { source: 'evil.test/x', repository: 'docker.io/svendowideit/testhook' }, latest],
+    ['another destination', { ...testhook, repository: 'docker.io/library/alpine' }, latest],
+    ['a tag that is not mirrored', testhook, { kind: 'images' as const, images: [{ tag: 'edge' }] }],
+    ['a digest alone', testhook, { kind: 'images' as const, images: [{ digest: DIGEST as Digest }] }],
+  ])('is not allowed %s', (_, order, what) => {
+    expect(allowed(message(order, what), CONFIG)).toBeUndefined();
+    expect(allowed(message({ ...order, run: 'ecr-1' }, what), CONFIG)).toBeUndefined();
+  });
+
+  test('is reduced to what the configuration names: tags without digests, and its platforms', () => {
+    const images = [{ tag: 'latest', digest: DIGEST as Digest }, { tag: 'edge' }];
+    const linux = { os: 'linux', architecture: 'amd64' };
+    expect(allowed(message(testhook, { kind: 'images', images, sole: true }), CONFIG)).toEqual(
+      message({ ...testhook, platforms: [linux] }, latest),
+    );
+    // The newest tags are chosen from the list, and come as slices of the same run.
+    const newest = { source: 'quay.io/dgangaia/test', repository: 'quay.io/dgangaia/test' };
+    const slice = { kind: 'images' as const, images: [{ tag: '1.0' }] };
+    for (const what of [{ kind: 'list' as const }, slice])
+      expect(allowed(message(newest, what), CONFIG)).toEqual(message(newest, what));
+  });
+
+  test('of a schedule, or by hand, is left as it is', () => {
+    for (const run of ['2026-01-01T00-00-00-000Z-prod', 'request-1']) {
+      const one = message({ run, source: 'quay.io/any/thing' }, latest);
+      expect(allowed(one, CONFIG)).toBe(one);
+    }
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SENDERS } from '../../../lib/webhook/delivery.ts';
-import { isOneOf, parseSecrets } from '../../../lib/webhook/secrets.ts';
+import { isOneOf, parseSecrets, secretOf } from '../../../lib/webhook/secrets.ts';
 
 describe('the secrets', () => {
   // One or several of each sender; a sender that is left out has none.
@@ -13,10 +13,13 @@ describe('the secrets', () => {
     expect(parseSecrets('{}', 'secret')).toEqual({});
   });
 
-  // What a deployment generates is good for everybody, until somebody gives each its own.
-  test('one alone', () => {
-    const secrets = parseSecrets('a1'.repeat(24), 'secret');
-    expect(secrets).toEqual(Object.fromEntries(SENDERS.map((sender) => [sender, ['a1'.repeat(24)]])));
+  // `printf github | openssl dgst -sha256 -hmac TEXT`
+  test('one text alone gives each sender a secret of its own, which is not the text', () => {
+    const text = 'a1'.repeat(24);
+    const secrets = parseSecrets(text, 'secret');
+    expect(secrets).toEqual(Object.fromEntries(SENDERS.map((sender) => [sender, [secretOf(sender, text)]])));
+    expect(secrets.github).toEqual(['85ba82e21b0d30dc7d7d0d9df830b551d9c72d4e7f1ede869999cbe7223e84f7']);
+    expect(new Set([text, ...Object.values(secrets).flat()]).size).toBe(SENDERS.length + 1);
   });
 
   // A typo must not leave a sender unguarded, nor an empty text be a secret that everybody knows. Nothing is quoted.

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type Delivery, MAX_DELIVERY_BYTES, MAX_PUSHED, SENDERS } from '../../../lib/webhook/delivery.ts';
 import { signatureOf } from '../../../lib/webhook/proof.ts';
 import { translate } from '../../../lib/webhook/translate.ts';
@@ -157,6 +157,62 @@ describe('github', () => {
     expect(translate(deliveryOf('github', document, { 'x-github-event': 'package' }), SECRETS)).toMatchObject({
       items: [{ repository: 'containers.github.example.com:8443/team/app', digest: DIGEST }],
     });
+  });
+});
+
+describe('the signed time of github', () => {
+  const now = Date.UTC(2026, 0, 1, 12);
+  const minutes = (count: number): string => new Date(now + count * 60_000).toISOString();
+  const at = (item: unknown, version?: unknown) => {
+    const { registry_package: original } = GITHUB;
+    const { package_version } = original;
+    const changed = { ...original, updated_at: item, package_version: { ...package_version, updated_at: version } };
+    return translate(deliveryOf('github', { ...GITHUB, registry_package: changed }), SECRETS, now);
+  };
+
+  test.each([
+    ['older than 10 minutes', minutes(-11), undefined],
+    ['of a version older than 10 minutes', undefined, minutes(-11)],
+    ['in the future', minutes(11), undefined],
+  ])('refuses a delivery that is %s', (_, item, version) => {
+    expect(at(item, version)).toMatchObject({
+      kind: 'refused',
+      status: 403,
+      reason: expect.stringMatching(/only the last 10 minutes/),
+    });
+  });
+
+  test.each([
+    ['is now', minutes(0), undefined],
+    ['is nine minutes ago', minutes(-9), undefined],
+    ['is of an old package with a new version', minutes(-9_999), minutes(-1)],
+    ['is not given', null, undefined],
+    ['cannot be read', 'yesterday', undefined],
+  ])('accepts a delivery whose time %s', (_, item, version) => {
+    expect(at(item, version)).toMatchObject({ kind: 'pushed' });
+  });
+});
+
+describe('hostile names', () => {
+  test('a package URL of 200,000 colons is read in linear time', () => {
+    const { registry_package: original } = GITHUB;
+    const read = (count: number): number => {
+      let steps = 0;
+      const split = vi.spyOn(RegExp.prototype, Symbol.split).mockImplementation(() => {
+        steps += 1;
+        return [];
+      });
+      try {
+        const package_version = { ...original.package_version, package_url: `a/${':'.repeat(count)}/` };
+        const document = { ...GITHUB, registry_package: { ...original, package_version } };
+        expect(translate(deliveryOf('github', document), SECRETS)).toMatchObject({ kind: 'refused', status: 400 });
+      } finally {
+        split.mockRestore();
+      }
+      return steps;
+    };
+    // No regular expression looks ahead from each colon.
+    expect(read(200_000)).toBe(0);
   });
 });
 
