@@ -53,7 +53,7 @@ await describeOnAws('dead letters', ({ start }) => {
   }
 
   const reason = (type: string): string =>
-    `handle ${type} message of ${order.source}: it crashed or ran out of time on every delivery; the log of the function has more`;
+    `handle ${type} message of ${order.source}: no delivery was handled to its end: each one crashed, ran out of time or was throttled; the log of the function has more`;
 
   // Of a slice nobody knows how far it came: what the run has mirrored stays so.
   test('a slice of tags fails those that the run has not mirrored', async () => {
@@ -86,6 +86,22 @@ await describeOnAws('dead letters', ({ start }) => {
     expect(events).toEqual({ last: 'Image Failed' });
   });
 
+  // No release has handled it: a later one has sent it, and was rolled back for good.
+  test('a message of an unknown version fails its image as unsupported', async () => {
+    const image: Image = { digest, mediaType, size: 1, tag: 'later', observed: 1 };
+    const { message } = layerMessage(
+      order,
+      image,
+      { digest: layer.digest, mediaType, size: layer.size },
+      { lanes: 4, look: 'nothing' },
+    );
+    const { reports, events } = await buried({ ...message, version: 2 as never });
+    expect(reports).toMatchObject({
+      later: ['failed', 'unsupported', 'read message: version: is 2, and this release knows only 1'],
+    });
+    expect(events).toEqual({ later: 'Image Failed' });
+  });
+
   // The real way there: two deliveries, then the dead-letter queue. It names no image, so the log is all that has it.
   test('what nobody can read is logged, and the next message of its group gets through', async () => {
     await stack.send('finalize', '{"not": "a message"}', order.repository);
@@ -98,8 +114,11 @@ await describeOnAws('dead letters', ({ start }) => {
     );
     await stack.drained();
     expect(stack.batches('dead finalize').flat()).toEqual(['{"not": "a message"}']);
-    const lines = saidIn(stack.functions['dead-letters'].logs).map(({ message, body }) => [message, body]);
-    expect(lines).toContainEqual(['dead letter that cannot be read', '{"not": "a message"}']);
+    await stack.functions['dead-letters'].logged((lines) =>
+      saidIn(lines).some(
+        ({ message, body }) => message === 'dead letter that cannot be read' && body === '{"not": "a message"}',
+      ),
+    );
     const reports = await readRun(stack.archive, order.run);
     expect(reports.find(({ reference }) => reference.endsWith(':behind'))).toMatchObject({ code: 'denied' });
   });

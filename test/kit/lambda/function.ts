@@ -16,6 +16,7 @@ export class LambdaFunction implements AsyncDisposable {
   readonly invocations: Invocation[] = [];
   /** What was written to standard output and standard error. */
   readonly logs: string[] = [];
+  #written = Promise.withResolvers<void>();
 
   constructor(options: LambdaOptions) {
     this.#options = options;
@@ -40,6 +41,19 @@ export class LambdaFunction implements AsyncDisposable {
     });
   }
 
+  /**
+   * Resolves when the log is as the caller expects it. The answer of an invocation comes over HTTP and its log over a pipe,
+   * so that the last lines may arrive after the answer.
+   */
+  async logged(isExpected: (lines: readonly string[]) => boolean): Promise<void> {
+    while (!isExpected(this.logs)) await this.#written.promise;
+  }
+
+  /** Ends every sandbox that has nothing to do, so that the next event meets a cold one. */
+  async cool(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map((sandbox) => sandbox.close()));
+  }
+
   /** Kills every sandbox that handles an event right now, as a crash would. */
   kill(): void {
     for (const sandbox of this.#busy) sandbox.kill();
@@ -53,6 +67,11 @@ export class LambdaFunction implements AsyncDisposable {
   async #sandbox(): Promise<Sandbox> {
     // The one that was used last is the warmest.
     const warm = this.#idle.pop();
-    return warm ?? Sandbox.start({ ...this.#options, onLog: (line) => this.logs.push(line) });
+    const onLog = (line: string): void => {
+      this.logs.push(line);
+      this.#written.resolve();
+      this.#written = Promise.withResolvers();
+    };
+    return warm ?? Sandbox.start({ ...this.#options, onLog });
   }
 }

@@ -71,7 +71,7 @@ describe('a Lambda function under the real runtime', () => {
     expect(answer['remaining']).toBeGreaterThan(20_000);
     expect(answer['remaining']).toBeLessThanOrEqual(30_000);
     expect(answer['environment']).toEqual(['GIVEN', 'HOME', 'LANG', 'PATH', 'TZ']);
-    expect(lambda.logs.some((line) => line.endsWith('call 1'))).toBe(true);
+    await lambda.logged((lines) => lines.some((line) => line.endsWith('call 1')));
     expect(lambda.invocations[0]).toMatchObject({ initMs: expect.any(Number), durationMs: expect.any(Number) });
   });
 
@@ -110,7 +110,7 @@ describe('a Lambda function under the real runtime', () => {
       errorMessage: 'Runtime exited with error: exit status 3',
     });
     const hanging = failed(lambda, { do: 'hang' });
-    await untilLogged(lambda, 2);
+    await lambda.logged((lines) => lines.filter((line) => /call \d+$/.test(line)).length >= 2);
     lambda.kill();
     expect(await hanging).toMatchObject({ errorMessage: 'Runtime exited with error: signal: SIGKILL' });
     expect(await returned(lambda)).toMatchObject({ calls: 1 });
@@ -143,8 +143,3 @@ describe('a Lambda function under the real runtime', () => {
     expect(ticks).toBeLessThan(10);
   });
 });
-
-/** Resolves when the handler has been called so often. */
-async function untilLogged(lambda: LambdaFunction, calls: number): Promise<void> {
-  while (lambda.logs.filter((line) => /call \d+$/.test(line)).length < calls) await new Promise(setImmediate);
-}

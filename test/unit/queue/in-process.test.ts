@@ -73,7 +73,7 @@ function quiet(): Promise<void> {
 function countSteps(count: () => void): () => void {
   const names = ['push', 'unshift', 'shift'] as const;
   const spies = names.map((name) => {
-    const step = LinkedList.prototype[name] as (this: unknown, ...given: unknown[]) => unknown;
+    const step = Object.getOwnPropertyDescriptor(LinkedList.prototype, name)?.value as (...given: unknown[]) => unknown;
     return vi.spyOn(LinkedList.prototype, name).mockImplementation(function (this: unknown, ...given: unknown[]) {
       count();
       return step.apply(this, given);
