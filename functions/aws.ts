@@ -13,7 +13,7 @@ import { MAX_CONFIG_BYTES, parseConfig } from '../lib/config/config.ts';
 import type { Config } from '../lib/config/mirrors.ts';
 import type { ConfigLocation } from '../lib/config/environment.ts';
 import { SqsQueues, type SqsOptions } from '../lib/queue/sqs.ts';
-import { kept } from './kept.ts';
+import { kept, MissingConfiguration } from './kept.ts';
 import { onRefused } from './telemetry.ts';
 
 /** One client a sandbox: the archive, and the configuration that lies beside it, come over the same connections. */
@@ -31,9 +31,6 @@ export function openQueues(urls: SqsOptions['urls']): SqsQueues {
 const sqs = once(() => new SQSClient({ maxAttempts: 1 }));
 
 export type ReadConfig = () => Promise<Config>;
-
-/** The configuration does not exist (yet). A broken one is an ordinary failure. */
-export class MissingConfiguration extends Failure {}
 
 /** `mirror.yaml`, from the archive's bucket or from beside the bundle; the last good one while a new one is refused. */
 export function configFrom(location: ConfigLocation): ReadConfig {

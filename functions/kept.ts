@@ -1,4 +1,4 @@
-import { asFailure, type Failure } from '../lib/base/failure.ts';
+import { asFailure, Failure } from '../lib/base/failure.ts';
 
 /** How long a configuration or a secret stays in use before it is read again, in milliseconds. */
 const KEPT_MS = 60_000;
@@ -12,6 +12,9 @@ export interface KeptOptions<T> {
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }
+
+/** The configuration does not exist (yet). A broken one is an ordinary failure. */
+export class MissingConfiguration extends Failure {}
 
 interface Last<T> {
   readonly text: string;

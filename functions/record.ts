@@ -3,10 +3,11 @@ import { asFailure, Failure } from '../lib/base/failure.ts';
 import type { Archive } from '../lib/archive/archive.ts';
 import type { ImageEvent } from '../lib/mirror/events.ts';
 import { readReportOf, type Report, writeReport } from '../lib/mirror/reports.ts';
+import type { RunStart } from '../lib/mirror/runs.ts';
 import { defined } from '../lib/oci/defined.ts';
 import type { Digest } from '../lib/oci/digest.ts';
 import { once } from './aws.ts';
-import { observe } from './telemetry.ts';
+import { log, observe } from './telemetry.ts';
 
 const bridge = once(() => new EventBridgeClient({}));
 
@@ -58,36 +59,43 @@ function statusOf(event: ImageEvent, { status, digest, code, reason, notes }: Re
   return { ...name, status, ...defined({ digest: (digest as Digest | undefined) ?? found, code, reason, notes }) };
 }
 
-async function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const { run, source, repository, reference, tag, digest, previous, status, code, reason, notes } = event;
-  // Which deployment it is, as in the metrics' dimension: several may share a bus.
-  const service = process.env['POWERTOOLS_SERVICE_NAME'];
+function publish(event: ImageEvent, eventBus: string): Promise<void> {
+  const { run, source, repository, reference, tag, digest, status, code, reason } = event;
+  return put(eventBus, status === 'failed' ? 'Image Failed' : 'Image Mirrored', {
+    run,
+    source,
+    repository,
+    reference,
+    tag,
+    digest,
+    status,
+    code,
+    reason,
+  });
+}
+
+/** Sends the event of a run's start. The run has begun whether or not the event bus takes it. */
+export async function sendRunStarted({ version: _, ...start }: RunStart, eventBus: string): Promise<void> {
+  try {
+    await put(eventBus, 'Run Started', start);
+  } catch (error) {
+    log('error', 'event not sent', { run: start.run, eventBus, reason: String(error) });
+  }
+}
+
+async function put(eventBus: string, DetailType: string, detail: object): Promise<void> {
+  // Several deployments may share a bus; the rules of each tell theirs by the service.
+  const Detail = JSON.stringify({ service: process.env['POWERTOOLS_SERVICE_NAME'], ...detail });
   const { FailedEntryCount = 0, Entries = [] } = await bridge().send(
     new PutEventsCommand({
-      Entries: [
-        {
-          EventBusName: eventBus,
-          Source: 'mirror-sync',
-          DetailType: status === 'failed' ? 'Image Failed' : 'Image Mirrored',
-          Detail: JSON.stringify({
-            service,
-            run,
-            source,
-            repository,
-            reference,
-            tag,
-            digest,
-            previous,
-            status,
-            code,
-            reason,
-            notes,
-          }),
-        },
-      ],
+      Entries: [{ EventBusName: eventBus, Source: 'mirror-sync', DetailType, Detail }],
     }),
   );
   if (FailedEntryCount === 0) return;
-  const detail = `${Entries[0]?.ErrorCode ?? ''}: ${Entries[0]?.ErrorMessage ?? 'no message'}`;
-  throw new Failure({ operation: `send event to ${eventBus}`, side: 'archive', code: 'unavailable', detail });
+  throw new Failure({
+    operation: `send event to ${eventBus}`,
+    side: 'archive',
+    code: 'unavailable',
+    detail: `${Entries[0]?.ErrorCode ?? ''}: ${Entries[0]?.ErrorMessage ?? 'no message'}`,
+  });
 }

@@ -1,9 +1,11 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import { registrySettings } from '../lib/config/mirrors.ts';
+import { type Config, registrySettings } from '../lib/config/mirrors.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import type { ResolverContext } from '../lib/mirror/context.ts';
+import { markQueued, queuedBy } from '../lib/mirror/queued.ts';
 import { writeReport } from '../lib/mirror/reports.ts';
 import { resolve } from '../lib/mirror/resolve.ts';
+import { runStartOf, writeRunStart } from '../lib/mirror/runs.ts';
 import { tagChoice } from '../lib/order/choose.ts';
 import { ordersFor, ordersOf } from '../lib/order/start.ts';
 import type { ResolveMessage } from '../lib/queue/messages.ts';
@@ -11,12 +13,17 @@ import { allowed } from '../lib/webhook/orders.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
 import { failImages } from './fail-images.ts';
+import { MissingConfiguration } from './kept.ts';
 import { postponeIn } from './postpone.ts';
+import { sendRunStarted } from './record.ts';
 import { readRequest, type Request } from './request.ts';
 import { requeueIn } from './requeue.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
-import { log, observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
+import { leftOut, log, observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
+
+/** The names of runs that a person has started begin with this. */
+const BY_HAND = 'request-';
 
 /** What a schedule or a request has begun. */
 interface Started {
@@ -33,6 +40,7 @@ const wired = once(() => {
     'layerQueue',
     'finalizeQueue',
     'credentialsSecret',
+    'eventBus',
     'lanes',
     'maxReceives',
   );
@@ -51,11 +59,23 @@ const wired = once(() => {
       now: Date.now,
       lanes: registrySettings(read, lanes).connections,
       chooseTags: (order) => tagChoice(read, order),
-      pending: (event, signal) => writeReport(archive, event, Date.now(), { signal }),
+      queuedBy: async (event, order, signal) => {
+        // A person who asks for an image gets it, whatever an earlier run has queued.
+        if (event.run.startsWith(BY_HAND)) return undefined;
+        const run = await queuedBy(archive, event, order, Date.now(), { signal });
+        if (run !== undefined) leftOut(event);
+        return run;
+      },
+      pending: async (event, order, signal) => {
+        await writeReport(archive, event, Date.now(), { signal });
+        await markQueued(archive, event, order, Date.now(), { signal });
+      },
     };
   };
   return {
     config,
+    archive,
+    eventBus: env.eventBus,
     queues,
     context,
     maxReceives: env.maxReceives,
@@ -98,11 +118,24 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
 }
 
 async function start(request: Exclude<Request, { kind: 'batch' }>, context: Context): Promise<Started> {
-  const { config, queues } = wired();
-  const read = await config();
-  const { run } = request;
-  const messages = request.kind === 'schedule' ? ordersOf(read, run) : ordersFor(request.request, read, run);
-  await queues.send('resolve', messages, { signal: signalOf(context) });
-  runStarted(run, context.awsRequestId, { messages: messages.length });
+  const { config, queues, archive, eventBus } = wired();
+  const { run, kind } = request;
+  const signal = signalOf(context);
+  let read: Config;
+  try {
+    read = await config();
+  } catch (error) {
+    if (kind !== 'schedule' || !(error instanceof MissingConfiguration)) throw error;
+    // A deployment is not complete before its configuration is there: the schedule comes again.
+    log('warn', 'run not started', { run, reason: error.message });
+    return { run, messages: 0 };
+  }
+  const messages = kind === 'schedule' ? ordersOf(read, run) : ordersFor(request.request, read, run);
+  await queues.send('resolve', messages, { signal });
+  const started = runStartOf(run, kind === 'schedule' ? 'schedule' : 'request', messages, Date.now());
+  await writeRunStart(archive, started, { signal });
+  const { version: _, run: __, at: ___, ...counts } = started;
+  runStarted(run, context.awsRequestId, counts);
+  if (eventBus !== undefined) await sendRunStarted(started, eventBus);
   return { run, messages: messages.length };
 }

@@ -8,6 +8,7 @@ import type { BlobEvent, ImageEvent, ListedEvent, MirrorEvent } from '../lib/mir
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { SourcesOptions } from '../lib/registry/sources.ts';
+import { MissingConfiguration } from './kept.ts';
 import { Tally } from './tally.ts';
 
 const logger = new Logger();
@@ -57,8 +58,15 @@ export function runStarted(run: string, requestId: string, counts: Keys): void {
   metrics.addMetric('RunsStarted', MetricUnit.Count, 1);
 }
 
+/** An image that an earlier run has queued already. */
+export function leftOut({ run, repository }: ImageEvent): void {
+  tally.idle(run, repository, 'queued');
+}
+
 /** A configuration or a secret cannot be read or used; the last good one stays in use, or the work waits. */
 export function onRefused(failure: Failure, keptLast: boolean): void {
+  // A schedule's run without a configuration is no fault; messages that wait for one are reported one by one.
+  if (failure instanceof MissingConfiguration && !keptLast) return;
   const { code, message, side } = failure;
   const entry = { code, reason: message, then: keptLast ? 'the last good one stays in use' : 'messages wait for it' };
   // S3 or Secrets Manager out of reach says nothing against what is there.
@@ -168,6 +176,7 @@ export const onRetry: NonNullable<SourcesOptions['onRetry']> = ({ failure, attem
 
 /** A message that is delivered again, with the reason and its deliveries so far. Only a failed one is counted. */
 export function onFailedRecord(record: SQSRecord, failure: Failure, waits = false): void {
+  if (failure instanceof MissingConfiguration) metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
   log('warn', waits ? 'message waits' : 'message failed', recordKeys(record, failure));
   if (!waits) metrics.addMetric('MessagesFailed', MetricUnit.Count, 1);
 }

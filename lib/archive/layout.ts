@@ -22,6 +22,10 @@ export interface Layout {
   readonly runs: string;
   /** The report of one image of a run; of any, where `image` is not given: what all of the run's keys begin with. */
   runReport(run: string, image?: string): string;
-  /** The run whose report this is; undefined for any other key. */
+  /** The start of a run, beside its reports. */
+  runStart(run: string): string;
+  /** The run that has queued an image, whatever run that is. */
+  queuedImage(image: string): string;
+  /** The run whose report or start this is; undefined for any other key. */
   runOf(key: string): string | undefined;
 }

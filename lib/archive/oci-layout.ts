@@ -5,7 +5,9 @@
  *     repositories/<host>/<path>/oci-layout       {"imageLayoutVersion":"1.0.0"}
  *     repositories/<host>/<path>/index.json       the tag index
  *     .mirror/receipts/<algorithm>/<hex>.json     proofs
+ *     .mirror/runs/<run>/run.json                 the start of a run
  *     .mirror/runs/<run>/<image>.json             run reports
+ *     .mirror/runs/.queued/<image>.json           the run that has queued an image
  *
  * A host's port is set off with `_` and not with `:`, which no host holds otherwise: tools split `oci:PATH:TAG` at the
  * first colon.
@@ -16,6 +18,8 @@ import type { Layout } from './layout.ts';
 
 const REPOSITORIES = 'repositories/';
 const RUNS = '.mirror/runs/';
+/** No run has a name with a dot. */
+const QUEUED = `${RUNS}.queued/`;
 const TAG_INDEX = '/index.json';
 
 export const ociLayout: Layout = {
@@ -41,13 +45,19 @@ export const ociLayout: Layout = {
   },
   runs: RUNS,
   // An image's reference may be longer than a file name, and holds slashes.
-  runReport: (run, image) =>
-    `${RUNS}${run}/${image === undefined ? '' : `${createHash('sha256').update(image).digest('hex')}.json`}`,
+  runReport: (run, image) => `${RUNS}${run}/${image === undefined ? '' : fileOf(image)}`,
+  runStart: (run) => `${RUNS}${run}/run.json`,
+  queuedImage: (image) => `${QUEUED}${fileOf(image)}`,
   runOf(key) {
+    if (key.startsWith(QUEUED)) return undefined;
     const [run, file, ...more] = key.startsWith(RUNS) ? key.slice(RUNS.length).split('/') : [];
     return file !== undefined && more.length === 0 ? run : undefined;
   },
 };
+
+function fileOf(image: string): string {
+  return `${createHash('sha256').update(image).digest('hex')}.json`;
+}
 
 function pathOf(digest: Digest): string {
   const { algorithm, hex } = digestParts(digest);

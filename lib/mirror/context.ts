@@ -11,8 +11,10 @@ export interface ResolverContext extends Common {
   readonly archive: Archive;
   /** Which of a repository's tags are wanted; all of them unless told. */
   readonly chooseTags?: (order: Order) => TagChoice;
-  /** Told of each image that is not whole yet, before anything is fetched for it. */
-  readonly pending?: (event: ImageEvent, signal: AbortSignal) => Promise<void>;
+  /** The earlier run that has queued an image that is not complete; such an image is left out. */
+  readonly queuedBy?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<string | undefined>;
+  /** Called for each image that is not complete, before its layers are queued. */
+  readonly pending?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<void>;
 }
 
 /** Chooses among tags as they are listed. */

@@ -93,6 +93,7 @@ export async function readRun(archive: Archive, run: string, options: Cancel = {
   const permits = new Permits(READS);
   const reading: Promise<Report | undefined>[] = [];
   for await (const { key } of archive.store.list(archive.layout.runReport(run), options)) {
+    if (key === archive.layout.runStart(run)) continue;
     const report = permits.with(() => readReport(archive, key, options), options.signal);
     // One that fails while others are still being listed is told at the end, and must not end the process before.
     report.catch(() => undefined);

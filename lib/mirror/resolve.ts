@@ -180,6 +180,9 @@ class Slice {
       this.#context.observe({ type: 'image', status: 'unchanged', ...name, ...told });
       return;
     }
+    const name = { ...imageName(this.#message, wanted), tag, digest };
+    const queued = { type: 'image' as const, status: 'pending' as const, ...name };
+    if ((await this.#context.queuedBy?.(queued, this.#message, signal)) !== undefined) return;
     const walked = await walk(digest, found.fetched, { source: this.#source, archive, scope: this.#message, signal });
     await this.#order(wanted, found, observed, walked);
   }
@@ -249,7 +252,7 @@ class Slice {
     if (missing.length === 0)
       await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
     else {
-      await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, signal);
+      await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, this.#message, signal);
       await this.#sending.with(async () => {
         const outgoing = missing.map(({ blob, look }) =>
           layerMessage(this.#message, image, blob, { lanes: lanes(host), look: this.#told(blob, look) }),

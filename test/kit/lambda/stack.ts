@@ -81,6 +81,16 @@ export class Stack implements AsyncDisposable {
     return this.#pollers[queue]?.batches ?? [];
   }
 
+  /** Replaces `mirror.yaml`; warm sandboxes read it after a minute. */
+  async configure(text: string): Promise<void> {
+    await this.#deployment.archive.store.put('config/mirror.yaml', Buffer.from(text));
+  }
+
+  /** Removes `mirror.yaml`. */
+  async unconfigure(): Promise<void> {
+    await this.#deployment.archive.store.delete('config/mirror.yaml');
+  }
+
   /** What a schedule of that name sends. */
   schedule(name: string): Promise<Invocation> {
     const arn = `arn:aws:scheduler:eu-central-1:000000000000:schedule/default/${name}`;

@@ -4,6 +4,8 @@ import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { status } from '../../../lib/cli/status.ts';
 import { type ImageEvent, imageName } from '../../../lib/mirror/events.ts';
 import { writeReport } from '../../../lib/mirror/reports.ts';
+import { runStartOf, writeRunStart } from '../../../lib/mirror/runs.ts';
+import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { digestFor } from '../queue/samples.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 
@@ -67,6 +69,35 @@ describe('status', () => {
       { type: 'summary', run: 'run-1', mirrored: 1, failed: 0, pending: 0 },
     ]);
     expect((await told(archive)).stdout).toContain(`${ALPINE}:1 (as quay.io/copy/alpine)`);
+  });
+
+  test('knows a run whose images are all unchanged, by its start', async () => {
+    const archive = await reported({});
+    const order = { run: 'run-1', source: ALPINE, repository: ALPINE, platforms: 'all' as const };
+    const messages = [resolveMessage(order, { kind: 'images', images: [{ tag: '1' }, { tag: '2' }] })];
+    await writeRunStart(archive, runStartOf('run-1', 'schedule', messages, NOW));
+    // A start that is tried again keeps the first time.
+    await writeRunStart(archive, runStartOf('run-1', 'schedule', messages, NOW + 1_000));
+    expect(await told(archive)).toEqual({
+      code: 0,
+      stdout:
+        'run run-1, started 2026-01-31T00:00:00.000Z for 1 repository, 2 named images\n' +
+        '0 mirrored, 0 failed, 0 pending\n' +
+        'Every other image is unchanged, or still queued.\n',
+    });
+    const { stdout } = await told(archive, { run: 'run-1', json: true });
+    expect(JSON.parse(stdout)).toEqual({
+      type: 'summary',
+      run: 'run-1',
+      started: '2026-01-31T00:00:00.000Z',
+      by: 'schedule',
+      messages: 1,
+      repositories: 1,
+      images: 2,
+      mirrored: 0,
+      failed: 0,
+      pending: 0,
+    });
   });
 
   test('of a run that is not there, and of an archive without any, is wrong usage', async () => {

@@ -1,7 +1,16 @@
 /** Invocations that tell of everything there is to tell of; what they write is the test's to read. */
 import type { Context } from 'aws-lambda';
 import { handleBatch } from '../../../functions/batch.ts';
-import { observe, observed, onFailedRecord, onRefused, onRetry, runStarted } from '../../../functions/telemetry.ts';
+import { MissingConfiguration } from '../../../functions/kept.ts';
+import {
+  leftOut,
+  observe,
+  observed,
+  onFailedRecord,
+  onRefused,
+  onRetry,
+  runStarted,
+} from '../../../functions/telemetry.ts';
 import { Failure, invalid } from '../../../lib/base/failure.ts';
 import type { BlobEvent } from '../../../lib/mirror/events.ts';
 import { layerMessage } from '../../../lib/queue/outgoing.ts';
@@ -64,6 +73,9 @@ await observed({ ...context, awsRequestId: 'request-2' }, () => {
 await observed({ ...context, awsRequestId: 'request-3' }, () => {
   onRefused(invalid('read configuration', 'mirror.yaml:3:5: mirrors[0].tgas is not known'), true);
   onRefused(new Failure({ operation: 'read secret', side: 'archive', code: 'unavailable', detail: 'later' }), false);
+  // A schedule's run without a configuration is no fault.
+  onRefused(new MissingConfiguration({ operation: 'read', side: 'input', code: 'invalid', detail: 'none' }), false);
+  leftOut({ type: 'image', status: 'pending', ...image, run: 'run-3' });
   runStarted('run-3', 'request-3', { messages: 2 });
   return Promise.resolve();
 });

@@ -58,6 +58,13 @@ describe('the log', () => {
     ]);
   });
 
+  test('counts images that an earlier run has queued', () => {
+    const queued = saidIn(lines).filter(({ message }) => message === 'queued by an earlier run');
+    expect(queued.map(({ run, repository, images }) => [run, repository, images])).toEqual([
+      ['run-3', ORDER.repository, 1],
+    ]);
+  });
+
   test('names the cost of each run in an invocation', () => {
     const costs = saidIn(lines).filter(({ message }) => message === 'cost');
     expect(costs).toMatchObject([
@@ -124,5 +131,6 @@ test('the metrics count bytes, blobs, durations, retries, and failures by reason
     'ImagesFailedByCode denied': 1,
     ConfigurationRefused: 1,
     RunsStarted: 1,
+    ImagesQueued: 1,
   });
 });

@@ -163,7 +163,7 @@ describe('the functions', () => {
       );
     });
     expect(allowed).toEqual(looping);
-    expect(allowed).toEqual(['resolver', 'layer']);
+    expect(allowed).toEqual(['resolver', 'layer', 'finalizer']);
   });
 
   // No source, no map and no dependency is shipped.
@@ -240,6 +240,7 @@ describe('the roles', () => {
           's3:ListBucketMultipartUploads ${ArchiveBucket}',
         ),
         LIST_ARCHIVE,
+        'events:PutEvents arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default',
         'secretsmanager:GetSecretValue CredentialsSecret',
       ]),
     );
@@ -267,6 +268,7 @@ describe('the roles', () => {
     expect(template.permissions('finalizer')).toEqual(
       rights('FinalizerLogGroup', [
         ...CONSUME.map((action) => `sqs:${action} FinalizeQueue`),
+        'sqs:SendMessage FinalizeQueue',
         ...inBucket(
           's3:GetObject blobs/*',
           's3:GetObject .mirror/receipts/*',
