@@ -6,6 +6,7 @@ import { SQSClient } from '@aws-sdk/client-sqs';
 import { Failure, invalid } from '../lib/base/failure.ts';
 import { Archive } from '../lib/archive/archive.ts';
 import { ociLayout } from '../lib/archive/oci-layout.ts';
+import { checksumsFrom } from '../lib/archive/s3/checksums.ts';
 import { connect } from '../lib/archive/s3/client.ts';
 import { openS3Store } from '../lib/archive/s3/store.ts';
 import { parseS3Url } from '../lib/archive/s3/url.ts';
@@ -20,7 +21,7 @@ import { onRefused } from './telemetry.ts';
 const s3 = once(() => connect({}));
 
 export function openArchive(url: string): Archive {
-  return new Archive(openS3Store({ ...parseS3Url(url), client: s3 }), ociLayout);
+  return new Archive(openS3Store({ ...parseS3Url(url), client: s3, checksums: checksumsFrom(process.env) }), ociLayout);
 }
 
 export function openQueues(urls: SqsOptions['urls']): SqsQueues {

@@ -30,6 +30,32 @@ if ('skipped' in server) {
   objectStoreContract('S3', () => open());
 
   describe('object store: S3, beyond the contract', () => {
+    test('is ready for writes, and that it is found out leaves nothing behind', async () => {
+      const store = await server.store();
+      await store.prepare();
+      expect(await Array.fromAsync(store.list(''))).toEqual([]);
+      expect(await store.holds('repositories/')).toBe(false);
+      await store.put('repositories/host/path/index.json', Buffer.from('{}'));
+      expect(await store.holds('repositories/')).toBe(true);
+      expect(await store.holds('blobs/')).toBe(false);
+      const absent = await server.store({ bucket: 'mirror-sync-that-nobody-made' });
+      await expect(absent.prepare()).rejects.toMatchObject({ code: 'name-unknown' });
+    });
+
+    test('takes the same without checksum headers, and goes on with uploads that have them', async () => {
+      const bucket = await server.bucket();
+      const [with_, without] = [await server.store({ bucket }), await server.store({ bucket, checksums: false })];
+      await without.put('x', Buffer.from('abc'), { condition: { absent: true } });
+      expect(await keys(with_)).toEqual(['x']);
+      const upload = await without.createUpload('u', { partSize: 8 * MiB });
+      const part = await without.uploadPart(upload, 1, Buffer.from('part'));
+      expect((await without.completeUpload(upload, [part])).size).toBe(4);
+      expect((await without.get('u', { maxBytes: 10 }))?.bytes).toEqual(new Uint8Array(Buffer.from('part')));
+      const begun = await with_.createUpload('v', { partSize: 8 * MiB });
+      await with_.uploadPart(begun, 1, Buffer.from('part'));
+      expect((await without.completeUpload(begun, await Array.fromAsync(without.parts(begun)))).size).toBe(4);
+    });
+
     // Two archives in one bucket: neither sees the other, nor a neighbour whose name begins alike.
     test('a prefix is a world of its own', async () => {
       const bucket = await server.bucket();

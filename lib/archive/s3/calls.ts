@@ -16,14 +16,17 @@ export type Send<T> = (client: S3Client, options: { readonly abortSignal?: Abort
 export class Calls {
   readonly bucket: string;
   readonly policy: RetryPolicy;
+  /** Whether bodies are sent with checksum headers, which some stores refuse. */
+  readonly checksums: boolean;
   readonly #connect: () => Promise<S3Client>;
   #client: Promise<S3Client> | undefined;
   readonly #counts = new Map<Operation, number>();
 
   /** The client is made at the first request, so that an archive that is only named costs nothing. */
-  constructor(bucket: string, connect: () => Promise<S3Client>, policy: RetryPolicy) {
+  constructor(bucket: string, connect: () => Promise<S3Client>, policy: RetryPolicy, checksums: boolean) {
     this.bucket = bucket;
     this.policy = policy;
+    this.checksums = checksums;
     this.#connect = connect;
   }
 

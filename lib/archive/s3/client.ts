@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 
@@ -24,7 +25,8 @@ export async function connect(options: ConnectOptions): Promise<S3Client> {
     ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
     // Retries are the callers' (calls.ts): the SDK's cut Retry-After short and leave timers behind an abort.
     maxAttempts: 1,
-    // Each body carries a checksum that was computed here, once; what is read is compared with digests.
+    // Each body carries a checksum that was computed here, once (or none, see MIRROR_SYNC_S3_CHECKSUMS); what is read is
+    // compared with digests.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     // It would open a new connection for each body above 2 MiB.
@@ -66,12 +68,13 @@ function isHttpRequest(request: unknown): request is HttpRequest {
 }
 
 /**
- * Whether the request need not be signed over its body, which costs another SHA-256 of it: where a checksum that cannot be
- * forged is among the signed headers (x-amz-checksum-sha256), or where nobody is between (TLS, loopback) and the checksum
- * has only accidents to find (x-amz-checksum-crc32).
+ * Whether the signature may leave out the body, which costs another SHA-256 of it: if a checksum that cannot be forged is among
+ * the signed headers (x-amz-checksum-sha256), or if nothing can change the body on the way (TLS, loopback) and the checksum only
+ * has to find accidents (x-amz-checksum-crc32). A body without a checksum is always signed: the signature is its checksum.
  */
 function bodyIsBound({ protocol, hostname, headers }: HttpRequest): boolean {
   if (headers['x-amz-checksum-sha256'] !== undefined) return true;
-  const loopback = hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
+  const loopback =
+    hostname === 'localhost' || hostname === '[::1]' || (isIPv4(hostname) && hostname.startsWith('127.'));
   return headers['x-amz-checksum-crc32'] !== undefined && (protocol === 'https:' || loopback);
 }

@@ -2,6 +2,7 @@
 import { Failure, asFailure } from '../../base/failure.ts';
 import { systemWords } from '../../base/system-error.ts';
 import type { FailureCode, FailureFields } from '../../base/failure.ts';
+import { CHECKSUMS_VARIABLE } from './checksums.ts';
 
 /** The operations that the store uses, and the IAM action that each needs. */
 const IAM_ACTIONS = {
@@ -59,12 +60,37 @@ const CODES: Readonly<Record<string, FailureCode>> = {
 /** Of whoever S3 does not know, which no permission would mend. */
 const UNKNOWN_CALLER = new Set(['InvalidAccessKeyId', 'InvalidToken', 'SignatureDoesNotMatch', 'InvalidSecurity']);
 
-/** Node's codes of what goes wrong on the way. */
-const NETWORK = new Set(
-  'ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ENOTFOUND EAI_AGAIN EHOSTUNREACH ENETUNREACH ETIMEDOUT EADDRNOTAVAIL'.split(
-    ' ',
+/** Where the server is named, if it is not AWS. */
+const ENDPOINT = 'AWS_ENDPOINT_URL_S3';
+
+/** Node's codes of failures before an answer, and what to check. The words for them are those of lib/base/system-error.ts. */
+const NETWORK: ReadonlyMap<string, string> = new Map([
+  ['ECONNREFUSED', `; check that the server runs, and ${ENDPOINT}`],
+  ['ENOTFOUND', `; check ${ENDPOINT} and AWS_REGION`],
+  ['EAI_AGAIN', '; check the DNS of this machine'],
+  ...['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EADDRNOTAVAIL'].map(
+    (code) => [code, ''] as const,
   ),
-);
+]);
+
+/** TLS errors that the same request meets again. */
+const TLS: ReadonlyMap<string, string> = new Map([
+  ...[
+    'DEPTH_ZERO_SELF_SIGNED_CERT',
+    'SELF_SIGNED_CERT_IN_CHAIN',
+    'UNABLE_TO_GET_ISSUER_CERT',
+    'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+    'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  ].map(
+    (code) => [code, 'the certificate of the server is not trusted; name its CA in NODE_EXTRA_CA_CERTS=FILE'] as const,
+  ),
+  ['CERT_HAS_EXPIRED', 'the certificate of the server has expired'],
+  ['CERT_NOT_YET_VALID', "the certificate of the server is not valid yet; check this machine's clock"],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', `the certificate of the server is for another name; check ${ENDPOINT}`],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', `the server does not speak TLS; write http:// in ${ENDPOINT}`],
+  ['ERR_SSL_PACKET_LENGTH_TOO_LONG', `the server does not speak TLS; write http:// in ${ENDPOINT}`],
+  ['EPROTO', `the server does not speak TLS as it should; check ${ENDPOINT}`],
+]);
 
 /** What is wrong, in this software's terms; `undefined` where it is none of S3's business. */
 type Diagnosis = Pick<FailureFields, 'code' | 'detail' | 'remedy'> | undefined;
@@ -116,22 +142,21 @@ function unread(error: Error, status: number): Diagnosis {
 /** What happened before there was an answer, or while it came. */
 function unanswered(error: Error): Diagnosis {
   const detail = error.message;
-  if (error.name === 'TimeoutError') return { code: 'timeout', detail };
-  if (NETWORK.has((error as NodeJS.ErrnoException).code ?? '')) return { code: 'network', detail: withWords(error) };
+  const { code = '' } = error as NodeJS.ErrnoException;
+  const words = (text: string): string => (detail === '' ? text : `${text} (${detail})`);
+  if (error.name === 'TimeoutError') return { code: 'timeout', detail: words('the server does not answer') };
+  const check = NETWORK.get(code);
+  if (check !== undefined) return { code: 'network', detail: `${words(systemWords(error) ?? code)}${check}` };
+  const tls = TLS.get(code);
+  if (tls !== undefined) return { code: 'denied', detail: words(tls) };
   if (error.name === 'CredentialsProviderError')
     return {
       code: 'denied',
-      detail: `${detail}; give credentials by AWS_PROFILE, AWS_ACCESS_KEY_ID and its kin, or a role`,
+      detail: `${detail}; give credentials by AWS_PROFILE, by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by a role`,
     };
   if (detail.startsWith('Region is missing'))
     return { code: 'invalid', detail: "the bucket's region is not known; set AWS_REGION, or name it in the profile" };
   return undefined;
-}
-
-/** The words, and what the system reported, since that names the address. */
-function withWords(error: Error): string {
-  const words = systemWords(error);
-  return words === undefined ? error.message : `${words} (${error.message})`;
 }
 
 function answered(error: Error, status: number, region: string | undefined, deed: Deed): Diagnosis {
@@ -151,8 +176,13 @@ function answered(error: Error, status: number, region: string | undefined, deed
     };
   if (name === 'RequestTimeTooSkewed') return { code: 'denied', detail: `${said}; set this machine's clock` };
   if (UNKNOWN_CALLER.has(name))
-    return { code: 'denied', detail: `${said}; correct the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID and its kin)` };
-  // The upload is of no use any more (a part was replaced), but the blob can be uploaded anew.
+    return {
+      code: 'denied',
+      detail: `${said}; correct the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)`,
+    };
+  const refused = refusedFeature(name, status, said, deed);
+  if (refused !== undefined) return refused;
+  // The upload is of no use any more (a part was replaced), but the blob can be uploaded in another one.
   if (name === 'InvalidPart' || name === 'InvalidPartOrder')
     return { code: 'invalid', detail: said, remedy: 'restart' };
   // The checksum was made here of bytes that are still held, so that they were bent on the way.
@@ -162,6 +192,31 @@ function answered(error: Error, status: number, region: string | undefined, deed
   return { code, detail: code === 'denied' ? `${said}; ${permissionFor(deed)}` : said };
 }
 
+/** Requests that may carry If-None-Match or If-Match as a condition of a change. */
+const CONDITIONAL: ReadonlySet<Operation> = new Set(['PutObject', 'CompleteMultipartUpload', 'DeleteObject']);
+
+/** Requests of an upload that was begun with a checksum algorithm, or without one. */
+const OF_UPLOADS: ReadonlySet<Operation> = new Set(['UploadPart', 'CompleteMultipartUpload']);
+
+export const NEEDS_CONDITIONS =
+  'the store does not support conditional writes (If-None-Match and If-Match), which an archive needs; use a store that does (docs/s3.md)';
+
+/** What a store says that does not have all that this software uses of S3. */
+function refusedFeature(name: string, status: number, said: string, { operation }: Deed): Diagnosis {
+  if (CODES[name] === 'digest-mismatch' || CODES[name] === 'precondition-failed') return undefined;
+  if (/x-amz-(?:sdk-)?checksum/i.test(said) && (status === 400 || status === 501))
+    return {
+      code: 'unsupported',
+      detail: `the store refuses checksum headers: ${said}; switch them off with ${CHECKSUMS_VARIABLE}=off`,
+    };
+  // AWS, of an upload that was begun with the other setting: the blob can be uploaded in another one.
+  if (/checksum/i.test(said) && name === 'InvalidRequest' && OF_UPLOADS.has(operation))
+    return { code: 'invalid', detail: said, remedy: 'restart' };
+  if (status === 501 && CONDITIONAL.has(operation))
+    return { code: 'unsupported', detail: `${NEEDS_CONDITIONS}: ${said}` };
+  return undefined;
+}
+
 function codeOfStatus(status: number, operation: Operation): FailureCode {
   if (status === 401 || status === 403) return 'denied';
   // An answer to HEAD has no body, and so no code; elsewhere a 404 of another code is not about the object.
@@ -169,6 +224,7 @@ function codeOfStatus(status: number, operation: Operation): FailureCode {
   if (status === 408) return 'timeout';
   if (status === 412) return 'precondition-failed';
   if (status === 429) return 'rate-limited';
+  if (status === 501) return 'unsupported';
   return status >= 500 ? 'unavailable' : 'invalid';
 }
 

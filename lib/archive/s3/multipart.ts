@@ -19,9 +19,11 @@ import { lookUp } from './read.ts';
  * blob is right is proven by its digest. Measured on one core of the bench machine: CRC32 (node:zlib, native) 6.1 GB/s,
  * SHA-256 1.7 GB/s, MD5 0.8 GB/s, CRC64NVME (the SDK's, in JavaScript; native only with another package) 0.4 GB/s.
  *
- * It is of the composite type, S3's default for CRC32: each part's checksum has to be told again on completion, so a Part
- * carries it. With FULL_OBJECT, S3 itself would not ask for that, but other servers do (versitygw) or refuse (MinIO).
+ * It is of the composite type, S3's default for CRC32: completion repeats each part's checksum, so a Part carries it. With
+ * FULL_OBJECT, S3 itself would not ask for that, but other servers do (versitygw) or refuse (MinIO).
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+ *
+ * If checksums are switched off, the signature covers each part instead (client.ts).
  */
 const CHECKSUM = { ChecksumAlgorithm: 'CRC32' } as const;
 
@@ -47,7 +49,12 @@ export async function create(
   const operation = 'CreateMultipartUpload';
   return calls.run(operation, key, signal, async (client, options) => {
     const answer = await client.send(
-      new CreateMultipartUploadCommand({ Bucket: calls.bucket, Key: key, ContentType: contentType, ...CHECKSUM }),
+      new CreateMultipartUploadCommand({
+        Bucket: calls.bucket,
+        Key: key,
+        ContentType: contentType,
+        ...(calls.checksums ? CHECKSUM : {}),
+      }),
       options,
     );
     return told(answer.UploadId, operation, 'UploadId');
@@ -61,7 +68,7 @@ export async function uploadPart(
   bytes: Uint8Array,
   signal: AbortSignal | undefined,
 ): Promise<Part> {
-  const checksum = checksumOf(bytes);
+  const checksum = calls.checksums ? checksumOf(bytes) : undefined;
   const answer = await calls.run('UploadPart', upload.key, signal, (client, options) =>
     client.send(
       new UploadPartCommand({

@@ -106,15 +106,19 @@ export async function openReading(
   return { etag, size, body: body(), cancel: () => opened.destroy() };
 }
 
-/** What S3 says of `key` (whole), its checksums included; `undefined` where it is not there. */
+/** What S3 says of `key` (whole), its checksum on request; `undefined` if it is not there. */
 export async function lookUp(
   calls: Calls,
   key: string,
   signal: AbortSignal | undefined,
+  checksum = false,
 ): Promise<HeadObjectCommandOutput | undefined> {
   try {
     return await calls.run('HeadObject', key, signal, (client, options) =>
-      client.send(new HeadObjectCommand({ Bucket: calls.bucket, Key: key, ChecksumMode: 'ENABLED' }), options),
+      client.send(
+        new HeadObjectCommand({ Bucket: calls.bucket, Key: key, ...(checksum ? { ChecksumMode: 'ENABLED' } : {}) }),
+        options,
+      ),
     );
   } catch (error) {
     if (error instanceof Failure && error.code === 'blob-unknown') return undefined;

@@ -21,6 +21,7 @@ import type {
 import { Calls } from './calls.ts';
 import { connect } from './client.ts';
 import type { ConnectOptions } from './client.ts';
+import { NEEDS_CONDITIONS } from './failure.ts';
 import type { Operation } from './failure.ts';
 import * as multipart from './multipart.ts';
 import { present } from './multipart.ts';
@@ -33,11 +34,20 @@ export interface S3StoreOptions extends S3Location, ConnectOptions {
   /** A client instead of one that `connect` makes; its own retries should be off, since the store does them. */
   readonly client?: S3Client | (() => Promise<S3Client>) | undefined;
   readonly retry?: RetryPolicy | undefined;
+  /** Whether bodies are sent with checksum headers (default: yes). Without them, the signature covers the bodies. */
+  readonly checksums?: boolean | undefined;
 }
 
 export interface S3Store extends ObjectStore {
   /** Requests sent so far by operation (`PutObject: 3`), those tried again included: what a mirror costs. */
   requests(): Record<string, number>;
+  /** Whether the key of any object begins with `prefix`: one request. */
+  holds(prefix: string, options?: Cancel): Promise<boolean>;
+  /**
+   * Finds out, with one request that changes nothing, whether this store can be written: the bucket, the credentials, the right
+   * to write, checksums and conditional writes.
+   */
+  prepare(options?: Cancel): Promise<void>;
   /** Gives the connections back; what is under way fails. */
   close(): Promise<void>;
 }
@@ -56,12 +66,12 @@ class Store implements S3Store {
   readonly #calls: Calls;
 
   constructor(options: S3StoreOptions) {
-    const { bucket, prefix, client, retry = PATIENT } = options;
+    const { bucket, prefix, client, retry = PATIENT, checksums = true } = options;
     this.name = prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
     this.#bucket = bucket;
     this.#root = prefix === '' ? '' : `${prefix}/`;
     const given = typeof client === 'object' ? () => Promise.resolve(client) : client;
-    this.#calls = new Calls(bucket, given ?? (() => connect(options)), retry);
+    this.#calls = new Calls(bucket, given ?? (() => connect(options)), retry, checksums);
   }
 
   requests(): Record<string, number> {
@@ -121,8 +131,8 @@ class Store implements S3Store {
     bytes: Uint8Array,
     options: { readonly condition?: Condition; readonly sha256?: string; readonly contentType?: string } & Cancel = {},
   ): Promise<StoredObject> {
-    const { condition, contentType, signal, sha256 = createHash('sha256').update(bytes).digest('hex') } = options;
-    const checksum = Buffer.from(sha256, 'hex').toString('base64');
+    const { condition, contentType, signal } = options;
+    const checksum = this.#checksumOf(key, bytes, options.sha256);
     let sent = 0;
     try {
       const answer = await this.#calls.run('PutObject', this.#key(key), signal, (client, call) => {
@@ -147,10 +157,64 @@ class Store implements S3Store {
         throw this.#failure('PutObject', key, 'precondition-failed', 'there is no such object (any more)', error);
       // A write whose answer was lost meets its own work when it is repeated.
       if (error.code !== 'precondition-failed' || sent === 1) throw error;
-      const there = await lookUp(this.#calls, this.#key(key), signal);
-      if (there?.ETag === undefined || there.ChecksumSHA256 !== checksum) throw error;
-      return { etag: there.ETag, size: bytes.byteLength };
+      const etag = await this.#etagIfThere(key, bytes, checksum, signal);
+      if (etag === undefined) throw error;
+      return { etag, size: bytes.byteLength };
     }
+  }
+
+  /** What the header of a PUT says; without headers, the digest that the caller names is compared here. */
+  #checksumOf(key: string, bytes: Uint8Array, sha256: string | undefined): string | undefined {
+    if (this.#calls.checksums) return Buffer.from(sha256 ?? hashOf(bytes), 'hex').toString('base64');
+    const actual = sha256 === undefined ? undefined : hashOf(bytes);
+    if (actual === sha256) return undefined;
+    const detail = `its ${bytes.byteLength} bytes hash to ${actual}, not to ${sha256}`;
+    throw this.#failure('PutObject', key, 'digest-mismatch', detail);
+  }
+
+  /** The version of the object that is there, if it has these bytes: by its checksum, or read and compared if it has none. */
+  async #etagIfThere(
+    key: string,
+    bytes: Uint8Array,
+    checksum: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
+    if (checksum !== undefined) {
+      const there = await lookUp(this.#calls, this.#key(key), signal, true);
+      return there?.ChecksumSHA256 === checksum ? there.ETag : undefined;
+    }
+    const there = await this.head(key, { signal });
+    if (there?.size !== bytes.byteLength) return undefined;
+    const found = await this.get(key, { maxBytes: bytes.byteLength, signal });
+    return found !== undefined && Buffer.compare(found.bytes, bytes) === 0 ? found.etag : undefined;
+  }
+
+  async holds(prefix: string, { signal }: Cancel = {}): Promise<boolean> {
+    const operation = 'ListObjectsV2';
+    const Prefix = this.#key(prefix);
+    const page = await this.#calls.run(operation, Prefix, signal, async (client, options) =>
+      multipart.wholePage(
+        operation,
+        await client.send(new ListObjectsV2Command({ Bucket: this.#bucket, Prefix, MaxKeys: 1 }), options),
+      ),
+    );
+    return (page.Contents ?? []).length > 0;
+  }
+
+  async prepare({ signal }: Cancel = {}): Promise<void> {
+    try {
+      await this.put(PROBE, Buffer.from('{}\n'), {
+        condition: { etag: NO_ETAG },
+        contentType: 'application/json',
+        signal,
+      });
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'precondition-failed') return;
+      throw error;
+    }
+    // The store wrote over a version that does not exist: it ignores conditions, and would lose updates of tags.
+    await this.delete(PROBE, { signal });
+    throw this.#failure('PutObject', PROBE, 'unsupported', NEEDS_CONDITIONS);
   }
 
   async delete(key: string, { etag, signal }: { readonly etag?: string } & Cancel = {}): Promise<void> {
@@ -269,6 +333,14 @@ class Store implements S3Store {
       cause,
     });
   }
+}
+
+/** An object that is never written: a PUT of it, over a version that cannot be there, asks a store what it can do. */
+const PROBE = '.mirror/probe.json';
+const NO_ETAG = `"${'0'.repeat(32)}"`;
+
+function hashOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 function conditionHeaders(condition: Condition | undefined): ConditionHeaders {
