@@ -54,7 +54,7 @@ async function run(command: Command, io: Io): Promise<number> {
       return await check(command, io);
     case 'sync': {
       await using opened = await open(command.to, 'write', io);
-      return await sync(command, opened.archive, io);
+      return await sync(command, opened, io);
     }
     case 'ls': {
       await using opened = await open(command.archive, 'read', io);
@@ -75,14 +75,14 @@ async function run(command: Command, io: Io): Promise<number> {
   }
 }
 
-function open(name: string, purpose: 'read' | 'write', { platform }: Io): ReturnType<typeof openArchive> {
+function open(name: string, purpose: 'read' | 'write', io: Io): ReturnType<typeof openArchive> {
   // Decision 0004: what a folder archive stands on is missing there.
-  if (platform === 'win32' && !isS3Url(name))
+  if (io.platform === 'win32' && !isS3Url(name))
     throw invalid(
       `open archive ${name}`,
       'a folder archive needs file locks and folder syncs that Windows lacks; use WSL 2, a Linux container, or s3://bucket/prefix',
     );
-  return openArchive(name, purpose);
+  return openArchive(name, purpose, io);
 }
 
 function version(): string {

@@ -17,6 +17,7 @@ import { proxyFrom } from '../registry/proxy.ts';
 import { createSources } from '../registry/sources.ts';
 import type { SyncCommand } from './command.ts';
 import { readConfig, refuseFiles } from './config-file.ts';
+import type { OpenArchive } from './destination.ts';
 import { seconds } from './format.ts';
 import { EXIT, type Io, stoppedCode } from './io.ts';
 import { runLocal } from './local-run.ts';
@@ -31,8 +32,10 @@ const TOLD_WAIT_MS = 1_000;
 const INTERRUPTED = { code: 'aborted', reason: 'interrupted; run the same command again to continue' };
 const UNFINISHED = { code: 'internal', reason: 'it did not finish' };
 
+const NOT_ALONE = 'another sync is running on this archive; both go on, and blobs that both need may be fetched twice';
+
 /** Mirrors what the command names into the archive, and tells of it. Resolves to the exit code. */
-export async function sync(command: SyncCommand, archive: Archive, io: Io): Promise<number> {
+export async function sync(command: SyncCommand, { archive, prepare }: OpenArchive, io: Io): Promise<number> {
   const { concurrency } = command;
   await refuseFiles(command.names);
   const config = command.config === undefined ? undefined : await readConfig(command.config, io);
@@ -50,6 +53,8 @@ export async function sync(command: SyncCommand, archive: Archive, io: Io): Prom
   };
   io.signal.addEventListener('abort', tellStopping, { once: true });
   try {
+    // Before anything is asked of a registry: an archive that cannot be written is one error, and not one for each image.
+    if (!(await prepare()).alone) printer.notice(NOT_ALONE);
     for (const { message } of messages)
       if (message.what.kind === 'images')
         for (const wanted of message.what.images) outcomes.expect(imageName(message, wanted));

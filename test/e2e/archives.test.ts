@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { lutimes, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { FolderStore } from '../../lib/archive/folder/store.ts';
 import { jsonLines, mirrorSync } from '../kit/command-line.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
@@ -76,4 +77,72 @@ test('a link named blobs in the folder of a repository stays, and harms no comma
   const rows = jsonLines(await mirrorSync(['ls', archive, '--json']));
   expect(rows).toMatchObject([{ reference }, { reference: `${registry.host}/team/app:v2` }]);
   await rm(`${repository}/blobs`);
+});
+
+describe('an address that is not one of an archive', () => {
+  test.each(['s3:mirror/x', '~/x'])('is refused by every command, and makes no folder: %s', async (address) => {
+    const commands = [
+      ['sync', reference, '--to', address],
+      ['verify', address],
+      ['ls', address],
+      ['status', address],
+      ['convert', reference, address],
+    ];
+    for (const args of commands) {
+      const ended = await mirrorSync(args, {}, folder.path);
+      expect(ended).toMatchObject({ code: 2, stdout: '' });
+      expect(ended.stderr).toContain(`./${address}`);
+    }
+    expect(await readdir(folder.path)).toEqual([]);
+    expect(registry.requests).toEqual([]);
+  });
+
+  test('is a folder of that name with ./ before it', async () => {
+    expect((await mirrorSync(['sync', reference, '--to', './oci:x'], {}, folder.path)).code).toBe(0);
+    expect(await readdir(folder.path)).toEqual(['oci:x']);
+  });
+});
+
+describe('a destination that cannot be written', () => {
+  // One line, at once, however many images were asked for; and no registry is asked anything.
+  async function isRefused(to: string, why: string): Promise<void> {
+    const ended = await mirrorSync(['sync', reference, `${registry.host}/team/app:v2`, '--to', to]);
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr.split('\n')).toHaveLength(2);
+    expect(ended.stderr).toContain(`write to ${to}: ${why}`);
+    expect(registry.requests).toEqual([]);
+  }
+
+  test('is one error if it is a file', async () => {
+    await writeFile(archive, 'x');
+    await isRefused(archive, `${archive} is a file`);
+    await isRefused(`${archive}/below`, `${archive} is a file`);
+  });
+
+  test('is one error if .mirror is a file', async () => {
+    await mkdir(archive);
+    await writeFile(folder.join('archive/.mirror'), 'x');
+    await isRefused(archive, `${archive}/.mirror is a file`);
+  });
+
+  test('is one error if it is a link that leads nowhere', async () => {
+    await symlink(folder.join('unmounted'), archive);
+    await isRefused(archive, `${archive} is a symbolic link that leads nowhere; is its disk mounted?`);
+  });
+
+  // Node's recursive mkdir never returns there.
+  test('is one error if its file system takes no folders', { skip: process.platform !== 'linux' }, async () => {
+    await isRefused('/proc/mirror-sync', 'no such file or directory');
+  });
+});
+
+// Both end with the right result; blobs that both need are fetched twice.
+test('a sync says that another one runs on the same folder', async () => {
+  await using other = new FolderStore(archive);
+  expect(await other.prepare()).toEqual({ alone: true });
+  const beside = await mirrorSync(['sync', reference, '--to', archive]);
+  expect(beside.code).toBe(0);
+  expect(beside.stderr).toContain('another sync is running on this archive');
+  await other.close();
+  expect(await mirrorSync(['sync', reference, '--to', archive])).toMatchObject({ code: 0, stderr: '' });
 });

@@ -40,6 +40,40 @@ else
     afterAll(() => server.close());
     const run = (...args: string[]): Promise<Ended> => mirrorSync(args, server.env);
 
+    // A typo would otherwise be an archive in which everything is sound, every night.
+    test('a prefix without an archive is an error of each command', async () => {
+      const bucket = await server.bucket();
+      await (await server.store({ bucket, prefix: 'prod' })).put('repositories/x/y/index.json', Buffer.from('{}'));
+      for (const archive of [`s3://${bucket}/prdo`, `s3://${bucket}`])
+        for (const args of [['verify'], ['ls'], ['status'], ['convert', 'host.example/old:1']]) {
+          const ended = await run(...args, archive);
+          expect(ended).toMatchObject({ code: 2, stdout: '' });
+          expect(ended.stderr).toContain(`there is no archive at ${archive} (no object below it`);
+        }
+    });
+
+    test('a bucket that does not exist is one error, before any registry is asked', async () => {
+      const archive = 's3://mirror-sync-no-such-bucket/x';
+      const ended = await run('sync', `${registry.host}/team/app`, '--all-tags', '--to', archive);
+      expect(ended).toMatchObject({ code: 2, stdout: '' });
+      expect(ended.stderr).toContain(`write to ${archive}: the bucket mirror-sync-no-such-bucket does not exist`);
+      expect(ended.stderr.split('\n')).toHaveLength(2);
+      expect(registry.requests).toEqual([]);
+    });
+
+    test('a sync without checksum headers is one that can be verified', async () => {
+      const archive = `s3://${await server.bucket()}`;
+      const env = { ...server.env, MIRROR_SYNC_S3_CHECKSUMS: 'off' };
+      const synced = await mirrorSync(['sync', `${registry.host}/team/app:1`, '--to', archive], env);
+      expect(synced).toMatchObject({ code: 0, stderr: '' });
+      expect(await run('verify', archive)).toMatchObject({ code: 0 });
+      const wrong = await mirrorSync(['ls', archive], { ...env, MIRROR_SYNC_S3_CHECKSUMS: 'no' });
+      expect(wrong).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('expected on or off, got "no"') as string,
+      });
+    });
+
     // However the address is written: the same archive, which is mirrored once and is unchanged from then on.
     test.each([
       ['without a prefix', (bucket: string) => [`s3://${bucket}`, `s3://${bucket}/`, `S3://${bucket}`]],

@@ -26,7 +26,7 @@ export type SyncSummary = Summary & { readonly type: 'summary' };
 export type Environment = Readonly<Record<string, string>>;
 
 /** Starts it. No registry credentials of the tester's are in its environment. */
-export function startMirrorSync(args: readonly string[], env: Environment = {}): Running {
+export function startMirrorSync(args: readonly string[], env: Environment = {}, cwd = process.cwd()): Running {
   const {
     DOCKER_CONFIG: _docker,
     REGISTRY_AUTH_FILE: _authfile,
@@ -34,6 +34,7 @@ export function startMirrorSync(args: readonly string[], env: Environment = {}):
     ...inherited
   } = process.env;
   const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd,
     env: { ...inherited, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -59,8 +60,8 @@ export function startMirrorSync(args: readonly string[], env: Environment = {}):
   };
 }
 
-export function mirrorSync(args: readonly string[], env: Environment = {}): Promise<Ended> {
-  return startMirrorSync(args, env).ended;
+export function mirrorSync(args: readonly string[], env: Environment = {}, cwd = process.cwd()): Promise<Ended> {
+  return startMirrorSync(args, env, cwd).ended;
 }
 
 /** The objects that `--json` prints, one a line. */

@@ -123,13 +123,23 @@ function isLink(path: string): boolean {
 
 /** @throws Failure `invalid` if a file or a dangling link has the name */
 export function isFolder(path: string): boolean {
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found?.isDirectory() === true) return true;
-  if (found !== undefined) throw refuse(`make folder ${path}`, 'invalid', 'a file of that name exists');
-  if (isLink(path)) throw leadsNowhere(path);
-  return false;
+  try {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found?.isDirectory() === true) return true;
+    if (found !== undefined) throw refuse(`make folder ${path}`, 'invalid', `${path} is a file`);
+    if (isLink(path)) throw leadsNowhere(path);
+    return false;
+  } catch (error) {
+    // What would be its parent is a file: that one says so.
+    if (isAbsent(error)) return false;
+    throw error;
+  }
 }
 
 function leadsNowhere(path: string): Error {
-  return refuse(`open folder ${path}`, 'invalid', 'it is a symbolic link that leads nowhere; is its disk mounted?');
+  return refuse(
+    `open folder ${path}`,
+    'invalid',
+    `${path} is a symbolic link that leads nowhere; is its disk mounted?`,
+  );
 }
