@@ -8,19 +8,20 @@ import { settleAll } from '../base/settle-all.ts';
 import { covers, isWithin, provenPlatforms, type TagEntry, type TagIndex } from '../archive/tag-index.ts';
 import { defined } from '../oci/defined.ts';
 import type { Digest } from '../oci/digest.ts';
-import { compressionOf } from '../oci/mediatype.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
-import { type Image, type LayerMessage, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
+import { type Image, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
 import { finalizeMessage, layerMessage, resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import type { Resolved, Source } from '../registry/source.ts';
 import { type Blob, checkPlatforms, held } from './closure.ts';
 import type { ResolverContext, TagChoice } from './context.ts';
+import { BlobLookup, type Look } from './blob-lookup.ts';
 import { imageName } from './events.ts';
 import { recorded } from './failures.ts';
-import { provenDiffId } from './receipts.ts';
-import { walk, type Walked } from './walk.ts';
+import { once } from './once.ts';
+import { firstTags, tagHint } from './tag-hint.ts';
+import { RootUnknown, walk, type Walked } from './walk.ts';
 
 /** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
 const SIDE_BY_SIDE = 16;
@@ -41,8 +42,6 @@ interface Found extends Partial<Pick<Resolved, 'fetched'>> {
   readonly tag?: string;
   readonly note?: string;
 }
-
-type Look = LayerMessage['look'];
 
 export interface ResolveOptions {
   /** Deliveries of this message so far, this one included. */
@@ -119,11 +118,13 @@ class Slice {
   readonly #options: ResolveOptions;
   readonly #source: Source;
   readonly #sole: boolean;
-  readonly #looks = new Map<string, Promise<Look | undefined>>();
+  readonly #lookup: BlobLookup;
   /** Blobs that this slice has asked the layer function for. */
   readonly #ordered = new Set<Digest>();
   readonly #sending: Permits;
-  readonly #unfinished = new Map<string, Promise<ReadonlySet<string>>>();
+  /** Tags often name one image: what it consists of is found out once. */
+  readonly #walks = new Map<string, Promise<Walked>>();
+  #tags: Promise<readonly string[] | undefined> | undefined;
 
   constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
     this.#context = context;
@@ -135,6 +136,7 @@ class Slice {
     // An image's messages after the other's, where one is told that it is the first: it is to be the first in its lane.
     this.#sending = new Permits(this.#sole ? 1 : SIDE_BY_SIDE);
     this.#source = context.sources.repository(parseRepository(message.source));
+    this.#lookup = new BlobLookup(context.archive, options.signal);
   }
 
   async run(images: readonly Wanted[]): Promise<void> {
@@ -150,7 +152,7 @@ class Slice {
         try {
           await this.#image(wanted, await index);
         } catch (error) {
-          const failure = this.#named(error, wanted);
+          const failure = await this.#hinted(this.#named(error, wanted), wanted);
           if (failure.code === 'aborted' || (isTemporary(failure) && !last)) failures.push(failure);
           else {
             const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
@@ -166,11 +168,23 @@ class Slice {
   }
 
   async #image(wanted: Wanted, index: TagIndex | undefined): Promise<void> {
-    const { archive, now } = this.#context;
-    const { signal } = this.#options;
+    const { now } = this.#context;
     // When the answer was asked for, not when it came: an answer that took long is not newer for it.
     const observed = now();
     const found = await this.#find(wanted);
+    try {
+      await this.#mirror(wanted, found, observed, index);
+    } catch (error) {
+      if (!(error instanceof RootUnknown)) throw error;
+      // HEAD may be answered from a cache, and a tag may move between two requests: GET of the tag has the last word.
+      const again = now();
+      await this.#mirror(wanted, await this.#findWhole(wanted, found, error.failure), again, index);
+    }
+  }
+
+  async #mirror(wanted: Wanted, found: Found, observed: number, index: TagIndex | undefined): Promise<void> {
+    const { archive } = this.#context;
+    const { signal } = this.#options;
     const { digest, tag, note } = found;
     const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
     if (entry?.digest === digest && covers(entry, this.#message)) {
@@ -183,8 +197,34 @@ class Slice {
     const name = { ...imageName(this.#message, wanted), tag, digest };
     const queued = { type: 'image' as const, status: 'pending' as const, ...name };
     if ((await this.#context.queuedBy?.(queued, this.#message, signal)) !== undefined) return;
-    const walked = await walk(digest, found.fetched, { source: this.#source, archive, scope: this.#message, signal });
-    await this.#order(wanted, found, observed, walked);
+    const options = { source: this.#source, archive, scope: this.#message, signal };
+    const isFirst = !this.#walks.has(digest);
+    const walked = await once(this.#walks, digest, () => walk(digest, found.fetched, options));
+    await this.#order(wanted, found, observed, isFirst ? walked : { ...walked, fetchedBytes: 0 });
+  }
+
+  async #findWhole(wanted: Wanted, { tag, digest }: Found, failure: Failure): Promise<Found> {
+    if (tag === undefined) throw failure;
+    const fetched = await this.#source.fetchTag(tag, { signal: this.#options.signal });
+    if (wanted.digest !== undefined && fetched.digest !== digest) throw failure;
+    return { digest: fetched.digest, tag, fetched };
+  }
+
+  /** A tag that upstream lacks is told with some that it has; they are listed once. */
+  async #hinted(failure: Failure, { tag, digest }: Wanted): Promise<Failure> {
+    if (failure.code !== 'manifest-unknown' || tag === undefined || digest !== undefined) return failure;
+    this.#tags ??= firstTags(this.#source, this.#options.signal);
+    const tags = await this.#tags;
+    if (tags === undefined) return failure;
+    const { operation, side, code, detail, status, cause } = failure;
+    return new Failure({
+      operation,
+      side,
+      code,
+      detail: `${detail}; ${tagHint(tags, tag)}`,
+      cause,
+      ...defined({ status }),
+    });
   }
 
   /** What a pure function refuses is told with what it was about. */
@@ -227,7 +267,7 @@ class Slice {
     const { digest, tag, note } = found;
     const permits = new Permits(SIDE_BY_SIDE);
     const looked = await settleAll(
-      blobs.map((blob) => permits.with(async () => ({ blob, look: await this.#look(blob) }))),
+      blobs.map((blob) => permits.with(async () => ({ blob, look: await this.#lookup.find(blob) }))),
     );
     const missing = looked.flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]));
     const image: Image = defined({
@@ -269,45 +309,6 @@ class Slice {
     this.#ordered.add(digest);
     return first ? 'nothing' : 'receipt';
   }
-
-  /** Whether the archive lacks a blob, and what there is of it. Once a slice: its images have most of their blobs in common. */
-  #look(blob: Blob): Promise<Look | undefined> {
-    const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
-    return once(this.#looks, key, () => this.#lookFor(blob));
-  }
-
-  async #lookFor(blob: Blob): Promise<Look | undefined> {
-    const { archive } = this.#context;
-    const { signal } = this.#options;
-    const receipt = await archive.receipt(blob.digest, { signal });
-    if (receipt !== undefined)
-      return provenDiffId(receipt, compressionOf(blob.mediaType)) === undefined ? 'everything' : undefined;
-    const key = archive.layout.blob(blob.digest);
-    const begun =
-      (await this.#unfinishedUploads()).has(key) || (await archive.store.head(key, { signal })) !== undefined;
-    return begun ? 'everything' : 'nothing';
-  }
-
-  /** Listed once for all blobs of the slice, and only when one is missing. */
-  #unfinishedUploads(): Promise<ReadonlySet<string>> {
-    const { archive } = this.#context;
-    const { signal } = this.#options;
-    return once(this.#unfinished, archive.layout.blobs, async () => {
-      const keys = new Set<string>();
-      for await (const { key } of archive.store.uploads(archive.layout.blobs, { signal })) keys.add(key);
-      return keys;
-    });
-  }
-}
-
-/** What is looked for once, under a key. A failure is not remembered: whoever waited looks for himself. */
-function once<T>(known: Map<string, Promise<T>>, key: string, find: () => Promise<T>): Promise<T> {
-  const found = known.get(key);
-  if (found !== undefined) return found.catch(find);
-  const finding = find();
-  known.set(key, finding);
-  finding.catch(() => known.delete(key));
-  return finding;
 }
 
 function largestOf(blobs: readonly Blob[]): Blob | undefined {

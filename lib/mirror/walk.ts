@@ -36,7 +36,21 @@ export interface WalkOptions {
   readonly signal: AbortSignal;
 }
 
-/** @param root what a GET has brought already, if anything */
+/** The registry does not have the manifest that a walk begins with. */
+export class RootUnknown extends Error {
+  override readonly name = 'RootUnknown';
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.message, { cause: failure });
+    this.failure = failure;
+  }
+}
+
+/**
+ * @param root what a GET has brought already, if anything
+ * @throws RootUnknown where the registry does not have it
+ */
 export async function walk(digest: Digest, root: FetchedManifest | undefined, options: WalkOptions): Promise<Walked> {
   return new Walk(options).run(digest, root);
 }
@@ -56,7 +70,9 @@ class Walk {
 
   async run(digest: Digest, root: FetchedManifest | undefined): Promise<Walked> {
     this.#seen.add(digest);
-    const { mediaType, size, manifest } = await this.#manifest(digest, root);
+    const { mediaType, size, manifest } = await this.#manifest(digest, root).catch((error: unknown) => {
+      throw error instanceof Failure && error.code === 'manifest-unknown' ? new RootUnknown(error) : error;
+    });
     await this.#descend({ digest }, manifest, 1);
     this.#told(digest, () => {
       this.#choice.conclude();

@@ -91,7 +91,8 @@ export class RegistryClient {
   /** Takes note of an endpoint's failure, where it is its own. */
   rest(endpoint: Endpoint, failure: Failure): void {
     if (failure.code === 'aborted') return;
-    const unwell = failure.remedy === 'retry' || failure.code === 'network' || failure.code === 'unsupported';
+    const isWrong = failure.code === 'unsupported' || failure.code === 'invalid' || failure.code === 'digest-mismatch';
+    const unwell = failure.remedy === 'retry' || failure.code === 'network' || isWrong;
     if (unwell) endpoint.restsUntil = this.options.now() + Math.max(REST_MS, failure.retryAfterMs ?? 0);
   }
 

@@ -1,6 +1,6 @@
 import { Failure } from '../base/failure.ts';
 import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
-import { MANIFEST_LIMITS } from '../oci/manifest.ts';
+import { MANIFEST_LIMITS, parseManifest } from '../oci/manifest.ts';
 import { ACCEPT_MANIFESTS, essence, manifestKind } from '../oci/mediatype.ts';
 import { signedPayload } from '../oci/schema1.ts';
 import type { RegistryClient, Try } from './client.ts';
@@ -38,7 +38,7 @@ export async function resolveAt(one: Try, options: ManifestOptions): Promise<Res
     return getInstead(one, options, failure);
   }
   const digest = contentDigest(reply);
-  if (reply.status === 200 && digest !== undefined) return { digest, mediaType: essence(contentType(reply)) };
+  if (reply.status === 200 && digest !== undefined) return { digest, mediaType: declaredType(reply) };
   const fetched = await manifestAt(one, options);
   endpoint.refusesHead = HEAD_REFUSED.has(reply.status);
   return resolvedBy(fetched);
@@ -94,10 +94,12 @@ export async function manifestAt(one: Try, options: ManifestOptions): Promise<Fe
     const detail = `${reply.url.host} sent a manifest of more than ${MANIFEST_LIMITS.bytes} bytes`;
     throw new Failure({ operation, side: 'source', code: 'too-large', detail });
   }
-  const mediaType = essence(contentType(reply));
+  const mediaType = declaredType(reply);
   const expected = isDigest(reference) ? reference : contentDigest(reply);
   const digest = proven(bytes, mediaType, expected, operation);
   if (digest === undefined) throw mismatch(operation, reply, digestOf(bytes));
+  // What is named by a tag can be anything: a proxy's login page is this endpoint's failure, and the next one is asked.
+  if (!isDigest(reference)) checkManifest(bytes, mediaType, operation, reply);
   return { digest, mediaType, bytes };
 }
 
@@ -138,6 +140,24 @@ function contentDigest({ headers }: Reply): Digest | undefined {
   return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
 }
 
-function contentType({ headers }: Reply): string {
-  return typeof headers['content-type'] === 'string' ? headers['content-type'] : '';
+/** The media type that a registry declares. Types that are not a vendor's say nothing of a manifest. */
+function declaredType({ headers }: Reply): string {
+  const type = typeof headers['content-type'] === 'string' ? essence(headers['content-type']) : '';
+  return type.startsWith('application/vnd.') ? type : '';
+}
+
+function checkManifest(bytes: Uint8Array, mediaType: string, operation: string, { url }: Reply): void {
+  try {
+    parseManifest(bytes, mediaType);
+  } catch (thrown) {
+    if (!(thrown instanceof Failure)) throw thrown;
+    const { code, detail } = thrown;
+    throw new Failure({
+      operation,
+      side: 'source',
+      code,
+      detail: `${url.host} sent a manifest that cannot be used: ${detail}`,
+      cause: thrown,
+    });
+  }
 }

@@ -25,6 +25,11 @@ export class RegistryRepository implements Source {
     return this.#client.request(options.operation, (one) => resolveAt(one, options), signal);
   }
 
+  fetchTag(tag: string, { signal }: Cancel = {}): Promise<FetchedManifest> {
+    const options = this.#options(`get manifest ${this.repository}:${tag}`, tag, signal);
+    return this.#client.request(options.operation, (one) => manifestAt(one, options), signal);
+  }
+
   manifest(digest: Digest, { signal }: Cancel = {}): Promise<FetchedManifest> {
     const options = this.#options(`get manifest ${this.#at(digest)}`, digest, signal);
     return this.#client.request(options.operation, (one) => manifestAt(one, options), signal);

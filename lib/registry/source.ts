@@ -12,6 +12,9 @@ export interface Source {
   /** What a tag (or digest) names now: HEAD, or GET where HEAD is refused or answers without a digest. */
   resolve(tagOrDigest: string, options?: Cancel): Promise<Resolved>;
 
+  /** What a tag names now, with GET alone: for a registry whose HEAD names what cannot be fetched. */
+  fetchTag(tag: string, options?: Cancel): Promise<FetchedManifest>;
+
   /** A manifest by digest: its bytes are proven against it, and are 4 MiB at most. */
   manifest(digest: Digest, options?: Cancel): Promise<FetchedManifest>;
 

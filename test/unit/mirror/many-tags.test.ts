@@ -49,6 +49,7 @@ function upstream(): Source {
       asked.set(found.digest, found);
       return Promise.resolve({ digest: found.digest, mediaType: found.mediaType });
     },
+    fetchTag: unused,
     manifest(digest) {
       calls += 1;
       const { manifest: bytes, mediaType, blobs } = asked.get(digest)!;

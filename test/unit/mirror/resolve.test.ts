@@ -19,7 +19,7 @@ import {
   pushable,
   type Pushable,
 } from '../../kit/images.ts';
-import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { errorBody, startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { makeSchema1 } from '../../kit/schema1.ts';
 import { NEVER, orderFor, partStore, Rig } from './rig.ts';
 
@@ -976,4 +976,109 @@ test('a failed slice has ended when it is told', async () => {
   for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
   expect(faults.fired).toBe(true);
   expect(faults.calls).toHaveLength(calls);
+});
+
+describe('a tag whose digest cannot be fetched', () => {
+  const OLD = makeImage({ layers: [BASE], overrides: { config: { author: 'old' } } });
+  const UNKNOWN = { status: 404, body: errorBody('MANIFEST_UNKNOWN', 'manifest unknown') };
+
+  test('is fetched by its name where every GET of a digest is 404', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { kind: 'manifest', method: 'GET', digest: IMAGE.digest }, do: UNKNOWN });
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
+  });
+
+  // A cache that answers HEAD with what the tag named before; and at every sync.
+  test('is recorded as what GET of the tag brings', async () => {
+    registry.push('library/app', OLD, 'v1');
+    registry.push('library/app', IMAGE, 'v1');
+    registry.removeManifest('library/app', OLD.digest);
+    const stale = { 'docker-content-digest': OLD.digest };
+    registry.misbehave({ match: { method: 'HEAD' }, do: { headers: stale } });
+    let now = 1000;
+    await using rig = new Rig({ now: () => (now += 1000) });
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
+    // The time before that GET, and not the one before the HEAD that named something else.
+    expect(rig.sent('layer')[0]?.image.observed).toBe(3000);
+    registry.forgetRequests();
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', digest: IMAGE.digest });
+  });
+
+  test('fails where GET of the tag brings another image than was asked for by digest', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { method: 'HEAD' }, do: { headers: { 'docker-content-digest': OLD.digest } } });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1', digest: OLD.digest }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+  });
+
+  test('fails where GET of the tag fails as well', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { kind: 'manifest', method: 'GET' }, do: UNKNOWN });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+  });
+});
+
+test('an image is observed when it is asked for, and not when the answer comes', async () => {
+  registry.push('library/app', IMAGE, 'v1');
+  let now = 1000;
+  await using rig = new Rig({ now: () => now });
+  const held = registry.misbehave({ match: { method: 'HEAD' }, times: 1, do: { noAnswer: true } });
+  const resolving = rig.resolve(wanting([{ tag: 'v1' }]));
+  await held.begun;
+  now = 60_000;
+  held.stop();
+  await resolving;
+  expect(rig.sent('layer').map(({ image }) => image.observed)).toEqual([1000, 1000]);
+});
+
+test('of a slice of 20 with one that is answered 503, the other 19 are sent in that delivery', async () => {
+  const tags = Array.from({ length: 20 }, (_, n) => `t${n}`);
+  for (const [seed, tag] of tags.entries())
+    registry.push('library/app', makeImage({ layers: [makeLayer({ seed })] }), tag);
+  registry.misbehave({ match: { tag: 't7' }, do: { status: 503 } });
+  await using rig = new Rig();
+  await expect(rig.resolve(wanting(tags.map((tag) => ({ tag }))))).rejects.toMatchObject({ code: 'unavailable' });
+  expect(new Set(rig.sent('layer').map(({ image }) => image.tag))).toEqual(new Set(tags.filter((tag) => tag !== 't7')));
+});
+
+test('tags of one image cost one GET of its manifest and one of its config', async () => {
+  const tags = Array.from({ length: 50 }, (_, n) => `t${n}`);
+  for (const tag of tags) registry.push('library/app', IMAGE, tag);
+  await using rig = new Rig();
+  await rig.resolve(wanting(tags.map((tag) => ({ tag }))));
+  expect(registry.count({ method: 'GET', kind: 'manifest' })).toBe(1);
+  expect(registry.count({ method: 'GET', kind: 'blob' })).toBe(1);
+});
+
+describe('a tag that upstream lacks', () => {
+  test('is told with tags that begin like it, which are listed once', async () => {
+    for (const tag of ['1.35', '1.36', '1.36-oci', '2.0', '3.0', '4.0', 'stable'])
+      registry.push('library/app', IMAGE, tag);
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: '1.37' }, { tag: 'latest' }]));
+    const reasons = rig.sent('finalize').map(({ failure }) => failure?.reason);
+    expect(reasons[0]).toContain(
+      '; upstream has 1.35, 1.36, 1.36-oci, 2.0, 3.0 and 2 more; --all-tags mirrors all of them',
+    );
+    expect(reasons[1]).toContain('upstream has 1.35,');
+    expect(registry.count({ kind: 'tags' })).toBe(1);
+  });
+
+  test('is told without tags where they cannot be listed', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { kind: 'tags' }, do: { status: 403 } });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v2' }]));
+    const [{ failure } = {}] = rig.sent('finalize');
+    expect(failure).toMatchObject({ code: 'manifest-unknown', reason: expect.not.stringContaining('upstream has') });
+  });
 });

@@ -52,6 +52,31 @@ test.each([
   expect(upstream.count()).toBe(1);
 });
 
+// A captive portal, or a proxy that wants a login: 200 for everything.
+test.each([
+  ['a login page', { status: 200, body: '<html>log in</html>', headers: { 'content-type': 'text/html' } }],
+  ['a page without a type', { status: 200, body: 'ok' }],
+  ['JSON that is no manifest', { status: 200, body: '{"ok":true}', headers: { 'content-type': 'application/json' } }],
+])('a mirror that answers with %s is passed over, and asked after the others from then on', async (_, misbehaviour) => {
+  await using mirror = await startRegistry();
+  await using upstream = await startRegistry();
+  await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
+  upstream.push(REPOSITORY, image, '1');
+  mirror.misbehave({ do: misbehaviour });
+  const source = sources.at('docker.io');
+  expect((await source.resolve('1')).digest).toBe(image.digest);
+  expect((await source.manifest(image.digest)).digest).toBe(image.digest);
+  expect(mirror.count()).toBe(2);
+});
+
+test('a login page of the only endpoint is told with the host that sent it', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 200, body: '<html>log in</html>', headers: { 'content-type': 'text/html' } } });
+  const failure = await failureOf(sources.at(registry.host).resolve('1'), 'invalid');
+  expect(failure.detail).toContain(`${registry.host} sent a manifest that cannot be used`);
+});
+
 test('what the last endpoint says is what counts', async () => {
   await using mirror = await startRegistry();
   await using upstream = await startRegistry();

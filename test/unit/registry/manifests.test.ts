@@ -271,3 +271,24 @@ test('what a registry denies by its own code is a denial', async () => {
   const failure = await failureOf(sources.at(registry.host).manifest(`sha256:${'0'.repeat(64)}` as Digest), 'denied');
   expect(failure.detail).toContain('403 DENIED: requested access is denied');
 });
+
+test.each(['text/html', 'application/x-json', 'text/plain; charset=utf-8', 'image/png', ''])(
+  'a Content-Type of "%s" leaves it to the manifest to say what it is',
+  async (type) => {
+    await using registry = await startRegistry({ headWithoutDigest: true });
+    await using sources = testSources();
+    registry.push(REPOSITORY, image, '1');
+    registry.misbehave({ do: { headers: { 'content-type': type } } });
+    expect(await sources.at(registry.host).resolve('1')).toMatchObject({ digest: image.digest, mediaType: '' });
+  },
+);
+
+test('a Content-Type of another kind of manifest is kept, for the contradiction to be refused', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '1');
+  const type = 'application/vnd.docker.distribution.manifest.v2+json';
+  registry.misbehave({ do: { headers: { 'content-type': type } } });
+  expect(await sources.at(registry.host).manifest(image.digest)).toMatchObject({ mediaType: type });
+  await failureOf(sources.at(registry.host).fetchTag('1'), 'not-as-declared');
+});
