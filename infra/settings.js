@@ -18,8 +18,8 @@ export function region() {
 }
 
 /**
- * What follows from the parameters in serverless.yml, and is said in more than one place. Refuses, before anything is
- * deployed, what cannot work. Called by osls: `${file(infra/settings.js):settings}`.
+ * Derives from the parameters in serverless.yml the values that several places need. Refuses, before anything is deployed, values
+ * that cannot work. Called by osls: `${file(infra/settings.js):settings}`.
  *
  * @param {import('./parameters.js').Osls} osls
  */
@@ -44,7 +44,7 @@ export async function settings(osls) {
   if (given.config === 'bundled') await readBundled();
 
   return {
-    // Files of this folder, or nothing, where what they make exists already or is not wanted.
+    // Files of this folder, or nothing where their resources exist already or are not wanted.
     resources: {
       bucket: file('bucket.yml', existingBucket === ''),
       credentials: file('credentials.yml', credentialsSecret === ''),
@@ -137,7 +137,7 @@ function heartbeatOf({ heartbeatHours, schedule, scheduleState }) {
   return { periods, period: Math.ceil(looked / periods / 60) * 60 };
 }
 
-/** A bundle without a configuration, or with one that the functions refuse, would be found out by the first run. */
+/** Without this the first run would find a bundle without a configuration, or with one that the functions refuse. */
 async function readBundled() {
   const path = join(ROOT, 'mirror.yaml');
   const text = await readFile(path, 'utf8').catch(() => {

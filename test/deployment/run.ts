@@ -12,7 +12,8 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { S3Client, PutObjectCommand } from '@aws-sdk/client-s3';
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { startRegistry } from '../kit/registry.ts';
 import { sharedImage } from '../kit/shared-images.ts';
 import { tempFolder } from '../kit/temp.ts';
@@ -71,7 +72,7 @@ try {
   };
   say('LocalStack is up');
 
-  await createTopic(localstack.endpoint);
+  const messages = await messagesOf(localstack.endpoint);
   await serverless('deploy', '--param', `alarmTopic=${TOPIC}`);
   assert.equal(localstack.stackPolicies.length, 1, 'the stack policy is set');
   const archive = await output('Archive');
@@ -97,6 +98,11 @@ try {
   await untilMirrored(archive, IMAGES);
   await mirrorSync('verify', archive);
   say(`mirrored and verified ${IMAGES} tags`);
+
+  await invoke({ references: [`${registry.host}/team/app:missing`] });
+  const failure = await messages((text) => text.includes('team/app:missing'));
+  assert.match(failure, /team\/app:missing failed \(manifest-unknown\): .+ - run request-/);
+  say('a failed image is a message to the topic');
 
   const refused = serverless('deploy', '--param', 'bucket=registry-archive-of-example');
   const expected = `deploy archive: expected ${archive}, which mirror-sync-prod has, got s3://registry-archive-of-example/; `;
@@ -162,7 +168,29 @@ async function createKey(endpoint: string): Promise<string> {
   return (JSON.parse(answer) as { KeyMetadata: { Arn: string } }).KeyMetadata.Arn;
 }
 
-async function createTopic(endpoint: string): Promise<void> {
-  const body = 'Action=CreateTopic&Name=on-call&Version=2010-03-31';
-  await ask(endpoint, 'sns', body, { 'content-type': 'application/x-www-form-urlencoded' });
+/** Creates the topic, with a queue that subscribes to it. @returns the next message that fits */
+async function messagesOf(endpoint: string): Promise<(fits: (text: string) => boolean) => Promise<string>> {
+  const sns = (parameters: Readonly<Record<string, string>>): Promise<string> =>
+    ask(endpoint, 'sns', new URLSearchParams({ Version: '2010-03-31', ...parameters }).toString(), {
+      'content-type': 'application/x-www-form-urlencoded',
+    });
+  const sqs = new SQSClient({
+    endpoint,
+    region: 'eu-central-1',
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  });
+  const { QueueUrl } = await sqs.send(new CreateQueueCommand({ QueueName: 'on-call' }));
+  const Endpoint = 'arn:aws:sqs:eu-central-1:000000000000:on-call';
+  await sns({ Action: 'CreateTopic', Name: 'on-call' });
+  await sns({ Action: 'Subscribe', TopicArn: TOPIC, Protocol: 'sqs', Endpoint });
+  return async (fits) => {
+    for (let tries = 0; tries < 12; tries += 1) {
+      const request = { QueueUrl, WaitTimeSeconds: 5, MaxNumberOfMessages: 10 };
+      const { Messages = [] } = await sqs.send(new ReceiveMessageCommand(request), { abortSignal: stopped.signal });
+      const texts = Messages.map(({ Body = '' }) => String((JSON.parse(Body) as { Message: unknown }).Message));
+      const found = texts.find(fits);
+      if (found !== undefined) return found;
+    }
+    throw new Error(`receive message of ${TOPIC}: none fits after a minute`);
+  };
 }
