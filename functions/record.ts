@@ -60,7 +60,7 @@ function statusOf(event: ImageEvent, { status, digest, code, reason, notes }: Re
 }
 
 function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const { run, source, repository, reference, tag, digest, status, code, reason } = event;
+  const { run, source, repository, reference, tag, digest, previous, status, code, reason, notes } = event;
   return put(eventBus, status === 'failed' ? 'Image Failed' : 'Image Mirrored', {
     run,
     source,
@@ -68,9 +68,11 @@ function publish(event: ImageEvent, eventBus: string): Promise<void> {
     reference,
     tag,
     digest,
+    previous,
     status,
     code,
     reason,
+    notes,
   });
 }
 

@@ -127,6 +127,17 @@ test('an event names its deployment, so that several may share a bus', async () 
   });
 });
 
+test('an event has the digest that a tag had before, and the notes on the image', async () => {
+  const previous = digestFor('before');
+  await told({ ...MIRRORED, previous, notes: ['no diffIDs claimed'] });
+  const [call] = bridge.commandCalls(PutEventsCommand);
+  expect(JSON.parse(call?.args[0].input.Entries?.[0]?.Detail ?? '')).toMatchObject({
+    digest: MIRRORED.digest,
+    previous,
+    notes: ['no diffIDs claimed'],
+  });
+});
+
 test('what was told before is not told again', async () => {
   expect(await told(MIRRORED, MIRRORED, 'again')).toMatchObject({ types: ['Image Mirrored'] });
 });
