@@ -5,13 +5,15 @@ import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import type { Context, SQSRecord } from 'aws-lambda';
 import type { Failure } from '../lib/base/failure.ts';
 import type { BlobEvent, ImageEvent, ListedEvent, MirrorEvent } from '../lib/mirror/events.ts';
+import { printable } from '../lib/oci/show.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { SourcesOptions } from '../lib/registry/sources.ts';
 import { MissingConfiguration } from './kept.ts';
 import { Tally } from './tally.ts';
 
-const logger = new Logger();
+/** JSON leaves DEL, C1 and format characters in strings as they are; log viewers obey them. */
+const logger = new Logger({ jsonReplacerFn: (_, value) => (typeof value === 'string' ? printable(value) : value) });
 const metrics = new Metrics();
 
 type Keys = Readonly<Record<string, unknown>>;

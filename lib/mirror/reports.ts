@@ -6,6 +6,7 @@ import { asFailure, Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Cancel } from '../archive/store.ts';
+import { Place } from '../oci/document.ts';
 import type { ImageEvent } from './events.ts';
 
 export interface Report {
@@ -68,9 +69,18 @@ export async function writeReport(
   }
 }
 
-/** What is reported so far of the image that an event is about. */
-export function readReportOf(archive: Archive, event: ImageEvent, options: Cancel = {}): Promise<Report | undefined> {
-  return readReport(archive, keyOf(archive, event), options);
+/** What is reported so far of the image that an event is about; a file that is not a report says nothing of it. */
+export async function readReportOf(
+  archive: Archive,
+  event: ImageEvent,
+  options: Cancel = {},
+): Promise<Report | undefined> {
+  try {
+    return await readReport(archive, keyOf(archive, event), options);
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'corrupt') return undefined;
+    throw error;
+  }
 }
 
 /** One object for each thing that was asked for: by its reference as that was given, and the repository that it goes to. */
@@ -106,12 +116,44 @@ export async function readRun(archive: Archive, run: string, options: Cancel = {
 
 async function readReport(archive: Archive, key: string, options: Cancel): Promise<Report | undefined> {
   const found = await archive.store.get(key, { maxBytes: MAX_REPORT_BYTES, ...options });
-  if (found === undefined) return undefined;
+  return found === undefined ? undefined : parseReport(found.bytes, key);
+}
+
+/** @throws Failure `corrupt` that names the field: whoever can write to the archive can write reports */
+function parseReport(bytes: Uint8Array, key: string): Report {
+  const operation = `read run report ${key}`;
   try {
-    return JSON.parse(Buffer.from(found.bytes).toString('utf8')) as Report;
-  } catch (cause) {
-    throw new Failure({ operation: `read ${key}`, side: 'archive', code: 'corrupt', detail: 'it is not JSON', cause });
+    const place = Place.ofBytes(operation, bytes);
+    const version = place.at('version');
+    if (version.integer() !== 1) throw version.fail('must be 1');
+    const [code, reason] = [place.at('code').optionalText(), place.at('reason').optionalText()];
+    return {
+      version: 1,
+      reference: place.at('reference').text(),
+      repository: place.at('repository').text(),
+      ...(place.at('digest').given ? { digest: place.at('digest').digest() } : {}),
+      status: statusOf(place.at('status')),
+      ...(code === undefined ? {} : { code }),
+      ...(reason === undefined ? {} : { reason }),
+      at: timeOf(place.at('at')),
+    };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new Failure({ operation, side: 'archive', code: 'corrupt', detail: error.detail, cause: error });
   }
+}
+
+function statusOf(place: Place): Report['status'] {
+  const text = place.text();
+  const status = (['pending', 'mirrored', 'failed'] as const).find((each) => each === text);
+  if (status === undefined) throw place.fail('must be pending, mirrored or failed');
+  return status;
+}
+
+function timeOf(place: Place): string {
+  const text = place.text();
+  if (Number.isNaN(Date.parse(text))) throw place.fail('must be a time in ISO 8601');
+  return text;
 }
 
 /** A name for a run: its time, so that runs sort, and what tells it from others of that time. */

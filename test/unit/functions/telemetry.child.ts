@@ -65,7 +65,7 @@ await observed({ ...context, awsRequestId: 'request-2' }, () => {
   observe({ type: 'image', status: 'unchanged', ...image });
   observe({ type: 'image', status: 'unchanged', ...image, run: 'run-2' });
   observe({ type: 'image', status: 'mirrored', ...image });
-  observe({ type: 'image', status: 'failed', ...image, code: 'denied', reason: 'no' });
+  observe({ type: 'image', status: 'failed', ...image, code: 'denied', reason: 'no \u009b\u202e\u007f' });
   return Promise.resolve();
 });
 

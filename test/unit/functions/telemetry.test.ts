@@ -40,6 +40,12 @@ describe('the log', () => {
     for (const some of Object.values(byLane)) expect(new Set(some?.map(({ messageId }) => messageId)).size).toBe(1);
   });
 
+  test('escapes control and format characters of foreign text', () => {
+    const [failed] = saidIn(lines).filter(({ message }) => message === 'image failed');
+    expect(failed).toMatchObject({ reason: 'no \\u009b\\u202e\\u007f' });
+    for (const line of lines) expect(line).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+  });
+
   test('keeps nothing for the next invocation', () => {
     const ofSecond = saidIn(lines).filter((line) => line['function_request_id'] === 'request-2');
     const told = ofSecond.map(({ message }) => message).toSorted();
