@@ -1,11 +1,35 @@
 import tseslint from 'typescript-eslint';
 
+/** Every object has a `constructor`: what is read by a key from elsewhere is a Map's, or asked for by `own`. */
+const noComputedRecord = {
+  meta: {
+    type: 'problem',
+    messages: {
+      computed: 'Read with own() of lib/base/own.ts, or use a Map: a foreign key finds Object.prototype here.',
+    },
+    schema: [],
+  },
+  create(context) {
+    const { getTypeAtLocation } = context.sourceCode.parserServices;
+    return {
+      'MemberExpression[computed=true]'({ object, property }) {
+        const isRecord = getTypeAtLocation(object).getNonNullableType().getStringIndexType() !== undefined;
+        const key = getTypeAtLocation(property);
+        const isKnown = (key.isUnion() ? key.types : [key]).every((type) => type.isLiteral());
+        if (!isRecord || isKnown) return;
+        context.report({ node: property, messageId: 'computed' });
+      },
+    };
+  },
+};
+
 export default tseslint.config(
   { ignores: ['dist/', 'coverage/', 'node_modules/', '.serverless/', '**/*.js', '**/*.cjs'] },
   ...tseslint.configs.strictTypeChecked,
   ...tseslint.configs.stylisticTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    plugins: { 'mirror-sync': { rules: { 'no-computed-record': noComputedRecord } } },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
       // Numbers read well in messages, and nothing else may stand there.
@@ -36,6 +60,7 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  { files: ['lib/**', 'functions/**'], rules: { 'mirror-sync/no-computed-record': 'error' } },
   { files: ['scripts/**', 'bench/**'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**'],

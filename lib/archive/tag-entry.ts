@@ -1,6 +1,7 @@
 /**
  * One entry of a tag index: a descriptor whose annotations say what it stands for. What others wrote into it stays.
  */
+import { own } from '../base/own.ts';
 import { Failure } from '../base/failure.ts';
 import { readDescriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -61,25 +62,25 @@ export function readEntry(place: Place): StoredEntry {
   const { digest, mediaType, size, annotations = {} } = readDescriptor(place);
   const at = place.at('annotations');
   const time = (name: string): number | undefined => {
-    const text = annotations[name];
+    const text = own(annotations, name);
     if (text === undefined) return undefined;
     const ms = Date.parse(text);
     if (!Number.isNaN(ms) && new Date(ms).toISOString() === text) return ms;
     throw at.entry(name).fail('is no time, such as 2026-01-31T00:00:00.000Z');
   };
   const platforms = (name: string): Platforms | undefined => {
-    const text = annotations[name];
+    const text = own(annotations, name);
     return text === undefined ? undefined : readPlatforms(at.entry(name), text);
   };
   return {
-    tag: annotations[ANNOTATIONS.tag],
+    tag: own(annotations, ANNOTATIONS.tag),
     digest,
     mediaType,
     size,
     observed: time(ANNOTATIONS.observed) ?? 0,
     platforms: platforms(ANNOTATIONS.platforms),
     skipping: platforms(ANNOTATIONS.skipping),
-    hadTag: annotations[ANNOTATIONS.hadTag],
+    hadTag: own(annotations, ANNOTATIONS.hadTag),
     replaced: time(ANNOTATIONS.replaced),
     document: place.object(),
   };

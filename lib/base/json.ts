@@ -105,10 +105,8 @@ function keysOf(value: unknown): number {
   let count = 0;
   if (Array.isArray(value)) for (const element of value) count += keysOf(element);
   else
-    for (const key of Object.keys(value)) {
-      const member = (value as Record<string, unknown>)[key];
+    for (const member of Object.values(value) as unknown[])
       count += typeof member === 'object' ? 1 + keysOf(member) : 1;
-    }
   return count;
 }
 

@@ -1,3 +1,5 @@
+import { own } from './own.ts';
+
 /**
  * The words for error codes of the operating system, the resolver and the network: one table for files, registries and
  * S3. A code that is not listed is shown as the system reported it.
@@ -44,7 +46,7 @@ const WORDS: Readonly<Record<string, string>> = {
 /** The words for what the system threw; undefined for any other error. */
 export function systemWords(thrown: unknown): string | undefined {
   const code = systemCode(thrown);
-  return code === undefined ? undefined : WORDS[code];
+  return code === undefined ? undefined : own(WORDS, code);
 }
 
 /** The words for what the system threw, or else the error's own message. */

@@ -2,6 +2,7 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { closest } from '../config/suggest.ts';
 import { type Failure, invalid } from '../base/failure.ts';
+import { own } from '../base/own.ts';
 import { show } from '../oci/show.ts';
 
 /** `flag` takes no value, `value` takes one, `values` takes one each time that it is given. */
@@ -55,15 +56,13 @@ export function parseOptions(
   args: readonly string[],
   kinds: Readonly<Record<string, OptionKind>>,
 ): ParsedOptions {
-  const options: NonNullable<ParseArgsConfig['options']> = {};
-  for (const [name, kind] of Object.entries(kinds)) {
-    const short = SHORT[name];
-    options[name] = {
-      type: kind === 'flag' ? 'boolean' : 'string',
-      multiple: kind === 'values',
-      ...(short === undefined ? {} : { short }),
-    };
-  }
+  const options: ParseArgsConfig['options'] = Object.fromEntries(
+    Object.entries(kinds).map(([name, kind]) => {
+      const short = own(SHORT, name);
+      const type = kind === 'flag' ? 'boolean' : 'string';
+      return [name, { type, multiple: kind === 'values', ...(short === undefined ? {} : { short }) }];
+    }),
+  );
   const { tokens, positionals } = parseArgs({
     args: [...args],
     options,
@@ -75,7 +74,7 @@ export function parseOptions(
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
     const { name, rawName, value, inlineValue } = token;
-    const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
+    const kind = own(kinds, name);
     if (kind === undefined) throw usage(command, unknown(rawName, name, Object.keys(kinds)));
     if (kind === 'flag' && value !== undefined) throw usage(command, `${rawName} takes no value (got ${show(value)})`);
     const isMissing = value === undefined || value === '' || (!inlineValue && /^-./.test(value));
@@ -96,7 +95,7 @@ function given(value: string | undefined): string {
 }
 
 function unknown(rawName: string, name: string, known: readonly string[]): string {
-  const elsewhere = Object.hasOwn(ELSEWHERE, name) ? ELSEWHERE[name] : undefined;
+  const elsewhere = own(ELSEWHERE, name);
   const meant = elsewhere !== undefined && known.includes(elsewhere) ? elsewhere : closest(name, known);
   const hint =
     meant === undefined ? `available: ${known.map((each) => `--${each}`).join(', ')}` : `did you mean --${meant}?`;

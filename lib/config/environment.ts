@@ -1,4 +1,5 @@
 import { invalid } from '../base/failure.ts';
+import { own } from '../base/own.ts';
 import { show } from '../oci/show.ts';
 
 /** One environment variable: how it is read, and what to do where it cannot be. */
@@ -85,7 +86,7 @@ export function readEnvironment<K extends keyof Environment>(
   for (const each of wanted) {
     const { name, what, parse, otherwise, isOptional }: Variable<unknown> = VARIABLES[each];
     // Templates set what a user leaves out to an empty text.
-    const text = env[name]?.trim() ?? '';
+    const text = own(env, name)?.trim() ?? '';
     if (text === '' && isOptional) values[each] = otherwise;
     else if (text === '') problems.push(`${name} is not set; set it to ${what}`);
     else {

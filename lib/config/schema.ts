@@ -47,13 +47,13 @@ export function object<const F extends Fields>(fields: F): Schema<ObjectOf<F>> {
   const schemas = new Map(
     Object.entries(fields).map(([name, field]) => [name, 'optional' in field ? field.optional : field]),
   );
-  const required = names.filter((name) => !('optional' in (fields[name] ?? {})));
+  const required = Object.entries(fields).flatMap(([name, field]) => ('optional' in field ? [] : [name]));
   return {
     what: 'a mapping',
     fits: (node) => node.kind === 'map',
     read: (node) => {
       if (!isOf(node, 'map', 'a mapping')) return undefined;
-      const values: Record<string, unknown> = {};
+      const values = new Map<string, unknown>();
       let whole = true;
       for (const { key, name, value } of node.entries()) {
         const schema = schemas.get(name);
@@ -64,13 +64,13 @@ export function object<const F extends Fields>(fields: F): Schema<ObjectOf<F>> {
         }
         const read = schema.read(value);
         if (read === undefined) whole = false;
-        values[name] = read;
+        values.set(name, read);
       }
-      for (const name of required.filter((each) => !Object.hasOwn(values, each))) {
+      for (const name of required.filter((each) => !values.has(each))) {
         node.problem(`${name} is missing; it is ${schemas.get(name)?.what ?? 'needed'}`);
         whole = false;
       }
-      return whole ? (values as ObjectOf<F>) : undefined;
+      return whole ? (Object.fromEntries(values) as ObjectOf<F>) : undefined;
     },
     json: {
       type: 'object',

@@ -1,5 +1,6 @@
 import { Failure, type FailureCode } from '../base/failure.ts';
 import { foldsTo, JsonFault, readJson } from '../base/json.ts';
+import { own } from '../base/own.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { printable, show } from './show.ts';
 
@@ -75,11 +76,8 @@ export class Place {
 
   #below(key: string): Place {
     const object = this.object();
-    return new Place(
-      this.#operation,
-      this.#path === '' ? nameOf(key) : `${this.#path}.${nameOf(key)}`,
-      Object.hasOwn(object, key) ? object[key] : undefined,
-    );
+    const path = this.#path === '' ? nameOf(key) : `${this.#path}.${nameOf(key)}`;
+    return new Place(this.#operation, path, own(object, key));
   }
 
   object(): Record<string, unknown> {
@@ -152,9 +150,9 @@ export class Place {
   texts(): Record<string, string> {
     const object = this.object();
     let nulls = false;
-    for (const name of Object.keys(object))
-      if (object[name] === null) nulls = true;
-      else if (typeof object[name] !== 'string') this.entry(name).text();
+    for (const [name, value] of Object.entries(object))
+      if (value === null) nulls = true;
+      else if (typeof value !== 'string') this.entry(name).text();
     const given = nulls ? Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null)) : object;
     return given as Record<string, string>;
   }

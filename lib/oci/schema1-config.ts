@@ -1,3 +1,4 @@
+import { own } from '../base/own.ts';
 import { Failure } from '../base/failure.ts';
 import type { Digest } from './digest.ts';
 import type { Schema1Manifest } from './schema1.ts';
@@ -54,7 +55,7 @@ export function imageConfigFromSchema1(manifest: Schema1Manifest, diffIds: reado
   const sorted = Object.fromEntries(
     Object.keys(config)
       .sort()
-      .map((key) => [key, config[key]]),
+      .map((key) => [key, own(config, key)]),
   );
   return Buffer.from(escapeLikeGo(JSON.stringify(sorted)));
 }

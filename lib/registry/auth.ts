@@ -5,7 +5,7 @@ export interface Challenge {
   /** Lower case: `bearer`, `basic`. */
   readonly scheme: string;
   /** Names in lower case. */
-  readonly params: Readonly<Record<string, string>>;
+  readonly params: ReadonlyMap<string, string>;
 }
 
 /** What a Bearer challenge says about the token that is wanted (distribution's token authentication specification). */
@@ -26,7 +26,7 @@ const TOKEN68 = /[\w\-.~+/]+=*(?=\s*(?:,|$))/y;
 /** All challenges, in order. Never throws: what cannot be understood is left out. */
 export function parseChallenges(header: string | readonly string[] | undefined): Challenge[] {
   const text = typeof header === 'string' ? header : (header ?? []).join(', ');
-  const challenges: { scheme: string; params: Record<string, string> }[] = [];
+  const challenges: { scheme: string; params: Map<string, string> }[] = [];
   let at = 0;
   const match = (pattern: RegExp): string | undefined => {
     pattern.lastIndex = at;
@@ -44,9 +44,9 @@ export function parseChallenges(header: string | readonly string[] | undefined):
     if (current !== undefined && match(EQUALS) !== undefined) {
       const value = match(QUOTED)?.replace(/\\(.)/g, '$1') ?? match(TOKEN) ?? '';
       // A parameter must not occur twice; the first one counts.
-      if (!Object.hasOwn(current.params, name)) current.params[name] = value;
+      if (!current.params.has(name)) current.params.set(name, value);
     } else {
-      challenges.push({ scheme: name, params: Object.create(null) as Record<string, string> });
+      challenges.push({ scheme: name, params: new Map() });
       match(/[ \t]*/y);
       // `Negotiate abc==`: credentials in one word, which nobody here can use, are stepped over.
       if (peekParameter(text, at)) continue;
@@ -65,9 +65,9 @@ function peekParameter(text: string, at: number): boolean {
 /** The Bearer token that the challenges ask for, if they do. */
 export function tokenWanted(challenges: readonly Challenge[]): TokenWanted | undefined {
   const params = challenges.find(({ scheme }) => scheme === 'bearer')?.params;
-  const realm = params?.['realm'];
+  const realm = params?.get('realm');
   if (realm === undefined || !URL.canParse(realm)) return undefined;
-  return { realm, service: params?.['service'] ?? '', scope: params?.['scope'] ?? '' };
+  return { realm, service: params?.get('service') ?? '', scope: params?.get('scope') ?? '' };
 }
 
 export function basicWanted(challenges: readonly Challenge[]): boolean {

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, invalid } from '../base/failure.ts';
+import { own } from '../base/own.ts';
 import { wordsFor } from '../base/system-error.ts';
 import { quote } from '../oci/show.ts';
 import { isRecord, stopped } from './errors.ts';
@@ -102,7 +103,7 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
   }
   if (!isRecord(json)) throw wrong('not a JSON object');
   const section = (name: string): [string, unknown][] => {
-    const value = json[name] ?? {};
+    const value = own(json, name) ?? {};
     if (!isRecord(value)) throw wrong(`${name} must be an object`);
     return Object.entries(value);
   };
@@ -159,7 +160,7 @@ function parseAuth(value: unknown, from: string): Credential | undefined {
   const wrong = (detail: string): Failure => invalid('read credentials', `${from}: ${detail}`);
   if (!isRecord(value)) throw wrong('must be an object');
   const field = (name: string): string => {
-    const each = value[name] ?? '';
+    const each = own(value, name) ?? '';
     if (typeof each !== 'string') throw wrong(`${name} must be a string`);
     return each;
   };

@@ -28,18 +28,20 @@ export interface Circumstances {
 export const ERROR_BODY_BYTES = 64 * 1024;
 
 /** What the registry's own error codes mean here (OCI distribution spec 1.1, "Error Codes"). */
-const CODES: Readonly<Record<string, FailureCode>> = {
-  TOOMANYREQUESTS: 'rate-limited',
-  BLOB_UNKNOWN: 'blob-unknown',
-  MANIFEST_BLOB_UNKNOWN: 'blob-unknown',
-  MANIFEST_UNKNOWN: 'manifest-unknown',
-  TAG_INVALID: 'manifest-unknown',
-  NAME_UNKNOWN: 'name-unknown',
-  NAME_INVALID: 'name-unknown',
-  UNAUTHORIZED: 'denied',
-  DENIED: 'denied',
-  UNSUPPORTED: 'unsupported',
-};
+const CODES: ReadonlyMap<string, FailureCode> = new Map(
+  Object.entries({
+    TOOMANYREQUESTS: 'rate-limited',
+    BLOB_UNKNOWN: 'blob-unknown',
+    MANIFEST_BLOB_UNKNOWN: 'blob-unknown',
+    MANIFEST_UNKNOWN: 'manifest-unknown',
+    TAG_INVALID: 'manifest-unknown',
+    NAME_UNKNOWN: 'name-unknown',
+    NAME_INVALID: 'name-unknown',
+    UNAUTHORIZED: 'denied',
+    DENIED: 'denied',
+    UNSUPPORTED: 'unsupported',
+  } satisfies Record<string, FailureCode>),
+);
 
 const UNKNOWN: Readonly<Record<Subject, FailureCode>> = {
   manifest: 'manifest-unknown',
@@ -69,7 +71,7 @@ export function refusal(answer: Answer, circumstances: Circumstances): Failure {
 }
 
 function codeOf(status: number, errors: readonly RegistryError[], subject: Subject): FailureCode {
-  const named = errors.map(({ code }) => CODES[code]).find((code) => code !== undefined);
+  const named = errors.map(({ code }) => CODES.get(code)).find((code) => code !== undefined);
   // Some registries rate-limit with a 403 or a 503: what they call it decides.
   if (status === 429 || named === 'rate-limited') return 'rate-limited';
   if (status === 408) return 'timeout';

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { own } from '../base/own.ts';
 
 /** A proxy for requests to other machines: its address for each scheme, and the hosts that are reached without it. */
 export interface Proxy {
@@ -14,7 +15,7 @@ export interface Proxy {
  * case first.
  */
 export function proxyFrom(env: Readonly<Record<string, string | undefined>>): Proxy | undefined {
-  const read = (name: string): string | undefined => env[name.toLowerCase()] || env[name] || undefined;
+  const read = (name: string): string | undefined => own(env, name.toLowerCase()) || own(env, name) || undefined;
   const [http, https] = [read('HTTP_PROXY'), read('HTTPS_PROXY')];
   return http === undefined && https === undefined ? undefined : { http, https, except: read('NO_PROXY') };
 }

@@ -1,3 +1,4 @@
+import { own } from '../base/own.ts';
 import { PATIENT, type RetryPolicy } from '../base/retry.ts';
 import { RegistryClient } from './client.ts';
 import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
@@ -75,7 +76,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
   const client = (host: string): RegistryClient => {
     const known = clients.get(host);
     if (known !== undefined) return known;
-    const names = options.endpoints?.[host] ?? [host];
+    const names = own(options.endpoints ?? {}, host) ?? [host];
     const insecure = new Set([...(options.insecure ?? []), ...loopbackHosts(names)]);
     const isInsecure = (each: string): boolean => insecure.has(each);
     // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.

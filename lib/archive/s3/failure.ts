@@ -2,6 +2,7 @@
 import { Failure, asFailure } from '../../base/failure.ts';
 import { systemWords } from '../../base/system-error.ts';
 import type { FailureCode, FailureFields } from '../../base/failure.ts';
+import { quote } from '../../oci/show.ts';
 import { CHECKSUMS_VARIABLE } from './checksums.ts';
 
 /** The operations that the store uses, and the IAM action that each needs. */
@@ -30,32 +31,34 @@ export interface Deed {
 }
 
 /** S3's error codes, where the code alone decides. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
-const CODES: Readonly<Record<string, FailureCode>> = {
-  BadDigest: 'digest-mismatch',
-  ConditionalRequestConflict: 'precondition-failed',
-  EntityTooLarge: 'too-large',
-  ExpiredToken: 'token-expired',
-  ExpiredTokenException: 'token-expired',
-  IncompleteBody: 'truncated',
-  InternalError: 'unavailable',
-  InvalidDigest: 'digest-mismatch',
-  NoSuchKey: 'blob-unknown',
-  NoSuchUpload: 'no-such-upload',
-  NotFound: 'blob-unknown',
-  NotImplemented: 'unsupported',
-  OperationAborted: 'unavailable',
-  PreconditionFailed: 'precondition-failed',
-  RequestLimitExceeded: 'rate-limited',
-  RequestTimeout: 'timeout',
-  ServiceUnavailable: 'unavailable',
-  SlowDown: 'rate-limited',
-  Throttling: 'rate-limited',
-  ThrottlingException: 'rate-limited',
-  TimeoutError: 'timeout',
-  TooManyRequests: 'rate-limited',
-  XAmzContentChecksumMismatch: 'digest-mismatch',
-  XAmzContentSHA256Mismatch: 'digest-mismatch',
-};
+const CODES: ReadonlyMap<string, FailureCode> = new Map(
+  Object.entries({
+    BadDigest: 'digest-mismatch',
+    ConditionalRequestConflict: 'precondition-failed',
+    EntityTooLarge: 'too-large',
+    ExpiredToken: 'token-expired',
+    ExpiredTokenException: 'token-expired',
+    IncompleteBody: 'truncated',
+    InternalError: 'unavailable',
+    InvalidDigest: 'digest-mismatch',
+    NoSuchKey: 'blob-unknown',
+    NoSuchUpload: 'no-such-upload',
+    NotFound: 'blob-unknown',
+    NotImplemented: 'unsupported',
+    OperationAborted: 'unavailable',
+    PreconditionFailed: 'precondition-failed',
+    RequestLimitExceeded: 'rate-limited',
+    RequestTimeout: 'timeout',
+    ServiceUnavailable: 'unavailable',
+    SlowDown: 'rate-limited',
+    Throttling: 'rate-limited',
+    ThrottlingException: 'rate-limited',
+    TimeoutError: 'timeout',
+    TooManyRequests: 'rate-limited',
+    XAmzContentChecksumMismatch: 'digest-mismatch',
+    XAmzContentSHA256Mismatch: 'digest-mismatch',
+  } satisfies Record<string, FailureCode>),
+);
 
 /** Of whoever S3 does not know, which no permission would mend. */
 const UNKNOWN_CALLER = new Set(['InvalidAccessKeyId', 'InvalidToken', 'SignatureDoesNotMatch', 'InvalidSecurity']);
@@ -136,12 +139,12 @@ function isSaid(error: Error): boolean {
 function unread(error: Error, status: number): Diagnosis {
   // Behind the first line the SDK says where its users find the raw answer.
   const [why = ''] = error.message.split('\n');
-  return { code: 'truncated', detail: `the answer (${status}) cannot be read: ${why}` };
+  return { code: 'truncated', detail: `the answer (${status}) cannot be read: ${quote(why)}` };
 }
 
 /** What happened before there was an answer, or while it came. */
 function unanswered(error: Error): Diagnosis {
-  const detail = error.message;
+  const detail = quote(error.message);
   const { code = '' } = error as NodeJS.ErrnoException;
   const words = (text: string): string => (detail === '' ? text : `${text} (${detail})`);
   if (error.name === 'TimeoutError') return { code: 'timeout', detail: words('the server does not answer') };
@@ -162,10 +165,13 @@ function unanswered(error: Error): Diagnosis {
 function answered(error: Error, status: number, region: string | undefined, deed: Deed): Diagnosis {
   const { operation, bucket } = deed;
   const { name } = error;
-  const said = `${error.message || name} (${name}, ${status})`;
+  const said = `${quote(error.message || name)} (${quote(name)}, ${status})`;
   if (isElsewhere(name, status, operation)) {
     if (region !== undefined)
-      return { code: 'invalid', detail: `the bucket ${bucket} is in region ${region}: set AWS_REGION=${region}` };
+      return {
+        code: 'invalid',
+        detail: `the bucket ${bucket} is in region ${quote(region)}: set AWS_REGION=${quote(region)}`,
+      };
     if (status !== 400)
       return { code: 'invalid', detail: `the bucket ${bucket} is in another region: ${said}; set AWS_REGION to that` };
   }
@@ -186,9 +192,9 @@ function answered(error: Error, status: number, region: string | undefined, deed
   if (name === 'InvalidPart' || name === 'InvalidPartOrder')
     return { code: 'invalid', detail: said, remedy: 'restart' };
   // The checksum was made here of bytes that are still held, so that they were bent on the way.
-  if (CODES[name] === 'digest-mismatch' && (operation === 'UploadPart' || operation === 'PutObject'))
+  if (CODES.get(name) === 'digest-mismatch' && (operation === 'UploadPart' || operation === 'PutObject'))
     return { code: 'digest-mismatch', detail: said, remedy: 'retry' };
-  const code = CODES[name] ?? codeOfStatus(status, operation);
+  const code = CODES.get(name) ?? codeOfStatus(status, operation);
   return { code, detail: code === 'denied' ? `${said}; ${permissionFor(deed)}` : said };
 }
 

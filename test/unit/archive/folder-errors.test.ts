@@ -17,6 +17,7 @@ test.each([
   ['ENAMETOOLONG', 'invalid', 'never', 'longer'],
   ['EMFILE', 'io', 'retry', 'ulimit -n'],
   ['EIO', 'io', 'retry', 'libuv'],
+  ['constructor', 'io', 'retry', 'libuv'],
 ])('%s is %s', (code, failure, remedy, detail) => {
   expect(toFailure(errno(code), 'put key')).toMatchObject({
     operation: 'put key',

@@ -120,6 +120,21 @@ describe('what mends itself is sent again, and each time counted', () => {
   });
 });
 
+test.each(['constructor', '__proto__', 'toString'])(
+  'an S3 error code that is the name of a property of every object (%s) is judged by its status',
+  async (name) => {
+    s3.on(PutObjectCommand).rejects(said(name, 400));
+    await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'invalid', remedy: 'never', status: 400 });
+  },
+);
+
+test('an S3 error holds no control or format character of what S3 said', async () => {
+  s3.on(PutObjectCommand).rejects(Object.assign(said('Odd\u202e', 400), { message: 'a\u001b[2J\u009b\nb' }));
+  await expect(store.put('k', BYTES)).rejects.toMatchObject({
+    message: 'PutObject s3://images/archive/k: a\\u001b[2J\\u009b b (Odd\\u202e, 400)',
+  });
+});
+
 describe('what does not mend itself is told with its remedy', () => {
   test.each([
     [() => store.put('k', BYTES), /allow s3:PutObject on arn:aws:s3:::images\/archive\/k/],

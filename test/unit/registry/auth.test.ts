@@ -58,7 +58,7 @@ test('parsing undoes formatting', () => {
   fc.assert(
     fc.property(fc.array(challenge, { maxLength: 3 }), (challenges) => {
       const parsed = parseChallenges(challenges.map(format).join(', '));
-      expect(parsed.map(({ scheme, params }) => ({ scheme, params: { ...params } }))).toEqual(
+      expect(parsed.map(({ scheme, params }) => ({ scheme, params: Object.fromEntries(params) }))).toEqual(
         challenges.map(({ scheme, params }) => ({ scheme, params: { ...params } })),
       );
     }),

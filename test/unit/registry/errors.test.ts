@@ -30,6 +30,16 @@ test('the message names operation, host, status, and the registry’s code and m
   );
 });
 
+test.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
+  'an error code that is the name of a property of every object (%s) is an unknown code',
+  (code) => {
+    const body = `{"errors":[{"code":"${code}","message":"m"}]}`;
+    const failure = refusal({ status: 404, headers: {}, body }, at);
+    expect(failure).toMatchObject({ code: 'manifest-unknown', remedy: 'never' });
+    expect(failure.detail).toBe(`r.example answered 404 ${code}: m`);
+  },
+);
+
 // Docker Hub's limit is the error that most users meet first: it should tell them all there is to know.
 test('a rate limit tells the limit, what is left, and how long to wait', () => {
   const headers = { 'retry-after': '90', 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '0;w=21600' };
