@@ -4,12 +4,12 @@ import { parseRepository } from '../oci/reference.ts';
 import type { CheckCommand } from './command.ts';
 import { readConfig } from './config-file.ts';
 import { plural } from './format.ts';
-import { EXIT, type Io } from './io.ts';
+import { EXIT, type Io, writeJson, writeLine } from './io.ts';
 
 /** Validates a configuration. Resolves to 2 for one that is not valid, as `sync` does. */
 export async function check(command: CheckCommand, io: Io): Promise<number> {
   const { config, json } = command;
-  const line = (value: object): unknown => io.stdout.write(`${JSON.stringify({ type: 'check', ...value })}\n`);
+  const line = (value: object): unknown => writeJson(io.stdout, { type: 'check', ...value });
   let mirrors: Config['mirrors'];
   try {
     ({ mirrors } = await readConfig(config, io));
@@ -22,7 +22,7 @@ export async function check(command: CheckCommand, io: Io): Promise<number> {
   if (json) line({ ok: true, mirrors: mirrors.length, registries });
   else {
     const counts = `${plural(mirrors.length, 'mirror')} of ${plural(registries, 'registry', 'registries')}`;
-    io.stdout.write(`${config}: valid (${counts})\n`);
+    writeLine(io.stdout, `${config}: valid (${counts})`);
   }
   return EXIT.ok;
 }

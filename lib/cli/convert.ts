@@ -2,12 +2,12 @@ import type { Archive } from '../archive/archive.ts';
 import { convertSchema1 } from '../mirror/convert.ts';
 import { formatRepository } from '../oci/reference.ts';
 import type { ConvertCommand } from './command.ts';
-import { EXIT, type Io } from './io.ts';
+import { EXIT, type Io, writeLine } from './io.ts';
 
 /** Puts an OCI image beside a schema 1 image of an archive. */
 export async function convert(command: ConvertCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
   const { reference, as } = command;
   const digest = await convertSchema1(archive, reference, { as, now: Date.now(), signal });
-  stdout.write(`${formatRepository(reference)}:${as}: converted  ${digest}\n`);
+  writeLine(stdout, `${formatRepository(reference)}:${as}: converted  ${digest}`);
   return EXIT.ok;
 }

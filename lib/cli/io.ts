@@ -1,3 +1,5 @@
+import { printable } from '../oci/show.ts';
+
 /** What a command may use of the process, so that a test can replace it. */
 export interface Io {
   /** Standard input, where the command reads it. */
@@ -16,6 +18,16 @@ export interface Output {
   readonly isTTY?: boolean;
   readonly columns?: number;
   readonly rows?: number;
+}
+
+/** Writes a line. Registries and archives choose parts of nearly every text, so control and format characters are escaped. */
+export function writeLine(out: Output, text: string): void {
+  out.write(`${printable(text)}\n`);
+}
+
+/** Writes a value as a line of JSON. JSON leaves DEL, C1 and format characters as they are, so they are escaped here. */
+export function writeJson(out: Output, value: object): void {
+  writeLine(out, JSON.stringify(value));
 }
 
 /** Exit codes, as documented in the README. */

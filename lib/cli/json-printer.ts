@@ -1,5 +1,4 @@
-import { printable } from '../oci/show.ts';
-import type { Output } from './io.ts';
+import { type Output, writeJson, writeLine } from './io.ts';
 import type { Printer } from './printer.ts';
 
 /**
@@ -8,13 +7,15 @@ import type { Printer } from './printer.ts';
  */
 export function jsonPrinter(out: Output, errors: Output): Printer {
   const line = (value: object): void => {
-    out.write(`${printable(JSON.stringify(value))}\n`);
+    writeJson(out, value);
   };
   return {
     event(event) {
       if (event.type !== 'blob' || event.phase !== 'progress') line(event);
     },
-    notice: (text) => void errors.write(`${printable(text)}\n`),
+    notice(text) {
+      writeLine(errors, text);
+    },
     summary({ run, mirrored, unchanged, failed, bytes, elapsedMs, images, warnings }) {
       const counts = { run, mirrored, unchanged, failed, bytes, elapsedMs: Math.round(elapsedMs) };
       line({ type: 'summary', ...counts, images, warnings });

@@ -5,10 +5,11 @@ import { scopesOf } from '../archive/tag-index.ts';
 import { cachedReader } from '../mirror/cached-reader.ts';
 import { checkClosure, type ClosureReader, receiptReader } from '../mirror/closure.ts';
 import type { Digest } from '../oci/digest.ts';
+import { printable } from '../oci/show.ts';
 import type { Scope } from '../queue/messages.ts';
 import type { ListCommand } from './command.ts';
 import { bytes } from './format.ts';
-import { EXIT, type Io } from './io.ts';
+import { EXIT, type Io, writeJson, writeLine } from './io.ts';
 
 interface Row {
   readonly type: 'reference';
@@ -33,7 +34,7 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
   const reader = cachedReader(receiptReader(archive, signal));
   for (const repository of await repositoriesOf(command, archive, signal)) {
     const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
-      stderr.write(`${repository}: ${failure.message}\n`);
+      writeLine(stderr, `${repository}: ${failure.message}`);
       code = EXIT.failed;
     });
     for (const entry of index?.index.entries() ?? []) {
@@ -49,8 +50,8 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
       });
     }
   }
-  if (json) for (const row of rows) stdout.write(`${JSON.stringify(row)}\n`);
-  else stdout.write(table(rows));
+  if (json) for (const row of rows) writeJson(stdout, row);
+  else for (const line of table(rows)) writeLine(stdout, line);
   return code;
 }
 
@@ -93,25 +94,25 @@ async function imageBytes(reader: ClosureReader, digest: Digest, scope: Scope): 
   }
 }
 
-function table(rows: readonly Row[]): string {
+function table(rows: readonly Row[]): string[] {
   const head = ['REFERENCE', 'DIGEST', 'SIZE', 'OBSERVED'];
   const lines = rows.map(({ reference, digest, size, observed, hadTag, replaced }) => [
-    hadTag === undefined
-      ? reference
-      : `${reference} (was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`})`,
+    // Escaped before it is aligned: an escape is longer than what it stands for.
+    printable(
+      hadTag === undefined
+        ? reference
+        : `${reference} (was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`})`,
+    ),
     digest,
     size === null ? 'incomplete' : bytes(size),
     observed ?? '',
   ]);
   const all = [head, ...lines];
   const widths = head.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
-  return all
-    .map(
-      (line) =>
-        `${line
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
+  return all.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 }

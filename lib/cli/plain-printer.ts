@@ -1,7 +1,7 @@
 import type { BlobEvent, ImageEvent, MirrorEvent } from '../mirror/events.ts';
 import { printable } from '../oci/show.ts';
 import { bytes, plural, seconds, shortDigest } from './format.ts';
-import type { Output } from './io.ts';
+import { type Output, writeLine } from './io.ts';
 import { noTagsReason, shownName } from './outcomes.ts';
 import type { Printer, Summary } from './printer.ts';
 
@@ -12,7 +12,9 @@ export function plainPrinter(out: Output, errors: Output): Printer {
       const text = lineOf(event);
       if (text !== undefined) out.write(`${text}\n`);
     },
-    notice: (text) => void errors.write(`${printable(text)}\n`),
+    notice(text) {
+      writeLine(errors, text);
+    },
     summary(summary) {
       out.write(summaryText(summary));
     },

@@ -2,10 +2,9 @@ import { invalid } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { listRuns, readRun, type Report } from '../mirror/reports.ts';
 import { readRunStart, type RunStart } from '../mirror/runs.ts';
-import { printable } from '../oci/show.ts';
 import type { StatusCommand } from './command.ts';
 import { plural } from './format.ts';
-import { EXIT, type Io } from './io.ts';
+import { EXIT, type Io, writeJson, writeLine } from './io.ts';
 import { shownName } from './outcomes.ts';
 
 /** Prints the results of a run: what is mirrored, what is pending, what has failed and why. Resolves to 1 where anything failed. */
@@ -27,28 +26,24 @@ export async function status(command: StatusCommand, archive: Archive, { stdout,
   const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
   const [mirrored, failed, pending] = [of('mirrored'), of('failed'), of('pending')];
   if (json) {
-    for (const { version: _, ...report } of reports) stdout.write(`${JSON.stringify(report)}\n`);
+    for (const { version: _, ...report } of reports) writeJson(stdout, report);
     const counts = { mirrored: mirrored.length, failed: failed.length, pending: pending.length };
     const { at: started, by, messages, repositories, images } = start ?? {};
-    stdout.write(
-      `${JSON.stringify({ type: 'summary', run: last, started, by, messages, repositories, images, ...counts })}\n`,
-    );
+    writeJson(stdout, { type: 'summary', run: last, started, by, messages, repositories, images, ...counts });
   } else {
-    stdout.write(`run ${last}${start === undefined ? '' : `, started ${start.at} for ${scopeOf(start)}`}\n`);
+    writeLine(stdout, `run ${last}${start === undefined ? '' : `, started ${start.at} for ${scopeOf(start)}`}`);
     for (const report of mirrored) {
-      stdout.write(`  mirrored  ${shownName(report)}  ${digestsOf(report)}\n`);
-      for (const note of report.notes ?? []) stdout.write(`            ${printable(note)}\n`);
+      writeLine(stdout, `  mirrored  ${shownName(report)}  ${digestsOf(report)}`);
+      for (const note of report.notes ?? []) writeLine(stdout, `            ${note}`);
     }
-    for (const report of pending) stdout.write(`  pending   ${shownName(report)}  since ${report.at}\n`);
+    for (const report of pending) writeLine(stdout, `  pending   ${shownName(report)}  since ${report.at}`);
     for (const report of failed)
-      stdout.write(`  failed    ${shownName(report)}: ${printable(report.reason ?? 'no reason given')}\n`);
-    stdout.write(`${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`);
-    stdout.write(
-      earlier.length === 0
-        ? '\n'
-        : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0] ?? ''}\n`,
-    );
-    if (start !== undefined) stdout.write('Every other image is unchanged, or still queued.\n');
+      writeLine(stdout, `  failed    ${shownName(report)}: ${report.reason ?? 'no reason given'}`);
+    const counts = `${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`;
+    const others =
+      earlier[0] === undefined ? '' : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0]}`;
+    writeLine(stdout, `${counts}${others}`);
+    if (start !== undefined) writeLine(stdout, 'Every other image is unchanged, or still queued.');
   }
   return failed.length === 0 ? EXIT.ok : EXIT.failed;
 }

@@ -4,12 +4,12 @@ import { repairArchive } from '../mirror/repair.ts';
 import { verifyArchive } from '../mirror/verify.ts';
 import type { VerifyCommand } from './command.ts';
 import { bytes, plural, seconds } from './format.ts';
-import { EXIT, type Io } from './io.ts';
+import { EXIT, type Io, writeJson, writeLine } from './io.ts';
 
 /** Hashes everything that can be reached again. Resolves to 1 where something is wrong, also when it was taken out. */
 export async function verify(command: VerifyCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
   const { json, repair } = command;
-  const line = (value: object): unknown => stdout.write(`${JSON.stringify(value)}\n`);
+  const line = (value: object): unknown => writeJson(stdout, value);
   const started = performance.now();
   const {
     references,
@@ -21,7 +21,7 @@ export async function verify(command: VerifyCommand, archive: Archive, { stdout,
     concurrency: availableParallelism(),
     onProblem({ reference, digest, reason }) {
       if (json) line({ type: 'problem', reference, digest: digest ?? null, reason });
-      else stdout.write(`${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}\n`);
+      else writeLine(stdout, `${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}`);
     },
   });
   const elapsed = seconds(performance.now() - started);
@@ -35,10 +35,10 @@ export async function verify(command: VerifyCommand, archive: Archive, { stdout,
   } else {
     const result = ok ? 'everything is as it should be' : plural(problems.length, 'problem');
     const read = `${plural(references, 'reference')}, ${plural(objects, 'object')}, ${bytes(count)} read in ${elapsed}`;
-    stdout.write(`${read}: ${result}\n`);
-    for (const reference of dropped) stdout.write(`taken out: ${reference}; ${howItComesBack(reference)}\n`);
-    if (receipts > 0) stdout.write(`written anew from what was proven: ${plural(receipts, 'receipt')}\n`);
-    if (!ok && !repair) stdout.write(`${HINT}\n`);
+    writeLine(stdout, `${read}: ${result}`);
+    for (const reference of dropped) writeLine(stdout, `taken out: ${reference}; ${howItComesBack(reference)}`);
+    if (receipts > 0) writeLine(stdout, `written anew from what was proven: ${plural(receipts, 'receipt')}`);
+    if (!ok && !repair) writeLine(stdout, HINT);
   }
   return ok ? EXIT.ok : EXIT.failed;
 }

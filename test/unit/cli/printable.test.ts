@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest';
+import type { Output } from '../../../lib/cli/io.ts';
+import { jsonPrinter } from '../../../lib/cli/json-printer.ts';
+import { main } from '../../../lib/cli/main.ts';
+import { plainPrinter } from '../../../lib/cli/plain-printer.ts';
+import type { Printer } from '../../../lib/cli/printer.ts';
+import { terminalPrinter } from '../../../lib/cli/terminal-printer.ts';
+
+/** An escape, a C1 control, DEL, a line end, text direction, a line separator, and a tag character. */
+const HOSTILE = 'a\u001b[2J\u009b1m\u007f\n\u202e\u2066\u200f\u2028\u{e0041}z';
+const ESCAPED = 'a\\u001b[2J\\u009b1m\\u007f\\u000a\\u202e\\u2066\\u200f\\u2028\\udb40\\udc41z';
+
+class Written implements Output {
+  text = '';
+  write(text: string): void {
+    this.text += text;
+  }
+}
+
+const reference = `registry.example/app:${HOSTILE}`;
+const image = { run: 'run', source: 'registry.example/app', repository: 'registry.example/app', reference };
+
+function tell(printer: Printer): void {
+  printer.event({ type: 'resolved', ...image, missing: 1, missingBytes: 1, fetchedBytes: 1 });
+  printer.event({ type: 'image', ...image, status: 'failed', code: 'denied', reason: HOSTILE });
+  printer.notice(HOSTILE);
+  const outcome = {
+    reference,
+    repository: image.repository,
+    digest: null,
+    status: 'failed',
+    reason: HOSTILE,
+    bytes: 0,
+  };
+  const counts = { run: 'run', mirrored: 0, unchanged: 0, failed: 1, bytes: 0, elapsedMs: 1 };
+  printer.summary({ ...counts, images: [{ ...outcome, status: 'failed' }], warnings: [] });
+  printer.close();
+}
+
+test('plain output escapes control and format characters of foreign text', () => {
+  const out = new Written();
+  tell(plainPrinter(out, out));
+  expect(out.text).toContain(ESCAPED);
+  expect(out.text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+});
+
+test('a terminal gets no control sequence but those that redraw', () => {
+  const out = new Written();
+  tell(terminalPrinter(Object.assign(out, { columns: 400, rows: 20 })));
+  expect(out.text).toContain(ESCAPED);
+  expect(out.text.replaceAll(/\r\u001b\[J|\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+});
+
+test('JSON output escapes what JSON leaves as it is, and keeps its value', () => {
+  const out = new Written();
+  tell(jsonPrinter(out, out));
+  expect(out.text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+  expect(JSON.parse(out.text.split('\n')[1] ?? '')).toMatchObject({ reference, reason: HOSTILE });
+});
+
+test('the error of a command escapes what the command line holds', async () => {
+  const [stdout, stderr] = [new Written(), new Written()];
+  const signal = new AbortController().signal;
+  expect(await main(['sync', HOSTILE, '--to', 'x'], { stdout, stderr, env: {}, signal })).toBe(2);
+  expect(stderr.text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+});
