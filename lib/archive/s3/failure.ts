@@ -209,7 +209,7 @@ export const NEEDS_CONDITIONS =
 
 /** What a store says that does not have all that this software uses of S3. */
 function refusedFeature(name: string, status: number, said: string, { operation }: Deed): Diagnosis {
-  if (CODES[name] === 'digest-mismatch' || CODES[name] === 'precondition-failed') return undefined;
+  if (CODES.get(name) === 'digest-mismatch' || CODES.get(name) === 'precondition-failed') return undefined;
   if (/x-amz-(?:sdk-)?checksum/i.test(said) && (status === 400 || status === 501))
     return {
       code: 'unsupported',
