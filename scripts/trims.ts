@@ -26,6 +26,7 @@ const UNDICI: readonly Trim[] = [
     // fails the build, and this list grows.
     path: /undici\/index\.js$/,
     contents: `export { default as Agent } from 'undici/lib/dispatcher/agent.js';
+      export { default as buildConnector } from 'undici/lib/core/connect.js';
       export { default as ProxyAgent } from 'undici/lib/dispatcher/proxy-agent.js';`,
   },
   absent(/undici\/lib\/web\//, 'fetch, and bodies such as it takes'),

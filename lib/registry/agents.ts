@@ -1,6 +1,7 @@
-import { Agent, type Dispatcher, ProxyAgent } from 'undici';
+import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
 import { USER_AGENT } from '../base/product.ts';
 import type { DialGuard, Reach } from './dial.ts';
+import { normalising } from './normalising.ts';
 
 export interface AgentOptions {
   /** The most connections to any one origin. */
@@ -16,10 +17,12 @@ export interface Way {
   readonly unverified: boolean;
   /** The URL of the proxy. */
   readonly proxy: string | undefined;
+  /** Whether heads of responses are put right before they are parsed. */
+  readonly isLenient: boolean;
 }
 
 /** Bytes of headers that an answer may have; undici's 16 KiB are fewer than some registries' Content-Security-Policy. */
-const MAX_HEADER_BYTES = 256 * 1024;
+export const MAX_HEADER_BYTES = 256 * 1024;
 
 /** Undici's agents, made when they are first needed. */
 export class Agents {
@@ -33,7 +36,7 @@ export class Agents {
   for(way: Way): Dispatcher {
     // Only the proxy connects, and it resolves names itself.
     const reach = way.proxy === undefined ? way.reach : 'own';
-    const key = JSON.stringify([reach, way.unverified, way.proxy]);
+    const key = JSON.stringify([reach, way.unverified, way.proxy, way.isLenient]);
     const agent = this.#agents.get(key) ?? this.#make({ ...way, reach });
     this.#agents.set(key, agent);
     return agent;
@@ -43,7 +46,7 @@ export class Agents {
     await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()));
   }
 
-  #make({ reach, unverified, proxy }: Way): Dispatcher {
+  #make({ reach, unverified, proxy, isLenient }: Way): Dispatcher {
     const { connections, connectTimeoutMs, guard } = this.#options;
     const tls = unverified ? { rejectUnauthorized: false } : {};
     const options = {
@@ -64,6 +67,8 @@ export class Agents {
         connectTimeout: connectTimeoutMs,
         requestTls: tls,
       });
-    return new Agent({ ...options, connect: { timeout: connectTimeoutMs, lookup: guard.lookup(reach), ...tls } });
+    const connect = { timeout: connectTimeoutMs, lookup: guard.lookup(reach), ...tls };
+    if (!isLenient) return new Agent({ ...options, connect });
+    return new Agent({ ...options, connect: normalising(buildConnector({ ...connect, allowH2: false })) });
   }
 }

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../base/failure.ts';
 import { stopped } from './errors.ts';
-import { transportFailure } from './transport.ts';
+import { isLengthMismatch, transportFailure } from './transport.ts';
 import type { HttpRequest, Reply, ReplyBody } from './wire.ts';
 
 /** How long an exchange may take, so that a server that drips holds neither a connection nor its caller. */
@@ -19,6 +19,8 @@ export interface ExchangeOptions {
   readonly limits: TimeLimits;
   /** The proxy, as `host:port`, for errors. */
   readonly proxy: string | undefined;
+  /** Whether the connection ends with this exchange. */
+  readonly isLast: boolean;
   readonly signal: AbortSignal | undefined;
   /** The connection is there, TLS included, and the request goes out. */
   readonly onConnected: () => void;
@@ -47,6 +49,8 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   #silence: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
   #pace: NodeJS.Timeout | undefined;
+  #received = 0;
+  #length: number | undefined;
   /** Bytes that came in the current span, and whether this side stopped reading during it. */
   #span = { bytes: 0, paused: false };
 
@@ -66,7 +70,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     try {
       const path = `${url.pathname}${url.search}`;
       // By default undici closes every connection after a HEAD, and a thousand tags would cost a thousand handshakes.
-      const options = { origin: url.origin, path, method, headers, reset: false };
+      const options = { origin: url.origin, path, method, headers, reset: this.#options.isLast };
       agent.dispatch(body === undefined ? options : { ...options, body }, this);
     } catch (thrown) {
       this.#failWith(thrown);
@@ -117,6 +121,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     this.#silence?.refresh();
     this.#pace = setTimeout(this.#onSpanEnd, this.#options.limits.rate.overMs);
     this.#answered = true;
+    this.#length = lengthOf(headers);
     const { url, namedBy } = this.#request;
     this.#reply.resolve({ status, headers, url, namedBy, body: this });
   }
@@ -125,6 +130,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     if (this.#end !== 'open') return;
     this.#silence?.refresh();
     this.#span.bytes += chunk.length;
+    this.#received += chunk.length;
     this.#chunks.push(chunk);
     this.#buffered += chunk.length;
     if (this.#buffered >= BUFFER_BYTES) {
@@ -139,7 +145,10 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   }
 
   onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
-    this.#failWith(error);
+    // Undici reads the white space behind a Content-Length as digits (RFC 9110, section 5.5: it is not part of the value).
+    const isComplete = isLengthMismatch(error) && this.#received === this.#length;
+    if (isComplete) this.#finish('complete');
+    else this.#failWith(error);
   }
 
   readonly #onAbort = (): void => {
@@ -182,7 +191,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   }
 
   #failWith(thrown: unknown): void {
-    this.#fail(transportFailure(thrown, { ...this.#request, proxy: this.#options.proxy }));
+    this.#fail(transportFailure(thrown, { ...this.#request, proxy: this.#options.proxy, answered: this.#answered }));
   }
 
   #fail(failure: Error): void {
@@ -198,4 +207,8 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#wake?.();
   }
+}
+
+function lengthOf({ 'content-length': length }: IncomingHttpHeaders): number | undefined {
+  return typeof length === 'string' && /^\s*\d{1,15}\s*$/.test(length) ? Number(length) : undefined;
 }

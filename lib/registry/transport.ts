@@ -1,5 +1,7 @@
 import { Failure, type FailureCode } from '../base/failure.ts';
+import { MAX_HEADER_BYTES } from './agents.ts';
 import { RefusedAddress, offLimits } from './dial.ts';
+import { ContradictoryLength } from './normalising.ts';
 
 /** What an exchange was, for naming its failure. */
 export interface Attempt {
@@ -8,6 +10,8 @@ export interface Attempt {
   readonly namedBy?: URL | undefined;
   /** The proxy, as `host:port`, through which it went. */
   readonly proxy?: string | undefined;
+  /** Whether the headers had come. */
+  readonly answered?: boolean;
 }
 
 /** Errors of the operating system, of its resolver, and of undici. */
@@ -66,10 +70,38 @@ export function transportFailure(thrown: unknown, at: Attempt): Failure {
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const refused = proxy === undefined ? undefined : proxyRefusal(message, host);
   if (refused !== undefined) return fail(...refused);
+  if (code === 'UND_ERR_HEADERS_OVERFLOW')
+    return fail('invalid', `${host} sent headers of more than ${MAX_HEADER_BYTES / 1024} KiB`, true);
+  if (isParserError(thrown) && at.answered === true)
+    return fail('truncated', `${host}: the body ended too early, or in the wrong form`);
+  if (isParserError(thrown))
+    return fail('invalid', `${host} sent a response that is not valid HTTP (${reasonOf(thrown)})`, true);
   const known = WORDS.get(code);
   if (known !== undefined) return fail(known[0], `${host}: ${known[1]}`);
   if (code.startsWith('ERR_SSL_')) return fail('network', `${host}: the TLS handshake failed (${code})`);
   return fail(code === 'UND_ERR_INVALID_ARG' ? 'invalid' : 'network', `${host}: ${message}`);
+}
+
+/** What undici's parser throws, and what comes in its place for a head that cannot be put right. */
+function isParserError(thrown: unknown): boolean {
+  const isParsers = thrown instanceof Error && thrown.name === 'HTTPParserError';
+  return isParsers || isLengthMismatch(thrown) || thrown instanceof ContradictoryLength;
+}
+
+/** Undici reports every head with a Content-Length that its parser refuses as a mismatch of lengths. */
+export function isLengthMismatch(thrown: unknown): boolean {
+  return codeOfError(thrown) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
+}
+
+/** Whether a response failed before it was understood, so that putting its head right may help. */
+export function isUnreadable(failure: unknown): boolean {
+  return failure instanceof Failure && failure.code === 'invalid' && isParserError(failure.cause);
+}
+
+function reasonOf(thrown: unknown): string {
+  if (isLengthMismatch(thrown)) return new ContradictoryLength().message;
+  const message = thrown instanceof Error ? thrown.message : '';
+  return /\((.*)\)$/.exec(message)?.[1] ?? message;
 }
 
 /** Undici says only in words what a proxy answered instead of opening a tunnel. */

@@ -1,13 +1,14 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../base/failure.ts';
 import { USER_AGENT } from '../base/product.ts';
-import { Agents } from './agents.ts';
+import { Lru } from '../base/lru.ts';
+import { Agents, type Way } from './agents.ts';
 import type { DialGuard } from './dial.ts';
 import { Exchange, type TimeLimits } from './exchange.ts';
 import { isLoopback } from './addresses.ts';
 import type { Persistence } from './paced-wire.ts';
 import { proxyFor, proxyHost, type Proxy } from './proxy.ts';
-import { showsTls } from './transport.ts';
+import { isUnreadable, showsTls } from './transport.ts';
 
 /** One HTTP exchange as it goes over the wire; it knows nothing of registries. */
 export interface HttpRequest {
@@ -59,6 +60,9 @@ export interface WireOptions {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** Origins of which is remembered how they answer; a registry can name any number of them. */
+const ORIGINS = 1000;
+
 const TIME_LIMITS: Omit<TimeLimits, 'stallMs'> = { shortBodyMs: 120_000, rate: { bytes: 60_000, overMs: 60_000 } };
 
 /**
@@ -71,7 +75,9 @@ export class Wire {
   readonly #options: WireOptions;
   readonly #agents: Agents;
   readonly #limits: TimeLimits;
-  /** Hosts that have answered in TLS. */
+  /** Origins whose responses undici's parser refuses. */
+  readonly #lenient = new Lru<string, true>(ORIGINS);
+  /** Insecure hosts that have answered in TLS. */
   readonly #tls = new Set<string>();
 
   constructor(options: WireOptions) {
@@ -91,18 +97,33 @@ export class Wire {
     const reach = this.#options.guard.reach(request, operation);
     this.#refusePlain(request);
     const proxy = this.proxyTo(url);
-    const isTls = url.protocol === 'https:';
+    const unverified = this.#options.isInsecure(url.host);
+    const isLenient = this.#lenient.get(url.origin) === true;
+    try {
+      return await this.#exchange(request, { reach, proxy, unverified, isLenient }, signal);
+    } catch (thrown) {
+      if (!isUnreadable(thrown) || isLenient || proxy !== undefined) throw thrown;
+      this.#lenient.set(url.origin, true);
+      return this.#exchange(request, { reach, proxy, unverified, isLenient: true }, signal);
+    }
+  }
+
+  async #exchange(request: HttpRequest, way: Way, signal: AbortSignal | undefined): Promise<Reply> {
+    const { url } = request;
+    const { proxy, isLenient, unverified } = way;
+    const isTls = url.protocol === 'https:' && unverified;
     const exchange = new Exchange(
       { ...request, headers: { ...HEADERS, ...request.headers } },
       {
         limits: this.#limits,
         proxy: proxy === undefined ? undefined : proxyHost(proxy),
+        isLast: isLenient,
         signal,
         onConnected: () => isTls && this.#tls.add(url.host),
       },
     );
     try {
-      return await exchange.start(this.#agents.for({ reach, proxy, unverified: this.#options.isInsecure(url.host) }));
+      return await exchange.start(this.#agents.for(way));
     } catch (thrown) {
       if (isTls && thrown instanceof Failure && showsTls(thrown)) this.#tls.add(url.host);
       throw thrown;
@@ -115,7 +136,7 @@ export class Wire {
     return proxy === undefined || isLoopback(url.hostname) ? undefined : proxyFor(url, proxy);
   }
 
-  /** Whether a host has ever answered in TLS, if only with a certificate that is refused. */
+  /** Whether an insecure host has ever answered in TLS, if only with a certificate that is refused. */
   speaksTls({ host }: URL): boolean {
     return this.#tls.has(host);
   }

@@ -1,0 +1,114 @@
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
+import type { buildConnector } from 'undici';
+import { normaliseHead } from './response-head.ts';
+
+/** A response whose Content-Length says several things at once. */
+export class ContradictoryLength extends Error {
+  constructor() {
+    super('its Content-Length is not one number');
+  }
+}
+
+/** Bytes of a head that are collected before the parser is left to refuse it. */
+const MAX_HEAD_BYTES = 512 * 1024;
+
+const HEAD_END = /\r?\n\r?\n/;
+
+/**
+ * Connections whose responses reach undici with a normalised head. Undici's parser is strict by design and has no option
+ * for this: what it refuses never reaches a handler, so the head is put right before it is parsed. A connection serves one
+ * request (`reset` of the dispatch options), so that no mistake about the end of one response can change the next.
+ */
+export function normalising(connector: buildConnector.connector): buildConnector.connector {
+  return (options, callback) =>
+    connector(options, (...[error, socket]) => {
+      if (error !== null) callback(error, null);
+      // Undici uses it as a stream, and holds or releases the event loop with it.
+      else callback(null, new NormalisedSocket(socket) as unknown as Socket);
+    });
+}
+
+class NormalisedSocket extends Duplex {
+  readonly #socket: Socket;
+  /** What has come of the head; nothing once the body has begun. */
+  #head: Buffer | undefined = Buffer.alloc(0);
+
+  constructor(socket: Socket) {
+    super();
+    this.#socket = socket;
+    socket.on('data', (bytes: Buffer) => {
+      this.#take(bytes);
+    });
+    socket.on('error', (error) => this.destroy(error));
+    socket.once('end', this.#onEnd);
+    socket.once('close', this.#onEnd);
+  }
+
+  ref(): this {
+    this.#socket.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#socket.unref();
+    return this;
+  }
+
+  override _read(): void {
+    this.#socket.resume();
+  }
+
+  override _write(chunk: Buffer, encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    this.#socket.write(chunk, encoding, callback);
+  }
+
+  override _final(callback: () => void): void {
+    this.#socket.end(callback);
+  }
+
+  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
+    this.#socket.destroy();
+    callback(error);
+  }
+
+  readonly #onEnd = (): void => {
+    if (this.readableEnded || this.destroyed) return;
+    if (this.#head !== undefined) this.push(this.#head);
+    this.#head = undefined;
+    this.#socket.off('end', this.#onEnd);
+    this.#socket.off('close', this.#onEnd);
+    this.push(null);
+  };
+
+  #take(bytes: Buffer): void {
+    if (this.#head === undefined) {
+      this.#pass(bytes);
+      return;
+    }
+    let head: Buffer = Buffer.concat([this.#head, bytes]);
+    let isInterim = true;
+    // After an interim response comes another head.
+    while (isInterim) {
+      const text = head.toString('latin1');
+      const end = HEAD_END.exec(text);
+      this.#head = head;
+      if (end === null && head.length < MAX_HEAD_BYTES) return;
+      const length = end === null ? 0 : end.index + end[0].length;
+      const normalised = length === 0 ? '' : normaliseHead(text.slice(0, length));
+      if (normalised === undefined) {
+        this.destroy(new ContradictoryLength());
+        return;
+      }
+      this.#pass(Buffer.from(normalised, 'latin1'));
+      isInterim = length > 0 && /^HTTP\/\d\.\d 1\d\d/.test(text);
+      head = head.subarray(length);
+    }
+    this.#head = undefined;
+    this.#pass(head);
+  }
+
+  #pass(bytes: Buffer): void {
+    if (bytes.length > 0 && !this.push(bytes)) this.#socket.pause();
+  }
+}

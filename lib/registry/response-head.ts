@@ -1,0 +1,52 @@
+/** One header of a response, as it came. */
+interface Header {
+  readonly name: string;
+  readonly value: string;
+}
+
+/**
+ * The head of a response in the form that a strict parser takes, for servers whose framing RFC 9112 lets a recipient
+ * understand: line ends without CR (section 2.2), white space around names and folded values (5.1, 5.2), a Content-Length
+ * beside Transfer-Encoding, which overrides it (6.3), and one that is repeated with the same value (RFC 9110, section 8.6).
+ *
+ * @param head all bytes up to the empty line, as Latin-1
+ * @returns nothing where the lengths contradict each other
+ */
+export function normaliseHead(head: string): string | undefined {
+  const [status = '', ...lines] = head.replace(/(\r?\n)+$/, '').split(/\r?\n/);
+  const headers = headersOf(lines);
+  const named = (name: string): Header[] => headers.filter((header) => header.name.toLowerCase() === name);
+  const codings = named('transfer-encoding').flatMap(({ value }) => listOf(value.toLowerCase()));
+  const transfer = codings.filter((coding) => coding !== 'identity');
+  const lengths = new Set(named('content-length').flatMap(({ value }) => listOf(value).map(lengthOf)));
+  if (transfer.length === 0 && (lengths.size > 1 || lengths.has(undefined))) return undefined;
+  const framing = /^(transfer-encoding|content-length)$/i;
+  const kept = headers.filter(({ name }) => !framing.test(name));
+  if (transfer.length > 0) kept.push({ name: 'transfer-encoding', value: transfer.join(', ') });
+  else for (const length of lengths) kept.push({ name: 'content-length', value: length ?? '' });
+  return [status, ...kept.map(({ name, value }) => `${name}: ${value}`), '', ''].join('\r\n');
+}
+
+function headersOf(lines: readonly string[]): Header[] {
+  const headers: Header[] = [];
+  for (const line of lines) {
+    const last = headers.at(-1);
+    const [, name, value = ''] = /^([!#$%&'*+\-.^_`|~\w]+)[ \t]*:[ \t]*(.*?)[ \t]*$/.exec(line) ?? [];
+    if (name !== undefined) headers.push({ name, value });
+    else if (/^[ \t]/.test(line) && last !== undefined)
+      headers[headers.length - 1] = { name: last.name, value: `${last.value} ${line.trim()}`.trim() };
+    // A line that is not a header is skipped, as clients have always done.
+  }
+  return headers;
+}
+
+function listOf(value: string): string[] {
+  const members = value.split(',').map((member) => member.trim());
+  // RFC 9110, section 5.6.1: a list may have empty members, but not only those.
+  return members.some((member) => member !== '') ? members.filter((member) => member !== '') : members.slice(0, 1);
+}
+
+/** A length without leading zeros, so that equal ones are equal as text. */
+function lengthOf(text: string): string | undefined {
+  return /^\d+$/.test(text) ? text.replace(/^0+(?=\d)/, '') : undefined;
+}
