@@ -107,39 +107,36 @@ describe('a response that drips', () => {
   });
 
   test('is not given up where it brings enough', async () => {
-    await using server = await serve(drip(1000), { rate: { bytes: 1, overMs: 50 }, shortBodyMs: 1 });
+    await using server = await serve(drip(1000), { rate: { bytes: 1, overMs: 300 }, shortBodyMs: 1 });
     const { body } = await server.wire.send(server.request('GET'));
     let length = 0;
-    while (length < 50_000) length += (await body.read())?.length ?? 0;
+    while (length < 100_000) length += (await body.read())?.length ?? 0;
     body.cancel();
   });
 });
 
 // Measured at the sender: what the kernel and this process buffer is bounded, and nothing more is taken.
-test('a reader that stops makes the sender stop, and is not taken for a silent sender', async () => {
+test('a reader that stops makes the sender stop', async () => {
   const piece = Buffer.alloc(1024 * 1024);
   const MOST = 256;
   let sent = 0;
   const stopped = Promise.withResolvers<undefined>();
-  await using server = await serve(
-    (_, response) => {
-      const more = (): void => {
-        while (sent < MOST) {
-          sent += 1;
-          if (response.write(piece)) continue;
-          response.once('drain', more);
-          return;
-        }
-        response.end();
-      };
-      more();
-      // The rate is judged twice while nobody reads.
-      setTimeout(() => {
-        stopped.resolve(undefined);
-      }, 300);
-    },
-    { rate: { bytes: 1_000_000, overMs: 100 }, stallMs: 100 },
-  );
+  await using server = await serve((_, response) => {
+    const more = (): void => {
+      while (sent < MOST) {
+        sent += 1;
+        if (response.write(piece)) continue;
+        response.once('drain', more);
+        return;
+      }
+      response.end();
+    };
+    more();
+    // Until then, a sender that is not stopped has sent everything.
+    setTimeout(() => {
+      stopped.resolve(undefined);
+    }, 300);
+  });
   const { body } = await server.wire.send(server.request('GET'));
   await stopped.promise;
   expect(sent).toBeLessThan(MOST / 4);
