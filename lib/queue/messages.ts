@@ -3,7 +3,7 @@ import type { Platform } from '../oci/platform.ts';
 
 /**
  * The version of messages. A field that a reader may ignore is added without a new version; a field that changes the
- * outcome needs one (docs/decisions/0012). A message of an unknown version waits for a release that knows it.
+ * outcome needs one (docs/decisions/0013). A message of an unknown version waits for a release that knows it.
  */
 export const MESSAGE_VERSION = 1;
 

@@ -36,7 +36,7 @@ const CLOCK_SKEW_MS = 15 * 60_000;
 /**
  * A message as it came from a queue. Every known field is validated, so that no later code has to.
  *
- * Messages of other releases are read as docs/decisions/0012 says: a field that is not known is ignored, since releases may
+ * Messages of other releases are read as docs/decisions/0013 says: a field that is not known is ignored, since releases may
  * add hints; a version, or a choice, that is not known is `unsupported`, so that the message waits for a release that knows
  * it.
  *

@@ -23,6 +23,8 @@ export interface EventSource {
   readonly again?: (record: SQSRecord) => boolean;
   /** Milliseconds for which a batch that was received is held back, so that those of other groups overtake it. */
   readonly heldBackMs?: () => number;
+  /** Nothing is received before this resolves: a mapping that is enabled later. */
+  readonly enabled?: Promise<unknown>;
 }
 
 /**
@@ -87,6 +89,10 @@ export class EventSourcePoller implements AsyncDisposable {
       MessageSystemAttributeNames: ['All'],
       MessageAttributeNames: ['All'],
     });
+    const stopped = new Promise((resolve) => {
+      this.#stop.signal.addEventListener('abort', resolve);
+    });
+    await Promise.race([this.#source.enabled, stopped]);
     while (!this.#stop.signal.aborted) {
       await this.#permits.take();
       const messages = await this.#receive(client, receive);

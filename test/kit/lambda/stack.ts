@@ -19,7 +19,10 @@ export async function buildBundles(): Promise<TempFolder> {
   return folder;
 }
 
-export interface StackOptions extends DeploymentOptions, Pick<EventSource, 'again' | 'heldBackMs'> {}
+export interface StackOptions extends DeploymentOptions, Pick<EventSource, 'again' | 'heldBackMs'> {
+  /** The layer queue is not polled before this resolves. */
+  readonly layersEnabled?: Promise<unknown>;
+}
 
 /** A deployment at work: its queues are polled, and its functions are invoked. */
 export class Stack implements AsyncDisposable {
@@ -28,7 +31,7 @@ export class Stack implements AsyncDisposable {
   readonly #sqs: SQSClient;
   readonly #pollers: Readonly<Record<string, EventSourcePoller>>;
 
-  private constructor(deployment: Deployment, { sqs, again, heldBackMs }: StackOptions) {
+  private constructor(deployment: Deployment, { sqs, again, heldBackMs, layersEnabled }: StackOptions) {
     this.#deployment = deployment;
     this.#sqs = sqs.client;
     const lambda = (name: FunctionName): [FunctionName, LambdaFunction] => [
@@ -48,6 +51,7 @@ export class Stack implements AsyncDisposable {
         ...limits,
         ...(again === undefined ? {} : { again }),
         ...(heldBackMs === undefined ? {} : { heldBackMs }),
+        ...(name === 'layer' && layersEnabled !== undefined ? { enabled: layersEnabled } : {}),
       });
     const { queues } = deployment;
     this.#pollers = {
@@ -110,13 +114,19 @@ export class Stack implements AsyncDisposable {
     await this.#sqs.send(command);
   }
 
+  /** Messages in a queue, whether they can be seen or not. */
+  waiting(queue: string): Promise<number> {
+    return this.#pollers[queue]!.waiting();
+  }
+
   /**
-   * Resolves when nothing is left in any queue.
+   * Resolves when nothing is left in any queue, or in these.
    *
    * @throws Error as soon as a role lacks something, also where that would be made up for
    */
-  drained(): Promise<void> {
-    return Promise.race([drained(Object.values(this.#pollers)), this.#deployment.denied]);
+  drained(...queues: readonly string[]): Promise<void> {
+    const pollers = queues.length === 0 ? Object.values(this.#pollers) : queues.map((queue) => this.#pollers[queue]!);
+    return Promise.race([drained(pollers), this.#deployment.denied]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,77 @@
+/**
+ * Messages as releases have serialised them: `test/messages/<version>-<release>/<kind>.json`. A release that changes what it
+ * sends adds a folder of its own; no file there changes or goes, since a rolling update or a rollback delivers messages of
+ * one release to the functions of another.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { Message } from '../../../lib/queue/messages.ts';
+import { continuationOf, finalizeMessage, layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
+import { digestFor, LAYER } from './samples.ts';
+
+const FOLDER = join(import.meta.dirname, '../../messages');
+
+const files = (await readdir(FOLDER, { recursive: true })).filter((name) => name.endsWith('.json')).toSorted();
+
+const ORDER = {
+  run: '2026-11-25T12-00-00-000Z-prod',
+  source: 'registry.example/team/app',
+  repository: 'registry.example/team/app',
+  platforms: 'all' as const,
+};
+const SOME = {
+  ...ORDER,
+  platforms: [
+    { os: 'linux', architecture: 'amd64' },
+    { os: 'linux', architecture: 'arm', variant: 'v7' },
+  ],
+  foreignLayers: 'skip' as const,
+};
+const IMAGE = {
+  digest: digestFor('manifest'),
+  mediaType: 'application/vnd.oci.image.manifest.v1+json',
+  size: 401,
+  tag: 'v1',
+  observed: 1_764_072_000_000,
+  largest: digestFor('layer'),
+};
+const ASKED = {
+  ...IMAGE,
+  asked: { tag: 'v1', digest: IMAGE.digest },
+  note: 'the tag names another digest',
+};
+const BLOB = { digest: digestFor('layer'), mediaType: LAYER, size: 402 };
+const URLS = { ...BLOB, urls: ['https://registry.example/layer'] };
+
+/** The same messages as this release makes them. */
+const OURS: Readonly<Record<string, Message>> = {
+  'resolve-list': resolveMessage(SOME, { kind: 'list' }).message,
+  'resolve-images': resolveMessage(ORDER, {
+    kind: 'images',
+    images: [{ tag: 'v1' }, { digest: IMAGE.digest }],
+    sole: true,
+  }).message,
+  layer: layerMessage(ORDER, IMAGE, BLOB, { lanes: 4, look: 'receipt' }).message,
+  'layer-continued': continuationOf(layerMessage(SOME, ASKED, URLS, { lanes: 4, look: 'nothing' }).message, 4).message,
+  finalize: finalizeMessage(ORDER, IMAGE, BLOB.digest).message,
+  'finalize-failed': finalizeMessage(ORDER, { tag: 'v2' }, 'resolver', { code: 'denied', reason: 'get manifest: no' })
+    .message,
+};
+
+test('there is a message of each type of the first release', () => {
+  const ofFirst = files.filter((name) => name.startsWith('1-a7e154c')).map((name) => name.slice(10, -5));
+  expect(ofFirst).toEqual(Object.keys(OURS).toSorted());
+});
+
+test.each(files)('%s is read completely', async (name) => {
+  const text = await readFile(join(FOLDER, name), 'utf8');
+  expect(parseMessage(text)).toEqual(JSON.parse(text));
+});
+
+// The first release refuses every field that it does not know.
+test.each(Object.entries(OURS))('%s is sent as the first release sends and reads it', async (name, message) => {
+  const text = await readFile(join(FOLDER, '1-a7e154c', `${name}.json`), 'utf8');
+  expect(JSON.parse(serialise(message))).toEqual(JSON.parse(text));
+});
