@@ -30,7 +30,8 @@ await describeOnAws('messages of other releases', ({ start }) => {
         .replaceAll(digestFor('layer'), layer.digest)
         .replaceAll('"size":401', `"size":${image.manifest.length}`)
         .replaceAll('"size":402', `"size":${layer.size}`);
-    const tags = async () => (await stack.archive.tagIndex(source))?.index.entries().map(({ tag }) => tag) ?? [];
+    const tags = async () =>
+      (await stack.archive.tagIndex(source))?.index.entries().flatMap(({ tag }) => tag ?? []) ?? [];
 
     // Resolver, layer and finalizer follow from the first; the others find that their work is done.
     await stack.send('resolve', await message('resolve-images'), 'registry#1');

@@ -136,12 +136,25 @@ test.for([
   expect(recorded).toEqual([]);
 });
 
-test('a message of another type is returned as failed', async () => {
+test('a message of another type is returned as failed, and not handled', async () => {
   const other = recordOf(resolveMessage(ORDER, { kind: 'list' }).message);
-  const { done, returned, complaints } = await handled([...batch(['a']), other]);
-  expect(done).toEqual([['a']]);
-  expect(returned).toEqual([other.body]);
-  expect(complaints).toEqual([[other.body, 'internal']]);
+  const complaints: string[] = [];
+  const answer = await handleBatch<FinalizeMessage>(
+    { Records: [other] },
+    {
+      type: 'finalize',
+      together: 10,
+      maxReceives: MAX_RECEIVES,
+      handle: () => Promise.resolve(),
+      postpone: () => Promise.resolve(),
+      requeue: () => Promise.resolve(),
+      onFailure: (_record, { message }) => complaints.push(message),
+    },
+  );
+  expect(answer.batchItemFailures).toEqual([{ itemIdentifier: other.messageId }]);
+  expect(complaints).toEqual([
+    expect.stringContaining('a resolve message has come to the function for finalize messages'),
+  ]);
 });
 
 describe('a message that waits', () => {
