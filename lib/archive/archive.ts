@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asFailure, Failure } from '../base/failure.ts';
+import { asFailure, Failure, invalid } from '../base/failure.ts';
+import { instantFault } from '../base/instant.ts';
 import { Lru } from '../base/lru.ts';
 import { decide, type RetryPolicy } from '../base/retry.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
@@ -133,7 +134,7 @@ export class Archive {
     const { etag, bytes } = found;
     const known = this.#parsed.get(key);
     if (known?.etag === etag) return known;
-    const read = { index: TagIndex.parse(bytes, key), etag };
+    const read = { index: TagIndex.parse(bytes, key, Date.now()), etag };
     this.#parsed.set(key, read);
     return read;
   }
@@ -154,6 +155,7 @@ export class Archive {
       const updates = outcomes.map((outcome, at) => ({ outcome, ...previousOf(before, changes[at], outcome) }));
       return { index, outcomes: updates };
     };
+    checkInstants(repository, changes);
     return this.#edit(repository, apply, options);
   }
 
@@ -235,5 +237,16 @@ async function pause(ms: number, operation: string, signal: AbortSignal | undefi
     await sleep(ms, undefined, { signal });
   } catch (error) {
     throw asFailure(error, operation, 'archive');
+  }
+}
+
+/** @throws Failure for an observation in the future, which would make each later one count as older */
+function checkInstants(repository: string, changes: readonly TagChange[]): void {
+  const now = Date.now();
+  for (const { observed, tag, descriptor } of changes) {
+    const fault = instantFault(observed, now);
+    if (fault === undefined) continue;
+    const reference = tag === undefined ? `${repository}@${descriptor.digest}` : `${repository}:${tag}`;
+    throw invalid(`write tag index ${reference}`, `the time of the observation ${fault}`);
   }
 }

@@ -3,6 +3,7 @@
  */
 import { own } from '../base/own.ts';
 import { Failure } from '../base/failure.ts';
+import { instantFault } from '../base/instant.ts';
 import { readDescriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Place } from '../oci/document.ts';
@@ -58,15 +59,18 @@ export interface StoredEntry extends TagEntry {
 }
 
 /** @throws Failure that names the place */
-export function readEntry(place: Place): StoredEntry {
+export function readEntry(place: Place, now: number): StoredEntry {
   const { digest, mediaType, size, annotations = {} } = readDescriptor(place);
   const at = place.at('annotations');
   const time = (name: string): number | undefined => {
     const text = own(annotations, name);
     if (text === undefined) return undefined;
     const ms = Date.parse(text);
-    if (!Number.isNaN(ms) && new Date(ms).toISOString() === text) return ms;
-    throw at.entry(name).fail('is no time, such as 2026-01-31T00:00:00.000Z');
+    if (Number.isNaN(ms) || new Date(ms).toISOString() !== text)
+      throw at.entry(name).fail('is not a time, such as 2026-01-31T00:00:00.000Z');
+    const fault = instantFault(ms, now);
+    if (fault !== undefined) throw at.entry(name).fail(fault);
+    return ms;
   };
   const platforms = (name: string): Platforms | undefined => {
     const text = own(annotations, name);

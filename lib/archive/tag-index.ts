@@ -38,15 +38,16 @@ export class TagIndex {
 
   /**
    * @param name of the document, in errors
+   * @param now milliseconds since the epoch; times after it, but for what clocks differ, are refused
    * @throws Failure `corrupt` that names the place; nothing is left out for being unreadable, since it would then be lost
    */
-  static parse(bytes: Uint8Array, name: string): TagIndex {
+  static parse(bytes: Uint8Array, name: string, now = Date.now()): TagIndex {
     try {
       const place = Place.ofBytes(`read tag index ${name}`, bytes);
       if (place.at('schemaVersion').integer() !== 2) throw place.at('schemaVersion').fail('must be 2');
       const draft = new TagIndexDraft(TagIndex.empty().#entries);
       for (const manifest of place.at('manifests').list(MAX_ENTRIES)) {
-        const entry = readEntry(manifest);
+        const entry = readEntry(manifest, now);
         if (!draft.add(entry)) throw manifest.fail(`the tag ${String(entry.tag)} is there twice`);
       }
       const document = Object.entries(place.object()).filter(([key]) => key !== 'manifests');

@@ -71,8 +71,12 @@ export interface ListCommand {
 export interface VerifyCommand {
   readonly name: 'verify';
   readonly archive: string;
+  /** Only these repositories; all of them if there is none. */
+  readonly repositories: readonly string[];
   /** Removes corrupt blobs and the tags that use them, and rewrites the receipts of what was proven. */
   readonly repair: boolean;
+  /** Repairs without a question. */
+  readonly yes: boolean;
   readonly json: boolean;
 }
 
@@ -143,11 +147,16 @@ const PARSERS: Readonly<Record<CommandName, (args: readonly string[]) => Command
     return { name: 'ls', archive, repositories: names, json: options.flag('json') };
   },
   verify(args) {
-    const options = parseOptions('verify', args, { json: 'flag', repair: 'flag' });
-    const [archive, ...more] = options.positionals;
+    const options = parseOptions('verify', args, { json: 'flag', repair: 'flag', yes: 'flag' });
+    const [archive, ...names] = options.positionals;
     if (archive === undefined) throw usage('verify', NAME_ARCHIVE);
-    if (more.length > 0) throw usage('verify', `name one archive at a time (got also ${more.join(', ')})`);
-    return { name: 'verify', archive, json: options.flag('json'), repair: options.flag('repair') };
+    const [repair, yes] = [options.flag('repair'), options.flag('yes')];
+    // Corrupt bytes may be shared with repositories that were not verified, whose references would stay.
+    if (repair && names.length > 0)
+      throw usage('verify', '--repair needs the whole archive; leave out the repositories');
+    if (yes && !repair) throw usage('verify', '--yes confirms a repair; add --repair, or leave it out');
+    const repositories = names.map((text) => formatRepository(parseRepository(text)));
+    return { name: 'verify', archive, repositories, json: options.flag('json'), repair, yes };
   },
   convert: parseConvert,
   status(args) {

@@ -12,7 +12,7 @@ export const OVERVIEW = `mirror-sync: mirrors container images into a folder or 
   mirror-sync sync --config FILE --to ARCHIVE    mirror what a mirror.yaml names
   mirror-sync check [--config] FILE              validate a mirror.yaml
   mirror-sync ls ARCHIVE [REPOSITORY…]           list what an archive holds
-  mirror-sync verify ARCHIVE                     read and hash everything again
+  mirror-sync verify ARCHIVE [REPOSITORY…]       read and hash everything again
   mirror-sync convert REFERENCE ARCHIVE          add an OCI image beside a
                                                  Docker schema 1 image
   mirror-sync status ARCHIVE [RUN]               show the results of an AWS run
@@ -87,11 +87,18 @@ that they had, and when it was seen to name another digest.
 `,
   verify: `mirror-sync verify: read and hash everything in an archive again
 
-  mirror-sync verify ARCHIVE [--repair] [--json]
+  mirror-sync verify ARCHIVE [REPOSITORY…] [--json]
+  mirror-sync verify ARCHIVE --repair [--yes] [--json]
 
-  --repair                       remove corrupt blobs and the tags that use them
-                                 (the next sync restores them), and rewrite the
-                                 receipts of what was proven
+Believes no receipt. Progress goes to standard error.
+
+  --repair                       remove corrupt blobs and the references to them
+                                 (the next sync restores their tags if upstream
+                                 still has them), and rewrite the receipts of
+                                 what was proven. What would be removed is
+                                 listed first, and a question is asked
+  --yes                          repair without the question; needed where
+                                 there is no terminal
   --json                         one JSON object per line; the last is the
                                  summary
 `,

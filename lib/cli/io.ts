@@ -4,6 +4,8 @@ import { printable } from '../oci/show.ts';
 export interface Io {
   /** Standard input, where the command reads it. */
   readonly stdin?: AsyncIterable<Uint8Array | string>;
+  /** Asks a person, and resolves to the answer; undefined if there is no terminal. */
+  readonly ask?: ((question: string) => Promise<string>) | undefined;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -1,5 +1,4 @@
-import { Failure, invalid } from '../base/failure.ts';
-import { closest } from '../config/suggest.ts';
+import { Failure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { scopesOf } from '../archive/tag-index.ts';
 import { cachedReader } from '../mirror/cached-reader.ts';
@@ -10,6 +9,7 @@ import type { Scope } from '../queue/messages.ts';
 import type { ListCommand } from './command.ts';
 import { bytes } from './format.ts';
 import { EXIT, type Io, writeJson, writeLine } from './io.ts';
+import { repositoriesOf } from './repositories.ts';
 
 interface Row {
   readonly type: 'reference';
@@ -32,7 +32,7 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
   let code: number = EXIT.ok;
   const rows: Row[] = [];
   const reader = cachedReader(receiptReader(archive, signal));
-  for (const repository of await repositoriesOf(command, archive, signal)) {
+  for (const repository of await repositoriesOf(archive, command, signal)) {
     const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
       writeLine(stderr, `${repository}: ${failure.message}`);
       code = EXIT.failed;
@@ -53,23 +53,6 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
   if (json) for (const row of rows) writeJson(stdout, row);
   else for (const line of table(rows)) writeLine(stdout, line);
   return code;
-}
-
-/** All repositories of the archive, or those that were named; one that the archive lacks is an error. */
-async function repositoriesOf(
-  { archive: name, repositories }: ListCommand,
-  archive: Archive,
-  signal: AbortSignal,
-): Promise<readonly string[]> {
-  const all: string[] = [];
-  for await (const repository of archive.repositories({ signal })) all.push(repository);
-  for (const repository of repositories)
-    if (!all.includes(repository)) {
-      const meant = closest(repository, all);
-      const hint = meant === undefined ? `mirror-sync ls ${name} lists all of them` : `did you mean ${meant}?`;
-      throw invalid(`list ${repository}`, `it is not in ${name}; ${hint}`);
-    }
-  return (repositories.length === 0 ? all : [...new Set(repositories)]).sort();
 }
 
 /** What was read; nothing, once that is told, of what has rotted. */

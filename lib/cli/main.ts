@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
 import { asFailure, Failure, invalid } from '../base/failure.ts';
 import { isS3Url } from '../archive/s3/url.ts';
 import { printable } from '../oci/show.ts';
@@ -90,6 +92,13 @@ function version(): string {
   return (JSON.parse(text) as { readonly version: string }).version;
 }
 
+/** Reads one line. Not in raw mode, so that Ctrl-C stays a signal; the end of the input is an empty answer. */
+async function ask(question: string, signal: AbortSignal): Promise<string> {
+  using lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+  const ended = once(lines, 'close').then(() => '');
+  return await Promise.race([lines.question(question, { signal }), ended]);
+}
+
 /** Runs the command line of this process. */
 export async function start(): Promise<void> {
   keepHeapSmall();
@@ -108,6 +117,7 @@ export async function start(): Promise<void> {
   const { stdin, stdout, stderr, env, platform } = process;
   process.exitCode = await main(process.argv.slice(2), {
     stdin,
+    ...(stdin.isTTY && stderr.isTTY ? { ask: (question) => ask(question, controller.signal) } : {}),
     stdout,
     stderr,
     env,

@@ -1,55 +1,93 @@
 import { availableParallelism } from 'node:os';
 import type { Archive } from '../archive/archive.ts';
-import { repairArchive } from '../mirror/repair.ts';
+import { type Removal, removalsOf, repairArchive } from '../mirror/repair.ts';
 import { verifyArchive } from '../mirror/verify.ts';
 import type { VerifyCommand } from './command.ts';
 import { bytes, plural, seconds } from './format.ts';
 import { EXIT, type Io, writeJson, writeLine } from './io.ts';
+import { repositoriesOf } from './repositories.ts';
+import { VerifyProgress } from './verify-progress.ts';
 
-/** Hashes everything that can be reached again. Resolves to 1 where something is wrong, also when it was taken out. */
-export async function verify(command: VerifyCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
+/**
+ * Reads and hashes everything that can be reached. Resolves to 1 if something is wrong, also if it was repaired; to 2 if a repair
+ * would remove references and nobody confirmed that.
+ */
+export async function verify(command: VerifyCommand, archive: Archive, io: Io): Promise<number> {
   const { json, repair } = command;
+  const { stdout, signal } = io;
   const line = (value: object): unknown => writeJson(stdout, value);
   const started = performance.now();
-  const {
-    references,
-    objects,
-    bytes: count,
-    problems,
-  } = await verifyArchive(archive, {
+  const progress = new VerifyProgress(io);
+  const verified = await verifyArchive(archive, {
     signal,
     concurrency: availableParallelism(),
+    repositories: await repositoriesOf(archive, command, signal),
+    onProgress: (state) => progress.show(state),
     onProblem({ reference, digest, reason }) {
+      progress.clear();
       if (json) line({ type: 'problem', reference, digest: digest ?? null, reason });
       else writeLine(stdout, `${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}`);
     },
-  });
-  const elapsed = seconds(performance.now() - started);
+  }).finally(() => progress.clear());
+  const { references, objects, bytes: count, problems } = verified;
   const ok = problems.length === 0;
-  const now = Date.now();
-  const repaired = repair && !ok ? await repairArchive(archive, problems, { signal, now }) : undefined;
-  const { dropped, receipts } = repaired ?? { dropped: new Set<string>(), receipts: 0 };
+  if (!json) {
+    const elapsed = seconds(performance.now() - started);
+    const result = ok ? 'everything is as it should be' : plural(problems.length, 'problem');
+    const read = `${plural(references, 'reference')}, ${plural(objects, 'object')}, ${bytes(count)} read in ${elapsed}`;
+    writeLine(stdout, `${read}: ${result}`);
+  }
+  const removals = repair ? removalsOf(problems) : [];
+  const answer = removals.length === 0 || command.yes ? 'yes' : await confirm(removals, command, io);
+  const repaired =
+    repair && !ok && answer === 'yes'
+      ? await repairArchive(archive, problems, { signal, now: Date.now() })
+      : { dropped: new Set<string>(), receipts: 0 };
+  const { dropped, receipts } = repaired;
   if (json) {
     const more = repair ? { dropped: [...dropped], receipts } : {};
     line({ type: 'summary', ok, references, objects, bytes: count, problems: problems.length, ...more });
   } else {
-    const result = ok ? 'everything is as it should be' : plural(problems.length, 'problem');
-    const read = `${plural(references, 'reference')}, ${plural(objects, 'object')}, ${bytes(count)} read in ${elapsed}`;
-    writeLine(stdout, `${read}: ${result}`);
-    for (const reference of dropped) writeLine(stdout, `taken out: ${reference}; ${howItComesBack(reference)}`);
-    if (receipts > 0) writeLine(stdout, `written anew from what was proven: ${plural(receipts, 'receipt')}`);
+    for (const removal of removals.filter(({ reference }) => dropped.has(reference)))
+      writeLine(stdout, `removed: ${describe(removal)}`);
+    if (receipts > 0) writeLine(stdout, `rewritten: ${plural(receipts, 'receipt')} of verified blobs`);
     if (!ok && !repair) writeLine(stdout, HINT);
   }
+  if (answer === 'unasked') return EXIT.usage;
   return ok ? EXIT.ok : EXIT.failed;
 }
 
 const HINT =
-  'with --repair, receipts are written anew for what was proven, and what is wrong is taken out: the next sync brings ' +
-  'its tags anew';
+  'with --repair, the receipts of verified blobs are rewritten, and corrupt blobs and the references to them are removed; ' +
+  'the next sync restores their tags from upstream';
 
-/** No sync asks for a digest that no tag names any more, but one that is told to. */
-function howItComesBack(reference: string): string {
-  return reference.includes('@')
-    ? 'it has no tag, so it comes back only where it is asked for'
-    : 'the next sync brings it anew';
+/** Lists what a repair would remove, and asks whether it may: some of it may not be had again. */
+async function confirm(
+  removals: readonly Removal[],
+  { json }: VerifyCommand,
+  { stdout, stderr, ask, signal }: Io,
+): Promise<'yes' | 'no' | 'unasked'> {
+  const count = plural(removals.length, 'reference');
+  if (!json) writeLine(stdout, `--repair would remove ${count}:`);
+  for (const removal of removals)
+    if (json) writeJson(stdout, { type: 'removal', ...removal });
+    else writeLine(stdout, `  ${describe(removal)}`);
+  if (ask === undefined) {
+    writeLine(
+      stderr,
+      `repair archive: nothing was changed (no terminal to confirm that ${count} may be removed); add --yes`,
+    );
+    return 'unasked';
+  }
+  const answer = await ask(`Remove ${count} and the corrupt blobs below? [y/N] `);
+  signal.throwIfAborted();
+  if (/^y(?:es)?$/i.test(answer.trim())) return 'yes';
+  writeLine(stderr, 'repair archive: nothing was changed');
+  return 'no';
+}
+
+function describe({ reference, restorable }: Removal): string {
+  return restorable
+    ? `${reference} (the next sync restores it, if upstream still has it)`
+    : `${reference} (no tag: only a sync of this digest restores it)`;
 }

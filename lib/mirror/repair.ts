@@ -11,15 +11,28 @@ export interface Repaired {
   readonly receipts: number;
 }
 
+/** A reference that a repair removes. */
+export interface Removal {
+  readonly reference: string;
+  /** Whether the next sync asks for it again: it does so for tags. */
+  readonly restorable: boolean;
+}
+
+/** What a repair of these problems would remove, each once. */
+export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
+  const references = new Set(problems.filter(({ mend }) => mend.drop).map(({ reference }) => reference));
+  return [...references].map((reference) => ({ reference, restorable: !reference.includes('@') }));
+}
+
 /**
- * Takes out of an archive what `verify` has found wrong, and writes the receipts anew that it has found the proof for. A
- * sync may be going on: in no order of the two does a reference or a receipt stay for bytes that are taken out.
+ * Removes from an archive what `verify` has found wrong, and rewrites the receipts that it has found the proof for. A sync may
+ * run at the same time: in no order of the two does a reference or a receipt stay for bytes that are removed.
  *
- * 1. The receipts go of what is not what it should be: from here on nobody builds on it, and who dies after this repairs
- *    again.
- * 2. The references go that lead to it, so that whatever is left can be pulled (invariant 1).
- * 3. The bytes go, on condition that they are those that were read: a sync that has brought the right ones meanwhile,
- *    and written their receipt, keeps them.
+ * 1. Delete the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step, running
+ *    the repair again is safe.
+ * 2. Remove the references that lead to corrupt blobs, so that everything that is left can be pulled (invariant 1).
+ * 3. Delete the bytes, on condition that they are those that were read: a sync that has brought the right ones meanwhile, and
+ *    written their receipt, keeps them.
  */
 export async function repairArchive(
   archive: Archive,

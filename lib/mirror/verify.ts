@@ -28,7 +28,21 @@ export interface Verified {
   readonly problems: readonly Problem[];
 }
 
+/** How far a verification has come. */
+export interface Progress {
+  /** The repository that is being verified, its number counted from 1, and how many there are. */
+  readonly repository: string;
+  readonly position: number;
+  readonly total: number;
+  /** Read and hashed so far. */
+  readonly objects: number;
+  readonly bytes: number;
+}
+
 export interface VerifyOptions extends InspectorOptions {
+  /** Only these; all of the archive's by default. */
+  readonly repositories?: readonly string[];
+  readonly onProgress?: (progress: Progress) => void;
   readonly onProblem?: (problem: Problem) => void;
 }
 
@@ -45,16 +59,26 @@ class Verification {
   readonly #o: VerifyOptions;
   readonly #inspector: Inspector;
   readonly #problems: Problem[] = [];
+  #at: Pick<Progress, 'repository' | 'position' | 'total'> | undefined;
 
   constructor(archive: Archive, options: VerifyOptions) {
     this.#archive = archive;
     this.#o = options;
-    this.#inspector = new Inspector(archive, options);
+    this.#inspector = new Inspector(archive, {
+      ...options,
+      onBytes: (count) => {
+        options.onBytes?.(count);
+        this.#tell();
+      },
+    });
   }
 
   async run(): Promise<Verified> {
     let references = 0;
-    for await (const repository of this.#archive.repositories({ signal: this.#o.signal })) {
+    const { signal, repositories = await Array.fromAsync(this.#archive.repositories({ signal })) } = this.#o;
+    for (const [index, repository] of repositories.entries()) {
+      this.#at = { repository, position: index + 1, total: repositories.length };
+      this.#tell();
       for (const entry of (await this.#index(repository))?.entries() ?? []) {
         const { tag, digest } = entry;
         references += 1;
@@ -68,6 +92,11 @@ class Verification {
     }
     const { objects, bytes } = this.#inspector;
     return { references, objects, bytes, problems: this.#problems };
+  }
+
+  #tell(): void {
+    const { objects, bytes } = this.#inspector;
+    if (this.#at !== undefined) this.#o.onProgress?.({ ...this.#at, objects, bytes });
   }
 
   /** One that cannot be read hides what its repository has, and keeps no other from being verified. */

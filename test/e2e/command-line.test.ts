@@ -126,7 +126,7 @@ test('a tag index that cannot be read is told by ls and verify, which go on with
   expect(list.code).toBe(1);
   expect((jsonLines(list) as Row[]).map(({ reference }) => reference)).toEqual([references[0], references[2]]);
   expect(list.stderr).toMatch(/^\S+\/team\/b: .*is not JSON/);
-  for (const more of [[], ['--repair']]) {
+  for (const more of [[], ['--repair', '--yes']]) {
     const verified = await mirrorSync(['verify', archive, '--json', ...more]);
     expect(verified).toMatchObject({ code: 1, stderr: '' });
     expect(jsonLines(verified)).toMatchObject([
@@ -461,18 +461,23 @@ describe('verify', () => {
   });
 });
 
-// What a person is told: how what was taken out comes back, and that it does not where no tag names it.
-test('verify --repair says what it has taken out, and what it has written anew', async () => {
+// Some of it may not be had again: so nothing is removed unasked.
+test('verify --repair lists what it would remove, and removes it with --yes', async () => {
   const [old, current] = [sample(1), sample(2)];
   for (const image of [old, current]) {
     registry.push('team/app', image, '1.0');
     expect((await mirrorSync(['sync', named('team/app:1.0'), '--to', archive])).code).toBe(0);
   }
   for (const image of [old, current]) await rm(join(archive, 'blobs', ...(image.layers[1]?.digest ?? '').split(':')));
-  const ended = await mirrorSync(['verify', archive, '--repair']);
+  const before = await listed();
+  const unasked = await mirrorSync(['verify', archive, '--repair']);
+  expect(unasked).toMatchObject({ code: 2, stderr: expect.stringContaining('nothing was changed') as string });
+  expect(unasked.stdout).toContain('--repair would remove 2 references');
+  expect(await listed()).toEqual(before);
+  const ended = await mirrorSync(['verify', archive, '--repair', '--yes']);
   expect(ended).toMatchObject({ code: 1, stderr: '' });
-  expect(ended.stdout).toContain(`taken out: ${named('team/app:1.0')}; the next sync brings it anew`);
-  expect(ended.stdout).toContain(`taken out: ${named(`team/app@${old.digest}`)}; it has no tag`);
+  expect(ended.stdout).toContain(`removed: ${named('team/app:1.0')} (the next sync restores it`);
+  expect(ended.stdout).toContain(`removed: ${named(`team/app@${old.digest}`)} (no tag`);
 
   await mirrorSync(['sync', named('team/app:1.0'), '--to', archive]);
   await rm(join(archive, '.mirror/receipts'), { recursive: true });

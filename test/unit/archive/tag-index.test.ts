@@ -280,7 +280,7 @@ describe('documents', () => {
     expect(textOf(parse(moved))).toBe(textOf(index.apply([saw('v1', 'b', 1000)]).index));
   });
 
-  test.each([
+  test.each<readonly [string, string | Buffer, string]>([
     ['no JSON', '{', 'not JSON'],
     ['no UTF-8', Buffer.from([0x22, 0xff, 0x22]), 'UTF-8'],
     ['no index', '[]', 'object'],
@@ -294,6 +294,19 @@ describe('documents', () => {
       `manifests[1].annotations.${ANNOTATIONS.observed}`,
     ],
     [
+      'a time that no date can hold',
+      withEntry({ annotations: { [ANNOTATIONS.observed]: '+999999-01-01T00:00:00.000Z' } }),
+      `manifests[1].annotations.${ANNOTATIONS.observed}`,
+    ],
+    ...[ANNOTATIONS.observed, ANNOTATIONS.replaced].map(
+      (name) =>
+        [
+          `a time after now (${name})`,
+          withEntry({ annotations: { [name]: '9999-01-01T00:00:00.000Z' } }),
+          `manifests[1].annotations.${name}: is 9999-01-01T00:00:00.000Z, more than 15 minutes after the clock`,
+        ] as const,
+    ),
+    [
       'an odd platform',
       withEntry({ annotations: { [ANNOTATIONS.platforms]: 'linux' } }),
       `manifests[1].annotations.${ANNOTATIONS.platforms}`,
@@ -306,6 +319,18 @@ describe('documents', () => {
     expect(error).toMatchObject({ code: 'corrupt', side: 'archive', remedy: 'never' });
     expect(error.message).toContain('r/index.json');
     expect(error.message).toContain(place);
+  });
+
+  // The clock of the machine that observed may be a little ahead of this one.
+  test.each([
+    [15 * 60_000, true],
+    [15 * 60_000 + 1, false],
+  ])('an observation %d ms after now is read: %j', (ahead, isRead) => {
+    const now = Date.UTC(2026, 0, 31);
+    const text = withEntry({ annotations: { [ANNOTATIONS.observed]: new Date(now + ahead).toISOString() } });
+    const reading = (): unknown => TagIndex.parse(Buffer.from(text), 'r/index.json', now);
+    if (isRead) expect(reading).not.toThrow();
+    else expect(reading).toThrow('more than 15 minutes after the clock of this machine (2026-01-31T00:00:00.000Z)');
   });
 
   // Ten thousand tags are there, a hundred more are seen: what is touched grows with the hundred, and the rest is shared.

@@ -5,6 +5,7 @@ import { repairArchive, type Repaired } from '../../../lib/mirror/repair.ts';
 import { type Verified, verifyArchive } from '../../../lib/mirror/verify.ts';
 import { parseDigest } from '../../../lib/oci/digest.ts';
 import { sha256 } from '../../kit/content.ts';
+import { failNth } from '../../kit/faults.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror } from '../../kit/mirror.ts';
@@ -125,6 +126,55 @@ describe('a repair', () => {
     expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
     const { outcomes } = await mirror({ store, references: [reference] });
     expect(outcomes.map(({ status }) => status)).toEqual(['unchanged']);
+  });
+
+  // The process is killed after one of the store's calls, whichever it is: what is left can be repaired again.
+  test.each([
+    ['a layer', own.digest],
+    ['a manifest', broken.digest],
+    ['a config', sha256(broken.config)],
+  ])('that ends early leaves no reference to bytes of %s that it has deleted', async (_, digest) => {
+    await using registry = await startRegistry();
+    registry.push('team/a', broken, 'v1');
+    registry.push('team/b', broken, 'v1');
+    const references = [`${registry.host}/team/a:v1`, `${registry.host}/team/b:v1`];
+    const stages = new Set<string>();
+    for (let at = 1; ; at += 1) {
+      const store = new MemoryStore();
+      const { archive } = await mirror({ store, references });
+      const key = archive.layout.blob(parseDigest(digest));
+      await store.put(key, Buffer.from('corrupt'));
+      const { problems } = await verify(archive);
+      const { port, faults } = failNth(store, at, new Error('killed'), { when: 'after' });
+      const repairing = repair(new Archive(port, ociLayout), problems).then(
+        () => 'whole',
+        () => 'killed',
+      );
+      const end = await repairing;
+      if (end === 'whole') {
+        expect(faults.fired).toBe(false);
+        break;
+      }
+      const isDeleted = (await store.head(key)) === undefined;
+      const left = await Array.fromAsync(archive.repositories());
+      const entries = await Promise.all(
+        left.map(async (name) => (await archive.tagIndex(name))?.index.entries() ?? []),
+      );
+      const named = entries.flat().length;
+      stages.add(isDeleted ? `deleted, ${named} references` : `there, ${named} references`);
+      if (isDeleted) expect(named).toBe(0);
+      // No sync believes a receipt of bytes that are wrong or gone.
+      expect(await archive.receipt(parseDigest(digest))).toBeUndefined();
+      await repair(archive, (await verify(archive)).problems);
+      expect(await verify(archive)).toMatchObject({ problems: [], references: 0 });
+      expect((await mirror({ store, references })).outcomes.map(({ status }) => status)).not.toContain('failed');
+    }
+    expect([...stages]).toEqual([
+      'there, 2 references',
+      'there, 1 references',
+      'there, 0 references',
+      'deleted, 0 references',
+    ]);
   });
 
   // A sync that runs at the same time has fetched the blob anew before one of the repair's deletes, whichever it is: there

@@ -1,0 +1,19 @@
+/** How far ahead of this machine's clock another one may be, in milliseconds. */
+const MAX_AHEAD_MS = 15 * 60 * 1000;
+
+/** The last instant that a `Date` can hold (ECMA-262, "Time Values and Time Range"). */
+const MAX_MS = 8.64e15;
+
+/**
+ * Why a time that somebody else names cannot be one at which something was observed; undefined if it can. A time in the future
+ * would make each later observation count as older.
+ *
+ * @param ms milliseconds since the epoch
+ */
+export function instantFault(ms: number, now: number): string | undefined {
+  if (!Number.isInteger(ms) || Math.abs(ms) > MAX_MS)
+    return 'is not a whole number of milliseconds that a date can hold';
+  if (ms <= now + MAX_AHEAD_MS) return undefined;
+  const [then, clock] = [new Date(ms).toISOString(), new Date(now).toISOString()];
+  return `is ${then}, more than 15 minutes after the clock of this machine (${clock}); correct the clock that is wrong`;
+}
