@@ -5,7 +5,7 @@ import { Lru } from '../base/lru.ts';
 import { decide, type RetryPolicy } from '../base/retry.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import type { Layout } from './layout.ts';
-import { parseReceipt, provesAsMuch, type Receipt, serialiseReceipt } from './receipt.ts';
+import { mergedReceipt, parseReceipt, provesAsMuch, type Receipt, serialiseReceipt } from './receipt.ts';
 import type { Cancel, Condition, ObjectStore } from './store.ts';
 import { type TagChange, TagIndex, type TagOutcome } from './tag-index.ts';
 
@@ -90,12 +90,13 @@ export class Archive {
   }
 
   /**
-   * Writes a blob's proof, where there is none that proves as much: the same bytes may be a gzip layer in one image and an
-   * opaque file in another, and the proof of the layer serves both. One request where there is none.
+   * Writes a blob's proof, where there is none that proves as much: the same bytes may be a layer in one image and an
+   * opaque file in another, and the proof of the layer serves both. What an earlier proof says besides is kept. One request
+   * where there is none.
    */
   async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
     const key = this.layout.receipt(receipt.digest);
-    const bytes = serialiseReceipt(receipt);
+    let bytes = serialiseReceipt(receipt);
     let condition: Condition = { absent: true };
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -105,7 +106,10 @@ export class Archive {
         await this.#afterConflict(error, attempt, key, options);
       }
       const there = await this.#readReceipt(receipt.digest, options);
-      if (there?.receipt !== undefined && provesAsMuch(there.receipt, receipt)) return;
+      if (there?.receipt !== undefined) {
+        if (provesAsMuch(there.receipt, receipt)) return;
+        bytes = serialiseReceipt(mergedReceipt(receipt, there.receipt));
+      }
       condition = there === undefined ? { absent: true } : { etag: there.etag };
     }
   }

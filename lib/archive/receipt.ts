@@ -1,13 +1,13 @@
 import { Failure } from '../base/failure.ts';
-import type { Digest } from '../oci/digest.ts';
+import type { Compression } from '../oci/compression.ts';
+import { defined } from '../oci/defined.ts';
+import { type Algorithm, ALGORITHMS, type Digest, digestParts } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
-
-type Compression = Receipt['compression'];
 
 const COMPRESSIONS: ReadonlySet<string> = new Set<Compression>(['gzip', 'zstd', 'none']);
 
 /**
- * The proof of a blob: written only after its bytes hashed to its digest and its size was exact. The diffID was computed
+ * The proof of a blob: written only after its bytes hashed to its digest and its size was exact. The diffIDs were computed
  * from the uncompressed bytes, never copied from a config.
  */
 export interface Receipt {
@@ -15,10 +15,14 @@ export interface Receipt {
   readonly digest: Digest;
   /** Bytes as stored. */
   readonly size: number;
-  /** SHA-256 of the uncompressed bytes (OCI image spec, config.md, "Layer DiffID"). */
-  readonly diffId: Digest;
-  /** How the blob was unpacked for that. */
-  readonly compression: 'gzip' | 'zstd' | 'none';
+  /** Digests of the uncompressed bytes by algorithm (OCI image spec, config.md, "Layer DiffID"); none of an opaque blob. */
+  readonly diffIds: Partial<Readonly<Record<Algorithm, Digest>>>;
+  /** How the bytes are compressed; not given where nothing was unpacked. */
+  readonly compression?: Compression;
+  /** The media type that declared another compression. */
+  readonly declared?: string;
+  /** Only read, of receipts of earlier versions: the bytes were taken for plain because the media type said so. */
+  readonly assumed?: true;
   /** The upstream repository that it came from. */
   readonly source: string;
   /** ISO 8601, UTC. */
@@ -33,17 +37,22 @@ export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
       if (!isRight) throw place.at(name).fail(what);
     };
     refuseUnless(place.at('version').integer() === 1, 'version', 'must be 1');
-    const receipt: Receipt = {
-      version: 1,
+    const compression = place.at('compression').optionalText();
+    const isEarlier = !place.at('diffIds').given;
+    const receipt = defined({
+      version: 1 as const,
       digest: place.at('digest').digest(),
       size: place.at('size').size(),
-      diffId: place.at('diffId').digest(),
-      compression: place.at('compression').text() as Compression,
+      diffIds: isEarlier ? { sha256: place.at('diffId').digest() } : readDiffIds(place.at('diffIds')),
+      compression: compression as Compression | undefined,
+      declared: place.at('declared').optionalText(),
+      assumed: isEarlier && compression === 'none' ? (true as const) : undefined,
       source: place.at('source').text(),
       verifiedAt: place.at('verifiedAt').text(),
-    };
+    });
     refuseUnless(receipt.digest === digest, 'digest', 'is that of another blob');
-    refuseUnless(COMPRESSIONS.has(receipt.compression), 'compression', 'must be gzip, zstd or none');
+    const isOpaque = Object.keys(receipt.diffIds).length === 0;
+    refuseUnless(isOpaque ? compression === undefined : COMPRESSIONS.has(compression ?? ''), 'compression', MUST);
     refuseUnless(!Number.isNaN(Date.parse(receipt.verifiedAt)), 'verifiedAt', 'must be a time in ISO 8601');
     return receipt;
   } catch (error) {
@@ -51,19 +60,47 @@ export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
   }
 }
 
-/**
- * Whether a receipt makes another one of the same blob superfluous. Whoever unpacked the bytes proved them as they are, too,
- * and their digest is the diffID of those where it is SHA-256. Of an SHA-512 digest the proof of the layer is kept all the
- * same: two kinds do not fit into one receipt, and who declares the other one is told so when his image is checked.
- */
-export function provesAsMuch(there: Receipt, other: Receipt): boolean {
-  if (there.size !== other.size) return false;
-  if (there.compression === other.compression) return there.diffId === other.diffId;
-  return other.compression === 'none';
+const MUST = 'must be gzip, zstd or none where there is a diffID, and is not given where there is none';
+
+function readDiffIds(place: Place): Receipt['diffIds'] {
+  const found: Partial<Record<Algorithm, Digest>> = {};
+  for (const algorithm of ALGORITHMS) {
+    const at = place.at(algorithm);
+    if (!at.given) continue;
+    const diffId = at.digest();
+    if (digestParts(diffId).algorithm !== algorithm) throw at.fail(`must be a ${algorithm} digest`);
+    found[algorithm] = diffId;
+  }
+  return found;
 }
 
-export function serialiseReceipt(receipt: Receipt): Uint8Array {
-  return Buffer.from(`${JSON.stringify(receipt)}\n`);
+/** Whether a receipt makes another one of the same blob superfluous: it says all that the other one says. */
+export function provesAsMuch(there: Receipt, other: Receipt): boolean {
+  if (there.size !== other.size) return false;
+  if (other.compression === undefined) return true;
+  if (there.compression !== other.compression || there.assumed === true) return false;
+  return ALGORITHMS.every((algorithm) => [undefined, there.diffIds[algorithm]].includes(other.diffIds[algorithm]));
+}
+
+/** The receipt with what another proof of the same bytes has said besides. */
+export function mergedReceipt(receipt: Receipt, earlier: Receipt): Receipt {
+  const { size, compression } = receipt;
+  const isSame = earlier.size === size && earlier.compression === compression && earlier.assumed !== true;
+  const contradicts = ALGORITHMS.some(
+    (algorithm) =>
+      earlier.diffIds[algorithm] !== undefined &&
+      receipt.diffIds[algorithm] !== undefined &&
+      earlier.diffIds[algorithm] !== receipt.diffIds[algorithm],
+  );
+  if (!isSame || contradicts) return receipt;
+  return { ...receipt, diffIds: { ...earlier.diffIds, ...receipt.diffIds } };
+}
+
+export function serialiseReceipt({ assumed: _, ...receipt }: Receipt): Uint8Array {
+  const { version, digest, size, diffIds, ...rest } = receipt;
+  // `diffId` is what earlier versions read.
+  const fields = defined({ version, digest, size, diffId: diffIds.sha256, diffIds, ...rest });
+  return Buffer.from(`${JSON.stringify(fields)}\n`);
 }
 
 function corrupt(fault: Failure): Failure {

@@ -2,12 +2,13 @@ import { Failure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { scopesOf } from '../archive/tag-index.ts';
 import { cachedReader } from '../mirror/cached-reader.ts';
-import { checkClosure, type ClosureReader, receiptReader } from '../mirror/closure.ts';
+import { checkClosure, type ClosureReader, type ClosureState, receiptReader } from '../mirror/closure.ts';
 import type { Digest } from '../oci/digest.ts';
+import { formatPlatform, type Platform } from '../oci/platform.ts';
 import { printable } from '../oci/show.ts';
 import type { Scope } from '../queue/messages.ts';
 import type { ListCommand } from './command.ts';
-import { bytes } from './format.ts';
+import { bytes, plural } from './format.ts';
 import { EXIT, type Io, writeJson, writeLine } from './io.ts';
 import { repositoriesOf } from './repositories.ts';
 
@@ -15,7 +16,12 @@ interface Row {
   readonly type: 'reference';
   readonly reference: string;
   readonly digest: string;
+  /** Bytes of everything that the reference stands for, each object counted once. */
   readonly size: number | null;
+  /** What of an index is mirrored: all, or the images of these platforms. */
+  readonly platforms: 'all' | readonly string[];
+  /** Layers that may not be distributed are left out. */
+  readonly foreignLayers?: 'skip';
   readonly observed: string | null;
   /** The tag that a digest without a tag had, */
   readonly hadTag?: string;
@@ -31,6 +37,7 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
   const { json } = command;
   let code: number = EXIT.ok;
   const rows: Row[] = [];
+  const objects = new Map<Digest, number>();
   const reader = cachedReader(receiptReader(archive, signal));
   for (const repository of await repositoriesOf(archive, command, signal)) {
     const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
@@ -39,11 +46,16 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
     });
     for (const entry of index?.index.entries() ?? []) {
       const { tag, digest, observed, hadTag, replaced } = entry;
+      const [scope] = scopesOf(entry);
+      const state = await closureOf(reader, digest, scope);
+      for (const [object, size] of state?.objects ?? []) objects.set(object, size);
       rows.push({
         type: 'reference',
         reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
         digest,
-        size: await imageBytes(reader, digest, scopesOf(entry)[0]),
+        size: state?.bytes ?? null,
+        platforms: platformsOf(scope, state?.absent ?? []),
+        ...(scope.foreignLayers === undefined ? {} : { foreignLayers: scope.foreignLayers }),
         observed: observed === 0 ? null : new Date(observed).toISOString(),
         ...(hadTag === undefined ? {} : { hadTag }),
         ...(replaced === undefined ? {} : { replaced: new Date(replaced).toISOString() }),
@@ -51,7 +63,7 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
     }
   }
   if (json) for (const row of rows) writeJson(stdout, row);
-  else for (const line of table(rows)) writeLine(stdout, line);
+  else for (const line of [...table(rows), totalOf(objects)]) writeLine(stdout, line);
   return code;
 }
 
@@ -66,20 +78,36 @@ async function readable<T>(reading: Promise<T>, tell: (failure: Failure) => void
   }
 }
 
-/** Bytes of everything that the reference stands for; null where something of it is missing or wrong: `verify` tells. */
-async function imageBytes(reader: ClosureReader, digest: Digest, scope: Scope): Promise<number | null> {
+/** Everything that the reference stands for; undefined where something of it is missing or wrong: `verify` says what. */
+async function closureOf(reader: ClosureReader, digest: Digest, scope: Scope): Promise<Complete | undefined> {
   try {
     const state = await checkClosure(digest, scope, reader);
-    return state.complete ? state.bytes : null;
+    return state.complete ? state : undefined;
   } catch (error) {
-    if (error instanceof Failure && error.remedy === 'never') return null;
+    if (error instanceof Failure && error.remedy === 'never') return undefined;
     throw error;
   }
 }
 
+type Complete = Extract<ClosureState, { readonly complete: true }>;
+
+/** The platforms that the image was mirrored for, without those that it does not have. */
+function platformsOf({ platforms }: Scope, absent: readonly Platform[]): Row['platforms'] {
+  if (platforms === 'all') return 'all';
+  const missing = new Set(absent.map(formatPlatform));
+  return platforms.map(formatPlatform).filter((name) => !missing.has(name));
+}
+
+/** Objects that several images share count once, so that this is what the archive takes. */
+function totalOf(objects: ReadonlyMap<Digest, number>): string {
+  let sum = 0;
+  for (const size of objects.values()) sum += size;
+  return `total: ${bytes(sum)} in ${plural(objects.size, 'object')}`;
+}
+
 function table(rows: readonly Row[]): string[] {
-  const head = ['REFERENCE', 'DIGEST', 'SIZE', 'OBSERVED'];
-  const lines = rows.map(({ reference, digest, size, observed, hadTag, replaced }) => [
+  const head = ['REFERENCE', 'DIGEST', 'SIZE', 'PLATFORMS', 'OBSERVED'];
+  const lines = rows.map(({ reference, digest, size, platforms, foreignLayers, observed, hadTag, replaced }) => [
     // Escaped before it is aligned: an escape is longer than what it stands for.
     printable(
       hadTag === undefined
@@ -88,6 +116,7 @@ function table(rows: readonly Row[]): string[] {
     ),
     digest,
     size === null ? 'incomplete' : bytes(size),
+    (platforms === 'all' ? 'all' : platforms.join(',')) + (foreignLayers === undefined ? '' : ' (no foreign layers)'),
     observed ?? '',
   ]);
   const all = [head, ...lines];

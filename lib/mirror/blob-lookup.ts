@@ -1,9 +1,9 @@
 import type { Archive } from '../archive/archive.ts';
-import { compressionOf } from '../oci/mediatype.ts';
 import type { LayerMessage } from '../queue/messages.ts';
-import type { Blob } from './closure.ts';
+import { storeKnown } from './known-blob.ts';
 import { once } from './once.ts';
-import { provenDiffId } from './receipts.ts';
+import { proofKey, provenBy } from './receipts.ts';
+import type { NeededBlob } from './walk.ts';
 
 export type Look = LayerMessage['look'];
 
@@ -14,23 +14,26 @@ export class BlobLookup {
   readonly #found = new Map<string, Promise<Look | undefined>>();
   readonly #unfinished = new Map<string, Promise<ReadonlySet<string>>>();
 
-  constructor(archive: Archive, signal: AbortSignal) {
+  readonly #known: Omit<Parameters<typeof storeKnown>[2], 'signal'>;
+
+  /** @param known for the proof of blobs whose content is known without a request */
+  constructor(archive: Archive, signal: AbortSignal, known: Omit<Parameters<typeof storeKnown>[2], 'signal'>) {
     this.#archive = archive;
     this.#signal = signal;
+    this.#known = known;
   }
 
   /** Whether the archive lacks a blob, and what there is of it. Once a slice: its images have most of their blobs in common. */
-  find(blob: Blob): Promise<Look | undefined> {
-    const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
-    return once(this.#found, key, () => this.#lookFor(blob));
+  find(blob: NeededBlob): Promise<Look | undefined> {
+    return once(this.#found, proofKey(blob), () => this.#lookFor(blob));
   }
 
-  async #lookFor(blob: Blob): Promise<Look | undefined> {
+  async #lookFor(blob: NeededBlob): Promise<Look | undefined> {
     const archive = this.#archive;
     const signal = this.#signal;
     const receipt = await archive.receipt(blob.digest, { signal });
-    if (receipt !== undefined)
-      return provenDiffId(receipt, compressionOf(blob.mediaType)) === undefined ? 'everything' : undefined;
+    if (receipt !== undefined) return provenBy(receipt, blob) === undefined ? 'everything' : undefined;
+    if (await storeKnown(archive, blob, { ...this.#known, signal })) return undefined;
     const key = archive.layout.blob(blob.digest);
     const begun =
       (await this.#unfinishedUploads()).has(key) || (await archive.store.head(key, { signal })) !== undefined;

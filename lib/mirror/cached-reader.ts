@@ -1,7 +1,7 @@
 import { Lru } from '../base/lru.ts';
 import type { Digest } from '../oci/digest.ts';
-import { compressionOf } from '../oci/mediatype.ts';
 import type { ClosureReader } from './closure.ts';
+import { proofKey, type Proven } from './receipts.ts';
 
 /** Bytes of manifests and configs that are remembered; images of one repository share most of theirs. */
 const CONTENT_BYTES = 4 * 1024 * 1024;
@@ -13,7 +13,7 @@ const PROOFS = 5_000;
  */
 export function cachedReader(reader: ClosureReader): ClosureReader {
   const contents = new Lru<Digest, Uint8Array>(CONTENT_BYTES, (bytes) => bytes.length);
-  const proofs = new Lru<string, { readonly size: number; readonly diffId: Digest }>(PROOFS);
+  const proofs = new Lru<string, Proven>(PROOFS);
   const present = new Lru<Digest, true>(PROOFS);
   return {
     async has(digest) {
@@ -30,7 +30,7 @@ export function cachedReader(reader: ClosureReader): ClosureReader {
       return found;
     },
     async proof(blob) {
-      const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
+      const key = proofKey(blob);
       const known = proofs.get(key);
       if (known !== undefined) return known;
       const found = await reader.proof(blob);

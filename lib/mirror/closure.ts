@@ -1,46 +1,45 @@
 /**
- * What a reference stands for, all the way down, and whether the archive holds all of it, proven. Both the finalizer
- * (before it writes a reference) and `verify` (afterwards) walk an image through here.
+ * Everything that a reference stands for, and whether the archive holds all of it, proven. Both the finalizer (before it
+ * writes a reference) and `verify` (afterwards) walk an image through here.
  */
 import { Failure } from '../base/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { parseImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
-import type { Digest } from '../oci/digest.ts';
-import {
-  type ImageManifest,
-  type IndexManifest,
-  MANIFEST_LIMITS,
-  type Manifest,
-  parseManifest,
-} from '../oci/manifest.ts';
-import { compressionOf, hasImageConfig, isForeignLayer, manifestKind, MEDIA_TYPES } from '../oci/mediatype.ts';
+import { type Digest, digestParts } from '../oci/digest.ts';
+import { type IndexManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
+import { compressionOf, isTarLayer } from '../oci/mediatype.ts';
 import type { Platform } from '../oci/platform.ts';
-import { PlatformChoice } from '../oci/platform-choice.ts';
-import type { LayerMessage, PlatformPolicy, Scope } from '../queue/messages.ts';
-import { provenDiffId } from './receipts.ts';
-
-export type Blob = LayerMessage['blob'];
+import { isAttestation, PlatformChoice } from '../oci/platform-choice.ts';
+import type { PlatformPolicy, Scope } from '../queue/messages.ts';
+import { type Blob, type Claims, claimingConfig, claimsOf, isLeftOut, isManifest } from './claims.ts';
+import { turnFor } from './large-manifests.ts';
+import { algorithmsOf, type Proven, provenBy } from './receipts.ts';
 
 /** Configs of images are small documents: moby refuses more than 4 MB as well. */
 export const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 
-/** How a closure is looked at: what is there is told, and nothing else is known of where it comes from. */
+/** Reads an archive for a check of closures. */
 export interface ClosureReader {
-  /** Whether a blob is proven, as whatever. */
+  /** Whether a blob has any proof. */
   has(digest: Digest): Promise<boolean>;
   /** Verified bytes, or undefined where the archive lacks them. */
   content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined>;
-  /** Size in bytes and diffID of a blob that is proven as this media type, or undefined. */
-  proof(blob: Blob): Promise<{ readonly size: number; readonly diffId: Digest } | undefined>;
+  /** What is proven of a blob, where that is all that is claimed of it; or undefined. */
+  proof(blob: Blob): Promise<Proven | undefined>;
 }
 
 export type ClosureState =
   | {
       readonly complete: true;
+      /** Bytes of all objects, each counted once. */
       readonly bytes: number;
+      /** Every object of the closure with its bytes. */
+      readonly objects: ReadonlyMap<Digest, number>;
       /** Warnings, each a sentence. */
       readonly notes: readonly string[];
+      /** Platforms of the scope that the image does not have. */
+      readonly absent: readonly Platform[];
     }
   /** The first thing that is not there. */
   | { readonly complete: false; readonly missing: Digest };
@@ -50,7 +49,11 @@ export interface Node {
   readonly digest: Digest;
   readonly bytes: number;
   readonly manifest: Manifest | undefined;
+  /** It may be missing: an attestation of a subset of platforms, which upstream may have lost without harm to the image. */
+  readonly optional: boolean;
 }
+
+type Found = Pick<Descriptor, 'digest' | 'platform'> & { readonly optional: boolean };
 
 /**
  * The manifests of a closure, parents first. Throws a Failure where one is corrupt or cannot be parsed, and at the end
@@ -63,11 +66,12 @@ export async function* traverse(
   choice = new PlatformChoice(platforms),
 ): AsyncGenerator<Node, void, void> {
   const seen = new Set([root]);
-  let level: readonly Pick<Descriptor, 'digest' | 'platform'>[] = [{ digest: root }];
+  let level: readonly Found[] = [{ digest: root, optional: false }];
   for (let depth = 0; level.length > 0; depth += 1) {
-    const below: Descriptor[] = [];
-    for (const { digest, platform } of level) {
+    const below: Found[] = [];
+    for (const { digest, platform, optional } of level) {
       const bytes = await content(digest, MANIFEST_LIMITS.bytes);
+      using _ = await turnFor(bytes?.length ?? 0);
       const manifest = bytes === undefined ? undefined : parseManifest(bytes);
       if (manifest?.kind === 'index') {
         if (depth >= MANIFEST_LIMITS.nesting)
@@ -75,11 +79,12 @@ export async function* traverse(
         for (const child of childrenOf(manifest, choice))
           if (!seen.has(child.digest)) {
             seen.add(child.digest);
-            below.push(child);
+            const of = child.platform === undefined ? {} : { platform: child.platform };
+            below.push({ digest: child.digest, ...of, optional: platforms !== 'all' && isAttestation(child) });
           }
       }
-      yield { digest, bytes: bytes?.length ?? 0, manifest };
-      if (manifest?.kind === 'image' && platform === undefined && !choice.matched)
+      yield { digest, bytes: bytes?.length ?? 0, manifest, optional };
+      if (manifest?.kind === 'image' && platform === undefined && choice.undecided)
         choice.image(await platformOf(manifest, content));
     }
     level = below;
@@ -87,13 +92,14 @@ export async function* traverse(
   choice.conclude();
 }
 
-async function platformOf(manifest: ImageManifest, content: ClosureReader['content']): Promise<Platform | undefined> {
-  const bytes = hasImageConfig(manifest) ? await content(manifest.config.digest, MAX_CONFIG_BYTES) : undefined;
+async function platformOf(manifest: Manifest, content: ClosureReader['content']): Promise<Platform | undefined> {
+  const config = claimingConfig(manifest);
+  const bytes = config === undefined ? undefined : await content(config.digest, MAX_CONFIG_BYTES);
   return bytes === undefined ? undefined : parseImageConfig(bytes).platform;
 }
 
 /**
- * That an image which the archive holds has one of the platforms, without reading more of it than that takes.
+ * Checks that an image which the archive holds has one of the platforms, without reading more of it than that takes.
  *
  * @throws {Failure} `no-platform`
  */
@@ -106,40 +112,9 @@ export async function checkPlatforms(
   for await (const _ of traverse(root, platforms, content, choice)) if (choice.matched) return;
 }
 
-/** What a manifest refers to as large content. The config of an image is not: it is read, and checked, as a document. */
-export function blobsOf(manifest: Manifest, { foreignLayers }: Pick<Scope, 'foreignLayers'>): readonly Blob[] {
-  switch (manifest.kind) {
-    case 'image': {
-      const layers = manifest.layers.filter((layer) => !isLeftOut(layer, foreignLayers));
-      return hasImageConfig(manifest) ? layers : [manifest.config, ...layers];
-    }
-    case 'artifact':
-      return manifest.blobs;
-    case 'schema1':
-      // It does not say sizes; all its layers are gzip (distribution spec, schema 1).
-      return manifest.layers
-        .filter(({ throwaway }) => !throwaway)
-        .map(({ digest }) => ({ digest, mediaType: MEDIA_TYPES.dockerLayerGzip }));
-    case 'index':
-      return manifest.manifests.filter((child) => !isManifest(child));
-  }
-}
-
-function isLeftOut({ mediaType }: Descriptor, foreignLayers: Scope['foreignLayers']): boolean {
-  return foreignLayers === 'skip' && isForeignLayer(mediaType);
-}
-
 /** The manifests of an index that are wanted. */
 export function childrenOf({ manifests }: IndexManifest, choice: PlatformChoice): readonly Descriptor[] {
   return choice.among(manifests.filter(isManifest));
-}
-
-/**
- * An index may name anything, and what is unknown must not be an error (OCI image spec, image-index.md, `mediaType`):
- * BuildKit's build caches are indexes of layers. What is no manifest is a blob.
- */
-function isManifest({ mediaType }: Descriptor): boolean {
-  return manifestKind(mediaType) !== undefined;
 }
 
 /**
@@ -147,71 +122,116 @@ function isManifest({ mediaType }: Descriptor): boolean {
  * what is there does not fit together.
  */
 export async function checkClosure(root: Digest, scope: Scope, reader: ClosureReader): Promise<ClosureState> {
-  let sum = 0;
-  for await (const { digest, bytes, manifest } of traverse(root, scope.platforms, (...of) => reader.content(...of))) {
-    if (manifest === undefined) return { complete: false, missing: digest };
-    const blobs = await checkBlobs(digest, blobsOf(manifest, scope), reader);
-    if (!blobs.complete) return blobs;
-    const config = manifest.kind === 'image' ? await checkConfig(digest, manifest, scope, reader) : NOTHING;
-    if (!config.complete) return config;
-    sum += bytes + blobs.bytes + config.bytes;
+  const objects = new Map<Digest, number>();
+  const notes = new Set<string>();
+  const choice = new PlatformChoice(scope.platforms);
+  const content: ClosureReader['content'] = (...of) => reader.content(...of);
+  for await (const { digest, bytes, manifest, optional } of traverse(root, scope.platforms, content, choice)) {
+    if (manifest === undefined) {
+      if (!optional) return { complete: false, missing: digest };
+      notes.add(`attestation ${digest} is missing upstream`);
+      continue;
+    }
+    objects.set(digest, bytes);
+    const found = await readClaims(digest, manifest, scope, content);
+    if ('missing' in found) return { complete: false, missing: found.missing };
+    const { claims, config } = found;
+    if (config !== undefined) objects.set(config.digest, config.bytes);
+    const proofs = new Map<Blob, Proven>();
+    for (const blob of [...claims.blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0))) {
+      const proof = await reader.proof(blob);
+      if (proof === undefined) return { complete: false, missing: blob.digest };
+      proofs.set(blob, proof);
+      objects.set(blob.digest, proof.size);
+    }
+    for (const note of compare(digest, manifest, claims, scope, (blob) => proofs.get(blob))) notes.add(note);
   }
-  return { complete: true, bytes: sum, notes: [] };
+  for (const note of choice.notes) notes.add(note);
+  let sum = 0;
+  for (const size of objects.values()) sum += size;
+  return { complete: true, bytes: sum, objects, notes: [...notes], absent: choice.absent };
 }
 
-const NOTHING: ClosureState = { complete: true, bytes: 0, notes: [] };
-
-/** That the layers unpack to what the config says, in number and order (OCI image spec, config.md, rootfs.diff_ids). */
-export async function checkConfig(
+/** What a manifest claims, by the config that the archive has; or the config that it lacks. */
+export async function readClaims(
   digest: Digest,
-  manifest: ImageManifest,
-  { foreignLayers }: Pick<Scope, 'foreignLayers'>,
-  reader: Pick<ClosureReader, 'content' | 'proof'>,
-): Promise<ClosureState> {
-  if (!hasImageConfig(manifest)) return NOTHING;
-  const { config, layers } = manifest;
-  const bytes = await reader.content(config.digest, MAX_CONFIG_BYTES);
-  if (bytes === undefined) return { complete: false, missing: config.digest };
-  const { diffIds } = parseImageConfig(bytes);
-  if (diffIds.length !== layers.length)
-    throw refuse(
-      digest,
-      'layers-mismatch',
-      `layers from manifest don't match image configuration: ${layers.length} layers, but ${diffIds.length} diffIDs`,
-    );
-  for (const [at, layer] of layers.entries()) {
-    if (isLeftOut(layer, foreignLayers)) continue;
-    const proof = await reader.proof(layer);
-    if (proof === undefined) return { complete: false, missing: layer.digest };
-    if (proof.diffId !== diffIds[at])
-      throw refuse(
-        digest,
-        'diffid-mismatch',
-        `layers from manifest don't match image configuration: layer ${at} (${layer.digest}) unpacks to ` +
-          `${proof.diffId}, config ${config.digest} says ${String(diffIds[at])}`,
-      );
+  manifest: Manifest,
+  scope: Pick<Scope, 'foreignLayers'>,
+  content: ClosureReader['content'],
+): Promise<
+  | { readonly claims: Claims; readonly config?: { readonly digest: Digest; readonly bytes: number } }
+  | { readonly missing: Digest }
+> {
+  const config = claimingConfig(manifest);
+  if (config === undefined) return { claims: claimsOf(manifest, undefined, scope) };
+  const bytes = await content(config.digest, MAX_CONFIG_BYTES);
+  if (bytes === undefined) return { missing: config.digest };
+  if (bytes.length !== config.size)
+    throw refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${config.size}`);
+  try {
+    const claims = claimsOf(manifest, bytes, scope);
+    return { claims, config: { digest: config.digest, bytes: bytes.length } };
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'layers-mismatch') throw refuse(digest, error.code, error.detail);
+    throw error;
   }
-  return { complete: true, bytes: bytes.length, notes: [] };
 }
 
-async function checkBlobs(digest: Digest, blobs: readonly Blob[], reader: ClosureReader): Promise<ClosureState> {
-  const largestFirst = [...blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0));
-  let sum = 0;
-  for (const blob of largestFirst) {
-    const proof = await reader.proof(blob);
-    if (proof === undefined) return { complete: false, missing: blob.digest };
-    if (blob.size !== undefined && proof.size !== blob.size)
+/**
+ * Compares what is proven of the blobs of a manifest with what the manifest claims of them: sizes, and diffIDs in number and
+ * order (OCI image spec, config.md, rootfs.diff_ids). Returns notes.
+ *
+ * @throws {Failure} where they differ
+ */
+export function compare(
+  digest: Digest,
+  manifest: Manifest,
+  claims: Claims,
+  scope: Pick<Scope, 'foreignLayers' | 'strictMediaTypes'>,
+  proofOf: (blob: Blob) => Proven | undefined,
+): readonly string[] {
+  const notes = [...claims.notes];
+  for (const blob of claims.blobs) {
+    const proof = proofOf(blob);
+    if (blob.size !== undefined && proof !== undefined && proof.size !== blob.size)
       throw refuse(
         digest,
         'size-mismatch',
         `blob ${blob.digest} has ${proof.size} bytes, its descriptor says ${blob.size}`,
       );
-    sum += proof.size;
+    const note = mismatchOf(blob, proof);
+    if (note === undefined) continue;
+    if (scope.strictMediaTypes === true) throw refuse(digest, 'not-as-declared', note);
+    notes.push(note);
   }
-  return { complete: true, bytes: sum, notes: [] };
+  if (manifest.kind !== 'image' || claims.diffIds === undefined) return notes;
+  const layers = manifest.layers.map((layer, at) => ({ layer, at })).filter(({ layer }) => !isLeftOut(layer, scope));
+  for (const [index, { layer, at }] of layers.entries()) {
+    const blob = claims.blobs[index];
+    const claimed = claims.diffIds[at];
+    if (blob === undefined || claimed === undefined || !isTarLayer(layer.mediaType)) continue;
+    const found = proofOf(blob)?.diffIds[digestParts(claimed).algorithm];
+    if (found !== claimed)
+      throw refuse(
+        digest,
+        'diffid-mismatch',
+        `layers from manifest don't match image configuration: layer ${at} (${layer.digest}) unpacks to ` +
+          `${String(found)}, config ${manifest.config.digest} says ${claimed}`,
+      );
+  }
+  return notes;
 }
 
-/** What the archive holds already. What has rotted there is as good as not there: it is fetched, and replaced. */
+/** A layer whose bytes are not compressed as its media type declares; zero bytes are an empty layer, whatever their type. */
+function mismatchOf(blob: Blob, proof: Proven | undefined): string | undefined {
+  if (proof?.compression === undefined || proof.size === 0 || algorithmsOf(blob).length === 0) return undefined;
+  const declared = compressionOf(blob.mediaType);
+  if (proof.compression === declared) return undefined;
+  const nameOf = (compression: string): string => (compression === 'none' ? 'plain tar' : compression);
+  return `layer ${blob.digest} is declared ${nameOf(declared)}, its bytes are ${nameOf(proof.compression)}`;
+}
+
+/** What the archive holds already. Corrupt bytes count as missing: they are fetched again, and replaced. */
 export async function held(
   archive: Archive,
   digest: Digest,
@@ -232,17 +252,7 @@ export function receiptReader(archive: Archive, signal: AbortSignal): ClosureRea
     content: (digest, maxBytes) => archive.content(digest, { maxBytes, signal }),
     async proof(blob) {
       const receipt = await archive.receipt(blob.digest, { signal });
-      if (receipt === undefined) return undefined;
-      const declared = compressionOf(blob.mediaType);
-      const diffId = provenDiffId(receipt, declared);
-      if (diffId !== undefined) return { size: receipt.size, diffId };
-      // Proven as plain bytes so far: the layer function is told to prove it as what this image says it is.
-      if (receipt.compression === 'none') return undefined;
-      throw refuse(
-        blob.digest,
-        'not-as-declared',
-        `it is proven to be ${receipt.compression}, but ${blob.mediaType} says ${declared}`,
-      );
+      return receipt === undefined ? undefined : provenBy(receipt, blob);
     },
   };
 }

@@ -9,7 +9,8 @@ import { MANIFEST_LIMITS, parseManifest, type Schema1Manifest } from '../oci/man
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { formatReference, formatRepository, type Reference } from '../oci/reference.ts';
 import { imageConfigFromSchema1 } from '../oci/schema1-config.ts';
-import { blobsOf, checkClosure, type ClosureReader, receiptReader } from './closure.ts';
+import { claimsOf } from './claims.ts';
+import { checkClosure, type ClosureReader, receiptReader } from './closure.ts';
 
 export interface ConvertOptions {
   /** The tag to write. */
@@ -47,6 +48,13 @@ export async function convertSchema1(archive: Archive, reference: Reference, opt
   return converted;
 }
 
+/** The converted image declares what the bytes are. */
+const LAYER_TYPES = {
+  gzip: MEDIA_TYPES.ociLayerGzip,
+  zstd: MEDIA_TYPES.ociLayerZstd,
+  none: MEDIA_TYPES.ociLayer,
+} as const;
+
 async function imageOf(
   manifest: Schema1Manifest,
   reader: ClosureReader,
@@ -54,11 +62,11 @@ async function imageOf(
 ): Promise<{ readonly config: Uint8Array; readonly image: Uint8Array }> {
   const diffIds: Digest[] = [];
   const layers: object[] = [];
-  for (const blob of blobsOf(manifest, {})) {
-    const proof = await reader.proof(blob);
-    if (proof === undefined) throw incomplete(operation, blob.digest);
-    diffIds.push(proof.diffId);
-    layers.push({ mediaType: MEDIA_TYPES.ociLayerGzip, digest: blob.digest, size: proof.size });
+  for (const blob of claimsOf(manifest, undefined, {}).blobs) {
+    const { size, compression = 'none', diffIds: proven } = (await reader.proof(blob)) ?? {};
+    if (size === undefined || proven?.sha256 === undefined) throw incomplete(operation, blob.digest);
+    diffIds.push(proven.sha256);
+    layers.push({ mediaType: LAYER_TYPES[compression], digest: blob.digest, size });
   }
   const config = imageConfigFromSchema1(manifest, diffIds);
   const image = {

@@ -52,10 +52,7 @@ class Download {
     this.#t = t;
     this.#partSize = partSizeOf(t);
     this.#scope = new Scope(AbortSignal.any([t.signal, t.deadline.over]));
-    this.#prover = new Prover(
-      t.expected,
-      t.maxUncompressed === undefined ? {} : { maxUncompressed: t.maxUncompressed },
-    );
+    this.#prover = new Prover(t.expected, { maxUncompressed: t.maxUncompressed, strict: t.strict });
     this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#scope, t.expected.size ?? 0);
   }
 
@@ -66,7 +63,7 @@ class Download {
       if (this.#stopped) return { kind: 'continue', resumable: this.#resumable };
       const proof = await this.#prove();
       await this.#finish(proof);
-      return { kind: 'proven', proof };
+      return proof.deferred === true ? { kind: 'assembled' } : { kind: 'proven', proof };
     } catch (error) {
       const late = error === this.#t.deadline.over.reason;
       const waited = late ? waitedFor(this.#scope.thrown) : undefined;

@@ -1,4 +1,5 @@
 /** Decompression as a sink: bytes go in with backpressure, the uncompressed bytes come out through a callback. */
+import { MAX_WINDOW_LOG } from '../oci/compression.ts';
 import { inflateOnThread } from './inflating-threads.ts';
 import { type Compressed, SyncInflater } from './sync-inflate.ts';
 
@@ -19,22 +20,28 @@ export interface Inflater {
 /**
  * @param large whether it is worth a thread: then the caller reads and hashes while that inflates, and what it writes
  *   should be in shared memory, or is copied
+ * @param windowLog see `SyncInflater`
  */
-export function createInflater(compression: Compressed, sink: Sink, { large }: { readonly large: boolean }): Inflater {
-  return large ? inflateOnThread(compression, sink) : inflateHere(compression, sink);
+export function createInflater(
+  compression: Compressed,
+  sink: Sink,
+  { large, windowLog = MAX_WINDOW_LOG }: { readonly large: boolean; readonly windowLog?: number },
+): Inflater {
+  return large ? inflateOnThread(compression, windowLog, sink) : inflateHere(compression, windowLog, sink);
 }
 
 /** Room for what comes out here: its reader is done with it before anything else comes out. */
 let here: Uint8Array | undefined;
 
-function inflateHere(compression: Compressed, sink: Sink): Inflater {
+function inflateHere(compression: Compressed, windowLog: number, sink: Sink): Inflater {
   const room = (here ??= new Uint8Array(ROOM_BYTES));
-  const inflater = new SyncInflater(compression, {
+  const output = {
     room: () => room,
-    filled: (length) => {
+    filled: (length: number): void => {
       sink(room.subarray(0, length));
     },
-  });
+  };
+  const inflater = new SyncInflater(compression, output, windowLog);
   return {
     // As promises: what is thrown is a rejection.
     write: async (chunk) => {

@@ -14,7 +14,7 @@ import type { Compressed } from './sync-inflate.ts';
 
 /** To an inflater of the thread. `wanted` is 1 until nobody wants what comes out. All but `open` is answered with `done`, in order. */
 export type ToThread = { readonly inflater: number } & (
-  | { readonly kind: 'open'; readonly compression: Compressed; readonly wanted: Int32Array }
+  | { readonly kind: 'open'; readonly compression: Compressed; readonly windowLog: number; readonly wanted: Int32Array }
   | { readonly kind: 'write'; readonly bytes: Uint8Array }
   | { readonly kind: 'end' | 'destroy' }
 );
@@ -132,8 +132,8 @@ function thread(): Thread {
   return made;
 }
 
-export function inflateOnThread(compression: Compressed, sink: Sink): Inflater {
-  return new ThreadInflater(thread(), compression, sink);
+export function inflateOnThread(compression: Compressed, windowLog: number, sink: Sink): Inflater {
+  return new ThreadInflater(thread(), { compression, windowLog }, sink);
 }
 
 const GIVEN_UP = new Failure({
@@ -153,12 +153,12 @@ class ThreadInflater implements Inflater {
   /** Settle what was asked for, in this order. */
   readonly #asked: (() => void)[] = [];
 
-  constructor(on: Thread, compression: Compressed, sink: Sink) {
+  constructor(on: Thread, codec: { readonly compression: Compressed; readonly windowLog: number }, sink: Sink) {
     this.#thread = on;
     this.#sink = sink;
     this.#id = count += 1;
     on.inflaters.set(this.#id, this);
-    on.send({ kind: 'open', inflater: this.#id, compression, wanted: this.#wanted });
+    on.send({ kind: 'open', inflater: this.#id, ...codec, wanted: this.#wanted });
   }
 
   write(chunk: Uint8Array): Promise<void> {

@@ -23,15 +23,16 @@ function room(): Uint8Array {
   return slot(memory, filled);
 }
 
-function open({ inflater, compression, wanted }: Extract<ToThread, { kind: 'open' }>): SyncInflater {
-  return new SyncInflater(compression, {
+function open({ inflater, compression, windowLog, wanted }: Extract<ToThread, { kind: 'open' }>): SyncInflater {
+  const output = {
     room,
-    filled: (length) => {
+    filled: (length: number): void => {
       if (Atomics.load(wanted, 0) === 0) throw new Error('nobody wants the rest');
       tell({ kind: 'out', inflater, slot: filled, length });
       filled += 1;
     },
-  });
+  };
+  return new SyncInflater(compression, output, windowLog);
 }
 
 parentPort?.on('message', (message: ToThread) => {

@@ -6,10 +6,10 @@ import { asFailure, Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Receipt } from '../archive/receipt.ts';
-import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
-import { compressionOf } from '../oci/mediatype.ts';
-import type { Blob } from './closure.ts';
+import { ALGORITHMS, type Digest, digestOf, digestParts } from '../oci/digest.ts';
+import type { Blob } from './claims.ts';
 import { type Proof, Prover } from './prover.ts';
+import { proofKey, provenBy } from './receipts.ts';
 
 export interface Fault {
   readonly reason: string;
@@ -93,10 +93,10 @@ export class Inspector {
   }
 
   blob(blob: Blob): Promise<Inspected> {
-    const key = `${blob.digest} ${compressionOf(blob.mediaType)}`;
+    const key = proofKey(blob);
     let inspected = this.#blobs.get(key);
     if (inspected === undefined) {
-      const hash = (): Promise<Inspected> => this.#hash(blob);
+      const hash = (): Promise<Inspected> => this.#prove(blob);
       inspected = this.#permits.with(
         () => twice(hash, ({ fault }) => fault !== undefined && isRotten(fault)),
         this.#o.signal,
@@ -108,14 +108,20 @@ export class Inspector {
     return inspected;
   }
 
-  async #hash(blob: Blob): Promise<Inspected> {
+  async #prove(blob: Blob): Promise<Inspected> {
+    const inspected = await this.#hash(blob, 'as-announced');
+    // A later zstd frame wants a larger window than the first one has announced.
+    return inspected.proof?.deferred === true ? this.#hash(blob, 'largest') : inspected;
+  }
+
+  async #hash(blob: Blob, window: 'as-announced' | 'largest'): Promise<Inspected> {
     const { store, layout } = this.#archive;
     const { signal } = this.#o;
-    const { digest, mediaType } = blob;
+    const { digest, mediaType, diffIds } = blob;
     const receipt = await this.#archive.receipt(digest, { signal });
     const object = await store.read(layout.blob(digest), { signal });
     if (object === undefined) return { fault: ABSENT };
-    const prover = new Prover({ digest, mediaType });
+    const prover = new Prover({ digest, mediaType, diffIds }, { patient: { signal, window } });
     try {
       for await (const chunk of object.body) {
         this.#count(chunk.length);
@@ -129,7 +135,7 @@ export class Inspector {
       if (failure.code === 'digest-mismatch') return { fault: rotten(failure.detail, object.etag) };
       if (!isVerdict(failure)) throw error;
       // The bytes are what was named, and not what this image takes them for: another may be right about them.
-      const lies = receipt?.compression === compressionOf(mediaType);
+      const lies = receipt !== undefined && provenBy(receipt, blob) !== undefined;
       return { fault: { reason: failure.detail, mend: { drop: true, ...(lies ? { receipt: 'none' } : {}) } } };
     } finally {
       await prover.destroy();
@@ -148,6 +154,11 @@ export class Inspector {
  */
 export function isVerdict({ side, remedy }: Failure): boolean {
   return side !== 'archive' && remedy === 'never';
+}
+
+/** Whether the object is not there at all. */
+export function isAbsent(fault: Fault): boolean {
+  return fault === ABSENT;
 }
 
 const ABSENT: Fault = { reason: 'it is not in the archive', mend: { drop: true, receipt: 'none' } };
@@ -170,15 +181,20 @@ function isTooLarge(error: unknown): boolean {
   return error instanceof Failure && error.code === 'too-large';
 }
 
-/** What a receipt says that the proof does not bear out. One for plain bytes says nothing of what they unpack to. */
+/** What a receipt says that the proof does not confirm. A receipt that says less than the proof is not wrong. */
 function faultOf(receipt: Receipt | undefined, proof: Proof): { readonly fault?: Fault } {
   const wrong = (reason: string): { readonly fault: Fault } => ({ fault: { reason, mend: { receipt: proof } } });
   if (receipt === undefined) return wrong('the blob has no receipt');
   if (receipt.size !== proof.size) return wrong(`its receipt says ${receipt.size} bytes, it has ${proof.size}`);
-  if (receipt.compression !== proof.compression) {
-    if (receipt.compression === 'none' || proof.compression === 'none') return {};
-    return wrong(`its receipt says that it is ${receipt.compression}, it is ${proof.compression}`);
+  if (receipt.compression === undefined || proof.compression === undefined) return {};
+  if (receipt.compression !== proof.compression)
+    return receipt.assumed === true
+      ? {}
+      : wrong(`its receipt says that it is ${receipt.compression}, it is ${proof.compression}`);
+  for (const algorithm of ALGORITHMS) {
+    const [said, found] = [receipt.diffIds[algorithm], proof.diffIds[algorithm]];
+    if (said !== undefined && found !== undefined && said !== found)
+      return wrong(`its receipt says that it unpacks to ${said}, it unpacks to ${found}`);
   }
-  if (receipt.diffId === proof.diffId) return {};
-  return wrong(`its receipt says that it unpacks to ${receipt.diffId}, it unpacks to ${proof.diffId}`);
+  return {};
 }

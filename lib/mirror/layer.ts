@@ -12,7 +12,6 @@
  */
 import type { Failure } from '../base/failure.ts';
 import { asFailure } from '../base/failure.ts';
-import type { Receipt } from '../archive/receipt.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { LayerMessage } from '../queue/messages.ts';
 import { continuationOf, finalizeMessage } from '../queue/outgoing.ts';
@@ -20,10 +19,9 @@ import type { LayerContext } from './context.ts';
 import type { Deadline } from './deadline.ts';
 import type { BlobEvent } from './events.ts';
 import { recorded, resumedWrong, tooSlow, wrongSize } from './failures.ts';
-import { compressionOf } from '../oci/mediatype.ts';
 import type { Proof } from './prover.ts';
 import { readBack } from './read-back.ts';
-import { provenDiffId } from './receipts.ts';
+import { provenBy, receiptFor } from './receipts.ts';
 import { download } from './download.ts';
 import { resume } from './resume.ts';
 import type { Transfer } from './transfer.ts';
@@ -140,16 +138,19 @@ class LayerCopy {
     const { archive } = this.#context;
     const { blob } = this.#message;
     const { signal } = this.#options;
-    if (lookFor !== 'nothing') {
+    let look = lookFor;
+    if (look !== 'nothing') {
       const receipt = await archive.receipt(blob.digest, { signal });
-      if (receipt !== undefined && provenDiffId(receipt, compressionOf(blob.mediaType)) !== undefined) {
+      if (receipt !== undefined && provenBy(receipt, blob) !== undefined) {
         this.#tell('present');
         // The last attempt may have ended between its receipt and its cleaning up.
         if (this.#again) await this.#uploads.abortAll();
         return 'done';
       }
+      // The blob is there, and another message has proven less of it.
+      if (receipt !== undefined) look = 'everything';
     }
-    if (lookFor === 'everything') {
+    if (look === 'everything') {
       const found = await archive.store.head(this.#key, { signal });
       if (found !== undefined) {
         const outcome = await this.#proveFound();
@@ -164,7 +165,7 @@ class LayerCopy {
       }
     }
     this.#tell('started');
-    const unfinished = lookFor === 'everything' ? await this.#uploads.furthest() : undefined;
+    const unfinished = look === 'everything' ? await this.#uploads.furthest() : undefined;
     const done = unfinished === undefined ? await download(this.#transfer()) : await this.#resume(unfinished);
     switch (done.kind) {
       case 'continue':
@@ -219,10 +220,10 @@ class LayerCopy {
   /** Proves the object that is there. */
   async #proveFound(): Promise<'done' | 'late' | 'wrong'> {
     const { archive, maxUncompressed } = this.#context;
-    const { blob } = this.#message;
+    const { blob, strictMediaTypes: strict } = this.#message;
     const { signal, deadline } = this.#options;
     this.#tell('verifying');
-    const found = await readBack({ archive, blob, maxUncompressed, signal, deadline });
+    const found = await readBack({ archive, blob, maxUncompressed, strict, signal, deadline });
     if (found.kind !== 'proven') return found.kind;
     const { proof } = found;
     if (blob.size !== undefined && proof.size !== blob.size) throw wrongSize(this.#message, proof.size);
@@ -232,22 +233,14 @@ class LayerCopy {
 
   async #writeReceipt(proof: Proof): Promise<void> {
     const { archive, now } = this.#context;
-    const receipt: Receipt = {
-      version: 1,
-      digest: proof.digest,
-      size: proof.size,
-      diffId: proof.diffId,
-      compression: proof.compression,
-      source: this.#message.source,
-      verifiedAt: new Date(now()).toISOString(),
-    };
+    const receipt = receiptFor(proof, this.#message.source, now());
     await archive.putReceipt(receipt, { signal: this.#options.signal });
     this.#tell('stored');
   }
 
   #transfer(): Transfer {
     const { archive, sources, window, maxUncompressed } = this.#context;
-    const { blob, source } = this.#message;
+    const { blob, source, strictMediaTypes: strict } = this.#message;
     const { signal, deadline } = this.#options;
     const { digest, size, urls } = blob;
     const upstream = sources.repository(parseRepository(source));
@@ -265,6 +258,7 @@ class LayerCopy {
       deadline,
       signal,
       maxUncompressed,
+      strict,
       onBytes: (count) => {
         this.#fetched += count;
         this.#tell('progress');

@@ -1,61 +1,87 @@
 /**
  * The proof of a blob, in one pass over its bytes: the digest and the size of what was stored, and, for a layer, the
- * diffID, the digest of its uncompressed bytes (OCI image spec, config.md, "Layer DiffID").
+ * diffIDs, the digests of its uncompressed bytes (OCI image spec, config.md, "Layer DiffID").
  */
 import type { Hash } from 'node:crypto';
 import { asFailure, Failure } from '../base/failure.ts';
-import { digestParts, hasher, toDigest, type Digest } from '../oci/digest.ts';
+import type { Compression } from '../oci/compression.ts';
+import { type Algorithm, type Digest, digestParts, hasher, toDigest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
-import { createInflater, type Inflater } from './inflate.ts';
-
-export type Compression = 'gzip' | 'zstd' | 'none';
+import { Unpacker } from './unpacker.ts';
+import { algorithmsOf } from './receipts.ts';
 
 export interface Expected {
   readonly digest: Digest;
   readonly mediaType: string;
   /** Bytes; schema1 does not say. */
   readonly size?: number | undefined;
+  /** The algorithms of the diffIDs to prove; see `LayerMessage`. */
+  readonly diffIds?: readonly Algorithm[] | undefined;
 }
+
+export type DiffIds = Partial<Readonly<Record<Algorithm, Digest>>>;
 
 export interface Proof {
   readonly digest: Digest;
   /** Bytes as stored. */
   readonly size: number;
-  readonly diffId: Digest;
-  readonly compression: Compression;
+  /** Digests of the uncompressed bytes, by algorithm; none where the blob is opaque. */
+  readonly diffIds: DiffIds;
+  /** How the bytes are compressed; not given where nothing was unpacked. */
+  readonly compression?: Compression;
+  /** The media type that declares another compression. */
+  readonly declared?: string;
+  /** Digest and size are proven, and the diffIDs are not: there was not the memory to unpack the bytes. */
+  readonly deferred?: true;
 }
 
-/** Uncompressed bytes beyond which a layer is refused: no real one is that large, a decompression bomb is. */
+export interface ProverOptions {
+  readonly maxUncompressed?: number | undefined;
+  /** Bytes that are not compressed as declared are refused. */
+  readonly strict?: boolean | undefined;
+  /**
+   * Waits for the memory of a zstd window. Only for a caller that holds nothing that others wait for, and that awaits
+   * each write; without it, the unpacking is deferred where the memory is not there.
+   */
+  readonly patient?: { readonly signal: AbortSignal; readonly window: 'as-announced' | 'largest' } | undefined;
+}
+
+/** Uncompressed bytes above which a layer is refused: no real layer is that large, a decompression bomb is. */
 const MAX_UNCOMPRESSED_BYTES = 128 * 1024 ** 3;
 
-/** A blob from this size on is inflated on a thread: below, handing it over takes longer than inflating. */
-const LARGE_BYTES = 4 * 1024 * 1024;
+/** Uncompressed bytes for each stored one, counted from a size on that costs little time. */
+const MAX_RATIO = 1000;
+const RATIO_FROM_BYTES = 1024 ** 3;
 
 export class Prover {
   readonly #expected: Expected;
-  readonly #compression: Compression;
   readonly #maxUncompressed: number;
+  readonly #declared: Compression;
+  readonly #strict: boolean;
   readonly #stored: Hash;
-  readonly #unpacked: Hash | undefined;
-  readonly #inflater: Inflater | undefined;
+  readonly #hashes: ReadonlyMap<Algorithm, Hash>;
+  readonly #unpacker: Unpacker | undefined;
   #size = 0;
   #uncompressed = 0;
-  #unreadable: Failure | undefined;
+  #unreadable: string | undefined;
+  #deferred = false;
 
-  constructor(expected: Expected, options: { readonly maxUncompressed?: number } = {}) {
+  constructor(expected: Expected, options: ProverOptions = {}) {
     this.#expected = expected;
     this.#maxUncompressed = options.maxUncompressed ?? MAX_UNCOMPRESSED_BYTES;
-    this.#compression = compressionOf(expected.mediaType);
-    const { algorithm } = digestParts(expected.digest);
-    this.#stored = hasher(algorithm);
-    if (this.#compression === 'none') {
-      // What is not compressed is its own diffID, which is always SHA-256 here.
-      this.#unpacked = algorithm === 'sha256' ? undefined : hasher('sha256');
-    } else {
-      this.#unpacked = hasher('sha256');
-      const large = (expected.size ?? Infinity) >= LARGE_BYTES;
-      this.#inflater = createInflater(this.#compression, (chunk) => this.#take(chunk), { large });
-    }
+    this.#strict = options.strict ?? false;
+    this.#declared = compressionOf(expected.mediaType);
+    this.#stored = hasher(digestParts(expected.digest).algorithm);
+    const algorithms = algorithmsOf(expected);
+    this.#hashes = new Map(algorithms.map((algorithm) => [algorithm, hasher(algorithm)]));
+    if (algorithms.length > 0)
+      this.#unpacker = new Unpacker(this.#declared, {
+        size: expected.size,
+        patient: options.patient,
+        sink: (chunk) => {
+          this.#take(chunk);
+        },
+      });
   }
 
   get size(): number {
@@ -67,44 +93,56 @@ export class Prover {
     this.#size += chunk.length;
     const { size } = this.#expected;
     if (size !== undefined && this.#size > size) throw this.#refuse('size-mismatch', this.#longer(size));
-    const inflated = this.#unreadable === undefined ? this.#inflater?.write(chunk) : undefined;
+    const unpacked = this.#isOver ? undefined : this.#unpacker?.write(chunk);
     this.#stored.update(chunk);
-    if (this.#inflater === undefined) this.#unpacked?.update(chunk);
-    await this.#readable(inflated);
+    await this.#readable(unpacked);
   }
 
   /** The proof, or what is wrong: first the size, then the digest, and only then what the bytes unpack to. */
   async finish(): Promise<Proof> {
-    const { digest: expected, size } = this.#expected;
+    const { digest: expected, size, mediaType } = this.#expected;
     if (size !== undefined && this.#size !== size)
       throw this.#refuse('size-mismatch', `it has ${this.#size} bytes, its descriptor says ${size}`);
     const digest = toDigest(digestParts(expected).algorithm, this.#stored.digest('hex'));
     if (digest !== expected)
       throw this.#refuse('digest-mismatch', `its ${this.#size} bytes hash to ${digest}; they are not what was named`);
-    if (this.#unreadable === undefined) await this.#readable(this.#inflater?.end());
+    if (!this.#isOver) await this.#readable(this.#unpacker?.end());
+    const proof = { digest, size: this.#size, diffIds: {} };
+    if (this.#deferred) return { ...proof, deferred: true };
+    const compression = this.#unpacker?.compression;
+    const differs = compression !== undefined && compression !== this.#declared && this.#size > 0;
+    if (differs && this.#strict)
+      this.#unreadable ??= compression === 'none' ? 'its bytes are a plain tar' : `its bytes are ${compression}`;
     if (this.#unreadable !== undefined)
-      throw this.#refuse('not-as-declared', `${this.#expected.mediaType} does not hold: ${this.#unreadable.message}`);
-    const diffId = this.#unpacked === undefined ? digest : toDigest('sha256', this.#unpacked.digest('hex'));
-    return { digest, size: this.#size, diffId, compression: this.#compression };
+      throw this.#refuse('not-as-declared', `${mediaType} does not hold: ${this.#unreadable}`);
+    if (compression === undefined) return proof;
+    const diffIds = Object.fromEntries(
+      [...this.#hashes].map(([algorithm, hash]) => [algorithm, toDigest(algorithm, hash.digest('hex'))]),
+    ) as DiffIds;
+    return { ...proof, diffIds, compression, ...(differs ? { declared: mediaType } : {}) };
   }
 
   /** Resolves when nothing reads any more what was written. */
   async destroy(): Promise<void> {
-    await this.#inflater?.destroy();
+    await this.#unpacker?.destroy();
+  }
+
+  get #isOver(): boolean {
+    return this.#deferred || this.#unreadable !== undefined;
   }
 
   /**
    * Bytes that do not decompress are remembered and not thrown: whether they are the wrong bytes (a digest mismatch) or
    * the right ones wrongly declared is known at the end only.
    */
-  async #readable(work: Promise<void> | undefined): Promise<void> {
+  async #readable(work: Promise<'deferred' | undefined> | undefined): Promise<void> {
     if (work === undefined) return;
     try {
-      await work;
+      if ((await work) === 'deferred') this.#deferred = true;
     } catch (error) {
       const failure = asFailure(error, 'unpack', 'source');
       if (failure.code !== 'not-as-declared') throw failure;
-      this.#unreadable = failure;
+      this.#unreadable ??= failure.message;
     }
   }
 
@@ -112,7 +150,12 @@ export class Prover {
     this.#uncompressed += chunk.length;
     if (this.#uncompressed > this.#maxUncompressed)
       throw this.#refuse('too-large', `it unpacks to more than ${this.#maxUncompressed} bytes, which is the limit`);
-    this.#unpacked?.update(chunk);
+    if (this.#uncompressed > RATIO_FROM_BYTES && this.#uncompressed > MAX_RATIO * this.#size)
+      throw this.#refuse(
+        'too-large',
+        `its first ${this.#size} bytes unpack to more than ${MAX_RATIO} times as many, which is the limit`,
+      );
+    for (const hash of this.#hashes.values()) hash.update(chunk);
   }
 
   #longer(size: number): string {

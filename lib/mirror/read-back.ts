@@ -8,6 +8,7 @@ export interface ReadBack {
   readonly archive: Archive;
   readonly blob: Expected;
   readonly maxUncompressed?: number | undefined;
+  readonly strict?: boolean | undefined;
   readonly deadline: Deadline;
   readonly signal: AbortSignal;
 }
@@ -42,12 +43,23 @@ export async function readBack(back: ReadBack): Promise<Found> {
   return { kind: 'wrong' };
 }
 
-async function read({ archive, blob, maxUncompressed, deadline, signal }: ReadBack): Promise<Reading | undefined> {
+async function read(back: ReadBack): Promise<Reading | undefined> {
+  const reading = await readWith(back, 'as-announced');
+  // A later frame wants a larger window than the first one has announced.
+  if (reading?.kind !== 'proven' || reading.proof.deferred !== true) return reading;
+  return readWith(back, 'largest');
+}
+
+async function readWith(
+  { archive, blob, maxUncompressed, strict, deadline, signal }: ReadBack,
+  window: 'as-announced' | 'largest',
+): Promise<Reading | undefined> {
   const object = await archive.store.read(archive.layout.blob(blob.digest), { signal });
   if (object === undefined) return undefined;
   // Without the size: that decides whether the message is right, and not whether the object is.
-  const { digest, mediaType } = blob;
-  const prover = new Prover({ digest, mediaType }, maxUncompressed === undefined ? {} : { maxUncompressed });
+  const { digest, mediaType, diffIds } = blob;
+  // Nothing is held here that another transfer waits for, so the memory of a zstd window can be waited for.
+  const prover = new Prover({ digest, mediaType, diffIds }, { maxUncompressed, strict, patient: { signal, window } });
   try {
     for await (const chunk of object.body) {
       if (deadline.near()) return { kind: 'late' };

@@ -62,14 +62,16 @@ interface Proven {
   readonly repository: string;
 }
 
-/** What receipts are to say, once a blob: of two proofs of the same bytes, as a layer and as a file, the layer's says both. */
+/** What receipts are to say, once for each blob: all that its proofs say, as a layer and as an opaque file. */
 function provenIn(problems: readonly Problem[]): readonly Proven[] {
   const found = new Map<Digest, Proven>();
   for (const { mend, repository } of problems) {
     const { receipt: proof } = mend;
     if (proof === undefined || proof === 'none') continue;
     const known = found.get(proof.digest);
-    if (known === undefined || known.proof.compression === 'none') found.set(proof.digest, { proof, repository });
+    const diffIds = { ...known?.proof.diffIds, ...proof.diffIds };
+    const more = proof.compression === undefined ? (known?.proof ?? proof) : proof;
+    found.set(proof.digest, { proof: { ...more, diffIds }, repository });
   }
   return [...found.values()];
 }

@@ -14,14 +14,14 @@ import { type Image, type ResolveMessage, SLICE, type Wanted } from '../queue/me
 import { finalizeMessage, layerMessage, resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import type { Resolved, Source } from '../registry/source.ts';
-import { type Blob, checkPlatforms, held } from './closure.ts';
+import { checkPlatforms, held } from './closure.ts';
 import type { ResolverContext, TagChoice } from './context.ts';
 import { BlobLookup, type Look } from './blob-lookup.ts';
 import { imageName } from './events.ts';
 import { recorded } from './failures.ts';
 import { once } from './once.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
-import { RootUnknown, walk, type Walked } from './walk.ts';
+import { type NeededBlob, RootUnknown, walk, type Walked } from './walk.ts';
 
 /** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
 const SIDE_BY_SIDE = 16;
@@ -136,7 +136,8 @@ class Slice {
     // An image's messages after the other's, where one is told that it is the first: it is to be the first in its lane.
     this.#sending = new Permits(this.#sole ? 1 : SIDE_BY_SIDE);
     this.#source = context.sources.repository(parseRepository(message.source));
-    this.#lookup = new BlobLookup(context.archive, options.signal);
+    const { source, strictMediaTypes: strict } = message;
+    this.#lookup = new BlobLookup(context.archive, options.signal, { source, strict, now: context.now() });
   }
 
   async run(images: readonly Wanted[]): Promise<void> {
@@ -294,7 +295,7 @@ class Slice {
     else {
       await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, this.#message, signal);
       await this.#sending.with(async () => {
-        const outgoing = missing.map(({ blob, look }) =>
+        const outgoing = missing.map(({ blob: { data: _, ...blob }, look }) =>
           layerMessage(this.#message, image, blob, { lanes: lanes(host), look: this.#told(blob, look) }),
         );
         await queues.send('layer', outgoing, { signal });
@@ -303,7 +304,7 @@ class Slice {
   }
 
   /** What the layer function is told. Of those who ask for one blob only the first can be sure that nobody has brought it. */
-  #told({ digest }: Blob, look: Look): Look {
+  #told({ digest }: Pick<NeededBlob, 'digest'>, look: Look): Look {
     if (look !== 'nothing') return look;
     const first = this.#sole && !this.#ordered.has(digest);
     this.#ordered.add(digest);
@@ -311,8 +312,8 @@ class Slice {
   }
 }
 
-function largestOf(blobs: readonly Blob[]): Blob | undefined {
-  let largest: Blob | undefined;
+function largestOf(blobs: readonly NeededBlob[]): NeededBlob | undefined {
+  let largest: NeededBlob | undefined;
   for (const blob of blobs) if ((blob.size ?? 0) >= (largest?.size ?? 0)) largest = blob;
   return largest;
 }

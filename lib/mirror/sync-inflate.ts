@@ -7,7 +7,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { constants, createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from 'node:zlib';
-import { Failure } from '../base/failure.ts';
+import { Failure, type FailureCode } from '../base/failure.ts';
+
+import { MAX_WINDOW_LOG } from '../oci/compression.ts';
 
 export type Compressed = 'gzip' | 'zstd';
 
@@ -18,12 +20,6 @@ export interface Output {
   /** The first `length` bytes of the room that was asked for last are there. What it throws ends the work. */
   readonly filled: (length: number) => void;
 }
-
-/**
- * The largest window that a zstd frame may ask for: 128 MiB, zstd's own limit for a decoder that was not told otherwise
- * (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`); it bounds what a hostile layer makes us allocate.
- */
-const ZSTD_WINDOW_LOG = 27;
 
 const NOTHING = new Uint8Array(0);
 
@@ -36,17 +32,23 @@ const GO_ON = constants.Z_NO_FLUSH;
 export class SyncInflater {
   readonly #name: Compressed;
   readonly #output: Output;
+  readonly #windowLog: number;
   readonly #codec: Codec;
   #empty = true;
   #failure: unknown;
 
-  constructor(compression: Compressed, output: Output) {
+  /** @param windowLog the largest window that a zstd frame may ask for, as the base-2 logarithm of its bytes */
+  constructor(compression: Compressed, output: Output, windowLog = MAX_WINDOW_LOG) {
     this.#name = compression;
     this.#output = output;
-    this.#codec = new Codec(compression);
+    this.#windowLog = windowLog;
+    this.#codec = new Codec(compression, windowLog);
   }
 
-  /** Throws `not-as-declared`, or what the output threw; from then on always the same. */
+  /**
+   * Throws `not-as-declared`, or what the output threw; from then on always the same. Throws `no-space` where a frame asks
+   * for a window that is larger than the one given, and not larger than the largest.
+   */
   write(chunk: Uint8Array): void {
     this.#empty &&= chunk.length === 0;
     this.#work(() => {
@@ -105,7 +107,10 @@ export class SyncInflater {
     for (let at = 0; ;) {
       const room = output.room();
       const { read, written, error } = this.#codec.run(flush, input, at, room);
-      if (error !== undefined) throw this.#refusal(error);
+      if (error !== undefined) {
+        const isShort = error.code === WINDOW_TOO_LARGE && this.#windowLog < MAX_WINDOW_LOG;
+        throw this.#refusal(error.message, isShort ? 'no-space' : 'not-as-declared');
+      }
       if (written > 0) output.filled(written);
       at += read;
       if (written === room.length) continue;
@@ -116,8 +121,8 @@ export class SyncInflater {
     }
   }
 
-  #refusal(detail: string): Failure {
-    return new Failure({ operation: `read ${this.#name}`, side: 'input', code: 'not-as-declared', detail });
+  #refusal(detail: string, code: FailureCode = 'not-as-declared'): Failure {
+    return new Failure({ operation: `read ${this.#name}`, side: 'input', code, detail });
   }
 }
 
@@ -130,7 +135,7 @@ function frameOf(content: Uint8Array): Uint8Array {
 
 /** What is behind Node's zlib streams, as of Node.js 24; not in its documented interface. */
 interface Handle {
-  onerror: (message: string) => void;
+  onerror: (message: string, errno: number, code: string) => void;
   writeSync: (
     flush: number,
     input: Uint8Array,
@@ -142,29 +147,36 @@ interface Handle {
   ) => void;
 }
 
+const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge';
+
+interface CodecError {
+  readonly message: string;
+  readonly code: string;
+}
+
 /** The only code that knows of Node's internals. */
 class Codec {
   readonly #stream: Gunzip | ZstdDecompress;
   readonly #handle: Handle;
   /** Written by each call: room and input that are left, in bytes. */
   readonly #left: Uint32Array;
-  #error: string | undefined;
+  #error: CodecError | undefined;
 
-  constructor(compression: Compressed) {
+  constructor(compression: Compressed, windowLog: number) {
     // A buffer that each makes for itself, and that is not used here: the smallest.
     const options = { chunkSize: constants.Z_MIN_CHUNK };
     this.#stream =
       compression === 'gzip'
         ? createGunzip(options)
-        : createZstdDecompress({ ...options, params: { [constants.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } });
+        : createZstdDecompress({ ...options, params: { [constants.ZSTD_d_windowLogMax]: windowLog } });
     const { _handle: handle, _writeState: left } = this.#stream as unknown as {
       readonly _handle?: Handle;
       readonly _writeState?: Uint32Array;
     };
     if (typeof handle?.writeSync !== 'function' || !(left instanceof Uint32Array))
       throw new Error(`Node.js ${process.version} decompresses in another way than Node.js 24, which is needed here`);
-    handle.onerror = (message): void => {
-      this.#error = message;
+    handle.onerror = (message, _, code): void => {
+      this.#error = { message, code };
     };
     this.#handle = handle;
     this.#left = left;
@@ -176,7 +188,7 @@ class Codec {
     input: Uint8Array,
     at: number,
     room: Uint8Array,
-  ): { readonly read: number; readonly written: number; readonly error: string | undefined } {
+  ): { readonly read: number; readonly written: number; readonly error: CodecError | undefined } {
     const length = input.length - at;
     this.#handle.writeSync(flush, input, at, length, room, 0, room.length);
     const [roomLeft = 0, inputLeft = 0] = this.#left;

@@ -22,6 +22,8 @@ export interface Transfer {
   readonly deadline: Deadline;
   readonly signal: AbortSignal;
   readonly maxUncompressed?: number | undefined;
+  /** Bytes that are not compressed as declared are refused. */
+  readonly strict?: boolean | undefined;
   /** Told of every chunk that arrived. */
   readonly onBytes: (count: number) => void;
 }
@@ -29,7 +31,10 @@ export interface Transfer {
 export type Transferred =
   /** The object is there, and these are its proven properties. */
   | { readonly kind: 'proven'; readonly proof: Proof }
-  /** The object is there, made of parts of which some were not seen by us: it has to be read back. */
+  /**
+   * The object is there, and has to be read back: it is made of parts of which some were not seen by us, or there was not
+   * the memory to unpack it.
+   */
   | { readonly kind: 'assembled' }
   /**
    * Time ran short. What has landed stays where it is, and another invocation goes on; but where it is not `resumable`,

@@ -7,8 +7,10 @@ import type { Archive } from '../archive/archive.ts';
 import { scopesOf, type TagIndex } from '../archive/tag-index.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Scope } from '../queue/messages.ts';
-import { blobsOf, checkConfig, type ClosureReader, type Node, traverse } from './closure.ts';
-import { type Fault, Inspector, type InspectorOptions, isVerdict } from './inspect.ts';
+import type { Manifest } from '../oci/manifest.ts';
+import { type Blob, type Claims, unclaimedBlobs } from './claims.ts';
+import { compare, type Node, readClaims, traverse } from './closure.ts';
+import { type Fault, type Inspected, Inspector, type InspectorOptions, isAbsent, isVerdict } from './inspect.ts';
 
 export interface Problem extends Fault {
   readonly repository: string;
@@ -145,32 +147,41 @@ class Reference {
     }
   }
 
-  async #node({ digest, manifest }: Node): Promise<void> {
+  async #node({ digest, manifest, optional }: Node): Promise<void> {
     if (manifest === undefined) {
-      this.#lacking(digest);
+      const fault = this.#faults.get(digest);
+      if (!optional || fault === undefined || !isAbsent(fault)) this.#lacking(digest);
       return;
     }
-    const blobs = blobsOf(manifest, this.#scope);
-    const inspected = await Promise.all(blobs.map((blob) => this.#inspector.blob(blob)));
+    const claims = await this.#claims(digest, manifest);
+    const inspected = new Map<Blob, Inspected>();
+    const blobs = claims?.blobs ?? unclaimedBlobs(manifest, this.#scope);
+    await Promise.all(blobs.map(async (blob) => inspected.set(blob, await this.#inspector.blob(blob))));
     let sound = true;
-    for (const [i, { proof, fault }] of inspected.entries()) {
-      const { digest: of, size } = blobs[i] ?? { digest };
+    for (const [{ digest: of, size }, { proof, fault }] of inspected) {
       if (fault !== undefined) this.#problem(of, fault);
       const fits = proof === undefined || size === undefined || proof.size === size;
       if (!fits) this.#wrong(of, `it has ${proof.size} bytes, its descriptor says ${size}`);
       sound &&= proof !== undefined && fits;
     }
-    if (manifest.kind !== 'image' || !sound) return;
-    const reader: Pick<ClosureReader, 'content' | 'proof'> = {
-      content: (...of) => this.#content(...of),
-      proof: async (blob) => (await this.#inspector.blob(blob)).proof,
-    };
+    if (claims === undefined || !sound) return;
     try {
-      const state = await checkConfig(digest, manifest, this.#scope, reader);
-      if (!state.complete) this.#lacking(state.missing);
+      compare(digest, manifest, claims, this.#scope, (blob) => inspected.get(blob)?.proof);
+    } catch (error) {
+      this.#verdict(error, () => digest);
+    }
+  }
+
+  /** What a manifest claims; undefined, once that is reported, where it cannot be read. */
+  async #claims(digest: Digest, manifest: Manifest): Promise<Claims | undefined> {
+    try {
+      const read = await readClaims(digest, manifest, this.#scope, (...of) => this.#content(...of));
+      if ('claims' in read) return read.claims;
+      this.#lacking(read.missing);
     } catch (error) {
       this.#verdict(error, (code) => (code.endsWith('-mismatch') ? digest : this.#at));
     }
+    return undefined;
   }
 
   async #content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined> {

@@ -6,25 +6,31 @@ import { Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import { settleAll } from '../base/settle-all.ts';
 import type { Archive } from '../archive/archive.ts';
-import { type ImageConfig, parseImageConfig } from '../oci/config.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type ImageManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
-import { compressionOf, hasImageConfig, isEncryptedLayer, MEDIA_TYPES } from '../oci/mediatype.ts';
-import { PlatformChoice } from '../oci/platform-choice.ts';
+import { knownContent } from '../oci/known-content.ts';
+import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
+import { MEDIA_TYPES } from '../oci/mediatype.ts';
+import { isAttestation, PlatformChoice } from '../oci/platform-choice.ts';
 import type { Scope } from '../queue/messages.ts';
 import type { FetchedManifest, Source } from '../registry/source.ts';
-import { type Blob, blobsOf, childrenOf, held, MAX_CONFIG_BYTES } from './closure.ts';
+import { type Blob, claimingConfig, claimsOf } from './claims.ts';
+import { childrenOf, held, MAX_CONFIG_BYTES } from './closure.ts';
+import { aloneIf, isLargeManifest } from './large-manifests.ts';
+import { algorithmsOf } from './receipts.ts';
 
 /** Manifests of one image that are fetched side by side; the host's connections bound them once more. */
 const SIDE_BY_SIDE = 8;
+
+/** A blob with its content, where its descriptor carries that (base64). */
+export type NeededBlob = Blob & Pick<Descriptor, 'data'>;
 
 export interface Walked {
   readonly mediaType: string;
   /** Bytes of the root manifest. */
   readonly size: number;
   /** Every blob once. */
-  readonly blobs: readonly Blob[];
+  readonly blobs: readonly NeededBlob[];
   /** Bytes that had to be fetched for the walk itself. */
   readonly fetchedBytes: number;
 }
@@ -55,9 +61,22 @@ export async function walk(digest: Digest, root: FetchedManifest | undefined, op
   return new Walk(options).run(digest, root);
 }
 
+/** A manifest that was read, without all that is not needed any more. */
+interface Read {
+  readonly mediaType: string;
+  readonly size: number;
+  /** Of an index: those that are wanted. */
+  readonly children: readonly Child[] | undefined;
+}
+
+type Child = Pick<Descriptor, 'digest' | 'size' | 'mediaType' | 'platform' | 'data'> & {
+  /** The image may go without it. */
+  readonly optional: boolean;
+};
+
 class Walk {
   readonly #o: WalkOptions;
-  readonly #blobs = new Map<Digest, Blob>();
+  readonly #blobs = new Map<Digest, NeededBlob>();
   readonly #seen = new Set<Digest>();
   readonly #permits = new Permits(SIDE_BY_SIDE);
   readonly #choice: PlatformChoice;
@@ -70,30 +89,21 @@ class Walk {
 
   async run(digest: Digest, root: FetchedManifest | undefined): Promise<Walked> {
     this.#seen.add(digest);
-    const { mediaType, size, manifest } = await this.#manifest(digest, root).catch((error: unknown) => {
+    const { mediaType, size, children } = await this.#read(digest, undefined, root).catch((error: unknown) => {
       throw error instanceof Failure && error.code === 'manifest-unknown' ? new RootUnknown(error) : error;
     });
-    await this.#descend({ digest }, manifest, 1);
+    await this.#descend(digest, children, 1);
     this.#told(digest, () => {
       this.#choice.conclude();
     });
     return { mediaType, size, blobs: [...this.#blobs.values()], fetchedBytes: this.#fetchedBytes };
   }
 
-  async #descend(from: Pick<Descriptor, 'digest' | 'platform'>, manifest: Manifest, depth: number): Promise<void> {
-    const { digest, platform } = from;
-    if (manifest.kind === 'image') {
-      const config = await this.#checkNumbers(digest, manifest);
-      if (platform === undefined) this.#choice.image(config?.platform);
-    }
-    for (const blob of blobsOf(manifest, this.#o.scope)) this.#need(blob);
-    if (manifest.kind === 'index') await this.#children(digest, childrenOf(manifest, this.#choice), depth);
-  }
-
-  async #children(parent: Digest, children: readonly Descriptor[], depth: number): Promise<void> {
+  async #descend(parent: Digest, children: readonly Child[] | undefined, depth: number): Promise<void> {
+    if (children === undefined) return;
     if (depth > MANIFEST_LIMITS.nesting)
       throw this.#refuse(parent, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
-    const fresh: Descriptor[] = [];
+    const fresh: Child[] = [];
     for (const child of children) {
       if (this.#seen.has(child.digest)) continue;
       this.#seen.add(child.digest);
@@ -101,78 +111,115 @@ class Walk {
     }
     const { manifests: limit } = MANIFEST_LIMITS;
     if (this.#seen.size > limit) throw this.#refuse(parent, 'too-large', `the image has more than ${limit} manifests`);
-    const walked = fresh.map(async (child) => {
-      const { manifest, size } = await this.#permits.with(() => this.#manifest(child.digest, undefined, child));
-      if (size !== child.size)
-        throw this.#refuse(child.digest, 'size-mismatch', `it has ${size} bytes, the index says ${child.size}`);
-      await this.#descend(child, manifest, depth + 1);
-    });
-    await settleAll(walked);
+    await settleAll(fresh.map((child) => this.#child(child, depth)));
   }
 
-  /** An image whose layers and diffIDs differ in number can never be right. */
-  async #checkNumbers(digest: Digest, manifest: ImageManifest): Promise<ImageConfig | undefined> {
-    if (!hasImageConfig(manifest)) return undefined;
-    const { config, layers } = manifest;
-    const locked = layers.find(({ mediaType }) => isEncryptedLayer(mediaType));
-    if (locked !== undefined)
-      throw this.#refuse(
-        digest,
-        'unsupported',
-        `layer ${locked.digest} is encrypted (${locked.mediaType}): without its key nobody can prove what it unpacks to`,
-      );
-    const bytes = await this.#config(config);
-    const read = this.#told(config.digest, () => parseImageConfig(bytes));
-    const { diffIds } = read;
-    if (diffIds.length !== layers.length)
-      throw this.#refuse(
-        digest,
-        'layers-mismatch',
-        `layers from manifest don't match image configuration: ${layers.length} layers, but ` +
-          `${diffIds.length} diffIDs in config ${config.digest}`,
-      );
-    return read;
+  async #child(child: Child, depth: number): Promise<void> {
+    const { digest } = child;
+    let read: Read;
+    try {
+      read = await this.#permits.with(() => this.#read(digest, child));
+    } catch (error) {
+      // The finalizer notes it: the archive then lacks it as well.
+      if (child.optional && error instanceof Failure && error.code === 'manifest-unknown') return;
+      throw error;
+    }
+    await this.#descend(digest, read.children, depth + 1);
   }
 
-  #need(blob: Blob): void {
-    const { digest, mediaType, size, urls } = blob;
+  /** Reads a manifest; a large one alone, until all that it holds is not needed any more. */
+  async #read(digest: Digest, child?: Child, brought?: FetchedManifest): Promise<Read> {
+    const { signal } = this.#o;
+    const isExpected = isLargeManifest(child?.size ?? brought?.bytes.length ?? 0);
+    return aloneIf(
+      isExpected,
+      async () => {
+        const { bytes, fetched } = await this.#bytes(digest, child, brought);
+        const isLarge = isLargeManifest(bytes.length);
+        if (child !== undefined && isLarge && !isExpected) throw this.#wrongSize(child, bytes.length);
+        return aloneIf(isLarge && !isExpected, () => this.#parse(digest, bytes, fetched, child), signal);
+      },
+      signal,
+    );
+  }
+
+  /** A manifest that the archive holds already costs upstream nothing: registries count these requests. */
+  async #bytes(
+    digest: Digest,
+    child: Child | undefined,
+    brought: FetchedManifest | undefined,
+  ): Promise<{ readonly bytes: Uint8Array; readonly fetched?: Partial<Pick<FetchedManifest, 'mediaType'>> }> {
+    const { archive, source, signal } = this.#o;
+    if (brought !== undefined) return { bytes: brought.bytes, fetched: brought };
+    const kept = await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
+    if (kept !== undefined) return { bytes: kept };
+    const known = child === undefined ? undefined : knownContent(child);
+    if (known !== undefined) return { bytes: known, fetched: {} };
+    const fetched = await source.manifest(digest, { signal });
+    return { bytes: fetched.bytes, fetched };
+  }
+
+  async #parse(
+    digest: Digest,
+    bytes: Uint8Array,
+    fetched: Partial<Pick<FetchedManifest, 'mediaType'>> | undefined,
+    child: Child | undefined,
+  ): Promise<Read> {
+    const { archive, scope, signal } = this.#o;
+    const manifest = this.#told(digest, () => parseManifest(bytes, child?.mediaType ?? fetched?.mediaType));
+    const content = contentOf(manifest, bytes);
+    if (fetched !== undefined) {
+      this.#fetchedBytes += bytes.length;
+      await archive.putContent(digest, content, { signal });
+    }
+    if (child !== undefined && content.length !== child.size) throw this.#wrongSize(child, content.length);
+    const described = claimingConfig(manifest);
+    const config = described === undefined ? undefined : await this.#config(described);
+    const claims = this.#told(digest, () => claimsOf(manifest, config, scope));
+    if (manifest.kind === 'image' && child?.platform === undefined) this.#choice.image(claims.config?.platform);
+    for (const blob of claims.blobs) this.#need(blob);
+    // What is kept of a signed schema1 manifest is not signed any more, and so of the other type.
+    const mediaType = manifest.kind === 'schema1' ? MEDIA_TYPES.schema1 : manifest.mediaType;
+    const chosen = manifest.kind === 'index' ? childrenOf(manifest, this.#choice) : undefined;
+    return { mediaType, size: content.length, children: chosen?.map((each) => this.#slim(each)) };
+  }
+
+  /** Without the annotations, of which a large index may have megabytes. */
+  #slim(child: Descriptor): Child {
+    const { digest, size, mediaType, platform, data } = child;
+    return {
+      digest,
+      size,
+      mediaType,
+      ...(platform === undefined ? {} : { platform }),
+      ...(data === undefined ? {} : { data }),
+      optional: this.#o.scope.platforms !== 'all' && isAttestation(child),
+    };
+  }
+
+  #need(blob: NeededBlob): void {
+    const { digest, size, urls, data } = blob;
     const known = this.#blobs.get(digest);
     if (known?.size !== undefined && size !== undefined && known.size !== size)
       throw this.#refuse(digest, 'size-mismatch', `the image says both ${known.size} and ${size} bytes of it`);
-    // Declared twice, once as compressed: that is the proof that both can live with.
-    const more =
-      known !== undefined && compressionOf(known.mediaType) === 'none' && compressionOf(mediaType) !== 'none';
-    if (known !== undefined && !more) return;
+    const before = known === undefined ? [] : algorithmsOf(known);
+    const now = algorithmsOf(blob);
+    // Where one declaration is opaque and the other promises diffIDs, the promise is what has to be proven.
+    const { mediaType } = known === undefined || before.length === 0 ? blob : known;
+    const sources = urls ?? known?.urls;
     this.#blobs.set(digest, {
       digest,
       mediaType,
       ...(size === undefined ? {} : { size }),
-      ...(urls === undefined ? {} : { urls }),
+      ...(sources === undefined ? {} : { urls: sources }),
+      ...(data === undefined ? {} : { data }),
+      diffIds: [...new Set([...before, ...now])],
     });
+    const { blobs: limit } = MANIFEST_LIMITS;
+    if (this.#blobs.size > limit) throw this.#refuse(digest, 'too-large', `the image has more than ${limit} blobs`);
   }
 
-  /** A manifest that the archive holds already costs upstream nothing: registries count these requests. */
-  async #manifest(
-    digest: Digest,
-    brought: FetchedManifest | undefined,
-    descriptor?: Descriptor,
-  ): Promise<{ manifest: Manifest; mediaType: string; size: number }> {
-    const { archive, source, signal } = this.#o;
-    const kept =
-      brought === undefined ? await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal }) : undefined;
-    const fetched = kept === undefined ? (brought ?? (await source.manifest(digest, { signal }))) : undefined;
-    const bytes = kept ?? fetched?.bytes ?? new Uint8Array();
-    const manifest = this.#told(digest, () => parseManifest(bytes, descriptor?.mediaType ?? fetched?.mediaType));
-    if (fetched !== undefined) {
-      this.#fetchedBytes += bytes.length;
-      await archive.putContent(digest, contentOf(manifest, bytes), { signal });
-    }
-    // What is kept of a signed schema1 manifest is not signed any more, and so of the other type.
-    const mediaType = manifest.kind === 'schema1' ? MEDIA_TYPES.schema1 : manifest.mediaType;
-    return { manifest, mediaType, size: contentOf(manifest, bytes).length };
-  }
-
-  /** What a pure function refuses is told with what it was about. */
+  /** What a pure function refuses is reported with the manifest that it was about. */
   #told<T>(digest: Digest, read: () => T): T {
     try {
       return read();
@@ -187,11 +234,12 @@ class Walk {
     if (size > MAX_CONFIG_BYTES)
       throw this.#refuse(digest, 'too-large', `the config has ${size} bytes, more than ${MAX_CONFIG_BYTES}`);
     const kept = await held(archive, digest, { maxBytes: MAX_CONFIG_BYTES, signal });
-    const bytes = kept ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
+    const known = kept ?? knownContent(config);
+    const bytes = known ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
     if (bytes.length !== size)
       throw this.#refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${size}`);
     if (kept === undefined) {
-      this.#fetchedBytes += bytes.length;
+      if (known === undefined) this.#fetchedBytes += bytes.length;
       await archive.putContent(digest, bytes, { signal });
     }
     return bytes;
@@ -199,6 +247,10 @@ class Walk {
 
   #operation(digest: Digest): string {
     return `resolve ${this.#o.source.repository}@${digest}`;
+  }
+
+  #wrongSize({ digest, size }: Child, found: number): Failure {
+    return this.#refuse(digest, 'size-mismatch', `it has ${found} bytes, the index says ${size}`);
   }
 
   #refuse(digest: Digest, code: Failure['code'], detail: string): Failure {

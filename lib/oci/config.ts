@@ -1,29 +1,72 @@
+import { Failure } from '../base/failure.ts';
+import { JsonFault, readJson } from '../base/json.ts';
 import type { Digest } from './digest.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';
 import { readPlatform, type Platform } from './platform.ts';
+import { printable } from './show.ts';
 
 export interface ImageConfig {
   /** As the config has it; configs from before both parts were required name none. */
   readonly platform: Platform | undefined;
-  /** Digests of the uncompressed layers, base first. */
-  readonly diffIds: readonly Digest[];
+  /** Digests of the uncompressed layers, base first; undefined where the config claims none. */
+  readonly diffIds: readonly Digest[] | undefined;
 }
 
-/** Of OCI image spec, "Image Configuration", what a mirror can check. */
+const OPERATION = 'parse image config';
+
+const NO_CLAIM: ImageConfig = { platform: undefined, diffIds: undefined };
+
+/**
+ * The parts of an image config that a mirror can check (OCI image spec, "Image Configuration"). Artifacts of older tools
+ * borrow its media type: a config without a rootfs makes no claim about layers. Where diffIDs can be read, they are read,
+ * whatever else is odd about the config: an oddity must not be a way around the proof.
+ *
+ * @throws {Failure} `invalid`, `unsupported`, `too-large` or `too-deep` where the config makes a claim that cannot be read,
+ *   or one that other readers read differently
+ */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
-  const config = Place.ofBytes('parse image config', bytes);
+  // As Go decodes it: what is not UTF-8 becomes U+FFFD. A byte order mark is skipped, as other readers skip it.
+  const text = new TextDecoder('utf-8').decode(bytes);
+  let value: unknown;
+  try {
+    value = readJson(text);
+  } catch (fault) {
+    if (!(fault instanceof JsonFault)) throw fault;
+    if (fault.syntax) return NO_CLAIM;
+    throw new Place(OPERATION, '', value).fail(printable(fault.message), fault.code);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return NO_CLAIM;
+  const config = new Place(OPERATION, '', value);
   const rootfs = config.at('rootfs');
-  // "Implementations MUST generate an error if they encounter an unknown value."
-  const type = rootfs.at('type');
-  if (type.text() !== 'layers')
-    throw type.fail('must be "layers"; no other kind of root file system is known', 'unsupported');
-  return {
-    platform: readPlatform(config),
-    diffIds:
-      rootfs
-        .at('diff_ids')
-        .optionalList(MANIFEST_LIMITS.layers)
-        ?.map((diffId) => diffId.digest()) ?? [],
-  };
+  return { platform: platformOf(config), diffIds: rootfs.given ? readRootfs(rootfs) : undefined };
+}
+
+function readRootfs(rootfs: Place): readonly Digest[] | undefined {
+  try {
+    const diffIds = rootfs.at('diff_ids');
+    const type = rootfs.at('type').optionalText();
+    // What Go writes for an image config that nobody filled in: `{"type":"","diff_ids":null}`.
+    if (type === undefined && !diffIds.given) return undefined;
+    // "Implementations MUST generate an error if they encounter an unknown value."
+    if (type !== undefined && type !== 'layers')
+      throw rootfs.at('type').fail('must be "layers"; no other kind of root file system is known', 'unsupported');
+    return diffIds.optionalList(MANIFEST_LIMITS.layers)?.map((diffId) => diffId.digest()) ?? [];
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    const { code, detail } = error;
+    const remedy = 'it has the config type of an image, but is not an image';
+    throw new Failure({ operation: OPERATION, side: 'input', code, detail: `${detail}; ${remedy}`, cause: error });
+  }
+}
+
+/** A platform that cannot be read is none; but one that is there twice, in two cases, is two. */
+function platformOf(config: Place): Platform | undefined {
+  for (const key of ['os', 'architecture', 'variant', 'os.version', 'os.features']) config.at(key);
+  try {
+    return readPlatform(config);
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
 }

@@ -14,6 +14,8 @@ export interface Descriptor {
   /** As the document has it; compare with `matchesPlatform`. */
   readonly platform?: Platform;
   readonly artifactType?: string;
+  /** The content itself, in base64; not checked (`known-content.ts`). */
+  readonly data?: string;
 }
 
 /** More than any foreign layer names; each may be tried. */
@@ -45,5 +47,6 @@ export function readDescriptorAs(place: Place, mediaType: string): Descriptor {
     annotations: place.at('annotations').optionalTexts(),
     platform: platform.given ? readPlatform(platform) : undefined,
     artifactType: place.at('artifactType').optionalText(),
+    data: place.at('data').optionalText(),
   });
 }

@@ -1,3 +1,5 @@
+import type { Compression } from './compression.ts';
+
 /** OCI image spec 1.1, "Media Types"; Docker image manifest v2, schemas 1 and 2. */
 export const MEDIA_TYPES = {
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
@@ -17,8 +19,10 @@ export const MEDIA_TYPES = {
   dockerConfig: 'application/vnd.docker.container.image.v1+json',
   dockerLayer: 'application/vnd.docker.image.rootfs.diff.tar',
   dockerLayerGzip: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
+  dockerLayerZstd: 'application/vnd.docker.image.rootfs.diff.tar.zstd',
   dockerForeignLayer: 'application/vnd.docker.image.rootfs.foreign.diff.tar',
   dockerForeignLayerGzip: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+  dockerForeignLayerZstd: 'application/vnd.docker.image.rootfs.foreign.diff.tar.zstd',
   schema1: 'application/vnd.docker.distribution.manifest.v1+json',
   schema1Signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
 } as const;
@@ -77,8 +81,28 @@ export function isForeignLayer(mediaType: string): boolean {
   return type.startsWith(MEDIA_TYPES.ociForeignLayer) || type.startsWith(MEDIA_TYPES.dockerForeignLayer);
 }
 
-/** The compression that the type declares; whether the bytes keep to it is for whoever reads them to prove. */
-export function compressionOf(mediaType: string): 'gzip' | 'zstd' | 'none' {
+const TAR_LAYERS: ReadonlySet<string> = new Set([
+  MEDIA_TYPES.ociLayer,
+  MEDIA_TYPES.ociLayerGzip,
+  MEDIA_TYPES.ociLayerZstd,
+  MEDIA_TYPES.ociForeignLayer,
+  MEDIA_TYPES.ociForeignLayerGzip,
+  MEDIA_TYPES.ociForeignLayerZstd,
+  MEDIA_TYPES.dockerLayer,
+  MEDIA_TYPES.dockerLayerGzip,
+  MEDIA_TYPES.dockerLayerZstd,
+  MEDIA_TYPES.dockerForeignLayer,
+  MEDIA_TYPES.dockerForeignLayerGzip,
+  MEDIA_TYPES.dockerForeignLayerZstd,
+]);
+
+/** Layers whose diffID is that of a tar archive. The bytes of every other type are opaque, whatever its suffix is. */
+export function isTarLayer(mediaType: string): boolean {
+  return TAR_LAYERS.has(essence(mediaType));
+}
+
+/** The compression that a type of the tar family declares; the bytes may be another (`compression.ts`). */
+export function compressionOf(mediaType: string): Compression {
   const suffix = /[+.](gzip|zstd)$/.exec(essence(mediaType))?.[1];
   return suffix === 'gzip' || suffix === 'zstd' ? suffix : 'none';
 }

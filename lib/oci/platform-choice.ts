@@ -2,7 +2,7 @@ import { Failure } from '../base/failure.ts';
 import { defined } from './defined.ts';
 import type { Descriptor } from './descriptor.ts';
 import type { Digest } from './digest.ts';
-import { formatPlatform, matchesPlatform, type Platform } from './platform.ts';
+import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from './platform.ts';
 
 /**
  * The choice among the platforms of one image, over all levels of its indexes: what is wanted of each is said as it is
@@ -11,6 +11,9 @@ import { formatPlatform, matchesPlatform, type Platform } from './platform.ts';
 export class PlatformChoice {
   readonly #policy: 'all' | readonly Platform[];
   readonly #offered = new Set<string>();
+  /** Platforms of the policy that something fits. */
+  readonly #found = new Set<Platform>();
+  readonly #passedOver = new Set<string>();
   #matched: boolean;
   #leftOut = false;
 
@@ -24,6 +27,27 @@ export class PlatformChoice {
     return this.#matched;
   }
 
+  /** Whether a platform of the policy has not been met yet. */
+  get undecided(): boolean {
+    return this.absent.length > 0;
+  }
+
+  /** Platforms of the policy that nothing has fitted. */
+  get absent(): readonly Platform[] {
+    return this.#policy === 'all' ? [] : this.#policy.filter((wanted) => !this.#found.has(wanted));
+  }
+
+  /**
+   * What a user may not expect, each a sentence: platforms that the image does not have, and images that are left out for a
+   * difference that the user did not name. To be asked when all has been met.
+   */
+  get notes(): readonly string[] {
+    // Artifacts alone have no platforms that could be missing.
+    if (this.#offered.size === 0) return [];
+    const absent = this.absent.map((platform) => `platform ${formatPlatform(platform)} is not in the image`);
+    return [...absent, ...this.#passedOver];
+  }
+
   /**
    * The children of an index that are wanted, in its order. Children without a platform (nested indexes, artifacts) are
    * kept, and BuildKit's attestations go where the image goes that they are about.
@@ -35,8 +59,16 @@ export class PlatformChoice {
     for (const child of children) {
       const { platform, digest } = child;
       if (platform === undefined) continue;
-      if (policy.some((wanted) => matchesPlatform(wanted, platform))) images.add(digest);
-      if (!isAttestation(child)) this.#offered.add(formatPlatform(platform));
+      const fitting = policy.filter((wanted) => matchesPlatform(wanted, platform));
+      for (const wanted of fitting) this.#found.add(wanted);
+      if (fitting.length > 0) images.add(digest);
+      if (isAttestation(child)) continue;
+      this.#offered.add(formatPlatform(platform));
+      const near = fitting.length > 0 ? undefined : policy.find((wanted) => differsUnnamed(wanted, platform));
+      if (near !== undefined)
+        this.#passedOver.add(
+          `platform ${formatPlatform(platform)} is left out: ${formatPlatform(near)} does not name it`,
+        );
     }
     const chosen = children.filter(
       (child) => child.platform === undefined || images.has(child.digest) || images.has(attestedBy(child) as Digest),
@@ -56,7 +88,9 @@ export class PlatformChoice {
     if (platform.os === 'unknown' || platform.architecture === 'unknown') return;
     const fits = (wanted: Platform): boolean =>
       matchesPlatform(wanted, defined({ ...platform, variant: platform.variant ?? wanted.variant }));
-    if (this.#policy.some(fits)) this.#matched = true;
+    const fitting = this.#policy.filter(fits);
+    for (const wanted of fitting) this.#found.add(wanted);
+    if (fitting.length > 0) this.#matched = true;
     else this.#leftOut = true;
     this.#offered.add(formatPlatform(platform));
   }
@@ -77,8 +111,17 @@ export class PlatformChoice {
   }
 }
 
+/** Whether an image differs from a wanted platform only in a variant or in OS features, where the user has not named them. */
+function differsUnnamed(wanted: Platform, have: Platform): boolean {
+  const want = normalizePlatform(wanted);
+  const has = normalizePlatform(have);
+  const bare = ({ variant: _, osFeatures: __, ...platform }: Platform): Platform => platform;
+  const variantFits = want.variant === has.variant || want.variant === undefined;
+  return variantFits && matchesPlatform(bare(want), bare(has));
+}
+
 /** https://docs.docker.com/build/metadata/attestations/attestation-storage/ */
-function isAttestation({ platform, annotations }: Descriptor): boolean {
+export function isAttestation({ platform, annotations }: Descriptor): boolean {
   return platform?.os === 'unknown' && annotations?.['vnd.docker.reference.digest'] !== undefined;
 }
 

@@ -107,7 +107,8 @@ function normalizeArchitecture(architecture: string, variant: string): [architec
 
 /**
  * Whether an image for `have` is what `wanted` asks for. Variants are equal or they are not: that arm/v6 also runs on
- * v7 is for an engine to use, and not for a mirror to guess. An image may need no OS feature that is not wanted.
+ * v7 is for an engine to use, and not for a mirror to guess. A wanted platform that names no OS features takes any; one
+ * that names some takes images that need no others.
  */
 export function matchesPlatform(wanted: Platform, have: Platform): boolean {
   const want = normalizePlatform(wanted);
@@ -117,7 +118,7 @@ export function matchesPlatform(wanted: Platform, have: Platform): boolean {
     want.architecture === has.architecture &&
     want.variant === has.variant &&
     matchesVersion(want.osVersion, has.osVersion) &&
-    (has.osFeatures ?? []).every((feature) => want.osFeatures?.includes(feature))
+    (want.osFeatures === undefined || (has.osFeatures ?? []).every((feature) => want.osFeatures?.includes(feature)))
   );
 }
 

@@ -23,8 +23,9 @@ interface RawManifest {
 interface RawReceipt {
   readonly digest: string;
   readonly size: number;
-  readonly diffId: string;
-  readonly compression: 'gzip' | 'zstd' | 'none';
+  readonly diffIds: Readonly<Record<string, string>>;
+  /** Not given where the blob is opaque. */
+  readonly compression?: 'gzip' | 'zstd' | 'none';
 }
 
 export interface Findings {
@@ -57,7 +58,9 @@ export function inspect(root: string): Findings {
     }
     if (sha256(bytes) !== receipt.digest) complain(`receipt of ${receipt.digest}, whose bytes are others`);
     if (bytes.length !== receipt.size) complain(`receipt of ${receipt.digest} with the wrong size`);
-    if (sha256(unpacked(bytes, receipt.compression)) !== receipt.diffId) complain(`wrong diffID for ${receipt.digest}`);
+    for (const [algorithm, diffId] of Object.entries(receipt.diffIds))
+      if (`${algorithm}:${createHash(algorithm).update(unpacked(bytes, receipt.compression)).digest('hex')}` !== diffId)
+        complain(`wrong diffID for ${receipt.digest}`);
     proven.add(receipt.digest);
   }
 

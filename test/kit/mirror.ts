@@ -17,6 +17,7 @@ export interface MirrorOptions {
   /** References; a name alone means all of its tags. */
   readonly references: readonly string[];
   readonly platforms?: PlatformPolicy;
+  readonly strictMediaTypes?: true;
   readonly registry?: SourcesOptions;
   readonly sources?: Sources;
   readonly signal?: AbortSignal;
@@ -41,7 +42,13 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
     const reference = parseReference(text);
     const source = formatRepository(reference);
     const { tag, digest } = reference;
-    const order = { run, source, repository: source, platforms };
+    const order = {
+      run,
+      source,
+      repository: source,
+      platforms,
+      ...(options.strictMediaTypes === undefined ? {} : { strictMediaTypes: options.strictMediaTypes }),
+    };
     if (tag === undefined && digest === undefined) return resolveMessage(order, { kind: 'list' });
     const wanted = { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
     outcomes.expect(imageName(order, wanted));

@@ -10,7 +10,6 @@ import {
   pushable,
 } from './images.ts';
 import { randomBytes } from './content.ts';
-import { tar } from './tar.ts';
 import type { TestRegistry } from './registry.ts';
 
 /** An image that a mirror must refuse. */
@@ -39,7 +38,12 @@ export function poisoned(): readonly Poisoned[] {
     poison('a missing blob', 'blob-unknown', undefined, (registry, [, top]) => {
       registry.removeBlob(top.digest);
     }),
-    { name: 'declared gzip that is not', code: 'not-as-declared', push: pushing(() => notGzip()) },
+    { name: 'declared gzip, and cut short', code: 'not-as-declared', push: pushing(() => cutShort()) },
+    {
+      name: 'declared gzip, and neither compressed nor a tar',
+      code: 'not-as-declared',
+      push: pushing(() => noLayer()),
+    },
     { name: 'a manifest over 4 MiB', code: 'too-large', push: pushing(() => oversized()) },
     { name: 'an error page for a manifest', code: 'invalid', push: pushing(() => errorPage()) },
     { name: 'an index nested too deep', code: 'too-deep', push: pushing(() => nested(20)) },
@@ -83,10 +87,17 @@ function pushing(make: () => Pushable): Poisoned['push'] {
   return (registry, repository, tag) => void registry.push(repository, make(), tag);
 }
 
-/** A plain tar that says it is gzip; its diffID is right for what it is. */
-function notGzip(): Image {
-  const archive = tar([{ path: 'plain', content: randomBytes(4000, 12) }]);
-  return makeImage({ layers: [makeLayer({ seed: 13 }), layerOf(archive, archive, 'gzip')] });
+/** A gzip stream without its end; its diffID is that of the whole. */
+function cutShort(): Image {
+  const whole = makeLayer({ seed: 12 });
+  const cut = layerOf(whole.blob.subarray(0, -4), Buffer.alloc(0), 'gzip');
+  return makeImage({ layers: [makeLayer({ seed: 13 }), { ...cut, diffId: whole.diffId }] });
+}
+
+/** Bytes of no kind that a layer can have, whose diffID is right for what they are. */
+function noLayer(): Image {
+  const bytes = randomBytes(4000, 12);
+  return makeImage({ layers: [makeLayer({ seed: 13 }), layerOf(bytes, bytes, 'gzip')] });
 }
 
 /** Valid JSON, a good image, and longer than any registry has to take (OCI distribution spec, "Pushing Manifests"). */

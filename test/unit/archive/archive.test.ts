@@ -90,8 +90,7 @@ describe('receipts', () => {
     version: 1,
     digest,
     size: 7,
-    diffId: digest,
-    compression: 'none',
+    diffIds: {},
     source: REPOSITORY,
     verifiedAt: '2026-01-31T00:00:00.000Z',
   };
@@ -107,7 +106,7 @@ describe('receipts', () => {
   // The bytes are a gzip layer in one image and an opaque file in another: whichever comes last, both stay proven, and
   // what proves as much already is not written again.
   test('the stronger one stays, and replaces the weaker', async () => {
-    const layer: Receipt = { ...receipt, diffId: digestOf(Buffer.from('unpacked')), compression: 'gzip' };
+    const layer: Receipt = { ...receipt, diffIds: { sha256: digestOf(Buffer.from('unpacked')) }, compression: 'gzip' };
     for (const order of [
       [receipt, layer, receipt],
       [layer, receipt, layer],
@@ -115,13 +114,13 @@ describe('receipts', () => {
       const { store, puts } = watched();
       const { archive } = open(store);
       for (const one of order) await archive.putReceipt({ ...one, verifiedAt: new Date(puts.length).toISOString() });
-      expect(await archive.receipt(digest)).toMatchObject({ compression: 'gzip', diffId: layer.diffId });
+      expect(await archive.receipt(digest)).toMatchObject({ compression: 'gzip', diffIds: layer.diffIds });
     }
   });
 
   // Between what is read and what is written over it, another writer is faster.
   test('a conflict is looked at again', async () => {
-    const layer: Receipt = { ...receipt, diffId: digestOf(Buffer.from('unpacked')), compression: 'gzip' };
+    const layer: Receipt = { ...receipt, diffIds: { sha256: digestOf(Buffer.from('unpacked')) }, compression: 'gzip' };
     const { store } = open();
     const { archive } = open(store);
     await archive.putReceipt(receipt);

@@ -16,8 +16,7 @@ describe('cleaning unfinished uploads', () => {
       version: 1,
       digest: proven,
       size: 6,
-      diffId: proven,
-      compression: 'none',
+      diffIds: {},
       source: 'example.com/a',
       verifiedAt: new Date(0).toISOString(),
     });

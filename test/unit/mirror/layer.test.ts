@@ -41,15 +41,20 @@ async function begun(store: ObjectStore, without: readonly number[], bytes: Uint
   return upload;
 }
 
-const RECEIPT = { version: 1, digest: LAYER.digest, size: LAYER.size, diffId: LAYER.diffId, compression: 'gzip' };
+const RECEIPT = {
+  version: 1,
+  digest: LAYER.digest,
+  size: LAYER.size,
+  diffIds: { sha256: LAYER.diffId },
+  compression: 'gzip',
+};
 
 /** That the bytes were proven as an opaque file: no proof of the layer that they are. */
 const PLAIN_RECEIPT: Receipt = {
   version: 1,
   digest: LAYER.digest,
   size: LAYER.size,
-  diffId: LAYER.digest,
-  compression: 'none',
+  diffIds: {},
   source: 'example.com/other',
   verifiedAt: '2026-01-01T00:00:00.000Z',
 };

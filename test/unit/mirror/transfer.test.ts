@@ -127,7 +127,7 @@ describe('download', () => {
         const done = await download(transfer);
         expect(done).toMatchObject({
           kind: 'proven',
-          proof: { size: bytes.length, diffId: digestOf(randomBytes(length, length)) },
+          proof: { size: bytes.length, diffIds: { sha256: digestOf(randomBytes(length, length)) } },
         });
         expect(Buffer.from((await objectIn(transfer.store))!).equals(bytes)).toBe(true);
         expect(await uploadsIn(transfer.store)).toEqual([]);

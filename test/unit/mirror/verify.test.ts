@@ -120,7 +120,7 @@ describe('finds', () => {
     [
       'a receipt that lies about what the blob unpacks to',
       'v1',
-      (rig) => rig.archive.putReceipt(receipt({ diffId: TOP.diffId })),
+      (rig) => rig.archive.putReceipt(receipt({ diffIds: { sha256: TOP.diffId } })),
       { digest: BASE.digest, reason: expect.stringContaining('its receipt says that it unpacks to') },
     ],
   ])('%s', async (_, tag, spoil, problem) => {
@@ -259,7 +259,7 @@ function receipt(lies: Partial<Receipt>): Receipt {
     version: 1,
     digest,
     size,
-    diffId,
+    diffIds: { sha256: diffId },
     compression: 'gzip',
     source: 's',
     verifiedAt: '2026-01-01T00:00:00.000Z',

@@ -25,19 +25,50 @@ describe('image config', () => {
   });
 
   test.each([
-    ['{', 'invalid', 'is not JSON'],
-    [[], 'invalid', 'must be an object, not an array'],
-    [{ os: 'linux' }, 'invalid', 'rootfs: is missing'],
-    [{ rootfs: { diff_ids: [] } }, 'invalid', 'rootfs.type: is missing'],
+    [
+      { rootfs: 'x' },
+      'invalid',
+      'rootfs: must be an object, not "x"; it has the config type of an image, but is not an image',
+    ],
+    [{ rootfs: [] }, 'invalid', 'rootfs: must be an object, not an array'],
+    [{ rootfs: { type: 1, diff_ids: [] } }, 'invalid', 'rootfs.type: must be a string, not 1'],
     [{ rootfs: { type: 'layers+base', diff_ids: [] } }, 'unsupported', 'rootfs.type: must be "layers"'],
     [{ rootfs: { type: 'layers', diff_ids: {} } }, 'invalid', 'rootfs.diff_ids: must be an array, not an object'],
     [{ rootfs: { type: 'layers', diff_ids: [DIGEST, 'x'] } }, 'invalid', 'rootfs.diff_ids[1]: "x" is no digest'],
     [{ rootfs: { type: 'layers', diff_ids: Array(1025).fill(DIGEST) } }, 'too-large', 'has 1025 elements'],
-    [{ os: 1, rootfs: { type: 'layers' } }, 'invalid', 'os: must be a string, not 1'],
+    ['{"rootfs":{},"rootfs":{}}', 'invalid', 'has the key "rootfs" twice'],
+    ['['.repeat(65), 'too-deep', 'nests deeper than 64 levels'],
   ])('%j is refused (%s): %s', (config, code, detail) => {
     const failure = failureOf(() => parseImageConfig(bytesOf(config)));
     expect(failure).toMatchObject({ code, operation: 'parse image config' });
     expect(failure.detail).toContain(detail);
+  });
+
+  test.each([
+    ['no JSON', '{'],
+    ['no bytes', ''],
+    ['an array', '[]'],
+    ['null', 'null'],
+    ['an object without a rootfs', '{"architecture":"arm64","os":"darwin"}'],
+    ['a rootfs that is null', '{"rootfs":null}'],
+    ['a rootfs that is empty', '{"rootfs":{}}'],
+    ['the rootfs that Go writes where nothing was filled in', '{"rootfs":{"type":"","diff_ids":null}}'],
+  ])('that is %s makes no claim about layers', (_, text) => {
+    expect(parseImageConfig(bytesOf(text))).toHaveProperty('diffIds', undefined);
+  });
+
+  const rootfs = { type: 'layers', diff_ids: [DIGEST] };
+  test.each<[string, Uint8Array]>([
+    ['a platform that cannot be read', bytesOf({ os: 1, 'os.features': 'x', rootfs })],
+    [
+      'text that is not UTF-8',
+      Buffer.concat([bytesOf('{"author":"Jos'), Buffer.from([0xe9]), bytesOf(`","rootfs":${JSON.stringify(rootfs)}}`)]),
+    ],
+    ['a byte order mark', bytesOf(`\ufeff${JSON.stringify({ rootfs })}`)],
+    ['a rootfs without its type', bytesOf({ rootfs: { diff_ids: [DIGEST] } })],
+    ['a history that is no list', bytesOf({ history: 5, config: [], rootfs })],
+  ])('with %s keeps its claim', (_, bytes) => {
+    expect(parseImageConfig(bytes).diffIds).toEqual([DIGEST]);
   });
 
   test('no bytes throw anything but a Failure', () => {

@@ -16,6 +16,7 @@ describe('descriptor', () => {
     const platform = { os: 'linux', architecture: 'arm', variant: 'v7', 'os.version': '', features: ['sse4'] };
     expect(parseDescriptor({ ...full, platform, data: 'e30=' }, 'config')).toEqual({
       ...full,
+      data: 'e30=',
       platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
     });
   });

@@ -123,7 +123,8 @@ describe('platform', () => {
     ['windows(10.0.20348)/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.5576' }, false],
     ['windows(10.0.17763)/amd64', { os: 'windows', architecture: 'amd64', osVersion: '10.0' }, false],
     ['windows(10.0.17763)/amd64', { os: 'windows', architecture: 'amd64' }, true],
-    ['windows/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k'] }, false],
+    ['windows/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k'] }, true],
+    ['windows(+win32k)/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k', 'x'] }, false],
     ['windows(+win32k+x)/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k'] }, true],
     ['windows(+win32k)/amd64', { os: 'windows', architecture: 'amd64' }, true],
   ] as const)('%s wanted, %j there: %s', (wanted, have, expected) => {

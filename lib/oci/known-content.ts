@@ -1,0 +1,21 @@
+import { type Digest, digestOf, digestParts } from './digest.ts';
+
+/** Content that need not be fetched: nothing, and the OCI empty descriptor's `{}` (OCI image spec, manifest.md). */
+const FAMILIAR: readonly Uint8Array[] = [new Uint8Array(0), Buffer.from('{}')];
+
+/**
+ * The bytes of a descriptor that are known without a request: those that it carries itself (`data`; OCI image spec,
+ * descriptor.md), and the familiar ones. Digest and size are checked; bytes that do not match are not known.
+ */
+export function knownContent(descriptor: {
+  readonly digest: Digest;
+  readonly size?: number;
+  /** Base64. */
+  readonly data?: string;
+}): Uint8Array | undefined {
+  const { digest, size, data } = descriptor;
+  const carried = data === undefined ? [] : [Buffer.from(data, 'base64')];
+  return [...FAMILIAR, ...carried].find(
+    (bytes) => bytes.length === size && digestOf(bytes, digestParts(digest).algorithm) === digest,
+  );
+}
