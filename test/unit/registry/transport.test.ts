@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { transportFailure } from '../../../lib/registry/transport.ts';
+import { showsNoTls, transportFailure } from '../../../lib/registry/transport.ts';
 
 const url = new URL('https://r.example/v2/?X-Amz-Signature=secret');
 const failureFrom = (code: string, message = 'x', proxy?: string) =>
@@ -64,4 +64,19 @@ describe('a failure through a proxy', () => {
     expect(failure).toMatchObject({ code: 'network', remedy: 'retry' });
     expect(failure.detail).toBe('r.example through proxy p.example:1: the proxy answered 502');
   });
+});
+
+test.each([
+  ['ECONNREFUSED', undefined, true],
+  ['ECONNRESET', undefined, true],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', undefined, true],
+  ['ERR_SSL_PACKET_LENGTH_TOO_LONG', 'http://p:1', true],
+  // A proxy that refuses connections says nothing about the host.
+  ['ECONNREFUSED', 'http://p:1', false],
+  ['UND_ERR_CONNECT_TIMEOUT', undefined, false],
+  ['ENOTFOUND', undefined, false],
+  ['DEPTH_ZERO_SELF_SIGNED_CERT', undefined, false],
+  ['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', undefined, false],
+] as const)('the error %s through %s shows that TLS is not spoken: %s', (code, proxy, shown) => {
+  expect(showsNoTls(failureFrom(code), proxy)).toBe(shown);
 });
