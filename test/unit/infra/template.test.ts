@@ -194,7 +194,8 @@ describe('the functions', () => {
     const source = await readFile(join(import.meta.dirname, '../../../functions', `${name}.ts`), 'utf8');
     const [, wanted = ''] = /readEnvironment\(\s*process\.env,([^)]*)\)/.exec(source) ?? [];
     const read = new Set<string>();
-    const environment = new Proxy({}, { get: (_, variable) => void read.add(String(variable)) });
+    // A variable is looked up as an own property.
+    const environment = new Proxy({}, { getOwnPropertyDescriptor: (_, variable) => void read.add(String(variable)) });
     const names = [...wanted.matchAll(/'(\w+)'/g)].map(([, key]) => key as keyof Environment);
     expect(() => readEnvironment(environment, ...names)).toThrow('is not set');
     const given = Object.keys(template.variables(name)).filter((variable) => variable.startsWith('MIRROR_SYNC_'));
