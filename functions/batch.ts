@@ -3,15 +3,18 @@ import { asFailure, type Failure } from '../lib/base/failure.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import type { Delivery } from '../lib/queue/queue.ts';
-import { hasWaitedTooLong, waiting } from './requeue.ts';
+import { hasWaitedTooLong, mayWaitForLimit, waiting } from './requeue.ts';
 import { handling } from './telemetry.ts';
 
 /** What a batch needs of the queue that it came from. */
 export interface BatchOptions<M extends Message> {
   /** The type of message that this function handles. */
   readonly type: M['type'];
-  /** Deliveries of one group, in order; a rejection fails them all. */
-  readonly handle: (deliveries: readonly Delivery<M>[]) => Promise<void>;
+  /**
+   * Deliveries of one group, in order; a rejection fails them all. With `requeues`, a rate limit is thrown on the last
+   * delivery too: the message is queued again.
+   */
+  readonly handle: (deliveries: readonly Delivery<M>[], requeues: boolean) => Promise<void>;
   /** Messages of one group that are handled together; 1 where each stands for itself. */
   readonly together: number;
   /** Deliveries of a message in all; what fails on its last one is a dead letter. */
@@ -33,6 +36,8 @@ interface Problem {
   readonly failure: Failure;
   /** Neither the message nor its image is to blame: it waits for a configuration, or for a release that can read it. */
   readonly waits: boolean;
+  /** On its last delivery the message is queued again: a registry has refused it for a rate limit. */
+  readonly requeues?: boolean;
 }
 
 /**
@@ -62,10 +67,10 @@ async function handleGroup<M extends Message>(
     for (const [index, record] of some.entries()) {
       const problem = await handling([record], () => handleOne(record, options));
       if (problem === undefined) continue;
-      const { failure, waits } = problem;
+      const { failure, waits, requeues = waits } = problem;
       options.onFailure(record, failure, waits);
       if (isLast(record, options)) {
-        if (waits && (await isRequeued(record, options))) continue;
+        if (requeues && (await isRequeued(record, options))) continue;
         // While it is in flight nothing of its group is delivered.
         await options.postpone([record]);
         dead.push(record);
@@ -94,7 +99,10 @@ async function handledTogether<M extends Message>(
   { type, handle }: BatchOptions<M>,
 ): Promise<boolean> {
   try {
-    await handle(records.map((record) => deliveryOf<M>(record, type)));
+    await handle(
+      records.map((record) => deliveryOf<M>(record, type)),
+      false,
+    );
     return true;
   } catch {
     return false;
@@ -120,9 +128,16 @@ async function handleOne<M extends Message>(record: SQSRecord, options: BatchOpt
     return patient ? { failure: failureOf(error), waits: true } : givenUp(record, delivery, failureOf(error), options);
   }
   try {
-    await handle([delivery]);
+    await handle([delivery], mayWaitForLimit(record, Date.now()));
     return undefined;
   } catch (error) {
+    const failure = failureOf(error);
+    const isLimited =
+      failure.side === 'source' &&
+      failure.code === 'rate-limited' &&
+      failure.remedy === 'retry' &&
+      mayWaitForLimit(record, Date.now());
+    if (isLimited) return { failure, waits: false, requeues: true };
     return givenUp(record, delivery, failureOf(error), options);
   }
 }

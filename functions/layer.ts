@@ -51,7 +51,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
       type: 'layer',
       together: 1,
       maxReceives,
-      async handle([delivery]) {
+      async handle([delivery], requeues) {
         if (delivery === undefined) return;
         const { message, receiveCount } = delivery;
         const [read, current] = await Promise.all([config(), sources()]);
@@ -62,6 +62,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
           {
             receiveCount,
             last: receiveCount >= maxReceives,
+            requeues,
             deadline: deadlineFrom(() => context.getRemainingTimeInMillis()),
             signal,
           },

@@ -37,6 +37,14 @@ export function requeueIn(QueueUrl: string): (record: SQSRecord) => Promise<void
   };
 }
 
+/** How long a message waits for a registry that refuses it for a rate limit, in milliseconds; quotas are by the day at most. */
+const LONGEST_LIMIT_MS = 24 * 60 * 60_000;
+
+/** Whether a message may go on to wait for a registry that limits its requests. */
+export function mayWaitForLimit(record: SQSRecord, now: number): boolean {
+  return now - firstSent(record) <= LONGEST_LIMIT_MS;
+}
+
 /** Whether a message has waited for so long that its images are recorded as failed. */
 export function hasWaitedTooLong(record: SQSRecord, now: number): boolean {
   return now - firstSent(record) > LONGEST_WAIT_MS;

@@ -98,7 +98,7 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
     type: 'resolve',
     together: 1,
     maxReceives,
-    async handle([delivery]) {
+    async handle([delivery], requeues) {
       if (delivery === undefined) return;
       const { receiveCount } = delivery;
       const message = allowed(delivery.message, await config());
@@ -107,7 +107,7 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
         log('warn', 'message refused', { run, source, repository, reason: 'no mirror of mirror.yaml names this' });
         return;
       }
-      await resolve(await resolver(), message, { receiveCount, last: receiveCount >= maxReceives, signal });
+      await resolve(await resolver(), message, { receiveCount, last: receiveCount >= maxReceives, requeues, signal });
     },
     giveUp: ({ message }, failure) => failImages(queues, message, failure, signal),
     ready: resolver,

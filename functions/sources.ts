@@ -32,13 +32,14 @@ export function sourcesFrom(
     const [read, given] = await Promise.all([config(), secret()]);
     if (current?.config === read && current.given === given && !current.ecr.stale) return current.sources;
     await current?.sources.close();
-    const { endpoints, insecure, privateAddresses, credentials } = registrySettings(read, options.lanes);
+    const { endpoints, insecure, privateAddresses, foreignHosts, credentials } = registrySettings(read, options.lanes);
     const ecr = new EcrCredentials(given);
     const sources = createSources({
       credentials: renamed(ecr, credentials),
       endpoints,
       insecure,
       privateAddresses,
+      foreignHosts,
       proxy: proxyFrom(process.env),
       connections: RANGES_SIDE_BY_SIDE,
       // What takes longer is the queue's to wait for: it postpones the message, and nobody is paid for sleeping.

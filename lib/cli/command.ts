@@ -1,6 +1,6 @@
 /** From arguments to a command, or a usage error; nothing is done here. */
 import { Failure } from '../base/failure.ts';
-import { parseHost } from '../config/definition.ts';
+import { parseForeignHost, parseHost } from '../config/definition.ts';
 import { parseGlob } from '../config/glob.ts';
 import { closest } from '../config/suggest.ts';
 import { parsePlatform, type Platform } from '../oci/platform.ts';
@@ -48,6 +48,10 @@ export interface SyncCommand {
   readonly authfile: string | undefined;
   /** Connections per registry, and blobs that are fetched concurrently. */
   readonly concurrency: number;
+  /** Hosts besides Microsoft's from which foreign layers are fetched. */
+  readonly foreignHosts: readonly string[];
+  /** The longest wait for a registry that limits its requests, in milliseconds. */
+  readonly maxWaitMs: number;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly progress: Progress | undefined;
@@ -182,7 +186,15 @@ function parseConvert(args: readonly string[]): Command {
 }
 
 /** What a mirror.yaml says for each mirror. */
-const OF_CONFIG = ['all-tags', 'tags', 'platform', 'foreign-layers', 'strict-media-types', 'insecure-registry'];
+const OF_CONFIG = [
+  'all-tags',
+  'tags',
+  'platform',
+  'foreign-layers',
+  'foreign-host',
+  'strict-media-types',
+  'insecure-registry',
+];
 
 function parseSync(args: readonly string[]): Command {
   const options = parseOptions('sync', args, {
@@ -196,6 +208,8 @@ function parseSync(args: readonly string[]): Command {
     'insecure-registry': 'values',
     authfile: 'value',
     concurrency: 'value',
+    'foreign-host': 'values',
+    'max-wait': 'value',
     progress: 'value',
     quiet: 'flag',
     json: 'flag',
@@ -223,6 +237,8 @@ function parseSync(args: readonly string[]): Command {
     insecure: options.values('insecure-registry').map(parseInsecure),
     authfile: options.value('authfile'),
     concurrency: parseConcurrency(options.value('concurrency')),
+    foreignHosts: options.values('foreign-host').map(parseForeignHost),
+    maxWaitMs: parseMaxWait(options.value('max-wait')),
     json: options.flag('json'),
     quiet: options.flag('quiet'),
     progress: oneOf('--progress', options.value('progress'), PROGRESS),
@@ -280,4 +296,21 @@ function parseConcurrency(value: string | undefined): number {
   if (!Number.isInteger(number) || number < 1 || number > MAX_CONCURRENCY)
     throw usage('sync', `--concurrency must be a whole number from 1 to ${MAX_CONCURRENCY}, not ${show(value)}`);
   return number;
+}
+
+const DEFAULT_MAX_WAIT_MS = 15 * 60_000;
+const DURATION_UNITS: ReadonlyMap<string, number> = new Map([
+  ['s', 1000],
+  ['m', 60_000],
+  ['min', 60_000],
+  ['h', 3_600_000],
+]);
+
+/** `90s`, `15m`, `6h`; a number alone is seconds. */
+function parseMaxWait(value: string | undefined): number {
+  if (value === undefined) return DEFAULT_MAX_WAIT_MS;
+  const [, number, unit = 's'] = /^(\d{1,6})(s|m|min|h)?$/.exec(value) ?? [];
+  if (number === undefined)
+    throw usage('sync', `--max-wait must be a duration such as 90s, 15m or 6h, not ${show(value)}`);
+  return Number(number) * (DURATION_UNITS.get(unit) ?? 1000);
 }

@@ -59,6 +59,12 @@ name selects a repository with its tags, a name with a tag selects that image.
                                  config.json (default: where Docker, podman and
                                  skopeo keep theirs)
   --concurrency N                connections per registry (default: ${DEFAULT_CONCURRENCY})
+  --foreign-host HOST            fetch foreign layers from this host too, like
+                                 *.example.com (default: Microsoft's hosts); may
+                                 be repeated
+  --max-wait DURATION            give up on a registry that limits requests and
+                                 lets none through for longer, such as 90s, 15m
+                                 or 6h (default: 15m)
   --progress bar|plain|none      bars on a terminal, a line per result, or
                                  nothing but warnings and the summary (default:
                                  bar on a terminal, plain elsewhere and where

@@ -13,6 +13,7 @@ import type { ResolveMessage, Scope } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import { loadCredentials } from '../registry/credentials.ts';
 import type { RetryInfo } from '../registry/patience.ts';
+import { FOREIGN_HOSTS } from '../registry/foreign-hosts.ts';
 import { proxyFrom } from '../registry/proxy.ts';
 import { createSources } from '../registry/sources.ts';
 import type { SyncCommand } from './command.ts';
@@ -81,7 +82,7 @@ export async function sync(command: SyncCommand, { archive, prepare }: OpenArchi
 }
 
 async function openSources(
-  { concurrency, insecure, authfile }: SyncCommand,
+  { concurrency, insecure, authfile, foreignHosts, maxWaitMs }: SyncCommand,
   config: Config | undefined,
   { env }: Io,
   printer: Printer,
@@ -91,15 +92,23 @@ async function openSources(
   const onRetry = ({ failure, afterMs }: RetryInfo): void => {
     if (afterMs >= TOLD_WAIT_MS) printer.notice(`${failure.message}; trying again in ${seconds(afterMs)}`);
   };
-  if (config === undefined) return createSources({ connections: concurrency, insecure, credentials, proxy, onRetry });
+  const common = { proxy, onRetry, maxWaitMs };
+  if (config === undefined)
+    return createSources({
+      ...common,
+      connections: concurrency,
+      insecure,
+      credentials,
+      ...(foreignHosts.length === 0 ? {} : { foreignHosts: [...FOREIGN_HOSTS, ...foreignHosts] }),
+    });
   const settings = registrySettings(config, concurrency);
   return createSources({
+    ...common,
     connections: settings.connections,
     insecure: settings.insecure,
     privateAddresses: settings.privateAddresses,
     endpoints: settings.endpoints,
-    proxy,
-    onRetry,
+    foreignHosts: settings.foreignHosts,
     credentials: {
       async find(host, path, options) {
         const name = settings.credentials(host);

@@ -41,6 +41,7 @@ export function parseConfig(text: string, name: string): Config {
       registries: document.registries ?? new Map<string, Registry>(),
       mirrors: mirrorsFrom(document.mirrors, document.defaults ?? {}),
       ...(document.defaults?.connections === undefined ? {} : { connections: document.defaults.connections }),
+      ...(document.defaults?.foreignHosts === undefined ? {} : { foreignHosts: document.defaults.foreignHosts }),
     };
   });
 }

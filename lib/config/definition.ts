@@ -97,6 +97,11 @@ const strictMediaTypes = described(
   'true refuses an image with a layer whose bytes are compressed in another way than its media type declares. Without this such an image is mirrored, with a warning.',
 );
 
+const foreignHost = text('a host, such as mcr.microsoft.com or *.example.com', {
+  parse: parseForeignHost,
+  json: { examples: ['mcr.microsoft.com', '*.example.com'] },
+});
+
 const destination = described(
   located(text('a repository of the archive', { parse: (template) => template })),
   'The repository in the archive, host first; {host}, {path} and {name} stand for the source’s. Without this: {host}/{path}.',
@@ -121,6 +126,12 @@ export const defaults = object({
   foreignLayers: optional(foreignLayers),
   strictMediaTypes: optional(strictMediaTypes),
   connections: optional(described(integer(1, MAX_CONNECTIONS), 'Connections to each registry that says nothing else.')),
+  foreignHosts: optional(
+    described(
+      list('hosts', foreignHost, { min: 1, max: 100 }),
+      'Hosts from which foreign layers are fetched; *.example.com is every host below it. Without this: the hosts of Microsoft that Windows images name.',
+    ),
+  ),
 });
 
 export const definition = object({
@@ -142,6 +153,15 @@ function parseTag(name: string): string {
     /[*?[]/.test(name)
       ? 'it is a pattern, and in a list of tags each is taken by its name; patterns go under tags: include'
       : 'it is no tag: 1 to 128 letters, digits, "_", "." and "-", the first of them no "." or "-"',
+  );
+}
+
+/** A host, with or without a port, or `*.` and a domain. */
+export function parseForeignHost(pattern: string): string {
+  if (/^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/i.test(pattern)) return pattern.toLowerCase();
+  throw invalid(
+    `parse host ${show(pattern)}`,
+    'write a host such as mcr.microsoft.com, or *.example.com for all below it',
   );
 }
 

@@ -7,6 +7,8 @@ export interface Config {
   readonly registries: ReadonlyMap<string, Registry>;
   /** Connections to a registry that says nothing else, where the file says it. */
   readonly connections?: number;
+  /** Hosts from which foreign layers are fetched, where the file says it. */
+  readonly foreignHosts?: readonly string[];
   readonly mirrors: readonly Mirror[];
 }
 
@@ -43,6 +45,7 @@ export interface RegistrySettings {
   readonly endpoints: Readonly<Record<string, readonly string[]>>;
   readonly insecure: readonly string[];
   readonly privateAddresses: readonly string[];
+  readonly foreignHosts: readonly string[] | undefined;
   /** Connections to a host, which is also how many layers are fetched from it at once. */
   readonly connections: (host: string) => number;
   /** The name under which a host's credentials are looked for; `false` where it goes without. */
@@ -58,6 +61,7 @@ export function registrySettings(config: Config, connections: number): RegistryS
     ),
     insecure: entries.filter(([, { insecure }]) => insecure === true).map(([host]) => host),
     privateAddresses: entries.filter(([, { privateAddresses }]) => privateAddresses === true).map(([host]) => host),
+    foreignHosts: config.foreignHosts,
     connections: (host) => config.registries.get(host)?.connections ?? config.connections ?? connections,
     credentials: (host) => config.registries.get(host)?.credentials ?? host,
   };

@@ -40,6 +40,8 @@ export interface LayerOptions {
   readonly receiveCount: number;
   /** There will be no other delivery: what fails is recorded, with its reason, instead of thrown. */
   readonly last: boolean;
+  /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
+  readonly requeues?: boolean;
   readonly deadline: Deadline;
   readonly signal: AbortSignal;
 }
@@ -62,7 +64,8 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   } catch (error) {
     const operation = `copy blob ${message.blob.digest} of ${message.source}`;
     const failure = asFailure(error, operation, 'source');
-    if (failure.code === 'aborted' || (failure.remedy !== 'never' && !options.last)) throw failure;
+    const isLast = options.last && !(options.requeues === true && failure.code === 'rate-limited');
+    if (failure.code === 'aborted' || (failure.remedy !== 'never' && !isLast)) throw failure;
     await failLayer(context, message, failure.within(operation), signal);
   }
 }

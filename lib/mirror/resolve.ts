@@ -48,6 +48,8 @@ export interface ResolveOptions {
   readonly receiveCount: number;
   /** A failure that may pass is thrown, for the queue to deliver the message again; on the last delivery it is recorded. */
   readonly last: boolean;
+  /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
+  readonly requeues?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -96,7 +98,7 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
     if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
   } catch (error) {
     const failure = asFailure(error, `list tags of ${source}`, 'source');
-    if (isTemporary(failure) && !options.last) throw failure;
+    if (isTemporary(failure) && !isRecorded(failure, options)) throw failure;
     await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
   }
 }
@@ -105,6 +107,11 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
 function noTags(source: string, names: readonly string[]): Failure {
   const detail = `upstream lists what is no tag, so that nobody can ask for it: ${names.map(show).join(', ')}`;
   return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });
+}
+
+/** Whether a failure that may pass is recorded, since there is no other delivery. */
+function isRecorded(failure: Failure, { last, requeues = false }: ResolveOptions): boolean {
+  return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
 }
 
 /** Whether it is worth, or right, to leave a failure to the queue instead of recording it. */
@@ -142,7 +149,7 @@ class Slice {
 
   async run(images: readonly Wanted[]): Promise<void> {
     const { archive, queues } = this.#context;
-    const { signal, last } = this.#options;
+    const { signal } = this.#options;
     // Read once; where that fails, it is the failure of every image.
     const index = archive.tagIndex(this.#message.repository, { signal }).then((found) => found?.index);
     index.catch(() => undefined);
@@ -154,7 +161,8 @@ class Slice {
           await this.#image(wanted, await index);
         } catch (error) {
           const failure = await this.#hinted(this.#named(error, wanted), wanted);
-          if (failure.code === 'aborted' || (isTemporary(failure) && !last)) failures.push(failure);
+          if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, this.#options)))
+            failures.push(failure);
           else {
             const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
             await queues.send('finalize', [outgoing], { signal });

@@ -10,7 +10,7 @@ import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { knownContent } from '../oci/known-content.ts';
 import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
-import { MEDIA_TYPES } from '../oci/mediatype.ts';
+import { isForeignLayer, MEDIA_TYPES } from '../oci/mediatype.ts';
 import { isAttestation, PlatformChoice } from '../oci/platform-choice.ts';
 import type { Scope } from '../queue/messages.ts';
 import type { FetchedManifest, Source } from '../registry/source.ts';
@@ -18,6 +18,9 @@ import { type Blob, claimingConfig, claimsOf } from './claims.ts';
 import { childrenOf, held, MAX_CONFIG_BYTES } from './closure.ts';
 import { aloneIf, isLargeManifest } from './large-manifests.ts';
 import { algorithmsOf } from './receipts.ts';
+
+/** Addresses of a foreign layer that are asked. */
+const MAX_URLS = 4;
 
 /** Manifests of one image that are fetched side by side; the host's connections bound them once more. */
 const SIDE_BY_SIDE = 8;
@@ -198,7 +201,9 @@ class Walk {
   }
 
   #need(blob: NeededBlob): void {
-    const { digest, size, urls, data } = blob;
+    const { digest, size, data } = blob;
+    // Only layers that may not be distributed have addresses of their own; others would send every mirror to a third party.
+    const urls = isForeignLayer(blob.mediaType) ? blob.urls?.slice(0, MAX_URLS) : undefined;
     const known = this.#blobs.get(digest);
     if (known?.size !== undefined && size !== undefined && known.size !== size)
       throw this.#refuse(digest, 'size-mismatch', `the image says both ${known.size} and ${size} bytes of it`);

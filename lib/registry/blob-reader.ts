@@ -19,6 +19,8 @@ export interface ReaderOptions {
   readonly operation: string;
   readonly size: number | undefined;
   readonly signal: AbortSignal | undefined;
+  /** How many reasons there are, apart from resuming, to try the whole blob again where its digest is wrong. */
+  readonly doubts: () => number;
   /** One try to get these bytes. */
   readonly connect: (wanted: Wanted) => Promise<Opening>;
 }
@@ -55,7 +57,7 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
     return this;
   }
 
-  readonly resumed = (): number => this.#resumed;
+  readonly resumed = (): number => this.#resumed + this.#options.doubts();
 
   [Symbol.asyncIterator](): this {
     return this;

@@ -6,7 +6,6 @@ import { withoutCodings } from './decoding.ts';
 import type { Ask } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
 import type { Persistence } from './paced-wire.ts';
-import { isRefusal } from './patience.ts';
 import { judge, rangeHeader, type Opened, type Wanted } from './range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './short.ts';
@@ -35,6 +34,11 @@ export class RegistryBlob implements BlobSource {
   readonly #options: BlobOptions;
   readonly #etags = new Map<string, string>();
   #total: number | undefined;
+  /** Responses whose ETag differed from an earlier one: a wrong digest may then come from mixing two versions. */
+  #changes = 0;
+  /** Addresses of a foreign layer that were asked, and those that have failed, for whatever reason. */
+  readonly #asked = new Set<string>();
+  readonly #failed = new Set<string>();
   /** Where a redirect led: asked without the registry until it refuses, as signed URLs do when they expire. */
   #location: Location | undefined;
   /** It arrives in a content coding, although that was refused: its ranges are not those of the blob. */
@@ -63,12 +67,17 @@ export class RegistryBlob implements BlobSource {
       size,
       signal,
       connect: (now) => this.#connect(now, signal),
+      // Bytes from a stranger's address are no better than resumed ones: the registry deserves a try of its own.
+      doubts: () => this.#changes + this.#asked.size,
     });
     await reader.start();
     return reader;
   }
 
-  /** One try to get the wanted bytes from anywhere. */
+  /**
+   * One try to get the wanted bytes from anywhere: a foreign layer's own addresses, the registry, and then the addresses that
+   * have failed, or that an earlier try for the whole blob has used.
+   */
   async #connect(wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
     const { client, operation, urls = [] } = this.#options;
     const location = this.#location;
@@ -77,25 +86,54 @@ export class RegistryBlob implements BlobSource {
       if (!(remembered instanceof Failure)) return remembered;
       this.#forget(location.url);
     }
+    const isFresh = (url: string): boolean =>
+      !this.#failed.has(url) && (this.#asked.has(url) || client.askedAddresses.get(url) === undefined);
     let foreign: Failure | undefined;
-    let busy: URL | undefined;
-    for (const url of urls) {
-      const opening = URL.canParse(url)
-        ? await this.#direct({ url: new URL(url) }, wanted, signal)
-        : unusable(operation);
+    const attempt = async (url: string, persistence: Persistence): Promise<Opening | undefined> => {
+      const opening = await this.#foreign(url, wanted, signal, persistence);
       if (!(opening instanceof Failure)) return opening;
+      this.#failed.add(url);
       foreign = opening;
-      if (isRefusal(opening)) busy ??= new URL(url);
+      return undefined;
+    };
+    for (const url of urls.filter(isFresh)) {
+      const opening = await attempt(url, 'once');
+      if (opening !== undefined) return opening;
     }
     try {
       return await client.round(operation, (one) => this.#ask(one, wanted, signal), { signal });
     } catch (thrown) {
+      if (!(thrown instanceof Failure) || thrown.code !== 'blob-unknown') throw thrown;
+      for (const url of urls) {
+        const opening = await attempt(url, 'wait');
+        if (opening !== undefined) return opening;
+      }
       // A foreign layer need not be in the registry: then what its own addresses said counts.
-      if (foreign === undefined || !(thrown instanceof Failure) || thrown.code !== 'blob-unknown') throw thrown;
-      const waited = busy === undefined ? foreign : await this.#direct({ url: busy }, wanted, signal, 'wait');
-      if (waited instanceof Failure) throw waited;
-      return waited;
+      throw foreign ?? thrown;
     }
+  }
+
+  /** From an address that a manifest names for a foreign layer. */
+  async #foreign(
+    address: string,
+    wanted: Wanted,
+    signal: AbortSignal | undefined,
+    persistence: Persistence,
+  ): Promise<Opening | Failure> {
+    const { client, operation } = this.#options;
+    if (!URL.canParse(address)) return unusable(operation);
+    const url = new URL(address);
+    if (!client.mayAskForeign(url)) return notAllowed(operation, url);
+    this.#asked.add(address);
+    client.askedAddresses.set(address, true);
+    const opening = await this.#direct({ url }, wanted, signal, persistence);
+    if (opening instanceof Failure) return opening;
+    const disappointed: Opening['disappointed'] = (failure, barren) => {
+      this.#failed.add(address);
+      opening.disappointed(failure, barren);
+      this.#forget(opening.reply.url);
+    };
+    return { ...opening, disappointed };
   }
 
   async #ask({ endpoint, persistence }: Try, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
@@ -147,8 +185,8 @@ export class RegistryBlob implements BlobSource {
     try {
       opened = this.#judge(reply, wanted);
     } catch (thrown) {
-      // Whoever has a blob of another length has another blob, and says nothing of what others have.
-      if (thrown instanceof Failure && thrown.code === 'size-mismatch') return thrown;
+      // A wrong length or range at this address says nothing about the other sources: the next one is asked.
+      if (thrown instanceof Failure) return thrown;
       throw thrown;
     }
     this.#location = { url: reply.url, namedBy: reply.namedBy, home };
@@ -178,9 +216,10 @@ export class RegistryBlob implements BlobSource {
     const { operation, size } = this.#options;
     const { origin, host } = reply.url;
     try {
-      const known = { size, total: this.#total, etag: this.#etags.get(origin) };
-      const opened = judge(reply, wanted, known, { operation, host });
+      const opened = judge(reply, wanted, { size, total: this.#total }, { operation, host });
       this.#total ??= opened.total;
+      const before = this.#etags.get(origin);
+      if (before !== undefined && opened.etag !== before) this.#changes += 1;
       if (opened.etag !== undefined) this.#etags.set(origin, opened.etag);
       return opened;
     } catch (thrown) {
@@ -211,6 +250,11 @@ function headersFor(wanted: Wanted): Record<string, string> {
 /** A reply whose range is then judged; all others are refusals. */
 function isBytes({ status }: Reply): boolean {
   return status === 200 || status === 206 || status === 416;
+}
+
+function notAllowed(operation: string, { host }: URL): Failure {
+  const detail = `a foreign layer names ${host}, which is not among the allowed hosts; --foreign-host ${host}, or foreignHosts in mirror.yaml, allows it`;
+  return new Failure({ operation, side: 'source', code: 'denied', detail });
 }
 
 function unusable(operation: string): Failure {

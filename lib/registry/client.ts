@@ -1,4 +1,5 @@
 import { Failure } from '../base/failure.ts';
+import { Lru } from '../base/lru.ts';
 import { Permits } from '../base/permits.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
@@ -15,6 +16,8 @@ export interface ClientOptions {
   readonly connections: number;
   readonly wire: PacedWire;
   readonly targets: Targets;
+  /** Whether a foreign layer may be fetched from this address. */
+  readonly mayAskForeign: (url: URL) => boolean;
   readonly patience: Patience;
   readonly now: () => number;
 }
@@ -28,6 +31,8 @@ export interface Try {
   readonly last: boolean;
 }
 
+const ASKED_ADDRESSES = 1024;
+
 /** How long an endpoint that was not well is asked after the others, at least. */
 const REST_MS = 60_000;
 
@@ -36,10 +41,16 @@ export class RegistryClient {
   readonly options: ClientOptions;
   /** One is held by every request, from before it is sent until its body has ended. */
   readonly permits: Permits;
+  /** Addresses of foreign layers that were asked lately, so that a second try for a layer begins with the registry. */
+  readonly askedAddresses = new Lru<string, true>(ASKED_ADDRESSES);
 
   constructor(options: ClientOptions) {
     this.options = options;
     this.permits = new Permits(options.connections);
+  }
+
+  mayAskForeign(url: URL): boolean {
+    return this.options.mayAskForeign(url);
   }
 
   /** A short request: tried at every endpoint, and again after a wait where that may help. */

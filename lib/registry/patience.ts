@@ -58,7 +58,7 @@ function tooLong({ operation, side, code, detail, status, cause }: Failure, maxM
     operation,
     side,
     code,
-    detail: `${detail}; the longest wait is ${inWords(maxMs)}`,
+    detail: `${detail}; the longest wait is ${inWords(maxMs)} (--max-wait)`,
     remedy: 'never',
     cause,
     ...(status === undefined ? {} : { status }),

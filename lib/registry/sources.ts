@@ -5,6 +5,7 @@ import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
 import { DialGuard } from './dial.ts';
 import { Endpoint } from './endpoint.ts';
 import type { TimeLimits } from './exchange.ts';
+import { FOREIGN_HOSTS, isForeignAllowed } from './foreign-hosts.ts';
 import { loopbackHosts, originsOf } from './hosts.ts';
 import type { Pace } from './pace.ts';
 import { PacedWire } from './paced-wire.ts';
@@ -38,8 +39,10 @@ export interface SourcesOptions {
    * in full. For whoever pays for every second, and has a queue that waits for nothing; none unless told.
    */
   readonly longestWaitMs?: number;
+  /** Hosts from which foreign layers may be fetched, such as `mcr.microsoft.com` or `*.example.com`; Microsoft's by default. */
+  readonly foreignHosts?: readonly string[] | undefined;
   /** A registry that lets nothing through for longer, in milliseconds, has failed; no limit unless told. */
-  readonly maxWaitMs?: number;
+  readonly maxWaitMs?: number | undefined;
   /** How long a registry may be silent before the connection is given up, in milliseconds; 30,000 unless told. */
   readonly stallMs?: number;
   /** Replaces the other limits on the time of an exchange; for tests. */
@@ -79,6 +82,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
     const names = own(options.endpoints ?? {}, host) ?? [host];
     const insecure = new Set([...(options.insecure ?? []), ...loopbackHosts(names)]);
     const isInsecure = (each: string): boolean => insecure.has(each);
+    const origins = names.flatMap((name) => originsOf(name, isInsecure));
     // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.
     const plain = new Wire({
       connections: MAX_CONNECTIONS,
@@ -86,7 +90,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
       limits: options.limits,
       isInsecure,
       guard: new DialGuard({
-        endpoints: names.flatMap((name) => originsOf(name, isInsecure)),
+        endpoints: origins,
         privateAddresses: privateAddresses.has(host),
       }),
       proxy: options.proxy,
@@ -105,6 +109,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
       connections: connectionsTo(host),
       wire,
       targets,
+      mayAskForeign: (url) => isForeignAllowed(url, options.foreignHosts ?? FOREIGN_HOSTS, origins),
       patience,
       now,
     });

@@ -228,3 +228,33 @@ describe('a message that waits', () => {
     ]);
   });
 });
+
+describe('a message that a registry refuses for a rate limit', () => {
+  const limited = new Failure({
+    operation: 'resolve',
+    side: 'source',
+    code: 'rate-limited',
+    detail: '429',
+    retryAfterMs: 600_000,
+  });
+  const HOUR = 3_600_000;
+
+  test('waits as long as the registry asks, like any other that fails', async () => {
+    const { postponed, waits, requeued } = await handled(batch(['a']), { bad: { a: limited } });
+    expect([postponed, waits, requeued]).toEqual([[[['a'], 'rate-limited']], [600_000], []]);
+  });
+
+  test('is queued again on its last delivery, and nothing is recorded', async () => {
+    const records = batch(['a'], { receiveCount: MAX_RECEIVES });
+    const { requeued, recorded, returned } = await handled(records, { bad: { a: limited }, giveUp: 'works' });
+    expect({ requeued, recorded, returned }).toEqual({ requeued: ['a'], recorded: [], returned: [] });
+  });
+
+  test('is recorded on its last delivery once a day has passed since it was sent', async () => {
+    const [record] = batch(['a'], { receiveCount: MAX_RECEIVES });
+    const sent = String(Date.now() - 25 * HOUR);
+    const old = { ...record!, attributes: { ...record!.attributes, SentTimestamp: sent } };
+    const { requeued, recorded } = await handled([old], { bad: { a: limited }, giveUp: 'works' });
+    expect([requeued, recorded.map(([tag]) => tag)]).toEqual([[], ['a']]);
+  });
+});

@@ -1058,3 +1058,30 @@ describe('a tag that upstream lacks', () => {
     expect(failure).toMatchObject({ code: 'manifest-unknown', reason: expect.not.stringContaining('upstream has') });
   });
 });
+
+test('a rate limit is thrown on the last delivery where the message is queued again', async () => {
+  for (const tag of ['v1', 'v2']) registry.push('library/app', IMAGE, tag);
+  registry.misbehave({ match: { tag: 'v1' }, do: { status: 429, headers: { 'retry-after': '600' } } });
+  await using rig = new Rig({ registry: { longestWaitMs: 1000 } });
+  const message = wanting([{ tag: 'v1' }]);
+  const limited = { code: 'rate-limited', retryAfterMs: 600_000 };
+  await expect(rig.resolve(message, { last: true, requeues: true })).rejects.toMatchObject(limited);
+  expect(rig.outgoing).toEqual([]);
+  await rig.resolve(message, { last: true });
+  expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'rate-limited' } }]);
+});
+
+// A manifest with addresses for ordinary layers would send every mirror of it to a third party.
+test.each([
+  ['application/vnd.docker.image.rootfs.diff.tar.gzip', 0],
+  ['application/vnd.oci.image.layer.v1.tar+gzip', 0],
+  ['application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', 4],
+  ['application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', 4],
+])('a layer of type %s keeps %i of its 32 addresses', async (mediaType, count) => {
+  const urls = Array.from({ length: 32 }, (_, n) => `https://victim.example/${n}`);
+  const layers = [{ mediaType, digest: BASE.digest, size: BASE.size, urls }];
+  registry.push('library/app', makeImage({ layers: [BASE], overrides: { manifest: { layers } } }), 'v1');
+  await using rig = new Rig();
+  await rig.resolve(wanting([{ tag: 'v1' }]));
+  expect(rig.sent('layer').map(({ blob }) => blob.urls?.length ?? 0)).toEqual([count]);
+});
