@@ -27,7 +27,7 @@ test('a blob that two registries have is fetched once', async () => {
   await using store = new FolderStore(folder.path);
   const mirroring = mirror({ store, references: [one, other].map(({ host }) => `${host}/team/app:1`), wrapQueues });
   await Promise.race(stalls.map(({ begun }) => begun));
-  await vi.waitUntil(() => ordered === 2);
+  await vi.waitUntil(() => ordered === 2, { timeout: 30_000 });
   for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
   for (const stall of stalls) stall.stop();
   const { outcomes, events } = await mirroring;

@@ -974,8 +974,9 @@ describe('a tag whose digest cannot be fetched', () => {
     registry.removeManifest('library/app', OLD.digest);
     const stale = { 'docker-content-digest': OLD.digest };
     registry.misbehave({ match: { method: 'HEAD' }, do: { headers: stale } });
-    let now = 1000;
-    await using rig = new Rig({ now: () => (now += 1000) });
+    registry.forgetRequests();
+    // A second passes with every request.
+    await using rig = new Rig({ now: () => 1000 + 1000 * registry.requests.length });
     await mirrored(rig, [{ tag: 'v1' }]);
     expect(finals(rig)).toEqual([['v1', 'mirrored']]);
     expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
