@@ -11,6 +11,9 @@ import { ALL_TAGS, type TagSelection } from './tags.ts';
 /** Characters of a configuration; ten thousand mirrors need less. Whoever reads one from elsewhere reads no more bytes. */
 export const MAX_CONFIG_BYTES = 1024 * 1024;
 
+/** Lines of a configuration. The YAML library takes long for hundreds of thousands of comments. */
+const MAX_LINES = 100_000;
+
 type Document = NonNullable<ReturnType<typeof definition.read>>;
 type RawDefaults = NonNullable<Document['defaults']>;
 type RawMirror = Document['mirrors'][number]['value'];
@@ -23,13 +26,8 @@ type RawMirror = Document['mirrors'][number]['value'];
  *   `too-large`; `unsupported` for another version
  */
 export function parseConfig(text: string, name: string): Config {
-  if (text.length > MAX_CONFIG_BYTES)
-    throw new Failure({
-      operation: 'read configuration',
-      side: 'input',
-      code: 'too-large',
-      detail: `${name} has more than ${MAX_CONFIG_BYTES} bytes`,
-    });
+  if (text.length > MAX_CONFIG_BYTES) throw tooLarge(name, `${MAX_CONFIG_BYTES} bytes`);
+  if (text.split('\n', MAX_LINES + 1).length > MAX_LINES) throw tooLarge(name, `${MAX_LINES} lines`);
   return ConfigNode.read(text, name, (root) => {
     if (!isOfThisVersion(root)) return undefined;
     const document = definition.read(root);
@@ -44,6 +42,11 @@ export function parseConfig(text: string, name: string): Config {
       ...(document.defaults?.foreignHosts === undefined ? {} : { foreignHosts: document.defaults.foreignHosts }),
     };
   });
+}
+
+function tooLarge(name: string, limit: string): Failure {
+  const detail = `${name} has more than ${limit}`;
+  return new Failure({ operation: 'read configuration', side: 'input', code: 'too-large', detail });
 }
 
 /** Another version may have changed everything else: nothing more is said about such a file. */
@@ -102,10 +105,7 @@ function repositoryOf({ source, destination }: RawMirror, common: RawDefaults): 
   try {
     return destinationOf(template?.value ?? SAME_NAME, source.value);
   } catch (error) {
-    // The template of the defaults is as good as the source that it does not go with: the source's place tells both.
-    (destination ?? source).node.problem(
-      `for ${formatRepository(source.value)}: ${asFailure(error, 'fill in destination', 'input').message}`,
-    );
+    (template ?? source).node.problem(asFailure(error, 'fill in destination', 'input').message);
     return undefined;
   }
 }

@@ -1,6 +1,6 @@
-import { type Failure, invalid } from '../base/failure.ts';
+import { Failure, invalid } from '../base/failure.ts';
 import { formatRepository, parseRepository, type Repository } from '../oci/reference.ts';
-import { show } from '../oci/show.ts';
+import { printable, show } from '../oci/show.ts';
 
 /** Everything under its own name. */
 export const SAME_NAME = '{host}/{path}';
@@ -8,28 +8,44 @@ export const SAME_NAME = '{host}/{path}';
 const PLACEHOLDER = /\{([^{}]*)\}/g;
 
 /**
- * The archive's repository for a source: the template with `{host}` (`docker.io`), `{path}` (`library/alpine`) and
- * `{name}` (`alpine`) filled in.
+ * The archive's repository for a source: the template with `{host}` (`docker.io`), `{path}` (`library/alpine`) and `{name}`
+ * (`alpine`) filled in. Behind the first slash a colon cannot stand, so a port is set off with `_` there, as it is in the
+ * archive's folders.
  *
- * @throws {Failure} `invalid` where the result is no repository written in full, host first
+ * @throws {Failure} `invalid` where the result is not a repository written in full, host first
  */
 export function destinationOf(template: string, source: Repository): string {
   const wrong = (detail: string): Failure => invalid(`fill in destination ${show(template)}`, detail);
-  const values: ReadonlyMap<string, string> = new Map([
-    ['host', source.host],
-    ['path', source.path],
-    ['name', source.path.slice(source.path.lastIndexOf('/') + 1)],
-  ]);
-  const filled = template.replace(PLACEHOLDER, (whole, name: string) => {
-    const value = values.get(name);
-    if (value === undefined) throw wrong(`${whole} is no placeholder; there are {host}, {path} and {name}`);
-    return value;
+  const firstSlash = template.indexOf('/');
+  const filled = template.replace(PLACEHOLDER, (whole, name: string, at: number) => {
+    switch (name) {
+      case 'host':
+        return firstSlash >= 0 && at > firstSlash ? hostInPath(source.host) : source.host;
+      case 'path':
+        return source.path;
+      case 'name':
+        return source.path.slice(source.path.lastIndexOf('/') + 1);
+      default:
+        throw wrong(`unknown placeholder ${printable(whole)} (available: {host}, {path}, {name})`);
+    }
   });
-  const repository = formatRepository(parseRepository(filled));
+  const of = `for ${formatRepository(source)} it becomes ${show(filled)}`;
+  let repository: string;
+  try {
+    repository = formatRepository(parseRepository(filled));
+  } catch (error) {
+    throw error instanceof Failure ? wrong(`${of}, which is not a repository (${error.detail})`) : error;
+  }
   // Else `team/app` would land under docker.io, where nobody looks for it.
   if (repository !== filled)
-    throw wrong(
-      `it becomes ${show(filled)}; write it in full and host first, as in ${repository} or mirror.example.com/…`,
-    );
+    throw wrong(`${of}; write it in full and host first, as in ${repository} or mirror.example.com/…`);
   return repository;
+}
+
+/** A host as a component of a path: `registry.example.com_5000`; an IPv6 address as `ipv6-fe80--1_5000`. */
+function hostInPath(host: string): string {
+  const [, address, port = ''] = /^\[(.*)\](?::(\d+))?$/.exec(host) ?? [];
+  if (address === undefined) return host.toLowerCase().replace(':', '_');
+  const text = address.toLowerCase().replace(/::$/, '::0').replaceAll(':', '-');
+  return `ipv6-${text}${port === '' ? '' : `_${port}`}`;
 }

@@ -45,11 +45,19 @@ class Problems {
   }
 }
 
+/**
+ * Values that are read through aliases, in all. An alias is read again wherever it stands, so a small file could name
+ * millions of values; ten thousand mirrors that share a filter of twenty patterns read 400,000.
+ */
+const MAX_ALIASED = 1_000_000;
+
 /** What all nodes of one document share. */
 interface Root {
   /** What each alias stands for. */
   readonly targets: ReadonlyMap<Alias, Node>;
   readonly problems: Problems;
+  /** Values that were read through aliases so far. */
+  aliased: number;
 }
 
 /** A place in a YAML document that knows its path and position; what is wrong there is collected and not thrown. */
@@ -58,12 +66,16 @@ export class ConfigNode {
   readonly #node: Node | null;
   readonly #offset: number;
   readonly #root: Root;
+  /** Whether it is an alias, or lies within what an alias stands for. */
+  readonly #isAliased: boolean;
 
-  private constructor(node: Node | null, path: string, offset: number, root: Root) {
+  private constructor(node: Node | null, path: string, offset: number, root: Root, within: boolean) {
     this.path = path;
     this.#root = root;
     this.#offset = node?.range?.[0] ?? offset;
     this.#node = isAlias(node) ? (root.targets.get(node) ?? null) : node;
+    this.#isAliased = within || isAlias(node);
+    if (this.#isAliased) this.#count();
     if (isAlias(node) && this.#node === null) this.problem(`there is no anchor &${node.source} before it`);
   }
 
@@ -78,16 +90,28 @@ export class ConfigNode {
       schema: 'failsafe',
       lineCounter: lines,
       prettyErrors: false,
-      uniqueKeys: true,
+      // The library compares each key with every key before it: thirty thousand keys take half a minute.
+      uniqueKeys: false,
     });
     const problems = new Problems(name, lines);
-    for (const { message, pos } of [...document.errors, ...document.warnings]) problems.add(pos[0], message);
+    const complaints = [...document.errors, ...document.warnings];
+    for (const { message, pos } of complaints.slice(0, MAX_PROBLEMS)) problems.add(pos[0], message);
     problems.throwIfAny();
-    const root = new ConfigNode(document.contents, '', 0, { targets: targetsOf(document.contents), problems });
+    refuseRepeatedKeys(document.contents, problems);
+    problems.throwIfAny();
+    const shared: Root = { targets: targetsOf(document.contents), problems, aliased: 0 };
+    const root = new ConfigNode(document.contents, '', 0, shared, false);
     const value = work(root);
     problems.throwIfAny();
     if (value === undefined) throw new Error(`${name} was not read, and nobody says why`);
     return value;
+  }
+
+  #count(): void {
+    this.#root.aliased += 1;
+    if (this.#root.aliased <= MAX_ALIASED) return;
+    this.problem(`aliases stand for more than ${MAX_ALIASED} values in all; write out fewer of them`);
+    this.#root.problems.throwIfAny();
   }
 
   problem(detail: string): void {
@@ -119,9 +143,9 @@ export class ConfigNode {
       const path = this.path === '' ? named(name) : `${this.path}${name.includes('.') ? '' : '.'}${named(name)}`;
       const offset = key.range?.[0] ?? this.#offset;
       return {
-        key: new ConfigNode(key, path, offset, this.#root),
+        key: new ConfigNode(key, path, offset, this.#root, this.#isAliased),
         name,
-        value: new ConfigNode(value, path, offset, this.#root),
+        value: new ConfigNode(value, path, offset, this.#root, this.#isAliased),
       };
     });
   }
@@ -129,7 +153,8 @@ export class ConfigNode {
   items(): readonly ConfigNode[] {
     if (!isSeq(this.#node)) return [];
     return this.#node.items.map(
-      (item, index) => new ConfigNode(item as Node | null, `${this.path}[${index}]`, this.#offset, this.#root),
+      (item, index) =>
+        new ConfigNode(item as Node | null, `${this.path}[${index}]`, this.#offset, this.#root, this.#isAliased),
     );
   }
 
@@ -137,13 +162,29 @@ export class ConfigNode {
   describe(): string {
     if (this.kind === 'map') return 'a mapping';
     if (this.kind === 'list') return 'a list';
-    return this.text === '' ? 'nothing' : show(this.text);
+    if (this.text === '') return 'nothing';
+    // As it stands in the file: quotes would make a number look like a text.
+    return this.isPlain ? show(this.text).replace(/^"|"(?=…|$)/g, '') : show(this.text);
   }
 }
 
 /** A host in a path, as in `registries["docker.io"].connections`. */
 function named(key: string): string {
   return key.includes('.') ? `[${show(key)}]` : key;
+}
+
+/** A mapping has each key once (YAML 1.2.2, section 3.2.1.3). */
+function refuseRepeatedKeys(contents: Node | null, problems: Problems): void {
+  visit(contents, {
+    Map: (_, { items }) => {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (seen.has(key.value)) problems.add(key.range?.[0] ?? 0, 'Map keys must be unique');
+        seen.add(key.value);
+      }
+    },
+  });
 }
 
 /** An alias stands for the last node before it that has its anchor (YAML 1.2.2, section 7.1). */

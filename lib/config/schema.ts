@@ -169,7 +169,7 @@ export function integer(min: number, max: number): Schema<number> {
     fits: (node) => node.kind === 'text',
     read: (node) => {
       const value = Number(node.text);
-      if (node.isPlain && /^\d{1,15}$/.test(node.text) && value >= min && value <= max) return value;
+      if (/^\d{1,15}$/.test(node.text) && value >= min && value <= max) return value;
       node.problem(`must be ${what}, not ${node.describe()}`);
       return undefined;
     },
@@ -190,10 +190,10 @@ export function flag(): Schema<boolean> {
   };
 }
 
-/** This value and no other. */
+/** This value and no other. Scalars are texts, so a number may have quotes; with quotes, `true` and `false` are words. */
 export function literal<const T extends string | number | boolean>(value: T): Schema<T> {
   const fits = (node: ConfigNode): boolean =>
-    node.kind === 'text' && node.text === String(value) && (typeof value === 'string' || node.isPlain);
+    node.kind === 'text' && node.text === String(value) && (typeof value !== 'boolean' || node.isPlain);
   return {
     what: String(value),
     fits,

@@ -107,6 +107,39 @@ describe('what a file means', () => {
     ]);
   });
 
+  // A port cannot stand inside a path.
+  test('the documented example works for a repository of each of its registries, and of any other', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../../docs/configuration.md'), 'utf8');
+    const [, example = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+    const registries = [...parse(example).registries.keys()];
+    expect(registries).toContain('registry.example.com:5000');
+    const sources = [...registries, 'localhost:5000', '[::1]:5000', '[fe80::1]', '[fe80::]:80'];
+    const more = sources.map((host) => `  - { source: '${host}/team/app', tags: all }\n`).join('');
+    const { mirrors } = parse(`${example}${more}`);
+    expect(mirrors.slice(-sources.length).map(({ repository }) => repository)).toEqual(
+      [
+        ...registries.map((host) => host.replace(':', '_')),
+        'localhost_5000',
+        'ipv6---1_5000',
+        'ipv6-fe80--1',
+        'ipv6-fe80--0_80',
+      ].map((host) => `mirror.example.com/${host}/team/app`),
+    );
+  });
+
+  test.each([
+    ['{host}/{path}', 'localhost:5000/team/app'],
+    ['{host}/copy/{name}', 'localhost:5000/copy/app'],
+    ['mirror.example.com/{host}/{name}', 'mirror.example.com/localhost_5000/app'],
+    ['mirror.example.com/all-{host}/{name}', 'mirror.example.com/all-localhost_5000/app'],
+    ['localhost:6000/{host}/{host}/{path}', 'localhost:6000/localhost_5000/localhost_5000/team/app'],
+  ])('the template %s makes %s of a registry with a port', (destination, repository) => {
+    const { mirrors } = parse(
+      `version: 1\ndefaults: { destination: '${destination}' }\nmirrors: [{ source: 'localhost:5000/team/app', tags: all }]`,
+    );
+    expect(mirrors).toMatchObject([{ repository }]);
+  });
+
   // What the registry client is told: by host, then what holds for all, then what the caller has.
   test('settings of registries', () => {
     const settings = registrySettings(parse(FULL), 8);
@@ -183,6 +216,55 @@ mirrors:
   });
 });
 
+describe('scalars', () => {
+  test('a number may have quotes, and a word that looks like a flag stays a word', () => {
+    const config = parse(
+      'version: "1"\nregistries: { a.io: { connections: "3", credentials: "false" } }\nmirrors: [{source: a, tags: { newest: "2" }}]',
+    );
+    expect(config.registries.get('a.io')).toEqual({ connections: 3, credentials: 'false' });
+    expect(config.mirrors).toMatchObject([{ tags: { newest: 2 } }]);
+  });
+
+  test.each([
+    ['newest: 0', 'not 0'],
+    ['newest: "0"', 'not "0"'],
+    ['newest: many', 'not many'],
+    ['newest: 1.5', 'not 1.5'],
+  ])('%s is shown as it stands in the file: %s', (setting, shown) => {
+    expect(problemsOf(`version: 1\nmirrors: [{source: a, tags: { ${setting} }}]`)).toEqual([
+      expect.stringMatching(new RegExp(`must be a whole number from 1 to 10000, ${shown}$`)),
+    ]);
+  });
+});
+
+describe('a template that cannot be filled in is reported where it stands', () => {
+  test.each([
+    [
+      '{hots}/{path}',
+      /^2:26: defaults\.destination: .*unknown placeholder \{hots\} \(available: \{host\}, \{path\}, \{name\}\)$/,
+    ],
+    [
+      'team/{name}',
+      /^2:26: defaults\.destination: .*for docker\.io\/library\/a it becomes "team\/a"; write it in full/,
+    ],
+    [
+      'x.io/Team/{name}',
+      /^2:26: defaults\.destination: .*for docker\.io\/library\/a it becomes "x\.io\/Team\/a", which is not a repository/,
+    ],
+    ['x.io/app:1', /^2:26: defaults\.destination: .*it becomes "x\.io\/app:1", which is not a repository/],
+  ])('%s', (template, problem) => {
+    const problems = problemsOf(
+      `version: 1\ndefaults: { destination: '${template}' }\nmirrors: [{ source: a, tags: all }]`,
+    );
+    expect(problems[0]).toMatch(problem);
+  });
+
+  test('once, whatever number of mirrors uses it', () => {
+    const mirrors = Array.from({ length: 9 }, (_, i) => `{ source: a${i}, tags: all }`).join(', ');
+    expect(problemsOf(`version: 1\ndefaults: { destination: 'x/{y}' }\nmirrors: [${mirrors}]`)).toHaveLength(1);
+  });
+});
+
 describe('what is wrong is told where it is', () => {
   // A file with a mistake in every part: all are told at once, in the order of the file, each with its remedy.
   test('everything at once', () => {
@@ -206,8 +288,8 @@ mirrors:
         "3:23: defaults.conections: there is no setting "conections" here; did you mean connecti",
         "5:3: registries.docker: "docker": write docker.io, as it is called in references",
         "6:3: registries["index.docker.io"]: "index.docker.io": write docker.io, as it is called in refer",
-        "7:27: registries["ghcr.io"].connections: must be a whole number from 1 to 64, not "300"",
-        "7:42: registries["ghcr.io"].insecure: must be true or false, not "yes"",
+        "7:27: registries["ghcr.io"].connections: must be a whole number from 1 to 64, not 300",
+        "7:42: registries["ghcr.io"].insecure: must be true or false, not yes",
         "7:59: registries["ghcr.io"].endpoints[0]: "ftp://x": its scheme is neither http:// nor https://",
         "7:70: registries["ghcr.io"].endpoints[1]: "https://a.b/c": it is a host, or http(s)://host, and nothin",
         "7:87: registries["ghcr.io"].endpoints[2]: "solo": it is no registry host: with a dot, a port, or local",
@@ -217,7 +299,7 @@ mirrors:
         "11:30: mirrors[2].platforms[0]: "amd64": it is written OS/ARCH[/VARIANT], such as linux/amd6",
         "11:46: mirrors[2].tags.inclde: there is no setting "inclde" here; did you mean include?",
         "11:69: mirrors[2].tags.include[0]: "/^x/": "/" is in no tag; a pattern has the characters of ta",
-        "11:86: mirrors[2].tags.newest: must be a whole number from 1 to 10000, not "0"",
+        "11:86: mirrors[2].tags.newest: must be a whole number from 1 to 10000, not 0",
         "12:24: mirrors[3].tags: must be all, or a list of tags, or a mapping, not nothing",
         "13:5: mirrors[4]: source is missing; it is a repository, such as docker.io/lib",
       ]
@@ -240,10 +322,9 @@ mirrors:
       expect.stringMatching(
         /^3:42: mirrors\[0\]\.destination: .*write it in full and host first, as in docker\.io\/team\/app/,
       ),
-      expect.stringMatching(/^4:42: mirrors\[1\]\.destination: .*\{pth\} is no placeholder/),
-      expect.stringMatching(/^5:57: mirrors\[2\]\.destination: for localhost:5000\/c/),
+      expect.stringMatching(/^4:42: mirrors\[1\]\.destination: .*unknown placeholder \{pth\} \(available: \{host\}/),
       expect.stringMatching(/^6:5: mirrors\[3\]: tags is missing, here and in defaults/),
-      expect.stringMatching(/^7:24: mirrors\[4\]\.tags: must be all, or a list of tags, or a mapping, not "no"/),
+      expect.stringMatching(/^7:24: mirrors\[4\]\.tags: must be all, or a list of tags, or a mapping, not no/),
       expect.stringMatching(
         /^9:15: mirrors\[6\]\.source: docker\.io\/library\/busybox is mirrored by mirrors\[5\]\.source/,
       ),
@@ -263,7 +344,6 @@ mirrors:
       'version: 2\nmirors: 3',
       /^1:10: version: is 2, and this software knows only 1$/,
     ],
-    ['a version in quotes', 'version: "1"\nmirrors: [{source: a, tags: all}]', /^1:10: version: must be 1, not "1"$/],
     ['YAML that is none', 'version: 1\nmirrors: [', /^2:11: Flow sequence/],
     ['a key twice', 'version: 1\nversion: 1', /^2:1: Map keys must be unique$/],
     ['two documents', 'version: 1\n---\nversion: 1', /^2:1: Source contains multiple documents/],
@@ -284,6 +364,42 @@ mirrors:
   test('hostile files', () => {
     expect(failureOf('['.repeat(50_000)).code).toBe('invalid');
     expect(failureOf(`#${' '.repeat(2 * 1024 * 1024)}`).code).toBe('too-large');
+  });
+
+  // Each is at most half a mebibyte, and would take many seconds or gigabytes.
+  test.each([
+    [
+      'a large mirror that an alias repeats ten thousand times',
+      `version: 1\nmirrors:\n- &m {source: a, tags: [${Array.from({ length: 10_000 }, (_, i) => `t${i}`).join(',')}]}\n${'- *m\n'.repeat(9_999)}`,
+      /aliases stand for more than 1000000 values/,
+    ],
+    [
+      'aliases of aliases',
+      `version: 1\na: &a [x,x,x,x,x,x,x,x,x,x]\n${Array.from('bcdefgh')
+        .map((name, i) => `${name}: &${name} [${`*${'abcdefgh'[i] ?? ''},`.repeat(10)}]\n`)
+        .join('')}mirrors: *h\n`,
+      /there is no setting "a" here/,
+    ],
+    [
+      'a mapping of many keys',
+      `version: 1\nregistries:\n${Array.from({ length: 20_000 }, (_, i) => `  h${i}.io: {}\n`).join('')}`,
+      /has 20000 entries, and 1000 is the limit/,
+    ],
+    ['hundreds of thousands of comments', '#\n'.repeat(200_000), /more than 100000 lines/],
+  ])('%s is refused', (_, text, why) => {
+    expect(failureOf(text).detail).toMatch(why);
+  });
+
+  test('an alias may stand in each of ten thousand mirrors', () => {
+    const mirrors = Array.from({ length: 9_999 }, (_, i) => `- {source: a${i}, tags: *t}\n`).join('');
+    const config = parse(`version: 1\ndefaults: {tags: &t {include: ['1.*', '2.*'], newest: 3}}\nmirrors:\n${mirrors}`);
+    expect(config.mirrors).toHaveLength(9_999);
+  });
+
+  test('a key that is repeated at any depth is refused where it stands', () => {
+    expect(problemsOf('version: 1\nmirrors:\n- source: a\n  tags: all\n  source: b\n')).toEqual([
+      '5:3: Map keys must be unique',
+    ]);
   });
 
   // A file of another kind altogether is not answered with thousands of lines.
