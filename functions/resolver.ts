@@ -3,6 +3,7 @@ import { type Config, registrySettings } from '../lib/config/mirrors.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import type { ResolverContext } from '../lib/mirror/context.ts';
 import { markQueued, queuedBy } from '../lib/mirror/queued.ts';
+import { Quota } from '../lib/mirror/quota.ts';
 import { writeReport } from '../lib/mirror/reports.ts';
 import { resolve } from '../lib/mirror/resolve.ts';
 import { runStartOf, writeRunStart } from '../lib/mirror/runs.ts';
@@ -58,6 +59,8 @@ const wired = once(() => {
       observe,
       now: Date.now,
       lanes: registrySettings(read, lanes).connections,
+      // One for each message: functions share no state.
+      quota: new Quota(read.limits),
       chooseTags: (order) => tagChoice(read, order),
       queuedBy: async (event, order, signal) => {
         // A person who asks for an image gets it, whatever an earlier run has queued.

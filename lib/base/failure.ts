@@ -37,6 +37,8 @@ const REMEDIES = {
   'not-as-declared': 'never',
   'too-large': 'never',
   'too-deep': 'never',
+  // A quota of the operator.
+  'limit-exceeded': 'never',
   'no-platform': 'never',
   'blob-unknown': 'never',
   'manifest-unknown': 'never',

@@ -12,6 +12,7 @@ import type { Observe } from '../mirror/events.ts';
 import { failedImages } from '../mirror/failures.ts';
 import { finalize } from '../mirror/finalize.ts';
 import { copyLayer, failLayer } from '../mirror/layer.ts';
+import { type Limits, Quota } from '../mirror/quota.ts';
 import { resolve } from '../mirror/resolve.ts';
 import { Window } from '../mirror/window.ts';
 import { digestParts } from '../oci/digest.ts';
@@ -33,6 +34,8 @@ export interface LocalRun {
   readonly wrapQueues?: (queues: Queues) => Queues;
   /** Which tags are wanted where all are listed; all of them unless told. */
   readonly chooseTags?: NonNullable<ResolverContext['chooseTags']>;
+  /** What the operator allows. */
+  readonly limits?: Limits | undefined;
   /** What to resolve. */
   readonly messages: readonly Outgoing[];
 }
@@ -91,7 +94,12 @@ export async function runLocal(run: LocalRun): Promise<void> {
   };
   const window = run.windowBytes === undefined ? windowFor(archive) : new Window(run.windowBytes);
 
-  const resolver = { ...common, sources, ...(run.chooseTags === undefined ? {} : { chooseTags: run.chooseTags }) };
+  const resolver = {
+    ...common,
+    sources,
+    quota: new Quota(run.limits),
+    ...(run.chooseTags === undefined ? {} : { chooseTags: run.chooseTags }),
+  };
   queues.consume('resolve', {
     concurrency: RESOLVERS,
     batchSize: 1,

@@ -66,6 +66,7 @@ export async function sync(command: SyncCommand, { archive, prepare }: OpenArchi
       signal: io.signal,
       concurrency,
       messages,
+      limits: config?.limits,
       chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(command.tags)) : tagChoice(config, order)),
     });
     if (!io.signal.aborted) await clean(archive, printer, io.signal);

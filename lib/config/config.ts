@@ -38,6 +38,7 @@ export function parseConfig(text: string, name: string): Config {
     return {
       registries: document.registries ?? new Map<string, Registry>(),
       mirrors: mirrorsFrom(document.mirrors, document.defaults ?? {}),
+      ...(document.limits === undefined ? {} : { limits: document.limits }),
       ...(document.defaults?.connections === undefined ? {} : { connections: document.defaults.connections }),
       ...(document.defaults?.foreignHosts === undefined ? {} : { foreignHosts: document.defaults.foreignHosts }),
     };

@@ -4,7 +4,20 @@ import { parsePlatform } from '../oci/platform.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { parseGlob } from './glob.ts';
-import { described, either, flag, integer, list, literal, located, map, object, optional, text } from './schema.ts';
+import {
+  bytes,
+  described,
+  either,
+  flag,
+  integer,
+  list,
+  literal,
+  located,
+  map,
+  object,
+  optional,
+  text,
+} from './schema.ts';
 
 export const CONFIG_VERSION = 1;
 
@@ -134,12 +147,30 @@ export const defaults = object({
   ),
 });
 
+const limits = object({
+  imageBytes: optional(
+    described(bytes(), 'Bytes of an image, as its manifests declare them, such as 20GB. A larger one fails.'),
+  ),
+  runImages: optional(
+    described(integer(1, 1_000_000), 'Images that a run asks for; those that follow fail. On AWS: of each repository.'),
+  ),
+  runBytes: optional(
+    described(
+      bytes(),
+      'Bytes that a run fetches, such as 500GB; an image that needs more fails. On AWS: for each message of up to 100 images.',
+    ),
+  ),
+});
+
 export const definition = object({
   version: described(literal(CONFIG_VERSION), 'The version of this file’s format.'),
   defaults: optional(
     described(defaults, 'What holds for every mirror, and every registry, that does not say otherwise.'),
   ),
   registries: optional(described(map(host, registry, 1_000), 'Settings of registries, by host.')),
+  limits: optional(
+    described(limits, 'What registries may fill the archive with. Without a limit: as much as they have.'),
+  ),
   mirrors: described(
     list('mirrors', located(mirror), { min: 1, max: 10_000 }),
     'What is mirrored. Each repository goes to one place, and each place has one source.',

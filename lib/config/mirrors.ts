@@ -9,7 +9,18 @@ export interface Config {
   readonly connections?: number;
   /** Hosts from which foreign layers are fetched, where the file says it. */
   readonly foreignHosts?: readonly string[];
+  readonly limits?: Limits;
   readonly mirrors: readonly Mirror[];
+}
+
+/** What an operator allows registries to fill the archive with. */
+export interface Limits {
+  /** Bytes of an image. */
+  readonly imageBytes?: number;
+  /** Images that a run asks for. */
+  readonly runImages?: number;
+  /** Bytes that a run fetches. */
+  readonly runBytes?: number;
 }
 
 export interface Registry {

@@ -177,6 +177,35 @@ export function integer(min: number, max: number): Schema<number> {
   };
 }
 
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
+
+/** A number of bytes: a whole number, or one with a unit such as 20GB or 512MiB. */
+export function bytes(): Schema<number> {
+  const what = 'a number of bytes, such as 20GB or 512MiB';
+  return {
+    what,
+    fits: (node) => node.kind === 'text',
+    read: (node) => {
+      const [, number = '', unit = ''] = /^(\d{1,15}) ?(?:([kMGT]i?)?B)?$/.exec(node.text) ?? [];
+      const value = number === '' ? 0 : Number(number) * (UNITS[unit] ?? 1);
+      if (value > 0 && Number.isSafeInteger(value)) return value;
+      node.problem(`must be ${what}, not ${node.describe()}`);
+      return undefined;
+    },
+    json: { type: ['string', 'integer'], pattern: '^\\d{1,15} ?(?:(?:[kMGT]i?)?B)?$', minimum: 1 },
+  };
+}
+
 export function flag(): Schema<boolean> {
   return {
     what: 'true or false',

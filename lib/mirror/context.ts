@@ -3,6 +3,7 @@ import type { Order } from '../queue/messages.ts';
 import type { Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
 import type { ImageEvent, Observe } from './events.ts';
+import type { Quota } from './quota.ts';
 import type { Window } from './window.ts';
 
 /** What the three roles stand on. Each takes only what it may use; a wiring makes it once a process. */
@@ -11,6 +12,8 @@ export interface ResolverContext extends Common {
   readonly archive: Archive;
   /** Which of a repository's tags are wanted; all of them unless told. */
   readonly chooseTags?: (order: Order) => TagChoice;
+  /** What the operator allows; nothing is limited without it. */
+  readonly quota?: Quota;
   /** The earlier run that has queued an image that is not complete; such an image is left out. */
   readonly queuedBy?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<string | undefined>;
   /** Called for each image that is not complete, before its layers are queued. */

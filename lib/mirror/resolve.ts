@@ -70,14 +70,19 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
   const { signal } = options;
   const { run, source, repository } = message;
   const choice = context.chooseTags?.(message) ?? ALL_TAGS;
+  const { quota } = context;
   const nameless: string[] = [];
   let ordered = 0;
   let count = 0;
   const some: string[] = [];
   const order = async (wanted: readonly string[]): Promise<void> => {
-    const tags = wanted.filter(isTag);
+    const named = wanted.filter(isTag);
+    const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
     for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
-    if (tags.length === 0) return;
+    if (tags.length > 0) await send(tags);
+    if (quota !== undefined && tags.length < named.length) throw quota.tooManyTags(source);
+  };
+  const send = async (tags: readonly string[]): Promise<void> => {
     const slices: Outgoing[] = [];
     for (let at = 0; at < tags.length; at += SLICE)
       slices.push(
@@ -180,6 +185,8 @@ class Slice {
     const { now } = this.#context;
     // When the answer was asked for, not when it came: an answer that took long is not newer for it.
     const observed = now();
+    const { reference, repository } = imageName(this.#message, wanted);
+    this.#context.quota?.image(reference.startsWith(repository) ? reference : `${reference} as ${repository}`);
     const found = await this.#find(wanted);
     try {
       await this.#mirror(wanted, found, observed, index);
@@ -209,6 +216,7 @@ class Slice {
     const options = { source: this.#source, archive, scope: this.#message, signal };
     const isFirst = !this.#walks.has(digest);
     const walked = await once(this.#walks, digest, () => walk(digest, found.fetched, options));
+    this.#context.quota?.size(name.reference, walked.blobs);
     await this.#order(wanted, found, observed, isFirst ? walked : { ...walked, fetchedBytes: 0 });
   }
 
@@ -279,6 +287,10 @@ class Slice {
       blobs.map((blob) => permits.with(async () => ({ blob, look: await this.#lookup.find(blob) }))),
     );
     const missing = looked.flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]));
+    this.#context.quota?.fetch(
+      imageName(this.#message, wanted).reference,
+      missing.map(({ blob }) => blob),
+    );
     const image: Image = defined({
       digest,
       mediaType,

@@ -128,6 +128,75 @@ describe('sync --config', () => {
   });
 });
 
+// A registry that has more than the operator allows: what is beyond a limit is recorded with the reason, the rest is mirrored.
+describe('limits', () => {
+  const limited = async (limits: string, tags: string): Promise<Ended> => {
+    const path = await configured(
+      `version: 1\nlimits: ${limits}\nmirrors: [{ source: '${named('team/app')}', tags: ${tags} }]`,
+    );
+    return runMain(['sync', '--config', path, '--to', archive, '--json']);
+  };
+  const failures = (ended: Ended): unknown[] =>
+    summaryOf(ended).images.flatMap(({ status, reference, code, reason }) =>
+      status === 'failed' ? [{ reference, code, reason }] : [],
+    );
+
+  test('imageBytes refuses a larger image', async () => {
+    const [small, large] = [image(1), makeImage({ layers: [makeLayer({ seed: 2, size: 50_000 })] })];
+    registry.push('team/app', small, 'small');
+    registry.push('team/app', large, 'large');
+    const ended = await limited('{ imageBytes: 20kB }', 'all');
+    expect(ended.code).toBe(1);
+    expect(summaryOf(ended).mirrored).toBe(1);
+    expect(failures(ended)).toEqual([
+      {
+        reference: named('team/app:large'),
+        code: 'limit-exceeded',
+        reason: expect.stringMatching(
+          /^mirror \S+\/team\/app:large: it has \d+ bytes; limits\.imageBytes allows 20000$/,
+        ),
+      },
+    ]);
+    expect(registry.count({ kind: 'blob', digest: large.layers[0]?.digest ?? '' })).toBe(0);
+  });
+
+  test.each([
+    [
+      'all',
+      '',
+      'limit-exceeded',
+      /^list tags of \S+: more than 3 of its tags are wanted; limits\.runImages allows no more$/,
+    ],
+    ["['1', '2', '3', '4']", ':4', 'limit-exceeded', /^mirror \S+:\d: the run has 3 images already/],
+  ])('runImages refuses what is beyond it of tags: %s', async (tags, _, code, reason) => {
+    for (const tag of ['1', '2', '3', '4', '5'].slice(0, tags === 'all' ? 5 : 4))
+      registry.push('team/app', image(1), tag);
+    const ended = await limited('{ runImages: 3 }', tags);
+    expect(ended.code).toBe(1);
+    expect(summaryOf(ended)).toMatchObject({ mirrored: 3, failed: 1 });
+    expect(failures(ended)).toMatchObject([{ code, reason: expect.stringMatching(reason) }]);
+  });
+
+  test('runBytes refuses the image that would exceed it, and a blob that is there already costs nothing', async () => {
+    const layers = [1, 2, 3].map((seed) => makeLayer({ seed, size: 5_000 }));
+    for (const [i, layer] of layers.entries()) registry.push('team/app', makeImage({ layers: [layer] }), `${i}`);
+    const total = layers.reduce((sum, { size }) => sum + size, 0);
+    const ended = await limited(`{ runBytes: ${total - 1} }`, 'all');
+    expect(summaryOf(ended)).toMatchObject({ mirrored: 2, failed: 1 });
+    expect(failures(ended)).toMatchObject([
+      {
+        code: 'limit-exceeded',
+        reason: expect.stringMatching(/it lacks \d+ bytes, and the run has asked for \d+; limits\.runBytes/),
+      },
+    ]);
+    expect(summaryOf(await limited(`{ runBytes: ${total - 1} }`, 'all'))).toMatchObject({
+      mirrored: 1,
+      unchanged: 2,
+      failed: 0,
+    });
+  });
+});
+
 describe('sync --tags', () => {
   test('mirrors the tags that match one of the patterns', async () => {
     for (const tag of ['1.0', '1.1', '2.0', 'edge', 'latest']) registry.push('team/app', image(1), tag);

@@ -216,6 +216,28 @@ mirrors:
   });
 });
 
+describe('limits', () => {
+  test.each([
+    ['20GB', 20e9],
+    ['512 MiB', 512 * 2 ** 20],
+    ['1TB', 1e12],
+    ['300', 300],
+    ['300B', 300],
+    ['7kB', 7_000],
+  ])('%s are %i bytes', (text, value) => {
+    const { limits } = parse(
+      `version: 1\nlimits: { imageBytes: ${text}, runImages: 5, runBytes: ${text} }\nmirrors: [{source: a, tags: all}]`,
+    );
+    expect(limits).toEqual({ imageBytes: value, runImages: 5, runBytes: value });
+  });
+
+  test.each(['0', '-1', '1.5GB', '20gb', '20 G', '99999999TB', 'many'])('%s is not a number of bytes', (text) => {
+    expect(problemsOf(`version: 1\nlimits: { imageBytes: ${text} }\nmirrors: [{source: a, tags: all}]`)).toEqual([
+      `2:23: limits.imageBytes: must be a number of bytes, such as 20GB or 512MiB, not ${text}`,
+    ]);
+  });
+});
+
 describe('scalars', () => {
   test('a number may have quotes, and a word that looks like a flag stays a word', () => {
     const config = parse(
