@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // The last lines say which tests this machine cannot run.
+    reporters: ['default', './test/kit/missing.ts'],
     // Real processes, real sockets: what hangs is told after a minute, and what is slow on a shared machine is not.
     testTimeout: 60_000,
     hookTimeout: 60_000,

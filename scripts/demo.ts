@@ -1,7 +1,7 @@
 /**
  * The demonstration: a real image out of files that are here, served by a registry on loopback, mirrored by the command
- * line as a user would type it. It needs no network, and leaves nothing behind. Any step that does not do what it
- * should ends it with exit code 1.
+ * line as a user would type it. It needs no network, and leaves nothing behind unless `--keep` asks for the archive. Any
+ * step that does not do what it should ends it with exit code 1.
  */
 import { spawn } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
@@ -15,6 +15,10 @@ import { tempFolder } from '../test/kit/temp.ts';
 const ROOT = join(import.meta.dirname, '..');
 const REPOSITORY = 'demo/node';
 const TAG = process.versions.node;
+
+/** Whether the archive stays, to be looked at. */
+const KEEP = process.argv.includes('--keep');
+let kept = false;
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
@@ -33,7 +37,10 @@ async function demonstrate(): Promise<void> {
   say('Building an image: the Node.js that runs this (gzip), this project (gzip), its sources (zstd) ...');
   const image = await buildImage();
   await using registry = await startRegistry();
-  await using folder = await tempFolder();
+  await using disposables = new AsyncDisposableStack();
+  const folder = await tempFolder();
+  // With an error nothing is worth keeping.
+  disposables.defer(() => (kept ? undefined : folder.remove()));
   registry.push(REPOSITORY, image, TAG);
   const reference = `${registry.host}/${REPOSITORY}:${TAG}`;
   const archive = folder.join('archive');
@@ -56,7 +63,11 @@ async function demonstrate(): Promise<void> {
     'an unchanged tag should cost one HEAD and no more',
   );
 
-  say(`That is all. The archive was in ${archive}, and is gone now.
+  kept = KEEP;
+  const where = KEEP
+    ? `The archive is in ${archive}`
+    : `The archive was in ${archive}, and is gone now; npm run demo -- --keep keeps it`;
+  say(`That is all. ${where}.
 
 To mirror from Docker Hub, into a folder of your own:
 
