@@ -1,6 +1,6 @@
 import { Failure } from '../base/failure.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Blob } from './closure.ts';
+import type { Blob } from './claims.ts';
 
 /** What an operator allows a registry to fill the archive with. Each is optional. */
 export interface Limits {
