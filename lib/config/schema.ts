@@ -177,17 +177,17 @@ export function integer(min: number, max: number): Schema<number> {
   };
 }
 
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-};
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ['', 1],
+  ['k', 1e3],
+  ['M', 1e6],
+  ['G', 1e9],
+  ['T', 1e12],
+  ['Ki', 2 ** 10],
+  ['Mi', 2 ** 20],
+  ['Gi', 2 ** 30],
+  ['Ti', 2 ** 40],
+]);
 
 /** A number of bytes: a whole number, or one with a unit such as 20GB or 512MiB. */
 export function bytes(): Schema<number> {
@@ -197,7 +197,7 @@ export function bytes(): Schema<number> {
     fits: (node) => node.kind === 'text',
     read: (node) => {
       const [, number = '', unit = ''] = /^(\d{1,15}) ?(?:([kMGT]i?)?B)?$/.exec(node.text) ?? [];
-      const value = number === '' ? 0 : Number(number) * (UNITS[unit] ?? 1);
+      const value = number === '' ? 0 : Number(number) * (UNITS.get(unit) ?? 1);
       if (value > 0 && Number.isSafeInteger(value)) return value;
       node.problem(`must be ${what}, not ${node.describe()}`);
       return undefined;
