@@ -37,6 +37,8 @@ export interface Proof {
 
 export interface ProverOptions {
   readonly maxUncompressed?: number | undefined;
+  /** Uncompressed bytes from which on their ratio to the stored ones is limited. */
+  readonly ratioFrom?: number | undefined;
   /** Bytes that are not compressed as declared are refused. */
   readonly strict?: boolean | undefined;
   /**
@@ -56,6 +58,7 @@ const RATIO_FROM_BYTES = 1024 ** 3;
 export class Prover {
   readonly #expected: Expected;
   readonly #maxUncompressed: number;
+  readonly #ratioFrom: number;
   readonly #declared: Compression;
   readonly #strict: boolean;
   readonly #stored: Hash;
@@ -69,6 +72,7 @@ export class Prover {
   constructor(expected: Expected, options: ProverOptions = {}) {
     this.#expected = expected;
     this.#maxUncompressed = options.maxUncompressed ?? MAX_UNCOMPRESSED_BYTES;
+    this.#ratioFrom = options.ratioFrom ?? RATIO_FROM_BYTES;
     this.#strict = options.strict ?? false;
     this.#declared = compressionOf(expected.mediaType);
     this.#stored = hasher(digestParts(expected.digest).algorithm);
@@ -150,7 +154,7 @@ export class Prover {
     this.#uncompressed += chunk.length;
     if (this.#uncompressed > this.#maxUncompressed)
       throw this.#refuse('too-large', `it unpacks to more than ${this.#maxUncompressed} bytes, which is the limit`);
-    if (this.#uncompressed > RATIO_FROM_BYTES && this.#uncompressed > MAX_RATIO * this.#size)
+    if (this.#uncompressed > this.#ratioFrom && this.#uncompressed > MAX_RATIO * this.#size)
       throw this.#refuse(
         'too-large',
         `its first ${this.#size} bytes unpack to more than ${MAX_RATIO} times as many, which is the limit`,

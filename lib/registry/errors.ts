@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
+import { readJson } from '../base/json.ts';
 import { quote } from '../oci/show.ts';
 import { inWords } from './duration.ts';
 
@@ -94,7 +95,7 @@ export interface RegistryError {
 export function registryErrors(body: string): readonly RegistryError[] {
   let json: unknown;
   try {
-    json = JSON.parse(body);
+    json = readJson(body);
   } catch {
     return [];
   }

@@ -1,4 +1,5 @@
 import { Failure } from '../base/failure.ts';
+import { readJson } from '../base/json.ts';
 import type { RegistryClient, Try } from './client.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { isRecord } from './errors.ts';
@@ -96,7 +97,7 @@ async function readPage({ endpoint, persistence }: Try, query: string, options: 
 function parseTags(text: string): readonly string[] | undefined {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = readJson(text);
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { Failure } from '../base/failure.ts';
+import { readJson } from '../base/json.ts';
 import { basicAuthorization, type TokenWanted } from './auth.ts';
 import type { Credential } from './credentials.ts';
 import { ERROR_BODY_BYTES, isRecord, refusal } from './errors.ts';
@@ -137,7 +138,7 @@ function oauthForm(wanted: TokenWanted, credential: Credential | undefined): URL
 export function parseToken(body: string, now: number, date: number): Token | undefined {
   let json: unknown;
   try {
-    json = JSON.parse(body);
+    json = readJson(body);
   } catch {
     return undefined;
   }

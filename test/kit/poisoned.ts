@@ -27,6 +27,9 @@ export function poisoned(): readonly Poisoned[] {
     poison('wrong diffID', 'diffid-mismatch', ([base]) => ({ diffIds: [base.diffId, makeLayer({ seed: 99 }).diffId] })),
     poison('swapped diffIDs', 'diffid-mismatch', ([base, top]) => ({ diffIds: [top.diffId, base.diffId] })),
     poison('fewer diffIDs than layers', 'layers-mismatch', ([base]) => ({ diffIds: [base.diffId] })),
+    poison('more diffIDs than layers', 'layers-mismatch', ([base, top]) => ({
+      diffIds: [base.diffId, top.diffId, top.diffId],
+    })),
     poison('a layer longer than its descriptor', 'size-mismatch', () => ({ descriptors: topSize(-1) })),
     poison('a layer shorter than its descriptor', 'size-mismatch', () => ({ descriptors: topSize(1) })),
     poison('a flipped byte', 'digest-mismatch', undefined, (registry, [, top]) => {

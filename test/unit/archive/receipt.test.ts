@@ -1,5 +1,11 @@
-import { expect, test } from 'vitest';
-import { parseReceipt, type Receipt, serialiseReceipt } from '../../../lib/archive/receipt.ts';
+import { describe, expect, test } from 'vitest';
+import {
+  mergedReceipt,
+  parseReceipt,
+  provesAsMuch,
+  type Receipt,
+  serialiseReceipt,
+} from '../../../lib/archive/receipt.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 
 const digest = digestOf(Buffer.from('blob'));
@@ -19,6 +25,59 @@ function bytesOf(fields: object): Uint8Array {
 
 test('a receipt is read as it was written', () => {
   expect(parseReceipt(serialiseReceipt(receipt), digest)).toEqual(receipt);
+});
+
+test('a receipt of an earlier version is read: its diffID is a sha256, and plain bytes are only assumed', () => {
+  const { diffIds, ...others } = receipt;
+  const earlier = { ...others, diffId: diffIds.sha256 };
+  expect(parseReceipt(Buffer.from(JSON.stringify(earlier)), digest)).toEqual(receipt);
+  const plain = { ...earlier, compression: 'none' };
+  expect(parseReceipt(Buffer.from(JSON.stringify(plain)), digest)).toEqual({
+    ...receipt,
+    compression: 'none',
+    assumed: true,
+  });
+});
+
+test('a receipt of an opaque blob has neither diffIDs nor a compression', () => {
+  const { compression: _, ...opaque } = { ...receipt, diffIds: {} };
+  expect(parseReceipt(serialiseReceipt(opaque), digest)).toEqual(opaque);
+});
+
+test('earlier versions find the sha256 where they look for it', () => {
+  const text = Buffer.from(serialiseReceipt(receipt)).toString();
+  expect(JSON.parse(text)).toMatchObject({ diffId: receipt.diffIds.sha256 });
+});
+
+describe('two receipts of one blob', () => {
+  const sha512 = digestOf(Buffer.from('unpacked'), 'sha512');
+  const both: Receipt = { ...receipt, diffIds: { ...receipt.diffIds, sha512 } };
+  const { compression: _, ...opaque } = { ...receipt, diffIds: {} };
+  test.each<[string, Receipt, Receipt, boolean]>([
+    ['the same', receipt, receipt, true],
+    ['an opaque one adds nothing', receipt, opaque, true],
+    ['a layer adds to an opaque one', opaque, receipt, false],
+    ['another algorithm adds', receipt, { ...receipt, diffIds: { sha512 } }, false],
+    ['fewer algorithms add nothing', both, receipt, true],
+    ['another size', receipt, { ...receipt, size: 5 }, false],
+    ['another diffID', receipt, { ...receipt, diffIds: { sha256: digest } }, false],
+    [
+      'what was only assumed',
+      { ...receipt, compression: 'none', assumed: true },
+      { ...receipt, compression: 'none' },
+      false,
+    ],
+  ])('%s: the first makes the second superfluous: %s', (_, there, other, expected) => {
+    expect(provesAsMuch(there, other)).toBe(expected);
+  });
+
+  test('say together what each says, unless they contradict each other', () => {
+    const second: Receipt = { ...receipt, diffIds: { sha512 } };
+    expect(mergedReceipt(second, receipt).diffIds).toEqual(both.diffIds);
+    expect(mergedReceipt(second, { ...receipt, compression: 'zstd' })).toEqual(second);
+    const wrong = { ...both, diffIds: { ...both.diffIds, sha256: digest } };
+    expect(mergedReceipt(receipt, wrong)).toEqual(receipt);
+  });
 });
 
 // What is not exactly a proof of this blob is none.

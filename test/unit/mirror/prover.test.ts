@@ -16,7 +16,7 @@ const TYPES = {
 async function prove(
   expected: Expected,
   bytes: Uint8Array,
-  options: { readonly sizes?: readonly number[]; readonly maxUncompressed?: number } = {},
+  options: { readonly sizes?: readonly number[]; readonly maxUncompressed?: number; readonly ratioFrom?: number } = {},
 ): Promise<Proof> {
   const { sizes = [bytes.length || 1], ...limits } = options;
   const prover = new Prover(expected, limits);
@@ -129,6 +129,17 @@ describe('a decompression bomb', () => {
     const prover = new Prover(expected, { maxUncompressed: 1_000_000 });
     await expect(prover.write(member)).rejects.toMatchObject({ code: 'too-large', remedy: 'never' });
     await prover.destroy();
+  });
+
+  test('is refused where it unpacks to more than a thousand times its size, from a size on', async () => {
+    const stored = zstdCompressSync(Buffer.alloc(3_000_000));
+    expect(stored.length).toBeLessThan(2_000);
+    const expected = { digest: digestOf(stored), mediaType: TYPES.zstd };
+    await expect(prove(expected, stored, { ratioFrom: 2_000_000 })).rejects.toMatchObject({ code: 'too-large' });
+    expect(await prove(expected, stored, { ratioFrom: 3_000_000 })).toMatchObject({ size: stored.length });
+    const dense = Buffer.concat([stored, zstdCompressSync(randomBytes(3_000, 1))]);
+    const right = { digest: digestOf(dense), mediaType: TYPES.zstd };
+    expect(await prove(right, dense, { ratioFrom: 2_000_000 })).toMatchObject({ size: dense.length });
   });
 
   // Exactly as much as is allowed is allowed.

@@ -185,7 +185,18 @@ test('a frame that asks for too large a window is refused before anything is all
   await expect(inflate('zstd', [stored])).rejects.toMatchObject({ code: 'not-as-declared' });
 });
 
-test('an inflater that is let go in the middle ends', async () => {
-  const inflater = createInflater('zstd', () => undefined, { large: false });
-  await inflater.destroy();
-});
+test.each([false, true])(
+  'an inflater that is let go in the middle refuses what comes after (large: %s)',
+  async (large) => {
+    const stored = zstdCompressSync(randomBytes(300_000, 1));
+    let out = 0;
+    const inflater = createInflater('zstd', (chunk) => (out += chunk.length), { large });
+    await inflater.write(stored.subarray(0, 200_000));
+    expect(out).toBeGreaterThan(0);
+    await inflater.destroy();
+    const before = out;
+    await expect(inflater.write(stored.subarray(200_000))).rejects.toMatchObject({ detail: 'it has been given up' });
+    await expect(inflater.end()).rejects.toMatchObject({ detail: 'it has been given up' });
+    expect(out).toBe(before);
+  },
+);
