@@ -138,7 +138,7 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
     expect(outcome?.reason ?? outcome?.status, where).toBe(expected);
     const found = await store.get(key, { maxBytes: size });
     expect(Buffer.compare(Buffer.from(found?.bytes ?? []), bytes), `${where}: the bytes`).toBe(0);
-    expect(await archive.receipt(digest), where).toMatchObject({ digest, size, diffId: layer.diffId });
+    expect(await archive.receipt(digest), where).toMatchObject({ digest, size, diffIds: { sha256: layer.diffId } });
     expect(await Array.fromAsync(store.uploads('')), `${where}: nothing is left on its way`).toEqual([]);
 
     const asked = registry.requests

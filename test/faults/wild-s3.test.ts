@@ -66,7 +66,10 @@ else {
     expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
     expect(rig.sent('finalize')).toHaveLength(1);
     expect((await rig.blob(LAYER.digest))?.equals(BYTES)).toBe(true);
-    expect(await rig.archive.receipt(LAYER.digest)).toMatchObject({ size: LAYER.size, diffId: LAYER.diffId });
+    expect(await rig.archive.receipt(LAYER.digest)).toMatchObject({
+      size: LAYER.size,
+      diffIds: { sha256: LAYER.diffId },
+    });
     expect(await rig.uploads()).toEqual([]);
     expect(rig.window.usedBytes).toBe(0);
   };
