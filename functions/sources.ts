@@ -32,7 +32,10 @@ export function sourcesFrom(
     const [read, given] = await Promise.all([config(), secret()]);
     if (current?.config === read && current.given === given && !current.ecr.stale) return current.sources;
     await current?.sources.close();
-    const { endpoints, insecure, privateAddresses, foreignHosts, credentials } = registrySettings(read, options.lanes);
+    const { endpoints, insecure, privateAddresses, foreignHosts, tokenServices, credentials } = registrySettings(
+      read,
+      options.lanes,
+    );
     const ecr = new EcrCredentials(given);
     const sources = createSources({
       credentials: renamed(ecr, credentials),
@@ -40,6 +43,7 @@ export function sourcesFrom(
       insecure,
       privateAddresses,
       foreignHosts,
+      tokenServices,
       proxy: proxyFrom(process.env),
       connections: RANGES_SIDE_BY_SIDE,
       // What takes longer is the queue's to wait for: it postpones the message, and nobody is paid for sleeping.
@@ -56,6 +60,10 @@ function renamed(all: Credentials, nameFor: (host: string) => string | false): C
     async find(host, path, options) {
       const name = nameFor(host);
       return name === false ? undefined : all.find(name, path, options);
+    },
+    explain(host) {
+      const name = nameFor(host);
+      return name === false ? 'mirror.yaml says credentials: false' : all.explain?.(name);
     },
   };
 }

@@ -29,6 +29,15 @@ export class Lru<K, V> {
     }
   }
 
+  /** From the least recently used one to the most recent. */
+  keys(): MapIterator<K> {
+    return this.#entries.keys();
+  }
+
+  delete(key: K): void {
+    this.#remove(key);
+  }
+
   #remove(key: K): void {
     const value = this.#entries.get(key);
     if (value === undefined) return;

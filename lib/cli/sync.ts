@@ -108,12 +108,17 @@ async function openSources(
     connections: settings.connections,
     insecure: settings.insecure,
     privateAddresses: settings.privateAddresses,
+    tokenServices: settings.tokenServices,
     endpoints: settings.endpoints,
     foreignHosts: settings.foreignHosts,
     credentials: {
       async find(host, path, options) {
         const name = settings.credentials(host);
         return name === false ? undefined : credentials.find(name, path, options);
+      },
+      explain(host) {
+        const name = settings.credentials(host);
+        return name === false ? 'mirror.yaml says credentials: false' : credentials.explain?.(name);
       },
     },
   });

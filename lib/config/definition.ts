@@ -47,6 +47,12 @@ const registry = object({
       'Lets redirects, token services and foreign layers of this registry lead to private networks, although the registry itself has a public address: for split DNS and interface endpoints. Without this: only a registry in a private network may lead there.',
     ),
   ),
+  tokenService: optional(
+    described(
+      host,
+      'The host of the token service that gets this registry’s credentials, where that is another host than the registry’s and none that is known for it.',
+    ),
+  ),
   connections: optional(
     described(integer(1, MAX_CONNECTIONS), 'Connections to this registry, and layers fetched from it at once.'),
   ),

@@ -29,6 +29,7 @@ export interface Registry {
   readonly insecure?: boolean;
   /** Whether what it names may lie in private networks, although it does not itself. */
   readonly privateAddresses?: boolean;
+  readonly tokenService?: string;
   readonly connections?: number;
   /** The credentials' entry to use in place of the host's own; `false` to go without. */
   readonly credentials?: string | false;
@@ -57,6 +58,8 @@ export interface RegistrySettings {
   readonly insecure: readonly string[];
   readonly privateAddresses: readonly string[];
   readonly foreignHosts: readonly string[] | undefined;
+  /** By host of a registry. */
+  readonly tokenServices: Readonly<Record<string, string>>;
   /** Connections to a host, which is also how many layers are fetched from it at once. */
   readonly connections: (host: string) => number;
   /** The name under which a host's credentials are looked for; `false` where it goes without. */
@@ -71,6 +74,9 @@ export function registrySettings(config: Config, connections: number): RegistryS
       entries.flatMap(([host, { endpoints }]) => (endpoints === undefined ? [] : [[host, endpoints] as const])),
     ),
     insecure: entries.filter(([, { insecure }]) => insecure === true).map(([host]) => host),
+    tokenServices: Object.fromEntries(
+      entries.flatMap(([host, { tokenService }]) => (tokenService === undefined ? [] : [[host, tokenService]])),
+    ),
     privateAddresses: entries.filter(([, { privateAddresses }]) => privateAddresses === true).map(([host]) => host),
     foreignHosts: config.foreignHosts,
     connections: (host) => config.registries.get(host)?.connections ?? config.connections ?? connections,

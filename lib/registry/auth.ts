@@ -13,12 +13,16 @@ export interface TokenWanted {
   readonly realm: string;
   readonly service: string;
   readonly scope: string;
-  /** The URL whose challenge it was. */
-  readonly namedBy?: URL;
+  /** The registry that wants it, by its name in credentials, */
+  readonly registry: string;
+  /** and the URL whose challenge it was. */
+  readonly namedBy: URL;
 }
 
 const TOKEN = /[!#$%&'*+\-.^_`|~\w]+/y;
 const QUOTED = /"((?:[^"\\]|\\.)*)"/y;
+/** A value without quotes; more than the grammar allows, since some realms are written so. */
+const BARE = /[^\s,"]+/y;
 const SPACE = /[\s,]*/y;
 const EQUALS = /\s*=\s*/y;
 const TOKEN68 = /[\w\-.~+/]+=*(?=\s*(?:,|$))/y;
@@ -42,7 +46,7 @@ export function parseChallenges(header: string | readonly string[] | undefined):
     if (name === undefined) return challenges;
     const current = challenges.at(-1);
     if (current !== undefined && match(EQUALS) !== undefined) {
-      const value = match(QUOTED)?.replace(/\\(.)/g, '$1') ?? match(TOKEN) ?? '';
+      const value = match(QUOTED)?.replace(/\\(.)/g, '$1') ?? match(BARE) ?? '';
       // A parameter must not occur twice; the first one counts.
       if (!current.params.has(name)) current.params.set(name, value);
     } else {
@@ -63,11 +67,21 @@ function peekParameter(text: string, at: number): boolean {
 }
 
 /** The Bearer token that the challenges ask for, if they do. */
-export function tokenWanted(challenges: readonly Challenge[]): TokenWanted | undefined {
+export function tokenWanted(challenges: readonly Challenge[]): Pick<TokenWanted, 'realm' | 'service'> | undefined {
   const params = challenges.find(({ scheme }) => scheme === 'bearer')?.params;
   const realm = params?.get('realm');
-  if (realm === undefined || !URL.canParse(realm)) return undefined;
-  return { realm, service: params?.get('service') ?? '', scope: params?.get('scope') ?? '' };
+  if (realm === undefined || !isHttp(realm)) return undefined;
+  return { realm, service: params?.get('service') ?? '' };
+}
+
+/** The realm of a Bearer challenge that cannot be asked for a token. */
+export function unusableRealm(challenges: readonly Challenge[]): string | undefined {
+  const realm = challenges.find(({ scheme }) => scheme === 'bearer')?.params.get('realm');
+  return realm === undefined || isHttp(realm) ? undefined : realm;
+}
+
+function isHttp(realm: string): boolean {
+  return URL.canParse(realm) && /^https?:$/.test(new URL(realm).protocol);
 }
 
 export function basicWanted(challenges: readonly Challenge[]): boolean {
@@ -78,7 +92,7 @@ export function basicAuthorization(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
 }
 
-/** The scope of a pull, which registries ask for by name in their challenges. */
+/** The only scope that is ever asked for: a challenge can name another repository, or more than pulling. */
 export function pullScope(repository: string): string {
   return `repository:${repository}:pull`;
 }

@@ -1,15 +1,17 @@
 import { Failure } from '../base/failure.ts';
+import { Lru } from '../base/lru.ts';
+import { quote } from '../oci/show.ts';
 import {
   basicAuthorization,
   basicWanted,
   parseChallenges,
   pullScope,
   tokenWanted,
-  type Challenge,
+  unusableRealm,
   type TokenWanted,
 } from './auth.ts';
 import type { Credential, Credentials } from './credentials.ts';
-import { isLoopback } from './addresses.ts';
+import { remember } from './redact.ts';
 import type { Token, Tokens } from './tokens.ts';
 
 /** The Authorization of one request, and what is needed to judge its refusal. */
@@ -28,9 +30,9 @@ export interface Challenged {
   readonly sent: Grant | undefined;
 }
 
-/** What a repository's registry has been found to want. */
+/** What a registry wants for a repository. */
 type Way =
-  | { readonly kind: 'fixed'; readonly authorization: string }
+  | { readonly kind: 'fixed'; readonly authorization: string; readonly from: string }
   | { readonly kind: 'token'; readonly wanted: TokenWanted; readonly credential: Credential | undefined };
 
 export interface AuthorizerOptions {
@@ -38,9 +40,10 @@ export interface AuthorizerOptions {
   readonly host: string;
   readonly credentials: Credentials;
   readonly tokens: Tokens;
-  /** Whether a host may be without TLS. */
-  readonly isInsecure: (host: string) => boolean;
 }
+
+/** Repositories whose way is remembered. */
+const REPOSITORIES = 10_000;
 
 /**
  * Authorization at one registry endpoint. Nothing is sent before the registry has asked for it; what it asked for is
@@ -48,9 +51,11 @@ export interface AuthorizerOptions {
  */
 export class Authorizer {
   readonly #options: AuthorizerOptions;
-  readonly #ways = new Map<string, Way>();
+  readonly #ways = new Lru<string, Way>(REPOSITORIES);
+  /** With what each repository was asked last, for errors. */
+  readonly #hints = new Lru<string, string>(REPOSITORIES);
   /** How the last challenge asked; most registries ask the same way for every repository. */
-  #usual: ((repository: string) => TokenWanted) | 'basic' | undefined;
+  #usual: Omit<TokenWanted, 'scope'> | 'basic' | undefined;
 
   constructor(options: AuthorizerOptions) {
     this.#options = options;
@@ -58,12 +63,8 @@ export class Authorizer {
 
   /** What a request for this repository should bring along, as far as is known. */
   async grant(repository: string, signal?: AbortSignal): Promise<Grant | undefined> {
-    const way = this.#ways.get(repository) ?? (await this.#guess(repository, signal));
-    if (way === undefined) return undefined;
-    this.#ways.set(repository, way);
-    if (way.kind === 'fixed') return { authorization: way.authorization };
-    const { token, fresh } = await this.#options.tokens.get(way.wanted, way.credential, signal);
-    return { authorization: `Bearer ${token.value}`, token: { wanted: way.wanted, token, fresh } };
+    const way = this.#ways.get(repository);
+    return way === undefined ? this.#guess(repository, signal) : this.#take(repository, way, signal);
   }
 
   /** After a 401: what to bring along instead, or nothing where nothing else is left to try. */
@@ -72,90 +73,113 @@ export class Authorizer {
     { url, header, sent }: Challenged,
     signal?: AbortSignal,
   ): Promise<Grant | undefined> {
+    const { host, credentials, tokens } = this.#options;
     const challenges = parseChallenges(header);
-    const credential = await this.#options.credentials.find(this.#options.host, repository, { signal });
-    const way = choose(challenges, repository, credential, url);
-    if (way === undefined) return undefined;
-    if (way.kind === 'fixed') {
-      if (sent?.authorization === way.authorization) return undefined;
-      if (way.authorization.startsWith('Basic ')) this.#usual = 'basic';
-    } else {
-      refuseLeak(way, url, this.#options.isInsecure);
+    const credential = await credentials.find(host, repository, { signal });
+    const named = tokenWanted(challenges);
+    const wanted = named && { ...named, registry: host, namedBy: url, scope: pullScope(repository) };
+    const unusable = unusableRealm(challenges);
+    if (unusable !== undefined)
+      this.#hints.set(repository, `${url.host} names a token service that is not a URL: "${quote(unusable)}"`);
+    const basic = basicWanted(challenges) ? basicWay(credential) : undefined;
+    const isSent = (way: Way | undefined): boolean =>
+      way?.kind === 'fixed' && sent?.authorization === way.authorization;
+    const fixed = registryTokenWay(credential);
+    if (fixed !== undefined && (wanted !== undefined || basic === undefined))
+      return isSent(fixed) ? undefined : this.#take(repository, fixed, signal);
+    if (wanted !== undefined) {
       const before = sent?.token;
-      if (before !== undefined && sameToken(before.wanted, way.wanted)) {
-        if (before.fresh) return undefined;
-        this.#options.tokens.forget(before.wanted, credential, before.token);
+      const isRefused = before?.fresh === true && sameToken(before.wanted, wanted);
+      if (before !== undefined) tokens.forget(before.wanted, credential, before.token);
+      if (!isRefused) {
+        try {
+          const grant = await this.#take(repository, { kind: 'token', wanted, credential }, signal);
+          const { scope: _, ...usual } = wanted;
+          this.#usual = usual;
+          return grant;
+        } catch (thrown) {
+          // A registry that offers Basic too may be one whose token service does not work.
+          if (basic === undefined || signal?.aborted === true) throw thrown;
+        }
       }
-      const { wanted } = way;
-      if (wanted.scope === pullScope(repository)) this.#usual = (other) => ({ ...wanted, scope: pullScope(other) });
     }
-    this.#ways.set(repository, way);
-    return this.grant(repository, signal);
+    if (basic === undefined || isSent(basic)) return undefined;
+    if (wanted === undefined) this.#usual = 'basic';
+    return this.#take(repository, basic, signal);
+  }
+
+  /** Whether there are credentials that the registry was never sent for this repository. */
+  async hasMore(repository: string, signal?: AbortSignal): Promise<boolean> {
+    const { host, credentials } = this.#options;
+    return (
+      this.#ways.get(repository) === undefined && (await credentials.find(host, repository, { signal })) !== undefined
+    );
   }
 
   /** For an error about a denial: with what, if anything, it was asked. */
   async hint(repository: string, signal?: AbortSignal): Promise<string> {
+    const known = this.#hints.get(repository);
+    if (known !== undefined) return known;
     const { host, credentials } = this.#options;
     const credential = await credentials.find(host, repository, { signal }).catch(() => undefined);
-    return credential === undefined
-      ? `there are no credentials for ${host}`
-      : `with the credentials from ${credential.from}`;
+    if (credential !== undefined) return `the credentials from ${credential.from} were not asked for, and are not sent`;
+    const looked = credentials.explain?.(host);
+    return `there are no credentials for ${host}${looked === undefined ? '' : ` (${looked})`}`;
   }
 
-  async #guess(repository: string, signal: AbortSignal | undefined): Promise<Way | undefined> {
-    if (this.#usual === undefined) return undefined;
+  /** A guess that fails says nothing of this repository: it is asked without authorization, and may say what it wants. */
+  async #guess(repository: string, signal: AbortSignal | undefined): Promise<Grant | undefined> {
     const usual = this.#usual;
-    const credential = await this.#options.credentials.find(this.#options.host, repository, { signal });
-    return usual === 'basic' ? basicWay(credential) : tokenWay(usual(repository), credential);
+    if (usual === undefined) return undefined;
+    try {
+      const credential = await this.#options.credentials.find(this.#options.host, repository, { signal });
+      const way =
+        usual === 'basic'
+          ? basicWay(credential)
+          : (registryTokenWay(credential) ?? {
+              kind: 'token' as const,
+              wanted: { ...usual, scope: pullScope(repository) },
+              credential,
+            });
+      return way && (await this.#take(repository, way, signal));
+    } catch (thrown) {
+      if (!(thrown instanceof Failure) || signal?.aborted === true) throw thrown;
+      this.#usual = undefined;
+      return undefined;
+    }
   }
-}
 
-function choose(
-  challenges: readonly Challenge[],
-  repository: string,
-  credential: Credential | undefined,
-  namedBy: URL,
-): Way | undefined {
-  const wanted = tokenWanted(challenges);
-  if (wanted !== undefined)
-    return tokenWay({ ...wanted, namedBy, scope: wanted.scope || pullScope(repository) }, credential);
-  return basicWanted(challenges) ? basicWay(credential) : registryTokenWay(credential);
+  /** Goes that way, and remembers it once it has led to an authorization. */
+  async #take(repository: string, way: Way, signal: AbortSignal | undefined): Promise<Grant> {
+    if (way.kind === 'fixed') {
+      this.#ways.set(repository, way);
+      this.#hints.set(repository, `with the credentials from ${way.from}`);
+      return { authorization: way.authorization };
+    }
+    const { wanted, credential } = way;
+    const { token, fresh } = await this.#options.tokens.get(wanted, credential, signal);
+    this.#ways.set(repository, way);
+    const { withheld } = token;
+    const hint = credential && (withheld ?? `with the credentials from ${credential.from}`);
+    if (hint !== undefined) this.#hints.set(repository, hint);
+    return { authorization: `Bearer ${token.value}`, token: { wanted, token, fresh } };
+  }
 }
 
 /** A token that is for the registry itself spares the token service. */
-function tokenWay(wanted: TokenWanted, credential: Credential | undefined): Way {
-  return registryTokenWay(credential) ?? { kind: 'token', wanted, credential };
-}
-
 function registryTokenWay(credential: Credential | undefined): Way | undefined {
   if (credential?.registryToken === undefined) return undefined;
-  return { kind: 'fixed', authorization: `Bearer ${credential.registryToken}` };
+  remember(credential.registryToken);
+  return { kind: 'fixed', authorization: `Bearer ${credential.registryToken}`, from: credential.from };
 }
 
 function basicWay(credential: Credential | undefined): Way | undefined {
   if (credential?.password === undefined) return undefined;
-  return { kind: 'fixed', authorization: basicAuthorization(credential.username, credential.password) };
+  const { username, password, from } = credential;
+  remember(password, `${username}:${password}`);
+  return { kind: 'fixed', authorization: basicAuthorization(username, password), from };
 }
 
 function sameToken(one: TokenWanted, other: TokenWanted): boolean {
   return one.realm === other.realm && one.service === other.service && one.scope === other.scope;
-}
-
-/** A registry may not have credentials sent on in the clear, unless the user has named that very host as insecure. */
-function refuseLeak(
-  { wanted, credential }: Extract<Way, { kind: 'token' }>,
-  registry: URL,
-  isInsecure: (host: string) => boolean,
-): void {
-  const realm = new URL(wanted.realm);
-  if (realm.protocol === 'https:') return;
-  const isPlainAnyway = registry.protocol === 'http:' && registry.hostname === realm.hostname;
-  const harmless = credential === undefined || isPlainAnyway || isLoopback(realm.hostname) || isInsecure(realm.host);
-  if (realm.protocol === 'http:' && harmless) return;
-  throw new Failure({
-    operation: `get token from ${realm.origin}`,
-    side: 'source',
-    code: 'denied',
-    detail: `${registry.host} names a token service that is not reached over TLS; credentials are not sent there`,
-  });
 }

@@ -6,6 +6,7 @@ import { own } from '../base/own.ts';
 import { wordsFor } from '../base/system-error.ts';
 import { quote } from '../oci/show.ts';
 import { isRecord, stopped } from './errors.ts';
+import { redact } from './redact.ts';
 
 /** How to log in to a registry. Secrets: no part of it but `from` may reach a log or an error. */
 export interface Credential {
@@ -26,6 +27,8 @@ export interface Credentials {
     path: string,
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<Credential | undefined>;
+  /** For an error about a denial: where credentials for a host were looked for, and which helper failed. */
+  explain?(host: string): string | undefined;
 }
 
 export const NO_CREDENTIALS: Credentials = { find: () => Promise.resolve(undefined) };
@@ -35,6 +38,8 @@ export interface CredentialFiles {
   readonly authfile?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
+  /** The user's number; that of this process unless given. */
+  readonly uid?: number;
 }
 
 /** How credential helpers are run. */
@@ -51,19 +56,18 @@ const HELPER_OUTPUT_BYTES = 1024 * 1024;
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
 /**
- * Credentials from where Docker and its kin keep them: `authfile`, or `$REGISTRY_AUTH_FILE`, or else first
- * `config.json` in `$DOCKER_CONFIG` (`~/.docker` without it) and then `$XDG_RUNTIME_DIR/containers/auth.json`. A file
- * that was named must be there; the others need not.
+ * Credentials from where podman and Docker keep them (containers-auth.json(5)): `authfile`, or `$REGISTRY_AUTH_FILE`, or
+ * else the usual files, podman's before Docker's. A file that was named must be there; the others need not.
  *
  * @throws Failure `invalid`, naming the file
  */
-export async function loadCredentials({ authfile, env, home }: CredentialFiles): Promise<Credentials> {
+export async function loadCredentials({ authfile, env, home, uid }: CredentialFiles): Promise<Credentials> {
   const named = authfile ?? (env['REGISTRY_AUTH_FILE'] || undefined);
-  const files = named === undefined ? usualFiles(env, home) : [named];
+  const files = named === undefined ? usualFiles(env, home, uid ?? process.getuid?.()) : [named];
   const found: Credentials[] = [];
   for (const file of files) {
     const text = await readFile(file, 'utf8').catch((error: unknown) => {
-      const { code } = error as NodeJS.ErrnoException;
+      const { code = 'unreadable' } = error as NodeJS.ErrnoException;
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
       throw invalid(`read credentials ${file}`, wordsFor(error));
     });
@@ -77,13 +81,21 @@ export async function loadCredentials({ authfile, env, home }: CredentialFiles):
       }
       return undefined;
     },
+    explain: (host) =>
+      [`looked in ${files.join(', ')}`, ...found.flatMap((each) => each.explain?.(host) ?? [])].join('; '),
   };
 }
 
-function usualFiles(env: CredentialFiles['env'], home: string): string[] {
-  const files = [join(env['DOCKER_CONFIG'] || join(home, '.docker'), 'config.json')];
-  if (env['XDG_RUNTIME_DIR']) files.push(join(env['XDG_RUNTIME_DIR'], 'containers', 'auth.json'));
-  return files;
+/** In the order of containers-auth.json(5). The last one is the file of Docker before version 1.7. */
+function usualFiles(env: CredentialFiles['env'], home: string, uid: number | undefined): string[] {
+  const runtime = env['XDG_RUNTIME_DIR'] && join(env['XDG_RUNTIME_DIR'], 'containers');
+  const folder = runtime || (uid === undefined ? undefined : `/run/containers/${uid}`);
+  return [
+    ...(folder === undefined ? [] : [join(folder, 'auth.json')]),
+    join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'containers', 'auth.json'),
+    join(env['DOCKER_CONFIG'] || join(home, '.docker'), 'config.json'),
+    join(home, '.dockercfg'),
+  ];
 }
 
 /**
@@ -107,34 +119,42 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
     if (!isRecord(value)) throw wrong(`${name} must be an object`);
     return Object.entries(value);
   };
-  const helperName = (value: unknown, key: string): string => {
-    if (typeof value === 'string' && /^[\w.-]+$/.test(value)) return value;
-    throw wrong(`${key} must be the name of a credential helper`);
-  };
-
-  const auths = new Map<string, Credential>();
-  for (const [key, value] of section('auths')) {
-    const credential = parseAuth(value, `${place}: auths["${key}"]`);
-    if (credential !== undefined) auths.set(normalizeKey(key), credential);
-  }
-  const helpers = new Map<string, string>();
-  for (const [key, value] of section('credHelpers'))
-    helpers.set(normalizeKey(key), helperName(value, `credHelpers["${key}"]`));
-  const store = json['credsStore'] ? helperName(json['credsStore'], 'credsStore') : undefined;
+  // An entry is read when it is used, so that one that is wrong is reported by the images that need it.
+  const isLegacy = place.endsWith('.dockercfg') && json['auths'] === undefined;
+  const auths = new Map<string, readonly [value: unknown, from: string]>();
+  for (const [key, value] of isLegacy ? Object.entries(json) : section('auths'))
+    auths.set(normalizeKey(key), [value, `${place}: ${isLegacy ? key : `auths["${key}"]`}`]);
+  const helpers = new Map<string, readonly [name: unknown, key: string]>();
+  for (const [key, value] of section('credHelpers')) helpers.set(normalizeKey(key), [value, `credHelpers["${key}"]`]);
+  const store = json['credsStore'] ? ([json['credsStore'], 'credsStore'] as const) : undefined;
+  const problems = new Map<string, string>();
 
   return {
     find: async (host, path, options) => {
-      const own = helpers.get(host);
-      const helper = own ?? store;
+      const helper = helpers.get(host) ?? store;
       if (helper !== undefined) {
-        const from = `${place}: ${own === undefined ? 'credsStore' : `credHelpers["${host}"]`}`;
-        const credential = await askHelper({ name: helper, host, from }, helperOptions, options?.signal);
+        const [name, key] = helper;
+        try {
+          if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
+            throw wrong(`${key} must be the name of a credential helper`);
+          const asked = { name, host, from: `${place}: ${key}` };
+          const credential = await askHelper(asked, helperOptions, options?.signal);
+          problems.delete(host);
+          if (credential !== undefined) return credential;
+        } catch (thrown) {
+          // Public images need no credentials, and `auths` may have some: a denial names the helper that failed.
+          if (!(thrown instanceof Failure) || thrown.code !== 'invalid') throw thrown;
+          problems.set(host, thrown.detail);
+        }
+      }
+      for (const key of scopesOf(host, path)) {
+        const entry = auths.get(key);
+        const credential = entry && parseAuth(...entry);
         if (credential !== undefined) return credential;
       }
-      return scopesOf(host, path)
-        .map((key) => auths.get(key))
-        .find((credential) => credential !== undefined);
+      return undefined;
     },
+    explain: (host) => problems.get(host),
   };
 }
 
@@ -206,7 +226,7 @@ async function askHelper(
     if (error.code === 'ENOENT') throw wrong(`${program} is not installed (not found on the PATH)`);
     if (/credentials not found|no credentials/i.test(stdout)) return undefined;
     if (error.killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
-    throw wrong(`${program} failed: ${quote(stderr.trim() || stdout) || String(error.code)}`);
+    throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(error.code)}`);
   }
   let json: unknown;
   try {
@@ -217,6 +237,8 @@ async function askHelper(
   if (!isRecord(json) || typeof json['Username'] !== 'string' || typeof json['Secret'] !== 'string')
     throw wrong(`${program} answered something that is not a credential`);
   const { Username: username, Secret: secret } = json;
+  // Some helpers answer so for a host that they do not know.
+  if (secret === '') return undefined;
   return username === '<token>' ? { username, identityToken: secret, from } : { username, password: secret, from };
 }
 

@@ -5,7 +5,7 @@ import { ERROR_BODY_BYTES } from './errors.ts';
 import { credentialHost, originsOf } from './hosts.ts';
 import type { PacedWire, Persistence } from './paced-wire.ts';
 import { readExcerpt } from './short.ts';
-import { sendAuthorized, type Targets } from './targets.ts';
+import { type ContentRequest, sendAuthorized, type Targets } from './targets.ts';
 import type { Tokens } from './tokens.ts';
 import { showsNoTls } from './transport.ts';
 import type { HttpRequest, Reply } from './wire.ts';
@@ -52,6 +52,8 @@ export class Endpoint {
   /** Its first origin does not speak TLS, and its second one has answered. */
   #isPlain = false;
   #speaksV2: boolean | undefined;
+  /** `/v2/` was asked for its challenge, once, after a refusal without one. */
+  #hasAskedRoot = false;
 
   /** It refuses HEAD on manifests, and is asked with GET at once. */
   refusesHead = false;
@@ -63,7 +65,7 @@ export class Endpoint {
     this.name = name;
     this.#options = options;
     this.#origins = originsOf(name, isInsecure);
-    this.#authorizer = new Authorizer({ host: credentialHost(name), credentials, tokens, isInsecure });
+    this.#authorizer = new Authorizer({ host: credentialHost(name), credentials, tokens });
   }
 
   /** Asks, with authorization where it is wanted, and follows redirects. Any other status is a reply. */
@@ -114,12 +116,37 @@ export class Endpoint {
         throw !isAlone && showsNoTls(thrown, wire.proxyTo(each.url)) ? new NotTls(thrown) : thrown;
       }
     };
-    return sendAuthorized(send, this.#authorizer, { request, repository }, signal);
+    return this.#askRootOnRefusal(send, { request, repository }, signal);
   }
 
   /** That it refused requests for another reason than a rate limit. */
   forgive(): void {
     for (const origin of this.#origins) this.#options.wire.forgive(origin);
+  }
+
+  /**
+   * Sends a request; where the endpoint refuses it without a challenge although there are credentials, asks `/v2/` for the
+   * challenge, as Docker does before anything else (distribution spec 1.1, "Determining Support").
+   */
+  async #askRootOnRefusal(
+    send: (request: HttpRequest) => Promise<Reply>,
+    content: ContentRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<Reply> {
+    const { request, repository } = content;
+    const reply = await sendAuthorized(send, this.#authorizer, content, signal);
+    if (this.#hasAskedRoot || !isBareRefusal(reply) || !(await this.#authorizer.hasMore(repository, signal)))
+      return reply;
+    this.#hasAskedRoot = true;
+    const url = new URL('/v2/', request.url);
+    const root = await send({ operation: request.operation, method: 'GET', url, headers: {} });
+    const header = root.headers['www-authenticate'];
+    await readExcerpt(root, ERROR_BODY_BYTES);
+    if (root.status !== 401) return reply;
+    const grant = await this.#authorizer.challenged(repository, { url, header, sent: undefined }, signal);
+    if (grant === undefined) return reply;
+    reply.body.cancel();
+    return sendAuthorized(send, this.#authorizer, content, signal);
   }
 
   /** Whether a URL is this endpoint's own, and not one that it redirected to. */
@@ -150,4 +177,10 @@ export class Endpoint {
     }
     return this.#speaksV2;
   }
+}
+
+/** A refusal that does not say what is wanted. A rate limit is not one. */
+function isBareRefusal({ status, headers }: Reply): boolean {
+  const isRefusal = status >= 400 && status < 500 && status !== 408 && status !== 416 && status !== 429;
+  return isRefusal && headers['www-authenticate'] === undefined;
 }

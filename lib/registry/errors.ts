@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
 import { readJson } from '../base/json.ts';
 import { quote } from '../oci/show.ts';
+import { redact } from './redact.ts';
 import { inWords } from './duration.ts';
 
 /** What was asked for: decides what a 404 without the registry's own error code means. */
@@ -113,9 +114,9 @@ export function registryErrors(body: string): readonly RegistryError[] {
 function describe(answer: Answer, errors: readonly RegistryError[]): string {
   if (errors.length > 0) {
     const told = errors.map(({ code, message }) => [code, message].filter((part) => part !== '').join(': '));
-    return `${answer.status} ${quote(told.join(', '))}`;
+    return `${answer.status} ${quote(redact(told.join(', ')))}`;
   }
-  return answer.body.trim() === '' ? String(answer.status) : `${answer.status} "${quote(answer.body)}"`;
+  return answer.body.trim() === '' ? String(answer.status) : `${answer.status} "${quote(redact(answer.body))}"`;
 }
 
 /** Docker Hub says `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 0;w=21600`: how many pulls in how many seconds. */

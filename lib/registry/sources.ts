@@ -29,6 +29,8 @@ export interface SourcesOptions {
   readonly privateAddresses?: readonly string[];
   /** What requests to other machines go through; nothing by default. */
   readonly proxy?: Proxy | undefined;
+  /** Per host, the token service that gets its credentials although it is on another host. */
+  readonly tokenServices?: Readonly<Record<string, string>>;
   /** Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). */
   readonly endpoints?: Readonly<Record<string, readonly string[]>>;
   /** Connections per host, and so requests and open bodies at once; 8 unless told. */
@@ -100,6 +102,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
     const tokens = new Tokens({
       send: (request, signal) => sendWithCredentials(request, isInsecure, (each) => wire.send(each, signal)),
       now,
+      rules: { isInsecure, tokenService: (registry) => own(options.tokenServices ?? {}, registry) },
     });
     const targets = new Targets({ wire, credentials, tokens, isInsecure });
     const endpoints = names.map((name) => new Endpoint({ name, wire, credentials, tokens, targets, isInsecure }));

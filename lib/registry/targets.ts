@@ -83,8 +83,8 @@ export class Targets {
   #authorizerFor({ origin, host }: URL): Authorizer {
     const known = this.#authorizers.get(origin);
     if (known !== undefined) return known;
-    const { credentials, tokens, isInsecure } = this.#options;
-    const made = new Authorizer({ host: credentialHost(host), credentials, tokens, isInsecure });
+    const { credentials, tokens } = this.#options;
+    const made = new Authorizer({ host: credentialHost(host), credentials, tokens });
     this.#authorizers.set(origin, made);
     return made;
   }

@@ -1,8 +1,11 @@
 import { Failure } from '../base/failure.ts';
 import { readJson } from '../base/json.ts';
+import { Lru } from '../base/lru.ts';
 import { basicAuthorization, type TokenWanted } from './auth.ts';
 import type { Credential } from './credentials.ts';
 import { ERROR_BODY_BYTES, isRecord, refusal } from './errors.ts';
+import { type RealmRules, type Usable, usableAt } from './realms.ts';
+import { remember } from './redact.ts';
 import { SharedWork } from './shared.ts';
 import { readExcerpt, readWhole } from './short.ts';
 import type { HttpRequest, Reply } from './wire.ts';
@@ -11,11 +14,14 @@ export interface Token {
   readonly value: string;
   /** When it is no longer used, as `now` counts. */
   readonly expiresAt: number;
+  /** Why it was asked for without the credentials that there are. */
+  readonly withheld?: string;
 }
 
 export interface TokensOptions {
   readonly send: (request: HttpRequest, signal?: AbortSignal) => Promise<Reply>;
   readonly now: () => number;
+  readonly rules: RealmRules;
 }
 
 /** The specification's default: what a token without `expires_in` lives at least. */
@@ -23,7 +29,10 @@ const DEFAULT_LIFE_MS = 60_000;
 /** A token is given up this long before its end, or a tenth of its life if that is shorter: requests take time. */
 const MARGIN_MS = 10_000;
 
-const TOKEN_BYTES = 1024 * 1024;
+/** A token goes into a header of every request, and servers take 8 to 64 KiB of headers. */
+const TOKEN_BYTES = 64 * 1024;
+/** Registries choose how many tokens there are. */
+const TOKENS = 1_000;
 const CLIENT_ID = 'mirror-sync';
 
 /**
@@ -33,7 +42,7 @@ const CLIENT_ID = 'mirror-sync';
  */
 export class Tokens {
   readonly #options: TokensOptions;
-  readonly #kept = new Map<string, Token>();
+  readonly #kept = new Lru<string, Token>(TOKENS);
   readonly #fetching = new SharedWork<Token>();
 
   constructor(options: TokensOptions) {
@@ -46,11 +55,15 @@ export class Tokens {
     credential: Credential | undefined,
     signal?: AbortSignal,
   ): Promise<{ readonly token: Token; readonly fresh: boolean }> {
+    const usable = usableAt(wanted, credential, this.#options.rules);
     const key = keyOf(wanted, credential);
     const kept = this.#kept.get(key);
     if (kept !== undefined && this.#options.now() < kept.expiresAt) return { token: kept, fresh: false };
     const fetch = async (abort: AbortSignal): Promise<Token> => {
-      const fetched = await this.#fetch(wanted, credential, abort);
+      const token = await this.#fetch(wanted, usable, abort);
+      remember(token.value);
+      const { withheld } = usable;
+      const fetched = withheld === undefined ? token : { ...token, withheld };
       this.#kept.set(key, fetched);
       return fetched;
     };
@@ -63,27 +76,33 @@ export class Tokens {
     if (this.#kept.get(key) === refused) this.#kept.delete(key);
   }
 
-  async #fetch(wanted: TokenWanted, credential: Credential | undefined, signal: AbortSignal): Promise<Token> {
+  async #fetch(wanted: TokenWanted, { credential, withheld }: Usable, signal: AbortSignal): Promise<Token> {
     const operation = `get token from ${new URL(wanted.realm).origin}`;
     const { send } = this.#options;
+    remember(
+      credential?.password,
+      credential?.identityToken,
+      credential && `${credential.username}:${credential.password ?? ''}`,
+    );
+    const hint =
+      withheld ??
+      (credential === undefined ? 'asked without credentials' : `with the credentials from ${credential.from}`);
     const form = oauthForm(wanted, credential);
     if (credential?.identityToken !== undefined)
-      return this.#read(await send(post(operation, wanted, form), signal), operation, credential);
+      return this.#read(await send(post(operation, wanted, form), signal), operation, hint);
     const reply = await send(get(operation, wanted, credential), signal);
     // A few services only know the OAuth 2 form.
-    const refused = reply.status === 404 || reply.status === 405;
-    if (!refused || credential?.password === undefined) return this.#read(reply, operation, credential);
+    const refused = reply.status === 400 || reply.status === 404 || reply.status === 405;
+    if (!refused || credential?.password === undefined) return this.#read(reply, operation, hint);
     reply.body.cancel();
-    return this.#read(await send(post(operation, wanted, form), signal), operation, credential);
+    return this.#read(await send(post(operation, wanted, form), signal), operation, hint);
   }
 
-  async #read(reply: Reply, operation: string, credential: Credential | undefined): Promise<Token> {
+  async #read(reply: Reply, operation: string, hint: string): Promise<Token> {
     const { status, headers, url } = reply;
     const now = this.#options.now();
-    if (status !== 200) {
+    if (status < 200 || status > 299) {
       const body = await readExcerpt(reply, ERROR_BODY_BYTES);
-      const hint =
-        credential === undefined ? 'asked without credentials' : `with the credentials from ${credential.from}`;
       throw refusal({ status, headers, body }, { operation, host: url.host, subject: 'token', now, hint });
     }
     const bytes = await readWhole(reply, operation, TOKEN_BYTES);
@@ -102,8 +121,7 @@ function keyOf({ realm, service, scope }: TokenWanted, credential: Credential | 
 function get(operation: string, wanted: TokenWanted, credential: Credential | undefined): HttpRequest {
   const url = new URL(wanted.realm);
   if (wanted.service !== '') url.searchParams.set('service', wanted.service);
-  // A challenge may name several scopes, separated by spaces; each is a parameter of its own.
-  for (const scope of wanted.scope.split(' ')) if (scope !== '') url.searchParams.append('scope', scope);
+  url.searchParams.set('scope', wanted.scope);
   const headers: Record<string, string> = { accept: 'application/json' };
   if (credential?.password !== undefined) {
     url.searchParams.set('account', credential.username);
@@ -143,12 +161,15 @@ export function parseToken(body: string, now: number, date: number): Token | und
     return undefined;
   }
   if (!isRecord(json)) return undefined;
-  const value = [json['token'], json['access_token']].find((each) => typeof each === 'string' && each !== '');
+  const value = [json['token'], json['access_token']]
+    .map((each) => (typeof each === 'string' ? each.trim() : ''))
+    .find((each) => each !== '');
   // What could not stand in a header is no token.
-  if (typeof value !== 'string' || !/^[\x21-\x7e]+$/.test(value)) return undefined;
+  if (value === undefined || !/^[\x21-\x7e]+$/.test(value)) return undefined;
   const seconds = json['expires_in'];
   const life = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : DEFAULT_LIFE_MS;
   const issued = typeof json['issued_at'] === 'string' ? Date.parse(json['issued_at']) : Number.NaN;
-  const age = date - issued > 0 ? date - issued : 0;
+  // Go writes the year 1 for a time that is not set: a token that was over before it came has no such time either.
+  const age = date - issued > 0 && date - issued < life ? date - issued : 0;
   return { value, expiresAt: now + life - age - Math.min(MARGIN_MS, life / 10) };
 }

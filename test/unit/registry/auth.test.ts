@@ -1,26 +1,26 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { basicWanted, parseChallenges, tokenWanted } from '../../../lib/registry/auth.ts';
+import { basicWanted, parseChallenges, tokenWanted, unusableRealm } from '../../../lib/registry/auth.ts';
 
 // What Docker Hub says to an anonymous pull.
-test('a Bearer challenge names realm, service and scope', () => {
+test('a Bearer challenge names realm and service; its scope is not used', () => {
   const header =
     'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull"';
   expect(tokenWanted(parseChallenges(header))).toEqual({
     realm: 'https://auth.docker.io/token',
     service: 'registry.docker.io',
-    scope: 'repository:library/alpine:pull',
   });
 });
 
 // Scopes have commas inside their quotes, services may be unquoted, and space may stand wherever RFC 9110 allows it.
 test.each([
-  ['BEARER  Realm = "https://r/t" ,  SERVICE=svc , scope="repository:a:pull,push"', 'svc', 'repository:a:pull,push'],
-  ['Bearer realm="https://r/t"', '', ''],
-  ['Bearer realm="https://r/t",service="a \\"b\\" \\\\c"', 'a "b" \\c', ''],
-  [',,Bearer realm="https://r/t",,service="x",error="invalid_token"', 'x', ''],
-])('%s', (header, service, scope) => {
-  expect(tokenWanted(parseChallenges(header))).toEqual({ realm: 'https://r/t', service, scope });
+  ['BEARER  Realm = "https://r/t" ,  SERVICE=svc , scope="repository:a:pull,push"', 'svc'],
+  ['Bearer realm="https://r/t"', ''],
+  ['Bearer realm=https://r/t,service=s', 's'],
+  ['Bearer realm="https://r/t",service="a \\"b\\" \\\\c"', 'a "b" \\c'],
+  [',,Bearer realm="https://r/t",,service="x",error="invalid_token"', 'x'],
+])('%s', (header, service) => {
+  expect(tokenWanted(parseChallenges(header))).toEqual({ realm: 'https://r/t', service });
 });
 
 // Several schemes come in one header, in several headers, and with words that nobody here understands.
@@ -37,7 +37,11 @@ test('all challenges are seen', () => {
 
 // A realm that is no URL cannot be asked.
 test('a realm must be a URL', () => {
-  expect(tokenWanted(parseChallenges('Bearer realm="token",service="x"'))).toBeUndefined();
+  for (const realm of ['token', '/token', 'ftp://r/t', 'file:///etc/passwd']) {
+    const challenges = parseChallenges(`Bearer realm="${realm}",service="x"`);
+    expect(tokenWanted(challenges)).toBeUndefined();
+    expect(unusableRealm(challenges)).toBe(realm);
+  }
 });
 
 const token = fc.stringMatching(/^[a-z][a-z0-9_-]{0,8}$/);

@@ -12,6 +12,7 @@ const image = makeImage({ layers: [] });
 const always = (credential: Omit<Credential, 'from'>): Credentials => ({
   find: () => Promise.resolve({ ...credential, from: 'config.json: auths["r"]' }),
 });
+const RULES = { isInsecure: () => false, tokenService: () => undefined };
 const USER = always({ username: 'user', password: 'secret' });
 
 describe('a Bearer registry', () => {
@@ -159,10 +160,9 @@ test('a registry token is used as it is', async () => {
 
 // The realm is what the registry says: one on plain HTTP would hand the password to anyone who listens.
 test('credentials are not sent from a TLS registry to a token service without TLS', async () => {
-  const tokens = new Tokens({ send: () => Promise.reject(new Error('must not be asked')), now: () => 0 });
-  const header = 'Bearer realm="http://auth.example/token"';
-  const isInsecure = (): boolean => false;
-  const authorizer = new Authorizer({ host: 'r.example', credentials: USER, tokens, isInsecure });
+  const tokens = new Tokens({ send: () => Promise.reject(new Error('must not be asked')), now: () => 0, rules: RULES });
+  const header = 'Bearer realm="http://r.example/token"';
+  const authorizer = new Authorizer({ host: 'r.example', credentials: USER, tokens });
   const asked = authorizer.challenged('a/a', { url: new URL('https://r.example/v2/'), header, sent: undefined });
   await expect(asked).rejects.toBeInstanceOf(Failure);
   await failureOf(asked, 'denied');

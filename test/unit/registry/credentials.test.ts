@@ -1,5 +1,5 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
-import { delimiter } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/base/failure.ts';
@@ -61,16 +61,19 @@ describe('auths', () => {
   });
 
   // An error about a secret must not tell it.
+  test.each(['{"auth": "c2VjcmV0"}', '{"password": ["secret"]}', '"secret"'])(
+    'an entry that is wrong (%s) is reported when it is used, with its key and without its value',
+    async (entry) => {
+      const credentials = parseDockerConfig(`{"auths": {"r": ${entry}, "s": {"auth": "${auth('u:p')}"}}}`, 'c.json');
+      expect(await credentials.find('s', 'x')).toMatchObject({ username: 'u' });
+      const used = credentials.find('r', 'x');
+      await expect(used).rejects.toThrow(/^read credentials: c\.json: auths\["r"\]: /);
+      await expect(used).rejects.not.toThrow(/secret|c2VjcmV0/);
+    },
+  );
+
   test('a broken file is named with its key, and not quoted', () => {
-    const broken = [
-      '{"auths": {"r": {"auth": "c2VjcmV0"}}}',
-      '{"auths": {"r": {"password": ["secret"]}}}',
-      '{"auths": {"r": "secret"}}',
-      '{"auths": "secret"}',
-      '{"credHelpers": {"r": "../secret"}}',
-      '{"secret"',
-      '"secret"',
-    ];
+    const broken = ['{"auths": "secret"}', '{"secret"', '"secret"'];
     for (const text of broken) {
       expect(() => parseDockerConfig(text, 'c.json')).toThrow(/^read credentials: c\.json: /);
       expect(() => parseDockerConfig(text, 'c.json')).not.toThrow(/secret|c2VjcmV0/);
@@ -139,21 +142,36 @@ describe('credential helpers', () => {
     ['echo "the keychain is locked" >&2; exit 1', 'docker-credential-fake failed: the keychain is locked'],
     ['echo secret', 'docker-credential-fake answered something that is not a credential'],
     ['exec sleep 60', 'docker-credential-fake did not answer within 0.2 s'],
-  ])('that fail (%s) are told, with file and key', async (script, told) => {
+  ])('that fail (%s) leave the entry in auths, and are named where credentials are missing', async (script, told) => {
     await using folder = await tempFolder();
     const { env } = await helper(folder, script);
     const timeoutMs = script.includes('sleep') ? 200 : 30_000;
-    const credentials = parseDockerConfig('{"credsStore":"fake"}', 'c.json', { env, timeoutMs });
-    await expect(credentials.find('r', 'x')).rejects.toThrow(
-      `ask docker-credential-fake for r: c.json: credsStore: ${told}`,
-    );
+    const text = JSON.stringify({ credsStore: 'fake', auths: { s: { auth: auth('u:p') } } });
+    const credentials = parseDockerConfig(text, 'c.json', { env, timeoutMs });
+    expect(await credentials.find('r', 'x')).toBeUndefined();
+    expect(credentials.explain?.('r')).toBe(`c.json: credsStore: ${told}`);
+    expect(await credentials.find('s', 'x')).toMatchObject({ username: 'u' });
   });
 
-  test('that are not installed are told', async () => {
+  test.each([
+    [{ credsStore: 'fake' }, 'credsStore: docker-credential-fake is not installed'],
+    [{ credHelpers: { r: 'fake' } }, 'credHelpers["r"]: docker-credential-fake is not installed'],
+    [{ credHelpers: { r: '../secret' } }, 'credHelpers["r"] must be the name of a credential helper'],
+  ])('that cannot be run (%j) are named where credentials are missing', async (value, told) => {
     await using folder = await tempFolder();
-    const credentials = parseDockerConfig('{"credsStore":"fake"}', 'c.json', { env: { PATH: folder.path } });
-    await expect(credentials.find('r', 'x')).rejects.toThrow('docker-credential-fake is not installed');
+    const credentials = parseDockerConfig(JSON.stringify(value), 'c.json', { env: { PATH: folder.path } });
+    expect(await credentials.find('r', 'x')).toBeUndefined();
+    expect(credentials.explain?.('r')).toContain(`c.json: ${told}`);
   });
+
+  test.each([{ credsStore: 'fake' }, { credHelpers: { r: 'fake' } }])(
+    'that answer with nothing (%j) know nothing',
+    async (value) => {
+      await using folder = await tempFolder();
+      const options = await helper(folder, 'echo \'{"ServerURL":"x","Username":"","Secret":""}\'');
+      expect(await parseDockerConfig(JSON.stringify(value), 'c.json', options).find('r', 'x')).toBeUndefined();
+    },
+  );
 
   test('are killed when the caller gives up', async () => {
     await using folder = await tempFolder();
@@ -170,30 +188,46 @@ describe('where they lie', () => {
   const user = async (credentials: ReturnType<typeof loadCredentials>): Promise<string | undefined> =>
     (await (await credentials).find('r.example', 'x'))?.username;
 
-  test('the file that was named, or what Docker and Podman use', async () => {
+  test('the usual files are read in the order of containers-auth.json(5), unless a file was named', async () => {
     await using folder = await tempFolder();
-    const write = async (name: string, path: string): Promise<string> => {
-      const file = folder
-        .join(path, 'file.json')
-        .replace(/file\.json$/, path.endsWith('containers') ? 'auth.json' : 'config.json');
-      await mkdir(folder.join(path), { recursive: true });
-      await writeFile(file, JSON.stringify({ auths: { 'r.example': { auth: auth(`${name}:p`) } } }));
+    const home = folder.join('home');
+    const env = { XDG_RUNTIME_DIR: folder.join('run') };
+    const write = async (name: string, ...path: string[]): Promise<string> => {
+      const file = join(folder.path, ...path);
+      await mkdir(dirname(file), { recursive: true });
+      const entry = { auth: auth(`${name}:p`) };
+      const legacy = path.at(-1) === '.dockercfg';
+      await writeFile(file, JSON.stringify(legacy ? { 'r.example': entry } : { auths: { 'r.example': entry } }));
       return file;
     };
-    const home = folder.join('home');
-    expect(await user(loadCredentials({ env: {}, home }))).toBeUndefined();
-    await write('podman', 'run/containers');
-    const env = { XDG_RUNTIME_DIR: folder.join('run') };
-    expect(await user(loadCredentials({ env, home }))).toBe('podman');
-    await write('home', 'home/.docker');
-    expect(await user(loadCredentials({ env, home }))).toBe('home');
-    await write('docker', 'docker');
-    const docker = { ...env, DOCKER_CONFIG: folder.join('docker') };
-    expect(await user(loadCredentials({ env: docker, home }))).toBe('docker');
-    const named = await write('named', 'named');
-    expect(await user(loadCredentials({ env: { ...docker, REGISTRY_AUTH_FILE: named }, home }))).toBe('named');
-    const authfile = await write('told', 'told');
+    expect(await user(loadCredentials({ env, home }))).toBeUndefined();
+    await write('dockercfg', 'home', '.dockercfg');
+    expect(await user(loadCredentials({ env, home }))).toBe('dockercfg');
+    await write('docker', 'home', '.docker', 'config.json');
+    expect(await user(loadCredentials({ env, home }))).toBe('docker');
+    await write('moved', 'moved', 'config.json');
+    const moved = { ...env, DOCKER_CONFIG: folder.join('moved') };
+    expect(await user(loadCredentials({ env: moved, home }))).toBe('moved');
+    await write('podman', 'home', '.config', 'containers', 'auth.json');
+    expect(await user(loadCredentials({ env: moved, home }))).toBe('podman');
+    await write('xdg', 'xdg', 'containers', 'auth.json');
+    const xdg = { ...moved, XDG_CONFIG_HOME: folder.join('xdg') };
+    expect(await user(loadCredentials({ env: xdg, home }))).toBe('xdg');
+    await write('runtime', 'run', 'containers', 'auth.json');
+    expect(await user(loadCredentials({ env: xdg, home }))).toBe('runtime');
+    const named = await write('named', 'named.json');
+    expect(await user(loadCredentials({ env: { ...xdg, REGISTRY_AUTH_FILE: named }, home }))).toBe('named');
+    const authfile = await write('told', 'told.json');
     expect(await user(loadCredentials({ authfile, env: { REGISTRY_AUTH_FILE: named }, home }))).toBe('told');
+  });
+
+  test('a denial names the files that were looked in, /run/containers without XDG_RUNTIME_DIR', async () => {
+    await using folder = await tempFolder();
+    const credentials = await loadCredentials({ env: {}, home: folder.path, uid: 4711 });
+    const files = ['.config/containers/auth.json', '.docker/config.json', '.dockercfg'].map((file) =>
+      folder.join(file),
+    );
+    expect(credentials.explain?.('r')).toBe(`looked in /run/containers/4711/auth.json, ${files.join(', ')}`);
   });
 
   test('a file that was named must be there', async () => {

@@ -204,7 +204,8 @@ test.each(['//evil.test/v2/a/b/tags/list?last=z', '/\\evil.test/v2/', 'https://e
     const sent: string[] = [];
     const wire = { send: ({ url }: HttpRequest) => Promise.reject(new Error(String(sent.push(url.href)))) };
     const options = { wire: wire as unknown as PacedWire, credentials: perHost('reg.test'), isInsecure: () => false };
-    const tokens = new Tokens({ send: () => Promise.reject(new Error('no token')), now: () => 0 });
+    const rules = { isInsecure: () => false, tokenService: () => undefined };
+    const tokens = new Tokens({ send: () => Promise.reject(new Error('no token')), now: () => 0, rules });
     const targets = new Targets({ ...options, tokens });
     const endpoint = new Endpoint({ ...options, tokens, targets, name: 'reg.test' });
     const ask = { operation: 'list tags of reg.test/a/b', repository: 'a/b', method: 'GET', path } as const;

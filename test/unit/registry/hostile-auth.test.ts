@@ -1,0 +1,205 @@
+import { describe, expect, test } from 'vitest';
+import type { Credentials } from '../../../lib/registry/credentials.ts';
+import { Tokens } from '../../../lib/registry/tokens.ts';
+import { type HttpServer, type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
+import { makeImage } from '../../kit/images.ts';
+import { failureOf, testSources } from './helpers.ts';
+
+const image = makeImage({ layers: [] });
+const BASIC = `Basic ${Buffer.from('bob:hunter2secret').toString('base64')}`;
+const BOB: Credentials = {
+  find: () => Promise.resolve({ username: 'bob', password: 'hunter2secret', from: 'auth.json' }),
+};
+const NOT_FOUND: Reply = [404, {}, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'];
+
+function content({ path }: Received): Reply {
+  const { manifest, mediaType, digest } = image;
+  return path.includes('/manifests/')
+    ? [200, { 'content-type': mediaType, 'docker-content-digest': digest }, manifest]
+    : NOT_FOUND;
+}
+
+const sent = (server: HttpServer): unknown[] =>
+  server.requests.map(({ path, headers }) => [path.replace(/\/manifests\/.*/, ''), headers.authorization]);
+
+describe('a registry where only /v2/ challenges', () => {
+  test.each([400, 401, 403, 404])(
+    'and which refuses content with %i is asked again with credentials',
+    async (status) => {
+      await using server = await serveHttp((request) => {
+        if (request.path === '/v2/') return [401, { 'www-authenticate': 'Basic realm="registry"' }];
+        return request.headers.authorization === BASIC ? content(request) : [status, {}, '{}'];
+      });
+      await using sources = testSources({ credentials: BOB });
+      const source = sources.at(server.host, 'team/app');
+      expect((await source.manifest(image.digest)).digest).toBe(image.digest);
+      await source.manifest(image.digest);
+      expect(sent(server)).toEqual([
+        ['/v2/team/app', undefined],
+        ['/v2/', undefined],
+        ['/v2/team/app', BASIC],
+        ['/v2/team/app', BASIC],
+      ]);
+    },
+  );
+
+  test('is not asked for /v2/ where there are no credentials', async () => {
+    await using server = await serveHttp(() => [403, {}, '{}']);
+    await using sources = testSources();
+    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
+    expect(failure.message).toContain(`there are no credentials for ${server.host}`);
+    expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
+  });
+
+  test('is not said to have seen credentials that were not sent', async () => {
+    await using server = await serveHttp(() => [403, {}, '{}']);
+    await using sources = testSources({ credentials: BOB });
+    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
+    expect(failure.message).not.toContain('with the credentials');
+    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
+  });
+});
+
+describe('a challenge', () => {
+  const bearer = (host: string, rest = ''): Reply => [
+    401,
+    { 'www-authenticate': `Bearer realm="http://${host}/token",service="s"${rest}` },
+  ];
+
+  test.each(['get', 'post'])('chooses no scope but pulling the repository that was asked for (%s)', async (form) => {
+    const scope = ',scope="repository:prod/payments:pull,push,delete registry:catalog:* repository:a/b:pull,push"';
+    await using server = await serveHttp((request) => {
+      if (request.path.startsWith('/token'))
+        return form === 'post' && request.method === 'GET' ? [405] : [200, {}, '{"token":"tok"}'];
+      return request.headers.authorization === 'Bearer tok'
+        ? content(request)
+        : bearer(request.headers.host ?? '', scope);
+    });
+    await using sources = testSources({ credentials: BOB });
+    await sources.at(server.host, 'a/b').manifest(image.digest);
+    const asked = server.requests.filter(({ path }) => path.startsWith('/token')).at(-1);
+    const params = form === 'post' ? asked?.body : asked?.path.split('?')[1];
+    expect(new URLSearchParams(params).getAll('scope')).toEqual(['repository:a/b:pull']);
+  });
+
+  test('of one repository, whose token service fails, does not fail the others', async () => {
+    await using server = await serveHttp((request) => {
+      if (request.path.startsWith('/token')) return [403, {}, '{}'];
+      return request.path.includes('/bad/x/') ? bearer(request.headers.host ?? '') : content(request);
+    });
+    await using sources = testSources();
+    await failureOf(sources.at(server.host, 'bad/x').manifest(image.digest), 'denied');
+    expect((await sources.at(server.host, 'good/y').manifest(image.digest)).digest).toBe(image.digest);
+  });
+
+  test('with a realm that is not a URL is named in the error', async () => {
+    await using server = await serveHttp(() => [401, { 'www-authenticate': 'Bearer realm="/token",service="s"' }]);
+    await using sources = testSources();
+    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
+    expect(failure.message).toContain('names a token service that is not a URL: "/token"');
+  });
+
+  test('that offers Basic too is answered with it where the token service fails', async () => {
+    await using server = await serveHttp((request) => {
+      if (request.path.startsWith('/token')) return [404];
+      if (request.headers.authorization === BASIC) return content(request);
+      const [status, headers] = bearer(request.headers.host ?? '');
+      return [status, { 'www-authenticate': `Basic realm="r", ${headers?.['www-authenticate'] ?? ''}` }];
+    });
+    await using sources = testSources({ credentials: BOB });
+    expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
+  });
+});
+
+test('the secrets of a request are in no error, also where the registry repeats them', async () => {
+  await using server = await serveHttp(({ headers }) => {
+    if (headers.authorization === undefined) return [401, { 'www-authenticate': 'Basic realm="r"' }];
+    const text = `forbidden; you sent ${headers.authorization}, which is bob:hunter2secret`;
+    return [403, {}, JSON.stringify({ errors: [{ code: 'DENIED', message: text }] })];
+  });
+  await using sources = testSources({ credentials: BOB });
+  const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
+  expect(failure.message).toContain('DENIED: forbidden; you sent Basic [redacted]');
+  expect(failure.message).toContain('with the credentials from auth.json');
+  expect(failure.message).not.toMatch(/hunter2|Ym9iOm/);
+});
+
+describe('tokens', () => {
+  const wanted = {
+    realm: 'https://r.test/token',
+    service: 's',
+    scope: 'repository:a:pull',
+    registry: 'r.test',
+    namedBy: new URL('https://r.test/v2/'),
+  };
+  const rules = { isInsecure: () => false, tokenService: () => undefined };
+
+  function service(answer: (count: number) => Reply) {
+    const authorizations: (string | undefined)[] = [];
+    const send = ({ url, headers }: { url: URL; headers: Readonly<Record<string, string>> }) => {
+      authorizations.push(headers['authorization']);
+      const [status, head = {}, body = ''] = answer(authorizations.length);
+      const pieces = [Buffer.from(body as string)];
+      const reply = {
+        read: () => Promise.resolve(pieces.shift()),
+        cancel: () => undefined,
+        expectShort: () => undefined,
+      };
+      return Promise.resolve({ status, headers: head, url, body: reply });
+    };
+    return { tokens: new Tokens({ send, now: () => 0, rules }), authorizations };
+  }
+
+  test('of two users are two, and each is asked for with the user’s own credentials', async () => {
+    const { tokens, authorizations } = service((count) => [200, {}, `{"token":"t${count}"}`]);
+    const values = [];
+    for (const username of ['a', 'b', 'a', 'b'])
+      values.push((await tokens.get(wanted, { username, password: 'p', from: 'f' })).token.value);
+    expect(values).toEqual(['t1', 't2', 't1', 't2']);
+    expect(authorizations).toEqual(['a', 'b'].map((user) => `Basic ${Buffer.from(`${user}:p`).toString('base64')}`));
+  });
+
+  test('beyond a thousand are forgotten, the least recently used first', async () => {
+    const { tokens, authorizations } = service((count) => [200, {}, `{"token":"t${count}"}`]);
+    const get = (n: number) => tokens.get({ ...wanted, scope: `repository:a${n}:pull` }, undefined);
+    for (let n = 0; n <= 1_000; n += 1) await get(n);
+    await get(1_000);
+    expect(authorizations).toHaveLength(1_001);
+    await get(0);
+    expect(authorizations).toHaveLength(1_002);
+  });
+
+  test('longer than 64 KiB are refused, without being quoted', async () => {
+    const { tokens } = service(() => [200, {}, `{"token":"${'x'.repeat(70_000)}"}`]);
+    const failure = await failureOf(tokens.get(wanted, undefined));
+    expect(failure.message).not.toContain('xxx');
+    expect(failure.message.length).toBeLessThan(200);
+  });
+
+  test.each([
+    ['201', [201, {}, '{"token":"t"}']],
+    ['a line end behind the token', [200, {}, '{"token":"t\\n"}']],
+    ['access_token', [200, {}, '{"access_token":"t"}']],
+  ] as [string, Reply][])('are taken from odd answers: %s', async (_, reply) => {
+    const { tokens } = service(() => reply);
+    expect((await tokens.get(wanted, undefined)).token.value).toBe('t');
+  });
+
+  test('are asked for with POST where GET is answered 400', async () => {
+    const { tokens } = service((count) => (count === 1 ? [400] : [200, {}, '{"token":"t"}']));
+    const credential = { username: 'u', password: 'p', from: 'f' };
+    expect((await tokens.get(wanted, credential)).token.value).toBe('t');
+  });
+
+  test.each(['0001-01-01T00:00:00Z', '1970-01-01T00:00:00Z'])('issued at %s are kept', async (issued) => {
+    const date = { date: 'Mon, 01 Jan 2024 00:00:00 GMT' };
+    const { tokens, authorizations } = service(() => [200, date, `{"token":"t","issued_at":"${issued}"}`]);
+    for (let time = 0; time < 3; time += 1) await tokens.get(wanted, undefined);
+    expect(authorizations).toHaveLength(1);
+  });
+
+  test('that cannot be read are refused without a word of the answer', async () => {
+    const { tokens } = service(() => [200, {}, '{"token":"sensitive value"}']);
+    expect((await failureOf(tokens.get(wanted, undefined), 'invalid')).message).not.toContain('sensitive');
+  });
+});
