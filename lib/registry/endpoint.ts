@@ -133,20 +133,33 @@ export class Endpoint {
     content: ContentRequest,
     signal: AbortSignal | undefined,
   ): Promise<Reply> {
-    const { request, repository } = content;
+    const { repository } = content;
     const reply = await sendAuthorized(send, this.#authorizer, content, signal);
     if (this.#hasAskedRoot || !isBareRefusal(reply) || !(await this.#authorizer.hasMore(repository, signal)))
       return reply;
     this.#hasAskedRoot = true;
-    const url = new URL('/v2/', request.url);
-    const root = await send({ operation: request.operation, method: 'GET', url, headers: {} });
-    const header = root.headers['www-authenticate'];
-    await readExcerpt(root, ERROR_BODY_BYTES);
-    if (root.status !== 401) return reply;
-    const grant = await this.#authorizer.challenged(repository, { url, header, sent: undefined }, signal);
-    if (grant === undefined) return reply;
+    try {
+      if (!(await this.#learnFromRoot(send, content, signal))) return reply;
+    } catch (thrown) {
+      reply.body.cancel();
+      throw thrown;
+    }
     reply.body.cancel();
     return sendAuthorized(send, this.#authorizer, content, signal);
+  }
+
+  /** Whether `/v2/` says what it wants, and that is there. */
+  async #learnFromRoot(
+    send: (request: HttpRequest) => Promise<Reply>,
+    { request: { operation, url: asked }, repository }: ContentRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    const url = new URL('/v2/', asked);
+    const root = await send({ operation, method: 'GET', url, headers: {} });
+    await readExcerpt(root, ERROR_BODY_BYTES);
+    if (root.status !== 401) return false;
+    const challenge = { url, header: root.headers['www-authenticate'], sent: undefined };
+    return (await this.#authorizer.challenged(repository, challenge, signal)) !== undefined;
   }
 
   /** Whether a URL is this endpoint's own, and not one that it redirected to. */

@@ -114,8 +114,8 @@ export class Tokens {
   }
 }
 
-function keyOf({ realm, service, scope }: TokenWanted, credential: Credential | undefined): string {
-  return JSON.stringify([realm, service, scope, credential?.username ?? '', credential?.from ?? '']);
+function keyOf({ realm, service, scope, registry }: TokenWanted, credential: Credential | undefined): string {
+  return JSON.stringify([registry, realm, service, scope, credential?.username ?? '', credential?.from ?? '']);
 }
 
 function get(operation: string, wanted: TokenWanted, credential: Credential | undefined): HttpRequest {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Credentials } from '../../../lib/registry/credentials.ts';
 import { Tokens } from '../../../lib/registry/tokens.ts';
 import { type HttpServer, type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
+import type { HttpRequest } from '../../../lib/registry/wire.ts';
 import { makeImage } from '../../kit/images.ts';
 import { failureOf, testSources } from './helpers.ts';
 
@@ -136,8 +137,10 @@ describe('tokens', () => {
 
   function service(answer: (count: number) => Reply) {
     const authorizations: (string | undefined)[] = [];
-    const send = ({ url, headers }: { url: URL; headers: Readonly<Record<string, string>> }) => {
+    const bodies: (string | undefined)[] = [];
+    const send = ({ url, headers, body: form }: HttpRequest) => {
       authorizations.push(headers['authorization']);
+      bodies.push(form);
       const [status, head = {}, body = ''] = answer(authorizations.length);
       const pieces = [Buffer.from(body as string)];
       const reply = {
@@ -147,7 +150,7 @@ describe('tokens', () => {
       };
       return Promise.resolve({ status, headers: head, url, body: reply });
     };
-    return { tokens: new Tokens({ send, now: () => 0, rules }), authorizations };
+    return { tokens: new Tokens({ send, now: () => 0, rules }), authorizations, bodies };
   }
 
   test('of two users are two, and each is asked for with the user’s own credentials', async () => {
@@ -158,6 +161,31 @@ describe('tokens', () => {
     expect(values).toEqual(['t1', 't2', 't1', 't2']);
     expect(authorizations).toEqual(['a', 'b'].map((user) => `Basic ${Buffer.from(`${user}:p`).toString('base64')}`));
   });
+
+  test('of two registries are two, although both name the same token service', async () => {
+    const { tokens } = service((count) => [200, {}, `{"token":"t${count}"}`]);
+    const credential = { username: 'bob', password: 'hunter2secret', from: 'f' };
+    expect((await tokens.get(wanted, credential)).token.value).toBe('t1');
+    const other = { ...wanted, registry: 'other.test', namedBy: new URL('https://other.test/v2/') };
+    const { token } = await tokens.get(other, credential);
+    expect(token.value).toBe('t2');
+    expect(token.withheld).toContain('the credentials from f are not sent to r.test');
+  });
+
+  test.each([
+    { username: 'bob', password: 'hunter2secret', from: 'f' },
+    { username: '<token>', identityToken: 'refresh', from: 'f' },
+  ])(
+    'from an unknown token service are asked for without credentials (%j), and the error says so',
+    async (credential) => {
+      const { tokens, authorizations, bodies } = service(() => [401, {}, '{}']);
+      const elsewhere = { ...wanted, realm: 'https://evil.test/token' };
+      const failure = await failureOf(tokens.get(elsewhere, credential), 'denied');
+      expect(authorizations).toEqual([undefined]);
+      expect(bodies).toEqual([undefined]);
+      expect(failure.message).toContain('the setting registries.r.test.tokenService allows it');
+    },
+  );
 
   test('beyond a thousand are forgotten, the least recently used first', async () => {
     const { tokens, authorizations } = service((count) => [200, {}, `{"token":"t${count}"}`]);
