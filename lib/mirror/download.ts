@@ -216,6 +216,7 @@ class Download {
   async #store(upload: Upload, part: PartBuffer): Promise<void> {
     this.#parts.push(await this.#t.store.uploadPart(upload, part.number, part.bytes, { signal: this.#scope.signal }));
     this.#inFlight.stored(part);
+    this.#t.onPart();
   }
 
   #stopIfLate(): boolean {

@@ -33,6 +33,12 @@ const MAX_RESTARTS = 3;
 /** A blob that is still not there after so many invocations makes no progress worth waiting for. */
 const MAX_CONTINUATIONS = 200;
 
+/**
+ * Continuations in a row that store no new part, before the layer gives up. A registry that drips holds each of them for a
+ * whole invocation of 15 minutes. At 10 kB/s a part of 8 MiB arrives within that time.
+ */
+const MAX_STALLED = 2;
+
 const MORE_TIME = 'give the layer function more time or memory';
 
 export interface LayerOptions {
@@ -55,9 +61,9 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   const { signal } = options;
   try {
     const outcome = await new LayerCopy(context, message, options).run();
-    if (outcome === 'continue') {
+    if (outcome !== 'done') {
       const lanes = context.lanes(parseRepository(message.source).host);
-      await queues.send('layer', [continuationOf(message, lanes)], { signal });
+      await queues.send('layer', [continuationOf(message, lanes, outcome.stalled)], { signal });
     } else {
       await queues.send('finalize', [finalizeMessage(message, message.image, message.blob.digest)], { signal });
     }
@@ -94,6 +100,11 @@ export async function failLayer(
   await context.queues.send('finalize', [outgoing], { signal });
 }
 
+/** What the next continuation has to know. */
+interface Continued {
+  readonly stalled: number;
+}
+
 class LayerCopy {
   readonly #context: LayerContext;
   readonly #message: LayerMessage;
@@ -101,6 +112,8 @@ class LayerCopy {
   readonly #key: string;
   readonly #uploads: UnfinishedUploads;
   #fetched = 0;
+  /** Parts that this invocation has stored. */
+  #stored = 0;
 
   constructor(context: LayerContext, message: LayerMessage, options: LayerOptions) {
     this.#context = context;
@@ -116,7 +129,7 @@ class LayerCopy {
     });
   }
 
-  async run(): Promise<'done' | 'continue'> {
+  async run(): Promise<'done' | Continued> {
     let lookFor = this.#again ? 'everything' : this.#message.look;
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -137,7 +150,7 @@ class LayerCopy {
     return this.#options.receiveCount > 1 || this.#message.continuation > 0;
   }
 
-  async #attempt(lookFor: LayerMessage['look'], attempt: number): Promise<'done' | 'continue'> {
+  async #attempt(lookFor: LayerMessage['look'], attempt: number): Promise<'done' | Continued> {
     const { archive } = this.#context;
     const { blob } = this.#message;
     const { signal } = this.#options;
@@ -177,7 +190,7 @@ class LayerCopy {
             'source',
             'a whole invocation is too short for what the registry sends in one piece only',
           );
-        return this.#continue();
+        return this.#continue(this.#stalled());
       case 'assembled':
         return this.#proveAssembled();
       case 'proven':
@@ -198,7 +211,7 @@ class LayerCopy {
   }
 
   /** Reads back what was put together from parts that this invocation did not see; its proof may need one of its own. */
-  async #proveAssembled(): Promise<'done' | 'continue'> {
+  async #proveAssembled(): Promise<'done' | Continued> {
     if (this.#options.deadline.near()) return this.#continue();
     const outcome = await this.#proveFound();
     if (outcome === 'wrong') throw resumedWrong(this.#message);
@@ -207,11 +220,25 @@ class LayerCopy {
     return this.#continue();
   }
 
-  async #continue(): Promise<'continue'> {
+  /** @param stalled 0 where this invocation has brought the blob further */
+  async #continue(stalled = 0): Promise<Continued> {
+    // The uploads stay: another message may be filling them, and the next run goes on with their parts.
+    if (stalled >= MAX_STALLED)
+      throw tooSlow(
+        this.#message,
+        'source',
+        `${stalled} continuations in a row stored no new part; check the speed of the registry, or ${MORE_TIME}`,
+      );
     if (this.#message.continuation >= MAX_CONTINUATIONS)
       return this.#giveUp('source', `it is not complete after ${MAX_CONTINUATIONS} invocations`);
     this.#tell('continued');
-    return 'continue';
+    return { stalled };
+  }
+
+  /** Continuations in a row, up to this one, that stored no new part. A first invocation is not a continuation. */
+  #stalled(): number {
+    const { continuation, stalled = 0 } = this.#message;
+    return this.#stored > 0 || continuation === 0 ? 0 : stalled + 1;
   }
 
   /** More of the same would not mend it, so nobody goes on with what has landed. */
@@ -265,6 +292,9 @@ class LayerCopy {
       onBytes: (count) => {
         this.#fetched += count;
         this.#tell('progress');
+      },
+      onPart: () => {
+        this.#stored += 1;
       },
     };
   }

@@ -40,6 +40,7 @@ export async function resume(
           await part.fill(body.body, t.onBytes);
           t.window.full(buffer);
           parts.push(await t.store.uploadPart(t.upload, part.number, part.bytes, { signal }));
+          t.onPart();
         } finally {
           held -= 1;
           t.window.give(buffer);

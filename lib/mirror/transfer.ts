@@ -24,8 +24,10 @@ export interface Transfer {
   readonly maxUncompressed?: number | undefined;
   /** Bytes that are not compressed as declared are refused. */
   readonly strict?: boolean | undefined;
-  /** Told of every chunk that arrived. */
+  /** Called with the length of every chunk that arrives. */
   readonly onBytes: (count: number) => void;
+  /** Called once per part that the store has taken. */
+  readonly onPart: () => void;
 }
 
 export type Transferred =

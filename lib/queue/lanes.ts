@@ -46,7 +46,7 @@ export function finalizeGroup(repository: string): string {
  * The same id for the same work asked for by the same sender, another for anything else:
  *
  * - A resolver that is retried sends what it has sent before: swallowed. So what differs between two tries at the same
- *   work takes no part: when upstream was asked, and what of the blob was there by then.
+ *   work takes no part: when upstream was asked, what of the blob was there by then, and whether a part of it was stored.
  * - A continuation carries its number: it gets through, and a twin of it does not.
  * - One layer in two images, or in one image under two tags, is as many messages: each of them has to end in a finalize
  *   message of its own, or an image would wait for a layer that nobody tells of.
@@ -69,7 +69,7 @@ function identity(message: Message): object {
     case 'resolve':
       return message;
     case 'layer':
-      return { ...message, image: asWanted(message.image), look: undefined };
+      return { ...message, image: asWanted(message.image), look: undefined, stalled: undefined };
     case 'finalize':
       return { ...message, image: asWanted(message.image), failure: message.failure?.code };
   }

@@ -103,6 +103,8 @@ export interface LayerMessage extends Order {
   readonly look: 'nothing' | 'receipt' | 'everything';
   /** 0, then one more a continuation. */
   readonly continuation: number;
+  /** The last continuations in a row, before this one, that stored no new part. Absent: 0, as in messages of earlier releases. */
+  readonly stalled?: number;
 }
 
 export interface FinalizeMessage extends Order {

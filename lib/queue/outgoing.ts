@@ -40,9 +40,15 @@ export function layerMessage(
   );
 }
 
-/** The same layer's next message, for what is still missing of it; behind what waits in its lane. */
-export function continuationOf(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
-  return onLane({ ...message, look: 'everything', continuation: message.continuation + 1 }, lanes);
+/**
+ * The same layer's next message, for what is still missing of it; behind what waits in its lane.
+ *
+ * @param stalled continuations in a row, up to the one that sends this message, that stored no new part
+ */
+export function continuationOf(message: LayerMessage, lanes: number, stalled = 0): Outgoing<LayerMessage> {
+  const { stalled: _, ...rest } = message;
+  const continuation = message.continuation + 1;
+  return onLane({ ...rest, look: 'everything', continuation, ...(stalled === 0 ? {} : { stalled }) }, lanes);
 }
 
 /**

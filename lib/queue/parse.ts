@@ -92,9 +92,9 @@ function readWhat(place: Place): ResolveMessage['what'] {
 
 function readLayer(place: Place, now: number): LayerMessage {
   const blob = place.at('blob');
-  return {
+  return defined({
     ...readOrder(place),
-    type: 'layer',
+    type: 'layer' as const,
     image: readImage(place.at('image'), now),
     blob: defined({
       digest: blob.at('digest').digest(),
@@ -111,7 +111,8 @@ function readLayer(place: Place, now: number): LayerMessage {
     }),
     look: oneOf(place.at('look'), ['nothing', 'receipt', 'everything']),
     continuation: place.at('continuation').size(),
-  };
+    stalled: optional(place.at('stalled'), (stalled) => stalled.size()),
+  });
 }
 
 function readFinalize(place: Place, now: number): FinalizeMessage {

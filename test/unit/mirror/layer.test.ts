@@ -558,6 +558,86 @@ describe('near the deadline', () => {
     expect(rig.window.usedBytes).toBe(0);
   });
 
+  /** An invocation that ends while the registry holds back the rest of a part. Resolves to the next message. */
+  async function stall(rig: Rig, message: LayerMessage): Promise<LayerMessage | undefined> {
+    const sent = rig.sent('layer').length;
+    const slow = registry.misbehave({ match: { kind: 'blob' }, do: { stallAfter: 10 } });
+    const over = new AbortController();
+    const copying = rig.copy(message, { deadline: { ...NO_DEADLINE, over: over.signal } });
+    await slow.begun;
+    over.abort(new DOMException('over', 'TimeoutError'));
+    await copying;
+    slow.stop();
+    return rig.sent('layer')[sent];
+  }
+
+  // The first invocation is not a continuation. Another message may be filling the upload, so that it stays.
+  test.each([
+    ['from its first part on', []],
+    ['after some of its parts', [2, 5]],
+  ])('gives up a layer that stalls %s after two continuations without a new part', async (_when, without) => {
+    await using rig = new Rig({ windowBytes: PART });
+    if (without.length > 0) await begun(rig.store, without);
+    const parts = async (): Promise<unknown> => (await rig.uploads()).flatMap((upload) => upload.parts);
+    const before = await parts();
+    const first = await stall(rig, messageFor(registry, LAYER, { look: 'everything' }));
+    expect(first).toMatchObject({ continuation: 1 });
+    expect(first).not.toHaveProperty('stalled');
+    const second = await stall(rig, first!);
+    expect(second).toMatchObject({ continuation: 2, stalled: 1 });
+    expect(rig.sent('finalize')).toEqual([]);
+    expect(await stall(rig, second!)).toBeUndefined();
+    const reason = expect.stringContaining(
+      '2 continuations in a row stored no new part; check the speed of the registry',
+    );
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'timeout', reason } }]);
+    expect(rig.phases()).toEqual(['started', 'continued', 'started', 'continued', 'started', 'failed']);
+    expect(await parts()).toEqual(before);
+    expect(rig.window.usedBytes).toBe(0);
+  });
+
+  test('counts stalled continuations from 0 after a continuation that stores a new part', async () => {
+    const store = partStore();
+    await begun(store, [2, 3, 4]);
+    const { store: port, deadline } = invocation(store, 1);
+    await using rig = new Rig({ store: port, windowBytes: PART });
+    const stalled = await stall(rig, messageFor(registry, LAYER, { look: 'everything', continuation: 1 }));
+    expect(stalled).toMatchObject({ continuation: 2, stalled: 1 });
+    await rig.copy(stalled!, { deadline });
+    const next = rig.sent('layer').at(-1)!;
+    expect(next).toMatchObject({ continuation: 3 });
+    expect(next).not.toHaveProperty('stalled');
+    expect(await stall(rig, next)).toMatchObject({ continuation: 4, stalled: 1 });
+    expect(rig.sent('finalize')).toEqual([]);
+  });
+
+  test('counts stalled continuations from 0 after a continuation that stores the first parts', async () => {
+    const { store, deadline } = invocation(partStore(), 2);
+    await using rig = new Rig({ store, windowBytes: PART });
+    const message = messageFor(registry, LAYER, { look: 'everything', continuation: 2 });
+    await rig.copy({ ...message, stalled: 1 }, { deadline });
+    expect(rig.sent('finalize')).toEqual([]);
+    expect(rig.sent('layer')).toMatchObject([{ continuation: 3 }]);
+    expect(rig.sent('layer')[0]).not.toHaveProperty('stalled');
+  });
+
+  test('continues a layer that stores one part per invocation until all its parts are stored', async () => {
+    const store = partStore();
+    let last = 0;
+    for (let message: LayerMessage | undefined = messageFor(registry, LAYER); message !== undefined;) {
+      const { store: port, deadline } = invocation(store, 1);
+      await using rig = new Rig({ store: port, windowBytes: PART });
+      await rig.copy(message, { deadline });
+      last = message.continuation;
+      [message] = rig.sent('layer');
+      if (message !== undefined) expect(message).not.toHaveProperty('stalled');
+    }
+    // The continuation that stores the last part leaves the proof to the next one.
+    expect(last).toBe(PARTS);
+    await using rig = new Rig({ store });
+    expect(await rig.archive.receipt(LAYER.digest)).toMatchObject(RECEIPT);
+  });
+
   test('a blob that never gets there is given up', async () => {
     await using rig = new Rig();
     await begun(rig.store, [2]);

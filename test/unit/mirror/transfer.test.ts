@@ -49,6 +49,7 @@ function transferOf(setting: Setting): Transfer & { readonly source: FakeBlob } 
     deadline: setting.deadline ?? NO_DEADLINE,
     signal: setting.signal ?? new AbortController().signal,
     onBytes: () => undefined,
+    onPart: () => undefined,
   };
 }
 

@@ -120,6 +120,19 @@ describe('deduplication', () => {
     expect(second.group).toBe(first.group);
   });
 
+  // A delivery stores a part and is killed after its send; the second delivery finds nothing new to store.
+  test('a continuation and its twin with another count of stalled continuations have the same id', () => {
+    const { message } = layerMessage(ORDER, IMAGE, BLOB, OPTIONS);
+    expect(id(continuationOf(message, LANES, 1))).toBe(id(continuationOf(message, LANES)));
+    expect(continuationOf(message, LANES, 1).message).toMatchObject({ continuation: 1, stalled: 1 });
+  });
+
+  test('a continuation after progress leaves out the count of stalled continuations', () => {
+    const { message } = layerMessage(ORDER, IMAGE, BLOB, OPTIONS);
+    const stalled = continuationOf(message, LANES, 1).message;
+    expect(continuationOf(stalled, LANES).message).toEqual({ ...message, look: 'everything', continuation: 2 });
+  });
+
   // Five things that differ, each of which is work of its own.
   test.each([
     ['run', { ...ORDER, run: 'run-2' }, IMAGE, BLOB],

@@ -60,6 +60,11 @@ describe('what is sent is what arrives', () => {
     expect(failureOf(JSON.stringify({ ...finalize, image: {} })).message).toMatch(/failure: is missing/);
   });
 
+  test('a layer message has its count of stalled continuations, and none where the sender left it out', () => {
+    expect(parseMessage(serialise({ ...layer, stalled: 1 }))).toEqual({ ...layer, stalled: 1 });
+    expect(parseMessage(serialise(layer))).not.toHaveProperty('stalled');
+  });
+
   // SQS refuses U+FFFF and lone surrogates, and counts bytes: what is sent is ASCII, so that neither matters.
   test('in ASCII', () => {
     const reason = 'Zürich \u0000\u007f\uffff \ud800 😀';
@@ -113,6 +118,8 @@ describe('what is wrong is named', () => {
     ['a blob without a type', changed(layer, ['blob', 'mediaType'], ''), /blob\.mediaType: must be a media type/],
     ['a URL', changed(layer, ['blob', 'urls'], [1]), /blob\.urls\[0\]: must be a string/],
     ['a continuation', changed(layer, ['continuation'], -1), /continuation: must be a whole number/],
+    ['stalled continuations', changed(layer, ['stalled'], -1), /stalled: must be a whole number/],
+    ['stalled continuations as text', changed(layer, ['stalled'], '1'), /stalled: must be a whole number/],
     ['nothing to finalize', changed(finalize, ['image'], { tag: '3.20' }), /failure: is missing/],
     ['a failure without reason', changed(finalize, ['failure'], { code: 'denied' }), /failure\.reason: is missing/],
   ])('%s', (_what, text, complaint) => {

@@ -119,7 +119,7 @@ export const anyMessage: fc.Arbitrary<Message> = scoped(
       },
       { noNullPrototype: true },
     ),
-    fc.record(
+    shape(
       {
         ...order,
         type: fc.constant('layer' as const),
@@ -136,8 +136,9 @@ export const anyMessage: fc.Arbitrary<Message> = scoped(
         ),
         look: fc.constantFrom('nothing' as const, 'receipt' as const, 'everything' as const),
         continuation: count,
+        stalled: count,
       },
-      { noNullPrototype: true },
+      ['version', 'run', 'source', 'repository', 'platforms', 'type', 'image', 'blob', 'look', 'continuation'],
     ),
     shape({ ...order, type: fc.constant('finalize' as const), image, failure }, [
       'version',
