@@ -6,6 +6,7 @@ import { show } from '../oci/show.ts';
 import { parseGlob } from './glob.ts';
 import {
   bytes,
+  checked,
   described,
   either,
   flag,
@@ -29,13 +30,32 @@ const host = text('a registry host, such as docker.io or localhost:5000', {
   json: { examples: ['docker.io', 'ghcr.io', 'registry.example.com:5000'] },
 });
 
-const endpoint = text('an endpoint: a host, or http(s)://host', { parse: parseEndpoint });
+const endpointHost = text('an endpoint: a host, or http(s)://host', { parse: parseEndpoint });
+
+const endpoint = either(
+  endpointHost,
+  object({
+    host: described(endpointHost, 'A host, or http(s)://host.'),
+    resolve: optional(
+      described(
+        flag(),
+        'false: this endpoint serves manifests by digest and blobs, and the other endpoints decide what a tag means and which tags exist. Without this: true.',
+      ),
+    ),
+  }),
+);
+
+const endpoints = checked(list('endpoints', endpoint, { min: 1, max: 16 }), (all) =>
+  all.every((each) => typeof each !== 'string' && each.resolve === false)
+    ? 'has no endpoint that resolves tags; add the registry itself, or remove resolve: false'
+    : undefined,
+);
 
 const registry = object({
   endpoints: optional(
     described(
-      list('endpoints', endpoint, { min: 1, max: 16 }),
-      'Where the registry is asked, in this order: mirrors of it first, usually the registry itself last. Without this: the registry itself.',
+      endpoints,
+      'Where the registry is asked, in this order: mirrors of it first, usually the registry itself last. At least one of them resolves tags. Without this: the registry itself.',
     ),
   ),
   insecure: optional(

@@ -23,9 +23,12 @@ export interface Limits {
   readonly runBytes?: number;
 }
 
+/** A host, or an origin with a scheme. With `resolve: false` it serves content by digest, and does not decide what a tag means. */
+type EndpointChoice = string | { readonly host: string; readonly resolve?: boolean };
+
 export interface Registry {
-  /** Hosts, or origins with a scheme, in the order in which they are asked. */
-  readonly endpoints?: readonly string[];
+  /** In the order in which they are asked. */
+  readonly endpoints?: readonly EndpointChoice[];
   readonly insecure?: boolean;
   /** Whether what it names may lie in private networks, although it does not itself. */
   readonly privateAddresses?: boolean;
@@ -54,7 +57,7 @@ export function mirrorsOf(config: Config, repository: string): readonly Mirror[]
 
 /** What a registry client needs of the configuration. */
 export interface RegistrySettings {
-  readonly endpoints: Readonly<Record<string, readonly string[]>>;
+  readonly endpoints: Readonly<Record<string, readonly EndpointChoice[]>>;
   readonly insecure: readonly string[];
   readonly privateAddresses: readonly string[];
   readonly foreignHosts: readonly string[] | undefined;

@@ -131,6 +131,20 @@ export function list<T>(
   };
 }
 
+/** The same with a check of the whole value, which JSON Schema does not express. */
+export function checked<T>(schema: Schema<T>, problem: (value: T) => string | undefined): Schema<T> {
+  return {
+    ...schema,
+    read: (node) => {
+      const value = schema.read(node);
+      const found = value === undefined ? undefined : problem(value);
+      if (found === undefined) return value;
+      node.problem(found);
+      return undefined;
+    },
+  };
+}
+
 export interface TextOptions<T> {
   /** Makes the value, and throws a `Failure` that says what is wrong with the text. */
   readonly parse: (text: string) => T;

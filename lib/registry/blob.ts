@@ -101,7 +101,7 @@ export class RegistryBlob implements BlobSource {
       if (opening !== undefined) return opening;
     }
     try {
-      return await client.round(operation, (one) => this.#ask(one, wanted, signal), { signal });
+      return await client.round(operation, (one) => this.#ask(one, wanted, signal), { by: 'digest', signal });
     } catch (thrown) {
       if (!(thrown instanceof Failure) || thrown.code !== 'blob-unknown') throw thrown;
       for (const url of urls) {

@@ -22,6 +22,13 @@ export interface ClientOptions {
   readonly now: () => number;
 }
 
+/**
+ * What names the content that a request is about. The answer to a request by tag decides what the tag means, or which tags
+ * exist, so only endpoints that resolve tags are asked. The digest proves the answer to a request by digest, so every
+ * endpoint may be asked.
+ */
+export type NamedBy = 'tag' | 'digest';
+
 /** One try at one endpoint. */
 export interface Try {
   readonly endpoint: Endpoint;
@@ -54,12 +61,16 @@ export class RegistryClient {
   }
 
   /** A short request: tried at every endpoint, and again after a wait where that may help. */
-  async request<T>(operation: string, work: (one: Try) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async request<T>(
+    operation: string,
+    work: (one: Try) => Promise<T>,
+    { by, signal }: { readonly by: NamedBy; readonly signal: AbortSignal | undefined },
+  ): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       const last = attempt >= this.options.patience.policy.tries;
       try {
         try {
-          return await this.permits.with(() => this.round(operation, work, { last, signal }), signal);
+          return await this.permits.with(() => this.round(operation, work, { by, last, signal }), signal);
         } catch (thrown) {
           await waitOrThrow(sourceFailure(thrown, operation, signal), attempt, this.options.patience, signal);
         }
@@ -70,16 +81,21 @@ export class RegistryClient {
   }
 
   /**
-   * Every endpoint once, until one does it. An endpoint is only a way to the image, so whatever it fails with, the next
+   * Every endpoint that may answer once, until one does it. An endpoint is only a way to the image, so whatever it fails with, the next
    * one is asked; what the last of the list says is what is thrown. A rate limit is waited out where there is no other
    * endpoint to ask, and at the last of the list.
    */
   async round<T>(
     operation: string,
     work: (one: Try) => Promise<T>,
-    { last = false, signal }: { readonly last?: boolean; readonly signal?: AbortSignal | undefined } = {},
+    {
+      by,
+      last = false,
+      signal,
+    }: { readonly by: NamedBy; readonly last?: boolean; readonly signal: AbortSignal | undefined },
   ): Promise<T> {
-    const { endpoints, now } = this.options;
+    const { now } = this.options;
+    const endpoints = by === 'tag' ? this.options.endpoints.filter(({ resolves }) => resolves) : this.options.endpoints;
     const time = now();
     const order = endpoints.toSorted((a, b) => Number(a.restsUntil > time) - Number(b.restsUntil > time));
     let verdict: { readonly rank: number; readonly failure: Failure } | undefined;
@@ -96,7 +112,7 @@ export class RegistryClient {
         if (verdict === undefined || rank > verdict.rank) verdict = { rank, failure };
       }
     }
-    throw verdict?.failure ?? new Error(`no endpoints for ${this.options.host}`);
+    throw verdict?.failure ?? new Error(`no endpoint of ${this.options.host} may answer`);
   }
 
   /** Takes note of an endpoint's failure, where it is its own. */

@@ -26,6 +26,8 @@ export interface Ask {
 export interface EndpointOptions {
   /** A host, or a URL's origin. */
   readonly name: string;
+  /** Whether it may decide what a tag means; yes unless `false` is given. */
+  readonly resolves?: boolean | undefined;
   readonly wire: PacedWire;
   readonly credentials: Credentials;
   readonly tokens: Tokens;
@@ -46,6 +48,8 @@ class NotTls extends Error {
 /** One place where a registry can be reached. */
 export class Endpoint {
   readonly name: string;
+  /** Whether it may decide what a tag means. An endpoint that may not is asked only for content that a digest names. */
+  readonly resolves: boolean;
   readonly #options: EndpointOptions;
   readonly #authorizer: Authorizer;
   readonly #origins: readonly URL[];
@@ -63,6 +67,7 @@ export class Endpoint {
   constructor(options: EndpointOptions) {
     const { name, credentials, tokens, isInsecure } = options;
     this.name = name;
+    this.resolves = options.resolves ?? true;
     this.#options = options;
     this.#origins = originsOf(name, isInsecure);
     this.#authorizer = new Authorizer({ host: credentialHost(name), credentials, tokens });

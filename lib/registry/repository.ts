@@ -1,5 +1,5 @@
 import { Failure, type FailureCode } from '../base/failure.ts';
-import { digestParts, hasher, toDigest, type Digest } from '../oci/digest.ts';
+import { digestParts, hasher, isDigest, toDigest, type Digest } from '../oci/digest.ts';
 import { formatReference, formatRepository, type Repository } from '../oci/reference.ts';
 import { RegistryBlob } from './blob.ts';
 import type { RegistryClient } from './client.ts';
@@ -22,17 +22,18 @@ export class RegistryRepository implements Source {
   resolve(tagOrDigest: string, { signal }: Cancel = {}): Promise<Resolved> {
     const separator = tagOrDigest.includes(':') ? '@' : ':';
     const options = this.#options(`resolve ${this.repository}${separator}${tagOrDigest}`, tagOrDigest, signal);
-    return this.#client.request(options.operation, (one) => resolveAt(one, options), signal);
+    const by = isDigest(tagOrDigest) ? 'digest' : 'tag';
+    return this.#client.request(options.operation, (one) => resolveAt(one, options), { by, signal });
   }
 
   fetchTag(tag: string, { signal }: Cancel = {}): Promise<FetchedManifest> {
     const options = this.#options(`get manifest ${this.repository}:${tag}`, tag, signal);
-    return this.#client.request(options.operation, (one) => manifestAt(one, options), signal);
+    return this.#client.request(options.operation, (one) => manifestAt(one, options), { by: 'tag', signal });
   }
 
   manifest(digest: Digest, { signal }: Cancel = {}): Promise<FetchedManifest> {
     const options = this.#options(`get manifest ${this.#at(digest)}`, digest, signal);
-    return this.#client.request(options.operation, (one) => manifestAt(one, options), signal);
+    return this.#client.request(options.operation, (one) => manifestAt(one, options), { by: 'digest', signal });
   }
 
   async smallBlob(

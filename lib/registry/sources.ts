@@ -18,6 +18,15 @@ import { Targets } from './targets.ts';
 import { Tokens } from './tokens.ts';
 import { Wire } from './wire.ts';
 
+/** Where a registry can be reached: a host or an origin; as an object with what it is asked for. */
+export type EndpointChoice =
+  | string
+  | {
+      readonly host: string;
+      /** `false`: it serves only content that a digest names, and other endpoints decide what a tag means. */
+      readonly resolve?: boolean;
+    };
+
 export interface SourcesOptions {
   readonly credentials?: Credentials;
   /** Hosts whose certificates need not be valid, and that may be without TLS altogether. */
@@ -31,8 +40,11 @@ export interface SourcesOptions {
   readonly proxy?: Proxy | undefined;
   /** Per host, the token service that gets its credentials although it is on another host. */
   readonly tokenServices?: Readonly<Record<string, string>>;
-  /** Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). */
-  readonly endpoints?: Readonly<Record<string, readonly string[]>>;
+  /**
+   * Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). At least one of
+   * them resolves tags.
+   */
+  readonly endpoints?: Readonly<Record<string, readonly EndpointChoice[]>>;
   /** Connections per host, and so requests and open bodies at once; 8 unless told. */
   readonly connections?: number | ((host: string) => number);
   readonly retry?: RetryPolicy;
@@ -81,7 +93,8 @@ export function createSources(options: SourcesOptions = {}): Sources {
   const client = (host: string): RegistryClient => {
     const known = clients.get(host);
     if (known !== undefined) return known;
-    const names = own(options.endpoints ?? {}, host) ?? [host];
+    const choices = (own(options.endpoints ?? {}, host) ?? [host]).map(asObject);
+    const names = choices.map((choice) => choice.host);
     const insecure = new Set([...(options.insecure ?? []), ...loopbackHosts(names)]);
     const isInsecure = (each: string): boolean => insecure.has(each);
     const origins = names.flatMap((name) => originsOf(name, isInsecure));
@@ -105,7 +118,8 @@ export function createSources(options: SourcesOptions = {}): Sources {
       rules: { isInsecure, tokenService: (registry) => own(options.tokenServices ?? {}, registry) },
     });
     const targets = new Targets({ wire, credentials, tokens, isInsecure });
-    const endpoints = names.map((name) => new Endpoint({ name, wire, credentials, tokens, targets, isInsecure }));
+    const common = { wire, credentials, tokens, targets, isInsecure };
+    const endpoints = choices.map(({ host: name, resolve }) => new Endpoint({ ...common, name, resolves: resolve }));
     const made = new RegistryClient({
       host,
       endpoints,
@@ -126,4 +140,8 @@ export function createSources(options: SourcesOptions = {}): Sources {
       await Promise.all(wires.map((wire) => wire.close()));
     },
   };
+}
+
+function asObject(choice: EndpointChoice): Exclude<EndpointChoice, string> {
+  return typeof choice === 'string' ? { host: choice } : choice;
 }

@@ -38,7 +38,7 @@ interface TagsOptions {
  */
 export async function* listTags(options: TagsOptions): AsyncGenerator<readonly string[]> {
   const { client, operation, signal } = options;
-  let page = await client.request(operation, (one) => readFirstPage(one, options), signal);
+  let page = await client.request(operation, (one) => readFirstPage(one, options), { by: 'tag', signal });
   // Brent's algorithm: every cycle is found, however long, by remembering one page that is ever further ahead.
   let remembered: string | undefined;
   let total = 0;
@@ -58,7 +58,7 @@ export async function* listTags(options: TagsOptions): AsyncGenerator<readonly s
     page = await client.request(
       operation,
       ({ last }) => readPage({ endpoint, persistence: 'wait', last }, next, options),
-      signal,
+      { by: 'tag', signal },
     );
   }
 }

@@ -126,6 +126,22 @@ describe('sync --config', () => {
     expect(registry.requests).toEqual([]);
     expect(cache.count({ kind: 'blob' })).toBeGreaterThan(0);
   });
+
+  test('with an endpoint that does not resolve mirrors the digest that the registry names, with blobs from the endpoint', async () => {
+    await using cache = await startRegistry();
+    const [right, wrong] = [image(1), image(2)];
+    cache.push('team/app', wrong, '1.0');
+    cache.push('team/app', right);
+    registry.push('team/app', right, '1.0');
+    const path = await configured(
+      `version: 1\nregistries: { '${registry.host}': { endpoints: [{ host: '${cache.host}', resolve: false }, '${registry.host}'] } }\nmirrors: [{ source: '${named('team/app')}', tags: { include: ['*'] } }]`,
+    );
+    const ended = await runMain(['sync', '--config', path, '--to', archive, '--json']);
+    expect(summaryOf(ended).images).toMatchObject([{ reference: named('team/app:1.0'), digest: right.digest }]);
+    expect(cache.requests.filter(({ method }) => method === 'HEAD')).toEqual([]);
+    expect(cache.count({ kind: 'tags' })).toBe(0);
+    expect([cache.count({ kind: 'blob' }) > 0, registry.count({ kind: 'blob' })]).toEqual([true, 0]);
+  });
 });
 
 // A registry that has more than the operator allows: what is beyond a limit is recorded with the reason, the rest is mirrored.

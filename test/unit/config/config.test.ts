@@ -41,7 +41,7 @@ defaults:
   connections: 6
 registries:
   docker.io:
-    endpoints: [mirror.gcr.io, http://cache.example.com:5000, docker.io]
+    endpoints: [mirror.gcr.io, { host: http://cache.example.com:5000, resolve: false }, { host: docker.io }]
     connections: 4
     credentials: false
   registry.example.com:5000:
@@ -144,7 +144,7 @@ describe('what a file means', () => {
   test('settings of registries', () => {
     const settings = registrySettings(parse(FULL), 8);
     expect(settings.endpoints).toEqual({
-      'docker.io': ['mirror.gcr.io', 'http://cache.example.com:5000', 'docker.io'],
+      'docker.io': ['mirror.gcr.io', { host: 'http://cache.example.com:5000', resolve: false }, { host: 'docker.io' }],
     });
     expect(settings.insecure).toEqual(['registry.example.com:5000']);
     expect(settings.privateAddresses).toEqual(['registry.example.com:5000']);
@@ -326,6 +326,46 @@ mirrors:
         "13:5: mirrors[4]: source is missing; it is a repository, such as docker.io/lib",
       ]
     `);
+  });
+
+  test('endpoints of which none resolves tags are refused where their list stands', () => {
+    const withEndpoints = (endpoints: string): string => `version: 1
+registries:
+  docker.io: { connections: 3, endpoints: ${endpoints} }
+mirrors: [{ source: alpine, tags: all }]`;
+    for (const endpoints of [
+      '[{ host: a.example, resolve: false }]',
+      '[{ host: a.example, resolve: false }, { host: docker.io, resolve: false }]',
+    ])
+      expect(problemsOf(withEndpoints(endpoints))).toEqual([
+        '3:43: registries["docker.io"].endpoints: has no endpoint that resolves tags; add the registry itself, or remove resolve: false',
+      ]);
+    for (const endpoints of [
+      '[a.example]',
+      '[{ host: a.example }]',
+      '[{ host: a.example, resolve: true }]',
+      '[docker.io, { host: a.example, resolve: false }]',
+    ])
+      expect(() => parse(withEndpoints(endpoints))).not.toThrow();
+  });
+
+  test('an endpoint with settings is checked like one without', () => {
+    const text = `version: 1
+registries:
+  docker.io:
+    endpoints:
+      - { host: ftp://x, resolve: no }
+      - { resolve: false }
+      - { host: a.example, resolves: false }
+      - [a.example]
+mirrors: [{ source: alpine, tags: all }]`;
+    expect(problemsOf(text)).toEqual([
+      '5:17: registries["docker.io"].endpoints[0].host: "ftp://x": its scheme is neither http:// nor https://',
+      '5:35: registries["docker.io"].endpoints[0].resolve: must be true or false, not no',
+      '6:9: registries["docker.io"].endpoints[1]: host is missing; it is an endpoint: a host, or http(s)://host',
+      '7:28: registries["docker.io"].endpoints[2].resolves: there is no setting "resolves" here; did you mean resolve?',
+      '8:9: registries["docker.io"].endpoints[3]: must be an endpoint: a host, or http(s)://host, or a mapping, not a list',
+    ]);
   });
 
   // A broken entry hides nothing of what the others lack, or do to each other.
