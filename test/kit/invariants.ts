@@ -1,11 +1,9 @@
-/**
- * What must hold of a folder archive at every instant, read from the disk as it is and checked without any of the code
- * that wrote it.
- */
+/** What must hold of an archive at every instant, read from its store as it is and checked without the code that wrote it. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+import type { ObjectStore } from '../../lib/archive/store.ts';
 
 interface RawDescriptor {
   readonly mediaType: string;
@@ -39,7 +37,35 @@ export interface Findings {
   readonly proven: ReadonlySet<string>;
 }
 
+/** The objects of an archive. */
+interface Objects {
+  /** Keys that start with `prefix`. */
+  below(prefix: string): Iterable<string>;
+  read(key: string): Buffer | undefined;
+}
+
+/** Inspects a folder archive on the disk. */
 export function inspect(root: string): Findings {
+  return inspectObjects({
+    below: (prefix) => filesBelow(join(root, prefix)).map((file) => relative(root, file)),
+    read: (key) => (existsSync(join(root, key)) ? readFileSync(join(root, key)) : undefined),
+  });
+}
+
+/** Inspects an archive in any other store, which has to be small: all of it is read into memory. */
+export async function inspectStore(store: ObjectStore): Promise<Findings> {
+  const objects = new Map<string, Buffer>();
+  for await (const { key, size } of store.list('')) {
+    const found = await store.get(key, { maxBytes: size });
+    if (found !== undefined) objects.set(key, Buffer.from(found.bytes));
+  }
+  return inspectObjects({
+    below: (prefix) => [...objects.keys()].filter((key) => key.startsWith(`${prefix}/`)),
+    read: (key) => objects.get(key),
+  });
+}
+
+function inspectObjects(archive: Objects): Findings {
   const violations: string[] = [];
   const tags = new Map<string, string>();
   const named = new Set<string>();
@@ -49,9 +75,9 @@ export function inspect(root: string): Findings {
   };
 
   // Invariant 2: a receipt tells the truth about bytes that are there.
-  for (const file of filesBelow(join(root, '.mirror/receipts'))) {
-    const receipt = JSON.parse(readFileSync(file, 'utf8')) as RawReceipt;
-    const bytes = blob(root, receipt.digest);
+  for (const key of archive.below('.mirror/receipts')) {
+    const receipt = JSON.parse(String(archive.read(key))) as RawReceipt;
+    const bytes = blob(archive, receipt.digest);
     if (bytes === undefined) {
       complain(`receipt of ${receipt.digest}, which is not there`);
       continue;
@@ -66,7 +92,7 @@ export function inspect(root: string): Findings {
 
   // Invariants 1, 3 and 4: what a tag index names is there whole, down to the last layer, as upstream named it.
   const reach = (descriptor: RawDescriptor, from: string): void => {
-    const bytes = blob(root, descriptor.digest);
+    const bytes = blob(archive, descriptor.digest);
     if (bytes === undefined) {
       complain(`${from} names ${descriptor.digest}, which is not there`);
       return;
@@ -81,11 +107,12 @@ export function inspect(root: string): Findings {
       if (!layer.mediaType.includes('json') && !proven.has(layer.digest))
         complain(`${from}: layer ${layer.digest} is reachable without a receipt`);
   };
-  for (const file of filesBelow(join(root, 'repositories'))) {
-    if (!file.endsWith('/index.json')) continue;
-    const repository = file.slice(join(root, 'repositories').length + 1, -'/index.json'.length);
-    if (!existsSync(join(file, '../oci-layout'))) complain(`${repository} has no oci-layout file`);
-    const { manifests } = JSON.parse(readFileSync(file, 'utf8')) as { manifests: RawDescriptor[] };
+  for (const key of archive.below('repositories')) {
+    if (!key.endsWith('/index.json')) continue;
+    const repository = key.slice('repositories/'.length, -'/index.json'.length);
+    if (archive.read(`repositories/${repository}/oci-layout`) === undefined)
+      complain(`${repository} has no oci-layout file`);
+    const { manifests } = JSON.parse(String(archive.read(key))) as { manifests: RawDescriptor[] };
     for (const descriptor of manifests) {
       const tag = descriptor.annotations?.['org.opencontainers.image.ref.name'];
       named.add(descriptor.digest);
@@ -106,9 +133,8 @@ export function unfinishedUploads(root: string): string[] {
   return filesBelow(join(root, '.mirror/uploads')).filter((file) => file.endsWith('/data'));
 }
 
-function blob(root: string, digest: string): Buffer | undefined {
-  const path = join(root, 'blobs', ...digest.split(':'));
-  return existsSync(path) ? readFileSync(path) : undefined;
+function blob(archive: Objects, digest: string): Buffer | undefined {
+  return archive.read(`blobs/${digest.replace(':', '/')}`);
 }
 
 function filesBelow(folder: string): string[] {
