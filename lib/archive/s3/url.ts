@@ -1,4 +1,5 @@
 import { invalid } from '../../base/failure.ts';
+import { show } from '../../oci/show.ts';
 
 export interface S3Location {
   readonly bucket: string;
@@ -21,7 +22,7 @@ export function isS3Url(text: string): boolean {
  */
 export function parseS3Url(text: string): S3Location {
   const refuse = (why: string): never => {
-    throw invalid(`read the archive's address '${text}'`, `${why}; it is s3://bucket or s3://bucket/prefix`);
+    throw invalid(`read the archive's address ${show(text)}`, `${why}; it is s3://bucket or s3://bucket/prefix`);
   };
   if (!isS3Url(text)) refuse(`it does not start with ${SCHEME}`);
   const [bucket = '', ...rest] = text.slice(SCHEME.length).split('/');
@@ -33,16 +34,17 @@ export function parseS3Url(text: string): S3Location {
     if (component === '' || component === '.' || component === '..')
       refuse(`the prefix has the component '${component}'`);
     if (/[?#]/.test(component)) refuse('it has a ? or #: options are not given in the address but to the SDK (AWS_…)');
-    if (/[\p{Cc}\\]/u.test(component)) refuse('the prefix has a control character or backslash');
+    if (/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\\]/u.test(component))
+      refuse('the prefix has a control character, a format character or a backslash');
   }
   return { bucket, prefix: rest.join('/') };
 }
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html, as far as the form decides. */
 function whyNotBucket(bucket: string): string | undefined {
-  if (bucket.length < 3 || bucket.length > 63) return `a bucket's name has 3 to 63 characters, '${bucket}' has not`;
+  if (bucket.length < 3 || bucket.length > 63) return `a bucket's name has 3 to 63 characters, not ${bucket.length}`;
   if (!/^[a-z0-9][a-z0-9.-]*[a-z0-9]$/.test(bucket) || bucket.includes('..'))
-    return `'${bucket}' is no bucket's name (lower-case letters, digits, dots and hyphens)`;
-  if (/^\d+\.\d+\.\d+\.\d+$/.test(bucket)) return `'${bucket}' is an address and no bucket's name`;
+    return `${show(bucket)} is not a bucket's name (lower-case letters, digits, dots and hyphens)`;
+  if (/^\d+\.\d+\.\d+\.\d+$/.test(bucket)) return `${show(bucket)} is an address and not a bucket's name`;
   return undefined;
 }
