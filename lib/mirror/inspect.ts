@@ -45,6 +45,7 @@ export class Inspector {
   readonly #permits: Permits;
   /** By digest and compression: each is hashed once, however many images share it. */
   readonly #blobs = new Map<string, Promise<Inspected>>();
+  readonly #hashed = new Set<Digest>();
   readonly #documents = new Set<Digest>();
   #bytes = 0;
 
@@ -56,7 +57,7 @@ export class Inspector {
 
   /** Objects read and hashed, */
   get objects(): number {
-    return this.#documents.size + this.#blobs.size;
+    return this.#documents.size + this.#hashed.size;
   }
 
   /** and their bytes. */
@@ -121,6 +122,7 @@ export class Inspector {
     const receipt = await this.#archive.receipt(digest, { signal });
     const object = await store.read(layout.blob(digest), { signal });
     if (object === undefined) return { fault: ABSENT };
+    this.#hashed.add(digest);
     const prover = new Prover({ digest, mediaType, diffIds }, { patient: { signal, window } });
     try {
       for await (const chunk of object.body) {

@@ -30,6 +30,9 @@ export interface Report {
 
 const MAX_REPORT_BYTES = 64 * 1024;
 
+/** Notes of one image that a report has. */
+const MAX_NOTES = 1_000;
+
 /** Reports that are read side by side. */
 const READS = 16;
 
@@ -127,14 +130,21 @@ function parseReport(bytes: Uint8Array, key: string): Report {
     const version = place.at('version');
     if (version.integer() !== 1) throw version.fail('must be 1');
     const [code, reason] = [place.at('code').optionalText(), place.at('reason').optionalText()];
+    const notes = place
+      .at('notes')
+      .optionalList(MAX_NOTES)
+      ?.map((note) => note.text());
     return {
       version: 1,
       reference: place.at('reference').text(),
       repository: place.at('repository').text(),
       ...(place.at('digest').given ? { digest: place.at('digest').digest() } : {}),
+      ...(place.at('previous').given ? { previous: place.at('previous').digest() } : {}),
       status: statusOf(place.at('status')),
       ...(code === undefined ? {} : { code }),
       ...(reason === undefined ? {} : { reason }),
+      ...(notes === undefined ? {} : { notes }),
+      ...(place.at('unsent').optionalFlag() ? { unsent: true } : {}),
       at: timeOf(place.at('at')),
     };
   } catch (error) {
