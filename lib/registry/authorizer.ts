@@ -17,6 +17,8 @@ import type { Token, Tokens } from './tokens.ts';
 /** The Authorization of one request, and what is needed to judge its refusal. */
 export interface Grant {
   readonly authorization: string;
+  /** The repository was never asked without it: other repositories wanted it. */
+  readonly guessed?: true;
   readonly token?: { readonly wanted: TokenWanted; readonly token: Token; readonly fresh: boolean };
 }
 
@@ -30,10 +32,12 @@ export interface Challenged {
   readonly sent: Grant | undefined;
 }
 
-/** What a registry wants for a repository. */
-type Way =
+/** What a registry wants for a repository; a guess until it was accepted there. */
+type Way = { readonly guessed?: true } & (
+  | { readonly kind: 'none' }
   | { readonly kind: 'fixed'; readonly authorization: string; readonly from: string }
-  | { readonly kind: 'token'; readonly wanted: TokenWanted; readonly credential: Credential | undefined };
+  | { readonly kind: 'token'; readonly wanted: TokenWanted; readonly credential: Credential | undefined }
+);
 
 export interface AuthorizerOptions {
   /** The registry's name in credentials. */
@@ -65,6 +69,15 @@ export class Authorizer {
   async grant(repository: string, signal?: AbortSignal): Promise<Grant | undefined> {
     const way = this.#ways.get(repository);
     return way === undefined ? this.#guess(repository, signal) : this.#take(repository, way, signal);
+  }
+
+  /** After a reply to a guess: keeps it where it was accepted; a repository that refused it is asked without. */
+  judge(repository: string, isAccepted: boolean): void {
+    const way = this.#ways.get(repository);
+    if (way?.guessed !== true) return;
+    const { guessed: _, ...proven } = way;
+    this.#ways.set(repository, isAccepted ? proven : { kind: 'none' });
+    if (!isAccepted) this.#hints.delete(repository);
   }
 
   /** After a 401: what to bring along instead, or nothing where nothing else is left to try. */
@@ -111,9 +124,8 @@ export class Authorizer {
   /** Whether there are credentials that the registry was never sent for this repository. */
   async hasMore(repository: string, signal?: AbortSignal): Promise<boolean> {
     const { host, credentials } = this.#options;
-    return (
-      this.#ways.get(repository) === undefined && (await credentials.find(host, repository, { signal })) !== undefined
-    );
+    const isKnown = (this.#ways.get(repository)?.kind ?? 'none') !== 'none';
+    return !isKnown && (await credentials.find(host, repository, { signal })) !== undefined;
   }
 
   /** For an error about a denial: with what, if anything, it was asked. */
@@ -141,20 +153,23 @@ export class Authorizer {
               wanted: { ...usual, scope: pullScope(repository) },
               credential,
             });
-      return way && (await this.#take(repository, way, signal));
+      return way && (await this.#take(repository, { ...way, guessed: true }, signal));
     } catch (thrown) {
       if (!(thrown instanceof Failure) || signal?.aborted === true) throw thrown;
       this.#usual = undefined;
+      this.#ways.set(repository, { kind: 'none' });
       return undefined;
     }
   }
 
   /** Goes that way, and remembers it once it has led to an authorization. */
-  async #take(repository: string, way: Way, signal: AbortSignal | undefined): Promise<Grant> {
+  async #take(repository: string, way: Way, signal: AbortSignal | undefined): Promise<Grant | undefined> {
+    if (way.kind === 'none') return undefined;
+    const guessed = way.guessed === true ? { guessed: way.guessed } : {};
     if (way.kind === 'fixed') {
       this.#ways.set(repository, way);
       this.#hints.set(repository, `with the credentials from ${way.from}`);
-      return { authorization: way.authorization };
+      return { authorization: way.authorization, ...guessed };
     }
     const { wanted, credential } = way;
     const { token, fresh } = await this.#options.tokens.get(wanted, credential, signal);
@@ -162,7 +177,7 @@ export class Authorizer {
     const { withheld } = token;
     const hint = credential && (withheld ?? `with the credentials from ${credential.from}`);
     if (hint !== undefined) this.#hints.set(repository, hint);
-    return { authorization: `Bearer ${token.value}`, token: { wanted, token, fresh } };
+    return { authorization: `Bearer ${token.value}`, token: { wanted, token, fresh }, ...guessed };
   }
 }
 

@@ -101,6 +101,15 @@ export async function sendAuthorized(
   for (let challenges = 0; ; challenges += 1) {
     const headers = sent === undefined ? request.headers : { ...request.headers, authorization: sent.authorization };
     const reply = await send({ ...request, headers });
+    if (sent?.guessed === true) {
+      const isAccepted = reply.status !== 401 && reply.status !== 403;
+      authorizer.judge(repository, isAccepted);
+      if (!isAccepted) {
+        sent = undefined;
+        await readExcerpt(reply, ERROR_BODY_BYTES);
+        continue;
+      }
+    }
     if (reply.status !== 401 || challenges === MAX_CHALLENGES) return reply;
     try {
       const challenge = { url: request.url, header: reply.headers['www-authenticate'], sent };

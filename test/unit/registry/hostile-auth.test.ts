@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { Authorizer } from '../../../lib/registry/authorizer.ts';
 import type { Credentials } from '../../../lib/registry/credentials.ts';
 import { Tokens } from '../../../lib/registry/tokens.ts';
 import { type HttpServer, type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
@@ -91,6 +92,57 @@ describe('a challenge', () => {
     await using sources = testSources();
     await failureOf(sources.at(server.host, 'bad/x').manifest(image.digest), 'denied');
     expect((await sources.at(server.host, 'good/y').manifest(image.digest)).digest).toBe(image.digest);
+  });
+
+  test.each([
+    ['cannot be had', 403],
+    ['is refused', 200],
+  ])('of one repository is a guess for the others: where its token %s, they are asked without', async (_, status) => {
+    await using server = await serveHttp((request) => {
+      const { path, headers } = request;
+      if (path.startsWith('/token'))
+        return path.includes('private') ? [200, {}, '{"token":"tok"}'] : [status, {}, '{"token":"bad"}'];
+      if (path.includes('/private/'))
+        return headers.authorization === 'Bearer tok' ? content(request) : bearer(headers.host ?? '');
+      return headers.authorization === undefined ? content(request) : [403, {}, '{}'];
+    });
+    await using sources = testSources();
+    await sources.at(server.host, 'private/x').manifest(image.digest);
+    const open = sources.at(server.host, 'public/y');
+    for (let time = 0; time < 2; time += 1) expect((await open.manifest(image.digest)).digest).toBe(image.digest);
+    const asked = server.requests
+      .filter(({ path }) => path.includes('/public/'))
+      .map(({ headers }) => headers.authorization);
+    expect(asked).toEqual(status === 200 ? ['Bearer bad', undefined, undefined] : [undefined, undefined]);
+  });
+
+  test('of one repository sends no other repository’s password to a realm without TLS', async () => {
+    const credentials: Credentials = {
+      find: (_, path) => (path === 'private/y' ? BOB.find('reg.test', path) : Promise.resolve(undefined)),
+    };
+    const asked: HttpRequest[] = [];
+    const send = (request: HttpRequest) => {
+      asked.push(request);
+      const pieces = [Buffer.from('{"token":"t"}')];
+      const body = {
+        read: () => Promise.resolve(pieces.shift()),
+        cancel: () => undefined,
+        expectShort: () => undefined,
+      };
+      return Promise.resolve({ status: 200, headers: {}, url: request.url, body });
+    };
+    const rules = { isInsecure: () => false, tokenService: () => undefined };
+    const authorizer = new Authorizer({
+      host: 'reg.test',
+      credentials,
+      tokens: new Tokens({ send, now: () => 0, rules }),
+    });
+    const url = new URL('https://reg.test/v2/');
+    const header = 'Bearer realm="http://reg.test/token",service="s"';
+    expect((await authorizer.challenged('public/x', { url, header, sent: undefined }))?.authorization).toBe('Bearer t');
+    expect(await authorizer.grant('private/y')).toBeUndefined();
+    await failureOf(authorizer.challenged('private/y', { url, header, sent: undefined }), 'denied');
+    expect(asked.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
   test('with a realm that is not a URL is named in the error', async () => {
