@@ -21,6 +21,9 @@ const SERVICES: readonly (readonly [registry: RegExp, service: RegExp])[] = [
   [/^cgr\.dev$/, /^(issuer\.enforce\.dev|cgr\.dev)$/],
 ];
 
+/** The names that one and the same host has for itself; its other loopback addresses may belong to somebody else. */
+const THIS_HOST = /^(([\w-]+\.)*localhost|127\.0\.0\.1|\[::1\])$/;
+
 export interface RealmRules {
   readonly isInsecure: (host: string) => boolean;
   /** The token service that the user has named for a registry: a host. */
@@ -52,7 +55,7 @@ export function usableAt(
   const named = tokenService(registry);
   const isNamed = named !== undefined && (realm.host === named || realm.hostname === named);
   const isPair = SERVICES.some(([host, service]) => host.test(registry) && service.test(realm.hostname));
-  const isBothHere = isLoopback(realm.hostname) && isLoopback(namedBy.hostname);
+  const isBothHere = THIS_HOST.test(realm.hostname) && THIS_HOST.test(namedBy.hostname);
   if (!isOwn && !isNamed && !isPair && !isBothHere)
     return {
       credential: undefined,

@@ -45,6 +45,14 @@ describe.each(CREDENTIALS)('the credentials %j', (credential) => {
     expect(usableAt(wanted('other.test', 'https://sso.test/token'), credential, rules).credential).toBeUndefined();
   });
 
+  test('of a registry on this host are sent to another name of this host, and to no other loopback address', () => {
+    const at = (realm: string): TokenWanted => wanted('localhost:5000', realm, 'http://localhost:5000/v2/');
+    for (const own of ['http://127.0.0.1:5001/token', 'http://[::1]:5001/token', 'http://auth.localhost:5001/token'])
+      expect(usableAt(at(own), credential, RULES)).toEqual({ credential });
+    expect(usableAt(at('http://127.0.0.2:5001/token'), credential, RULES).credential).toBeUndefined();
+    expect(usableAt(wanted('reg.test', 'http://127.0.0.1/token'), credential, RULES).credential).toBeUndefined();
+  });
+
   test('are not sent without TLS, unless that very host is insecure', () => {
     const plain = wanted('reg.test', 'http://reg.test/token');
     expect(() => usableAt(plain, credential, RULES)).toThrow('not reached over TLS');
