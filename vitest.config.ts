@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // Many tests wait for processes and sockets. By default Vitest leaves a core to itself, which on two cores is half of them.
+    maxWorkers: '100%',
     // The last lines say which tests this machine cannot run.
     reporters: ['default', './test/kit/missing.ts'],
     // Real processes, real sockets: what hangs is told after a minute, and what is slow on a shared machine is not.
