@@ -63,11 +63,13 @@ else
       expect(registry.count({ kind: 'tags', method: 'GET' })).toBe(PAGES);
       expect(registry.requests).toHaveLength(TAGS + PAGES);
 
-      // Of S3: the tag index once a slice, and the configuration once a sandbox and minute. No write.
+      // Of S3: the tag index once a slice, and the configuration once a sandbox and minute. One write: that the run has begun.
       const { GetObject = 0 } = counts;
       expect(GetObject).toBeGreaterThanOrEqual(SLICES + 1);
       expect(GetObject).toBeLessThanOrEqual(SLICES + 10);
-      expect(Object.keys(counts).filter((operation) => !SQS.has(operation))).toEqual(['GetObject']);
+      expect(counts['PutObject']).toBe(1);
+      const others = Object.keys(counts).filter((operation) => !SQS.has(operation));
+      expect(others.toSorted()).toEqual(['GetObject', 'PutObject']);
 
       // Of SQS: ten slices a batch, and one batch more for the order to list; each is received and deleted by itself.
       expect(counts['SendMessageBatch']).toBe(SLICES / 10 + 1);
