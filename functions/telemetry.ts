@@ -67,7 +67,7 @@ export function leftOut({ run, repository }: ImageEvent): void {
 
 /** A configuration or a secret cannot be read or used; the last good one stays in use, or the work waits. */
 export function onRefused(failure: Failure, keptLast: boolean): void {
-  // A schedule's run without a configuration is no fault; messages that wait for one are reported one by one.
+  // A schedule's run without a configuration is not an error; messages that wait for one are reported one by one.
   if (failure instanceof MissingConfiguration && !keptLast) return;
   const { code, message, side } = failure;
   const entry = { code, reason: message, then: keptLast ? 'the last good one stays in use' : 'messages wait for it' };

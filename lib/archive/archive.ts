@@ -91,7 +91,7 @@ export class Archive {
 
   /**
    * Writes a blob's proof, where there is none that proves as much: the same bytes may be a layer in one image and an
-   * opaque file in another, and the proof of the layer serves both. What an earlier proof says besides is kept. One request
+   * opaque file in another, and the proof of the layer serves both. Other facts of an earlier proof are kept. One request
    * where there is none.
    */
   async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
