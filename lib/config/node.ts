@@ -18,6 +18,9 @@ import { printable, show } from '../oci/show.ts';
 const MAX_PROBLEMS = 50;
 
 /** What is wrong with a document, each problem with its line and column. */
+/** Characters of one problem that are shown: the YAML library and the paths of settings repeat what the file says. */
+const MAX_PROBLEM = 400;
+
 class Problems {
   readonly #name: string;
   readonly #lines: LineCounter;
@@ -31,7 +34,8 @@ class Problems {
   add(offset: number, detail: string): void {
     const { line, col } = this.#lines.linePos(offset);
     // An alias is read wherever it stands, and is wrong in one place.
-    this.#all.set(`${this.#name}:${line}:${col}: ${printable(detail)}`, offset);
+    const text = printable(detail.slice(0, MAX_PROBLEM));
+    this.#all.set(`${this.#name}:${line}:${col}: ${text}${detail.length > MAX_PROBLEM ? '…' : ''}`, offset);
   }
 
   /** @throws {Failure} `invalid`, a line a problem, in the order of the file */

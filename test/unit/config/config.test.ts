@@ -532,3 +532,10 @@ describe('what was meant', () => {
     expect(editDistance('ab', 'ba')).toBe(1);
   });
 });
+
+test.each([
+  ['a directive', `%${'x'.repeat(50_000)}`],
+  ['a setting', `${'x'.repeat(50_000)}: 1`],
+])('%s of 50,000 characters is refused with a message of bounded length', (_, text) => {
+  expect(() => parseConfig(text, 'mirror.yaml')).toThrow(/^.{0,1000}$/s);
+});
