@@ -94,7 +94,9 @@ describeWith(['script'], 'on a terminal', () => {
       do: { stallAfter: PART / 2 },
     });
     const line = [process.execPath, MAIN, 'sync', `${registry.host}/team/app:1.0`, '--to', archive].join(' ');
-    const child = spawn('script', ['--quiet', '--return', '--command', line, '/dev/null']);
+    // A bar is drawn on a terminal that can draw, and not in CI.
+    const { CI: _ci, NO_COLOR: _color, ...env } = { ...process.env, TERM: 'xterm' };
+    const child = spawn('script', ['--quiet', '--return', '--command', line, '/dev/null'], { env });
     try {
       let shown = '';
       child.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
