@@ -95,7 +95,7 @@ describeWith(['script'], 'on a terminal', () => {
     });
     const line = [process.execPath, MAIN, 'sync', `${registry.host}/team/app:1.0`, '--to', archive].join(' ');
     // A bar is drawn on a terminal that can draw, and not in CI.
-    const { CI: _ci, NO_COLOR: _color, ...env } = { ...process.env, TERM: 'xterm' };
+    const env = { ...process.env, TERM: 'xterm', CI: undefined, NO_COLOR: undefined };
     const child = spawn('script', ['--quiet', '--return', '--command', line, '/dev/null'], { env });
     try {
       let shown = '';
