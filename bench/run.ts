@@ -4,6 +4,7 @@
  *   npm run bench                        everything
  *   npm run bench -- layer set           these jobs
  *   npm run bench -- --repetitions 3 --link loopback --only mirror-sync,crane set
+ *   npm run bench -- versions --repetitions 9 --baseline ../earlier/dist
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { arch, cpus, loadavg, release, totalmem, type } from 'node:os';
@@ -15,12 +16,13 @@ import { cost } from './jobs/cost.ts';
 import { memory } from './jobs/memory.ts';
 import { s3 } from './jobs/s3.ts';
 import { tags } from './jobs/tags.ts';
+import { versions } from './jobs/versions.ts';
 import type { Bench, Job } from './kit/bench.ts';
 import { LINKS } from './kit/link.ts';
 import type { Report } from './kit/report.ts';
 import { Tools } from './kit/tools.ts';
 
-const JOBS: Readonly<Record<string, Job>> = { layer, set, tags, memory, s3, 'cold-start': coldStart, cost };
+const JOBS: Readonly<Record<string, Job>> = { layer, set, tags, memory, s3, 'cold-start': coldStart, cost, versions };
 const RESULTS = join(import.meta.dirname, 'results');
 
 const { values, positionals } = parseArgs({
@@ -29,13 +31,14 @@ const { values, positionals } = parseArgs({
     repetitions: { type: 'string', default: '5' },
     link: { type: 'string', multiple: true },
     only: { type: 'string', default: '' },
+    baseline: { type: 'string' },
   },
 });
 
 const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
 
-const jobs = positionals.length === 0 ? Object.keys(JOBS) : positionals;
+const jobs = positionals.length === 0 ? Object.keys(JOBS).filter((name) => name !== 'versions') : positionals;
 const unknown = jobs.filter((name) => !(name in JOBS));
 if (unknown.length > 0)
   throw new Error(`no such job: ${unknown.join(', ')}; there are ${Object.keys(JOBS).join(', ')}`);
@@ -71,7 +74,7 @@ function benchOf(): Bench {
   const asked = LINKS.filter((link) => values.link?.includes(link) ?? true);
   const links = asked.filter((link) => link === 'loopback' || tools.lacks(['toxiproxy-server']) === undefined);
   const only = new Set(values.only.split(',').filter((name) => name !== ''));
-  return { tools, repetitions, links, only, signal: interrupted.signal };
+  return { tools, repetitions, links, only, baseline: values.baseline, signal: interrupted.signal };
 }
 
 /** What one has to know to believe a number. */

@@ -65,7 +65,7 @@ async function peaks(
 }
 
 /** An image whose one layer has about so many compressed bytes. */
-async function madeUp(bytes: number): Promise<Image> {
+export async function madeUp(bytes: number): Promise<Image> {
   const digits = Buffer.concat(await Array.fromAsync(generated(MEMBER).read(0, MEMBER.size)));
   const member = gzipSync(digits, { level: 1 });
   const times = Math.round(bytes / member.length);

@@ -13,6 +13,8 @@ export interface Bench {
   readonly links: readonly LinkName[];
   /** Programs that take part; all of them where it is empty. */
   readonly only: ReadonlySet<string>;
+  /** The `dist` folder of an earlier build, for the job that compares builds. */
+  readonly baseline: string | undefined;
 }
 
 export type Job = (bench: Bench) => Promise<Report>;
