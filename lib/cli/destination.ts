@@ -30,10 +30,17 @@ export interface OpenArchive extends AsyncDisposable {
 export async function openArchive(
   name: string,
   purpose: 'read' | 'write',
-  { env, signal }: Pick<Io, 'env' | 'signal'>,
+  { env, signal, platform }: Pick<Io, 'env' | 'signal' | 'platform'>,
 ): Promise<OpenArchive> {
   checkAddress(name);
-  return isS3Url(name) ? openS3(name, purpose, env, signal) : openFolder(name, purpose, signal);
+  if (isS3Url(name)) return openS3(name, purpose, env, signal);
+  // Decision 0004: Windows lacks what a folder archive is built on.
+  if (platform === 'win32')
+    throw invalid(
+      `open archive ${name}`,
+      'a folder archive needs file locks and folder syncs that Windows lacks; use WSL 2, a Linux container, or s3://bucket/prefix',
+    );
+  return openFolder(name, purpose, signal);
 }
 
 async function openFolder(name: string, purpose: 'read' | 'write', signal: AbortSignal): Promise<OpenArchive> {

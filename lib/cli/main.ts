@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { asFailure, Failure, invalid } from '../base/failure.ts';
-import { isS3Url } from '../archive/s3/url.ts';
+import { asFailure, Failure } from '../base/failure.ts';
 import { printable } from '../oci/show.ts';
 import { check } from './check.ts';
 import { type Command, parseCommand } from './command.ts';
@@ -55,36 +54,26 @@ async function run(command: Command, io: Io): Promise<number> {
     case 'check':
       return await check(command, io);
     case 'sync': {
-      await using opened = await open(command.to, 'write', io);
+      await using opened = await openArchive(command.to, 'write', io);
       return await sync(command, opened, io);
     }
     case 'ls': {
-      await using opened = await open(command.archive, 'read', io);
+      await using opened = await openArchive(command.archive, 'read', io);
       return await ls(command, opened.archive, io);
     }
     case 'convert': {
-      await using opened = await open(command.archive, 'read', io);
+      await using opened = await openArchive(command.archive, 'read', io);
       return await convert(command, opened.archive, io);
     }
     case 'status': {
-      await using opened = await open(command.archive, 'read', io);
+      await using opened = await openArchive(command.archive, 'read', io);
       return await status(command, opened.archive, io);
     }
     case 'verify': {
-      await using opened = await open(command.archive, 'read', io);
+      await using opened = await openArchive(command.archive, 'read', io);
       return await verify(command, opened.archive, io);
     }
   }
-}
-
-function open(name: string, purpose: 'read' | 'write', io: Io): ReturnType<typeof openArchive> {
-  // Decision 0004: what a folder archive stands on is missing there.
-  if (io.platform === 'win32' && !isS3Url(name))
-    throw invalid(
-      `open archive ${name}`,
-      'a folder archive needs file locks and folder syncs that Windows lacks; use WSL 2, a Linux container, or s3://bucket/prefix',
-    );
-  return openArchive(name, purpose, io);
 }
 
 function version(): string {
