@@ -81,7 +81,7 @@ async function readable<T>(reading: Promise<T>, tell: (failure: Failure) => void
 /** Everything that the reference stands for; undefined where something of it is missing or wrong: `verify` says what. */
 async function closureOf(reader: ClosureReader, digest: Digest, scope: Scope): Promise<Complete | undefined> {
   try {
-    const state = await checkClosure(digest, scope, reader);
+    const state = await checkClosure(digest, scope, reader, { mayLack: () => true });
     return state.complete ? state : undefined;
   } catch (error) {
     if (error instanceof Failure && error.remedy === 'never') return undefined;

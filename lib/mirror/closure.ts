@@ -49,7 +49,7 @@ export interface Node {
   readonly digest: Digest;
   readonly bytes: number;
   readonly manifest: Manifest | undefined;
-  /** It may be missing: an attestation of a subset of platforms, which upstream may have lost without harm to the image. */
+  /** It may be missing, whole or in part: an attestation of a subset of platforms, without which the image runs. */
   readonly optional: boolean;
 }
 
@@ -120,8 +120,16 @@ export function childrenOf({ manifests }: IndexManifest, choice: PlatformChoice)
 /**
  * Walks a closure, the largest blob of each manifest first, and stops at the first one missing. Throws a Failure where
  * what is there does not fit together.
+ *
+ * @param options.mayLack whether an optional manifest may lack its config or blobs; none may by default, since they may still
+ * be on their way
  */
-export async function checkClosure(root: Digest, scope: Scope, reader: ClosureReader): Promise<ClosureState> {
+export async function checkClosure(
+  root: Digest,
+  scope: Scope,
+  reader: ClosureReader,
+  { mayLack = () => false }: { readonly mayLack?: (attestation: Digest) => boolean } = {},
+): Promise<ClosureState> {
   const objects = new Map<Digest, number>();
   const notes = new Set<string>();
   const choice = new PlatformChoice(scope.platforms);
@@ -132,24 +140,44 @@ export async function checkClosure(root: Digest, scope: Scope, reader: ClosureRe
       notes.add(`attestation ${digest} is missing upstream`);
       continue;
     }
-    objects.set(digest, bytes);
-    const found = await readClaims(digest, manifest, scope, content);
-    if ('missing' in found) return { complete: false, missing: found.missing };
-    const { claims, config } = found;
-    if (config !== undefined) objects.set(config.digest, config.bytes);
-    const proofs = new Map<Blob, Proven>();
-    for (const blob of [...claims.blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0))) {
-      const proof = await reader.proof(blob);
-      if (proof === undefined) return { complete: false, missing: blob.digest };
-      proofs.set(blob, proof);
-      objects.set(blob.digest, proof.size);
+    const found = await checkManifest(digest, manifest, scope, reader);
+    if ('missing' in found) {
+      if (!optional || !mayLack(digest)) return { complete: false, missing: found.missing };
+      notes.add(`attestation ${digest} is incomplete upstream: ${found.missing} is missing`);
+      continue;
     }
-    for (const note of compare(digest, manifest, claims, scope, (blob) => proofs.get(blob))) notes.add(note);
+    objects.set(digest, bytes);
+    for (const [object, size] of found.objects) objects.set(object, size);
+    for (const note of found.notes) notes.add(note);
   }
   for (const note of choice.notes) notes.add(note);
   let sum = 0;
   for (const size of objects.values()) sum += size;
   return { complete: true, bytes: sum, objects, notes: [...notes], absent: choice.absent };
+}
+
+/** The config and the blobs of a manifest with their bytes, and what there is to note; or the first one that is missing. */
+async function checkManifest(
+  digest: Digest,
+  manifest: Manifest,
+  scope: Scope,
+  reader: ClosureReader,
+): Promise<
+  { readonly objects: ReadonlyMap<Digest, number>; readonly notes: readonly string[] } | { readonly missing: Digest }
+> {
+  const found = await readClaims(digest, manifest, scope, (...of) => reader.content(...of));
+  if ('missing' in found) return found;
+  const { claims, config } = found;
+  const objects = new Map<Digest, number>();
+  if (config !== undefined) objects.set(config.digest, config.bytes);
+  const proofs = new Map<Blob, Proven>();
+  for (const blob of [...claims.blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0))) {
+    const proof = await reader.proof(blob);
+    if (proof === undefined) return { missing: blob.digest };
+    proofs.set(blob, proof);
+    objects.set(blob.digest, proof.size);
+  }
+  return { objects, notes: compare(digest, manifest, claims, scope, (blob) => proofs.get(blob)) };
 }
 
 /** What a manifest claims, by the config that the archive has; or the config that it lacks. */

@@ -112,7 +112,8 @@ async function check(
   const image = message.image as Image;
   try {
     if (image.largest !== undefined && !(await reader.has(image.largest))) return 'incomplete';
-    const state = await checkClosure(image.digest, message, reader);
+    const lost = new Set(image.lost);
+    const state = await checkClosure(image.digest, message, reader, { mayLack: (digest) => lost.has(digest) });
     return state.complete ? { notes: state.notes } : 'incomplete';
   } catch (error) {
     const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');

@@ -121,7 +121,7 @@ export class Inspector {
     const { digest, mediaType, diffIds } = blob;
     const receipt = await this.#archive.receipt(digest, { signal });
     const object = await store.read(layout.blob(digest), { signal });
-    if (object === undefined) return { fault: ABSENT };
+    if (object === undefined) return { fault: receipt === undefined ? ABSENT : { ...ABSENT } };
     this.#hashed.add(digest);
     const prover = new Prover({ digest, mediaType, diffIds }, { patient: { signal, window } });
     try {
@@ -158,7 +158,7 @@ export function isVerdict({ side, remedy }: Failure): boolean {
   return side !== 'archive' && remedy === 'never';
 }
 
-/** Whether the object is not there at all. */
+/** Whether neither the object nor a receipt of it is there: a receipt without its object is wrong in any case. */
 export function isAbsent(fault: Fault): boolean {
   return fault === ABSENT;
 }

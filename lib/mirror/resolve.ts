@@ -280,7 +280,7 @@ class Slice {
   async #order(wanted: Wanted, found: Found, observed: number, walked: Walked): Promise<void> {
     const { queues, observe, lanes } = this.#context;
     const { signal } = this.#options;
-    const { mediaType, size, blobs, fetchedBytes } = walked;
+    const { mediaType, size, blobs, lost, fetchedBytes } = walked;
     const { digest, tag, note } = found;
     const permits = new Permits(SIDE_BY_SIDE);
     const looked = await settleAll(
@@ -300,6 +300,7 @@ class Slice {
       note,
       asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
       largest: largestOf(blobs)?.digest,
+      lost: lost.length === 0 ? undefined : lost,
     });
     const name = imageName(this.#message, image);
     observe({

@@ -149,17 +149,16 @@ class Reference {
 
   async #node({ digest, manifest, optional }: Node): Promise<void> {
     if (manifest === undefined) {
-      const fault = this.#faults.get(digest);
-      if (!optional || fault === undefined || !isAbsent(fault)) this.#lacking(digest);
+      this.#lacking(digest, optional);
       return;
     }
-    const claims = await this.#claims(digest, manifest);
+    const claims = await this.#claims(digest, manifest, optional);
     const inspected = new Map<Blob, Inspected>();
     const blobs = claims?.blobs ?? unclaimedBlobs(manifest, this.#scope);
     await Promise.all(blobs.map(async (blob) => inspected.set(blob, await this.#inspector.blob(blob))));
     let sound = true;
     for (const [{ digest: of, size }, { proof, fault }] of inspected) {
-      if (fault !== undefined) this.#problem(of, fault);
+      if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(of, fault);
       const fits = proof === undefined || size === undefined || proof.size === size;
       if (!fits) this.#wrong(of, `it has ${proof.size} bytes, its descriptor says ${size}`);
       sound &&= proof !== undefined && fits;
@@ -173,11 +172,11 @@ class Reference {
   }
 
   /** What a manifest claims; undefined, once that is reported, where it cannot be read. */
-  async #claims(digest: Digest, manifest: Manifest): Promise<Claims | undefined> {
+  async #claims(digest: Digest, manifest: Manifest, optional: boolean): Promise<Claims | undefined> {
     try {
       const read = await readClaims(digest, manifest, this.#scope, (...of) => this.#content(...of));
       if ('claims' in read) return read.claims;
-      this.#lacking(read.missing);
+      this.#lacking(read.missing, optional);
     } catch (error) {
       this.#verdict(error, (code) => (code.endsWith('-mismatch') ? digest : this.#at));
     }
@@ -192,9 +191,10 @@ class Reference {
     return undefined;
   }
 
-  #lacking(digest: Digest): void {
+  /** @param optional whether the image runs without it, so that only what is wrong with it is a problem */
+  #lacking(digest: Digest, optional: boolean): void {
     const fault = this.#faults.get(digest);
-    if (fault !== undefined) this.#problem(digest, fault);
+    if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(digest, fault);
   }
 
   /** Everything there is what its digest says, and it does not fit together: only what names it has to go. */

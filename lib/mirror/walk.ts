@@ -6,6 +6,7 @@ import { Failure } from '../base/failure.ts';
 import { Permits } from '../base/permits.ts';
 import { settleAll } from '../base/settle-all.ts';
 import type { Archive } from '../archive/archive.ts';
+import { defined } from '../oci/defined.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { knownContent } from '../oci/known-content.ts';
@@ -34,6 +35,8 @@ export interface Walked {
   readonly size: number;
   /** Every blob once. */
   readonly blobs: readonly NeededBlob[];
+  /** Attestations that the image goes without, since upstream lacks their config or one of their blobs. */
+  readonly lost: readonly Digest[];
   /** Bytes that had to be fetched for the walk itself. */
   readonly fetchedBytes: number;
 }
@@ -83,6 +86,7 @@ class Walk {
   readonly #seen = new Set<Digest>();
   readonly #permits = new Permits(SIDE_BY_SIDE);
   readonly #choice: PlatformChoice;
+  readonly #lost: Digest[] = [];
   #fetchedBytes = 0;
 
   constructor(options: WalkOptions) {
@@ -99,7 +103,8 @@ class Walk {
     this.#told(digest, () => {
       this.#choice.conclude();
     });
-    return { mediaType, size, blobs: [...this.#blobs.values()], fetchedBytes: this.#fetchedBytes };
+    const blobs = [...this.#blobs.values()];
+    return { mediaType, size, blobs, lost: this.#lost, fetchedBytes: this.#fetchedBytes };
   }
 
   async #descend(parent: Digest, children: readonly Child[] | undefined, depth: number): Promise<void> {
@@ -123,9 +128,12 @@ class Walk {
     try {
       read = await this.#permits.with(() => this.#read(digest, child));
     } catch (error) {
-      // The finalizer notes it: the archive then lacks it as well.
-      if (child.optional && error instanceof Failure && error.code === 'manifest-unknown') return;
-      throw error;
+      if (!child.optional || !(error instanceof Failure)) throw error;
+      // The finalizer notes it: the archive then lacks the manifest as well.
+      if (error.code === 'manifest-unknown') return;
+      if (error.code !== 'blob-unknown' || error.side !== 'source') throw error;
+      this.#lost.push(digest);
+      return;
     }
     await this.#descend(digest, read.children, depth + 1);
   }
@@ -179,6 +187,7 @@ class Walk {
     const described = claimingConfig(manifest);
     const config = described === undefined ? undefined : await this.#config(described);
     const claims = this.#told(digest, () => claimsOf(manifest, config, scope));
+    if (child?.optional === true) await this.#requireUpstream(claims.blobs);
     if (manifest.kind === 'image' && child?.platform === undefined) this.#choice.image(claims.config?.platform);
     for (const blob of claims.blobs) this.#need(blob);
     // What is kept of a signed schema1 manifest is not signed any more, and so of the other type.
@@ -222,6 +231,23 @@ class Walk {
     });
     const { blobs: limit } = MANIFEST_LIMITS;
     if (this.#blobs.size > limit) throw this.#refuse(digest, 'too-large', `the image has more than ${limit} blobs`);
+  }
+
+  /**
+   * Checks that each blob is in the archive or upstream. Only the resolver can leave out an attestation: a layer function
+   * knows one blob and not what else the image needs.
+   *
+   * @throws {Failure} `blob-unknown`
+   */
+  async #requireUpstream(blobs: readonly NeededBlob[]): Promise<void> {
+    const { archive, source, signal } = this.#o;
+    for (const blob of blobs) {
+      if (knownContent(blob) !== undefined || (await archive.receipt(blob.digest, { signal })) !== undefined) continue;
+      const { body } = await source
+        .blob(blob.digest, { signal, ...defined({ size: blob.size }) })
+        .open({ start: 0, end: 1 });
+      await body[Symbol.asyncIterator]().return?.();
+    }
   }
 
   /** What a pure function refuses is reported with the manifest that it was about. */

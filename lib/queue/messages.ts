@@ -76,6 +76,8 @@ export interface Image {
   readonly observed: number;
   /** The largest blob of its closure: while that lacks its receipt, nothing else need be looked at. */
   readonly largest?: Digest;
+  /** Attestations that upstream has only in part: the image is complete without them. */
+  readonly lost?: readonly Digest[];
 }
 
 export interface LayerMessage extends Order {

@@ -189,6 +189,10 @@ function readImage(place: Place, now: number): Image {
       ?.map((note) => note.text()),
     observed: readTime(place.at('observed'), now),
     largest: optional(place.at('largest'), (largest) => largest.digest()),
+    lost: place
+      .at('lost')
+      .optionalList(ANY_LENGTH)
+      ?.map((lost) => lost.digest()),
   });
 }
 
