@@ -23,6 +23,9 @@ const WORDS: Readonly<Record<string, string>> = {
   ENODEV: 'no such device',
   ENXIO: 'no such device',
   EBUSY: 'it is in use',
+  ENOMEM: 'this machine has no memory left',
+  ESTALE: 'the network file system no longer knows the file',
+  ENOTCONN: 'it is not connected',
   ERR_FS_FILE_TOO_LARGE: 'the file is larger than 2 GiB',
   // The network.
   ECONNREFUSED: 'the connection was refused',

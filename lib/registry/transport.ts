@@ -1,4 +1,5 @@
 import { Failure, type FailureCode } from '../base/failure.ts';
+import { systemWords } from '../base/system-error.ts';
 import { MAX_HEADER_BYTES } from './agents.ts';
 import { RefusedAddress, offLimits } from './dial.ts';
 import { ContradictoryLength } from './normalising.ts';
@@ -14,29 +15,10 @@ export interface Attempt {
   readonly answered?: boolean;
 }
 
-/** Errors of the operating system, of its resolver, and of undici. */
-const WORDS: ReadonlyMap<string, readonly [FailureCode, string]> = new Map([
+/** Errors of undici. The words for all others are those of lib/base/system-error.ts. */
+const UNDICI: ReadonlyMap<string, readonly [FailureCode, string]> = new Map([
   ['UND_ERR_CONNECT_TIMEOUT', ['timeout', 'no connection could be made in time']],
-  ['ETIMEDOUT', ['timeout', 'the connection timed out']],
   ['UND_ERR_SOCKET', ['network', 'the connection was closed']],
-  ['ECONNRESET', ['network', 'the connection was reset']],
-  ['ECONNABORTED', ['network', 'the connection was reset']],
-  ['EPIPE', ['network', 'the connection was closed']],
-  ['ECONNREFUSED', ['network', 'the connection was refused']],
-  ['ENOTFOUND', ['network', 'there is no such host']],
-  ['ENODATA', ['network', 'there is no such host']],
-  ['EAI_AGAIN', ['network', 'the host name could not be resolved for now']],
-  ['EAI_FAIL', ['network', 'the host name could not be resolved']],
-  ['EHOSTUNREACH', ['network', 'the host cannot be reached']],
-  ['EHOSTDOWN', ['network', 'the host cannot be reached']],
-  ['ENETUNREACH', ['network', 'the network cannot be reached']],
-  ['ENETDOWN', ['network', 'the network is down']],
-  ['EADDRNOTAVAIL', ['network', 'no local address or port is free for the connection']],
-  ['EACCES', ['network', 'the system does not permit the connection']],
-  ['EPERM', ['network', 'the system does not permit the connection']],
-  ['EMFILE', ['network', 'too many files are open in this process']],
-  ['ENFILE', ['network', 'too many files are open on this system']],
-  ['EPROTO', ['network', 'the TLS handshake failed']],
   ['UND_ERR_DESTROYED', ['aborted', 'the connection was closed on request']],
   ['UND_ERR_CLOSED', ['aborted', 'the connection was closed on request']],
 ] satisfies [string, [FailureCode, string]][]);
@@ -76,9 +58,12 @@ export function transportFailure(thrown: unknown, at: Attempt): Failure {
     return fail('truncated', `${host}: the body ended too early, or in the wrong form`);
   if (isParserError(thrown))
     return fail('invalid', `${host} sent a response that is not valid HTTP (${reasonOf(thrown)})`, true);
-  const known = WORDS.get(code);
+  const known = UNDICI.get(code);
   if (known !== undefined) return fail(known[0], `${host}: ${known[1]}`);
-  if (code.startsWith('ERR_SSL_')) return fail('network', `${host}: the TLS handshake failed (${code})`);
+  const words = systemWords(thrown);
+  if (words !== undefined) return fail(code === 'ETIMEDOUT' ? 'timeout' : 'network', `${host}: ${words}`);
+  if (code === 'EPROTO' || code.startsWith('ERR_SSL_'))
+    return fail('network', `${host}: the TLS handshake failed (${code})`);
   return fail(code === 'UND_ERR_INVALID_ARG' ? 'invalid' : 'network', `${host}: ${message}`);
 }
 

@@ -1,38 +1,49 @@
 /** Translates errors of the operating system into this software's own failures. */
 import { Failure, type FailureCode } from '../../base/failure.ts';
+import { systemWords } from '../../base/system-error.ts';
 
-type Words = readonly [code: FailureCode, detail: string];
+/** What the words of lib/base/system-error.ts do not say: the failure's code, and what to check. */
+const CODES: ReadonlyMap<string, readonly [code: FailureCode, check?: string]> = new Map<
+  string,
+  readonly [FailureCode, string?]
+>([
+  ['ENOSPC', ['no-space', '; make room and start again']],
+  ['EDQUOT', ['no-space', '; make room and start again']],
+  ['EFBIG', ['too-large']],
+  ['EACCES', ['denied', '; check the owner and the permissions of the folder']],
+  ['EPERM', ['denied', '; check the owner and the permissions of the folder']],
+  ['EROFS', ['denied']],
+  ['ENAMETOOLONG', ['invalid']],
+  ['ELOOP', ['invalid']],
+  // `io` is retried: the cause may be a failing disk or a network file system that recovers.
+  ['ENOENT', ['io']],
+  ['EIO', ['io', '; check the health of the disk']],
+  ['EMFILE', ['io', ', or lower the concurrency']],
+  ['ENFILE', ['io']],
+  ['ENOMEM', ['io']],
+  ['EBUSY', ['io']],
+  ['ESTALE', ['io', '; check the mount']],
+  ['ETIMEDOUT', ['io', '; check the mount of the network file system']],
+  ['EHOSTDOWN', ['io', '; check the mount of the network file system']],
+  ['ENOTCONN', ['io', '; check the mount']],
+  ['ENODEV', ['io', '; check the mount']],
+  ['ENXIO', ['io', '; check the mount']],
+]);
 
-/** Keys are errno(3) names. `io` is retried: the cause may be a failing disk or a network file system that recovers. */
-const WORDS: ReadonlyMap<string, Words> = new Map<string, Words>([
-  ['ENOSPC', ['no-space', 'the disk is full; make room and start again']],
-  ['EDQUOT', ['no-space', 'the disk quota is used up; make room and start again']],
-  ['EFBIG', ['too-large', 'the file system does not take files of that size']],
-  ['EACCES', ['denied', 'the file system denies it; check the owner and the permissions of the folder']],
-  ['EPERM', ['denied', 'the file system denies it; check the owner and the permissions of the folder']],
-  ['EROFS', ['denied', 'the file system is mounted read-only']],
-  ['EISDIR', ['invalid', 'other objects have keys below this one, so a folder cannot hold it as an object']],
-  ['ENOTEMPTY', ['invalid', 'other objects have keys below this one, so a folder cannot hold it as an object']],
-  ['ENOTDIR', ['invalid', 'a part of the path is a file, so nothing can lie below it']],
-  ['EEXIST', ['invalid', 'a part of the path is a file, so nothing can lie below it']],
-  ['ENAMETOOLONG', ['invalid', 'a part of the path is longer than the file system allows']],
-  ['ELOOP', ['invalid', 'the path has too many symbolic links']],
-  ['EINVAL', ['invalid', 'the file system does not support the operation']],
-  ['ENOSYS', ['invalid', 'the file system does not support the operation']],
-  ['ENOTSUP', ['invalid', 'the file system does not support the operation']],
-  ['EOPNOTSUPP', ['invalid', 'the file system does not support the operation']],
-  ['ENOENT', ['io', 'the file or folder does not exist']],
-  ['EIO', ['io', 'the disk reports an error; check its health']],
-  ['EMFILE', ['io', 'too many files are open; raise the limit (ulimit -n) or lower the concurrency']],
-  ['ENFILE', ['io', 'too many files are open on this machine']],
-  ['ENOMEM', ['io', 'this machine has no memory left']],
-  ['EBUSY', ['io', 'another process uses the file']],
-  ['ESTALE', ['io', 'the network file system no longer knows the file; check its mount']],
-  ['ETIMEDOUT', ['io', 'the network file system does not answer; check its mount']],
-  ['EHOSTDOWN', ['io', 'the server of the network file system is down']],
-  ['ENOTCONN', ['io', 'the file system is disconnected; mount it again']],
-  ['ENODEV', ['io', 'the device of the file system is gone']],
-  ['ENXIO', ['io', 'the device of the file system is gone']],
+const BELOW = 'other objects have keys below this one, so a folder cannot hold it as an object';
+const ABOVE = 'a part of the path is a file, so nothing can lie below it';
+const UNSUPPORTED = 'the file system does not support the operation';
+
+/** Errors that mean something else for the keys of an archive than for a file that a user names. */
+const OF_KEYS: ReadonlyMap<string, string> = new Map([
+  ['EISDIR', BELOW],
+  ['ENOTEMPTY', BELOW],
+  ['ENOTDIR', ABOVE],
+  ['EEXIST', ABOVE],
+  ['EINVAL', UNSUPPORTED],
+  ['ENOSYS', UNSUPPORTED],
+  ['ENOTSUP', UNSUPPORTED],
+  ['EOPNOTSUPP', UNSUPPORTED],
 ]);
 
 /** @param signal if it is aborted, the failure says so, whatever was thrown */
@@ -42,8 +53,12 @@ export function toFailure(thrown: unknown, operation: string, signal?: AbortSign
     return signal.reason instanceof Failure ? signal.reason : refuse(operation, 'aborted', 'stopped on request');
   const code = errnoOf(thrown);
   if (code === undefined) return refuse(operation, 'internal', messageOf(thrown), thrown);
-  const [failureCode, detail] = WORDS.get(code) ?? ['io', ''];
-  return refuse(operation, failureCode, detail === '' ? messageOf(thrown) : `${detail} (${messageOf(thrown)})`, thrown);
+  const said = messageOf(thrown);
+  const ofKeys = OF_KEYS.get(code);
+  if (ofKeys !== undefined) return refuse(operation, 'invalid', `${ofKeys} (${said})`, thrown);
+  const [failureCode, check = ''] = CODES.get(code) ?? ['io'];
+  const words = systemWords(thrown);
+  return refuse(operation, failureCode, words === undefined ? said : `${words}${check} (${said})`, thrown);
 }
 
 export function refuse(operation: string, code: FailureCode, detail: string, cause?: unknown): Failure {

@@ -2,6 +2,7 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { attempt, toFailure } from '../../../lib/archive/folder/errors.ts';
 import { Failure } from '../../../lib/base/failure.ts';
+import { systemWords } from '../../../lib/base/system-error.ts';
 import { tempFolder } from '../../kit/temp.ts';
 
 function errno(code: string): Error {
@@ -27,6 +28,13 @@ test.each([
     detail: expect.stringContaining(detail),
   });
 });
+
+test.each(['ENOENT', 'EROFS', 'ENFILE', 'EBUSY', 'ESTALE', 'ENODEV'])(
+  '%s has the words that it has everywhere else',
+  (code) => {
+    expect(toFailure(errno(code), 'put key').detail).toContain(systemWords(errno(code)));
+  },
+);
 
 test('a bug is told as one', () => {
   expect(toFailure(new TypeError('x is undefined'), 'put key')).toMatchObject({ code: 'internal' });

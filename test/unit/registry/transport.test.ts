@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { systemWords } from '../../../lib/base/system-error.ts';
 import { showsNoTls, transportFailure } from '../../../lib/registry/transport.ts';
 
 const url = new URL('https://r.example/v2/?X-Amz-Signature=secret');
@@ -20,15 +21,24 @@ test.each([
 });
 
 test.each([
-  ['EHOSTUNREACH', 'the host cannot be reached'],
-  ['ENETUNREACH', 'the network cannot be reached'],
+  ['EHOSTUNREACH', 'no route to the host'],
+  ['ENETUNREACH', 'the network is unreachable'],
   ['ECONNREFUSED', 'the connection was refused'],
   ['ENOTFOUND', 'there is no such host'],
-  ['EPIPE', 'the connection was closed'],
+  ['EPIPE', 'the connection was closed by the other side'],
+  ['EPROTO', 'the TLS handshake failed (EPROTO)'],
 ])('the error %s is described in words', (code, words) => {
   const { message } = failureFrom(code, `connect ${code} 10.0.0.1:443`);
   expect(message).toBe(`get blob b: r.example: ${words}`);
 });
+
+test.each(['ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EMFILE', 'ENETDOWN'])(
+  'the error %s has the words that it has everywhere else',
+  (code) => {
+    const error = Object.assign(new Error('x'), { code });
+    expect(transportFailure(error, { operation: 'o', url }).detail).toBe(`r.example: ${systemWords(error)}`);
+  },
+);
 
 test('an untrusted certificate is reported with each way to trust it', () => {
   expect(failureFrom('SELF_SIGNED_CERT_IN_CHAIN').detail).toBe(
