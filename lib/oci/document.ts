@@ -17,18 +17,19 @@ const MEDIA_TYPE = /^[A-Za-z0-9][\w!#$&^.+-]{0,126}\/[A-Za-z0-9][\w!#$&^.+-]{0,1
  */
 export class Place {
   readonly #operation: string;
-  readonly #path: string;
+  readonly #path: string | (() => string);
   readonly #value: unknown;
   #keys: readonly string[] | undefined;
 
-  constructor(operation: string, path: string, value: unknown) {
+  /** @param path a function where composing the path is wasted unless something is wrong there */
+  constructor(operation: string, path: string | (() => string), value: unknown) {
     this.#operation = operation;
     this.#path = path;
     this.#value = value;
   }
 
   /** The root of a JSON text in UTF-8 (RFC 8259, section 8.1: no other encoding, no byte order mark). */
-  static ofBytes(operation: string, bytes: Uint8Array, path = ''): Place {
+  static ofBytes(operation: string, bytes: Uint8Array, path: string | (() => string) = ''): Place {
     let text: string;
     try {
       text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -36,6 +37,11 @@ export class Place {
       throw new Place(operation, path, bytes).fail('is not UTF-8');
     }
     return new Place(operation, path, text).json();
+  }
+
+  /** `config.layers[2].size`; empty for the root. */
+  get #where(): string {
+    return typeof this.#path === 'string' ? this.#path : this.#path();
   }
 
   get given(): boolean {
@@ -51,7 +57,8 @@ export class Place {
   }
 
   fail(detail: string, code: FailureCode = 'invalid'): Failure {
-    const where = this.#path === '' ? detail : `${this.#path}: ${detail}`;
+    const path = this.#where;
+    const where = path === '' ? detail : `${path}: ${detail}`;
     return new Failure({ operation: this.#operation, side: 'input', code, detail: where });
   }
 
@@ -76,7 +83,7 @@ export class Place {
 
   #below(key: string): Place {
     const object = this.object();
-    const path = this.#path === '' ? nameOf(key) : `${this.#path}.${nameOf(key)}`;
+    const path = (): string => (this.#where === '' ? nameOf(key) : `${this.#where}.${nameOf(key)}`);
     return new Place(this.#operation, path, own(object, key));
   }
 
@@ -92,7 +99,9 @@ export class Place {
     if (!Array.isArray(this.#value)) throw this.#expected('an array');
     if (this.#value.length > limit)
       throw this.fail(`has ${this.#value.length} elements, and ${limit} is the limit`, 'too-large');
-    return this.#value.map((value: unknown, index) => new Place(this.#operation, `${this.#path}[${index}]`, value));
+    return this.#value.map(
+      (value: unknown, index) => new Place(this.#operation, () => `${this.#where}[${index}]`, value),
+    );
   }
 
   optionalList(limit: number): Place[] | undefined {

@@ -20,7 +20,11 @@
  */
 import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
+import { Lru } from '../../base/lru.ts';
 import { isAbsent, refuse } from './errors.ts';
+
+/** How many folders a store remembers as checked: a repository has three. */
+const CHECKED = 10_000;
 
 const OWN = ['.mirror/lock', '.mirror/running', '.mirror/tmp', '.mirror/uploads', 'blobs/.tmp'];
 
@@ -45,6 +49,8 @@ export class Paths {
   readonly temporaryOfBlobs: string;
   /** Real paths, as they were first seen: a root or a `blobs` that is linked elsewhere meanwhile is noticed. */
   readonly #real = new Map<string, string>();
+  /** The device and inode of each folder that was checked: resolving a path takes ten times as long as a look at it. */
+  readonly #checked = new Lru<string, string>(CHECKED);
 
   constructor(root: string) {
     this.root = resolve(root);
@@ -80,6 +86,15 @@ export class Paths {
    * @throws Failure `invalid` if a part of its path below the root is a symbolic link; ENOENT if it does not exist
    */
   checkReal(folder: string): void {
+    // A path that leads to the same folder as before is the same path, or another one that leads nowhere else.
+    const found = statSync(folder, { throwIfNoEntry: false });
+    const identity = `${found?.dev}:${found?.ino}`;
+    if (this.#checked.get(folder) === identity) return;
+    this.#resolve(folder);
+    this.#checked.set(folder, identity);
+  }
+
+  #resolve(folder: string): void {
     const base = folder === this.blobs || folder.startsWith(this.blobs + sep) ? this.blobs : this.root;
     const expected = join(this.#realOf(base), relative(base, folder));
     const real = realpathSync.native(folder);
