@@ -1,0 +1,98 @@
+import type { SQSRecord } from 'aws-lambda';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
+import { finalizeMessage } from '../../../lib/queue/outgoing.ts';
+import { makeImage } from '../../kit/images.ts';
+import { recordOf } from '../../kit/records.ts';
+import { ORDER } from '../queue/samples.ts';
+import { contextOf, MAX_RECEIVES, OnMocks } from './on-mocks.ts';
+
+const IMAGE = makeImage({ layers: [] });
+const MANIFEST = `archive/${ociLayout.blob(IMAGE.digest)}`;
+
+const TAG_INDEX = `archive/${ociLayout.tagIndex(ORDER.repository)}`;
+
+let aws: OnMocks;
+beforeEach(() => {
+  aws = new OnMocks();
+  aws.s3.objects.set(MANIFEST, IMAGE.manifest);
+  for (const [digest, bytes] of IMAGE.blobs) aws.s3.objects.set(`archive/${ociLayout.blob(digest)}`, bytes);
+});
+afterEach(() => {
+  aws[Symbol.dispose]();
+});
+
+function messageOf(repository = ORDER.repository, failure?: { code: string; reason: string }): FinalizeMessage {
+  const { digest, mediaType, manifest } = IMAGE;
+  const image = { digest, mediaType, size: manifest.length, tag: '1', observed: 1000 };
+  return finalizeMessage({ ...ORDER, repository }, image, 'resolver', failure).message;
+}
+
+async function handle(...records: readonly SQSRecord[]): Promise<(string | undefined)[]> {
+  const { handler } = await import('../../../functions/finalizer.ts');
+  const { batchItemFailures } = await handler({ Records: [...records] }, contextOf());
+  return batchItemFailures.map(({ itemIdentifier }) => itemIdentifier);
+}
+
+const reports = (): string[] =>
+  [...aws.s3.objects]
+    .filter(([key]) => key.startsWith('archive/.mirror/runs/'))
+    .map(([, bytes]) => (JSON.parse(Buffer.from(bytes).toString()) as { readonly status: string }).status);
+
+const requestsFor = (key: string) => aws.s3.requests.filter(({ name }) => name.endsWith(` ${key}`));
+
+test('writes the reference of an image, its report and its event', async () => {
+  expect(await handle(recordOf(messageOf()))).toEqual([]);
+  expect([...aws.s3.objects.keys()]).toContain(TAG_INDEX);
+  expect(reports()).toEqual(['mirrored']);
+  expect(aws.events).toEqual([{ bus: 'bus', type: 'Image Mirrored' }]);
+});
+
+test('records a failure that a message carries', async () => {
+  expect(await handle(recordOf(messageOf(ORDER.repository, { code: 'denied', reason: 'no' })))).toEqual([]);
+  expect(reports()).toEqual(['failed']);
+  expect(aws.events).toEqual([{ bus: 'bus', type: 'Image Failed' }]);
+});
+
+test('reads a manifest that it has read for one message of a batch no second time', async () => {
+  // The first ten of a group are handled together, the last one after them.
+  const runs = Array.from({ length: 11 }, (_, index) => recordOf({ ...messageOf(), run: `run-${index}` }));
+  const reads: number[] = [];
+  for (const some of [runs.slice(0, 10), runs]) {
+    aws.s3.requests.length = 0;
+    await handle(...some);
+    reads.push(requestsFor(MANIFEST).length);
+  }
+  expect(reads[1]).toBe(reads[0]);
+});
+
+test('can stop its reads and its write of the tag index before Lambda ends the sandbox', async () => {
+  await handle(recordOf(messageOf()));
+  for (const key of [MANIFEST, TAG_INDEX]) {
+    expect(requestsFor(key).length).toBeGreaterThan(0);
+    expect(requestsFor(key).filter(({ isAbortable }) => !isAbortable)).toEqual([]);
+  }
+});
+
+test('leaves a message that fails to a later delivery, and says so', async () => {
+  aws.s3.refuse = (name) => name === `PutObject ${TAG_INDEX}`;
+  const record = recordOf(messageOf());
+  expect(await handle(record)).toEqual([record.messageId]);
+  expect(aws.postponed('finalize')).toEqual([[record.receiptHandle, expect.any(Number)]]);
+  expect(aws.log).toContainEqual(expect.objectContaining({ message: 'message failed', messageId: record.messageId }));
+  expect(reports()).toEqual([]);
+});
+
+test('records the failure of a message on the last of the deliveries that its environment names', async () => {
+  aws.s3.refuse = (name) => name === `PutObject ${TAG_INDEX}`;
+  expect(await handle(recordOf(messageOf(), { receiveCount: MAX_RECEIVES }))).toEqual([]);
+  expect(reports()).toEqual(['failed']);
+  expect(aws.events).toEqual([{ bus: 'bus', type: 'Image Failed' }]);
+});
+
+test('sends a message of a later release to the end of its own queue on the last delivery', async () => {
+  const body = JSON.stringify({ ...messageOf(), version: 2 });
+  expect(await handle(recordOf(body, { receiveCount: MAX_RECEIVES }))).toEqual([]);
+  expect(aws.requeued('finalize')).toEqual([body]);
+});
