@@ -1,15 +1,17 @@
 /**
  * Draws mutations of the code from a seed, runs the related tests for each, and lists those that no test detects:
  *
- *     node scripts/mutants.ts --seed 7 --count 60 [--workers 2] [--list]
+ *     node scripts/mutants.ts --seed 7 --count 60 [--workers 2] [--within lib/oci/] [--direct] [--list]
  *
- * Every worker has a copy of the checkout in a temporary folder. A test run that fails, or hangs, detects the mutation.
+ * Every worker has a copy of the checkout in a temporary folder. A test that fails, or hangs, detects the mutation, if it
+ * passes without it. `--within` draws from the files whose path starts with it; `--direct` runs only the tests that import
+ * the file themselves.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import ts from 'typescript';
 
@@ -25,11 +27,16 @@ interface Mutant {
 const ROOT = join(import.meta.dirname, '..');
 const SOURCES = ['lib', 'functions', 'infra'];
 /** Fast tests first: only a mutation that they let through meets the slow ones. */
-const STAGES = [
-  ['test/unit', 'test/contract'],
-  ['test/e2e', 'test/faults', 'test/fuzz'],
-];
-const STAGE_MS = 300_000;
+const FAST = ['test/unit', 'test/contract'];
+const SLOW = ['test/e2e', 'test/faults', 'test/fuzz'];
+const ON_AWS = 'test/e2e/aws';
+/** Tests that start the code as a process or a bundle, which no import shows. */
+const STARTED = [
+  ['lib/cli/', 'test/e2e/command-line', 'test/e2e/interrupt', 'test/e2e/archives', 'test/e2e/kinds'],
+  ['functions/', ON_AWS],
+] as const;
+/** Far more than the slow tests take: a stage that takes longer hangs. */
+const STAGE_MS = 1_200_000;
 const COPIED = [
   'lib',
   'functions',
@@ -151,34 +158,94 @@ async function copyOfCheckout(): Promise<string> {
   return folder;
 }
 
-/** Whether a test notices the mutation, and in which stage. */
-async function detectedBy(mutant: Mutant, folder: string): Promise<string | undefined> {
-  const path = join(folder, mutant.file);
-  const text = await readFile(path, 'utf8');
-  await writeFile(path, text.slice(0, mutant.start) + mutant.text + text.slice(mutant.end));
-  try {
-    const isCode = mutant.file.endsWith('.ts');
-    // The tests on AWS's terms run the functions as bundles, which no import of a test shows.
-    const bundled = mutant.file.startsWith('functions/') ? [['test/e2e/aws']] : [];
-    for (const tests of isCode ? [...STAGES, ...bundled] : [['test/unit/infra', 'test/e2e/aws']]) {
-      const excluded = STAGES.flat()
-        .filter((each) => !tests.includes(each))
-        .flatMap((each) => ['--exclude', `${each}/**`]);
-      const isRelated = isCode && !bundled.includes(tests);
-      const chosen = isRelated ? ['related', mutant.file, ...excluded] : ['run', ...tests];
-      const code = await run(['vitest', ...chosen, '--run', '--bail=1', '--reporter=dot', '--passWithNoTests'], folder);
-      if (code !== 0) return `${tests.join(', ')}${code === undefined ? ' (hangs)' : ''}`;
-    }
-    return undefined;
-  } finally {
-    await writeFile(path, text);
+/** What one run of tests is about: the arguments of Vitest. */
+type Stage = readonly string[];
+
+/** Test files that import the file themselves: they fail soonest. */
+async function directTests(file: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const entry of await readdir(join(ROOT, 'test'), { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.endsWith('.test.ts')) continue;
+    const path = relative(ROOT, join(entry.parentPath, entry.name));
+    if (SLOW.some((each) => path.startsWith(each))) continue;
+    const text = await readFile(join(ROOT, path), 'utf8');
+    const imports = [...text.matchAll(/(?:from|import\() ?'(\.[^']+)'/g)].map(([, name = '']) => name);
+    if (imports.some((name) => join(dirname(path), name) === file)) found.push(path);
   }
+  return found;
 }
 
-/** The exit code, or undefined where the run took too long. */
-async function run(args: readonly string[], cwd: string): Promise<number | undefined> {
+interface Stages {
+  readonly fast: readonly Stage[];
+  /** For what the fast tests let through. */
+  readonly slow: readonly Stage[];
+}
+
+async function stagesFor(file: string, isDirect: boolean): Promise<Stages> {
+  if (!file.endsWith('.ts')) return { fast: [['run', 'test/unit/infra']], slow: isDirect ? [] : [['run', ON_AWS]] };
+  const imported = await directTests(file);
+  const direct = imported.length === 0 ? [] : [['run', ...imported]];
+  if (isDirect) return { fast: direct, slow: [] };
+  const without = (...folders: readonly string[]): string[] =>
+    folders.flatMap((folder) => ['--exclude', folder.endsWith('.ts') ? folder : `${folder}/**`]);
+  const started = STARTED.filter(([folder]) => file.startsWith(folder)).map(([, ...tests]) => ['run', ...tests]);
+  return {
+    fast: [...direct, ['related', file, ...without(...SLOW)]],
+    slow: [
+      ...started,
+      ['related', file, ...without(...FAST, ON_AWS)],
+      ['related', file, ...without(...FAST, 'test/e2e/*.test.ts', 'test/faults', 'test/fuzz')],
+    ],
+  };
+}
+
+interface Outcome {
+  readonly isDetected: boolean;
+  readonly note: string;
+}
+
+/** Runs the stages until a test fails with the mutation. A test that fails without it too detects nothing. */
+async function outcomeOf(mutant: Mutant, folder: string, stages: readonly Stage[]): Promise<Outcome> {
+  const path = join(folder, mutant.file);
+  const text = await readFile(path, 'utf8');
+  const mutated = text.slice(0, mutant.start) + mutant.text + text.slice(mutant.end);
+  const unsound: string[] = [];
+  for (const stage of stages)
+    for (let result: RunResult | undefined; result !== 'passed';) {
+      await writeFile(path, mutated);
+      result = await run([...stage, ...unsound.flatMap((file) => ['--exclude', file])], folder);
+      await writeFile(path, text);
+      if (result === 'hangs') return { isDetected: true, note: `hangs: ${stage.join(' ')}` };
+      if (result === 'passed') continue;
+      if ((await run(['run', result.file], folder)) === 'passed')
+        return { isDetected: true, note: `${result.file}: ${result.title}` };
+      unsound.push(result.file);
+    }
+  return { isDetected: false, note: unsound.length === 0 ? '' : `fails without it too: ${unsound.join(', ')}` };
+}
+
+interface FirstFailure {
+  readonly file: string;
+  readonly title: string;
+}
+
+interface Report {
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly message: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
+type RunResult = 'passed' | 'hangs' | FirstFailure;
+
+async function run(stage: Stage, cwd: string): Promise<RunResult> {
   const env = { ...process.env, MIRROR_SYNC_FUZZ_CASES: '500' };
-  const child = spawn(join(ROOT, 'node_modules/.bin', args[0] ?? ''), args.slice(1), {
+  const output = join(cwd, 'report.json');
+  await rm(output, { force: true });
+  const always = ['--run', '--bail=1', '--passWithNoTests', '--reporter=json', `--outputFile=${output}`];
+  const child = spawn(join(ROOT, 'node_modules/.bin/vitest'), [...stage, ...always], {
     cwd,
     env,
     stdio: 'ignore',
@@ -189,7 +256,16 @@ async function run(args: readonly string[], cwd: string): Promise<number | undef
   }, STAGE_MS);
   const [code] = (await once(child, 'exit')) as [number | null];
   clearTimeout(timer);
-  return code ?? undefined;
+  if (code === null) return 'hangs';
+  if (code === 0) return 'passed';
+  const { testResults } = JSON.parse(await readFile(output, 'utf8')) as Report;
+  // With --bail, files whose tests did not run are reported as failed too.
+  for (const { name, assertionResults } of testResults)
+    for (const { status, fullName } of assertionResults)
+      if (status === 'failed') return { file: relative(cwd, name), title: fullName };
+  const broken = testResults.find(({ status, message }) => status === 'failed' && message !== '');
+  if (broken === undefined) throw new Error(`${stage.join(' ')}: exit code ${code} without a failed test`);
+  return { file: relative(cwd, broken.name), title: broken.message.slice(0, 100) };
 }
 
 const { values } = parseArgs({
@@ -197,28 +273,36 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     count: { type: 'string', default: '60' },
     workers: { type: 'string', default: '2' },
+    within: { type: 'string', default: '' },
+    direct: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
   },
 });
-const drawn = draw(await allMutants(), Number(values.count), Number(values.seed));
+const eligible = (await allMutants()).filter(({ file }) => file.startsWith(values.within));
+const drawn = draw(eligible, Number(values.count), Number(values.seed));
 const nameOf = ({ file, line, kind, text }: Mutant): string =>
   `${file}:${line}: ${kind}${text.length < 40 ? ` → ${text}` : ''}`;
 if (values.list) for (const mutant of drawn) console.log(nameOf(mutant));
 else {
-  const queue = [...drawn];
-  const survivors: Mutant[] = [];
-  const work = async (): Promise<void> => {
-    const folder = await copyOfCheckout();
-    for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
-      const by = await detectedBy(mutant, folder);
-      if (by === undefined) survivors.push(mutant);
-      console.log(
-        `${by === undefined ? 'SURVIVED' : 'detected'}  ${nameOf(mutant)}${by === undefined ? '' : `  (${by})`}`,
-      );
-    }
-    await rm(folder, { recursive: true });
+  const folders = await Promise.all(Array.from({ length: Number(values.workers) }, copyOfCheckout));
+  /** Resolves to those that these tests let through. */
+  const undetected = async (mutants: readonly Mutant[], speed: keyof Stages): Promise<Mutant[]> => {
+    const queue = [...mutants];
+    const passed: Mutant[] = [];
+    const work = async (folder: string): Promise<void> => {
+      for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+        const stages = await stagesFor(mutant.file, values.direct);
+        const { isDetected, note } = await outcomeOf(mutant, folder, stages[speed]);
+        if (!isDetected) passed.push(mutant);
+        const result = isDetected ? 'detected' : speed === 'slow' ? 'SURVIVED' : 'passed the fast tests';
+        console.log(`${result}  ${nameOf(mutant)}${note === '' ? '' : `  (${note})`}`);
+      }
+    };
+    await Promise.all(folders.map(work));
+    return passed;
   };
-  await Promise.all(Array.from({ length: Number(values.workers) }, work));
+  const survivors = await undetected(await undetected(drawn, 'fast'), 'slow');
+  for (const folder of folders) await rm(folder, { recursive: true });
   const score = ((drawn.length - survivors.length) * 100) / drawn.length;
   console.log(
     `\n${drawn.length - survivors.length} of ${drawn.length} detected (${score.toFixed(1)} %), seed ${values.seed}`,
