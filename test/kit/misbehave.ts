@@ -17,6 +17,8 @@ export interface Rule {
   readonly times?: number;
   /** How many matching requests it lets pass first. */
   readonly after?: number;
+  /** Decides for each matching request, as it comes, whether it is spoilt. */
+  readonly when?: () => boolean;
   readonly do: Misbehaviour;
 }
 
@@ -136,9 +138,10 @@ class ActiveRule {
   }
 
   takes(request: Described): boolean {
-    const { match = {}, after = 0, times = Infinity } = this.rule;
+    const { match = {}, after = 0, times = Infinity, when } = this.rule;
     const fits = (Object.keys(match) as (keyof Match)[]).every((field) => match[field] === request[field]);
     if (!fits) return false;
+    if (when?.() === false) return false;
     this.#seen += 1;
     if (this.#seen <= after || this.hits >= times) return false;
     this.hits += 1;
