@@ -61,7 +61,7 @@ export default tseslint.config(
     },
   },
   { files: ['lib/**', 'functions/**'], rules: { 'mirror-sync/no-computed-record': 'error' } },
-  { files: ['scripts/**', 'bench/**'], rules: { 'no-console': 'off' } },
+  { files: ['scripts/**', 'bench/**', 'examples/**'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**'],
     rules: {

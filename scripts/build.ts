@@ -1,30 +1,38 @@
 /** Bundles what is shipped: `node scripts/build.ts [FOLDER]`; `dist` unless told. */
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
-import { build } from 'esbuild';
+import { build, type Metafile } from 'esbuild';
 import { COMMAND, FUNCTION, functions, ROOT } from './bundle.ts';
+import { bundledPackages, noticesOf, sbomOf } from './notices.ts';
 import { idle } from './trims.ts';
 
 const OUT = process.argv[2] ?? 'dist';
 
+/** The library shares the files of the command line: both are one package. */
+const LIBRARY = [{ in: 'lib/index.ts', out: 'index' }];
+
 const bundles = [
   // As deep below the root as `lib/cli`, so that what it reads relative to itself is where it looks.
-  { from: 'lib/cli/launch.ts', folder: `${OUT}/cli`, name: 'mirror-sync.js', how: COMMAND },
+  { from: 'lib/cli/launch.ts', folder: `${OUT}/cli`, name: 'mirror-sync.js', how: COMMAND, with: LIBRARY },
   ...functions().map(({ name, from }) => ({
     from,
     folder: `${OUT}/functions/${name}`,
     name: 'index.mjs',
     how: FUNCTION,
+    with: [],
   })),
 ];
 
 /** What runs on a thread of its own is a program of its own: it lies beside each bundle that starts it. */
 const THREADS = [{ from: 'lib/mirror/inflating-worker.ts', startedBy: 'lib/mirror/inflating-threads.ts' }];
 
+/** Of the bundles that the npm package has. */
+const metafiles: Metafile[] = [];
+
 await rm(resolve(ROOT, OUT), { recursive: true, force: true });
 await Promise.all(
-  bundles.map(async ({ from, folder, name, how }) => {
-    const entryPoints = [{ in: from, out: basename(name, extname(name)) }];
+  bundles.map(async ({ from, folder, name, how, with: others }) => {
+    const entryPoints = [{ in: from, out: basename(name, extname(name)) }, ...others];
     const outExtension = { '.js': extname(name) };
     const { metafile } = await build({ ...how, entryPoints, outdir: folder, outExtension, metafile: true });
     const sizes = Object.values(metafile.outputs).map(({ bytes }) => bytes);
@@ -35,8 +43,14 @@ await Promise.all(
     for (const thread of THREADS) {
       if (!(thread.startedBy in metafile.inputs)) continue;
       const outfile = join(folder, `${basename(thread.from, '.ts')}.mjs`);
-      await build({ ...how, entryPoints: [thread.from], outfile, splitting: false });
+      const built = await build({ ...how, entryPoints: [thread.from], outfile, splitting: false, metafile: true });
+      if (how === COMMAND) metafiles.push(built.metafile);
     }
+    if (how === COMMAND) metafiles.push(metafile);
   }),
 );
 for (const { path } of idle) throw new Error(`nothing matches ${String(path)} any more: look into scripts/trims.ts`);
+
+const packages = bundledPackages(metafiles);
+await writeFile(resolve(ROOT, OUT, 'THIRD-PARTY-NOTICES.txt'), noticesOf(packages));
+await writeFile(resolve(ROOT, OUT, 'sbom.cdx.json'), sbomOf(packages));

@@ -13,6 +13,7 @@ const ROOT = join(import.meta.dirname, '..');
 const ENTRIES = [
   'lib/cli/main.ts',
   'lib/cli/launch.ts',
+  'lib/index.ts',
   'functions/*.ts',
   'scripts/*.ts',
   'bench/*.ts',

@@ -101,7 +101,7 @@ export interface ConvertCommand {
   readonly as: string;
 }
 
-const MAX_CONCURRENCY = 64;
+export const MAX_CONCURRENCY = 64;
 
 /** @throws Failure (side `input`) that says which argument is wrong, and how to correct it */
 export function parseCommand(args: readonly string[]): Command {
@@ -298,7 +298,7 @@ function parseConcurrency(value: string | undefined): number {
   return number;
 }
 
-const DEFAULT_MAX_WAIT_MS = 15 * 60_000;
+export const DEFAULT_MAX_WAIT_MS = 15 * 60_000;
 const DURATION_UNITS: ReadonlyMap<string, number> = new Map([
   ['s', 1000],
   ['m', 60_000],

@@ -16,6 +16,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   order: ['config', 'queue', 'oci', 'base'],
   webhook: ['order', 'config', 'queue', 'oci', 'base'],
   cli: ['order', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
+  // The library.
+  'index.ts': ['cli', 'config', 'mirror', 'archive', 'oci', 'base'],
   functions: ['webhook', 'order', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
 };
 

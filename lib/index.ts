@@ -1,0 +1,216 @@
+/**
+ * The library: what `import { … } from 'mirror-sync'` gives (docs/api.md). It wires what the command line wires. Everything that
+ * this file does not export is internal.
+ */
+import { availableParallelism } from 'node:os';
+import { invalid } from './base/failure.ts';
+import { Archive } from './archive/archive.ts';
+import { ociLayout } from './archive/oci-layout.ts';
+import type { ObjectStore } from './archive/store.ts';
+import type { TagEntry } from './archive/tag-index.ts';
+import { type OpenArchive, openArchive as openAddress } from './cli/destination.ts';
+import { readConfig } from './cli/config-file.ts';
+import { DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from './cli/command.ts';
+import { DEFAULT_CONCURRENCY } from './cli/help.ts';
+import { repositoriesOf } from './cli/repositories.ts';
+import { runSync } from './cli/run-sync.ts';
+import type { Summary } from './cli/printer.ts';
+import { parseForeignHost, parseHost } from './config/definition.ts';
+import { parseGlob } from './config/glob.ts';
+import type { MirrorEvent } from './mirror/events.ts';
+import { type Problem, type Progress, type Verified, verifyArchive } from './mirror/verify.ts';
+import type { Digest } from './oci/digest.ts';
+import { parsePlatform } from './oci/platform.ts';
+import { formatRepository, parseReference, parseRepository, type Reference, withDefaultTag } from './oci/reference.ts';
+
+export { Failure, type FailureCode, type Remedy, type Side } from './base/failure.ts';
+export type { ObjectStore } from './archive/store.ts';
+export type { TagEntry } from './archive/tag-index.ts';
+export type { MirrorEvent } from './mirror/events.ts';
+export type { Digest } from './oci/digest.ts';
+
+interface Common {
+  /** Stops the work: the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** Environment variables for credentials, proxies and S3; `process.env` by default. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+export interface OpenOptions extends Common {
+  /** Allows an archive that does not exist yet. By default that is an error. */
+  readonly create?: boolean;
+}
+
+/** An open archive, for reading and as the destination of `sync`. Close it with `await using` or `[Symbol.asyncDispose]()`. */
+export interface ArchiveHandle extends AsyncDisposable {
+  /** A folder's path, or `s3://bucket/prefix`. */
+  readonly name: string;
+  /** Every repository that has a tag index: `docker.io/library/alpine`. */
+  repositories(): AsyncIterable<string>;
+  /** The tag index of a repository: tags in the order of their names, then the digests without a tag. Empty if it is missing. */
+  tagIndex(repository: string): Promise<readonly TagEntry[]>;
+  /** A manifest, a config or another small blob, checked against its digest; undefined if it is missing. */
+  content(digest: Digest, options: { readonly maxBytes: number }): Promise<Uint8Array | undefined>;
+}
+
+const opened = new WeakMap<ArchiveHandle, OpenArchive>();
+
+/** Opens the archive in a folder, at `s3://bucket/prefix`, or in an object store of your own. */
+export async function openArchive(at: string | ObjectStore, options: OpenOptions = {}): Promise<ArchiveHandle> {
+  const open =
+    typeof at === 'string'
+      ? await openAddress(at, options.create === true ? 'write' : 'read', hostOf(options))
+      : openStore(at);
+  const { archive } = open;
+  const handle: ArchiveHandle = {
+    name: archive.store.name,
+    repositories: () => archive.repositories(),
+    tagIndex: async (repository) => (await archive.tagIndex(nameOf(repository)))?.index.entries() ?? [],
+    content: (digest, limits) => archive.content(digest, limits),
+    [Symbol.asyncDispose]: () => open[Symbol.asyncDispose](),
+  };
+  opened.set(handle, open);
+  return handle;
+}
+
+export interface SyncOptions extends Common {
+  /** The archive: a handle, or an address that is opened and closed again. */
+  readonly to: ArchiveHandle | string;
+  /** The path of a mirror.yaml. References then select what is mirrored of it, and the settings of images are those of the file. */
+  readonly config?: string;
+  /** Mirrors the tags of each repository that match one of these patterns; `['*']` is all tags. */
+  readonly tags?: readonly string[];
+  /** Mirrors only these platforms of an index: `linux/amd64`. All by default. */
+  readonly platforms?: readonly string[];
+  readonly foreignLayers?: 'fetch' | 'skip';
+  readonly strictMediaTypes?: boolean;
+  readonly insecureRegistries?: readonly string[];
+  readonly foreignHosts?: readonly string[];
+  /** Credentials in the format of Docker's config.json; by default the files of Docker, podman and skopeo. */
+  readonly authfile?: string;
+  /** Connections per registry, and blobs that are fetched concurrently: 1 to 64. */
+  readonly concurrency?: number;
+  /** The longest wait for a registry that limits requests, in milliseconds; 15 minutes by default. */
+  readonly maxWaitMs?: number;
+  /** Gets each event once. */
+  readonly onEvent?: (event: MirrorEvent) => void;
+  /** Gets a sentence that is not a result, such as a wait for a registry that limits requests. */
+  readonly onNotice?: (text: string) => void;
+}
+
+/** The result of each image is in `images`: a failed image does not reject the promise. */
+export type SyncResult = Summary;
+
+/** Mirrors images into an archive. Resolves when every image has a result; rejects if the sync itself cannot run. */
+export async function sync(references: readonly string[], options: SyncOptions): Promise<SyncResult> {
+  const host = hostOf(options);
+  const {
+    onEvent,
+    onNotice,
+    tags,
+    config,
+    concurrency = DEFAULT_CONCURRENCY,
+    maxWaitMs = DEFAULT_MAX_WAIT_MS,
+  } = options;
+  if (references.length === 0 && config === undefined)
+    throw invalid('sync', 'expected at least one reference or a config, got none');
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY)
+    throw invalid('sync', `expected concurrency from 1 to ${MAX_CONCURRENCY}, got ${concurrency}`);
+  tags?.forEach(parseGlob);
+  const request = {
+    references: references.map((text) => referenceOf(text, options)),
+    config: config === undefined ? undefined : await readConfig(config, {}),
+    tags,
+    platforms: (options.platforms ?? []).map(parsePlatform),
+    foreignLayers: options.foreignLayers ?? 'fetch',
+    strictMediaTypes: options.strictMediaTypes ?? false,
+    insecure: (options.insecureRegistries ?? []).map(parseHost),
+    foreignHosts: (options.foreignHosts ?? []).map(parseForeignHost),
+    authfile: options.authfile,
+    concurrency,
+    maxWaitMs,
+  } as const;
+  return await withArchive(options.to, { ...options, create: true }, async (open) => {
+    const result = await runSync(request, open, {
+      ...host,
+      event: (event) => onEvent?.(event),
+      notice: (text) => onNotice?.(text),
+    });
+    host.signal.throwIfAborted();
+    return result;
+  });
+}
+
+export interface VerifyOptions extends Common {
+  /** Only these repositories; all by default. */
+  readonly repositories?: readonly string[];
+  /** Blobs that are hashed concurrently; the number of processors by default. */
+  readonly concurrency?: number;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly onProblem?: (problem: VerifyProblem) => void;
+}
+
+export type VerifyProblem = Pick<Problem, 'repository' | 'reference' | 'root' | 'digest' | 'reason'>;
+
+export interface VerifyResult extends Pick<Verified, 'references' | 'objects' | 'bytes'> {
+  readonly problems: readonly VerifyProblem[];
+}
+
+/** Reads and hashes everything in an archive again. Changes nothing. */
+export async function verify(at: ArchiveHandle | string, options: VerifyOptions = {}): Promise<VerifyResult> {
+  const { signal } = hostOf(options);
+  const { concurrency = availableParallelism(), onProgress, onProblem } = options;
+  return await withArchive(at, options, async ({ archive }) => {
+    const named = {
+      name: 'verify',
+      archive: archive.store.name,
+      repositories: (options.repositories ?? []).map(nameOf),
+    };
+    return await verifyArchive(archive, {
+      signal,
+      concurrency,
+      repositories: await repositoriesOf(archive, named, signal),
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(onProblem === undefined ? {} : { onProblem }),
+    });
+  });
+}
+
+function openStore(store: ObjectStore): OpenArchive {
+  return {
+    archive: new Archive(store, ociLayout),
+    prepare: () => Promise.resolve({ alone: true }),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+}
+
+/** Closes only an archive that it opened itself. */
+async function withArchive<T>(
+  at: ArchiveHandle | string,
+  options: OpenOptions,
+  work: (open: OpenArchive) => Promise<T>,
+): Promise<T> {
+  if (typeof at === 'string') {
+    await using handle = await openArchive(at, options);
+    return await withArchive(handle, options, work);
+  }
+  const open = opened.get(at);
+  if (open === undefined) throw invalid('open archive', 'the handle is not one that openArchive returned');
+  return await work(open);
+}
+
+function referenceOf(text: string, { config, tags }: SyncOptions): Reference {
+  const reference = parseReference(text);
+  if (config !== undefined) return reference;
+  if (tags === undefined) return withDefaultTag(reference);
+  if (reference.tag === undefined && reference.digest === undefined) return reference;
+  throw invalid(`sync ${text}`, 'it names one image; with tags, name only the repository');
+}
+
+function nameOf(repository: string): string {
+  return formatRepository(parseRepository(repository));
+}
+
+function hostOf({ signal, env = process.env }: Common): Required<Common> & { readonly platform: NodeJS.Platform } {
+  return { signal: signal ?? new AbortController().signal, env, platform: process.platform };
+}

@@ -1,0 +1,60 @@
+/** The npm package as `npm pack` makes it, and a project that has installed it. */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { tempFolder, type TempFolder } from './temp.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+const run = promisify(execFile);
+
+export interface InstalledPackage extends AsyncDisposable {
+  /** Of the project that has it in node_modules. */
+  readonly project: TempFolder;
+  /** The files of the package, by their paths in it. */
+  readonly files: readonly string[];
+  /** Reads one of them. */
+  read(path: string): Promise<string>;
+}
+
+/** Packs what `package.json` lists, without a change to this folder, and installs it offline into a new project. */
+export async function installPackage(): Promise<InstalledPackage> {
+  const project = await tempFolder();
+  try {
+    const staged = project.join('staged');
+    await stage(staged);
+    const packed = await npm(staged, 'pack', '--json', '--ignore-scripts', '--pack-destination', project.path);
+    const [{ filename, files }] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
+    await writeFile(project.join('package.json'), '{"type":"module","private":true}');
+    await npm(project.path, 'install', '--offline', '--no-audit', '--no-fund', '--no-package-lock', `./${filename}`);
+    // A TypeScript project has these from the registry.
+    await symlink(join(ROOT, 'node_modules/@types'), project.join('node_modules/@types'));
+    await symlink(join(ROOT, 'node_modules/undici-types'), project.join('node_modules/undici-types'));
+    return {
+      project,
+      files: files.map(({ path }) => path),
+      read: (path) => readFile(project.join('node_modules/mirror-sync', path), 'utf8'),
+      [Symbol.asyncDispose]: () => project.remove(),
+    };
+  } catch (error) {
+    await project.remove();
+    throw error;
+  }
+}
+
+/** Copies the files of the package to a folder, with bundles and types that are made for it. */
+async function stage(folder: string): Promise<void> {
+  await mkdir(folder);
+  const { files } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { files: string[] };
+  const copied = files.filter((path) => !path.startsWith('dist/'));
+  for (const path of ['package.json', 'README.md', 'LICENSE', ...copied])
+    await cp(join(ROOT, path), join(folder, path), { recursive: true });
+  await run(process.execPath, [join(ROOT, 'scripts/build.ts'), join(folder, 'dist')]);
+  await run(process.execPath, [join(ROOT, 'scripts/types.ts'), join(folder, 'dist/types')]);
+}
+
+async function npm(cwd: string, ...args: readonly string[]): Promise<string> {
+  const { stdout } = await run('npm', args, { cwd });
+  return stdout;
+}

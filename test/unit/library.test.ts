@@ -1,0 +1,86 @@
+/** The library in this process, against a registry of the kit. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type ArchiveHandle, Failure, type MirrorEvent, openArchive, sync, verify } from '../../lib/index.ts';
+import { makeImage, makeLayer } from '../kit/images.ts';
+import { MemoryStore } from '../kit/memory-store.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../kit/temp.ts';
+
+const IMAGE = makeImage({ layers: [makeLayer({ seed: 1 })] });
+/** Credentials of the tester stay out. */
+const env = { DOCKER_CONFIG: '/nowhere' };
+
+let registry: TestRegistry;
+beforeAll(async () => {
+  registry = await startRegistry();
+  for (const tag of ['1.0', '1.1', '2.0']) registry.push('team/app', IMAGE, tag);
+});
+afterAll(() => registry.close());
+
+let folder: TempFolder;
+beforeEach(async () => {
+  folder = await tempFolder();
+});
+afterEach(() => folder.remove());
+
+async function tagsOf(archive: ArchiveHandle): Promise<(string | undefined)[]> {
+  return (await archive.tagIndex(`${registry.host}/team/app`)).map(({ tag }) => tag);
+}
+
+describe('sync', () => {
+  test('mirrors into an object store of the caller', async () => {
+    await using archive = await openArchive(new MemoryStore());
+    const events: MirrorEvent[] = [];
+    const options = { to: archive, env, onEvent: (event: MirrorEvent) => events.push(event) };
+    const result = await sync([`${registry.host}/team/app:1.0`], options);
+    expect(result).toMatchObject({ mirrored: 1, failed: 0, images: [{ digest: IMAGE.digest, status: 'mirrored' }] });
+    expect(events.at(-1)).toMatchObject({ type: 'image', status: 'mirrored' });
+    expect(await tagsOf(archive)).toEqual(['1.0']);
+    expect(await Array.fromAsync(archive.repositories())).toEqual([`${registry.host}/team/app`]);
+    expect(await archive.content(IMAGE.digest, { maxBytes: 10_000 })).toEqual(new Uint8Array(IMAGE.manifest));
+    expect(await verify(archive)).toMatchObject({ references: 1, objects: 3, problems: [] });
+  });
+
+  test('mirrors the tags that match a pattern, and closes a folder that it opened', async () => {
+    const to = folder.join('archive');
+    expect(await sync([`${registry.host}/team/app`], { to, env, tags: ['1.*'] })).toMatchObject({ mirrored: 2 });
+    await using archive = await openArchive(to);
+    expect(await tagsOf(archive)).toEqual(['1.0', '1.1']);
+  });
+
+  test('resolves with a failed image, and with its reason', async () => {
+    const result = await sync([`${registry.host}/team/app:9`], { to: folder.join('archive'), env });
+    expect(result).toMatchObject({ failed: 1, images: [{ status: 'failed', code: 'manifest-unknown' }] });
+  });
+
+  test('rejects with the reason of its signal', async () => {
+    const signal = AbortSignal.abort(new Error('enough'));
+    const to = folder.join('archive');
+    await expect(sync([`${registry.host}/team/app:1.0`], { to, env, signal })).rejects.toThrow('enough');
+  });
+
+  test.for([
+    ['no reference', [], {}, 'expected at least one reference or a config, got none'],
+    ['a tag beside patterns', ['alpine:1'], { tags: ['*'] }, 'it names one image; with tags, name only the repository'],
+    ['a concurrency of zero', ['alpine'], { concurrency: 0 }, 'expected concurrency from 1 to 64, got 0'],
+    ['an unknown platform', ['alpine'], { platforms: ['linux'] }, 'parse platform "linux"'],
+    ['a configuration that is missing', [], { config: '/nowhere/mirror.yaml' }, '/nowhere/mirror.yaml'],
+  ] as const)('rejects %s, before it opens the archive', async ([, references, options, message]) => {
+    const failure = await sync(references, { to: folder.join('archive'), env, ...options }).catch((e: unknown) => e);
+    expect(failure).toBeInstanceOf(Failure);
+    expect(failure).toMatchObject({ side: 'input', message: expect.stringContaining(message) });
+    await expect(openArchive(folder.join('archive'))).rejects.toThrow('the folder does not exist');
+  });
+});
+
+describe('verify', () => {
+  test('rejects a repository that the archive lacks', async () => {
+    await using archive = await openArchive(new MemoryStore());
+    await expect(verify(archive, { repositories: ['alpine'] })).rejects.toThrow('verify docker.io/library/alpine');
+  });
+
+  test('rejects a handle that openArchive did not return', async () => {
+    await using archive = await openArchive(new MemoryStore());
+    await expect(verify({ ...archive })).rejects.toThrow('the handle is not one that openArchive returned');
+  });
+});
