@@ -1,0 +1,71 @@
+import type { APIGatewayProxyEventV2, EventBridgeEvent } from 'aws-lambda';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { deliveryOf, ECR, GITHUB, SECRETS } from '../webhook/samples.ts';
+import { contextOf, OnMocks } from './on-mocks.ts';
+
+const REPOSITORY = '123456789012.dkr.ecr.us-west-2.amazonaws.com/my-repository-name';
+
+let aws: OnMocks;
+beforeEach(() => {
+  aws = new OnMocks();
+  aws.secrets['webhook'] = JSON.stringify({ github: SECRETS.github });
+  aws.config = `
+version: 1
+mirrors:
+  - { source: ghcr.io/codertocat/hello-world, tags: all }
+  - { source: ${REPOSITORY}, tags: all }`;
+});
+afterEach(() => {
+  aws[Symbol.dispose]();
+});
+
+async function handle(event: object) {
+  const { handler } = await import('../../../functions/webhook.ts');
+  return handler(event as APIGatewayProxyEventV2 | EventBridgeEvent<'ECR Image Action', unknown>, contextOf());
+}
+
+function request(): object {
+  const { headers, body } = deliveryOf('github', GITHUB);
+  return {
+    rawPath: '/',
+    rawQueryString: '',
+    headers,
+    body: Buffer.from(body).toString('base64'),
+    isBase64Encoded: true,
+    requestContext: { requestId: 'request-1', http: { method: 'POST' } },
+  };
+}
+
+test('sends what a registry has pushed to the resolver, and says so', async () => {
+  expect(await handle(request())).toMatchObject({ statusCode: 202 });
+  expect(aws.sent('resolve')).toMatchObject([
+    { message: { source: 'ghcr.io/codertocat/hello-world', what: { images: [{ tag: '1.2' }] } }, isAbortable: true },
+  ]);
+  expect(aws.log).toContainEqual(
+    expect.objectContaining({ level: 'INFO', message: 'webhook', sender: 'github', queued: 1 }),
+  );
+});
+
+test('refuses a delivery that proves itself with another secret', async () => {
+  aws.secrets['webhook'] = JSON.stringify({ github: ['another-secret-0123456789'] });
+  expect(await handle(request())).toMatchObject({ statusCode: 403 });
+  expect(aws.sent('resolve')).toEqual([]);
+  expect(aws.log).toContainEqual(expect.objectContaining({ level: 'WARN', message: 'webhook', status: 403 }));
+});
+
+test('names a secret that cannot be used as the webhook secret', async () => {
+  aws.secrets['webhook'] = '[]';
+  expect(await handle(request())).toMatchObject({ statusCode: 503 });
+  expect(aws.log).toContainEqual(
+    expect.objectContaining({
+      message: 'webhook not handled',
+      reason: expect.stringContaining('the webhook secret') as string,
+    }),
+  );
+});
+
+test('sends what ECR reports to the resolver, and says so', async () => {
+  expect(await handle(ECR)).toBeUndefined();
+  expect(aws.sent('resolve')).toMatchObject([{ message: { source: REPOSITORY }, isAbortable: true }]);
+  expect(aws.log).toContainEqual(expect.objectContaining({ level: 'INFO', message: 'ECR event', queued: 1 }));
+});
