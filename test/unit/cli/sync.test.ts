@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Ended, jsonLines, summaryOf } from '../../kit/command-line.ts';
 import { type Image, makeImage, makeLayer } from '../../kit/images.ts';
+import { serveHttp } from '../../kit/http-server.ts';
 import { runMain } from '../../kit/in-process.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
@@ -114,6 +115,58 @@ describe('sync --config', () => {
     const sent = closed.requests.map(({ authorization }) => authorization);
     expect(new Set(sent)).toEqual(new Set([undefined]));
     expect(summaryOf(await syncWith('other', { other: { auth } }))).toMatchObject({ mirrored: 1, failed: 0 });
+  });
+
+  test('with tokenService sends the credentials to the token service that it names, and to no other', async () => {
+    const authorizations: (string | undefined)[] = [];
+    await using service = await serveHttp(({ headers }) => {
+      authorizations.push(headers.authorization);
+      return headers.authorization === undefined ? [401] : [200, {}, '{"token":"given"}'];
+    });
+    // Another host name than the registry's.
+    const host = `0.0.0.0:${service.port}`;
+    registry.push('team/app', image(1), '1.0');
+    registry.misbehave({
+      times: 2,
+      do: { status: 401, headers: { 'www-authenticate': `Bearer realm="http://${host}/token",service="s"` } },
+    });
+    const auth = Buffer.from('user:password').toString('base64');
+    const authfile = folder.join('auth.json');
+    await writeFile(authfile, JSON.stringify({ auths: { [registry.host]: { auth } } }));
+    const syncWith = async (settings: string): Promise<Ended> => {
+      const path = await configured(
+        `version: 1\nregistries: { '${registry.host}': {${settings}}, '${host}': { insecure: true } }\nmirrors: [{ source: '${named('team/app')}', tags: [1.0] }]`,
+      );
+      return runMain(['sync', '--config', path, '--to', archive, '--authfile', authfile, '--json']);
+    };
+    expect(summaryOf(await syncWith(''))).toMatchObject({ failed: 1 });
+    expect(new Set(authorizations)).toEqual(new Set([undefined]));
+    expect(summaryOf(await syncWith(` tokenService: '${host}' `))).toMatchObject({ mirrored: 1, failed: 0 });
+    expect(authorizations.at(-1)).toBe(`Basic ${auth}`);
+  });
+
+  test('with foreignHosts fetches foreign layers from these hosts, and from no other', async () => {
+    const layer = makeLayer({ seed: 1 });
+    await using cdn = await serveHttp(() => [200, {}, layer.blob]);
+    const url = `http://0.0.0.0:${cdn.port}/layer`;
+    const mediaType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
+    const foreign = makeImage({
+      layers: [layer],
+      format: 'docker',
+      overrides: { descriptors: ([first]) => [{ ...first!, mediaType, urls: [url] }] },
+    });
+    registry.push('team/app', foreign, '1.0');
+    registry.removeBlob(layer.digest);
+    const syncWith = async (hosts: string): Promise<Ended> => {
+      const path = await configured(
+        `version: 1\ndefaults: { foreignHosts: ${hosts} }\nmirrors: [{ source: '${named('team/app')}', tags: [1.0] }]`,
+      );
+      return runMain(['sync', '--config', path, '--to', archive, '--json']);
+    };
+    expect(summaryOf(await syncWith('[mcr.microsoft.com]'))).toMatchObject({ failed: 1 });
+    expect(cdn.requests).toEqual([]);
+    expect(summaryOf(await syncWith('[0.0.0.0]'))).toMatchObject({ mirrored: 1, failed: 0 });
+    expect(cdn.requests.length).toBeGreaterThan(0);
   });
 
   test('with endpoints asks these, and not the registry itself', async () => {

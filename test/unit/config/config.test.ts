@@ -39,6 +39,7 @@ defaults:
   foreignLayers: skip
   strictMediaTypes: true
   connections: 6
+  foreignHosts: [MCR.microsoft.com, '*.example.com']
 registries:
   docker.io:
     endpoints: [mirror.gcr.io, { host: http://cache.example.com:5000, resolve: false }, { host: docker.io }]
@@ -47,6 +48,7 @@ registries:
   registry.example.com:5000:
     insecure: true
     privateAddresses: true
+    tokenService: sso.example.com:8443
     credentials: registry.example.com
 mirrors:
   - source: alpine
@@ -148,6 +150,8 @@ describe('what a file means', () => {
     });
     expect(settings.insecure).toEqual(['registry.example.com:5000']);
     expect(settings.privateAddresses).toEqual(['registry.example.com:5000']);
+    expect(settings.tokenServices).toEqual({ 'registry.example.com:5000': 'sso.example.com:8443' });
+    expect(settings.foreignHosts).toEqual(['mcr.microsoft.com', '*.example.com']);
     expect(['docker.io', 'ghcr.io'].map(settings.connections)).toEqual([4, 6]);
     expect(['docker.io', 'registry.example.com:5000', 'ghcr.io'].map(settings.credentials)).toEqual([
       false,
@@ -156,6 +160,7 @@ describe('what a file means', () => {
     ]);
     const small = parse('{version: 1, mirrors: [{source: a, tags: all}]}');
     expect(registrySettings(small, 8).connections('docker.io')).toBe(8);
+    expect(registrySettings(small, 8)).toMatchObject({ tokenServices: {}, foreignHosts: undefined });
     expect(small.mirrors).toMatchObject([{ repository: 'docker.io/library/a', platforms: 'all' }]);
   });
 
