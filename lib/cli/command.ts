@@ -38,6 +38,8 @@ export interface SyncCommand {
   readonly names: readonly string[];
   /** A mirror.yaml; `-` is standard input. */
   readonly config: string | undefined;
+  /** The configuration was not named on the command line. */
+  readonly isConfigImplied: boolean;
   readonly to: string;
   /** Which tags of the repositories that are named: those that match one of these patterns. */
   readonly tags: readonly string[] | undefined;
@@ -103,8 +105,13 @@ export interface ConvertCommand {
 
 export const MAX_CONCURRENCY = 64;
 
-/** @throws Failure (side `input`) that says which argument is wrong, and how to correct it */
-export function parseCommand(args: readonly string[]): Command {
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * @param env for what the arguments do not name
+ * @throws Failure (side `input`) that says which argument is wrong, and how to correct it
+ */
+export function parseCommand(args: readonly string[], env: Environment = {}): Command {
   const [name = 'help', ...rest] = args;
   switch (name) {
     case 'help':
@@ -121,7 +128,7 @@ export function parseCommand(args: readonly string[]): Command {
   const end = rest.indexOf('--');
   const options = end < 0 ? rest : rest.slice(0, end);
   if (options.includes('--help') || options.includes('-h')) return { name: 'help', topic: name };
-  return PARSERS[name](rest);
+  return PARSERS[name](rest, env);
 }
 
 function isCommand(name: string | undefined): name is CommandName {
@@ -133,7 +140,7 @@ function unknownCommand(name: string): string {
   return `unknown command ${show(name)} (${meant === undefined ? `available: ${COMMANDS.join(', ')}` : `did you mean ${meant}?`})`;
 }
 
-const PARSERS: Readonly<Record<CommandName, (args: readonly string[]) => Command>> = {
+const PARSERS: Readonly<Record<CommandName, (args: readonly string[], env: Environment) => Command>> = {
   sync: parseSync,
   check(args) {
     const options = parseOptions('check', args, { config: 'value', json: 'flag' });
@@ -196,7 +203,10 @@ const OF_CONFIG = [
   'insecure-registry',
 ];
 
-function parseSync(args: readonly string[]): Command {
+/** The file that is mirrored where nothing else is named. */
+const IMPLIED_CONFIG = 'mirror.yaml';
+
+function parseSync(args: readonly string[], env: Environment): Command {
   const options = parseOptions('sync', args, {
     to: 'value',
     config: 'value',
@@ -215,20 +225,32 @@ function parseSync(args: readonly string[]): Command {
     json: 'flag',
   });
   const { positionals: names } = options;
-  const config = options.value('config');
-  if (names.length === 0 && config === undefined)
-    throw usage('sync', 'name at least one image, such as alpine:3.20, or a configuration with --config FILE');
-  for (const option of OF_CONFIG)
-    if (config !== undefined && options.has(option))
-      throw usage('sync', `--${option} is for references without --config; a mirror.yaml has a setting for it`);
-  const to = options.value('to');
-  if (to === undefined) throw usage('sync', 'name the archive with --to FOLDER or --to s3://bucket/prefix');
+  const named = options.value('config');
+  const config = named ?? (names.length > 0 ? undefined : (set(env['MIRROR_SYNC_CONFIG']) ?? IMPLIED_CONFIG));
+  const ofConfig = OF_CONFIG.find((option) => config !== undefined && options.has(option));
+  if (ofConfig !== undefined)
+    throw usage(
+      'sync',
+      named === undefined
+        ? `--${ofConfig} needs a reference, such as alpine:3.20; a mirror.yaml has a setting for it`
+        : `--${ofConfig} is for references without --config; a mirror.yaml has a setting for it`,
+    );
+  const to = options.value('to') ?? set(env['MIRROR_SYNC_ARCHIVE']);
+  const isConfigImplied = config !== undefined && named === undefined;
+  if (to === undefined && isConfigImplied)
+    throw usage(
+      'sync',
+      'name at least one image, such as alpine:3.20, or --config FILE, and the archive with --to ARCHIVE',
+    );
+  if (to === undefined)
+    throw usage('sync', 'name the archive with --to FOLDER, --to s3://bucket/prefix or MIRROR_SYNC_ARCHIVE');
   const tags = parseTags(options);
   return {
     name: 'sync',
     references: names.map((text) => parseWanted(text, config !== undefined, tags)),
     names,
     config,
+    isConfigImplied,
     to,
     tags,
     platforms: options.values('platform').map(parsePlatform),
@@ -243,6 +265,11 @@ function parseSync(args: readonly string[]): Command {
     quiet: options.flag('quiet'),
     progress: oneOf('--progress', options.value('progress'), PROGRESS),
   };
+}
+
+/** A variable that is empty counts as not set. */
+function set(variable: string | undefined): string | undefined {
+  return variable === '' ? undefined : variable;
 }
 
 /** The patterns of `--tags`; `--all-tags` is all of them. */

@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { Failure, invalid } from '../base/failure.ts';
 import { wordsFor } from '../base/system-error.ts';
 import type { Config } from '../config/mirrors.ts';
+import type { SyncCommand } from './command.ts';
 import type { Io } from './io.ts';
 
 /** The name of standard input on the command line. */
@@ -32,6 +33,15 @@ async function readAll(stdin: Io['stdin'], limit: number): Promise<string> {
   }
   if (length === 0) throw invalid('read configuration from standard input', 'it is empty');
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Refuses a command that names nothing to mirror where no configuration is implied either. */
+export async function requireConfig({ config, isConfigImplied }: SyncCommand): Promise<void> {
+  if (config === undefined || !isConfigImplied || config === STDIN || (await isFile(config))) return;
+  throw invalid(
+    'mirror-sync sync',
+    `name at least one image, such as alpine:3.20, or a configuration with --config FILE (there is no file ${config})`,
+  );
 }
 
 /** Refuses a file name among the references: it is a configuration, of which the option was forgotten. */

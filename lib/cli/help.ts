@@ -39,8 +39,11 @@ export const HELP: Readonly<Record<CommandName, string>> = {
 A name without a tag means its latest; with --all-tags or --tags it means the
 repository. With --config, references select what is mirrored of the file: a
 name selects a repository with its tags, a name with a tag selects that image.
+With neither, the file is the one that MIRROR_SYNC_CONFIG names, or mirror.yaml
+in the working directory.
 
-  --to ARCHIVE                   a folder, or s3://bucket/prefix
+  --to ARCHIVE                   a folder, or s3://bucket/prefix (default:
+                                 MIRROR_SYNC_ARCHIVE)
   --config FILE                  a mirror.yaml (docs/configuration.md); - reads
                                  it from standard input
   --all-tags                     mirror every tag of each repository

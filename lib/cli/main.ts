@@ -5,6 +5,7 @@ import { asFailure, Failure } from '../base/failure.ts';
 import { printable } from '../oci/show.ts';
 import { check } from './check.ts';
 import { type Command, parseCommand } from './command.ts';
+import { requireConfig } from './config-file.ts';
 import { convert } from './convert.ts';
 import { openArchive } from './destination.ts';
 import { keepHeapSmall } from './heap.ts';
@@ -19,7 +20,7 @@ import { verify } from './verify.ts';
 export async function main(args: readonly string[], io: Io): Promise<number> {
   let command: Command;
   try {
-    command = parseCommand(args);
+    command = parseCommand(args, io.env);
   } catch (error) {
     const { message } = asFailure(error, 'mirror-sync', 'input');
     const [name = ''] = args;
@@ -54,6 +55,7 @@ async function run(command: Command, io: Io): Promise<number> {
     case 'check':
       return await check(command, io);
     case 'sync': {
+      await requireConfig(command);
       await using opened = await openArchive(command.to, 'write', io);
       return await sync(command, opened, io);
     }

@@ -14,6 +14,7 @@ export async function sync(command: SyncCommand, opened: OpenArchive, io: Io): P
   const sayStopping = (): void => {
     printer.notice('stopping; what has arrived is kept (again to end at once)');
   };
+  if (command.isConfigImplied && !command.quiet) printer.notice(`mirroring what ${command.config} names`);
   signal.addEventListener('abort', sayStopping, { once: true });
   try {
     const summary = await runSync({ ...command, config }, opened, {
