@@ -23,6 +23,8 @@ interface Mutant {
   readonly start: number;
   readonly end: number;
   readonly text: string;
+  /** What is replaced. */
+  readonly was: string;
 }
 
 const ROOT = join(import.meta.dirname, '..');
@@ -79,7 +81,7 @@ function* mutantsOf(file: string, text: string): Generator<Mutant> {
   const add = (node: ts.Node, kind: string, replacement: string): void => {
     const start = node.getStart(source);
     const line = source.getLineAndCharacterOfPosition(start).line + 1;
-    found.push({ file, line, kind, start, end: node.getEnd(), text: replacement });
+    found.push({ file, line, kind, start, end: node.getEnd(), text: replacement, was: node.getText(source) });
   };
   const visit = (node: ts.Node): void => {
     if (ts.isTypeNode(node) || ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) return;
@@ -114,8 +116,8 @@ function* mutantsOfYaml(file: string, text: string): Generator<Mutant> {
     if (value !== '' && !/Description|Name:/.test(before)) {
       const changed = /^\d+$/.test(value) ? String(Number(value) * 2 + 1) : `x${value}`;
       const at = start + before.length;
-      yield { file, line: index + 1, kind: 'template value', start: at, end, text: changed };
-      yield { file, line: index + 1, kind: 'template line dropped', start, end, text: '' };
+      yield { file, line: index + 1, kind: 'template value', start: at, end, text: changed, was: value };
+      yield { file, line: index + 1, kind: 'template line dropped', start, end, text: '', was: line.trim() };
     }
     start = end + 1;
   }
@@ -177,22 +179,22 @@ async function directTests(file: string): Promise<string[]> {
   return [...new Set(found)];
 }
 
+/** Each is for what the one before lets through, so that most results come soon. */
 interface Stages {
+  readonly direct: readonly Stage[];
   readonly fast: readonly Stage[];
-  /** For what the fast tests let through. */
   readonly slow: readonly Stage[];
 }
 
-async function stagesFor(file: string, isDirect: boolean): Promise<Stages> {
-  if (!file.endsWith('.ts')) return { fast: [['run', 'test/unit/infra']], slow: isDirect ? [] : [['run', ON_AWS]] };
+async function stagesFor(file: string): Promise<Stages> {
+  if (!file.endsWith('.ts')) return { direct: [['run', 'test/unit/infra']], fast: [], slow: [['run', ON_AWS]] };
   const imported = await directTests(file);
-  const direct = imported.length === 0 ? [] : [['run', ...imported]];
-  if (isDirect) return { fast: direct, slow: [] };
   const without = (...folders: readonly string[]): string[] =>
     folders.flatMap((folder) => ['--exclude', folder.endsWith('.ts') ? folder : `${folder}/**`]);
   const started = STARTED.filter(([folder]) => file.startsWith(folder)).map(([, ...tests]) => ['run', ...tests]);
   return {
-    fast: [...direct, ['related', file, ...without(...SLOW)]],
+    direct: imported.length === 0 ? [] : [['run', ...imported]],
+    fast: [['related', file, ...without(...SLOW, ...imported)]],
     slow: [
       ...started,
       ['related', file, ...without(...FAST, ON_AWS)],
@@ -287,10 +289,13 @@ const { values } = parseArgs({
 });
 const eligible = (await allMutants()).filter(({ file }) => file.startsWith(values.within));
 const drawn = draw(eligible, Number(values.count), Number(values.seed));
-const nameOf = ({ file, line, kind, text }: Mutant): string =>
-  `${file}:${line}: ${kind}${text.length < 40 ? ` → ${text}` : ''}`;
+const short = (text: string): string => (text.length < 60 ? text : `${text.slice(0, 59)}…`).replaceAll(/\s+/g, ' ');
+const nameOf = ({ file, line, kind, text, was }: Mutant): string =>
+  `${file}:${line}: ${kind}: ${short(was)} → ${short(text)}`;
 if (values.list) for (const mutant of drawn) console.log(nameOf(mutant));
 else {
+  const speeds: readonly (keyof Stages)[] = values.direct ? ['direct'] : ['direct', 'fast', 'slow'];
+  const last = speeds.at(-1);
   const folders = await Promise.all(Array.from({ length: Number(values.workers) }, copyOfCheckout));
   /** Resolves to those that these tests let through. */
   const undetected = async (mutants: readonly Mutant[], speed: keyof Stages): Promise<Mutant[]> => {
@@ -298,17 +303,18 @@ else {
     const passed: Mutant[] = [];
     const work = async (folder: string): Promise<void> => {
       for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
-        const stages = await stagesFor(mutant.file, values.direct);
+        const stages = await stagesFor(mutant.file);
         const { isDetected, note } = await outcomeOf(mutant, folder, stages[speed]);
         if (!isDetected) passed.push(mutant);
-        const result = isDetected ? 'detected' : speed === 'slow' ? 'SURVIVED' : 'passed the fast tests';
+        const result = isDetected ? 'detected' : speed === last ? 'SURVIVED' : `passed the ${speed} tests`;
         console.log(`${result}  ${nameOf(mutant)}${note === '' ? '' : `  (${note})`}`);
       }
     };
     await Promise.all(folders.map(work));
     return passed;
   };
-  const survivors = await undetected(await undetected(drawn, 'fast'), 'slow');
+  let survivors: readonly Mutant[] = drawn;
+  for (const speed of speeds) survivors = await undetected(survivors, speed);
   for (const folder of folders) await rm(folder, { recursive: true });
   const score = ((drawn.length - survivors.length) * 100) / drawn.length;
   console.log(
