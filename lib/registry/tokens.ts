@@ -76,7 +76,22 @@ export class Tokens {
     if (this.#kept.get(key) === refused) this.#kept.delete(key);
   }
 
-  async #fetch(wanted: TokenWanted, { credential, withheld }: Usable, signal: AbortSignal): Promise<Token> {
+  /** Credentials that the token service refuses leave the image to be asked for without: it may be public. */
+  async #fetch(wanted: TokenWanted, usable: Usable, signal: AbortSignal): Promise<Token> {
+    try {
+      return await this.#ask(wanted, usable, signal);
+    } catch (refused) {
+      const { credential } = usable;
+      if (credential === undefined || !(refused instanceof Failure) || refused.status !== 401) throw refused;
+      const { host } = new URL(wanted.realm);
+      const withheld = `${host} refused the credentials from ${credential.from} with 401`;
+      const token = await this.#ask(wanted, { credential: undefined, withheld }, signal).catch(() => undefined);
+      if (token === undefined) throw refused;
+      return { ...token, withheld };
+    }
+  }
+
+  async #ask(wanted: TokenWanted, { credential, withheld }: Usable, signal: AbortSignal): Promise<Token> {
     const operation = `get token from ${new URL(wanted.realm).origin}`;
     const { send } = this.#options;
     remember(
@@ -161,7 +176,9 @@ export function parseToken(body: string, now: number, date: number): Token | und
     return undefined;
   }
   if (!isRecord(json)) return undefined;
-  const value = [json['token'], json['access_token']]
+  // Go, in which most clients are written, takes a key of any case; two keys that differ only in case are refused above.
+  const fields = new Map(Object.entries(json).map(([key, field]) => [key.toLowerCase(), field]));
+  const value = [fields.get('token'), fields.get('access_token')]
     .map((each) => (typeof each === 'string' ? each.trim() : ''))
     .find((each) => each !== '');
   // What could not stand in a header is no token.

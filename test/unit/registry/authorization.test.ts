@@ -124,6 +124,29 @@ describe('a Bearer registry', () => {
     expect(JSON.stringify([failure.message, failure.cause])).not.toContain('secret');
   });
 
+  test('with a token service that refuses the credentials is asked without them', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer' } });
+    await using sources = testSources({ credentials: USER });
+    registry.push(REPOSITORY, image, '1');
+    const source = sources.at(registry.host);
+    for (let time = 0; time < 2; time += 1) expect((await source.resolve('1')).digest).toBe(image.digest);
+    expect(registry.requests.map(({ kind, status }) => [kind, status])).toEqual([
+      ['manifest', 401],
+      ['token', 401],
+      ['token', 200],
+      ['manifest', 200],
+      ['manifest', 200],
+    ]);
+  });
+
+  test('names the credentials that its token service refused where an image is not public', async () => {
+    await using registry = await startRegistry({ auth: { kind: 'bearer', expiresAfterRequests: 0 } });
+    await using sources = testSources({ credentials: USER });
+    registry.push(REPOSITORY, image, '1');
+    const failure = await failureOf(sources.at(registry.host).manifest(image.digest), 'denied');
+    expect(failure.message).toContain(`${registry.host} refused the credentials from config.json: auths["r"] with 401`);
+  });
+
   test('that answers without a token is refused', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer' } });
     await using sources = testSources();
@@ -189,6 +212,7 @@ describe('a token’s life', () => {
 
   test('needs a token', () => {
     expect(parseToken('{"access_token":"a"}', 0, 0)?.value).toBe('a');
+    expect(parseToken('{"Token":"a\\n"}', 0, 0)?.value).toBe('a');
     for (const body of ['', '[]', 'null', '{}', '{"token":""}', '{"token":"a b"}', '{"token":1}'])
       expect(parseToken(body, 0, 0)).toBeUndefined();
   });
