@@ -19,6 +19,7 @@ const ENTRIES = [
   'bench/*.ts',
   'test/**/*.test.ts',
   'test/deployment/run.ts',
+  'test/package/run.ts',
   '*.config.ts',
 ];
 

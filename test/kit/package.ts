@@ -18,14 +18,26 @@ export interface InstalledPackage extends AsyncDisposable {
   read(path: string): Promise<string>;
 }
 
-/** Packs what `package.json` lists, without a change to this folder, and installs it offline into a new project. */
+export interface Packed {
+  /** The name of the .tgz file in the folder. */
+  readonly filename: string;
+  readonly files: readonly { readonly path: string }[];
+}
+
+/** Packs what `package.json` lists into a folder, without a change to this one. */
+export async function packPackage(folder: TempFolder): Promise<Packed> {
+  const staged = folder.join('staged');
+  await stage(staged);
+  const packed = await npm(staged, 'pack', '--json', '--ignore-scripts', '--pack-destination', folder.path);
+  const [result] = JSON.parse(packed) as [Packed];
+  return result;
+}
+
+/** Packs the package, and installs it offline into a new project. */
 export async function installPackage(): Promise<InstalledPackage> {
   const project = await tempFolder();
   try {
-    const staged = project.join('staged');
-    await stage(staged);
-    const packed = await npm(staged, 'pack', '--json', '--ignore-scripts', '--pack-destination', project.path);
-    const [{ filename, files }] = JSON.parse(packed) as [{ filename: string; files: { path: string }[] }];
+    const { filename, files } = await packPackage(project);
     await writeFile(project.join('package.json'), '{"type":"module","private":true}');
     await npm(project.path, 'install', '--offline', '--no-audit', '--no-fund', '--no-package-lock', `./${filename}`);
     // A TypeScript project has these from the registry.
