@@ -17,19 +17,21 @@ const MEDIA_TYPE = /^[A-Za-z0-9][\w!#$&^.+-]{0,126}\/[A-Za-z0-9][\w!#$&^.+-]{0,1
  */
 export class Place {
   readonly #operation: string;
-  readonly #path: string | (() => string);
+  readonly #name: string | number;
   readonly #value: unknown;
+  readonly #parent: Place | undefined;
   #keys: readonly string[] | undefined;
 
-  /** @param path a function where composing the path is wasted unless something is wrong there */
-  constructor(operation: string, path: string | (() => string), value: unknown) {
+  /** @param name the path of a root, the key of a value in an object, or its index in an array */
+  constructor(operation: string, name: string | number, value: unknown, parent?: Place) {
     this.#operation = operation;
-    this.#path = path;
+    this.#name = name;
     this.#value = value;
+    this.#parent = parent;
   }
 
   /** The root of a JSON text in UTF-8 (RFC 8259, section 8.1: no other encoding, no byte order mark). */
-  static ofBytes(operation: string, bytes: Uint8Array, path: string | (() => string) = ''): Place {
+  static ofBytes(operation: string, bytes: Uint8Array, path = ''): Place {
     let text: string;
     try {
       text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -39,9 +41,13 @@ export class Place {
     return new Place(operation, path, text).json();
   }
 
-  /** `config.layers[2].size`; empty for the root. */
-  get #where(): string {
-    return typeof this.#path === 'string' ? this.#path : this.#path();
+  /** `config.layers[2].size`; empty for a root without a path. */
+  get #path(): string {
+    const name = this.#name;
+    if (this.#parent === undefined) return String(name);
+    const parent = this.#parent.#path;
+    if (typeof name === 'number') return `${parent}[${name}]`;
+    return parent === '' ? nameOf(name) : `${parent}.${nameOf(name)}`;
   }
 
   get given(): boolean {
@@ -57,7 +63,7 @@ export class Place {
   }
 
   fail(detail: string, code: FailureCode = 'invalid'): Failure {
-    const path = this.#where;
+    const path = this.#path;
     const where = path === '' ? detail : `${path}: ${detail}`;
     return new Failure({ operation: this.#operation, side: 'input', code, detail: where });
   }
@@ -82,9 +88,7 @@ export class Place {
   }
 
   #below(key: string): Place {
-    const object = this.object();
-    const path = (): string => (this.#where === '' ? nameOf(key) : `${this.#where}.${nameOf(key)}`);
-    return new Place(this.#operation, path, own(object, key));
+    return new Place(this.#operation, key, own(this.object(), key), this);
   }
 
   object(): Record<string, unknown> {
@@ -99,9 +103,7 @@ export class Place {
     if (!Array.isArray(this.#value)) throw this.#expected('an array');
     if (this.#value.length > limit)
       throw this.fail(`has ${this.#value.length} elements, and ${limit} is the limit`, 'too-large');
-    return this.#value.map(
-      (value: unknown, index) => new Place(this.#operation, () => `${this.#where}[${index}]`, value),
-    );
+    return this.#value.map((value: unknown, index) => new Place(this.#operation, index, value, this));
   }
 
   optionalList(limit: number): Place[] | undefined {

@@ -4,6 +4,9 @@ const SHOWN = 100;
 /** As much of another program's text as an error message repeats, in characters. */
 const QUOTED = 200;
 
+/** Most texts are of these characters alone, which is soon seen. */
+const ASCII = /^[ -~]*$/;
+
 /** Control and format characters, and the separators of lines and paragraphs: a terminal or a log viewer obeys them. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
@@ -31,6 +34,7 @@ export function show(value: unknown): string {
  * printable JSON stays the same JSON. Line ends are escaped too.
  */
 export function printable(text: string): string {
+  if (ASCII.test(text)) return text;
   return text.replace(UNPRINTABLE, (character) => {
     const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index));
     return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');

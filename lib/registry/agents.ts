@@ -36,7 +36,7 @@ export class Agents {
   for(way: Way): Dispatcher {
     // Only the proxy connects, and it resolves names itself.
     const reach = way.proxy === undefined ? way.reach : 'own';
-    const key = JSON.stringify([reach, way.unverified, way.proxy, way.isLenient]);
+    const key = `${reach} ${way.unverified} ${way.isLenient} ${way.proxy}`;
     const agent = this.#agents.get(key) ?? this.#make({ ...way, reach });
     this.#agents.set(key, agent);
     return agent;
