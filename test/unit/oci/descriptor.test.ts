@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { digestOf } from '../../../lib/oci/digest.ts';
 import { describe, expect, test } from 'vitest';
 import { parseDescriptor } from '../../../lib/oci/descriptor.ts';
 import { DIGEST, failureOf, onlyFailures } from './arbitraries.ts';
@@ -22,6 +23,16 @@ describe('descriptor', () => {
   });
 
   // What Go's encoders write for fields that are not set.
+  test('leaves out an annotation that is null', () => {
+    const annotations = { kept: 'a text', none: null };
+    const plain = {
+      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      digest: digestOf(Buffer.from('x')),
+      size: 1,
+    };
+    expect(parseDescriptor({ ...plain, annotations }, 'x').annotations).toEqual({ kept: 'a text' });
+  });
+
   test('null, and a platform that names none, are as good as missing', () => {
     const platform = { os: '', architecture: '' };
     expect(parseDescriptor({ ...plain, urls: null, annotations: null, platform, artifactType: '' }, 'x')).toEqual(

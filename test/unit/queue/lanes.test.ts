@@ -102,6 +102,19 @@ describe('deduplication', () => {
     expect(id(finalizeMessage(ORDER, later, 'resolver'))).toBe(id(finalizeMessage(ORDER, IMAGE, 'resolver')));
   });
 
+  // During a rolling update two releases send the same messages.
+  test('the id of a message is the same in every release', () => {
+    expect(id(resolveMessage(ORDER, slice('a', 'b')))).toBe(
+      '516a22716d8e2e7b25550a96fee46243ae39145a474fdbb5dcc96cd17718a35f',
+    );
+    expect(id(layerMessage(ORDER, IMAGE, BLOB, OPTIONS))).toBe(
+      '6bab050140b5651ad1ddd0992d246354cd32089b22d7c5e5960724f28374c6e8',
+    );
+    expect(id(finalizeMessage(ORDER, IMAGE, 'resolver'))).toBe(
+      '6b0c16767a58899a706fee02e2c9c6cf3447f455a7e7d5ac13886cd4215428e3',
+    );
+  });
+
   // How an object was put together says nothing about what it asks for.
   test('the order of keys does not matter', () => {
     const turned = Object.fromEntries(Object.entries(BLOB).toReversed()) as unknown as typeof BLOB;
