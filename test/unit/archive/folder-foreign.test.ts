@@ -188,6 +188,16 @@ describe('the sweep before the first write', () => {
     expect(await at.outside()).toEqual(before);
   });
 
+  test('removes old files from the temporary folder of blobs, and no folders', async () => {
+    await using at = await scene();
+    const [file, folder] = [randomUUID(), randomUUID()];
+    await writeFile(await at.archive(`blobs/.tmp/${file}`), 'x');
+    await mkdir(await at.archive(`blobs/.tmp/${folder}`));
+    for (const name of [file, folder]) await utimes(at.folder.join('ar/blobs/.tmp', name), LONG_AGO, LONG_AGO);
+    await at.store.put('key', Buffer.from('x'));
+    expect(await readdir(at.folder.join('ar/blobs/.tmp'))).toEqual([folder]);
+  });
+
   // The remains of an upload that hold a link: the link goes, and what it leads to stays.
   test('does not follow links in what it removes', async () => {
     await using at = await scene();

@@ -202,6 +202,19 @@ describe('uploads', () => {
     expect(await readdir(folder.join('archive/.mirror/tmp'))).toEqual([]);
   });
 
+  test.each([64 * 1024, 1024 ** 3])('accepts parts of %i bytes', async (partSize) => {
+    await using opened = await open();
+    await opened.store.createUpload('key', { partSize });
+    expect(await Array.fromAsync(opened.store.uploads('key'))).toHaveLength(1);
+  });
+
+  test.each([64 * 1024 - 1, 1024 ** 3 + 1, 100_000.5])('refuses parts of %d bytes', async (partSize) => {
+    await using opened = await open();
+    await expect(opened.store.createUpload('key', { partSize })).rejects.toThrow(
+      `parts of ${partSize} bytes: a folder takes 65536 to 1073741824`,
+    );
+  });
+
   // Ids become paths.
   test('an id that was not made here names no upload', async () => {
     await using opened = await open();

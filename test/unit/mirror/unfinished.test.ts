@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { FolderStore } from '../../../lib/archive/folder/store.ts';
 import type { ObjectStore, Upload } from '../../../lib/archive/store.ts';
-import type { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/base/failure.ts';
 import { LIVE_MS } from '../../../lib/mirror/unfinished.ts';
 import { countCalls } from '../../kit/faults.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
@@ -174,4 +174,22 @@ test.each([
   expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
   expect((await rig.blob(layer.digest))?.equals(layer.blob)).toBe(true);
   expect(await rig.uploads()).toEqual([]);
+});
+
+test('a failure to list the parts of an upload is a failure of the layer, and not the end of the upload', async () => {
+  const store = partStore();
+  await begun(store, [1, 2]);
+  const down = new Failure({ operation: 'list parts', side: 'archive', code: 'unavailable', detail: 'down' });
+  const failing = new Proxy(store, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key, target);
+      if (key === 'parts') return () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(down) }) });
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  await using rig = new Rig({ store: failing });
+  await expect(rig.copy(messageFor(registry, LAYER, { look: 'everything' }))).rejects.toMatchObject({
+    code: 'unavailable',
+  });
+  expect(await Array.fromAsync(store.uploads(''))).toHaveLength(1);
 });

@@ -48,3 +48,26 @@ test('a failure is everyone’s, and the next one tries anew', async () => {
   expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   expect(await shared.join('k', () => Promise.resolve('yes'))).toBe('yes');
 });
+
+test('work that was given up and ends late does not end the sharing of the work that replaced it', async () => {
+  const shared = new SharedWork<string>();
+  const late = Promise.withResolvers<string>();
+  const stop = new AbortController();
+  const givenUp = shared.join('k', () => late.promise, stop.signal);
+  stop.abort(new Error('stopped'));
+  await expect(givenUp).rejects.toThrow('stopped');
+
+  const gate = Promise.withResolvers<string>();
+  let times = 0;
+  const work = (): Promise<string> => {
+    times += 1;
+    return gate.promise;
+  };
+  const first = shared.join('k', work);
+  late.resolve('late');
+  await new Promise(setImmediate);
+  const second = shared.join('k', work);
+  gate.resolve('done');
+  expect(await Promise.all([first, second])).toEqual(['done', 'done']);
+  expect(times).toBe(1);
+});

@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest';
+import { detectCompression } from '../../../lib/oci/compression.ts';
+import { tar } from '../../kit/tar.ts';
+
+/** A tar header with a name in Latin-1, and its checksum as the sum of signed or unsigned bytes. */
+function header(sum: 'signed' | 'unsigned' | 'wrong'): Buffer {
+  const head = tar([{ path: 'name', content: '' }]).subarray(0, 512);
+  head.write('caf\u00e9', 0, 'latin1');
+  head.write(' '.repeat(8), 148, 'latin1');
+  const bytes = sum === 'signed' ? new Int8Array(head) : head;
+  const total = [...bytes].reduce((all, byte) => all + byte, sum === 'wrong' ? 1 : 0);
+  head.write(`${total.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  return head;
+}
+
+// Bytes that are declared as compressed and begin with a tar header are plain.
+test.each([
+  ['signed', 'none'],
+  ['unsigned', 'none'],
+  ['wrong', 'gzip'],
+] as const)('takes a header whose checksum is %s for %s', (sum, compression) => {
+  expect(detectCompression(header(sum), 'gzip', { whole: false })).toBe(compression);
+});
+
+test('takes the largest byte with and without its sign into account', () => {
+  const head = header('unsigned');
+  for (const byte of [0x7f, 0x80]) {
+    head[0] = byte;
+    head.write(' '.repeat(8), 148, 'latin1');
+    const signed = [...new Int8Array(head)].reduce((all, each) => all + each, 0);
+    head.write(`${signed.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+    expect(detectCompression(head, 'gzip', { whole: false })).toBe('none');
+  }
+});
+
+test('takes a block of zeros for an empty archive', () => {
+  expect(detectCompression(Buffer.alloc(512), 'gzip', { whole: false })).toBe('none');
+});
+
+test.each([
+  [Buffer.from([0x1f, 0x8b, 0x08, 0]), 'gzip'],
+  [Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), 'zstd'],
+  [Buffer.from([0x50, 0x2a, 0x4d, 0x18]), 'zstd'],
+  [Buffer.from([0x5f, 0x2a, 0x4d, 0x18]), 'zstd'],
+])('believes the magic number %o, whatever else is declared', (head, compression) => {
+  for (const declared of ['gzip', 'zstd'] as const)
+    expect(detectCompression(head, declared, { whole: false })).toBe(compression);
+  expect(detectCompression(head, 'none', { whole: false })).toBeUndefined();
+  expect(detectCompression(head, 'none', { whole: true })).toBe(compression);
+});
+
+test('asks for more bytes before it decides, unless there are no more', () => {
+  for (const length of [3, 4, 511]) {
+    const head = header('unsigned').subarray(0, length);
+    expect(detectCompression(head, 'gzip', { whole: false })).toBeUndefined();
+    expect(detectCompression(head, 'gzip', { whole: true })).toBe('gzip');
+  }
+});
