@@ -182,19 +182,27 @@ async function directTests(file: string): Promise<string[]> {
 /** Each is for what the one before lets through, so that most results come soon. */
 interface Stages {
   readonly direct: readonly Stage[];
+  /** Those in the folder of the same name that import it by way of others. */
+  readonly near: readonly Stage[];
   readonly fast: readonly Stage[];
   readonly slow: readonly Stage[];
 }
 
 async function stagesFor(file: string): Promise<Stages> {
-  if (!file.endsWith('.ts')) return { direct: [['run', 'test/unit/infra']], fast: [], slow: [['run', ON_AWS]] };
+  if (!file.endsWith('.ts'))
+    return { direct: [['run', 'test/unit/infra']], near: [], fast: [], slow: [['run', ON_AWS]] };
   const imported = await directTests(file);
+  const near = join('test/unit', file.startsWith('lib/') ? (file.split('/')[1] ?? '') : 'functions');
+  const others = (await readdir(join(ROOT, 'test/unit'))).map((name) => join('test/unit', name));
   const without = (...folders: readonly string[]): string[] =>
     folders.flatMap((folder) => ['--exclude', folder.endsWith('.ts') ? folder : `${folder}/**`]);
   const started = STARTED.filter(([folder]) => file.startsWith(folder)).map(([, ...tests]) => ['run', ...tests]);
   return {
     direct: imported.length === 0 ? [] : [['run', ...imported]],
-    fast: [['related', file, ...without(...SLOW, ...imported)]],
+    near: [
+      ['related', file, ...without(...SLOW, ...imported, 'test/contract', ...others.filter((each) => each !== near))],
+    ],
+    fast: [['related', file, ...without(...SLOW, ...imported, near)]],
     slow: [
       ...started,
       ['related', file, ...without(...FAST, ON_AWS)],
@@ -294,7 +302,7 @@ const nameOf = ({ file, line, kind, text, was }: Mutant): string =>
   `${file}:${line}: ${kind}: ${short(was)} → ${short(text)}`;
 if (values.list) for (const mutant of drawn) console.log(nameOf(mutant));
 else {
-  const speeds: readonly (keyof Stages)[] = values.direct ? ['direct'] : ['direct', 'fast', 'slow'];
+  const speeds: readonly (keyof Stages)[] = values.direct ? ['direct'] : ['direct', 'near', 'fast', 'slow'];
   const last = speeds.at(-1);
   const folders = await Promise.all(Array.from({ length: Number(values.workers) }, copyOfCheckout));
   /** Resolves to those that these tests let through. */
