@@ -90,7 +90,9 @@ test('a link without a query is refused, since the tags behind it would be missi
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
   registry.misbehave({ do: { headers: { link: '</v2/library/alpine/tags/page/2>; rel="next"' } } });
-  await failureOf(pages(sources.at(registry.host)), 'invalid');
+  const { message } = await failureOf(pages(sources.at(registry.host)), 'invalid');
+  expect(message).toContain(`${registry.host} names a next page without a query`);
+  expect(registry.requests).toHaveLength(1);
 });
 
 test.each([
