@@ -5,7 +5,7 @@ const noComputedRecord = {
   meta: {
     type: 'problem',
     messages: {
-      computed: 'Read with own() of lib/base/own.ts, or use a Map: a foreign key finds Object.prototype here.',
+      computed: 'Read with own() of lib/core/own.ts, or use a Map: a foreign key finds Object.prototype here.',
     },
     schema: [],
   },

@@ -1,5 +1,5 @@
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { asFailure, type Failure } from '../lib/base/failure.ts';
+import { asFailure, type Failure } from '../lib/core/failure.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import type { Delivery } from '../lib/queue/queue.ts';

@@ -1,9 +1,9 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { asFailure, Failure } from '../lib/base/failure.ts';
+import { asFailure, Failure } from '../lib/core/failure.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
-import { failLayer } from '../lib/mirror/layer.ts';
-import { type ImageEvent, imageName } from '../lib/mirror/events.ts';
-import { failedImages } from '../lib/mirror/failures.ts';
+import { failLayer } from '../lib/sync/layer/layer.ts';
+import { type ImageEvent, imageName } from '../lib/sync/events.ts';
+import { failedImages } from '../lib/sync/failures.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import { namesInUnreadable } from '../lib/queue/unreadable.ts';

@@ -3,8 +3,8 @@
  * twelve hours, so that no secret could keep it.
  */
 import { ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
-import { Failure } from '../lib/base/failure.ts';
-import type { Credential, Credentials } from '../lib/registry/credentials.ts';
+import { Failure } from '../lib/core/failure.ts';
+import type { Credential, Credentials } from '../lib/registry/auth/credentials.ts';
 
 /** Amazon ECR user guide, "Private registry"; the second form answers over IPv6, too. */
 const HOSTS = [

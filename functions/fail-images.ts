@@ -1,5 +1,5 @@
-import type { Failure } from '../lib/base/failure.ts';
-import { namesIn, recorded } from '../lib/mirror/failures.ts';
+import type { Failure } from '../lib/core/failure.ts';
+import { namesIn, recorded } from '../lib/sync/failures.ts';
 import type { ResolveMessage } from '../lib/queue/messages.ts';
 import { finalizeMessage } from '../lib/queue/outgoing.ts';
 import type { Queues } from '../lib/queue/queue.ts';

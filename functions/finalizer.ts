@@ -1,9 +1,9 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { readEnvironment } from '../lib/config/environment.ts';
-import { cachedReader } from '../lib/mirror/cached-reader.ts';
-import { receiptReader } from '../lib/mirror/closure.ts';
-import { failedImages } from '../lib/mirror/failures.ts';
-import { finalize } from '../lib/mirror/finalize.ts';
+import { cachedReader } from '../lib/sync/cached-reader.ts';
+import { receiptReader } from '../lib/sync/closure.ts';
+import { failedImages } from '../lib/sync/failures.ts';
+import { finalize } from '../lib/sync/finalizer/finalize.ts';
 import type { FinalizeMessage } from '../lib/queue/messages.ts';
 import { once, openArchive } from './aws.ts';
 import { handleBatch } from './batch.ts';

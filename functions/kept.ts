@@ -1,4 +1,4 @@
-import { asFailure, Failure } from '../lib/base/failure.ts';
+import { asFailure, Failure } from '../lib/core/failure.ts';
 
 /** How long a configuration or a secret stays in use before it is read again, in milliseconds. */
 const KEPT_MS = 60_000;

@@ -1,9 +1,9 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { registrySettings } from '../lib/config/mirrors.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
-import { deadlineFrom } from '../lib/mirror/deadline.ts';
-import { copyLayer, failLayer } from '../lib/mirror/layer.ts';
-import { Window } from '../lib/mirror/window.ts';
+import { deadlineFrom } from '../lib/sync/deadline.ts';
+import { copyLayer, failLayer } from '../lib/sync/layer/layer.ts';
+import { Window } from '../lib/sync/transfer/window.ts';
 import type { LayerMessage } from '../lib/queue/messages.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';

@@ -1,7 +1,7 @@
 import { ChangeMessageVisibilityCommand, SQSClient } from '@aws-sdk/client-sqs';
 import type { SQSRecord } from 'aws-lambda';
-import { Failure } from '../lib/base/failure.ts';
-import { decide, type RetryPolicy } from '../lib/base/retry.ts';
+import { Failure } from '../lib/core/failure.ts';
+import { decide, type RetryPolicy } from '../lib/core/retry.ts';
 import { once } from './aws.ts';
 import { log } from './telemetry.ts';
 

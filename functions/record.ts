@@ -1,10 +1,10 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { asFailure, Failure } from '../lib/base/failure.ts';
+import { asFailure, Failure } from '../lib/core/failure.ts';
 import type { Archive } from '../lib/archive/archive.ts';
-import type { ImageEvent } from '../lib/mirror/events.ts';
-import { readReportOf, type Report, writeReport } from '../lib/mirror/reports.ts';
-import type { RunStart } from '../lib/mirror/runs.ts';
-import { defined } from '../lib/oci/defined.ts';
+import type { ImageEvent } from '../lib/sync/events.ts';
+import { readReportOf, type Report, writeReport } from '../lib/sync/reports.ts';
+import type { RunStart } from '../lib/sync/runs.ts';
+import { defined } from '../lib/core/defined.ts';
 import type { Digest } from '../lib/oci/digest.ts';
 import { once } from './aws.ts';
 import { log, observe } from './telemetry.ts';

@@ -1,5 +1,5 @@
 import type { SQSEvent } from 'aws-lambda';
-import { runName } from '../lib/mirror/reports.ts';
+import { runName } from '../lib/sync/reports.ts';
 import { Place } from '../lib/oci/document.ts';
 
 /** What the resolver is invoked with. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import type { SQSRecord } from 'aws-lambda';
-import { Failure } from '../lib/base/failure.ts';
+import { Failure } from '../lib/core/failure.ts';
 import { once } from './aws.ts';
 
 /** How long a message waits for a configuration, or for a release that can read it, in milliseconds: a long weekend. */

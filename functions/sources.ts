@@ -1,7 +1,7 @@
-import { PATIENT } from '../lib/base/retry.ts';
+import { PATIENT } from '../lib/core/retry.ts';
 import { type Config, registrySettings } from '../lib/config/mirrors.ts';
-import { type Credentials, NO_CREDENTIALS, parseDockerConfig } from '../lib/registry/credentials.ts';
-import { proxyFrom } from '../lib/registry/proxy.ts';
+import { type Credentials, NO_CREDENTIALS, parseDockerConfig } from '../lib/registry/auth/credentials.ts';
+import { proxyFrom } from '../lib/registry/http/proxy.ts';
 import type { Sources } from '../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../lib/registry/sources.ts';
 import { type ReadConfig, secretFrom } from './aws.ts';

@@ -1,4 +1,4 @@
-import type { BlobEvent } from '../lib/mirror/events.ts';
+import type { BlobEvent } from '../lib/sync/events.ts';
 
 /** Images of one repository that a run found in a state that needs no work. */
 interface Idle {

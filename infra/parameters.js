@@ -153,7 +153,7 @@ async function unknownNames({ param }, sections) {
   ]);
   const unknown = [...given].filter((name) => !known.includes(name));
   if (unknown.length === 0) return [];
-  const { closest } = await import('../lib/config/suggest.ts');
+  const { closest } = await import('../lib/core/suggest.ts');
   return unknown.map((name) => {
     const meant = closest(name, known);
     const remedy = meant === undefined ? `known are ${known.join(', ')}` : `did you mean ${meant}?`;

@@ -3,30 +3,30 @@
  * this file does not export is internal.
  */
 import { availableParallelism } from 'node:os';
-import { invalid } from './base/failure.ts';
+import { invalid } from './core/failure.ts';
 import { Archive } from './archive/archive.ts';
 import { ociLayout } from './archive/oci-layout.ts';
-import type { ObjectStore } from './archive/store.ts';
-import type { TagEntry } from './archive/tag-index.ts';
-import { type OpenArchive, openArchive as openAddress } from './cli/destination.ts';
-import { readConfig } from './cli/config-file.ts';
+import type { ObjectStore } from './store/store.ts';
+import type { TagEntry } from './archive/tag-index/tag-index.ts';
+import { type OpenArchive, openArchive as openAddress } from './app/open-archive.ts';
+import { readConfig } from './app/config-file.ts';
 import { DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from './cli/command.ts';
 import { DEFAULT_CONCURRENCY } from './cli/help.ts';
-import { repositoriesOf } from './cli/repositories.ts';
-import { runSync } from './cli/run-sync.ts';
-import type { Summary } from './cli/printer.ts';
+import { repositoriesOf } from './app/repositories.ts';
+import { runSync } from './app/sync.ts';
+import type { Summary } from './cli/output/printer.ts';
 import { parseForeignHost, parseHost } from './config/definition.ts';
 import { parseGlob } from './config/glob.ts';
-import type { MirrorEvent } from './mirror/events.ts';
-import { type Problem, type Progress, type Verified, verifyArchive } from './mirror/verify.ts';
+import type { MirrorEvent } from './sync/events.ts';
+import { type Problem, type Progress, type Verified, verifyArchive } from './upkeep/verify.ts';
 import type { Digest } from './oci/digest.ts';
 import { parsePlatform } from './oci/platform.ts';
 import { formatRepository, parseReference, parseRepository, type Reference, withDefaultTag } from './oci/reference.ts';
 
-export { Failure, type FailureCode, type Remedy, type Side } from './base/failure.ts';
-export type { ObjectStore } from './archive/store.ts';
-export type { TagEntry } from './archive/tag-index.ts';
-export type { MirrorEvent } from './mirror/events.ts';
+export { Failure, type FailureCode, type Remedy, type Side } from './core/failure.ts';
+export type { ObjectStore } from './store/store.ts';
+export type { TagEntry } from './archive/tag-index/tag-index.ts';
+export type { MirrorEvent } from './sync/events.ts';
 export type { Digest } from './oci/digest.ts';
 
 interface Common {

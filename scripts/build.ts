@@ -24,7 +24,7 @@ const bundles = [
 ];
 
 /** What runs on a thread of its own is a program of its own: it lies beside each bundle that starts it. */
-const THREADS = [{ from: 'lib/mirror/inflating-worker.ts', startedBy: 'lib/mirror/inflating-threads.ts' }];
+const THREADS = [{ from: 'lib/proof/inflating-worker.ts', startedBy: 'lib/proof/inflating-threads.ts' }];
 
 /** Of the bundles that the npm package has. */
 const metafiles: Metafile[] = [];

@@ -19,7 +19,7 @@ function absent(path: RegExp, what: string): Trim {
   return { path, contents: `throw new Error(${JSON.stringify(message)});` };
 }
 
-/** For `lib/registry/agents.ts`, which uses two agents, and sends bodies that are strings. */
+/** For `lib/registry/http/agents.ts`, which uses two agents, and sends bodies that are strings. */
 const UNDICI: readonly Trim[] = [
   {
     // The entry point brings fetch, WebSocket and the rest along: half a bundle. An import of anything else than these

@@ -13,9 +13,9 @@ import {
   PutObjectCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { partSizeFor, ranges } from '../../lib/archive/parts.ts';
-import { connect } from '../../lib/archive/s3/client.ts';
-import { Permits } from '../../lib/base/permits.ts';
+import { partSizeFor, ranges } from '../../lib/store/parts.ts';
+import { connect } from '../../lib/store/s3/client.ts';
+import { Permits } from '../../lib/core/semaphore.ts';
 
 const [Bucket = '', atOnce = '', ...sizes] = process.argv.slice(2);
 const client = await connect({});

@@ -16,8 +16,8 @@ import { median } from '../kit/standings.ts';
 
 /** Parts of the bundles that are worth knowing apart, each by the modules that bring it in. */
 const PARTS: Readonly<Record<string, readonly string[]>> = {
-  'the S3 client, and the archive on it': ['lib/archive/s3/store.ts'],
-  'with it the clients of SQS and Secrets Manager': ['lib/archive/s3/store.ts', 'functions/aws.ts'],
+  'the S3 client, and the archive on it': ['lib/store/s3/store.ts'],
+  'with it the clients of SQS and Secrets Manager': ['lib/store/s3/store.ts', 'functions/aws.ts'],
   'undici, and what asks registries': ['lib/registry/sources.ts'],
   'yaml, and the configuration': ['lib/config/config.ts'],
   "powertools' logger and metrics": ['functions/telemetry.ts'],

@@ -16,7 +16,7 @@ import { bestPeerAim, describe } from './copies.ts';
 const RAW = 'random bytes';
 const THROUGH_REGISTRY = ['regsync', 'skopeo sync'];
 
-/** Parts that lib/cli/local-run.ts has on their way to S3 at once: its window over the part size. */
+/** Parts that lib/app/local-run.ts has on their way to S3 at once: its window over the part size. */
 const PARTS_AT_ONCE = 6;
 
 export const s3: Job = async (bench) => {

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asFailure, Failure, invalid } from '../base/failure.ts';
-import { instantFault } from '../base/instant.ts';
-import { Lru } from '../base/lru.ts';
-import { decide, type RetryPolicy } from '../base/retry.ts';
+import { asFailure, Failure, invalid } from '../core/failure.ts';
+import { instantFault } from '../core/instant.ts';
+import { Lru } from '../core/lru.ts';
+import { decide, type RetryPolicy } from '../core/retry.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import type { Layout } from './layout.ts';
 import { mergedReceipt, parseReceipt, provesAsMuch, type Receipt, serialiseReceipt } from './receipt.ts';
-import type { Cancel, Condition, ObjectStore } from './store.ts';
-import { type TagChange, TagIndex, type TagOutcome } from './tag-index.ts';
+import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
+import { type TagChange, TagIndex, type TagOutcome } from './tag-index/tag-index.ts';
 
 const MiB = 1024 * 1024;
 

@@ -1,6 +1,6 @@
-import { Failure } from '../base/failure.ts';
+import { Failure } from '../core/failure.ts';
 import type { Compression } from '../oci/compression.ts';
-import { defined } from '../oci/defined.ts';
+import { defined } from '../core/defined.ts';
 import { type Algorithm, ALGORITHMS, type Digest, digestParts } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 

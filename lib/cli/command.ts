@@ -1,8 +1,8 @@
 /** From arguments to a command, or a usage error; nothing is done here. */
-import { Failure } from '../base/failure.ts';
+import { Failure } from '../core/failure.ts';
 import { parseForeignHost, parseHost } from '../config/definition.ts';
 import { parseGlob } from '../config/glob.ts';
-import { closest } from '../config/suggest.ts';
+import { closest } from '../core/suggest.ts';
 import { parsePlatform, type Platform } from '../oci/platform.ts';
 import {
   formatRepository,
@@ -15,7 +15,7 @@ import {
 import { show } from '../oci/show.ts';
 import { type CommandName, COMMANDS, DEFAULT_CONCURRENCY } from './help.ts';
 import { type ParsedOptions, parseOptions, usage } from './options.ts';
-import { type Progress, PROGRESS } from './output.ts';
+import { type Progress, PROGRESS } from './output/output.ts';
 
 export type Command =
   | SyncCommand

@@ -1,20 +1,20 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { asFailure, Failure } from '../base/failure.ts';
+import { asFailure, Failure } from '../core/failure.ts';
 import { printable } from '../oci/show.ts';
-import { check } from './check.ts';
+import { check } from './commands/check.ts';
 import { type Command, parseCommand } from './command.ts';
-import { requireConfig } from './config-file.ts';
-import { convert } from './convert.ts';
-import { openArchive } from './destination.ts';
+import { requireConfig } from '../app/config-file.ts';
+import { convert } from './commands/convert.ts';
+import { openArchive } from '../app/open-archive.ts';
 import { keepHeapSmall } from './heap.ts';
 import { HELP, OVERVIEW } from './help.ts';
-import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal } from './io.ts';
-import { ls } from './ls.ts';
-import { status } from './status.ts';
-import { sync } from './sync.ts';
-import { verify } from './verify.ts';
+import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal } from './output/io.ts';
+import { ls } from './commands/ls.ts';
+import { status } from './commands/status.ts';
+import { sync } from './commands/sync.ts';
+import { verify } from './commands/verify.ts';
 
 /** Runs a command line. Resolves to its exit code, whatever happens. */
 export async function main(args: readonly string[], io: Io): Promise<number> {

@@ -1,8 +1,8 @@
 /** The options of a command: from arguments to values, with errors in our own words. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
-import { closest } from '../config/suggest.ts';
-import { type Failure, invalid } from '../base/failure.ts';
-import { own } from '../base/own.ts';
+import { closest } from '../core/suggest.ts';
+import { type Failure, invalid } from '../core/failure.ts';
+import { own } from '../core/own.ts';
 import { show } from '../oci/show.ts';
 
 /** `flag` takes no value, `value` takes one, `values` takes one each time that it is given. */

@@ -1,5 +1,5 @@
-import { asFailure, Failure } from '../base/failure.ts';
-import { defined } from '../oci/defined.ts';
+import { asFailure, Failure } from '../core/failure.ts';
+import { defined } from '../core/defined.ts';
 import { formatRepository } from '../oci/reference.ts';
 import { CONFIG_VERSION, defaults, definition, mirror } from './definition.ts';
 import { destinationOf, SAME_NAME } from './destination.ts';

@@ -1,5 +1,5 @@
 /** What may stand in `mirror.yaml`: read by the validator (`config.ts`) and by `scripts/config-schema.ts`. */
-import { invalid } from '../base/failure.ts';
+import { invalid } from '../core/failure.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';

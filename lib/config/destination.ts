@@ -1,4 +1,4 @@
-import { Failure, invalid } from '../base/failure.ts';
+import { Failure, invalid } from '../core/failure.ts';
 import { formatRepository, parseRepository, type Repository } from '../oci/reference.ts';
 import { printable, show } from '../oci/show.ts';
 

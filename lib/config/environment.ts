@@ -1,5 +1,5 @@
-import { invalid } from '../base/failure.ts';
-import { own } from '../base/own.ts';
+import { invalid } from '../core/failure.ts';
+import { own } from '../core/own.ts';
 import { show } from '../oci/show.ts';
 
 /** One environment variable: how it is read, and what to do where it cannot be. */

@@ -1,4 +1,4 @@
-import { type Failure, invalid } from '../base/failure.ts';
+import { type Failure, invalid } from '../core/failure.ts';
 import { show } from '../oci/show.ts';
 
 /** Characters of a pattern; a tag has no more (OCI distribution spec 1.1: 128). */

@@ -11,7 +11,7 @@ import {
   Scalar,
   visit,
 } from 'yaml';
-import { invalid } from '../base/failure.ts';
+import { invalid } from '../core/failure.ts';
 import { printable, show } from '../oci/show.ts';
 
 /** Problems that are told; a file that has more is another kind of file. */

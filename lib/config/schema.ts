@@ -2,10 +2,10 @@
  * A small declarative schema: one definition is both the validator of a document and the JSON Schema that editors read.
  * Limits and descriptions stand in it once.
  */
-import { Failure } from '../base/failure.ts';
+import { Failure } from '../core/failure.ts';
 import { show } from '../oci/show.ts';
 import type { ConfigNode } from './node.ts';
-import { closest } from './suggest.ts';
+import { closest } from '../core/suggest.ts';
 
 /** JSON Schema, draft 7: what editors' YAML plug-ins know. */
 export type JsonSchema = Readonly<Record<string, unknown>>;

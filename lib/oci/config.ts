@@ -1,5 +1,5 @@
-import { Failure } from '../base/failure.ts';
-import { JsonFault, readJson } from '../base/json.ts';
+import { Failure } from '../core/failure.ts';
+import { JsonFault, readJson } from '../core/json.ts';
 import type { Digest } from './digest.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { invalid } from '../base/failure.ts';
+import { invalid } from '../core/failure.ts';
 import { show } from './show.ts';
 
 declare const brand: unique symbol;

@@ -1,6 +1,6 @@
-import { Failure, type FailureCode } from '../base/failure.ts';
-import { foldsTo, JsonFault, readJson } from '../base/json.ts';
-import { own } from '../base/own.ts';
+import { Failure, type FailureCode } from '../core/failure.ts';
+import { foldsTo, JsonFault, readJson } from '../core/json.ts';
+import { own } from '../core/own.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { printable, show } from './show.ts';
 

@@ -1,5 +1,5 @@
-import { Failure } from '../base/failure.ts';
-import { defined } from './defined.ts';
+import { Failure } from '../core/failure.ts';
+import { defined } from '../core/defined.ts';
 import { type Descriptor, readDescriptor, readDescriptorAs } from './descriptor.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';

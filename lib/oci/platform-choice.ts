@@ -1,5 +1,5 @@
-import { Failure } from '../base/failure.ts';
-import { defined } from './defined.ts';
+import { Failure } from '../core/failure.ts';
+import { defined } from '../core/defined.ts';
 import type { Descriptor } from './descriptor.ts';
 import type { Digest } from './digest.ts';
 import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from './platform.ts';

@@ -1,5 +1,5 @@
-import { type Failure, invalid } from '../base/failure.ts';
-import { defined } from './defined.ts';
+import { type Failure, invalid } from '../core/failure.ts';
+import { defined } from '../core/defined.ts';
 import type { Place } from './document.ts';
 import { show } from './show.ts';
 

@@ -1,7 +1,7 @@
-import type { Failure } from '../base/failure.ts';
-import { invalid } from '../base/failure.ts';
+import type { Failure } from '../core/failure.ts';
+import { invalid } from '../core/failure.ts';
 import { digestFault, type Digest } from './digest.ts';
-import { defined } from './defined.ts';
+import { defined } from '../core/defined.ts';
 import { show } from './show.ts';
 
 /** A repository, normalised as Docker does it: `alpine` is host `docker.io` and path `library/alpine`. */

@@ -1,5 +1,5 @@
-import { own } from '../base/own.ts';
-import { Failure } from '../base/failure.ts';
+import { own } from '../core/own.ts';
+import { Failure } from '../core/failure.ts';
 import type { Digest } from './digest.ts';
 import type { Schema1Manifest } from './schema1.ts';
 

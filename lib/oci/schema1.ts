@@ -1,4 +1,4 @@
-import { defined } from './defined.ts';
+import { defined } from '../core/defined.ts';
 import type { Digest } from './digest.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';

@@ -1,4 +1,4 @@
-import { defined } from '../oci/defined.ts';
+import { defined } from '../core/defined.ts';
 import { deduplicationId, finalizeGroup, type FinalizeSender, layerGroup, resolveGroup } from './lanes.ts';
 import {
   type FinalizeMessage,

@@ -1,5 +1,5 @@
-import { Failure } from '../base/failure.ts';
-import { defined } from '../oci/defined.ts';
+import { Failure } from '../core/failure.ts';
+import { defined } from '../core/defined.ts';
 import { ALGORITHMS } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import type { Platform } from '../oci/platform.ts';

@@ -1,4 +1,4 @@
-import { asFailure, Failure, invalid } from '../base/failure.ts';
+import { asFailure, Failure, invalid } from '../core/failure.ts';
 import { MAX_ID_LENGTH } from './lanes.ts';
 import type { Message } from './messages.ts';
 import { parseMessage, serialise } from './parse.ts';

@@ -1,10 +1,10 @@
-import { Failure, type FailureCode } from '../base/failure.ts';
+import { Failure, type FailureCode } from '../core/failure.ts';
 import type { RegistryClient } from './client.ts';
 import { sourceFailure, stopped } from './errors.ts';
-import { waitOrThrow } from './patience.ts';
-import type { Opened, Wanted } from './range.ts';
+import { waitOrThrow } from './http/patience.ts';
+import type { Opened, Wanted } from './http/range.ts';
 import type { BlobBody } from './source.ts';
-import type { Reply } from './wire.ts';
+import type { Reply } from './http/wire.ts';
 
 /** A response with the bytes that were wanted, and what to do when it turns out bad. */
 export interface Opening {

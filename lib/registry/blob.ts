@@ -1,15 +1,15 @@
-import { Failure } from '../base/failure.ts';
+import { Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { BlobReader, type Opening } from './blob-reader.ts';
 import type { RegistryClient, Try } from './client.ts';
-import { withoutCodings } from './decoding.ts';
+import { withoutCodings } from './http/decoding.ts';
 import type { Ask } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
-import type { Persistence } from './paced-wire.ts';
-import { judge, rangeHeader, type Opened, type Wanted } from './range.ts';
+import type { Persistence } from './http/paced-wire.ts';
+import { judge, rangeHeader, type Opened, type Wanted } from './http/range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
-import { readExcerpt } from './short.ts';
-import type { Reply } from './wire.ts';
+import { readExcerpt } from './http/short.ts';
+import type { Reply } from './http/wire.ts';
 
 export interface BlobOptions {
   readonly client: RegistryClient;

@@ -1,13 +1,13 @@
-import { Failure } from '../base/failure.ts';
-import { Lru } from '../base/lru.ts';
-import { Permits } from '../base/permits.ts';
+import { Failure } from '../core/failure.ts';
+import { Lru } from '../core/lru.ts';
+import { Permits } from '../core/semaphore.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
-import type { PacedWire, Persistence } from './paced-wire.ts';
-import { waitOrThrow, type Patience } from './patience.ts';
-import { readExcerpt } from './short.ts';
+import type { PacedWire, Persistence } from './http/paced-wire.ts';
+import { waitOrThrow, type Patience } from './http/patience.ts';
+import { readExcerpt } from './http/short.ts';
 import type { Targets } from './targets.ts';
-import type { Reply } from './wire.ts';
+import type { Reply } from './http/wire.ts';
 
 export interface ClientOptions {
   readonly host: string;

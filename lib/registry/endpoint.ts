@@ -1,14 +1,14 @@
-import { Failure } from '../base/failure.ts';
-import { Authorizer } from './authorizer.ts';
-import type { Credentials } from './credentials.ts';
+import { Failure } from '../core/failure.ts';
+import { Authorizer } from './auth/authorizer.ts';
+import type { Credentials } from './auth/credentials.ts';
 import { ERROR_BODY_BYTES } from './errors.ts';
-import { credentialHost, originsOf } from './hosts.ts';
-import type { PacedWire, Persistence } from './paced-wire.ts';
-import { readExcerpt } from './short.ts';
+import { credentialHost, originsOf } from './http/hosts.ts';
+import type { PacedWire, Persistence } from './http/paced-wire.ts';
+import { readExcerpt } from './http/short.ts';
 import { type ContentRequest, sendAuthorized, type Targets } from './targets.ts';
-import type { Tokens } from './tokens.ts';
-import { showsNoTls } from './transport.ts';
-import type { HttpRequest, Reply } from './wire.ts';
+import type { Tokens } from './auth/tokens.ts';
+import { showsNoTls } from './http/transport.ts';
+import type { HttpRequest, Reply } from './http/wire.ts';
 
 /** A request to a registry, wherever that is. */
 export interface Ask {

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
-import { asFailure, Failure, type FailureCode } from '../base/failure.ts';
-import { readJson } from '../base/json.ts';
+import { asFailure, Failure, type FailureCode } from '../core/failure.ts';
+import { readJson } from '../core/json.ts';
 import { quote } from '../oci/show.ts';
-import { redact } from './redact.ts';
-import { inWords } from './duration.ts';
+import { redact } from './auth/redact.ts';
+import { inWords } from './http/duration.ts';
 
 /** What was asked for: decides what a 404 without the registry's own error code means. */
 export type Subject = 'manifest' | 'blob' | 'tags' | 'token';

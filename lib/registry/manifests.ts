@@ -1,4 +1,4 @@
-import { Failure } from '../base/failure.ts';
+import { Failure } from '../core/failure.ts';
 import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../oci/manifest.ts';
 import { ACCEPT_MANIFESTS, essence, manifestKind } from '../oci/mediatype.ts';
@@ -6,10 +6,10 @@ import { signedPayload } from '../oci/schema1.ts';
 import type { RegistryClient, Try } from './client.ts';
 import type { Ask } from './endpoint.ts';
 import { sourceFailure } from './errors.ts';
-import { isRefusal } from './patience.ts';
+import { isRefusal } from './http/patience.ts';
 import type { FetchedManifest, Resolved } from './source.ts';
-import { readWhole } from './short.ts';
-import type { Reply } from './wire.ts';
+import { readWhole } from './http/short.ts';
+import type { Reply } from './http/wire.ts';
 
 export interface ManifestOptions {
   readonly client: RegistryClient;

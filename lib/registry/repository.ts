@@ -1,4 +1,4 @@
-import { Failure, type FailureCode } from '../base/failure.ts';
+import { Failure, type FailureCode } from '../core/failure.ts';
 import { digestParts, hasher, isDigest, toDigest, type Digest } from '../oci/digest.ts';
 import { formatReference, formatRepository, type Repository } from '../oci/reference.ts';
 import { RegistryBlob } from './blob.ts';

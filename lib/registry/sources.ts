@@ -1,22 +1,22 @@
-import { own } from '../base/own.ts';
-import { PATIENT, type RetryPolicy } from '../base/retry.ts';
+import { own } from '../core/own.ts';
+import { PATIENT, type RetryPolicy } from '../core/retry.ts';
 import { RegistryClient } from './client.ts';
-import { NO_CREDENTIALS, type Credentials } from './credentials.ts';
-import { DialGuard } from './dial.ts';
+import { NO_CREDENTIALS, type Credentials } from './auth/credentials.ts';
+import { DialGuard } from './http/dial.ts';
 import { Endpoint } from './endpoint.ts';
-import type { TimeLimits } from './exchange.ts';
-import { FOREIGN_HOSTS, isForeignAllowed } from './foreign-hosts.ts';
-import { loopbackHosts, originsOf } from './hosts.ts';
-import type { Pace } from './pace.ts';
-import { PacedWire } from './paced-wire.ts';
-import { realSleep, type RetryInfo } from './patience.ts';
-import type { Proxy } from './proxy.ts';
-import { sendWithCredentials } from './redirects.ts';
+import type { TimeLimits } from './http/exchange.ts';
+import { FOREIGN_HOSTS, isForeignAllowed } from './http/foreign-hosts.ts';
+import { loopbackHosts, originsOf } from './http/hosts.ts';
+import type { Pace } from './http/pace.ts';
+import { PacedWire } from './http/paced-wire.ts';
+import { realSleep, type RetryInfo } from './http/patience.ts';
+import type { Proxy } from './http/proxy.ts';
+import { sendWithCredentials } from './http/redirects.ts';
 import { RegistryRepository } from './repository.ts';
 import type { Sources } from './source.ts';
 import { Targets } from './targets.ts';
-import { Tokens } from './tokens.ts';
-import { Wire } from './wire.ts';
+import { Tokens } from './auth/tokens.ts';
+import { Wire } from './http/wire.ts';
 
 /** Where a registry can be reached: a host or an origin; as an object with what it is asked for. */
 export type EndpointChoice =

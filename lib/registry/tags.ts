@@ -1,10 +1,10 @@
-import { Failure } from '../base/failure.ts';
-import { readJson } from '../base/json.ts';
+import { Failure } from '../core/failure.ts';
+import { readJson } from '../core/json.ts';
 import type { RegistryClient, Try } from './client.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { isRecord } from './errors.ts';
-import { nextQuery } from './links.ts';
-import { readWhole } from './short.ts';
+import { nextQuery } from './http/links.ts';
+import { readWhole } from './http/short.ts';
 
 /** Tags of one page; registries send fewer where they like (distribution spec 1.1, end-8b). */
 const PAGE_TAGS = 1000;

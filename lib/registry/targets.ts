@@ -1,13 +1,13 @@
-import { Lru } from '../base/lru.ts';
-import { Authorizer } from './authorizer.ts';
-import type { Credentials } from './credentials.ts';
+import { Lru } from '../core/lru.ts';
+import { Authorizer } from './auth/authorizer.ts';
+import type { Credentials } from './auth/credentials.ts';
 import { ERROR_BODY_BYTES } from './errors.ts';
-import { credentialHost } from './hosts.ts';
-import { followRedirects } from './redirects.ts';
-import { readExcerpt } from './short.ts';
-import type { Tokens } from './tokens.ts';
-import type { PacedWire } from './paced-wire.ts';
-import type { HttpRequest, Reply } from './wire.ts';
+import { credentialHost } from './http/hosts.ts';
+import { followRedirects } from './http/redirects.ts';
+import { readExcerpt } from './http/short.ts';
+import type { Tokens } from './auth/tokens.ts';
+import type { PacedWire } from './http/paced-wire.ts';
+import type { HttpRequest, Reply } from './http/wire.ts';
 
 export interface TargetsOptions {
   readonly wire: PacedWire;

@@ -1,5 +1,5 @@
-import { Failure } from '../base/failure.ts';
-import { defined } from '../oci/defined.ts';
+import { Failure } from '../core/failure.ts';
+import { defined } from '../core/defined.ts';
 import { isDigest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';

@@ -1,4 +1,4 @@
-import { asFailure } from '../base/failure.ts';
+import { asFailure } from '../core/failure.ts';
 import type { Config } from '../config/mirrors.ts';
 import { Place } from '../oci/document.ts';
 import type { ResolveMessage } from '../queue/messages.ts';

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
 import { wantsTag } from '../config/tags.ts';
-import { defined } from '../oci/defined.ts';
-import { orderOf } from '../order/start.ts';
+import { defined } from '../core/defined.ts';
+import { orderOf } from '../app/start.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
 import { resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';

@@ -1,5 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import { invalid } from '../base/failure.ts';
+import { invalid } from '../core/failure.ts';
 import { show } from '../oci/show.ts';
 import { type Sender, SENDERS } from './delivery.ts';
 

@@ -2,8 +2,8 @@
  * The shapes of what each sender sends. What is used is read strictly; what is not used is not looked at, since senders
  * add to it as they like.
  */
-import { invalid } from '../base/failure.ts';
-import { defined } from '../oci/defined.ts';
+import { invalid } from '../core/failure.ts';
+import { defined } from '../core/defined.ts';
 import { isDigest } from '../oci/digest.ts';
 import type { Place } from '../oci/document.ts';
 import { manifestKind } from '../oci/mediatype.ts';

@@ -1,4 +1,4 @@
-import { Failure } from '../base/failure.ts';
+import { Failure } from '../core/failure.ts';
 import { Place } from '../oci/document.ts';
 import { type Delivery, MAX_DELIVERY_BYTES, type Verdict } from './delivery.ts';
 import { prove, triesToProve } from './proof.ts';

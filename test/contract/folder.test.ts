@@ -1,4 +1,4 @@
-import { FolderStore } from '../../lib/archive/folder/store.ts';
+import { FolderStore } from '../../lib/store/folder/store.ts';
 import { tempFolder, type TempFolder } from '../kit/temp.ts';
 import { objectStoreContract, type StoreUnderTest } from './object-store.ts';
 

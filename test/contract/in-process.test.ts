@@ -1,4 +1,4 @@
-import { InProcessQueues } from '../../lib/queue/in-process.ts';
+import { InProcessQueues } from '../../lib/queue/in-process/in-process.ts';
 import { ManualClock } from '../unit/queue/manual-clock.ts';
 import { queuesContract, type QueuesUnderTest } from './queues.ts';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { Failure, type FailureCode } from '../../lib/base/failure.ts';
-import type { ObjectStore, Part, ReadableObject, Upload } from '../../lib/archive/store.ts';
+import { Failure, type FailureCode } from '../../lib/core/failure.ts';
+import type { ObjectStore, Part, ReadableObject, Upload } from '../../lib/store/store.ts';
 
 /** An implementation of the object store, empty, for one test alone. */
 export interface StoreUnderTest {

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect } from 'node:net';
 import { afterAll, describe, expect, test } from 'vitest';
-import { openS3Store } from '../../lib/archive/s3/store.ts';
+import { openS3Store } from '../../lib/store/s3/store.ts';
 import { startS3Server, withoutAwsVariables } from '../kit/s3-server.ts';
 import { objectStoreContract } from './object-store.ts';
 import type { StoreUnderTest } from './object-store.ts';

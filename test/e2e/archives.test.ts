@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { lutimes, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FolderStore } from '../../lib/archive/folder/store.ts';
+import { FolderStore } from '../../lib/store/folder/store.ts';
 import { jsonLines, mirrorSync } from '../kit/command-line.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';

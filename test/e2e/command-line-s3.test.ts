@@ -2,10 +2,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { globSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { FolderStore } from '../../lib/archive/folder/store.ts';
+import { FolderStore } from '../../lib/store/folder/store.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import { Archive } from '../../lib/archive/archive.ts';
-import { cleanUploads, MAX_UPLOAD_AGE_MS } from '../../lib/mirror/clean.ts';
+import { cleanUploads, MAX_UPLOAD_AGE_MS } from '../../lib/upkeep/clean.ts';
 import { digestOf } from '../../lib/oci/digest.ts';
 import { type Ended, jsonLines, mirrorSync, summaryOf } from '../kit/command-line.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';

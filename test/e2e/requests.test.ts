@@ -2,17 +2,17 @@
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
-import { DEFAULT_PART_BYTES } from '../../lib/archive/parts.ts';
-import type { S3Store } from '../../lib/archive/s3/store.ts';
-import { runLocal } from '../../lib/cli/local-run.ts';
+import { DEFAULT_PART_BYTES } from '../../lib/store/parts.ts';
+import type { S3Store } from '../../lib/store/s3/store.ts';
+import { runLocal } from '../../lib/app/local-run.ts';
 import { parseReference } from '../../lib/oci/reference.ts';
-import { ordersTo } from '../../lib/order/start.ts';
+import { ordersTo } from '../../lib/app/start.ts';
 import { createSources } from '../../lib/registry/sources.ts';
 import { randomBytes } from '../kit/content.ts';
 import { layerOf, makeImage } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { startS3Server } from '../kit/s3-server.ts';
-import { messageFor, Rig } from '../unit/mirror/rig.ts';
+import { messageFor, Rig } from '../unit/sync/rig.ts';
 import { skippedFor } from '../kit/skipped.ts';
 
 const PARTS = 3;

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { FolderStore } from '../../lib/archive/folder/store.ts';
+import { FolderStore } from '../../lib/store/folder/store.ts';
 import type { Queues } from '../../lib/queue/queue.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { mirror } from '../kit/mirror.ts';

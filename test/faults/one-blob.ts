@@ -1,8 +1,8 @@
 /** One large blob, in any store: what the tests of cut and killed downloads bring across. */
-import { FolderStore } from '../../lib/archive/folder/store.ts';
-import { openS3Store } from '../../lib/archive/s3/store.ts';
-import { parseS3Url } from '../../lib/archive/s3/url.ts';
-import type { ObjectStore } from '../../lib/archive/store.ts';
+import { FolderStore } from '../../lib/store/folder/store.ts';
+import { openS3Store } from '../../lib/store/s3/store.ts';
+import { parseS3Url } from '../../lib/store/s3/url.ts';
+import type { ObjectStore } from '../../lib/store/store.ts';
 import type { Sources } from '../../lib/registry/source.ts';
 import { createSources } from '../../lib/registry/sources.ts';
 import type { Faults } from '../kit/faults.ts';

@@ -2,8 +2,8 @@
  * The mirror that the fault tests break: a tag that has moved to an index of two platforms, whose layers share one and come
  * in several parts, and an image of two layers in a repository that the archive does not know yet.
  */
-import { FolderStore } from '../../lib/archive/folder/store.ts';
-import type { ObjectStore } from '../../lib/archive/store.ts';
+import { FolderStore } from '../../lib/store/folder/store.ts';
+import type { ObjectStore } from '../../lib/store/store.ts';
 import type { Sources } from '../../lib/registry/source.ts';
 import { createSources } from '../../lib/registry/sources.ts';
 import type { Faults } from '../kit/faults.ts';

@@ -3,15 +3,15 @@
  * failures says, for a blob that is begun and for one that is gone on with.
  */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ObjectStore } from '../../lib/archive/store.ts';
-import type { FailureCode } from '../../lib/base/failure.ts';
+import type { ObjectStore } from '../../lib/store/store.ts';
+import type { FailureCode } from '../../lib/core/failure.ts';
 import type { SourcesOptions } from '../../lib/registry/sources.ts';
 import { randomBytes } from '../kit/content.ts';
 import { layerOf, makeImage } from '../kit/images.ts';
 import type { Rule } from '../kit/misbehave.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { startS3Server } from '../kit/s3-server.ts';
-import { messageFor, Rig } from '../unit/mirror/rig.ts';
+import { messageFor, Rig } from '../unit/sync/rig.ts';
 import { skippedFor } from '../kit/skipped.ts';
 
 /** S3's smallest part. */

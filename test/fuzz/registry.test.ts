@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseDockerConfig } from '../../lib/registry/credentials.ts';
+import { parseDockerConfig } from '../../lib/registry/auth/credentials.ts';
 import { makeImage, makeIndex, makeLayer, type Pushable } from '../kit/images.ts';
 import { inspectStore } from '../kit/invariants.ts';
 import { MemoryStore } from '../kit/memory-store.ts';

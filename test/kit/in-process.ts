@@ -1,6 +1,6 @@
 /** The command line in this process: for all that does not need a process of its own, since starting one takes long. */
 import { main } from '../../lib/cli/main.ts';
-import type { Io } from '../../lib/cli/io.ts';
+import type { Io } from '../../lib/cli/output/io.ts';
 import type { Ended } from './command-line.ts';
 
 export interface InProcess {

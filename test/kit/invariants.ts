@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import type { ObjectStore } from '../../lib/archive/store.ts';
+import type { ObjectStore } from '../../lib/store/store.ts';
 
 interface RawDescriptor {
   readonly mediaType: string;

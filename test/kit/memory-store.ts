@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/require-await -- the port is asynchronous, and memory is not */
 import { createHash, randomUUID } from 'node:crypto';
-import { Failure, type FailureCode, type Remedy } from '../../lib/base/failure.ts';
+import { Failure, type FailureCode, type Remedy } from '../../lib/core/failure.ts';
 import type {
   Cancel,
   Condition,
@@ -12,7 +12,7 @@ import type {
   StoredBytes,
   StoredObject,
   Upload,
-} from '../../lib/archive/store.ts';
+} from '../../lib/store/store.ts';
 
 interface Held extends StoredBytes {
   readonly modified: Date;

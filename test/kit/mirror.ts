@@ -1,10 +1,10 @@
 /** A whole mirror in this process: kit registry, any store, the in-process queue; what a sync does, without its printing. */
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
-import type { ObjectStore } from '../../lib/archive/store.ts';
-import { runLocal } from '../../lib/cli/local-run.ts';
-import { type Outcome, Outcomes } from '../../lib/cli/outcomes.ts';
-import { imageName, type MirrorEvent } from '../../lib/mirror/events.ts';
+import type { ObjectStore } from '../../lib/store/store.ts';
+import { runLocal } from '../../lib/app/local-run.ts';
+import { type Outcome, Outcomes } from '../../lib/app/outcomes.ts';
+import { imageName, type MirrorEvent } from '../../lib/sync/events.ts';
 import { formatRepository, parseReference } from '../../lib/oci/reference.ts';
 import type { PlatformPolicy } from '../../lib/queue/messages.ts';
 import { resolveMessage } from '../../lib/queue/outgoing.ts';

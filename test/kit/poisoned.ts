@@ -1,4 +1,4 @@
-import type { FailureCode } from '../../lib/base/failure.ts';
+import type { FailureCode } from '../../lib/core/failure.ts';
 import {
   type Image,
   type ImageOptions,

@@ -23,8 +23,8 @@ import {
   ListObjectsV2Command,
   S3Client,
 } from '@aws-sdk/client-s3';
-import { openS3Store } from '../../lib/archive/s3/store.ts';
-import type { S3Store, S3StoreOptions } from '../../lib/archive/s3/store.ts';
+import { openS3Store } from '../../lib/store/s3/store.ts';
+import type { S3Store, S3StoreOptions } from '../../lib/store/s3/store.ts';
 import { tempFolder } from './temp.ts';
 
 export interface S3Server extends AsyncDisposable {

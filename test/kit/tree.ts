@@ -39,7 +39,7 @@ export async function plantTree(root: string, name: string): Promise<void> {
     await chmod(join(root, path), mode);
   };
   await put('usr/bin/tool', 'lib/cli/main.ts', 0o755);
-  await put('usr/bin/as-root', 'lib/cli/sync.ts', 0o4755);
+  await put('usr/bin/as-root', 'lib/cli/commands/sync.ts', 0o4755);
   await put('etc/secret', 'package.json', 0o600);
   await put('usr/share/doc/lock.json', 'package-lock.json', 0o644);
   await put(`opt/${'deep-'.repeat(20)}/${'deeper-'.repeat(20)}/${'n'.repeat(255)}`, 'LICENSE', 0o444);

@@ -6,19 +6,22 @@ const ROOT = join(import.meta.dirname, '../..');
 
 /** Who may import whom: a room, and the rooms that it may look into besides itself. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
-  base: [],
-  oci: ['base'],
-  registry: ['oci', 'base'],
-  archive: ['oci', 'base'],
-  queue: ['oci', 'base'],
-  mirror: ['registry', 'archive', 'queue', 'oci', 'base'],
-  config: ['oci', 'base'],
-  order: ['config', 'queue', 'oci', 'base'],
-  webhook: ['order', 'config', 'queue', 'oci', 'base'],
-  cli: ['order', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
+  core: [],
+  oci: ['core'],
+  registry: ['oci', 'core'],
+  store: ['oci', 'core'],
+  archive: ['store', 'oci', 'core'],
+  proof: ['sync', 'oci', 'core'],
+  queue: ['oci', 'core'],
+  config: ['oci', 'core'],
+  sync: ['archive', 'store', 'proof', 'registry', 'queue', 'oci', 'core'],
+  upkeep: ['sync', 'archive', 'store', 'proof', 'queue', 'oci', 'core'],
+  app: ['cli', 'config', 'upkeep', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
+  webhook: ['app', 'config', 'queue', 'oci', 'core'],
+  cli: ['app', 'config', 'upkeep', 'sync', 'archive', 'store', 'queue', 'oci', 'core'],
   // The library.
-  'index.ts': ['cli', 'config', 'mirror', 'archive', 'oci', 'base'],
-  functions: ['webhook', 'order', 'config', 'mirror', 'registry', 'archive', 'queue', 'oci', 'base'],
+  'index.ts': ['cli', 'app', 'config', 'upkeep', 'sync', 'archive', 'store', 'oci', 'core'],
+  functions: ['webhook', 'app', 'config', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
 };
 
 const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"](\.[^'"]+)['"]|import\(\s*['"](\.[^'"]+)['"]\s*\)/g;
@@ -50,8 +53,8 @@ describe('who imports whom', () => {
 
   // The test sees an arrow that points the wrong way, in each form that an import can have.
   test.for([
-    "import { a } from '../mirror/layer.ts';",
-    "import type { A } from '../mirror/layer.ts';",
+    "import { a } from '../sync/layer/layer.ts';",
+    "import type { A } from '../sync/layer/layer.ts';",
     "import {\n  a,\n  b,\n} from '../cli/main.ts';",
     "export * from '../queue/messages.ts';",
     "const a = await import('../archive/archive.ts');",

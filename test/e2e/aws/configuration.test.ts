@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { listRuns, readRun } from '../../../lib/mirror/reports.ts';
-import { readRunStart } from '../../../lib/mirror/runs.ts';
+import { listRuns, readRun } from '../../../lib/sync/reports.ts';
+import { readRunStart } from '../../../lib/sync/runs.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { serialise } from '../../../lib/queue/parse.ts';

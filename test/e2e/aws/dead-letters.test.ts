@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readRun } from '../../../lib/mirror/reports.ts';
+import { readRun } from '../../../lib/sync/reports.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import type { Image, Message, Order } from '../../../lib/queue/messages.ts';
 import { finalizeMessage, layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { verifyArchive } from '../../../lib/mirror/verify.ts';
+import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import { dripping, generated } from '../../kit/content.ts';
 import { generatedLayer, makeImage } from '../../kit/images.ts';
 import { describeOnAws } from '../../kit/lambda/on-aws.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readRun } from '../../../lib/mirror/reports.ts';
-import { verifyArchive } from '../../../lib/mirror/verify.ts';
+import { readRun } from '../../../lib/sync/reports.ts';
+import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { secretOf } from '../../../lib/webhook/secrets.ts';
 import { proxyTo } from '../../kit/counting.ts';

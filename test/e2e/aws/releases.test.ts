@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readRun } from '../../../lib/mirror/reports.ts';
+import { readRun } from '../../../lib/sync/reports.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { serialise } from '../../../lib/queue/parse.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { readRun } from '../../../lib/mirror/reports.ts';
-import { verifyArchive } from '../../../lib/mirror/verify.ts';
+import { readRun } from '../../../lib/sync/reports.ts';
+import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { chance } from '../../kit/chance.ts';
 import { mirrorSync } from '../../kit/command-line.ts';

@@ -1,4 +1,4 @@
-import { Permits } from '../../../lib/base/permits.ts';
+import { Permits } from '../../../lib/core/semaphore.ts';
 import { type Invocation, Sandbox, type SandboxOptions } from './sandbox.ts';
 
 export interface LambdaOptions extends Omit<SandboxOptions, 'onLog'> {

@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-sqs';
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Permits } from '../../../lib/base/permits.ts';
+import { Permits } from '../../../lib/core/semaphore.ts';
 import type { LambdaFunction } from './function.ts';
 
 export interface EventSource {

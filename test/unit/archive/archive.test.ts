@@ -3,8 +3,8 @@ import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { type Receipt, serialiseReceipt } from '../../../lib/archive/receipt.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
-import type { ObjectStore } from '../../../lib/archive/store.ts';
-import type { TagChange } from '../../../lib/archive/tag-index.ts';
+import type { ObjectStore } from '../../../lib/store/store.ts';
+import type { TagChange } from '../../../lib/archive/tag-index/tag-index.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 
 const REPOSITORY = 'docker.io/library/alpine';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import {
   ANNOTATIONS,
   covers,
@@ -8,7 +8,7 @@ import {
   type TagChange,
   type TagEntry,
   TagIndex,
-} from '../../../lib/archive/tag-index.ts';
+} from '../../../lib/archive/tag-index/tag-index.ts';
 import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../../../lib/oci/platform.ts';
 

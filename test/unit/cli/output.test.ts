@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { outputKind, type OutputOptions, printerFor } from '../../../lib/cli/output.ts';
+import { outputKind, type OutputOptions, printerFor } from '../../../lib/cli/output/output.ts';
 import { digestFor } from '../queue/samples.ts';
 
 const DEFAULTS: OutputOptions = { json: false, quiet: false, progress: undefined };

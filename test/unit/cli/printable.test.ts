@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import type { Output } from '../../../lib/cli/io.ts';
-import { jsonPrinter } from '../../../lib/cli/json-printer.ts';
+import type { Output } from '../../../lib/cli/output/io.ts';
+import { jsonPrinter } from '../../../lib/cli/output/json-printer.ts';
 import { main } from '../../../lib/cli/main.ts';
-import { plainPrinter } from '../../../lib/cli/plain-printer.ts';
-import type { Printer } from '../../../lib/cli/printer.ts';
-import { terminalPrinter } from '../../../lib/cli/terminal-printer.ts';
+import { plainPrinter } from '../../../lib/cli/output/plain-printer.ts';
+import type { Printer } from '../../../lib/cli/output/printer.ts';
+import { terminalPrinter } from '../../../lib/cli/output/terminal-printer.ts';
 
 /** An escape, a C1 control, DEL, a line end, text direction, a line separator, and a tag character. */
 const HOSTILE = 'a\u001b[2J\u009b1m\u007f\n\u202e\u2066\u200f\u2028\u{e0041}z';

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
-import { status } from '../../../lib/cli/status.ts';
-import { type ImageEvent, imageName } from '../../../lib/mirror/events.ts';
-import { writeReport } from '../../../lib/mirror/reports.ts';
-import { runStartOf, writeRunStart } from '../../../lib/mirror/runs.ts';
+import { status } from '../../../lib/cli/commands/status.ts';
+import { type ImageEvent, imageName } from '../../../lib/sync/events.ts';
+import { writeReport } from '../../../lib/sync/reports.ts';
+import { runStartOf, writeRunStart } from '../../../lib/sync/runs.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { digestFor } from '../queue/samples.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';

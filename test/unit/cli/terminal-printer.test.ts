@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { terminalPrinter } from '../../../lib/cli/terminal-printer.ts';
-import type { BlobEvent, ImageEvent } from '../../../lib/mirror/events.ts';
+import { terminalPrinter } from '../../../lib/cli/output/terminal-printer.ts';
+import type { BlobEvent, ImageEvent } from '../../../lib/sync/events.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 
 /** As much of a terminal as the printer uses: what is on the screen, and what has scrolled off it. */

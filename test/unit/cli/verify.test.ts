@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Archive } from '../../../lib/archive/archive.ts';
 import type { VerifyCommand } from '../../../lib/cli/command.ts';
-import { verify } from '../../../lib/cli/verify.ts';
-import { VerifyProgress } from '../../../lib/cli/verify-progress.ts';
+import { verify } from '../../../lib/cli/commands/verify.ts';
+import { VerifyProgress } from '../../../lib/cli/output/verify-progress.ts';
 import { parseDigest } from '../../../lib/oci/digest.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';

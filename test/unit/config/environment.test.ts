@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import { readEnvironment } from '../../../lib/config/environment.ts';
 
 const ENV = {

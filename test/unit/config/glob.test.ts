@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import { isLiteral, matchesGlob, parseGlob } from '../../../lib/config/glob.ts';
 
 const matches = (pattern: string, tag: string): boolean => matchesGlob(parseGlob(pattern), tag);

@@ -1,7 +1,7 @@
 import type { SQSRecord } from 'aws-lambda';
 import { describe, expect, test } from 'vitest';
 import { handleBatch } from '../../../functions/batch.ts';
-import { Failure, type FailureCode } from '../../../lib/base/failure.ts';
+import { Failure, type FailureCode } from '../../../lib/core/failure.ts';
 import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { ORDER, tagged } from '../queue/samples.ts';

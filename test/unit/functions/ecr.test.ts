@@ -2,7 +2,7 @@ import { ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
 import { mockClient } from 'aws-sdk-client-mock';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { EcrCredentials } from '../../../functions/ecr.ts';
-import { NO_CREDENTIALS } from '../../../lib/registry/credentials.ts';
+import { NO_CREDENTIALS } from '../../../lib/registry/auth/credentials.ts';
 
 const ecr = mockClient(ECRClient);
 const HOST = '123456789012.dkr.ecr.eu-central-1.amazonaws.com';

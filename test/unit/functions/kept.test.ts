@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { kept } from '../../../functions/kept.ts';
-import { Failure, invalid } from '../../../lib/base/failure.ts';
+import { Failure, invalid } from '../../../lib/core/failure.ts';
 
 /** A text that can be changed, and a clock. A text that begins with `!` cannot be parsed. */
 function rig(first: string | Error) {

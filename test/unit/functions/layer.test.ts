@@ -4,7 +4,7 @@ import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { recordOf } from '../../kit/records.ts';
 import { errorBody, startRegistry, type TestRegistry } from '../../kit/registry.ts';
-import { messageFor } from '../mirror/rig.ts';
+import { messageFor } from '../sync/rig.ts';
 import { contextOf, MAX_RECEIVES, OnMocks } from './on-mocks.ts';
 
 const LAYER = makeLayer({ seed: 1, size: 1000 });

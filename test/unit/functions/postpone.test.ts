@@ -2,7 +2,7 @@ import { ChangeMessageVisibilityCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { mockClient } from 'aws-sdk-client-mock';
 import { afterAll, beforeEach, expect, test, vi } from 'vitest';
 import { postponeIn } from '../../../functions/postpone.ts';
-import { Failure, type FailureFields } from '../../../lib/base/failure.ts';
+import { Failure, type FailureFields } from '../../../lib/core/failure.ts';
 import { recordOf } from '../../kit/records.ts';
 
 const sqs = mockClient(SQSClient);

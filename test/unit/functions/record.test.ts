@@ -4,8 +4,8 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { recordIn } from '../../../functions/record.ts';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
-import type { ImageEvent } from '../../../lib/mirror/events.ts';
-import { readRun } from '../../../lib/mirror/reports.ts';
+import type { ImageEvent } from '../../../lib/sync/events.ts';
+import { readRun } from '../../../lib/sync/reports.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { digestFor, ORDER } from '../queue/samples.ts';
 

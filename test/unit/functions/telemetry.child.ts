@@ -11,8 +11,8 @@ import {
   onRetry,
   runStarted,
 } from '../../../functions/telemetry.ts';
-import { Failure, invalid } from '../../../lib/base/failure.ts';
-import type { BlobEvent } from '../../../lib/mirror/events.ts';
+import { Failure, invalid } from '../../../lib/core/failure.ts';
+import type { BlobEvent } from '../../../lib/sync/events.ts';
 import { layerMessage } from '../../../lib/queue/outgoing.ts';
 import { recordOf } from '../../kit/records.ts';
 import { digestFor, IMAGE, LAYER, ORDER } from '../queue/samples.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import { parseReceipt } from '../../../lib/archive/receipt.ts';
-import { TagIndex } from '../../../lib/archive/tag-index.ts';
+import { TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
 import { parseImageConfig } from '../../../lib/oci/config.ts';
 import { parseManifest } from '../../../lib/oci/manifest.ts';
 import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';

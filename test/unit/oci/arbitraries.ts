@@ -1,8 +1,8 @@
 import fc from 'fast-check';
-import { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import { toDigest, type Digest } from '../../../lib/oci/digest.ts';
 import { normalizePlatform, type Platform } from '../../../lib/oci/platform.ts';
-import { defined } from '../../../lib/oci/defined.ts';
+import { defined } from '../../../lib/core/defined.ts';
 import type { Reference } from '../../../lib/oci/reference.ts';
 
 export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}` as Digest;

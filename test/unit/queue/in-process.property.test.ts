@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { InProcessQueues } from '../../../lib/queue/in-process.ts';
+import { InProcessQueues } from '../../../lib/queue/in-process/in-process.ts';
 import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
 import type { Delivery, Handler } from '../../../lib/queue/queue.ts';
 import { ManualClock } from './manual-clock.ts';

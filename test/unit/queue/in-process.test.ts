@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
-import { type DeadLetter, type InProcessOptions, InProcessQueues } from '../../../lib/queue/in-process.ts';
-import { LinkedList } from '../../../lib/queue/linked-list.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+import { type DeadLetter, type InProcessOptions, InProcessQueues } from '../../../lib/queue/in-process/in-process.ts';
+import { LinkedList } from '../../../lib/queue/in-process/linked-list.ts';
 import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
 import { layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import type { BatchResult, Delivery, Handler } from '../../../lib/queue/queue.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import type { FinalizeMessage, LayerMessage, ResolveMessage } from '../../../lib/queue/messages.ts';
 import { MAX_MESSAGE_BYTES, parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import { anyMessage, digestFor, IMAGE, LAYER, ORDER } from './samples.ts';

@@ -11,7 +11,7 @@ import { layerMessage } from '../../../lib/queue/outgoing.ts';
 import { MAX_MESSAGE_BYTES, parseMessage } from '../../../lib/queue/parse.ts';
 import { prepare } from '../../../lib/queue/prepare.ts';
 import type { Outgoing } from '../../../lib/queue/queue.ts';
-import { batchesOf, SqsQueues } from '../../../lib/queue/sqs.ts';
+import { batchesOf, SqsQueues } from '../../../lib/queue/sqs/sqs.ts';
 import { digestFor, IMAGE, LAYER, ORDER, tagged } from './samples.ts';
 
 const URLS = {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Credential, Credentials } from '../../../lib/registry/credentials.ts';
-import { Authorizer } from '../../../lib/registry/authorizer.ts';
-import { parseToken, Tokens } from '../../../lib/registry/tokens.ts';
-import { Failure } from '../../../lib/base/failure.ts';
+import type { Credential, Credentials } from '../../../lib/registry/auth/credentials.ts';
+import { Authorizer } from '../../../lib/registry/auth/authorizer.ts';
+import { parseToken, Tokens } from '../../../lib/registry/auth/tokens.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import { makeImage } from '../../kit/images.ts';
 import { startRegistry } from '../../kit/registry.ts';
 import { failureOf, testSources } from './helpers.ts';

@@ -2,8 +2,8 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
-import { loadCredentials, parseDockerConfig } from '../../../lib/registry/credentials.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+import { loadCredentials, parseDockerConfig } from '../../../lib/registry/auth/credentials.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
 const auth = (text: string): string => Buffer.from(text).toString('base64');

@@ -1,8 +1,8 @@
 import dns from 'node:dns';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { zoneOf, zoneOfText } from '../../../lib/registry/addresses.ts';
-import { DialGuard, RefusedAddress, type Reach } from '../../../lib/registry/dial.ts';
-import type { Failure } from '../../../lib/base/failure.ts';
+import { zoneOf, zoneOfText } from '../../../lib/registry/http/addresses.ts';
+import { DialGuard, RefusedAddress, type Reach } from '../../../lib/registry/http/dial.ts';
+import type { Failure } from '../../../lib/core/failure.ts';
 
 afterEach(() => vi.restoreAllMocks());
 

@@ -1,6 +1,6 @@
 /** Two endpoints of one registry, each with credentials of its own. */
 import { expect, test } from 'vitest';
-import type { Credentials } from '../../../lib/registry/credentials.ts';
+import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
 import { makeImage } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { testSources } from './helpers.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { FOREIGN_HOSTS, isForeignAllowed } from '../../../lib/registry/foreign-hosts.ts';
+import { FOREIGN_HOSTS, isForeignAllowed } from '../../../lib/registry/http/foreign-hosts.ts';
 
 const registry = [new URL('https://registry.example')];
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { normaliseHead } from '../../../lib/registry/response-head.ts';
+import { normaliseHead } from '../../../lib/registry/http/response-head.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { makeImage } from '../../kit/images.ts';

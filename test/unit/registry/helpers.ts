@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { Failure, type FailureCode } from '../../../lib/base/failure.ts';
+import { Failure, type FailureCode } from '../../../lib/core/failure.ts';
 import type { BlobBody, Source, Sources } from '../../../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../../../lib/registry/sources.ts';
 

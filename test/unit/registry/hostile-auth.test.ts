@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { Authorizer } from '../../../lib/registry/authorizer.ts';
-import type { Credentials } from '../../../lib/registry/credentials.ts';
-import { Tokens } from '../../../lib/registry/tokens.ts';
+import { Authorizer } from '../../../lib/registry/auth/authorizer.ts';
+import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
+import { Tokens } from '../../../lib/registry/auth/tokens.ts';
 import { type HttpServer, type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
-import type { HttpRequest } from '../../../lib/registry/wire.ts';
+import type { HttpRequest } from '../../../lib/registry/http/wire.ts';
 import { makeImage } from '../../kit/images.ts';
 import { failureOf, testSources } from './helpers.ts';
 

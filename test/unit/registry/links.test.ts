@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { nextQuery, parseLinks } from '../../../lib/registry/links.ts';
+import { nextQuery, parseLinks } from '../../../lib/registry/http/links.ts';
 
 // Relative targets are what registries send, absolute ones what some proxies make of them.
 test.each([

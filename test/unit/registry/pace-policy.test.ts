@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PATIENT } from '../../../lib/base/retry.ts';
+import { PATIENT } from '../../../lib/core/retry.ts';
 import {
   isOver,
   NO_DROUGHT,
@@ -11,7 +11,7 @@ import {
   UNPACED,
   waitMs,
   type Pace,
-} from '../../../lib/registry/pace-policy.ts';
+} from '../../../lib/registry/http/pace-policy.ts';
 
 type Step =
   | { readonly kind: 'sent' | 'passed' }

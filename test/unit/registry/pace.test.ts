@@ -1,11 +1,11 @@
 /** The rate at which an endpoint is asked, on a simulated clock: a token bucket behind a wire that takes its time. */
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
-import { PATIENT } from '../../../lib/base/retry.ts';
-import { Permits } from '../../../lib/base/permits.ts';
-import { PacedWire, type Persistence } from '../../../lib/registry/paced-wire.ts';
-import { waitOrThrow } from '../../../lib/registry/patience.ts';
-import type { HttpRequest, Reply, ReplyBody } from '../../../lib/registry/wire.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+import { PATIENT } from '../../../lib/core/retry.ts';
+import { Permits } from '../../../lib/core/semaphore.ts';
+import { PacedWire, type Persistence } from '../../../lib/registry/http/paced-wire.ts';
+import { waitOrThrow } from '../../../lib/registry/http/patience.ts';
+import type { HttpRequest, Reply, ReplyBody } from '../../../lib/registry/http/wire.ts';
 import { failureOf } from './helpers.ts';
 import { VirtualClock } from './virtual-clock.ts';
 

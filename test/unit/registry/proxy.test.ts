@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { proxyFor, proxyFrom } from '../../../lib/registry/proxy.ts';
+import { proxyFor, proxyFrom } from '../../../lib/registry/http/proxy.ts';
 import { createSources } from '../../../lib/registry/sources.ts';
 import { makeImage } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Failure, FailureCode } from '../../../lib/base/failure.ts';
-import { judge, parseContentRange, rangeHeader, type Known, type Wanted } from '../../../lib/registry/range.ts';
+import type { Failure, FailureCode } from '../../../lib/core/failure.ts';
+import { judge, parseContentRange, rangeHeader, type Known, type Wanted } from '../../../lib/registry/http/range.ts';
 
 const nothing: Known = { size: undefined, total: undefined };
 const at = { operation: 'get blob', host: 'r.example' };

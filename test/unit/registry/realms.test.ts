@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { TokenWanted } from '../../../lib/registry/auth.ts';
-import { type RealmRules, usableAt } from '../../../lib/registry/realms.ts';
+import type { TokenWanted } from '../../../lib/registry/auth/challenge.ts';
+import { type RealmRules, usableAt } from '../../../lib/registry/auth/realms.ts';
 
 const RULES: RealmRules = { isInsecure: () => false, tokenService: () => undefined };
 const CREDENTIALS = [

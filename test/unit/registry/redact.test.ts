@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { redact, remember } from '../../../lib/registry/redact.ts';
+import { redact, remember } from '../../../lib/registry/auth/redact.ts';
 
 const SECRET = 'hunter2secret/+ü';
 remember(SECRET, `bob:${SECRET}`);

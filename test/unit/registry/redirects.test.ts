@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import type { Credentials } from '../../../lib/registry/credentials.ts';
+import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
 import { Endpoint } from '../../../lib/registry/endpoint.ts';
 import { Targets } from '../../../lib/registry/targets.ts';
-import { Tokens } from '../../../lib/registry/tokens.ts';
-import type { PacedWire } from '../../../lib/registry/paced-wire.ts';
-import type { HttpRequest } from '../../../lib/registry/wire.ts';
+import { Tokens } from '../../../lib/registry/auth/tokens.ts';
+import type { PacedWire } from '../../../lib/registry/http/paced-wire.ts';
+import type { HttpRequest } from '../../../lib/registry/http/wire.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { serveHttp, type HttpServer, type Received, type Reply } from '../../kit/http-server.ts';

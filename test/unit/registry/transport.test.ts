@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { systemWords } from '../../../lib/base/system-error.ts';
-import { showsNoTls, transportFailure } from '../../../lib/registry/transport.ts';
+import { systemWords } from '../../../lib/core/system-error.ts';
+import { showsNoTls, transportFailure } from '../../../lib/registry/http/transport.ts';
 
 const url = new URL('https://r.example/v2/?X-Amz-Signature=secret');
 const failureFrom = (code: string, message = 'x', proxy?: string) =>

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { DialGuard } from '../../../lib/registry/dial.ts';
-import type { TimeLimits } from '../../../lib/registry/exchange.ts';
-import { readExcerpt, readWhole } from '../../../lib/registry/short.ts';
-import { Wire, type HttpRequest } from '../../../lib/registry/wire.ts';
+import { DialGuard } from '../../../lib/registry/http/dial.ts';
+import type { TimeLimits } from '../../../lib/registry/http/exchange.ts';
+import { readExcerpt, readWhole } from '../../../lib/registry/http/short.ts';
+import { Wire, type HttpRequest } from '../../../lib/registry/http/wire.ts';
 import { failureOf } from './helpers.ts';
 
 interface TestServer extends AsyncDisposable {

@@ -1,6 +1,6 @@
 import type { LambdaFunctionURLEvent } from 'aws-lambda';
 import { describe, expect, test } from 'vitest';
-import { Failure } from '../../../lib/base/failure.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import { parseConfig } from '../../../lib/config/config.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import type { Order, ResolveMessage } from '../../../lib/queue/messages.ts';

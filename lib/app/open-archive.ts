@@ -1,0 +1,117 @@
+import { stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { asFailure, invalid } from '../core/failure.ts';
+import { Archive } from '../archive/archive.ts';
+import { FolderStore } from '../store/folder/store.ts';
+import { ociLayout } from '../archive/oci-layout.ts';
+import { checksumsFrom } from '../store/s3/checksums.ts';
+import type { S3Store } from '../store/s3/store.ts';
+import { isS3Url, parseS3Url } from '../store/s3/url.ts';
+import { checkAddress } from './address.ts';
+import type { Io } from '../cli/output/io.ts';
+
+export interface OpenArchive extends AsyncDisposable {
+  readonly archive: Archive;
+  /**
+   * Makes the archive ready for writes, before anything is fetched for it.
+   *
+   * @returns whether no other process is known to do the same
+   * @throws Failure (side `input`) that says why it cannot be written
+   */
+  readonly prepare: () => Promise<{ readonly alone: boolean }>;
+}
+
+/**
+ * An archive as a user names it: a folder, or `s3://bucket/prefix`.
+ *
+ * @param purpose `write` allows an archive that does not exist yet. For `read` that is an error: a mistyped name must not be
+ *   reported as an archive without faults
+ */
+export async function openArchive(
+  name: string,
+  purpose: 'read' | 'write',
+  { env, signal, platform }: Pick<Io, 'env' | 'signal' | 'platform'>,
+): Promise<OpenArchive> {
+  checkAddress(name);
+  if (isS3Url(name)) return openS3(name, purpose, env, signal);
+  // Decision 0004: Windows lacks what a folder archive is built on.
+  if (platform === 'win32')
+    throw invalid(
+      `open archive ${name}`,
+      'a folder archive needs file locks and folder syncs that Windows lacks; use WSL 2, a Linux container, or s3://bucket/prefix',
+    );
+  return openFolder(name, purpose, signal);
+}
+
+async function openFolder(name: string, purpose: 'read' | 'write', signal: AbortSignal): Promise<OpenArchive> {
+  const path = resolve(name);
+  if (purpose === 'read') await mustBeFolder(path, name);
+  const store = new FolderStore(path);
+  return {
+    archive: new Archive(store, ociLayout),
+    prepare: () => ready(name, signal, () => store.prepare({ signal })),
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  };
+}
+
+async function openS3(
+  name: string,
+  purpose: 'read' | 'write',
+  env: Io['env'],
+  signal: AbortSignal,
+): Promise<OpenArchive> {
+  const options = { ...parseS3Url(name), checksums: checksumsFrom(env) };
+  // Loaded when it is needed: the SDK would cost a mirror into a folder a tenth of a second and 25 MB.
+  const { openS3Store } = await import('../store/s3/store.ts');
+  const store = openS3Store(options);
+  try {
+    if (purpose === 'read') await mustHoldArchive(store, name, signal);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return {
+    archive: new Archive(store, ociLayout),
+    prepare: () =>
+      ready(name, signal, async () => {
+        await store.prepare({ signal });
+        return { alone: true };
+      }),
+    [Symbol.asyncDispose]: () => store.close(),
+  };
+}
+
+async function ready<T>(name: string, signal: AbortSignal, prepare: () => Promise<T>): Promise<T> {
+  try {
+    return await prepare();
+  } catch (error) {
+    signal.throwIfAborted();
+    throw asFailure(error, 'prepare', 'archive').within(`write to ${name}`, 'input');
+  }
+}
+
+/** What an archive has below its root, one of these at least. */
+const PARTS = ['repositories', 'blobs', '.mirror'] as const;
+
+async function mustBeFolder(path: string, name: string): Promise<void> {
+  if (!(await isFolder(path))) throw noArchive(name, 'the folder does not exist');
+  const parts = await Promise.all(PARTS.map((part) => isFolder(join(path, part))));
+  if (!parts.includes(true)) throw noArchive(name, `the folder has none of ${SHOWN_PARTS}`);
+}
+
+/** One listing of one key, if the archive has a repository. */
+async function mustHoldArchive(store: S3Store, name: string, signal: AbortSignal): Promise<void> {
+  for (const part of PARTS) if (await store.holds(`${part}/`, { signal })) return;
+  throw noArchive(name, `no object below it has a key that begins with ${SHOWN_PARTS}`);
+}
+
+const SHOWN_PARTS = PARTS.map((part) => `${part}/`).join(', ');
+
+function noArchive(name: string, why: string): Error {
+  return invalid('open archive', `there is no archive at ${name} (${why}); 'mirror-sync sync … --to' makes one`);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() === true;
+}

@@ -1,0 +1,154 @@
+import { type ImageEvent, imageName, type ImageName, type ListedEvent, type MirrorEvent } from '../sync/events.ts';
+import type { Digest } from '../oci/digest.ts';
+import { printable } from '../oci/show.ts';
+import { plural } from '../core/format.ts';
+
+type FinalStatus = Exclude<ImageEvent['status'], 'pending'>;
+
+/** The result of one requested image. */
+export interface Outcome {
+  /** The reference as it was requested: `docker.io/library/alpine:3.20`; the repository where its tags could not be listed. */
+  readonly reference: string;
+  /** Repository in the archive. */
+  readonly repository: string;
+  readonly digest: Digest | null;
+  readonly status: FinalStatus;
+  /** The digest that the tag named in the archive before, where the tag has moved. */
+  readonly previous?: Digest;
+  /** The failure's code, for machines. */
+  readonly code?: string;
+  readonly reason?: string;
+  /** Warnings about the image, each a sentence. */
+  readonly notes?: readonly string[];
+  /** Bytes fetched from the registry for this image. A blob that several images share counts for the image that fetched it. */
+  readonly bytes: number;
+}
+
+/** A repository of which no tag is mirrored. */
+export interface Warning {
+  readonly source: string;
+  /** Repository in the archive. */
+  readonly repository: string;
+  readonly reason: string;
+}
+
+type Final = Pick<Outcome, 'status' | 'previous' | 'code' | 'reason' | 'notes'>;
+
+interface Asked {
+  readonly reference: string;
+  readonly repository: string;
+  digest: Digest | undefined;
+  /** The digest that was announced last. */
+  resolved: Digest | undefined;
+  final: Final | undefined;
+  bytes: number;
+}
+
+/**
+ * The record of a run: every requested image has exactly one outcome in it (invariant 7). Events are delivered at least
+ * once, so this class also decides which events are new.
+ */
+export class Outcomes {
+  readonly #images = new Map<string, Asked>();
+  readonly #warnings = new Map<string, Warning>();
+  /** By digest and tag, which is all that a blob event says of its image; the first requested image counts the bytes. */
+  readonly #found = new Map<string, Asked>();
+
+  /** Adds an image for which the run owes a result. */
+  expect(name: ImageName): void {
+    this.#asked(name);
+  }
+
+  /** Records an event. Returns whether it is news: a repeated one is not to be shown again. */
+  observe(event: MirrorEvent): boolean {
+    switch (event.type) {
+      case 'listed':
+        return this.#listed(event);
+      case 'resolved': {
+        const image = this.#asked(event);
+        image.bytes += event.fetchedBytes;
+        if (!this.#found.has(foundAs(event))) this.#found.set(foundAs(event), image);
+        const isNew = image.final === undefined && image.resolved !== event.digest;
+        image.resolved = event.digest;
+        return isNew;
+      }
+      case 'blob': {
+        const image = this.#found.get(foundAs(event));
+        if (event.phase === 'stored' && image !== undefined) image.bytes += event.fetched;
+        return true;
+      }
+      case 'image': {
+        const image = this.#asked(event);
+        const { status } = event;
+        if (image.final !== undefined) return false;
+        if (status !== 'pending') image.final = finalOf(event, status);
+        return true;
+      }
+    }
+  }
+
+  /** All images; an image without a result has failed for the reason `unfinished`. */
+  *all(unfinished: Pick<Outcome, 'code' | 'reason'>): Generator<Outcome, void, void> {
+    for (const { reference, repository, digest, final, bytes } of this.#images.values())
+      yield {
+        reference,
+        repository,
+        digest: digest ?? null,
+        ...(final ?? { status: 'failed', ...unfinished }),
+        bytes,
+      };
+  }
+
+  get warnings(): readonly Warning[] {
+    return [...this.#warnings.values()];
+  }
+
+  #listed(event: ListedEvent): boolean {
+    const before = this.#images.size;
+    for (const tag of event.tags) this.expect(imageName(event, { tag }));
+    if (event.upstream === undefined) return this.#images.size > before;
+    const { source, repository } = event;
+    const key = `${repository} ${source}`;
+    const isNew = !this.#warnings.has(key);
+    this.#warnings.set(key, { source, repository, reason: noTagsReason(event.upstream) });
+    return isNew;
+  }
+
+  #asked({ reference, repository, digest }: ImageName): Asked {
+    const key = `${repository} ${reference}`;
+    let image = this.#images.get(key);
+    if (image === undefined) {
+      image = { reference, repository, digest, resolved: undefined, final: undefined, bytes: 0 };
+      this.#images.set(key, image);
+    }
+    image.digest ??= digest;
+    return image;
+  }
+}
+
+function finalOf({ previous, code, reason, notes }: ImageEvent, status: FinalStatus): Final {
+  return {
+    status,
+    ...(previous === undefined ? {} : { previous }),
+    ...(code === undefined ? {} : { code }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(notes === undefined ? {} : { notes }),
+  };
+}
+
+/** Why nothing is mirrored of a repository whose tags were listed. */
+export function noTagsReason({ count, some }: NonNullable<ListedEvent['upstream']>): string {
+  if (count === 0) return 'upstream has no tags';
+  const names = some.map(printable).join(', ');
+  return `0 of ${plural(count, 'tag matches', 'tags match')} (upstream has ${names}${count > some.length ? ', …' : ''})`;
+}
+
+function foundAs({ source, tag, digest }: Pick<ImageName, 'source' | 'tag' | 'digest'>): string {
+  return JSON.stringify([source, tag, digest]);
+}
+
+/** The name for people: with its place in the archive, where that has another name. */
+export function shownName({ reference, repository }: Pick<ImageName, 'reference' | 'repository'>): string {
+  const rest = reference.startsWith(repository) ? reference.slice(repository.length) : reference;
+  return rest === '' || rest.startsWith(':') || rest.startsWith('@') ? reference : `${reference} (as ${repository})`;
+}

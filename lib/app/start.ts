@@ -1,0 +1,126 @@
+/** From what is to be mirrored (all that the configuration names, or what somebody asks for) to messages for the resolver. */
+import { invalid } from '../core/failure.ts';
+import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
+import { closest } from '../core/suggest.ts';
+import { formatRepository, parseReference, type Reference } from '../oci/reference.ts';
+import { type Order, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
+import { resolveMessage } from '../queue/outgoing.ts';
+import type { Outgoing } from '../queue/queue.ts';
+
+/** References in one request by hand; more are a configuration. */
+const MAX_REFERENCES = 1_000;
+
+/** Everything that the configuration names: tags are listed upstream unless they are listed there. */
+export function ordersOf(config: Config, run: string): Outgoing<ResolveMessage>[] {
+  return config.mirrors.flatMap((mirror) => {
+    const order = orderOf(mirror, run);
+    if (mirror.tags.kind !== 'listed') return [resolveMessage(order, { kind: 'list' })];
+    return slices(
+      order,
+      mirror.tags.tags.map((tag) => ({ tag })),
+    );
+  });
+}
+
+/**
+ * What references select of a configuration: a name alone a repository with the tags that are configured, one with a tag or
+ * a digest that image. Platforms and destinations are those of the configuration.
+ *
+ * @throws Failure `invalid` for a reference whose repository is not configured
+ */
+export function ordersOfSome(
+  config: Config,
+  references: readonly Reference[],
+  run: string,
+): Outgoing<ResolveMessage>[] {
+  const sources = config.mirrors.map(({ source }) => source);
+  for (const source of new Set(references.map(formatRepository)))
+    if (!sources.includes(source)) throw invalid(`select ${source}`, notConfigured(source, sources));
+  const isWhole = (reference: Reference): boolean => wantedOf(reference) === undefined;
+  const whole = new Set(references.filter(isWhole).map(formatRepository));
+  const images = references.filter((reference) => !isWhole(reference));
+  const single = ordersTo(images, (source) => mirrorsOf(config, source).map((mirror) => orderOf(mirror, run)));
+  if (whole.size === 0) return single;
+  return [
+    ...ordersOf({ ...config, mirrors: config.mirrors.filter(({ source }) => whole.has(source)) }, run),
+    // Other messages of the run may want the same blobs.
+    ...single.map(({ message }) => resolveMessage(message, withoutSole(message.what))),
+  ];
+}
+
+function withoutSole(what: ResolveMessage['what']): ResolveMessage['what'] {
+  return what.kind === 'list' ? what : { kind: 'images', images: what.images };
+}
+
+/** Sources that a message names, of those that there are. */
+const SOME_SOURCES = 5;
+
+function notConfigured(source: string, sources: readonly string[]): string {
+  const meant = closest(source, sources);
+  if (meant !== undefined) return `it is not in the configuration; did you mean ${meant}?`;
+  const some = [...new Set(sources)].slice(0, SOME_SOURCES);
+  return `it is not in the configuration, which has ${some.join(', ')}${sources.length > some.length ? ', …' : ''}`;
+}
+
+/**
+ * What somebody asks for: `{"references": ["docker.io/library/alpine:3.20", …]}`. A name alone means all of its tags, or those
+ * that the configuration chooses where it mirrors the repository; so do its platforms and its destination.
+ *
+ * @throws Failure `invalid` that says what is wrong with the request
+ */
+export function ordersFor(request: unknown, config: Config, run: string): Outgoing<ResolveMessage>[] {
+  return ordersTo(referencesOf(request), (source) => {
+    const mirrors = mirrorsOf(config, source);
+    if (mirrors.length > 0) return mirrors.map((mirror) => orderOf(mirror, run));
+    return [{ run, source, repository: source, platforms: 'all' }];
+  });
+}
+
+/** References as messages: a name alone lists all tags; the images of a repository go together. */
+export function ordersTo(
+  references: readonly Reference[],
+  ordersFrom: (source: string) => readonly Order[],
+): Outgoing<ResolveMessage>[] {
+  const byRepository = Map.groupBy(references, formatRepository);
+  const messages = [...byRepository].flatMap(([source, wanted]) =>
+    ordersFrom(source).flatMap((order) => {
+      const images = wanted.flatMap((reference) => wantedOf(reference) ?? []);
+      const all = images.length < wanted.length ? [resolveMessage(order, { kind: 'list' })] : [];
+      return [...all, ...slices(order, images)];
+    }),
+  );
+  const [only, ...more] = messages;
+  if (only?.message.what.kind !== 'images' || more.length > 0) return messages;
+  return [resolveMessage(only.message, { ...only.message.what, sole: true })];
+}
+
+function referencesOf(request: unknown): Reference[] {
+  const operation = 'read request';
+  const example = 'it is {"references": ["docker.io/library/alpine:3.20"]}';
+  if (typeof request !== 'object' || request === null) throw invalid(operation, `it is no object; ${example}`);
+  const { references, ...others } = request as Record<string, unknown>;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw invalid(operation, `${JSON.stringify(unknown)} is not known; ${example}`);
+  if (!Array.isArray(references) || references.length === 0) throw invalid(operation, `no references; ${example}`);
+  if (references.length > MAX_REFERENCES) throw invalid(operation, `more than ${MAX_REFERENCES} references at once`);
+  return references.map((text: unknown) => {
+    if (typeof text !== 'string') throw invalid(operation, `a reference is a text, not ${JSON.stringify(text)}`);
+    return parseReference(text);
+  });
+}
+
+/** What a mirror says but for its tags. */
+export function orderOf({ tags: _, ...mirror }: Mirror, run: string): Order {
+  return { run, ...mirror };
+}
+
+function wantedOf({ tag, digest }: Reference): Wanted | undefined {
+  if (tag === undefined && digest === undefined) return undefined;
+  return { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
+}
+
+function slices(order: Order, images: readonly Wanted[]): Outgoing<ResolveMessage>[] {
+  return Array.from({ length: Math.ceil(images.length / SLICE) }, (_, at) =>
+    resolveMessage(order, { kind: 'images', images: images.slice(at * SLICE, (at + 1) * SLICE) }),
+  );
+}

@@ -1,0 +1,174 @@
+/** One sync without a user interface: the command line and the library (lib/index.ts) both run it. */
+import { randomUUID } from 'node:crypto';
+import { homedir } from 'node:os';
+import { asFailure } from '../core/failure.ts';
+import type { Archive } from '../archive/archive.ts';
+import { type Config, registrySettings } from '../config/mirrors.ts';
+import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
+import { cleanUploads } from '../upkeep/clean.ts';
+import { imageName, type MirrorEvent } from '../sync/events.ts';
+import { runName } from '../sync/reports.ts';
+import { choiceOf, tagChoice } from './choose.ts';
+import { ordersOf, ordersOfSome, ordersTo } from './start.ts';
+import type { ResolveMessage, Scope } from '../queue/messages.ts';
+import type { Outgoing } from '../queue/queue.ts';
+import { loadCredentials } from '../registry/auth/credentials.ts';
+import { FOREIGN_HOSTS } from '../registry/http/foreign-hosts.ts';
+import type { RetryInfo } from '../registry/http/patience.ts';
+import { proxyFrom } from '../registry/http/proxy.ts';
+import { createSources } from '../registry/sources.ts';
+import type { SyncCommand } from '../cli/command.ts';
+import type { OpenArchive } from './open-archive.ts';
+import { seconds } from '../core/format.ts';
+import type { Io } from '../cli/output/io.ts';
+import { runLocal } from './local-run.ts';
+import { Outcomes } from './outcomes.ts';
+import type { Summary } from '../cli/output/printer.ts';
+
+/** What is mirrored, and how. */
+export interface SyncRequest extends Pick<
+  SyncCommand,
+  | 'references'
+  | 'tags'
+  | 'platforms'
+  | 'foreignLayers'
+  | 'strictMediaTypes'
+  | 'insecure'
+  | 'authfile'
+  | 'concurrency'
+  | 'foreignHosts'
+  | 'maxWaitMs'
+> {
+  readonly config: Config | undefined;
+}
+
+/** Who runs the sync, and what it reports to. */
+export interface SyncHost extends Pick<Io, 'env' | 'signal'> {
+  /** Gets each event once. */
+  readonly event: (event: MirrorEvent) => void;
+  /** Gets a sentence that is not a result: another sync is running, a registry limits requests. */
+  readonly notice: (text: string) => void;
+}
+
+/** A wait that a person would take for a hang, in milliseconds. */
+const NOTED_WAIT_MS = 1_000;
+
+/** The result of an image that has none when the run ends. */
+const INTERRUPTED = { code: 'aborted', reason: 'interrupted; run the same command again to continue' };
+const UNFINISHED = { code: 'internal', reason: 'it did not finish' };
+
+const NOT_ALONE = 'another sync is running on this archive; both go on, and blobs that both need may be fetched twice';
+
+/** Mirrors the request into the archive. An aborted sync resolves as well: its unfinished images have failed. */
+export async function runSync(
+  request: SyncRequest,
+  { archive, prepare }: OpenArchive,
+  host: SyncHost,
+): Promise<Summary> {
+  const { config, concurrency } = request;
+  const { signal, notice } = host;
+  const run = runName(Date.now(), randomUUID().slice(0, 8));
+  const messages = ordersFor(request, run);
+  const sources = await openSources(request, host);
+  const outcomes = new Outcomes();
+  const observe = (event: MirrorEvent): void => {
+    if (outcomes.observe(event)) host.event(event);
+  };
+  const started = performance.now();
+  try {
+    // Before a registry is asked: an archive that cannot be written is one error, and not one for each image.
+    if (!(await prepare()).alone) notice(NOT_ALONE);
+    for (const { message } of messages)
+      if (message.what.kind === 'images')
+        for (const wanted of message.what.images) outcomes.expect(imageName(message, wanted));
+    await runLocal({
+      archive,
+      sources,
+      observe,
+      signal,
+      concurrency,
+      messages,
+      limits: config?.limits,
+      chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(request.tags)) : tagChoice(config, order)),
+    });
+    if (!signal.aborted) await clean(archive, host);
+    const images = [...outcomes.all(signal.aborted ? INTERRUPTED : UNFINISHED)];
+    return summarise({ run, images, warnings: outcomes.warnings, elapsedMs: performance.now() - started });
+  } finally {
+    await sources.close();
+  }
+}
+
+async function openSources(request: SyncRequest, { env, notice }: SyncHost): Promise<ReturnType<typeof createSources>> {
+  const { config, concurrency, insecure, authfile, foreignHosts, maxWaitMs } = request;
+  const credentials = await loadCredentials({ authfile, env, home: homedir() });
+  const proxy = proxyFrom(env);
+  const onRetry = ({ failure, afterMs }: RetryInfo): void => {
+    if (afterMs >= NOTED_WAIT_MS) notice(`${failure.message}; trying again in ${seconds(afterMs)}`);
+  };
+  const common = { proxy, onRetry, maxWaitMs };
+  if (config === undefined)
+    return createSources({
+      ...common,
+      connections: concurrency,
+      insecure,
+      credentials,
+      ...(foreignHosts.length === 0 ? {} : { foreignHosts: [...FOREIGN_HOSTS, ...foreignHosts] }),
+    });
+  const settings = registrySettings(config, concurrency);
+  return createSources({
+    ...common,
+    connections: settings.connections,
+    insecure: settings.insecure,
+    privateAddresses: settings.privateAddresses,
+    tokenServices: settings.tokenServices,
+    endpoints: settings.endpoints,
+    foreignHosts: settings.foreignHosts,
+    credentials: {
+      async find(host, path, options) {
+        const name = settings.credentials(host);
+        return name === false ? undefined : credentials.find(name, path, options);
+      },
+      explain(host) {
+        const name = settings.credentials(host);
+        return name === false ? 'mirror.yaml says credentials: false' : credentials.explain?.(name);
+      },
+    },
+  });
+}
+
+function ordersFor(request: SyncRequest, run: string): Outgoing<ResolveMessage>[] {
+  const { config, references, platforms } = request;
+  if (config !== undefined)
+    return references.length === 0 ? ordersOf(config, run) : ordersOfSome(config, references, run);
+  const scope: Scope = {
+    platforms: platforms.length === 0 ? 'all' : platforms,
+    ...(request.foreignLayers === 'skip' ? { foreignLayers: 'skip' } : {}),
+    ...(request.strictMediaTypes ? { strictMediaTypes: true } : {}),
+  };
+  return ordersTo(references, (source) => [{ run, source, repository: source, ...scope }]);
+}
+
+function selectionOf(tags: SyncRequest['tags']): TagSelection {
+  return tags === undefined ? ALL_TAGS : { kind: 'filtered', include: tags, exclude: [] };
+}
+
+/** A failure here changes nothing about what was mirrored: every sync tries again. */
+async function clean(archive: Archive, { notice, signal }: SyncHost): Promise<void> {
+  try {
+    await cleanUploads(archive, { now: Date.now(), signal });
+  } catch (error) {
+    notice(`unfinished uploads could not be cleaned: ${asFailure(error, 'clean', 'archive').message}`);
+  }
+}
+
+function summarise(result: Pick<Summary, 'run' | 'images' | 'warnings' | 'elapsedMs'>): Summary {
+  const count = (status: string): number => result.images.filter((image) => image.status === status).length;
+  return {
+    mirrored: count('mirrored'),
+    unchanged: count('unchanged'),
+    failed: count('failed'),
+    bytes: result.images.reduce((sum, { bytes }) => sum + bytes, 0),
+    ...result,
+  };
+}

@@ -1,0 +1,186 @@
+/**
+ * One entry of a tag index: a descriptor whose annotations say what it stands for. What others wrote into it stays.
+ */
+import { own } from '../../core/own.ts';
+import { Failure } from '../../core/failure.ts';
+import { instantFault } from '../../core/instant.ts';
+import { readDescriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Place } from '../../oci/document.ts';
+import { formatPlatform, parsePlatform, type Platform } from '../../oci/platform.ts';
+
+export const ANNOTATIONS = {
+  /** OCI image spec, annotations.md. */
+  tag: 'org.opencontainers.image.ref.name',
+  /** When upstream was last seen to say so: ISO 8601, UTC, with milliseconds. */
+  observed: 'dev.mirror-sync.observed',
+  /** The tag that an entry without one had. */
+  hadTag: 'dev.mirror-sync.tag',
+  /** When that tag was first seen to name something else, in the same form. */
+  replaced: 'dev.mirror-sync.replaced',
+  /** The platforms that its closure was proven for: `all`, or a list with commas. */
+  platforms: 'dev.mirror-sync.platforms',
+  /** Those that it was proven for but for their foreign layers, in the same form. */
+  skipping: 'dev.mirror-sync.platforms-without-foreign-layers',
+} as const;
+
+const OURS: ReadonlySet<string> = new Set(Object.values(ANNOTATIONS));
+
+/** Which children of an index are mirrored. */
+export type Platforms = 'all' | readonly Platform[];
+
+/** What of an image is mirrored: of an index these children, and of Windows images all layers or those that one may share. */
+export interface Scope {
+  readonly platforms: Platforms;
+  readonly foreignLayers?: 'skip';
+}
+
+export interface TagEntry {
+  readonly tag: string | undefined;
+  readonly digest: Digest;
+  readonly mediaType: string;
+  /** Bytes of the manifest or index. */
+  readonly size: number;
+  /** Milliseconds since the epoch; 0 where the entry does not say, as those of other tools. */
+  readonly observed: number;
+  /** What was proven; undefined where the entry does not say, */
+  readonly platforms: Platforms | undefined;
+  /** and what was proven but for its foreign layers. Two sets, each of which only grows: so they converge in any order. */
+  readonly skipping: Platforms | undefined;
+  /** The tag that it had before that moved on, */
+  readonly hadTag: string | undefined;
+  /** and when that was, in milliseconds since the epoch. */
+  readonly replaced: number | undefined;
+}
+
+/** An entry with the object that it is in the document. */
+export interface StoredEntry extends TagEntry {
+  readonly document: Readonly<Record<string, unknown>>;
+}
+
+/** @throws Failure that names the place */
+export function readEntry(place: Place, now: number): StoredEntry {
+  const { digest, mediaType, size, annotations = {} } = readDescriptor(place);
+  const at = place.at('annotations');
+  const time = (name: string): number | undefined => {
+    const text = own(annotations, name);
+    if (text === undefined) return undefined;
+    const ms = Date.parse(text);
+    if (Number.isNaN(ms) || new Date(ms).toISOString() !== text)
+      throw at.entry(name).fail('is not a time, such as 2026-01-31T00:00:00.000Z');
+    const fault = instantFault(ms, now);
+    if (fault !== undefined) throw at.entry(name).fail(fault);
+    return ms;
+  };
+  const platforms = (name: string): Platforms | undefined => {
+    const text = own(annotations, name);
+    return text === undefined ? undefined : readPlatforms(at.entry(name), text);
+  };
+  return {
+    tag: own(annotations, ANNOTATIONS.tag),
+    digest,
+    mediaType,
+    size,
+    observed: time(ANNOTATIONS.observed) ?? 0,
+    platforms: platforms(ANNOTATIONS.platforms),
+    skipping: platforms(ANNOTATIONS.skipping),
+    hadTag: own(annotations, ANNOTATIONS.hadTag),
+    replaced: time(ANNOTATIONS.replaced),
+    document: place.object(),
+  };
+}
+
+/** The entry with a document that says what it says: annotations in the order of their names, so that equal is equal. */
+export function written(entry: StoredEntry): StoredEntry {
+  const { tag, digest, mediaType, size, observed, platforms, skipping, hadTag, replaced, document } = entry;
+  const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
+  const ours: [name: string, value: string | undefined][] = [
+    [ANNOTATIONS.tag, tag],
+    [ANNOTATIONS.observed, observed === 0 ? undefined : new Date(observed).toISOString()],
+    [ANNOTATIONS.hadTag, hadTag],
+    [ANNOTATIONS.replaced, replaced === undefined ? undefined : new Date(replaced).toISOString()],
+    [ANNOTATIONS.platforms, platforms === undefined ? undefined : formatPlatforms(platforms)],
+    [ANNOTATIONS.skipping, skipping === undefined ? undefined : formatPlatforms(skipping)],
+  ];
+  const annotations = [...others.filter(([name]) => !OURS.has(name)), ...ours]
+    .filter(([, value]) => value !== undefined)
+    .sort(([a], [b]) => compare(a, b));
+  return { ...entry, document: { ...document, mediaType, digest, size, annotations: Object.fromEntries(annotations) } };
+}
+
+/** What two entries of one digest say together; `entry` itself where `other` adds nothing. */
+export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
+  const observed = Math.max(entry.observed, other.observed);
+  const platforms = grown(entry.platforms, other.platforms);
+  const skipping = grown(entry.skipping, other.skipping);
+  const both = { ...entry, observed, platforms, skipping };
+  return observed === entry.observed && provesTheSame(entry, both) ? entry : written(both);
+}
+
+type Proven = Pick<TagEntry, 'platforms' | 'skipping'>;
+
+/** Of an entry and what it has become by merging. */
+export function provesTheSame(entry: Proven, later: Proven): boolean {
+  return entry.platforms === later.platforms && entry.skipping === later.skipping;
+}
+
+function grown(proven: Platforms | undefined, more: Platforms | undefined): Platforms | undefined {
+  return more === undefined || isWithin(more, proven) ? proven : unionOf(proven ?? [], more);
+}
+
+/** Whether what an entry was proven for includes what is wanted now. */
+export function covers(entry: Proven, { platforms, foreignLayers }: Scope): boolean {
+  return isWithin(platforms, foreignLayers === 'skip' ? provenPlatforms(entry) : entry.platforms);
+}
+
+/** Whether an entry is proven for all that another one is. */
+export function coversAll(entry: Proven, other: Proven): boolean {
+  return isWithin(other.platforms ?? [], entry.platforms) && isWithin(other.skipping ?? [], provenPlatforms(entry));
+}
+
+/** With its foreign layers or without; undefined where the entry does not say. */
+export function provenPlatforms({ platforms, skipping }: Proven): Platforms | undefined {
+  return platforms === undefined || skipping === undefined ? (platforms ?? skipping) : unionOf(platforms, skipping);
+}
+
+/** What an entry promises; everything, where it does not say. */
+export function scopesOf({ platforms, skipping }: Proven): readonly [Scope, ...Scope[]] {
+  if (skipping === undefined) return [{ platforms: platforms ?? 'all' }];
+  const without: Scope = { platforms: skipping, foreignLayers: 'skip' };
+  if (platforms === undefined) return [without];
+  return isWithin(skipping, platforms) ? [{ platforms }] : [{ platforms }, without];
+}
+
+export function isWithin(wanted: Platforms, proven: Platforms | undefined): boolean {
+  if (proven === undefined) return false;
+  if (proven === 'all') return true;
+  if (wanted === 'all') return false;
+  const names = new Set(proven.map(formatPlatform));
+  return wanted.every((platform) => names.has(formatPlatform(platform)));
+}
+
+/** Each platform once, in the order of their names. */
+export function unionOf(a: Platforms, b: Platforms): Platforms {
+  if (a === 'all' || b === 'all') return 'all';
+  const byName = new Map([...a, ...b].map((platform) => [formatPlatform(platform), platform]));
+  return [...byName].sort(([x], [y]) => compare(x, y)).map(([, platform]) => platform);
+}
+
+/** The order of code units, which is the same everywhere. */
+export function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** A formatted platform holds no comma: it is escaped. */
+function formatPlatforms(platforms: Platforms): string {
+  return platforms === 'all' ? 'all' : platforms.map(formatPlatform).join(',');
+}
+
+function readPlatforms(place: Place, text: string): Platforms {
+  if (text === 'all') return 'all';
+  try {
+    return text.split(',').map(parsePlatform);
+  } catch (error) {
+    throw error instanceof Failure ? place.fail(error.message) : error;
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The tag index of a repository: an OCI image index (image-layout.md, "index.json file") whose entries say what can be
+ * asked for. Pure: a document, what it says, and how observations change it.
+ *
+ * An entry with `org.opencontainers.image.ref.name` is a tag. One without is kept by digest alone: it was asked for by
+ * digest, or a tag that moved on has left it behind, which then says the tag and the time that it had. Of one tag, each
+ * digest is there once. Observations of different instants give the same index in whatever order, and however often, they
+ * are applied; where two say the same instant, the one that is there stays.
+ */
+import { Failure } from '../../core/failure.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { Place } from '../../oci/document.ts';
+import { MEDIA_TYPES } from '../../oci/mediatype.ts';
+import { compare, coversAll, readEntry, type StoredEntry, type TagEntry } from './entry.ts';
+import { type Entries, type TagChange, TagIndexDraft, type TagOutcome } from './draft.ts';
+
+export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
+export type { TagChange, TagOutcome } from './draft.ts';
+
+/** Entries that are more likely an attack, or a mistake, than a repository. */
+const MAX_ENTRIES = 1_000_000;
+
+export class TagIndex {
+  readonly #entries: Entries;
+  /** The document but for its manifests. */
+  readonly #document: Readonly<Record<string, unknown>>;
+  #byDigest: ReadonlyMap<Digest, TagEntry> | undefined;
+
+  private constructor(entries: Entries, document: Readonly<Record<string, unknown>>) {
+    this.#entries = entries;
+    this.#document = document;
+  }
+
+  static empty(): TagIndex {
+    const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex };
+    return new TagIndex({ tags: new Map(), kept: new Map(), others: [] }, document);
+  }
+
+  /**
+   * @param name of the document, in errors
+   * @param now milliseconds since the epoch; times after it, but for what clocks differ, are refused
+   * @throws Failure `corrupt` that names the place; nothing is left out for being unreadable, since it would then be lost
+   */
+  static parse(bytes: Uint8Array, name: string, now = Date.now()): TagIndex {
+    try {
+      const place = Place.ofBytes(`read tag index ${name}`, bytes);
+      if (place.at('schemaVersion').integer() !== 2) throw place.at('schemaVersion').fail('must be 2');
+      const draft = new TagIndexDraft(TagIndex.empty().#entries);
+      for (const manifest of place.at('manifests').list(MAX_ENTRIES)) {
+        const entry = readEntry(manifest, now);
+        if (!draft.add(entry)) throw manifest.fail(`the tag ${String(entry.tag)} is there twice`);
+      }
+      const document = Object.entries(place.object()).filter(([key]) => key !== 'manifests');
+      return new TagIndex(draft.entries, Object.fromEntries(document));
+    } catch (error) {
+      throw error instanceof Failure ? corrupt(error) : error;
+    }
+  }
+
+  byTag(tag: string): TagEntry | undefined {
+    return this.#entries.tags.get(tag);
+  }
+
+  /** An entry that names this digest, with a tag or without: of several, one that is proven for as much as possible. */
+  byDigest(digest: Digest): TagEntry | undefined {
+    if (this.#byDigest === undefined) {
+      const byDigest = new Map<Digest, TagEntry>();
+      for (const entry of this.#all()) {
+        const known = byDigest.get(entry.digest);
+        if (known === undefined || !coversAll(known, entry)) byDigest.set(entry.digest, entry);
+      }
+      this.#byDigest = byDigest;
+    }
+    return this.#byDigest.get(digest);
+  }
+
+  /** Tags first, in the order of their names; then what is kept by digest, the newest of each tag first. */
+  entries(): readonly TagEntry[] {
+    return this.#sorted();
+  }
+
+  /** The index after these observations, and what became of each; the same index where they change nothing. */
+  apply(changes: readonly TagChange[]): { readonly index: TagIndex; readonly outcomes: readonly TagOutcome[] } {
+    const draft = new TagIndexDraft(this.#entries);
+    const outcomes = changes.map((change) => draft.observe(change));
+    return { index: draft.changed ? new TagIndex(draft.entries, this.#document) : this, outcomes };
+  }
+
+  /** The index without the entries that name these digests, with a tag or without; the same index where there is none. */
+  without(digests: ReadonlySet<Digest>): TagIndex {
+    const stays = ({ digest }: StoredEntry): boolean => !digests.has(digest);
+    const all = [...this.#all()];
+    if (all.every(stays)) return this;
+    const { tags, kept, others } = this.#entries;
+    const entries: Entries = {
+      tags: new Map([...tags].filter(([, entry]) => stays(entry))),
+      kept: new Map([...kept].map(([tag, of]) => [tag, new Map([...of].filter(([, entry]) => stays(entry)))])),
+      others: others.filter(stays),
+    };
+    return new TagIndex(entries, this.#document);
+  }
+
+  /** The same entries give the same bytes. An entry a line, for whoever compares two with a tool for texts. */
+  serialise(): Uint8Array {
+    const head = JSON.stringify(this.#document).slice(0, -1);
+    const lines = this.#sorted().map((entry) => JSON.stringify(entry.document));
+    return Buffer.from(`${head},"manifests":[\n${lines.join(',\n')}\n]}\n`);
+  }
+
+  *#all(): Generator<StoredEntry, void, void> {
+    yield* this.#entries.tags.values();
+    for (const kept of this.#entries.kept.values()) yield* kept.values();
+    yield* this.#entries.others;
+  }
+
+  #sorted(): StoredEntry[] {
+    const { tags, kept, others } = this.#entries;
+    const newestFirst = (a: StoredEntry, b: StoredEntry): number =>
+      b.observed - a.observed || compare(a.digest, b.digest);
+    return [
+      ...[...tags].sort(([a], [b]) => compare(a, b)).map(([, entry]) => entry),
+      ...[...kept].sort(([a], [b]) => compare(a, b)).flatMap(([, group]) => [...group.values()].sort(newestFirst)),
+      ...others,
+    ];
+  }
+}
+
+function corrupt(fault: Failure): Failure {
+  return new Failure({
+    operation: fault.operation,
+    side: 'archive',
+    code: 'corrupt',
+    detail: `${fault.detail}; restore the object, or move it away and sync again`,
+    cause: fault,
+  });
+}

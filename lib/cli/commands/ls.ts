@@ -1,0 +1,130 @@
+import { Failure } from '../../core/failure.ts';
+import type { Archive } from '../../archive/archive.ts';
+import { scopesOf } from '../../archive/tag-index/tag-index.ts';
+import { cachedReader } from '../../sync/cached-reader.ts';
+import { checkClosure, type ClosureReader, type ClosureState, receiptReader } from '../../sync/closure.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatPlatform, type Platform } from '../../oci/platform.ts';
+import { printable } from '../../oci/show.ts';
+import type { Scope } from '../../queue/messages.ts';
+import type { ListCommand } from '../command.ts';
+import { bytes, plural } from '../../core/format.ts';
+import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
+import { repositoriesOf } from '../../app/repositories.ts';
+
+interface Row {
+  readonly type: 'reference';
+  readonly reference: string;
+  readonly digest: string;
+  /** Bytes of everything that the reference stands for, each object counted once. */
+  readonly size: number | null;
+  /** What of an index is mirrored: all, or the images of these platforms. */
+  readonly platforms: 'all' | readonly string[];
+  /** Layers that may not be distributed are left out. */
+  readonly foreignLayers?: 'skip';
+  readonly observed: string | null;
+  /** The tag that a digest without a tag had, */
+  readonly hadTag?: string;
+  /** and when that tag was seen to name another digest. */
+  readonly replaced?: string;
+}
+
+/**
+ * What an archive holds: tags first, and what is kept by digest alone. Resolves to 1 where a repository's tag index cannot
+ * be read; the others are listed all the same.
+ */
+export async function ls(command: ListCommand, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
+  const { json } = command;
+  let code: number = EXIT.ok;
+  const rows: Row[] = [];
+  const objects = new Map<Digest, number>();
+  const reader = cachedReader(receiptReader(archive, signal));
+  for (const repository of await repositoriesOf(archive, command, signal)) {
+    const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
+      writeLine(stderr, `${repository}: ${failure.message}`);
+      code = EXIT.failed;
+    });
+    for (const entry of index?.index.entries() ?? []) {
+      const { tag, digest, observed, hadTag, replaced } = entry;
+      const [scope] = scopesOf(entry);
+      const state = await closureOf(reader, digest, scope);
+      for (const [object, size] of state?.objects ?? []) objects.set(object, size);
+      rows.push({
+        type: 'reference',
+        reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
+        digest,
+        size: state?.bytes ?? null,
+        platforms: platformsOf(scope, state?.absent ?? []),
+        ...(scope.foreignLayers === undefined ? {} : { foreignLayers: scope.foreignLayers }),
+        observed: observed === 0 ? null : new Date(observed).toISOString(),
+        ...(hadTag === undefined ? {} : { hadTag }),
+        ...(replaced === undefined ? {} : { replaced: new Date(replaced).toISOString() }),
+      });
+    }
+  }
+  if (json) for (const row of rows) writeJson(stdout, row);
+  else for (const line of [...table(rows), totalOf(objects)]) writeLine(stdout, line);
+  return code;
+}
+
+/** What was read; nothing, once that is told, of what has rotted. */
+async function readable<T>(reading: Promise<T>, tell: (failure: Failure) => void): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (!(error instanceof Failure) || error.code !== 'corrupt') throw error;
+    tell(error);
+    return undefined;
+  }
+}
+
+/** Everything that the reference stands for; undefined where something of it is missing or wrong: `verify` says what. */
+async function closureOf(reader: ClosureReader, digest: Digest, scope: Scope): Promise<Complete | undefined> {
+  try {
+    const state = await checkClosure(digest, scope, reader, { mayLack: () => true });
+    return state.complete ? state : undefined;
+  } catch (error) {
+    if (error instanceof Failure && error.remedy === 'never') return undefined;
+    throw error;
+  }
+}
+
+type Complete = Extract<ClosureState, { readonly complete: true }>;
+
+/** The platforms that the image was mirrored for, without those that it does not have. */
+function platformsOf({ platforms }: Scope, absent: readonly Platform[]): Row['platforms'] {
+  if (platforms === 'all') return 'all';
+  const missing = new Set(absent.map(formatPlatform));
+  return platforms.map(formatPlatform).filter((name) => !missing.has(name));
+}
+
+/** Objects that several images share count once, so that this is what the archive takes. */
+function totalOf(objects: ReadonlyMap<Digest, number>): string {
+  let sum = 0;
+  for (const size of objects.values()) sum += size;
+  return `total: ${bytes(sum)} in ${plural(objects.size, 'object')}`;
+}
+
+function table(rows: readonly Row[]): string[] {
+  const head = ['REFERENCE', 'DIGEST', 'SIZE', 'PLATFORMS', 'OBSERVED'];
+  const lines = rows.map(({ reference, digest, size, platforms, foreignLayers, observed, hadTag, replaced }) => [
+    // Escaped before it is aligned: an escape is longer than what it stands for.
+    printable(
+      hadTag === undefined
+        ? reference
+        : `${reference} (was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`})`,
+    ),
+    digest,
+    size === null ? 'incomplete' : bytes(size),
+    (platforms === 'all' ? 'all' : platforms.join(',')) + (foreignLayers === undefined ? '' : ' (no foreign layers)'),
+    observed ?? '',
+  ]);
+  const all = [head, ...lines];
+  const widths = head.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
+  return all.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,58 @@
+import { invalid } from '../../core/failure.ts';
+import type { Archive } from '../../archive/archive.ts';
+import { listRuns, readRun, type Report } from '../../sync/reports.ts';
+import { readRunStart, type RunStart } from '../../sync/runs.ts';
+import type { StatusCommand } from '../command.ts';
+import { plural } from '../../core/format.ts';
+import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
+import { shownName } from '../../app/outcomes.ts';
+
+/** Prints the results of a run: what is mirrored, what is pending, what has failed and why. Resolves to 1 where anything failed. */
+export async function status(command: StatusCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
+  const { json } = command;
+  const [last, ...earlier] = command.run === undefined ? await listRuns(archive, { signal }) : [command.run];
+  const operation = `read run reports of ${archive.store.name}`;
+  if (last === undefined)
+    throw invalid(
+      operation,
+      'there are none; only runs on AWS write them, and a sync on this machine prints its results',
+    );
+  const [start, reports] = await Promise.all([
+    readRunStart(archive, last, { signal }),
+    readRun(archive, last, { signal }),
+  ]);
+  if (reports.length === 0 && start === undefined)
+    throw invalid(operation, `there is no run ${last}; without a name, status shows the latest`);
+  const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
+  const [mirrored, failed, pending] = [of('mirrored'), of('failed'), of('pending')];
+  if (json) {
+    for (const { version: _, ...report } of reports) writeJson(stdout, report);
+    const counts = { mirrored: mirrored.length, failed: failed.length, pending: pending.length };
+    const { at: started, by, messages, repositories, images } = start ?? {};
+    writeJson(stdout, { type: 'summary', run: last, started, by, messages, repositories, images, ...counts });
+  } else {
+    writeLine(stdout, `run ${last}${start === undefined ? '' : `, started ${start.at} for ${scopeOf(start)}`}`);
+    for (const report of mirrored) {
+      writeLine(stdout, `  mirrored  ${shownName(report)}  ${digestsOf(report)}`);
+      for (const note of report.notes ?? []) writeLine(stdout, `            ${note}`);
+    }
+    for (const report of pending) writeLine(stdout, `  pending   ${shownName(report)}  since ${report.at}`);
+    for (const report of failed)
+      writeLine(stdout, `  failed    ${shownName(report)}: ${report.reason ?? 'no reason given'}`);
+    const counts = `${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`;
+    const others =
+      earlier[0] === undefined ? '' : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0]}`;
+    writeLine(stdout, `${counts}${others}`);
+    if (start !== undefined) writeLine(stdout, 'Every other image is unchanged, or still queued.');
+  }
+  return failed.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+/** The tags of a repository without named images are listed upstream. */
+function scopeOf({ repositories, images }: RunStart): string {
+  return `${plural(repositories, 'repository', 'repositories')}${images === 0 ? '' : `, ${plural(images, 'named image')}`}`;
+}
+
+function digestsOf({ digest = '', previous }: Report): string {
+  return previous === undefined ? digest : `${digest} (moved from ${previous})`;
+}

@@ -1,0 +1,24 @@
+import type { MirrorEvent } from '../../sync/events.ts';
+import type { Outcome, Warning } from '../../app/outcomes.ts';
+
+/** Shows a run to a person at a terminal, a log, or a program. It is given each event once (`Outcomes` drops repeated ones). */
+export interface Printer {
+  event(event: MirrorEvent): void;
+  /** A message to the user that is not a result. On a terminal all output goes through the printer, which draws a block there. */
+  notice(text: string): void;
+  summary(summary: Summary): void;
+  /** Removes what is drawn and stops the timer. */
+  close(): void;
+}
+
+export interface Summary {
+  readonly run: string;
+  readonly mirrored: number;
+  readonly unchanged: number;
+  readonly failed: number;
+  /** Bytes fetched from registries. */
+  readonly bytes: number;
+  readonly elapsedMs: number;
+  readonly images: readonly Outcome[];
+  readonly warnings: readonly Warning[];
+}

@@ -1,0 +1,279 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure, invalid } from '../../core/failure.ts';
+import { own } from '../../core/own.ts';
+import { wordsFor } from '../../core/system-error.ts';
+import { quote } from '../../oci/show.ts';
+import { isRecord, stopped } from '../errors.ts';
+import { redact } from './redact.ts';
+
+/** How to log in to a registry. Secrets: no part of it but `from` may reach a log or an error. */
+export interface Credential {
+  readonly username: string;
+  readonly password?: string;
+  /** An OAuth 2 refresh token, exchanged at the token service. */
+  readonly identityToken?: string;
+  /** A Bearer token for the registry itself, used as it is. */
+  readonly registryToken?: string;
+  /** Where it was found: a file and a key. */
+  readonly from: string;
+}
+
+export interface Credentials {
+  /** What is known for a repository; nothing where one has to go without. `host` is as in references: `docker.io`. */
+  find(
+    host: string,
+    path: string,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<Credential | undefined>;
+  /** For an error about a denial: where credentials for a host were looked for, and which helper failed. */
+  explain?(host: string): string | undefined;
+}
+
+export const NO_CREDENTIALS: Credentials = { find: () => Promise.resolve(undefined) };
+
+export interface CredentialFiles {
+  /** `--authfile`: this file and no other. */
+  readonly authfile?: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly home: string;
+  /** The user's number; that of this process unless given. */
+  readonly uid?: number;
+}
+
+/** How credential helpers are run. */
+export interface HelperOptions {
+  /** Theirs, for finding them (`PATH`) and for themselves. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly timeoutMs?: number;
+}
+
+const HELPER_TIMEOUT_MS = 30_000;
+const HELPER_OUTPUT_BYTES = 1024 * 1024;
+
+/** What credential helpers know Docker Hub by. */
+const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
+
+/**
+ * Credentials from where podman and Docker keep them (containers-auth.json(5)): `authfile`, or `$REGISTRY_AUTH_FILE`, or
+ * else the usual files, podman's before Docker's. A file that was named must be there; the others need not.
+ *
+ * @throws Failure `invalid`, naming the file
+ */
+export async function loadCredentials({ authfile, env, home, uid }: CredentialFiles): Promise<Credentials> {
+  const named = authfile ?? (env['REGISTRY_AUTH_FILE'] || undefined);
+  const files = named === undefined ? usualFiles(env, home, uid ?? process.getuid?.()) : [named];
+  const found: Credentials[] = [];
+  for (const file of files) {
+    const text = await readFile(file, 'utf8').catch((error: unknown) => {
+      const { code = 'unreadable' } = error as NodeJS.ErrnoException;
+      if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
+      throw invalid(`read credentials ${file}`, wordsFor(error));
+    });
+    if (text !== undefined) found.push(parseDockerConfig(text, file, { env }));
+  }
+  return {
+    find: async (host, path, options) => {
+      for (const credentials of found) {
+        const credential = await credentials.find(host, path, options);
+        if (credential !== undefined) return credential;
+      }
+      return undefined;
+    },
+    explain: (host) =>
+      [`looked in ${files.join(', ')}`, ...found.flatMap((each) => each.explain?.(host) ?? [])].join('; '),
+  };
+}
+
+/** In the order of containers-auth.json(5). The last one is the file of Docker before version 1.7. */
+function usualFiles(env: CredentialFiles['env'], home: string, uid: number | undefined): string[] {
+  const runtime = env['XDG_RUNTIME_DIR'] && join(env['XDG_RUNTIME_DIR'], 'containers');
+  const folder = runtime || (uid === undefined ? undefined : `/run/containers/${uid}`);
+  return [
+    ...(folder === undefined ? [] : [join(folder, 'auth.json')]),
+    join(env['XDG_CONFIG_HOME'] || join(home, '.config'), 'containers', 'auth.json'),
+    join(env['DOCKER_CONFIG'] || join(home, '.docker'), 'config.json'),
+    join(home, '.dockercfg'),
+  ];
+}
+
+/**
+ * Docker's `config.json` as credentials: `credHelpers`, then `credsStore`, then `auths`, as Docker asks them.
+ *
+ * @param place what errors call it: its path, or the secret's name
+ * @throws Failure `invalid`, naming place and key, and quoting nothing of what may be secret
+ */
+export function parseDockerConfig(text: string, place: string, helperOptions: HelperOptions = {}): Credentials {
+  const wrong = (detail: string): Failure => invalid('read credentials', `${place}: ${detail}`);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // The parser's message would quote the text.
+    throw wrong('not valid JSON');
+  }
+  if (!isRecord(json)) throw wrong('not a JSON object');
+  const section = (name: string): [string, unknown][] => {
+    const value = own(json, name) ?? {};
+    if (!isRecord(value)) throw wrong(`${name} must be an object`);
+    return Object.entries(value);
+  };
+  // An entry is read when it is used, so that one that is wrong is reported by the images that need it.
+  const isLegacy = place.endsWith('.dockercfg') && json['auths'] === undefined;
+  const auths = new Map<string, readonly [value: unknown, from: string]>();
+  for (const [key, value] of isLegacy ? Object.entries(json) : section('auths'))
+    auths.set(normalizeKey(key), [value, `${place}: ${isLegacy ? key : `auths["${key}"]`}`]);
+  const helpers = new Map<string, readonly [name: unknown, key: string]>();
+  for (const [key, value] of section('credHelpers')) helpers.set(normalizeKey(key), [value, `credHelpers["${key}"]`]);
+  const store = json['credsStore'] ? ([json['credsStore'], 'credsStore'] as const) : undefined;
+  const problems = new Map<string, string>();
+
+  return {
+    find: async (host, path, options) => {
+      const helper = helpers.get(host) ?? store;
+      if (helper !== undefined) {
+        const [name, key] = helper;
+        try {
+          if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
+            throw wrong(`${key} must be the name of a credential helper`);
+          const asked = { name, host, from: `${place}: ${key}` };
+          const credential = await askHelper(asked, helperOptions, options?.signal);
+          problems.delete(host);
+          if (credential !== undefined) return credential;
+        } catch (thrown) {
+          // Public images need no credentials, and `auths` may have some: a denial names the helper that failed.
+          if (!(thrown instanceof Failure) || thrown.code !== 'invalid') throw thrown;
+          problems.set(host, thrown.detail);
+        }
+      }
+      for (const key of scopesOf(host, path)) {
+        const entry = auths.get(key);
+        const credential = entry && parseAuth(...entry);
+        if (credential !== undefined) return credential;
+      }
+      return undefined;
+    },
+    explain: (host) => problems.get(host),
+  };
+}
+
+/** `host/a/b`, `host/a`, `host`: the most specific first. */
+function scopesOf(host: string, path: string): string[] {
+  const parts = [host, ...path.split('/')];
+  return parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
+}
+
+/** Keys are hosts, hosts with the beginning of a path, or the URLs that old clients wrote. */
+function normalizeKey(key: string): string {
+  const [host = '', ...path] = key
+    .replace(/^https?:\/\//, '')
+    .replace(/\/+$/, '')
+    .split('/');
+  const name = host.toLowerCase();
+  const canonical = name === 'index.docker.io' || name === 'registry-1.docker.io' ? 'docker.io' : name;
+  const api = path.length === 1 && (path[0] === 'v1' || path[0] === 'v2');
+  return [canonical, ...(api ? [] : path)].join('/');
+}
+
+function parseAuth(value: unknown, from: string): Credential | undefined {
+  const wrong = (detail: string): Failure => invalid('read credentials', `${from}: ${detail}`);
+  if (!isRecord(value)) throw wrong('must be an object');
+  const field = (name: string): string => {
+    const each = own(value, name) ?? '';
+    if (typeof each !== 'string') throw wrong(`${name} must be a string`);
+    return each;
+  };
+  let username = field('username');
+  let password = field('password');
+  const auth = field('auth');
+  if (auth !== '') {
+    // Docker pads what it decodes with zero bytes in some versions.
+    const decoded = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
+    const colon = decoded.indexOf(':');
+    if (colon < 0) throw wrong('auth must be "user:password" in base64');
+    username = decoded.slice(0, colon);
+    password = decoded.slice(colon + 1);
+  }
+  const identityToken = field('identitytoken');
+  const registryToken = field('registrytoken');
+  // An empty entry says that the secret is in the store.
+  if (password === '' && identityToken === '' && registryToken === '') return undefined;
+  return {
+    username,
+    from,
+    ...(password === '' ? {} : { password }),
+    ...(identityToken === '' ? {} : { identityToken }),
+    ...(registryToken === '' ? {} : { registryToken }),
+  };
+}
+
+/** The helper protocol: the server's address on stdin, JSON on stdout; what went wrong is told on stdout as well. */
+async function askHelper(
+  { name, host, from }: { readonly name: string; readonly host: string; readonly from: string },
+  { env, timeoutMs = HELPER_TIMEOUT_MS }: HelperOptions,
+  signal: AbortSignal | undefined,
+): Promise<Credential | undefined> {
+  signal?.throwIfAborted();
+  const program = `docker-credential-${name}`;
+  const operation = `ask ${program} for ${host}`;
+  const wrong = (detail: string, cause?: unknown): Failure =>
+    new Failure({ operation, side: 'input', code: 'invalid', detail: `${from}: ${detail}`, cause });
+  const server = host === 'docker.io' ? DOCKER_HUB_KEY : host;
+  const { error, stdout, stderr } = await run(program, server, { env, timeoutMs, signal });
+  if (signal?.aborted === true) throw stopped(operation, signal);
+  if (error !== null) {
+    if (error.code === 'ENOENT') throw wrong(`${program} is not installed (not found on the PATH)`);
+    if (/credentials not found|no credentials/i.test(stdout)) return undefined;
+    if (error.killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
+    throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(error.code)}`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(stdout);
+  } catch {
+    json = undefined;
+  }
+  if (!isRecord(json) || typeof json['Username'] !== 'string' || typeof json['Secret'] !== 'string')
+    throw wrong(`${program} answered something that is not a credential`);
+  const { Username: username, Secret: secret } = json;
+  // Some helpers answer so for a host that they do not know.
+  if (secret === '') return undefined;
+  return username === '<token>' ? { username, identityToken: secret, from } : { username, password: secret, from };
+}
+
+interface Ran {
+  readonly error: { readonly code?: string | number | null | undefined; readonly killed?: boolean | undefined } | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(
+  program: string,
+  input: string,
+  {
+    env,
+    timeoutMs,
+    signal,
+  }: Pick<HelperOptions, 'env'> & { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
+): Promise<Ran> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      program,
+      ['get'],
+      {
+        maxBuffer: HELPER_OUTPUT_BYTES,
+        killSignal: 'SIGKILL',
+        timeout: timeoutMs,
+        ...(env === undefined ? {} : { env: { ...env } }),
+        ...(signal === undefined ? {} : { signal }),
+      },
+      (error, stdout, stderr) => {
+        resolve({ error, stdout, stderr });
+      },
+    );
+    // A helper may end without reading.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input);
+  });
+}

@@ -1,0 +1,192 @@
+import { Failure } from '../../core/failure.ts';
+import { readJson } from '../../core/json.ts';
+import { Lru } from '../../core/lru.ts';
+import { basicAuthorization, type TokenWanted } from './challenge.ts';
+import type { Credential } from './credentials.ts';
+import { ERROR_BODY_BYTES, isRecord, refusal } from '../errors.ts';
+import { type RealmRules, type Usable, usableAt } from './realms.ts';
+import { remember } from './redact.ts';
+import { SharedWork } from '../../core/shared-work.ts';
+import { readExcerpt, readWhole } from '../http/short.ts';
+import type { HttpRequest, Reply } from '../http/wire.ts';
+
+export interface Token {
+  readonly value: string;
+  /** When it is no longer used, as `now` counts. */
+  readonly expiresAt: number;
+  /** Why it was asked for without the credentials that there are. */
+  readonly withheld?: string;
+}
+
+export interface TokensOptions {
+  readonly send: (request: HttpRequest, signal?: AbortSignal) => Promise<Reply>;
+  readonly now: () => number;
+  readonly rules: RealmRules;
+}
+
+/** The specification's default: what a token without `expires_in` lives at least. */
+const DEFAULT_LIFE_MS = 60_000;
+/** A token is given up this long before its end, or a tenth of its life if that is shorter: requests take time. */
+const MARGIN_MS = 10_000;
+
+/** A token goes into a header of every request, and servers take 8 to 64 KiB of headers. */
+const TOKEN_BYTES = 64 * 1024;
+/** Registries choose how many tokens there are. */
+const TOKENS = 1_000;
+const CLIENT_ID = 'mirror-sync';
+
+/**
+ * Tokens from the token services that registries name in their Bearer challenges (distribution's "Token Authentication"
+ * and "OAuth2 Token Authentication" specifications); kept by realm, service, scope and user until they expire or are
+ * told to be invalid.
+ */
+export class Tokens {
+  readonly #options: TokensOptions;
+  readonly #kept = new Lru<string, Token>(TOKENS);
+  readonly #fetching = new SharedWork<Token>();
+
+  constructor(options: TokensOptions) {
+    this.#options = options;
+  }
+
+  /** A token, and whether it was fetched just now: a fresh one that is refused cannot be helped by another. */
+  async get(
+    wanted: TokenWanted,
+    credential: Credential | undefined,
+    signal?: AbortSignal,
+  ): Promise<{ readonly token: Token; readonly fresh: boolean }> {
+    const usable = usableAt(wanted, credential, this.#options.rules);
+    const key = keyOf(wanted, credential);
+    const kept = this.#kept.get(key);
+    if (kept !== undefined && this.#options.now() < kept.expiresAt) return { token: kept, fresh: false };
+    const fetch = async (abort: AbortSignal): Promise<Token> => {
+      const token = await this.#fetch(wanted, usable, abort);
+      remember(token.value);
+      const { withheld } = usable;
+      const fetched = withheld === undefined ? token : { ...token, withheld };
+      this.#kept.set(key, fetched);
+      return fetched;
+    };
+    return { token: await this.#fetching.join(key, fetch, signal), fresh: true };
+  }
+
+  /** A registry refused this token: it is not used again. One that has replaced it meanwhile stays. */
+  forget(wanted: TokenWanted, credential: Credential | undefined, refused: Token): void {
+    const key = keyOf(wanted, credential);
+    if (this.#kept.get(key) === refused) this.#kept.delete(key);
+  }
+
+  /** Credentials that the token service refuses leave the image to be asked for without: it may be public. */
+  async #fetch(wanted: TokenWanted, usable: Usable, signal: AbortSignal): Promise<Token> {
+    try {
+      return await this.#ask(wanted, usable, signal);
+    } catch (refused) {
+      const { credential } = usable;
+      if (credential === undefined || !(refused instanceof Failure) || refused.status !== 401) throw refused;
+      const { host } = new URL(wanted.realm);
+      const withheld = `${host} refused the credentials from ${credential.from} with 401`;
+      const token = await this.#ask(wanted, { credential: undefined, withheld }, signal).catch(() => undefined);
+      if (token === undefined) throw refused;
+      return { ...token, withheld };
+    }
+  }
+
+  async #ask(wanted: TokenWanted, { credential, withheld }: Usable, signal: AbortSignal): Promise<Token> {
+    const operation = `get token from ${new URL(wanted.realm).origin}`;
+    const { send } = this.#options;
+    remember(
+      credential?.password,
+      credential?.identityToken,
+      credential && `${credential.username}:${credential.password ?? ''}`,
+    );
+    const hint =
+      withheld ??
+      (credential === undefined ? 'asked without credentials' : `with the credentials from ${credential.from}`);
+    const form = oauthForm(wanted, credential);
+    if (credential?.identityToken !== undefined)
+      return this.#read(await send(post(operation, wanted, form), signal), operation, hint);
+    const reply = await send(get(operation, wanted, credential), signal);
+    // A few services only know the OAuth 2 form.
+    const refused = reply.status === 400 || reply.status === 404 || reply.status === 405;
+    if (!refused || credential?.password === undefined) return this.#read(reply, operation, hint);
+    reply.body.cancel();
+    return this.#read(await send(post(operation, wanted, form), signal), operation, hint);
+  }
+
+  async #read(reply: Reply, operation: string, hint: string): Promise<Token> {
+    const { status, headers, url } = reply;
+    const now = this.#options.now();
+    if (status < 200 || status > 299) {
+      const body = await readExcerpt(reply, ERROR_BODY_BYTES);
+      throw refusal({ status, headers, body }, { operation, host: url.host, subject: 'token', now, hint });
+    }
+    const bytes = await readWhole(reply, operation, TOKEN_BYTES);
+    const date = typeof headers['date'] === 'string' ? Date.parse(headers['date']) : Number.NaN;
+    const token = bytes && parseToken(Buffer.from(bytes).toString('utf8'), now, date);
+    if (token !== undefined) return token;
+    const detail = `${url.host} answered ${status} without a token`;
+    throw new Failure({ operation, side: 'source', code: 'invalid', detail, status });
+  }
+}
+
+function keyOf({ realm, service, scope, registry }: TokenWanted, credential: Credential | undefined): string {
+  return JSON.stringify([registry, realm, service, scope, credential?.username ?? '', credential?.from ?? '']);
+}
+
+function get(operation: string, wanted: TokenWanted, credential: Credential | undefined): HttpRequest {
+  const url = new URL(wanted.realm);
+  if (wanted.service !== '') url.searchParams.set('service', wanted.service);
+  url.searchParams.set('scope', wanted.scope);
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (credential?.password !== undefined) {
+    url.searchParams.set('account', credential.username);
+    headers['authorization'] = basicAuthorization(credential.username, credential.password);
+  }
+  return { operation, method: 'GET', url, headers, namedBy: wanted.namedBy };
+}
+
+function post(operation: string, wanted: TokenWanted, form: URLSearchParams): HttpRequest {
+  const headers = { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' };
+  const url = new URL(wanted.realm);
+  return { operation, method: 'POST', url, headers, body: form.toString(), namedBy: wanted.namedBy };
+}
+
+function oauthForm(wanted: TokenWanted, credential: Credential | undefined): URLSearchParams {
+  const form = new URLSearchParams({ client_id: CLIENT_ID, service: wanted.service, scope: wanted.scope });
+  if (credential?.identityToken !== undefined) {
+    form.set('grant_type', 'refresh_token');
+    form.set('refresh_token', credential.identityToken);
+  } else if (credential?.password !== undefined) {
+    form.set('grant_type', 'password');
+    form.set('username', credential.username);
+    form.set('password', credential.password);
+  }
+  return form;
+}
+
+/**
+ * A token service's answer. `issued_at` counts by the service's clock, so its age is taken against the answer's own
+ * `Date` and never against ours.
+ */
+export function parseToken(body: string, now: number, date: number): Token | undefined {
+  let json: unknown;
+  try {
+    json = readJson(body);
+  } catch {
+    return undefined;
+  }
+  if (!isRecord(json)) return undefined;
+  // Go, in which most clients are written, takes a key of any case; two keys that differ only in case are refused above.
+  const fields = new Map(Object.entries(json).map(([key, field]) => [key.toLowerCase(), field]));
+  const value = [fields.get('token'), fields.get('access_token')]
+    .map((each) => (typeof each === 'string' ? each.trim() : ''))
+    .find((each) => each !== '');
+  // What could not stand in a header is no token.
+  if (value === undefined || !/^[\x21-\x7e]+$/.test(value)) return undefined;
+  const seconds = json['expires_in'];
+  const life = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : DEFAULT_LIFE_MS;
+  const issued = typeof json['issued_at'] === 'string' ? Date.parse(json['issued_at']) : Number.NaN;
+  // Go writes the year 1 for a time that is not set: a token that was over before it came has no such time either.
+  const age = date - issued > 0 && date - issued < life ? date - issued : 0;
+  return { value, expiresAt: now + life - age - Math.min(MARGIN_MS, life / 10) };
+}

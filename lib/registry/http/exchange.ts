@@ -1,0 +1,216 @@
+import type { Dispatcher } from 'undici';
+import type { IncomingHttpHeaders } from 'undici/types/header.js';
+import { Failure } from '../../core/failure.ts';
+import { stopped } from '../errors.ts';
+import { isLengthMismatch, transportFailure } from './transport.ts';
+import type { HttpRequest, Reply, ReplyBody } from './wire.ts';
+
+/** How long an exchange may take, so that a server that drips holds neither a connection nor its caller. */
+export interface TimeLimits {
+  /** The longest silence: before the headers, and between two pieces of the body; in milliseconds. */
+  readonly stallMs: number;
+  /** The longest time for the body of a short answer; in milliseconds. */
+  readonly shortBodyMs: number;
+  /** The fewest bytes that a body of any length brings in each span of `overMs` milliseconds. */
+  readonly rate: { readonly bytes: number; readonly overMs: number };
+}
+
+export interface ExchangeOptions {
+  readonly limits: TimeLimits;
+  /** The proxy, as `host:port`, for errors. */
+  readonly proxy: string | undefined;
+  /** Whether the connection ends with this exchange. */
+  readonly isLast: boolean;
+  readonly signal: AbortSignal | undefined;
+  /** The connection is there, TLS included, and the request goes out. */
+  readonly onConnected: () => void;
+}
+
+/**
+ * What one exchange buffers before it stops reading from its socket. Measured over loopback: below a few socket reads
+ * (64 KiB each) pausing and resuming costs a quarter of the throughput; above, nothing is gained.
+ */
+const BUFFER_BYTES = 256 * 1024;
+
+/**
+ * Undici's low-level handler, read by pulling. Compared with its `request` this keeps what had arrived when a connection
+ * breaks (a resumed download must make progress however short its connections live), and reads a fifth faster.
+ */
+export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
+  readonly #request: HttpRequest;
+  readonly #options: ExchangeOptions;
+  readonly #reply = Promise.withResolvers<Reply>();
+  #controller: Dispatcher.DispatchController | undefined;
+  #answered = false;
+  #chunks: Buffer[] = [];
+  #buffered = 0;
+  #end: 'open' | 'complete' | { readonly failure: Error } = 'open';
+  #wake: (() => void) | undefined;
+  #silence: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #pace: NodeJS.Timeout | undefined;
+  #received = 0;
+  #length: number | undefined;
+  /** Bytes that came in the current span, and whether this side stopped reading during it. */
+  #span = { bytes: 0, paused: false };
+
+  constructor(request: HttpRequest, options: ExchangeOptions) {
+    this.#request = request;
+    this.#options = options;
+  }
+
+  start(agent: Dispatcher): Promise<Reply> {
+    const { method, url, headers, body } = this.#request;
+    const { signal } = this.#options;
+    if (signal?.aborted === true) {
+      this.#onAbort();
+      return this.#reply.promise;
+    }
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+    try {
+      const path = `${url.pathname}${url.search}`;
+      // By default undici closes every connection after a HEAD, and a thousand tags would cost a thousand handshakes.
+      const options = { origin: url.origin, path, method, headers, reset: this.#options.isLast };
+      agent.dispatch(body === undefined ? options : { ...options, body }, this);
+    } catch (thrown) {
+      this.#failWith(thrown);
+    }
+    return this.#reply.promise;
+  }
+
+  async read(): Promise<Buffer | undefined> {
+    for (;;) {
+      const chunk = this.#chunks.shift();
+      if (chunk !== undefined) {
+        this.#buffered -= chunk.length;
+        if (this.#controller?.paused === true && this.#buffered < BUFFER_BYTES) {
+          // A timer that has been cleared must not be set going again.
+          if (this.#end === 'open') this.#silence?.refresh();
+          this.#controller.resume();
+        }
+        return chunk;
+      }
+      if (this.#end === 'complete') return undefined;
+      if (this.#end !== 'open') throw this.#end.failure;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+
+  cancel(): void {
+    // Most bodies are empty or have arrived by now: making a Failure for each of them took a tenth of a run without news.
+    if (this.#end === 'open') this.#drop(stopped(this.#request.operation));
+    else this.#chunks = [];
+  }
+
+  expectShort(): void {
+    const { shortBodyMs } = this.#options.limits;
+    if (this.#end !== 'open' || this.#deadline !== undefined) return;
+    this.#deadline = setTimeout(() => {
+      this.#giveUp(`did not finish its answer within ${shortBodyMs / 1000} s`);
+    }, shortBodyMs);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    this.#options.onConnected();
+    // Stopped while it waited for its connection.
+    if (this.#end !== 'open') controller.abort(new Error('stopped'));
+    else this.#silence = setTimeout(this.#onSilence, this.#options.limits.stallMs);
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200 || this.#end !== 'open') return;
+    this.#silence?.refresh();
+    this.#answered = true;
+    this.#length = lengthOf(headers);
+    const { url, namedBy } = this.#request;
+    this.#reply.resolve({ status, headers, url, namedBy, body: this });
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#end !== 'open') return;
+    this.#silence?.refresh();
+    this.#pace ??= setTimeout(this.#onSpanEnd, this.#options.limits.rate.overMs);
+    this.#span.bytes += chunk.length;
+    this.#received += chunk.length;
+    this.#chunks.push(chunk);
+    this.#buffered += chunk.length;
+    if (this.#buffered >= BUFFER_BYTES) {
+      this.#span.paused = true;
+      controller.pause();
+    }
+    this.#wake?.();
+  }
+
+  onResponseEnd(): void {
+    this.#finish('complete');
+  }
+
+  onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
+    // Undici reads the white space behind a Content-Length as digits (RFC 9110, section 5.5: it is not part of the value).
+    const isComplete = isLengthMismatch(error) && this.#received === this.#length;
+    if (isComplete) this.#finish('complete');
+    else this.#failWith(error);
+  }
+
+  readonly #onAbort = (): void => {
+    this.#drop(stopped(this.#request.operation, this.#options.signal));
+  };
+
+  /** Nothing came for too long. A body that this side does not read is not silent. */
+  readonly #onSilence = (): void => {
+    if (this.#controller?.paused === true) return;
+    this.#giveUp(`was silent for ${this.#options.limits.stallMs / 1000} s`);
+  };
+
+  readonly #onSpanEnd = (): void => {
+    const { bytes: fewest, overMs } = this.#options.limits.rate;
+    const { bytes, paused } = this.#span;
+    if (bytes < fewest && !paused) {
+      this.#giveUp(`sent only ${bytes} bytes in ${overMs / 1000} s`);
+      return;
+    }
+    this.#span = { bytes: 0, paused: this.#controller?.paused === true };
+    this.#pace?.refresh();
+  };
+
+  #giveUp(what: string): void {
+    const { operation, url } = this.#request;
+    const { proxy } = this.#options;
+    const host = proxy === undefined ? url.host : `${url.host} through proxy ${proxy}`;
+    const failure = new Failure({ operation, side: 'source', code: 'stalled', detail: `${host} ${what}` });
+    this.#fail(failure);
+    this.#controller?.abort(failure);
+  }
+
+  /** Ends the exchange from this side, with all that had arrived. */
+  #drop(failure: Error): void {
+    this.#chunks = [];
+    this.#buffered = 0;
+    if (this.#end !== 'open') return;
+    this.#fail(failure);
+    this.#controller?.abort(failure);
+  }
+
+  #failWith(thrown: unknown): void {
+    this.#fail(transportFailure(thrown, { ...this.#request, proxy: this.#options.proxy, answered: this.#answered }));
+  }
+
+  #fail(failure: Error): void {
+    if (this.#end !== 'open') return;
+    this.#finish({ failure });
+    if (!this.#answered) this.#reply.reject(failure);
+  }
+
+  #finish(end: 'complete' | { readonly failure: Error }): void {
+    if (this.#end !== 'open') return;
+    this.#end = end;
+    for (const timer of [this.#silence, this.#deadline, this.#pace]) clearTimeout(timer);
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#wake?.();
+  }
+}
+
+function lengthOf({ 'content-length': length }: IncomingHttpHeaders): number | undefined {
+  return typeof length === 'string' && /^\s*\d{1,15}\s*$/.test(length) ? Number(length) : undefined;
+}

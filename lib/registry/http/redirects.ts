@@ -1,0 +1,89 @@
+import { Failure } from '../../core/failure.ts';
+import { quote } from '../../oci/show.ts';
+import { isLoopback } from './addresses.ts';
+import { ERROR_BODY_BYTES } from '../errors.ts';
+import { readExcerpt } from './short.ts';
+import type { HttpRequest, Reply } from './wire.ts';
+
+const MAX_REDIRECTS = 5;
+
+export interface RedirectRules {
+  /** Whether a host may be without TLS. */
+  readonly isInsecure: (host: string) => boolean;
+  /** Sends the request to where a redirect leads, with the authorization that belongs there. */
+  readonly send: (request: HttpRequest) => Promise<Reply>;
+}
+
+/**
+ * Goes where replies point, five times at most, and never from TLS to plain HTTP. Which addresses may be dialled at all is
+ * decided where they are dialled (dial.ts): each request says which host named its URL.
+ */
+export async function followRedirects(
+  first: Reply,
+  request: HttpRequest,
+  { isInsecure, send }: RedirectRules,
+): Promise<Reply> {
+  let reply = first;
+  let { method, body } = request;
+  for (let count = 1; isRedirect(reply); count += 1) {
+    await readExcerpt(reply, ERROR_BODY_BYTES);
+    const url = targetOf(reply, count, request.operation, isInsecure);
+    // RFC 9110, section 15.4: 307 and 308 repeat a request as it was; the others have long made a GET of a POST.
+    if (method === 'POST' && reply.status !== 307 && reply.status !== 308) [method, body] = ['GET', undefined];
+    const { body: _, ...rest } = request;
+    reply = await send({ ...rest, method, url, namedBy: reply.url, ...(body === undefined ? {} : { body }) });
+  }
+  return reply;
+}
+
+function targetOf(
+  { url: from, headers, status }: Reply,
+  count: number,
+  operation: string,
+  isInsecure: (host: string) => boolean,
+): URL {
+  const location = headers['location'];
+  const refuse = (problem: string): Failure =>
+    new Failure({ operation, side: 'source', code: 'invalid', detail: `${from.host} ${problem}`, status });
+  if (count > MAX_REDIRECTS) throw refuse(`redirected more than ${MAX_REDIRECTS} times`);
+  if (typeof location !== 'string' || !URL.canParse(location, from.href)) throw refuse('redirected to nowhere');
+  const url = new URL(location, from);
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refuse(`redirected to ${quote(url.protocol)}`);
+  const isDowngrade = from.protocol === 'https:' && url.protocol === 'http:';
+  if (isDowngrade && !isLoopback(url.hostname) && !isInsecure(url.host))
+    throw refuse(`redirected from TLS to plain HTTP at ${url.host}; --insecure-registry ${url.host} allows it`);
+  return url;
+}
+
+function isRedirect({ status }: Reply): boolean {
+  return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
+}
+
+/**
+ * Sends a request that carries the credentials of its host, and follows redirects. The credentials go along while the host
+ * stays the same; its port and scheme may change. They are not picked up again on the way back.
+ */
+export async function sendWithCredentials(
+  request: HttpRequest,
+  isInsecure: (host: string) => boolean,
+  send: (request: HttpRequest) => Promise<Reply>,
+): Promise<Reply> {
+  let isSameHost = true;
+  return followRedirects(await send(request), request, {
+    isInsecure,
+    send: (next) => {
+      isSameHost &&= next.url.hostname === request.url.hostname;
+      return isSameHost ? send(next) : send(withoutCredentials(next));
+    },
+  });
+}
+
+function withoutCredentials(request: HttpRequest): HttpRequest {
+  const { operation, url, namedBy } = request;
+  if (request.body !== undefined) {
+    const detail = `${namedBy?.host ?? ''} redirected to another host, ${url.host}; credentials are not sent there`;
+    throw new Failure({ operation, side: 'source', code: 'denied', detail });
+  }
+  const { authorization: _, ...headers } = request.headers;
+  return { ...request, headers };
+}

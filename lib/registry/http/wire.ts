@@ -1,0 +1,154 @@
+import type { IncomingHttpHeaders } from 'undici/types/header.js';
+import { Failure } from '../../core/failure.ts';
+import { USER_AGENT } from '../../core/product.ts';
+import { Lru } from '../../core/lru.ts';
+import { Agents, type Way } from './agents.ts';
+import type { DialGuard } from './dial.ts';
+import { Exchange, type TimeLimits } from './exchange.ts';
+import { isLoopback } from './addresses.ts';
+import type { Persistence } from './paced-wire.ts';
+import { proxyFor, proxyHost, type Proxy } from './proxy.ts';
+import { isUnreadable, showsTls } from './transport.ts';
+
+/** One HTTP exchange as it goes over the wire; it knows nothing of registries. */
+export interface HttpRequest {
+  /** What the exchange is for; names it in every error. */
+  readonly operation: string;
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Who named the URL, where it is foreign: the sender of a redirect or of a challenge. */
+  readonly namedBy?: URL | undefined;
+  /** What to do where the host refuses it for a rate limit (`paced-wire.ts`). */
+  readonly persistence?: Persistence | undefined;
+}
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** Where the reply came from, after redirects. */
+  readonly url: URL;
+  /** Who named that URL, where it is foreign. */
+  readonly namedBy?: URL | undefined;
+  readonly body: ReplyBody;
+}
+
+/** A response body. Its receiver either reads it to its end or cancels it: until then it holds a connection. */
+export interface ReplyBody {
+  /** The next piece, or nothing at the end; throws a `Failure` where the body breaks off. */
+  read(): Promise<Buffer | undefined>;
+  /** Gives the connection up, where the body has not ended. Harmless afterwards. */
+  cancel(): void;
+  /** Limits the time that is left to the time of a short body. */
+  expectShort(): void;
+}
+
+export interface WireOptions {
+  /** The most connections to any one origin. */
+  readonly connections: number;
+  /** How long the other side may be silent (before the headers, and between two pieces of the body), in milliseconds. */
+  readonly stallMs: number;
+  /** Replaces the other time limits; for tests. */
+  readonly limits?: Partial<TimeLimits> | undefined;
+  /** Whether the certificate of this host need not be valid, and whether it may be without TLS altogether. */
+  readonly isInsecure: (host: string) => boolean;
+  readonly guard: DialGuard;
+  /** What requests to other machines go through. */
+  readonly proxy?: Proxy | undefined;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Origins of which is remembered how they answer; a registry can name any number of them. */
+const ORIGINS = 1000;
+
+const TIME_LIMITS: Omit<TimeLimits, 'stallMs'> = { shortBodyMs: 120_000, rate: { bytes: 60_000, overMs: 60_000 } };
+
+/**
+ * The names of this software and of what it accepts, on every request. Bodies are hashed as they are stored, so nothing
+ * may be compressed on the way; a request that does not say so accepts any coding (RFC 9110, section 12.5.3).
+ */
+const HEADERS = { 'user-agent': USER_AGENT, 'accept-encoding': 'identity' };
+
+export class Wire {
+  readonly #options: WireOptions;
+  readonly #agents: Agents;
+  readonly #limits: TimeLimits;
+  /** Origins whose responses undici's parser refuses. */
+  readonly #lenient = new Lru<string, true>(ORIGINS);
+  /** Insecure hosts that have answered in TLS. */
+  readonly #tls = new Set<string>();
+
+  constructor(options: WireOptions) {
+    this.#options = options;
+    const { connections, guard, stallMs } = options;
+    this.#limits = { ...TIME_LIMITS, stallMs, ...options.limits };
+    this.#agents = new Agents({ connections, guard, connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, stallMs) });
+  }
+
+  /**
+   * Sends a request and waits for the headers. Any status is a reply; redirects are not followed.
+   *
+   * @throws Failure `denied` for an address that must not be dialled
+   */
+  async send(request: HttpRequest, signal?: AbortSignal): Promise<Reply> {
+    const { url, operation } = request;
+    const reach = this.#options.guard.reach(request, operation);
+    this.#refusePlain(request);
+    const proxy = this.proxyTo(url);
+    const unverified = this.#options.isInsecure(url.host);
+    const isLenient = this.#lenient.get(url.origin) === true;
+    try {
+      return await this.#exchange(request, { reach, proxy, unverified, isLenient }, signal);
+    } catch (thrown) {
+      if (!isUnreadable(thrown) || isLenient || proxy !== undefined) throw thrown;
+      this.#lenient.set(url.origin, true);
+      return this.#exchange(request, { reach, proxy, unverified, isLenient: true }, signal);
+    }
+  }
+
+  async #exchange(request: HttpRequest, way: Way, signal: AbortSignal | undefined): Promise<Reply> {
+    const { url } = request;
+    const { proxy, isLenient, unverified } = way;
+    const isTls = url.protocol === 'https:' && unverified;
+    const exchange = new Exchange(
+      { ...request, headers: { ...HEADERS, ...request.headers } },
+      {
+        limits: this.#limits,
+        proxy: proxy === undefined ? undefined : proxyHost(proxy),
+        isLast: isLenient,
+        signal,
+        onConnected: () => isTls && this.#tls.add(url.host),
+      },
+    );
+    try {
+      return await exchange.start(this.#agents.for(way));
+    } catch (thrown) {
+      if (isTls && thrown instanceof Failure && showsTls(thrown)) this.#tls.add(url.host);
+      throw thrown;
+    }
+  }
+
+  /** The proxy through which a URL is asked. What is on this machine is never asked through another. */
+  proxyTo(url: URL): string | undefined {
+    const { proxy } = this.#options;
+    return proxy === undefined || isLoopback(url.hostname) ? undefined : proxyFor(url, proxy);
+  }
+
+  /** Whether an insecure host has ever answered in TLS, if only with a certificate that is refused. */
+  speaksTls({ host }: URL): boolean {
+    return this.#tls.has(host);
+  }
+
+  async close(): Promise<void> {
+    await this.#agents.close();
+  }
+
+  /** A host that may be without TLS is not asked without it once it has answered in TLS, whatever a redirect or a realm says. */
+  #refusePlain({ url, operation }: HttpRequest): void {
+    if (url.protocol !== 'http:' || !this.speaksTls(url) || !this.#options.isInsecure(url.host)) return;
+    const detail = `${url.host} speaks TLS; nothing is sent to it in plain HTTP`;
+    throw new Failure({ operation, side: 'source', code: 'denied', detail });
+  }
+}

@@ -1,0 +1,155 @@
+/** The files of one unfinished upload while this process writes them. */
+import type { FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Failure } from '../../core/failure.ts';
+import type { Part, Upload } from '../store.ts';
+import { DirectFile } from './direct.ts';
+import { isAbsent, refuse } from './errors.ts';
+import { writeAll } from './files.ts';
+import * as journal from './journal.ts';
+import { Claim } from './lock.ts';
+import { FLAGS, openOwn, readJournal } from './upload-files.ts';
+
+/** Files that stay open from the first part that this process writes to completion. */
+export interface Session {
+  readonly partSize: number;
+  readonly claim: Claim;
+  readonly data: FileHandle;
+  /** The same file. */
+  readonly direct: DirectFile;
+  readonly journal: FileHandle;
+  readonly landed: Map<number, Part>;
+  readonly writing: Set<Promise<unknown>>;
+  /** Bytes that went the usual way since the disk was last told to take them. */
+  dirty: number;
+  /** What the disk was told to take is there; rejects where it could not, which `fdatasync` says only once. */
+  synced: Promise<unknown>;
+  syncing: boolean;
+  /** Resolves when a completion that is under way has come to its end, whatever that is. */
+  completing: Promise<undefined> | undefined;
+  /** It is being aborted: nothing new is begun with its files. */
+  closing: boolean;
+}
+
+/** What a disk is told to take in the background; so much, and not all of a blob, is left to wait for at the end. */
+const DIRTY_BYTES = 64 * 1024 * 1024;
+
+/** @throws Failure `no-such-upload` where another process writes it, or completed or aborted it */
+export async function openSession(folder: string, partSize: number, upload: Upload): Promise<Session> {
+  const claim = Claim.take(join(folder, 'lock'));
+  if (claim === undefined) throw noSuchUpload(upload, 'another process is writing it, or just completed it');
+  const opened: { close(): Promise<void> }[] = [];
+  const own = async (name: string, flags: number): Promise<FileHandle> => {
+    const file = await openOwn(join(folder, name), flags);
+    if (file === undefined) throw noSuchUpload(upload);
+    opened.push(file);
+    return file;
+  };
+  try {
+    const data = await own('data', FLAGS.data);
+    const direct = await DirectFile.open(join(folder, 'data'), FLAGS.direct, await data.stat({ bigint: true }));
+    opened.push(direct);
+    const log = await own('journal', FLAGS.journal);
+    const landed = journal.parseJournal(await readJournal(log));
+    const idle = {
+      writing: new Set<Promise<unknown>>(),
+      dirty: 0,
+      synced: Promise.resolve(),
+      syncing: false,
+      completing: undefined,
+      closing: false,
+    };
+    return { partSize, claim, data, direct, journal: log, landed, ...idle };
+  } catch (error) {
+    await Promise.all(opened.map((handle) => handle.close()));
+    claim.release();
+    throw isAbsent(error) ? noSuchUpload(upload) : error;
+  }
+}
+
+export async function closeSession({ data, direct, journal: log, claim }: Session): Promise<void> {
+  await Promise.all([data.close(), direct.close(), log.close()]);
+  // Last: whoever has it next may rely on nothing being written any more.
+  claim.release();
+}
+
+/** The bytes first, and then that they are there; of a part that is overwritten, before both, that it is not. */
+export async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
+  if (session.landed.has(number)) await forget(session, number);
+  const start = (number - 1) * session.partSize;
+  const written = await session.direct.write(bytes, start);
+  await writeAll(session.data, bytes.subarray(written), start + written);
+  session.dirty += bytes.length - written;
+  if (session.dirty >= DIRTY_BYTES && !session.syncing) beginSync(session);
+  const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
+  await session.journal.appendFile(journal.landed(part));
+  session.landed.set(number, part);
+  return part;
+}
+
+/** In the background, one at a time: each takes one of the few threads that all of Node.js has. */
+function beginSync(session: Session): void {
+  session.dirty = 0;
+  session.syncing = true;
+  session.synced = session.synced.then(() => session.data.datasync());
+  const over = (): void => {
+    session.syncing = false;
+  };
+  session.synced.then(over, over);
+}
+
+/** All that was written is on the disk. Where it is not, nobody knows how much of it is: then no part has landed. */
+export async function sync(session: Session): Promise<void> {
+  try {
+    await session.synced;
+    await session.data.datasync();
+  } catch (error) {
+    session.synced = Promise.resolve();
+    for (const number of [...session.landed.keys()]) await forget(session, number).catch(() => undefined);
+    throw error;
+  }
+}
+
+export async function forget(session: Session, number: number): Promise<void> {
+  session.landed.delete(number);
+  await session.journal.appendFile(journal.lost(number));
+}
+
+/** The size of the object that these parts make: contiguous, as they landed, and all but the last as long as planned. */
+export function checkParts(upload: Upload, { landed, partSize }: Session, parts: readonly Part[]): number {
+  const wrong = (detail: string): Failure =>
+    new Failure({
+      operation: `complete upload ${upload.key}`,
+      side: 'archive',
+      code: 'invalid',
+      remedy: 'restart',
+      detail,
+    });
+  if (parts.length === 0) throw wrong('part 1 is missing');
+  let size = 0;
+  for (const [index, part] of parts.entries()) {
+    const number = index + 1;
+    const there = landed.get(number);
+    if (part.number !== number || there === undefined) throw wrong(`part ${number} is missing`);
+    if (there.etag !== part.etag || there.size !== part.size) throw wrong(`part ${number} was replaced meanwhile`);
+    if (part.size !== partSize && number < parts.length)
+      throw wrong(`part ${number} has ${part.size} bytes, and all but the last have ${partSize}`);
+    size += part.size;
+  }
+  return size;
+}
+
+/** It was begun with other parts than whoever goes on with it has: the blob can be had, but not with this upload. */
+export function ofAnotherSize(operation: string, bytes: number, partSize: number): Failure {
+  return new Failure({
+    operation,
+    side: 'archive',
+    code: 'invalid',
+    remedy: 'restart',
+    detail: `it has ${bytes} bytes, and the upload's parts have ${partSize}`,
+  });
+}
+
+export function noSuchUpload(upload: Upload, detail = 'it was completed or aborted'): Failure {
+  return refuse(`continue upload ${upload.id} of ${upload.key}`, 'no-such-upload', detail);
+}

@@ -1,0 +1,127 @@
+import type { Readable } from 'node:stream';
+import { GetObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
+import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
+import { Failure } from '../../core/failure.ts';
+import type { FailureCode } from '../../core/failure.ts';
+import type { ReadableObject } from '../store.ts';
+import type { Calls } from './calls.ts';
+import { toFailure } from './failure.ts';
+
+/** An object that is being read: its body has to be iterated, or cancelled, for it holds a connection. */
+export interface Reading extends ReadableObject {
+  cancel(): void;
+}
+
+interface Answer {
+  readonly stream: Readable;
+  /** Bytes, of the whole object. */
+  readonly size: number;
+  readonly etag: string;
+}
+
+/**
+ * Opens `key` (whole) from byte `start`. The body goes on by itself where the connection breaks, over the same version of
+ * the object only, and fails where it ends early or the object changed (`source-changed`, begin anew).
+ */
+export async function openReading(
+  calls: Calls,
+  key: string,
+  start: number,
+  signal: AbortSignal | undefined,
+): Promise<Reading | undefined> {
+  const fail = (code: FailureCode, detail: string): Failure =>
+    new Failure({ operation: `GetObject s3://${calls.bucket}/${key}`, side: 'archive', code, detail });
+
+  /** One answer, which begins at `from`. */
+  const request = async (from: number, etag?: string): Promise<Answer> => {
+    const answer = await calls.run('GetObject', key, signal, (client, options) =>
+      client.send(
+        new GetObjectCommand({
+          Bucket: calls.bucket,
+          Key: key,
+          ...(from === 0 ? {} : { Range: `bytes=${from}-` }),
+          ...(etag === undefined ? {} : { IfMatch: etag }),
+        }),
+        options,
+      ),
+    );
+    const stream = answer.Body as Readable;
+    const refuse = (code: FailureCode, detail: string): never => {
+      stream.destroy();
+      throw fail(code, detail);
+    };
+    if (answer.ETag === undefined) return refuse('not-as-declared', 'the answer has no ETag');
+    if (from === 0) {
+      if (answer.ContentLength === undefined) return refuse('not-as-declared', 'the answer has no Content-Length');
+      return { stream, size: answer.ContentLength, etag: answer.ETag };
+    }
+    const range = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.ContentRange ?? '');
+    if (range === null) return refuse('range-ignored', `asked from byte ${from}, got no Content-Range`);
+    const size = Number(range[3]);
+    if (Number(range[1]) !== from || Number(range[2]) !== size - 1)
+      return refuse('range-mismatch', `asked from byte ${from}, got ${answer.ContentRange}`);
+    return { stream, size, etag: answer.ETag };
+  };
+
+  const first = await request(start).catch((error: unknown) => {
+    if (error instanceof Failure && error.code === 'blob-unknown') return undefined;
+    throw error;
+  });
+  if (first === undefined) return undefined;
+  const { size, etag, stream: opened } = first;
+
+  async function* body(): AsyncGenerator<Uint8Array, void, undefined> {
+    let stream = opened;
+    let at = start;
+    // Tries that brought not one byte; a slow line that breaks now and then may go on for ever.
+    let fruitless = 0;
+    for (;;) {
+      try {
+        for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+          at += chunk.byteLength;
+          fruitless = 0;
+          if (at > size) throw fail('not-as-declared', `the body is longer than the ${size} bytes of the object`);
+          yield chunk;
+        }
+        if (at === size) return;
+        throw fail('truncated', `the body ended after ${at} of ${size} bytes`);
+      } catch (error) {
+        fruitless += 1;
+        await calls.pause(broken(error), fruitless, signal, 'GetObject');
+      }
+      ({ stream } = await request(at, etag).catch((error: unknown) => {
+        if (error instanceof Failure && (error.code === 'precondition-failed' || error.code === 'blob-unknown'))
+          throw fail('source-changed', `the object was replaced or deleted when ${at} of ${size} bytes were read`);
+        throw error;
+      }));
+    }
+  }
+
+  /** A body that broke: whatever Node calls that, the rest can be asked for. */
+  const broken = (error: unknown): Failure => {
+    const failure = toFailure(error, { operation: 'GetObject', bucket: calls.bucket, key }, signal);
+    return failure.code === 'internal' ? fail('network', failure.detail) : failure;
+  };
+
+  return { etag, size, body: body(), cancel: () => opened.destroy() };
+}
+
+/** What S3 says of `key` (whole), its checksum on request; `undefined` if it is not there. */
+export async function lookUp(
+  calls: Calls,
+  key: string,
+  signal: AbortSignal | undefined,
+  checksum = false,
+): Promise<HeadObjectCommandOutput | undefined> {
+  try {
+    return await calls.run('HeadObject', key, signal, (client, options) =>
+      client.send(
+        new HeadObjectCommand({ Bucket: calls.bucket, Key: key, ...(checksum ? { ChecksumMode: 'ENABLED' } : {}) }),
+        options,
+      ),
+    );
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'blob-unknown') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,290 @@
+/**
+ * Everything that a reference stands for, and whether the archive holds all of it, proven. Both the finalizer (before it
+ * writes a reference) and `verify` (afterwards) walk an image through here.
+ */
+import { Failure } from '../core/failure.ts';
+import type { Archive } from '../archive/archive.ts';
+import { parseImageConfig } from '../oci/config.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { type Digest, digestParts } from '../oci/digest.ts';
+import { type IndexManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
+import { compressionOf, isTarLayer } from '../oci/mediatype.ts';
+import type { Platform } from '../oci/platform.ts';
+import { isAttestation, PlatformChoice } from '../oci/platform-choice.ts';
+import type { PlatformPolicy, Scope } from '../queue/messages.ts';
+import { type Blob, type Claims, claimingConfig, claimsOf, isLeftOut, isManifest } from './claims.ts';
+import { turnFor } from './large-manifests.ts';
+import { algorithmsOf, type Proven, provenBy } from './receipts.ts';
+
+/** Configs of images are small documents: moby refuses more than 4 MB as well. */
+export const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
+
+/** Reads an archive for a check of closures. */
+export interface ClosureReader {
+  /** Whether a blob has any proof. */
+  has(digest: Digest): Promise<boolean>;
+  /** Verified bytes, or undefined where the archive lacks them. */
+  content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined>;
+  /** What is proven of a blob, where that is all that is claimed of it; or undefined. */
+  proof(blob: Blob): Promise<Proven | undefined>;
+}
+
+export type ClosureState =
+  | {
+      readonly complete: true;
+      /** Bytes of all objects, each counted once. */
+      readonly bytes: number;
+      /** Every object of the closure with its bytes. */
+      readonly objects: ReadonlyMap<Digest, number>;
+      /** Warnings, each a sentence. */
+      readonly notes: readonly string[];
+      /** Platforms of the scope that the image does not have. */
+      readonly absent: readonly Platform[];
+    }
+  /** The first thing that is not there. */
+  | { readonly complete: false; readonly missing: Digest };
+
+/** A manifest of a closure; without `manifest` where the archive lacks it. */
+export interface Node {
+  readonly digest: Digest;
+  readonly bytes: number;
+  readonly manifest: Manifest | undefined;
+  /** It may be missing, whole or in part: an attestation of a subset of platforms, without which the image runs. */
+  readonly optional: boolean;
+}
+
+type Found = Pick<Descriptor, 'digest' | 'platform'> & { readonly optional: boolean };
+
+/**
+ * The manifests of a closure, parents first. Throws a Failure where one is corrupt or cannot be parsed, and at the end
+ * where none of the platforms was there.
+ */
+export async function* traverse(
+  root: Digest,
+  platforms: PlatformPolicy,
+  content: ClosureReader['content'],
+  choice = new PlatformChoice(platforms),
+): AsyncGenerator<Node, void, void> {
+  const seen = new Set([root]);
+  let level: readonly Found[] = [{ digest: root, optional: false }];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    const below: Found[] = [];
+    for (const { digest, platform, optional } of level) {
+      const bytes = await content(digest, MANIFEST_LIMITS.bytes);
+      using _ = await turnFor(bytes?.length ?? 0);
+      const manifest = bytes === undefined ? undefined : parseManifest(bytes);
+      if (manifest?.kind === 'index') {
+        if (depth >= MANIFEST_LIMITS.nesting)
+          throw refuse(digest, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
+        for (const child of childrenOf(manifest, choice))
+          if (!seen.has(child.digest)) {
+            seen.add(child.digest);
+            const of = child.platform === undefined ? {} : { platform: child.platform };
+            below.push({ digest: child.digest, ...of, optional: platforms !== 'all' && isAttestation(child) });
+          }
+      }
+      yield { digest, bytes: bytes?.length ?? 0, manifest, optional };
+      if (manifest?.kind === 'image' && platform === undefined && choice.undecided)
+        choice.image(await platformOf(manifest, content));
+    }
+    level = below;
+  }
+  choice.conclude();
+}
+
+async function platformOf(manifest: Manifest, content: ClosureReader['content']): Promise<Platform | undefined> {
+  const config = claimingConfig(manifest);
+  const bytes = config === undefined ? undefined : await content(config.digest, MAX_CONFIG_BYTES);
+  return bytes === undefined ? undefined : parseImageConfig(bytes).platform;
+}
+
+/**
+ * Checks that an image which the archive holds has one of the platforms, without reading more of it than that takes.
+ *
+ * @throws {Failure} `no-platform`
+ */
+export async function checkPlatforms(
+  root: Digest,
+  platforms: PlatformPolicy,
+  content: ClosureReader['content'],
+): Promise<void> {
+  const choice = new PlatformChoice(platforms);
+  for await (const _ of traverse(root, platforms, content, choice)) if (choice.matched) return;
+}
+
+/** The manifests of an index that are wanted. */
+export function childrenOf({ manifests }: IndexManifest, choice: PlatformChoice): readonly Descriptor[] {
+  return choice.among(manifests.filter(isManifest));
+}
+
+/**
+ * Walks a closure, the largest blob of each manifest first, and stops at the first one missing. Throws a Failure where
+ * what is there does not fit together.
+ *
+ * @param options.mayLack whether an optional manifest may lack its config or blobs; none may by default, since they may still
+ * be on their way
+ */
+export async function checkClosure(
+  root: Digest,
+  scope: Scope,
+  reader: ClosureReader,
+  { mayLack = () => false }: { readonly mayLack?: (attestation: Digest) => boolean } = {},
+): Promise<ClosureState> {
+  const objects = new Map<Digest, number>();
+  const notes = new Set<string>();
+  const choice = new PlatformChoice(scope.platforms);
+  const content: ClosureReader['content'] = (...of) => reader.content(...of);
+  for await (const { digest, bytes, manifest, optional } of traverse(root, scope.platforms, content, choice)) {
+    if (manifest === undefined) {
+      if (!optional) return { complete: false, missing: digest };
+      notes.add(`attestation ${digest} is missing upstream`);
+      continue;
+    }
+    const found = await checkManifest(digest, manifest, scope, reader);
+    if ('missing' in found) {
+      if (!optional || !mayLack(digest)) return { complete: false, missing: found.missing };
+      notes.add(`attestation ${digest} is incomplete upstream: ${found.missing} is missing`);
+      continue;
+    }
+    objects.set(digest, bytes);
+    for (const [object, size] of found.objects) objects.set(object, size);
+    for (const note of found.notes) notes.add(note);
+  }
+  for (const note of choice.notes) notes.add(note);
+  let sum = 0;
+  for (const size of objects.values()) sum += size;
+  return { complete: true, bytes: sum, objects, notes: [...notes], absent: choice.absent };
+}
+
+/** The config and the blobs of a manifest with their bytes, and what there is to note; or the first one that is missing. */
+async function checkManifest(
+  digest: Digest,
+  manifest: Manifest,
+  scope: Scope,
+  reader: ClosureReader,
+): Promise<
+  { readonly objects: ReadonlyMap<Digest, number>; readonly notes: readonly string[] } | { readonly missing: Digest }
+> {
+  const found = await readClaims(digest, manifest, scope, (...of) => reader.content(...of));
+  if ('missing' in found) return found;
+  const { claims, config } = found;
+  const objects = new Map<Digest, number>();
+  if (config !== undefined) objects.set(config.digest, config.bytes);
+  const proofs = new Map<Blob, Proven>();
+  for (const blob of [...claims.blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0))) {
+    const proof = await reader.proof(blob);
+    if (proof === undefined) return { missing: blob.digest };
+    proofs.set(blob, proof);
+    objects.set(blob.digest, proof.size);
+  }
+  return { objects, notes: compare(digest, manifest, claims, scope, (blob) => proofs.get(blob)) };
+}
+
+/** What a manifest claims, by the config that the archive has; or the config that it lacks. */
+export async function readClaims(
+  digest: Digest,
+  manifest: Manifest,
+  scope: Pick<Scope, 'foreignLayers'>,
+  content: ClosureReader['content'],
+): Promise<
+  | { readonly claims: Claims; readonly config?: { readonly digest: Digest; readonly bytes: number } }
+  | { readonly missing: Digest }
+> {
+  const config = claimingConfig(manifest);
+  if (config === undefined) return { claims: claimsOf(manifest, undefined, scope) };
+  const bytes = await content(config.digest, MAX_CONFIG_BYTES);
+  if (bytes === undefined) return { missing: config.digest };
+  if (bytes.length !== config.size)
+    throw refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${config.size}`);
+  try {
+    const claims = claimsOf(manifest, bytes, scope);
+    return { claims, config: { digest: config.digest, bytes: bytes.length } };
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'layers-mismatch') throw refuse(digest, error.code, error.detail);
+    throw error;
+  }
+}
+
+/**
+ * Compares what is proven of the blobs of a manifest with what the manifest claims of them: sizes, and diffIDs in number and
+ * order (OCI image spec, config.md, rootfs.diff_ids). Returns notes.
+ *
+ * @throws {Failure} where they differ
+ */
+export function compare(
+  digest: Digest,
+  manifest: Manifest,
+  claims: Claims,
+  scope: Pick<Scope, 'foreignLayers' | 'strictMediaTypes'>,
+  proofOf: (blob: Blob) => Proven | undefined,
+): readonly string[] {
+  const notes = [...claims.notes];
+  for (const blob of claims.blobs) {
+    const proof = proofOf(blob);
+    if (blob.size !== undefined && proof !== undefined && proof.size !== blob.size)
+      throw refuse(
+        digest,
+        'size-mismatch',
+        `blob ${blob.digest} has ${proof.size} bytes, its descriptor says ${blob.size}`,
+      );
+    const note = mismatchOf(blob, proof);
+    if (note === undefined) continue;
+    if (scope.strictMediaTypes === true) throw refuse(digest, 'not-as-declared', note);
+    notes.push(note);
+  }
+  if (manifest.kind !== 'image' || claims.diffIds === undefined) return notes;
+  const layers = manifest.layers.map((layer, at) => ({ layer, at })).filter(({ layer }) => !isLeftOut(layer, scope));
+  for (const [index, { layer, at }] of layers.entries()) {
+    const blob = claims.blobs[index];
+    const claimed = claims.diffIds[at];
+    if (blob === undefined || claimed === undefined || !isTarLayer(layer.mediaType)) continue;
+    const found = proofOf(blob)?.diffIds[digestParts(claimed).algorithm];
+    if (found !== claimed)
+      throw refuse(
+        digest,
+        'diffid-mismatch',
+        `layers from manifest don't match image configuration: layer ${at} (${layer.digest}) unpacks to ` +
+          `${String(found)}, config ${manifest.config.digest} says ${claimed}`,
+      );
+  }
+  return notes;
+}
+
+/** A layer whose bytes are not compressed as its media type declares; zero bytes are an empty layer, whatever their type. */
+function mismatchOf(blob: Blob, proof: Proven | undefined): string | undefined {
+  if (proof?.compression === undefined || proof.size === 0 || algorithmsOf(blob).length === 0) return undefined;
+  const declared = compressionOf(blob.mediaType);
+  if (proof.compression === declared) return undefined;
+  const nameOf = (compression: string): string => (compression === 'none' ? 'plain tar' : compression);
+  return `layer ${blob.digest} is declared ${nameOf(declared)}, its bytes are ${nameOf(proof.compression)}`;
+}
+
+/** What the archive holds already. Corrupt bytes count as missing: they are fetched again, and replaced. */
+export async function held(
+  archive: Archive,
+  digest: Digest,
+  options: { readonly maxBytes: number; readonly signal: AbortSignal },
+): Promise<Uint8Array | undefined> {
+  try {
+    return await archive.content(digest, options);
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'corrupt') return undefined;
+    throw error;
+  }
+}
+
+/** The reader of the finalizer: receipts are the proof. */
+export function receiptReader(archive: Archive, signal: AbortSignal): ClosureReader {
+  return {
+    has: async (digest) => (await archive.receipt(digest, { signal })) !== undefined,
+    content: (digest, maxBytes) => archive.content(digest, { maxBytes, signal }),
+    async proof(blob) {
+      const receipt = await archive.receipt(blob.digest, { signal });
+      return receipt === undefined ? undefined : provenBy(receipt, blob);
+    },
+  };
+}
+
+function refuse(digest: Digest, code: Failure['code'], detail: string): Failure {
+  return new Failure({ operation: `check ${digest}`, side: 'source', code, detail });
+}

@@ -1,0 +1,152 @@
+/**
+ * The finalizer role, and the only one that writes references: an image whose closure is in the archive, proven, gets
+ * its entry in the tag index; anything wrong becomes a recorded failure. A message that comes too early is dropped, since
+ * every layer that is still missing will send one of its own.
+ */
+import { asFailure, type Failure } from '../../core/failure.ts';
+import { Permits } from '../../core/semaphore.ts';
+import { settleAll } from '../../core/settle-all.ts';
+import type { TagChange } from '../../archive/tag-index/tag-index.ts';
+import type { FinalizeMessage, Image, RecordedFailure } from '../../queue/messages.ts';
+import { checkClosure, type ClosureReader, receiptReader } from '../closure.ts';
+import type { FinalizerContext } from '../context.ts';
+import { type ImageEvent, imageName } from '../events.ts';
+import { recorded } from '../failures.ts';
+
+export interface FinalizeOptions {
+  readonly signal: AbortSignal;
+  /** Where proofs are read from; the archive's receipts unless told. */
+  readonly reader?: ClosureReader;
+}
+
+/** Invariant 5: it is kept by its digest, and the tag stays where it is. */
+const OVERTAKEN: RecordedFailure = {
+  code: 'overtaken',
+  reason: 'a newer observation of the tag is recorded already; this one is kept by its digest',
+};
+
+/** Images of a batch whose closures are checked side by side: each is a chain of small reads. */
+const SIDE_BY_SIDE = 8;
+
+/** Messages of one archive repository, to be committed in one write. */
+export async function finalize(
+  context: FinalizerContext,
+  messages: readonly FinalizeMessage[],
+  options: FinalizeOptions,
+): Promise<void> {
+  const { archive } = context;
+  const { signal } = options;
+  const reader = options.reader ?? receiptReader(archive, signal);
+  const [head] = messages;
+  if (head === undefined) return;
+  if (messages.some(({ repository }) => repository !== head.repository))
+    throw new RangeError('a batch for the finalizer is of one repository');
+
+  const permits = new Permits(SIDE_BY_SIDE);
+  const checked = await settleAll(
+    [...latest(messages)].map((message) =>
+      permits.with(async () => ({ message, outcome: message.failure ?? (await check(message, reader)) })),
+    ),
+  );
+  const ready: { readonly message: FinalizeMessage; readonly image: Image; readonly notes: readonly string[] }[] = [];
+  const reporter = new Reporter(context);
+  for (const { message, outcome } of checked)
+    if (typeof outcome === 'object' && 'notes' in outcome)
+      ready.push({ message, image: message.image as Image, ...outcome });
+    else if (outcome !== 'incomplete') await reporter.report(message, 'failed', outcome);
+  if (ready.length > 0) {
+    const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
+    for (const [at, { message, notes }] of ready.entries()) {
+      const { outcome, ...moved } = updates[at] ?? {};
+      const again = outcome === 'unchanged';
+      if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
+      else await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, again);
+    }
+  }
+  reporter.end();
+}
+
+/** Records every image of a batch, also behind one whose record fails: an event bus that refuses stops no report. */
+class Reporter {
+  readonly #context: FinalizerContext;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(context: FinalizerContext) {
+    this.#context = context;
+  }
+
+  async report(
+    message: FinalizeMessage,
+    status: ImageEvent['status'],
+    word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous' | 'notes'>,
+    again = false,
+  ): Promise<void> {
+    try {
+      await this.#context.record({ type: 'image', status, ...imageName(message, message.image), ...word }, again);
+    } catch (error) {
+      this.#failure ??= { error };
+    }
+  }
+
+  /** @throws the first failure, so that the messages come again */
+  end(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}
+
+/** One message an image: of several that speak of the same one, a failure, or else the last. */
+function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage> {
+  const byImage = new Map<string, FinalizeMessage>();
+  for (const message of messages) {
+    const { run, reference, digest } = imageName(message, message.image);
+    const key = JSON.stringify([run, reference, digest]);
+    if (byImage.get(key)?.failure === undefined) byImage.set(key, message);
+  }
+  return byImage.values();
+}
+
+async function check(
+  message: FinalizeMessage,
+  reader: ClosureReader,
+): Promise<{ readonly notes: readonly string[] } | 'incomplete' | RecordedFailure> {
+  const image = message.image as Image;
+  try {
+    if (image.largest !== undefined && !(await reader.has(image.largest))) return 'incomplete';
+    const lost = new Set(image.lost);
+    const state = await checkClosure(image.digest, message, reader, { mayLack: (digest) => lost.has(digest) });
+    return state.complete ? { notes: state.notes } : 'incomplete';
+  } catch (error) {
+    const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
+    if (failure.remedy !== 'never') throw failure;
+    return recorded(failure.within(`check ${nameOf(message)}`));
+  }
+}
+
+function changeOf({ message, image }: { readonly message: FinalizeMessage; readonly image: Image }): TagChange {
+  const { digest, mediaType, size, tag, observed } = image;
+  const { platforms, foreignLayers } = message;
+  return {
+    descriptor: { digest, mediaType, size },
+    observed,
+    platforms,
+    ...(foreignLayers === undefined ? {} : { foreignLayers }),
+    ...(tag === undefined ? {} : { tag }),
+  };
+}
+
+/** Notes of one image that are reported; the rest is only counted. */
+const MAX_NOTES = 16;
+
+/** The resolver's remarks and the notes of the closure, each once. */
+function remarksOf({ image }: FinalizeMessage, found: readonly string[]): Pick<ImageEvent, 'reason' | 'notes'> {
+  const { note, notes = [] } = image as Image;
+  const all = [...new Set([...notes, ...found])];
+  const shown = all.length > MAX_NOTES ? [...all.slice(0, MAX_NOTES), `and ${all.length - MAX_NOTES} more`] : all;
+  return { ...(note === undefined ? {} : { reason: note }), ...(shown.length === 0 ? {} : { notes: shown }) };
+}
+
+/** As it was asked for, and what was found. */
+function nameOf(message: FinalizeMessage): string {
+  const { reference, digest } = imageName(message, message.image);
+  return digest === undefined || reference.endsWith(digest) ? reference : `${reference}@${digest}`;
+}

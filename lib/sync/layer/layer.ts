@@ -1,0 +1,316 @@
+/**
+ * The layer role: one blob a message, from the registry into the archive, and one receipt as proof.
+ *
+ * The object store is its only memory. What it finds there decides what it does:
+ *
+ * | found                          | does                                                             |
+ * |--------------------------------|------------------------------------------------------------------|
+ * | a receipt                      | nothing                                                          |
+ * | the object, but no receipt     | reads it back: a receipt, or it is deleted and fetched           |
+ * | an unfinished multipart upload | fetches what is missing, completes, reads back                   |
+ * | nothing                        | streams it: proves, completes, receipt                           |
+ */
+import type { Failure } from '../../core/failure.ts';
+import { asFailure } from '../../core/failure.ts';
+import { parseRepository } from '../../oci/reference.ts';
+import type { LayerMessage } from '../../queue/messages.ts';
+import { continuationOf, finalizeMessage } from '../../queue/outgoing.ts';
+import type { LayerContext } from '../context.ts';
+import type { Deadline } from '../deadline.ts';
+import type { BlobEvent } from '../events.ts';
+import { recorded, resumedWrong, tooSlow, wrongSize } from '../failures.ts';
+import type { Proof } from '../../proof/prover.ts';
+import { readBack } from './read-back.ts';
+import { provenBy, receiptFor } from '../receipts.ts';
+import { download } from '../transfer/download.ts';
+import { resume } from '../transfer/resume.ts';
+import type { Transfer } from '../transfer/transfer.ts';
+import { type Unfinished, UnfinishedUploads } from './unfinished.ts';
+
+/** Times that a blob is begun anew in one invocation before the queue's own patience takes over. */
+const MAX_RESTARTS = 3;
+
+/** A blob that is still not there after so many invocations makes no progress worth waiting for. */
+const MAX_CONTINUATIONS = 200;
+
+/**
+ * Continuations in a row that store no new part, before the layer gives up. A registry that drips holds each of them for a
+ * whole invocation of 15 minutes. At 10 kB/s a part of 8 MiB arrives within that time.
+ */
+const MAX_STALLED = 2;
+
+const MORE_TIME = 'give the layer function more time or memory';
+
+export interface LayerOptions {
+  /** How often this message was delivered, 1 for the first time. */
+  readonly receiveCount: number;
+  /** There will be no other delivery: what fails is recorded, with its reason, instead of thrown. */
+  readonly last: boolean;
+  /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
+  readonly requeues?: boolean;
+  readonly deadline: Deadline;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Copies a message's blob and tells the finalizer, or sends its own continuation when time runs short. A failure that no
+ * retry mends is told to the finalizer as well; one that may pass is thrown, for the queue to deliver the message again.
+ */
+export async function copyLayer(context: LayerContext, message: LayerMessage, options: LayerOptions): Promise<void> {
+  const { queues } = context;
+  const { signal } = options;
+  try {
+    const outcome = await new LayerCopy(context, message, options).run();
+    if (outcome !== 'done') {
+      const lanes = context.lanes(parseRepository(message.source).host);
+      await queues.send('layer', [continuationOf(message, lanes, outcome.stalled)], { signal });
+    } else {
+      await queues.send('finalize', [finalizeMessage(message, message.image, message.blob.digest)], { signal });
+    }
+  } catch (error) {
+    const operation = `copy blob ${message.blob.digest} of ${message.source}`;
+    const failure = asFailure(error, operation, 'source');
+    const isLast = options.last && !(options.requeues === true && failure.code === 'rate-limited');
+    if (failure.code === 'aborted' || (failure.remedy !== 'never' && !isLast)) throw failure;
+    await failLayer(context, message, failure.within(operation), signal);
+  }
+}
+
+/** Tells the finalizer that an image cannot be had because of this layer. Also what becomes of a dead letter. */
+export async function failLayer(
+  context: Pick<LayerContext, 'queues' | 'observe'>,
+  message: LayerMessage,
+  failure: Failure,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { image, blob } = message;
+  context.observe({
+    type: 'blob',
+    phase: 'failed',
+    run: message.run,
+    source: message.source,
+    tag: image.tag,
+    digest: image.digest,
+    blob: blob.digest,
+    size: blob.size,
+    fetched: 0,
+    reason: failure.message,
+  });
+  const outgoing = finalizeMessage(message, image, blob.digest, recorded(failure));
+  await context.queues.send('finalize', [outgoing], { signal });
+}
+
+/** What the next continuation has to know. */
+interface Continued {
+  readonly stalled: number;
+}
+
+class LayerCopy {
+  readonly #context: LayerContext;
+  readonly #message: LayerMessage;
+  readonly #options: LayerOptions;
+  readonly #key: string;
+  readonly #uploads: UnfinishedUploads;
+  #fetched = 0;
+  /** Parts that this invocation has stored. */
+  #stored = 0;
+
+  constructor(context: LayerContext, message: LayerMessage, options: LayerOptions) {
+    this.#context = context;
+    this.#message = message;
+    this.#options = options;
+    this.#key = context.archive.layout.blob(message.blob.digest);
+    this.#uploads = new UnfinishedUploads({
+      store: context.archive.store,
+      key: this.#key,
+      size: message.blob.size,
+      now: context.now,
+      signal: options.signal,
+    });
+  }
+
+  async run(): Promise<'done' | Continued> {
+    let lookFor = this.#again ? 'everything' : this.#message.look;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const outcome = await this.#attempt(lookFor, attempt);
+        if (outcome === 'done') await this.#uploads.abortOthers();
+        return outcome;
+      } catch (error) {
+        const failure = asFailure(error, `copy blob ${this.#message.blob.digest}`, 'source');
+        const beginAnew = failure.remedy === 'restart' || failure.code === 'precondition-failed';
+        if (!beginAnew || attempt >= MAX_RESTARTS) throw failure;
+        lookFor = 'everything';
+      }
+    }
+  }
+
+  /** Whoever delivers a message again, or continues one, does not know how far the last attempt came. */
+  get #again(): boolean {
+    return this.#options.receiveCount > 1 || this.#message.continuation > 0;
+  }
+
+  async #attempt(lookFor: LayerMessage['look'], attempt: number): Promise<'done' | Continued> {
+    const { archive } = this.#context;
+    const { blob } = this.#message;
+    const { signal } = this.#options;
+    let look = lookFor;
+    if (look !== 'nothing') {
+      const receipt = await archive.receipt(blob.digest, { signal });
+      if (receipt !== undefined && provenBy(receipt, blob) !== undefined) {
+        this.#tell('present');
+        // The last attempt may have ended between its receipt and its cleaning up.
+        if (this.#again) await this.#uploads.abortAll();
+        return 'done';
+      }
+      // The blob is there, and another message has proven less of it.
+      if (receipt !== undefined) look = 'everything';
+    }
+    if (look === 'everything') {
+      const found = await archive.store.head(this.#key, { signal });
+      if (found !== undefined) {
+        const outcome = await this.#proveFound();
+        // Only a first attempt had the whole invocation for it.
+        if (outcome === 'late' && attempt === 1)
+          return this.#giveUp('archive', `a whole invocation is too short to read back its ${found.size} bytes`);
+        if (outcome === 'late') return this.#continue();
+        if (outcome === 'done') {
+          await this.#uploads.abortAll();
+          return outcome;
+        }
+      }
+    }
+    this.#tell('started');
+    const unfinished = look === 'everything' ? await this.#uploads.furthest() : undefined;
+    const done = unfinished === undefined ? await download(this.#transfer()) : await this.#resume(unfinished);
+    switch (done.kind) {
+      case 'continue':
+        if (!done.resumable && this.#message.continuation > 0)
+          return this.#giveUp(
+            'source',
+            'a whole invocation is too short for what the registry sends in one piece only',
+          );
+        return this.#continue(this.#stalled());
+      case 'assembled':
+        return this.#proveAssembled();
+      case 'proven':
+        await this.#writeReceipt(done.proof);
+        return 'done';
+    }
+  }
+
+  async #resume(unfinished: Unfinished): ReturnType<typeof resume> {
+    try {
+      return await resume({ ...this.#transfer(), ...unfinished });
+    } catch (error) {
+      const failure = asFailure(error, `resume blob ${this.#message.blob.digest}`, 'source');
+      if (failure.remedy === 'never') await this.#uploads.abort(unfinished.upload);
+      if (failure.remedy === 'restart') this.#uploads.refuse(unfinished.upload);
+      throw failure;
+    }
+  }
+
+  /** Reads back what was put together from parts that this invocation did not see; its proof may need one of its own. */
+  async #proveAssembled(): Promise<'done' | Continued> {
+    if (this.#options.deadline.near()) return this.#continue();
+    const outcome = await this.#proveFound();
+    if (outcome === 'wrong') throw resumedWrong(this.#message);
+    if (outcome === 'done') return outcome;
+    // A hash cannot be carried over: what did not fit into the rest of this invocation gets a whole one to itself.
+    return this.#continue();
+  }
+
+  /** @param stalled 0 where this invocation has brought the blob further */
+  async #continue(stalled = 0): Promise<Continued> {
+    // The uploads stay: another message may be filling them, and the next run goes on with their parts.
+    if (stalled >= MAX_STALLED)
+      throw tooSlow(
+        this.#message,
+        'source',
+        `${stalled} continuations in a row stored no new part; check the speed of the registry, or ${MORE_TIME}`,
+      );
+    if (this.#message.continuation >= MAX_CONTINUATIONS)
+      return this.#giveUp('source', `it is not complete after ${MAX_CONTINUATIONS} invocations`);
+    this.#tell('continued');
+    return { stalled };
+  }
+
+  /** Continuations in a row, up to this one, that stored no new part. A first invocation is not a continuation. */
+  #stalled(): number {
+    const { continuation, stalled = 0 } = this.#message;
+    return this.#stored > 0 || continuation === 0 ? 0 : stalled + 1;
+  }
+
+  /** More of the same would not mend it, so nobody goes on with what has landed. */
+  async #giveUp(side: Failure['side'], detail: string): Promise<never> {
+    await this.#uploads.abortAll();
+    throw tooSlow(this.#message, side, `${detail}; ${MORE_TIME}`);
+  }
+
+  /** Proves the object that is there. */
+  async #proveFound(): Promise<'done' | 'late' | 'wrong'> {
+    const { archive, maxUncompressed } = this.#context;
+    const { blob, strictMediaTypes: strict } = this.#message;
+    const { signal, deadline } = this.#options;
+    this.#tell('verifying');
+    const found = await readBack({ archive, blob, maxUncompressed, strict, signal, deadline });
+    if (found.kind !== 'proven') return found.kind;
+    const { proof } = found;
+    if (blob.size !== undefined && proof.size !== blob.size) throw wrongSize(this.#message, proof.size);
+    await this.#writeReceipt(proof);
+    return 'done';
+  }
+
+  async #writeReceipt(proof: Proof): Promise<void> {
+    const { archive, now } = this.#context;
+    const receipt = receiptFor(proof, this.#message.source, now());
+    await archive.putReceipt(receipt, { signal: this.#options.signal });
+    this.#tell('stored');
+  }
+
+  #transfer(): Transfer {
+    const { archive, sources, window, maxUncompressed } = this.#context;
+    const { blob, source, strictMediaTypes: strict } = this.#message;
+    const { signal, deadline } = this.#options;
+    const { digest, size, urls } = blob;
+    const upstream = sources.repository(parseRepository(source));
+    this.#fetched = 0;
+    return {
+      store: archive.store,
+      key: this.#key,
+      expected: blob,
+      source: upstream.blob(digest, {
+        signal,
+        ...(size === undefined ? {} : { size }),
+        ...(urls === undefined ? {} : { urls }),
+      }),
+      window,
+      deadline,
+      signal,
+      maxUncompressed,
+      strict,
+      onBytes: (count) => {
+        this.#fetched += count;
+        this.#tell('progress');
+      },
+      onPart: () => {
+        this.#stored += 1;
+      },
+    };
+  }
+
+  #tell(phase: BlobEvent['phase']): void {
+    const { run, source, image, blob } = this.#message;
+    this.#context.observe({
+      type: 'blob',
+      phase,
+      run,
+      source,
+      tag: image.tag,
+      digest: image.digest,
+      blob: blob.digest,
+      size: blob.size,
+      fetched: this.#fetched,
+    });
+  }
+}

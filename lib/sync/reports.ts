@@ -1,0 +1,173 @@
+/**
+ * Run reports: one object an image, below `.mirror/runs/<run>/`. An image that is found unchanged writes none, so that a
+ * sync of a thousand unchanged tags writes nothing at all.
+ */
+import { asFailure, Failure } from '../core/failure.ts';
+import { Permits } from '../core/semaphore.ts';
+import type { Archive } from '../archive/archive.ts';
+import type { Cancel } from '../store/store.ts';
+import { Place } from '../oci/document.ts';
+import type { ImageEvent } from './events.ts';
+
+export interface Report {
+  readonly version: 1;
+  /** As it was asked for: `docker.io/library/alpine:3.20`, with a digest, with both. */
+  readonly reference: string;
+  /** Repository in the archive. */
+  readonly repository: string;
+  readonly digest?: string;
+  /** What the tag named in the archive before, where it has moved. */
+  readonly previous?: string;
+  readonly status: 'pending' | 'mirrored' | 'failed';
+  readonly code?: string;
+  readonly reason?: string;
+  readonly notes?: readonly string[];
+  /** The event of this status could not be sent yet; the next delivery sends it. */
+  readonly unsent?: true;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+}
+
+const MAX_REPORT_BYTES = 64 * 1024;
+
+/** Notes of one image that a report has. */
+const MAX_NOTES = 1_000;
+
+/** Reports that are read side by side. */
+const READS = 16;
+
+/**
+ * Writes the word on an image. `pending` only where nothing is known yet: a resolver that is retried must not take back
+ * what the finalizer has said.
+ */
+export async function writeReport(
+  archive: Archive,
+  event: ImageEvent,
+  now: number,
+  options: Cancel & { readonly unsent?: boolean } = {},
+): Promise<void> {
+  const { reference, repository, digest, previous, status, code, reason, notes } = event;
+  if (status === 'unchanged') return;
+  const report: Report = {
+    version: 1,
+    reference,
+    repository,
+    ...(digest === undefined ? {} : { digest }),
+    ...(previous === undefined ? {} : { previous }),
+    status,
+    ...(code === undefined ? {} : { code }),
+    ...(reason === undefined ? {} : { reason }),
+    ...(notes === undefined ? {} : { notes }),
+    ...(options.unsent === true ? { unsent: true } : {}),
+    at: new Date(now).toISOString(),
+  };
+  const key = keyOf(archive, event);
+  const condition = status === 'pending' ? { condition: { absent: true } as const } : {};
+  try {
+    const bytes = Buffer.from(`${JSON.stringify(report)}\n`);
+    await archive.store.put(key, bytes, { ...condition, contentType: 'application/json', signal: options.signal });
+  } catch (error) {
+    const failure = asFailure(error, `write ${key}`, 'archive');
+    if (status !== 'pending' || failure.code !== 'precondition-failed') throw failure;
+  }
+}
+
+/** What is reported so far of the image that an event is about; a file that is not a report says nothing of it. */
+export async function readReportOf(
+  archive: Archive,
+  event: ImageEvent,
+  options: Cancel = {},
+): Promise<Report | undefined> {
+  try {
+    return await readReport(archive, keyOf(archive, event), options);
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'corrupt') return undefined;
+    throw error;
+  }
+}
+
+/** One object for each thing that was asked for: by its reference as that was given, and the repository that it goes to. */
+function keyOf({ layout }: Archive, { run, repository, reference }: ImageEvent): string {
+  return layout.runReport(run, `${repository} ${reference}`);
+}
+
+/** The runs that have reports, the one that was written to last first. */
+export async function listRuns(archive: Archive, options: Cancel = {}): Promise<string[]> {
+  const runs = new Map<string, number>();
+  for await (const { key, modified } of archive.store.list(archive.layout.runs, options)) {
+    const run = archive.layout.runOf(key);
+    if (run !== undefined) runs.set(run, Math.max(runs.get(run) ?? 0, modified.getTime()));
+  }
+  return [...runs].sort(([, a], [, b]) => b - a).map(([run]) => run);
+}
+
+/** All reports of a run, by reference and repository. */
+export async function readRun(archive: Archive, run: string, options: Cancel = {}): Promise<Report[]> {
+  const permits = new Permits(READS);
+  const reading: Promise<Report | undefined>[] = [];
+  for await (const { key } of archive.store.list(archive.layout.runReport(run), options)) {
+    if (key === archive.layout.runStart(run)) continue;
+    const report = permits.with(() => readReport(archive, key, options), options.signal);
+    // One that fails while others are still being listed is told at the end, and must not end the process before.
+    report.catch(() => undefined);
+    reading.push(report);
+  }
+  const reports = (await Promise.all(reading)).filter((report) => report !== undefined);
+  const name = ({ reference, repository }: Report): string => `${reference} ${repository}`;
+  return reports.sort((a, b) => (name(a) < name(b) ? -1 : 1));
+}
+
+async function readReport(archive: Archive, key: string, options: Cancel): Promise<Report | undefined> {
+  const found = await archive.store.get(key, { maxBytes: MAX_REPORT_BYTES, ...options });
+  return found === undefined ? undefined : parseReport(found.bytes, key);
+}
+
+/** @throws Failure `corrupt` that names the field: whoever can write to the archive can write reports */
+function parseReport(bytes: Uint8Array, key: string): Report {
+  const operation = `read run report ${key}`;
+  try {
+    const place = Place.ofBytes(operation, bytes);
+    const version = place.at('version');
+    if (version.integer() !== 1) throw version.fail('must be 1');
+    const [code, reason] = [place.at('code').optionalText(), place.at('reason').optionalText()];
+    const notes = place
+      .at('notes')
+      .optionalList(MAX_NOTES)
+      ?.map((note) => note.text());
+    return {
+      version: 1,
+      reference: place.at('reference').text(),
+      repository: place.at('repository').text(),
+      ...(place.at('digest').given ? { digest: place.at('digest').digest() } : {}),
+      ...(place.at('previous').given ? { previous: place.at('previous').digest() } : {}),
+      status: statusOf(place.at('status')),
+      ...(code === undefined ? {} : { code }),
+      ...(reason === undefined ? {} : { reason }),
+      ...(notes === undefined ? {} : { notes }),
+      ...(place.at('unsent').optionalFlag() ? { unsent: true } : {}),
+      at: timeOf(place.at('at')),
+    };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new Failure({ operation, side: 'archive', code: 'corrupt', detail: error.detail, cause: error });
+  }
+}
+
+function statusOf(place: Place): Report['status'] {
+  const text = place.text();
+  const status = (['pending', 'mirrored', 'failed'] as const).find((each) => each === text);
+  if (status === undefined) throw place.fail('must be pending, mirrored or failed');
+  return status;
+}
+
+function timeOf(place: Place): string {
+  const text = place.text();
+  if (Number.isNaN(Date.parse(text))) throw place.fail('must be a time in ISO 8601');
+  return text;
+}
+
+/** A name for a run: its time, so that runs sort, and what tells it from others of that time. */
+export function runName(now: number, distinct: string): string {
+  const time = new Date(now).toISOString().replaceAll(/[:.]/g, '-');
+  return `${time}-${distinct.replaceAll(/[^A-Za-z0-9-]/g, '').slice(0, 36)}`;
+}

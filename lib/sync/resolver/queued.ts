@@ -1,0 +1,73 @@
+/**
+ * Which run has queued an image. A run that finds an image still pending in an earlier run leaves it out, so that a first
+ * sync that takes longer than the schedule's period does not queue its rest again and again.
+ */
+import type { Archive } from '../../archive/archive.ts';
+import type { Cancel } from '../../store/store.ts';
+import { Failure } from '../../core/failure.ts';
+import { Place } from '../../oci/document.ts';
+import type { Order, Scope } from '../../queue/messages.ts';
+import type { ImageEvent } from '../events.ts';
+import { readReportOf } from '../reports.ts';
+
+/** An image that has been pending for longer is queued again: its messages may be lost. In milliseconds. */
+const BELIEVED_MS = 24 * 60 * 60_000;
+
+const MAX_BYTES = 16 * 1024;
+
+/** Notes that the run of an event has queued its image. One PUT for each image of which something is missing. */
+export async function markQueued(
+  archive: Archive,
+  event: ImageEvent,
+  order: Order,
+  now: number,
+  options: Cancel = {},
+): Promise<void> {
+  const { run, digest } = event;
+  const text = JSON.stringify({ version: 1, run, digest, scope: scopeOf(order), at: new Date(now).toISOString() });
+  const bytes = Buffer.from(`${text}\n`);
+  await archive.store.put(keyOf(archive, event), bytes, { contentType: 'application/json', signal: options.signal });
+}
+
+/**
+ * The earlier run in which this image is pending, in the same scope, for less than a day. Two GETs, and none for an image
+ * that is unchanged.
+ */
+export async function queuedBy(
+  archive: Archive,
+  event: ImageEvent,
+  order: Order,
+  now: number,
+  options: Cancel = {},
+): Promise<string | undefined> {
+  const found = await archive.store.get(keyOf(archive, event), { maxBytes: MAX_BYTES, ...options });
+  if (found === undefined) return undefined;
+  const mark = readMark(found.bytes);
+  if (mark === undefined || mark.run === event.run || mark.digest !== event.digest) return undefined;
+  if (mark.scope !== scopeOf(order) || !(now - mark.at < BELIEVED_MS)) return undefined;
+  const report = await readReportOf(archive, { ...event, run: mark.run }, options);
+  return report?.status === 'pending' && report.digest === event.digest ? mark.run : undefined;
+}
+
+/** One that cannot be read only costs the work that it would have saved. */
+function readMark(bytes: Uint8Array): { run: string; digest: string; scope: string; at: number } | undefined {
+  try {
+    const place = Place.ofBytes('read mark', bytes);
+    const text = (key: string): string => place.at(key).text();
+    const run = text('run');
+    if (!/^[A-Za-z0-9-]{1,128}$/.test(run)) return undefined;
+    return { run, digest: text('digest'), scope: text('scope'), at: Date.parse(text('at')) };
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
+}
+
+/** All of an order that decides which parts of an image are mirrored. */
+function scopeOf({ platforms, foreignLayers, strictMediaTypes }: Scope): string {
+  return JSON.stringify({ platforms, foreignLayers, strictMediaTypes });
+}
+
+function keyOf({ layout }: Archive, { repository, reference }: ImageEvent): string {
+  return layout.queuedImage(`${repository} ${reference}`);
+}

@@ -1,0 +1,347 @@
+/**
+ * The resolver role: from what was asked for to what is missing. It lists tags page by page and sends itself slices of
+ * them; for each image it finds out what upstream says now, stores what is small, and sends one message a missing blob.
+ */
+import { asFailure, Failure, type FailureCode } from '../../core/failure.ts';
+import { Permits } from '../../core/semaphore.ts';
+import { settleAll } from '../../core/settle-all.ts';
+import { covers, isWithin, provenPlatforms, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { defined } from '../../core/defined.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { isTag, parseRepository } from '../../oci/reference.ts';
+import { show } from '../../oci/show.ts';
+import { type Image, type ResolveMessage, SLICE, type Wanted } from '../../queue/messages.ts';
+import { finalizeMessage, layerMessage, resolveMessage } from '../../queue/outgoing.ts';
+import type { Outgoing } from '../../queue/queue.ts';
+import type { Resolved, Source } from '../../registry/source.ts';
+import { checkPlatforms, held } from '../closure.ts';
+import type { ResolverContext, TagChoice } from '../context.ts';
+import { BlobLookup, type Look } from './blob-lookup.ts';
+import { imageName } from '../events.ts';
+import { recorded } from '../failures.ts';
+import { once } from './once.ts';
+import { firstTags, tagHint } from './tag-hint.ts';
+import { type NeededBlob, RootUnknown, walk, type Walked } from './walk.ts';
+
+/** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
+const SIDE_BY_SIDE = 16;
+
+/** Names that are no tags of which a failure tells; there is hardly ever one. */
+const TOLD_NAMES = 10;
+
+/** Tags of upstream that are named where none of them is wanted. */
+const SOME_TAGS = 5;
+
+/** A tag that is not there: no failure of an image that is asked for by its digest as well. */
+const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
+
+/** An image as upstream has it. */
+interface Found extends Partial<Pick<Resolved, 'fetched'>> {
+  readonly digest: Digest;
+  /** The tag to write. */
+  readonly tag?: string;
+  readonly note?: string;
+}
+
+export interface ResolveOptions {
+  /** Deliveries of this message so far, this one included. */
+  readonly receiveCount: number;
+  /** A failure that may pass is thrown, for the queue to deliver the message again; on the last delivery it is recorded. */
+  readonly last: boolean;
+  /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
+  readonly requeues?: boolean;
+  readonly signal: AbortSignal;
+}
+
+export async function resolve(
+  context: ResolverContext,
+  message: ResolveMessage,
+  options: ResolveOptions,
+): Promise<void> {
+  const { what } = message;
+  if (what.kind === 'list') await listTags(context, message, options);
+  else await new Slice(context, message, options).run(what.images);
+}
+
+const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
+
+async function listTags(context: ResolverContext, message: ResolveMessage, options: ResolveOptions): Promise<void> {
+  const { queues, observe, sources } = context;
+  const { signal } = options;
+  const { run, source, repository } = message;
+  const choice = context.chooseTags?.(message) ?? ALL_TAGS;
+  const { quota } = context;
+  const nameless: string[] = [];
+  let ordered = 0;
+  let count = 0;
+  const some: string[] = [];
+  const order = async (wanted: readonly string[]): Promise<void> => {
+    const named = wanted.filter(isTag);
+    const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
+    for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
+    if (tags.length > 0) await send(tags);
+    if (quota !== undefined && tags.length < named.length) throw quota.tooManyTags(source);
+  };
+  const send = async (tags: readonly string[]): Promise<void> => {
+    const slices: Outgoing[] = [];
+    for (let at = 0; at < tags.length; at += SLICE)
+      slices.push(
+        resolveMessage(message, { kind: 'images', images: tags.slice(at, at + SLICE).map((tag) => ({ tag })) }),
+      );
+    observe({ type: 'listed', run, source, repository, tags });
+    await queues.send('resolve', slices, { signal });
+    ordered += tags.length;
+  };
+  try {
+    for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
+      count += page.length;
+      some.push(...page.slice(0, SOME_TAGS - some.length));
+      await order(choice.page(page));
+    }
+    await order(choice.end());
+    if (nameless.length > 0) throw noTags(source, nameless);
+    if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
+  } catch (error) {
+    const failure = asFailure(error, `list tags of ${source}`, 'source');
+    if (isTemporary(failure) && !isRecorded(failure, options)) throw failure;
+    await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
+  }
+}
+
+/** What upstream calls a tag, and no reference can have: it is there, and is not mirrored, which has to be said. */
+function noTags(source: string, names: readonly string[]): Failure {
+  const detail = `upstream lists what is no tag, so that nobody can ask for it: ${names.map(show).join(', ')}`;
+  return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });
+}
+
+/** Whether a failure that may pass is recorded, since there is no other delivery. */
+function isRecorded(failure: Failure, { last, requeues = false }: ResolveOptions): boolean {
+  return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
+}
+
+/** Whether it is worth, or right, to leave a failure to the queue instead of recording it. */
+function isTemporary(failure: Failure): boolean {
+  return failure.remedy !== 'never';
+}
+
+class Slice {
+  readonly #context: ResolverContext;
+  readonly #message: ResolveMessage;
+  readonly #options: ResolveOptions;
+  readonly #source: Source;
+  readonly #sole: boolean;
+  readonly #lookup: BlobLookup;
+  /** Blobs that this slice has asked the layer function for. */
+  readonly #ordered = new Set<Digest>();
+  readonly #sending: Permits;
+  /** Tags often name one image: what it consists of is found out once. */
+  readonly #walks = new Map<string, Promise<Walked>>();
+  #tags: Promise<readonly string[] | undefined> | undefined;
+
+  constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
+    this.#context = context;
+    this.#message = message;
+    this.#options = options;
+    const { what } = message;
+    // An earlier delivery may have asked for blobs that are on their way.
+    this.#sole = what.kind === 'images' && what.sole === true && options.receiveCount === 1;
+    // An image's messages after the other's, where one is told that it is the first: it is to be the first in its lane.
+    this.#sending = new Permits(this.#sole ? 1 : SIDE_BY_SIDE);
+    this.#source = context.sources.repository(parseRepository(message.source));
+    const { source, strictMediaTypes: strict } = message;
+    this.#lookup = new BlobLookup(context.archive, options.signal, { source, strict, now: context.now() });
+  }
+
+  async run(images: readonly Wanted[]): Promise<void> {
+    const { archive, queues } = this.#context;
+    const { signal } = this.#options;
+    // Read once; where that fails, it is the failure of every image.
+    const index = archive.tagIndex(this.#message.repository, { signal }).then((found) => found?.index);
+    index.catch(() => undefined);
+    const permits = new Permits(SIDE_BY_SIDE);
+    const failures: Failure[] = [];
+    const all = images.map((wanted) =>
+      permits.with(async () => {
+        try {
+          await this.#image(wanted, await index);
+        } catch (error) {
+          const failure = await this.#hinted(this.#named(error, wanted), wanted);
+          if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, this.#options)))
+            failures.push(failure);
+          else {
+            const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
+            await queues.send('finalize', [outgoing], { signal });
+          }
+        }
+      }),
+    );
+    await settleAll(all);
+    // The message comes again; the images that are done cost little then, since what they lacked is there or sent.
+    const worst = longestWait(failures);
+    if (worst !== undefined) throw worst;
+  }
+
+  async #image(wanted: Wanted, index: TagIndex | undefined): Promise<void> {
+    const { now } = this.#context;
+    // When the answer was asked for, not when it came: an answer that took long is not newer for it.
+    const observed = now();
+    const { reference, repository } = imageName(this.#message, wanted);
+    this.#context.quota?.image(reference.startsWith(repository) ? reference : `${reference} as ${repository}`);
+    const found = await this.#find(wanted);
+    try {
+      await this.#mirror(wanted, found, observed, index);
+    } catch (error) {
+      if (!(error instanceof RootUnknown)) throw error;
+      // HEAD may be answered from a cache, and a tag may move between two requests: GET of the tag has the last word.
+      const again = now();
+      await this.#mirror(wanted, await this.#findWhole(wanted, found, error.failure), again, index);
+    }
+  }
+
+  async #mirror(wanted: Wanted, found: Found, observed: number, index: TagIndex | undefined): Promise<void> {
+    const { archive } = this.#context;
+    const { signal } = this.#options;
+    const { digest, tag, note } = found;
+    const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
+    if (entry?.digest === digest && covers(entry, this.#message)) {
+      await this.#checkPlatforms(entry);
+      const told = note === undefined ? {} : { reason: note };
+      const name = { ...imageName(this.#message, wanted), tag, digest };
+      this.#context.observe({ type: 'image', status: 'unchanged', ...name, ...told });
+      return;
+    }
+    const name = { ...imageName(this.#message, wanted), tag, digest };
+    const queued = { type: 'image' as const, status: 'pending' as const, ...name };
+    if ((await this.#context.queuedBy?.(queued, this.#message, signal)) !== undefined) return;
+    const options = { source: this.#source, archive, scope: this.#message, signal };
+    const isFirst = !this.#walks.has(digest);
+    const walked = await once(this.#walks, digest, () => walk(digest, found.fetched, options));
+    this.#context.quota?.size(name.reference, walked.blobs);
+    await this.#order(wanted, found, observed, isFirst ? walked : { ...walked, fetchedBytes: 0 });
+  }
+
+  async #findWhole(wanted: Wanted, { tag, digest }: Found, failure: Failure): Promise<Found> {
+    if (tag === undefined) throw failure;
+    const fetched = await this.#source.fetchTag(tag, { signal: this.#options.signal });
+    if (wanted.digest !== undefined && fetched.digest !== digest) throw failure;
+    return { digest: fetched.digest, tag, fetched };
+  }
+
+  /** A tag that upstream lacks is told with some that it has; they are listed once. */
+  async #hinted(failure: Failure, { tag, digest }: Wanted): Promise<Failure> {
+    if (failure.code !== 'manifest-unknown' || tag === undefined || digest !== undefined) return failure;
+    this.#tags ??= firstTags(this.#source, this.#options.signal);
+    const tags = await this.#tags;
+    if (tags === undefined) return failure;
+    const { operation, side, code, detail, status, cause } = failure;
+    return new Failure({
+      operation,
+      side,
+      code,
+      detail: `${detail}; ${tagHint(tags, tag)}`,
+      cause,
+      ...defined({ status }),
+    });
+  }
+
+  /** What a pure function refuses is told with what it was about. */
+  #named(error: unknown, wanted: Wanted): Failure {
+    const operation = `resolve ${imageName(this.#message, wanted).reference}`;
+    const failure = asFailure(error, operation, 'source');
+    return failure.side === 'input' ? failure.within(operation, 'source') : failure;
+  }
+
+  /** Other platforms were asked for when the entry was written: whether these are among what is there is to be seen. */
+  async #checkPlatforms(entry: TagEntry): Promise<void> {
+    const { archive } = this.#context;
+    const { platforms } = this.#message;
+    const { signal } = this.#options;
+    if (isWithin(provenPlatforms(entry) ?? [], platforms)) return;
+    await checkPlatforms(entry.digest, platforms, (of, maxBytes) => held(archive, of, { maxBytes, signal }));
+  }
+
+  /** What upstream has of what was asked for. */
+  async #find(wanted: Wanted): Promise<Found> {
+    const { tag, digest } = wanted;
+    if (tag === undefined) {
+      if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
+      return { digest };
+    }
+    const named = await this.#source.resolve(tag, { signal: this.#options.signal }).catch((error: unknown) => {
+      if (digest !== undefined && error instanceof Failure && IS_NO_TAG.has(error.code)) return undefined;
+      throw error;
+    });
+    if (named !== undefined && (digest === undefined || named.digest === digest)) return { ...named, tag };
+    const note = named === undefined ? 'upstream has no such tag' : `the tag names ${named.digest} upstream`;
+    return { digest: digest as Digest, note: `${note}; kept by its digest` };
+  }
+
+  /** One message a missing blob; where none is, the finalizer is told at once. */
+  async #order(wanted: Wanted, found: Found, observed: number, walked: Walked): Promise<void> {
+    const { queues, observe, lanes } = this.#context;
+    const { signal } = this.#options;
+    const { mediaType, size, blobs, lost, fetchedBytes } = walked;
+    const { digest, tag, note } = found;
+    const permits = new Permits(SIDE_BY_SIDE);
+    const looked = await settleAll(
+      blobs.map((blob) => permits.with(async () => ({ blob, look: await this.#lookup.find(blob) }))),
+    );
+    const missing = looked.flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]));
+    this.#context.quota?.fetch(
+      imageName(this.#message, wanted).reference,
+      missing.map(({ blob }) => blob),
+    );
+    const image: Image = defined({
+      digest,
+      mediaType,
+      size,
+      observed,
+      tag,
+      note,
+      asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
+      largest: largestOf(blobs)?.digest,
+      lost: lost.length === 0 ? undefined : lost,
+    });
+    const name = imageName(this.#message, image);
+    observe({
+      type: 'resolved',
+      ...name,
+      missing: missing.length,
+      missingBytes: missing.reduce((sum, { blob }) => sum + (blob.size ?? 0), 0),
+      fetchedBytes,
+    });
+    const host = parseRepository(this.#message.source).host;
+    if (missing.length === 0)
+      await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
+    else {
+      await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, this.#message, signal);
+      await this.#sending.with(async () => {
+        const outgoing = missing.map(({ blob: { data: _, ...blob }, look }) =>
+          layerMessage(this.#message, image, blob, { lanes: lanes(host), look: this.#told(blob, look) }),
+        );
+        await queues.send('layer', outgoing, { signal });
+      }, signal);
+    }
+  }
+
+  /** What the layer function is told. Of those who ask for one blob only the first can be sure that nobody has brought it. */
+  #told({ digest }: Pick<NeededBlob, 'digest'>, look: Look): Look {
+    if (look !== 'nothing') return look;
+    const first = this.#sole && !this.#ordered.has(digest);
+    this.#ordered.add(digest);
+    return first ? 'nothing' : 'receipt';
+  }
+}
+
+function largestOf(blobs: readonly NeededBlob[]): NeededBlob | undefined {
+  let largest: NeededBlob | undefined;
+  for (const blob of blobs) if ((blob.size ?? 0) >= (largest?.size ?? 0)) largest = blob;
+  return largest;
+}
+
+function longestWait(failures: readonly Failure[]): Failure | undefined {
+  let worst: Failure | undefined;
+  for (const failure of failures)
+    if (worst === undefined || (failure.retryAfterMs ?? 0) > (worst.retryAfterMs ?? 0)) worst = failure;
+  return worst;
+}

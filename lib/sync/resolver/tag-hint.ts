@@ -1,0 +1,28 @@
+import { isTag } from '../../oci/reference.ts';
+import type { Source } from '../../registry/source.ts';
+
+/** Tags that a hint names. */
+const NAMED = 5;
+
+/** The first page of a repository's tags; nothing where they cannot be listed, which says nothing about any tag. */
+export async function firstTags(source: Source, signal: AbortSignal): Promise<readonly string[] | undefined> {
+  try {
+    for await (const tags of source.tags({ signal })) return tags.filter(isTag);
+  } catch {
+    return undefined;
+  }
+  return undefined;
+}
+
+/** What a repository has instead of a tag that it lacks, for a message; tags that begin like it come first. */
+export function tagHint(tags: readonly string[], tag: string): string {
+  if (tags.length === 0) return 'upstream has no tags in this repository';
+  const common = (other: string): number => {
+    let length = 0;
+    while (length < tag.length && tag[length] === other[length]) length += 1;
+    return length;
+  };
+  const nearest = tags.toSorted((a, b) => common(b) - common(a)).slice(0, NAMED);
+  const others = tags.length - nearest.length;
+  return `upstream has ${nearest.join(', ')}${others > 0 ? ` and ${others} more` : ''}; --all-tags mirrors all of them`;
+}

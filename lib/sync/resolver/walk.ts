@@ -1,0 +1,295 @@
+/**
+ * From a root manifest down to the blobs: everything small is fetched, proven and stored on the way; what is large is
+ * named. An image whose layers and diffIDs cannot fit together is refused here, before a single layer is fetched.
+ */
+import { Failure } from '../../core/failure.ts';
+import { Permits } from '../../core/semaphore.ts';
+import { settleAll } from '../../core/settle-all.ts';
+import type { Archive } from '../../archive/archive.ts';
+import { defined } from '../../core/defined.ts';
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { knownContent } from '../../oci/known-content.ts';
+import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../../oci/manifest.ts';
+import { isForeignLayer, MEDIA_TYPES } from '../../oci/mediatype.ts';
+import { isAttestation, PlatformChoice } from '../../oci/platform-choice.ts';
+import type { Scope } from '../../queue/messages.ts';
+import type { FetchedManifest, Source } from '../../registry/source.ts';
+import { type Blob, claimingConfig, claimsOf } from '../claims.ts';
+import { childrenOf, held, MAX_CONFIG_BYTES } from '../closure.ts';
+import { aloneIf, isLargeManifest } from '../large-manifests.ts';
+import { algorithmsOf } from '../receipts.ts';
+
+/** Addresses of a foreign layer that are asked. */
+const MAX_URLS = 4;
+
+/** Manifests of one image that are fetched side by side; the host's connections bound them once more. */
+const SIDE_BY_SIDE = 8;
+
+/** A blob with its content, where its descriptor carries that (base64). */
+export type NeededBlob = Blob & Pick<Descriptor, 'data'>;
+
+export interface Walked {
+  readonly mediaType: string;
+  /** Bytes of the root manifest. */
+  readonly size: number;
+  /** Every blob once. */
+  readonly blobs: readonly NeededBlob[];
+  /** Attestations that the image goes without, since upstream lacks their config or one of their blobs. */
+  readonly lost: readonly Digest[];
+  /** Bytes that had to be fetched for the walk itself. */
+  readonly fetchedBytes: number;
+}
+
+export interface WalkOptions {
+  readonly source: Source;
+  readonly archive: Archive;
+  readonly scope: Scope;
+  readonly signal: AbortSignal;
+}
+
+/** The registry does not have the manifest that a walk begins with. */
+export class RootUnknown extends Error {
+  override readonly name = 'RootUnknown';
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failure.message, { cause: failure });
+    this.failure = failure;
+  }
+}
+
+/**
+ * @param root what a GET has brought already, if anything
+ * @throws RootUnknown where the registry does not have it
+ */
+export async function walk(digest: Digest, root: FetchedManifest | undefined, options: WalkOptions): Promise<Walked> {
+  return new Walk(options).run(digest, root);
+}
+
+/** A manifest that was read, without all that is not needed any more. */
+interface Read {
+  readonly mediaType: string;
+  readonly size: number;
+  /** Of an index: those that are wanted. */
+  readonly children: readonly Child[] | undefined;
+}
+
+type Child = Pick<Descriptor, 'digest' | 'size' | 'mediaType' | 'platform' | 'data'> & {
+  /** The image may go without it. */
+  readonly optional: boolean;
+};
+
+class Walk {
+  readonly #o: WalkOptions;
+  readonly #blobs = new Map<Digest, NeededBlob>();
+  readonly #seen = new Set<Digest>();
+  readonly #permits = new Permits(SIDE_BY_SIDE);
+  readonly #choice: PlatformChoice;
+  readonly #lost: Digest[] = [];
+  #fetchedBytes = 0;
+
+  constructor(options: WalkOptions) {
+    this.#o = options;
+    this.#choice = new PlatformChoice(options.scope.platforms);
+  }
+
+  async run(digest: Digest, root: FetchedManifest | undefined): Promise<Walked> {
+    this.#seen.add(digest);
+    const { mediaType, size, children } = await this.#read(digest, undefined, root).catch((error: unknown) => {
+      throw error instanceof Failure && error.code === 'manifest-unknown' ? new RootUnknown(error) : error;
+    });
+    await this.#descend(digest, children, 1);
+    this.#told(digest, () => {
+      this.#choice.conclude();
+    });
+    const blobs = [...this.#blobs.values()];
+    return { mediaType, size, blobs, lost: this.#lost, fetchedBytes: this.#fetchedBytes };
+  }
+
+  async #descend(parent: Digest, children: readonly Child[] | undefined, depth: number): Promise<void> {
+    if (children === undefined) return;
+    if (depth > MANIFEST_LIMITS.nesting)
+      throw this.#refuse(parent, 'too-deep', `indexes are nested more than ${MANIFEST_LIMITS.nesting} deep`);
+    const fresh: Child[] = [];
+    for (const child of children) {
+      if (this.#seen.has(child.digest)) continue;
+      this.#seen.add(child.digest);
+      fresh.push(child);
+    }
+    const { manifests: limit } = MANIFEST_LIMITS;
+    if (this.#seen.size > limit) throw this.#refuse(parent, 'too-large', `the image has more than ${limit} manifests`);
+    await settleAll(fresh.map((child) => this.#child(child, depth)));
+  }
+
+  async #child(child: Child, depth: number): Promise<void> {
+    const { digest } = child;
+    let read: Read;
+    try {
+      read = await this.#permits.with(() => this.#read(digest, child));
+    } catch (error) {
+      if (!child.optional || !(error instanceof Failure)) throw error;
+      // The finalizer notes it: the archive then lacks the manifest as well.
+      if (error.code === 'manifest-unknown') return;
+      if (error.code !== 'blob-unknown' || error.side !== 'source') throw error;
+      this.#lost.push(digest);
+      return;
+    }
+    await this.#descend(digest, read.children, depth + 1);
+  }
+
+  /** Reads a manifest; a large one alone, until all that it holds is not needed any more. */
+  async #read(digest: Digest, child?: Child, brought?: FetchedManifest): Promise<Read> {
+    const { signal } = this.#o;
+    const isExpected = isLargeManifest(child?.size ?? brought?.bytes.length ?? 0);
+    return aloneIf(
+      isExpected,
+      async () => {
+        const { bytes, fetched } = await this.#bytes(digest, child, brought);
+        const isLarge = isLargeManifest(bytes.length);
+        if (child !== undefined && isLarge && !isExpected) throw this.#wrongSize(child, bytes.length);
+        return aloneIf(isLarge && !isExpected, () => this.#parse(digest, bytes, fetched, child), signal);
+      },
+      signal,
+    );
+  }
+
+  /** A manifest that the archive holds already costs upstream nothing: registries count these requests. */
+  async #bytes(
+    digest: Digest,
+    child: Child | undefined,
+    brought: FetchedManifest | undefined,
+  ): Promise<{ readonly bytes: Uint8Array; readonly fetched?: Partial<Pick<FetchedManifest, 'mediaType'>> }> {
+    const { archive, source, signal } = this.#o;
+    if (brought !== undefined) return { bytes: brought.bytes, fetched: brought };
+    const kept = await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
+    if (kept !== undefined) return { bytes: kept };
+    const known = child === undefined ? undefined : knownContent(child);
+    if (known !== undefined) return { bytes: known, fetched: {} };
+    const fetched = await source.manifest(digest, { signal });
+    return { bytes: fetched.bytes, fetched };
+  }
+
+  async #parse(
+    digest: Digest,
+    bytes: Uint8Array,
+    fetched: Partial<Pick<FetchedManifest, 'mediaType'>> | undefined,
+    child: Child | undefined,
+  ): Promise<Read> {
+    const { archive, scope, signal } = this.#o;
+    const manifest = this.#told(digest, () => parseManifest(bytes, child?.mediaType ?? fetched?.mediaType));
+    const content = contentOf(manifest, bytes);
+    if (fetched !== undefined) {
+      this.#fetchedBytes += bytes.length;
+      await archive.putContent(digest, content, { signal });
+    }
+    if (child !== undefined && content.length !== child.size) throw this.#wrongSize(child, content.length);
+    const described = claimingConfig(manifest);
+    const config = described === undefined ? undefined : await this.#config(described);
+    const claims = this.#told(digest, () => claimsOf(manifest, config, scope));
+    if (child?.optional === true) await this.#requireUpstream(claims.blobs);
+    if (manifest.kind === 'image' && child?.platform === undefined) this.#choice.image(claims.config?.platform);
+    for (const blob of claims.blobs) this.#need(blob);
+    // What is kept of a signed schema1 manifest is not signed any more, and so of the other type.
+    const mediaType = manifest.kind === 'schema1' ? MEDIA_TYPES.schema1 : manifest.mediaType;
+    const chosen = manifest.kind === 'index' ? childrenOf(manifest, this.#choice) : undefined;
+    return { mediaType, size: content.length, children: chosen?.map((each) => this.#slim(each)) };
+  }
+
+  /** Without the annotations, of which a large index may have megabytes. */
+  #slim(child: Descriptor): Child {
+    const { digest, size, mediaType, platform, data } = child;
+    return {
+      digest,
+      size,
+      mediaType,
+      ...(platform === undefined ? {} : { platform }),
+      ...(data === undefined ? {} : { data }),
+      optional: this.#o.scope.platforms !== 'all' && isAttestation(child),
+    };
+  }
+
+  #need(blob: NeededBlob): void {
+    const { digest, size, data } = blob;
+    // Only layers that may not be distributed have addresses of their own; others would send every mirror to a third party.
+    const urls = isForeignLayer(blob.mediaType) ? blob.urls?.slice(0, MAX_URLS) : undefined;
+    const known = this.#blobs.get(digest);
+    if (known?.size !== undefined && size !== undefined && known.size !== size)
+      throw this.#refuse(digest, 'size-mismatch', `the image says both ${known.size} and ${size} bytes of it`);
+    const before = known === undefined ? [] : algorithmsOf(known);
+    const now = algorithmsOf(blob);
+    // Where one declaration is opaque and the other promises diffIDs, the promise is what has to be proven.
+    const { mediaType } = known === undefined || before.length === 0 ? blob : known;
+    const sources = urls ?? known?.urls;
+    this.#blobs.set(digest, {
+      digest,
+      mediaType,
+      ...(size === undefined ? {} : { size }),
+      ...(sources === undefined ? {} : { urls: sources }),
+      ...(data === undefined ? {} : { data }),
+      diffIds: [...new Set([...before, ...now])],
+    });
+    const { blobs: limit } = MANIFEST_LIMITS;
+    if (this.#blobs.size > limit) throw this.#refuse(digest, 'too-large', `the image has more than ${limit} blobs`);
+  }
+
+  /**
+   * Checks that each blob is in the archive or upstream. Only the resolver can leave out an attestation: a layer function
+   * knows one blob and not what else the image needs.
+   *
+   * @throws {Failure} `blob-unknown`
+   */
+  async #requireUpstream(blobs: readonly NeededBlob[]): Promise<void> {
+    const { archive, source, signal } = this.#o;
+    for (const blob of blobs) {
+      if (knownContent(blob) !== undefined || (await archive.receipt(blob.digest, { signal })) !== undefined) continue;
+      const { body } = await source
+        .blob(blob.digest, { signal, ...defined({ size: blob.size }) })
+        .open({ start: 0, end: 1 });
+      await body[Symbol.asyncIterator]().return?.();
+    }
+  }
+
+  /** What a pure function refuses is reported with the manifest that it was about. */
+  #told<T>(digest: Digest, read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw error instanceof Failure ? error.within(this.#operation(digest), 'source') : error;
+    }
+  }
+
+  async #config(config: Descriptor): Promise<Uint8Array> {
+    const { archive, source, signal } = this.#o;
+    const { digest, size } = config;
+    if (size > MAX_CONFIG_BYTES)
+      throw this.#refuse(digest, 'too-large', `the config has ${size} bytes, more than ${MAX_CONFIG_BYTES}`);
+    const kept = await held(archive, digest, { maxBytes: MAX_CONFIG_BYTES, signal });
+    const known = kept ?? knownContent(config);
+    const bytes = known ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
+    if (bytes.length !== size)
+      throw this.#refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${size}`);
+    if (kept === undefined) {
+      if (known === undefined) this.#fetchedBytes += bytes.length;
+      await archive.putContent(digest, bytes, { signal });
+    }
+    return bytes;
+  }
+
+  #operation(digest: Digest): string {
+    return `resolve ${this.#o.source.repository}@${digest}`;
+  }
+
+  #wrongSize({ digest, size }: Child, found: number): Failure {
+    return this.#refuse(digest, 'size-mismatch', `it has ${found} bytes, the index says ${size}`);
+  }
+
+  #refuse(digest: Digest, code: Failure['code'], detail: string): Failure {
+    return new Failure({ operation: this.#operation(digest), side: 'source', code, detail });
+  }
+}
+
+/** A signed schema1 manifest's digest is that of its payload: that is what can be kept under it. */
+function contentOf(manifest: Manifest, bytes: Uint8Array): Uint8Array {
+  return manifest.kind === 'schema1' ? manifest.payload : bytes;
+}

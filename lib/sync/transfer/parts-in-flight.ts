@@ -1,0 +1,130 @@
+import type { Scope } from '../../core/task-group.ts';
+import { PartBuffer } from './part-buffer.ts';
+import type { Prover } from '../../proof/prover.ts';
+import { weightOf, type Window } from './window.ts';
+
+/**
+ * The parts of one blob that are in memory. Each has a buffer of the window, from before its bytes are asked for until they
+ * are stored and hashed; hashing goes on as they arrive, part after part.
+ */
+export class PartsInFlight {
+  readonly #window: Window;
+  readonly #prover: Prover;
+  /** Runs the hashing, and ends all waiting. */
+  readonly #scope: Scope;
+  /** With what each still waits for. */
+  readonly #held = new Map<PartBuffer, number>();
+  /** All parts so far are with the prover, one behind the other; resolves to its last write, which may be under way. */
+  #fed: Promise<[Promise<void>]> = Promise.resolve([Promise.resolve()]);
+  /** All parts so far are hashed. */
+  #hashed: Promise<void> = Promise.resolve();
+  /** Bytes of the blob for which no buffer has been taken. */
+  #left: number;
+
+  /** @param size of the blob, in bytes; 0 where nobody said: it comes on one connection, which keeps the buffer that it has */
+  constructor(window: Window, prover: Prover, scope: Scope, size: number) {
+    this.#window = window;
+    this.#prover = prover;
+    this.#scope = scope;
+    this.#left = size;
+  }
+
+  /** A buffer for the next part, and its place in the row of those to be hashed. To be asked for in ascending order. */
+  async take(number: number, length: number): Promise<PartBuffer> {
+    return this.#lineUp(number, await this.#window.take(length, this.#scope.signal, this.weight));
+  }
+
+  /**
+   * The part behind one that is complete and on its way into the store. Whoever holds a connection must not wait only for
+   * memory of others, who may be waiting for that very connection: where the window has none left, its own part, once
+   * stored and hashed, will do as well.
+   */
+  async following(part: PartBuffer, length: number, stored: Promise<void>): Promise<PartBuffer> {
+    this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
+    const free = this.#window.tryTake(length) ?? (await this.#takeUnless(Promise.all([stored, this.#hashed]), length));
+    if (free === undefined) this.#held.delete(part);
+    else this.#letGo(part);
+    return this.#lineUp(part.number + 1, free ?? this.#window.again(part.buffer, length));
+  }
+
+  /** Nothing more comes for this part. */
+  complete(part: PartBuffer): void {
+    part.complete();
+    this.#window.full(part.buffer);
+  }
+
+  /** The part's bytes are in the store. */
+  stored(part: PartBuffer): void {
+    this.#letGo(part);
+  }
+
+  /** Gives back all that is still held; when nothing reads or fills it any more. */
+  giveBack(): void {
+    for (const part of this.#held.keys()) this.#window.give(part.buffer);
+  }
+
+  /** Its weight for the window. */
+  get weight(): number {
+    return weightOf(this.#left, this.#held.size);
+  }
+
+  #lineUp(number: number, buffer: Buffer): PartBuffer {
+    this.#left = Math.max(this.#left - buffer.length, 0);
+    const part = new PartBuffer(number, buffer);
+    this.#held.set(part, 2);
+    const before = this.#fed;
+    const fed = (async (): Promise<[Promise<void>]> => {
+      let [last] = await before;
+      for await (const slice of part.slices(this.#scope.signal)) {
+        const earlier = last;
+        last = this.#prover.write(slice);
+        // Whoever waits for it hears of it.
+        last.catch(() => undefined);
+        await earlier;
+      }
+      return [last];
+    })();
+    this.#fed = fed;
+    const hashed = (async (): Promise<void> => {
+      await (
+        await fed
+      )[0];
+      this.#letGo(part);
+    })();
+    this.#hashed = hashed;
+    this.#scope.run(() => hashed);
+    return part;
+  }
+
+  /** Called once when a part is hashed and once when it is stored: then its buffer is free. */
+  #letGo(part: PartBuffer): void {
+    const left = (this.#held.get(part) ?? 0) - 1;
+    if (left > 0) {
+      this.#held.set(part, left);
+      return;
+    }
+    this.#held.delete(part);
+    this.#window.give(part.buffer);
+  }
+
+  /** A buffer of the window, unless `event` comes first. */
+  async #takeUnless(event: Promise<unknown>, length: number): Promise<Buffer | undefined> {
+    const over = new AbortController();
+    const taking = this.#window.take(length, AbortSignal.any([this.#scope.signal, over.signal]), this.weight);
+    let taken: Buffer | undefined;
+    try {
+      taken = await Promise.race([taking, event.then(() => undefined)]);
+      return taken;
+    } finally {
+      over.abort();
+      // It may have been granted in the same moment.
+      if (taken === undefined)
+        taking.then(
+          (late) => {
+            this.#window.give(late);
+          },
+          () => undefined,
+        );
+    }
+  }
+}

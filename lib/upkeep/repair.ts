@@ -1,0 +1,77 @@
+import type { Archive } from '../archive/archive.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Proof } from '../proof/prover.ts';
+import { receiptFor } from '../sync/receipts.ts';
+import type { Problem } from './verify.ts';
+
+export interface Repaired {
+  /** References that were taken out. */
+  readonly dropped: ReadonlySet<string>;
+  /** Blobs whose receipt was written anew. */
+  readonly receipts: number;
+}
+
+/** A reference that a repair removes. */
+export interface Removal {
+  readonly reference: string;
+  /** Whether the next sync asks for it again: it does so for tags. */
+  readonly restorable: boolean;
+}
+
+/** What a repair of these problems would remove, each once. */
+export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
+  const references = new Set(problems.filter(({ mend }) => mend.drop).map(({ reference }) => reference));
+  return [...references].map((reference) => ({ reference, restorable: !reference.includes('@') }));
+}
+
+/**
+ * Removes from an archive what `verify` has found wrong, and rewrites the receipts that it has found the proof for. A sync may
+ * run at the same time: in no order of the two does a reference or a receipt stay for bytes that are removed.
+ *
+ * 1. Delete the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step, running
+ *    the repair again is safe.
+ * 2. Remove the references that lead to corrupt blobs, so that everything that is left can be pulled (invariant 1).
+ * 3. Delete the bytes, on condition that they are those that were read: a sync that has brought the right ones meanwhile, and
+ *    written their receipt, keeps them.
+ */
+export async function repairArchive(
+  archive: Archive,
+  problems: readonly Problem[],
+  options: { readonly signal: AbortSignal; readonly now: number },
+): Promise<Repaired> {
+  const { store, layout } = archive;
+  const { signal, now } = options;
+  for (const { digest, mend } of problems)
+    if (digest !== undefined && mend.receipt === 'none') await store.delete(layout.receipt(digest), { signal });
+  const wrong = problems.filter(({ mend }) => mend.drop);
+  for (const [repository, found] of Map.groupBy(wrong, (problem) => problem.repository)) {
+    const roots = new Set(found.flatMap(({ root }) => root ?? []));
+    await archive.dropReferences(repository, roots, { signal });
+  }
+  for (const { digest, mend } of wrong)
+    if (digest !== undefined && mend.etag !== undefined)
+      await store.delete(layout.blob(digest), { etag: mend.etag, signal });
+  const proven = provenIn(problems);
+  for (const { proof, repository } of proven) await archive.putReceipt(receiptFor(proof, repository, now), { signal });
+  return { dropped: new Set(wrong.map(({ reference }) => reference)), receipts: proven.length };
+}
+
+interface Proven {
+  readonly proof: Proof;
+  /** One that has it. */
+  readonly repository: string;
+}
+
+/** What receipts are to say, once for each blob: all that its proofs say, as a layer and as an opaque file. */
+function provenIn(problems: readonly Problem[]): readonly Proven[] {
+  const found = new Map<Digest, Proven>();
+  for (const { mend, repository } of problems) {
+    const { receipt: proof } = mend;
+    if (proof === undefined || proof === 'none') continue;
+    const known = found.get(proof.digest);
+    const diffIds = { ...known?.proof.diffIds, ...proof.diffIds };
+    const more = proof.compression === undefined ? (known?.proof ?? proof) : proof;
+    found.set(proof.digest, { proof: { ...more, diffIds }, repository });
+  }
+  return [...found.values()];
+}

@@ -1,0 +1,214 @@
+/**
+ * Proves an archive from its references down, as if nobody had proven anything before: every manifest, config and blob
+ * that can be reached is read and hashed once, and every image's layers are unpacked and compared with its config.
+ */
+import { asFailure, Failure } from '../core/failure.ts';
+import type { Archive } from '../archive/archive.ts';
+import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Scope } from '../queue/messages.ts';
+import type { Manifest } from '../oci/manifest.ts';
+import { type Blob, type Claims, unclaimedBlobs } from '../sync/claims.ts';
+import { compare, type Node, readClaims, traverse } from '../sync/closure.ts';
+import { type Fault, type Inspected, Inspector, type InspectorOptions, isAbsent, isVerdict } from './inspect.ts';
+
+export interface Problem extends Fault {
+  readonly repository: string;
+  /** The reference that leads to it: `host/path:tag` or `host/path@digest`; the repository where that cannot be read. */
+  readonly reference: string;
+  /** What the reference names, */
+  readonly root?: Digest;
+  /** and the object that is wrong. */
+  readonly digest?: Digest;
+}
+
+export interface Verified {
+  readonly references: number;
+  /** Objects read and hashed, and their bytes. */
+  readonly objects: number;
+  readonly bytes: number;
+  readonly problems: readonly Problem[];
+}
+
+/** How far a verification has come. */
+export interface Progress {
+  /** The repository that is being verified, its number counted from 1, and how many there are. */
+  readonly repository: string;
+  readonly position: number;
+  readonly total: number;
+  /** Read and hashed so far. */
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+export interface VerifyOptions extends InspectorOptions {
+  /** Only these; all of the archive's by default. */
+  readonly repositories?: readonly string[];
+  readonly onProgress?: (progress: Progress) => void;
+  readonly onProblem?: (problem: Problem) => void;
+}
+
+/** Throws where something cannot be looked at for now: of an archive that is half seen nothing is said. */
+export async function verifyArchive(archive: Archive, options: VerifyOptions): Promise<Verified> {
+  return new Verification(archive, options).run();
+}
+
+/** Where a walk has begun. */
+type Origin = Required<Pick<Problem, 'repository' | 'reference' | 'root'>>;
+
+class Verification {
+  readonly #archive: Archive;
+  readonly #o: VerifyOptions;
+  readonly #inspector: Inspector;
+  readonly #problems: Problem[] = [];
+  #at: Pick<Progress, 'repository' | 'position' | 'total'> | undefined;
+
+  constructor(archive: Archive, options: VerifyOptions) {
+    this.#archive = archive;
+    this.#o = options;
+    this.#inspector = new Inspector(archive, {
+      ...options,
+      onBytes: (count) => {
+        options.onBytes?.(count);
+        this.#tell();
+      },
+    });
+  }
+
+  async run(): Promise<Verified> {
+    let references = 0;
+    const { signal, repositories = await Array.fromAsync(this.#archive.repositories({ signal })) } = this.#o;
+    for (const [index, repository] of repositories.entries()) {
+      this.#at = { repository, position: index + 1, total: repositories.length };
+      this.#tell();
+      for (const entry of (await this.#index(repository))?.entries() ?? []) {
+        const { tag, digest } = entry;
+        references += 1;
+        const reference = tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
+        const origin = { repository, reference, root: digest };
+        const tell = (problem: Problem): void => {
+          this.#problem(problem);
+        };
+        for (const scope of scopesOf(entry)) await new Reference(origin, scope, this.#inspector, tell).check();
+      }
+    }
+    const { objects, bytes } = this.#inspector;
+    return { references, objects, bytes, problems: this.#problems };
+  }
+
+  #tell(): void {
+    const { objects, bytes } = this.#inspector;
+    if (this.#at !== undefined) this.#o.onProgress?.({ ...this.#at, objects, bytes });
+  }
+
+  /** One that cannot be read hides what its repository has, and keeps no other from being verified. */
+  async #index(repository: string): Promise<TagIndex | undefined> {
+    try {
+      return (await this.#archive.tagIndex(repository, { signal: this.#o.signal }))?.index;
+    } catch (error) {
+      if (!(error instanceof Failure) || error.code !== 'corrupt') throw error;
+      this.#problem({ repository, reference: repository, reason: error.message, mend: {} });
+      return undefined;
+    }
+  }
+
+  #problem(problem: Problem): void {
+    this.#problems.push(problem);
+    this.#o.onProblem?.(problem);
+  }
+}
+
+/** One reference, and everything below it. */
+class Reference {
+  readonly #origin: Origin;
+  readonly #scope: Scope;
+  readonly #inspector: Inspector;
+  readonly #tell: (problem: Problem) => void;
+  /** Documents that cannot be had, and why. */
+  readonly #faults = new Map<Digest, Fault>();
+  /** The document that was read last: what is wrong with it when it is parsed comes without its name. */
+  #at: Digest;
+
+  constructor(origin: Origin, scope: Scope, inspector: Inspector, tell: (problem: Problem) => void) {
+    this.#origin = origin;
+    this.#scope = scope;
+    this.#inspector = inspector;
+    this.#tell = tell;
+    this.#at = origin.root;
+  }
+
+  async check(): Promise<void> {
+    const { root } = this.#origin;
+    try {
+      for await (const node of traverse(root, this.#scope.platforms, (...of) => this.#content(...of)))
+        await this.#node(node);
+    } catch (error) {
+      this.#verdict(error, (code) => (code === 'no-platform' ? root : this.#at));
+    }
+  }
+
+  async #node({ digest, manifest, optional }: Node): Promise<void> {
+    if (manifest === undefined) {
+      this.#lacking(digest, optional);
+      return;
+    }
+    const claims = await this.#claims(digest, manifest, optional);
+    const inspected = new Map<Blob, Inspected>();
+    const blobs = claims?.blobs ?? unclaimedBlobs(manifest, this.#scope);
+    await Promise.all(blobs.map(async (blob) => inspected.set(blob, await this.#inspector.blob(blob))));
+    let sound = true;
+    for (const [{ digest: of, size }, { proof, fault }] of inspected) {
+      if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(of, fault);
+      const fits = proof === undefined || size === undefined || proof.size === size;
+      if (!fits) this.#wrong(of, `it has ${proof.size} bytes, its descriptor says ${size}`);
+      sound &&= proof !== undefined && fits;
+    }
+    if (claims === undefined || !sound) return;
+    try {
+      compare(digest, manifest, claims, this.#scope, (blob) => inspected.get(blob)?.proof);
+    } catch (error) {
+      this.#verdict(error, () => digest);
+    }
+  }
+
+  /** What a manifest claims; undefined, once that is reported, where it cannot be read. */
+  async #claims(digest: Digest, manifest: Manifest, optional: boolean): Promise<Claims | undefined> {
+    try {
+      const read = await readClaims(digest, manifest, this.#scope, (...of) => this.#content(...of));
+      if ('claims' in read) return read.claims;
+      this.#lacking(read.missing, optional);
+    } catch (error) {
+      this.#verdict(error, (code) => (code.endsWith('-mismatch') ? digest : this.#at));
+    }
+    return undefined;
+  }
+
+  async #content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined> {
+    this.#at = digest;
+    const found = await this.#inspector.document(digest, maxBytes);
+    if (found instanceof Uint8Array) return found;
+    this.#faults.set(digest, found);
+    return undefined;
+  }
+
+  /** @param optional whether the image runs without it, so that only what is wrong with it is a problem */
+  #lacking(digest: Digest, optional: boolean): void {
+    const fault = this.#faults.get(digest);
+    if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(digest, fault);
+  }
+
+  /** Everything there is what its digest says, and it does not fit together: only what names it has to go. */
+  #verdict(error: unknown, about: (code: Failure['code']) => Digest): void {
+    const failure = asFailure(error, `verify ${this.#at}`, 'archive');
+    if (!isVerdict(failure)) throw error;
+    this.#wrong(about(failure.code), failure.detail);
+  }
+
+  #wrong(digest: Digest, reason: string): void {
+    this.#problem(digest, { reason, mend: { drop: true } });
+  }
+
+  #problem(digest: Digest, fault: Fault): void {
+    this.#tell({ ...this.#origin, digest, ...fault });
+  }
+}

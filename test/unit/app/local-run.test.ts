@@ -1,0 +1,25 @@
+import { expect, test } from 'vitest';
+import { Failure } from '../../../lib/core/failure.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { mirror } from '../../kit/mirror.ts';
+import { startRegistry } from '../../kit/registry.ts';
+
+// The queue takes nothing any more, not even the record of a failure: what was asked for is told as failed all the same.
+test('what a message that nobody can handle asked for is told as failed', async () => {
+  await using registry = await startRegistry();
+  const name = `${registry.host}/team/none`;
+  const { outcomes, events } = await mirror({
+    store: new MemoryStore(),
+    references: [name, `${name}:1`],
+    wrapQueues: () => ({
+      send: () => Promise.reject(new Failure({ operation: 'send', side: 'queue', code: 'io', detail: 'on purpose' })),
+    }),
+  });
+  expect(outcomes).toMatchObject(
+    [`${name}:1`, name].map((reference) => ({ reference, status: 'failed', reason: 'send: on purpose' })),
+  );
+  expect(events).toMatchObject([
+    { type: 'image', code: 'io' },
+    { type: 'image', code: 'io' },
+  ]);
+});

@@ -1,0 +1,157 @@
+import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Permits } from '../../../lib/core/semaphore.ts';
+
+/** How a promise stands after everything that was due has happened. */
+async function stateOf(promise: Promise<unknown>): Promise<string> {
+  await new Promise(setImmediate);
+  return Promise.race([
+    promise.then(
+      () => 'granted',
+      () => 'rejected',
+    ),
+    Promise.resolve('waiting').then((state) => new Promise<string>((resolve) => setImmediate(() => resolve(state)))),
+  ]);
+}
+
+test('there is a positive whole number of them', () => {
+  for (const total of [0, -1, 1.5, Number.NaN, Infinity]) expect(() => new Permits(total)).toThrow(RangeError);
+});
+
+describe('take', () => {
+  // Of one permit and three takers, each is granted in the order in which it came.
+  test('is first come, first served', async () => {
+    const permits = new Permits(1);
+    await permits.take();
+    const order: number[] = [];
+    const waiting = [1, 2, 3].map((n) => permits.take().then(() => order.push(n)));
+    for (const taker of waiting) {
+      permits.give();
+      await taker;
+    }
+    expect(order).toEqual([1, 2, 3]);
+    expect(permits.free).toBe(0);
+  });
+
+  // The one in the middle gives up: it is rejected with its own reason, and its place costs nobody a permit.
+  test('can be given up while waiting', async () => {
+    const permits = new Permits(1);
+    await permits.take();
+    const first = permits.take();
+    const controller = new AbortController();
+    const second = permits.take(controller.signal);
+    const third = permits.take();
+    const reason = new Error('changed my mind');
+    controller.abort(reason);
+    await expect(second).rejects.toBe(reason);
+    permits.give();
+    await first;
+    permits.give();
+    await third;
+    permits.give();
+    expect(permits.free).toBe(1);
+  });
+
+  // Whoever comes with an aborted signal takes nothing, also where something is free.
+  test('takes nothing for an aborted signal', async () => {
+    const permits = new Permits(1);
+    const reason = new Error('over');
+    await expect(permits.take(AbortSignal.abort(reason))).rejects.toBe(reason);
+    expect(permits.free).toBe(1);
+  });
+
+  // A permit that is granted and a signal that is aborted in the same turn: granted counts, and nothing listens on.
+  test('that was granted stays so, and listens no longer', async () => {
+    const permits = new Permits(1);
+    await permits.take();
+    const controller = new AbortController();
+    const taken = permits.take(controller.signal);
+    permits.give();
+    controller.abort(new Error('too late'));
+    await taken;
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+    expect(permits.free).toBe(0);
+  });
+});
+
+test('tryTake takes one only where one is free', () => {
+  const permits = new Permits(1);
+  expect(permits.tryTake()).toBe(true);
+  expect(permits.tryTake()).toBe(false);
+  permits.give();
+  expect(permits.tryTake()).toBe(true);
+});
+
+test('a permit that is given back twice is a bug, and told', () => {
+  const permits = new Permits(2);
+  expect(() => permits.give()).toThrow(/twice/);
+});
+
+describe('with', () => {
+  test('gives back however the work ends', async () => {
+    const permits = new Permits(1);
+    expect(await permits.with(() => Promise.resolve('done'))).toBe('done');
+    await expect(permits.with(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+    await expect(
+      permits.with(() => {
+        throw new Error('broken at once');
+      }),
+    ).rejects.toThrow('broken at once');
+    expect(permits.free).toBe(1);
+  });
+
+  test('does not begin the work without a permit', async () => {
+    const permits = new Permits(1);
+    await permits.take();
+    const controller = new AbortController();
+    let began = false;
+    const work = permits.with(() => {
+      began = true;
+      return Promise.resolve();
+    }, controller.signal);
+    expect(await stateOf(work)).toBe('waiting');
+    controller.abort(new Error('over'));
+    await expect(work).rejects.toThrow('over');
+    expect(began).toBe(false);
+  });
+});
+
+// Whatever the order of taking, giving back and giving up: never more out than there are, and all come home.
+test('never lends more than it has, and loses none', async () => {
+  const step = fc.oneof(
+    fc.constant({ kind: 'take' as const }),
+    fc.constant({ kind: 'give' as const }),
+    fc.record({ kind: fc.constant('abort' as const), which: fc.nat(20) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.array(step, { maxLength: 40 }), async (total, steps) => {
+      const permits = new Permits(total);
+      const takers: { controller: AbortController; state: 'waiting' | 'held' | 'over' }[] = [];
+      for (const next of steps) {
+        if (next.kind === 'take') {
+          const taker: (typeof takers)[number] = { controller: new AbortController(), state: 'waiting' };
+          takers.push(taker);
+          permits.take(taker.controller.signal).then(
+            () => (taker.state = 'held'),
+            () => (taker.state = 'over'),
+          );
+        } else if (next.kind === 'abort') takers[next.which]?.controller.abort();
+        else {
+          const holder = takers.find(({ state }) => state === 'held');
+          if (holder !== undefined) {
+            holder.state = 'over';
+            permits.give();
+          }
+        }
+        await new Promise(setImmediate);
+        const held = takers.filter(({ state }) => state === 'held').length;
+        const waiting = takers.filter(({ state }) => state === 'waiting').length;
+        expect(held + permits.free).toBe(total);
+        // Nobody waits while one is free.
+        expect(waiting === 0 || permits.free === 0).toBe(true);
+      }
+    }),
+    { numRuns: 50 },
+  );
+});

@@ -1,0 +1,80 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { basicWanted, parseChallenges, tokenWanted, unusableRealm } from '../../../lib/registry/auth/challenge.ts';
+
+// What Docker Hub says to an anonymous pull.
+test('a Bearer challenge names realm and service; its scope is not used', () => {
+  const header =
+    'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull"';
+  expect(tokenWanted(parseChallenges(header))).toEqual({
+    realm: 'https://auth.docker.io/token',
+    service: 'registry.docker.io',
+  });
+});
+
+// Scopes have commas inside their quotes, services may be unquoted, and space may stand wherever RFC 9110 allows it.
+test.each([
+  ['BEARER  Realm = "https://r/t" ,  SERVICE=svc , scope="repository:a:pull,push"', 'svc'],
+  ['Bearer realm="https://r/t"', ''],
+  ['Bearer realm=https://r/t,service=s', 's'],
+  ['Bearer realm="https://r/t",service="a \\"b\\" \\\\c"', 'a "b" \\c'],
+  [',,Bearer realm="https://r/t",,service="x",error="invalid_token"', 'x'],
+])('%s', (header, service) => {
+  expect(tokenWanted(parseChallenges(header))).toEqual({ realm: 'https://r/t', service });
+});
+
+// Several schemes come in one header, in several headers, and with words that nobody here understands.
+test('all challenges are seen', () => {
+  const mixed = parseChallenges('Negotiate YWJj==, Basic realm="x", Bearer realm="https://r/t"');
+  expect(mixed.map(({ scheme }) => scheme)).toEqual(['negotiate', 'basic', 'bearer']);
+  expect(basicWanted(mixed)).toBe(true);
+  expect(tokenWanted(mixed)?.realm).toBe('https://r/t');
+  const apart = parseChallenges(['Basic realm="x"', 'Bearer realm="https://r/t"']);
+  expect(apart.map(({ scheme }) => scheme)).toEqual(['basic', 'bearer']);
+  expect(parseChallenges('Basic').map(({ scheme }) => scheme)).toEqual(['basic']);
+  expect(parseChallenges(undefined)).toEqual([]);
+});
+
+// A realm that is no URL cannot be asked.
+test('a realm must be a URL', () => {
+  for (const realm of ['token', '/token', 'ftp://r/t', 'file:///etc/passwd']) {
+    const challenges = parseChallenges(`Bearer realm="${realm}",service="x"`);
+    expect(tokenWanted(challenges)).toBeUndefined();
+    expect(unusableRealm(challenges)).toBe(realm);
+  }
+});
+
+const token = fc.stringMatching(/^[a-z][a-z0-9_-]{0,8}$/);
+const quoted = fc.string({ maxLength: 20 }).map((text) => text.replace(/[^\x20-\x7e]/g, ''));
+const challenge = fc.record({ scheme: token, params: fc.dictionary(token, quoted, { maxKeys: 4 }) });
+
+// What is written by the book is read as it was meant.
+test('parsing undoes formatting', () => {
+  const format = ({ scheme, params }: { scheme: string; params: Record<string, string> }): string =>
+    [
+      scheme,
+      Object.entries(params)
+        .map(([name, value]) => `${name}="${value.replace(/["\\]/g, '\\$&')}"`)
+        .join(', '),
+    ]
+      .join(' ')
+      .trim();
+  fc.assert(
+    fc.property(fc.array(challenge, { maxLength: 3 }), (challenges) => {
+      const parsed = parseChallenges(challenges.map(format).join(', '));
+      expect(parsed.map(({ scheme, params }) => ({ scheme, params: Object.fromEntries(params) }))).toEqual(
+        challenges.map(({ scheme, params }) => ({ scheme, params: { ...params } })),
+      );
+    }),
+  );
+});
+
+// Headers are foreign text: nothing may throw, nor take longer than its length suggests.
+test('anything is parsed without complaint', () => {
+  const nasty = fc.string({
+    unit: fc.constantFrom('a', ' ', ',', '=', '"', '\\', ';', 'Bearer ', 'realm="'),
+    maxLength: 60,
+  });
+  fc.assert(fc.property(fc.oneof(nasty, fc.string()), (text) => void parseChallenges(text)));
+  expect(parseChallenges(`Bearer ${'a'.repeat(100_000)}`).length).toBeGreaterThan(0);
+});

@@ -1,0 +1,210 @@
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+  S3ServiceException,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
+import { mockClient } from 'aws-sdk-client-mock';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { openS3Store } from '../../../lib/store/s3/store.ts';
+import type { S3Store } from '../../../lib/store/s3/store.ts';
+import type { Upload } from '../../../lib/store/store.ts';
+
+const client = new S3Client({ region: 'us-east-1', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
+const s3 = mockClient(client);
+let store: S3Store;
+
+beforeEach(() => {
+  s3.reset();
+  store = openS3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
+});
+
+/** As the SDK throws it. */
+function said(name: string, status: number, headers: Record<string, string> = {}): S3ServiceException {
+  const error = new S3ServiceException({
+    name,
+    message: `${name}, says S3`,
+    $fault: status >= 500 ? 'server' : 'client',
+    $metadata: { httpStatusCode: status },
+  });
+  return Object.assign(error, { $response: { statusCode: status, headers } });
+}
+
+const BYTES = Buffer.from('manifest');
+const upload: Upload = { key: 'blobs/x', id: 'upload', initiated: new Date(0) };
+const parts = [{ number: 1, size: 5, etag: '"0cc175b9c0f1b6a831c399e269772661"', checksum: 'AAAAAA==' }];
+
+describe('what mends itself is sent again, and each time counted', () => {
+  test.each([
+    ['SlowDown', 503],
+    ['InternalError', 500],
+    ['ServiceUnavailable', 503],
+    ['RequestTimeout', 400],
+    ['OperationAborted', 409],
+    ['TooManyRequests', 429],
+    ['BadGateway', 502],
+  ])('%s (%i)', async (name, status) => {
+    s3.on(PutObjectCommand).rejectsOnce(said(name, status)).rejectsOnce(said(name, status)).resolves({ ETag: '"e"' });
+    expect(await store.put('k', BYTES)).toEqual({ etag: '"e"', size: 8 });
+    expect(store.requests()).toEqual({ PutObject: 3 });
+  });
+
+  // The way to S3 breaks below HTTP: there is no status, only Node's code.
+  test.each(['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ENOTFOUND', 'ETIMEDOUT'])('%s', async (code) => {
+    s3.on(HeadObjectCommand)
+      .rejectsOnce(Object.assign(new Error('socket'), { code }))
+      .resolves({ ETag: '"e"', ContentLength: 1 });
+    expect(await store.head('k')).toEqual({ etag: '"e"', size: 1 });
+    expect(store.requests()).toEqual({ HeadObject: 2 });
+  });
+
+  // After the last try the caller hears what S3 said, and with which remedy.
+  test.each([
+    ['SlowDown', 503, 'rate-limited'],
+    ['InternalError', 500, 'unavailable'],
+    ['ServiceUnavailable', 503, 'unavailable'],
+    ['RequestTimeout', 400, 'timeout'],
+    ['ExpiredToken', 400, 'token-expired'],
+    ['IncompleteBody', 400, 'truncated'],
+  ])('%s for ever becomes %s', async (name, status, code) => {
+    s3.on(UploadPartCommand).rejects(said(name, status));
+    await expect(store.uploadPart(upload, 1, BYTES)).rejects.toMatchObject({
+      code,
+      status,
+      side: 'archive',
+      remedy: 'retry',
+    });
+    expect(store.requests()).toEqual({ UploadPart: 4 });
+  });
+
+  // What arrived bent is sent again: its bytes are still held, and its checksum was made of them a moment ago.
+  test.each(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])('%s', async (name) => {
+    s3.on(UploadPartCommand).rejectsOnce(said(name, 400)).resolves({ ETag: '"e"' });
+    expect(await store.uploadPart(upload, 1, BYTES)).toMatchObject({ number: 1, size: 8, etag: '"e"' });
+    s3.on(PutObjectCommand).rejectsOnce(said(name, 400)).resolves({ ETag: '"e"' });
+    expect(await store.put('k', BYTES)).toEqual({ etag: '"e"', size: 8 });
+    s3.on(PutObjectCommand).rejects(said(name, 400));
+    await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'digest-mismatch', remedy: 'retry' });
+    expect(store.requests()).toEqual({ UploadPart: 2, PutObject: 6 });
+  });
+
+  // Retry-After is passed on in full, also when it is a date.
+  test('Retry-After', async () => {
+    const once = openS3Store({ bucket: 'images', prefix: '', client, retry: { tries: 1, baseMs: 1, capMs: 1 } });
+    s3.on(HeadObjectCommand).rejects(said('SlowDown', 503, { 'retry-after': '120' }));
+    await expect(once.head('k')).rejects.toMatchObject({ retryAfterMs: 120_000 });
+    s3.on(HeadObjectCommand).rejects(said('SlowDown', 503, { 'retry-after': 'Wed, 21 Oct 2015 07:28:00 GMT' }));
+    await expect(once.head('k')).rejects.toMatchObject({ retryAfterMs: 0 });
+  });
+
+  // Told to stop during a wait of minutes: it ends at once, and nothing more is sent.
+  test('an abort ends the wait', async () => {
+    const stop = new AbortController();
+    s3.on(PutObjectCommand).callsFake(() => {
+      setImmediate(() => stop.abort());
+      throw said('SlowDown', 503, { 'retry-after': '300' });
+    });
+    await expect(store.put('k', BYTES, { signal: stop.signal })).rejects.toMatchObject({
+      code: 'aborted',
+      side: 'archive',
+    });
+    expect(store.requests()).toEqual({ PutObject: 1 });
+  });
+
+  test('nothing is sent for a signal that is aborted already', async () => {
+    await expect(store.head('k', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
+    expect(store.requests()).toEqual({});
+  });
+});
+
+test.each(['constructor', '__proto__', 'toString'])(
+  'an S3 error code that is the name of a property of every object (%s) is judged by its status',
+  async (name) => {
+    s3.on(PutObjectCommand).rejects(said(name, 400));
+    await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'invalid', remedy: 'never', status: 400 });
+  },
+);
+
+test('an S3 error holds no control or format character of what S3 said', async () => {
+  s3.on(PutObjectCommand).rejects(Object.assign(said('Odd\u202e', 400), { message: 'a\u001b[2J\u009b\nb' }));
+  await expect(store.put('k', BYTES)).rejects.toMatchObject({
+    message: 'PutObject s3://images/archive/k: a\\u001b[2J\\u009b b (Odd\\u202e, 400)',
+  });
+});
+
+describe('what does not mend itself is told with its remedy', () => {
+  test.each([
+    [() => store.put('k', BYTES), /allow s3:PutObject on arn:aws:s3:::images\/archive\/k/],
+    [
+      () => store.head('k'),
+      /allow s3:GetObject on arn:aws:s3:::images\/archive\/k, and s3:ListBucket on arn:aws:s3:::images/,
+    ],
+    [() => store.get('k', { maxBytes: 1 }), /allow s3:GetObject on arn:aws:s3:::images\/archive\/k/],
+    [() => store.delete('k'), /allow s3:DeleteObject on/],
+    [() => Array.fromAsync(store.list('blobs/')), /allow s3:ListBucket on arn:aws:s3:::images$/],
+    [() => Array.fromAsync(store.uploads('')), /allow s3:ListBucketMultipartUploads on arn:aws:s3:::images$/],
+    [
+      () => Array.fromAsync(store.parts(upload)),
+      /allow s3:ListMultipartUploadParts on arn:aws:s3:::images\/archive\/blobs\/x/,
+    ],
+    [() => store.createUpload('k', { partSize: 8 * 2 ** 20 }), /allow s3:PutObject on/],
+    [() => store.uploadPart(upload, 1, BYTES), /allow s3:PutObject on/],
+    [() => store.completeUpload(upload, parts), /allow s3:PutObject on/],
+    [() => store.abortUpload(upload), /allow s3:AbortMultipartUpload on/],
+  ])('AccessDenied: %s', async (call, remedy) => {
+    s3.onAnyCommand().rejects(said('AccessDenied', 403));
+    await expect(call()).rejects.toMatchObject({
+      code: 'denied',
+      remedy: 'never',
+      status: 403,
+      message: expect.stringMatching(remedy) as string,
+    });
+    expect(Object.values(store.requests())).toEqual([1]);
+  });
+
+  test.each([
+    [said('NoSuchBucket', 404), 'name-unknown', /bucket images does not exist; create it/],
+    [
+      said('PermanentRedirect', 301, { 'x-amz-bucket-region': 'eu-west-1' }),
+      'invalid',
+      /region eu-west-1: set AWS_REGION=eu-west-1/,
+    ],
+    [said('AuthorizationHeaderMalformed', 400, { 'x-amz-bucket-region': 'eu-west-1' }), 'invalid', /region eu-west-1/],
+    [said('PermanentRedirect', 301), 'invalid', /another region.*set AWS_REGION/],
+    [said('RequestTimeTooSkewed', 403), 'denied', /set this machine's clock/],
+    [said('SignatureDoesNotMatch', 403), 'denied', /correct the credentials \(AWS_PROFILE/],
+    [said('InvalidAccessKeyId', 403), 'denied', /correct the credentials/],
+    [said('EntityTooLarge', 400), 'too-large', /EntityTooLarge/],
+    [said('NotImplemented', 501), 'unsupported', /NotImplemented/],
+    [new Error('Region is missing'), 'invalid', /AWS_REGION/],
+    [
+      Object.assign(new Error('Could not load credentials from any providers'), { name: 'CredentialsProviderError' }),
+      'denied',
+      /AWS_PROFILE/,
+    ],
+  ])('%s', async (error, code, message) => {
+    s3.on(ListObjectsV2Command).rejects(error);
+    await expect(Array.fromAsync(store.list(''))).rejects.toMatchObject({
+      code,
+      remedy: 'never',
+      message: expect.stringMatching(message) as string,
+    });
+    expect(store.requests()).toEqual({ ListObjectsV2: 1 });
+  });
+
+  // A 404 that is not about the object (an unknown access key, with some servers) must not pass for "not there".
+  test('another 404 is an error and no absence', async () => {
+    s3.on(GetObjectCommand).rejects(said('NoSuchAccessKey', 404));
+    await expect(store.get('k', { maxBytes: 1 })).rejects.toMatchObject({ code: 'invalid', status: 404 });
+  });
+
+  // A mistake in this software is thrown as it is, at once.
+  test('a bug is not sent again', async () => {
+    s3.on(HeadObjectCommand).rejects(new TypeError('undefined is not a function'));
+    await expect(store.head('k')).rejects.toMatchObject({ code: 'internal' });
+    expect(store.requests()).toEqual({ HeadObject: 1 });
+  });
+});

@@ -1,0 +1,59 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { isS3Url, parseS3Url } from '../../../lib/store/s3/url.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+
+// The forms that people write, with and without a slash at the end, name the same place.
+test.each([
+  ['s3://bucket', 'bucket', ''],
+  ['s3://bucket/', 'bucket', ''],
+  ['S3://bucket/A', 'bucket', 'A'],
+  ['s3://my.bucket-1/a', 'my.bucket-1', 'a'],
+  ['s3://bucket/a/b_C=1/', 'bucket', 'a/b_C=1'],
+])('reads %s', (text, bucket, prefix) => {
+  expect(parseS3Url(text)).toEqual({ bucket, prefix });
+});
+
+// A wrong address is told with what is wrong, before it becomes keys that nobody finds again.
+test.each([
+  ['bucket/prefix', /does not start with s3:/],
+  ['s3://', /3 to 63/],
+  ['s3:///prefix', /3 to 63/],
+  [`s3://${'a'.repeat(64)}`, /3 to 63/],
+  ['s3://Bucket', /not a bucket's name/],
+  ['s3://my_bucket', /not a bucket's name/],
+  ['s3://-bucket', /not a bucket's name/],
+  ['s3://a..b', /not a bucket's name/],
+  ['s3://127.0.0.1', /is an address/],
+  ['s3://bucket:9000/x', /not a bucket's name/],
+  ['s3://bucket//x', /component ''/],
+  ['s3://bucket/x//', /component ''/],
+  ['s3://bucket/a/../b', /component '\.\.'/],
+  ['s3://bucket/./b', /component '\.'/],
+  ['s3://bucket/a?region=eu-west-1', /options are not given in the address/],
+  ['s3://bucket/a\nb', /control character/],
+])('refuses %s', (text, why) => {
+  expect(() => parseS3Url(text)).toThrow(why);
+  expect(() => parseS3Url(text)).toThrow(expect.objectContaining({ code: 'invalid', side: 'input' }) as Failure);
+});
+
+// No input at all gets past this as anything but a location that can be written back, or this software's own error.
+test('throws nothing but a Failure', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.string({ unit: 'binary' }).map((text) => `s3://bucket/${text}`),
+      ),
+      (text) => {
+        try {
+          const { bucket, prefix } = parseS3Url(text);
+          expect(parseS3Url(`s3://${bucket}/${prefix}`)).toEqual({ bucket, prefix });
+          expect(isS3Url(text)).toBe(true);
+        } catch (error) {
+          expect(error).toBeInstanceOf(Failure);
+        }
+      },
+    ),
+  );
+});

@@ -1,0 +1,319 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openS3Store } from '../../../lib/store/s3/store.ts';
+import type { S3Store } from '../../../lib/store/s3/store.ts';
+import type { Upload } from '../../../lib/store/store.ts';
+import type { Failure } from '../../../lib/core/failure.ts';
+
+/*
+ * What real requests look like on the wire, and what the real SDK makes of real answers: a server on loopback that answers
+ * as it is told, one answer a request.
+ */
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+interface Seen {
+  readonly method: string | undefined;
+  readonly url: string | undefined;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Buffer;
+}
+
+let answers: Answer[] = [];
+let seen: Seen[] = [];
+const server = createServer((request, response) => {
+  void (async () => {
+    const body = await buffer(request);
+    const { method, url, headers } = request;
+    seen.push({ method, url, headers, body });
+    const answer = answers.shift() ?? xml(418, '<Error><Code>Unexpected</Code></Error>');
+    answer(request, response);
+  })().catch(() => response.destroy());
+});
+let store: S3Store;
+
+beforeEach(async () => {
+  answers = [];
+  seen = [];
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  store = openS3Store({
+    bucket: 'images',
+    prefix: 'archive',
+    // By name: where the host is a number, the SDK addresses by path without being told.
+    endpoint: `http://localhost:${(server.address() as AddressInfo).port}`,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'key', secretAccessKey: 'secret' },
+    retry: { tries: 3, baseMs: 1, capMs: 1 },
+  });
+});
+
+afterEach(async () => {
+  await store.close();
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
+});
+
+function xml(status: number, body: string, headers: Record<string, string> = {}): Answer {
+  return (_, response) => response.writeHead(status, { 'content-type': 'application/xml', ...headers }).end(body);
+}
+
+function error(status: number, code: string, headers: Record<string, string> = {}): Answer {
+  return xml(status, `<?xml version="1.0"?><Error><Code>${code}</Code><Message>No.</Message></Error>`, headers);
+}
+
+function bytes(status: number, body: string, headers: Record<string, string> = {}): Answer {
+  return (_, response) =>
+    response.writeHead(status, { etag: '"v1"', 'content-length': String(body.length), ...headers }).end(body);
+}
+
+const upload: Upload = { key: 'x', id: 'u', initiated: new Date(0) };
+const part = { number: 1, size: 3, etag: '"900150983cd24fb0d6963f7d28e17f72"', checksum: 'NSRBwg==' };
+const completed = xml(
+  200,
+  '<?xml version="1.0"?><CompleteMultipartUploadResult><ETag>"e-1"</ETag></CompleteMultipartUploadResult>',
+);
+
+// A part is hashed once, by CRC32; no second hash for the signature, no chunked encoding, no round trip before the body.
+test('a part carries its checksum and nothing else is computed over it', async () => {
+  answers = [(_, response) => response.writeHead(200, { etag: '"e"' }).end()];
+  await store.uploadPart(upload, 1, Buffer.from('abc'));
+  const [request] = seen;
+  expect(request?.method).toBe('PUT');
+  expect(request?.url).toMatch(/^\/images\/archive\/x\?partNumber=1&uploadId=u/);
+  expect(request?.headers).toMatchObject({
+    'x-amz-checksum-crc32': 'NSRBwg==',
+    'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
+    'content-length': '3',
+    authorization: expect.stringContaining('x-amz-checksum-crc32') as string,
+  });
+  expect(request?.headers).not.toHaveProperty('expect');
+  expect(request?.headers).not.toHaveProperty('content-encoding');
+  expect(request?.body.toString()).toBe('abc');
+});
+
+// The digest of a blob is the checksum that S3 compares, and it is signed.
+test('a put carries the given digest', async () => {
+  answers = [(_, response) => response.writeHead(200, { etag: '"e"' }).end()];
+  const sha256 = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad';
+  await store.put('k', Buffer.from('abc'), { sha256, contentType: 'text/plain', condition: { absent: true } });
+  expect(seen[0]?.headers).toMatchObject({
+    'x-amz-checksum-sha256': Buffer.from(sha256, 'hex').toString('base64'),
+    'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
+    'content-type': 'text/plain',
+    'if-none-match': '*',
+    authorization: expect.stringContaining('x-amz-checksum-sha256') as string,
+  });
+});
+
+// S3 begins its answer to a completion before it is done, and may still fail: 200 with an error inside.
+test('InternalError in a 200 of CompleteMultipartUpload is sent again', async () => {
+  answers = [error(200, 'InternalError'), completed];
+  expect(await store.completeUpload(upload, [part])).toEqual({ etag: '"e-1"', size: 3 });
+  expect(seen).toHaveLength(2);
+  expect(seen[0]?.headers['x-amz-mp-object-size']).toBe('3');
+  expect(seen[0]?.body.toString()).toContain('<ChecksumCRC32>NSRBwg==</ChecksumCRC32>');
+});
+
+test('InternalError in every 200 is a failure and no object', async () => {
+  answers = [error(200, 'InternalError'), error(200, 'InternalError'), error(200, 'InternalError')];
+  await expect(store.completeUpload(upload, [part])).rejects.toMatchObject({ code: 'unavailable', remedy: 'retry' });
+});
+
+// It completed, and the connection went before the answer: what is there is recognised by the ETag of these parts.
+test('a completion whose answer is lost', async () => {
+  const etag = '"b1b9aae4d17ea26a8f5b1a2b3c4d5e6f-1"';
+  answers = [(request) => request.socket.destroy(), error(404, 'NoSuchUpload'), bytes(200, 'abc', { etag })];
+  await expect(store.completeUpload(upload, [part])).rejects.toMatchObject({ code: 'no-such-upload' });
+  expect(seen.map(({ method }) => method)).toEqual(['POST', 'POST', 'HEAD']);
+});
+
+/** The beginning of an answer, and then the end of the connection. */
+function cut(status: number, body: string): Answer {
+  return (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/xml', 'content-length': String(body.length + 100) });
+    response.write(body, () => setTimeout(() => response.destroy(), 10));
+  };
+}
+
+const created = xml(
+  200,
+  '<?xml version="1.0"?><InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>',
+);
+const listed = xml(200, '<?xml version="1.0"?><ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>');
+const noUploads = xml(
+  200,
+  '<?xml version="1.0"?><ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>',
+);
+const noObjects = xml(
+  200,
+  '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>',
+);
+
+// The connection breaks in the middle of an error: what the status alone would mean ("denied", "not there", a condition
+// that does not hold) is not what S3 said, and the next answer is the one that counts.
+describe('an error that was cut is asked for again', () => {
+  test.each([
+    [403, 'RequestTimeTooSkewed', () => store.head('k'), undefined],
+    [404, 'NoSuchKey', () => store.get('k', { maxBytes: 9 }), undefined],
+    [400, 'RequestTimeout', () => store.put('k', Buffer.from('x')), 'timeout'],
+    [412, 'PreconditionFailed', () => store.put('k', Buffer.from('x'), { condition: { absent: true } }), undefined],
+    [404, 'NoSuchUpload', () => Array.fromAsync(store.parts(upload)), 'no-such-upload'],
+  ])('%i %s', async (status, code, work, ends) => {
+    const whole =
+      code === 'RequestTimeTooSkewed' || code === 'NoSuchKey' ? error(404, 'NoSuchKey') : error(status, code);
+    answers = [cut(status, `<?xml version="1.0"?><Error><Code>${code}`), whole, whole, whole];
+    const outcome = await work().then(
+      () => undefined,
+      (thrown: unknown) => (thrown as Failure).code,
+    );
+    expect(seen.length).toBeGreaterThan(1);
+    if (status === 412) expect(outcome).toBe('precondition-failed');
+    else expect(outcome).toBe(ends);
+  });
+
+  test('and where it is cut every time, the way was at fault', async () => {
+    const half = cut(403, '<?xml version="1.0"?><Error><Code>Acce');
+    answers = [half, half, half];
+    await expect(store.get('k', { maxBytes: 9 })).rejects.toMatchObject({ code: 'network', remedy: 'retry' });
+    expect(seen).toHaveLength(3);
+  });
+});
+
+// A proxy that ends an answer early, in good order: half of the XML, or nothing at all.
+describe('a 200 whose XML ends early is asked for again', () => {
+  test.each<[string, () => Promise<unknown>, Answer]>([
+    ['CreateMultipartUpload', () => store.createUpload('x', { partSize: 8 << 20 }), created],
+    ['CompleteMultipartUpload', () => store.completeUpload(upload, [part]), completed],
+    ['ListParts', () => Array.fromAsync(store.parts(upload)), listed],
+    ['ListMultipartUploads', () => Array.fromAsync(store.uploads('')), noUploads],
+    ['ListObjectsV2', () => Array.fromAsync(store.list('')), noObjects],
+  ])('%s', async (_, work, whole) => {
+    answers = [xml(200, '<?xml version="1.0"?><Resul'), xml(200, ''), whole];
+    await work();
+    expect(seen).toHaveLength(3);
+    answers = [xml(200, ''), xml(200, ''), xml(200, '')];
+    await expect(work()).rejects.toMatchObject({ remedy: 'retry', side: 'archive' });
+  });
+});
+
+test.each([
+  ['301 with a body', error(301, 'PermanentRedirect', { 'x-amz-bucket-region': 'eu-central-1' })],
+  ['400 with a body', error(400, 'AuthorizationHeaderMalformed', { 'x-amz-bucket-region': 'eu-central-1' })],
+])('a bucket in another region, told by %s', async (_, answer) => {
+  answers = [answer];
+  await expect(store.put('k', Buffer.from('x'))).rejects.toMatchObject({
+    code: 'invalid',
+    message: expect.stringMatching(/bucket images is in region eu-central-1: set AWS_REGION=eu-central-1/) as string,
+  });
+  expect(seen).toHaveLength(1);
+});
+
+// HEAD has no body to tell in.
+test.each([301, 400])('a bucket in another region, told to HEAD by %i', async (status) => {
+  answers = [(_, response) => response.writeHead(status, { 'x-amz-bucket-region': 'eu-central-1' }).end()];
+  await expect(store.head('k')).rejects.toMatchObject({
+    code: 'invalid',
+    message: expect.stringContaining('region eu-central-1') as string,
+  });
+});
+
+test.each([
+  [404, undefined],
+  [403, 'denied'],
+  [500, 'unavailable'],
+  [503, 'unavailable'],
+])('HEAD answered by a bare %i', async (status, code) => {
+  const bare: Answer = (_, response) => response.writeHead(status).end();
+  answers = [bare, bare, bare];
+  if (code === undefined) expect(await store.head('k')).toBeUndefined();
+  else await expect(store.head('k')).rejects.toMatchObject({ code, status });
+});
+
+// The connection breaks in the middle, and so does the next; the third goes on at the same byte and the same version.
+test('a body that breaks goes on with Range and If-Match', async () => {
+  const cut =
+    (status: number, body: string, headers: Record<string, string>): Answer =>
+    (_, response) => {
+      response.writeHead(status, { etag: '"v1"', ...headers });
+      response.write(body, () => response.destroy());
+    };
+  answers = [
+    cut(200, 'abc', { 'content-length': '9' }),
+    cut(206, 'de', { 'content-length': '6', 'content-range': 'bytes 3-8/9' }),
+    bytes(206, 'fghi', { 'content-range': 'bytes 5-8/9' }),
+  ];
+  const read = await store.read('k');
+  expect(read).toMatchObject({ etag: '"v1"', size: 9 });
+  expect(Buffer.concat(await Array.fromAsync(read?.body ?? [])).toString()).toBe('abcdefghi');
+  expect(seen.map(({ headers }) => [headers.range, headers['if-match']])).toEqual([
+    [undefined, undefined],
+    ['bytes=3-', '"v1"'],
+    ['bytes=5-', '"v1"'],
+  ]);
+});
+
+// It breaks again and again without a single byte: that is not tried for ever.
+test('a body that never comes', async () => {
+  const nothing: Answer = (_, response) => {
+    response.writeHead(200, { etag: '"v1"', 'content-length': '9' });
+    response.flushHeaders();
+    setImmediate(() => response.destroy());
+  };
+  answers = Array.from({ length: 10 }, () => nothing);
+  const read = await store.read('k');
+  await expect(Array.fromAsync(read?.body ?? [])).rejects.toMatchObject({ remedy: 'retry', side: 'archive' });
+  expect(seen).toHaveLength(3);
+});
+
+// An answer that is not what was asked for is never taken for it.
+test.each([
+  ['the whole object', bytes(200, 'abcdef'), 'range-ignored'],
+  ['another range', bytes(206, 'cdef', { 'content-range': 'bytes 2-5/6' }), 'range-mismatch'],
+  ['half of the range', bytes(206, 'de', { 'content-range': 'bytes 3-4/6' }), 'range-mismatch'],
+])('a range answered by %s', async (_, answer, code) => {
+  answers = [answer];
+  await expect(store.read('k', { start: 3 })).rejects.toMatchObject({ code, remedy: 'restart' });
+});
+
+// Told to stop while S3 says nothing: it ends, and so does the connection.
+test('an abort closes the connection', async () => {
+  const stop = new AbortController();
+  const closed = new Promise<void>((resolve) => {
+    answers = [
+      (request) => {
+        request.socket.once('close', () => resolve());
+        stop.abort();
+      },
+    ];
+  });
+  await expect(store.uploadPart(upload, 1, Buffer.alloc(100_000), { signal: stop.signal })).rejects.toMatchObject({
+    code: 'aborted',
+  });
+  await closed;
+  expect(seen).toHaveLength(1);
+});
+
+// A body that nobody wants, and one that is left in the middle, give their connections back by closing them.
+test('a body that is not read to its end closes its connection', async () => {
+  const endless =
+    (resolve: () => void): Answer =>
+    (request, response) => {
+      request.socket.once('close', () => resolve());
+      response.writeHead(200, { etag: '"v1"', 'content-length': String(2 ** 40) });
+      response.write(Buffer.alloc(100_000));
+    };
+  const tooLarge = new Promise<void>((resolve) => answers.push(endless(resolve)));
+  await expect(store.get('k', { maxBytes: 1000 })).rejects.toMatchObject({ code: 'too-large' });
+  await tooLarge;
+  const left = new Promise<void>((resolve) => answers.push(endless(resolve)));
+  const body = (await store.read('k'))?.body[Symbol.asyncIterator]();
+  expect((await body?.next())?.done).toBe(false);
+  await body?.return?.();
+  await left;
+});

@@ -1,0 +1,267 @@
+import { createHash } from 'node:crypto';
+import {
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  ListPartsCommand,
+  PutObjectCommand,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+import { mockClient } from 'aws-sdk-client-mock';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { openS3Store } from '../../../lib/store/s3/store.ts';
+import type { S3Store } from '../../../lib/store/s3/store.ts';
+import type { Upload } from '../../../lib/store/store.ts';
+
+const client = new S3Client({ region: 'us-east-1', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
+const s3 = mockClient(client);
+let store: S3Store;
+
+beforeEach(() => {
+  s3.reset();
+  store = openS3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
+});
+
+/** As the SDK throws it. */
+function said(name: string, status: number, headers: Record<string, string> = {}): S3ServiceException {
+  const error = new S3ServiceException({
+    name,
+    message: `${name}, says S3`,
+    $fault: status >= 500 ? 'server' : 'client',
+    $metadata: { httpStatusCode: status },
+  });
+  return Object.assign(error, { $response: { statusCode: status, headers } });
+}
+
+const BYTES = Buffer.from('manifest');
+const checksum = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
+const upload: Upload = { key: 'blobs/x', id: 'upload', initiated: new Date(0) };
+/** Their ETags are the MD5s of their bytes. */
+const parts = [
+  { number: 1, size: 5, etag: '"0cc175b9c0f1b6a831c399e269772661"', checksum: 'AAAAAA==' },
+  { number: 2, size: 3, etag: '"92eb5ffee6ae2fec3ad71c777531578f"', checksum: 'AAAAAQ==' },
+];
+/** The ETag of an object of two parts, though not of these. */
+const OTHER = '"00000000000000000000000000000000-2"';
+
+describe('conditional puts', () => {
+  // The condition does not hold: the caller has to read again, so nothing is repeated here.
+  test('412 is a precondition-failed at once', async () => {
+    s3.on(PutObjectCommand).rejects(said('PreconditionFailed', 412));
+    await expect(store.put('k', BYTES, { condition: { etag: '"old"' } })).rejects.toMatchObject({
+      code: 'precondition-failed',
+      status: 412,
+    });
+    expect(store.requests()).toEqual({ PutObject: 1 });
+    expect(s3.commandCalls(PutObjectCommand)[0]?.args[0].input).toMatchObject({
+      IfMatch: '"old"',
+      Bucket: 'images',
+      Key: 'archive/k',
+    });
+  });
+
+  // Two writes crossed: S3 asks for the same again.
+  test('409 ConditionalRequestConflict is sent again', async () => {
+    s3.on(PutObjectCommand).rejectsOnce(said('ConditionalRequestConflict', 409)).resolves({ ETag: '"e"' });
+    expect(await store.put('k', BYTES, { condition: { absent: true } })).toEqual({ etag: '"e"', size: 8 });
+    expect(s3.commandCalls(PutObjectCommand)[1]?.args[0].input.IfNoneMatch).toBe('*');
+  });
+
+  test('409 for ever is a precondition-failed', async () => {
+    s3.on(PutObjectCommand).rejects(said('ConditionalRequestConflict', 409));
+    s3.on(HeadObjectCommand).rejects(said('NotFound', 404));
+    await expect(store.put('k', BYTES, { condition: { absent: true } })).rejects.toMatchObject({
+      code: 'precondition-failed',
+      status: 409,
+    });
+    expect(store.requests()).toEqual({ PutObject: 4, HeadObject: 1 });
+  });
+
+  // Deleted meanwhile: S3 answers 404 to If-Match.
+  test('404 to If-Match is a precondition-failed', async () => {
+    s3.on(PutObjectCommand).rejects(said('NoSuchKey', 404));
+    await expect(store.put('k', BYTES, { condition: { etag: '"old"' } })).rejects.toMatchObject({
+      code: 'precondition-failed',
+    });
+  });
+
+  // The write happened, its answer was lost, and the second try finds the first one's work.
+  test('a lost answer is recognised by the checksum', async () => {
+    s3.on(PutObjectCommand).rejectsOnce(said('InternalError', 500)).rejects(said('PreconditionFailed', 412));
+    s3.on(HeadObjectCommand).resolves({ ETag: '"mine"', ContentLength: 8, ChecksumSHA256: checksum(BYTES) });
+    expect(await store.put('k', BYTES, { condition: { absent: true } })).toEqual({ etag: '"mine"', size: 8 });
+  });
+
+  // The same, but it was somebody else's write.
+  test("another one's object is not taken for a lost answer", async () => {
+    s3.on(PutObjectCommand).rejectsOnce(said('InternalError', 500)).rejects(said('PreconditionFailed', 412));
+    s3.on(HeadObjectCommand).resolves({
+      ETag: '"theirs"',
+      ContentLength: 8,
+      ChecksumSHA256: checksum(Buffer.from('another')),
+    });
+    await expect(store.put('k', BYTES, { condition: { absent: true } })).rejects.toMatchObject({
+      code: 'precondition-failed',
+    });
+  });
+
+  // A replaced version stays, and that is no error.
+  test('a delete of a version that is gone', async () => {
+    s3.on(DeleteObjectCommand).rejects(said('PreconditionFailed', 412));
+    await store.delete('k', { etag: '"old"' });
+    expect(s3.commandCalls(DeleteObjectCommand)[0]?.args[0].input.IfMatch).toBe('"old"');
+  });
+});
+
+describe('completing an upload', () => {
+  const whole = `"${createHash('md5')
+    .update(parts.map((part) => part.etag.slice(1, -1)).join(''), 'hex')
+    .digest('hex')}-2"`;
+
+  test('tells S3 parts, checksums, size and condition', async () => {
+    s3.on(CompleteMultipartUploadCommand).resolves({ ETag: OTHER });
+    expect(await store.completeUpload(upload, parts, { condition: { absent: true } })).toEqual({
+      etag: OTHER,
+      size: 8,
+    });
+    expect(s3.commandCalls(CompleteMultipartUploadCommand)[0]?.args[0].input).toEqual({
+      Bucket: 'images',
+      Key: 'archive/blobs/x',
+      UploadId: 'upload',
+      MpuObjectSize: 8,
+      IfNoneMatch: '*',
+      MultipartUpload: {
+        Parts: [
+          { PartNumber: 1, ETag: parts[0]?.etag, ChecksumCRC32: 'AAAAAA==' },
+          { PartNumber: 2, ETag: parts[1]?.etag, ChecksumCRC32: 'AAAAAQ==' },
+        ],
+      },
+    });
+  });
+
+  // S3 completed, the answer got lost, and now it does not know the upload any more.
+  test.each([said('NoSuchUpload', 404), said('PreconditionFailed', 412)])('%s after a lost answer', async (second) => {
+    s3.on(CompleteMultipartUploadCommand).rejectsOnce(said('InternalError', 500)).rejects(second);
+    s3.on(HeadObjectCommand).resolves({ ETag: whole, ContentLength: 8 });
+    expect(await store.completeUpload(upload, parts, { condition: { absent: true } })).toEqual({
+      etag: whole,
+      size: 8,
+    });
+    expect(store.requests()).toEqual({ CompleteMultipartUpload: 2, HeadObject: 1 });
+  });
+
+  // Somebody aborted it (a lifecycle rule, another writer), and what is there, if anything, is not made of these parts.
+  test.each([
+    ['nothing is there', undefined],
+    ['an object of another size', { ETag: '', ContentLength: 9 }],
+    ['an object of the same size, but of other parts', { ETag: OTHER, ContentLength: 8 }],
+  ])('NoSuchUpload, and %s', async (_, there) => {
+    s3.on(CompleteMultipartUploadCommand).rejects(said('NoSuchUpload', 404));
+    if (there === undefined) s3.on(HeadObjectCommand).rejects(said('NotFound', 404));
+    else s3.on(HeadObjectCommand).resolves({ ...there, ETag: there.ETag || whole });
+    await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({
+      code: 'no-such-upload',
+      remedy: 'restart',
+    });
+  });
+
+  // S3 says that after this conflict the upload has to be begun anew; repeating the completion is no use.
+  test('409 is not sent again', async () => {
+    s3.on(CompleteMultipartUploadCommand).rejects(said('ConditionalRequestConflict', 409));
+    s3.on(HeadObjectCommand).rejects(said('NotFound', 404));
+    await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({ code: 'precondition-failed' });
+    expect(store.requests()).toEqual({ CompleteMultipartUpload: 1, HeadObject: 1 });
+  });
+
+  // A part was replaced behind our back: the upload is of no use, the blob is.
+  test('InvalidPart begins anew', async () => {
+    s3.on(CompleteMultipartUploadCommand).rejects(said('InvalidPart', 400));
+    await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({ code: 'invalid', remedy: 'restart' });
+  });
+
+  test.each([[[]], [[parts[1]!]], [[parts[0]!, parts[0]!]]])(
+    'refuses parts with a gap without asking S3',
+    async (gappy) => {
+      await expect(store.completeUpload(upload, gappy)).rejects.toMatchObject({ code: 'invalid' });
+      expect(store.requests()).toEqual({});
+    },
+  );
+});
+
+describe('listings go on behind their first page', () => {
+  test('of objects', async () => {
+    const object = (n: number) => ({ Key: `archive/k${n}`, Size: n, LastModified: new Date(n) });
+    s3.on(ListObjectsV2Command)
+      .resolves({ Contents: [object(3)], IsTruncated: false })
+      .on(ListObjectsV2Command, { ContinuationToken: undefined })
+      .resolves({ Contents: [object(1), object(2)], IsTruncated: true, NextContinuationToken: 't' });
+    expect((await Array.fromAsync(store.list('k'))).map(({ key, size }) => [key, size])).toEqual([
+      ['k1', 1],
+      ['k2', 2],
+      ['k3', 3],
+    ]);
+    expect(s3.commandCalls(ListObjectsV2Command)[1]?.args[0].input).toMatchObject({
+      Prefix: 'archive/k',
+      ContinuationToken: 't',
+    });
+  });
+
+  // Two uploads of one key may be on two pages, so both markers are needed.
+  test('of uploads', async () => {
+    const one = (id: string) => ({ Key: 'archive/k', UploadId: id, Initiated: new Date(0) });
+    s3.on(ListMultipartUploadsCommand)
+      .resolvesOnce({ Uploads: [one('a')], IsTruncated: true, NextKeyMarker: 'archive/k', NextUploadIdMarker: 'a' })
+      .resolves({ Uploads: [one('b')], IsTruncated: false });
+    expect(await Array.fromAsync(store.uploads('k'))).toEqual([
+      { key: 'k', id: 'a', initiated: new Date(0) },
+      { key: 'k', id: 'b', initiated: new Date(0) },
+    ]);
+    expect(s3.commandCalls(ListMultipartUploadsCommand)[1]?.args[0].input).toMatchObject({
+      KeyMarker: 'archive/k',
+      UploadIdMarker: 'a',
+    });
+  });
+
+  // A blob of more than 1,000 parts.
+  test('of parts', async () => {
+    const page = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) => ({
+        PartNumber: from + i,
+        Size: 1,
+        ETag: '"e"',
+        ChecksumCRC32: 'AAAAAA==',
+      }));
+    s3.on(ListPartsCommand)
+      .resolvesOnce({ Parts: page(1, 1000), IsTruncated: true, NextPartNumberMarker: '1000' })
+      .resolves({ Parts: page(1001, 7), IsTruncated: false });
+    const listed = await Array.fromAsync(store.parts(upload));
+    expect(listed.map(({ number }) => number)).toEqual(Array.from({ length: 1007 }, (_, i) => i + 1));
+    expect(listed[1006]).toEqual({ number: 1007, size: 1, etag: '"e"', checksum: 'AAAAAA==' });
+    expect(s3.commandCalls(ListPartsCommand)[1]?.args[0].input.PartNumberMarker).toBe('1000');
+    expect(store.requests()).toEqual({ ListParts: 2 });
+  });
+
+  // An answer that says there is more and not where would otherwise be the first page for ever.
+  test('fail where a marker is missing', async () => {
+    s3.on(ListObjectsV2Command).resolves({ Contents: [], IsTruncated: true });
+    await expect(Array.fromAsync(store.list(''))).rejects.toMatchObject({ code: 'not-as-declared' });
+  });
+});
+
+test('parts outside the limits of S3 are refused before an upload begins', async () => {
+  s3.on(CreateMultipartUploadCommand).resolves({ UploadId: 'u' });
+  await expect(store.createUpload('k', { partSize: 5 * 2 ** 20 - 1 })).rejects.toMatchObject({ code: 'invalid' });
+  await expect(store.createUpload('k', { partSize: 5 * 2 ** 30 + 1 })).rejects.toMatchObject({ code: 'invalid' });
+  expect(await store.createUpload('k', { partSize: 5 * 2 ** 20 })).toMatchObject({ key: 'k', id: 'u' });
+  expect(s3.commandCalls(CreateMultipartUploadCommand)[0]?.args[0].input.ChecksumAlgorithm).toBe('CRC32');
+});
+
+test('aborting an upload that is gone is no error', async () => {
+  s3.on(AbortMultipartUploadCommand).rejects(said('NoSuchUpload', 404));
+  await store.abortUpload(upload);
+});

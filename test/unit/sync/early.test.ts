@@ -1,0 +1,154 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { convertSchema1 } from '../../../lib/upkeep/convert.ts';
+import { digestOf } from '../../../lib/oci/digest.ts';
+import { MANIFEST_LIMITS } from '../../../lib/oci/limits.ts';
+import { parseReference } from '../../../lib/oci/reference.ts';
+import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import type { Source, Sources } from '../../../lib/registry/source.ts';
+import { makeImage, makeIndex, makeLayer, type Pushable, pushable } from '../../kit/images.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { mirror } from '../../kit/mirror.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { makeSchema1 } from '../../kit/schema1.ts';
+import { NEVER, orderFor, Rig } from './rig.ts';
+
+const BASE = makeLayer({ seed: 1 });
+const TOP = makeLayer({ seed: 2 });
+const MORE = makeImage({ layers: [BASE], overrides: { diffIds: [BASE.diffId, TOP.diffId] } });
+
+let registry: TestRegistry;
+beforeEach(async () => {
+  registry = await startRegistry();
+});
+afterEach(() => registry.close());
+
+/** What the resolver alone makes of an image. */
+async function resolved(thing: Pushable): Promise<Rig> {
+  registry.push('library/app', thing, 'v1');
+  const rig = new Rig();
+  await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v1' }] }).message);
+  return rig;
+}
+
+describe('the resolver refuses before it asks for a layer', () => {
+  test('an image whose config has more diffIDs than there are layers', async () => {
+    await using rig = await resolved(MORE);
+    expect(rig.sent('layer')).toEqual([]);
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'layers-mismatch' } }]);
+  });
+
+  test('an index that is nested one level too deep, and takes one that is not', async () => {
+    const nested = (levels: number): Pushable =>
+      Array.from({ length: levels }).reduce<Pushable>((inner) => makeIndex([inner]), makeImage({ layers: [BASE] }));
+    await using rig = await resolved(nested(MANIFEST_LIMITS.nesting + 1));
+    expect(rig.sent('layer')).toEqual([]);
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'too-deep' } }]);
+    expect(registry.requests.filter(({ kind }) => kind === 'blob')).toEqual([]);
+    await using allowed = await resolved(nested(MANIFEST_LIMITS.nesting));
+    expect(allowed.sent('layer')).toHaveLength(1);
+  });
+
+  test('an image whose config is in the archive already, and has another size in the manifest', async () => {
+    const image = makeImage({ layers: [BASE] });
+    const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digestOf(image.config) };
+    const lying = makeImage({
+      layers: [BASE],
+      overrides: { manifest: { config: { ...config, size: image.config.length + 1 } } },
+    });
+    registry.push('library/app', lying, 'v1');
+    await using rig = new Rig();
+    await rig.archive.putContent(config.digest, image.config);
+    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v1' }] }).message);
+    expect(rig.sent('layer')).toEqual([]);
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'size-mismatch' } }]);
+  });
+});
+
+test('the finalizer writes no tag for an image whose config has more diffIDs than there are layers', async () => {
+  await using rig = new Rig();
+  await rig.archive.putContent(MORE.digest, MORE.manifest);
+  for (const [digest, bytes] of MORE.blobs) await rig.archive.putContent(digest, bytes);
+  const { digest, size, diffId } = BASE;
+  const proof = { version: 1, digest, size, diffIds: { sha256: diffId }, compression: 'gzip' } as const;
+  await rig.archive.putReceipt({ ...proof, source: 's', verifiedAt: new Date(0).toISOString() });
+  const order = orderFor({ host: 'registry.example' });
+  const image = { digest: MORE.digest, mediaType: MORE.mediaType, size: MORE.manifest.length, tag: 'v1', observed: 1 };
+  await rig.finalize([finalizeMessage(order, image, 'resolver').message]);
+  expect(rig.records).toMatchObject([{ status: 'failed', code: 'layers-mismatch' }]);
+  expect(await rig.archive.tagIndex(order.repository)).toBeUndefined();
+});
+
+test('a conversion writes no tag where a proof disappears before the closure is checked', async () => {
+  registry.push('library/old', makeSchema1({ layers: [BASE, TOP] }), '1');
+  const store = new MemoryStore();
+  const name = `${registry.host}/library/old`;
+  const { archive } = await mirror({ store, references: [`${name}:1`] });
+  const receipt = archive.layout.receipt(TOP.digest);
+  const get = store.get.bind(store);
+  let reads = 0;
+  store.get = async (key, options) => {
+    if (key === receipt && (reads += 1) > 1) return undefined;
+    return get(key, options);
+  };
+  const converting = convertSchema1(archive, parseReference(`${name}:1`), { as: 'x', now: Date.now(), signal: NEVER });
+  await expect(converting).rejects.toMatchObject({ code: 'corrupt' });
+  expect((await archive.tagIndex(name))?.index.byTag('x')).toBeUndefined();
+});
+
+describe('large manifests', () => {
+  const padded = (n: number): Pushable =>
+    makeImage({
+      layers: [],
+      overrides: { config: { n }, manifest: { annotations: { padding: 'x'.repeat(300_000) } } },
+    });
+
+  /** The sources, with a count of the manifests that are fetched at once. */
+  function counting(sources: Sources): { readonly sources: Sources; most: number } {
+    const counted = { sources, most: 0 };
+    let now = 0;
+    counted.sources = {
+      connections: (host) => sources.connections(host),
+      repository(reference) {
+        const source = sources.repository(reference);
+        const original = source.manifest.bind(source);
+        const manifest: Source['manifest'] = async (...args) => {
+          now += 1;
+          counted.most = Math.max(counted.most, now);
+          try {
+            return await original(...args);
+          } finally {
+            now -= 1;
+          }
+        };
+        return Object.assign(source, { manifest });
+      },
+      close: () => sources.close(),
+    };
+    return counted;
+  }
+
+  test.each<[string, (n: number) => Pushable, boolean]>([
+    ['are read one at a time', padded, true],
+    [
+      'are not the small ones, which are read side by side',
+      (n) => makeImage({ layers: [], overrides: { config: { n } } }),
+      false,
+    ],
+  ])('%s', async (_, child, alone) => {
+    registry.push('library/app', makeIndex(Array.from({ length: 8 }, (_, n) => child(n))), 'v1');
+    await using plain = new Rig();
+    const counted = counting(plain.sources);
+    const rig = new Rig({ sources: counted.sources });
+    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v1' }] }).message);
+    expect(rig.sent('finalize')).toMatchObject([{ image: { tag: 'v1' } }]);
+    expect(rig.sent('finalize')[0]).not.toHaveProperty('failure');
+    expect(counted.most > 1).toBe(!alone);
+  });
+
+  test('that the index says to be small are refused before they are parsed', async () => {
+    const large = pushable(Buffer.from(`{"x":"${'x'.repeat(300_000)}"`), 'application/vnd.oci.image.manifest.v1+json');
+    const index = makeIndex([large], 'oci', { manifests: [{ ...large.descriptor, size: 10 }] });
+    await using rig = await resolved({ ...index, children: [large] });
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'size-mismatch' } }]);
+  });
+});

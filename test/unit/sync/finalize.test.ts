@@ -1,0 +1,441 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Receipt } from '../../../lib/archive/receipt.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+import { cachedReader } from '../../../lib/sync/cached-reader.ts';
+import { receiptReader } from '../../../lib/sync/closure.ts';
+import { readReportOf, writeReport } from '../../../lib/sync/reports.ts';
+import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
+import { parsePlatform } from '../../../lib/oci/platform.ts';
+import type { FinalizeMessage, Image as Found } from '../../../lib/queue/messages.ts';
+import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { countCalls, failNth } from '../../kit/faults.ts';
+import { makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { sha256 } from '../../kit/content.ts';
+import { orderFor, Rig } from './rig.ts';
+
+const BASE = makeLayer({ seed: 1, size: 9000 });
+const TOP = makeLayer({ seed: 2, size: 100 });
+const IMAGE = makeImage({ layers: [BASE, TOP] });
+const HOST = { host: 'registry.example' };
+const REPOSITORY = 'registry.example/library/app';
+
+/** Everything below a manifest is in the archive, with a receipt for each layer of `layers`. */
+async function fill(rig: Rig, thing: Pushable, layers: readonly ReturnType<typeof makeLayer>[]): Promise<void> {
+  await rig.archive.putContent(thing.digest, thing.manifest);
+  for (const child of thing.children) await fill(rig, child, []);
+  for (const [digest, bytes] of thing.blobs) await rig.archive.putContent(digest, bytes);
+  for (const layer of layers) await rig.archive.putReceipt(receiptOf(layer));
+}
+
+function receiptOf(layer: ReturnType<typeof makeLayer>, lies: Partial<Receipt> = {}): Receipt {
+  const { digest, size, diffId } = layer;
+  return {
+    version: 1,
+    digest,
+    size,
+    diffIds: { sha256: diffId },
+    compression: 'gzip',
+    source: 's',
+    verifiedAt: '2026-01-01T00:00:00.000Z',
+    ...lies,
+  };
+}
+
+function told(thing: Pushable, image: Partial<Found> = {}, order: Partial<FinalizeMessage> = {}): FinalizeMessage {
+  const { digest, mediaType, manifest } = thing;
+  const found: Found = { digest, mediaType, size: manifest.length, tag: 'v1', observed: 1000, ...image };
+  return finalizeMessage({ ...orderFor(HOST), ...order }, found, 'resolver').message;
+}
+
+async function tagOf(rig: Rig, tag = 'v1') {
+  return (await rig.archive.tagIndex(REPOSITORY))?.index.byTag(tag);
+}
+
+describe('a reference is written', () => {
+  test('when everything below it is there and proven', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await rig.finalize([told(IMAGE)]);
+    expect(await tagOf(rig)).toMatchObject({ digest: IMAGE.digest, observed: 1000, platforms: 'all' });
+    expect(rig.records).toMatchObject([{ status: 'mirrored', tag: 'v1', digest: IMAGE.digest }]);
+  });
+
+  // Each thing that an image consists of, missing one at a time: the message is dropped without a word.
+  test('and not before: whatever is missing', async () => {
+    const multi = makeIndex([IMAGE]);
+    const all = [multi.digest, IMAGE.digest, ...IMAGE.blobs.keys()];
+    expect(all).toHaveLength(5);
+    for (const missing of all) {
+      await using rig = new Rig();
+      await fill(rig, multi, [BASE, TOP]);
+      await rig.store.delete(rig.archive.layout.blob(missing));
+      await rig.store.delete(rig.archive.layout.receipt(missing));
+      await rig.finalize([told(multi)]);
+      expect(await rig.archive.tagIndex(REPOSITORY)).toBeUndefined();
+      expect(rig.records).toEqual([]);
+    }
+  });
+
+  test('for the platforms that were wanted: what is not wanted need not be there', async () => {
+    const arm = makeImage({ layers: [makeLayer({ seed: 3 })], platform: parsePlatform('linux/arm64') });
+    const multi = makeIndex([IMAGE, arm]);
+    await using rig = new Rig();
+    await rig.archive.putContent(multi.digest, multi.manifest);
+    await fill(rig, IMAGE, [BASE, TOP]);
+    const platforms = [parsePlatform('linux/amd64')];
+    await rig.finalize([told(multi, {}, { platforms })]);
+    expect(await tagOf(rig)).toMatchObject({ digest: multi.digest, platforms });
+    // All of it is another matter.
+    await rig.finalize([told(multi, { observed: 2000 })]);
+    expect(await tagOf(rig)).toMatchObject({ platforms });
+  });
+
+  test('without a tag, for what was asked for by digest', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    const { tag, ...image } = told(IMAGE).image as Found;
+    expect(tag).toBe('v1');
+    await rig.finalize([finalizeMessage(orderFor(HOST), image, 'resolver').message]);
+    expect((await rig.archive.tagIndex(REPOSITORY))!.index.entries()).toMatchObject([
+      { tag: undefined, digest: IMAGE.digest },
+    ]);
+  });
+});
+
+describe('the notes of an image', () => {
+  test('arrive with its result and in its report, each once', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await rig.finalize([told(IMAGE, { notes: ['first', 'second', 'first'] })]);
+    expect(rig.records).toMatchObject([{ status: 'mirrored', notes: ['first', 'second'] }]);
+    expect(rig.records[0]).not.toHaveProperty('reason');
+    const [event] = rig.records;
+    await writeReport(rig.archive, event!, 0);
+    expect(await readReportOf(rig.archive, event!)).toMatchObject({ notes: ['first', 'second'] });
+  });
+
+  test('are at most sixteen, and the rest is counted', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await rig.finalize([told(IMAGE, { notes: Array.from({ length: 20 }, (_, at) => `note ${at}`) })]);
+    expect(rig.records[0]?.notes).toHaveLength(17);
+    expect(rig.records[0]?.notes?.at(-1)).toBe('and 4 more');
+  });
+});
+
+describe('a record that fails', () => {
+  test('stops no other record of the batch, and no tag, and the batch comes again', async () => {
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    const failed = finalizeMessage(orderFor(HOST), { tag: 'bad' }, 'resolver', {
+      code: 'denied',
+      reason: 'no',
+    }).message;
+    const recorded: (string | undefined)[] = [];
+    const done = finalize(
+      {
+        archive: rig.archive,
+        record: ({ tag }) => {
+          recorded.push(tag);
+          return tag === 'v2' ? Promise.resolve() : Promise.reject(new Error(`no record of ${tag}`));
+        },
+      },
+      [failed, told(IMAGE), told(IMAGE, { tag: 'v2' })],
+      { signal: AbortSignal.timeout(60_000) },
+    );
+    await expect(done).rejects.toThrow('no record of bad');
+    expect(recorded).toEqual(['bad', 'v1', 'v2']);
+    expect(await tagOf(rig, 'v2')).toMatchObject({ digest: IMAGE.digest });
+  });
+});
+
+describe('what it costs', () => {
+  // A message a layer, and all but the last come too early: the largest blob is looked at first, and is not there yet.
+  test('a message that comes too early is one request', async () => {
+    const { port, faults } = countCalls(new MemoryStore());
+    await using rig = new Rig({ store: port });
+    await fill(rig, IMAGE, [TOP]);
+    const before = faults.calls.length;
+    await rig.finalize([told(IMAGE, { largest: BASE.digest })]);
+    expect(faults.calls.slice(before)).toEqual([expect.stringContaining('.mirror/receipts/')]);
+  });
+
+  // Nobody said which is the largest: it is the first that is looked at all the same.
+  test('the largest blob is looked at first', async () => {
+    const image = makeImage({ layers: [TOP, BASE] });
+    const { port, faults } = countCalls(new MemoryStore());
+    await using rig = new Rig({ store: port });
+    await fill(rig, image, [TOP]);
+    const before = faults.calls.length;
+    await rig.finalize([told(image)]);
+    expect(faults.calls.slice(before)).toEqual([
+      expect.stringContaining(rig.archive.layout.blob(image.digest)),
+      expect.stringContaining(rig.archive.layout.blob(sha256(image.config))),
+      expect.stringContaining(rig.archive.layout.receipt(BASE.digest)),
+    ]);
+  });
+
+  // Several tags of a repository are committed in one write.
+  test('many tags of one repository are one write', async () => {
+    const { port, faults } = countCalls(new MemoryStore());
+    await using rig = new Rig({ store: port });
+    await fill(rig, IMAGE, [BASE, TOP]);
+    const before = faults.calls.length;
+    await rig.finalize(Array.from({ length: 50 }, (_, n) => told(IMAGE, { tag: `v${n}` })));
+    expect(
+      faults.calls.slice(before).filter((call) => call.includes('.put') && call.includes('index.json')),
+    ).toHaveLength(1);
+    expect(rig.records).toHaveLength(50);
+    expect((await rig.archive.tagIndex(REPOSITORY))!.index.entries()).toHaveLength(50);
+  });
+
+  // Finalizers see one message a layer: what was found once is not read again, and what was missing is.
+  test('a reader that remembers reads what is there once, and what is missing again', async () => {
+    const { port, faults } = countCalls(new MemoryStore());
+    await using rig = new Rig({ store: port });
+    await fill(rig, IMAGE, [BASE]);
+    const signal = new AbortController().signal;
+    const reader = cachedReader(receiptReader(rig.archive, signal));
+    const run = (): Promise<void> => finalize(rig.context, [told(IMAGE, { largest: BASE.digest })], { signal, reader });
+    await run();
+    expect(rig.records).toEqual([]);
+    await rig.archive.putReceipt(receiptOf(TOP));
+    const before = faults.calls.length;
+    await run();
+    expect(rig.records).toMatchObject([{ status: 'mirrored' }]);
+    const reads = faults.calls.slice(before).filter((call) => call.includes('.get'));
+    // The receipt that was missing, and the tag index.
+    expect(reads).toHaveLength(2);
+  });
+});
+
+describe('an image that cannot be right is recorded as failed, and the others are written', () => {
+  const good = makeImage({ layers: [TOP] });
+
+  test.each<[string, string, (rig: Rig) => Promise<FinalizeMessage>]>([
+    [
+      'another diffID than the config says',
+      'diffid-mismatch',
+      async (rig) => {
+        await fill(rig, IMAGE, [TOP]);
+        await rig.archive.putReceipt(receiptOf(BASE, { diffIds: { sha256: TOP.diffId } }));
+        return told(IMAGE);
+      },
+    ],
+    [
+      'diffIDs in another order',
+      'diffid-mismatch',
+      async (rig) => {
+        const swapped = makeImage({ layers: [BASE, TOP], overrides: { diffIds: [TOP.diffId, BASE.diffId] } });
+        await fill(rig, swapped, [BASE, TOP]);
+        return told(swapped);
+      },
+    ],
+    [
+      'fewer diffIDs than layers',
+      'layers-mismatch',
+      async (rig) => {
+        const fewer = makeImage({ layers: [BASE, TOP], overrides: { diffIds: [BASE.diffId] } });
+        await fill(rig, fewer, [BASE, TOP]);
+        return told(fewer);
+      },
+    ],
+    [
+      'a blob of another size than its descriptor says',
+      'size-mismatch',
+      async (rig) => {
+        await fill(rig, IMAGE, [TOP]);
+        await rig.archive.putReceipt(receiptOf(BASE, { size: BASE.size + 1 }));
+        return told(IMAGE);
+      },
+    ],
+    [
+      'a blob that is proven to be compressed otherwise, where media types are strict',
+      'not-as-declared',
+      async (rig) => {
+        await fill(rig, IMAGE, [TOP]);
+        await rig.archive.putReceipt(receiptOf(BASE, { compression: 'zstd' }));
+        return told(IMAGE, {}, { strictMediaTypes: true });
+      },
+    ],
+    [
+      'a manifest that has rotted',
+      'corrupt',
+      async (rig) => {
+        await fill(rig, IMAGE, [BASE, TOP]);
+        await rig.store.put(rig.archive.layout.blob(IMAGE.digest), Buffer.from('rotten'));
+        return told(IMAGE);
+      },
+    ],
+    [
+      'an index that is nested too deep',
+      'too-deep',
+      async (rig) => {
+        const deep = makeIndex([makeIndex([makeIndex([makeIndex([IMAGE])])])]);
+        await fill(rig, deep, [BASE, TOP]);
+        return told(deep);
+      },
+    ],
+  ])('%s: %s', async (_, code, prepare) => {
+    await using rig = new Rig();
+    const bad = await prepare(rig);
+    await fill(rig, good, [TOP]);
+    await rig.finalize([{ ...bad, image: { ...bad.image, tag: 'bad' } }, told(good, { tag: 'good' })]);
+    expect(rig.records).toMatchObject([
+      { tag: 'bad', status: 'failed', code, reason: expect.stringContaining(`${REPOSITORY}:bad`) },
+      { tag: 'good', status: 'mirrored' },
+    ]);
+    expect(await tagOf(rig, 'bad')).toBeUndefined();
+    expect(await tagOf(rig, 'good')).toMatchObject({ digest: good.digest });
+  });
+
+  // The layer that failed and the one that came: the failure is what is told, whatever the order.
+  test('as told by a layer', async () => {
+    const failure = { code: 'digest-mismatch', reason: 'copy blob sha256:…: it is another' };
+    for (const order of ['first', 'last'] as const) {
+      await using rig = new Rig();
+      await fill(rig, IMAGE, [BASE, TOP]);
+      const failed = { ...told(IMAGE), failure };
+      await rig.finalize(order === 'first' ? [failed, told(IMAGE)] : [told(IMAGE), failed]);
+      expect(rig.records).toMatchObject([{ status: 'failed', ...failure }]);
+      expect(await tagOf(rig)).toBeUndefined();
+    }
+  });
+
+  test('as told by the resolver, which found no digest', async () => {
+    await using rig = new Rig();
+    const failure = { code: 'manifest-unknown', reason: 'resolve: unknown' };
+    await rig.finalize([finalizeMessage(orderFor(HOST), { tag: 'v1' }, 'resolver', failure).message]);
+    expect(rig.records).toMatchObject([{ status: 'failed', tag: 'v1', digest: undefined, ...failure }]);
+  });
+});
+
+describe('a failure that may pass', () => {
+  // Every call in turn: thrown, so that the message comes again, and then the tag is there.
+  test('is thrown, and the next delivery writes the tag', async () => {
+    for (let at = 1; ; at += 1) {
+      const store = new MemoryStore();
+      await using filled = new Rig({ store });
+      await fill(filled, makeIndex([IMAGE]), []);
+      for (const layer of [BASE, TOP]) await filled.archive.putReceipt(receiptOf(layer));
+      const error = new Failure({ operation: 'test', side: 'archive', code: 'io', detail: 'on purpose' });
+      const { port, faults } = failNth(store, at, error);
+      await using rig = new Rig({ store: port });
+      const outcome = await rig.finalize([told(makeIndex([IMAGE]))]).catch((thrown: unknown) => thrown);
+      if (!faults.fired) break;
+      expect(outcome).toMatchObject({ code: 'io' });
+      expect(rig.records).toEqual([]);
+      await filled.finalize([told(makeIndex([IMAGE]))]);
+      expect(filled.records).toMatchObject([{ status: 'mirrored' }]);
+      expect(await tagOf(filled)).toBeDefined();
+    }
+  });
+});
+
+describe('messages that come again, or in another order', () => {
+  test('change nothing', async () => {
+    const { port, faults } = countCalls(new MemoryStore());
+    await using rig = new Rig({ store: port });
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await rig.finalize([told(IMAGE)]);
+    const before = faults.calls.length;
+    await rig.finalize([told(IMAGE), told(IMAGE)]);
+    // It is told again, since the first time may have been the one that was lost, and said to be so.
+    expect(rig.records.map(({ status }) => status)).toEqual(['mirrored', 'mirrored']);
+    expect(rig.again).toEqual([false, true]);
+    expect(faults.calls.slice(before).filter((call) => call.includes('.put'))).toEqual([]);
+    expect((await rig.archive.tagIndex(REPOSITORY))!.index.entries()).toHaveLength(1);
+  });
+
+  // Invariant 5: whatever the order in which two observations of a tag arrive, the later one stays.
+  test.each([[[1000, 2000]], [[2000, 1000]]])('leave the tag at its latest observation: %j', async (times) => {
+    const newer = makeImage({ layers: [TOP] });
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await fill(rig, newer, [TOP]);
+    for (const observed of times) await rig.finalize([told(observed === 2000 ? newer : IMAGE, { observed })]);
+    expect(await tagOf(rig)).toMatchObject({ digest: newer.digest, observed: 2000 });
+    // Whoever asked for the older one is told why its tag is not there.
+    expect(rig.records.map(({ code }) => code)).toEqual([undefined, times[1] === 1000 ? 'overtaken' : undefined]);
+    expect((await rig.archive.tagIndex(REPOSITORY))!.index.byDigest(IMAGE.digest)).toMatchObject({ hadTag: 'v1' });
+  });
+
+  test('in one batch as well', async () => {
+    const newer = makeImage({ layers: [TOP] });
+    await using rig = new Rig();
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await fill(rig, newer, [TOP]);
+    await rig.finalize([told(newer, { observed: 2000 }), told(IMAGE, { observed: 1000 })]);
+    expect(await tagOf(rig)).toMatchObject({ digest: newer.digest });
+  });
+
+  // Two finalizers of one repository, which grouping makes rare: both tags are there.
+  test('by two writers at once', async () => {
+    const store = new MemoryStore();
+    await using one = new Rig({ store });
+    await using two = new Rig({ store });
+    await fill(one, IMAGE, [BASE, TOP]);
+    await Promise.all([one.finalize([told(IMAGE, { tag: 'a' })]), two.finalize([told(IMAGE, { tag: 'b' })])]);
+    expect([await tagOf(one, 'a'), await tagOf(one, 'b')]).toMatchObject([{ tag: 'a' }, { tag: 'b' }]);
+  });
+
+  test('of two repositories are not one batch', async () => {
+    await using rig = new Rig();
+    await expect(rig.finalize([told(IMAGE), told(IMAGE, {}, { repository: 'r.example/other' })])).rejects.toThrow(
+      RangeError,
+    );
+    await rig.finalize([]);
+  });
+});
+
+// A signature's blob is opaque; in another image the same bytes are a gzip layer. What was proven as one thing is proven
+// as the other before anything is written.
+test('one blob that stands for two things is proven as both', async () => {
+  const asFile = makeArtifact({ blobs: [BASE.blob] });
+  const asLayer = makeImage({ layers: [BASE] });
+  await using rig = new Rig();
+  await fill(rig, asLayer, []);
+  await fill(rig, asFile, []);
+  const { compression: _, ...opaque } = receiptOf(BASE, { diffIds: {} });
+  await rig.archive.putReceipt(opaque);
+  const empty = [...asFile.blobs.keys()][0]!;
+  await rig.archive.putReceipt({ ...opaque, digest: empty, size: 2 });
+  await rig.finalize([told(asFile, { tag: 'file' }), told(asLayer, { tag: 'layer' })]);
+  expect([await tagOf(rig, 'file'), await tagOf(rig, 'layer')]).toMatchObject([{ tag: 'file' }, undefined]);
+  // That is no failure: the layer function is told to prove it as a layer, and tells in its turn.
+  expect(rig.records).toMatchObject([{ tag: 'file', status: 'mirrored' }]);
+  await rig.archive.putReceipt(receiptOf(BASE));
+  await rig.finalize([told(asFile, { tag: 'again' }), told(asLayer, { tag: 'layer' })]);
+  expect([await tagOf(rig, 'again'), await tagOf(rig, 'layer')]).toMatchObject([{ tag: 'again' }, { tag: 'layer' }]);
+});
+
+describe('end to end, each message twice and in any order', () => {
+  let registry: TestRegistry;
+  beforeEach(async () => {
+    registry = await startRegistry();
+  });
+  afterEach(() => registry.close());
+
+  // Every queue delivers at least once: with each message delivered twice, and the layers in reverse, the result is the same.
+  test('ends mirrored, and nothing is there twice', async () => {
+    const arm = makeImage({ layers: [BASE, makeLayer({ seed: 7 })], platform: parsePlatform('linux/arm64') });
+    registry.push('library/app', makeIndex([IMAGE, arm]), 'multi');
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    const order = { ...orderFor(registry), repository: REPOSITORY };
+    const { message } = resolveMessage(order, { kind: 'images', images: [{ tag: 'multi' }, { tag: 'v1' }] });
+    await rig.resolve(message);
+    await rig.resolve(message);
+    const layers = rig.sent('layer');
+    for (const layer of layers.toReversed()) await rig.copy(layer);
+    for (const layer of layers) await rig.copy(layer, { receiveCount: 2 });
+    const done = rig.sent('finalize');
+    for (const one of [...done.toReversed(), ...done]) await rig.finalize([one]);
+    const entries = (await rig.archive.tagIndex(REPOSITORY))!.index.entries();
+    expect(entries.map(({ tag }) => tag)).toEqual(['multi', 'v1']);
+    expect(new Set(rig.records.map(({ status }) => status))).toEqual(new Set(['mirrored']));
+    expect(registry.count({ kind: 'blob', digest: BASE.digest })).toBe(1);
+  });
+});

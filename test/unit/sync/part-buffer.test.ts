@@ -1,0 +1,124 @@
+import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { PartBuffer } from '../../../lib/sync/transfer/part-buffer.ts';
+import { randomBytes } from '../../kit/content.ts';
+import { chunked } from './chunks.ts';
+
+const NEVER = new AbortController().signal;
+
+async function* bodyOf(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  for (const chunk of chunks) {
+    await Promise.resolve();
+    yield chunk;
+  }
+}
+
+async function read(part: PartBuffer, signal = NEVER): Promise<Buffer> {
+  const slices: Buffer[] = [];
+  for await (const slice of part.slices(signal)) {
+    slices.push(Buffer.from(slice));
+    await Promise.resolve();
+  }
+  return Buffer.concat(slices);
+}
+
+// Filled at one end while it is read at the other, in whatever chunks: every byte once, in order.
+test('is read as it is filled', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 0, max: 1_200_000 }),
+      fc.array(fc.integer({ min: 1, max: 400_000 }), { minLength: 1, maxLength: 6 }),
+      async (size, sizes) => {
+        const bytes = randomBytes(size, 1);
+        const part = new PartBuffer(1, Buffer.alloc(size));
+        let counted = 0;
+        const [back] = await Promise.all([
+          read(part),
+          part.fill(bodyOf(chunked(bytes, sizes)), (count) => (counted += count)),
+        ]);
+        expect(back.equals(bytes)).toBe(true);
+        expect(Buffer.from(part.bytes).equals(bytes)).toBe(true);
+        expect(counted).toBe(size);
+      },
+    ),
+    { numRuns: 30 },
+  );
+});
+
+describe('fill', () => {
+  test.each([
+    ['fewer', [Buffer.alloc(4), Buffer.alloc(5)]],
+    ['more', [Buffer.alloc(4), Buffer.alloc(7)]],
+    ['none', []],
+  ])('wants exactly as many bytes as there is room for: %s', async (_, chunks) => {
+    const part = new PartBuffer(3, Buffer.alloc(10));
+    await expect(part.fill(bodyOf(chunks), () => undefined)).rejects.toMatchObject({
+      code: 'range-mismatch',
+      remedy: 'restart',
+    });
+  });
+
+  // A body that sends too much is not read to its end, and is let go.
+  test('lets go of a body that it does not want', async () => {
+    let returned = false;
+    async function* endless(): AsyncGenerator<Uint8Array> {
+      try {
+        for (;;) {
+          await Promise.resolve();
+          yield Buffer.alloc(8);
+        }
+      } finally {
+        returned = true;
+      }
+    }
+    await expect(new PartBuffer(1, Buffer.alloc(10)).fill(endless(), () => undefined)).rejects.toThrow();
+    expect(returned).toBe(true);
+  });
+});
+
+describe('a part that is shorter than its buffer', () => {
+  test('is what has come when it is complete', async () => {
+    const part = new PartBuffer(1, Buffer.alloc(100));
+    const reading = read(part);
+    expect(part.append(Buffer.from('short'))).toBe(5);
+    expect(part.full).toBe(false);
+    part.complete();
+    expect((await reading).toString()).toBe('short');
+    expect(Buffer.from(part.bytes).toString()).toBe('short');
+  });
+
+  test('takes no more than fits', () => {
+    const part = new PartBuffer(1, Buffer.alloc(3));
+    expect(part.append(Buffer.from('long'))).toBe(3);
+    expect(part.full).toBe(true);
+    expect(part.append(Buffer.from('er'))).toBe(0);
+    expect(Buffer.from(part.bytes).toString()).toBe('lon');
+  });
+});
+
+// The body fails: what reads the part would wait for ever, were it not told by the signal they share.
+test('whoever waits for more is told when everything is called off', async () => {
+  const part = new PartBuffer(1, Buffer.alloc(10));
+  const controller = new AbortController();
+  const reading = read(part, controller.signal);
+  await new Promise(setImmediate);
+  const reason = new Error('the body broke');
+  controller.abort(reason);
+  await expect(reading).rejects.toBe(reason);
+  await expect(read(part, controller.signal)).rejects.toBe(reason);
+});
+
+// Of many waits on one signal, none leaves a listener.
+test('leaves nothing on the signal', async () => {
+  const part = new PartBuffer(1, Buffer.alloc(2_000_000));
+  const controller = new AbortController();
+  const reading = read(part, controller.signal);
+  for (let n = 0; n < 8; n += 1) {
+    await new Promise(setImmediate);
+    part.append(Buffer.alloc(250_000));
+  }
+  part.complete();
+  await reading;
+  expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+});

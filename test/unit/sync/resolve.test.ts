@@ -1,0 +1,1088 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Failure } from '../../../lib/core/failure.ts';
+import type { MirrorEvent } from '../../../lib/sync/events.ts';
+import { resolve, type ResolveOptions } from '../../../lib/sync/resolver/resolve.ts';
+import { verifyArchive } from '../../../lib/upkeep/verify.ts';
+import type { Digest } from '../../../lib/oci/digest.ts';
+import { parsePlatform } from '../../../lib/oci/platform.ts';
+import type { Order, ResolveMessage, Wanted } from '../../../lib/queue/messages.ts';
+import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import type { Queues } from '../../../lib/queue/queue.ts';
+import { sha256 } from '../../kit/content.ts';
+import { countCalls, failNth, Faults } from '../../kit/faults.ts';
+import {
+  dockerEmptyLayer,
+  makeArtifact,
+  makeImage,
+  makeIndex,
+  makeLayer,
+  pushable,
+  type Pushable,
+} from '../../kit/images.ts';
+import { errorBody, startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { makeSchema1 } from '../../kit/schema1.ts';
+import { NEVER, orderFor, partStore, Rig } from './rig.ts';
+
+const BASE = makeLayer({ seed: 1, size: 5000 });
+const TOP = makeLayer({ seed: 2, size: 2000, compression: 'zstd' });
+const IMAGE = makeImage({ layers: [BASE, TOP] });
+const CACHE_CONFIG = Buffer.from('{"layers":[],"records":[]}');
+const AMD64 = parsePlatform('linux/amd64');
+const ARM64 = parsePlatform('linux/arm64');
+
+let registry: TestRegistry;
+beforeEach(async () => {
+  registry = await startRegistry();
+});
+afterEach(() => registry.close());
+
+function wanting(images: readonly Wanted[], order: Partial<Order> = {}): ResolveMessage {
+  return resolveMessage({ ...orderFor(registry), ...order }, { kind: 'images', images }).message;
+}
+
+/** Everything that has to be done for these images, from the resolver to the last finalize message. */
+async function mirrored(rig: Rig, images: readonly Wanted[], order: Partial<Order> = {}): Promise<void> {
+  const from = rig.outgoing.length;
+  await rig.resolve(wanting(images, order));
+  await rig.deliver(from);
+}
+
+async function indexOf(rig: Rig) {
+  return (await rig.archive.tagIndex(`${registry.host}/library/app`))!.index;
+}
+
+/** That a digest can be pulled: every manifest below it, and every blob of those. */
+async function expectPullable(rig: Rig, image: Pushable): Promise<void> {
+  expect((await rig.blob(image.digest))?.equals(image.manifest)).toBe(true);
+  for (const [digest, bytes] of image.blobs) expect((await rig.blob(digest))?.equals(bytes)).toBe(true);
+  for (const child of image.children) await expectPullable(rig, child);
+}
+
+/** The final words on the images, each once: they are told at least once. */
+function finals(rig: Rig): (readonly [string | undefined, string])[] {
+  const words = [...rig.events, ...rig.records].flatMap((event) =>
+    event.type === 'image' && event.status !== 'pending' ? [[event.tag, event.status] as const] : [],
+  );
+  return words.filter(
+    ([tag, status], at) => words.findIndex(([otherTag, other]) => otherTag === tag && other === status) === at,
+  );
+}
+
+describe('an image that is there already', () => {
+  test('is told with one HEAD, one read of the tag index, and no write', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    const { port, faults } = countCalls(partStore());
+    await using rig = new Rig({ store: port });
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    registry.forgetRequests();
+    const before = faults.calls.length;
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
+    expect(registry.requests.map(({ method, kind }) => `${method} ${kind}`)).toEqual(['HEAD manifest']);
+    expect(faults.calls.slice(before)).toEqual([expect.stringMatching(/^port\.get repositories\/.*index\.json$/)]);
+    expect(rig.events.at(-1)).toMatchObject({ type: 'image', status: 'unchanged', tag: 'v1', digest: IMAGE.digest });
+  });
+
+  // A hundred tags: as many HEADs, and still one read.
+  test('costs no more in a slice of many', async () => {
+    const tags = Array.from({ length: 100 }, (_, n) => `v${n}`);
+    for (const tag of tags) registry.push('library/app', IMAGE, tag);
+    const { port, faults } = countCalls(partStore());
+    await using rig = new Rig({ store: port });
+    await mirrored(
+      rig,
+      tags.map((tag) => ({ tag })),
+    );
+    registry.forgetRequests();
+    const before = faults.calls.length;
+    await rig.resolve(
+      wanting(
+        tags.map((tag) => ({ tag })),
+        { run: 'run-2' },
+      ),
+    );
+    expect(registry.count({ method: 'HEAD', kind: 'manifest' })).toBe(100);
+    expect(registry.requests).toHaveLength(100);
+    expect(faults.calls.length - before).toBe(1);
+  });
+
+  test('costs the registry nothing where it was asked for by digest', async () => {
+    registry.push('library/app', IMAGE);
+    await using rig = new Rig();
+    await mirrored(rig, [{ digest: IMAGE.digest }]);
+    expect((await indexOf(rig)).byDigest(IMAGE.digest)).toMatchObject({ digest: IMAGE.digest, tag: undefined });
+    registry.forgetRequests();
+    await rig.resolve(wanting([{ digest: IMAGE.digest }]));
+    expect(registry.requests).toEqual([]);
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', digest: IMAGE.digest });
+  });
+
+  // A registry that refuses HEAD: GET says the same, and what it brought is not asked for again.
+  test('is found by GET where HEAD is refused', async () => {
+    await using strict = await startRegistry({ refuseHead: true });
+    strict.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    const message = resolveMessage(orderFor(strict), { kind: 'images', images: [{ tag: 'v1' }] }).message;
+    await rig.resolve(message);
+    await rig.deliver();
+    expect(strict.count({ method: 'GET', kind: 'manifest' })).toBe(1);
+    strict.forgetRequests();
+    await rig.resolve(message);
+    expect(strict.requests.map(({ method }) => method)).toEqual(['GET']);
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+  });
+});
+
+describe('what is asked for', () => {
+  test('tag and digest, where upstream has them together: the tag is written', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1', digest: IMAGE.digest }]);
+    expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
+    expect(rig.records.at(-1)).toMatchObject({ status: 'mirrored', tag: 'v1', digest: IMAGE.digest });
+    expect(rig.records.at(-1)).not.toHaveProperty('reason');
+  });
+
+  // The tag has moved on upstream, or was never there: what the digest names is kept, and no tag is set back or made up
+  // (invariant 5); whoever asked is told why.
+  test.each([
+    ['names something else', true, /^the tag names sha256:[0-9a-f]{64} upstream; kept by its digest$/],
+    ['is not there', false, /^upstream has no such tag; kept by its digest$/],
+  ])('tag and digest, where the tag %s upstream: kept by its digest alone', async (_, moved, reason) => {
+    const newer = makeImage({ layers: [BASE] });
+    registry.push('library/app', IMAGE);
+    await using rig = new Rig();
+    if (moved) {
+      registry.push('library/app', newer, 'v1');
+      await mirrored(rig, [{ tag: 'v1' }]);
+    }
+    const wanted = [{ tag: 'v1', digest: IMAGE.digest }];
+    rig.now = () => 2_000_000;
+    await mirrored(rig, wanted, { run: 'run-2' });
+    const index = await indexOf(rig);
+    expect(index.byTag('v1')?.digest).toBe(moved ? newer.digest : undefined);
+    expect(index.byDigest(IMAGE.digest)).toMatchObject({ tag: undefined });
+    await expectPullable(rig, IMAGE);
+    const reference = `${orderFor(registry).source}:v1@${IMAGE.digest}`;
+    const word = { reference, tag: undefined, digest: IMAGE.digest, reason: expect.stringMatching(reason) };
+    expect(rig.records.at(-1)).toMatchObject({ status: 'mirrored', ...word });
+    // And again: it is there.
+    await rig.resolve(wanting(wanted, { run: 'run-3' }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', ...word });
+  });
+
+  test('tag and digest, where the tag cannot be asked for: a failure, and no guess', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { tag: 'v1' }, do: { status: 403 } });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1', digest: IMAGE.digest }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'denied' } }]);
+  });
+
+  // Policy amd64, and later all: the same digest, and yet more of it is wanted.
+  test('more platforms than before: only what is new is fetched', async () => {
+    const arm = makeImage({ layers: [BASE, makeLayer({ seed: 8 })], platform: ARM64 });
+    const index = makeIndex([IMAGE, arm]);
+    registry.push('library/app', index, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }], { platforms: [AMD64] });
+    expect((await rig.blob(index.digest))?.equals(index.manifest)).toBe(true);
+    expect(await rig.blob(arm.digest)).toBeUndefined();
+    registry.forgetRequests();
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-2' });
+    await expectPullable(rig, index);
+    // The base layer, the index and the first image are there.
+    expect(registry.count({ method: 'GET', kind: 'manifest' })).toBe(1);
+    expect(registry.count({ kind: 'blob' })).toBe(2);
+    // And fewer again: nothing to do.
+    registry.forgetRequests();
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-3', platforms: [ARM64] }));
+    expect(registry.requests).toHaveLength(1);
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+  });
+
+  test('a platform that is not there is a failure that names what is', async () => {
+    registry.push('library/app', makeIndex([IMAGE]), 'v1');
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }], { platforms: [ARM64] }));
+    expect(rig.sent('finalize')).toMatchObject([
+      { failure: { code: 'no-platform', reason: expect.stringContaining('linux/amd64') } },
+    ]);
+  });
+});
+
+// One policy for an image, however its indexes are nested; what the resolver takes is what the finalizer proves.
+describe('platforms', () => {
+  const arm = makeImage({ layers: [makeLayer({ seed: 70 })], platform: ARM64 });
+  const amd = makeImage({ layers: [makeLayer({ seed: 71 })] });
+  const unnamed = (image: Pushable): Pushable => {
+    const { platform: _, ...descriptor } = image.descriptor;
+    return { ...image, descriptor };
+  };
+
+  test.each<[string, Pushable, Pushable[]]>([
+    ['an index below the index has none of them', makeIndex([makeIndex([arm]), makeIndex([amd])]), [amd]],
+    ['the image is there alone', amd, [amd]],
+    ['the index does not say, and the config does', makeIndex([unnamed(amd), arm]), [amd]],
+    ['there are artifacts only', makeIndex([makeArtifact()]), [makeArtifact()]],
+  ])('are found where %s', async (_, thing, pullable) => {
+    registry.push('library/app', thing, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }], { platforms: [AMD64] });
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    for (const one of pullable) await expectPullable(rig, one);
+    if (thing !== amd) expect(await rig.blob(arm.layers[0]!.digest)).toBeUndefined();
+    expect(await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 })).toMatchObject({ problems: [] });
+  });
+
+  test.each<[string, Pushable]>([
+    ['the index has another, and an artifact', makeIndex([arm, makeArtifact()])],
+    ['the image is another, and alone', arm],
+    ['no index of several has it', makeIndex([makeIndex([arm]), makeIndex([arm])])],
+  ])('are missing where %s', async (_, thing) => {
+    registry.push('library/app', thing, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }], { platforms: [AMD64] });
+    const name = `${orderFor(registry).source}@${thing.digest}`;
+    expect(rig.records).toMatchObject([{ status: 'failed', code: 'no-platform' }]);
+    expect(rig.records[0]?.reason).toMatch(new RegExp(`${name}.*linux/amd64.*linux/arm64`));
+    // And the finalizer says the same of it, were it asked, of an archive that holds all of it.
+    await mirrored(rig, [{ digest: thing.digest }], { run: 'run-2' });
+    const { digest, mediaType, manifest } = thing;
+    const image = { digest, mediaType, size: manifest.length, tag: 'v2', observed: 1 };
+    await rig.finalize([finalizeMessage({ ...orderFor(registry), platforms: [AMD64] }, image, 'resolver').message]);
+    expect(rig.records.at(-1)).toMatchObject({ status: 'failed', code: 'no-platform', tag: 'v2' });
+  });
+
+  // All platforms are there, and one is asked for that upstream never had: as a failure as it is with an empty archive,
+  // and without a request more; one that is there stays one HEAD and one read of the root.
+  test('are looked for in what the archive holds, where others were asked for before', async () => {
+    registry.push('library/app', makeIndex([amd, arm]), 'v1');
+    registry.push('library/app', amd, 'single');
+    const { port, faults } = countCalls(partStore());
+    await using rig = new Rig({ store: port });
+    await mirrored(rig, [{ tag: 'v1' }, { tag: 'single' }]);
+    registry.forgetRequests();
+    const [calls, sent] = [faults.calls.length, rig.outgoing.length];
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2', platforms: [ARM64] }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+    expect(faults.calls.length - calls).toBe(2);
+    const platforms = [parsePlatform('linux/s390x')];
+    await rig.resolve(wanting([{ tag: 'v1' }, { tag: 'single' }], { run: 'run-3', platforms }));
+    expect(rig.outgoing.slice(sent).map(({ message }) => message)).toMatchObject([
+      { type: 'finalize', failure: { code: 'no-platform', reason: expect.stringMatching(/^resolve .*:v1: choose/) } },
+      {
+        type: 'finalize',
+        failure: { code: 'no-platform', reason: expect.stringMatching(/^resolve .*:single: choose/) },
+      },
+    ]);
+    expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'HEAD', 'HEAD']);
+  });
+});
+
+describe('what a tag can name', () => {
+  const foreign = makeLayer({ seed: 20 });
+  const shared = makeLayer({ seed: 21 });
+  const image = makeImage({ layers: [shared, makeLayer({ seed: 22 })] });
+  const things: [string, () => Pushable][] = [
+    ['an OCI image', () => IMAGE],
+    ['a Docker image', () => makeImage({ layers: [BASE, TOP], format: 'docker' })],
+    ['an image of one layer that is not compressed', () => makeImage({ layers: [makeLayer({ compression: 'none' })] })],
+    [
+      'an image that has a blob both as a layer that is compressed and as one that is not',
+      () =>
+        makeImage({
+          layers: [BASE, BASE],
+          overrides: {
+            diffIds: [BASE.diffId, BASE.diffId],
+            descriptors: ([first, second]) => [
+              { ...first!, mediaType: 'application/vnd.oci.image.layer.v1.tar' },
+              second!,
+            ],
+          },
+        }),
+    ],
+    ['an image without layers', () => makeImage({ layers: [] })],
+    ['an image that has the same layer twice', () => makeImage({ layers: [BASE, TOP, BASE, BASE] })],
+    [
+      'an image with layers that change nothing',
+      () => makeImage({ layers: [makeLayer({ files: [] }), dockerEmptyLayer()] }),
+    ],
+    [
+      'layers of many frames',
+      () =>
+        makeImage({
+          layers: [makeLayer({ compression: 'zstd', framing: 'chunked' }), makeLayer({ framing: 'chunked' })],
+        }),
+    ],
+    ['an OCI index', () => makeIndex([IMAGE, makeImage({ layers: [BASE], platform: ARM64 })])],
+    ['a manifest list', () => makeIndex([makeImage({ layers: [BASE], format: 'docker' })], 'docker')],
+    ['an index of indexes', () => makeIndex([makeIndex([IMAGE]), makeIndex([makeIndex([image])])].slice(0, 1))],
+    ['an index that names an image twice', () => makeIndex([IMAGE, IMAGE])],
+    ['an index of nothing', () => makeIndex([])],
+    [
+      'a build cache, which is an index of layers',
+      () => ({
+        ...makeIndex([], 'oci', {
+          manifests: [
+            ...[BASE, TOP].map(({ mediaType, digest, size }) => ({ mediaType, digest, size })),
+            {
+              mediaType: 'application/vnd.buildkit.cacheconfig.v0',
+              digest: sha256(CACHE_CONFIG),
+              size: CACHE_CONFIG.length,
+            },
+          ],
+        }),
+        blobs: new Map([
+          [BASE.digest, BASE.blob],
+          [TOP.digest, TOP.blob],
+          [sha256(CACHE_CONFIG), CACHE_CONFIG],
+        ]),
+      }),
+    ],
+    ['an artifact', () => makeArtifact({ blobs: [Buffer.from('one'), Buffer.from('two')] })],
+    ['an artifact about an image', () => makeArtifact({ subject: IMAGE })],
+    [
+      'an image with an attestation beside it',
+      () =>
+        makeIndex([
+          IMAGE,
+          makeArtifact({
+            platform: { os: 'unknown', architecture: 'unknown' },
+            annotations: {
+              'vnd.docker.reference.type': 'attestation-manifest',
+              'vnd.docker.reference.digest': IMAGE.digest,
+            },
+          }),
+        ]),
+    ],
+    [
+      'a foreign layer that the registry has',
+      () =>
+        makeImage({
+          layers: [foreign, BASE],
+          overrides: {
+            descriptors: ([first, ...rest]) => [
+              {
+                ...first!,
+                mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+                urls: [`http://${registry.host}/nowhere`],
+              },
+              ...rest,
+            ],
+          },
+        }),
+    ],
+  ];
+
+  test.each(things)('%s', async (_, make) => {
+    const thing = make();
+    registry.push('library/app', thing, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    expect((await indexOf(rig)).byTag('v1')).toMatchObject({
+      digest: thing.digest,
+      mediaType: thing.mediaType,
+      size: thing.manifest.length,
+    });
+    await expectPullable(rig, thing);
+    // Each blob once, however many layers and images name it.
+    const asked = registry.requests
+      .filter(({ kind, status }) => kind === 'blob' && status < 300)
+      .map(({ digest }) => digest);
+    expect(asked).toHaveLength(new Set(asked).size);
+  });
+
+  // Its digest is that of what was signed; and what is stored under it is that.
+  test.each([true, false])('a schema1 manifest (signed: %s)', async (signed) => {
+    const old = makeSchema1({ layers: [BASE, makeLayer({ seed: 30 })], signed });
+    registry.push('library/app', old, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    const entry = (await indexOf(rig)).byTag('v1')!;
+    expect(entry).toMatchObject({
+      digest: old.digest,
+      mediaType: 'application/vnd.docker.distribution.manifest.v1+json',
+    });
+    const stored = (await rig.blob(old.digest))!;
+    expect(sha256(stored)).toBe(old.digest);
+    expect(entry.size).toBe(stored.length);
+    for (const digest of old.blobs.keys()) expect(await rig.blob(digest)).toBeDefined();
+    // And again: from the archive this time, under the type that it has there.
+    registry.forgetRequests();
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+  });
+
+  // Docker's images from before it had a type for their config: their layers are held against it all the same.
+  test.each(['application/octet-stream', 'application/json', 'text/html', ''])(
+    'a Docker image whose config is called %j',
+    async (mediaType) => {
+      await using rig = new Rig();
+      for (const [tag, diffIds] of [
+        ['v1', [BASE.diffId]],
+        ['v2', [TOP.diffId]],
+      ] as const) {
+        const plain = makeImage({ layers: [BASE], format: 'docker', overrides: { diffIds } });
+        const config = { mediaType, digest: sha256(plain.config), size: plain.config.length };
+        registry.push(
+          'library/app',
+          makeImage({ layers: [BASE], format: 'docker', overrides: { diffIds, manifest: { config } } }),
+          tag,
+        );
+      }
+      await mirrored(rig, [{ tag: 'v1' }]);
+      await mirrored(rig, [{ tag: 'v2' }]);
+      expect(rig.records).toMatchObject([
+        { tag: 'v1', status: 'mirrored' },
+        { tag: 'v2', status: 'failed', code: 'diffid-mismatch' },
+      ]);
+      expect((await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 })).problems).toEqual([]);
+    },
+  );
+
+  test('an image whose throwaway layers are not there', async () => {
+    const throwaway = makeLayer({ seed: 40 });
+    const old = makeSchema1({ layers: [BASE, throwaway], v1: (index) => (index === 1 ? { throwaway: true } : {}) });
+    registry.push('library/app', old, 'v1');
+    registry.removeBlob(throwaway.digest);
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+  });
+});
+
+describe('several images', () => {
+  // Three tags of one repository and an index, all on one base: it is fetched once.
+  test('that share layers fetch each of them once', async () => {
+    const images = [3, 4, 5].map((seed) => makeImage({ layers: [BASE, makeLayer({ seed })] }));
+    images.forEach((image, n) => registry.push('library/app', image, `v${n}`));
+    registry.push('library/app', makeIndex(images.slice(0, 1)), 'multi');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v0' }, { tag: 'v1' }, { tag: 'v2' }, { tag: 'multi' }]);
+    expect(registry.count({ kind: 'blob', digest: BASE.digest })).toBe(1);
+    expect(finals(rig).map(([, status]) => status)).toEqual(Array.from({ length: 4 }, () => 'mirrored'));
+  });
+
+  // Of thirty tags one names a manifest that is no manifest, one has lost its manifest, one its layer: 27 are mirrored.
+  test('of which some are bad are mirrored but for those', async () => {
+    const tags = Array.from({ length: 30 }, (_, n) => `v${n}`);
+    tags.forEach((tag, n) => registry.push('library/app', makeImage({ layers: [makeLayer({ seed: 50 + n })] }), tag));
+    registry.tag('library/app', 'v3', sha256(Buffer.from('nothing')));
+    const lost = makeLayer({ seed: 1000 });
+    registry.push('library/app', makeImage({ layers: [lost] }), 'v7');
+    registry.removeBlob(lost.digest);
+    registry.push('library/app', makeImage({ layers: [BASE], overrides: { diffIds: [] } }), 'v9');
+    await using rig = new Rig();
+    await mirrored(
+      rig,
+      tags.map((tag) => ({ tag })),
+    );
+    const failed = finals(rig).filter(([, status]) => status === 'failed');
+    expect(failed.map(([tag]) => tag).toSorted()).toEqual(['v3', 'v7', 'v9']);
+    expect(finals(rig)).toHaveLength(30);
+    const index = await indexOf(rig);
+    expect(tags.filter((tag) => index.byTag(tag) === undefined)).toEqual(['v3', 'v7', 'v9']);
+    // The one whose layers do not fit its config is refused before a layer is fetched.
+    expect(registry.count({ kind: 'blob', digest: BASE.digest })).toBe(0);
+  });
+
+  // One cannot be had for now: the others are done, and the message comes again when the registry said.
+  test.each([
+    [5, 50],
+    [50, 5],
+  ])('of which some may pass later: the message comes again, after the longest wait (%i and %i s)', async (a, b) => {
+    for (const [seed, tag] of ['a', 'b', 'c'].entries())
+      registry.push('library/app', makeImage({ layers: [makeLayer({ seed })] }), tag);
+    const busy = (tag: string, seconds: number) =>
+      registry.misbehave({ match: { tag }, do: { status: 429, headers: { 'retry-after': String(seconds) } } });
+    const [first] = [busy('a', a), busy('b', b)];
+    let now = Date.now();
+    await using rig = new Rig({ registry: { now: () => now } });
+    const message = wanting([{ tag: 'a' }, { tag: 'b' }, { tag: 'c' }]);
+    await expect(rig.resolve(message)).rejects.toMatchObject({ code: 'rate-limited', retryAfterMs: 50_000 });
+    expect(rig.sent('layer').map(({ image }) => image.tag)).toEqual(['c']);
+    expect(rig.sent('finalize')).toEqual([]);
+    // On its last delivery what still fails is recorded.
+    first.stop();
+    now += 50_000;
+    await rig.resolve(message, { last: true });
+    expect(rig.sent('layer').map(({ image }) => image.tag)).toEqual(['c', 'a']);
+    expect(rig.sent('finalize')).toMatchObject([{ image: { tag: 'b' }, failure: { code: 'rate-limited' } }]);
+  });
+
+  test('that are stopped on request are not recorded as failed', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    const controller = new AbortController();
+    const held = registry.misbehave({ do: { noAnswer: true } });
+    const resolving = rig.resolve(wanting([{ tag: 'v1' }]), { last: true, signal: controller.signal });
+    await held.begun;
+    controller.abort(new DOMException('stop', 'AbortError'));
+    await expect(resolving).rejects.toMatchObject({ code: 'aborted' });
+    held.stop();
+    expect(rig.outgoing).toEqual([]);
+  });
+
+  // The tag index cannot be read: each image that was asked for ends in a failure that says so.
+  test('whose tag index is unreadable fail one by one', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await rig.store.put(rig.archive.layout.tagIndex(orderFor(registry).repository), Buffer.from('{'));
+    await rig.resolve(wanting([{ tag: 'v1' }, { tag: 'v2' }]));
+    expect(rig.sent('finalize')).toMatchObject([
+      { image: { tag: 'v1' }, failure: { code: 'corrupt' } },
+      { image: { tag: 'v2' }, failure: { code: 'corrupt' } },
+    ]);
+  });
+});
+
+describe('all tags', () => {
+  const list = (): ResolveMessage => resolveMessage(orderFor(registry), { kind: 'list' }).message;
+
+  test('are sent on in slices of a hundred, page by page', async () => {
+    await using paged = await startRegistry({ pageSize: 250 });
+    for (let n = 0; n < 600; n += 1) paged.push('library/app', IMAGE, `v${String(n).padStart(3, '0')}`);
+    await using rig = new Rig();
+    await rig.resolve(resolveMessage(orderFor(paged), { kind: 'list' }).message);
+    const slices = rig.sent('resolve').map(({ what }) => (what.kind === 'images' ? what.images : []));
+    expect(slices.map((slice) => slice.length)).toEqual([100, 100, 50, 100, 100, 50, 100]);
+    expect(new Set(slices.flat().map(({ tag }) => tag)).size).toBe(600);
+    const listed = rig.events.flatMap((event) => (event.type === 'listed' ? event.tags : []));
+    expect(new Set(listed).size).toBe(600);
+  });
+
+  test('that cannot be listed are a failure of the repository', async () => {
+    await using rig = new Rig();
+    await rig.resolve(list());
+    expect(rig.sent('finalize')).toMatchObject([{ image: {}, failure: { code: 'name-unknown' } }]);
+    expect(rig.sent('finalize')[0]?.image).toEqual({});
+  });
+
+  test('of which there are none are told as such', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.untag('library/app', 'v1');
+    await using rig = new Rig();
+    await rig.resolve(list());
+    expect(rig.outgoing).toEqual([]);
+    expect(rig.events).toMatchObject([{ type: 'listed', tags: [] }]);
+  });
+
+  // A registry that lets anything pass for a tag: the others are mirrored, and what cannot be is told with its names.
+  test('of which some are no tags are a failure that names those', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    for (const name of ['-bad', 'x'.repeat(129)]) registry.tag('library/app', name, IMAGE.digest);
+    await using rig = new Rig();
+    await rig.resolve(list());
+    expect(rig.sent('resolve')).toMatchObject([{ what: { images: [{ tag: 'v1' }] } }]);
+    expect(rig.sent('finalize')).toMatchObject([
+      { image: {}, failure: { code: 'invalid', reason: expect.stringMatching(/no tag, .*: "-bad", "xxx/) } },
+    ]);
+  });
+
+  test('that cannot be listed for now are listed later, and at last recorded', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { kind: 'tags' }, do: { status: 503 } });
+    await using rig = new Rig();
+    await expect(rig.resolve(list())).rejects.toMatchObject({ code: 'unavailable' });
+    expect(rig.outgoing).toEqual([]);
+    await rig.resolve(list(), { last: true });
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'unavailable' } }]);
+  });
+
+  // The second page fails: the first has been sent on, and is sent again without effect.
+  test('whose listing breaks off are sent on once', async () => {
+    await using paged = await startRegistry({ pageSize: 2 });
+    for (const tag of ['a', 'b', 'c']) paged.push('library/app', IMAGE, tag);
+    const rule = paged.misbehave({ match: { kind: 'tags' }, after: 1, do: { status: 503 } });
+    await using rig = new Rig();
+    const message = resolveMessage(orderFor(paged), { kind: 'list' }).message;
+    await expect(rig.resolve(message)).rejects.toMatchObject({ code: 'unavailable' });
+    rule.stop();
+    await rig.resolve(message);
+    expect(rig.sent('resolve').flatMap(({ what }) => (what.kind === 'images' ? what.images : []))).toEqual(
+      ['a', 'b', 'c'].map((tag) => ({ tag })),
+    );
+  });
+});
+
+describe('tags move', () => {
+  test('and leave the digest that they had behind', async () => {
+    const newer = makeImage({ layers: [BASE, makeLayer({ seed: 60 })] });
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    registry.push('library/app', newer, 'v1');
+    rig.now = () => 2_000_000;
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-2' });
+    const index = await indexOf(rig);
+    expect(index.byTag('v1')?.digest).toBe(newer.digest);
+    expect(index.byDigest(IMAGE.digest)).toMatchObject({ tag: undefined, hadTag: 'v1' });
+    await expectPullable(rig, IMAGE);
+    await expectPullable(rig, newer);
+  });
+
+  // A slow layer of an older run is done after a newer run has finished: the tag stays where it is.
+  test('only forward', async () => {
+    const newer = makeImage({ layers: [makeLayer({ seed: 61 })] });
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    const slow = rig.outgoing.length;
+    registry.push('library/app', newer, 'v1');
+    rig.now = () => 2_000_000;
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-2' });
+    expect((await indexOf(rig)).byTag('v1')?.digest).toBe(newer.digest);
+    expect(slow).toBe(2);
+    await rig.deliver();
+    const index = await indexOf(rig);
+    expect(index.byTag('v1')?.digest).toBe(newer.digest);
+    // What it brought is kept by digest all the same.
+    expect(index.byDigest(IMAGE.digest)).toBeDefined();
+  });
+});
+
+describe('what the archive holds already', () => {
+  test('is not asked for again: manifests and configs', async () => {
+    registry.push('library/app', makeIndex([IMAGE]), 'v1');
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    registry.forgetRequests();
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
+    expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD']);
+  });
+
+  // A manifest, and then a config, has rotted in the archive: what upstream has mends it.
+  test.each<[string, Digest]>([
+    ['manifest', IMAGE.digest],
+    ['config', sha256(IMAGE.config)],
+  ])('a %s that has rotted is fetched anew', async (_, digest) => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await rig.store.put(rig.archive.layout.blob(digest), Buffer.from('rotten'));
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    await expectPullable(rig, IMAGE);
+  });
+
+  // What the layer function has to look for is told by what the resolver has seen.
+  test.each([
+    ['nothing at all', 'receipt', undefined],
+    ['an object', 'everything', async (rig: Rig) => rig.store.put(rig.archive.layout.blob(BASE.digest), BASE.blob)],
+    [
+      'an unfinished upload',
+      'everything',
+      async (rig: Rig) => rig.store.createUpload(rig.archive.layout.blob(BASE.digest), { partSize: 5 }),
+    ],
+  ] as const)('%s: the layer looks for %s', async (_, look, prepare) => {
+    registry.push('library/app', makeImage({ layers: [BASE] }), 'v1');
+    await using rig = new Rig();
+    await prepare?.(rig);
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('layer').map((message) => message.look)).toEqual([look]);
+  });
+
+  test('alone in its run, an image has blobs that nobody else is told to fetch', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await rig.resolve(
+      resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v1' }], sole: true }).message,
+    );
+    expect(rig.sent('layer').map((message) => message.look)).toEqual(['nothing', 'nothing']);
+  });
+
+  /** What the layers are told to look for, message by message, of two images that are all that a run asks for. */
+  async function looksOf(rig: Rig, options: Partial<ResolveOptions> = {}): Promise<Map<string, string[]>> {
+    const images = [{ tag: 'v1' }, { tag: 'v2' }];
+    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images, sole: true }).message, options);
+    const byBlob = Map.groupBy(rig.sent('layer'), ({ blob }) => blob.digest);
+    return new Map([...byBlob].map(([digest, messages]) => [digest, messages.map(({ look }) => look)]));
+  }
+
+  describe('of two images with a blob in common, alone in their run', () => {
+    // More than one request of SQS takes, so that another image's message could come between.
+    const tops = Array.from({ length: 11 }, (_, index) => makeLayer({ seed: 200 + index }));
+    const own = makeLayer({ seed: 31 });
+    beforeEach(() => {
+      registry.push('library/app', makeImage({ layers: [...tops, BASE] }), 'v1');
+      registry.push('library/app', makeImage({ layers: [BASE, own] }), 'v2');
+    });
+
+    test('only the first message for it need not look for a receipt', async () => {
+      await using rig = new Rig();
+      const looks = await looksOf(rig);
+      expect(looks.get(BASE.digest)).toEqual(['nothing', 'receipt']);
+      for (const { digest } of [...tops, own]) expect(looks.get(digest)).toEqual(['nothing']);
+    });
+
+    // SQS forgets after five minutes what it was sent; what was asked for first may still wait in its lane then.
+    test('none is the first where the resolver is told again', async () => {
+      await using rig = new Rig();
+      const looks = await looksOf(rig, { receiveCount: 2 });
+      expect(looks.get(BASE.digest)).toEqual(['receipt', 'receipt']);
+    });
+
+    // Elsewhere no message is the first, and none need wait for another's.
+    test.each([
+      ['the first is also the first in its lane', true, 1],
+      ['of many slices, messages are sent side by side', undefined, 2],
+    ] as const)('%s', async (_, sole, together) => {
+      await using rig = new Rig();
+      let sending = 0;
+      let most = 0;
+      let resolved = 0;
+      const both = Promise.withResolvers<undefined>();
+      const send: Queues['send'] = async (queue) => {
+        if (queue !== 'layer') return;
+        most = Math.max(most, (sending += 1));
+        await both.promise;
+        await new Promise(setImmediate);
+        sending -= 1;
+      };
+      const images = [{ tag: 'v1' }, { tag: 'v2' }];
+      const what = { kind: 'images', images, ...(sole === undefined ? {} : { sole }) } as const;
+      const { message } = resolveMessage(orderFor(registry), what);
+      const observe = ({ type }: MirrorEvent): void => {
+        if (type === 'resolved' && (resolved += 1) === images.length) both.resolve(undefined);
+      };
+      const context = { ...rig.context, queues: { send }, observe };
+      await resolve(context, message, { receiveCount: 1, last: false, signal: NEVER });
+      expect(most).toBe(together);
+    });
+  });
+
+  // Images of one repository have their base in common.
+  test('a blob is looked for once, however many images of the slice have it', async () => {
+    const tags = Array.from({ length: 20 }, (_, index) => `v${index}`);
+    for (const [seed, tag] of tags.entries())
+      registry.push('library/app', makeImage({ layers: [BASE, makeLayer({ seed: 100 + seed })] }), tag);
+    await using rig = new Rig();
+    const key = rig.archive.layout.receipt(BASE.digest);
+    const get = vi.spyOn(rig.store, 'get');
+    await rig.resolve(wanting(tags.map((tag) => ({ tag }))));
+    expect(get.mock.calls.filter(([asked]) => asked === key)).toHaveLength(1);
+    expect(rig.sent('layer').filter(({ blob }) => blob.digest === BASE.digest)).toHaveLength(tags.length);
+  });
+
+  test.each(['get', 'uploads'] as const)('what fails once (%s) is the failure of one image', async (method) => {
+    const tags = Array.from({ length: 20 }, (_, index) => `v${index}`);
+    for (const tag of tags)
+      registry.push('library/app', makeImage({ layers: [BASE], overrides: { config: { author: tag } } }), tag);
+    await using rig = new Rig();
+    const key = method === 'get' ? rig.archive.layout.receipt(BASE.digest) : rig.archive.layout.blobs;
+    const original = rig.store[method].bind(rig.store) as (...args: unknown[]) => unknown;
+    let failures = 1;
+    rig.store[method] = ((asked: string, ...more: unknown[]): unknown => {
+      if (asked !== key || failures === 0) return original(asked, ...more);
+      failures -= 1;
+      throw new Failure({ operation: method, side: 'archive', code: 'unavailable', detail: 'once' });
+    }) as never;
+    await rig.resolve(wanting(tags.map((tag) => ({ tag }))), { last: true });
+    expect(rig.sent('finalize').filter(({ failure }) => failure !== undefined)).toHaveLength(1);
+  });
+});
+
+// A Windows image: its base layer is not in the registry, and its own address may answer or not.
+describe('foreign layers', () => {
+  const own = makeLayer({ seed: 90 });
+  const base = makeLayer({ seed: 91 });
+  const windows = (url: string): Pushable =>
+    makeImage({
+      layers: [base, own],
+      format: 'docker',
+      platform: parsePlatform('windows/amd64'),
+      overrides: {
+        descriptors: ([first, second]) => [
+          { ...first!, mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', urls: [url] },
+          second!,
+        ],
+      },
+    });
+
+  test('are left out where they are not wanted, and fetched where they are wanted later', async () => {
+    await using owner = await startRegistry();
+    const image = windows(`http://${owner.host}/v2/windows/blobs/${base.digest}`);
+    registry.push('library/app', image, 'v1');
+    registry.removeBlob(base.digest);
+    await using rig = new Rig();
+    const skip = { foreignLayers: 'skip' } as const;
+    await mirrored(rig, [{ tag: 'v1' }], skip);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    expect([await rig.blob(base.digest), await rig.blob(own.digest)]).toMatchObject([undefined, own.blob]);
+    expect((await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 })).problems).toEqual([]);
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2', ...skip }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+
+    // All of it is more than there is.
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-3' });
+    expect(rig.records.at(-1)).toMatchObject({ status: 'failed', code: 'name-unknown' });
+    owner.push('windows', image);
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-4' });
+    expect(rig.records.at(-1)).toMatchObject({ status: 'mirrored' });
+    await expectPullable(rig, image);
+    for (const order of [{ run: 'run-5' }, { run: 'run-6', ...skip }]) {
+      await rig.resolve(wanting([{ tag: 'v1' }], order));
+      expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+    }
+  });
+
+  // What is left out takes nothing from the check of the others.
+  test('that are left out leave the others in their places', async () => {
+    const wrong = makeImage({
+      layers: [base, own],
+      overrides: {
+        diffIds: [own.diffId, base.diffId],
+        descriptors: ([first, second]) => [
+          { ...first!, mediaType: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip' },
+          second!,
+        ],
+      },
+    });
+    registry.push('library/app', wrong, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }], { foreignLayers: 'skip' });
+    expect(rig.records).toMatchObject([{ status: 'failed', code: 'diffid-mismatch' }]);
+  });
+});
+
+describe('what asks for too much is refused before a layer is fetched', () => {
+  // As many as one index may have are taken, and one more is not, however they are spread.
+  test('an index of too many manifests', async () => {
+    const child = (n: number): Pushable => makeImage({ layers: [], overrides: { config: { n } } });
+    const full = Array.from({ length: 1024 }, (_, n) => child(n));
+    registry.push('library/app', makeIndex(full), 'full');
+    registry.push('library/app', makeIndex([makeIndex(full.slice(0, 700)), makeIndex(full.slice(700))]), 'more');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'full' }, { tag: 'more' }]);
+    expect(finals(rig).toSorted()).toEqual([
+      ['full', 'mirrored'],
+      ['more', 'failed'],
+    ]);
+    expect(rig.records.find(({ tag }) => tag === 'more')?.reason).toMatch(/more than 1025 manifests/);
+  });
+});
+
+// As Go writes an empty list where nobody told it not to: walked and proven alike.
+test('an index whose manifests are null is an empty one', async () => {
+  const index = pushable(Buffer.from('{"schemaVersion":2,"manifests":null}'), makeIndex([]).mediaType);
+  registry.push('library/app', index, 'v1');
+  await using rig = new Rig();
+  await mirrored(rig, [{ tag: 'v1' }]);
+  expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+});
+
+describe('manifests that do not fit their index', () => {
+  test('by size', async () => {
+    const index = makeIndex([IMAGE], 'oci', { manifests: [{ ...IMAGE.descriptor, size: IMAGE.manifest.length + 1 }] });
+    registry.push('library/app', { ...index, children: [IMAGE] }, 'v1');
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'size-mismatch' } }]);
+  });
+
+  test('by type', async () => {
+    const index = makeIndex([IMAGE], 'oci', {
+      manifests: [{ ...IMAGE.descriptor, mediaType: 'application/vnd.oci.image.index.v1+json' }],
+    });
+    registry.push('library/app', { ...index, children: [IMAGE] }, 'v1');
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'not-as-declared' } }]);
+  });
+
+  test('because they are not there', async () => {
+    const index = makeIndex([IMAGE]);
+    registry.push('library/app', index, 'v1');
+    registry.removeManifest('library/app', IMAGE.digest);
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+    expect(await rig.archive.tagIndex(orderFor(registry).repository)).toBeUndefined();
+  });
+
+  test('one blob that is said to have two sizes', async () => {
+    const image = makeImage({
+      layers: [BASE, BASE],
+      overrides: { descriptors: ([first, second]) => [first!, { ...second!, size: second!.size + 1 }] },
+    });
+    registry.push('library/app', image, 'v1');
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'size-mismatch' } }]);
+    expect(registry.count({ kind: 'blob', digest: BASE.digest })).toBe(0);
+  });
+});
+
+// Every call to the archive in turn fails once: the failure is thrown, the message comes again, and then all is there.
+test('whichever call to the archive fails, the next delivery finishes', async () => {
+  registry.push('library/app', makeIndex([IMAGE]), 'v1');
+  for (let at = 1; ; at += 1) {
+    const store = partStore();
+    const { port, faults } = failNth(
+      store,
+      at,
+      new Failure({ operation: 'test', side: 'archive', code: 'io', detail: 'on purpose' }),
+    );
+    await using rig = new Rig({ store: port });
+    const message = wanting([{ tag: 'v1' }]);
+    const outcome = await rig.resolve(message).catch((error: unknown) => error);
+    if (!faults.fired) break;
+    expect(outcome).toMatchObject({ code: 'io' });
+    await using again = new Rig({ store });
+    await again.resolve(message);
+    await again.deliver();
+    expect(finals(again)).toEqual([['v1', 'mirrored']]);
+  }
+});
+
+// Nothing is left running: once resolve has settled, no further call is made, whichever of many lookups has failed.
+test('a failed slice has ended when it is told', async () => {
+  registry.push(
+    'library/app',
+    makeImage({ layers: Array.from({ length: 30 }, (_, seed) => makeLayer({ seed })) }),
+    'v1',
+  );
+  const act = new Failure({ operation: 'test', side: 'archive', code: 'io', detail: 'on purpose' });
+  const faults = new Faults({ at: 12, act });
+  await using rig = new Rig({ store: faults.wrap(partStore()) });
+  await rig.resolve(wanting([{ tag: 'v1' }])).catch(() => undefined);
+  const calls = faults.calls.length;
+  for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+  expect(faults.fired).toBe(true);
+  expect(faults.calls).toHaveLength(calls);
+});
+
+describe('a tag whose digest cannot be fetched', () => {
+  const OLD = makeImage({ layers: [BASE], overrides: { config: { author: 'old' } } });
+  const UNKNOWN = { status: 404, body: errorBody('MANIFEST_UNKNOWN', 'manifest unknown') };
+
+  test('is fetched by its name where every GET of a digest is 404', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { kind: 'manifest', method: 'GET', digest: IMAGE.digest }, do: UNKNOWN });
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
+  });
+
+  // A cache that answers HEAD with what the tag named before; and at every sync.
+  test('is recorded as what GET of the tag brings', async () => {
+    registry.push('library/app', OLD, 'v1');
+    registry.push('library/app', IMAGE, 'v1');
+    registry.removeManifest('library/app', OLD.digest);
+    const stale = { 'docker-content-digest': OLD.digest };
+    registry.misbehave({ match: { method: 'HEAD' }, do: { headers: stale } });
+    registry.forgetRequests();
+    // A second passes with every request.
+    await using rig = new Rig({ now: () => 1000 + 1000 * registry.requests.length });
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
+    // The time before that GET, and not the one before the HEAD that named something else.
+    expect(rig.sent('layer')[0]?.image.observed).toBe(3000);
+    registry.forgetRequests();
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
+    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', digest: IMAGE.digest });
+  });
+
+  test('fails where GET of the tag brings another image than was asked for by digest', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { method: 'HEAD' }, do: { headers: { 'docker-content-digest': OLD.digest } } });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1', digest: OLD.digest }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+  });
+
+  test('fails where GET of the tag fails as well', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { kind: 'manifest', method: 'GET' }, do: UNKNOWN });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+  });
+});
+
+test('an image is observed when it is asked for, and not when the answer comes', async () => {
+  registry.push('library/app', IMAGE, 'v1');
+  let now = 1000;
+  await using rig = new Rig({ now: () => now });
+  const held = registry.misbehave({ match: { method: 'HEAD' }, times: 1, do: { noAnswer: true } });
+  const resolving = rig.resolve(wanting([{ tag: 'v1' }]));
+  await held.begun;
+  now = 60_000;
+  held.stop();
+  await resolving;
+  expect(rig.sent('layer').map(({ image }) => image.observed)).toEqual([1000, 1000]);
+});
+
+test('of a slice of 20 with one that is answered 503, the other 19 are sent in that delivery', async () => {
+  const tags = Array.from({ length: 20 }, (_, n) => `t${n}`);
+  for (const [seed, tag] of tags.entries())
+    registry.push('library/app', makeImage({ layers: [makeLayer({ seed })] }), tag);
+  registry.misbehave({ match: { tag: 't7' }, do: { status: 503 } });
+  await using rig = new Rig();
+  await expect(rig.resolve(wanting(tags.map((tag) => ({ tag }))))).rejects.toMatchObject({ code: 'unavailable' });
+  expect(new Set(rig.sent('layer').map(({ image }) => image.tag))).toEqual(new Set(tags.filter((tag) => tag !== 't7')));
+});
+
+test('tags of one image cost one GET of its manifest and one of its config', async () => {
+  const tags = Array.from({ length: 50 }, (_, n) => `t${n}`);
+  for (const tag of tags) registry.push('library/app', IMAGE, tag);
+  await using rig = new Rig();
+  await rig.resolve(wanting(tags.map((tag) => ({ tag }))));
+  expect(registry.count({ method: 'GET', kind: 'manifest' })).toBe(1);
+  expect(registry.count({ method: 'GET', kind: 'blob' })).toBe(1);
+});
+
+describe('a tag that upstream lacks', () => {
+  test('is told with tags that begin like it, which are listed once', async () => {
+    for (const tag of ['1.35', '1.36', '1.36-oci', '2.0', '3.0', '4.0', 'stable'])
+      registry.push('library/app', IMAGE, tag);
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: '1.37' }, { tag: 'latest' }]));
+    const reasons = rig.sent('finalize').map(({ failure }) => failure?.reason);
+    expect(reasons[0]).toContain(
+      '; upstream has 1.35, 1.36, 1.36-oci, 2.0, 3.0 and 2 more; --all-tags mirrors all of them',
+    );
+    expect(reasons[1]).toContain('upstream has 1.35,');
+    expect(registry.count({ kind: 'tags' })).toBe(1);
+  });
+
+  test('is told without tags where they cannot be listed', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { kind: 'tags' }, do: { status: 403 } });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v2' }]));
+    const [{ failure } = {}] = rig.sent('finalize');
+    expect(failure).toMatchObject({ code: 'manifest-unknown', reason: expect.not.stringContaining('upstream has') });
+  });
+});
+
+test('a rate limit is thrown on the last delivery where the message is queued again', async () => {
+  for (const tag of ['v1', 'v2']) registry.push('library/app', IMAGE, tag);
+  registry.misbehave({ match: { tag: 'v1' }, do: { status: 429, headers: { 'retry-after': '600' } } });
+  await using rig = new Rig({ registry: { longestWaitMs: 1000 } });
+  const message = wanting([{ tag: 'v1' }]);
+  const limited = { code: 'rate-limited', retryAfterMs: 600_000 };
+  await expect(rig.resolve(message, { last: true, requeues: true })).rejects.toMatchObject(limited);
+  expect(rig.outgoing).toEqual([]);
+  await rig.resolve(message, { last: true });
+  expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'rate-limited' } }]);
+});
+
+// A manifest with addresses for ordinary layers would send every mirror of it to a third party.
+test.each([
+  ['application/vnd.docker.image.rootfs.diff.tar.gzip', 0],
+  ['application/vnd.oci.image.layer.v1.tar+gzip', 0],
+  ['application/vnd.docker.image.rootfs.foreign.diff.tar.gzip', 4],
+  ['application/vnd.oci.image.layer.nondistributable.v1.tar+gzip', 4],
+])('a layer of type %s keeps %i of its 32 addresses', async (mediaType, count) => {
+  const urls = Array.from({ length: 32 }, (_, n) => `https://victim.example/${n}`);
+  const layers = [{ mediaType, digest: BASE.digest, size: BASE.size, urls }];
+  registry.push('library/app', makeImage({ layers: [BASE], overrides: { manifest: { layers } } }), 'v1');
+  await using rig = new Rig();
+  await rig.resolve(wanting([{ tag: 'v1' }]));
+  expect(rig.sent('layer').map(({ blob }) => blob.urls?.length ?? 0)).toEqual([count]);
+});

@@ -1,0 +1,18 @@
+import { expect, test } from 'vitest';
+import { tagHint } from '../../../lib/sync/resolver/tag-hint.ts';
+
+test('says that there are no tags', () => {
+  expect(tagHint([], '1')).toBe('upstream has no tags in this repository');
+});
+
+test('names at most five tags, those first that begin like the one that is missing', () => {
+  expect(tagHint(['edge', '3.9', '3.20'], '3.21')).toBe('upstream has 3.20, 3.9, edge; --all-tags mirrors all of them');
+  expect(tagHint(['a', 'b', 'c', 'd', 'e'], '1')).toBe('upstream has a, b, c, d, e; --all-tags mirrors all of them');
+  expect(tagHint(['a', 'b', 'c', 'd', 'e', '10', 'f'], '1')).toBe(
+    'upstream has 10, a, b, c, d and 2 more; --all-tags mirrors all of them',
+  );
+});
+
+test('names a tag first that begins with the whole of the missing one', () => {
+  expect(tagHint(['v', 'v1-alpine'], 'v1')).toMatch(/^upstream has v1-alpine, v;/);
+});

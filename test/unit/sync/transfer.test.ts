@@ -1,0 +1,661 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Failure, type FailureCode, type Remedy } from '../../../lib/core/failure.ts';
+import { Permits } from '../../../lib/core/semaphore.ts';
+import type { ObjectStore, Part, Upload } from '../../../lib/store/store.ts';
+import { type Deadline, NO_DEADLINE } from '../../../lib/sync/deadline.ts';
+import { download } from '../../../lib/sync/transfer/download.ts';
+import { resume } from '../../../lib/sync/transfer/resume.ts';
+import type { Transfer } from '../../../lib/sync/transfer/transfer.ts';
+import { Window } from '../../../lib/sync/transfer/window.ts';
+import { digestOf } from '../../../lib/oci/digest.ts';
+import { compress } from '../../kit/compress.ts';
+import { randomBytes } from '../../kit/content.ts';
+import { countCalls, Faults } from '../../kit/faults.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { FakeBlob, type FakeOptions } from './fake-blob.ts';
+
+const PART = 10_000;
+const KEY = 'blobs/sha256/x';
+const PLAIN = 'application/vnd.oci.image.layer.v1.tar';
+const GZIP = `${PLAIN}+gzip`;
+
+function storeOf(partBytes = PART): MemoryStore {
+  return new MemoryStore({ limits: { maxPartBytes: partBytes } });
+}
+
+interface Setting {
+  readonly bytes: Buffer;
+  readonly store?: ObjectStore;
+  readonly source?: FakeBlob;
+  readonly fake?: FakeOptions;
+  readonly windowBytes?: number;
+  readonly window?: Window;
+  readonly deadline?: Deadline;
+  readonly signal?: AbortSignal;
+  readonly mediaType?: string;
+  /** null where the descriptor does not say. */
+  readonly size?: number | null;
+}
+
+function transferOf(setting: Setting): Transfer & { readonly source: FakeBlob } {
+  const { bytes, mediaType = PLAIN, size = bytes.length, fake = {} } = setting;
+  return {
+    store: setting.store ?? storeOf(),
+    key: KEY,
+    expected: { digest: digestOf(bytes), mediaType, ...(size === null ? {} : { size }) },
+    source: setting.source ?? new FakeBlob(bytes, fake),
+    window: setting.window ?? new Window(setting.windowBytes ?? 4 * PART),
+    deadline: setting.deadline ?? NO_DEADLINE,
+    signal: setting.signal ?? new AbortController().signal,
+    onBytes: () => undefined,
+    onPart: () => undefined,
+  };
+}
+
+/** Parts are stored one after the other, and each takes a few turns of the event loop. */
+function slow(store: MemoryStore): MemoryStore {
+  const uploadPart = store.uploadPart.bind(store);
+  let last: Promise<unknown> = Promise.resolve();
+  store.uploadPart = (...args): ReturnType<typeof uploadPart> => {
+    const next = last.then(async () => {
+      for (let left = 5; left > 0; left -= 1) await new Promise(setImmediate);
+      return uploadPart(...args);
+    });
+    last = next.catch(() => undefined);
+    return next;
+  };
+  return store;
+}
+
+async function objectIn(store: ObjectStore): Promise<Uint8Array | undefined> {
+  return (await store.get(KEY, { maxBytes: 1e9 }))?.bytes;
+}
+
+async function uploadsIn(store: ObjectStore): Promise<{ readonly upload: Upload; readonly parts: Part[] }[]> {
+  const found = [];
+  for await (const upload of store.uploads(''))
+    found.push({ upload, parts: await Array.fromAsync(store.parts(upload)) });
+  return found;
+}
+
+/** Nothing is held any more that was held for this transfer. */
+function expectLetGo({ window, source }: { readonly window: Window; readonly source: FakeBlob }): void {
+  expect(window.usedBytes).toBe(0);
+  expect(source.held).toBe(0);
+}
+
+function fault(code: FailureCode, remedy?: Remedy): Failure {
+  return new Failure({
+    operation: 'test',
+    side: 'source',
+    code,
+    detail: 'on purpose',
+    ...(remedy === undefined ? {} : { remedy }),
+  });
+}
+
+describe('download', () => {
+  // Blobs of all sizes around the parts' boundaries, from registries that do and do not range, or say their length, into
+  // windows from less than a part up: the object is what it should be, and nothing stays behind.
+  test('brings every byte, whatever the registry and however small the window', async () => {
+    const size = fc.oneof(
+      fc.constantFrom(0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1, 5 * PART),
+      fc.nat(6 * PART),
+    );
+    const setting = fc.record({
+      size,
+      ranged: fc.boolean(),
+      total: fc.boolean(),
+      said: fc.boolean(),
+      chunk: fc.integer({ min: 300, max: 2 * PART }),
+      windowBytes: fc.integer({ min: 1, max: 5 * PART }),
+      turns: fc.array(fc.nat(3), { minLength: 1, maxLength: 9 }),
+      kind: fc.constantFrom('none', 'gzip'),
+    });
+    await fc.assert(
+      fc.asyncProperty(setting, async ({ size: length, said, windowBytes, turns, kind, ...fake }) => {
+        const bytes = compress(randomBytes(length, length), kind);
+        let turn = 0;
+        const next = (): number => turns[(turn += 1) % turns.length] ?? 0;
+        const transfer = transferOf({
+          bytes,
+          fake: { ...fake, turns: next },
+          windowBytes,
+          mediaType: kind === 'gzip' ? GZIP : PLAIN,
+          size: said ? bytes.length : null,
+        });
+        const done = await download(transfer);
+        expect(done).toMatchObject({
+          kind: 'proven',
+          proof: { size: bytes.length, diffIds: { sha256: digestOf(randomBytes(length, length)) } },
+        });
+        expect(Buffer.from((await objectIn(transfer.store))!).equals(bytes)).toBe(true);
+        expect(await uploadsIn(transfer.store)).toEqual([]);
+        expectLetGo(transfer);
+      }),
+      { numRuns: 120 },
+    );
+  });
+
+  // DESIGN.md's count: an upload begun, n parts, and completed; what fits in one part is one request.
+  test.each([
+    [1, ['put']],
+    [PART, ['put']],
+    [PART + 1, ['createUpload', 'uploadPart', 'uploadPart', 'completeUpload']],
+    [4 * PART, ['createUpload', ...Array.from({ length: 4 }, () => 'uploadPart'), 'completeUpload']],
+  ])('%i bytes cost the store what their parts cost', async (size, expected) => {
+    const { port, faults } = countCalls(storeOf());
+    const transfer = transferOf({ bytes: randomBytes(size, 1), store: port });
+    await download(transfer);
+    expect(faults.calls.map((call) => /\.(\w+)/.exec(call)?.[1])).toEqual(expected);
+    expect(transfer.source.opened).toHaveLength(Math.ceil(size / PART));
+  });
+
+  // The window is the only bound on memory: no range is asked for before there is room for it.
+  test('asks for no range that it has no room for', async () => {
+    const transfer = transferOf({ bytes: randomBytes(10 * PART, 1), windowBytes: 3 * PART, fake: { turns: () => 2 } });
+    await download(transfer);
+    expect(transfer.source.mostOpen).toBe(3);
+  });
+
+  /** What was asked for, in parts. */
+  const asked = ({ opened }: FakeBlob): number[] => opened.map(({ start, end = NaN }) => (end - start) / PART);
+
+  // Where parts wait to be stored while nothing is on its way, one connection is enough, and one request for many parts.
+  test('a source that is faster than the store is asked for ever more at once', async () => {
+    const bytes = randomBytes(50 * PART, 1);
+    const store = slow(storeOf());
+    const transfer = transferOf({ bytes, store, windowBytes: 4 * PART });
+    expect(await download(transfer)).toMatchObject({ kind: 'proven' });
+    expect(asked(transfer.source)).toEqual([1, 1, 1, 1, 4, 16, 26]);
+    expect(Buffer.from((await objectIn(store))!).equals(bytes)).toBe(true);
+    expectLetGo(transfer);
+  });
+
+  test('a source that is slower is asked for a part at a time, side by side', async () => {
+    const transfer = transferOf({ bytes: randomBytes(50 * PART, 1), windowBytes: 4 * PART, fake: { turns: () => 5 } });
+    await download(transfer);
+    expect(asked(transfer.source)).toEqual(Array.from({ length: 50 }, () => 1));
+    expect(transfer.source.mostOpen).toBe(4);
+  });
+
+  // What is in memory is in use: a second connection for one blob would be one less for the others.
+  test('blobs that wait for each other are asked for several parts at once', async () => {
+    const window = new Window(4 * PART);
+    const store = storeOf();
+    const transfers = [8, 8, 8, 8, 8].map((parts, n) => {
+      const bytes = randomBytes(parts * PART, n);
+      return { ...transferOf({ bytes, store, window, fake: { turns: () => 5 } }), key: `blob-${n}` };
+    });
+    await Promise.all(transfers.map((transfer) => download(transfer)));
+    const requests = transfers.map(({ source }) => asked(source));
+    expect(requests.flat().length).toBeLessThan(25);
+    expect(Math.max(...requests.flat())).toBe(4);
+  });
+
+  describe('the largest of several blobs is not left over', () => {
+    const copies: Record<string, (transfer: Transfer & { readonly store: ObjectStore }) => Promise<unknown>> = {
+      'begun anew': download,
+      'of unknown size': ({ expected: { size: _, ...expected }, ...transfer }) => download({ ...transfer, expected }),
+      async resumed(transfer) {
+        const upload = await transfer.store.createUpload(transfer.key, { partSize: PART });
+        await resume({ ...transfer, upload, landed: [] });
+      },
+    };
+
+    test.each(Object.keys(copies))('%s', async (how) => {
+      const window = new Window(4 * PART);
+      const store = storeOf();
+      let received = 0;
+      const small = Array.from({ length: 20 }, (_, n) => {
+        const bytes = randomBytes((4 + (n % 5)) * PART, n);
+        return { ...transferOf({ bytes, store, window, fake: { turns: () => 5 } }), key: `small-${n}` };
+      });
+      const large = transferOf({ bytes: randomBytes(30 * PART, 99), store, window, fake: { turns: () => 5 } });
+      const onBytes = (count: number): void => void (received += count);
+      // Six at a time, as a queue's consumer has it.
+      const lane = async (): Promise<void> => {
+        for (let next = small.shift(); next !== undefined; next = small.shift()) await download(next);
+      };
+      const lanes = Array.from({ length: 6 }, lane);
+      const copying = copies[how]!({ ...large, onBytes });
+      await Promise.all(lanes);
+      expect(received).toBeGreaterThan(20 * PART);
+      await copying;
+      expectLetGo(large);
+    });
+  });
+
+  // In the middle of a run the source slows down: what is left of it is asked for side by side again.
+  test('a run ends early where it is waited for', async () => {
+    const bytes = randomBytes(50 * PART, 1);
+    let turns = 0;
+    const before = (offset: number): void => void (turns = offset < 12 * PART ? 0 : 50);
+    const transfer = transferOf({
+      bytes,
+      store: slow(storeOf()),
+      windowBytes: 4 * PART,
+      fake: { before, turns: () => turns },
+    });
+    expect(await download(transfer)).toMatchObject({ kind: 'proven' });
+    const { opened, mostOpen } = transfer.source;
+    expect(asked(transfer.source).slice(0, 7)).toEqual([1, 1, 1, 1, 4, 16, 1]);
+    expect(opened[6]!.start).toBeLessThan(opened[5]!.end!);
+    expect(mostOpen).toBe(4);
+    expect(Buffer.from((await objectIn(transfer.store))!).equals(bytes)).toBe(true);
+    expectLetGo(transfer);
+  });
+
+  // A connection that breaks off, or is not wanted any more, costs what it was asked for.
+  test('no request is for more than 64 MiB', async () => {
+    const MiB = 1024 * 1024;
+    const store = slow(storeOf(MiB));
+    const transfer = transferOf({ bytes: Buffer.alloc(200 * MiB), store, windowBytes: 4 * MiB, fake: { chunk: MiB } });
+    await download(transfer);
+    const sizes = transfer.source.opened.map(({ start, end = NaN }) => (end - start) / MiB);
+    expect(sizes).toEqual([1, 1, 1, 1, 4, 16, 64, 64, 48]);
+  });
+
+  // The source breaks its promise in the middle of a run.
+  test.each([
+    ['fewer', -1],
+    ['more', 1],
+  ])('a run that brings %s bytes than were asked for is not believed', async (how, by) => {
+    const bytes = randomBytes(50 * PART, 1);
+    const transfer = transferOf({ bytes, store: slow(storeOf()), windowBytes: 4 * PART });
+    const { source } = transfer;
+    const open = source.open.bind(source);
+    source.open = async (range, options) => {
+      const long = (range.end ?? 0) - range.start > PART;
+      const body = await open(long ? { ...range, end: (range.end ?? 0) + by } : range, options);
+      return body;
+    };
+    await expect(download(transfer)).rejects.toMatchObject({
+      code: 'range-mismatch',
+      message: expect.stringContaining(how) as unknown,
+    });
+    expectLetGo(transfer);
+  });
+
+  // Six blobs at once, two connections, and a window of two parts: whoever holds one must never wait for the other while
+  // it is held by someone who waits the other way round.
+  test.each([
+    ['ranges', {}],
+    ['streams of unknown length', { total: false, size: null }],
+    ['streams of a registry that ignores ranges', { ranged: false }],
+    ['both', 'both'],
+  ] as const)('blobs that share connections and a window do not lock each other out: %s', async (_, kind) => {
+    for (let seed = 0; seed < 30; seed += 1) {
+      const window = new Window(2 * PART);
+      const connections = new Permits(2);
+      const store = storeOf();
+      const transfers = Array.from({ length: 6 }, (__, n) => {
+        const bytes = randomBytes(5 * PART, n);
+        const stream = kind === 'both' ? n % 2 === 0 : 'ranged' in kind || 'size' in kind;
+        let turn = seed + n;
+        const turns = (): number => (turn = (turn * 7 + 3) % 11) % 4;
+        const unknown = kind === 'both' ? stream : 'size' in kind;
+        const fake = { connections, turns, ranged: !(stream && !unknown), total: !unknown };
+        return { ...transferOf({ bytes, store, window, fake, size: unknown ? null : bytes.length }), key: `blob-${n}` };
+      });
+      const done = Promise.all(transfers.map((transfer) => download(transfer)));
+      let over = false as boolean;
+      void done.finally(() => (over = true)).catch(() => undefined);
+      for (let turn = 0; turn < 20_000 && !over; turn += 1) await new Promise(setImmediate);
+      expect(over, `seed ${seed}`).toBe(true);
+      await done;
+      expect([window.usedBytes, connections.free]).toEqual([0, 2]);
+    }
+  });
+
+  test.each([
+    ['shorter', -1],
+    ['longer', 1],
+  ])('a blob that is %s than its descriptor is refused', async (_, by) => {
+    for (const size of [100, PART, 3 * PART, 3 * PART + 1])
+      for (const ranged of [true, false]) {
+        const bytes = randomBytes(size, 1);
+        const told = size - by;
+        // The reader of the registry keeps to the descriptor; here is one that does not.
+        const transfer = transferOf({ bytes, size: told, fake: { ranged } });
+        await expect(download(transfer)).rejects.toMatchObject({
+          code: expect.stringMatching(/^(size-mismatch|range-mismatch|digest-mismatch)$/),
+        });
+        expect(await objectIn(transfer.store)).toBeUndefined();
+        expect(await uploadsIn(transfer.store)).toEqual([]);
+        expectLetGo(transfer);
+      }
+  });
+
+  // A schema1 layer does not say how long it is, and this one has more than fits into all parts of an upload.
+  test('a blob of unknown size that does not end is too large', async () => {
+    const store = new MemoryStore({ limits: { maxPartBytes: PART, maxParts: 3 } });
+    const transfer = transferOf({ bytes: randomBytes(3 * PART + 1, 1), store, size: null });
+    await expect(download(transfer)).rejects.toMatchObject({ code: 'too-large', remedy: 'never' });
+    expect(await uploadsIn(store)).toEqual([]);
+    expectLetGo(transfer);
+    const fits = transferOf({ bytes: randomBytes(3 * PART, 1), store, size: null });
+    expect(await download(fits)).toMatchObject({ kind: 'proven' });
+  });
+
+  // The last byte is another: by then all parts have landed, and all of them are thrown away.
+  test('a digest mismatch completes nothing and leaves nothing', async () => {
+    for (const [size, calls] of [
+      [PART, []],
+      [3 * PART, ['createUpload', 'uploadPart', 'uploadPart', 'uploadPart', 'abortUpload']],
+    ] as const) {
+      const bytes = randomBytes(size, 1);
+      const wrong = Buffer.from(bytes);
+      wrong[size - 1]! ^= 1;
+      const store = storeOf();
+      const { port, faults } = countCalls(store);
+      const transfer = transferOf({ bytes, store: port, source: new FakeBlob(wrong) });
+      await expect(download(transfer)).rejects.toMatchObject({ code: 'digest-mismatch', remedy: 'never' });
+      expect(faults.calls.map((call) => /\.(\w+)/.exec(call)?.[1])).toEqual(calls);
+      expect(await uploadsIn(store)).toEqual([]);
+      expectLetGo(transfer);
+    }
+  });
+
+  // Right in each answer, and wrong together: another try from zero may help.
+  test('a mismatch of what was pieced together is tried again', async () => {
+    const bytes = randomBytes(3 * PART, 1);
+    const wrong = Buffer.from(bytes);
+    wrong[5]! ^= 1;
+    const transfer = transferOf({ bytes, source: new FakeBlob(wrong, { resumed: 1 }) });
+    await expect(download(transfer)).rejects.toMatchObject({ code: 'digest-mismatch-resumed', remedy: 'restart' });
+    expect(await uploadsIn(transfer.store)).toEqual([]);
+  });
+
+  // The body breaks in the third part. What a retry mends keeps what has landed; all else keeps nothing.
+  test.each<[Remedy, number]>([
+    ['retry', 1],
+    ['restart', 0],
+    ['never', 0],
+  ])('a failure to be answered by "%s" leaves %i upload', async (remedy, uploads) => {
+    const bytes = randomBytes(6 * PART, 1);
+    const before = (offset: number): void => {
+      if (offset >= 2 * PART && offset < 3 * PART) throw fault('network', remedy);
+    };
+    const transfer = transferOf({ bytes, fake: { before, turns: () => 1 } });
+    await expect(download(transfer)).rejects.toMatchObject({ code: 'network' });
+    expect(await uploadsIn(transfer.store)).toHaveLength(uploads);
+    expectLetGo(transfer);
+  });
+
+  // The store refuses one call after the other, before and after its effect; a body is cut at each of its chunks: whatever
+  // fails, everything that was taken is given back, and no object is there that was not proven.
+  test.each(['before', 'after'] as const)('whichever call fails (%s its effect), nothing is held', async (when) => {
+    const bytes = randomBytes(4 * PART, 1);
+    for (const ranged of [true, false])
+      for (const code of ['io', 'no-space'] as const)
+        for (let at = 1; ; at += 1) {
+          const store = storeOf();
+          const faults = new Faults({ at, when, act: fault(code) });
+          const source = new FakeBlob(bytes, { ranged, chunk: 4000, turns: () => 1 });
+          const transfer = { ...transferOf({ bytes, store: faults.wrap(store, 'store') }), source };
+          const done = await download({ ...transfer, source: faults.wrap(source, 'source') }).catch(
+            (error: unknown) => error as Failure,
+          );
+          expectLetGo(transfer);
+          const object = await objectIn(store);
+          if (object !== undefined) expect(Buffer.from(object).equals(bytes)).toBe(true);
+          if (!faults.fired) break;
+          // That an upload which is thrown away could not be is not worth failing for: its age will see to it.
+          if (!(done instanceof Failure)) expect(faults.calls[at - 1]).toMatch(/abortUpload|return/);
+          else expect(done.code).toBe(code);
+          if (code === 'no-space') {
+            // All that may be left is an upload whose beginning was not answered.
+            const left = (await uploadsIn(store)).flatMap(({ parts }) => parts);
+            expect(left).toEqual([]);
+          }
+        }
+  });
+
+  // Stopped by a person, at every chunk of every body: over at once, with nothing held; what has landed is kept.
+  test('a transfer that is stopped lets go of everything', async () => {
+    const bytes = randomBytes(4 * PART, 1);
+    for (const ranged of [true, false])
+      for (let at = 1; at <= 16; at += 1) {
+        const controller = new AbortController();
+        const reason = new DOMException('stop', 'AbortError');
+        let chunks = 0;
+        const before = (): void => {
+          chunks += 1;
+          if (chunks === at) controller.abort(reason);
+        };
+        const fake = { ranged, before, chunk: 2500, turns: () => 1 };
+        const transfer = transferOf({ bytes, fake, signal: controller.signal });
+        await expect(download(transfer)).rejects.toMatchObject({ code: 'aborted' });
+        expectLetGo(transfer);
+        expect(await objectIn(transfer.store)).toBeUndefined();
+      }
+  });
+
+  // It was over before it began: no request to anyone.
+  test('a transfer that is stopped before it begins asks nobody', async () => {
+    const { port, faults } = countCalls(storeOf());
+    const signal = AbortSignal.abort(new DOMException('stop', 'AbortError'));
+    const transfer = transferOf({ bytes: randomBytes(3 * PART, 1), store: port, signal });
+    await expect(download(transfer)).rejects.toMatchObject({ code: 'aborted' });
+    expect(faults.calls).toEqual([]);
+    expect(transfer.source.opened).toEqual([]);
+  });
+});
+
+describe('near its deadline', () => {
+  /** Near once that many parts have landed. */
+  function after(store: MemoryStore, parts: number): { readonly port: ObjectStore; readonly deadline: Deadline } {
+    const { port, faults } = countCalls(store);
+    const landed = (): number => faults.calls.filter((call) => call.includes('uploadPart')).length;
+    return { port, deadline: { ...NO_DEADLINE, near: () => landed() >= parts } };
+  }
+
+  // The window holds two parts: what is in flight lands, and nothing new is begun.
+  test('no new range is taken, and what is in flight lands', async () => {
+    const bytes = randomBytes(10 * PART, 1);
+    const store = storeOf();
+    const { port, deadline } = after(store, 3);
+    const transfer = transferOf({ bytes, store: port, deadline, windowBytes: 2 * PART, fake: { turns: () => 1 } });
+    expect(await download(transfer)).toEqual({ kind: 'continue', resumable: true });
+    expectLetGo(transfer);
+    const [left] = await uploadsIn(store);
+    const numbers = left!.parts.map(({ number }) => number);
+    expect(numbers.length).toBe(transfer.source.opened.length);
+    expect(numbers.length).toBeLessThanOrEqual(5);
+    expect(await objectIn(store)).toBeUndefined();
+
+    // The next invocation asks for exactly what is missing.
+    const next = transferOf({ bytes, store });
+    const done = await resume({ ...next, upload: left!.upload, landed: left!.parts });
+    expect(done).toEqual({ kind: 'assembled' });
+    const missing = Array.from({ length: 10 }, (_, n) => n + 1).filter((n) => !numbers.includes(n));
+    expect(next.source.opened.map(({ start }) => start / PART + 1)).toEqual(missing);
+    expect(Buffer.from((await objectIn(store))!).equals(bytes)).toBe(true);
+    expectLetGo(next);
+  });
+
+  // Time runs out while it waits for room in the window: the range is not begun then.
+  test('a range that had to wait for room is not begun late', async () => {
+    const bytes = randomBytes(4 * PART, 1);
+    const store = storeOf();
+    const window = new Window(2 * PART);
+    let near = false;
+    const held = await window.take(2 * PART);
+    const deadline = { ...NO_DEADLINE, near: () => near };
+    const upload = await store.createUpload(KEY, { partSize: PART });
+    const transfer = transferOf({ bytes, store, window, deadline });
+    const resuming = resume({ ...transfer, upload, landed: [] });
+    await new Promise(setImmediate);
+    near = true;
+    window.give(held);
+    expect(await resuming).toEqual({ kind: 'continue', resumable: true });
+    expect(transfer.source.opened).toEqual([]);
+    expectLetGo(transfer);
+  });
+
+  test('a run stops at the end of a part, and keeps what came', async () => {
+    const bytes = randomBytes(50 * PART, 1);
+    const store = slow(storeOf());
+    const { port, deadline } = after(store, 14);
+    const transfer = transferOf({ bytes, store: port, deadline, windowBytes: 4 * PART });
+    expect(await download(transfer)).toEqual({ kind: 'continue', resumable: true });
+    expectLetGo(transfer);
+    expect(transfer.source.opened.at(-1)).toEqual({ start: 8 * PART, end: 24 * PART });
+    const [left] = await uploadsIn(store);
+    expect(left!.parts.map(({ number }) => number)).toEqual(Array.from(left!.parts, (_, index) => index + 1));
+    expect(left!.parts.length).toBeGreaterThanOrEqual(14);
+    expect(left!.parts.length).toBeLessThan(24);
+  });
+
+  test('a stream stops between its parts, and keeps the parts that are whole', async () => {
+    const bytes = randomBytes(6 * PART, 1);
+    const store = storeOf();
+    const { port, deadline } = after(store, 2);
+    const transfer = transferOf({ bytes, store: port, deadline, fake: { ranged: false, turns: () => 1 } });
+    expect(await download(transfer)).toEqual({ kind: 'continue', resumable: false });
+    expectLetGo(transfer);
+    const [left] = await uploadsIn(store);
+    expect(left!.parts.every(({ size }) => size === PART)).toBe(true);
+  });
+
+  // The registry is too slow for what was begun: that is given up, what has landed stays, and another invocation goes on.
+  test.each(['download', 'resume'] as const)('what does not land in time is given up: %s', async (how) => {
+    const bytes = randomBytes(6 * PART, 1);
+    const store = storeOf();
+    const over = new AbortController();
+    const before = (offset: number): void => {
+      if (offset === 4 * PART + 5_000) over.abort(new DOMException('over', 'TimeoutError'));
+    };
+    const connections = new Permits(1);
+    const deadline = { ...NO_DEADLINE, over: over.signal };
+    const transfer = transferOf({ bytes, store, deadline, fake: { before, connections, turns: () => 1 } });
+    const done =
+      how === 'download'
+        ? await download(transfer)
+        : await resume({ ...transfer, upload: await store.createUpload(KEY, { partSize: PART }), landed: [] });
+    expect(done).toEqual({ kind: 'continue', resumable: true });
+    expectLetGo(transfer);
+    const [left] = await uploadsIn(store);
+    expect(left!.parts.map(({ number }) => number)).toEqual([1, 2, 3, 4]);
+    expect(await objectIn(store)).toBeUndefined();
+  });
+
+  // It has opened the first range by the time that it looks: what was opened and never read is let go.
+  test('nothing is held where time ran out at once', async () => {
+    const deadline = { ...NO_DEADLINE, near: () => true };
+    const transfer = transferOf({ bytes: randomBytes(3 * PART, 1), deadline });
+    expect(await download(transfer)).toEqual({ kind: 'continue', resumable: true });
+    expectLetGo(transfer);
+  });
+
+  test('a blob of a single part is not worth stopping for', async () => {
+    const bytes = randomBytes(PART, 1);
+    const transfer = transferOf({ bytes, deadline: { ...NO_DEADLINE, near: () => true } });
+    expect(await download(transfer)).toMatchObject({ kind: 'proven' });
+  });
+});
+
+describe('resume', () => {
+  // Any set of parts has landed, some of them of another size than the plan's: what is missing is fetched, and no more.
+  test('fetches what is missing, holes too', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: PART + 1, max: 6 * PART }),
+        fc.subarray([1, 2, 3, 4, 5, 6]),
+        fc.subarray([1, 2, 3, 4, 5, 6]),
+        fc.integer({ min: 1, max: 4 * PART }),
+        async (size, there, short, windowBytes) => {
+          const bytes = randomBytes(size, size);
+          const store = storeOf();
+          const upload = await store.createUpload(KEY, { partSize: PART });
+          const count = Math.ceil(size / PART);
+          const whole: number[] = [];
+          for (const number of there.filter((n) => n <= count)) {
+            const part = bytes.subarray((number - 1) * PART, number * PART);
+            const cut = short.includes(number);
+            await store.uploadPart(upload, number, cut ? part.subarray(1) : part);
+            if (!cut) whole.push(number);
+          }
+          const landed = await Array.fromAsync(store.parts(upload));
+          const transfer = transferOf({ bytes, store, windowBytes, fake: { turns: () => 1 } });
+          expect(await resume({ ...transfer, upload, landed })).toEqual({ kind: 'assembled' });
+          expect(transfer.source.opened.map(({ start }) => start / PART + 1)).toEqual(
+            Array.from({ length: count }, (_, n) => n + 1).filter((n) => !whole.includes(n)),
+          );
+          expect(Buffer.from((await objectIn(store))!).equals(bytes)).toBe(true);
+          expectLetGo(transfer);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  // Another writer was faster: what is there is not replaced by what is not proven.
+  test('does not replace what is there', async () => {
+    const bytes = randomBytes(3 * PART, 1);
+    const store = storeOf();
+    const upload = await store.createUpload(KEY, { partSize: PART });
+    await store.put(KEY, Buffer.from('proven'));
+    const transfer = transferOf({ bytes, store });
+    await expect(resume({ ...transfer, upload, landed: [] })).rejects.toMatchObject({ code: 'precondition-failed' });
+    expect(Buffer.from((await objectIn(store))!).toString()).toBe('proven');
+    expectLetGo(transfer);
+  });
+
+  // Another writer of the same upload uploads a part once more, with the same bytes: its ETag is another one then.
+  test('takes a part that was replaced as it is now', async () => {
+    const bytes = randomBytes(3 * PART, 1);
+    const store = storeOf();
+    const upload = await store.createUpload(KEY, { partSize: PART });
+    const complete = store.completeUpload.bind(store);
+    let completions = 0;
+    store.completeUpload = async (...args) => {
+      completions += 1;
+      if (completions < 3)
+        await store.uploadPart(upload, completions, bytes.subarray((completions - 1) * PART, completions * PART));
+      return complete(...args);
+    };
+    const transfer = transferOf({ bytes, store });
+    expect(await resume({ ...transfer, upload, landed: [] })).toEqual({ kind: 'assembled' });
+    expect(Buffer.from((await objectIn(store))!).equals(bytes)).toBe(true);
+    expect(completions).toBe(3);
+  });
+
+  test('a registry that ignores ranges cannot be resumed', async () => {
+    const bytes = randomBytes(3 * PART, 1);
+    const store = storeOf();
+    const upload = await store.createUpload(KEY, { partSize: PART });
+    const landed = [await store.uploadPart(upload, 1, bytes.subarray(0, PART))];
+    const others = [await store.uploadPart(upload, 2, bytes.subarray(PART, 2 * PART))];
+    others.push(await store.uploadPart(upload, 3, bytes.subarray(2 * PART)));
+    for (const parts of [landed, others]) {
+      const transfer = transferOf({ bytes, store, fake: { ranged: false } });
+      await expect(resume({ ...transfer, upload, landed: parts })).rejects.toMatchObject({
+        code: 'range-ignored',
+        remedy: 'restart',
+      });
+      expectLetGo(transfer);
+    }
+  });
+
+  test('whichever call fails, nothing is held', async () => {
+    const bytes = randomBytes(4 * PART, 1);
+    for (let at = 1; ; at += 1) {
+      const store = storeOf();
+      const upload = await store.createUpload(KEY, { partSize: PART });
+      const faults = new Faults({ at, act: fault('io') });
+      const source = new FakeBlob(bytes, { chunk: 4000, turns: () => 1 });
+      const transfer = { ...transferOf({ bytes, store: faults.wrap(store, 'store'), windowBytes: 2 * PART }), source };
+      const resuming = resume({ ...transfer, source: faults.wrap(source, 'source'), upload, landed: [] });
+      const done = await resuming.catch((error: unknown) => error);
+      expectLetGo(transfer);
+      if (!faults.fired) {
+        expect(done).toEqual({ kind: 'assembled' });
+        break;
+      }
+      expect(done).toMatchObject({ code: 'io' });
+    }
+  });
+});

@@ -1,0 +1,262 @@
+/** Sources in the wild: each thing that a registry does, while a blob of many parts is on its way (DESIGN.md, "Failures"). */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Failure, type FailureCode } from '../../../lib/core/failure.ts';
+import type { SourcesOptions } from '../../../lib/registry/sources.ts';
+import type { Auth } from '../../kit/auth.ts';
+import { makeImage, makeLayer } from '../../kit/images.ts';
+import type { Rule } from '../../kit/misbehave.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { messageFor, PART, Rig } from './rig.ts';
+
+const LAYER = makeLayer({ size: 6 * PART + 1000, seed: 3 });
+const PARTS = Math.ceil(LAYER.size / PART);
+const KEY = `blobs/sha256/${LAYER.digest.slice('sha256:'.length)}`;
+
+let registry: TestRegistry;
+let other: TestRegistry;
+beforeEach(async () => {
+  [registry, other] = await Promise.all([startRegistry(), startRegistry()]);
+  for (const each of [registry, other]) each.push('library/app', makeImage({ layers: [LAYER] }), 'v1');
+});
+afterEach(() => Promise.all([registry.close(), other.close()]));
+
+function bytesAsked(): number {
+  return registry.requests.filter(({ kind }) => kind === 'blob').reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+async function expectStored(rig: Rig): Promise<void> {
+  expect(rig.sent('finalize')).toMatchObject([{ image: {} }]);
+  expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
+  expect((await rig.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
+  expect(await rig.archive.receipt(LAYER.digest)).toMatchObject({
+    size: LAYER.size,
+    diffIds: { sha256: LAYER.diffId },
+  });
+  expect(await rig.uploads()).toEqual([]);
+  expect(rig.window.usedBytes).toBe(0);
+}
+
+/** Parts 3 and 6 are missing. */
+async function begun(rig: Rig): Promise<void> {
+  const upload = await rig.store.createUpload(KEY, { partSize: PART });
+  for (const part of [1, 2, 4, 5, 7])
+    await rig.store.uploadPart(upload, part, LAYER.blob.subarray((part - 1) * PART, part * PART));
+}
+
+type Doing = Rule['do'];
+
+const blob = { kind: 'blob' } as const;
+
+describe('is mended where it happens: nothing begins anew', () => {
+  test.each<[string, Rule, SourcesOptions?]>([
+    ['a connection that breaks', { times: 2, do: { cutAfter: 5000 } }],
+    ['a connection that breaks before a byte', { times: 1, do: { cutAfter: 0 } }],
+    ['a body that ends early in good order', { times: 2, do: { endAfter: 5000 } }],
+    ['a stall', { times: 1, do: { stallAfter: 5000 } }, { stallMs: 250 }],
+    ['no answer at all', { times: 1, do: { noAnswer: true } }, { stallMs: 250 }],
+    ['a connection that is closed without an answer', { times: 2, do: { hangUp: true } }],
+    ['a busy registry', { times: 2, do: { status: 503 } }],
+    ['a rate limit', { times: 1, do: { status: 429, headers: { 'retry-after': '7' } } }],
+    ['a timeout', { times: 1, do: { status: 408 } }],
+    ['no Content-Length', { do: { noContentLength: true } }],
+  ])('%s', async (_, rule, options) => {
+    for (const resumed of [false, true]) {
+      const misbehaving = registry.misbehave({ ...rule, match: blob });
+      await using rig = new Rig({ registry: options ?? {} });
+      if (resumed) await begun(rig);
+      registry.forgetRequests();
+      await rig.copy(messageFor(registry, LAYER, { look: resumed ? 'everything' : 'nothing' }));
+      misbehaving.stop();
+      await expectStored(rig);
+      expect(misbehaving.hits()).toBeGreaterThan(0);
+      expect(rig.phases().filter((phase) => phase === 'started')).toHaveLength(1);
+      // No byte that has come is asked for again; what a broken connection swallowed may be.
+      expect(bytesAsked()).toBeLessThan(LAYER.size + 3 * PART);
+    }
+  });
+
+  // The whole comes on one connection: one request, and no range of it a second time.
+  test('a registry that ignores ranges', async () => {
+    registry.misbehave({ match: blob, do: { ignoreRange: true } });
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER));
+    await expectStored(rig);
+    expect(registry.count({ kind: 'blob' })).toBe(1);
+  });
+
+  // S3 behind the registry: each address is good for two requests, and then says 403.
+  test('signed addresses that expire in the middle', async () => {
+    registry.misbehave({ match: blob, do: { redirectTo: other, expires: 2 } });
+    other.misbehave({ match: blob, after: 1, times: 2, do: { cutAfter: 5000 } });
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER));
+    await expectStored(rig);
+    expect(registry.count({ kind: 'blob' })).toBeGreaterThan(1);
+    expect(other.count({ kind: 'blob', status: 403 })).toBeGreaterThan(0);
+    expect(other.requests.every(({ authorization }) => authorization === undefined)).toBe(true);
+  });
+
+  // Docker Hub's tokens live for minutes, large layers for longer.
+  test('a token that expires in the middle', async () => {
+    const auth: Auth = { kind: 'bearer', expiresAfterRequests: 3, form: 'get' };
+    await using guarded = await startRegistry({ auth });
+    guarded.push('library/app', makeImage({ layers: [LAYER] }), 'v1');
+    await using rig = new Rig({ registry: { connections: 2 } });
+    await rig.copy(messageFor(guarded, LAYER));
+    await expectStored(rig);
+    expect(guarded.count({ kind: 'token' })).toBeGreaterThan(1);
+  });
+
+  // The mirror breaks off in the third range and is not reachable afterwards: the origin goes on at the same byte.
+  test('one endpoint that gives up, and another that goes on', async () => {
+    const half = registry.misbehave({ match: blob, after: 2, times: 1, do: { cutAfter: 5000 } });
+    registry.misbehave({ match: blob, after: 3, do: { hangUp: true } });
+    const endpoints = { [registry.host]: [registry.host, other.host] };
+    await using rig = new Rig({ registry: { endpoints, connections: 1 } });
+    await rig.copy(messageFor(registry, LAYER));
+    await expectStored(rig);
+    expect(half.hits()).toBe(1);
+    expect(other.count({ kind: 'blob' })).toBeGreaterThan(0);
+  });
+});
+
+// Backends that do not agree on an ETag: the digest decides, and nothing is fetched twice.
+test.each<[string, Rule]>([
+  ['once', { after: 2, times: 1, do: { changeEtag: true } }],
+  ['with every answer', { do: { changeEtag: true } }],
+])('an ETag that changes %s does not make the blob begin again', async (_, rule) => {
+  registry.misbehave({ ...rule, match: blob });
+  await using rig = new Rig();
+  await rig.copy(messageFor(registry, LAYER));
+  expect(rig.phases()).toEqual(['started', 'stored']);
+  expect((await rig.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
+});
+
+describe('makes the blob begin anew, and then it is there', () => {
+  test.each<[string, Rule]>([
+    ['another range than was asked for', { after: 1, times: 1, do: { wrongContentRange: true } }],
+    ['the whole where a range was asked for', { after: 1, times: 1, do: { ignoreRange: true } }],
+    ['a range that cannot be satisfied', { after: 1, times: 1, do: { status: 416 } }],
+    // Half of one answer and half of another, of which one is wrong: nothing tells which, and the digest that it is so.
+    ['a wrong byte in what was pieced together', { times: 1, do: { flipByteAt: 10, cutAfter: 5000 } }],
+  ])('%s', async (_, rule) => {
+    const misbehaving = registry.misbehave({ ...rule, match: blob });
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER));
+    expect(misbehaving.hits()).toBe(1);
+    expect(rig.phases()).toEqual(['started', 'started', 'stored']);
+    await expectStored(rig);
+  });
+
+  test.each<[string, Doing]>([
+    ['another range than was asked for', { wrongContentRange: true }],
+    ['the whole where a range was asked for', { ignoreRange: true }],
+    ['a wrong byte', { flipByteAt: 2 * PART + 5 }],
+  ])('also where it was resumed: %s', async (_, doing) => {
+    registry.misbehave({ match: blob, times: 1, do: doing });
+    await using rig = new Rig();
+    await begun(rig);
+    await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
+    expect(rig.phases().filter((phase) => phase === 'started')).toHaveLength(2);
+    await expectStored(rig);
+  });
+});
+
+describe('ends in a failure that is recorded at once, with nothing left behind', () => {
+  test.each<[string, FailureCode, Rule]>([
+    ['a wrong byte', 'digest-mismatch', { do: { flipByteAt: 2 * PART + 7 } }],
+    ['another length than the descriptor says', 'size-mismatch', { after: 1, do: { wrongContentRange: 'total' } }],
+    ['a blob that has gone', 'blob-unknown', { after: 3, do: { status: 404 } }],
+    ['a blob that is denied', 'denied', { after: 3, do: { status: 403 } }],
+  ])('%s: %s', async (_, code, rule) => {
+    for (const resumed of [false, true]) {
+      const misbehaving = registry.misbehave({ ...rule, ...(resumed ? { after: 0 } : {}), match: blob });
+      await using rig = new Rig();
+      if (resumed) await begun(rig);
+      await rig.copy(messageFor(registry, LAYER, { look: resumed ? 'everything' : 'nothing' }));
+      misbehaving.stop();
+      expect(rig.sent('finalize')).toMatchObject([
+        { failure: { code: expect.stringContaining(code), reason: expect.stringContaining(LAYER.digest) } },
+      ]);
+      expect(await rig.uploads()).toEqual([]);
+      expect(await rig.blob(LAYER.digest)).toBeUndefined();
+      expect(await rig.archive.receipt(LAYER.digest)).toBeUndefined();
+      expect(rig.window.usedBytes).toBe(0);
+    }
+  });
+});
+
+describe('is left to the queue: thrown, with what has landed kept for the next delivery', () => {
+  test.each<[string, FailureCode, Doing]>([
+    ['a registry that is down', 'unavailable', { status: 503 }],
+    ['a rate limit that stays', 'rate-limited', { status: 429, headers: { 'retry-after': '600' } }],
+    ['connections that break', 'network', { hangUp: true }],
+  ])('%s: %s', async (_, code, doing) => {
+    const down = registry.misbehave({ match: blob, after: 4, do: doing });
+    await using rig = new Rig({ windowBytes: PART });
+    const message = messageFor(registry, LAYER);
+    const failure = (await rig.copy(message).catch((error: unknown) => error)) as Failure;
+    expect(failure).toBeInstanceOf(Failure);
+    expect(failure).toMatchObject({ code, remedy: 'retry' });
+    if (code === 'rate-limited') expect(failure.retryAfterMs).toBe(600_000);
+    expect(rig.outgoing).toEqual([]);
+    expect(rig.window.usedBytes).toBe(0);
+    const [left] = await rig.uploads();
+    expect(left?.parts).toHaveLength(4);
+
+    down.stop();
+    registry.forgetRequests();
+    await rig.copy(message, { receiveCount: 2 });
+    expect(registry.count({ kind: 'blob' })).toBe(PARTS - 4);
+    await expectStored(rig);
+  });
+
+  // A source that never agrees with itself: begun anew a few times, and then left alone for a while.
+  test.each<[string, FailureCode, Doing]>([
+    ['ranges that are never right', 'range-mismatch', { wrongContentRange: true }],
+  ])('%s: %s', async (_, code, doing) => {
+    registry.misbehave({ match: blob, do: doing });
+    await using rig = new Rig();
+    await expect(rig.copy(messageFor(registry, LAYER))).rejects.toMatchObject({ code, remedy: 'restart' });
+    expect(rig.phases()).toEqual(['started', 'started', 'started']);
+    expect(await rig.uploads()).toEqual([]);
+    expect(rig.outgoing).toEqual([]);
+    expect(rig.window.usedBytes).toBe(0);
+  });
+});
+
+describe('a foreign layer', () => {
+  test('comes from its own address, without authorization', async () => {
+    registry.removeBlob(LAYER.digest);
+    const url = `http://${other.host}/v2/library/app/blobs/${LAYER.digest}`;
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER, { urls: [`http://${other.host}/nowhere`, url] }));
+    await expectStored(rig);
+    expect(other.requests.every(({ authorization }) => authorization === undefined)).toBe(true);
+  });
+
+  test('comes from the registry where its addresses lead nowhere', async () => {
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER, { urls: [`http://${other.host}/nowhere`, 'ftp://x'] }));
+    await expectStored(rig);
+  });
+
+  test('comes from the registry where its own address has wrong bytes', async () => {
+    other.misbehave({ match: blob, do: { flipByteAt: 5 } });
+    const url = `http://${other.host}/v2/library/app/blobs/${LAYER.digest}`;
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER, { urls: [url] }));
+    await expectStored(rig);
+    expect(other.count({ kind: 'blob' })).toBeGreaterThan(0);
+  });
+
+  test('is proven like any other where the registry lacks it', async () => {
+    registry.removeBlob(LAYER.digest);
+    other.misbehave({ match: blob, do: { flipByteAt: 5 } });
+    const url = `http://${other.host}/v2/library/app/blobs/${LAYER.digest}`;
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER, { urls: [url] }), { last: true });
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'digest-mismatch-resumed' } }]);
+    expect(await rig.uploads()).toEqual([]);
+  });
+});

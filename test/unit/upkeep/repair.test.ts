@@ -1,0 +1,211 @@
+import { describe, expect, test } from 'vitest';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { repairArchive, type Repaired } from '../../../lib/upkeep/repair.ts';
+import { type Verified, verifyArchive } from '../../../lib/upkeep/verify.ts';
+import { parseDigest } from '../../../lib/oci/digest.ts';
+import { sha256 } from '../../kit/content.ts';
+import { failNth } from '../../kit/faults.ts';
+import { makeImage, makeLayer } from '../../kit/images.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { mirror } from '../../kit/mirror.ts';
+import { startRegistry } from '../../kit/registry.ts';
+
+const signal = new AbortController().signal;
+
+function verify(archive: Archive): Promise<Verified> {
+  return verifyArchive(archive, { signal, concurrency: 2 });
+}
+
+function repair(archive: Archive, problems: Verified['problems']): Promise<Repaired> {
+  return repairArchive(archive, problems, { signal, now: Date.UTC(2026, 0, 31) });
+}
+
+const [shared, own] = [makeLayer({ seed: 1 }), makeLayer({ seed: 2 })];
+const broken = makeImage({ layers: [shared, own] });
+const sound = makeImage({ layers: [shared] });
+
+describe('a repair', () => {
+  // A layer, a manifest or a config rots or is lost; the repair takes out the one image, and a sync brings it back whole.
+  test.for([
+    ['a layer with a flipped byte', own.digest, 'flip'],
+    ['a layer that is gone', own.digest, 'delete'],
+    ['a manifest with a flipped byte', broken.digest, 'flip'],
+    ['a config that is gone', sha256(broken.config), 'delete'],
+  ] as const)('of %s', async ([, digest, damage]) => {
+    await using registry = await startRegistry();
+    registry.push('team/a', broken, 'v1');
+    registry.push('team/b', sound, 'v1');
+    const store = new MemoryStore();
+    const references = [`${registry.host}/team/a:v1`, `${registry.host}/team/b:v1`];
+    const { archive } = await mirror({ store, references });
+    const key = archive.layout.blob(parseDigest(digest));
+    const there = await store.get(key, { maxBytes: 1e6 });
+    if (damage === 'delete') await store.delete(key);
+    else {
+      const bytes = Buffer.from(there?.bytes ?? []);
+      bytes[10] = (bytes[10] ?? 0) ^ 1;
+      await store.put(key, bytes);
+    }
+
+    const { problems } = await verify(archive);
+    expect(problems).not.toEqual([]);
+    expect(await repair(archive, problems)).toEqual({ dropped: new Set([references[0]]), receipts: 0 });
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
+
+    const { outcomes } = await mirror({ store, references });
+    expect(outcomes.map(({ status }) => status)).toEqual(['mirrored', 'unchanged']);
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 2 });
+  });
+
+  // An image whose shared layer rots takes all images of that layer with it, and nothing else.
+  test('of a layer that two images share', async () => {
+    await using registry = await startRegistry();
+    registry.push('team/a', broken, 'v1');
+    registry.push('team/b', sound, 'v1');
+    registry.push('team/c', makeImage({ layers: [own] }), 'v1');
+    const store = new MemoryStore();
+    const references = ['a', 'b', 'c'].map((name) => `${registry.host}/team/${name}:v1`);
+    const { archive } = await mirror({ store, references });
+    await store.delete(archive.layout.blob(parseDigest(shared.digest)));
+    const { problems } = await verify(archive);
+    expect((await repair(archive, problems)).dropped).toEqual(new Set(references.slice(0, 2)));
+    const { outcomes } = await mirror({ store, references });
+    expect(outcomes.map(({ status }) => status)).toEqual(['mirrored', 'mirrored', 'unchanged']);
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 3 });
+  });
+
+  // Blobs that were copied without `.mirror`, and a receipt that lies: what was proven is kept, and so is what names it.
+  test('of receipts that are missing or wrong writes them anew', async () => {
+    await using registry = await startRegistry();
+    registry.push('team/a', broken, 'v1');
+    registry.push('team/b', sound, 'v1');
+    const store = new MemoryStore();
+    const references = ['a', 'b'].map((name) => `${registry.host}/team/${name}:v1`);
+    const { archive } = await mirror({ store, references });
+    const before = await archive.receipt(shared.digest);
+    await store.delete(archive.layout.receipt(shared.digest));
+    await archive.putReceipt({ ...(await archive.receipt(own.digest))!, diffIds: { sha256: shared.diffId } });
+
+    const { problems } = await verify(archive);
+    expect(problems.map(({ reference }) => reference).toSorted()).toEqual([references[0], ...references]);
+    expect(await repair(archive, problems)).toEqual({ dropped: new Set(), receipts: 2 });
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 2 });
+    expect(await archive.receipt(shared.digest)).toEqual({
+      ...before,
+      source: expect.stringContaining('/team/'),
+      verifiedAt: '2026-01-31T00:00:00.000Z',
+    });
+    const { outcomes } = await mirror({ store, references });
+    expect(outcomes.map(({ status }) => status)).toEqual(['unchanged', 'unchanged']);
+  });
+
+  // An image whose manifest says another size of a blob than it has, or whose config another diffID: that image is wrong,
+  // and the blob that it shares with a sound one is not.
+  test.each([
+    [
+      'size',
+      makeImage({ layers: [shared], overrides: { descriptors: ([one]) => [{ ...one!, size: one!.size + 1 }] } }),
+    ],
+    ['diffID', makeImage({ layers: [shared], overrides: { diffIds: [own.diffId] } })],
+  ])('of an image that says a wrong %s of a blob leaves the blob to the others', async (_, wrong) => {
+    await using registry = await startRegistry();
+    registry.push('team/b', sound, 'v1');
+    const store = new MemoryStore();
+    const reference = `${registry.host}/team/b:v1`;
+    const { archive } = await mirror({ store, references: [reference] });
+    for (const [digest, bytes] of wrong.blobs) await archive.putContent(digest, bytes);
+    await archive.putContent(wrong.digest, wrong.manifest);
+    const change = { tag: 'wrong', descriptor: wrong.descriptor, observed: 1, platforms: 'all' } as const;
+    await archive.updateTags(`${registry.host}/team/b`, [change]);
+
+    const { problems } = await verify(archive);
+    const dropped = new Set([`${registry.host}/team/b:wrong`]);
+    expect(await repair(archive, problems)).toEqual({ dropped, receipts: 0 });
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
+    const { outcomes } = await mirror({ store, references: [reference] });
+    expect(outcomes.map(({ status }) => status)).toEqual(['unchanged']);
+  });
+
+  // The process is killed after one of the store's calls, whichever it is: what is left can be repaired again.
+  test.each([
+    ['a layer', own.digest],
+    ['a manifest', broken.digest],
+    ['a config', sha256(broken.config)],
+  ])('that ends early leaves no reference to bytes of %s that it has deleted', async (_, digest) => {
+    await using registry = await startRegistry();
+    registry.push('team/a', broken, 'v1');
+    registry.push('team/b', broken, 'v1');
+    const references = [`${registry.host}/team/a:v1`, `${registry.host}/team/b:v1`];
+    const stages = new Set<string>();
+    for (let at = 1; ; at += 1) {
+      const store = new MemoryStore();
+      const { archive } = await mirror({ store, references });
+      const key = archive.layout.blob(parseDigest(digest));
+      await store.put(key, Buffer.from('corrupt'));
+      const { problems } = await verify(archive);
+      const { port, faults } = failNth(store, at, new Error('killed'), { when: 'after' });
+      const repairing = repair(new Archive(port, ociLayout), problems).then(
+        () => 'whole',
+        () => 'killed',
+      );
+      const end = await repairing;
+      if (end === 'whole') {
+        expect(faults.fired).toBe(false);
+        break;
+      }
+      const isDeleted = (await store.head(key)) === undefined;
+      const left = await Array.fromAsync(archive.repositories());
+      const entries = await Promise.all(
+        left.map(async (name) => (await archive.tagIndex(name))?.index.entries() ?? []),
+      );
+      const named = entries.flat().length;
+      stages.add(isDeleted ? `deleted, ${named} references` : `there, ${named} references`);
+      if (isDeleted) expect(named).toBe(0);
+      // No sync believes a receipt of bytes that are wrong or gone.
+      expect(await archive.receipt(parseDigest(digest))).toBeUndefined();
+      await repair(archive, (await verify(archive)).problems);
+      expect(await verify(archive)).toMatchObject({ problems: [], references: 0 });
+      expect((await mirror({ store, references })).outcomes.map(({ status }) => status)).not.toContain('failed');
+    }
+    expect([...stages]).toEqual([
+      'there, 2 references',
+      'there, 1 references',
+      'there, 0 references',
+      'deleted, 0 references',
+    ]);
+  });
+
+  // A sync that runs at the same time has fetched the blob anew before one of the repair's deletes, whichever it is: there
+  // is never a receipt without its blob, and what names the blob can be pulled.
+  test('beside a sync never takes away what that has brought', async () => {
+    for (let at = 1; ; at += 1) {
+      await using registry = await startRegistry();
+      registry.push('team/a', broken, 'v1');
+      const store = new MemoryStore();
+      const references = [`${registry.host}/team/a:v1`];
+      const { archive } = await mirror({ store, references });
+      const key = archive.layout.blob(own.digest);
+      await store.put(key, Buffer.from('rotten'));
+      const { problems } = await verify(archive);
+      let calls = 0;
+      const beside = new Proxy(store, {
+        get(_, name) {
+          const value: unknown = Reflect.get(store, name, store);
+          if (typeof value !== 'function') return value;
+          return async (...args: unknown[]) => {
+            if ((calls += 1) === at) await mirror({ store, references });
+            return Reflect.apply(value, store, args) as unknown;
+          };
+        },
+      });
+      await repair(new Archive(beside, ociLayout), problems);
+      if (calls < at) break;
+      const receipt = await archive.receipt(own.digest);
+      if (receipt !== undefined) expect((await store.head(key))?.size).toBe(own.size);
+      const { outcomes } = await mirror({ store, references });
+      expect(outcomes.map(({ status }) => status)).not.toContain('failed');
+      expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
+    }
+  });
+});

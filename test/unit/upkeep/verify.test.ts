@@ -1,0 +1,268 @@
+import { Readable } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import type { Receipt } from '../../../lib/archive/receipt.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+import { type Problem, verifyArchive, type Verified } from '../../../lib/upkeep/verify.ts';
+import { parsePlatform } from '../../../lib/oci/platform.ts';
+import { resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { sha256 } from '../../kit/content.ts';
+import { countCalls, failNth } from '../../kit/faults.ts';
+import { makeArtifact, makeImage, makeIndex, makeLayer } from '../../kit/images.ts';
+import { mirror } from '../../kit/mirror.ts';
+import { startRegistry } from '../../kit/registry.ts';
+import { makeSchema1 } from '../../kit/schema1.ts';
+import { NEVER, orderFor, Rig } from '../sync/rig.ts';
+
+const BASE = makeLayer({ seed: 1, size: 9000 });
+const TOP = makeLayer({ seed: 2, compression: 'zstd' });
+const IMAGE = makeImage({ layers: [BASE, TOP] });
+const CONFIG = sha256(IMAGE.config);
+
+/** An archive in which all is well: an index, its image by a tag of its own, a schema1 image and an artifact. */
+async function archived(): Promise<Rig & { readonly name: string }> {
+  await using registry = await startRegistry();
+  registry.push('library/app', makeIndex([IMAGE]), 'multi');
+  registry.push('library/app', IMAGE, 'v1');
+  registry.push('library/app', makeSchema1({ layers: [BASE] }), 'old');
+  registry.push('library/app', makeArtifact({ subject: IMAGE }), 'thing');
+  const rig = new Rig();
+  const name = `${registry.host}/library/app`;
+  await mirror({ store: rig.store, references: [name] });
+  return Object.assign(rig, { name });
+}
+
+function verify(rig: Rig, concurrency = 2): Promise<Verified> {
+  return verifyArchive(rig.archive, { signal: NEVER, concurrency });
+}
+
+async function flip(rig: Rig, key: string): Promise<void> {
+  const bytes = Buffer.from((await rig.store.get(key, { maxBytes: 1e9 }))!.bytes);
+  bytes[bytes.length >> 1]! ^= 1;
+  await rig.store.put(key, bytes);
+}
+
+test('an archive in which all is well has no problems, and every object is read once', async () => {
+  await using rig = await archived();
+  const { port, faults } = countCalls(rig.store);
+  await using counting = new Rig({ store: port });
+  const verified = await verify(counting);
+  expect(verified).toMatchObject({ references: 4, problems: [] });
+  // An index, an image, a schema1 manifest, an artifact, a config; two layers, the artifact's blob and its empty config.
+  expect(verified.objects).toBe(9);
+  const reads = faults.calls.filter(
+    (call) => call.includes(' blobs/') && call.includes('.read') && !call.includes('next'),
+  );
+  expect(reads).toHaveLength(new Set(reads).size);
+  expect(verified.bytes).toBeGreaterThan(BASE.size + TOP.size);
+});
+
+test('an archive of nothing has no problems', async () => {
+  await using rig = new Rig();
+  expect(await verify(rig)).toEqual({ references: 0, objects: 0, bytes: 0, problems: [] });
+});
+
+describe('finds', () => {
+  test.each<[string, string, (rig: Rig) => Promise<unknown>, Partial<Problem>]>([
+    [
+      'a blob that is missing',
+      'v1',
+      (rig) => rig.store.delete(rig.archive.layout.blob(TOP.digest)),
+      { digest: TOP.digest, reason: 'it is not in the archive' },
+    ],
+    [
+      'a flipped byte in a blob',
+      'v1',
+      (rig) => flip(rig, rig.archive.layout.blob(BASE.digest)),
+      { digest: BASE.digest, reason: expect.stringContaining('hash to') },
+    ],
+    [
+      'a blob that is cut',
+      'v1',
+      (rig) => rig.store.put(rig.archive.layout.blob(BASE.digest), BASE.blob.subarray(0, -1)),
+      { digest: BASE.digest },
+    ],
+    [
+      'a flipped byte in a manifest',
+      'v1',
+      (rig) => flip(rig, rig.archive.layout.blob(IMAGE.digest)),
+      { digest: IMAGE.digest, reason: expect.stringContaining('hash to') },
+    ],
+    [
+      'a manifest that is missing',
+      'v1',
+      (rig) => rig.store.delete(rig.archive.layout.blob(IMAGE.digest)),
+      { digest: IMAGE.digest, reason: 'it is not in the archive' },
+    ],
+    [
+      'a config that is missing',
+      'v1',
+      (rig) => rig.store.delete(rig.archive.layout.blob(CONFIG)),
+      { digest: CONFIG, reason: 'it is not in the archive' },
+    ],
+    [
+      'a flipped byte in a config',
+      'v1',
+      (rig) => flip(rig, rig.archive.layout.blob(CONFIG)),
+      { digest: CONFIG, reason: expect.stringContaining('hash to') },
+    ],
+    [
+      'a receipt that is missing',
+      'v1',
+      (rig) => rig.store.delete(rig.archive.layout.receipt(BASE.digest)),
+      { digest: BASE.digest, reason: 'the blob has no receipt' },
+    ],
+    [
+      'a receipt that lies about the size',
+      'v1',
+      (rig) => rig.archive.putReceipt(receipt({ size: BASE.size + 1 })),
+      { digest: BASE.digest, reason: expect.stringContaining('its receipt says') },
+    ],
+    [
+      'a receipt that lies about what the blob unpacks to',
+      'v1',
+      (rig) => rig.archive.putReceipt(receipt({ diffIds: { sha256: TOP.diffId } })),
+      { digest: BASE.digest, reason: expect.stringContaining('its receipt says that it unpacks to') },
+    ],
+  ])('%s', async (_, tag, spoil, problem) => {
+    await using rig = await archived();
+    await spoil(rig);
+    const told: Problem[] = [];
+    const verified = await verifyArchive(rig.archive, {
+      signal: NEVER,
+      concurrency: 2,
+      onProblem: (one) => void told.push(one),
+    });
+    const of = verified.problems.filter(({ reference }) => reference === `${rig.name}:${tag}`);
+    expect(of).toMatchObject([problem]);
+    expect(told).toEqual(verified.problems);
+    // The index that the image is in has it as well.
+    expect(verified.problems.some(({ reference }) => reference === `${rig.name}:multi`)).toBe(true);
+    // And whatever does not use it is sound.
+    expect(verified.problems.some(({ reference }) => reference === `${rig.name}:thing`)).toBe(false);
+  });
+
+  // Bytes that are right, receipts that are right, and an image whose config says something else: nobody checked it.
+  test('an image whose layers are not what its config says', async () => {
+    await using rig = await archived();
+    const wrong = makeImage({ layers: [BASE, TOP], overrides: { diffIds: [TOP.diffId, BASE.diffId] } });
+    await rig.archive.putContent(wrong.digest, wrong.manifest);
+    await rig.archive.putContent(sha256(wrong.config), wrong.config);
+    await rig.archive.updateTags(rig.name, [
+      { tag: 'wrong', descriptor: wrong.descriptor, observed: 1, platforms: 'all' },
+    ]);
+    expect((await verify(rig)).problems).toMatchObject([
+      { reference: `${rig.name}:wrong`, digest: wrong.digest, reason: expect.stringContaining('unpacks to') },
+    ]);
+  });
+
+  // One repository's index has rotted: that is told, and the others are verified all the same.
+  test('a tag index that cannot be read', async () => {
+    await using rig = await archived();
+    const whole = await verify(rig);
+    const other = `${rig.name.split('/')[0]}/other/app`;
+    await rig.store.put(rig.archive.layout.tagIndex(other), Buffer.from('{'));
+    const { problems, ...counts } = await verify(rig);
+    expect({ ...counts, problems: [] }).toEqual(whole);
+    expect(problems).toEqual([
+      { repository: other, reference: other, reason: expect.stringContaining('is not JSON'), mend: {} },
+    ]);
+  });
+});
+
+// Only what was mirrored is expected: the other children of a sparse index are not missing.
+test('an index of which some platforms were wanted is sound', async () => {
+  await using registry = await startRegistry();
+  const arm = makeImage({ layers: [makeLayer({ seed: 9 })], platform: parsePlatform('linux/arm64') });
+  registry.push('library/app', makeIndex([IMAGE, arm]), 'v1');
+  await using rig = new Rig();
+  const platforms = [parsePlatform('linux/amd64')];
+  await mirror({ store: rig.store, references: [`${registry.host}/library/app:v1`], platforms });
+  expect(await rig.blob(arm.digest)).toBeUndefined();
+  expect(await verify(rig)).toMatchObject({ references: 1, problems: [] });
+});
+
+// What a moved tag left behind can still be pulled, and so it is verified.
+test('what is kept by digest is verified too', async () => {
+  await using registry = await startRegistry();
+  await using rig = new Rig();
+  for (const [at, image] of [IMAGE, makeImage({ layers: [makeLayer({ seed: 12 })] })].entries()) {
+    registry.push('library/app', image, 'v1');
+    rig.now = () => 1_000_000 + at;
+    const order = { ...orderFor(registry), run: `run-${at}` };
+    const from = rig.outgoing.length;
+    await rig.resolve(resolveMessage(order, { kind: 'images', images: [{ tag: 'v1' }] }).message);
+    await rig.deliver(from);
+  }
+  await rig.store.delete(rig.archive.layout.blob(TOP.digest));
+  expect(await verify(rig)).toMatchObject({
+    references: 2,
+    problems: [{ reference: `${registry.host}/library/app@${IMAGE.digest}`, digest: TOP.digest }],
+  });
+});
+
+// A store that is busy, a file that may not be opened, a bug: nothing is known then, neither that all is well nor that
+// something has to be taken out.
+test.each([
+  new Error('on purpose'),
+  new Failure({ operation: 'get', side: 'archive', code: 'unavailable', detail: '503 SlowDown' }),
+  new Failure({ operation: 'get', side: 'archive', code: 'denied', detail: 'EACCES' }),
+])('a call that fails is neither soundness nor a problem: %s', async (error) => {
+  await using rig = await archived();
+  for (let at = 1; ; at += 1) {
+    const { port, faults } = failNth(rig.store, at, error);
+    await using failing = new Rig({ store: port });
+    const outcome = await verify(failing).catch((thrown: unknown) => thrown);
+    if (!faults.fired) break;
+    expect(outcome).toBe(error);
+  }
+});
+
+// A bit that flips on its way from the disk, once: the object is sound, and must not go for that.
+test.each(['read', 'get'] as const)('what is read wrong once (%s) is read again', async (method) => {
+  await using rig = await archived();
+  let spoilt = 0;
+  const flaky = new Proxy(rig.store, {
+    get(store, name) {
+      const value: unknown = Reflect.get(store, name, store);
+      if (name !== method) return typeof value === 'function' ? (value.bind(store) as unknown) : value;
+      return async (key: string, options: { readonly maxBytes: number }) => {
+        const found = await (method === 'get' ? store.get(key, options) : store.read(key));
+        if (!key.startsWith('blobs/') || found === undefined || (spoilt += 1) > 1) return found;
+        const bent = Buffer.from('bent');
+        return { ...found, bytes: bent, body: Readable.from([bent]) };
+      };
+    },
+  });
+  await using bad = new Rig({ store: flaky });
+  expect((await verify(bad)).problems).toEqual([]);
+  expect(spoilt).toBeGreaterThan(1);
+});
+
+test('stops on request', async () => {
+  await using rig = await archived();
+  const controller = new AbortController();
+  const reason = new Error('enough');
+  await expect(
+    verifyArchive(rig.archive, {
+      signal: controller.signal,
+      concurrency: 2,
+      onBytes: () => {
+        controller.abort(reason);
+      },
+    }),
+  ).rejects.toThrow();
+});
+
+function receipt(lies: Partial<Receipt>): Receipt {
+  const { digest, size, diffId } = BASE;
+  return {
+    version: 1,
+    digest,
+    size,
+    diffIds: { sha256: diffId },
+    compression: 'gzip',
+    source: 's',
+    verifiedAt: '2026-01-01T00:00:00.000Z',
+    ...lies,
+  };
+}
