@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type * as fs from 'node:fs/promises';
 import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { expect, test, vi } from 'vitest';
-import { FolderStore } from '../../../lib/archive/folder/store.ts';
+import { FolderStore } from '../../../lib/store/folder/store.ts';
 import { tempFolder } from '../../kit/temp.ts';
 
 const LONG_AGO = new Date(Date.now() - 25 * 60 * 60 * 1000);
