@@ -18,6 +18,7 @@ const ENTRIES = [
   'scripts/*.ts',
   'bench/*.ts',
   'test/**/*.test.ts',
+  'test/container/run.ts',
   'test/deployment/run.ts',
   'test/package/run.ts',
   '*.config.ts',

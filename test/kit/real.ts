@@ -27,7 +27,7 @@ export function describeWith(tools: readonly string[], title: string, tests: () 
   });
 }
 
-function isInstalled(tool: string): boolean {
+export function isInstalled(tool: string): boolean {
   return (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, tool)));
 }
 
