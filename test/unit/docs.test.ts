@@ -1,0 +1,52 @@
+/** The pages of the documentation: their links, and whether a reader finds them. */
+import { existsSync, globSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { anchorsOf, localLinks, PAGES, readPage, ROOT, shellBlocks } from '../kit/pages.ts';
+
+/** Links that lead nowhere. */
+function brokenLinks(path: string, page: string): string[] {
+  return localLinks(page).flatMap(({ text, target }) => {
+    const [file = '', anchor] = target.split('#');
+    const found = file === '' ? path : normalize(join(dirname(path), file));
+    if (found !== path && !existsSync(join(ROOT, found))) return [`[${text}](${target}): ${found} does not exist`];
+    if (anchor === undefined || anchorsOf(found === path ? page : readPage(found)).includes(anchor)) return [];
+    return [`[${text}](${target}): ${found} has no heading for #${anchor}`];
+  });
+}
+
+describe('the documentation', () => {
+  test.each(PAGES)('%s links only to files and headings that exist', (path) => {
+    expect(brokenLinks(path, readPage(path))).toEqual([]);
+  });
+
+  test('is complete in docs/README.md, which links to each page of docs', () => {
+    const linked = localLinks(readPage('docs/README.md')).map(({ target }) => target.replace(/#.*/, ''));
+    const pages = globSync('**/*.md', { cwd: join(ROOT, 'docs') }).filter((path) => path !== 'README.md');
+    expect(pages.length).toBeGreaterThan(20);
+    expect(pages.filter((path) => !linked.includes(path))).toEqual([]);
+  });
+
+  test('is linked from the README', () => {
+    expect(localLinks(readPage('README.md')).map(({ target }) => target)).toContain('docs/README.md');
+  });
+});
+
+describe('the reader of pages', () => {
+  const page =
+    '# A `b` c\n\n[x](nowhere.md) [y](#a-b-c) [z](#d) [w](https://a.example/b)\n\n```sh\n# no heading [v](u)\n```\n';
+
+  test('reports a link to a missing file, and one to a missing heading', () => {
+    expect(brokenLinks('docs/x.md', page)).toEqual([
+      '[x](nowhere.md): docs/nowhere.md does not exist',
+      '[z](#d): docs/x.md has no heading for #d',
+    ]);
+  });
+
+  test('finds shell blocks, with the reason for which a marked one is not run', () => {
+    expect(shellBlocks(`${page}\n1. x\n\n   <!-- not run: needs y -->\n   \`\`\`sh\n   y\n   \`\`\`\n`)).toEqual([
+      { line: 5, commands: '# no heading [v](u)', notRun: undefined },
+      { line: 11, commands: '   y', notRun: 'needs y' },
+    ]);
+  });
+});
