@@ -124,7 +124,9 @@ if (!['linux-x64', 'linux-arm64', 'darwin-x64'].includes(`${process.platform}-${
     const empty = folder.join(`empty-${version}`);
     await mkdir(empty);
     await copyFile(packed ?? (await clone(env, node)), join(empty, 'mirror-sync.tgz'));
-    await succeed(empty, env, 'npm', 'install', '--global', './mirror-sync.tgz');
+    const installed = await command(empty, env, 'npm', 'install', '--global', './mirror-sync.tgz');
+    assert.equal(installed.code, 0, installed.stderr);
+    if (Number(version) >= NEEDED) assert.equal(installed.stderr, '', 'npm install --global warns about nothing');
     const program = join(env['npm_config_prefix'] ?? '', 'bin/mirror-sync');
     check(await command(empty, env, program, '--version'), node, 'npm install --global');
     check(await command(empty, env, 'npx', '--yes', './mirror-sync.tgz', '--version'), node, 'npx');
