@@ -8,6 +8,6 @@ const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
 const { version } = JSON.parse(read('package.json')) as { readonly version: string };
 const section = read('CHANGELOG.md')
   .split(/^## /m)
-  .find((text) => text.startsWith(version));
+  .find((text) => text.split(/\s/, 1)[0] === version);
 if (section === undefined) throw new Error(`print release notes: CHANGELOG.md has no section "## ${version}"`);
 process.stdout.write(`${section.slice(section.indexOf('\n')).trim()}\n`);

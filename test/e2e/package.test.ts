@@ -92,6 +92,14 @@ describe('the npm package', () => {
     }
   });
 
+  test('can be required by a CommonJS program', async () => {
+    const program = "process.stdout.write(Object.keys(require('mirror-sync')).sort().join())";
+    const { stdout } = await run(process.execPath, ['--eval', program, '--input-type=commonjs'], {
+      cwd: installed.project.path,
+    });
+    expect(stdout).toBe('Failure,openArchive,sync,verify');
+  });
+
   test('has types with which the example compiles in a strict project', async () => {
     const compilerOptions = {
       target: 'es2024',
