@@ -41,7 +41,7 @@ async function example(env: Readonly<Record<string, string>>, ...args: readonly 
 }
 
 describe('the npm package', () => {
-  test('contains the program, its types and its papers, and no sources, tests or functions', () => {
+  test('contains the program, its types and its papers, the examples, and no sources, tests or functions', () => {
     const top = installed.files.map((path) =>
       path
         .split('/')
@@ -58,6 +58,7 @@ describe('the npm package', () => {
       'dist/sbom.cdx.json',
       'dist/types',
       'docs',
+      'examples',
       'mirror.schema.json',
       'package.json',
     ]);
