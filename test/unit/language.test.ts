@@ -1,0 +1,124 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** These still contain refused phrases. Rewrite them (docs/style.md) and remove their lines; never add one. */
+const EXCEPTIONS: readonly string[] = [
+  'CHANGELOG.md',
+  'README.md',
+  'bench',
+  'docs',
+  'functions',
+  'infra',
+  'scripts',
+  'lib/app',
+  'lib/archive',
+  'lib/cli',
+  'lib/config',
+  'lib/core',
+  'lib/oci',
+  'lib/proof',
+  'lib/queue',
+  'lib/registry',
+  'lib/store',
+  'lib/sync',
+  'lib/upkeep',
+  'lib/webhook',
+  'test/contract',
+  'test/e2e',
+  'test/faults',
+  'test/fuzz',
+  'test/kit',
+  'test/unit/architecture.test.ts',
+  'test/unit/archive',
+  'test/unit/app',
+  'test/unit/cli',
+  'test/unit/config',
+  'test/unit/core',
+  'test/unit/functions',
+  'test/unit/kit',
+  'test/unit/oci',
+  'test/unit/proof',
+  'test/unit/queue',
+  'test/unit/registry',
+  'test/unit/scripts',
+  'test/unit/store',
+  'test/unit/sync',
+  'test/unit/upkeep',
+  'test/unit/webhook',
+];
+
+const REFUSED: readonly RegExp[] = [
+  /\banew\b/i,
+  /\bwhoever\b/i,
+  /\bwhom\b/i,
+  /\bnobody\b/i,
+  /\bbesides\b/i,
+  /\bmend(?:s|ed|ing)?\b/i,
+  /\brot(?:s|ted|ten)?\b/i,
+  /\bin place of\b/i,
+  /(?<!\bthere )\b(?:is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b|later\b|\w+er than\b)\w/i,
+  /\b(?:is|are|was|were|be|been|not|unless|otherwise|told|and|or) told\b/i,
+  /\bwho (?:waits?|dies|died|has|asks|comes|fits|was|continues|looks)\b/i,
+  // The start of a sentence, where it is not a question.
+  /(?:^\s*(?:\/\/|\/?\*\*?|#|-|\|)?\s*|[.!?] |(?:test|it)\(\s*['"`])(?:[Ww]hat|[Ww]ho|[Ww]hose|Nobody)(?= [a-z])(?![^.]*\?)/,
+];
+
+/** Each refused phrase with its line. */
+function refusedIn(text: string): string[] {
+  return text.split('\n').flatMap((line, at) =>
+    REFUSED.flatMap((phrase) => {
+      const found = phrase.exec(line);
+      return found === null ? [] : [`${at + 1}: ${found[0].trim()}`];
+    }),
+  );
+}
+
+function files(): string[] {
+  const patterns = [
+    '*.md',
+    'docs/**/*.md',
+    '{lib,functions,infra,scripts,bench,examples}/**/*.{ts,js,yml,md}',
+    'test/**/*.ts',
+    '*.yml',
+  ];
+  return globSync(patterns, { cwd: ROOT })
+    .filter((file) => !/language\.test\.ts|docs\/style\.md|node_modules/.test(file))
+    .sort();
+}
+
+function isWithin(file: string, paths: readonly string[]): boolean {
+  return paths.some((path) => file === path || file.startsWith(`${path}/`));
+}
+describe('the language of the project', () => {
+  const found = new Map(files().map((file) => [file, refusedIn(readFileSync(join(ROOT, file), 'utf8'))]));
+
+  test('files outside the list of exceptions contain no refused phrase', () => {
+    const refused = [...found].flatMap(([file, phrases]) =>
+      isWithin(file, EXCEPTIONS) ? [] : phrases.map((phrase) => `${file}:${phrase}`),
+    );
+    expect(refused).toEqual([]);
+  });
+
+  test('every exception still contains a refused phrase', () => {
+    const isNeeded = (path: string): boolean =>
+      [...found].some(([file, phrases]) => phrases.length > 0 && isWithin(file, [path]));
+    expect(EXCEPTIONS.filter((path) => !isNeeded(path))).toEqual([]);
+  });
+
+  test.for(['// Nobody waits.', '/** What is left. */', "test('what it does', () => {", 'The folder is no archive.'])(
+    'refuses %s',
+    (line) => {
+      expect(refusedIn(line)).not.toEqual([]);
+    },
+  );
+
+  test.for(['// The window bounds what is in flight.', 'What does it cost?', 'It is no longer there.'])(
+    'accepts %s',
+    (line) => {
+      expect(refusedIn(line)).toEqual([]);
+    },
+  );
+});
