@@ -30,6 +30,7 @@ const RUN_ONLY = new Set([
   'eslint',
   'typescript-eslint',
   'prettier',
+  'cspell',
   'node-runtime',
   'serverless',
   'aws-lambda-ric',
