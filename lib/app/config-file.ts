@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { Failure, invalid } from '../core/failure.ts';
 import { wordsFor } from '../core/system-error.ts';
 import type { Config } from '../config/mirrors.ts';
-import type { SyncCommand } from '../cli/command.ts';
+import type { SyncCommand } from '../cli/sync-arguments.ts';
 import type { Io } from '../cli/output/io.ts';
 
 /** The name of standard input on the command line. */

@@ -17,7 +17,7 @@ import { FOREIGN_HOSTS } from '../registry/http/foreign-hosts.ts';
 import type { RetryInfo } from '../registry/http/patience.ts';
 import { proxyFrom } from '../registry/http/proxy.ts';
 import { createSources } from '../registry/sources.ts';
-import type { SyncCommand } from '../cli/command.ts';
+import type { SyncCommand } from '../cli/sync-arguments.ts';
 import type { OpenArchive } from './open-archive.ts';
 import { seconds } from '../core/format.ts';
 import type { Io } from '../cli/output/io.ts';

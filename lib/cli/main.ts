@@ -1,35 +1,24 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { asFailure, Failure } from '../core/failure.ts';
 import { printable } from '../oci/show.ts';
-import { check } from './commands/check.ts';
-import { type Command, parseCommand } from './command.ts';
-import { requireConfig } from '../app/config-file.ts';
-import { convert } from './commands/convert.ts';
-import { openArchive } from '../app/open-archive.ts';
 import { keepHeapSmall } from './heap.ts';
-import { HELP, OVERVIEW } from './help.ts';
-import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal } from './output/io.ts';
-import { ls } from './commands/ls.ts';
-import { status } from './commands/status.ts';
-import { sync } from './commands/sync.ts';
-import { verify } from './commands/verify.ts';
+import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal, writeLine } from './output/io.ts';
+import { helpFor, parseCommand, type ParsedCommand } from './parse.ts';
 
 /** Runs a command line. Resolves to its exit code, whatever happens. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
-  let command: Command;
+  let command: ParsedCommand;
   try {
     command = parseCommand(args, io.env);
   } catch (error) {
     const { message } = asFailure(error, 'mirror-sync', 'input');
-    const [name = ''] = args;
-    const topic = Object.hasOwn(HELP, name) ? `help ${name}` : '--help';
-    io.stderr.write(`${printable(message)}\n(run 'mirror-sync ${topic}' for usage)\n`);
+    const end = message.endsWith('?') ? '' : '.';
+    writeLine(io.stderr, `${message}${end} Run 'mirror-sync ${helpFor(args)}' for usage.`);
     return EXIT.usage;
   }
   try {
-    return await run(command, io);
+    return await command.run(io);
   } catch (error) {
     if (io.signal.aborted) return stoppedCode(io.signal);
     io.stderr.write(`${textOf(error, `mirror-sync ${command.name}`)}\n`);
@@ -42,45 +31,6 @@ function textOf(error: unknown, operation: string): string {
   const text = error instanceof Failure ? error.message : error instanceof Error ? (error.stack ?? '') : String(error);
   const lines = text.split('\n').map(printable).join('\n');
   return lines.startsWith(operation) ? lines : `${operation}: ${lines}`;
-}
-
-async function run(command: Command, io: Io): Promise<number> {
-  switch (command.name) {
-    case 'help':
-      io.stdout.write(command.topic === undefined ? OVERVIEW : HELP[command.topic]);
-      return EXIT.ok;
-    case 'version':
-      io.stdout.write(`${version()}\n`);
-      return EXIT.ok;
-    case 'check':
-      return await check(command, io);
-    case 'sync': {
-      await requireConfig(command);
-      await using opened = await openArchive(command.to, 'write', io);
-      return await sync(command, opened, io);
-    }
-    case 'ls': {
-      await using opened = await openArchive(command.archive, 'read', io);
-      return await ls(command, opened.archive, io);
-    }
-    case 'convert': {
-      await using opened = await openArchive(command.archive, 'read', io);
-      return await convert(command, opened.archive, io);
-    }
-    case 'status': {
-      await using opened = await openArchive(command.archive, 'read', io);
-      return await status(command, opened.archive, io);
-    }
-    case 'verify': {
-      await using opened = await openArchive(command.archive, 'read', io);
-      return await verify(command, opened.archive, io);
-    }
-  }
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { readonly version: string }).version;
 }
 
 /** Reads one line. Not in raw mode, so that Ctrl-C stays a signal; the end of the input is an empty answer. */

@@ -1,71 +1,20 @@
-/** The options of a command: from arguments to values, with errors in our own words. */
-import { parseArgs, type ParseArgsConfig } from 'node:util';
+/** From the arguments of a command to the values of its options. */
+import { parseArgs } from 'node:util';
 import { closest } from '../core/suggest.ts';
-import { type Failure, invalid } from '../core/failure.ts';
 import { own } from '../core/own.ts';
 import { show } from '../oci/show.ts';
+import { type Arguments, type Command, type Option, usage } from './command.ts';
 
-/** `flag` takes no value, `value` takes one, `values` takes one each time that it is given. */
-export type OptionKind = 'flag' | 'value' | 'values';
-
-export interface ParsedOptions {
-  readonly positionals: readonly string[];
-  flag(name: string): boolean;
-  value(name: string): string | undefined;
-  values(name: string): readonly string[];
-  /** Whether an option was given at all. */
-  has(name: string): boolean;
-}
-
-/** Short forms, in all commands that have the option. */
-const SHORT: Readonly<Record<string, string>> = { quiet: 'q' };
-
-/** What users of docker, skopeo, crane and regsync type, and the option that does it here. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
-  all: 'all-tags',
-  arch: 'platform',
-  'auth-file': 'authfile',
-  'creds-file': 'authfile',
-  d: 'to',
-  dest: 'to',
-  destination: 'to',
-  'dest-dir': 'to',
-  file: 'config',
-  f: 'config',
-  c: 'config',
-  insecure: 'insecure-registry',
-  'insecure-policy': 'insecure-registry',
-  jobs: 'concurrency',
-  j: 'concurrency',
-  o: 'to',
-  os: 'platform',
-  output: 'to',
-  parallel: 'concurrency',
-  silent: 'quiet',
-  'src-tls-verify': 'insecure-registry',
-  tag: 'tags',
-  target: 'to',
-  'tls-verify': 'insecure-registry',
-  'all-platforms': 'platform',
-  fix: 'repair',
-};
-
-/** @throws Failure (side `input`) that names the option, and the one that was probably meant */
-export function parseOptions(
-  command: string,
-  args: readonly string[],
-  kinds: Readonly<Record<string, OptionKind>>,
-): ParsedOptions {
-  const options: ParseArgsConfig['options'] = Object.fromEntries(
-    Object.entries(kinds).map(([name, kind]) => {
-      const short = own(SHORT, name);
-      const type = kind === 'flag' ? 'boolean' : 'string';
-      return [name, { type, multiple: kind === 'values', ...(short === undefined ? {} : { short }) }];
-    }),
-  );
+/** @throws Failure (side `input`) that names an unknown option and the one that was probably meant, or a missing value */
+export function parseOptions({ name: command, options }: Command, args: readonly string[]): Arguments {
   const { tokens, positionals } = parseArgs({
     args: [...args],
-    options,
+    options: Object.fromEntries(
+      Object.entries(options).map(([name, option]) => [
+        name,
+        { type: isFlag(option) ? 'boolean' : 'string', ...(option.short === undefined ? {} : { short: option.short }) },
+      ]),
+    ),
     allowPositionals: true,
     strict: false,
     tokens: true,
@@ -74,34 +23,43 @@ export function parseOptions(
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
     const { name, rawName, value, inlineValue } = token;
-    const kind = own(kinds, name);
-    if (kind === undefined) throw usage(command, unknown(rawName, name, Object.keys(kinds)));
-    if (kind === 'flag' && value !== undefined) throw usage(command, `${rawName} takes no value (got ${show(value)})`);
-    const isMissing = value === undefined || value === '' || (!inlineValue && /^-./.test(value));
-    if (kind !== 'flag' && isMissing) throw usage(command, `${rawName} needs a value${given(value)}`);
-    found.set(name, [...(kind === 'values' ? (found.get(name) ?? []) : []), value ?? '']);
+    const option = own(options, name);
+    if (option === undefined) throw usage(command, unknownOption(rawName, name, options));
+    if (isFlag(option)) {
+      if (value !== undefined) throw usage(command, `${rawName} takes no value (got ${show(value)})`);
+    } else if (value === undefined || value === '') throw usage(command, `${rawName} needs a value`);
+    else if (!inlineValue && /^-./.test(value))
+      throw usage(command, `${rawName} needs a value, and ${value} is an option`);
+    else if (option.choices?.includes(value) === false)
+      throw usage(command, `${rawName} must be ${alternatives(option.choices)}, not ${show(value)}`);
+    found.set(name, [...(found.get(name) ?? []), value ?? '']);
   }
   return {
     positionals,
-    flag: (name) => found.has(name),
+    has: (name) => found.has(name),
     value: (name) => found.get(name)?.at(-1),
     values: (name) => found.get(name) ?? [],
-    has: (name) => found.has(name),
   };
 }
 
-function given(value: string | undefined): string {
-  return value === undefined || value === '' ? '' : `, and ${value} is an option`;
+export function isFlag({ value, choices }: Option): boolean {
+  return value === undefined && choices === undefined;
 }
 
-function unknown(rawName: string, name: string, known: readonly string[]): string {
-  const elsewhere = own(ELSEWHERE, name);
-  const meant = elsewhere !== undefined && known.includes(elsewhere) ? elsewhere : closest(name, known);
+/** `bar, plain or none` */
+function alternatives(choices: readonly string[]): string {
+  return [choices.slice(0, -1).join(', '), ...choices.slice(-1)].join(' or ');
+}
+
+function unknownOption(rawName: string, name: string, options: Command['options']): string {
+  const [meant = closest(name, Object.keys(options))] =
+    Object.entries(options).find(([, { elsewhere }]) => elsewhere?.includes(name)) ?? [];
+  const available = Object.keys(options).map((each) => `--${each}`);
   const hint =
-    meant === undefined ? `available: ${known.map((each) => `--${each}`).join(', ')}` : `did you mean --${meant}?`;
+    meant !== undefined
+      ? `did you mean --${meant}?`
+      : available.length === 0
+        ? 'the command has no options'
+        : `available: ${available.join(', ')}`;
   return `unknown option ${show(rawName).slice(1, -1)} (${hint})`;
-}
-
-export function usage(command: string, detail: string): Failure {
-  return invalid(`mirror-sync ${command}`, detail);
 }

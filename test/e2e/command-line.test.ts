@@ -95,10 +95,10 @@ test('wrong usage ends with 2, says what is wrong, and does nothing', async () =
   await expect(access(archive)).rejects.toThrow(/ENOENT/);
 });
 
-test('--help tells the commands, and an archive that is not there is an error', async () => {
+test('--help lists the commands, and an archive that is not there is an error', async () => {
   const help = await mirrorSync(['--help']);
   expect(help).toMatchObject({ code: 0, stderr: '' });
-  for (const word of ['sync', 'ls', 'verify', '--all-tags', '--platform', '--authfile'])
+  for (const word of ['sync', 'ls', 'verify', '--all-tags', '--platform', '--config'])
     expect(help.stdout).toContain(word);
   const none = await mirrorSync(['ls', folder.join('nothing-here')]);
   expect(none).toMatchObject({ code: 2, stdout: '' });

@@ -6,7 +6,7 @@ import { parseS3Url } from '../../lib/store/s3/url.ts';
 import { readEntry } from '../../lib/archive/tag-index/entry.ts';
 import { Failure } from '../../lib/core/failure.ts';
 import { JsonFault, readJson } from '../../lib/core/json.ts';
-import { parseCommand } from '../../lib/cli/command.ts';
+import { parseCommand } from '../../lib/cli/parse.ts';
 import { parseConfig } from '../../lib/config/config.ts';
 import { parseHost } from '../../lib/config/definition.ts';
 import { parseGlob } from '../../lib/config/glob.ts';

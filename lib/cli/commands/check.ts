@@ -1,14 +1,46 @@
 import { Failure } from '../../core/failure.ts';
 import type { Config } from '../../config/mirrors.ts';
 import { parseRepository } from '../../oci/reference.ts';
-import type { CheckCommand } from '../command.ts';
+import { defineCommand, usage } from '../command.ts';
 import { readConfig } from '../../app/config-file.ts';
 import { plural } from '../../core/format.ts';
 import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
 
+interface CheckRequest {
+  /** A mirror.yaml; `-` is standard input. */
+  readonly config: string;
+  readonly json: boolean;
+}
+
+export const check = defineCommand({
+  name: 'check',
+  summary: 'validate a mirror.yaml without using the network',
+  usage: ['[--config] FILE [--json]'],
+  description: [
+    'FILE - is standard input. Every problem is reported with its line and column. Exit code: 0 when the file is valid, 2 when ' +
+      'it is not.',
+  ],
+  options: {
+    config: {
+      value: 'FILE',
+      isPath: true,
+      help: 'the mirror.yaml, as sync names it',
+      elsewhere: ['file', 'f', 'c'],
+    },
+    json: { help: 'one JSON object' },
+  },
+  parse(args) {
+    const files = [...args.values('config'), ...args.positionals];
+    const [config, ...more] = files;
+    if (config === undefined) throw usage('check', 'name the file, such as mirror.yaml');
+    if (more.length > 0) throw usage('check', `name one file (got ${files.join(', ')})`);
+    const request = { config, json: args.has('json') };
+    return (io) => checkConfig(request, io);
+  },
+});
+
 /** Validates a configuration. Resolves to 2 for one that is not valid, as `sync` does. */
-export async function check(command: CheckCommand, io: Io): Promise<number> {
-  const { config, json } = command;
+async function checkConfig({ config, json }: CheckRequest, io: Io): Promise<number> {
   const line = (value: object): unknown => writeJson(io.stdout, { type: 'check', ...value });
   let mirrors: Config['mirrors'];
   try {

@@ -7,7 +7,9 @@ import type { Digest } from '../../oci/digest.ts';
 import { formatPlatform, type Platform } from '../../oci/platform.ts';
 import { printable } from '../../oci/show.ts';
 import type { Scope } from '../../queue/messages.ts';
-import type { ListCommand } from '../command.ts';
+import { openArchive } from '../../app/open-archive.ts';
+import { formatRepository, parseRepository } from '../../oci/reference.ts';
+import { archiveOf, defineCommand } from '../command.ts';
 import { bytes, plural } from '../../core/format.ts';
 import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
@@ -29,17 +31,42 @@ interface Row {
   readonly replaced?: string;
 }
 
-/**
- * What an archive holds: tags first, and what is kept by digest alone. Resolves to 1 where a repository's tag index cannot
- * be read; the others are listed all the same.
- */
-export async function ls(command: ListCommand, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
-  const { json } = command;
+interface ListRequest {
+  readonly name: 'ls';
+  readonly archive: string;
+  /** Only these repositories; all by default. */
+  readonly repositories: readonly string[];
+  readonly json: boolean;
+}
+
+export const ls = defineCommand({
+  name: 'ls',
+  summary: 'list what an archive holds',
+  usage: ['ARCHIVE [REPOSITORY…] [--json]'],
+  description: [
+    'Lists tags first, then the digests that are kept without a tag: with the tag that they had, and when it was seen to name ' +
+      'another digest.',
+  ],
+  options: { json: { help: 'one JSON object per line (docs/json.md)' } },
+  parse(args) {
+    const [archive, ...names] = archiveOf('ls', args);
+    const repositories = names.map((text) => formatRepository(parseRepository(text)));
+    const request = { name: 'ls', archive, repositories, json: args.has('json') } as const;
+    return async (io) => {
+      await using opened = await openArchive(archive, 'read', io);
+      return await listArchive(request, opened.archive, io);
+    };
+  },
+});
+
+/** Resolves to 1 if the tag index of a repository cannot be read; the others are listed. */
+async function listArchive(request: ListRequest, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
+  const { json } = request;
   let code: number = EXIT.ok;
   const rows: Row[] = [];
   const objects = new Map<Digest, number>();
   const reader = cachedReader(receiptReader(archive, signal));
-  for (const repository of await repositoriesOf(archive, command, signal)) {
+  for (const repository of await repositoriesOf(archive, request, signal)) {
     const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
       writeLine(stderr, `${repository}: ${failure.message}`);
       code = EXIT.failed;
@@ -67,13 +94,13 @@ export async function ls(command: ListCommand, archive: Archive, { stdout, stder
   return code;
 }
 
-/** What was read; nothing, once that is told, of what has rotted. */
-async function readable<T>(reading: Promise<T>, tell: (failure: Failure) => void): Promise<T | undefined> {
+/** The result of a read; reports corrupt content, and returns undefined for it. */
+async function readable<T>(reading: Promise<T>, report: (failure: Failure) => void): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
     if (!(error instanceof Failure) || error.code !== 'corrupt') throw error;
-    tell(error);
+    report(error);
     return undefined;
   }
 }

@@ -2,15 +2,39 @@ import { invalid } from '../../core/failure.ts';
 import type { Archive } from '../../archive/archive.ts';
 import { listRuns, readRun, type Report } from '../../sync/reports.ts';
 import { readRunStart, type RunStart } from '../../sync/runs.ts';
-import type { StatusCommand } from '../command.ts';
+import { openArchive } from '../../app/open-archive.ts';
+import { archiveOf, defineCommand, usage } from '../command.ts';
 import { plural } from '../../core/format.ts';
 import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
 import { shownName } from '../../app/outcomes.ts';
 
-/** Prints the results of a run: what is mirrored, what is pending, what has failed and why. Resolves to 1 where anything failed. */
-export async function status(command: StatusCommand, archive: Archive, { stdout, signal }: Io): Promise<number> {
-  const { json } = command;
-  const [last, ...earlier] = command.run === undefined ? await listRuns(archive, { signal }) : [command.run];
+interface StatusRequest {
+  /** The run; the latest by default. */
+  readonly run: string | undefined;
+  readonly json: boolean;
+}
+
+export const status = defineCommand({
+  name: 'status',
+  summary: 'show the results of a run on AWS',
+  usage: ['ARCHIVE [RUN] [--json]'],
+  description: ['RUN is the latest run by default.'],
+  options: { json: { help: 'one JSON object per line; the last is the summary (docs/json.md)' } },
+  parse(args) {
+    const [archive, run, ...more] = archiveOf('status', args);
+    if (more.length > 0) throw usage('status', `name one run at a time (got also ${more.join(', ')})`);
+    const request = { run, json: args.has('json') };
+    return async (io) => {
+      await using opened = await openArchive(archive, 'read', io);
+      return await printRun(request, opened.archive, io);
+    };
+  },
+});
+
+/** Prints the result of each image of a run. Resolves to 1 if an image failed. */
+export async function printRun(request: StatusRequest, archive: Archive, { stdout, signal }: Io): Promise<number> {
+  const { json } = request;
+  const [last, ...earlier] = request.run === undefined ? await listRuns(archive, { signal }) : [request.run];
   const operation = `read run reports of ${archive.store.name}`;
   if (last === undefined)
     throw invalid(

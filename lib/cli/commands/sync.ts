@@ -1,12 +1,100 @@
-import type { SyncCommand } from '../command.ts';
-import { readConfig, refuseFiles } from '../../app/config-file.ts';
-import type { OpenArchive } from '../../app/open-archive.ts';
-import { EXIT, type Io, stoppedCode } from '../output/io.ts';
-import { printerFor } from '../output/output.ts';
+import { readConfig, refuseFiles, requireConfig } from '../../app/config-file.ts';
+import { type OpenArchive, openArchive } from '../../app/open-archive.ts';
 import { runSync } from '../../app/sync.ts';
+import { defineCommand } from '../command.ts';
+import { EXIT, type Io, stoppedCode } from '../output/io.ts';
+import { printerFor, PROGRESS } from '../output/output.ts';
+import { DEFAULT_CONCURRENCY, parseSync, type SyncCommand } from '../sync-arguments.ts';
+
+export const sync = defineCommand({
+  name: 'sync',
+  summary: 'mirror images into an archive',
+  usage: ['REFERENCE… --to ARCHIVE [options]', '--config FILE [REFERENCE…] --to ARCHIVE [options]'],
+  description: [
+    'A name without a tag means its latest; with --all-tags or --tags it means the repository. With --config, references ' +
+      'select what is mirrored of the file: a name selects a repository with its tags, a name with a tag selects that image. ' +
+      'With neither, the file is the one that MIRROR_SYNC_CONFIG names, or mirror.yaml in the working directory.',
+  ],
+  options: {
+    to: {
+      value: 'ARCHIVE',
+      isPath: true,
+      help: 'a folder, or s3://bucket/prefix (default: MIRROR_SYNC_ARCHIVE)',
+      elsewhere: ['d', 'dest', 'destination', 'dest-dir', 'o', 'output', 'target'],
+    },
+    config: {
+      value: 'FILE',
+      isPath: true,
+      help: 'a mirror.yaml (docs/configuration.md); - reads it from standard input',
+      elsewhere: ['file', 'f', 'c'],
+    },
+    'all-tags': { help: 'mirror every tag of each repository', elsewhere: ['all'] },
+    tags: {
+      value: 'PATTERN',
+      isRepeatable: true,
+      help: "mirror the tags that match, such as 'v1.*'; may be repeated",
+      elsewhere: ['tag'],
+    },
+    platform: {
+      value: 'OS/ARCH[/VARIANT]',
+      isRepeatable: true,
+      help: 'mirror only these platforms of a multi-platform image; may be repeated',
+      elsewhere: ['arch', 'os', 'all-platforms'],
+    },
+    'foreign-layers': {
+      choices: ['fetch', 'skip'],
+      help: 'non-distributable layers of Windows images: fetch them (default) or skip them',
+    },
+    'strict-media-types': {
+      help: 'refuse images with layers that are not compressed as declared (default: a warning)',
+    },
+    'insecure-registry': {
+      value: 'HOST',
+      isRepeatable: true,
+      help: 'accept any certificate, or plain HTTP, from this registry; may be repeated (not needed for loopback)',
+      elsewhere: ['insecure', 'insecure-policy', 'src-tls-verify', 'tls-verify'],
+    },
+    authfile: {
+      value: 'FILE',
+      isPath: true,
+      help: "credentials in the format of Docker's config.json (default: where Docker, podman and skopeo keep theirs)",
+      elsewhere: ['auth-file', 'creds-file'],
+    },
+    concurrency: {
+      value: 'N',
+      help: `connections per registry (default: ${DEFAULT_CONCURRENCY})`,
+      elsewhere: ['jobs', 'j', 'parallel'],
+    },
+    'foreign-host': {
+      value: 'HOST',
+      isRepeatable: true,
+      help: "fetch foreign layers from this host too, like *.example.com (default: Microsoft's hosts); may be repeated",
+    },
+    'max-wait': {
+      value: 'DURATION',
+      help: 'give up on a registry that limits requests and lets none through for longer, such as 90s, 15m or 6h (default: 15m)',
+    },
+    progress: {
+      choices: PROGRESS,
+      help:
+        'bars on a terminal, a line per result, or nothing but warnings and the summary (default: bar on a terminal, plain ' +
+        'elsewhere and where TERM=dumb, NO_COLOR or CI is set)',
+    },
+    quiet: { short: 'q', help: 'print only failures, warnings and the summary', elsewhere: ['silent'] },
+    json: { help: 'one JSON object per line; the last is the summary (docs/json.md)' },
+  },
+  parse(args, env) {
+    const command = parseSync(args, env);
+    return async (io) => {
+      await requireConfig(command);
+      await using opened = await openArchive(command.to, 'write', io);
+      return await syncAndReport(command, opened, io);
+    };
+  },
+});
 
 /** Mirrors what the command names into the archive, and shows it. Resolves to the exit code. */
-export async function sync(command: SyncCommand, opened: OpenArchive, io: Io): Promise<number> {
+async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io): Promise<number> {
   const { env, signal } = io;
   await refuseFiles(command.names);
   const config = command.config === undefined ? undefined : await readConfig(command.config, io);

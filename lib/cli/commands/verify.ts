@@ -2,18 +2,63 @@ import { availableParallelism } from 'node:os';
 import type { Archive } from '../../archive/archive.ts';
 import { type Removal, removalsOf, repairArchive } from '../../upkeep/repair.ts';
 import { verifyArchive } from '../../upkeep/verify.ts';
-import type { VerifyCommand } from '../command.ts';
+import { openArchive } from '../../app/open-archive.ts';
+import { formatRepository, parseRepository } from '../../oci/reference.ts';
+import { archiveOf, defineCommand, usage } from '../command.ts';
 import { bytes, plural, seconds } from '../../core/format.ts';
 import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
 import { VerifyProgress } from '../output/verify-progress.ts';
 
+export interface VerifyRequest {
+  readonly name: 'verify';
+  readonly archive: string;
+  /** Only these repositories; all by default. */
+  readonly repositories: readonly string[];
+  /** Removes corrupt blobs and the tags that use them, and rewrites the receipts of verified blobs. */
+  readonly repair: boolean;
+  /** Repairs without a question. */
+  readonly yes: boolean;
+  readonly json: boolean;
+}
+
+export const verify = defineCommand({
+  name: 'verify',
+  summary: 'read and hash everything in an archive again',
+  usage: ['ARCHIVE [REPOSITORY…] [--json]', 'ARCHIVE --repair [--yes] [--json]'],
+  description: ['Relies on no receipt. Progress goes to standard error.'],
+  options: {
+    repair: {
+      help:
+        'remove corrupt blobs and the references to them (the next sync restores their tags if upstream still has them), and ' +
+        'rewrite the receipts of verified blobs. The command lists what it would remove, and asks',
+      elsewhere: ['fix'],
+    },
+    yes: { help: 'repair without the question; needed where there is no terminal' },
+    json: { help: 'one JSON object per line; the last is the summary (docs/json.md)' },
+  },
+  parse(args) {
+    const [archive, ...names] = archiveOf('verify', args);
+    const [repair, yes] = [args.has('repair'), args.has('yes')];
+    // Corrupt bytes may be shared with repositories that were not verified, whose references would stay.
+    if (repair && names.length > 0)
+      throw usage('verify', '--repair needs the whole archive; leave out the repositories');
+    if (yes && !repair) throw usage('verify', '--yes confirms a repair; add --repair, or leave it out');
+    const repositories = names.map((text) => formatRepository(parseRepository(text)));
+    const request = { name: 'verify', archive, repositories, json: args.has('json'), repair, yes } as const;
+    return async (io) => {
+      await using opened = await openArchive(archive, 'read', io);
+      return await verifyAndReport(request, opened.archive, io);
+    };
+  },
+});
+
 /**
  * Reads and hashes everything that can be reached. Resolves to 1 if something is wrong, also if it was repaired; to 2 if a repair
- * would remove references and nobody confirmed that.
+ * would remove references and has no confirmation.
  */
-export async function verify(command: VerifyCommand, archive: Archive, io: Io): Promise<number> {
-  const { json, repair } = command;
+export async function verifyAndReport(request: VerifyRequest, archive: Archive, io: Io): Promise<number> {
+  const { json, repair } = request;
   const { stdout, signal } = io;
   const line = (value: object): unknown => writeJson(stdout, value);
   const started = performance.now();
@@ -21,7 +66,7 @@ export async function verify(command: VerifyCommand, archive: Archive, io: Io): 
   const verified = await verifyArchive(archive, {
     signal,
     concurrency: availableParallelism(),
-    repositories: await repositoriesOf(archive, command, signal),
+    repositories: await repositoriesOf(archive, request, signal),
     onProgress: (state) => progress.show(state),
     onProblem({ reference, digest, reason }) {
       progress.clear();
@@ -38,7 +83,7 @@ export async function verify(command: VerifyCommand, archive: Archive, io: Io): 
     writeLine(stdout, `${read}: ${result}`);
   }
   const removals = repair ? removalsOf(problems) : [];
-  const answer = removals.length === 0 || command.yes ? 'yes' : await confirm(removals, command, io);
+  const answer = removals.length === 0 || request.yes ? 'yes' : await confirm(removals, request, io);
   const repaired =
     repair && !ok && answer === 'yes'
       ? await repairArchive(archive, problems, { signal, now: Date.now() })
@@ -64,7 +109,7 @@ const HINT =
 /** Lists what a repair would remove, and asks whether it may: some of it may not be had again. */
 async function confirm(
   removals: readonly Removal[],
-  { json }: VerifyCommand,
+  { json }: VerifyRequest,
   { stdout, stderr, ask, signal }: Io,
 ): Promise<'yes' | 'no' | 'unasked'> {
   const count = plural(removals.length, 'reference');

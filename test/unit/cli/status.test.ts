@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
-import { status } from '../../../lib/cli/commands/status.ts';
+import { printRun } from '../../../lib/cli/commands/status.ts';
 import { type ImageEvent, imageName } from '../../../lib/sync/events.ts';
 import { writeReport } from '../../../lib/sync/reports.ts';
 import { runStartOf, writeRunStart } from '../../../lib/sync/runs.ts';
@@ -27,7 +27,7 @@ async function told(archive: Archive, options: { readonly run?: string; readonly
   let stdout = '';
   const out = { write: (text: string) => void (stdout += text) };
   const io = { stdout: out, stderr: out, env: {}, signal: new AbortController().signal };
-  const code = await status({ name: 'status', archive: 'a', run, json }, archive, io);
+  const code = await printRun({ run, json }, archive, io);
   return { code, stdout };
 }
 

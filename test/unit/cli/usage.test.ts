@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { COMMANDS } from '../../../lib/cli/help.ts';
+import { COMMANDS as TABLE } from '../../../lib/cli/table.ts';
 import { runMain } from '../../kit/in-process.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+
+const COMMANDS = TABLE.map(({ name }) => name);
 
 // The arguments alone are wrong: no registry is asked and nothing is written.
 test.each([
@@ -20,10 +22,10 @@ test.each([
   [['sync', 'alpine', '--to', 'there', '--concurrency', 'many'], /not "many"/],
   [['sync', 'alpine', '--to', 'there', '--max-wait', 'soon'], /such as 90s, 15m or 6h, not "soon"/],
   [['sync', 'alpine', '--to', 'there', '--foreign-host', 'https://x'], /write a host such as/],
-  [['sync', 'alpine', '--to', 'there', '--progress', 'tty'], /--progress must be bar or plain or none, not "tty"/],
+  [['sync', 'alpine', '--to', 'there', '--progress', 'tty'], /--progress must be bar, plain or none, not "tty"/],
   [
     ['sync', 'alpine', '--to', 'there', '--insecure-registry', 'http://foo bar'],
-    /must be a registry host .*, not "http:\/\/foo bar"/,
+    /must be a registry host, .*, not "http:\/\/foo bar"/,
   ],
   [['sync', 'alpine', '--to', 'there', '--insecure-registry', 'quay.io/team'], /not "quay.io\/team"/],
   [['sync', 'alpine', '--to', 'there', '--foreign-layers', 'no'], /--foreign-layers must be fetch or skip, not "no"/],
@@ -43,13 +45,16 @@ test.each([
   [['status', 'there', 'run-1', 'run-2'], /name one run at a time \(got also run-2\)/],
   [['convert', 'old:1'], /and the archive that has it/],
   [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is not a tag/],
-  [['mirror', 'alpine'], /unknown command "mirror" \(available: sync, check, ls, verify, convert, status\)/],
+  [
+    ['mirror', 'alpine'],
+    /unknown command "mirror" \(available: sync, check, ls, verify, convert, status, completion\)/,
+  ],
   [['snyc', 'alpine'], /unknown command "snyc" \(did you mean sync\?\)/],
 ])('%j is wrong usage: 2, and what is wrong with it', async (args, why) => {
   const ended = await runMain(args);
   expect(ended).toMatchObject({ code: 2, stdout: '' });
   expect(ended.stderr).toMatch(why);
-  expect(ended.stderr).toMatch(/\(run 'mirror-sync (--help|help \w+)' for usage\)\n$/);
+  expect(ended.stderr).toMatch(/(?:\.|\?) Run 'mirror-sync (?:\w+ )?--help' for usage\.\n$/);
   expect(/mirror-sync \w+: mirror-sync/.exec(ended.stderr)).toBeNull();
 });
 
@@ -79,11 +84,11 @@ describe('an option', () => {
   });
 
   test.each([
-    [['sync', 'alpine', '--to'], '--to needs a value\n'],
-    [['sync', 'alpine', '--to='], '--to needs a value\n'],
-    [['sync', 'alpine', '--to', '--json'], '--to needs a value, and --json is an option\n'],
-    [['sync', '--to', 'there', '--platform'], '--platform needs a value\n'],
-    [['ls', 'there', '--json=yes'], '--json takes no value (got "yes")\n'],
+    [['sync', 'alpine', '--to'], '--to needs a value. Run '],
+    [['sync', 'alpine', '--to='], '--to needs a value. Run '],
+    [['sync', 'alpine', '--to', '--json'], '--to needs a value, and --json is an option. Run '],
+    [['sync', '--to', 'there', '--platform'], '--platform needs a value. Run '],
+    [['ls', 'there', '--json=yes'], '--json takes no value (got "yes"). Run '],
   ])('whose value is missing, or too much, says so: %j', async (args, message) => {
     const ended = await runMain(args);
     expect(ended).toMatchObject({ code: 2, stdout: '' });
@@ -97,8 +102,8 @@ describe('help', () => {
     async (args: string[]) => {
       const ended = await runMain(args);
       expect(ended).toMatchObject({ code: 0, stderr: '' });
-      for (const command of COMMANDS) expect(ended.stdout).toContain(`mirror-sync ${command} `);
-      for (const word of ['--all-tags', '--platform', '--authfile']) expect(ended.stdout).toContain(word);
+      for (const { name, summary } of TABLE) expect(ended.stdout).toContain(`  ${name.padEnd(12)} ${summary}\n`);
+      for (const word of ['--all-tags', '--platform', '--config']) expect(ended.stdout).toContain(word);
     },
   );
 
@@ -114,9 +119,8 @@ describe('help', () => {
     expect(first).toMatchObject({ code: 0, stderr: '' });
     expect(first?.stdout).toMatch(new RegExp(`^mirror-sync ${command}: `));
     for (const other of others) expect(other).toEqual(first);
-    const known = await runMain([command, '--no-such-option']);
-    const [, options = ''] = /available: ([^)]*)/.exec(known.stderr) ?? [];
-    for (const option of options.split(', ')) expect(first?.stdout).toContain(option);
+    const options = Object.keys(TABLE.find(({ name }) => name === command)?.options ?? {});
+    for (const option of options) expect(first?.stdout).toContain(`  --${option}`);
   });
 
   test('fits into 80 columns', async () => {

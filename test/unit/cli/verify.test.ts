@@ -1,7 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Archive } from '../../../lib/archive/archive.ts';
-import type { VerifyCommand } from '../../../lib/cli/command.ts';
-import { verify } from '../../../lib/cli/commands/verify.ts';
+import { verifyAndReport, type VerifyRequest } from '../../../lib/cli/commands/verify.ts';
 import { VerifyProgress } from '../../../lib/cli/output/verify-progress.ts';
 import { parseDigest } from '../../../lib/oci/digest.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
@@ -38,11 +37,11 @@ interface Ended {
   readonly asked: readonly string[];
 }
 
-async function run(options: Partial<VerifyCommand> = {}, answer?: string): Promise<Ended> {
+async function run(options: Partial<VerifyRequest> = {}, answer?: string): Promise<Ended> {
   let [stdout, stderr] = ['', ''];
   const asked: string[] = [];
   const command = { name: 'verify', archive: 'ar', repositories: [], repair: false, yes: false, json: false } as const;
-  const code = await verify({ ...command, ...options }, archive, {
+  const code = await verifyAndReport({ ...command, ...options }, archive, {
     stdout: { write: (text: string) => void (stdout += text) },
     stderr: { write: (text: string) => void (stderr += text) },
     env: {},

@@ -1,0 +1,37 @@
+import type { Command } from '../command.ts';
+import { isFlag } from '../options.ts';
+import { entriesOf, type Entry } from './entries.ts';
+
+/** Without `compopt` and `mapfile`, which the bash of macOS (3.2) lacks. Where the function completes nothing, bash completes paths. */
+export function bashCompletion(commands: readonly Command[]): string {
+  const entries = entriesOf(commands);
+  return `# bash completion of mirror-sync
+_mirror_sync() {
+  local word=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD - 1]} words=
+  COMPREPLY=()
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    words='${entries.map(({ name }) => name).join(' ')} --help --version'
+  else
+    case \${COMP_WORDS[1]} in
+${entries.map(caseOf).join('\n')}
+    esac
+  fi
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+}
+complete -o default -F _mirror_sync mirror-sync
+`;
+}
+
+function caseOf({ name, options, words = [] }: Entry): string {
+  const lines = [
+    ...options.flatMap(([option, { choices }]) =>
+      choices === undefined ? [] : [`--${option}:*) words='${choices.join(' ')}' ;;`],
+    ),
+    ...options.flatMap(([option, definition]) =>
+      isFlag(definition) || definition.choices !== undefined ? [] : [`--${option}:*) ;;`],
+    ),
+    `*:-*) words='${options.map(([option]) => `--${option}`).join(' ')}' ;;`,
+    `*) words='${words.join(' ')}' ;;`,
+  ];
+  return `      ${name}) case $previous:$word in\n${lines.map((line) => `        ${line}\n`).join('')}      esac ;;`;
+}

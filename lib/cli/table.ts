@@ -1,0 +1,11 @@
+/** All commands. */
+import type { Command } from './command.ts';
+import { check } from './commands/check.ts';
+import { completion } from './commands/completion.ts';
+import { convert } from './commands/convert.ts';
+import { ls } from './commands/ls.ts';
+import { status } from './commands/status.ts';
+import { sync } from './commands/sync.ts';
+import { verify } from './commands/verify.ts';
+
+export const COMMANDS: readonly Command[] = [sync, check, ls, verify, convert, status, completion(() => COMMANDS)];

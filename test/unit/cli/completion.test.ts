@@ -1,0 +1,96 @@
+/** Completions, as a shell gives them. */
+import { execFile, spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { COMMANDS } from '../../../lib/cli/table.ts';
+import { runMain } from '../../kit/in-process.ts';
+import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+
+let folder: TempFolder;
+const script = (shell: string): string => folder.join(shell);
+
+beforeAll(async () => {
+  folder = await tempFolder();
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    const { code, stdout, stderr } = await runMain(['completion', shell]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    await writeFile(script(shell), stdout);
+  }
+});
+
+afterAll(() => folder.remove());
+
+async function outputOf(shell: string, args: readonly string[]): Promise<string[]> {
+  const { stdout } = await promisify(execFile)(shell, args);
+  return stdout.split('\n').filter((line) => line !== '');
+}
+
+const COMPLETE: Readonly<Record<'bash' | 'fish', (words: readonly string[]) => Promise<string[]>>> = {
+  bash: (words) =>
+    outputOf('bash', [
+      '-c',
+      'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mirror_sync; printf "%s\\n" "${COMPREPLY[@]}"',
+      script('bash'),
+      'mirror-sync',
+      ...words,
+    ]),
+  fish: async (words) => {
+    const lines = await outputOf('fish', [
+      '-c',
+      `source ${script('fish')}; complete -C 'mirror-sync ${words.join(' ')}'`,
+    ]);
+    return lines.map((line) => line.split('\t')[0] ?? '');
+  },
+};
+
+const has = (shell: string): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
+const names = COMMANDS.map(({ name }) => name);
+
+describe.each(['bash', 'fish'] as const)('the completion of %s', (shell) => {
+  test.runIf(has(shell)).each([
+    [['s'], ['status', 'sync']],
+    [['help', ''], [...names]],
+    [
+      ['sync', '--p'],
+      ['--platform', '--progress'],
+    ],
+    [
+      ['sync', 'alpine', '--progress', ''],
+      ['bar', 'none', 'plain'],
+    ],
+    [['sync', '--foreign-layers', 's'], ['skip']],
+    [['verify', 'archive', '--re'], ['--repair']],
+    [
+      ['completion', ''],
+      ['bash', 'fish', 'zsh'],
+    ],
+    [['check', '--all'], []],
+  ])('completes %j', async (words, expected) => {
+    expect((await COMPLETE[shell](words)).sort()).toEqual(expected.sort());
+  });
+});
+
+describe('the completion of zsh', () => {
+  test.runIf(has('zsh'))('is a script that zsh can parse', async () => {
+    await expect(outputOf('zsh', ['-n', script('zsh')])).resolves.toEqual([]);
+  });
+
+  test('names each command and each option', async () => {
+    const { stdout } = await runMain(['completion', 'zsh']);
+    for (const { name, summary, options } of COMMANDS) {
+      expect(stdout).toContain(`'${name}:${summary}'`);
+      for (const option of Object.keys(options)) expect(stdout).toContain(`--${option}[`);
+    }
+  });
+});
+
+test('a shell that is unknown is refused with the shells that are available', async () => {
+  expect(await runMain(['completion', 'tcsh'])).toEqual({
+    code: 2,
+    stdout: '',
+    stderr:
+      'mirror-sync completion: unknown shell "tcsh" (available: bash, zsh, fish). ' +
+      "Run 'mirror-sync completion --help' for usage.\n",
+  });
+});
