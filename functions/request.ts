@@ -24,7 +24,7 @@ const MAX_RECORDS = 10_000;
 export function readRequest(event: unknown, requestId: string): Request {
   const root = new Place('read request', '', event);
   if (typeof event !== 'object' || event === null || Array.isArray(event))
-    throw root.fail(`it is no object; ${EXAMPLE}`);
+    throw root.fail(`it is not an object; ${EXAMPLE}`);
   const { Records, schedule, references, ...others } = event as Record<string, unknown>;
   const kinds = Object.entries({ Records, schedule, references }).filter(([, value]) => value !== undefined);
   if (kinds.length > 1) throw root.fail(`${kinds.map(([name]) => name).join(' and ')} do not go together; ${EXAMPLE}`);

@@ -189,7 +189,7 @@ export class Archive {
     }
   }
 
-  /** Lets another writer, who was faster, get out of the way; throws what is no conflict, or one too many. */
+  /** Lets another writer, who was faster, get out of the way; throws what is not a conflict, or one too many. */
   async #afterConflict(error: unknown, attempt: number, key: string, { signal }: Cancel): Promise<void> {
     const failure = asFailure(error, `write ${key}`, 'archive');
     const decision = decide(failure, attempt, CONFLICTS, Math.random());

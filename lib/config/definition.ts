@@ -209,7 +209,7 @@ function parseTag(name: string): string {
     `parse tag ${show(name)}`,
     /[*?[]/.test(name)
       ? 'it is a pattern, and in a list of tags each is taken by its name; patterns go under tags: include'
-      : 'it is no tag: 1 to 128 letters, digits, "_", "." and "-", the first of them no "." or "-"',
+      : 'it is not a tag: 1 to 128 letters, digits, "_", "." and "-", the first of them not "." or "-"',
   );
 }
 
@@ -230,7 +230,7 @@ export function parseHost(name: string): string {
   throw invalid(
     operation,
     parsed === 'docker.io' && !name.includes('docker')
-      ? 'it is no registry host: with a dot, a port, or localhost'
+      ? 'it is not a registry host: with a dot, a port, or localhost'
       : `write ${parsed}, as it is called in references`,
   );
 }

@@ -31,7 +31,7 @@ export function parseGlob(pattern: string): readonly Token[] {
     } else if (/[\w.-]/.test(character)) tokens.push((other) => other === character);
     else
       throw wrong(
-        `${show(character)} is in no tag; a pattern has the characters of tags and *, ?, [a-z], [!a-z] (it is no regular expression)`,
+        `${show(character)} is in no tag; a pattern has the characters of tags and *, ?, [a-z], [!a-z] (it is not a regular expression)`,
       );
   }
   return tokens;

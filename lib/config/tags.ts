@@ -16,7 +16,7 @@ export interface FilteredTags {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   /**
-   * Of the versions among them only so many, the newest by `compareVersions`. What is no version is left out, unless
+   * Of the versions among them only so many, the newest by `compareVersions`. What is not a version is left out, unless
    * `include` names it in full: then it is taken, and not counted.
    */
   readonly newest?: number;

@@ -15,7 +15,7 @@ export function isVersion(tag: string): boolean {
  * The order by which the newest tags are chosen; below 0 where `a` is older. It is total: two tags are equal only if they
  * are the same text.
  *
- * 1. What is no version is older than what is one.
+ * 1. What is not a version is older than what is one.
  * 2. Numbers decide, from the left, as numbers: 3.9 is older than 3.20. Where one version has more of them it is the newer
  *    one: 3.20 is older than 3.20.0, and so than everything that may move it.
  * 3. A version with a suffix is older than the one without (Semantic Versioning 2.0.0, section 11): 1.0-rc.1, then 1.0.

@@ -1,4 +1,4 @@
-/** What may be undefined in `T` becomes what may be missing. */
+/** Turns properties that may be undefined into optional properties. */
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };

@@ -1,21 +1,22 @@
 /**
- * The one error that this software throws on purpose. It says what was being done, on which side, what is wrong, and
- * what a caller may do about it; everything that decides (retry, restart, record) reads those fields and never a message.
+ * The error class of every error that this software throws on purpose. Code that decides (retry, restart, record) reads
+ * its fields and never its message.
  */
 
-/** Where the fault lies: the upstream registry, the archive, a queue, or what the user or a document said. */
+/** The side where the fault lies: the upstream registry, the archive, a queue, or input from a user or a document. */
 export type Side = 'source' | 'archive' | 'queue' | 'input';
 
 /**
- * What mends it.
- * - `retry`: the same again, after a wait (`retryAfterMs` in full where the other side named one).
- * - `restart`: the same again, but from the first byte: what was kept so far cannot be trusted.
- * - `never`: the same again gives the same answer; it is recorded at once.
+ * The remedy for a failure.
+ *
+ * - `retry`: repeat the operation after a wait (the whole `retryAfterMs` where the other side named one).
+ * - `restart`: repeat the operation from the first byte, since the bytes kept so far cannot be trusted.
+ * - `never`: a repetition gives the same result, so the failure is recorded at once.
  */
 export type Remedy = 'retry' | 'restart' | 'never';
 
 const REMEDIES = {
-  // The other side, or the way to it, was not well.
+  // The other side, or the connection to it, had a temporary problem.
   network: 'retry',
   timeout: 'retry',
   stalled: 'retry',
@@ -23,13 +24,13 @@ const REMEDIES = {
   unavailable: 'retry',
   'token-expired': 'retry',
   truncated: 'retry',
-  // What was fetched so far does not belong to what comes now.
+  // The bytes fetched so far do not belong to the bytes that follow.
   'range-ignored': 'restart',
   'range-mismatch': 'restart',
   'source-changed': 'restart',
   'partial-too-long': 'restart',
   'digest-mismatch-resumed': 'restart',
-  // The answer itself is wrong, or is a no.
+  // The response is wrong, or it is a refusal.
   'digest-mismatch': 'never',
   'size-mismatch': 'never',
   'diffid-mismatch': 'never',
@@ -37,7 +38,7 @@ const REMEDIES = {
   'not-as-declared': 'never',
   'too-large': 'never',
   'too-deep': 'never',
-  // A quota of the operator.
+  // A quota that the operator set.
   'limit-exceeded': 'never',
   'no-platform': 'never',
   'blob-unknown': 'never',
@@ -52,7 +53,7 @@ const REMEDIES = {
   corrupt: 'never',
   'no-space': 'never',
   io: 'retry',
-  // Ours: a bug, or a run that was told to stop.
+  // This software: a bug, or a run that was stopped on request.
   aborted: 'retry',
   internal: 'retry',
 } as const satisfies Record<string, Remedy>;
@@ -60,15 +61,15 @@ const REMEDIES = {
 export type FailureCode = keyof typeof REMEDIES;
 
 export interface FailureFields {
-  /** What was being done, as a verb with its object: `get manifest docker.io/library/alpine@sha256:…`. */
+  /** The operation, as a verb with its object: `get manifest docker.io/library/alpine@sha256:…`. */
   readonly operation: string;
   readonly side: Side;
   readonly code: FailureCode;
-  /** What is wrong and, where there is one, the remedy, in a sentence without its full stop. */
+  /** The problem and, where there is one, its remedy, as a sentence without its full stop. */
   readonly detail: string;
-  /** HTTP status, where there was an answer. */
+  /** HTTP status, if there was a response. */
   readonly status?: number;
-  /** How long the other side asked to be left alone, in milliseconds; never shortened. */
+  /** The wait that the other side asked for, in milliseconds; never shortened. */
   readonly retryAfterMs?: number;
   /** Overrides the remedy that the code implies, for the few cases where the circumstances change it. */
   readonly remedy?: Remedy;
@@ -96,7 +97,7 @@ export class Failure extends Error {
     this.retryAfterMs = fields.retryAfterMs;
   }
 
-  /** The same failure seen from one level up: another operation, or the side that a pure parser could not know. */
+  /** The same failure, reported by the caller: with its operation, or with the side that a pure parser cannot know. */
   within(operation: string, side: Side = this.side): Failure {
     return new Failure({
       operation,
@@ -111,19 +112,22 @@ export class Failure extends Error {
   }
 }
 
-/** Shorthand for a value that a person or a document gave and that cannot be used as it is. */
+/** Shorthand for a value from a person or a document that cannot be used as it is. */
 export function invalid(operation: string, detail: string): Failure {
   return new Failure({ operation, side: 'input', code: 'invalid', detail });
 }
 
-/** Anything that was thrown, as a Failure: what is one already is kept; an abort, the end of its time, and a bug are told apart. */
+/**
+ * Converts a thrown value to a Failure, and keeps one that is a Failure already. Aborts, timeouts and bugs get
+ * different codes.
+ */
 export function asFailure(thrown: unknown, operation: string, side: Side): Failure {
   if (thrown instanceof Failure) return thrown;
   if (thrown instanceof Error && thrown.name === 'AbortError')
     return new Failure({ operation, side, code: 'aborted', detail: 'stopped on request', cause: thrown });
-  // What AbortSignal.timeout aborts with.
+  // AbortSignal.timeout aborts with this error.
   if (thrown instanceof Error && thrown.name === 'TimeoutError')
-    return new Failure({ operation, side, code: 'timeout', detail: 'the time for it was over', cause: thrown });
+    return new Failure({ operation, side, code: 'timeout', detail: 'timed out', cause: thrown });
   const detail = thrown instanceof Error ? thrown.message : String(thrown);
   return new Failure({ operation, side, code: 'internal', detail, cause: thrown });
 }

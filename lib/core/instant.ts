@@ -1,12 +1,12 @@
-/** How far ahead of this machine's clock another one may be, in milliseconds. */
+/** How far another machine's clock may be ahead of this one's, in milliseconds. */
 const MAX_AHEAD_MS = 15 * 60 * 1000;
 
 /** The last instant that a `Date` can hold (ECMA-262, "Time Values and Time Range"). */
 const MAX_MS = 8.64e15;
 
 /**
- * Why a time that somebody else names cannot be one at which something was observed; undefined if it can. A time in the future
- * would make each later observation count as older.
+ * Explains why a time from another program cannot be an observation time; undefined for a valid time. A time in the
+ * future would make each later observation count as older.
  *
  * @param ms milliseconds since the epoch
  */

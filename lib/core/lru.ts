@@ -13,7 +13,7 @@ export class Lru<K, V> {
   get(key: K): V | undefined {
     const value = this.#entries.get(key);
     if (value === undefined) return undefined;
-    // A Map iterates in the order of insertion: what was used goes to the end.
+    // A Map iterates in insertion order, so a used entry moves to the end.
     this.#entries.delete(key);
     this.#entries.set(key, value);
     return value;

@@ -1,22 +1,24 @@
-/** The unit in which such memory comes, in bytes (WebAssembly core specification, "Memory Instances"). */
+/** The unit of WebAssembly memory, in bytes (WebAssembly core specification, "Memory Instances"). */
 const UNIT_BYTES = 64 * 1024;
 
-/** What of the WebAssembly JavaScript interface is used here; TypeScript has it among the browser's types only. */
+/**
+ * The part of the WebAssembly JavaScript interface that is used here; TypeScript has it among the browser's types only.
+ */
 declare const WebAssembly: {
   readonly Memory: new (size: { readonly initial: number; readonly maximum: number; readonly shared: true }) => {
     readonly buffer: SharedArrayBuffer;
   };
 };
 
-/** The next size, in bytes, in which `sharedPages` is made. */
+/** The next size, in bytes, that `sharedPages` can allocate. */
 export function inUnits(bytes: number): number {
   return Math.ceil(bytes / UNIT_BYTES) * UNIT_BYTES;
 }
 
 /**
- * Shared memory that begins where a page of the machine's does, as disks ask of what they read by themselves (O_DIRECT,
- * open(2)). A `SharedArrayBuffer` that is made directly begins anywhere; the memory of WebAssembly is mapped in pages. Where
- * it cannot be had (there is an end of it at 4 GiB, and of the addresses that it sets aside), it begins anywhere all the same.
+ * Allocates shared memory that begins on a page of the machine, as O_DIRECT requires (open(2)). A `SharedArrayBuffer`
+ * that is made directly begins anywhere, while WebAssembly memory is mapped in pages. Where WebAssembly memory is not
+ * available (beyond 4 GiB, or where addresses are limited), the memory begins anywhere.
  *
  * @param bytes a multiple of 64 KiB
  * @throws RangeError where there is no memory

@@ -1,9 +1,10 @@
 /**
- * Frees the memory of bytes that nobody reads any more, at once, instead of leaving it to the garbage collector. What goes
- * by in chunks would make it run for nothing but these chunks: a fifth of the processor time of a layer.
+ * Frees the memory of bytes at once, when no reader needs them any more. The garbage collector would run for streamed
+ * chunks alone, which costs a fifth of the processor time of a layer.
  *
- * Only where `bytes` is all there is in its buffer: zlib fills what is left of one with its next chunk. And never where it
- * is empty: such views are of buffers that others still have (undici's, of what it has read to the end).
+ * Does nothing unless `bytes` spans its whole buffer, since zlib fills the rest of a buffer with its next chunk. Does
+ * nothing with empty bytes either, since such views belong to buffers that others still use (undici's, for a body that
+ * it has read to the end).
  */
 export function release(bytes: Uint8Array): void {
   const { buffer } = bytes;

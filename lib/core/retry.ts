@@ -1,12 +1,12 @@
 import type { Failure } from './failure.ts';
 
-/** How often and how long to wait between tries; all times in milliseconds. */
+/** The number of tries and the waits between them; all times in milliseconds. */
 export interface RetryPolicy {
-  /** Tries in all, the first one included. */
+  /** All tries, including the first one. */
   readonly tries: number;
   /** Upper bound of the first wait; it doubles with every further try. */
   readonly baseMs: number;
-  /** Where the doubling stops. A Retry-After may be longer: it is honoured in full. */
+  /** Upper bound of the doubling. A Retry-After may be longer: it is honoured in full. */
   readonly capMs: number;
 }
 
@@ -15,11 +15,11 @@ export const PATIENT: RetryPolicy = { tries: 6, baseMs: 250, capMs: 20_000 };
 export type Decision = { readonly again: true; readonly afterMs: number } | { readonly again: false };
 
 /**
- * Whether to try again after `failure`, and when. Full jitter over an exponential bound, and never sooner than the other
- * side asked (RFC 9110, section 10.2.3: Retry-After).
+ * Decides whether to try again after `failure`, and when. The wait is random below an exponential bound (full jitter),
+ * and never shorter than the other side asked for (RFC 9110, section 10.2.3: Retry-After).
  *
- * @param attempt how many tries have failed so far, 1 for the first
- * @param random a number from 0 to 1, so that the decision is a function of values
+ * @param attempt the number of failed tries so far, 1 after the first
+ * @param random a number from 0 to 1, which keeps the decision a pure function
  */
 export function decide(failure: Failure, attempt: number, policy: RetryPolicy, random: number): Decision {
   if (failure.remedy === 'never' || failure.code === 'aborted' || attempt >= policy.tries) return { again: false };

@@ -1,4 +1,4 @@
-/** A counting semaphore, first come first served. What is held at once is bounded by `total`. */
+/** A counting semaphore, first come, first served. At most `total` permits are taken at a time. */
 export class Permits {
   readonly total: number;
   #free: number;

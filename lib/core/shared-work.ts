@@ -1,6 +1,6 @@
 /**
- * Work that several callers want at once is done once. It goes on as long as one of them waits for it, and is aborted
- * when the last one has given up.
+ * Runs work once when several callers want it concurrently. The work continues while at least one caller waits for it,
+ * and is aborted when the last caller has given up.
  */
 export class SharedWork<T> {
   readonly #running = new Map<
@@ -25,7 +25,7 @@ export class SharedWork<T> {
     } finally {
       shared.waiting -= 1;
       if (shared.waiting === 0) {
-        // Nobody may join work that is being aborted.
+        // A later caller must not join work that is being aborted.
         if (this.#running.get(key) === shared) this.#running.delete(key);
         shared.abort.abort();
       }
@@ -43,7 +43,7 @@ async function unlessAborted<T>(result: Promise<T>, signal: AbortSignal): Promis
     return await Promise.race([result, aborted]);
   } finally {
     signal.removeEventListener('abort', onAbort);
-    // When nobody waits any more, the rejection of what was aborted is nobody's concern.
+    // Without a waiting caller, the rejection of aborted work would be unhandled.
     result.catch(() => undefined);
   }
 }

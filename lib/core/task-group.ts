@@ -15,7 +15,7 @@ export class Scope {
   #failed: { readonly error: unknown } | undefined;
 
   constructor(outer?: AbortSignal) {
-    // Many tasks wait on one signal: that is no leak, whatever Node's default limit of ten listeners suspects.
+    // Many tasks wait on one signal, which is not a leak although it exceeds Node's default limit of ten listeners.
     setMaxListeners(0, this.signal);
     this.#outer = outer;
     if (outer?.aborted === true) this.#onOuterAbort();

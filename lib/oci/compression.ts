@@ -1,16 +1,16 @@
-/** What a layer's bytes are, judged by how they begin, as Docker, containerd and podman judge them. */
+/** Detects the compression of a layer by its first bytes, as Docker, containerd and podman do. */
 
 export type Compression = 'gzip' | 'zstd' | 'none';
 
 /** Bytes of a tar header: more are never needed. */
 export const HEAD_BYTES = 512;
 
-/** Bytes that tell a compression. */
+/** The first bytes that identify a compression. */
 const MAGIC_BYTES = 4;
 
 /**
- * How bytes are compressed that start with `head`; undefined where more of them are needed. The declared compression holds
- * where the bytes allow it, and where they are nothing that is known: then they do not decompress, and say so.
+ * The compression of bytes that start with `head`; undefined where more bytes are needed. The declared compression
+ * applies where the bytes fit it, and where they fit none: such bytes then fail to decompress.
  *
  * @param whole there are no more bytes
  */
@@ -23,7 +23,7 @@ export function detectCompression(
   const magic = magicOf(head);
   if (magic === declared) return declared;
   if (magic !== 'none' && declared !== 'none') return magic;
-  // Compressed bytes declared as plain, or others declared as compressed: a tar header decides.
+  // Compressed bytes declared as plain, or other bytes declared as compressed: a tar header decides.
   if (head.length < HEAD_BYTES && !whole) return undefined;
   if (isTar(head)) return 'none';
   return declared === 'none' ? magic : declared;
@@ -37,7 +37,9 @@ function magicOf(head: Uint8Array): Compression {
   return a !== undefined && a >> 4 === 5 && b === 0x2a && c === 0x4d && d === 0x18 ? 'zstd' : 'none';
 }
 
-/** POSIX.1-1988 ustar and what was before it: a header with its checksum; or a block of zeros, the end of an empty archive. */
+/**
+ * POSIX.1-1988 ustar and its predecessor: a header with its checksum, or a block of zeros, which ends an empty archive.
+ */
 function isTar(head: Uint8Array): boolean {
   if (head.length < HEAD_BYTES) return false;
   let sum = 0;
@@ -57,15 +59,17 @@ function isTar(head: Uint8Array): boolean {
   return checksum === sum || checksum === signed;
 }
 
-/** The largest window of a zstd frame that is read: 128 MiB, the limit of the zstd tool, which `--long=27` makes. */
+/**
+ * The largest window of a zstd frame that is accepted: 128 MiB, the limit of the zstd tool, which `--long=27` makes.
+ */
 export const MAX_WINDOW_LOG = 27;
 
-/** A window that every decoder takes (RFC 8878, section 3.1.1.1.2): 8 MiB. */
+/** The window that every decoder accepts (RFC 8878, section 3.1.1.1.2): 8 MiB. */
 const USUAL_WINDOW_LOG = 23;
 
 /**
- * The base-2 logarithm of the memory that the first frame of a zstd stream asks for; the usual one where the head does
- * not tell, since something else comes first.
+ * The base-2 logarithm of the memory that the first frame of a zstd stream needs. Returns the usual one where the
+ * stream starts with something else, so that the head does not name it.
  */
 export function windowLogOf(head: Uint8Array): number {
   const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength);
@@ -76,7 +80,7 @@ export function windowLogOf(head: Uint8Array): number {
     const window = bytes.readUInt8(5);
     return Math.min(10 + (window >> 3) + ((window & 7) === 0 ? 0 : 1), MAX_WINDOW_LOG);
   }
-  // A single segment: the whole content is its window.
+  // In a single segment, the whole content is the window.
   const dictionaryBytes = [0, 1, 2, 4][descriptor & 3] ?? 0;
   const sizeBytes = [1, 2, 4, 8][descriptor >> 6] ?? 1;
   const at = 5 + dictionaryBytes;

@@ -7,7 +7,7 @@ import { readPlatform, type Platform } from './platform.ts';
 import { printable } from './show.ts';
 
 export interface ImageConfig {
-  /** As the config has it; configs from before both parts were required name none. */
+  /** The platform in the config. Older configs, from before both parts were required, name none. */
   readonly platform: Platform | undefined;
   /** Digests of the uncompressed layers, base first; undefined where the config claims none. */
   readonly diffIds: readonly Digest[] | undefined;
@@ -18,15 +18,15 @@ const OPERATION = 'parse image config';
 const NO_CLAIM: ImageConfig = { platform: undefined, diffIds: undefined };
 
 /**
- * The parts of an image config that a mirror can check (OCI image spec, "Image Configuration"). Artifacts of older tools
- * borrow its media type: a config without a rootfs makes no claim about layers. Where diffIDs can be read, they are read,
- * whatever else is odd about the config: an oddity must not be a way around the proof.
+ * Parses the parts of an image config that a mirror can check (OCI image spec, "Image Configuration"). Artifacts of
+ * older tools borrow its media type, so a config without a rootfs makes no claim about layers. DiffIDs that can be read
+ * are read, even if other parts of the config are odd: an oddity must not be a way around the proof.
  *
- * @throws {Failure} `invalid`, `unsupported`, `too-large` or `too-deep` where the config makes a claim that cannot be read,
- *   or one that other readers read differently
+ * @throws {Failure} `invalid`, `unsupported`, `too-large` or `too-deep` where the config makes a claim that cannot be
+ *   read, or one that other readers read differently
  */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
-  // As Go decodes it: what is not UTF-8 becomes U+FFFD. A byte order mark is skipped, as other readers skip it.
+  // As in Go, bytes that are not UTF-8 become U+FFFD. A byte order mark is skipped, as other readers skip it.
   const text = new TextDecoder('utf-8').decode(bytes);
   let value: unknown;
   try {
@@ -46,7 +46,7 @@ function readRootfs(rootfs: Place): readonly Digest[] | undefined {
   try {
     const diffIds = rootfs.at('diff_ids');
     const type = rootfs.at('type').optionalText();
-    // What Go writes for an image config that nobody filled in: `{"type":"","diff_ids":null}`.
+    // Go writes `{"type":"","diff_ids":null}` for an image config whose rootfs was never set.
     if (type === undefined && !diffIds.given) return undefined;
     // "Implementations MUST generate an error if they encounter an unknown value."
     if (type !== undefined && type !== 'layers')
@@ -60,7 +60,7 @@ function readRootfs(rootfs: Place): readonly Digest[] | undefined {
   }
 }
 
-/** A platform that cannot be read is none; but one that is there twice, in two cases, is two. */
+/** A platform that cannot be read counts as missing, but one that is there twice, in two cases, is refused. */
 function platformOf(config: Place): Platform | undefined {
   for (const key of ['os', 'architecture', 'variant', 'os.version', 'os.features']) config.at(key);
   try {

@@ -11,18 +11,18 @@ export interface Descriptor {
   readonly size: number;
   readonly urls?: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
-  /** As the document has it; compare with `matchesPlatform`. */
+  /** As in the document; compare with `matchesPlatform`. */
   readonly platform?: Platform;
   readonly artifactType?: string;
   /** The content itself, in base64; not checked (`known-content.ts`). */
   readonly data?: string;
 }
 
-/** More than any foreign layer names; each may be tried. */
+/** More than any foreign layer names; each URL may be tried. */
 const MAX_URLS = 32;
 
 /**
- * @param place what the error calls it: `layers[3]`
+ * @param place the name in errors: `layers[3]`
  * @throws {Failure} `invalid`, naming the field
  */
 export function parseDescriptor(value: unknown, place: string): Descriptor {
@@ -33,7 +33,7 @@ export function readDescriptor(place: Place): Descriptor {
   return readDescriptorAs(place, place.at('mediaType').mediaType());
 }
 
-/** One whose media type is known otherwise. */
+/** Reads a descriptor whose media type is known from elsewhere. */
 export function readDescriptorAs(place: Place, mediaType: string): Descriptor {
   const platform = place.at('platform');
   return defined({

@@ -17,7 +17,9 @@ const HEX_LENGTHS: ReadonlyMap<string, number> = new Map<Algorithm, number>([
   ['sha512', 128],
 ]);
 
-/** @throws {Failure} `invalid`, saying what keeps the text from being a digest */
+/**
+ * @throws {Failure} `invalid`, with the reason why the text is not a digest
+ */
 export function parseDigest(text: string): Digest {
   const fault = digestFault(text);
   if (fault !== undefined) throw invalid(`parse digest ${show(text)}`, `it ${fault}`);
@@ -28,20 +30,22 @@ export function isDigest(text: string): text is Digest {
   return digestFault(text) === undefined;
 }
 
-/** Why a text is no digest, as the rest of a sentence that begins with it; `undefined` where it is one. */
+/**
+ * The reason why a text is not a digest, as the rest of a sentence that begins with the text; `undefined` for a digest.
+ */
 export function digestFault(text: string): string | undefined {
   const colon = text.indexOf(':');
-  if (colon < 0) return 'is no digest: one is written algorithm:hex, as in sha256:…';
+  if (colon < 0) return 'is not a digest (expected algorithm:hex, such as sha256:…)';
   const algorithm = text.slice(0, colon);
   const length = HEX_LENGTHS.get(algorithm);
   if (length === undefined)
     return `names the digest algorithm ${show(algorithm)}; only ${[...HEX_LENGTHS.keys()].join(' and ')} are supported`;
   const hex = text.slice(colon + 1);
-  if (hex.length !== length) return `has ${hex.length} characters after ${algorithm}:, and ${length} are needed`;
+  if (hex.length !== length) return `has ${hex.length} characters after ${algorithm}: (expected ${length})`;
   if (/^[0-9a-f]+$/.test(hex)) return undefined;
   return /^[0-9a-f]+$/i.test(hex)
     ? 'has upper-case hex digits; write them in lower case'
-    : `has characters after ${algorithm}: that are no hex digits`;
+    : `has characters after ${algorithm}: that are not hex digits`;
 }
 
 export function digestParts(digest: Digest): { algorithm: Algorithm; hex: string } {
@@ -49,7 +53,9 @@ export function digestParts(digest: Digest): { algorithm: Algorithm; hex: string
   return { algorithm: digest.slice(0, colon) as Algorithm, hex: digest.slice(colon + 1) };
 }
 
-/** @throws {Failure} `invalid` where `hex` is not what the algorithm yields, in lower case */
+/**
+ * @throws {Failure} `invalid` where `hex` is not a lower-case hash of this algorithm
+ */
 export function toDigest(algorithm: Algorithm, hex: string): Digest {
   return parseDigest(`${algorithm}:${hex}`);
 }

@@ -5,15 +5,16 @@ import { digestFault, type Digest } from './digest.ts';
 import { printable, show } from './show.ts';
 
 /**
- * RFC 6838, section 4.2 (the OCI image spec's `mediaType`), with parameters allowed after it. These end up in HTTP
- * headers, so nothing beyond printable ASCII gets through.
+ * RFC 6838, section 4.2 (the OCI image spec's `mediaType`), with optional parameters. Media types end up in HTTP
+ * headers, so only printable ASCII is accepted.
  */
 const MEDIA_TYPE = /^[A-Za-z0-9][\w!#$&^.+-]{0,126}\/[A-Za-z0-9][\w!#$&^.+-]{0,126}(?: *;[ -~]{0,255})?$/;
 
 /**
- * A place in a parsed JSON document. It knows where it stands, so that whatever is wrong there is reported with its path.
+ * A place in a parsed JSON document. It knows its path, so that every error names it.
  *
- * `null` counts as not given: Go's encoders, which made nearly all of these documents, write it for what is not set.
+ * `null` counts as missing: Go's encoders, which made nearly all of these documents, write it for fields that are not
+ * set.
  */
 export class Place {
   readonly #operation: string;
@@ -69,8 +70,9 @@ export class Place {
   }
 
   /**
-   * The value of the field `key`; a place that is not given where this object lacks it. Go's decoder takes keys that differ
-   * only in case for the same field, and the last one wins: an object with such a key says two things, and is refused.
+   * The value of the field `key`; a place without a value where this object lacks the field. Go's decoder takes keys
+   * that differ only in case for the same field, and the last one wins. An object with such a key has two meanings, and
+   * is refused.
    */
   at(key: string): Place {
     this.#keys ??= Object.keys(this.object());
@@ -82,7 +84,7 @@ export class Place {
     return this.#below(key);
   }
 
-  /** The value of a key that is a name and not a field: an annotation's, a host's. */
+  /** The value of a key that is a name and not a field, such as an annotation's or a host's. */
   entry(key: string): Place {
     return this.#below(key);
   }
@@ -115,7 +117,7 @@ export class Place {
     return this.#value;
   }
 
-  /** A string that says something; an empty one says as little as none. */
+  /** A string that is not empty; an empty one counts as missing. */
   optionalText(): string | undefined {
     return this.given && this.text() !== '' ? this.text() : undefined;
   }
@@ -150,14 +152,17 @@ export class Place {
     return this.#value === true;
   }
 
-  /** RFC 7515, section 2: base64url without padding. Node's decoder skips what it cannot read, so that is refused here. */
+  /**
+   * RFC 7515, section 2: base64url without padding. Node's decoder skips characters that it cannot read, so they are
+   * refused here.
+   */
   base64url(): Buffer {
     const text = this.text();
     if (!/^[\w-]*={0,2}$/.test(text)) throw this.#expected('base64url');
     return Buffer.from(text, 'base64url');
   }
 
-  /** An object whose values are strings: annotations. A value that is null counts as not given. */
+  /** An object whose values are strings, such as annotations. A null value counts as missing. */
   texts(): Record<string, string> {
     const object = this.object();
     let nulls = false;
@@ -197,7 +202,7 @@ export class Place {
   }
 }
 
-/** Characters of a key that an error repeats; keys may be as long as their document. */
+/** The characters of a key that an error repeats; a key may be as long as its document. */
 const SHOWN_KEY = 100;
 
 function nameOf(key: string): string {

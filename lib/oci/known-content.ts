@@ -1,11 +1,11 @@
 import { type Digest, digestOf, digestParts } from './digest.ts';
 
-/** Content that need not be fetched: nothing, and the OCI empty descriptor's `{}` (OCI image spec, manifest.md). */
+/** Content that need not be fetched: zero bytes, and the OCI empty descriptor's `{}` (OCI image spec, manifest.md). */
 const FAMILIAR: readonly Uint8Array[] = [new Uint8Array(0), Buffer.from('{}')];
 
 /**
  * The bytes of a descriptor that are known without a request: those that it carries itself (`data`; OCI image spec,
- * descriptor.md), and the familiar ones. Digest and size are checked; bytes that do not match are not known.
+ * descriptor.md), and the familiar ones. Digest and size are checked, and bytes that do not match are ignored.
  */
 export function knownContent(descriptor: {
   readonly digest: Digest;

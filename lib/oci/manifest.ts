@@ -13,7 +13,7 @@ export type Manifest = ImageManifest | IndexManifest | ArtifactManifest | Schema
 
 interface Common {
   readonly mediaType: string;
-  /** The manifest that this one is about: a signature's image, say. */
+  /** The manifest that this one refers to, such as the image of a signature. */
   readonly subject?: Descriptor;
   readonly artifactType?: string;
   readonly annotations?: Readonly<Record<string, string>>;
@@ -39,7 +39,7 @@ export interface ArtifactManifest extends Common {
   readonly blobs: readonly Descriptor[];
 }
 
-/** By which fields a manifest is known, where its media type does not say. */
+/** The fields that identify the kind of a manifest that has no media type. */
 const SHAPES: readonly (readonly [field: string, kind: ManifestKind])[] = [
   ['manifests', 'index'],
   ['layers', 'image'],
@@ -48,7 +48,7 @@ const SHAPES: readonly (readonly [field: string, kind: ManifestKind])[] = [
   ['fsLayers', 'schema1'],
 ];
 
-/** What servers send that know nothing of manifests: it declares nothing. */
+/** Content types of servers that do not know manifests: they declare nothing. */
 const UNSPECIFIC: ReadonlySet<string> = new Set([
   '',
   'application/json',
@@ -58,9 +58,9 @@ const UNSPECIFIC: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Told apart by what the registry declared, by its own `mediaType` and by its shape, which must not contradict each
- * other: a document that one reader takes for an image and another for an index has one digest and two meanings
- * (CVE-2021-41190; OCI image spec, "Image Manifest", `mediaType`).
+ * Parses a manifest. The registry's declaration, the manifest's own `mediaType` and its shape decide its kind, and must
+ * not contradict each other: a document that one reader takes for an image and another for an index has one digest and
+ * two meanings (CVE-2021-41190; OCI image spec, "Image Manifest", `mediaType`).
  *
  * @param declared the Content-Type, or the media type of the descriptor that led here
  * @throws {Failure} `invalid`, `too-large`, `too-deep`, `not-as-declared` or `unsupported`
@@ -99,7 +99,7 @@ export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
   }
 }
 
-/** Docker's config may go without its type, as moby takes it. */
+/** Docker's config may lack its type, as in moby. */
 function readConfig(config: Place, mediaType: string): Descriptor {
   const isUnnamed = mediaType === MEDIA_TYPES.dockerManifest && config.at('mediaType').optionalText() === undefined;
   return isUnnamed ? readDescriptorAs(config, MEDIA_TYPES.dockerConfig) : readDescriptor(config);
@@ -126,7 +126,7 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
   if (declared !== undefined && own !== undefined && declared !== own && manifestKind(own) !== 'schema1')
     throw root.fail(`it was declared as ${declared}, and says of itself ${own}`, 'not-as-declared');
 
-  // A list that is null, as Go writes an empty one, says what it is where nothing else does.
+  // A null list, which Go writes for an empty one, identifies the kind where nothing else does.
   const given = SHAPES.filter(([name]) => root.at(name).given);
   const fields = given.length > 0 ? given : SHAPES.filter(([name]) => Object.hasOwn(root.object(), name));
   const kinds = [...new Set(fields.map(([, kind]) => kind))];
@@ -144,7 +144,7 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
   return { kind, mediaType };
 }
 
-/** Docker's manifests name their type themselves, where OCI's may leave it out; but not all writers know. */
+/** Docker's manifests name their own type, while OCI's may omit it; but some writers omit Docker's too. */
 function impliedMediaType(root: Place, shape: ManifestKind | undefined): string {
   const isOf = (vendor: string, descriptor: Place): boolean =>
     descriptor.at('mediaType').optionalText()?.startsWith(`application/vnd.${vendor}.`) === true;
@@ -165,11 +165,11 @@ function impliedMediaType(root: Place, shape: ManifestKind | undefined): string 
     case 'schema1':
       return MEDIA_TYPES.schema1;
     case undefined:
-      throw root.fail(`it is no manifest: it has none of ${SHAPES.map(([name]) => name).join(', ')}`);
+      throw root.fail(`it is not a manifest (it has none of ${SHAPES.map(([name]) => name).join(', ')})`);
   }
 }
 
-/** Artifact manifests never had one. */
+/** Artifact manifests never had a schema version. */
 function checkSchemaVersion(root: Place, kind: ManifestKind): void {
   const place = root.at('schemaVersion');
   if (kind === 'artifact' && !place.given) return;

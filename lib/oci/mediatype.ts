@@ -12,7 +12,7 @@ export const MEDIA_TYPES = {
   ociForeignLayer: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
   ociForeignLayerGzip: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
   ociForeignLayerZstd: 'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd',
-  /** Only ever in the release candidates of image spec 1.1, but pushed with them. */
+  /** Exists only in the release candidates of image spec 1.1, but was pushed with them. */
   ociArtifact: 'application/vnd.oci.artifact.manifest.v1+json',
   dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
   dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',
@@ -40,10 +40,12 @@ const MANIFEST_KINDS: ReadonlyMap<string, ManifestKind> = new Map<string, Manife
   [MEDIA_TYPES.schema1, 'schema1'],
 ]);
 
-/** The Accept header of every request for a manifest. Without it registries convert, and the digest is another. */
+/**
+ * The Accept header of every manifest request. Without it registries convert the manifest, which changes its digest.
+ */
 export const ACCEPT_MANIFESTS: string = [...MANIFEST_KINDS.keys()].join(', ');
 
-/** Parameters and letter case aside, as RFC 9110, section 8.3.1, compares media types. */
+/** Removes parameters and letter case, as RFC 9110, section 8.3.1, compares media types. */
 export function essence(mediaType: string): string {
   return (mediaType.split(';', 1)[0] ?? '').trim().toLowerCase();
 }
@@ -52,7 +54,7 @@ export function manifestKind(mediaType: string): ManifestKind | undefined {
   return MANIFEST_KINDS.get(essence(mediaType));
 }
 
-/** What Docker pushed in place of its config's type before it had settled on one (distribution#1621), and still pulls. */
+/** The types that Docker pushed for its config before it settled on one (distribution#1621), and still pulls. */
 const OLD_DOCKER_CONFIGS: ReadonlySet<string> = new Set([
   'application/octet-stream',
   'application/json',
@@ -60,7 +62,7 @@ const OLD_DOCKER_CONFIGS: ReadonlySet<string> = new Set([
   '',
 ]);
 
-/** Whether a manifest's config has a rootfs with diffIDs; the configs of other artifacts say nothing of layers. */
+/** Whether the config of a manifest has a rootfs with diffIDs; configs of other artifacts do not describe layers. */
 export function hasImageConfig(manifest: {
   readonly mediaType: string;
   readonly config: { readonly mediaType: string };
@@ -70,7 +72,7 @@ export function hasImageConfig(manifest: {
   return essence(manifest.mediaType) === MEDIA_TYPES.dockerManifest && OLD_DOCKER_CONFIGS.has(type);
 }
 
-/** Layers that nobody unpacks without a key (containers/ocicrypt). */
+/** Layers that cannot be unpacked without a key (containers/ocicrypt). */
 export function isEncryptedLayer(mediaType: string): boolean {
   return essence(mediaType).endsWith('+encrypted');
 }
@@ -96,12 +98,12 @@ const TAR_LAYERS: ReadonlySet<string> = new Set([
   MEDIA_TYPES.dockerForeignLayerZstd,
 ]);
 
-/** Layers whose diffID is that of a tar archive. The bytes of every other type are opaque, whatever its suffix is. */
+/** Layers whose diffID is that of a tar archive. Blobs of every other type are opaque, whatever their suffix is. */
 export function isTarLayer(mediaType: string): boolean {
   return TAR_LAYERS.has(essence(mediaType));
 }
 
-/** The compression that a type of the tar family declares; the bytes may be another (`compression.ts`). */
+/** The compression that a tar media type declares; the bytes may have another one (`compression.ts`). */
 export function compressionOf(mediaType: string): Compression {
   const suffix = /[+.](gzip|zstd)$/.exec(essence(mediaType))?.[1];
   return suffix === 'gzip' || suffix === 'zstd' ? suffix : 'none';

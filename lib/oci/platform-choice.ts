@@ -5,13 +5,14 @@ import type { Digest } from './digest.ts';
 import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from './platform.ts';
 
 /**
- * The choice among the platforms of one image, over all levels of its indexes: what is wanted of each is said as it is
- * met, and whether anything was there that is wanted is known at the end. An index below another may well have nothing.
+ * Chooses among the platforms of one image, over all levels of its indexes. The platforms of each level are chosen as
+ * the level is read; at the end it is known whether any wanted platform was found. A nested index may well contain
+ * none.
  */
 export class PlatformChoice {
   readonly #policy: 'all' | readonly Platform[];
   readonly #offered = new Set<string>();
-  /** Platforms of the policy that something fits. */
+  /** Platforms of the policy that at least one image fits. */
   readonly #found = new Set<Platform>();
   readonly #passedOver = new Set<string>();
   #matched: boolean;
@@ -22,24 +23,24 @@ export class PlatformChoice {
     this.#matched = policy === 'all';
   }
 
-  /** Whether something was met that is wanted. */
+  /** Whether a wanted image was found. */
   get matched(): boolean {
     return this.#matched;
   }
 
-  /** Whether a platform of the policy has not been met yet. */
+  /** Whether a platform of the policy has not been found yet. */
   get undecided(): boolean {
     return this.absent.length > 0;
   }
 
-  /** Platforms of the policy that nothing has fitted. */
+  /** Platforms of the policy that no image fits. */
   get absent(): readonly Platform[] {
     return this.#policy === 'all' ? [] : this.#policy.filter((wanted) => !this.#found.has(wanted));
   }
 
   /**
-   * What a user may not expect, each a sentence: platforms that the image does not have, and images that are left out for a
-   * difference that the user did not name. To be asked when all has been met.
+   * Notes for the user, each a sentence: platforms that the image does not have, and images that are left out for a
+   * difference that the user did not name. Complete only after all levels were read.
    */
   get notes(): readonly string[] {
     // Artifacts alone have no platforms that could be missing.
@@ -49,8 +50,8 @@ export class PlatformChoice {
   }
 
   /**
-   * The children of an index that are wanted, in its order. Children without a platform (nested indexes, artifacts) are
-   * kept, and BuildKit's attestations go where the image goes that they are about.
+   * The wanted children of an index, in its order. Children without a platform (nested indexes, artifacts) are kept.
+   * BuildKit's attestations are kept with the image that they describe.
    */
   among(children: readonly Descriptor[]): Descriptor[] {
     const policy = this.#policy;
@@ -79,12 +80,12 @@ export class PlatformChoice {
   }
 
   /**
-   * An image to which no index gives a platform, the root itself for one: its config says for what it is, if anything
-   * does. Configs have a variant only of late, and one without may be for any.
+   * Adds an image to which no index gives a platform, such as the root itself: its config may name the platform.
+   * Configs have named a variant only recently, so one without may fit any variant.
    */
   image(platform: Platform | undefined): void {
     if (this.#policy === 'all' || platform === undefined) return;
-    // What is no image and has an image's config all the same says so: cosign's signatures, BuildKit's attestations.
+    // Attestations and signatures (BuildKit, cosign) borrow an image's config, with the platform "unknown".
     if (platform.os === 'unknown' || platform.architecture === 'unknown') return;
     const fits = (wanted: Platform): boolean =>
       matchesPlatform(wanted, defined({ ...platform, variant: platform.variant ?? wanted.variant }));
@@ -96,9 +97,10 @@ export class PlatformChoice {
   }
 
   /**
-   * To be called when all has been met. Where there was nothing to choose among, artifacts alone, nothing is missing.
+   * Ends the choice; call it after all levels were read. Nothing is missing where there were only artifacts, which have
+   * no platforms.
    *
-   * @throws {Failure} `no-platform`, naming what is there, where something was left out and nothing fits
+   * @throws {Failure} `no-platform`, naming the available platforms, where images were left out and no image fits
    */
   conclude(): void {
     if (this.#policy === 'all' || this.#matched || !this.#leftOut) return;
@@ -111,7 +113,7 @@ export class PlatformChoice {
   }
 }
 
-/** Whether an image differs from a wanted platform only in a variant or in OS features, where the user has not named them. */
+/** Whether an image differs from a wanted platform only in a variant or OS features that the user did not name. */
 function differsUnnamed(wanted: Platform, have: Platform): boolean {
   const want = normalizePlatform(wanted);
   const has = normalizePlatform(have);

@@ -12,16 +12,18 @@ export interface Platform {
   readonly osFeatures?: readonly string[];
 }
 
-/** os, then optionally `(version+feature+feature)` with percent escapes: what containerd prints for Windows images. */
+/**
+ * os, then optionally `(version+feature+feature)` with percent escapes: containerd prints Windows platforms this way.
+ */
 const OS = /^([\w-]+)(?:\(([\w.%-]*)((?:\+[\w.%-]+)*)\))?$/;
 const NAME = /^[\w.-]+$/;
 
-/** More than any image has; the list is carried in every message of a run. */
+/** More than any image has; every message of a run carries the list. */
 const MAX_OS_FEATURES = 32;
 
 /**
- * `OS/ARCH[/VARIANT]`, normalised: `linux/x86_64` is linux/amd64. Neither part is guessed from the machine that this
- * runs on, which is rarely one that the image is for.
+ * Parses and normalises `OS/ARCH[/VARIANT]`: `linux/x86_64` is linux/amd64. Neither part defaults to this machine's
+ * platform, which rarely is the platform of the image.
  */
 export function parsePlatform(text: string): Platform {
   const wrong = (detail: string): Failure => invalid(`parse platform ${show(text)}`, detail);
@@ -29,7 +31,8 @@ export function parsePlatform(text: string): Platform {
   if (architecture === undefined) throw wrong('it is written OS/ARCH[/VARIANT], such as linux/amd64 or linux/arm/v7');
   if (rest.length > 0) throw wrong('it has more parts than OS/ARCH/VARIANT');
   const [, os = '', version = '', features = ''] = OS.exec(osPart) ?? [];
-  if (os === '') throw wrong(`${show(osPart)} is no operating system, such as linux or windows(10.0.20348)`);
+  if (os === '')
+    throw wrong(`${show(osPart)} is not an operating system (expected one such as linux or windows(10.0.20348))`);
   for (const part of [architecture, variant ?? architecture])
     if (!NAME.test(part))
       throw wrong(`${show(part)} may have letters, digits, "_", "." and "-" only, and one at least`);
@@ -51,7 +54,10 @@ export function parsePlatform(text: string): Platform {
   );
 }
 
-/** What `parsePlatform` reads back. Characters that a name cannot have are escaped, so it is safe to print. */
+/**
+ * Formats a platform so that `parsePlatform` reads it back. Characters that a name cannot have are escaped, so it is
+ * safe to print.
+ */
 export function formatPlatform(platform: Platform): string {
   const options = [platform.osVersion ?? '', ...(platform.osFeatures ?? [])].map(escape).join('+');
   const os = options === '' ? escape(platform.os) : `${escape(platform.os)}(${options})`;
@@ -65,7 +71,7 @@ function escape(text: string): string {
   );
 }
 
-/** One spelling for each platform, containerd's: arm is arm/v7, while arm64/v8 and amd64/v1 go without their variant. */
+/** One spelling per platform, containerd's: arm is arm/v7, while arm64/v8 and amd64/v1 have no variant. */
 export function normalizePlatform(platform: Platform): Platform {
   const os = platform.os.toLowerCase();
   const [architecture, variant] = normalizeArchitecture(
@@ -106,9 +112,9 @@ function normalizeArchitecture(architecture: string, variant: string): [architec
 }
 
 /**
- * Whether an image for `have` is what `wanted` asks for. Variants are equal or they are not: that arm/v6 also runs on
- * v7 is for an engine to use, and not for a mirror to guess. A wanted platform that names no OS features takes any; one
- * that names some takes images that need no others.
+ * Whether an image for `have` satisfies `wanted`. Variants must be equal: an engine may know that arm/v6 also runs on
+ * v7, but a mirror does not guess. A wanted platform without OS features accepts any; one with some accepts images that
+ * need no others.
  */
 export function matchesPlatform(wanted: Platform, have: Platform): boolean {
   const want = normalizePlatform(wanted);
@@ -123,8 +129,9 @@ export function matchesPlatform(wanted: Platform, have: Platform): boolean {
 }
 
 /**
- * Windows containers run on the build they were made for, whatever its revision: of `10.0.17763.5576` the first three
- * numbers count, or as many as are wanted. An image that names no version fits every one, as it does in containerd.
+ * Windows containers run on the build that they were made for, whatever its revision: of `10.0.17763.5576` the first
+ * three numbers are compared, or as many as are wanted. An image that names no version fits every one, as in
+ * containerd.
  */
 function matchesVersion(wanted: string | undefined, have: string | undefined): boolean {
   if (wanted === undefined || have === undefined) return true;
@@ -135,7 +142,7 @@ function matchesVersion(wanted: string | undefined, have: string | undefined): b
     .every((number, index) => number === numbers[index]);
 }
 
-/** The `platform` object of a descriptor, or an image config, as it is; `undefined` where it names neither part. */
+/** The `platform` object of a descriptor or of an image config; `undefined` where it names neither part. */
 export function readPlatform(place: Place): Platform | undefined {
   const os = place.at('os').optionalText();
   const architecture = place.at('architecture').optionalText();

@@ -11,19 +11,19 @@ export interface Repository {
   readonly path: string;
 }
 
-/** What a person asks for. With neither tag nor digest it is the repository as a whole. */
+/** The image that a person asks for. With neither tag nor digest it means the whole repository. */
 export interface Reference extends Repository {
   readonly tag?: string;
   readonly digest?: Digest;
 }
 
 const DOCKER_HUB = 'docker.io';
-/** Other names of Docker Hub that people copy from elsewhere: the old index, and where its API answers. */
+/** Other names of Docker Hub that are in use: the old index, and the host of its API. */
 const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['index.docker.io', 'registry-1.docker.io']);
 
 /** Host and path with the slash between them, in characters. OCI distribution spec 1.1, "Pulling manifests". */
 const MAX_NAME = 255;
-/** A name, a tag and the longest digest; nothing longer is looked at more closely. */
+/** The length of a name, a tag and the longest digest; a longer text is refused at once. */
 const MAX_REFERENCE = MAX_NAME + 1 + 128 + 1 + 'sha512:'.length + 128;
 
 const HOST =
@@ -33,19 +33,22 @@ const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 const TAG = /^\w[\w.-]{0,127}$/;
 const IMAGE_ID = /^[0-9a-f]{64}$/;
 
-/** What an archive, or a link for stock tools, has in a repository's own folder; a repository below may not be called so. */
+/**
+ * Names of entries in a repository's own folder, or of a link for stock tools; a nested repository must not have such a
+ * name.
+ */
 const RESERVED: ReadonlySet<string> = new Set(['blobs', 'index.json', 'oci-layout']);
 
 /**
- * Docker's grammar (`name[:tag][@digest]`) and its normalisation. No tag is added: see `withDefaultTag`.
+ * Parses Docker's grammar (`name[:tag][@digest]`) and normalises the name. No tag is added: see `withDefaultTag`.
  *
- * @throws {Failure} `invalid`, saying what is wrong and how it is mended
+ * @throws {Failure} `invalid`, with the problem and its remedy
  */
 export function parseReference(text: string): Reference {
   return parse(text, 'reference');
 }
 
-/** A name alone. */
+/** Parses a name without tag and digest. */
 export function parseRepository(text: string): Repository {
   const { host, path, tag, digest } = parse(text, 'repository');
   const extra = digest === undefined ? tag : `@${digest}`;
@@ -72,7 +75,9 @@ function parse(text: string, what: string): Reference {
   const [path, tag] = cut(rest, ':');
   checkPath(path, wrong);
   if (tag !== undefined && !isTag(tag))
-    throw wrong(`${show(tag)} is no tag: 1 to 128 letters, digits, "_", "." and "-", the first of them no "." or "-"`);
+    throw wrong(
+      `${show(tag)} is not a tag (expected 1 to 128 letters, digits, "_", "." and "-", and no "." or "-" first)`,
+    );
   const repository = { host, path: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };
   const name = formatRepository(repository);
   if (name.length > MAX_NAME) throw wrong(`its name has ${name.length} characters, and ${MAX_NAME} is the limit`);
@@ -87,8 +92,8 @@ function cut(text: string, separator: string): [before: string, after: string | 
 }
 
 /**
- * The first component is a host where it could not be a Docker Hub user: with a `.`, a `:` or an upper-case letter in it,
- * or `localhost`. There must be something after it: `localhost:5000` alone is tag 5000 of an image called localhost.
+ * The first component is a host if it cannot be a Docker Hub user: it has a `.`, a `:` or an upper-case letter, or is
+ * `localhost`. A path must follow: `localhost:5000` alone is tag 5000 of an image called localhost.
  */
 function splitHost(text: string, wrong: Wrong): { host: string; rest: string } {
   const [first, rest] = cut(text, '/');
@@ -99,10 +104,12 @@ function splitHost(text: string, wrong: Wrong): { host: string; rest: string } {
 
 function checkHost(text: string, wrong: Wrong): string {
   const lower = text.toLowerCase();
-  // The URL's own rules tell an address from what only looks like one: 256.1.1.1, [:::], port 65536.
+  // The URL parser rejects names that only look like an address: 256.1.1.1, [:::], port 65536.
   if (!HOST.test(lower) || !URL.canParse(`https://${lower}/`))
-    throw wrong(`${show(text)} is no host, as in registry.example.com, localhost:5000 or [::1]:5000`);
-  // In lower case it would be read as a user of Docker Hub the next time.
+    throw wrong(
+      `${show(text)} is not a host (expected one such as registry.example.com, localhost:5000 or [::1]:5000)`,
+    );
+  // In lower case, the next parse would take it for a user of Docker Hub.
   if (lower !== 'localhost' && !/[.:]/.test(lower))
     throw wrong(
       `${show(text)} is taken for a host, since a path has no upper case: write ${lower} for Docker Hub, or ${lower}:443`,
@@ -116,7 +123,7 @@ function checkPath(path: string, wrong: Wrong): void {
     if (/[A-Z]/.test(component)) throw wrong(`${show(component)} has upper-case letters; names are all lower case`);
     if (!COMPONENT.test(component))
       throw wrong(
-        `${show(component)} is no part of a name: lower-case letters and digits, and between them one ".", one or two "_", or any number of "-"`,
+        `${show(component)} is not a valid part of a name (expected lower-case letters and digits, separated by one ".", one or two "_", or any number of "-")`,
       );
     if (RESERVED.has(component))
       throw wrong(
@@ -130,12 +137,12 @@ export function isTag(text: string): boolean {
   return TAG.test(text);
 }
 
-/** `latest`, where one image is meant and neither tag nor digest says which. */
+/** Adds `latest` where one image is meant and neither tag nor digest is given. */
 export function withDefaultTag(reference: Reference): Reference {
   return reference.tag === undefined && reference.digest === undefined ? { ...reference, tag: 'latest' } : reference;
 }
 
-/** In full: `docker.io/library/alpine:3.20@sha256:…`; `parseReference` reads it back. */
+/** The full form: `docker.io/library/alpine:3.20@sha256:…`; `parseReference` reads it back. */
 export function formatReference(reference: Reference): string {
   const tag = reference.tag === undefined ? '' : `:${reference.tag}`;
   const digest = reference.digest === undefined ? '' : `@${reference.digest}`;

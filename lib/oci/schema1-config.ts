@@ -3,10 +3,13 @@ import { Failure } from '../core/failure.ts';
 import type { Digest } from './digest.ts';
 import type { Schema1Manifest } from './schema1.ts';
 
-/** What belongs to a layer, and not to the config of the image that ends with it. */
+/** Fields that belong to a layer, and not to the config of the image. */
 const LAYER_FIELDS = ['id', 'parent', 'Size', 'parent_id', 'layer_id', 'throwaway'];
 
-/** Before Docker 1.8.3 anything could be in `v1Compatibility`; of those, moby keeps only the fields that it knows. */
+/**
+ * Before Docker 1.8.3 `v1Compatibility` could hold anything; for those versions moby keeps only the fields that it
+ * knows.
+ */
 const NO_FALLBACK_SINCE = [1, 8, 3];
 const V1_FIELDS: ReadonlySet<string> = new Set([
   'comment',
@@ -22,10 +25,10 @@ const V1_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The image config that moby builds for a schema 1 image (MakeConfigFromV1Config): the newest layer's config, with the
- * history of all and the diffIDs, which only the layers themselves can tell. Keys are sorted and `<`, `>`, `&` escaped
- * as Go's encoder does it, so that the same manifest always makes the same config. For images from before Docker 1.8.3
- * moby also normalises the nested objects; here they are left as they are.
+ * Builds the image config that moby builds for a schema 1 image (MakeConfigFromV1Config): the newest layer's config,
+ * the history of all layers, and the diffIDs, which only the layers themselves can prove. Keys are sorted and `<`, `>`,
+ * `&` escaped as Go's encoder does it, so that the same manifest always gives the same config. For images from before
+ * Docker 1.8.3 moby also normalises nested objects; here they stay as they are.
  *
  * @param diffIds of the layers that are not throwaway, base first
  * @throws {Failure} `layers-mismatch` where there are more or fewer
@@ -60,7 +63,9 @@ export function imageConfigFromSchema1(manifest: Schema1Manifest, diffIds: reado
   return Buffer.from(escapeLikeGo(JSON.stringify(sorted)));
 }
 
-/** moby compares versions number by number, and what is no number is 0 (`1.8.3-rc1` is `1.8.0`). */
+/**
+ * Compares versions number by number, as moby does; a part that is not a number counts as 0 (`1.8.3-rc1` is `1.8.0`).
+ */
 function isBefore(version: unknown, other: readonly number[]): boolean {
   const numbers =
     typeof version === 'string' ? version.split('.').map((part) => (/^\d+$/.test(part) ? Number(part) : 0)) : [];

@@ -6,10 +6,10 @@ import { show } from './show.ts';
 
 const OPERATION = 'parse manifest';
 
-/** One signature is the rule; the rest is for those who signed again. */
+/** Nearly all manifests have one signature; the rest is room for manifests that were signed again. */
 const MAX_SIGNATURES = 32;
 
-/** As many arguments as Linux takes in one execve, were they a byte each; they only become a line of history. */
+/** Linux takes as many one-byte arguments in one execve; here they only become a line of history. */
 const MAX_ARGUMENTS = 64 * 1024;
 
 /** An image whose config is spread over its layers (Docker image manifest v2, schema 1), checked as Docker checks it. */
@@ -19,9 +19,9 @@ export interface Schema1Manifest {
   readonly name: string;
   readonly tag: string;
   readonly architecture: string;
-  /** Base first, without those whose id repeats the one below. */
+  /** Base first, without layers whose id repeats the one below. */
   readonly layers: readonly Schema1Layer[];
-  /** The canonical bytes: what is signed, and what the digest is of. */
+  /** The canonical bytes, which are signed and which the digest covers. */
   readonly payload: Uint8Array;
 }
 
@@ -43,11 +43,13 @@ export interface LayerHistory {
 }
 
 /**
- * What the digest of a schema 1 manifest is of. A signed one carries its signatures inside, before the end of the
- * document that was signed; every signature's protected header says how long that was up to there and what followed
- * (`formatLength`, `formatTail`). A manifest without signatures is itself the payload: the same array is returned.
+ * The bytes that the digest of a schema 1 manifest covers. A signed manifest carries its signatures inside, before the
+ * end of the signed document; the protected header of every signature says how long the document was up to there
+ * (`formatLength`) and what followed (`formatTail`). A manifest without signatures is itself the payload: the same
+ * array is returned.
  *
- * The signatures are not checked, as Docker does not check them: the keys are in them, and anybody's would do.
+ * Signatures are not checked, and Docker does not check them either: they contain their own keys, so any key would
+ * pass.
  */
 export function signedPayload(bytes: Uint8Array): Uint8Array {
   return readPayload(Place.ofBytes(OPERATION, bytes), bytes);
@@ -71,7 +73,9 @@ function readFormat(signature: Place): { length: number; tail: Buffer } {
   return { length: header.at('formatLength').size(), tail: header.at('formatTail').base64url() };
 }
 
-/** @param root the payload's, and not the signed document's: what surrounds the payload is not under the digest */
+/**
+ * @param root the payload's root, and not the signed document's: the digest covers the payload alone
+ */
 export function readSchema1(root: Place, payload: Uint8Array, mediaType: string): Schema1Manifest {
   const version = root.at('schemaVersion');
   if (version.integer() !== 1)
@@ -102,7 +106,7 @@ function readLayers(manifest: Place): Schema1Layer[] {
   if (blobs.length !== history.length)
     throw manifest.fail(`fsLayers has ${blobs.length} elements and history ${history.length}: there must be as many`);
   if (blobs.length === 0) throw manifest.fail('fsLayers is empty: an image has at least one layer');
-  // The document has the newest first.
+  // The document lists the newest layer first.
   const entries = blobs.map((blob, index) => readEntry(blob, history[index] as Place)).reverse();
 
   const layers: Schema1Layer[] = [];
@@ -148,7 +152,7 @@ function readHistory(place: Place): LayerHistory {
   });
 }
 
-/** An array of arguments, or a string from before it was one. */
+/** An array of arguments, or one string in older manifests. */
 function readCommand(place: Place): string | undefined {
   if (!place.isList) return place.optionalText();
   const command = place.list(MAX_ARGUMENTS).map((argument) => argument.text());
@@ -157,7 +161,7 @@ function readCommand(place: Place): string | undefined {
 
 function checkParent(entry: Entry, below: Entry | undefined): void {
   const { place, parent } = entry;
-  // Windows base layers were not distributed: their parent is a layer that the host has.
+  // Windows base layers were not distributed, so their parent is a layer that the host already has.
   if (below === undefined && parent !== undefined && !entry.isWindows)
     throw place.at('parent').fail(`must not be set in the base layer, and is ${show(parent)}`);
   if (below !== undefined && parent !== below.id)

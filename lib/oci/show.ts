@@ -1,16 +1,16 @@
-/** As much of a value as an error message repeats, in characters. */
+/** The characters of a value that an error message repeats. */
 const SHOWN = 100;
 
-/** As much of another program's text as an error message repeats, in characters. */
+/** The characters of another program's text that an error message repeats. */
 const QUOTED = 200;
 
-/** Most texts are of these characters alone, which is soon seen. */
+/** Most texts contain only these characters, which is quick to test. */
 const ASCII = /^[ -~]*$/;
 
 /** Control and format characters, and the separators of lines and paragraphs: a terminal or a log viewer obeys them. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** A value as an error message shows it: on one line, never long, and without anything that a terminal would obey. */
+/** A value for an error message: on one line, bounded, and without control characters. */
 export function show(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
@@ -30,8 +30,8 @@ export function show(value: unknown): string {
 }
 
 /**
- * Foreign text without a character that a terminal or a log viewer obeys: each one is written as JSON escapes it, so
- * printable JSON stays the same JSON. Line ends are escaped too.
+ * Foreign text without characters that a terminal or a log viewer obeys: each is escaped as in JSON, so printable JSON
+ * stays the same JSON. Line ends are escaped too.
  */
 export function printable(text: string): string {
   if (ASCII.test(text)) return text;

@@ -38,7 +38,7 @@ export interface ObjectStore {
 
   /**
    * Deletes; that it was not there is no error. With an `etag` only that version is deleted, and one that was put in its
-   * place meanwhile stays, which is no error either.
+   * place meanwhile stays, which is not an error either.
    */
   delete(key: string, options?: { readonly etag?: string } & Cancel): Promise<void>;
 

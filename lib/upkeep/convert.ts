@@ -34,7 +34,7 @@ export async function convertSchema1(archive: Archive, reference: Reference, opt
   const manifest = bytes === undefined ? undefined : parseManifest(bytes);
   if (manifest === undefined) throw incomplete(operation, entry.digest);
   if (manifest.kind !== 'schema1')
-    throw invalid(operation, `it is no schema 1 image but ${manifest.mediaType}, and needs no conversion`);
+    throw invalid(operation, `it is not a schema 1 image but ${manifest.mediaType}, and needs no conversion`);
 
   const reader = receiptReader(archive, signal);
   const { config, image } = await imageOf(manifest, reader, operation);

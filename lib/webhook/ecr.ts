@@ -16,14 +16,14 @@ export function translateEcr(event: unknown): Verdict {
     const root = new Place('read ECR event', '', event);
     const type = root.at('detail-type').text();
     if (root.at('source').text() !== 'aws.ecr' || type !== 'ECR Image Action')
-      return { kind: 'ignored', reason: `the event ${show(type)} is no image action of ECR` };
+      return { kind: 'ignored', reason: `the event ${show(type)} is not an image action of ECR` };
     const detail = root.at('detail');
     const action = detail.at('action-type').text();
     if (action !== 'PUSH' || detail.at('result').text() !== 'SUCCESS')
-      return { kind: 'ignored', reason: `${show(action)} is no push that has succeeded` };
+      return { kind: 'ignored', reason: `${show(action)} is not a push that has succeeded` };
     const host = hostOf(root.at('account').text(), root.at('region').text());
     const tag = detail.at('image-tag').optionalText();
-    if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is no tag`);
+    if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is not a tag`);
     const digest = detail.at('image-digest').optionalText();
     const item = defined({
       repository: formatRepository(parseRepository(`${host}/${detail.at('repository-name').text()}`)),

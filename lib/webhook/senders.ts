@@ -34,7 +34,7 @@ const github: Shape = {
     const action = document.at('action').text();
     if (action !== 'published' && action !== 'updated') return `a package was ${show(action)}`;
     const version = document.at(event).at('package_version');
-    if (!version.given || !version.at('container_metadata').given) return 'the package is no container image';
+    if (!version.given || !version.at('container_metadata').given) return 'the package is not a container image';
     const name = repositoryIn(version.at('package_url').text());
     const tag = version.at('container_metadata').at('tag');
     if (!tag.given) return 'the image has no tag';
@@ -85,7 +85,8 @@ const harbor: Shape = {
   recognises: (document) => has(document, 'type', 'event_data') || has(document, 'type', 'specversion', 'data'),
   read: (document) => {
     const type = document.at('type').text();
-    if (type !== 'PUSH_ARTIFACT' && type !== 'harbor.artifact.pushed') return `Harbor's event ${show(type)} is no push`;
+    if (type !== 'PUSH_ARTIFACT' && type !== 'harbor.artifact.pushed')
+      return `Harbor's event ${show(type)} is not a push`;
     const data = document.at('specversion').given ? document.at('data') : document.at('event_data');
     return data
       .at('resources')
@@ -131,7 +132,7 @@ function hostOf(event: Place): string {
     throw event
       .at('target')
       .at('url')
-      .fail(`${show(url)} is no URL`);
+      .fail(`${show(url)} is not a URL`);
   return new URL(url).host;
 }
 
@@ -141,7 +142,7 @@ function has(document: Place, ...keys: readonly string[]): boolean {
 
 /** A digest that is none is left out: it would decide nothing, and documentation is full of shortened ones. */
 function pushed(repository: { readonly host: string; readonly path: string }, tag?: string, digest?: string): Pushed {
-  if (tag !== undefined && !isTag(tag)) throw invalid('read what was pushed', `${show(tag)} is no tag`);
+  if (tag !== undefined && !isTag(tag)) throw invalid('read what was pushed', `${show(tag)} is not a tag`);
   return defined({
     repository: formatRepository(repository),
     tag,

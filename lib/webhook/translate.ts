@@ -36,7 +36,7 @@ export function translate(delivery: Delivery, secrets: WebhookSecrets, now: numb
   try {
     const document = Place.ofBytes('read delivery', body);
     const shape = SHAPES.find(({ recognises }) => recognises(document, headers));
-    if (shape === undefined) return refused(400, 'this is no delivery of a sender that is known here');
+    if (shape === undefined) return refused(400, 'this is not a delivery of a sender that is known here');
     // One sender's secret proves no other's words.
     if (!senders.has(shape.sender)) return refused(403, `this is not proven to be from ${shape.sender}`);
     const time = shape.signedTime?.(document, headers);

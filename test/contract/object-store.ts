@@ -45,7 +45,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         }
       });
 
-      // Nothing is there: that is an answer. A key that others begin with is no object either.
+      // Nothing is there: that is an answer. A key that others begin with is not an object either.
       scenario('what is not there is no error', async (store) => {
         await store.put('some/where/deep', noise(3));
         for (const key of ['nothing', 'some/where', 'some/where/dee', 'some/where/else']) {

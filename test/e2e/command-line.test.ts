@@ -106,7 +106,7 @@ test('--help lists the commands, and an archive that is not there is an error', 
 });
 
 // A wrong name must not be taken for an archive in which all is well.
-test('a folder that is no archive is an error that names it', async () => {
+test('a folder that is not an archive is an error that names it', async () => {
   for (const command of ['ls', 'verify', 'status']) {
     const ended = await mirrorSync([command, folder.path]);
     expect(ended).toMatchObject({ code: 2, stdout: '' });

@@ -187,7 +187,7 @@ export function makeIndex(
   return { ...pushable(manifest, mediaType), children };
 }
 
-/** Something that is no image, as ORAS, cosign and BuildKit store it; with `subject` it is attached to that. */
+/** Something that is not an image, as ORAS, cosign and BuildKit store it; with `subject` it is attached to that. */
 export function makeArtifact(
   options: {
     subject?: Pushable;

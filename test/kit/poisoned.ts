@@ -114,7 +114,7 @@ function nested(depth: number): Pushable {
   return root;
 }
 
-/** A manifest that is no JSON, as a proxy's error page that is served with status 200. */
+/** A manifest that is not JSON, as a proxy's error page that is served with status 200. */
 function errorPage(): Pushable {
   return pushable(Buffer.from('<html><h1>It works!</h1></html>'), 'application/vnd.oci.image.manifest.v1+json');
 }

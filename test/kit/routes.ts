@@ -37,7 +37,7 @@ export function route(pathname: string): Target {
   return { kind: 'manifest', repository, ...(reference.includes(':') ? { digest: reference } : { tag: reference }) };
 }
 
-/** Nothing of it, where it is no JSON: a registry of this kit takes any bytes as a manifest. */
+/** Nothing of it, where it is not JSON: a registry of this kit takes any bytes as a manifest. */
 export function documentOf(manifest: Buffer): ManifestDocument {
   try {
     return (JSON.parse(manifest.toString()) ?? {}) as ManifestDocument;

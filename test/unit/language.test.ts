@@ -17,8 +17,6 @@ const EXCEPTIONS: readonly string[] = [
   'lib/archive',
   'lib/cli',
   'lib/config',
-  'lib/core',
-  'lib/oci',
   'lib/proof',
   'lib/queue',
   'lib/registry',
@@ -59,7 +57,7 @@ const REFUSED: readonly RegExp[] = [
   /\bmend(?:s|ed|ing)?\b/i,
   /\brot(?:s|ted|ten)?\b/i,
   /\bin place of\b/i,
-  /(?<!\bthere )\b(?:is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b|later\b|\w+er than\b)\w/i,
+  /(?<!\b[Tt]here )\b(?:is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b|later\b|\w+er than\b)\w/i,
   /\b(?:is|are|was|were|be|been|not|unless|otherwise|told|and|or) told\b/i,
   /\bwho (?:waits?|dies|died|has|asks|comes|fits|was|continues|looks)\b/i,
   // The start of a sentence, where it is not a question.

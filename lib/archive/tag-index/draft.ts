@@ -17,7 +17,7 @@ export interface TagChange extends Scope {
  */
 export type TagOutcome = 'written' | 'unchanged' | 'older';
 
-/** By tag; by the tag that they had (`''` for none) and digest; and what is no entry of ours, as it was found. */
+/** By tag; by the tag that they had (`''` for none) and digest; and what is not an entry of ours, as it was found. */
 export interface Entries {
   readonly tags: ReadonlyMap<string, StoredEntry>;
   readonly kept: ReadonlyMap<string, ReadonlyMap<Digest, StoredEntry>>;

@@ -181,7 +181,7 @@ export function parseToken(body: string, now: number, date: number): Token | und
   const value = [fields.get('token'), fields.get('access_token')]
     .map((each) => (typeof each === 'string' ? each.trim() : ''))
     .find((each) => each !== '');
-  // What could not stand in a header is no token.
+  // What could not stand in a header is not a token.
   if (value === undefined || !/^[\x21-\x7e]+$/.test(value)) return undefined;
   const seconds = json['expires_in'];
   const life = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : DEFAULT_LIFE_MS;

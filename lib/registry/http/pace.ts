@@ -181,7 +181,7 @@ export class Pace {
     return this.#kind(ticket.kind).drought.opened;
   }
 
-  /** The refusals of this kind were no sign of a limit. */
+  /** The refusals of this kind were not sign of a limit. */
   forgive(): void {
     this.#state = { ...UNPACED, epoch: this.#state.epoch + 1 };
     this.#probes = 0;

@@ -100,7 +100,7 @@ function proxyRefusal(message: string, host: string): [FailureCode, string, bool
 
 /**
  * Whether a failure to connect over TLS shows that the other side does not speak it. Whatever else fails (a name, a
- * certificate, a credential helper, a timeout) is no reason to send anything in the clear.
+ * certificate, a credential helper, a timeout) is not a reason to send anything in the clear.
  */
 export function showsNoTls(failure: unknown, through: string | undefined): boolean {
   if (!(failure instanceof Failure)) return false;

@@ -26,7 +26,7 @@ import { type NeededBlob, RootUnknown, walk, type Walked } from './walk.ts';
 /** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
 const SIDE_BY_SIDE = 16;
 
-/** Names that are no tags of which a failure tells; there is hardly ever one. */
+/** Names that are not tags of which a failure tells; there is hardly ever one. */
 const TOLD_NAMES = 10;
 
 /** Tags of upstream that are named where none of them is wanted. */
@@ -110,7 +110,7 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
 
 /** What upstream calls a tag, and no reference can have: it is there, and is not mirrored, which has to be said. */
 function noTags(source: string, names: readonly string[]): Failure {
-  const detail = `upstream lists what is no tag, so that nobody can ask for it: ${names.map(show).join(', ')}`;
+  const detail = `upstream lists what is not a tag, so that nobody can ask for it: ${names.map(show).join(', ')}`;
   return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });
 }
 

@@ -143,7 +143,7 @@ describe('receipts', () => {
   });
 
   // It lies under this blob's name, and speaks of another.
-  test('what proves nothing is no receipt', async () => {
+  test('what proves nothing is not a receipt', async () => {
     const { archive, store } = open();
     const other = JSON.stringify({ ...receipt, digest: digestOf(Buffer.from('other')) });
     await store.put(ociLayout.receipt(digest), Buffer.from(other));

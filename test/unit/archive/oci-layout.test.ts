@@ -19,7 +19,7 @@ test('keys', () => {
   );
 });
 
-// Hosts with and without port, also an IPv6 address; paths with underscores, which are no colons.
+// Hosts with and without port, also an IPv6 address; paths with underscores, which are not colons.
 test('a repository is found again in its key, and no two share one', () => {
   const host = fc.constantFrom('docker.io', 'localhost:5000', 'localhost', '[::1]:5000', '[::1]', 'a-b.example:1');
   const path = fc.stringMatching(/^[a-z0-9]{1,3}(?:(?:_|__|\.|-|\/)[a-z0-9]{1,3}){0,3}$/);
@@ -36,7 +36,7 @@ test('a repository is found again in its key, and no two share one', () => {
   );
 });
 
-test('what is no tag index is of no repository', () => {
+test('what is not a tag index is of no repository', () => {
   for (const key of [
     'repositories/index.json',
     'repositories/host/index.json',

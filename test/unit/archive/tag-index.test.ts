@@ -199,7 +199,7 @@ describe('platforms', () => {
   });
 
   // Windows without the layers that may not be distributed, then Linux with all: each is promised as it was proven.
-  test('that were proven without foreign layers are no promise of these', () => {
+  test('that were proven without foreign layers are not promise of these', () => {
     const index = reread(after(saw('v1', 'a', 1000, [WINDOWS], 'skip'), saw('v1', 'a', 2000, [AMD64])));
     const entry = index.byTag('v1')!;
     expect(covers(entry, { platforms: [WINDOWS] })).toBe(false);

@@ -66,7 +66,7 @@ describe('patterns', () => {
   test.each([
     ['', 'it is empty'],
     ['a'.repeat(129), 'longer than 128'],
-    ['/^v[0-9]+$/', 'no regular expression'],
+    ['/^v[0-9]+$/', 'not a regular expression'],
     ['alpine:3', '":" is in no tag'],
     ['{a,b}', '"{" is in no tag'],
     ['v[0-9', 'is not closed'],

@@ -22,7 +22,7 @@ describe('the order of versions', () => {
     ['suffixes are in natural order', ['1.0-alpine3.9', '1.0-alpine3.20', '1.0']],
     ['dates', ['2024.1.31', '2024.2.1', '20240101', '20240923']],
     ['numbers beyond what a double is exact in', ['1.9007199254740992', '1.9007199254740993']],
-    ['what is no version is older than what is one', ['edge', 'latest', '0.1']],
+    ['what is not a version is older than what is one', ['edge', 'latest', '0.1']],
     ['without a separator', ['1.0a1', '1.0b2', '1.0']],
   ])('%s', (_, ordered) => {
     fc.assert(
@@ -45,7 +45,7 @@ describe('the order of versions', () => {
     );
   });
 
-  // Names that move, and the hashes of commits, are no versions.
+  // Names that move, and the hashes of commits, are not versions.
   test.each([
     ['3', true],
     ['v1.2.3', true],

@@ -17,7 +17,7 @@ test('work that several want at once is done once', async () => {
   expect(await shared.join('k', () => Promise.resolve('again'))).toBe('again');
 });
 
-// One caller gives up: that is no reason for the others to fail. When all have, nothing may be left running.
+// One caller gives up: that is not a reason for the others to fail. When all have, nothing may be left running.
 test('it is aborted when the last one has given up, and not before', async () => {
   const shared = new SharedWork<string>();
   const gate = Promise.withResolvers<string>();

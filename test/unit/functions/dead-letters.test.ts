@@ -52,6 +52,6 @@ test('a batch of dead letters of which none is recorded is an error of the funct
   await expect(handler({ Records: [dead('bad'), dead('c')] }, context)).rejects.toThrow(/AccessDenied: no/);
 });
 
-test('an empty batch is no error', async () => {
+test('an empty batch is not an error', async () => {
   expect(await handler({ Records: [] }, context)).toEqual({ batchItemFailures: [] });
 });

@@ -23,9 +23,9 @@ test('a batch of a queue is handed on as it is', () => {
 });
 
 test.for([
-  [null, 'it is no object'],
-  ['alpine', 'it is no object'],
-  [[], 'it is no object'],
+  [null, 'it is not an object'],
+  ['alpine', 'it is not an object'],
+  [[], 'it is not an object'],
   [{ reference: ['alpine'] }, '"reference" is not known'],
   [{ schedule: { arn: ARN, time: TIME }, references: ['alpine'] }, 'schedule and references do not go together'],
   [{ schedule: null }, 'schedule'],

@@ -73,7 +73,7 @@ await observed({ ...context, awsRequestId: 'request-2' }, () => {
 await observed({ ...context, awsRequestId: 'request-3' }, () => {
   onRefused(invalid('read configuration', 'mirror.yaml:3:5: mirrors[0].tgas is not known'), true);
   onRefused(new Failure({ operation: 'read secret', side: 'archive', code: 'unavailable', detail: 'later' }), false);
-  // A schedule's run without a configuration is no fault.
+  // A schedule's run without a configuration is not a fault.
   onRefused(new MissingConfiguration({ operation: 'read', side: 'input', code: 'invalid', detail: 'none' }), false);
   leftOut({ type: 'image', status: 'pending', ...image, run: 'run-3' });
   runStarted('run-3', 'request-3', { messages: 2 });

@@ -34,7 +34,7 @@ describe('image config', () => {
     [{ rootfs: { type: 1, diff_ids: [] } }, 'invalid', 'rootfs.type: must be a string, not 1'],
     [{ rootfs: { type: 'layers+base', diff_ids: [] } }, 'unsupported', 'rootfs.type: must be "layers"'],
     [{ rootfs: { type: 'layers', diff_ids: {} } }, 'invalid', 'rootfs.diff_ids: must be an array, not an object'],
-    [{ rootfs: { type: 'layers', diff_ids: [DIGEST, 'x'] } }, 'invalid', 'rootfs.diff_ids[1]: "x" is no digest'],
+    [{ rootfs: { type: 'layers', diff_ids: [DIGEST, 'x'] } }, 'invalid', 'rootfs.diff_ids[1]: "x" is not a digest'],
     [{ rootfs: { type: 'layers', diff_ids: Array(1025).fill(DIGEST) } }, 'too-large', 'has 1025 elements'],
     ['{"rootfs":{},"rootfs":{}}', 'invalid', 'has the key "rootfs" twice'],
     ['['.repeat(65), 'too-deep', 'nests deeper than 64 levels'],
@@ -66,7 +66,7 @@ describe('image config', () => {
     ],
     ['a byte order mark', bytesOf(`\ufeff${JSON.stringify({ rootfs })}`)],
     ['a rootfs without its type', bytesOf({ rootfs: { diff_ids: [DIGEST] } })],
-    ['a history that is no list', bytesOf({ history: 5, config: [], rootfs })],
+    ['a history that is not a list', bytesOf({ history: 5, config: [], rootfs })],
   ])('with %s keeps its claim', (_, bytes) => {
     expect(parseImageConfig(bytes).diffIds).toEqual([DIGEST]);
   });

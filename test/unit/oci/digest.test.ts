@@ -23,20 +23,20 @@ describe('digest', () => {
   });
 
   test.each([
-    ['', 'is no digest'],
-    ['sha256', 'is no digest'],
-    ['f'.repeat(64), 'is no digest'],
-    ['sha256:', 'has 0 characters after sha256:, and 64 are needed'],
+    ['', 'is not a digest'],
+    ['sha256', 'is not a digest'],
+    ['f'.repeat(64), 'is not a digest'],
+    ['sha256:', 'has 0 characters after sha256: (expected 64)'],
     [`sha256:${'a'.repeat(63)}`, 'has 63 characters'],
     [`sha256:${'a'.repeat(65)}`, 'has 65 characters'],
-    [`sha512:${'a'.repeat(64)}`, 'and 128 are needed'],
+    [`sha512:${'a'.repeat(64)}`, '(expected 128)'],
     [`sha256:${'A'.repeat(64)}`, 'write them in lower case'],
-    [`sha256:${'g'.repeat(64)}`, 'no hex digits'],
-    [`sha256:${'a'.repeat(63)}\n`, 'no hex digits'],
+    [`sha256:${'g'.repeat(64)}`, 'not hex digits'],
+    [`sha256:${'a'.repeat(63)}\n`, 'not hex digits'],
     [`SHA256:${'a'.repeat(64)}`, 'only sha256 and sha512'],
     [`sha384:${'a'.repeat(96)}`, 'names the digest algorithm "sha384"'],
     [`md5:${'a'.repeat(32)}`, 'only sha256 and sha512'],
-    [`sha256:sha256:${'a'.repeat(57)}`, 'no hex digits'],
+    [`sha256:sha256:${'a'.repeat(57)}`, 'not hex digits'],
     [`../../etc:${'a'.repeat(64)}`, 'only sha256 and sha512'],
   ])('%j is refused: it %s', (text, detail) => {
     expect(isDigest(text)).toBe(false);

@@ -71,7 +71,7 @@ describe('choice of platforms', () => {
     some.conclude();
   });
 
-  test('what names no platform is no match beside what does', () => {
+  test('what names no platform is not a match beside what does', () => {
     const some = choice('linux/amd64');
     expect(some.among([arm64, child('sbom')])).toEqual([child('sbom')]);
     expect(

@@ -41,7 +41,7 @@ describe.each([
     expect((await inflate('gzip', chunked(members, [7919]), options)).toString()).toBe('x'.repeat(2000));
   });
 
-  describe('what is no gzip stream is not-as-declared', () => {
+  describe('what is not a gzip stream is not-as-declared', () => {
     const member = gzipSync(TEXT);
 
     test.each<[string, Buffer]>([

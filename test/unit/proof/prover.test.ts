@@ -83,7 +83,7 @@ describe('what is wrong is told in the order of what it means', () => {
     await expect(prove(right, stored.subarray(0, -1))).rejects.toMatchObject({ code: 'size-mismatch' });
   });
 
-  // Garbage under a digest of something else: that it is no gzip either is beside the point.
+  // Garbage under a digest of something else: that it is not a gzip either is beside the point.
   test('other bytes: a digest mismatch, though they do not unpack', async () => {
     const other = randomBytes(stored.length, 5);
     await expect(prove(right, other)).rejects.toMatchObject({ code: 'digest-mismatch', side: 'source' });

@@ -453,7 +453,7 @@ describe('deduplication', () => {
     await using under = bench();
     const log: string[][] = [];
     const good = tagged('a1', 'a');
-    await expect(under.queues.send('finalize', [good, { ...good, group: '' }])).rejects.toThrow(/is no id/);
+    await expect(under.queues.send('finalize', [good, { ...good, group: '' }])).rejects.toThrow(/is not an id/);
     await send(under, 'a1');
     under.queues.consume('finalize', { concurrency: 1, batchSize: 1, handler: handlerOf(log) });
     await under.queues.idle();
@@ -501,7 +501,7 @@ describe('stop', () => {
     await expect(queues.idle()).rejects.toMatchObject({ code: 'aborted' });
   });
 
-  // A handler's last delivery is cut short by the stop: that is no reason to record its message as failed.
+  // A handler's last delivery is cut short by the stop: that is not a reason to record its message as failed.
   test('a stopped handler makes no dead letter', async () => {
     await using under = bench({ maxReceives: 1 });
     const started = Promise.withResolvers<void>();

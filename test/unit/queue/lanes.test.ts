@@ -181,10 +181,10 @@ describe('deduplication', () => {
 describe('prepare', () => {
   // What SQS would refuse is refused here, told as the queue's failure, and never retried.
   test.each([
-    ['a group with a space', { group: 'a b' }, /a b is no id that SQS takes/],
-    ['an empty group', { group: '' }, /is no id/],
-    ['a long group', { group: 'x'.repeat(129) }, /is no id/],
-    ['a deduplication id that is not ASCII', { deduplicationId: 'ü' }, /ü is no id/],
+    ['a group with a space', { group: 'a b' }, /a b is not an id that SQS takes/],
+    ['an empty group', { group: '' }, /is not an id/],
+    ['a long group', { group: 'x'.repeat(129) }, /is not an id/],
+    ['a deduplication id that is not ASCII', { deduplicationId: 'ü' }, /ü is not an id/],
     [
       'a message of another queue',
       { message: finalizeMessage(ORDER, IMAGE, 'resolver').message },

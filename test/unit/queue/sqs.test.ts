@@ -154,7 +154,7 @@ describe('partial failures', () => {
   });
 
   // SQS says nothing about one entry at all: nobody may believe that it was accepted.
-  test('silence is no acceptance', async () => {
+  test('silence is not acceptance', async () => {
     const { queues, requests } = bench((entries, request) => (request === 1 ? refuse(entries, 't1', 'silent') : []));
     await queues.send('finalize', messages(3));
     expect(requests).toEqual([['t0', 't1', 't2'], ['t1']]);

@@ -356,7 +356,7 @@ test.each([
   expect(found.length).toBe(SIZE);
   expect(registry.count({ kind: 'blob' })).toBe(1);
   expect(owner.count()).toBe(1);
-  // What came from a stranger is no reason to give up: the digest of a second try is that of the registry's bytes.
+  // What came from a stranger is not a reason to give up: the digest of a second try is that of the registry's bytes.
   const again = await sources.at(registry.host).blob(digest, { urls, size: SIZE }).open({ start: 0 });
   expect((await collect(again)).equals(bytes)).toBe(true);
   expect(owner.count()).toBe(1);

@@ -35,7 +35,7 @@ test('all challenges are seen', () => {
   expect(parseChallenges(undefined)).toEqual([]);
 });
 
-// A realm that is no URL cannot be asked.
+// A realm that is not a URL cannot be asked.
 test('a realm must be a URL', () => {
   for (const realm of ['token', '/token', 'ftp://r/t', 'file:///etc/passwd']) {
     const challenges = parseChallenges(`Bearer realm="${realm}",service="x"`);

@@ -129,7 +129,7 @@ describe('credential helpers', () => {
     expect(found).not.toHaveProperty('password');
   });
 
-  test('that know nothing are no error', async () => {
+  test('that know nothing are not error', async () => {
     await using folder = await tempFolder();
     const options = await helper(folder, 'echo "credentials not found in native keychain"; exit 1');
     const text = JSON.stringify({ credsStore: 'fake', auths: { r: { auth: auth('u:p') } } });

@@ -56,7 +56,10 @@ test.each([
 test.each([
   ['a login page', { status: 200, body: '<html>log in</html>', headers: { 'content-type': 'text/html' } }],
   ['a page without a type', { status: 200, body: 'ok' }],
-  ['JSON that is no manifest', { status: 200, body: '{"ok":true}', headers: { 'content-type': 'application/json' } }],
+  [
+    'JSON that is not a manifest',
+    { status: 200, body: '{"ok":true}', headers: { 'content-type': 'application/json' } },
+  ],
 ])('a mirror that answers with %s is passed over, and asked after the others from then on', async (_, misbehaviour) => {
   await using mirror = await startRegistry();
   await using upstream = await startRegistry();
@@ -119,7 +122,7 @@ test('a blob goes on from the next endpoint', async () => {
     registry.pushBlob(digest, bytes);
   }
   mirror.misbehave({ match: { kind: 'blob' }, do: { cutAfter: 700_000 } });
-  // Another server, another ETag: that alone is no reason for distrust.
+  // Another server, another ETag: that alone is not a reason for distrust.
   upstream.misbehave({ match: { kind: 'blob' }, do: { headers: { etag: '"another"' } } });
   const body = await sources.at('docker.io').blob(digest).open({ start: 0 });
   expect((await collect(body)).equals(bytes)).toBe(true);

@@ -248,7 +248,7 @@ test('redirects in a circle end', async () => {
   expect(registry.requests.length).toBe(6);
 });
 
-// What speaks only the v1 protocol, or is no registry at all, says so with a 404 for everything.
+// What speaks only the v1 protocol, or is not a registry at all, says so with a 404 for everything.
 test('an endpoint without /v2/ is told apart from a missing tag', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();

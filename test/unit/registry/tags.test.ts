@@ -72,7 +72,7 @@ test.each([
   ['credentials', 'http://user:password@HOST/?last=2&n=2'],
   ['another port', 'http://127.0.0.1:1/v2/library/alpine/tags/list?last=2&n=2'],
   ['a query alone', '?last=2&n=2'],
-  ['what is no URL', 'http://[?last=2&n=2'],
+  ['what is not a URL', 'http://[?last=2&n=2'],
 ])('a link to %s gives its query to the path that worked, and nothing else', async (_, target) => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();

@@ -30,7 +30,7 @@ test('a torn record is none', () => {
   );
 });
 
-test('what is no record is none', () => {
+test('what is not a record is none', () => {
   const etag = newEtag();
   for (const line of [
     `0 10 ${etag}`,

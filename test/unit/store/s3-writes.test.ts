@@ -110,7 +110,7 @@ describe('conditional puts', () => {
     });
   });
 
-  // A replaced version stays, and that is no error.
+  // A replaced version stays, and that is not an error.
   test('a delete of a version that is gone', async () => {
     s3.on(DeleteObjectCommand).rejects(said('PreconditionFailed', 412));
     await store.delete('k', { etag: '"old"' });
@@ -261,7 +261,7 @@ test('parts outside the limits of S3 are refused before an upload begins', async
   expect(s3.commandCalls(CreateMultipartUploadCommand)[0]?.args[0].input.ChecksumAlgorithm).toBe('CRC32');
 });
 
-test('aborting an upload that is gone is no error', async () => {
+test('aborting an upload that is gone is not an error', async () => {
   s3.on(AbortMultipartUploadCommand).rejects(said('NoSuchUpload', 404));
   await store.abortUpload(upload);
 });

@@ -356,7 +356,7 @@ describe('platforms', () => {
     expect(state).toMatchObject({ absent: [parsePlatform('linux/s390x')] });
   });
 
-  test('of an image that is no index are noted as well, and none where all are there', async () => {
+  test('of an image that is not an index are noted as well, and none where all are there', async () => {
     const { outcome } = await mirrored(amd64, only('linux/amd64', 'linux/arm64'));
     expect(outcome).toMatchObject({ notes: ['platform linux/arm64 is not in the image'] });
     const whole = await mirrored(makeIndex([amd64, arm64]), only('linux/amd64', 'linux/arm64'));

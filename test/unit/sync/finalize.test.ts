@@ -404,7 +404,7 @@ test('one blob that stands for two things is proven as both', async () => {
   await rig.archive.putReceipt({ ...opaque, digest: empty, size: 2 });
   await rig.finalize([told(asFile, { tag: 'file' }), told(asLayer, { tag: 'layer' })]);
   expect([await tagOf(rig, 'file'), await tagOf(rig, 'layer')]).toMatchObject([{ tag: 'file' }, undefined]);
-  // That is no failure: the layer function is told to prove it as a layer, and tells in its turn.
+  // That is not a failure: the layer function is told to prove it as a layer, and tells in its turn.
   expect(rig.records).toMatchObject([{ tag: 'file', status: 'mirrored' }]);
   await rig.archive.putReceipt(receiptOf(BASE));
   await rig.finalize([told(asFile, { tag: 'again' }), told(asLayer, { tag: 'layer' })]);

@@ -466,7 +466,7 @@ describe('several images', () => {
     expect(finals(rig).map(([, status]) => status)).toEqual(Array.from({ length: 4 }, () => 'mirrored'));
   });
 
-  // Of thirty tags one names a manifest that is no manifest, one has lost its manifest, one its layer: 27 are mirrored.
+  // Of thirty tags one names a manifest that is not a manifest, one has lost its manifest, one its layer: 27 are mirrored.
   test('of which some are bad are mirrored but for those', async () => {
     const tags = Array.from({ length: 30 }, (_, n) => `v${n}`);
     tags.forEach((tag, n) => registry.push('library/app', makeImage({ layers: [makeLayer({ seed: 50 + n })] }), tag));
@@ -571,7 +571,7 @@ describe('all tags', () => {
   });
 
   // A registry that lets anything pass for a tag: the others are mirrored, and what cannot be is told with its names.
-  test('of which some are no tags are a failure that names those', async () => {
+  test('of which some are not tags are a failure that names those', async () => {
     registry.push('library/app', IMAGE, 'v1');
     for (const name of ['-bad', 'x'.repeat(129)]) registry.tag('library/app', name, IMAGE.digest);
     await using rig = new Rig();

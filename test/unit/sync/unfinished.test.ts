@@ -101,7 +101,7 @@ describe("until the blob is there, what may be somebody's is left alone", () => 
     await expectStored(rig);
   });
 
-  test('one that is gone between two listings is no failure', async () => {
+  test('one that is gone between two listings is not a failure', async () => {
     const store = partStore();
     const upload = await begun(store, [1]);
     const parts = store.parts.bind(store);

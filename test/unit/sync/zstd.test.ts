@@ -117,7 +117,7 @@ test("Node's own decompressor drops what follows a frame in the same write", asy
   expect((await inflate('zstd', [two])).toString()).toBe('firstsecond');
 });
 
-describe('what is no zstd stream is not-as-declared', () => {
+describe('what is not a zstd stream is not-as-declared', () => {
   const frame = compressed(Buffer.from('some content that is long enough'), { level: 3, checksum: true, sized: true });
 
   test.each<[string, Buffer]>([

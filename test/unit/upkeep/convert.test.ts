@@ -73,7 +73,7 @@ describe('a schema 1 image', () => {
   });
 
   test.each<[string, () => string, string, RegExp]>([
-    ['an image that is none', () => `${name}:2`, 'x', /it is no schema 1 image/],
+    ['an image that is none', () => `${name}:2`, 'x', /it is not a schema 1 image/],
     ['an image that is not there', () => `${name}:3`, 'x', /it is not in /],
     ['its own tag', () => `${name}:1`, '1', /which the next sync would take back/],
   ])('is not %s', async (_, reference, as, why) => {

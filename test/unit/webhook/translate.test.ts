@@ -137,7 +137,7 @@ describe('github', () => {
       'an npm package',
       { ...GITHUB, registry_package: { package_version: { package_url: '' } } },
       {},
-      /no container image/,
+      /not a container image/,
     ],
   ])('%s is ignored', (_, document, headers, reason) => {
     expect(translate(deliveryOf('github', document, headers), SECRETS)).toEqual({
@@ -146,7 +146,7 @@ describe('github', () => {
     });
   });
 
-  // The older event has the same in another place; an image pushed by digest has an empty tag; a port is no tag.
+  // The older event has the same in another place; an image pushed by digest has an empty tag; a port is not a tag.
   test('package events, and packages without a tag', () => {
     const { registry_package: original, ...rest } = GITHUB;
     const version = {
