@@ -8,7 +8,7 @@ import { checksumsFrom } from '../store/s3/checksums.ts';
 import type { S3Store } from '../store/s3/store.ts';
 import { isS3Url, parseS3Url } from '../store/s3/url.ts';
 import { checkAddress } from './address.ts';
-import type { Io } from '../cli/output/io.ts';
+import type { Host } from './host.ts';
 
 export interface OpenArchive extends AsyncDisposable {
   readonly archive: Archive;
@@ -30,7 +30,7 @@ export interface OpenArchive extends AsyncDisposable {
 export async function openArchive(
   name: string,
   purpose: 'read' | 'write',
-  { env, signal, platform }: Pick<Io, 'env' | 'signal' | 'platform'>,
+  { env, signal, platform }: Host,
 ): Promise<OpenArchive> {
   checkAddress(name);
   if (isS3Url(name)) return openS3(name, purpose, env, signal);
@@ -57,7 +57,7 @@ async function openFolder(name: string, purpose: 'read' | 'write', signal: Abort
 async function openS3(
   name: string,
   purpose: 'read' | 'write',
-  env: Io['env'],
+  env: Host['env'],
   signal: AbortSignal,
 ): Promise<OpenArchive> {
   const options = { ...parseS3Url(name), checksums: checksumsFrom(env) };

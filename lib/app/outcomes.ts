@@ -32,6 +32,19 @@ export interface Warning {
   readonly reason: string;
 }
 
+/** The result of a sync. */
+export interface Summary {
+  readonly run: string;
+  readonly mirrored: number;
+  readonly unchanged: number;
+  readonly failed: number;
+  /** Bytes fetched from registries. */
+  readonly bytes: number;
+  readonly elapsedMs: number;
+  readonly images: readonly Outcome[];
+  readonly warnings: readonly Warning[];
+}
+
 type Final = Pick<Outcome, 'status' | 'previous' | 'code' | 'reason' | 'notes'>;
 
 interface Asked {

@@ -17,33 +17,41 @@ import { FOREIGN_HOSTS } from '../registry/http/foreign-hosts.ts';
 import type { RetryInfo } from '../registry/http/patience.ts';
 import { proxyFrom } from '../registry/http/proxy.ts';
 import { createSources } from '../registry/sources.ts';
-import type { SyncCommand } from '../cli/sync-arguments.ts';
+import type { Platform } from '../oci/platform.ts';
+import type { Reference } from '../oci/reference.ts';
 import type { OpenArchive } from './open-archive.ts';
 import { seconds } from '../core/format.ts';
-import type { Io } from '../cli/output/io.ts';
+import type { Host } from './host.ts';
 import { runLocal } from './local-run.ts';
-import { Outcomes } from './outcomes.ts';
-import type { Summary } from '../cli/output/printer.ts';
+import { Outcomes, type Summary } from './outcomes.ts';
 
 /** What is mirrored, and how. */
-export interface SyncRequest extends Pick<
-  SyncCommand,
-  | 'references'
-  | 'tags'
-  | 'platforms'
-  | 'foreignLayers'
-  | 'strictMediaTypes'
-  | 'insecure'
-  | 'authfile'
-  | 'concurrency'
-  | 'foreignHosts'
-  | 'maxWaitMs'
-> {
+export interface SyncRequest {
+  /** References select mirrors of the configuration; without references all of it is mirrored. */
   readonly config: Config | undefined;
+  /**
+   * Each has a tag or a digest; where tags are chosen (`tags`, or a configuration), a name alone is a repository. With a
+   * configuration they select mirrors of it; without any, all of it is mirrored.
+   */
+  readonly references: readonly Reference[];
+  /** Which tags of the repositories that are named: those that match one of these patterns. */
+  readonly tags: readonly string[] | undefined;
+  readonly platforms: readonly Platform[];
+  readonly foreignLayers: 'fetch' | 'skip';
+  readonly strictMediaTypes: boolean;
+  /** Hosts whose certificate may be invalid, and that may be without TLS. */
+  readonly insecure: readonly string[];
+  readonly authfile: string | undefined;
+  /** Connections per registry, and blobs that are fetched concurrently. */
+  readonly concurrency: number;
+  /** Hosts in addition to Microsoft's from which foreign layers are fetched. */
+  readonly foreignHosts: readonly string[];
+  /** The longest wait for a registry that limits its requests, in milliseconds. */
+  readonly maxWaitMs: number;
 }
 
-/** Who runs the sync, and what it reports to. */
-export interface SyncHost extends Pick<Io, 'env' | 'signal'> {
+/** The process that runs the sync, and what the sync reports to. */
+export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
   /** Gets each event once. */
   readonly event: (event: MirrorEvent) => void;
   /** Gets a sentence that is not a result: another sync is running, a registry limits requests. */

@@ -1,19 +1,16 @@
 /** The arguments of `mirror-sync sync`, checked. */
+import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from '../app/defaults.ts';
+import type { SyncRequest } from '../app/sync.ts';
 import { Failure } from '../core/failure.ts';
 import { parseForeignHost, parseHost } from '../config/definition.ts';
 import { parseGlob } from '../config/glob.ts';
-import { parsePlatform, type Platform } from '../oci/platform.ts';
+import { parsePlatform } from '../oci/platform.ts';
 import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { type Arguments, type Environment, usage } from './command.ts';
 import { type Progress, PROGRESS } from './output/output.ts';
 
-export interface SyncCommand {
-  /**
-   * Each has a tag or a digest; where tags are chosen (`tags`, or a configuration), a name alone is a repository. With a
-   * configuration they select mirrors of it; without any, all of it is mirrored.
-   */
-  readonly references: readonly Reference[];
+export interface SyncCommand extends Omit<SyncRequest, 'config'> {
   /** The references as they were typed. */
   readonly names: readonly string[];
   /** A mirror.yaml; `-` is standard input. */
@@ -21,27 +18,10 @@ export interface SyncCommand {
   /** The configuration was not named on the command line. */
   readonly isConfigImplied: boolean;
   readonly to: string;
-  /** Which tags of the repositories that are named: those that match one of these patterns. */
-  readonly tags: readonly string[] | undefined;
-  readonly platforms: readonly Platform[];
-  readonly foreignLayers: 'fetch' | 'skip';
-  readonly strictMediaTypes: boolean;
-  readonly insecure: readonly string[];
-  readonly authfile: string | undefined;
-  /** Connections per registry, and blobs that are fetched concurrently. */
-  readonly concurrency: number;
-  /** Hosts besides Microsoft's from which foreign layers are fetched. */
-  readonly foreignHosts: readonly string[];
-  /** The longest wait for a registry that limits its requests, in milliseconds. */
-  readonly maxWaitMs: number;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly progress: Progress | undefined;
 }
-
-/** As many as browsers open to a few hosts; with 20 ms of round trip, a thousand unchanged tags take two seconds. */
-export const DEFAULT_CONCURRENCY = 12;
-export const MAX_CONCURRENCY = 64;
 
 /** Options that are settings in a mirror.yaml. */
 const CONFIG_SETTINGS = [
@@ -149,7 +129,6 @@ function parseConcurrency(value: string | undefined): number {
   return number;
 }
 
-export const DEFAULT_MAX_WAIT_MS = 15 * 60_000;
 const DURATION_UNITS: ReadonlyMap<string, number> = new Map([
   ['s', 1000],
   ['m', 60_000],

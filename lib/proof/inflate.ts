@@ -1,21 +1,10 @@
-/** Decompression as a sink: bytes go in with backpressure, the uncompressed bytes come out through a callback. */
+/** Decompression on this thread, or on a thread of its own. */
 import { MAX_WINDOW_LOG } from '../oci/compression.ts';
+import type { Inflater, Sink } from './inflater.ts';
 import { inflateOnThread } from './inflating-threads.ts';
 import { type Compressed, SyncInflater } from './sync-inflate.ts';
 
-/** Takes uncompressed bytes, in order. They are overwritten once it has returned. */
-export type Sink = (chunk: Uint8Array) => void;
-
 const ROOM_BYTES = 128 * 1024;
-
-export interface Inflater {
-  /** Resolves when the bytes have been consumed and may be reused; the next may be written before. Rejects with `not-as-declared` or the sink's error. */
-  write(chunk: Uint8Array): Promise<void>;
-  /** Resolves when everything has come out. Rejects where the stream was cut short. */
-  end(): Promise<void>;
-  /** Resolves when nothing reads any more what was written. */
-  destroy(): Promise<void>;
-}
 
 /**
  * @param large whether it is worth a thread: then the caller reads and hashes while that inflates, and what it writes

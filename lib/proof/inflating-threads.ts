@@ -9,7 +9,7 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { Failure, type FailureFields } from '../core/failure.ts';
-import type { Inflater, Sink } from './inflate.ts';
+import type { Inflater, Sink } from './inflater.ts';
 import type { Compressed } from './sync-inflate.ts';
 
 /** To an inflater of the thread. `wanted` is 1 until nobody wants what comes out. All but `open` is answered with `done`, in order. */

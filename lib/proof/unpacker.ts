@@ -5,7 +5,8 @@
 import { Budget } from '../core/budget.ts';
 import { Failure } from '../core/failure.ts';
 import { type Compression, detectCompression, HEAD_BYTES, MAX_WINDOW_LOG, windowLogOf } from '../oci/compression.ts';
-import { createInflater, type Inflater, type Sink } from './inflate.ts';
+import { createInflater } from './inflate.ts';
+import type { Inflater, Sink } from './inflater.ts';
 
 /** Memory for the windows of all zstd streams that are read side by side, in bytes: one of the largest, or 16 usual ones. */
 const windows = new Budget(2 ** MAX_WINDOW_LOG);

@@ -4,7 +4,7 @@ import { sourceFailure, stopped } from './errors.ts';
 import { waitOrThrow } from './http/patience.ts';
 import type { Opened, Wanted } from './http/range.ts';
 import type { BlobBody } from './source.ts';
-import type { Reply } from './http/wire.ts';
+import type { Reply } from './http/message.ts';
 
 /** A response with the bytes that were wanted, and what to do when it turns out bad. */
 export interface Opening {

@@ -5,11 +5,10 @@ import type { RegistryClient, Try } from './client.ts';
 import { withoutCodings } from './http/decoding.ts';
 import type { Ask } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
-import type { Persistence } from './http/paced-wire.ts';
 import { judge, rangeHeader, type Opened, type Wanted } from './http/range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './http/short.ts';
-import type { Reply } from './http/wire.ts';
+import type { Persistence, Reply } from './http/message.ts';
 
 export interface BlobOptions {
   readonly client: RegistryClient;

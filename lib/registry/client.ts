@@ -3,11 +3,11 @@ import { Lru } from '../core/lru.ts';
 import { Permits } from '../core/semaphore.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
-import type { PacedWire, Persistence } from './http/paced-wire.ts';
+import type { PacedWire } from './http/paced-wire.ts';
 import { waitOrThrow, type Patience } from './http/patience.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Targets } from './targets.ts';
-import type { Reply } from './http/wire.ts';
+import type { Persistence, Reply } from './http/message.ts';
 
 export interface ClientOptions {
   readonly host: string;

@@ -3,12 +3,12 @@ import { Authorizer } from './auth/authorizer.ts';
 import type { Credentials } from './auth/credentials.ts';
 import { ERROR_BODY_BYTES } from './errors.ts';
 import { credentialHost, originsOf } from './http/hosts.ts';
-import type { PacedWire, Persistence } from './http/paced-wire.ts';
+import type { PacedWire } from './http/paced-wire.ts';
 import { readExcerpt } from './http/short.ts';
 import { type ContentRequest, sendAuthorized, type Targets } from './targets.ts';
 import type { Tokens } from './auth/tokens.ts';
 import { showsNoTls } from './http/transport.ts';
-import type { HttpRequest, Reply } from './http/wire.ts';
+import type { HttpRequest, Persistence, Reply } from './http/message.ts';
 
 /** A request to a registry, wherever that is. */
 export interface Ask {

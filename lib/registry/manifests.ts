@@ -9,7 +9,7 @@ import { sourceFailure } from './errors.ts';
 import { isRefusal } from './http/patience.ts';
 import type { FetchedManifest, Resolved } from './source.ts';
 import { readWhole } from './http/short.ts';
-import type { Reply } from './http/wire.ts';
+import type { Reply } from './http/message.ts';
 
 export interface ManifestOptions {
   readonly client: RegistryClient;

@@ -7,7 +7,7 @@ import { followRedirects } from './http/redirects.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Tokens } from './auth/tokens.ts';
 import type { PacedWire } from './http/paced-wire.ts';
-import type { HttpRequest, Reply } from './http/wire.ts';
+import type { HttpRequest, Reply } from './http/message.ts';
 
 export interface TargetsOptions {
   readonly wire: PacedWire;

@@ -1,16 +1,11 @@
 import type { Receipt } from '../archive/receipt.ts';
 import { defined } from '../core/defined.ts';
 import type { Algorithm } from '../oci/digest.ts';
-import { compressionOf, isTarLayer } from '../oci/mediatype.ts';
+import { compressionOf } from '../oci/mediatype.ts';
 import type { LayerMessage } from '../queue/messages.ts';
-import type { DiffIds, Proof } from '../proof/prover.ts';
+import { algorithmsOf, type DiffIds, type Proof } from '../proof/prover.ts';
 
 type Claimed = Pick<LayerMessage['blob'], 'mediaType'> & { readonly diffIds?: readonly Algorithm[] | undefined };
-
-/** The algorithms of the diffIDs that are to be proven of a blob. Only the tar family promises any (decision 0002). */
-export function algorithmsOf({ mediaType, diffIds = ['sha256'] }: Claimed): readonly Algorithm[] {
-  return isTarLayer(mediaType) ? diffIds : [];
-}
 
 /** The same for blobs for which one proof does. */
 export function proofKey(blob: Claimed & Pick<LayerMessage['blob'], 'digest'>): string {

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { Summary } from '../../lib/cli/output/printer.ts';
+import type { Summary } from '../../lib/app/outcomes.ts';
 
 /** The program, for whoever starts it in another way. */
 export const MAIN = join(import.meta.dirname, '../../lib/cli/main.ts');

@@ -11,16 +11,16 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   registry: ['oci', 'core'],
   store: ['oci', 'core'],
   archive: ['store', 'oci', 'core'],
-  proof: ['sync', 'oci', 'core'],
+  proof: ['oci', 'core'],
   queue: ['oci', 'core'],
   config: ['oci', 'core'],
   sync: ['archive', 'store', 'proof', 'registry', 'queue', 'oci', 'core'],
   upkeep: ['sync', 'archive', 'store', 'proof', 'queue', 'oci', 'core'],
-  app: ['cli', 'config', 'upkeep', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
+  app: ['config', 'upkeep', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
   webhook: ['app', 'config', 'queue', 'oci', 'core'],
   cli: ['app', 'config', 'upkeep', 'sync', 'archive', 'store', 'queue', 'oci', 'core'],
   // The library.
-  'index.ts': ['cli', 'app', 'config', 'upkeep', 'sync', 'archive', 'store', 'oci', 'core'],
+  'index.ts': ['app', 'config', 'upkeep', 'sync', 'archive', 'store', 'oci', 'core'],
   functions: ['webhook', 'app', 'config', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
 };
 

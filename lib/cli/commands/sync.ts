@@ -1,10 +1,12 @@
-import { readConfig, refuseFiles, requireConfig } from '../../app/config-file.ts';
+import { readConfig } from '../../app/config-file.ts';
+import { DEFAULT_CONCURRENCY } from '../../app/defaults.ts';
 import { type OpenArchive, openArchive } from '../../app/open-archive.ts';
 import { runSync } from '../../app/sync.ts';
 import { defineCommand } from '../command.ts';
 import { EXIT, type Io, stoppedCode } from '../output/io.ts';
 import { printerFor, PROGRESS } from '../output/output.ts';
-import { DEFAULT_CONCURRENCY, parseSync, type SyncCommand } from '../sync-arguments.ts';
+import { refuseFiles, requireConfig } from '../config-argument.ts';
+import { parseSync, type SyncCommand } from '../sync-arguments.ts';
 
 export const sync = defineCommand({
   name: 'sync',

@@ -1,18 +1,16 @@
+import type { Host } from '../../app/host.ts';
 import { printable } from '../../oci/show.ts';
 
 /** What a command may use of the process, so that a test can replace it. */
-export interface Io {
+export interface Io extends Host {
   /** Standard input, where the command reads it. */
   readonly stdin?: AsyncIterable<Uint8Array | string>;
   /** Asks a person, and resolves to the answer; undefined if there is no terminal. */
   readonly ask?: ((question: string) => Promise<string>) | undefined;
   readonly stdout: Output;
   readonly stderr: Output;
-  readonly env: Readonly<Record<string, string | undefined>>;
   /** Aborted when the command is to stop; the reason may be a `Stopped`. */
   readonly signal: AbortSignal;
-  /** `process.platform` */
-  readonly platform?: NodeJS.Platform;
 }
 
 export interface Output {

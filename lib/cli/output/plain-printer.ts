@@ -3,7 +3,8 @@ import { printable } from '../../oci/show.ts';
 import { bytes, plural, seconds, shortDigest } from '../../core/format.ts';
 import { type Output, writeLine } from './io.ts';
 import { noTagsReason, shownName } from '../../app/outcomes.ts';
-import type { Printer, Summary } from './printer.ts';
+import type { Summary } from '../../app/outcomes.ts';
+import type { Printer } from './printer.ts';
 
 /** Plain lines, for a pipe or a log: one when something has come to its end. */
 export function plainPrinter(out: Output, errors: Output): Printer {

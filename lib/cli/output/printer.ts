@@ -1,5 +1,5 @@
 import type { MirrorEvent } from '../../sync/events.ts';
-import type { Outcome, Warning } from '../../app/outcomes.ts';
+import type { Summary } from '../../app/outcomes.ts';
 
 /** Shows a run to a person at a terminal, a log, or a program. It is given each event once (`Outcomes` drops repeated ones). */
 export interface Printer {
@@ -9,16 +9,4 @@ export interface Printer {
   summary(summary: Summary): void;
   /** Removes what is drawn and stops the timer. */
   close(): void;
-}
-
-export interface Summary {
-  readonly run: string;
-  readonly mirrored: number;
-  readonly unchanged: number;
-  readonly failed: number;
-  /** Bytes fetched from registries. */
-  readonly bytes: number;
-  readonly elapsedMs: number;
-  readonly images: readonly Outcome[];
-  readonly warnings: readonly Warning[];
 }

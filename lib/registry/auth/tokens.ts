@@ -8,7 +8,7 @@ import { type RealmRules, type Usable, usableAt } from './realms.ts';
 import { remember } from './redact.ts';
 import { SharedWork } from '../../core/shared-work.ts';
 import { readExcerpt, readWhole } from '../http/short.ts';
-import type { HttpRequest, Reply } from '../http/wire.ts';
+import type { HttpRequest, Reply } from '../http/message.ts';
 
 export interface Token {
   readonly value: string;

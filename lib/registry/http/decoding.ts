@@ -2,7 +2,7 @@ import { pipeline, Readable, type Transform } from 'node:stream';
 import { Failure } from '../../core/failure.ts';
 import { codingsOf, decoder } from './encoding.ts';
 import { parseContentRange } from './range.ts';
-import type { Reply, ReplyBody } from './wire.ts';
+import type { Reply, ReplyBody } from './message.ts';
 
 /** Blobs up to this size are read whole where only their length shows whether they are encoded. */
 const SMALL_BYTES = 4 * 1024 * 1024;

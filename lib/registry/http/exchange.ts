@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../../core/failure.ts';
 import { stopped } from '../errors.ts';
 import { isLengthMismatch, transportFailure } from './transport.ts';
-import type { HttpRequest, Reply, ReplyBody } from './wire.ts';
+import type { HttpRequest, Reply, ReplyBody } from './message.ts';
 
 /** How long an exchange may take, so that a server that drips holds neither a connection nor its caller. */
 export interface TimeLimits {

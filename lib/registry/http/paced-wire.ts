@@ -3,15 +3,8 @@ import { ERROR_BODY_BYTES, refusal, type Answer } from '../errors.ts';
 import { Pace, Refused, type PaceOptions, type Ticket } from './pace.ts';
 import { isRefusal } from './patience.ts';
 import { readExcerpt } from './short.ts';
-import type { HttpRequest, Reply, ReplyBody, Wire } from './wire.ts';
-
-/**
- * How a request goes on that is refused for a rate limit:
- * - `wait`: it waits for its turn and is sent again, until it is let through or its kind of request is given up;
- * - `once`: the refusal is the reply, since another address can be asked;
- * - `at-once`: as `once`, and it does not wait for a pause that requests of another kind have caused.
- */
-export type Persistence = 'wait' | 'once' | 'at-once';
+import type { Wire } from './wire.ts';
+import type { HttpRequest, Reply, ReplyBody } from './message.ts';
 
 /** What is paced. */
 export type PlainWire = Pick<Wire, 'send' | 'speaksTls' | 'proxyTo'>;

@@ -3,7 +3,7 @@ import { quote } from '../../oci/show.ts';
 import { isLoopback } from './addresses.ts';
 import { ERROR_BODY_BYTES } from '../errors.ts';
 import { readExcerpt } from './short.ts';
-import type { HttpRequest, Reply } from './wire.ts';
+import type { HttpRequest, Reply } from './message.ts';
 
 const MAX_REDIRECTS = 5;
 

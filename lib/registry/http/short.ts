@@ -1,6 +1,6 @@
 import { Failure } from '../../core/failure.ts';
 import { decodeShort } from './encoding.ts';
-import type { Reply, ReplyBody } from './wire.ts';
+import type { Reply, ReplyBody } from './message.ts';
 
 type Received = Pick<Reply, 'body' | 'headers' | 'url'>;
 

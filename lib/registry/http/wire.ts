@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../../core/failure.ts';
 import { USER_AGENT } from '../../core/product.ts';
 import { Lru } from '../../core/lru.ts';
@@ -6,43 +5,9 @@ import { Agents, type Way } from './agents.ts';
 import type { DialGuard } from './dial.ts';
 import { Exchange, type TimeLimits } from './exchange.ts';
 import { isLoopback } from './addresses.ts';
-import type { Persistence } from './paced-wire.ts';
+import type { HttpRequest, Reply } from './message.ts';
 import { proxyFor, proxyHost, type Proxy } from './proxy.ts';
 import { isUnreadable, showsTls } from './transport.ts';
-
-/** One HTTP exchange as it goes over the wire; it knows nothing of registries. */
-export interface HttpRequest {
-  /** What the exchange is for; names it in every error. */
-  readonly operation: string;
-  readonly method: 'GET' | 'HEAD' | 'POST';
-  readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
-  /** Who named the URL, where it is foreign: the sender of a redirect or of a challenge. */
-  readonly namedBy?: URL | undefined;
-  /** What to do where the host refuses it for a rate limit (`paced-wire.ts`). */
-  readonly persistence?: Persistence | undefined;
-}
-
-export interface Reply {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  /** Where the reply came from, after redirects. */
-  readonly url: URL;
-  /** Who named that URL, where it is foreign. */
-  readonly namedBy?: URL | undefined;
-  readonly body: ReplyBody;
-}
-
-/** A response body. Its receiver either reads it to its end or cancels it: until then it holds a connection. */
-export interface ReplyBody {
-  /** The next piece, or nothing at the end; throws a `Failure` where the body breaks off. */
-  read(): Promise<Buffer | undefined>;
-  /** Gives the connection up, where the body has not ended. Harmless afterwards. */
-  cancel(): void;
-  /** Limits the time that is left to the time of a short body. */
-  expectShort(): void;
-}
 
 export interface WireOptions {
   /** The most connections to any one origin. */

@@ -3,9 +3,9 @@ import { Authorizer } from '../../../lib/registry/auth/authorizer.ts';
 import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
 import { Tokens } from '../../../lib/registry/auth/tokens.ts';
 import { type HttpServer, type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
-import type { HttpRequest } from '../../../lib/registry/http/wire.ts';
 import { makeImage } from '../../kit/images.ts';
 import { failureOf, testSources } from './helpers.ts';
+import type { HttpRequest } from '../../../lib/registry/http/message.ts';
 
 const image = makeImage({ layers: [] });
 const BASIC = `Basic ${Buffer.from('bob:hunter2secret').toString('base64')}`;

@@ -3,11 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import { PATIENT } from '../../../lib/core/retry.ts';
 import { Permits } from '../../../lib/core/semaphore.ts';
-import { PacedWire, type Persistence } from '../../../lib/registry/http/paced-wire.ts';
+import { PacedWire } from '../../../lib/registry/http/paced-wire.ts';
 import { waitOrThrow } from '../../../lib/registry/http/patience.ts';
-import type { HttpRequest, Reply, ReplyBody } from '../../../lib/registry/http/wire.ts';
 import { failureOf } from './helpers.ts';
 import { VirtualClock } from './virtual-clock.ts';
+import type { HttpRequest, Persistence, Reply, ReplyBody } from '../../../lib/registry/http/message.ts';
 
 const RATE_EXCEEDED = '{"errors":[{"code":"TOOMANYREQUESTS","message":"Rate exceeded"}]}';
 const HTML = '<html><body><h1>503 Service Temporarily Unavailable</h1></body></html>';

@@ -4,13 +4,13 @@ import { Endpoint } from '../../../lib/registry/endpoint.ts';
 import { Targets } from '../../../lib/registry/targets.ts';
 import { Tokens } from '../../../lib/registry/auth/tokens.ts';
 import type { PacedWire } from '../../../lib/registry/http/paced-wire.ts';
-import type { HttpRequest } from '../../../lib/registry/http/wire.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { serveHttp, type HttpServer, type Received, type Reply } from '../../kit/http-server.ts';
 import { makeImage } from '../../kit/images.ts';
 import { startRegistry } from '../../kit/registry.ts';
 import { collect, failureOf, testSources } from './helpers.ts';
+import type { HttpRequest } from '../../../lib/registry/http/message.ts';
 
 const image = makeImage({ layers: [] });
 const MANIFEST = { 'content-type': image.mediaType, 'docker-content-digest': image.digest };

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Credential } from '../../../lib/registry/auth/credentials.ts';
 import { Tokens } from '../../../lib/registry/auth/tokens.ts';
-import type { HttpRequest, Reply } from '../../../lib/registry/http/wire.ts';
+import type { HttpRequest, Reply } from '../../../lib/registry/http/message.ts';
 
 const WANTED = {
   realm: 'https://registry.example.com/token',

@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { DialGuard } from '../../../lib/registry/http/dial.ts';
 import type { TimeLimits } from '../../../lib/registry/http/exchange.ts';
 import { readExcerpt, readWhole } from '../../../lib/registry/http/short.ts';
-import { Wire, type HttpRequest } from '../../../lib/registry/http/wire.ts';
+import { Wire } from '../../../lib/registry/http/wire.ts';
 import { failureOf } from './helpers.ts';
+import type { HttpRequest } from '../../../lib/registry/http/message.ts';
 
 interface TestServer extends AsyncDisposable {
   readonly wire: Wire;
