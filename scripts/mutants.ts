@@ -7,13 +7,13 @@
  * passes without it. `--within` draws from the files whose path starts with it; `--direct` runs only the tests that import
  * the file themselves.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import ts from 'typescript';
 
 interface Mutant {
@@ -40,27 +40,6 @@ const STARTED = [
 ] as const;
 /** Far more than the slow tests take: a stage that takes longer hangs. */
 const STAGE_MS = 1_200_000;
-const COPIED = [
-  'lib',
-  'functions',
-  'infra',
-  'test',
-  'scripts',
-  'docs',
-  'bench',
-  'package.json',
-  'package-lock.json',
-  'tsconfig.json',
-];
-const COPIED_TOO = [
-  'vitest.config.ts',
-  'serverless.yml',
-  'mirror.schema.json',
-  'eslint.config.js',
-  'README.md',
-  'CHANGELOG.md',
-  'LICENSE',
-];
 
 const SWAPS = new Map<ts.SyntaxKind, string>([
   [ts.SyntaxKind.LessThanToken, '<='],
@@ -156,7 +135,8 @@ function draw(mutants: readonly Mutant[], count: number, seed: number): Mutant[]
 
 async function copyOfCheckout(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'mutants-'));
-  for (const name of [...COPIED, ...COPIED_TOO]) await cp(join(ROOT, name), join(folder, name), { recursive: true });
+  const { stdout } = await promisify(execFile)('git', ['ls-files', '-z'], { cwd: ROOT });
+  for (const name of stdout.split('\0').filter((path) => path !== '')) await cp(join(ROOT, name), join(folder, name));
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   return folder;
 }

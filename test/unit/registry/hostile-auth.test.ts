@@ -53,6 +53,16 @@ describe('a registry where only /v2/ challenges', () => {
     expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
   });
 
+  // Each of these statuses says something else than that credentials are missing.
+  test.each([408, 416, 429, 500, 503])('is not asked for /v2/ after a %i', async (status) => {
+    await using server = await serveHttp(({ path }) =>
+      path === '/v2/' ? [401, { 'www-authenticate': 'Basic realm="registry"' }] : [status, {}, '{}'],
+    );
+    await using sources = testSources({ credentials: BOB });
+    await failureOf(sources.at(server.host).manifest(image.digest));
+    expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
+  });
+
   test('is not said to have seen credentials that were not sent', async () => {
     await using server = await serveHttp(() => [403, {}, '{}']);
     await using sources = testSources({ credentials: BOB });

@@ -27,6 +27,7 @@ describe('Quota', () => {
     }).toThrow(
       expect.objectContaining({
         code: 'limit-exceeded',
+        side: 'source',
         remedy: 'never',
         message: 'mirror a: it has 11 bytes; limits.imageBytes allows 10',
       }),

@@ -85,7 +85,12 @@ describe('a schema 1 image', () => {
   test('is not converted where a layer is not proven', async () => {
     await using lacking = await archived();
     await lacking.store.delete(lacking.archive.layout.receipt(TOP.digest));
-    await expect(convert(lacking, `${name}:1`, 'x')).rejects.toMatchObject({ code: 'corrupt' });
+    const message = `convert ${name}:1: the archive has no proof of ${TOP.digest}; sync it again`;
+    await expect(convert(lacking, `${name}:1`, 'x')).rejects.toMatchObject({
+      code: 'corrupt',
+      side: 'archive',
+      message,
+    });
     expect((await lacking.archive.tagIndex(name))!.index.byTag('x')).toBeUndefined();
   });
 });
