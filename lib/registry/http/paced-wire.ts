@@ -1,6 +1,7 @@
 import type { Failure } from '../../core/failure.ts';
 import { ERROR_BODY_BYTES, refusal, type Answer } from '../errors.ts';
-import { Pace, Refused, type PaceOptions, type Ticket } from './pace.ts';
+import { Pace, type PaceOptions } from './pace.ts';
+import { Refused, type Ticket } from './ticket.ts';
 import { isRefusal } from './patience.ts';
 import { readExcerpt } from './short.ts';
 import type { Wire } from './wire.ts';
