@@ -1,4 +1,11 @@
-import { type ImageEvent, imageName, type ImageName, type ListedEvent, type MirrorEvent } from '../sync/events.ts';
+import {
+  type BlobEvent,
+  type ImageEvent,
+  imageName,
+  type ImageName,
+  type ListedEvent,
+  type MirrorEvent,
+} from '../sync/events.ts';
 import type { Digest } from '../oci/digest.ts';
 import { printable } from '../oci/show.ts';
 import { plural } from '../core/format.ts';
@@ -67,6 +74,9 @@ export class Outcomes {
   /** By digest and tag, which is all that a blob event says of its image; the first requested image counts the bytes. */
   readonly #found = new Map<string, Asked>();
 
+  /** Bytes of the attempts under way, by blob. */
+  readonly #fetched = new Map<Digest, number>();
+
   /** Adds an image for which the run owes a result. */
   expect(name: ImageName): void {
     this.#asked(name);
@@ -87,7 +97,8 @@ export class Outcomes {
       }
       case 'blob': {
         const image = this.#found.get(foundAs(event));
-        if (event.phase === 'stored' && image !== undefined) image.bytes += event.fetched;
+        const count = this.#newBytes(event);
+        if (image !== undefined) image.bytes += count;
         return true;
       }
       case 'image': {
@@ -114,6 +125,14 @@ export class Outcomes {
 
   get warnings(): readonly Warning[] {
     return [...this.#warnings.values()];
+  }
+
+  /** Bytes that arrived since the last event of the blob. */
+  #newBytes({ blob, phase, fetched }: BlobEvent): number {
+    const before = phase === 'started' ? 0 : (this.#fetched.get(blob) ?? 0);
+    if (phase === 'started' || phase === 'progress' || phase === 'verifying') this.#fetched.set(blob, fetched);
+    else this.#fetched.delete(blob);
+    return Math.max(0, fetched - before);
   }
 
   #listed(event: ListedEvent): boolean {

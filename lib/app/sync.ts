@@ -6,7 +6,7 @@ import type { Archive } from '../archive/archive.ts';
 import { type Config, registrySettings } from '../config/mirrors.ts';
 import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
 import { cleanUploads } from '../upkeep/clean.ts';
-import { imageName, type MirrorEvent } from '../sync/events.ts';
+import { imageName, type ImageName, type MirrorEvent } from '../sync/events.ts';
 import { runName } from '../sync/reports.ts';
 import { choiceOf, tagChoice } from './choose.ts';
 import { ordersOf, ordersOfSome, ordersTo } from './start.ts';
@@ -52,6 +52,8 @@ export interface SyncRequest {
 
 /** The process that runs the sync, and what the sync reports to. */
 export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
+  /** Gets the name of each image that the request names; `event` has those that are listed upstream. */
+  readonly expect?: (name: ImageName) => void;
   /** Gets each event once. */
   readonly event: (event: MirrorEvent) => void;
   /** Gets a sentence that is not a result: another sync is running, a registry limits requests. */
@@ -88,7 +90,11 @@ export async function runSync(
     if (!(await prepare()).alone) notice(NOT_ALONE);
     for (const { message } of messages)
       if (message.what.kind === 'images')
-        for (const wanted of message.what.images) outcomes.expect(imageName(message, wanted));
+        for (const wanted of message.what.images) {
+          const name = imageName(message, wanted);
+          outcomes.expect(name);
+          host.expect?.(name);
+        }
     await runLocal({
       archive,
       sources,

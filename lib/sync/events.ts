@@ -48,6 +48,8 @@ export interface ResolvedEvent extends ImageName {
   /** Blobs that the archive lacks, and their bytes where the descriptors say them. */
   readonly missing: number;
   readonly missingBytes: number;
+  /** These blobs. Images may share them. */
+  readonly blobs: readonly { readonly digest: Digest; readonly size: number | undefined }[];
   /** Bytes of manifests and configs that the resolver fetched itself. */
   readonly fetchedBytes: number;
 }

@@ -9,14 +9,20 @@ export interface InProcess {
   readonly stdin?: string;
   readonly platform?: NodeJS.Platform;
   readonly isTTY?: boolean;
+  /** The width of the terminal. */
+  readonly columns?: number;
   readonly signal?: AbortSignal;
 }
 
 export async function runMain(args: readonly string[], options: InProcess = {}): Promise<Ended> {
-  const { env = {}, stdin, platform, isTTY, signal = new AbortController().signal } = options;
+  const { env = {}, stdin, platform, isTTY, columns, signal = new AbortController().signal } = options;
   let [stdout, stderr] = ['', ''];
   const io: Io = {
-    stdout: { write: (text) => void (stdout += text), ...(isTTY === undefined ? {} : { isTTY }) },
+    stdout: {
+      write: (text) => void (stdout += text),
+      ...(isTTY === undefined ? {} : { isTTY }),
+      ...(columns === undefined ? {} : { columns }),
+    },
     stderr: { write: (text) => void (stderr += text) },
     // Credentials of the tester stay out.
     env: { DOCKER_CONFIG: '/nowhere', ...env },

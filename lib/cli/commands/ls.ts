@@ -10,8 +10,10 @@ import type { Scope } from '../../queue/messages.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { formatRepository, parseRepository } from '../../oci/reference.ts';
 import { archiveOf, defineCommand } from '../command.ts';
-import { bytes, plural } from '../../core/format.ts';
-import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
+import { bytes, plural, shortDigest } from '../../core/format.ts';
+import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.ts';
+import { fit, sizeOf } from '../output/screen.ts';
+import { wrap } from '../output/wrap.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
 
 interface Row {
@@ -90,7 +92,7 @@ async function listArchive(request: ListRequest, archive: Archive, { stdout, std
     }
   }
   if (json) for (const row of rows) writeJson(stdout, row);
-  else for (const line of [...table(rows), totalOf(objects)]) writeLine(stdout, line);
+  else for (const line of [...table(rows, stdout), totalOf(objects)]) writeLine(stdout, line);
   return code;
 }
 
@@ -132,23 +134,34 @@ function totalOf(objects: ReadonlyMap<Digest, number>): string {
   return `total: ${bytes(sum)} in ${plural(objects.size, 'object')}`;
 }
 
-function table(rows: readonly Row[]): string[] {
+/** Aligned columns. A terminal shows short digests; where a row is too wide for it, each row takes two lines. */
+function table(rows: readonly Row[], out: Output): string[] {
+  const width = out.isTTY === true ? sizeOf(out).columns : undefined;
   const head = ['REFERENCE', 'DIGEST', 'SIZE', 'PLATFORMS', 'OBSERVED'];
   const lines = rows.map(({ reference, digest, size, platforms, foreignLayers, observed, hadTag, replaced }) => [
-    // Escaped before it is aligned: an escape is longer than what it stands for.
+    // Escaped before it is aligned: an escape is longer than its character.
     printable(
       hadTag === undefined
         ? reference
         : `${reference} (was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`})`,
     ),
-    digest,
+    width === undefined ? digest : shortDigest(digest),
     size === null ? 'incomplete' : bytes(size),
     (platforms === 'all' ? 'all' : platforms.join(',')) + (foreignLayers === undefined ? '' : ' (no foreign layers)'),
     observed ?? '',
   ]);
-  const all = [head, ...lines];
-  const widths = head.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)));
-  return all.map((line) =>
+  const wide = aligned([head, ...lines]);
+  if (width === undefined || wide.every((line) => line.length < width)) return wide;
+  const details = aligned([head, ...lines].map(([, ...cells]) => cells));
+  return [head, ...lines].flatMap(([reference = ''], row) => [
+    ...wrap(reference, width - 1),
+    fit(`  ${details[row] ?? ''}`, width),
+  ]);
+}
+
+function aligned(lines: readonly (readonly string[])[]): string[] {
+  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];
+  return lines.map((line) =>
     line
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')

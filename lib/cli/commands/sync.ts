@@ -110,6 +110,9 @@ async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io):
     const summary = await runSync({ ...command, config }, opened, {
       env,
       signal,
+      expect: (name) => {
+        printer.expect(name);
+      },
       event: (event) => {
         printer.event(event);
       },

@@ -10,6 +10,7 @@ export function jsonPrinter(out: Output, errors: Output): Printer {
     writeJson(out, value);
   };
   return {
+    expect: () => undefined,
     event(event) {
       if (event.type !== 'blob' || event.phase !== 'progress') line(event);
     },

@@ -17,7 +17,7 @@ export interface OutputOptions {
 
 /**
  * - `bar`: lines that scroll and a block that moves, with cursor escapes.
- * - `plain`: a line for each result, without escapes.
+ * - `plain`: a line with its time for each result, without escapes.
  * - `none`: warnings and the summary.
  * - `json`: an object for each event.
  */
@@ -52,7 +52,7 @@ export function printerFor(options: OutputOptions, io: Pick<Io, 'stdout' | 'stde
     case 'plain':
       return plainPrinter(stdout, stderr);
     case 'bar':
-      return terminalPrinter(stdout);
+      return terminalPrinter(stdout, { hasColour: (io.env['NO_COLOR'] ?? '') === '' });
   }
 }
 

@@ -1,65 +1,92 @@
-import type { BlobEvent, MirrorEvent } from '../../sync/events.ts';
+import type { BlobEvent } from '../../sync/events.ts';
 import { printable } from '../../oci/show.ts';
 import { bar, bytes, shortDigest } from '../../core/format.ts';
 import type { Output } from './io.ts';
-import { lineOf, summaryText } from './plain-printer.ts';
+import { resultOf } from './plain-printer.ts';
 import type { Printer } from './printer.ts';
+import { RunProgress } from './run-progress.ts';
+import { coloured, fit, fitName, sizeOf } from './screen.ts';
+import { summaryLines } from './summary.ts';
+import { wrap } from './wrap.ts';
 
-/** Redraws a second: smooth for the eye, nothing for the processor. */
+/** Redraws per second: smooth for the eye, and cheap for the processor. */
 const REDRAWS_PER_SECOND = 10;
 
-/** Blobs shown at once; what is more is only counted. */
+/** Blobs that have a line of their own; the others are counted. */
 const MAX_LINES = 16;
 
-/** Characters within the brackets of a bar, and those of a line besides them at their most: 80 columns show it whole. */
-const MAX_BAR = 24;
-const BESIDE_BAR = 60;
+/** Characters inside a bar. A narrow terminal has room for numbers only. */
+const BAR = 14;
+const [MIN_BAR, MAX_BAR] = [8, 24];
+const COLUMNS_FOR_BAR = 60;
 
 interface Active {
   readonly event: BlobEvent;
   readonly startedAt: number;
 }
 
-/** For a person: what is on its way moves in a block at the bottom, what has ended scrolls away above it. */
-export function terminalPrinter(out: Output, now: () => number = () => performance.now()): Printer {
+export interface TerminalOptions {
+  readonly hasColour?: boolean;
+  readonly now?: () => number;
+}
+
+/** For a person: results scroll away above a block that is redrawn, with a line per blob and one for the whole run. */
+export function terminalPrinter(out: Output, options: TerminalOptions = {}): Printer {
+  const { hasColour = true, now = () => performance.now() } = options;
+  const progress = new RunProgress();
   const active = new Map<string, Active>();
   let drawn = 0;
   let done = '';
 
-  const draw = (): void => {
-    const { columns, rows } = sizeOf(out);
-    // The cursor cannot be moved up beyond the screen: the block, the line for the rest and the cursor's own must fit.
-    const room = Math.max(1, Math.min(MAX_LINES, rows - 2));
-    const lines = [...active.values()].slice(0, room).map((blob) => blobLine(blob, now(), columns));
-    if (active.size > room) lines.push(`… and ${active.size - room} more`);
-    // Up to the block's first line, clear from there on, and write what has ended before the block anew.
+  const draw = (lines: readonly string[]): void => {
+    // Move to the first line of the block, clear from there, write the new results, and draw the block again.
     const up = drawn === 0 ? '' : `\u001b[${drawn}A`;
     if (drawn > 0 || done !== '' || lines.length > 0)
-      out.write(`${up}\r\u001b[J${done}${lines.map((line) => `${fit(line, columns)}\n`).join('')}`);
+      out.write(`${up}\r\u001b[J${done}${lines.map((line) => `${line}\n`).join('')}`);
     drawn = lines.length;
     done = '';
   };
-  const timer = setInterval(draw, 1000 / REDRAWS_PER_SECOND);
+  const block = (): string[] => {
+    const { columns, rows } = sizeOf(out);
+    // The cursor cannot move up beyond the screen: the blobs, two more lines and the line of the cursor must fit.
+    const room = Math.max(1, Math.min(MAX_LINES, rows - 3));
+    const blobs = [...active.values()].slice(0, room).map((blob) => blobLine(blob, now(), columns));
+    const more = active.size > room ? [fit(`… and ${active.size - room} more`, columns)] : [];
+    const run = runLine(progress, now(), columns);
+    return [...blobs, ...more, run.replace(/\(\d+ failed\)/, (failed) => coloured(failed, 'failure', hasColour))];
+  };
+  const redraw = (): void => {
+    draw(block());
+  };
+  const timer = setInterval(redraw, 1000 / REDRAWS_PER_SECOND);
   timer.unref();
 
   return {
+    expect(name) {
+      progress.expect(name);
+    },
     event(event) {
+      progress.observe(event);
       if (event.type === 'blob') {
-        const over = event.phase === 'stored' || event.phase === 'present' || event.phase === 'failed';
-        if (over || event.phase === 'continued') active.delete(event.blob);
+        const isOver = ['stored', 'present', 'failed', 'continued'].includes(event.phase);
+        if (isOver) active.delete(event.blob);
         else active.set(event.blob, { event, startedAt: active.get(event.blob)?.startedAt ?? now() });
       }
-      const line = endedLine(event, sizeOf(out).columns);
-      if (line !== undefined) done += `${line}\n`;
+      const result = resultOf(event, shortDigest);
+      if (result === undefined) return;
+      const failed = event.type === 'image' && event.status === 'failed';
+      const line = fitResult(printable(result), sizeOf(out).columns);
+      done += `${coloured(line, failed ? 'failure' : undefined, hasColour)}\n`;
     },
     notice(text) {
-      done += `${printable(text)}\n`;
-      draw();
+      done += wrapped(printable(text), sizeOf(out).columns);
+      redraw();
     },
     summary(summary) {
-      active.clear();
-      draw();
-      out.write(summaryText(summary));
+      const { columns } = sizeOf(out);
+      for (const { text, tone } of summaryLines(summary))
+        done += coloured(wrapped(text, columns).trimEnd(), tone, hasColour) + '\n';
+      draw([]);
     },
     close() {
       clearInterval(timer);
@@ -67,36 +94,40 @@ export function terminalPrinter(out: Output, now: () => number = () => performan
   };
 }
 
-/** Some terminals say that they have no columns at all (a pty whose size nobody has set). */
-function sizeOf({ columns = 0, rows = 0 }: Output): { readonly columns: number; readonly rows: number } {
-  return { columns: columns > 0 ? columns : 80, rows: rows > 0 ? rows : 24 };
+/** `NAME: mirrored  0123456789ab`; a long line loses the start of the name, and keeps the result. */
+function fitResult(line: string, columns: number): string {
+  const [, name = line, rest = ''] = /^(\S+?)(: .*)$/.exec(line) ?? [];
+  const room = columns - 1 - rest.length;
+  return room < 10 ? fit(line, columns) : `${fitName(name, room)}${rest}`;
+}
+
+function wrapped(text: string, columns: number): string {
+  const [indent = ''] = /^ */.exec(text) ?? [];
+  const [first = '', ...more] = wrap(text.trimStart(), columns - 1 - indent.length - 2);
+  return [`${indent}${first}`, ...more.map((line) => `${indent}  ${line}`)].map((line) => `${line}\n`).join('');
+}
+
+/** A bar as wide as the terminal allows, and the clauses that fit. */
+function runLine(progress: RunProgress, now: number, columns: number): string {
+  const room = columns - 1;
+  const [first = '', ...clauses] = progress.clauses(now);
+  let text = fit(first, columns);
+  for (const clause of clauses) {
+    if (text.length + 2 + clause.length > room) break;
+    text += `, ${clause}`;
+  }
+  const width = Math.min(MAX_BAR, room - text.length - '[] '.length);
+  return width < MIN_BAR ? text : `${bar(progress.fraction, 1, width)} ${text}`;
 }
 
 function blobLine({ event, startedAt }: Active, now: number, columns: number): string {
-  const { blob, size, fetched, phase } = event;
-  const width = Math.max(0, Math.min(MAX_BAR, columns - BESIDE_BAR));
-  if (phase === 'verifying' || (size !== undefined && fetched >= size && size > 0))
-    return columnsOf(blob, 'Verifying', `${bar(1, 1, width)} ${bytes(size ?? fetched)}`);
-  const elapsed = Math.max(now - startedAt, 1);
-  const whole = size === undefined ? '' : ` of ${bytes(size)}`;
-  const speed = fetched === 0 ? '' : `  ${bytes((fetched * 1000) / elapsed)}/s`;
-  return columnsOf(blob, 'Downloading', `${bar(fetched, size, width)} ${bytes(fetched)}${whole}${speed}`);
-}
-
-/** What stays of an event: as in a pipe, but a blob keeps the shape it had, and a failure's reason waits for the summary. */
-function endedLine(event: MirrorEvent, columns: number): string | undefined {
-  const line = lineOf(event);
-  if (line === undefined) return undefined;
-  if (event.type === 'blob' && event.phase === 'stored')
-    return columnsOf(event.blob, 'Stored', bytes(event.size ?? event.fetched));
-  return event.type === 'image' && event.status === 'failed' ? fit(line, columns) : line;
-}
-
-function columnsOf(digest: string, phase: string, rest: string): string {
-  return `${shortDigest(digest)}  ${phase.padEnd(11)}  ${rest}`;
-}
-
-/** Short of the last column: a terminal that has written there may already be on the next line. */
-function fit(line: string, columns: number): string {
-  return line.length < columns ? line : `${line.slice(0, Math.max(0, columns - 2))}…`;
+  const { blob, size, fetched, phase, source, tag } = event;
+  const isVerifying = phase === 'verifying' || (size !== undefined && fetched >= size && size > 0);
+  const head = columns < COLUMNS_FOR_BAR ? '' : ` ${bar(isVerifying ? 1 : fetched, isVerifying ? 1 : size, BAR)}`;
+  const whole = size === undefined || isVerifying ? '' : ` of ${bytes(size)}`;
+  const rate = fetched === 0 ? '' : `  ${bytes((fetched * 1000) / Math.max(now - startedAt, 1))}/s`;
+  const line = `${shortDigest(blob)}${head} ${bytes(fetched)}${whole}${isVerifying ? '  verifying' : rate}`;
+  const room = columns - 1 - line.length - 2;
+  const name = `${source}${tag === undefined ? '' : `:${tag}`}`;
+  return room < 12 ? fit(line, columns) : `${line}  ${fitName(printable(name), room)}`;
 }

@@ -1,8 +1,9 @@
-/** Shows on standard error how far `verify` has come: it may take a day. */
+/** Shows the progress of `verify` on standard error: it may take a day. */
 import type { Progress } from '../../upkeep/verify.ts';
 import { printable } from '../../oci/show.ts';
 import { bytes, plural, seconds } from '../../core/format.ts';
 import { type Io, writeLine } from './io.ts';
+import { sizeOf } from './screen.ts';
 
 /** Milliseconds between two states of the line on a terminal, and between two lines elsewhere. */
 const REDRAW_MS = 100;
@@ -35,7 +36,7 @@ export class VerifyProgress {
       writeLine(this.#io.stderr, text);
       return;
     }
-    this.#io.stderr.write(`\r\x1b[K${printable(text).slice(0, (this.#io.stderr.columns ?? 80) - 1)}`);
+    this.#io.stderr.write(`\r\x1b[K${printable(text).slice(0, sizeOf(this.#io.stderr).columns - 1)}`);
     this.#drawn = true;
   }
 

@@ -307,6 +307,7 @@ class Slice {
       type: 'resolved',
       ...name,
       missing: missing.length,
+      blobs: missing.map(({ blob: { digest: each, size: length } }) => ({ digest: each, size: length })),
       missingBytes: missing.reduce((sum, { blob }) => sum + (blob.size ?? 0), 0),
       fetchedBytes,
     });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Outcomes } from '../../../lib/app/outcomes.ts';
-import type { ImageEvent, ListedEvent, ResolvedEvent } from '../../../lib/sync/events.ts';
+import type { BlobEvent, ImageEvent, ListedEvent, ResolvedEvent } from '../../../lib/sync/events.ts';
 import { digestFor } from '../queue/samples.ts';
 
 const SOURCE = 'registry.example/team/app';
@@ -48,7 +48,14 @@ describe('Outcomes', () => {
   test('a page of tags, and what an image lacks, are news once', () => {
     const outcomes = new Outcomes();
     const page: ListedEvent = { type: 'listed', ...NAME, tags: ['1.0', '1.1'] };
-    const resolved: ResolvedEvent = { type: 'resolved', ...IMAGE, missing: 1, missingBytes: 9, fetchedBytes: 5 };
+    const resolved: ResolvedEvent = {
+      type: 'resolved',
+      ...IMAGE,
+      missing: 1,
+      missingBytes: 9,
+      blobs: [],
+      fetchedBytes: 5,
+    };
     expect([page, page, resolved, resolved].map((event) => outcomes.observe(event))).toEqual([
       true,
       false,
@@ -59,6 +66,26 @@ describe('Outcomes', () => {
       { reference: `${SOURCE}:1.0`, status: 'failed', code: 'aborted', reason: 'interrupted', bytes: 10 },
       { reference: `${SOURCE}:1.1`, status: 'failed' },
     ]);
+  });
+
+  test('counts the bytes of a blob as they arrive, with those of a failed attempt', () => {
+    const outcomes = new Outcomes();
+    outcomes.observe({ type: 'resolved', ...IMAGE, missing: 1, missingBytes: 9, blobs: [], fetchedBytes: 5 });
+    const blob = (phase: BlobEvent['phase'], fetched: number): BlobEvent => ({
+      type: 'blob',
+      ...IMAGE,
+      phase,
+      blob: digestFor('blob'),
+      size: 100,
+      fetched,
+    });
+    const bytes = (): unknown => (all(outcomes)[0] as { bytes: number }).bytes;
+    for (const event of [blob('started', 0), blob('progress', 30), blob('progress', 40)]) outcomes.observe(event);
+    expect(bytes()).toBe(45);
+    for (const event of [blob('failed', 40), blob('started', 0), blob('progress', 60)]) outcomes.observe(event);
+    expect(bytes()).toBe(105);
+    for (const event of [blob('verifying', 100), blob('stored', 100), blob('present', 0)]) outcomes.observe(event);
+    expect(bytes()).toBe(145);
   });
 
   test('a repository without tags to mirror is a warning, once', () => {

@@ -59,6 +59,18 @@ test('a digest that a tag has left has that tag, and the time when it was replac
   expect(stdout).toContain(`${named(`team/app@${old.digest}`)} (was latest until ${tagged?.observed ?? ''})  `);
 });
 
+test.each([60, 200])('a terminal of %d columns shows short digests in lines that fit', async (columns) => {
+  const [old, current] = [image(1), image(2)];
+  for (const each of [old, current]) {
+    registry.push('team/app', each, 'latest');
+    await sync('team/app:latest');
+  }
+  const { stdout } = await runMain(['ls', archive], { isTTY: true, columns });
+  for (const line of stdout.split('\n')) if (/\S \S/.test(line)) expect(line.length, line).toBeLessThan(columns);
+  for (const { digest } of [old, current]) expect(stdout).toContain(`  ${digest.slice(7, 19)}  `);
+  expect(stdout).toContain(named(`team/app@${old.digest}`));
+});
+
 test('only the repositories that are named are listed', async () => {
   for (const name of ['a', 'b', 'c']) registry.push(`team/${name}`, image(1), '1.0');
   await sync('team/a:1.0', 'team/b:1.0', 'team/c:1.0');

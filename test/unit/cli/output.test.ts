@@ -1,5 +1,7 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { outputKind, type OutputOptions, printerFor } from '../../../lib/cli/output/output.ts';
+import { plainPrinter } from '../../../lib/cli/output/plain-printer.ts';
+import { summaryLines } from '../../../lib/cli/output/summary.ts';
 import { digestFor } from '../queue/samples.ts';
 
 const DEFAULTS: OutputOptions = { json: false, quiet: false, progress: undefined };
@@ -73,22 +75,28 @@ function printed(options: Partial<OutputOptions>, env: Readonly<Record<string, s
   return { stdout, stderr };
 }
 
-const NOTED = `registry.example/app:2: mirrored  ${digestFor('1')}\n  warning: one\\u001b[2J\n  warning: two\n`;
+const NOTED = `registry.example/app:2: mirrored  ${digestFor('1')} (2 warnings)\n`;
 
 const SUMMARY =
   '0 mirrored, 0 unchanged, 1 failed; 0 B fetched in 0.1 s\n' +
   'warnings:\n  a.example/b: upstream has no tags\n' +
   'failed:\n  registry.example/app:1: no entry\\u001b[2J\n';
 
+/** The lines without the times before them; each line but those of the summary has one. */
+const withoutTimes = (text: string): string => text.replaceAll(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /gm, '');
+
 describe('output', () => {
   test.each([{ TERM: 'dumb' }, { NO_COLOR: '1' }, { CI: 'true' }])('has no escapes where %j', (env) => {
     const { stdout, stderr } = printed({}, env);
-    expect(stdout).toBe(`registry.example/app: 1 tag\nregistry.example/app:1: failed (denied)\n${NOTED}${SUMMARY}`);
-    expect(stderr).toBe('trying again\\u001b[2J\n');
+    expect(withoutTimes(stdout)).toBe(
+      `registry.example/app: 1 tag\nregistry.example/app:1: failed (denied)\n${NOTED}${SUMMARY}`,
+    );
+    expect(withoutTimes(stderr)).toBe('trying again\\u001b[2J\n');
   });
 
   test('--progress none prints notices and the summary', () => {
-    expect(printed({ progress: 'none' })).toEqual({ stdout: SUMMARY, stderr: 'trying again\\u001b[2J\n' });
+    const { stdout, stderr } = printed({ progress: 'none' });
+    expect({ stdout, stderr: withoutTimes(stderr) }).toEqual({ stdout: SUMMARY, stderr: 'trying again\\u001b[2J\n' });
   });
 
   test('--quiet prints the summary with its failures and warnings', () => {
@@ -114,5 +122,49 @@ describe('output', () => {
   test('--json --quiet is the summary alone', () => {
     const { stdout } = printed({ json: true, quiet: true });
     expect(JSON.parse(stdout)).toMatchObject({ type: 'summary' });
+  });
+});
+
+describe('the summary', () => {
+  const reference = 'registry.example/app:1';
+  const image = { reference, repository: 'registry.example/app', digest: null, status: 'failed', bytes: 0 } as const;
+  const counts = { run: 'run', mirrored: 1, unchanged: 0, failed: 3, bytes: 97_000_000, elapsedMs: 10_000 };
+
+  test('counts interrupted images apart from failed ones, and does not list them', () => {
+    const interrupted = { ...image, code: 'aborted', reason: 'interrupted' };
+    const images = [interrupted, { ...image, code: 'denied', reason: 'no entry' }, interrupted];
+    expect(summaryLines({ ...counts, images, warnings: [] }).map(({ text }) => text)).toEqual([
+      '1 mirrored, 0 unchanged, 2 interrupted, 1 failed; 97.0 MB fetched in 10.0 s, 9.7 MB/s',
+      'interrupted: 2 images; run the same command again to continue',
+      'failed:',
+      `  ${reference}: no entry`,
+    ]);
+  });
+});
+
+describe('plain output', () => {
+  test('has the time before each result, and a line of progress every half minute', () => {
+    vi.useFakeTimers({ now: Date.UTC(2026, 0, 31) });
+    try {
+      let stdout = '';
+      const out = { write: (text: string) => void (stdout += text) };
+      const printer = plainPrinter(out, out);
+      const source = 'registry.example/app';
+      const image = { run: 'run', source, repository: source, reference: `${source}:1`, tag: '1' };
+      printer.expect(image);
+      printer.expect({ ...image, reference: `${source}:2` });
+      vi.advanceTimersByTime(1_000);
+      printer.event({ type: 'image', ...image, status: 'unchanged' });
+      vi.advanceTimersByTime(59_000);
+      printer.close();
+      vi.advanceTimersByTime(60_000);
+      expect(stdout).toBe(
+        `2026-01-31T00:00:01Z ${source}:1: unchanged\n` +
+          '2026-01-31T00:00:30Z 1 of 2 images\n' +
+          '2026-01-31T00:01:00Z 1 of 2 images\n',
+      );
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

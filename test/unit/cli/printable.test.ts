@@ -21,7 +21,7 @@ const reference = `registry.example/app:${HOSTILE}`;
 const image = { run: 'run', source: 'registry.example/app', repository: 'registry.example/app', reference };
 
 function tell(printer: Printer): void {
-  printer.event({ type: 'resolved', ...image, missing: 1, missingBytes: 1, fetchedBytes: 1 });
+  printer.event({ type: 'resolved', ...image, missing: 1, missingBytes: 1, blobs: [], fetchedBytes: 1 });
   printer.event({ type: 'image', ...image, status: 'failed', code: 'denied', reason: HOSTILE });
   printer.notice(HOSTILE);
   const outcome = {
@@ -44,11 +44,11 @@ test('plain output escapes control and format characters of foreign text', () =>
   expect(out.text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
 });
 
-test('a terminal gets no control sequence but those that redraw', () => {
+test('a terminal gets no control sequence but those that redraw and colour', () => {
   const out = new Written();
   tell(terminalPrinter(Object.assign(out, { columns: 400, rows: 20 })));
   expect(out.text).toContain(ESCAPED);
-  expect(out.text.replaceAll(/\r\u001b\[J|\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+  expect(out.text.replaceAll(/\r\u001b\[J|\u001b\[(?:1;31m|0m|1A)|\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
 });
 
 test('JSON output escapes what JSON leaves as it is, and keeps its value', () => {

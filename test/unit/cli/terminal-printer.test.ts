@@ -72,81 +72,119 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-// One image of two blobs, from the first byte to the summary: what one sees at each step.
-test('a line a blob with bar, size and speed; then Verifying, what is stored, the image, the summary', () => {
+const missing = [1, 2].map((seed) => ({ digest: blobOf(seed), size: 2_000_000 }));
+
+test('each blob has a line with bar, size, rate and image; the last line is that of the run', () => {
   const screen = new Screen(80, 24);
-  const printer = terminalPrinter(screen, () => now);
-  printer.event({ type: 'resolved', ...image, missing: 2, missingBytes: 4_000_000, fetchedBytes: 500 });
+  const printer = terminalPrinter(screen, { now: () => now, hasColour: false });
+  printer.expect(image);
+  printer.event({
+    type: 'resolved',
+    ...image,
+    missing: 2,
+    missingBytes: 4_000_000,
+    blobs: missing,
+    fetchedBytes: 500,
+  });
   printer.event(blob(1, 'started'));
   printer.event(blob(2, 'started'));
   redraw();
   printer.event(blob(1, 'progress', 1_000_000));
   printer.event(blob(2, 'progress', 500_000));
   redraw();
-  const head = `${SOURCE}:1.0: 2 blobs to fetch, 4.0 MB`;
   expect(screen.lines).toEqual([
-    head,
-    `${short(1)}  Downloading  [==========>         ] 1.0 MB of 2.0 MB  5.0 MB/s`,
-    `${short(2)}  Downloading  [=====>              ] 500 kB of 2.0 MB  2.5 MB/s`,
+    `${short(1)} [=======>      ] 1.0 MB of 2.0 MB  5.0 MB/s  …example/team/app:1.0`,
+    `${short(2)} [===>          ] 500 kB of 2.0 MB  2.5 MB/s  …example/team/app:1.0`,
+    `[=========>${' '.repeat(14)}] 0 of 1 image, 1.5 MB of 4.0 MB, 15.0 MB/s, 1 s left`,
   ]);
   printer.event(blob(1, 'stored', 2_000_000));
   printer.event(blob(2, 'progress', 2_000_000));
   redraw();
-  expect(screen.lines).toEqual([
-    head,
-    `${short(1)}  Stored       2.0 MB`,
-    `${short(2)}  Verifying    [====================] 2.0 MB`,
-  ]);
+  expect(screen.lines[0]).toBe(`${short(2)} [==============] 2.0 MB  verifying  registry.example/team/app:1.0`);
   printer.event(blob(2, 'stored', 2_000_000));
   printer.event({ ...ended('mirrored'), digest: blobOf(0) });
   printer.summary({ ...NOTHING, mirrored: 1, elapsedMs: 400 });
   printer.close();
-  expect(screen.lines.join('\n')).toBe(
-    [
-      head,
-      `${short(1)}  Stored       2.0 MB`,
-      `${short(2)}  Stored       2.0 MB`,
-      // The screen's own wrapping.
-      ...`${SOURCE}:1.0: mirrored  ${blobOf(0)}`.match(/.{1,80}/g)!,
-      '1 mirrored, 0 unchanged, 0 failed; 0 B fetched in 0.4 s',
-    ].join('\n'),
-  );
+  expect(screen.lines).toEqual([
+    `${SOURCE}:1.0: mirrored  ${short(0)}`,
+    '1 mirrored, 0 unchanged, 0 failed; 0 B fetched in 0.4 s',
+  ]);
   expect(vi.getTimerCount()).toBe(0);
 });
 
-// More blobs than lines, and lines that are too long: the block stays redrawable, so nothing of it is left behind.
+test.each([20, 40, 60, 80, 120])('no line is wider than a terminal of %d columns', (columns) => {
+  const screen = new Screen(columns, 24);
+  const written = vi.spyOn(screen, 'write');
+  const printer = terminalPrinter(screen, { now: () => now, hasColour: false });
+  printer.expect(image);
+  printer.event(blob(1, 'started'));
+  printer.event(blob(2, 'progress', 1_234_567));
+  printer.event(blob(3, 'verifying', 2_000_000));
+  redraw();
+  printer.event({ ...ended('mirrored'), digest: blobOf(0), previous: blobOf(1) });
+  printer.notice('the registry limits requests; trying again in 30.0 s, and a few more words');
+  const outcome = {
+    ...image,
+    digest: null,
+    status: 'failed',
+    reason: 'some words '.repeat(20).trim(),
+    bytes: 0,
+  } as const;
+  printer.summary({ ...NOTHING, failed: 1, images: [outcome] });
+  printer.close();
+  const lines = written.mock.calls.flatMap(([text]) => text.replaceAll(/\p{Cc}\[(?:J|\d+A)|\r/gu, '').split('\n'));
+  expect(lines.length).toBeGreaterThan(10);
+  // A word that is longer than the terminal stays whole.
+  for (const line of lines) if (/\S \S/.test(line)) expect(line.length, line).toBeLessThan(columns);
+});
+
+test('a failure is red, in its line and in the summary, unless NO_COLOR is set', () => {
+  const text = (hasColour: boolean): string => {
+    let written = '';
+    const printer = terminalPrinter({ write: (part) => void (written += part) }, { now: () => now, hasColour });
+    printer.event(ended('failed'));
+    const outcome = { ...image, digest: null, status: 'failed', reason: 'why', bytes: 0 } as const;
+    printer.summary({ ...NOTHING, failed: 1, images: [outcome] });
+    printer.close();
+    return written;
+  };
+  expect(text(true)).toContain(`\u001b[1;31m${SOURCE}:1.0: failed\u001b[0m\n`);
+  expect(text(true)).toContain(`\u001b[1;31m  ${SOURCE}:1.0: why\u001b[0m\n`);
+  expect(text(false)).not.toMatch(/\p{Cc}\[[\d;]*m/u);
+});
+
 test('on a small screen nothing of the block is left behind', () => {
   const screen = new Screen(30, 6);
-  const printer = terminalPrinter(screen, () => now);
+  const printer = terminalPrinter(screen, { now: () => now, hasColour: false });
   for (let seed = 1; seed <= 9; seed += 1) printer.event(blob(seed, 'started'));
   for (let fetched = 0; fetched < 1_000_000; fetched += 200_000) {
     for (let seed = 1; seed <= 9; seed += 1) printer.event(blob(seed, 'progress', fetched));
     redraw();
     expect(screen.lines).toHaveLength(5);
-    expect(screen.lines.at(-1)).toBe('… and 5 more');
+    expect(screen.lines.at(-2)).toBe('… and 6 more');
   }
   for (let seed = 1; seed <= 9; seed += 1) printer.event(blob(seed, 'failed'));
   printer.event(ended('failed', 'a reason that is longer than the screen is wide'));
   redraw();
-  expect(screen.lines).toEqual([`${SOURCE}:1.0: f`.slice(0, 28) + '…']);
+  expect(screen.lines[0]).toBe('…example/team/app:1.0: failed');
+  expect(screen.lines).toHaveLength(2);
   printer.close();
 });
 
-// Ctrl-C in the middle: the word on it stands above the block, and the block goes with the summary.
-test('a notice does not tear the picture', () => {
+test('a notice stands above the block, which the summary removes', () => {
   const screen = new Screen(80, 24);
-  const printer = terminalPrinter(screen, () => now);
+  const printer = terminalPrinter(screen, { now: () => now, hasColour: false });
   printer.event(blob(1, 'started'));
   redraw();
   printer.notice('stopping');
-  expect(screen.lines).toEqual(['stopping', expect.stringContaining('Downloading')]);
+  expect(screen.lines).toEqual(['stopping', expect.stringContaining(short(1)), expect.stringContaining('0 images')]);
   printer.summary({ ...NOTHING, mirrored: 0, elapsedMs: 100 });
   printer.close();
   expect(screen.lines).toEqual(['stopping', '0 mirrored, 0 unchanged, 0 failed; 0 B fetched in 0.1 s']);
 });
 
-// A pty whose size nobody has set says 0 columns; what is drawn then is what 80 would have.
-test('a terminal without a size is taken for one of 80 by 24', () => {
+// A pty without a size reports 0 columns.
+test('a terminal without a size counts as one of 80 by 24', () => {
   const screen = new Screen(80, 24);
   const printer = terminalPrinter(
     {
@@ -156,10 +194,10 @@ test('a terminal without a size is taken for one of 80 by 24', () => {
       columns: 0,
       rows: 0,
     },
-    () => now,
+    { now: () => now, hasColour: false },
   );
   printer.event(blob(1, 'started'));
   redraw();
-  expect(screen.lines).toEqual([`${short(1)}  Downloading  [>                   ] 0 B of 2.0 MB`]);
+  expect(screen.lines[0]).toBe(`${short(1)} [>             ] 0 B of 2.0 MB  registry.example/team/app:1.0`);
   printer.close();
 });

@@ -61,7 +61,7 @@ await observed(context, () =>
 // The next invocation begins with nothing of the last.
 const image = { run: ORDER.run, source: ORDER.source, repository: ORDER.repository, reference: `${ORDER.source}:3` };
 await observed({ ...context, awsRequestId: 'request-2' }, () => {
-  observe({ type: 'resolved', ...image, missing: 1, missingBytes: 100, fetchedBytes: 7 });
+  observe({ type: 'resolved', ...image, missing: 1, missingBytes: 100, blobs: [], fetchedBytes: 7 });
   observe({ type: 'image', status: 'unchanged', ...image });
   observe({ type: 'image', status: 'unchanged', ...image, run: 'run-2' });
   observe({ type: 'image', status: 'mirrored', ...image });

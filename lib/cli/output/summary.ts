@@ -1,0 +1,45 @@
+/** The last lines of a run, for people. */
+import { bytes, plural, seconds } from '../../core/format.ts';
+import { printable } from '../../oci/show.ts';
+import { shownName, type Summary } from '../../app/outcomes.ts';
+
+import type { Tone } from './screen.ts';
+
+export interface SummaryLine {
+  readonly text: string;
+  readonly tone?: Tone;
+}
+
+/** Failures are last, where a reader looks first. Images that were interrupted share one line. */
+export function summaryLines({ bytes: fetched, images, warnings, elapsedMs, ...counts }: Summary): SummaryLine[] {
+  const rate = fetched > 0 && elapsedMs > 0 ? `, ${bytes((fetched * 1000) / elapsedMs)}/s` : '';
+  const failed = images.filter(({ status, code }) => status === 'failed' && code !== 'aborted');
+  const interrupted = counts.failed - failed.length;
+  const results = [
+    `${counts.mirrored} mirrored`,
+    `${counts.unchanged} unchanged`,
+    ...(interrupted === 0 ? [] : [`${interrupted} interrupted`]),
+    `${failed.length} failed`,
+  ];
+  const cautions = [
+    ...warnings.map((warning) => `  ${shownName({ reference: warning.source, ...warning })}: ${warning.reason}`),
+    ...images.flatMap((image) => (image.notes ?? []).map((note) => `  ${shownName(image)}: ${note}`)),
+  ];
+  const failures = failed.map((image) => `  ${shownName(image)}: ${image.reason ?? 'no reason given'}`);
+  return [
+    line(`${results.join(', ')}; ${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}`),
+    ...listed('warnings:', cautions, 'warning'),
+    ...(interrupted === 0
+      ? []
+      : [line(`interrupted: ${plural(interrupted, 'image')}; run the same command again to continue`, 'warning')]),
+    ...listed('failed:', failures, 'failure'),
+  ];
+}
+
+function listed(head: string, lines: readonly string[], tone: Tone): SummaryLine[] {
+  return lines.length === 0 ? [] : [head, ...lines].map((text) => line(text, tone));
+}
+
+function line(text: string, tone?: Tone): SummaryLine {
+  return { text: printable(text), ...(tone === undefined ? {} : { tone }) };
+}
