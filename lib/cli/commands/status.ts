@@ -50,7 +50,7 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
   const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
   const [mirrored, failed, pending] = [of('mirrored'), of('failed'), of('pending')];
   if (json) {
-    for (const { version: _, ...report } of reports) writeJson(stdout, report);
+    for (const { version: _, ...report } of reports) writeJson(stdout, { type: 'report', ...report });
     const counts = { mirrored: mirrored.length, failed: failed.length, pending: pending.length };
     const { at: started, by, messages, repositories, images } = start ?? {};
     writeJson(stdout, { type: 'summary', run: last, started, by, messages, repositories, images, ...counts });

@@ -61,6 +61,7 @@ describe('status', () => {
         .map((line) => JSON.parse(line) as unknown),
     ).toEqual([
       {
+        type: 'report',
         reference: `${ALPINE}:1`,
         repository: 'quay.io/copy/alpine',
         status: 'mirrored',

@@ -1,0 +1,127 @@
+/** docs/events.schema.json and docs/json.md, compared with the real output of `--json`. */
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import Ajv from 'ajv';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { printRun } from '../../../lib/cli/commands/status.ts';
+import { imageName } from '../../../lib/sync/events.ts';
+import { writeReport } from '../../../lib/sync/reports.ts';
+import { runStartOf, writeRunStart } from '../../../lib/sync/runs.ts';
+import { resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { type Ended, jsonLines } from '../../kit/command-line.ts';
+import { makeImage, makeLayer } from '../../kit/images.ts';
+import { runMain } from '../../kit/in-process.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { readPage } from '../../kit/pages.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+import { digestFor } from '../queue/samples.ts';
+
+interface Schema {
+  readonly definitions: Readonly<Record<string, Schema>>;
+  readonly properties?: Readonly<Record<string, { readonly const?: string }>>;
+}
+
+const SCHEMA = JSON.parse(readPage('docs/events.schema.json')) as Schema;
+
+/** The schema allows fields of later releases. Here a field that it does not describe is an error. */
+function strict(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(strict);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const entries = Object.entries(schema).map(([key, value]) => [key, strict(value)] as const);
+  return Object.fromEntries('required' in schema ? [...entries, ['additionalProperties', false]] : entries);
+}
+
+const ajv = new Ajv({ schemas: { schema: strict(SCHEMA) as object } });
+
+/** Fails for a line that is not as the definition says. Returns the types of the lines. */
+function expectValid(lines: readonly unknown[], summary?: string): string[] {
+  return lines.map((line) => {
+    const { type } = line as { type: string };
+    const definition = type === 'summary' ? (summary ?? '') : type;
+    ajv.validate(`schema#/definitions/${definition}`, line);
+    expect(`${ajv.errorsText()}: ${JSON.stringify(line)}`).toMatch(/^No errors: /);
+    return type;
+  });
+}
+
+let registry: TestRegistry;
+let folder: TempFolder;
+let archive: string;
+const named = (rest: string): string => `${registry.host}/${rest}`;
+const layer = makeLayer({ seed: 1, size: 5_000 });
+
+beforeAll(async () => {
+  registry = await startRegistry();
+  folder = await tempFolder();
+  archive = folder.join('archive');
+});
+
+afterAll(async () => {
+  await registry.close();
+  await folder.remove();
+});
+
+const run = (...args: string[]): Promise<Ended> => runMain([...args, '--json']);
+
+describe('each line of --json is as docs/events.schema.json says:', () => {
+  test('sync', async () => {
+    registry.push('team/app', makeImage({ layers: [layer] }), '1.0');
+    const args = ['sync', named('team/app'), named('team/none'), '--all-tags', '--to', archive];
+    const types = expectValid(jsonLines(await run(...args)), 'syncSummary');
+    expect(new Set(types)).toEqual(new Set(['listed', 'resolved', 'blob', 'image', 'summary']));
+    registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 2 })] }), '1.0');
+    const moved = jsonLines(await run('sync', named('team/app:1.0'), '--to', archive));
+    expectValid(moved, 'syncSummary');
+    expect(moved.at(-1)).toHaveProperty('images.0.previous');
+    const none = jsonLines(await run('sync', named('team/app'), '--tags', 'x*', '--to', archive));
+    expectValid(none, 'syncSummary');
+    expect(none[0]).toHaveProperty('upstream');
+  });
+
+  test('ls and verify', async () => {
+    expect(expectValid(jsonLines(await run('ls', archive)))).toEqual(['reference', 'reference']);
+    expect(expectValid(jsonLines(await run('verify', archive)), 'verifySummary')).toEqual(['summary']);
+    await rm(join(archive, 'blobs', ...layer.digest.split(':')));
+    const repair = jsonLines(await run('verify', archive, '--repair'));
+    expect(expectValid(repair, 'verifySummary')).toEqual(['problem', 'removal', 'summary']);
+  });
+
+  test('check', async () => {
+    const file = folder.join('mirror.yaml');
+    for (const text of ['version: 1\nmirrors: [{ source: a, tags: all }]\n', 'version: 1\n']) {
+      await writeFile(file, text);
+      expect(expectValid(jsonLines(await run('check', file)))).toEqual(['check']);
+    }
+  });
+
+  test('status', async () => {
+    const runs = new Archive(new MemoryStore(), ociLayout);
+    const order = { run: 'run-1', source: 'a.example/b', repository: 'a.example/b', platforms: 'all' as const };
+    const failed = { status: 'failed', code: 'denied', reason: 'no entry', notes: ['a note'] } as const;
+    const digests = { digest: digestFor('1'), previous: digestFor('0') };
+    await writeReport(runs, { type: 'image', ...imageName(order, { tag: '1' }), ...failed }, 0);
+    await writeReport(runs, { type: 'image', ...imageName(order, { tag: '2' }), status: 'mirrored', ...digests }, 0);
+    const messages = [resolveMessage(order, { kind: 'images', images: [{ tag: '1' }] })];
+    await writeRunStart(runs, runStartOf('run-1', 'schedule', messages, 0));
+    let stdout = '';
+    const out = { write: (text: string) => void (stdout += text) };
+    const io = { stdout: out, stderr: out, env: {}, signal: new AbortController().signal };
+    await printRun({ run: undefined, json: true }, runs, io);
+    const types = expectValid(jsonLines({ code: 0, stdout, stderr: '' }), 'statusSummary');
+    expect(types).toEqual(['report', 'report', 'summary']);
+  });
+
+  test('and a field that it does not describe is an error here', () => {
+    expect(() => expectValid([{ type: 'check', ok: true, other: 1 }])).toThrow(/should NOT have addit/);
+  });
+});
+
+test('docs/json.md names each type and each field of the schema', () => {
+  const page = readPage('docs/json.md');
+  for (const { properties = {} } of Object.values(SCHEMA.definitions))
+    for (const [field, { const: type }] of Object.entries(properties))
+      expect(page, field).toContain(`\`${field === 'type' ? (type ?? '') : field}\``);
+});
