@@ -18,27 +18,28 @@ const MAX_RECEIPT_BYTES = MiB;
 const MAX_TAG_INDEX_BYTES = 128 * MiB;
 
 /**
- * Writers of one tag index, or receipt, that may get ahead of us before we give up; messages are grouped so that there is
- * hardly one.
+ * Retries when other writers of one tag index, or receipt, commit first. Messages are grouped so that conflicts are
+ * rare.
  */
 const CONFLICTS: RetryPolicy = { tries: 12, baseMs: 50, capMs: 2_000 };
 
 const JSON_TYPE = 'application/json';
 
-/** What an observation changed. */
+/** The result of an observation. */
 export interface TagUpdate {
   readonly outcome: TagOutcome;
   /** The digest that the tag named before this update, where it has moved. */
   readonly previous?: Digest;
 }
 
-/** An archive: what the objects of a store mean. */
+/** An archive: gives the objects of a store their meaning. */
 export class Archive {
   readonly store: ObjectStore;
   readonly layout: Layout;
   /**
-   * The tag index that was read or written last, by its version: a repository of ten thousand tags has a hundred slices, and parsing
-   * its index for each would take longer than all else, and leave more behind than the garbage collector takes away.
+   * The tag index that was read or written last, by its version. A repository of ten thousand tags has a hundred
+   * slices. Parsing its index for each slice would take longer than all other work, and leave more garbage than the
+   * collector frees in time.
    */
   readonly #parsed = new Lru<string, { readonly index: TagIndex; readonly etag: string }>(1);
 
@@ -47,7 +48,7 @@ export class Archive {
     this.layout = layout;
   }
 
-  /** Small content, proven against its digest; `corrupt` where it does not hash to it. */
+  /** Reads small content and checks its digest; `corrupt` where it does not match. */
   async content(digest: Digest, options: { readonly maxBytes: number } & Cancel): Promise<Uint8Array | undefined> {
     const found = await this.store.get(this.layout.blob(digest), options);
     if (found === undefined) return undefined;
@@ -61,14 +62,14 @@ export class Archive {
     });
   }
 
-  /** Whether there is content, without a look at its bytes. */
+  /** Whether there is content under this digest; its bytes are not read. */
   async hasContent(digest: Digest, options: Cancel = {}): Promise<boolean> {
     return (await this.store.head(this.layout.blob(digest), options)) !== undefined;
   }
 
   /**
-   * Writes small content. Anyone may, any number of times: what is there under a digest is the same. Without a condition,
-   * so that it mends what has become corrupt.
+   * Writes small content, from any writer and any number of times: the content of a digest is always the same. It is
+   * written without a condition, which also replaces corrupt content.
    */
   async putContent(digest: Digest, bytes: Uint8Array, options: Cancel = {}): Promise<void> {
     const { algorithm, hex } = digestParts(digest);
@@ -84,15 +85,15 @@ export class Archive {
     await this.store.put(this.layout.blob(digest), bytes, { ...checked, ...options });
   }
 
-  /** A blob's proof. One that cannot be read proves nothing, and is as good as none: the blob is proven again. */
+  /** Reads a blob's proof. A receipt that cannot be read counts as missing: the blob is proven again. */
   async receipt(digest: Digest, options: Cancel = {}): Promise<Receipt | undefined> {
     return (await this.#readReceipt(digest, options))?.receipt;
   }
 
   /**
-   * Writes a blob's proof, where there is none that proves as much: the same bytes may be a layer in one image and an
-   * opaque file in another, and the proof of the layer serves both. Other facts of an earlier proof are kept. One request
-   * where there is none.
+   * Writes a blob's proof, unless the archive has one that proves as much. The same bytes may be a layer in one image
+   * and an opaque file in another, and the layer's proof serves both. Other facts of an earlier proof are kept. Costs
+   * one request where there is no receipt.
    */
   async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
     const key = this.layout.receipt(receipt.digest);
@@ -144,10 +145,10 @@ export class Archive {
   }
 
   /**
-   * Applies observations to a repository's tag index: conditionally over what was read, and from the start where another
-   * writer was faster. Writes nothing where they change nothing.
+   * Applies observations to a repository's tag index, with a condition on the version that was read. Starts over where
+   * another writer was faster. Writes nothing where nothing changes.
    *
-   * @returns what became of each
+   * @returns the outcome of each observation
    */
   async updateTags(
     repository: string,
@@ -163,7 +164,7 @@ export class Archive {
     return this.#edit(repository, apply, options);
   }
 
-  /** Drops every entry that names one of these digests, as nothing but a repair may: what they named is not pullable. */
+  /** Drops every entry that names one of these digests. Only a repair may do this: these digests cannot be pulled. */
   async dropReferences(repository: string, digests: ReadonlySet<Digest>, options: Cancel = {}): Promise<void> {
     await this.#edit(repository, (index) => ({ index: index.without(digests), outcomes: undefined }), options);
   }
@@ -189,7 +190,7 @@ export class Archive {
     }
   }
 
-  /** Lets another writer, who was faster, get out of the way; throws what is not a conflict, or one too many. */
+  /** Waits so that another writer can finish; throws any error that is not a conflict, and a conflict too many. */
   async #afterConflict(error: unknown, attempt: number, key: string, { signal }: Cancel): Promise<void> {
     const failure = asFailure(error, `write ${key}`, 'archive');
     const decision = decide(failure, attempt, CONFLICTS, Math.random());
@@ -205,7 +206,7 @@ export class Archive {
     }
   }
 
-  /** What became of an image in a run; a later word replaces the earlier. */
+  /** Writes the state of an image in a run; a later report replaces an earlier one. */
   async writeRunReport(run: string, image: string, report: unknown, options: Cancel = {}): Promise<void> {
     const bytes = Buffer.from(`${JSON.stringify(report)}\n`);
     await this.store.put(this.layout.runReport(run, image), bytes, { contentType: JSON_TYPE, ...options });

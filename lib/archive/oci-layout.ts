@@ -9,8 +9,8 @@
  *     .mirror/runs/<run>/<image>.json             run reports
  *     .mirror/runs/.queued/<image>.json           the run that has queued an image
  *
- * A host's port is set off with `_` and not with `:`, which no host holds otherwise: tools split `oci:PATH:TAG` at the
- * first colon.
+ * A port is written with `_` instead of `:`, since tools split `oci:PATH:TAG` at the first colon. Host names have no
+ * `_`.
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestParts, isDigest } from '../oci/digest.ts';
@@ -18,7 +18,7 @@ import type { Layout } from './layout.ts';
 
 const REPOSITORIES = 'repositories/';
 const RUNS = '.mirror/runs/';
-/** No run has a name with a dot. */
+/** The names of runs contain no dot, so this is not a run. */
 const QUEUED = `${RUNS}.queued/`;
 const TAG_INDEX = '/index.json';
 
@@ -44,7 +44,7 @@ export const ociLayout: Layout = {
     return slash === -1 ? undefined : folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
   },
   runs: RUNS,
-  // An image's reference may be longer than a file name, and holds slashes.
+  // An image's reference may be longer than a file name, and contains slashes.
   runReport: (run, image) => `${RUNS}${run}/${image === undefined ? '' : fileOf(image)}`,
   runStart: (run) => `${RUNS}${run}/run.json`,
   queuedImage: (image) => `${QUEUED}${fileOf(image)}`,

@@ -7,8 +7,8 @@ import { Place } from '../oci/document.ts';
 const COMPRESSIONS: ReadonlySet<string> = new Set<Compression>(['gzip', 'zstd', 'none']);
 
 /**
- * The proof of a blob: written only after its bytes hashed to its digest and its size was exact. The diffIDs were computed
- * from the uncompressed bytes, never copied from a config.
+ * The proof of a blob. It is written only after the bytes matched their digest and size. The diffIDs were computed from
+ * the uncompressed bytes, never copied from a config.
  */
 export interface Receipt {
   readonly version: 1;
@@ -17,11 +17,11 @@ export interface Receipt {
   readonly size: number;
   /** Digests of the uncompressed bytes by algorithm (OCI image spec, config.md, "Layer DiffID"); none of an opaque blob. */
   readonly diffIds: Partial<Readonly<Record<Algorithm, Digest>>>;
-  /** How the bytes are compressed; not given where nothing was unpacked. */
+  /** The compression of the bytes; missing where nothing was unpacked. */
   readonly compression?: Compression;
-  /** The media type that declared another compression. */
+  /** The media type that declares another compression. */
   readonly declared?: string;
-  /** Only read, of receipts of earlier versions: the bytes were taken for plain because the media type said so. */
+  /** Only in receipts of earlier versions: the bytes were taken for plain because the media type said so. */
   readonly assumed?: true;
   /** The upstream repository that it came from. */
   readonly source: string;
@@ -74,7 +74,7 @@ function readDiffIds(place: Place): Receipt['diffIds'] {
   return found;
 }
 
-/** Whether a receipt makes another one of the same blob superfluous: it says all that the other one says. */
+/** Whether a receipt contains everything that another receipt of the same blob proves. */
 export function provesAsMuch(there: Receipt, other: Receipt): boolean {
   if (there.size !== other.size) return false;
   if (other.compression === undefined) return true;
@@ -82,7 +82,7 @@ export function provesAsMuch(there: Receipt, other: Receipt): boolean {
   return ALGORITHMS.every((algorithm) => [undefined, there.diffIds[algorithm]].includes(other.diffIds[algorithm]));
 }
 
-/** The receipt with what another proof of the same bytes has said besides. */
+/** Adds the facts of an earlier proof of the same bytes to a receipt. */
 export function mergedReceipt(receipt: Receipt, earlier: Receipt): Receipt {
   const { size, compression } = receipt;
   const isSame = earlier.size === size && earlier.compression === compression && earlier.assumed !== true;
@@ -98,7 +98,7 @@ export function mergedReceipt(receipt: Receipt, earlier: Receipt): Receipt {
 
 export function serialiseReceipt({ assumed: _, ...receipt }: Receipt): Uint8Array {
   const { version, digest, size, diffIds, ...rest } = receipt;
-  // `diffId` is what earlier versions read.
+  // Earlier versions read `diffId`.
   const fields = defined({ version, digest, size, diffId: diffIds.sha256, diffIds, ...rest });
   return Buffer.from(`${JSON.stringify(fields)}\n`);
 }

@@ -1,10 +1,10 @@
 /**
- * Inflating is the longest single piece of work of a layer, and it cannot be divided. It gets a thread to itself, which
- * does nothing else and hands what comes out to the thread that reads and hashes: each is as long at work as the other.
+ * Inflating is the longest single piece of work of a layer, and cannot be divided. It gets its own thread, which hands
+ * the uncompressed bytes to the main thread, which reads and hashes. Both work for about the same time.
  *
- * Compressed bytes go over in shared memory (`window.ts` makes its buffers so), and uncompressed ones come back in a ring of
- * it, which belongs to the thread: nothing is copied, and nothing allocated. A thread that is so far ahead that every slot
- * waits to be hashed stops until one does not.
+ * Compressed bytes go to the thread in shared memory (`window.ts` allocates its buffers there), and uncompressed bytes
+ * come back in a shared ring of the thread, without copies and allocations. A thread stops while every slot of its ring
+ * waits to be hashed.
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
@@ -12,33 +12,42 @@ import { Failure, type FailureFields } from '../core/failure.ts';
 import type { Inflater, Sink } from './inflater.ts';
 import type { Compressed } from './sync-inflate.ts';
 
-/** To an inflater of the thread. `wanted` is 1 until nobody wants what comes out. All but `open` is answered with `done`, in order. */
+/**
+ * A message to an inflater of the thread. `wanted` is 1 until its output is not needed any more. Each but `open` is
+ * answered with `done`, in order.
+ */
 export type ToThread = { readonly inflater: number } & (
   | { readonly kind: 'open'; readonly compression: Compressed; readonly windowLog: number; readonly wanted: Int32Array }
   | { readonly kind: 'write'; readonly bytes: Uint8Array }
   | { readonly kind: 'end' | 'destroy' }
 );
 
-/** Of an inflater. `out`: the first `length` bytes of that slot, which is to be taken, whether they are wanted or not. */
+/**
+ * A message from an inflater. `out`: the first `length` bytes of that slot, which must be taken, even if they are not
+ * wanted.
+ */
 export type FromThread = { readonly inflater: number } & (
   | { readonly kind: 'out'; readonly slot: number; readonly length: number }
   | { readonly kind: 'done'; readonly failure?: FailureFields }
 );
 
-/** What a thread is given when it is made. */
+/** The data that a thread gets at its start. */
 export interface Ring {
   readonly memory: SharedArrayBuffer;
-  /** Slots that were taken, since the beginning. */
+  /** The number of slots that were taken so far. */
   readonly taken: Int32Array;
 }
 
-/** As much is inflated at once; half of it costs a tenth more time, twice as much saves none. */
+/** Bytes that are inflated at once; half as many cost a tenth more time, and twice as many save none. */
 const SLOT_BYTES = 128 * 1024;
 
-/** What a thread may be ahead of whoever hashes, who has sockets and files to see to as well: of a few, all are full at times. */
+/**
+ * The slots that a thread may be ahead of the main thread, which also serves sockets and files: with a few slots, all
+ * are full at times.
+ */
 export const SLOTS = 32;
 
-/** The slots go round; they are counted from the beginning. */
+/** Slots are used in turn; their number counts from the beginning. */
 export function slot(memory: SharedArrayBuffer, number: number, length = SLOT_BYTES): Uint8Array {
   return new Uint8Array(memory, (number % SLOTS) * SLOT_BYTES, length);
 }
@@ -65,7 +74,7 @@ class Thread {
   broken: Failure | undefined;
 
   constructor() {
-    // It holds the process only while somebody waits for it.
+    // The thread keeps the process alive only while a caller waits for it.
     this.#worker.unref();
     this.#worker.on('message', (message: FromThread) => {
       this.#onMessage(message);
@@ -115,13 +124,13 @@ class Thread {
   }
 }
 
-/** One processor is left to whoever reads and hashes; more threads than these would want more memory than they save time. */
+/** One processor stays free for reading and hashing; more threads would need more memory than they save time. */
 const MAX_THREADS = Math.min(Math.max(availableParallelism() - 1, 1), 4);
 
 const threads: Thread[] = [];
 let count = 0;
 
-/** The one with the least to do; a new one while there are processors for it. */
+/** The thread with the least work; a new one while there are processors for it. */
 function thread(): Thread {
   for (let at = threads.length - 1; at >= 0; at -= 1) if (threads[at]?.broken !== undefined) threads.splice(at, 1);
   let best = threads[0];
@@ -150,7 +159,7 @@ class ThreadInflater implements Inflater {
   readonly #wanted = new Int32Array(new SharedArrayBuffer(4)).fill(1);
   #failure: unknown;
   #destroyed: Promise<void> | undefined;
-  /** Settle what was asked for, in this order. */
+  /** The callbacks of requests, in this order. */
   readonly #asked: (() => void)[] = [];
 
   constructor(on: Thread, codec: { readonly compression: Compressed; readonly windowLog: number }, sink: Sink) {
@@ -183,7 +192,7 @@ class ThreadInflater implements Inflater {
     return this.#destroyed;
   }
 
-  /** What was asked for before comes to its end, soon, since nobody wants it. */
+  /** Earlier requests end soon, since their output is not wanted any more. */
   async #destroy(): Promise<void> {
     this.#giveUp();
     if (this.#thread.broken === undefined)
@@ -219,7 +228,7 @@ class ThreadInflater implements Inflater {
     if (this.#failure !== undefined) throw this.#failure as Error;
   }
 
-  /** Something that the thread answers with `done`. */
+  /** Sends a request that the thread answers with `done`. */
   async #exchange(work: () => void): Promise<void> {
     this.#thread.hold();
     const { promise, resolve } = Promise.withResolvers<void>();

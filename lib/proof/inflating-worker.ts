@@ -1,4 +1,4 @@
-/** The other end of `inflating-threads.ts`. It only wires. */
+/** The worker side of `inflating-threads.ts`. It only connects the parts. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { asFailure } from '../core/failure.ts';
 import { release } from '../core/release.ts';
@@ -9,14 +9,14 @@ const { memory, taken } = workerData as Ring;
 
 const inflaters = new Map<number, SyncInflater>();
 
-/** Slots that were filled and handed over, since the beginning. */
+/** The number of slots that were filled and handed over so far. */
 let filled = 0;
 
 function tell(message: FromThread): void {
   parentPort?.postMessage(message);
 }
 
-/** A slot that nobody reads any more. Nobody is in a hurry here: whoever empties one wakes us. */
+/** Waits for a free slot. Blocking is safe here: the main thread wakes this one after it has emptied a slot. */
 function room(): Uint8Array {
   for (let count = Atomics.load(taken, 0); filled - count >= SLOTS; count = Atomics.load(taken, 0))
     Atomics.wait(taken, 0, count);
@@ -27,7 +27,7 @@ function open({ inflater, compression, windowLog, wanted }: Extract<ToThread, { 
   const output = {
     room,
     filled: (length: number): void => {
-      if (Atomics.load(wanted, 0) === 0) throw new Error('nobody wants the rest');
+      if (Atomics.load(wanted, 0) === 0) throw new Error('the rest is not wanted');
       tell({ kind: 'out', inflater, slot: filled, length });
       filled += 1;
     },

@@ -34,31 +34,31 @@ export interface Proof {
   readonly size: number;
   /** Digests of the uncompressed bytes, by algorithm; none where the blob is opaque. */
   readonly diffIds: DiffIds;
-  /** How the bytes are compressed; not given where nothing was unpacked. */
+  /** The compression of the bytes; missing where nothing was unpacked. */
   readonly compression?: Compression;
   /** The media type that declares another compression. */
   readonly declared?: string;
-  /** Digest and size are proven, and the diffIDs are not: there was not the memory to unpack the bytes. */
+  /** Digest and size are proven, but not the diffIDs: there was not enough memory to unpack the bytes. */
   readonly deferred?: true;
 }
 
 export interface ProverOptions {
   readonly maxUncompressed?: number | undefined;
-  /** Uncompressed bytes from which on their ratio to the stored ones is limited. */
+  /** The number of uncompressed bytes from which their ratio to the stored bytes is limited. */
   readonly ratioFrom?: number | undefined;
-  /** Bytes that are not compressed as declared are refused. */
+  /** Refuses bytes that are not compressed as declared. */
   readonly strict?: boolean | undefined;
   /**
-   * Waits for the memory of a zstd window. Only for a caller that holds nothing that others wait for, and that awaits
-   * each write; without it, the unpacking is deferred where the memory is not there.
+   * Waits for the memory of a zstd window. Only for a caller that holds nothing which others wait for, and that awaits
+   * each write. Without this, unpacking is deferred where the memory is not available.
    */
   readonly patient?: { readonly signal: AbortSignal; readonly window: 'as-announced' | 'largest' } | undefined;
 }
 
-/** Uncompressed bytes above which a layer is refused: no real layer is that large, a decompression bomb is. */
+/** Uncompressed bytes above which a layer is refused: real layers are smaller, decompression bombs are not. */
 const MAX_UNCOMPRESSED_BYTES = 128 * 1024 ** 3;
 
-/** Uncompressed bytes for each stored one, counted from a size on that costs little time. */
+/** Uncompressed bytes per stored byte. Checked only from a size on, below which unpacking takes little time. */
 const MAX_RATIO = 1000;
 const RATIO_FROM_BYTES = 1024 ** 3;
 
@@ -109,7 +109,7 @@ export class Prover {
     await this.#readable(unpacked);
   }
 
-  /** The proof, or what is wrong: first the size, then the digest, and only then what the bytes unpack to. */
+  /** Returns the proof, or throws the first problem: the size, then the digest, and only then the unpacked bytes. */
   async finish(): Promise<Proof> {
     const { digest: expected, size, mediaType } = this.#expected;
     if (size !== undefined && this.#size !== size)
@@ -133,7 +133,7 @@ export class Prover {
     return { ...proof, diffIds, compression, ...(differs ? { declared: mediaType } : {}) };
   }
 
-  /** Resolves when nothing reads any more what was written. */
+  /** Resolves when the written bytes are not read any more. */
   async destroy(): Promise<void> {
     await this.#unpacker?.destroy();
   }
@@ -143,8 +143,8 @@ export class Prover {
   }
 
   /**
-   * Bytes that do not decompress are remembered and not thrown: whether they are the wrong bytes (a digest mismatch) or
-   * the right ones wrongly declared is known at the end only.
+   * Remembers bytes that do not decompress, and does not throw: only the end shows whether they are the wrong bytes (a
+   * digest mismatch) or the right ones with a wrong declaration.
    */
   async #readable(work: Promise<'deferred' | undefined> | undefined): Promise<void> {
     if (work === undefined) return;

@@ -1,9 +1,9 @@
 /**
- * Decompression in one go: what is written has come out when the call returns. Node's own streams hand each piece over to
- * another thread and back, and where that thread or this one sleeps in between, waking up takes longer than inflating;
- * whoever wants a thread for it has a whole one to give (`inflating-threads.ts`).
+ * Synchronous decompression: the output is complete when a call returns. Node's own streams hand each piece to another
+ * thread and back. If that thread or this one sleeps in between, waking it takes longer than inflating. A caller that
+ * wants a thread gives it a whole one (`inflating-threads.ts`).
  *
- * Nothing is allocated on the way: what comes out is written where the caller says (decision 0007).
+ * Nothing is allocated per call: the caller provides the output memory (decision 0007).
  */
 import { randomBytes } from 'node:crypto';
 import { constants, createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from 'node:zlib';
@@ -13,20 +13,22 @@ import { MAX_WINDOW_LOG } from '../oci/compression.ts';
 
 export type Compressed = 'gzip' | 'zstd';
 
-/** Where uncompressed bytes go: into memory that is asked for, is filled from its beginning, and is then the other's again. */
+/**
+ * The destination of uncompressed bytes. Each piece of memory is requested, filled from its beginning, and given back.
+ */
 export interface Output {
-  /** At least one byte long; called before anything is known to come out. */
+  /** Returns at least one byte of room; called before it is known whether output follows. */
   readonly room: () => Uint8Array;
-  /** The first `length` bytes of the room that was asked for last are there. What it throws ends the work. */
+  /** Takes the first `length` bytes of the room that was requested last. An error from it ends the work. */
   readonly filled: (length: number) => void;
 }
 
 const NOTHING = new Uint8Array(0);
 
-/** Of the frame that finds out where a zstd stream ends: so many random bytes are not met by chance. */
+/** Size of the frame that detects the end of a zstd stream: so many random bytes do not occur by chance. */
 const PROBE_BYTES = 16;
 
-/** The decoder goes on with what comes next. The same number for zstd (`ZSTD_e_continue`). */
+/** The decoder continues with the next input. The value is the same for zstd (`ZSTD_e_continue`). */
 const GO_ON = constants.Z_NO_FLUSH;
 
 export class SyncInflater {
@@ -46,8 +48,8 @@ export class SyncInflater {
   }
 
   /**
-   * Throws `not-as-declared`, or what the output threw; from then on always the same. Throws `no-space` where a frame asks
-   * for a window that is larger than the one given, and not larger than the largest.
+   * Throws `not-as-declared`, or the output's error, and throws the same from then on. Throws `no-space` where a frame
+   * needs a window that is larger than the given one, and not larger than the largest.
    */
   write(chunk: Uint8Array): void {
     this.#empty &&= chunk.length === 0;
@@ -82,8 +84,8 @@ export class SyncInflater {
   }
 
   /**
-   * Node tells of a zstd stream that was cut short since 24.20 only. So one more frame is written: behind the end of a
-   * frame its content comes out, and a frame that lacks something takes it for that.
+   * Node reports a truncated zstd stream only since 24.20. So one more frame is written: its content comes out only if
+   * it follows a complete frame. An incomplete frame takes it for its own missing bytes.
    */
   #endZstd(): void {
     if (this.#empty) throw this.#refusal('there is nothing in it');
@@ -100,7 +102,7 @@ export class SyncInflater {
   }
 
   /**
-   * Each call of the codec ends where its room is full, its input used up, or a zstd frame at its end; all members and
+   * Each call of the codec ends when its room is full, its input is used up, or a zstd frame ends; all members and
    * frames of the input are read.
    */
   #inflate(input: Uint8Array, flush: number, output: Output): void {
@@ -133,7 +135,7 @@ function frameOf(content: Uint8Array): Uint8Array {
   return Buffer.concat([Uint8Array.from([...header, ...blockHeader]), content]);
 }
 
-/** What is behind Node's zlib streams, as of Node.js 24; not in its documented interface. */
+/** The handle behind Node's zlib streams, as of Node.js 24; not in its documented interface. */
 interface Handle {
   onerror: (message: string, errno: number, code: string) => void;
   writeSync: (
@@ -154,7 +156,7 @@ interface CodecError {
   readonly code: string;
 }
 
-/** The only code that knows of Node's internals. */
+/** The only code that uses Node's internals. */
 class Codec {
   readonly #stream: Gunzip | ZstdDecompress;
   readonly #handle: Handle;
@@ -163,7 +165,7 @@ class Codec {
   #error: CodecError | undefined;
 
   constructor(compression: Compressed, windowLog: number) {
-    // A buffer that each makes for itself, and that is not used here: the smallest.
+    // Node allocates this buffer for each stream. It is not used here, so it has the smallest size.
     const options = { chunkSize: constants.Z_MIN_CHUNK };
     this.#stream =
       compression === 'gzip'
@@ -182,7 +184,7 @@ class Codec {
     this.#left = left;
   }
 
-  /** Reads from `input`, from `at` on, and writes to `room`; never after `close`. */
+  /** Reads from `input`, starting at `at`, and writes to `room`; never after `close`. */
   run(
     flush: number,
     input: Uint8Array,

@@ -1,6 +1,6 @@
 /**
- * Unpacks a layer as what its bytes are: the first of them decide how (`oci/compression.ts`). What a zstd stream needs for
- * its window is counted in a budget of the process before it is allocated.
+ * Unpacks a layer by its actual compression: its first bytes decide (`oci/compression.ts`). The window of a zstd stream
+ * is counted in a memory budget of the process before it is allocated.
  */
 import { Budget } from '../core/budget.ts';
 import { Failure } from '../core/failure.ts';
@@ -8,10 +8,10 @@ import { type Compression, detectCompression, HEAD_BYTES, MAX_WINDOW_LOG, window
 import { createInflater } from './inflate.ts';
 import type { Inflater, Sink } from './inflater.ts';
 
-/** Memory for the windows of all zstd streams that are read side by side, in bytes: one of the largest, or 16 usual ones. */
+/** Memory for the windows of all concurrent zstd streams, in bytes: one of the largest, or 16 usual ones. */
 const windows = new Budget(2 ** MAX_WINDOW_LOG);
 
-/** A blob from this size on is inflated on a thread: below, handing it over takes longer than inflating. */
+/** Blobs of this size and above are inflated on a thread: below, handing them over takes longer than inflating. */
 const LARGE_BYTES = 4 * 1024 * 1024;
 
 export interface UnpackerOptions {
@@ -22,13 +22,13 @@ export interface UnpackerOptions {
   readonly sink: Sink;
 }
 
-/** `deferred`: there is no memory for the window now; nothing more needs to be written. */
+/** `deferred`: there is not enough memory for the window now; nothing more needs to be written. */
 type Written = Promise<'deferred' | undefined>;
 
 export class Unpacker {
   readonly #declared: Compression;
   readonly #o: UnpackerOptions;
-  /** Bytes that have come before the compression was known. */
+  /** Bytes that arrived before the compression was known. */
   #head: Uint8Array = new Uint8Array(0);
   #compression: Compression | undefined;
   #inflater: Inflater | undefined;
@@ -41,7 +41,7 @@ export class Unpacker {
     this.#o = options;
   }
 
-  /** What the bytes are; undefined until enough of them have come. */
+  /** The compression of the bytes; undefined until enough of them have arrived. */
   get compression(): Compression | undefined {
     return this.#compression;
   }
@@ -57,7 +57,7 @@ export class Unpacker {
     return Promise.resolve(undefined);
   }
 
-  /** Resolves when everything has come out. */
+  /** Resolves when all output has come out. */
   async end(): Written {
     if (this.#compression === undefined) {
       const isEmpty = this.#head.length === 0;
@@ -67,7 +67,7 @@ export class Unpacker {
     return deferring(this.#inflater?.end());
   }
 
-  /** Resolves when nothing reads any more what was written. */
+  /** Resolves when the written bytes are not read any more. */
   async destroy(): Promise<void> {
     this.#destroyed = true;
     await this.#inflater?.destroy();
@@ -109,14 +109,14 @@ export class Unpacker {
     return this.#plain(chunk);
   }
 
-  /** As a promise: what the sink throws is a rejection. */
+  /** An async function turns the sink's error into a rejection. */
   async #plain(chunk: Uint8Array): Written {
     this.#o.sink(chunk);
     return Promise.resolve(undefined);
   }
 }
 
-/** A frame that needs a larger window than was reserved is not wrong: it is unpacked when there is the memory. */
+/** A frame that needs a larger window than was reserved is not wrong: it is unpacked when the memory is available. */
 async function deferring(work: Promise<void> | undefined): Written {
   try {
     await work;

@@ -1,7 +1,9 @@
 import type { Digest } from '../../oci/digest.ts';
 import { merged, provesTheSame, type Scope, type StoredEntry, unionOf, written } from './entry.ts';
 
-/** Upstream was seen to say that `tag` names this; without a tag, that this is there. Its closure is proven for the scope. */
+/**
+ * An observation: upstream named this digest for `tag`, or, without a tag, had it. Its closure is proven for the scope.
+ */
 export interface TagChange extends Scope {
   readonly tag?: string;
   readonly descriptor: { readonly mediaType: string; readonly digest: Digest; readonly size: number };
@@ -10,14 +12,15 @@ export interface TagChange extends Scope {
 }
 
 /**
- * What became of a change.
- * - `written`: the index says something that it did not: the tag names this, or more platforms of it are proven.
- * - `unchanged`: the index said so already, if perhaps since an earlier time.
- * - `older`: the tag was seen to name something else since. The digest is kept without it.
+ * The outcome of a change.
+ *
+ * - `written`: the index is new in that the tag names this digest, or more of its platforms are proven.
+ * - `unchanged`: the index had this entry, possibly since an earlier time.
+ * - `older`: a later observation of the tag names another digest. This digest is kept without the tag.
  */
 export type TagOutcome = 'written' | 'unchanged' | 'older';
 
-/** By tag; by the tag that they had (`''` for none) and digest; and what is not an entry of ours, as it was found. */
+/** Entries by tag, by their former tag (`''` for none) and digest, and unchanged entries of other tools. */
 export interface Entries {
   readonly tags: ReadonlyMap<string, StoredEntry>;
   readonly kept: ReadonlyMap<string, ReadonlyMap<Digest, StoredEntry>>;
@@ -25,8 +28,8 @@ export interface Entries {
 }
 
 /**
- * A tag index while it changes. What it was made of stays as it is; of that, only what is touched is copied, so that a
- * hundred changes of ten thousand entries cost one pass over these and no more.
+ * A tag index that is being changed. The source stays unchanged; only touched parts are copied, so that a hundred
+ * changes of ten thousand entries cost one pass over the entries.
  */
 export class TagIndexDraft {
   readonly #tags: Map<string, StoredEntry>;
@@ -49,7 +52,7 @@ export class TagIndexDraft {
     return { tags: this.#tags, kept: this.#kept, others: this.#others };
   }
 
-  /** An entry of a document; false for a tag that is there already. */
+  /** Adds an entry of a document; false for a repeated tag. */
   add(entry: StoredEntry): boolean {
     const { tag, hadTag, observed } = entry;
     if (tag !== undefined) {
@@ -72,7 +75,8 @@ export class TagIndexDraft {
   #observe(tag: string, seen: StoredEntry): TagOutcome {
     const current = this.#tags.get(tag);
     if (current?.digest === seen.digest) {
-      // Later looks at the same count too: without them, an observation from between could move the tag back.
+      // Later observations of the same digest count too: without them, an observation from between could move the tag
+      // back.
       const both = merged(current, seen);
       this.#set(tag, both);
       return provesTheSame(current, both) ? 'unchanged' : 'written';
@@ -93,7 +97,7 @@ export class TagIndexDraft {
     this.#changed = true;
   }
 
-  /** Keeps an entry by digest, once; false where that says nothing new. */
+  /** Keeps an entry by digest, once; false where it adds nothing. */
   #keep(hadTag: string, entry: StoredEntry): boolean {
     const known = this.#kept.get(hadTag)?.get(entry.digest);
     const both = known === undefined ? entry : merged(known, entry);
@@ -110,8 +114,8 @@ export class TagIndexDraft {
   }
 
   /**
-   * When a tag left each digest that it had: when it was next seen to name another. Made anew from all that is known, since
-   * an observation that comes late may be from between.
+   * Computes when a tag left each of its former digests: when it was next observed with another digest. It is computed
+   * from all entries each time, since a late message may carry an observation from between.
    */
   #date(tag: string): void {
     const kept = this.#kept.get(tag);

@@ -1,5 +1,6 @@
 /**
- * One entry of a tag index: a descriptor whose annotations say what it stands for. What others wrote into it stays.
+ * One entry of a tag index: a descriptor with annotations for its tag, times and platforms. Annotations of other tools
+ * are kept.
  */
 import { own } from '../../core/own.ts';
 import { Failure } from '../../core/failure.ts';
@@ -12,15 +13,15 @@ import { formatPlatform, parsePlatform, type Platform } from '../../oci/platform
 export const ANNOTATIONS = {
   /** OCI image spec, annotations.md. */
   tag: 'org.opencontainers.image.ref.name',
-  /** When upstream was last seen to say so: ISO 8601, UTC, with milliseconds. */
+  /** The last time that upstream named this digest for the tag: ISO 8601, UTC, with milliseconds. */
   observed: 'dev.mirror-sync.observed',
-  /** The tag that an entry without one had. */
+  /** The former tag of an entry without one. */
   hadTag: 'dev.mirror-sync.tag',
-  /** When that tag was first seen to name something else, in the same form. */
+  /** The time of the first observation of that tag with another digest, in the same form. */
   replaced: 'dev.mirror-sync.replaced',
   /** The platforms that its closure was proven for: `all`, or a list with commas. */
   platforms: 'dev.mirror-sync.platforms',
-  /** Those that it was proven for but for their foreign layers, in the same form. */
+  /** The platforms that it was proven for except for their foreign layers, in the same form. */
   skipping: 'dev.mirror-sync.platforms-without-foreign-layers',
 } as const;
 
@@ -29,7 +30,10 @@ const OURS: ReadonlySet<string> = new Set(Object.values(ANNOTATIONS));
 /** Which children of an index are mirrored. */
 export type Platforms = 'all' | readonly Platform[];
 
-/** What of an image is mirrored: of an index these children, and of Windows images all layers or those that one may share. */
+/**
+ * The part of an image that is mirrored: which children of an index, and whether layers that may not be distributed are
+ * included.
+ */
 export interface Scope {
   readonly platforms: Platforms;
   readonly foreignLayers?: 'skip';
@@ -41,19 +45,21 @@ export interface TagEntry {
   readonly mediaType: string;
   /** Bytes of the manifest or index. */
   readonly size: number;
-  /** Milliseconds since the epoch; 0 where the entry does not say, as those of other tools. */
+  /** Milliseconds since the epoch; 0 where the entry has no time, as those of other tools. */
   readonly observed: number;
-  /** What was proven; undefined where the entry does not say, */
+  /** The platforms with a complete proof; undefined where the entry does not say. */
   readonly platforms: Platforms | undefined;
-  /** and what was proven but for its foreign layers. Two sets, each of which only grows: so they converge in any order. */
+  /**
+   * The platforms that are proven except for their foreign layers. Both sets only grow, so they converge in any order.
+   */
   readonly skipping: Platforms | undefined;
-  /** The tag that it had before that moved on, */
+  /** The tag that this entry had before the tag moved. */
   readonly hadTag: string | undefined;
-  /** and when that was, in milliseconds since the epoch. */
+  /** When the tag moved, in milliseconds since the epoch. */
   readonly replaced: number | undefined;
 }
 
-/** An entry with the object that it is in the document. */
+/** An entry with its object in the document. */
 export interface StoredEntry extends TagEntry {
   readonly document: Readonly<Record<string, unknown>>;
 }
@@ -90,7 +96,7 @@ export function readEntry(place: Place, now: number): StoredEntry {
   };
 }
 
-/** The entry with a document that says what it says: annotations in the order of their names, so that equal is equal. */
+/** The entry with its document. Annotations are sorted by name, so that equal entries give equal bytes. */
 export function written(entry: StoredEntry): StoredEntry {
   const { tag, digest, mediaType, size, observed, platforms, skipping, hadTag, replaced, document } = entry;
   const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
@@ -108,7 +114,7 @@ export function written(entry: StoredEntry): StoredEntry {
   return { ...entry, document: { ...document, mediaType, digest, size, annotations: Object.fromEntries(annotations) } };
 }
 
-/** What two entries of one digest say together; `entry` itself where `other` adds nothing. */
+/** The union of two entries of one digest; `entry` itself where `other` adds nothing. */
 export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
   const observed = Math.max(entry.observed, other.observed);
   const platforms = grown(entry.platforms, other.platforms);
@@ -119,7 +125,7 @@ export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
 
 type Proven = Pick<TagEntry, 'platforms' | 'skipping'>;
 
-/** Of an entry and what it has become by merging. */
+/** Whether an entry proves the same before and after a merge. */
 export function provesTheSame(entry: Proven, later: Proven): boolean {
   return entry.platforms === later.platforms && entry.skipping === later.skipping;
 }
@@ -128,12 +134,12 @@ function grown(proven: Platforms | undefined, more: Platforms | undefined): Plat
   return more === undefined || isWithin(more, proven) ? proven : unionOf(proven ?? [], more);
 }
 
-/** Whether what an entry was proven for includes what is wanted now. */
+/** Whether an entry is proven for the wanted scope. */
 export function covers(entry: Proven, { platforms, foreignLayers }: Scope): boolean {
   return isWithin(platforms, foreignLayers === 'skip' ? provenPlatforms(entry) : entry.platforms);
 }
 
-/** Whether an entry is proven for all that another one is. */
+/** Whether an entry is proven for everything that another entry is. */
 export function coversAll(entry: Proven, other: Proven): boolean {
   return isWithin(other.platforms ?? [], entry.platforms) && isWithin(other.skipping ?? [], provenPlatforms(entry));
 }
@@ -143,7 +149,7 @@ export function provenPlatforms({ platforms, skipping }: Proven): Platforms | un
   return platforms === undefined || skipping === undefined ? (platforms ?? skipping) : unionOf(platforms, skipping);
 }
 
-/** What an entry promises; everything, where it does not say. */
+/** The scopes that an entry is proven for; everything, where it does not say. */
 export function scopesOf({ platforms, skipping }: Proven): readonly [Scope, ...Scope[]] {
   if (skipping === undefined) return [{ platforms: platforms ?? 'all' }];
   const without: Scope = { platforms: skipping, foreignLayers: 'skip' };
@@ -171,7 +177,7 @@ export function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** A formatted platform holds no comma: it is escaped. */
+/** A formatted platform contains no comma: it is escaped. */
 function formatPlatforms(platforms: Platforms): string {
   return platforms === 'all' ? 'all' : platforms.map(formatPlatform).join(',');
 }

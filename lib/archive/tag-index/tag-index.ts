@@ -1,11 +1,11 @@
 /**
- * The tag index of a repository: an OCI image index (image-layout.md, "index.json file") whose entries say what can be
- * asked for. Pure: a document, what it says, and how observations change it.
+ * The tag index of a repository: an OCI image index (image-layout.md, "index.json file") whose entries can be pulled.
+ * Pure: it parses a document, answers questions about it, and applies observations.
  *
- * An entry with `org.opencontainers.image.ref.name` is a tag. One without is kept by digest alone: it was asked for by
- * digest, or a tag that moved on has left it behind, which then says the tag and the time that it had. Of one tag, each
- * digest is there once. Observations of different instants give the same index in whatever order, and however often, they
- * are applied; where two say the same instant, the one that is there stays.
+ * An entry with `org.opencontainers.image.ref.name` is a tag. An entry without one is kept by its digest: it was
+ * requested by digest, or a tag moved on; then it records that tag and the time. Each digest appears once per tag.
+ * Observations of different instants give the same index in whatever order, and however often, they are applied; of two
+ * with the same instant, the one that was applied first stays.
  */
 import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -17,12 +17,12 @@ import { type Entries, type TagChange, TagIndexDraft, type TagOutcome } from './
 export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
 export type { TagChange, TagOutcome } from './draft.ts';
 
-/** Entries that are more likely an attack, or a mistake, than a repository. */
+/** More entries are more likely an attack, or a mistake, than a repository. */
 const MAX_ENTRIES = 1_000_000;
 
 export class TagIndex {
   readonly #entries: Entries;
-  /** The document but for its manifests. */
+  /** The document without its manifests. */
   readonly #document: Readonly<Record<string, unknown>>;
   #byDigest: ReadonlyMap<Digest, TagEntry> | undefined;
 
@@ -38,8 +38,8 @@ export class TagIndex {
 
   /**
    * @param name of the document, in errors
-   * @param now milliseconds since the epoch; times after it, but for what clocks differ, are refused
-   * @throws Failure `corrupt` that names the place; nothing is left out for being unreadable, since it would then be lost
+   * @param now milliseconds since the epoch; later times are refused, with a tolerance for differing clocks
+   * @throws Failure `corrupt` with the path; an unreadable entry is not left out, since the next write would lose it
    */
   static parse(bytes: Uint8Array, name: string, now = Date.now()): TagIndex {
     try {
@@ -61,7 +61,7 @@ export class TagIndex {
     return this.#entries.tags.get(tag);
   }
 
-  /** An entry that names this digest, with a tag or without: of several, one that is proven for as much as possible. */
+  /** An entry with this digest, with or without a tag; of several, the one that is proven for most. */
   byDigest(digest: Digest): TagEntry | undefined {
     if (this.#byDigest === undefined) {
       const byDigest = new Map<Digest, TagEntry>();
@@ -74,19 +74,19 @@ export class TagIndex {
     return this.#byDigest.get(digest);
   }
 
-  /** Tags first, in the order of their names; then what is kept by digest, the newest of each tag first. */
+  /** Tags first, sorted by name; then entries kept by digest, the newest of each tag first. */
   entries(): readonly TagEntry[] {
     return this.#sorted();
   }
 
-  /** The index after these observations, and what became of each; the same index where they change nothing. */
+  /** Applies observations, and returns the outcome of each; the same index where nothing changes. */
   apply(changes: readonly TagChange[]): { readonly index: TagIndex; readonly outcomes: readonly TagOutcome[] } {
     const draft = new TagIndexDraft(this.#entries);
     const outcomes = changes.map((change) => draft.observe(change));
     return { index: draft.changed ? new TagIndex(draft.entries, this.#document) : this, outcomes };
   }
 
-  /** The index without the entries that name these digests, with a tag or without; the same index where there is none. */
+  /** Removes the entries that name these digests, with or without a tag; the same index where there are none. */
   without(digests: ReadonlySet<Digest>): TagIndex {
     const stays = ({ digest }: StoredEntry): boolean => !digests.has(digest);
     const all = [...this.#all()];
@@ -100,7 +100,7 @@ export class TagIndex {
     return new TagIndex(entries, this.#document);
   }
 
-  /** The same entries give the same bytes. An entry a line, for whoever compares two with a tool for texts. */
+  /** The same entries give the same bytes. Each entry has its own line, so that text tools can compare two indexes. */
   serialise(): Uint8Array {
     const head = JSON.stringify(this.#document).slice(0, -1);
     const lines = this.#sorted().map((entry) => JSON.stringify(entry.document));
