@@ -3,13 +3,13 @@ import type { Digest } from '../oci/digest.ts';
 import type { ClosureReader } from './closure.ts';
 import { proofKey, type Proven } from './receipts.ts';
 
-/** Bytes of manifests and configs that are remembered; images of one repository share most of theirs. */
+/** Bytes of manifests and configs that are kept; images of one repository share most of theirs. */
 const CONTENT_BYTES = 4 * 1024 * 1024;
 const PROOFS = 5_000;
 
 /**
- * Remembers what was found: content and proofs never change once they are there. What was missing is asked for again.
- * A finalizer that sees one message a layer reads every manifest once instead of once a layer.
+ * Keeps what was found: content and proofs never change once they exist. Missing content is looked up again. A
+ * finalizer that gets one message per layer reads every manifest once instead of once per layer.
  */
 export function cachedReader(reader: ClosureReader): ClosureReader {
   const contents = new Lru<Digest, Uint8Array>(CONTENT_BYTES, (bytes) => bytes.length);

@@ -1,6 +1,6 @@
 /**
- * What an image claims of its blobs: which there are, and which diffIDs its config names for them. The resolver asks for
- * blobs by it, and the finalizer and `verify` check it (decision 0002).
+ * The claims of an image about its blobs: which blobs it has, and which diffIDs its config names for them. The resolver
+ * requests blobs by these claims; the finalizer and `verify` check them (decision 0002).
  */
 import { Failure } from '../core/failure.ts';
 import { type ImageConfig, parseImageConfig } from '../oci/config.ts';
@@ -25,12 +25,12 @@ export interface Claims {
   readonly blobs: readonly Blob[];
   /** The diffIDs that the config names, base first. */
   readonly diffIds: readonly Digest[] | undefined;
-  /** What the config says, where it was read. */
+  /** The parsed config, where it was read. */
   readonly config: ImageConfig | undefined;
   readonly notes: readonly string[];
 }
 
-/** The document that says what an image manifest claims of its layers; undefined where there is none. */
+/** The document that contains the claims of a manifest about its layers; undefined where there is none. */
 export function claimingConfig(manifest: Manifest): Descriptor | undefined {
   return manifest.kind === 'image' && hasImageConfig(manifest) ? manifest.config : undefined;
 }
@@ -52,7 +52,8 @@ export function claimsOf(
     case 'artifact':
       return { ...nothing, blobs: manifest.blobs.map(opaque) };
     case 'schema1':
-      // It says neither sizes nor diffIDs; `convert` needs them (distribution spec, schema 1: all its layers are gzip).
+      // Schema 1 contains neither sizes nor diffIDs; `convert` needs diffIDs (distribution spec, schema 1: all its
+      // layers are gzip).
       return {
         ...nothing,
         blobs: manifest.layers
@@ -105,7 +106,7 @@ function claimsOfImage(
   return { config, diffIds, blobs, notes };
 }
 
-/** A blob of which digest and size are all that is claimed. */
+/** A blob for which only digest and size are claimed. */
 function opaque(blob: Descriptor): Blob {
   return { ...blob, diffIds: [] };
 }
@@ -120,8 +121,9 @@ export function isLeftOut({ mediaType }: Pick<Descriptor, 'mediaType'>, scope: P
 }
 
 /**
- * An index may name anything, and an unknown type must not be an error (OCI image spec, image-index.md, `mediaType`):
- * BuildKit's build caches are indexes of layers. A child that is not a manifest is a blob.
+ * Whether a child of an index is a manifest. An index may name anything, and an unknown type must not be an error (OCI
+ * image spec, image-index.md, `mediaType`): BuildKit's build caches are indexes of layers. A child that is not a
+ * manifest is a blob.
  */
 export function isManifest({ mediaType }: Pick<Descriptor, 'mediaType'>): boolean {
   return manifestKind(mediaType) !== undefined;

@@ -1,6 +1,6 @@
 /**
- * Everything that a reference stands for, and whether the archive holds all of it, proven. Both the finalizer (before it
- * writes a reference) and `verify` (afterwards) walk an image through here.
+ * Checks that the archive holds the whole closure of a reference, proven. The finalizer uses it before it writes a
+ * reference, and `verify` afterwards.
  */
 import { Failure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -26,7 +26,7 @@ export interface ClosureReader {
   has(digest: Digest): Promise<boolean>;
   /** Verified bytes, or undefined where the archive lacks them. */
   content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined>;
-  /** What is proven of a blob, where that is all that is claimed of it; or undefined. */
+  /** The proof of a blob, if it covers all claims about the blob; otherwise undefined. */
   proof(blob: Blob): Promise<Proven | undefined>;
 }
 
@@ -42,7 +42,7 @@ export type ClosureState =
       /** Platforms of the scope that the image does not have. */
       readonly absent: readonly Platform[];
     }
-  /** The first thing that is not there. */
+  /** The first missing object. */
   | { readonly complete: false; readonly missing: Digest };
 
 /** A manifest of a closure; without `manifest` where the archive lacks it. */
@@ -50,15 +50,17 @@ export interface Node {
   readonly digest: Digest;
   readonly bytes: number;
   readonly manifest: Manifest | undefined;
-  /** It may be missing, whole or in part: an attestation of a subset of platforms, without which the image runs. */
+  /**
+   * Whether it may be missing, whole or in part: an attestation of a subset of platforms, without which the image runs.
+   */
   readonly optional: boolean;
 }
 
 type Found = Pick<Descriptor, 'digest' | 'platform'> & { readonly optional: boolean };
 
 /**
- * The manifests of a closure, parents first. Throws a Failure where one is corrupt or cannot be parsed, and at the end
- * where none of the platforms was there.
+ * Yields the manifests of a closure, parents first. Throws a Failure where one is corrupt or cannot be parsed, and at
+ * the end where none of the platforms was found.
  */
 export async function* traverse(
   root: Digest,
@@ -100,7 +102,7 @@ async function platformOf(manifest: Manifest, content: ClosureReader['content'])
 }
 
 /**
- * Checks that an image which the archive holds has one of the platforms, without reading more of it than that takes.
+ * Checks that an image in the archive has one of the platforms, and reads no more of it than that needs.
  *
  * @throws {Failure} `no-platform`
  */
@@ -113,17 +115,17 @@ export async function checkPlatforms(
   for await (const _ of traverse(root, platforms, content, choice)) if (choice.matched) return;
 }
 
-/** The manifests of an index that are wanted. */
+/** The wanted manifests of an index. */
 export function childrenOf({ manifests }: IndexManifest, choice: PlatformChoice): readonly Descriptor[] {
   return choice.among(manifests.filter(isManifest));
 }
 
 /**
- * Walks a closure, the largest blob of each manifest first, and stops at the first one missing. Throws a Failure where
- * what is there does not fit together.
+ * Walks a closure, the largest blob of each manifest first, and stops at the first missing object. Throws a Failure
+ * where the objects do not fit together.
  *
- * @param options.mayLack whether an optional manifest may lack its config or blobs; none may by default, since they may still
- * be on their way
+ * @param options.mayLack whether an optional manifest may lack its config or blobs; by default it may not, since they
+ *   may still arrive
  */
 export async function checkClosure(
   root: Digest,
@@ -157,7 +159,7 @@ export async function checkClosure(
   return { complete: true, bytes: sum, objects, notes: [...notes], absent: choice.absent };
 }
 
-/** The config and the blobs of a manifest with their bytes, and what there is to note; or the first one that is missing. */
+/** The config and the blobs of a manifest with their bytes and notes; or the first missing one. */
 async function checkManifest(
   digest: Digest,
   manifest: Manifest,
@@ -181,7 +183,7 @@ async function checkManifest(
   return { objects, notes: compare(digest, manifest, claims, scope, (blob) => proofs.get(blob)) };
 }
 
-/** What a manifest claims, by the config that the archive has; or the config that it lacks. */
+/** The claims of a manifest, from the config in the archive; or the config that is missing. */
 export async function readClaims(
   digest: Digest,
   manifest: Manifest,
@@ -207,8 +209,8 @@ export async function readClaims(
 }
 
 /**
- * Compares what is proven of the blobs of a manifest with what the manifest claims of them: sizes, and diffIDs in number and
- * order (OCI image spec, config.md, rootfs.diff_ids). Returns notes.
+ * Compares the proofs of a manifest's blobs with the manifest's claims: sizes, and the number and order of diffIDs (OCI
+ * image spec, config.md, rootfs.diff_ids). Returns notes.
  *
  * @throws {Failure} where they differ
  */
@@ -260,7 +262,7 @@ function mismatchOf(blob: Blob, proof: Proven | undefined): string | undefined {
   return `layer ${blob.digest} is declared ${nameOf(declared)}, its bytes are ${nameOf(proof.compression)}`;
 }
 
-/** What the archive holds already. Corrupt bytes count as missing: they are fetched again, and replaced. */
+/** The content that the archive has. Corrupt bytes count as missing: they are fetched again and replaced. */
 export async function held(
   archive: Archive,
   digest: Digest,

@@ -6,15 +6,15 @@ import type { ImageEvent, Observe } from './events.ts';
 import type { Quota } from './resolver/quota.ts';
 import type { Window } from './transfer/window.ts';
 
-/** What the three roles stand on. Each takes only what it may use; a wiring makes it once a process. */
+/** The dependencies of the three roles. Each gets only what it may use; the wiring makes them once per process. */
 export interface ResolverContext extends Common {
   readonly sources: Sources;
   readonly archive: Archive;
-  /** Which of a repository's tags are wanted; all of them unless told. */
+  /** Chooses among a repository's tags; all of them by default. */
   readonly chooseTags?: (order: Order) => TagChoice;
-  /** What the operator allows; nothing is limited without it. */
+  /** The operator's limits; there are none by default. */
   readonly quota?: Quota;
-  /** The earlier run that has queued an image that is not complete; such an image is left out. */
+  /** Returns the earlier run that has queued this image and not completed it; such an image is skipped. */
   readonly queuedBy?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<string | undefined>;
   /** Called for each image that is not complete, before its layers are queued. */
   readonly pending?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<void>;
@@ -22,9 +22,9 @@ export interface ResolverContext extends Common {
 
 /** Chooses among tags as they are listed. */
 export interface TagChoice {
-  /** What is wanted of a page, as far as that can be said before all have been seen. */
+  /** The wanted tags of a page, as far as they are known before all pages were read. */
   page(tags: readonly string[]): readonly string[];
-  /** What is wanted besides, now that all have been seen. */
+  /** The other wanted tags, after all pages were read. */
   end(): readonly string[];
 }
 
@@ -32,15 +32,15 @@ export interface LayerContext extends Common {
   readonly sources: Sources;
   readonly archive: Archive;
   readonly window: Window;
-  /** Uncompressed bytes beyond which a layer is refused; a generous limit unless told. */
+  /** Uncompressed bytes beyond which a layer is refused; by default a generous limit. */
   readonly maxUncompressed?: number | undefined;
 }
 
 export interface FinalizerContext {
   readonly archive: Archive;
   /**
-   * Takes the final word on an image: to the run report, to whoever listens. Told at least once; `again` where the tag
-   * index said so before, so that most likely it was told already.
+   * Takes the final state of an image, for the run report and for subscribers. Called at least once per image. `again`
+   * is true where the tag index had this state before, so that it was most likely recorded before.
    */
   readonly record: (event: ImageEvent, again: boolean) => Promise<void>;
 }
@@ -48,7 +48,7 @@ export interface FinalizerContext {
 interface Common {
   readonly queues: Queues;
   readonly observe: Observe;
-  /** How many blobs of a registry are fetched at once. */
+  /** How many blobs of a registry are fetched concurrently. */
   readonly lanes: (host: string) => number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;

@@ -1,20 +1,22 @@
-/** How much time is left. A function knows its own from the Lambda context; a process on a laptop has all the time. */
+/** The time that is left. A function gets it from the Lambda context; a process on a laptop has no limit. */
 export interface Deadline {
-  /** True when nothing new should be begun, so that what is in flight can still land. */
+  /** True when no new work should begin, so that parts in flight can complete. */
   near(): boolean;
-  /** Aborted when what is still in flight is given up, while there is time left to say so. */
+  /** Aborted when work in flight is given up, with enough time left to send a message. */
   readonly over: AbortSignal;
 }
 
-/** What parts in flight may need to land: a part of 8 MiB at a poor 1 MB/s, twice over. */
+/** The time for parts in flight to complete: twice that of 8 MiB at a slow 1 MB/s. */
 const LANDING_MS = 20_000;
 
-/** What is left when the rest is given up: for the message that lets another invocation go on. */
+/** The time for the message with which another invocation continues. */
 const PARTING_MS = 5_000;
 
 export const NO_DEADLINE: Deadline = { near: () => false, over: new AbortController().signal };
 
-/** @param remainingMs what is left, in milliseconds; of little time, no more than half is spent on landing */
+/**
+ * @param remainingMs the time that is left, in milliseconds; of a short time, parts in flight get no more than half
+ */
 export function deadlineFrom(remainingMs: () => number): Deadline {
   const all = remainingMs();
   const landingMs = Math.min(LANDING_MS, all / 2);

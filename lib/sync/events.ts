@@ -2,23 +2,23 @@ import type { Digest } from '../oci/digest.ts';
 import type { Image, Order, Wanted } from '../queue/messages.ts';
 
 /**
- * What happens, as it happens: for a person at a terminal, a log, or metrics. Like the queues, events are delivered at
- * least once; whoever counts images keeps the first final word on each.
+ * Progress, as it happens: for a terminal, a log, or metrics. Events are delivered at least once, like the queues'
+ * messages; a subscriber that counts images keeps the first final state of each.
  */
 export type MirrorEvent = ListedEvent | ResolvedEvent | BlobEvent | ImageEvent;
 
 /**
- * The image that an event belongs to. What tells it from all others of a run is what was asked for, and into which
- * repository: one image may be asked for by tag, by digest and by both, and go to several places.
+ * The image of an event. The request and the target repository distinguish it from all others of a run: one image may
+ * be requested by tag, by digest and by both, and may have several targets.
  */
 export interface ImageName extends Found {
   /** Repository in the archive. */
   readonly repository: string;
-  /** As it was asked for: `docker.io/library/alpine:3.20@sha256:…`; the repository where its tags could not be listed. */
+  /** As requested: `docker.io/library/alpine:3.20@sha256:…`; the repository where its tags could not be listed. */
   readonly reference: string;
 }
 
-/** An image as it was found, as far as it was. */
+/** An image as far as it was found. */
 interface Found {
   /** The run that asked. */
   readonly run: string;
@@ -38,14 +38,14 @@ export interface ListedEvent {
   readonly source: string;
   readonly repository: string;
   readonly tags: readonly string[];
-  /** Where no tag is to be mirrored: how many tags upstream has, and the first few of them. */
+  /** Where no tag is to be mirrored: the number of upstream's tags, and the first few of them. */
   readonly upstream?: { readonly count: number; readonly some: readonly string[] };
 }
 
 /** The resolver knows what an image consists of. */
 export interface ResolvedEvent extends ImageName {
   readonly type: 'resolved';
-  /** Blobs that the archive lacks, and their bytes where the descriptors say them. */
+  /** Blobs that the archive lacks, and their bytes where the descriptors contain sizes. */
   readonly missing: number;
   readonly missingBytes: number;
   /** These blobs. Images may share them. */
@@ -65,23 +65,23 @@ export interface BlobEvent extends Found {
   readonly reason?: string;
 }
 
-/** A word on an image; all but `pending` are final. */
+/** The state of an image; all but `pending` are final. */
 export interface ImageEvent extends ImageName {
   readonly type: 'image';
   readonly status: 'pending' | 'mirrored' | 'unchanged' | 'failed';
-  /** What the tag named in the archive before, where it has moved. */
+  /** The digest that the tag had in the archive before, where it has moved. */
   readonly previous?: Digest;
   /** The failure's code, for machines. */
   readonly code?: string;
-  /** For people: why it has failed, or what they would not expect where it has not. */
+  /** For people: the reason for a failure, or a surprising fact about an image that was mirrored. */
   readonly reason?: string;
-  /** Warnings about an image that is mirrored, each a sentence: `no diffIDs claimed`. Not given where there is none. */
+  /** Warnings about an image that is mirrored, each a sentence: `no diffIDs claimed`. Missing where there are none. */
   readonly notes?: readonly string[];
 }
 
 export type Observe = (event: MirrorEvent) => void;
 
-/** The name of an image that a message speaks of, whether it was found or not. */
+/** The name of an image in a message, whether it was found or not. */
 export function imageName(
   { run, source, repository }: Pick<Order, 'run' | 'source' | 'repository'>,
   image: Image | Wanted,

@@ -1,8 +1,8 @@
 import { Permits } from '../core/semaphore.ts';
 
 /**
- * Manifests from this size on are read one at a time in a process: parsed, one of 4 MiB takes fifty, and the resolver has
- * 512 MB on Lambda. Manifests of images have some kilobytes.
+ * Manifests of this size and above are read one at a time per process: parsing 4 MiB takes fifty MiB, and the resolver
+ * has 512 MB on Lambda. Manifests of images have a few kilobytes.
  */
 const LARGE_BYTES = 256 * 1024;
 
@@ -12,12 +12,12 @@ export function isLargeManifest(bytes: number): boolean {
   return bytes >= LARGE_BYTES;
 }
 
-/** Runs `work`, alone among all that read large manifests where `isLarge`. It must not read another one. */
+/** Runs `work`; where `isLarge`, no other large work runs meanwhile. The work must not read another large manifest. */
 export function aloneIf<T>(isLarge: boolean, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   return isLarge ? permits.with(work, signal) : work();
 }
 
-/** The same for work that is not one function. Dispose of it when the manifest is not used any more. */
+/** The same for work that is not one function. Dispose of the result when the manifest is no longer used. */
 export async function turnFor(bytes: number): Promise<Disposable> {
   if (!isLargeManifest(bytes)) return { [Symbol.dispose]: () => undefined };
   await permits.take();

@@ -1,6 +1,6 @@
 /**
- * Run reports: one object an image, below `.mirror/runs/<run>/`. An image that is found unchanged writes none, so that a
- * sync of a thousand unchanged tags writes nothing at all.
+ * Run reports: one object per image, below `.mirror/runs/<run>/`. An unchanged image writes none, so a sync of a
+ * thousand unchanged tags writes nothing.
  */
 import { asFailure, Failure } from '../core/failure.ts';
 import { Permits } from '../core/semaphore.ts';
@@ -11,12 +11,12 @@ import type { ImageEvent } from './events.ts';
 
 export interface Report {
   readonly version: 1;
-  /** As it was asked for: `docker.io/library/alpine:3.20`, with a digest, with both. */
+  /** As requested: `docker.io/library/alpine:3.20`, with a digest, or with both. */
   readonly reference: string;
   /** Repository in the archive. */
   readonly repository: string;
   readonly digest?: string;
-  /** What the tag named in the archive before, where it has moved. */
+  /** The digest that the tag had in the archive before, where it has moved. */
   readonly previous?: string;
   readonly status: 'pending' | 'mirrored' | 'failed';
   readonly code?: string;
@@ -33,12 +33,12 @@ const MAX_REPORT_BYTES = 64 * 1024;
 /** Notes of one image that a report has. */
 const MAX_NOTES = 1_000;
 
-/** Reports that are read side by side. */
+/** Reports that are read concurrently. */
 const READS = 16;
 
 /**
- * Writes the word on an image. `pending` only where nothing is known yet: a resolver that is retried must not take back
- * what the finalizer has said.
+ * Writes the state of an image. `pending` is written only where there is no report yet: a resolver that is retried must
+ * not replace the finalizer's result.
  */
 export async function writeReport(
   archive: Archive,
@@ -72,7 +72,7 @@ export async function writeReport(
   }
 }
 
-/** What is reported so far of the image that an event is about; a file that is not a report says nothing of it. */
+/** The report so far of an event's image; a file that is not a report counts as missing. */
 export async function readReportOf(
   archive: Archive,
   event: ImageEvent,
@@ -86,12 +86,12 @@ export async function readReportOf(
   }
 }
 
-/** One object for each thing that was asked for: by its reference as that was given, and the repository that it goes to. */
+/** One object per request: its key is made of the reference as requested, and the target repository. */
 function keyOf({ layout }: Archive, { run, repository, reference }: ImageEvent): string {
   return layout.runReport(run, `${repository} ${reference}`);
 }
 
-/** The runs that have reports, the one that was written to last first. */
+/** The runs that have reports, most recently written first. */
 export async function listRuns(archive: Archive, options: Cancel = {}): Promise<string[]> {
   const runs = new Map<string, number>();
   for await (const { key, modified } of archive.store.list(archive.layout.runs, options)) {
@@ -108,7 +108,7 @@ export async function readRun(archive: Archive, run: string, options: Cancel = {
   for await (const { key } of archive.store.list(archive.layout.runReport(run), options)) {
     if (key === archive.layout.runStart(run)) continue;
     const report = permits.with(() => readReport(archive, key, options), options.signal);
-    // One that fails while others are still being listed is told at the end, and must not end the process before.
+    // The loop below reports a failed read after the listing; until then the rejection must not end the process.
     report.catch(() => undefined);
     reading.push(report);
   }
@@ -122,7 +122,9 @@ async function readReport(archive: Archive, key: string, options: Cancel): Promi
   return found === undefined ? undefined : parseReport(found.bytes, key);
 }
 
-/** @throws Failure `corrupt` that names the field: whoever can write to the archive can write reports */
+/**
+ * @throws Failure `corrupt` that names the field: every writer of the archive can write reports
+ */
 function parseReport(bytes: Uint8Array, key: string): Report {
   const operation = `read run report ${key}`;
   try {
@@ -166,7 +168,7 @@ function timeOf(place: Place): string {
   return text;
 }
 
-/** A name for a run: its time, so that runs sort, and what tells it from others of that time. */
+/** A name for a run: its time, so that runs sort, and a part that distinguishes runs of the same time. */
 export function runName(now: number, distinct: string): string {
   const time = new Date(now).toISOString().replaceAll(/[:.]/g, '-');
   return `${time}-${distinct.replaceAll(/[^A-Za-z0-9-]/g, '').slice(0, 36)}`;

@@ -1,4 +1,4 @@
-/** The start of a run: one object beside its reports, so that a run whose images are all unchanged is known too. */
+/** The start of a run: one object beside its reports, so that a run whose images are all unchanged is visible too. */
 import type { Archive } from '../archive/archive.ts';
 import type { Cancel } from '../store/store.ts';
 import { asFailure } from '../core/failure.ts';
@@ -15,7 +15,7 @@ export interface RunStart {
   readonly messages: number;
   /** Repositories of the archive that the run is about. */
   readonly repositories: number;
-  /** Images that are named; the tags of the other repositories are listed upstream. */
+  /** Images with a tag or digest in the request; the tags of the other repositories are listed upstream. */
   readonly images: number;
 }
 
@@ -35,7 +35,7 @@ export function runStartOf(
   return { version: 1, run, at: new Date(now).toISOString(), by, messages: messages.length, repositories, images };
 }
 
-/** Writes the start of a run; a start that is tried again keeps the first time. */
+/** Writes the start of a run; a repeated start keeps the first time. */
 export async function writeRunStart(archive: Archive, start: RunStart, options: Cancel = {}): Promise<void> {
   const key = archive.layout.runStart(start.run);
   try {

@@ -19,7 +19,6 @@ const EXCEPTIONS: readonly string[] = [
   'lib/queue',
   'lib/registry',
   'lib/store',
-  'lib/sync',
   'lib/upkeep',
   'lib/webhook',
   'test/contract',

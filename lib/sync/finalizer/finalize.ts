@@ -1,7 +1,7 @@
 /**
- * The finalizer role, and the only one that writes references: an image whose closure is in the archive, proven, gets
- * its entry in the tag index; anything wrong becomes a recorded failure. A message that comes too early is dropped, since
- * every layer that is still missing will send one of its own.
+ * The finalizer role, the only one that writes references. An image whose closure is in the archive, proven, gets its
+ * entry in the tag index; any problem becomes a recorded failure. A message that comes too early is dropped, since
+ * every layer that is still missing sends one of its own.
  */
 import { asFailure, type Failure } from '../../core/failure.ts';
 import { Permits } from '../../core/semaphore.ts';
@@ -15,20 +15,20 @@ import { recorded } from '../failures.ts';
 
 export interface FinalizeOptions {
   readonly signal: AbortSignal;
-  /** Where proofs are read from; the archive's receipts unless told. */
+  /** Reads proofs; by default from the archive's receipts. */
   readonly reader?: ClosureReader;
 }
 
-/** Invariant 5: it is kept by its digest, and the tag stays where it is. */
+/** Invariant 5: the image is kept by its digest, and the tag does not move. */
 const OVERTAKEN: RecordedFailure = {
   code: 'overtaken',
   reason: 'a newer observation of the tag is recorded already; this one is kept by its digest',
 };
 
-/** Images of a batch whose closures are checked side by side: each is a chain of small reads. */
+/** Images of a batch whose closures are checked concurrently: each is a chain of small reads. */
 const SIDE_BY_SIDE = 8;
 
-/** Messages of one archive repository, to be committed in one write. */
+/** Finalizes messages of one repository, and commits them in one write. */
 export async function finalize(
   context: FinalizerContext,
   messages: readonly FinalizeMessage[],
@@ -40,7 +40,7 @@ export async function finalize(
   const [head] = messages;
   if (head === undefined) return;
   if (messages.some(({ repository }) => repository !== head.repository))
-    throw new RangeError('a batch for the finalizer is of one repository');
+    throw new RangeError('a batch for the finalizer must be of one repository');
 
   const permits = new Permits(SIDE_BY_SIDE);
   const checked = await settleAll(
@@ -66,7 +66,10 @@ export async function finalize(
   reporter.end();
 }
 
-/** Records every image of a batch, also behind one whose record fails: an event bus that refuses stops no report. */
+/**
+ * Records every image of a batch. A record that fails does not stop the others: an event bus that refuses stops no
+ * report.
+ */
 class Reporter {
   readonly #context: FinalizerContext;
   #failure: { readonly error: unknown } | undefined;
@@ -88,13 +91,15 @@ class Reporter {
     }
   }
 
-  /** @throws the first failure, so that the messages come again */
+  /**
+   * @throws the first failure, so that the queue delivers the messages again
+   */
   end(): void {
     if (this.#failure !== undefined) throw this.#failure.error;
   }
 }
 
-/** One message an image: of several that speak of the same one, a failure, or else the last. */
+/** One message per image: of several for the same image, a failure, or else the last. */
 function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage> {
   const byImage = new Map<string, FinalizeMessage>();
   for (const message of messages) {
@@ -134,7 +139,7 @@ function changeOf({ message, image }: { readonly message: FinalizeMessage; reado
   };
 }
 
-/** Notes of one image that are reported; the rest is only counted. */
+/** Notes of one image that are reported; the others are only counted. */
 const MAX_NOTES = 16;
 
 /** The resolver's remarks and the notes of the closure, each once. */
@@ -145,7 +150,7 @@ function remarksOf({ image }: FinalizeMessage, found: readonly string[]): Pick<I
   return { ...(note === undefined ? {} : { reason: note }), ...(shown.length === 0 ? {} : { notes: shown }) };
 }
 
-/** As it was asked for, and what was found. */
+/** The name as requested, and the digest that was found. */
 function nameOf(message: FinalizeMessage): string {
   const { reference, digest } = imageName(message, message.image);
   return digest === undefined || reference.endsWith(digest) ? reference : `${reference}@${digest}`;

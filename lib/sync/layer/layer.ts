@@ -1,14 +1,14 @@
 /**
- * The layer role: one blob a message, from the registry into the archive, and one receipt as proof.
+ * The layer role: brings one blob per message from the registry into the archive, and writes one receipt as proof.
  *
- * The object store is its only memory. What it finds there decides what it does:
+ * The object store is its only memory. The objects in it decide the work:
  *
- * | found                          | does                                                             |
+ * | found                          | work                                                             |
  * |--------------------------------|------------------------------------------------------------------|
- * | a receipt                      | nothing                                                          |
- * | the object, but no receipt     | reads it back: a receipt, or it is deleted and fetched           |
- * | an unfinished multipart upload | fetches what is missing, completes, reads back                   |
- * | nothing                        | streams it: proves, completes, receipt                           |
+ * | a receipt                      | none                                                             |
+ * | the object, but no receipt     | reads it back; then writes a receipt, or deletes and fetches it  |
+ * | an unfinished multipart upload | fetches the missing parts, completes, reads back                 |
+ * | nothing                        | streams the blob: proves, completes, writes a receipt            |
  */
 import type { Failure } from '../../core/failure.ts';
 import { asFailure } from '../../core/failure.ts';
@@ -27,14 +27,14 @@ import { resume } from '../transfer/resume.ts';
 import type { Transfer } from '../transfer/transfer.ts';
 import { type Unfinished, UnfinishedUploads } from './unfinished.ts';
 
-/** Times that a blob is begun anew in one invocation before the queue's own patience takes over. */
+/** Restarts of a blob in one invocation; after them the queue delivers the message again. */
 const MAX_RESTARTS = 3;
 
-/** A blob that is still not there after so many invocations makes no progress worth waiting for. */
+/** A blob that is still incomplete after so many invocations does not progress fast enough. */
 const MAX_CONTINUATIONS = 200;
 
 /**
- * Continuations in a row that store no new part, before the layer gives up. A registry that drips holds each of them for a
+ * Consecutive continuations that store no new part, before the layer gives up. A slow registry holds each of them for a
  * whole invocation of 15 minutes. At 10 kB/s a part of 8 MiB arrives within that time.
  */
 const MAX_STALLED = 2;
@@ -42,9 +42,9 @@ const MAX_STALLED = 2;
 const MORE_TIME = 'give the layer function more time or memory';
 
 export interface LayerOptions {
-  /** How often this message was delivered, 1 for the first time. */
+  /** The number of deliveries of this message, 1 for the first. */
   readonly receiveCount: number;
-  /** There will be no other delivery: what fails is recorded, with its reason, instead of thrown. */
+  /** There will be no other delivery: a failure is recorded, with its reason, instead of thrown. */
   readonly last: boolean;
   /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
   readonly requeues?: boolean;
@@ -53,8 +53,9 @@ export interface LayerOptions {
 }
 
 /**
- * Copies a message's blob and tells the finalizer, or sends its own continuation when time runs short. A failure that no
- * retry mends is told to the finalizer as well; one that may pass is thrown, for the queue to deliver the message again.
+ * Copies a message's blob and notifies the finalizer, or sends a continuation when time runs short. A failure that a
+ * retry cannot fix is sent to the finalizer as well; a temporary one is thrown, so that the queue delivers the message
+ * again.
  */
 export async function copyLayer(context: LayerContext, message: LayerMessage, options: LayerOptions): Promise<void> {
   const { queues } = context;
@@ -76,7 +77,7 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   }
 }
 
-/** Tells the finalizer that an image cannot be had because of this layer. Also what becomes of a dead letter. */
+/** Notifies the finalizer that an image fails because of this layer. Dead letters end here, too. */
 export async function failLayer(
   context: Pick<LayerContext, 'queues' | 'observe'>,
   message: LayerMessage,
@@ -100,7 +101,7 @@ export async function failLayer(
   await context.queues.send('finalize', [outgoing], { signal });
 }
 
-/** What the next continuation has to know. */
+/** The facts that the next continuation needs. */
 interface Continued {
   readonly stalled: number;
 }
@@ -145,7 +146,7 @@ class LayerCopy {
     }
   }
 
-  /** Whoever delivers a message again, or continues one, does not know how far the last attempt came. */
+  /** Whether an earlier attempt may have left something: a repeated delivery, or a continuation. */
   get #again(): boolean {
     return this.#options.receiveCount > 1 || this.#message.continuation > 0;
   }
@@ -159,11 +160,11 @@ class LayerCopy {
       const receipt = await archive.receipt(blob.digest, { signal });
       if (receipt !== undefined && provenBy(receipt, blob) !== undefined) {
         this.#tell('present');
-        // The last attempt may have ended between its receipt and its cleaning up.
+        // The last attempt may have ended between its receipt and its cleanup.
         if (this.#again) await this.#uploads.abortAll();
         return 'done';
       }
-      // The blob is there, and another message has proven less of it.
+      // The blob exists, and another message has proven less of it.
       if (receipt !== undefined) look = 'everything';
     }
     if (look === 'everything') {
@@ -210,19 +211,21 @@ class LayerCopy {
     }
   }
 
-  /** Reads back what was put together from parts that this invocation did not see; its proof may need one of its own. */
+  /** Reads back an object whose parts this invocation did not see; the proof may need an invocation of its own. */
   async #proveAssembled(): Promise<'done' | Continued> {
     if (this.#options.deadline.near()) return this.#continue();
     const outcome = await this.#proveFound();
     if (outcome === 'wrong') throw resumedWrong(this.#message);
     if (outcome === 'done') return outcome;
-    // A hash cannot be carried over: what did not fit into the rest of this invocation gets a whole one to itself.
+    // A hash state cannot be passed on: the next invocation has its whole time for the proof.
     return this.#continue();
   }
 
-  /** @param stalled 0 where this invocation has brought the blob further */
+  /**
+   * @param stalled 0 where this invocation stored a new part
+   */
   async #continue(stalled = 0): Promise<Continued> {
-    // The uploads stay: another message may be filling them, and the next run goes on with their parts.
+    // The uploads stay: another message may be filling them, and the next run continues with their parts.
     if (stalled >= MAX_STALLED)
       throw tooSlow(
         this.#message,
@@ -235,19 +238,19 @@ class LayerCopy {
     return { stalled };
   }
 
-  /** Continuations in a row, up to this one, that stored no new part. A first invocation is not a continuation. */
+  /** Consecutive continuations, up to this one, that stored no new part. A first invocation is not a continuation. */
   #stalled(): number {
     const { continuation, stalled = 0 } = this.#message;
     return this.#stored > 0 || continuation === 0 ? 0 : stalled + 1;
   }
 
-  /** More of the same would not mend it, so nobody goes on with what has landed. */
+  /** Repetition would not help, so the stored parts are not needed any more. */
   async #giveUp(side: Failure['side'], detail: string): Promise<never> {
     await this.#uploads.abortAll();
     throw tooSlow(this.#message, side, `${detail}; ${MORE_TIME}`);
   }
 
-  /** Proves the object that is there. */
+  /** Proves the object in the store. */
   async #proveFound(): Promise<'done' | 'late' | 'wrong'> {
     const { archive, maxUncompressed } = this.#context;
     const { blob, strictMediaTypes: strict } = this.#message;

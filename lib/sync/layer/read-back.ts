@@ -1,4 +1,4 @@
-/** Proving an object where it lies: one that was found, or that was put together of parts which nobody saw pass. */
+/** Proves an object in the store: one that was found, or one made of parts that this invocation did not see. */
 import { asFailure } from '../../core/failure.ts';
 import type { Archive } from '../../archive/archive.ts';
 import type { Deadline } from '../deadline.ts';
@@ -15,26 +15,28 @@ export interface ReadBack {
 
 export type Found =
   | { readonly kind: 'proven'; readonly proof: Proof }
-  /** There was not the time to read it to its end. */
+  /** There was not enough time to read it to its end. */
   | { readonly kind: 'late' }
-  /** It is not what it is named, or not there any more; it was deleted, unless it was replaced meanwhile. */
+  /** It does not match its digest, or is gone; it was deleted, unless it was replaced meanwhile. */
   | { readonly kind: 'wrong' };
 
 type Reading = Exclude<Found, { kind: 'wrong' }> | { readonly kind: 'mismatch'; readonly etag: string };
 
 /**
- * Reads the blob's object back. Nothing but a digest that does not match deletes it: what a message says of a blob
- * besides its digest may be wrong, and the object is then right for all other messages. Where it is not what its media
- * type declares, that is thrown, and the object stays too.
+ * Reads the blob's object back. Only a wrong digest deletes it: other claims of a message may be wrong, and the object
+ * is right for all other messages. Bytes that contradict their media type are thrown as a failure, and the object
+ * stays.
  */
 export async function readBack(back: ReadBack): Promise<Found> {
   const { archive, blob, signal } = back;
   const receipt = archive.layout.receipt(blob.digest);
   let reading = await read(back);
   if (reading?.kind === 'mismatch' && (await archive.store.head(receipt, { signal })) !== undefined) {
-    // It was proven before, and images rest on it: one bent bit on the way here must not cost them their bytes.
+    // The blob was proven before, and images depend on it: one bit error during this read must not cost them their
+    // bytes.
     reading = await read(back);
-    // In this order: killed in between, it leaves an object without its proof, and never a proof without its object.
+    // The receipt is deleted first: an interruption leaves an object without a proof, and never a proof without its
+    // object.
     if (reading?.kind === 'mismatch') await archive.store.delete(receipt, { signal });
   }
   if (reading === undefined) return { kind: 'wrong' };
@@ -45,7 +47,7 @@ export async function readBack(back: ReadBack): Promise<Found> {
 
 async function read(back: ReadBack): Promise<Reading | undefined> {
   const reading = await readWith(back, 'as-announced');
-  // A later frame wants a larger window than the first one has announced.
+  // A later frame needs a larger window than the first one announced.
   if (reading?.kind !== 'proven' || reading.proof.deferred !== true) return reading;
   return readWith(back, 'largest');
 }
@@ -56,9 +58,9 @@ async function readWith(
 ): Promise<Reading | undefined> {
   const object = await archive.store.read(archive.layout.blob(blob.digest), { signal });
   if (object === undefined) return undefined;
-  // Without the size: that decides whether the message is right, and not whether the object is.
+  // Without the size: a wrong size is an error of the message, and not of the object.
   const { digest, mediaType, diffIds } = blob;
-  // Nothing is held here that another transfer waits for, so the memory of a zstd window can be waited for.
+  // This code holds nothing that another transfer waits for, so it may wait for the memory of a zstd window.
   const prover = new Prover({ digest, mediaType, diffIds }, { maxUncompressed, strict, patient: { signal, window } });
   try {
     for await (const chunk of object.body) {

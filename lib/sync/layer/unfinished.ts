@@ -1,37 +1,36 @@
 /**
- * The unfinished uploads of one blob. A listing does not say who writes an upload, nor whether anybody does: one that was
- * begun a minute ago may be what a killed process left behind, or what another function (the same blob comes from another
- * registry, or for another run) is filling right now.
+ * The unfinished uploads of one blob. A listing does not show whether an upload still has a writer. One that began a
+ * minute ago may belong to a killed process, or to another function that fills it right now (the same blob from another
+ * registry, or for another run).
  *
- * So until the blob is there, nobody takes away an upload that may be somebody's: two writers who did would both begin
- * anew until their images fail. Once the blob's receipt is written, every upload of it is aborted: whoever still writes one
- * hears `no-such-upload`, looks again, finds the receipt, and has nothing left to do.
+ * So an upload that may have a writer is kept until the blob exists: two writers that abort each other's uploads would
+ * both restart until their images fail. Once the blob's receipt is written, every upload of it is aborted. A remaining
+ * writer gets `no-such-upload`, looks again, finds the receipt, and has nothing left to do.
  *
- * | an upload of this blob                             | until the blob is there      | once its receipt is written |
- * |----------------------------------------------------|------------------------------|-----------------------------|
- * | has parts that fit, and the most of all            | is gone on with, and is ours | was completed               |
- * | has parts that fit, but fewer                      | is left alone                | is aborted                  |
- * | has none (or of another plan), begun within LIVE_MS | is left alone               | is aborted                  |
- * | has none, and is older                             | is aborted                   |                             |
- * | was gone on with in vain ("restart")               | is not tried again           | is aborted                  |
- * | was gone on with, and the blob cannot be had       | is aborted                   |                             |
+ * | an upload of this blob                              | until the blob exists          | once its receipt is written |
+ * |-----------------------------------------------------|--------------------------------|-----------------------------|
+ * | has fitting parts, and more than the others         | is continued                   | was completed               |
+ * | has fitting parts, but fewer                        | is left alone                  | is aborted                  |
+ * | has none (or of another plan), begun within LIVE_MS | is left alone                  | is aborted                  |
+ * | has none, and is older                              | is aborted                     |                             |
+ * | was continued without success ("restart")           | is not tried again             | is aborted                  |
+ * | was continued, and the blob is not available        | is aborted                     |                             |
  *
- * To go on with an upload that somebody else is writing harms nobody. Both put the same bytes into the same parts, the
- * first to complete it wins, and the other hears `no-such-upload`, or that a part was replaced, and looks again: it finds
- * the object, or all of its parts. What is left of a blob that nobody completes goes by
- * its age (clean.ts, and the bucket's lifecycle rule).
+ * Two writers may continue one upload safely. Both put the same bytes into the same parts, and the first to complete it
+ * wins. The other one gets `no-such-upload`, or an error for a replaced part, and looks again: it finds the object, or
+ * all of its parts. Uploads that no process completes are removed by age (clean.ts, and the bucket's lifecycle rule).
  */
 import { Failure } from '../../core/failure.ts';
 import { landed, partSizeFor } from '../../store/parts.ts';
 import type { ObjectStore, Part, Upload } from '../../store/store.ts';
 
 /**
- * How long an upload without a part may still be somebody's: the longest time that a Lambda function has, 15 minutes,
- * and what its clock and the store's may differ. A process of hours has landed a part by then.
+ * How long an upload without a part may still have a writer: 15 minutes, the longest time of a Lambda function, plus
+ * the difference between its clock and the store's. A process that runs for hours has stored a part by then.
  */
 export const LIVE_MS = 20 * 60 * 1000;
 
-/** An upload to go on with, and what of it fits. */
+/** An upload to continue, and its fitting parts. */
 export interface Unfinished {
   readonly upload: Upload;
   readonly landed: readonly Part[];
@@ -40,7 +39,7 @@ export interface Unfinished {
 export interface UnfinishedOptions {
   readonly store: ObjectStore;
   readonly key: string;
-  /** Bytes of the blob; one of unknown size is not gone on with. */
+  /** Bytes of the blob; a blob of unknown size is not continued. */
   readonly size: number | undefined;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -49,7 +48,7 @@ export interface UnfinishedOptions {
 
 export class UnfinishedUploads {
   readonly #options: UnfinishedOptions;
-  /** Those that were seen and left alone. */
+  /** Uploads that were seen and left alone. */
   readonly #others = new Map<string, Upload>();
   readonly #refused = new Set<string>();
 
@@ -57,7 +56,7 @@ export class UnfinishedUploads {
     this.#options = options;
   }
 
-  /** The one that has come furthest. */
+  /** The upload with the most fitting parts. */
   async furthest(): Promise<Unfinished | undefined> {
     const { store, size } = this.#options;
     const partSize = partSizeFor(size, store.limits);
@@ -75,19 +74,19 @@ export class UnfinishedUploads {
     return best;
   }
 
-  /** It was gone on with in vain: not again. */
+  /** Marks an upload that was continued without success, so that it is not tried again. */
   refuse(upload: Upload): void {
     this.#refused.add(upload.id);
     this.#others.set(upload.id, upload);
   }
 
-  /** Of a blob that is proven, nobody needs them. Costs nothing where none were seen. */
+  /** Aborts the uploads of a proven blob. Costs no request where none were seen. */
   async abortOthers(): Promise<void> {
     for (const upload of this.#others.values()) await this.abort(upload);
     this.#others.clear();
   }
 
-  /** Those too that nobody has looked for: of a blob that is proven, or given up. */
+  /** Aborts all uploads of a blob that is proven, or given up, also those that were not listed before. */
   async abortAll(): Promise<void> {
     try {
       for await (const upload of this.#all()) await this.abort(upload);
@@ -96,19 +95,19 @@ export class UnfinishedUploads {
     }
   }
 
-  /** Best effort: that it could not be aborted is not worth failing for, and its age will see to it. */
+  /** Best effort: an upload that cannot be aborted is removed by age later. */
   async abort(upload: Upload): Promise<void> {
     const { store, signal } = this.#options;
     await store.abortUpload(upload, { signal }).catch(() => undefined);
   }
 
-  /** Those of this very key. */
+  /** The uploads of exactly this key. */
   async *#all(): AsyncGenerator<Upload, void, void> {
     const { store, key, signal } = this.#options;
     for await (const upload of store.uploads(key, { signal })) if (upload.key === key) yield upload;
   }
 
-  /** `undefined` where it is gone since it was listed. */
+  /** `undefined` where the upload is gone since it was listed. */
   async #partsOf(upload: Upload): Promise<Part[] | undefined> {
     const { store, signal } = this.#options;
     try {

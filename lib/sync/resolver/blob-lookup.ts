@@ -7,7 +7,7 @@ import type { NeededBlob } from './walk.ts';
 
 export type Look = LayerMessage['look'];
 
-/** What the archive has of the blobs of a slice. */
+/** Looks up the blobs of a slice in the archive. */
 export class BlobLookup {
   readonly #archive: Archive;
   readonly #signal: AbortSignal;
@@ -23,7 +23,9 @@ export class BlobLookup {
     this.#known = known;
   }
 
-  /** Whether the archive lacks a blob, and what there is of it. Once a slice: its images have most of their blobs in common. */
+  /**
+   * Looks up a blob; undefined where the archive has its proof. Once per slice: its images share most of their blobs.
+   */
   find(blob: NeededBlob): Promise<Look | undefined> {
     return once(this.#found, proofKey(blob), () => this.#lookFor(blob));
   }

@@ -4,7 +4,7 @@ import { Prover } from '../../proof/prover.ts';
 import { receiptFor } from '../receipts.ts';
 import type { NeededBlob } from './walk.ts';
 
-/** Proves and stores a blob whose content is known without a request. Resolves to whether it is. */
+/** Proves and stores a blob whose content is known without a request. Resolves to whether it is known. */
 export async function storeKnown(
   archive: Archive,
   blob: NeededBlob,

@@ -1,4 +1,4 @@
-/** Finds something once per key. A failure is not remembered: each caller that waited for it tries again. */
+/** Runs `find` once per key. A failure is not kept: each caller that waited for it tries again. */
 export function once<T>(known: Map<string, Promise<T>>, key: string, find: () => Promise<T>): Promise<T> {
   const found = known.get(key);
   if (found !== undefined) return found.catch(find);

@@ -1,6 +1,6 @@
 /**
- * Which run has queued an image. A run that finds an image still pending in an earlier run leaves it out, so that a first
- * sync that takes longer than the schedule's period does not queue its rest again and again.
+ * Records which run has queued an image. A later run skips an image that is still pending in an earlier run, so that a
+ * first sync that takes longer than the schedule's period is not queued again and again.
  */
 import type { Archive } from '../../archive/archive.ts';
 import type { Cancel } from '../../store/store.ts';
@@ -10,12 +10,12 @@ import type { Order, Scope } from '../../queue/messages.ts';
 import type { ImageEvent } from '../events.ts';
 import { readReportOf } from '../reports.ts';
 
-/** An image that has been pending for longer is queued again: its messages may be lost. In milliseconds. */
+/** An image that has been pending for longer is queued again, since its messages may be lost. In milliseconds. */
 const BELIEVED_MS = 24 * 60 * 60_000;
 
 const MAX_BYTES = 16 * 1024;
 
-/** Notes that the run of an event has queued its image. One PUT for each image of which something is missing. */
+/** Records that the run of an event has queued its image. One PUT per incomplete image. */
 export async function markQueued(
   archive: Archive,
   event: ImageEvent,
@@ -30,8 +30,8 @@ export async function markQueued(
 }
 
 /**
- * The earlier run in which this image is pending, in the same scope, for less than a day. Two GETs, and none for an image
- * that is unchanged.
+ * The earlier run in which this image is pending, in the same scope, for less than a day. Two GETs, and none for an
+ * unchanged image.
  */
 export async function queuedBy(
   archive: Archive,
@@ -49,7 +49,7 @@ export async function queuedBy(
   return report?.status === 'pending' && report.digest === event.digest ? mark.run : undefined;
 }
 
-/** One that cannot be read only costs the work that it would have saved. */
+/** An unreadable mark only costs the work that it would have saved. */
 function readMark(bytes: Uint8Array): { run: string; digest: string; scope: string; at: number } | undefined {
   try {
     const place = Place.ofBytes('read mark', bytes);
@@ -63,7 +63,7 @@ function readMark(bytes: Uint8Array): { run: string; digest: string; scope: stri
   }
 }
 
-/** All of an order that decides which parts of an image are mirrored. */
+/** The parts of an order that decide what of an image is mirrored. */
 function scopeOf({ platforms, foreignLayers, strictMediaTypes }: Scope): string {
   return JSON.stringify({ platforms, foreignLayers, strictMediaTypes });
 }

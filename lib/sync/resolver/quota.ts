@@ -2,7 +2,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Blob } from '../claims.ts';
 
-/** What an operator allows a registry to fill the archive with. Each is optional. */
+/** The operator's limits on what registries may store in the archive. Each is optional. */
 export interface Limits {
   /** Bytes of an image's layers and other blobs, each once, as its manifests declare them. */
   readonly imageBytes?: number;
@@ -13,8 +13,8 @@ export interface Limits {
 }
 
 /**
- * Counts what a run asks for against the limits. On one machine all of a run shares one; a function makes one for each
- * message, since it shares no state with others. Counting is idempotent, since messages are delivered at least once.
+ * Counts the requests of a run against the limits. On one machine a whole run shares one quota; a function makes one
+ * per message, since functions share no state. Counting is idempotent, since messages are delivered at least once.
  */
 export class Quota {
   readonly #limits: Limits;
@@ -26,18 +26,20 @@ export class Quota {
     this.#limits = limits;
   }
 
-  /** How many of a repository's tags may be asked for. */
+  /** How many of a repository's tags may be requested. */
   get tags(): number {
     return this.#limits.runImages ?? Infinity;
   }
 
-  /** The failure of a repository of which more are wanted. */
+  /** The failure of a repository with more wanted tags. */
   tooManyTags(source: string): Failure {
     const detail = `more than ${this.tags} of its tags are wanted; limits.runImages allows no more`;
     return exceeded(`list tags of ${source}`, detail);
   }
 
-  /** @throws Failure `limit-exceeded` for one image too many */
+  /**
+   * @throws Failure `limit-exceeded` for an image beyond the limit
+   */
   image(name: string): void {
     const { runImages } = this.#limits;
     if (runImages === undefined || this.#images.has(name)) return;
@@ -54,7 +56,9 @@ export class Quota {
       throw exceeded(`mirror ${name}`, `it has ${bytes} bytes; limits.imageBytes allows ${imageBytes}`);
   }
 
-  /** @throws Failure `limit-exceeded` where the run would fetch too much; none of the blobs is counted then */
+  /**
+   * @throws Failure `limit-exceeded` where the run would fetch more than the limit; then none of the blobs is counted
+   */
   fetch(name: string, missing: readonly Blob[]): void {
     const { runBytes } = this.#limits;
     if (runBytes === undefined) return;

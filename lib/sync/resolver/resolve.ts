@@ -1,6 +1,7 @@
 /**
- * The resolver role: from what was asked for to what is missing. It lists tags page by page and sends itself slices of
- * them; for each image it finds out what upstream says now, stores what is small, and sends one message a missing blob.
+ * The resolver role: turns a request into messages for the missing blobs. It lists tags page by page and sends itself
+ * slices of them. For each image it asks upstream for the current digest, stores small content, and sends one message
+ * per missing blob.
  */
 import { asFailure, Failure, type FailureCode } from '../../core/failure.ts';
 import { Permits } from '../../core/semaphore.ts';
@@ -23,19 +24,19 @@ import { once } from './once.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
 import { type NeededBlob, RootUnknown, walk, type Walked } from './walk.ts';
 
-/** Images of a slice that are worked on at once; the host's connections bound their requests once more. */
+/** Images of a slice that are handled concurrently; the host's connections limit their requests further. */
 const SIDE_BY_SIDE = 16;
 
-/** Names that are not tags of which a failure tells; there is hardly ever one. */
+/** Invalid tag names that a failure lists; they are rare. */
 const TOLD_NAMES = 10;
 
-/** Tags of upstream that are named where none of them is wanted. */
+/** Upstream tags that are named where none of them is wanted. */
 const SOME_TAGS = 5;
 
-/** A tag that is not there: no failure of an image that is asked for by its digest as well. */
+/** Failures for a missing tag. They do not fail an image that is also requested by digest. */
 const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
 
-/** An image as upstream has it. */
+/** An image in upstream. */
 interface Found extends Partial<Pick<Resolved, 'fetched'>> {
   readonly digest: Digest;
   /** The tag to write. */
@@ -46,7 +47,9 @@ interface Found extends Partial<Pick<Resolved, 'fetched'>> {
 export interface ResolveOptions {
   /** Deliveries of this message so far, this one included. */
   readonly receiveCount: number;
-  /** A failure that may pass is thrown, for the queue to deliver the message again; on the last delivery it is recorded. */
+  /**
+   * A temporary failure is thrown, so that the queue delivers the message again; on the last delivery it is recorded.
+   */
   readonly last: boolean;
   /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
   readonly requeues?: boolean;
@@ -108,18 +111,18 @@ async function listTags(context: ResolverContext, message: ResolveMessage, optio
   }
 }
 
-/** What upstream calls a tag, and no reference can have: it is there, and is not mirrored, which has to be said. */
+/** Upstream lists names that no reference can contain. Such an image exists and is not mirrored, so it is reported. */
 function noTags(source: string, names: readonly string[]): Failure {
-  const detail = `upstream lists what is not a tag, so that nobody can ask for it: ${names.map(show).join(', ')}`;
+  const detail = `upstream lists invalid tag names, which cannot be requested: ${names.map(show).join(', ')}`;
   return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });
 }
 
-/** Whether a failure that may pass is recorded, since there is no other delivery. */
+/** Whether a temporary failure is recorded, since there is no other delivery. */
 function isRecorded(failure: Failure, { last, requeues = false }: ResolveOptions): boolean {
   return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
 }
 
-/** Whether it is worth, or right, to leave a failure to the queue instead of recording it. */
+/** Whether the queue should deliver the message again, instead of recording the failure. */
 function isTemporary(failure: Failure): boolean {
   return failure.remedy !== 'never';
 }
@@ -131,10 +134,10 @@ class Slice {
   readonly #source: Source;
   readonly #sole: boolean;
   readonly #lookup: BlobLookup;
-  /** Blobs that this slice has asked the layer function for. */
+  /** Blobs that this slice has sent messages for. */
   readonly #ordered = new Set<Digest>();
   readonly #sending: Permits;
-  /** Tags often name one image: what it consists of is found out once. */
+  /** Tags often name the same image, which is walked once. */
   readonly #walks = new Map<string, Promise<Walked>>();
   #tags: Promise<readonly string[] | undefined> | undefined;
 
@@ -143,9 +146,10 @@ class Slice {
     this.#message = message;
     this.#options = options;
     const { what } = message;
-    // An earlier delivery may have asked for blobs that are on their way.
+    // An earlier delivery may have sent messages for the blobs.
     this.#sole = what.kind === 'images' && what.sole === true && options.receiveCount === 1;
-    // An image's messages after the other's, where one is told that it is the first: it is to be the first in its lane.
+    // An image's messages follow the previous image's where one is marked as the first: it must be the first in its
+    // lane.
     this.#sending = new Permits(this.#sole ? 1 : SIDE_BY_SIDE);
     this.#source = context.sources.repository(parseRepository(message.source));
     const { source, strictMediaTypes: strict } = message;
@@ -155,7 +159,7 @@ class Slice {
   async run(images: readonly Wanted[]): Promise<void> {
     const { archive, queues } = this.#context;
     const { signal } = this.#options;
-    // Read once; where that fails, it is the failure of every image.
+    // Read once; a failure fails every image.
     const index = archive.tagIndex(this.#message.repository, { signal }).then((found) => found?.index);
     index.catch(() => undefined);
     const permits = new Permits(SIDE_BY_SIDE);
@@ -176,14 +180,14 @@ class Slice {
       }),
     );
     await settleAll(all);
-    // The message comes again; the images that are done cost little then, since what they lacked is there or sent.
+    // The message is delivered again. Images that are done cost little then: their blobs exist, or were sent.
     const worst = longestWait(failures);
     if (worst !== undefined) throw worst;
   }
 
   async #image(wanted: Wanted, index: TagIndex | undefined): Promise<void> {
     const { now } = this.#context;
-    // When the answer was asked for, not when it came: an answer that took long is not newer for it.
+    // The time before the request: a slow response is not a newer observation.
     const observed = now();
     const { reference, repository } = imageName(this.#message, wanted);
     this.#context.quota?.image(reference.startsWith(repository) ? reference : `${reference} as ${repository}`);
@@ -192,7 +196,7 @@ class Slice {
       await this.#mirror(wanted, found, observed, index);
     } catch (error) {
       if (!(error instanceof RootUnknown)) throw error;
-      // HEAD may be answered from a cache, and a tag may move between two requests: GET of the tag has the last word.
+      // HEAD may be answered from a cache, and a tag may move between two requests, so the GET of the tag decides.
       const again = now();
       await this.#mirror(wanted, await this.#findWhole(wanted, found, error.failure), again, index);
     }
@@ -227,7 +231,7 @@ class Slice {
     return { digest: fetched.digest, tag, fetched };
   }
 
-  /** A tag that upstream lacks is told with some that it has; they are listed once. */
+  /** Adds some of upstream's tags to the failure of a missing tag; the tags are listed once. */
   async #hinted(failure: Failure, { tag, digest }: Wanted): Promise<Failure> {
     if (failure.code !== 'manifest-unknown' || tag === undefined || digest !== undefined) return failure;
     this.#tags ??= firstTags(this.#source, this.#options.signal);
@@ -244,14 +248,14 @@ class Slice {
     });
   }
 
-  /** What a pure function refuses is told with what it was about. */
+  /** Adds the image's name to the failure of a pure function. */
   #named(error: unknown, wanted: Wanted): Failure {
     const operation = `resolve ${imageName(this.#message, wanted).reference}`;
     const failure = asFailure(error, operation, 'source');
     return failure.side === 'input' ? failure.within(operation, 'source') : failure;
   }
 
-  /** Other platforms were asked for when the entry was written: whether these are among what is there is to be seen. */
+  /** Other platforms were requested when the entry was written: check whether the archived ones include these. */
   async #checkPlatforms(entry: TagEntry): Promise<void> {
     const { archive } = this.#context;
     const { platforms } = this.#message;
@@ -260,7 +264,7 @@ class Slice {
     await checkPlatforms(entry.digest, platforms, (of, maxBytes) => held(archive, of, { maxBytes, signal }));
   }
 
-  /** What upstream has of what was asked for. */
+  /** Finds the requested image upstream. */
   async #find(wanted: Wanted): Promise<Found> {
     const { tag, digest } = wanted;
     if (tag === undefined) {
@@ -276,7 +280,7 @@ class Slice {
     return { digest: digest as Digest, note: `${note}; kept by its digest` };
   }
 
-  /** One message a missing blob; where none is, the finalizer is told at once. */
+  /** Sends one message per missing blob; without any, notifies the finalizer at once. */
   async #order(wanted: Wanted, found: Found, observed: number, walked: Walked): Promise<void> {
     const { queues, observe, lanes } = this.#context;
     const { signal } = this.#options;
@@ -325,7 +329,7 @@ class Slice {
     }
   }
 
-  /** What the layer function is told. Of those who ask for one blob only the first can be sure that nobody has brought it. */
+  /** The lookup state for the layer function. Of several messages for one blob only the first may skip the lookup. */
   #told({ digest }: Pick<NeededBlob, 'digest'>, look: Look): Look {
     if (look !== 'nothing') return look;
     const first = this.#sole && !this.#ordered.has(digest);

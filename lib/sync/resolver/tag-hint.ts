@@ -4,7 +4,7 @@ import type { Source } from '../../registry/source.ts';
 /** Tags that a hint names. */
 const NAMED = 5;
 
-/** The first page of a repository's tags; nothing where they cannot be listed, which says nothing about any tag. */
+/** The first page of a repository's tags; undefined where they cannot be listed, which means nothing for any tag. */
 export async function firstTags(source: Source, signal: AbortSignal): Promise<readonly string[] | undefined> {
   try {
     for await (const tags of source.tags({ signal })) return tags.filter(isTag);
@@ -14,7 +14,7 @@ export async function firstTags(source: Source, signal: AbortSignal): Promise<re
   return undefined;
 }
 
-/** What a repository has instead of a tag that it lacks, for a message; tags that begin like it come first. */
+/** A message with the tags that a repository has, for a missing tag; tags with the same beginning come first. */
 export function tagHint(tags: readonly string[], tag: string): string {
   if (tags.length === 0) return 'upstream has no tags in this repository';
   const common = (other: string): number => {

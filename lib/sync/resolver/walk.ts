@@ -1,6 +1,6 @@
 /**
- * From a root manifest down to the blobs: everything small is fetched, proven and stored on the way; what is large is
- * named. An image whose layers and diffIDs cannot fit together is refused here, before a single layer is fetched.
+ * Walks from a root manifest down to the blobs. Small content is fetched, proven and stored on the way; large blobs are
+ * listed. An image whose layers and diffIDs cannot fit together is refused here, before a layer is fetched.
  */
 import { Failure } from '../../core/failure.ts';
 import { Permits } from '../../core/semaphore.ts';
@@ -20,10 +20,10 @@ import { childrenOf, held, MAX_CONFIG_BYTES } from '../closure.ts';
 import { aloneIf, isLargeManifest } from '../large-manifests.ts';
 import { algorithmsOf } from '../../proof/prover.ts';
 
-/** Addresses of a foreign layer that are asked. */
+/** Addresses of a foreign layer that are tried. */
 const MAX_URLS = 4;
 
-/** Manifests of one image that are fetched side by side; the host's connections bound them once more. */
+/** Manifests of one image that are fetched concurrently; the host's connections limit them further. */
 const SIDE_BY_SIDE = 8;
 
 /** A blob with its content, where its descriptor carries that (base64). */
@@ -35,9 +35,9 @@ export interface Walked {
   readonly size: number;
   /** Every blob once. */
   readonly blobs: readonly NeededBlob[];
-  /** Attestations that the image goes without, since upstream lacks their config or one of their blobs. */
+  /** Attestations that the image does without, since upstream lacks their config or one of their blobs. */
   readonly lost: readonly Digest[];
-  /** Bytes that had to be fetched for the walk itself. */
+  /** Bytes that the walk itself fetched. */
   readonly fetchedBytes: number;
 }
 
@@ -48,7 +48,7 @@ export interface WalkOptions {
   readonly signal: AbortSignal;
 }
 
-/** The registry does not have the manifest that a walk begins with. */
+/** The registry does not have the root manifest of a walk. */
 export class RootUnknown extends Error {
   override readonly name = 'RootUnknown';
   readonly failure: Failure;
@@ -60,18 +60,18 @@ export class RootUnknown extends Error {
 }
 
 /**
- * @param root what a GET has brought already, if anything
+ * @param root the result of an earlier GET, if any
  * @throws RootUnknown where the registry does not have it
  */
 export async function walk(digest: Digest, root: FetchedManifest | undefined, options: WalkOptions): Promise<Walked> {
   return new Walk(options).run(digest, root);
 }
 
-/** A manifest that was read, without all that is not needed any more. */
+/** The parts of a parsed manifest that are still needed. */
 interface Read {
   readonly mediaType: string;
   readonly size: number;
-  /** Of an index: those that are wanted. */
+  /** The wanted children of an index. */
   readonly children: readonly Child[] | undefined;
 }
 
@@ -129,7 +129,7 @@ class Walk {
       read = await this.#permits.with(() => this.#read(digest, child));
     } catch (error) {
       if (!child.optional || !(error instanceof Failure)) throw error;
-      // The finalizer notes it: the archive then lacks the manifest as well.
+      // The finalizer adds a note, since the archive lacks the manifest as well.
       if (error.code === 'manifest-unknown') return;
       if (error.code !== 'blob-unknown' || error.side !== 'source') throw error;
       this.#lost.push(digest);
@@ -138,7 +138,7 @@ class Walk {
     await this.#descend(digest, read.children, depth + 1);
   }
 
-  /** Reads a manifest; a large one alone, until all that it holds is not needed any more. */
+  /** Reads a manifest; no other large one is read until the content of a large one is not needed any more. */
   async #read(digest: Digest, child?: Child, brought?: FetchedManifest): Promise<Read> {
     const { signal } = this.#o;
     const isExpected = isLargeManifest(child?.size ?? brought?.bytes.length ?? 0);
@@ -154,7 +154,7 @@ class Walk {
     );
   }
 
-  /** A manifest that the archive holds already costs upstream nothing: registries count these requests. */
+  /** A manifest that the archive has costs upstream no request: registries count these requests. */
   async #bytes(
     digest: Digest,
     child: Child | undefined,
@@ -190,13 +190,13 @@ class Walk {
     if (child?.optional === true) await this.#requireUpstream(claims.blobs);
     if (manifest.kind === 'image' && child?.platform === undefined) this.#choice.image(claims.config?.platform);
     for (const blob of claims.blobs) this.#need(blob);
-    // What is kept of a signed schema1 manifest is not signed any more, and so of the other type.
+    // The stored form of a signed schema1 manifest is not signed, and so has the other media type.
     const mediaType = manifest.kind === 'schema1' ? MEDIA_TYPES.schema1 : manifest.mediaType;
     const chosen = manifest.kind === 'index' ? childrenOf(manifest, this.#choice) : undefined;
     return { mediaType, size: content.length, children: chosen?.map((each) => this.#slim(each)) };
   }
 
-  /** Without the annotations, of which a large index may have megabytes. */
+  /** Drops the annotations, which may be megabytes in a large index. */
   #slim(child: Descriptor): Child {
     const { digest, size, mediaType, platform, data } = child;
     return {
@@ -211,14 +211,15 @@ class Walk {
 
   #need(blob: NeededBlob): void {
     const { digest, size, data } = blob;
-    // Only layers that may not be distributed have addresses of their own; others would send every mirror to a third party.
+    // Only foreign layers have addresses of their own; for other layers, a manifest could send every mirror to a third
+    // party.
     const urls = isForeignLayer(blob.mediaType) ? blob.urls?.slice(0, MAX_URLS) : undefined;
     const known = this.#blobs.get(digest);
     if (known?.size !== undefined && size !== undefined && known.size !== size)
       throw this.#refuse(digest, 'size-mismatch', `the image says both ${known.size} and ${size} bytes of it`);
     const before = known === undefined ? [] : algorithmsOf(known);
     const now = algorithmsOf(blob);
-    // Where one declaration is opaque and the other promises diffIDs, the promise is what has to be proven.
+    // Where one declaration is opaque and the other has diffIDs, the diffIDs have to be proven.
     const { mediaType } = known === undefined || before.length === 0 ? blob : known;
     const sources = urls ?? known?.urls;
     this.#blobs.set(digest, {
@@ -234,8 +235,8 @@ class Walk {
   }
 
   /**
-   * Checks that each blob is in the archive or upstream. Only the resolver can leave out an attestation: a layer function
-   * knows one blob and not what else the image needs.
+   * Checks that each blob is in the archive or upstream. Only the resolver can leave out an attestation: a layer
+   * function knows one blob, and not the image's other content.
    *
    * @throws {Failure} `blob-unknown`
    */
@@ -250,7 +251,7 @@ class Walk {
     }
   }
 
-  /** What a pure function refuses is reported with the manifest that it was about. */
+  /** Adds the manifest's digest to the failure of a pure function. */
   #told<T>(digest: Digest, read: () => T): T {
     try {
       return read();
@@ -289,7 +290,7 @@ class Walk {
   }
 }
 
-/** A signed schema1 manifest's digest is that of its payload: that is what can be kept under it. */
+/** The digest of a signed schema1 manifest covers its payload, so the payload is stored. */
 function contentOf(manifest: Manifest, bytes: Uint8Array): Uint8Array {
   return manifest.kind === 'schema1' ? manifest.payload : bytes;
 }

@@ -1,6 +1,6 @@
 /**
- * A fresh download: ranges fetched side by side, hashed in order as they arrive, each part uploaded as soon as it is full,
- * and nothing completed before the digest matched.
+ * A fresh download. Ranges are fetched concurrently and hashed in order as they arrive. Each part is uploaded as soon
+ * as it is full, and the upload is completed only after the digest matched.
  */
 import { asFailure, Failure } from '../../core/failure.ts';
 import { release } from '../../core/release.ts';
@@ -15,22 +15,26 @@ import { type Expected, type Proof, Prover } from '../../proof/prover.ts';
 import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
 
 /**
- * Fetches the whole blob. On a failure that a retry mends, the parts that landed are kept; otherwise nothing is.
+ * Fetches the whole blob. After a temporary failure the stored parts are kept; after any other failure they are
+ * aborted.
  *
- * One connection from the first byte to the last serves a blob that fits in a single part, one of unknown size, and a
- * registry that ignores ranges; everything else comes in as many ranges at once as the window and the host allow.
+ * One connection from the first byte to the last serves a blob of a single part, one of unknown size, and a registry
+ * that ignores ranges. Other blobs are fetched in as many concurrent ranges as the window and the host allow.
  */
 export async function download(t: Transfer): Promise<Transferred> {
   return new Download(t).run();
 }
 
-/** The most that one request asks for, in bytes: what breaks off is asked for again, and what time ends was asked for in vain. */
+/**
+ * The most bytes that one request fetches: after a break they are requested again, and at a deadline they were
+ * requested in vain.
+ */
 const RUN_BYTES = 64 * 1024 * 1024;
 
-/** How many times as many parts the next request is for, each time that a single connection is found to be fast enough. */
+/** The factor by which the next request grows whenever a single connection proves fast enough. */
 const GROWTH = 4;
 
-/** Parts that one request asks for where others wait: enough to be few requests, and few enough that their turn comes. */
+/** Parts per request while other blobs wait for memory: large enough for few requests, small enough to take turns. */
 const SHARED_PARTS = 4;
 
 class Download {
@@ -42,10 +46,10 @@ class Download {
   readonly #parts: Part[] = [];
   readonly #bodies: BlobBody[] = [];
   #upload: Upload | undefined;
-  /** The whole blob, where it fits in one part: put at once, after it is proven. */
+  /** The whole blob, where it fits in one part: it is put at once, after it is proven. */
   #only: PartBuffer | undefined;
   #stopped = false;
-  /** Whether the blob comes in ranges, as far as is known: until a body is open, nothing speaks against it. */
+  /** Whether the blob supports ranges, assumed until a body is open. */
   #resumable = true;
 
   constructor(t: Transfer) {
@@ -69,13 +73,13 @@ class Download {
       const waited = late ? waitedFor(this.#scope.thrown) : undefined;
       if (late && waited === undefined) return { kind: 'continue', resumable: this.#resumable };
       const failure = waited ?? asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
-      // Where the archive wants it begun anew, another writer is at work on the same upload: that one is left to him.
+      // If the archive requires a restart, another writer uses the same upload, which is left to that writer.
       const theirs = failure.remedy === 'restart' && failure.side === 'archive';
       if (failure.remedy !== 'retry' && !theirs) await this.#abandon();
       throw failure;
     } finally {
       await this.#scope.close();
-      // It may still be reading the buffers that are given back.
+      // The prover may still be reading buffers that are given back.
       await this.#prover.destroy();
       this.#inFlight.giveBack();
     }
@@ -92,7 +96,7 @@ class Download {
     else await this.#stream(body, part, size ?? body.total);
   }
 
-  /** Side by side, or, for runs of more than one part, one after the other. */
+  /** Fetches concurrently, or, for runs of more than one part, sequentially. */
   async #ranges(
     plan: readonly PartRange[],
     first: { readonly run: readonly PartRange[]; readonly part: PartBuffer; readonly body: BlobBody },
@@ -117,9 +121,9 @@ class Download {
   }
 
   /**
-   * What the next request asks for. A part; but more of them where half of the window has arrived, and waits to be
-   * hashed or stored, since a single connection is fast enough then; and where blobs of more weight wait for memory, since
-   * all that there is is in use then, and a second connection for this one would only be one less for them.
+   * The parts of the next request. Usually one. More where half of the window is full and waits to be hashed or stored,
+   * since a single connection is fast enough then. More, too, where blobs of greater weight wait for memory: all memory
+   * is in use, and a second connection for this blob would take one from them.
    */
   #runOf(plan: readonly PartRange[], from: number, count: number): readonly PartRange[] {
     const most = Math.max(Math.floor(RUN_BYTES / this.#partSize), 1);
@@ -128,8 +132,8 @@ class Download {
   }
 
   /**
-   * Parts that follow each other, from one body. Resolves to how many have arrived: a run ends early where neither bytes nor
-   * blobs of more weight wait any more, since then a single connection is not enough.
+   * Receives consecutive parts from one body. Resolves to the number of parts that arrived. A run ends early once
+   * neither bytes nor blobs of greater weight wait, since a single connection is not enough then.
    */
   async #receive(
     upload: Upload,
@@ -174,8 +178,8 @@ class Download {
   }
 
   /**
-   * Fills parts with a body, one after the other; `next` is asked for another one where a part is full and there is more.
-   * Resolves to the last one; to nothing where there was no next one.
+   * Fills parts from a body, one after the other; calls `next` for another part when one is full and bytes remain.
+   * Resolves to the last part, or to undefined where `next` returned none.
    */
   async #pour(
     body: BlobBody,
@@ -195,7 +199,7 @@ class Download {
     return part;
   }
 
-  /** Stores a part whose bytes have all come. It need not be waited for: the scope does. */
+  /** Stores a complete part. The task group waits for it, so the caller need not. */
   #land(upload: Upload, part: PartBuffer): Promise<void> {
     this.#inFlight.complete(part);
     const stored = this.#store(upload, part);
@@ -237,7 +241,8 @@ class Download {
       return await this.#prover.finish();
     } catch (error) {
       const failure = asFailure(error, `verify blob ${this.#t.expected.digest}`, 'source');
-      // What was put together from several answers may be right in each of them: that deserves another try from zero.
+      // Bytes from several responses may each be right and not belong together: that deserves another try from the
+      // first byte.
       if (failure.code !== 'digest-mismatch' || !this.#bodies.some((body) => body.resumed() > 0)) throw failure;
       const { operation, side, detail } = failure;
       throw new Failure({ operation, side, code: 'digest-mismatch-resumed', detail, cause: failure });
@@ -256,7 +261,7 @@ class Download {
     }
   }
 
-  /** Nobody may go on with what has landed. Best effort: what is left is cleaned by age. */
+  /** Aborts the upload, so that its parts are not continued. Best effort: the rest is removed by age. */
   async #abandon(): Promise<void> {
     if (this.#upload !== undefined) await this.#t.store.abortUpload(this.#upload).catch(() => undefined);
   }
@@ -271,12 +276,12 @@ function tooLong(expected: Expected, size: number | undefined): Failure {
   });
 }
 
-/** Of a blob whose size nobody said: known only when the parts are used up. */
+/** The failure of a blob of undeclared size, detected only when the parts are used up. */
 function tooLarge(expected: Expected, most: number): Failure {
   return new Failure({
     operation: `copy blob ${expected.digest}`,
     side: 'archive',
     code: 'too-large',
-    detail: `its size was not said, and it has more than the ${most} bytes that all parts of an upload have then`,
+    detail: `it declares no size, and has more than ${most} bytes, the most that the parts of an upload can hold`,
   });
 }

@@ -1,10 +1,13 @@
 import { Failure } from '../../core/failure.ts';
 import { release } from '../../core/release.ts';
 
-/** Bytes that the prover is given at once while a part is still arriving: a hand-over to zlib's thread costs as much as 64 KiB. */
+/**
+ * Bytes that the prover gets at once while a part is still arriving: a hand-over to zlib's thread costs as much as 64
+ * KiB.
+ */
 const SLICE_BYTES = 1024 * 1024;
 
-/** One part on its way: it is filled from the source at one end while it is hashed at the other. */
+/** One part in transfer: the source fills it at one end while it is hashed at the other. */
 export class PartBuffer {
   readonly number: number;
   readonly buffer: Buffer;
@@ -17,12 +20,12 @@ export class PartBuffer {
     this.buffer = buffer;
   }
 
-  /** What has arrived; once `complete`, the part. */
+  /** The bytes that have arrived; once `complete`, the part. */
   get bytes(): Uint8Array {
     return this.#filled === this.buffer.length ? this.buffer : this.buffer.subarray(0, this.#filled);
   }
 
-  /** How much of `chunk` still fits. */
+  /** Appends as much of `chunk` as fits, and returns that length. */
   append(chunk: Uint8Array): number {
     const length = Math.min(chunk.length, this.buffer.length - this.#filled);
     this.buffer.set(length === chunk.length ? chunk : chunk.subarray(0, length), this.#filled);
@@ -35,13 +38,13 @@ export class PartBuffer {
     return this.#filled === this.buffer.length;
   }
 
-  /** Nothing more comes: the part is what has arrived. */
+  /** Marks the part as complete: its bytes are those that have arrived. */
   complete(): void {
     this.#complete = true;
     this.#notify();
   }
 
-  /** Fills it with a body that must be exactly as long. */
+  /** Fills the part with a body that must have exactly its length. */
   async fill(body: AsyncIterable<Uint8Array>, onBytes: (count: number) => void): Promise<void> {
     for await (const chunk of body) {
       if (this.append(chunk) < chunk.length) throw wrongLength(this, 'more');
@@ -86,7 +89,7 @@ export class PartBuffer {
   }
 }
 
-/** The source promises exact lengths; that it broke its promise is an answer that cannot be believed. */
+/** The source guarantees exact lengths, so a body of another length cannot be trusted. */
 export function wrongLength(part: PartBuffer, how: 'more' | 'fewer'): Failure {
   return new Failure({
     operation: `fetch part ${part.number}`,

@@ -4,24 +4,26 @@ import type { Prover } from '../../proof/prover.ts';
 import { weightOf, type Window } from './window.ts';
 
 /**
- * The parts of one blob that are in memory. Each has a buffer of the window, from before its bytes are asked for until they
- * are stored and hashed; hashing goes on as they arrive, part after part.
+ * The parts of one blob that are in memory. Each has a buffer of the window, from before its request until it is stored
+ * and hashed. Parts are hashed as their bytes arrive, in order.
  */
 export class PartsInFlight {
   readonly #window: Window;
   readonly #prover: Prover;
-  /** Runs the hashing, and ends all waiting. */
+  /** Runs the hashing, and ends all waits. */
   readonly #scope: Scope;
-  /** With what each still waits for. */
+  /** The parts, each with the number of uses that it still waits for. */
   readonly #held = new Map<PartBuffer, number>();
-  /** All parts so far are with the prover, one behind the other; resolves to its last write, which may be under way. */
+  /** All parts so far were given to the prover in order; resolves to its last write, which may be under way. */
   #fed: Promise<[Promise<void>]> = Promise.resolve([Promise.resolve()]);
   /** All parts so far are hashed. */
   #hashed: Promise<void> = Promise.resolve();
   /** Bytes of the blob for which no buffer has been taken. */
   #left: number;
 
-  /** @param size of the blob, in bytes; 0 where nobody said: it comes on one connection, which keeps the buffer that it has */
+  /**
+   * @param size of the blob, in bytes; 0 where it is unknown: such a blob uses one connection, which keeps its buffer
+   */
   constructor(window: Window, prover: Prover, scope: Scope, size: number) {
     this.#window = window;
     this.#prover = prover;
@@ -29,15 +31,15 @@ export class PartsInFlight {
     this.#left = size;
   }
 
-  /** A buffer for the next part, and its place in the row of those to be hashed. To be asked for in ascending order. */
+  /** A buffer for the next part, in the order of hashing. Call it in ascending order. */
   async take(number: number, length: number): Promise<PartBuffer> {
     return this.#lineUp(number, await this.#window.take(length, this.#scope.signal, this.weight));
   }
 
   /**
-   * The part behind one that is complete and on its way into the store. Whoever holds a connection must not wait only for
-   * memory of others, who may be waiting for that very connection: where the window has none left, its own part, once
-   * stored and hashed, will do as well.
+   * A buffer for the part after one that is complete and being stored. A connection's owner must not wait only for
+   * memory of other blobs, which may be waiting for that very connection. So where the window has no memory left, the
+   * buffer of the own part is used once it is stored and hashed.
    */
   async following(part: PartBuffer, length: number, stored: Promise<void>): Promise<PartBuffer> {
     this.#held.set(part, (this.#held.get(part) ?? 0) + 1);
@@ -47,23 +49,23 @@ export class PartsInFlight {
     return this.#lineUp(part.number + 1, free ?? this.#window.again(part.buffer, length));
   }
 
-  /** Nothing more comes for this part. */
+  /** Marks a part as complete. */
   complete(part: PartBuffer): void {
     part.complete();
     this.#window.full(part.buffer);
   }
 
-  /** The part's bytes are in the store. */
+  /** Marks a part as stored. */
   stored(part: PartBuffer): void {
     this.#letGo(part);
   }
 
-  /** Gives back all that is still held; when nothing reads or fills it any more. */
+  /** Gives back all buffers; call it when they are neither read nor filled any more. */
   giveBack(): void {
     for (const part of this.#held.keys()) this.#window.give(part.buffer);
   }
 
-  /** Its weight for the window. */
+  /** The blob's weight for the window. */
   get weight(): number {
     return weightOf(this.#left, this.#held.size);
   }
@@ -78,7 +80,7 @@ export class PartsInFlight {
       for await (const slice of part.slices(this.#scope.signal)) {
         const earlier = last;
         last = this.#prover.write(slice);
-        // Whoever waits for it hears of it.
+        // Waiters get the rejection; without one it must not end the process.
         last.catch(() => undefined);
         await earlier;
       }
@@ -96,7 +98,7 @@ export class PartsInFlight {
     return part;
   }
 
-  /** Called once when a part is hashed and once when it is stored: then its buffer is free. */
+  /** Called once when a part is hashed and once when it is stored: then its buffer is given back. */
   #letGo(part: PartBuffer): void {
     const left = (this.#held.get(part) ?? 0) - 1;
     if (left > 0) {
@@ -117,7 +119,7 @@ export class PartsInFlight {
       return taken;
     } finally {
       over.abort();
-      // It may have been granted in the same moment.
+      // The buffer may have been granted at the same moment.
       if (taken === undefined)
         taking.then(
           (late) => {

@@ -7,8 +7,8 @@ import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, wa
 import { weightOf } from './window.ts';
 
 /**
- * Goes on with an unfinished upload: fetches only what is missing and completes it, on condition that no object is there
- * yet, since what is put together here is proven only afterwards.
+ * Continues an unfinished upload: fetches only the missing parts and completes it, on condition that there is no object
+ * yet, since these bytes are proven only afterwards.
  */
 export async function resume(
   t: Transfer & { readonly upload: Upload; readonly landed: readonly Part[] },
@@ -61,12 +61,13 @@ export async function resume(
   return { kind: 'assembled' };
 }
 
-/** Times that another writer of the same upload may replace a part between what we know of it and the completion. */
+/** Times that another writer of the same upload may replace a part between the listing and the completion. */
 const COMPLETIONS = 3;
 
 /**
- * Whoever else writes this upload puts the same bytes into its parts, but under new ETags where the store makes those of
- * more than the bytes (S3 with KMS keys, a folder): what is there now is then taken instead. All of it is read back anyway.
+ * Another writer of this upload puts the same bytes into its parts, but with new ETags where the store computes them
+ * from more than the bytes (S3 with KMS keys, a folder). Then the current parts are used instead. All bytes are read
+ * back anyway.
  */
 async function complete(
   { store, upload, signal }: Transfer & { readonly upload: Upload },

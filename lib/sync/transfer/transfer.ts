@@ -1,8 +1,8 @@
 /**
- * A blob's way from the registry into the store, whether it is begun (`download.ts`) or gone on with (`resume.ts`).
+ * The transfer of a blob from the registry into the store, either fresh (`download.ts`) or continued (`resume.ts`).
  *
- * What is held in memory is bounded by the window alone. A part's buffer is taken before its range is asked for and given
- * back once it is stored and hashed.
+ * The window alone limits the memory. A part's buffer is taken before its range is requested, and given back once it is
+ * stored and hashed.
  */
 import { Failure } from '../../core/failure.ts';
 import { DEFAULT_PART_BYTES, type PartRange, partSizeFor } from '../../store/parts.ts';
@@ -14,7 +14,7 @@ import type { Window } from './window.ts';
 
 export interface Transfer {
   readonly store: ObjectStore;
-  /** Where in the store. */
+  /** The blob's key in the store. */
   readonly key: string;
   readonly expected: Expected;
   readonly source: BlobSource;
@@ -22,7 +22,7 @@ export interface Transfer {
   readonly deadline: Deadline;
   readonly signal: AbortSignal;
   readonly maxUncompressed?: number | undefined;
-  /** Bytes that are not compressed as declared are refused. */
+  /** Refuses bytes that are not compressed as declared. */
   readonly strict?: boolean | undefined;
   /** Called with the length of every chunk that arrives. */
   readonly onBytes: (count: number) => void;
@@ -31,22 +31,22 @@ export interface Transfer {
 }
 
 export type Transferred =
-  /** The object is there, and these are its proven properties. */
+  /** The object exists with these proven properties. */
   | { readonly kind: 'proven'; readonly proof: Proof }
   /**
-   * The object is there, and has to be read back: it is made of parts of which some were not seen by us, or there was not
-   * the memory to unpack it.
+   * The object exists and has to be read back: this process did not see some of its parts, or there was not enough
+   * memory to unpack it.
    */
   | { readonly kind: 'assembled' }
   /**
-   * Time ran short. What has landed stays where it is, and another invocation goes on; but where it is not `resumable`,
-   * from the first byte, since what is left cannot be asked for.
+   * Time ran short. The stored parts stay, and another invocation continues; where the source is not `resumable`, it
+   * starts from the first byte, since the rest cannot be requested.
    */
   | { readonly kind: 'continue'; readonly resumable: boolean };
 
 /**
- * The size of a transfer's parts. A part that is larger than the whole window would break what the window is there for;
- * only a blob beyond 78 GiB on S3, or a descriptor that lies about its size, asks for one.
+ * The size of a transfer's parts. A part larger than the whole window would defeat the window; only a blob beyond 78
+ * GiB on S3, or a descriptor with a wrong size, needs one.
  */
 export function partSizeOf({ expected, store, window }: Transfer): number {
   const partSize = partSizeFor(expected.size, store.limits);
@@ -61,15 +61,15 @@ export function partSizeOf({ expected, store, window }: Transfer): number {
   });
 }
 
-/** Of parts that follow each other. */
+/** The extent of consecutive parts. */
 export function extentOf(run: readonly PartRange[]): { readonly start: number; readonly end: number } {
   const { start = 0 } = run[0] ?? {};
   return { start, end: run.reduce((end, { size }) => end + size, start) };
 }
 
 /**
- * What a transfer was waiting out when its time was over, from what its tasks have thrown. It is thrown then instead of
- * being gone on with at once: another invocation would only ask, and wait, once more.
+ * The wait that a transfer was in when its time was over, from its tasks' errors. It is thrown instead of continued at
+ * once: another invocation would only send the same request, and wait again.
  */
 export function waitedFor(thrown: readonly unknown[]): Failure | undefined {
   return thrown

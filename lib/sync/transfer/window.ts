@@ -4,37 +4,37 @@ interface Waiter {
   readonly bytes: number;
   readonly weight: number;
   readonly grant: () => void;
-  /** Buffers that others were given meanwhile. */
+  /** The number of buffers granted to others since this one began to wait. */
   passed: number;
 }
 
-/** So many others are served before one who waits, however much they outweigh him. */
+/** A waiter is served after at most this number of others, however much greater their weight is. */
 const PATIENCE = 8;
 
 /**
- * The weight of a blob that shares a window with others: what is left of it, in bytes, for each buffer that it would have
- * with one more. So they come to their ends together, and the largest is not alone at last, with a connection or two.
+ * The weight of a blob in a shared window: its remaining bytes per buffer, counted with one more buffer. So all blobs
+ * end at about the same time, and the largest is not left over at the end with a connection or two.
  */
 export function weightOf(left: number, buffers: number): number {
   return left / (buffers + 1);
 }
 
 /**
- * The memory that blobs on their way may take, all together. A part's buffer is taken before its first byte is asked
- * for, so that what is not there to be filled is not fetched: this is where backpressure comes from.
+ * The memory budget for all blobs in transfer. A part's buffer is taken before its first byte is requested, so bytes
+ * without a place in memory are not fetched: this is the backpressure.
  *
- * Every blob takes its parts in ascending order and gives each back once it is stored and hashed, which needs only parts
- * that it took before. So the oldest part of each blob can always be finished, and blobs that share a window never
- * wait for each other in a circle.
+ * Every blob takes its parts in ascending order and gives each back once it is stored and hashed, which needs only
+ * parts that it took before. So the oldest part of each blob can always be completed, and blobs that share a window
+ * never wait for each other in a circle.
  *
- * It is shared memory, so that threads can read it in place (`inflating-threads.ts`), and begins on pages, so that disks can
- * (`archive/folder/direct.ts`). No garbage collector feels how much of that has been dropped, so that buffers come in a
- * few sizes and are used again.
+ * Buffers are shared memory, which threads read directly (`inflating-threads.ts`), and begin on pages, as disks require
+ * (`archive/folder/direct.ts`). The garbage collector does not notice how much of that memory was dropped, so buffers
+ * have a few sizes and are reused.
  */
 export class Window {
   readonly totalBytes: number;
   #used = 0;
-  /** What is out and is still being filled. */
+  /** Buffers that are taken and still being filled. */
   readonly #filling = new Set<ArrayBufferLike>();
   #out = 0;
   readonly #spare: ArrayBufferLike[] = [];
@@ -49,11 +49,11 @@ export class Window {
   }
 
   /**
-   * A buffer of `bytes` bytes with arbitrary content. One that is larger than the whole window is granted when nothing
-   * else is out. Rejects with the signal's reason when that comes first.
+   * Takes a buffer of `bytes` bytes with arbitrary content. A buffer larger than the whole window is granted when no
+   * other is taken. Rejects with the signal's reason when that comes first.
    *
-   * @param weight of those who wait, the one of the greatest weight is next (`weightOf`), and of equal ones whoever came
-   *   first; but nobody waits for more than a few others
+   * @param weight the waiter with the greatest weight is next (`weightOf`), and of equal ones the one that waits
+   *   longest; but a waiter is passed over only a few times
    */
   async take(bytes: number, signal?: AbortSignal, weight = 0): Promise<Buffer> {
     signal?.throwIfAborted();
@@ -63,7 +63,7 @@ export class Window {
     return this.#buffer(bytes);
   }
 
-  /** The same, if it can be had right now and nobody waits for it. */
+  /** The same, if a buffer is free now and no other task waits for one. */
   tryTake(bytes: number): Buffer | undefined {
     const capacity = capacityFor(bytes);
     if (this.#waiting.length > 0 || !this.#fits(capacity)) return undefined;
@@ -71,36 +71,39 @@ export class Window {
     return this.#buffer(bytes);
   }
 
-  /** Tells that a buffer is full: from now on it waits for those who read it. */
+  /** Marks a buffer as full: from now on it waits for its readers. */
   full(buffer: Buffer): void {
     this.#filling.delete(buffer.buffer);
   }
 
-  /** Fills a buffer anew that nobody reads any more, with as many bytes or fewer. */
+  /** Reuses a buffer that is not read any more, for as many bytes or fewer. */
   again(buffer: Buffer, bytes: number): Buffer {
     this.#filling.add(buffer.buffer);
     return buffer.subarray(0, bytes);
   }
 
-  /** Buffers that are full, and wait for those who read them. */
+  /** Full buffers that wait for their readers. */
   get waiting(): number {
     return this.#out - this.#filling.size;
   }
 
-  /** Whether somebody waits for a buffer who would be given one before a newcomer of this weight. */
+  /** Whether a waiting task would get a buffer before a new one of this weight. */
   isWanted(weight: number): boolean {
     const next = this.#next;
     return next !== undefined && (next.weight >= weight || next.passed >= PATIENCE);
   }
 
-  /** Whether only one buffer is being filled, while half of the window waits: bytes arrive faster than they are dealt with. */
+  /**
+   * Whether only one buffer is being filled while half of the window waits: bytes arrive faster than they are
+   * processed.
+   */
   get ahead(): boolean {
     const [only, another] = this.#filling;
     if (only === undefined || another !== undefined) return false;
     return (this.#used - only.byteLength) * 2 >= this.totalBytes;
   }
 
-  /** Gives a buffer back; whoever still reads it is wrong. */
+  /** Gives a buffer back; it must not be read any more. */
   give(buffer: Buffer): void {
     this.#filling.delete(buffer.buffer);
     this.#out -= 1;
@@ -110,7 +113,7 @@ export class Window {
     this.#grant();
   }
 
-  /** What has been counted already; where there is no memory for it, it is not counted any more. */
+  /** Makes a buffer whose bytes are counted already; where there is no memory for it, they are not counted any more. */
   #buffer(bytes: number): Buffer {
     const capacity = capacityFor(bytes);
     const spare = this.#reuse(capacity);
@@ -127,7 +130,9 @@ export class Window {
     }
   }
 
-  /** A spare buffer of that size; where there is none, and no room for a new one, a larger one, which then counts whole. */
+  /**
+   * A spare buffer of that size. Where there is none, and no room for a new one, a larger one, which then counts whole.
+   */
   #reuse(capacity: number): ArrayBufferLike | undefined {
     const spares = this.#spare.reduce((sum, { byteLength }) => sum + byteLength, 0);
     const full = this.#used + spares > this.totalBytes;
@@ -149,7 +154,7 @@ export class Window {
     }
   }
 
-  /** They stand in the order of their weight. */
+  /** The waiters are sorted by weight. */
   get #next(): Waiter | undefined {
     return this.#waiting.find(({ passed }) => passed >= PATIENCE) ?? this.#waiting[0];
   }
@@ -158,7 +163,7 @@ export class Window {
     return this.#used === 0 || this.#used + bytes <= this.totalBytes;
   }
 
-  /** Spare buffers count as well: together with what is out they never exceed the window. */
+  /** Spare buffers count as well: with the taken ones they never exceed the window. */
   #trim(): void {
     let held = this.#used;
     for (const { byteLength } of this.#spare) held += byteLength;
@@ -202,7 +207,7 @@ function capacityFor(bytes: number): number {
   return bytes > LARGEST_ROUNDED ? inUnits(bytes) : 2 ** Math.ceil(Math.log2(bytes));
 }
 
-/** What is small is never written by itself. */
+/** Small buffers are never written on their own, so they need no page boundary. */
 function memory(capacity: number): SharedArrayBuffer {
   return capacity < SMALLEST_ROUNDED ? new SharedArrayBuffer(capacity) : sharedPages(capacity);
 }
