@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events';
 
 /**
- * Structured concurrency: tasks that belong together. The first that fails aborts the signal that all of them were given,
- * and `join` throws its error only when every one has settled, so that nothing is left running behind a failed call.
+ * Structured concurrency: a group of tasks. The first failure aborts the signal of all tasks. `join` throws its error
+ * only after every task has settled, so that nothing keeps running after a failed call.
  */
 export class Scope {
   readonly #controller = new AbortController();
@@ -26,7 +26,7 @@ export class Scope {
     return this.#controller.signal;
   }
 
-  /** All that tasks have thrown so far, in order: also what they threw because the signal was aborted. */
+  /** All errors of tasks so far, in order, including those caused by the abort. */
   get thrown(): readonly unknown[] {
     return this.#thrown;
   }
@@ -43,14 +43,14 @@ export class Scope {
     this.#tasks.add(running);
   }
 
-  /** Waits for everything, also for what is started meanwhile. Throws the first error. */
+  /** Waits for all tasks, including those that start meanwhile. Throws the first error. */
   async join(): Promise<void> {
     while (this.#tasks.size > 0) await Promise.all(this.#tasks);
     this.#outer?.removeEventListener('abort', this.#onOuterAbort);
     if (this.#failed !== undefined) throw this.#failed.error as Error;
   }
 
-  /** Joins and then aborts the signal all the same, so that what was opened and never used is let go. Never throws. */
+  /** Joins, and then aborts the signal in any case, so that unused resources are released. Never throws. */
   async close(): Promise<void> {
     await this.join().catch(() => undefined);
     this.#controller.abort(new DOMException('the scope is closed', 'AbortError'));

@@ -7,8 +7,8 @@ import { type Compressed, SyncInflater } from './sync-inflate.ts';
 const ROOM_BYTES = 128 * 1024;
 
 /**
- * @param large whether it is worth a thread: then the caller reads and hashes while that inflates, and what it writes
- *   should be in shared memory, or is copied
+ * @param large whether it is worth a thread: then the caller reads and hashes while that thread inflates, and bytes
+ *   outside shared memory are copied
  * @param windowLog see `SyncInflater`
  */
 export function createInflater(
@@ -19,7 +19,7 @@ export function createInflater(
   return large ? inflateOnThread(compression, windowLog, sink) : inflateHere(compression, windowLog, sink);
 }
 
-/** Room for what comes out here: its reader is done with it before anything else comes out. */
+/** The room for uncompressed bytes; the sink has read them before more come out. */
 let here: Uint8Array | undefined;
 
 function inflateHere(compression: Compressed, windowLog: number, sink: Sink): Inflater {
@@ -32,7 +32,7 @@ function inflateHere(compression: Compressed, windowLog: number, sink: Sink): In
   };
   const inflater = new SyncInflater(compression, output, windowLog);
   return {
-    // As promises: what is thrown is a rejection.
+    // An async function turns what is thrown into a rejection.
     write: async (chunk) => {
       await Promise.resolve();
       inflater.write(chunk);

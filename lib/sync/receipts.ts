@@ -7,19 +7,22 @@ import { algorithmsOf, type DiffIds, type Proof } from '../proof/prover.ts';
 
 type Claimed = Pick<LayerMessage['blob'], 'mediaType'> & { readonly diffIds?: readonly Algorithm[] | undefined };
 
-/** The same for blobs for which one proof does. */
+/** A key that is equal for blobs that one proof covers. */
 export function proofKey(blob: Claimed & Pick<LayerMessage['blob'], 'digest'>): string {
   return `${blob.digest} ${compressionOf(blob.mediaType)} ${[...algorithmsOf(blob)].sort().join(',')}`;
 }
 
 export type Proven = Pick<Proof, 'size' | 'compression'> & { readonly diffIds: DiffIds };
 
-/** What a receipt proves of a blob; undefined where an image claims more of it, and the bytes have to be read for that. */
+/**
+ * The facts that a receipt proves about a blob; undefined where an image claims more, so that the bytes have to be
+ * read.
+ */
 export function provenBy(receipt: Receipt, blob: Claimed): Proven | undefined {
   const { size, compression, diffIds, assumed } = receipt;
   const wanted = algorithmsOf(blob);
   if (wanted.length === 0) return defined({ size, compression, diffIds });
-  // An earlier version took the bytes for what the media type declared, and did not look at them.
+  // An earlier version assumed the declared compression, and did not look at the bytes.
   if (compression === undefined || (assumed === true && compressionOf(blob.mediaType) !== 'none')) return undefined;
   return wanted.every((algorithm) => diffIds[algorithm] !== undefined)
     ? defined({ size, compression, diffIds })
@@ -27,7 +30,7 @@ export function provenBy(receipt: Receipt, blob: Claimed): Proven | undefined {
 }
 
 /**
- * @param source the upstream repository that the blob came from; where that is not known, the archive's
+ * @param source the upstream repository of the blob; where it is not known, the archive's
  * @param now milliseconds since the epoch
  */
 export function receiptFor(proof: Proof, source: string, now: number): Receipt {
