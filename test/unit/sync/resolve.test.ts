@@ -578,7 +578,7 @@ describe('all tags', () => {
     await rig.resolve(list());
     expect(rig.sent('resolve')).toMatchObject([{ what: { images: [{ tag: 'v1' }] } }]);
     expect(rig.sent('finalize')).toMatchObject([
-      { image: {}, failure: { code: 'invalid', reason: expect.stringMatching(/no tag, .*: "-bad", "xxx/) } },
+      { image: {}, failure: { code: 'invalid', reason: expect.stringMatching(/invalid tag names, .*: "-bad", "xxx/) } },
     ]);
   });
 
