@@ -2,27 +2,21 @@
 import { createHash } from 'node:crypto';
 import { access, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { jsonLines, mirrorSync, summaryOf } from '../kit/command-line.ts';
 import { type Image, type ImageOptions, makeImage, makeIndex, makeLayer } from '../kit/images.ts';
 import { poisoned } from '../kit/poisoned.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { makeSchema1 } from '../kit/schema1.ts';
-import { tempFolder, type TempFolder } from '../kit/temp.ts';
+import { openScene } from '../kit/scene.ts';
+import type { TempFolder } from '../kit/temp.ts';
 
 let registry: TestRegistry;
 let folder: TempFolder;
 let archive: string;
 
 beforeEach(async () => {
-  registry = await startRegistry();
-  folder = await tempFolder();
-  archive = folder.join('archive');
-});
-
-afterEach(async () => {
-  await registry.close();
-  await folder.remove();
+  ({ registry, folder, archive } = await openScene());
 });
 
 function sample(seed: number, options: ImageOptions = {}): Image {

@@ -1,25 +1,20 @@
 /** What `sync` mirrors where the command line names neither references nor a configuration. */
 import { writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { type Ended, mirrorSync, summaryOf } from '../../kit/command-line.ts';
 import { makeImage } from '../../kit/images.ts';
 import { runMain } from '../../kit/in-process.ts';
-import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
-import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+import type { TestRegistry } from '../../kit/registry.ts';
+import { openScene } from '../../kit/scene.ts';
+import type { TempFolder } from '../../kit/temp.ts';
 
 let registry: TestRegistry;
 let folder: TempFolder;
 
 beforeEach(async () => {
-  registry = await startRegistry();
-  folder = await tempFolder();
+  ({ registry, folder } = await openScene());
   registry.push('team/app', makeImage(), '1.0');
   registry.push('team/app', makeImage(), '2.0');
-});
-
-afterEach(async () => {
-  await registry.close();
-  await folder.remove();
 });
 
 /** Writes a configuration that names one tag. */

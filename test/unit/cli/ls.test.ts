@@ -1,24 +1,16 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import type { Ended } from '../../kit/command-line.ts';
 import { jsonLines } from '../../kit/command-line.ts';
 import { type Image, makeImage, makeLayer } from '../../kit/images.ts';
 import { runMain } from '../../kit/in-process.ts';
-import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
-import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+import type { TestRegistry } from '../../kit/registry.ts';
+import { openScene } from '../../kit/scene.ts';
 
 let registry: TestRegistry;
-let folder: TempFolder;
 let archive: string;
 
 beforeEach(async () => {
-  registry = await startRegistry();
-  folder = await tempFolder();
-  archive = folder.join('archive');
-});
-
-afterEach(async () => {
-  await registry.close();
-  await folder.remove();
+  ({ registry, archive } = await openScene());
 });
 
 const image = (seed: number): Image => makeImage({ layers: [makeLayer({ seed })] });

@@ -1,26 +1,20 @@
 /** What `sync` mirrors, as the arguments and a mirror.yaml say it, against a registry of the kit. */
 import { writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { type Ended, jsonLines, summaryOf } from '../../kit/command-line.ts';
 import { type Image, makeImage, makeLayer } from '../../kit/images.ts';
 import { serveHttp } from '../../kit/http-server.ts';
 import { runMain } from '../../kit/in-process.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
-import { tempFolder, type TempFolder } from '../../kit/temp.ts';
+import { openScene } from '../../kit/scene.ts';
+import type { TempFolder } from '../../kit/temp.ts';
 
 let registry: TestRegistry;
 let folder: TempFolder;
 let archive: string;
 
 beforeEach(async () => {
-  registry = await startRegistry();
-  folder = await tempFolder();
-  archive = folder.join('archive');
-});
-
-afterEach(async () => {
-  await registry.close();
-  await folder.remove();
+  ({ registry, folder, archive } = await openScene());
 });
 
 const image = (seed: number): Image => makeImage({ layers: [makeLayer({ seed })] });
