@@ -4,57 +4,60 @@ import { parseRepository } from '../oci/reference.ts';
 import type { FinalizeMessage, Image, LayerMessage, Message, ResolveMessage, Wanted } from './messages.ts';
 
 /**
- * Which messages wait for each other (groups), and which are the same message (deduplication ids). Pure.
+ * Decides which messages wait for each other (groups), and which are the same message (deduplication ids). Pure.
  *
  * Both are SQS's: at most 128 letters, digits and punctuation characters (MessageGroupId, MessageDeduplicationId).
  */
 export const MAX_ID_LENGTH = 128;
 
 /**
- * How many resolve messages of one registry are handled at once. Each asks about its tags side by side already, so a few
- * keep the connections that a host is allowed busy, and more would only press on its rate limit.
+ * The number of resolve messages of one registry that are handled concurrently. Each sends concurrent requests for its
+ * tags, so a few keep the connections of a host busy. More would only increase the pressure on its rate limit.
  */
 export const RESOLVE_LANES = 4;
 
 /**
- * The lane of a blob, `host#n`: one blob of a registry always has the same lane, so that it is never fetched twice at
- * once, and no more blobs are fetched at once than the registry has lanes.
+ * The lane of a blob, `host#n`. A blob of a registry always has the same lane, so it is never fetched twice at the same
+ * time, and the number of lanes limits the blobs that are fetched concurrently.
  *
  * @param source the upstream repository, `docker.io/library/alpine`
- * @param lanes how many blobs of this host may be fetched at once
+ * @param lanes the number of blobs of this host that may be fetched concurrently
  */
 export function layerGroup(source: string, blob: Digest, lanes: number): string {
   return lane(source, digestParts(blob).hex, lanes);
 }
 
 /**
- * The lane of a resolve message, `host#n` too. Slices of one repository go side by side, since they share nothing (tags
- * move forward by when they were observed, not by who comes first); but the load is the registry's, not the
- * repository's: a schedule that starts a hundred repositories at once meets each registry with `lanes` of them, and one
- * that answers 429 holds up nobody but itself.
+ * The lane of a resolve message, also `host#n`. Slices of one repository run concurrently, since they share nothing:
+ * the observation time decides between changes of a tag. But the load is the registry's: a schedule that starts a
+ * hundred repositories at once sends each registry at most `lanes` of them, and a registry that answers 429 delays only
+ * its own lanes.
  */
 export function resolveGroup(message: ResolveMessage, lanes: number = RESOLVE_LANES): string {
   return lane(message.source, sha256(canonical([message.repository, message.what])), lanes);
 }
 
-/** The archive's repository: its tag index is written by one finalizer at a time, many tags in one write. */
+/**
+ * The group of a finalize message is the archive's repository: one finalizer at a time writes its tag index, many tags
+ * in one write.
+ */
 export function finalizeGroup(repository: string): string {
   return fitted(repository, MAX_ID_LENGTH);
 }
 
 /**
- * The same id for the same work asked for by the same sender, another for anything else:
+ * The deduplication id: equal for the same work from the same sender, and different for anything else.
  *
- * - A resolver that is retried sends what it has sent before: swallowed. So what differs between two tries at the same
- *   work takes no part: when upstream was asked, what of the blob was there by then, and whether a part of it was stored.
- * - A continuation carries its number: it gets through, and a twin of it does not.
- * - One layer in two images, or in one image under two tags, is as many messages: each of them has to end in a finalize
- *   message of its own, or an image would wait for a layer that nobody tells of.
- * - Finalize messages of one image differ by `sender`: the one sent after the last layer is the one that counts, and must
- *   not be swallowed by the one after the first. A recorded failure is never swallowed by a message without one.
+ * - A retried resolver sends the same messages again, which are dropped. So the id omits facts that differ between
+ *   tries: the observation time, the result of the blob's lookup, and whether a part was stored.
+ * - A continuation contains its number: it is accepted, and a duplicate of it is dropped.
+ * - One layer in two images, or in one image under two tags, has one message for each: each of them ends in a finalize
+ *   message, which its image waits for.
+ * - Finalize messages of one image differ by `sender`: the one after the last layer counts, and must not be dropped as
+ *   a duplicate of the first. A recorded failure is never dropped for a message without one.
  * - Another run is other work, also within five minutes.
  *
- * @param sender what of the image is told of: the layer that is done, or `resolver` where none was missing
+ * @param sender the layer that is done, or `resolver` where no layer was missing
  */
 export function deduplicationId(message: FinalizeMessage, sender: FinalizeSender): string;
 export function deduplicationId(message: ResolveMessage | LayerMessage): string;
@@ -75,7 +78,7 @@ function identity(message: Message): object {
   }
 }
 
-/** What of an image does not depend on when it was looked at. */
+/** The fields of an image that do not depend on the observation. */
 function asWanted(image: Image | Wanted): object {
   const { tag, digest } = image;
   return { tag, digest, asked: 'asked' in image ? image.asked : undefined };
@@ -89,8 +92,8 @@ function lane(source: string, hex: string, lanes: number): string {
 }
 
 /**
- * A name as it is where it is short enough, else its head and its hash. `~` is in no host and no repository name, so that
- * a shortened one is never mistaken for one that was short.
+ * The name itself if it is short enough; otherwise its beginning and its hash. `~` occurs in no host and no repository
+ * name, so a shortened name never equals another name.
  */
 function fitted(name: string, length: number): string {
   if (name.length <= length) return name;
@@ -102,7 +105,7 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** JSON with sorted keys: equal for equal values, however they were put together. */
+/** JSON with sorted keys: equal values give equal texts. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) =>
     typeof part === 'object' && part !== null && !Array.isArray(part)

@@ -9,17 +9,19 @@ export const MESSAGE_VERSION = 1;
 
 export type Message = ResolveMessage | LayerMessage | FinalizeMessage;
 
-/** What of an image is mirrored. */
+/** The part of an image that is mirrored. */
 export interface Scope {
-  /** Which children of an index. */
+  /** The wanted children of an index. */
   readonly platforms: PlatformPolicy;
-  /** Layers that may not be distributed (Windows base layers) are left out; without this they are fetched as all others. */
+  /** Skips layers that may not be distributed (Windows base layers); by default they are fetched as all others. */
   readonly foreignLayers?: 'skip';
-  /** An image with a layer whose bytes are not compressed as its media type declares is refused; without this it is noted. */
+  /**
+   * Refuses an image with a layer whose bytes are not compressed as its media type declares; by default it gets a note.
+   */
   readonly strictMediaTypes?: true;
 }
 
-/** What a run was asked to mirror, and where to. */
+/** The request of a run for one repository, and its target. */
 export interface Order extends Scope {
   /** The run that this belongs to: letters, digits and `-`. */
   readonly run: string;
@@ -31,7 +33,7 @@ export interface Order extends Scope {
 
 export type PlatformPolicy = 'all' | readonly Platform[];
 
-/** Images that one message asks for: one read of the tag index serves them all, and their HEADs go side by side. */
+/** Images per message: they share one read of the tag index, and their HEADs are sent concurrently. */
 export const SLICE = 100;
 
 /** Resolve these tags (a slice), these digests, or, with `list`, every tag from this page on. */
@@ -43,14 +45,14 @@ export interface ResolveMessage extends Order {
     | {
         readonly kind: 'images';
         readonly images: readonly Wanted[];
-        /** These are all that the run asks for: no other message of it can want the same blobs. */
+        /** These are all images of the run, so no other message of it can need the same blobs. */
         readonly sole?: true;
       };
 }
 
 /**
- * One image as it was asked for: by tag, by digest, or by both (then the digest decides, and the tag is written only where
- * it names that digest upstream).
+ * One image as requested: by tag, by digest, or by both (then the digest decides, and the tag is written only where it
+ * names that digest upstream).
  */
 export interface Wanted {
   readonly tag?: string;
@@ -66,15 +68,15 @@ export interface Image {
   readonly size: number;
   /** The tag to write; without one the image is kept by digest alone. */
   readonly tag?: string;
-  /** As it was asked for, where that was by tag and digest at once; else it was by its tag, or without one by its digest. */
+  /** As requested, if that was by tag and digest at once; otherwise it was by tag, or without a tag by digest. */
   readonly asked?: Wanted;
-  /** What whoever asked for it is told besides, in a sentence. */
+  /** A remark for the user, as a sentence. */
   readonly note?: string;
   /** Warnings that end with the image's result, each a sentence. */
   readonly notes?: readonly string[];
-  /** When upstream was seen to say so, in milliseconds since the epoch (invariant 5). */
+  /** The observation time, in milliseconds since the epoch (invariant 5). */
   readonly observed: number;
-  /** The largest blob of its closure: while that lacks its receipt, nothing else need be looked at. */
+  /** The largest blob of the closure: while its receipt is missing, nothing else needs to be checked. */
   readonly largest?: Digest;
   /** Attestations that upstream has only in part: the image is complete without them. */
   readonly lost?: readonly Digest[];
@@ -91,21 +93,25 @@ export interface LayerMessage extends Order {
     readonly size?: number;
     readonly urls?: readonly string[];
     /**
-     * The algorithms of the diffIDs that the image claims for it. None: digest and size are its proof. Not given, as in
-     * messages of earlier versions: sha256 for a layer of the tar family.
+     * The algorithms of the diffIDs that the image claims for it. An empty list: digest and size are its proof.
+     * Missing, as in messages of earlier versions: sha256 for a tar layer.
      */
     readonly diffIds?: readonly Algorithm[];
   };
   /**
-   * What the layer has to look for in the archive, on its first delivery, before it asks upstream:
-   * - `nothing`: the resolver has looked, and nobody in this run was told before to fetch this blob;
+   * The objects that the layer function has to look up in the archive, on the first delivery, before it asks upstream:
+   *
+   * - `nothing`: the resolver has looked, and this is the first message of the run for this blob;
    * - `receipt`: the resolver has looked, but another message may have brought the blob meanwhile;
    * - `everything`: a receipt, the object, an unfinished upload.
    */
   readonly look: 'nothing' | 'receipt' | 'everything';
-  /** 0, then one more a continuation. */
+  /** Starts at 0, and increases by one per continuation. */
   readonly continuation: number;
-  /** The last continuations in a row, before this one, that stored no new part. Absent: 0, as in messages of earlier releases. */
+  /**
+   * Consecutive continuations, before this one, that stored no new part. Missing: 0, as in messages of earlier
+   * releases.
+   */
   readonly stalled?: number;
 }
 
@@ -114,7 +120,7 @@ export interface FinalizeMessage extends Order {
   readonly type: 'finalize';
   /** Neither tag nor digest where the tags of the repository could not be listed. */
   readonly image: Image | Wanted;
-  /** Set where the image cannot be mirrored: what is recorded then. */
+  /** Set where the image cannot be mirrored: the failure to record. */
   readonly failure?: RecordedFailure;
 }
 

@@ -12,7 +12,9 @@ import {
 } from './messages.ts';
 import type { Outgoing } from './queue.ts';
 
-/** Characters of a recorded reason: a sentence is meant, and a registry's page of HTML must not make a message too large. */
+/**
+ * Characters of a recorded reason: a sentence is enough, and a registry's HTML page must not make a message too large.
+ */
 const MAX_REASON_LENGTH = 2_000;
 
 /** A message to the resolver: list all tags, or resolve these images. */
@@ -24,8 +26,8 @@ export function resolveMessage(order: Order, what: ResolveMessage['what'], lanes
 /**
  * A message to the layer function: one blob that the archive lacks.
  *
- * @param options.lanes how many blobs of the source's host may be fetched at once
- * @param options.look what the resolver leaves to the layer to look for in the archive
+ * @param options.lanes the number of blobs of the source's host that may be fetched concurrently
+ * @param options.look the objects that the layer function has to look up in the archive
  */
 export function layerMessage(
   order: Order,
@@ -41,9 +43,9 @@ export function layerMessage(
 }
 
 /**
- * The same layer's next message, for what is still missing of it; behind what waits in its lane.
+ * The next message for the same layer and its missing parts; it goes to the end of its lane.
  *
- * @param stalled continuations in a row, up to the one that sends this message, that stored no new part
+ * @param stalled consecutive continuations, up to the one that sends this message, that stored no new part
  */
 export function continuationOf(message: LayerMessage, lanes: number, stalled = 0): Outgoing<LayerMessage> {
   const { stalled: _, ...rest } = message;
@@ -52,7 +54,7 @@ export function continuationOf(message: LayerMessage, lanes: number, stalled = 0
 }
 
 /**
- * A message to the finalizer: something of this image is done, or it cannot be mirrored.
+ * A message to the finalizer: a part of this image is done, or the image cannot be mirrored.
  *
  * @param sender the layer that is done or has failed, or `resolver` where nothing was missing or the image was refused
  */
@@ -62,7 +64,7 @@ export function finalizeMessage(
   sender: FinalizeSender,
   failure?: RecordedFailure,
 ): Outgoing<FinalizeMessage>;
-/** The same for an image that was not even found upstream. */
+/** The same for an image that was not found upstream. */
 export function finalizeMessage(
   order: Order,
   image: Image | Wanted,
@@ -97,7 +99,7 @@ function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
   };
 }
 
-/** Callers pass the message that they are handling as the order of the next one; only its order goes on. */
+/** Callers pass the message that they handle as the order of the next one; only the order's fields are copied. */
 function orderOf({ run, source, repository, platforms, foreignLayers, strictMediaTypes }: Order): Order {
   return defined({ run, source, repository, platforms, foreignLayers, strictMediaTypes });
 }

@@ -18,9 +18,9 @@ import {
 } from './messages.ts';
 
 /**
- * Bytes of a serialised message. SQS takes 1 MiB since August 2025, but a queue may be set to less, and what else speaks
- * its protocol often still stops at 256 KiB. The largest message that is sent in earnest, a hundred tags of 128 characters
- * with their digests, needs a tenth of that; SQS bills 64 KiB at a time.
+ * Bytes of a serialised message. SQS takes 1 MiB since August 2025, but a queue may have a lower limit, and compatible
+ * servers often still stop at 256 KiB. The largest real message, a hundred tags of 128 characters with their digests,
+ * needs a tenth of that; SQS bills 64 KiB at a time.
  */
 export const MAX_MESSAGE_BYTES = 256 * 1024;
 
@@ -30,15 +30,17 @@ const ANY_LENGTH = MAX_MESSAGE_BYTES;
 /** `Date` holds no later time, in milliseconds since the epoch. */
 const LAST_TIME = 8.64e15;
 
-/** How far two clocks may differ, in milliseconds. A time in the future would make every later observation an older one. */
+/**
+ * The tolerated difference between two clocks, in milliseconds. A time in the future would make later observations
+ * count as older.
+ */
 const CLOCK_SKEW_MS = 15 * 60_000;
 
 /**
- * A message as it came from a queue. Every known field is validated, so that no later code has to.
+ * Parses a message from a queue. Every known field is validated, so that later code need not.
  *
- * Messages of other releases are read as docs/decisions/0013 says: a field that is not known is ignored, since releases may
- * add hints; a version, or a choice, that is not known is `unsupported`, so that the message waits for a release that knows
- * it.
+ * Messages of other releases are read by decision 0013: an unknown field is ignored, since releases may add hints; an
+ * unknown version or choice is `unsupported`, so that the message waits for a release that knows it.
  *
  * @param now milliseconds since the epoch; a message with a later observation is refused
  * @throws {Failure} `unsupported`, `too-large`, `too-deep`, or `invalid` with the path of the field
@@ -46,7 +48,7 @@ const CLOCK_SKEW_MS = 15 * 60_000;
 export function parseMessage(text: string, now: number = Date.now()): Message {
   if (text.length > MAX_MESSAGE_BYTES) throw tooLarge('read message', text.length);
   const place = new Place('read message', '', text).json();
-  // Before anything else is looked at: another version may have changed everything else.
+  // The version is checked first, since another version may have changed everything else.
   const version = place.at('version');
   if (version.integer() !== MESSAGE_VERSION)
     throw version.fail(`is ${version.integer()}, and this release knows only ${MESSAGE_VERSION}`, 'unsupported');
@@ -120,7 +122,7 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
   const found = image.at('observed').given;
   const failure = optional(place.at('failure'), readFailure);
   if (!found && failure === undefined)
-    throw place.at('failure').fail('is missing, and of an image that was not found there is nothing else to tell');
+    throw place.at('failure').fail('is missing; an image that was not found needs it');
   return defined({
     ...readOrder(place),
     type: 'finalize' as const,
@@ -136,7 +138,7 @@ function readFailure(place: Place): RecordedFailure {
 
 function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VERSION } {
   const run = place.at('run');
-  // A part of keys in the archive.
+  // The run is a part of keys in the archive.
   if (!/^[A-Za-z0-9-]{1,128}$/.test(run.text()))
     throw run.fail(`must be letters, digits and -, not ${show(run.text())}`);
   return {
@@ -150,7 +152,7 @@ function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VER
   };
 }
 
-/** Names become keys and groups: two spellings of one repository would be two. */
+/** Names become keys and groups, so two spellings of one repository would be two repositories. */
 function readRepository(place: Place): string {
   const name = place.text();
   const normalised = attempt(place, () => formatRepository(parseRepository(name)));
@@ -241,7 +243,7 @@ function some(place: Place): Place[] {
   return elements;
 }
 
-/** A parser's complaint, told with the field's path. */
+/** Adds the field's path to a parser's failure. */
 function attempt<T>(place: Place, parse: () => T): T {
   try {
     return parse();

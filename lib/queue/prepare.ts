@@ -8,13 +8,13 @@ import type { Outgoing, QueueName } from './queue.ts';
 const ID = new RegExp(`^[\\x21-\\x7e]{1,${MAX_ID_LENGTH}}$`);
 
 export interface Prepared extends Outgoing {
-  /** The message as it travels, in ASCII. */
+  /** The serialised message, in ASCII. */
   readonly body: string;
 }
 
 /**
- * What every implementation does before it accepts a message: refuse what a queue, or whoever reads from it, would
- * refuse, while there is still someone to tell. The message that results is what the reader will see.
+ * Checks a message before it is accepted, in every implementation: a message that the queue or its reader would refuse
+ * is refused while the sender can still handle it. The result is the message that the reader will get.
  *
  * @throws Failure side `queue`, remedy `never`
  */
@@ -44,7 +44,7 @@ export function describe(message: Message): string {
   }
 }
 
-/** What is thrown by whoever was told to stop, whatever reason the signal carries. */
+/** The failure of an operation that was stopped on request, whatever the signal's reason is. */
 export function stopped(operation: string): Failure {
   return new Failure({ operation, side: 'queue', code: 'aborted', detail: 'stopped on request' });
 }

@@ -16,7 +16,7 @@ export interface Queues {
 /** A queue takes the messages of the type that it is named for. */
 export type QueueName = Message['type'];
 
-/** What a queue carries: `MessageOf<'layer'>` is a `LayerMessage`. */
+/** The messages of a queue: `MessageOf<'layer'>` is a `LayerMessage`. */
 export type MessageOf<Q extends QueueName> = Extract<Message, { readonly type: Q }>;
 
 export interface Outgoing<M extends Message = Message> {
@@ -38,31 +38,31 @@ export interface Delivery<M extends Message = Message> {
 }
 
 /**
- * Handles a batch: deliveries of one group, in order. It stops at the first that fails, since whatever follows a failed
- * one in the batch is returned to the queue with it, done or not. A rejection fails the whole batch.
+ * Handles a batch: deliveries of one group, in order. It stops at the first failure, since all deliveries after a
+ * failed one return to the queue with it, done or not. A rejection fails the whole batch.
  */
 export type Handler<M extends Message = Message> = (
   deliveries: readonly Delivery<M>[],
   signal: AbortSignal,
 ) => Promise<BatchResult>;
 
-/** What became of a batch: what is not named as failed, and comes before all that are, is done and gone. */
+/** The result of a batch: deliveries before the first failed one are done and deleted. */
 export interface BatchResult {
   /** Ids of the deliveries that failed. */
   readonly failed: readonly string[];
-  /** When a failed one is wanted back, in milliseconds from now, by its id; its group waits as long. */
+  /** When a failed delivery should come back, in milliseconds from now, by its id; its group waits as long. */
   readonly retryAfterMs?: ReadonlyMap<string, number>;
   /**
-   * How long a group of which nothing failed rests, in milliseconds, so that there is more in its next batch; at most until
-   * nothing else is being handled. In process only: SQS has no such thing for FIFO queues.
+   * How long a group without failures rests, in milliseconds, so that its next batch is larger; at most until no other
+   * batch is in flight. Only in process: SQS has no such setting for FIFO queues.
    */
   readonly restMs?: number;
 }
 
 export interface Consumer<M extends Message = Message> {
-  /** Batches in flight at once, all of different groups. */
+  /** Concurrent batches, all of different groups. */
   readonly concurrency: number;
-  /** Deliveries in a batch at most. Lambda's limit for FIFO queues is 10; in process there is none. */
+  /** The maximum number of deliveries per batch. Lambda's limit for FIFO queues is 10; in process there is none. */
   readonly batchSize: number;
   readonly handler: Handler<M>;
 }

@@ -13,15 +13,15 @@ export interface Named {
 }
 
 interface NamedImage {
-  /** As it was asked for; neither tag nor digest where the message names a repository only. */
+  /** As requested; neither tag nor digest where the message names a repository only. */
   readonly asked: Wanted;
-  /** The digest as it was found upstream, where the message has it. */
+  /** The digest that upstream had, where the message contains it. */
   readonly digest?: Digest;
 }
 
 /**
- * Reads only what identifies the images of a message, in any version, so that a message that no release has handled is
- * recorded as a failure. Undefined where the text does not name a run and a repository.
+ * Reads only the fields that identify the images of a message, in any version, so that a message that no release has
+ * handled is recorded as a failure. Undefined where the text does not name a run and a repository.
  */
 export function namesInUnreadable(text: string): Named | undefined {
   if (text.length > MAX_MESSAGE_BYTES) return undefined;

@@ -1,11 +1,11 @@
 import type { Archive } from '../archive/archive.ts';
 
-/** Nobody goes on with an upload that has lain for so long; the bucket's lifecycle rule says the same (docs/s3.md). */
+/** An upload of this age is not continued any more; the bucket's lifecycle rule has the same age (docs/s3.md). */
 export const MAX_UPLOAD_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 
 /**
- * Aborts the unfinished uploads that nobody will resume: those of blobs that are proven by now, and those that are too
- * old. What they hold costs storage, and no listing of objects shows it. Resolves to how many there were.
+ * Aborts the unfinished uploads that no sync will continue: those of proven blobs, and those that are too old. Their
+ * parts cost storage, and no listing of objects shows them. Resolves to the number of aborted uploads.
  */
 export async function cleanUploads(
   archive: Archive,

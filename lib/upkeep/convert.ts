@@ -1,6 +1,7 @@
 /**
- * A schema 1 image as an OCI image beside it. Its manifest is kept as upstream served it, and few tools read it any more;
- * what they need is all there: the history becomes the config, and the diffIDs are those that were proven.
+ * Adds an OCI image beside a schema 1 image. The archive keeps the schema 1 manifest as upstream served it, and few
+ * tools still read it. The OCI image needs nothing else: its config is made of the history, and its diffIDs are the
+ * proven ones.
  */
 import { Failure, invalid } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -20,7 +21,7 @@ export interface ConvertOptions {
   readonly signal: AbortSignal;
 }
 
-/** Resolves to the digest of the OCI image, once the tag names it. The same image gives the same digest each time. */
+/** Resolves to the digest of the OCI image, once the tag names it. The same image always gives the same digest. */
 export async function convertSchema1(archive: Archive, reference: Reference, options: ConvertOptions): Promise<Digest> {
   const { as, now, signal } = options;
   const operation = `convert ${formatReference(reference)}`;
@@ -48,7 +49,7 @@ export async function convertSchema1(archive: Archive, reference: Reference, opt
   return converted;
 }
 
-/** The converted image declares what the bytes are. */
+/** The converted image declares the actual compression of the bytes. */
 const LAYER_TYPES = {
   gzip: MEDIA_TYPES.ociLayerGzip,
   zstd: MEDIA_TYPES.ociLayerZstd,

@@ -1,6 +1,6 @@
 /**
- * Reads the objects of an archive as if nobody had proven anything before. What is wrong with one is a fault; that one
- * cannot be read for now (the store is busy, a file may not be opened) says nothing of it, and is thrown.
+ * Reads the objects of an archive, and relies on no earlier proof. A wrong object is a fault. A temporary read error
+ * (the store is busy, a file may not be opened) proves nothing about the object, and is thrown.
  */
 import { asFailure, Failure } from '../core/failure.ts';
 import { Permits } from '../core/semaphore.ts';
@@ -13,20 +13,20 @@ import { proofKey, provenBy } from '../sync/receipts.ts';
 
 export interface Fault {
   readonly reason: string;
-  readonly mend: Mend;
+  readonly repair: Repair;
 }
 
-/** What takes a fault out of an archive; nothing of it where only a person can. */
-export interface Mend {
-  /** What leads to it cannot be pulled as it is named: the references go. */
+/** The steps that remove a fault from an archive; none where only a person can do it. */
+export interface Repair {
+  /** The references to the object are removed, since they cannot be pulled as named. */
   readonly drop?: true;
-  /** The bytes are proven, and so is what their receipt has to say; or there is nothing that it may say. */
+  /** The bytes are proven, and the receipt is rewritten with this proof; or `none`: the receipt is deleted. */
   readonly receipt?: Proof | 'none';
-  /** The object is not what its digest says. It goes, but for one that is in its place by then. */
+  /** The object does not match its digest. It is deleted, unless it has been replaced by then. */
   readonly etag?: string;
 }
 
-/** What an object is proven to be, and what is wrong with it: both where only its receipt is. */
+/** The proven properties of an object, and its fault: both where only its receipt is wrong. */
 export interface Inspected {
   readonly proof?: Proof;
   readonly fault?: Fault;
@@ -34,7 +34,7 @@ export interface Inspected {
 
 export interface InspectorOptions {
   readonly signal: AbortSignal;
-  /** Blobs that are hashed at once: as many as there are cores is right. */
+  /** Blobs that are hashed concurrently; the number of cores is a good value. */
   readonly concurrency: number;
   readonly onBytes?: ((count: number) => void) | undefined;
 }
@@ -43,7 +43,7 @@ export class Inspector {
   readonly #archive: Archive;
   readonly #o: InspectorOptions;
   readonly #permits: Permits;
-  /** By digest and compression: each is hashed once, however many images share it. */
+  /** By digest and compression: each blob is hashed once, however many images share it. */
   readonly #blobs = new Map<string, Promise<Inspected>>();
   readonly #hashed = new Set<Digest>();
   readonly #documents = new Set<Digest>();
@@ -55,21 +55,21 @@ export class Inspector {
     this.#permits = new Permits(options.concurrency);
   }
 
-  /** Objects read and hashed, */
+  /** The number of objects that were read and hashed. */
   get objects(): number {
     return this.#documents.size + this.#hashed.size;
   }
 
-  /** and their bytes. */
+  /** The bytes of these objects. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** A manifest or a config. Read here and not by the archive, since its ETag is needed where it has to go. */
+  /** Reads a manifest or a config. The archive's own method does not return the ETag, which a deletion needs. */
   document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
     return twice(
       () => this.#document(digest, maxBytes),
-      (found) => 'mend' in found && isRotten(found),
+      (found) => 'repair' in found && isCorrupt(found),
     );
   }
 
@@ -80,12 +80,12 @@ export class Inspector {
     const found = await store.get(key, { maxBytes, signal }).catch(async (error: unknown) => {
       const there = isTooLarge(error) ? await store.head(key, { signal }) : undefined;
       if (there === undefined || there.size <= maxBytes) throw error;
-      return rotten(`its ${there.size} bytes are more than such a document has`, there.etag);
+      return corrupt(`its ${there.size} bytes are more than such a document has`, there.etag);
     });
     if (found === undefined) return ABSENT;
     if (!('bytes' in found)) return found;
     const actual = digestOf(found.bytes, digestParts(digest).algorithm);
-    if (actual !== digest) return rotten(`its ${found.size} bytes hash to ${actual}`, found.etag);
+    if (actual !== digest) return corrupt(`its ${found.size} bytes hash to ${actual}`, found.etag);
     if (!this.#documents.has(digest)) {
       this.#documents.add(digest);
       this.#count(found.size);
@@ -99,10 +99,10 @@ export class Inspector {
     if (inspected === undefined) {
       const hash = (): Promise<Inspected> => this.#prove(blob);
       inspected = this.#permits.with(
-        () => twice(hash, ({ fault }) => fault !== undefined && isRotten(fault)),
+        () => twice(hash, ({ fault }) => fault !== undefined && isCorrupt(fault)),
         this.#o.signal,
       );
-      // Whoever awaits it sees a rejection; one that nobody came to await must not end the process.
+      // Every caller sees a rejection; without a caller, it must not end the process.
       inspected.catch(() => undefined);
       this.#blobs.set(key, inspected);
     }
@@ -111,7 +111,7 @@ export class Inspector {
 
   async #prove(blob: Blob): Promise<Inspected> {
     const inspected = await this.#hash(blob, 'as-announced');
-    // A later zstd frame wants a larger window than the first one has announced.
+    // A later zstd frame needs a larger window than the first one announced.
     return inspected.proof?.deferred === true ? this.#hash(blob, 'largest') : inspected;
   }
 
@@ -134,11 +134,11 @@ export class Inspector {
     } catch (error) {
       signal.throwIfAborted();
       const failure = asFailure(error, `verify ${digest}`, 'archive');
-      if (failure.code === 'digest-mismatch') return { fault: rotten(failure.detail, object.etag) };
+      if (failure.code === 'digest-mismatch') return { fault: corrupt(failure.detail, object.etag) };
       if (!isVerdict(failure)) throw error;
-      // The bytes are what was named, and not what this image takes them for: another may be right about them.
+      // The bytes match their digest, but not the claims of this image; another image may make the right claims.
       const lies = receipt !== undefined && provenBy(receipt, blob) !== undefined;
-      return { fault: { reason: failure.detail, mend: { drop: true, ...(lies ? { receipt: 'none' } : {}) } } };
+      return { fault: { reason: failure.detail, repair: { drop: true, ...(lies ? { receipt: 'none' } : {}) } } };
     } finally {
       await prover.destroy();
     }
@@ -151,29 +151,29 @@ export class Inspector {
 }
 
 /**
- * Whether a failure is about what is in the archive: what documents say of themselves and of each other, and what blobs
- * are proven not to be. All that a store says is its own, and may pass.
+ * Whether a failure is a fact about the archive's content: about documents and their relations, or about the proof of a
+ * blob. Failures of the store itself may be temporary.
  */
 export function isVerdict({ side, remedy }: Failure): boolean {
   return side !== 'archive' && remedy === 'never';
 }
 
-/** Whether neither the object nor a receipt of it is there: a receipt without its object is wrong in any case. */
+/** Whether neither the object nor a receipt of it exists: a receipt without its object is always wrong. */
 export function isAbsent(fault: Fault): boolean {
   return fault === ABSENT;
 }
 
-const ABSENT: Fault = { reason: 'it is not in the archive', mend: { drop: true, receipt: 'none' } };
+const ABSENT: Fault = { reason: 'it is not in the archive', repair: { drop: true, receipt: 'none' } };
 
-function rotten(reason: string, etag: string): Fault {
-  return { reason, mend: { drop: true, receipt: 'none', etag } };
+function corrupt(reason: string, etag: string): Fault {
+  return { reason, repair: { drop: true, receipt: 'none', etag } };
 }
 
-function isRotten({ mend }: Fault): boolean {
-  return mend.etag !== undefined;
+function isCorrupt({ repair }: Fault): boolean {
+  return repair.etag !== undefined;
 }
 
-/** What was read wrong may have been bent on its way: a sound object must not go for that, so it is read once more. */
+/** A wrong result may come from a read error, and must not cost a sound object, so the object is read once more. */
 async function twice<T>(look: () => Promise<T>, isWrong: (found: T) => boolean): Promise<T> {
   const found = await look();
   return isWrong(found) ? look() : found;
@@ -183,9 +183,9 @@ function isTooLarge(error: unknown): boolean {
   return error instanceof Failure && error.code === 'too-large';
 }
 
-/** What a receipt says that the proof does not confirm. A receipt that says less than the proof is not wrong. */
+/** The claims of a receipt that the proof contradicts. A receipt that claims less than the proof is not wrong. */
 function faultOf(receipt: Receipt | undefined, proof: Proof): { readonly fault?: Fault } {
-  const wrong = (reason: string): { readonly fault: Fault } => ({ fault: { reason, mend: { receipt: proof } } });
+  const wrong = (reason: string): { readonly fault: Fault } => ({ fault: { reason, repair: { receipt: proof } } });
   if (receipt === undefined) return wrong('the blob has no receipt');
   if (receipt.size !== proof.size) return wrong(`its receipt says ${receipt.size} bytes, it has ${proof.size}`);
   if (receipt.compression === undefined || proof.compression === undefined) return {};

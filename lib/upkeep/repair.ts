@@ -5,34 +5,34 @@ import { receiptFor } from '../sync/receipts.ts';
 import type { Problem } from './verify.ts';
 
 export interface Repaired {
-  /** References that were taken out. */
+  /** References that were removed. */
   readonly dropped: ReadonlySet<string>;
-  /** Blobs whose receipt was written anew. */
+  /** Blobs whose receipt was rewritten. */
   readonly receipts: number;
 }
 
 /** A reference that a repair removes. */
 export interface Removal {
   readonly reference: string;
-  /** Whether the next sync asks for it again: it does so for tags. */
+  /** Whether the next sync requests it again, as it does for tags. */
   readonly restorable: boolean;
 }
 
-/** What a repair of these problems would remove, each once. */
+/** The references that a repair of these problems would remove, each once. */
 export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
-  const references = new Set(problems.filter(({ mend }) => mend.drop).map(({ reference }) => reference));
+  const references = new Set(problems.filter(({ repair }) => repair.drop).map(({ reference }) => reference));
   return [...references].map((reference) => ({ reference, restorable: !reference.includes('@') }));
 }
 
 /**
- * Removes from an archive what `verify` has found wrong, and rewrites the receipts that it has found the proof for. A sync may
- * run at the same time: in no order of the two does a reference or a receipt stay for bytes that are removed.
+ * Removes from an archive what `verify` found wrong, and rewrites the receipts of proven blobs. A sync may run at the
+ * same time: in no order of the two does a reference or a receipt stay for bytes that are removed.
  *
- * 1. Delete the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step, running
- *    the repair again is safe.
+ * 1. Delete the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step,
+ * running the repair again is safe.
  * 2. Remove the references that lead to corrupt blobs, so that everything that is left can be pulled (invariant 1).
- * 3. Delete the bytes, on condition that they are those that were read: a sync that has brought the right ones meanwhile, and
- *    written their receipt, keeps them.
+ * 3. Delete the bytes, on condition that they are those that were read: the right bytes of a concurrent sync, and their
+ * receipt, stay.
  */
 export async function repairArchive(
   archive: Archive,
@@ -41,16 +41,16 @@ export async function repairArchive(
 ): Promise<Repaired> {
   const { store, layout } = archive;
   const { signal, now } = options;
-  for (const { digest, mend } of problems)
-    if (digest !== undefined && mend.receipt === 'none') await store.delete(layout.receipt(digest), { signal });
-  const wrong = problems.filter(({ mend }) => mend.drop);
+  for (const { digest, repair } of problems)
+    if (digest !== undefined && repair.receipt === 'none') await store.delete(layout.receipt(digest), { signal });
+  const wrong = problems.filter(({ repair }) => repair.drop);
   for (const [repository, found] of Map.groupBy(wrong, (problem) => problem.repository)) {
     const roots = new Set(found.flatMap(({ root }) => root ?? []));
     await archive.dropReferences(repository, roots, { signal });
   }
-  for (const { digest, mend } of wrong)
-    if (digest !== undefined && mend.etag !== undefined)
-      await store.delete(layout.blob(digest), { etag: mend.etag, signal });
+  for (const { digest, repair } of wrong)
+    if (digest !== undefined && repair.etag !== undefined)
+      await store.delete(layout.blob(digest), { etag: repair.etag, signal });
   const proven = provenIn(problems);
   for (const { proof, repository } of proven) await archive.putReceipt(receiptFor(proof, repository, now), { signal });
   return { dropped: new Set(wrong.map(({ reference }) => reference)), receipts: proven.length };
@@ -58,15 +58,15 @@ export async function repairArchive(
 
 interface Proven {
   readonly proof: Proof;
-  /** One that has it. */
+  /** A repository that has the blob. */
   readonly repository: string;
 }
 
-/** What receipts are to say, once for each blob: all that its proofs say, as a layer and as an opaque file. */
+/** The contents of the rewritten receipts, once per blob: all its proofs, as a layer and as an opaque file. */
 function provenIn(problems: readonly Problem[]): readonly Proven[] {
   const found = new Map<Digest, Proven>();
-  for (const { mend, repository } of problems) {
-    const { receipt: proof } = mend;
+  for (const { repair, repository } of problems) {
+    const { receipt: proof } = repair;
     if (proof === undefined || proof === 'none') continue;
     const known = found.get(proof.digest);
     const diffIds = { ...known?.proof.diffIds, ...proof.diffIds };

@@ -1,6 +1,6 @@
 /**
- * Proves an archive from its references down, as if nobody had proven anything before: every manifest, config and blob
- * that can be reached is read and hashed once, and every image's layers are unpacked and compared with its config.
+ * Proves an archive from its references down, without relying on earlier proofs. Every reachable manifest, config and
+ * blob is read and hashed once, and every image's layers are unpacked and compared with its config.
  */
 import { asFailure, Failure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -14,11 +14,14 @@ import { type Fault, type Inspected, Inspector, type InspectorOptions, isAbsent,
 
 export interface Problem extends Fault {
   readonly repository: string;
-  /** The reference that leads to it: `host/path:tag` or `host/path@digest`; the repository where that cannot be read. */
+  /**
+   * The reference that leads to it: `host/path:tag` or `host/path@digest`; the repository where the tag index cannot be
+   * read.
+   */
   readonly reference: string;
-  /** What the reference names, */
+  /** The digest that the reference names. */
   readonly root?: Digest;
-  /** and the object that is wrong. */
+  /** The wrong object. */
   readonly digest?: Digest;
 }
 
@@ -30,30 +33,30 @@ export interface Verified {
   readonly problems: readonly Problem[];
 }
 
-/** How far a verification has come. */
+/** The progress of a verification. */
 export interface Progress {
-  /** The repository that is being verified, its number counted from 1, and how many there are. */
+  /** The current repository, its number counted from 1, and the number of repositories. */
   readonly repository: string;
   readonly position: number;
   readonly total: number;
-  /** Read and hashed so far. */
+  /** The objects that were read and hashed so far. */
   readonly objects: number;
   readonly bytes: number;
 }
 
 export interface VerifyOptions extends InspectorOptions {
-  /** Only these; all of the archive's by default. */
+  /** Only these repositories; by default, all of the archive. */
   readonly repositories?: readonly string[];
   readonly onProgress?: (progress: Progress) => void;
   readonly onProblem?: (problem: Problem) => void;
 }
 
-/** Throws where something cannot be looked at for now: of an archive that is half seen nothing is said. */
+/** Verifies an archive. A temporary read error is thrown: a partial verification gives no result. */
 export async function verifyArchive(archive: Archive, options: VerifyOptions): Promise<Verified> {
   return new Verification(archive, options).run();
 }
 
-/** Where a walk has begun. */
+/** The start of a walk. */
 type Origin = Required<Pick<Problem, 'repository' | 'reference' | 'root'>>;
 
 class Verification {
@@ -101,13 +104,16 @@ class Verification {
     if (this.#at !== undefined) this.#o.onProgress?.({ ...this.#at, objects, bytes });
   }
 
-  /** One that cannot be read hides what its repository has, and keeps no other from being verified. */
+  /**
+   * Reads a tag index. One that cannot be read hides its repository's references, and does not stop the others from
+   * being verified.
+   */
   async #index(repository: string): Promise<TagIndex | undefined> {
     try {
       return (await this.#archive.tagIndex(repository, { signal: this.#o.signal }))?.index;
     } catch (error) {
       if (!(error instanceof Failure) || error.code !== 'corrupt') throw error;
-      this.#problem({ repository, reference: repository, reason: error.message, mend: {} });
+      this.#problem({ repository, reference: repository, reason: error.message, repair: {} });
       return undefined;
     }
   }
@@ -118,15 +124,15 @@ class Verification {
   }
 }
 
-/** One reference, and everything below it. */
+/** Verifies one reference, and everything below it. */
 class Reference {
   readonly #origin: Origin;
   readonly #scope: Scope;
   readonly #inspector: Inspector;
   readonly #tell: (problem: Problem) => void;
-  /** Documents that cannot be had, and why. */
+  /** Documents that are missing or wrong, with the fault. */
   readonly #faults = new Map<Digest, Fault>();
-  /** The document that was read last: what is wrong with it when it is parsed comes without its name. */
+  /** The document that was read last: a parser's failure does not contain its digest. */
   #at: Digest;
 
   constructor(origin: Origin, scope: Scope, inspector: Inspector, tell: (problem: Problem) => void) {
@@ -171,7 +177,7 @@ class Reference {
     }
   }
 
-  /** What a manifest claims; undefined, once that is reported, where it cannot be read. */
+  /** The claims of a manifest; undefined where they cannot be read, which is reported. */
   async #claims(digest: Digest, manifest: Manifest, optional: boolean): Promise<Claims | undefined> {
     try {
       const read = await readClaims(digest, manifest, this.#scope, (...of) => this.#content(...of));
@@ -191,13 +197,15 @@ class Reference {
     return undefined;
   }
 
-  /** @param optional whether the image runs without it, so that only what is wrong with it is a problem */
+  /**
+   * @param optional whether the image runs without it, so that a missing object is not a problem
+   */
   #lacking(digest: Digest, optional: boolean): void {
     const fault = this.#faults.get(digest);
     if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(digest, fault);
   }
 
-  /** Everything there is what its digest says, and it does not fit together: only what names it has to go. */
+  /** Every object matches its digest, but they do not fit together: only the references have to be removed. */
   #verdict(error: unknown, about: (code: Failure['code']) => Digest): void {
     const failure = asFailure(error, `verify ${this.#at}`, 'archive');
     if (!isVerdict(failure)) throw error;
@@ -205,7 +213,7 @@ class Reference {
   }
 
   #wrong(digest: Digest, reason: string): void {
-    this.#problem(digest, { reason, mend: { drop: true } });
+    this.#problem(digest, { reason, repair: { drop: true } });
   }
 
   #problem(digest: Digest, fault: Fault): void {

@@ -10,48 +10,50 @@ export interface Entry {
   readonly message: Message;
   /** Deliveries so far. */
   receives: number;
-  /** It has failed before: delivered alone, so that it does not take its neighbours to the dead letters with it. */
+  /** It has failed before, and is delivered alone, so that its neighbours do not become dead letters with it. */
   suspect: boolean;
 }
 
-/** Messages that are handled in order. */
+/** A group: messages that are handled in order. */
 export interface Group {
   readonly name: string;
   readonly entries: LinkedList<Entry>;
 }
 
-/** Entries of one group, taken from its front. The group is held until it is released. */
+/** Entries from the front of one group. The group is held until it is released. */
 export interface Batch {
   readonly group: Group;
   readonly entries: readonly Entry[];
 }
 
 /**
- * One FIFO queue's state: what waits, in which group, whose turn it is, and what was seen within five minutes. It decides
- * and does nothing: no time passes in it and nothing runs. Every step costs the same however much is queued, and a group
- * with nothing in it is forgotten.
+ * The state of one FIFO queue: the waiting messages by group, the order of groups, and the deduplication ids of the
+ * last five minutes. It decides and runs nothing, and has no timers. Every step costs the same however many messages
+ * are queued. Empty groups are dropped.
  */
 export class Fifo {
   readonly #name: string;
   readonly #maxReceives: number;
   readonly #groups = new Map<string, Group>();
   /**
-   * Groups whose first entry may be taken now: those that are neither in flight nor waiting after a failure. Taken at the
-   * front, back at the end: each gets its turn.
+   * Groups whose first entry may be taken now: those that are neither in flight nor waiting after a failure. A group is
+   * taken at the front and returned at the end, so that each gets its turn.
    */
   readonly #ready = new LinkedList<Group>();
   readonly #seen = new Set<string>();
-  /** The same ids in the order in which they are forgotten. */
+  /** The same ids, in the order of their expiry. */
   readonly #seenUntil = new LinkedList<{ readonly id: string; readonly until: number }>();
   #accepted = 0;
 
-  /** @param maxReceives deliveries of a message, the last of which leaves it to the dead letters where it fails */
+  /**
+   * @param maxReceives deliveries of a message; if the last one fails, the message becomes a dead letter
+   */
   constructor(name: string, maxReceives: number) {
     this.#name = name;
     this.#maxReceives = maxReceives;
   }
 
-  /** Queues a message, unless its deduplication id was seen within five minutes; says whether it did. */
+  /** Queues a message, unless its deduplication id was seen within five minutes; returns whether it did. */
   accept({ message, group: name, deduplicationId }: Outgoing, now: number): boolean {
     this.#forget(now);
     if (this.#seen.has(deduplicationId)) return false;
@@ -86,8 +88,9 @@ export class Fifo {
   }
 
   /**
-   * Puts back what has to be delivered again: the first failed entry and all that were taken after it, as SQS demands of
-   * a FIFO queue's consumers, at the front and in order. Those that have had all their deliveries are left out.
+   * Puts back the entries that have to be delivered again, at the front and in order: the first failed entry and all
+   * that were taken after it, as SQS demands of a FIFO queue's consumers. Entries without deliveries left are returned
+   * as dead.
    */
   putBack({ group, entries }: Batch, failed: ReadonlySet<string>): { readonly done: number; readonly dead: Entry[] } {
     const firstFailed = entries.findIndex(({ id }) => failed.has(id));
@@ -101,7 +104,7 @@ export class Fifo {
     return { done: firstFailed, dead };
   }
 
-  /** Gives a held group its turn again. */
+  /** Releases a held group, so that it gets its turn again. */
   release(group: Group): void {
     if (group.entries.first === undefined) this.#groups.delete(group.name);
     else this.#ready.push(group);

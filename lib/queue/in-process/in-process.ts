@@ -3,20 +3,20 @@ import { type Batch, type Entry, Fifo, type Group } from './fifo.ts';
 import { prepare, stopped } from '../prepare.ts';
 import type { BatchResult, Consumer, Delivery, MessageOf, Outgoing, QueueName, Queues } from '../queue.ts';
 
-/** A message that has had all its deliveries, and the last of them failed. */
+/** A message whose last delivery failed. */
 export interface DeadLetter {
   readonly queue: QueueName;
   readonly delivery: Delivery;
-  /** What the handler threw; nothing where it only named the delivery as failed. */
+  /** The error that the handler threw; undefined where it only named the delivery as failed. */
   readonly failure: Failure | undefined;
 }
 
 export interface InProcessOptions {
-  /** Records what became of a message that nobody can handle; its group waits meanwhile. It must not throw. */
+  /** Records a message that could not be handled; its group waits meanwhile. It must not throw. */
   readonly deadLetter: (letter: DeadLetter, signal: AbortSignal) => Promise<void>;
-  /** Deliveries of a message in all. */
+  /** The maximum number of deliveries of a message. */
   readonly maxReceives?: number;
-  /** How long a failed message stays away where its handler does not say, in milliseconds. */
+  /** The default wait before a failed message is delivered again, in milliseconds. */
   readonly retryMs?: number;
   readonly clock?: Clock;
 }
@@ -24,7 +24,7 @@ export interface InProcessOptions {
 /** Time in milliseconds, from any start. */
 export interface Clock {
   now(): number;
-  /** Calls back once, after so long; returns what takes that back. */
+  /** Calls back once, after this time; returns a function that cancels it. */
   after(ms: number, callback: () => void): () => void;
 }
 
@@ -38,7 +38,7 @@ const CLOCK: Clock = {
   },
 };
 
-/** SQS's longest visibility timeout: twelve hours. What waits longer comes back earlier, and is told to wait again. */
+/** SQS's longest visibility timeout: twelve hours. A message with a longer wait comes back earlier, and waits again. */
 const MAX_VISIBILITY_MS = 12 * 60 * 60 * 1000;
 
 interface Lane {
@@ -46,7 +46,7 @@ interface Lane {
   readonly fifo: Fifo;
   consumer: Consumer | undefined;
   inFlight: number;
-  /** A look at what can be taken is already due. */
+  /** A check for deliverable messages is already scheduled. */
   due: boolean;
 }
 
@@ -55,7 +55,7 @@ interface Waiter {
   readonly reject: (failure: Failure) => void;
 }
 
-/** A batch's fate: which entries failed, why where that is known, and how long its group waits. */
+/** The result of a batch: the failed entries, the known reasons, and the wait of its group. */
 interface Outcome {
   readonly failed: ReadonlySet<string>;
   readonly failure?: Failure;
@@ -64,20 +64,20 @@ interface Outcome {
 }
 
 /**
- * The queues of a mirror on one machine, with the semantics of SQS FIFO behind Lambda, so that what passes here passes
- * there. What is queued lives as long as the process: a sync that is killed is finished by running it again.
+ * The queues of a mirror on one machine, with the semantics of SQS FIFO behind Lambda, so that code behaves the same in
+ * both. Queued messages live as long as the process: an interrupted sync is completed by running it again.
  */
 export class InProcessQueues implements Queues {
   readonly #options: Required<InProcessOptions>;
   readonly #lanes: Readonly<Record<QueueName, Lane>>;
-  /** Batches being handled, each with what aborts it. */
+  /** Batches in flight, each with its abort controller. */
   readonly #running = new Map<Promise<void>, AbortController>();
-  /** What takes back the timers of groups that wait after a failure. */
+  /** Functions that cancel the timers of groups that wait after a failure. */
   readonly #timers = new Set<() => void>();
-  /** What ends the rests of groups before their time. */
+  /** Functions that end the rests of groups early. */
   readonly #rests = new Set<() => void>();
   readonly #waiters: Waiter[] = [];
-  /** Messages accepted and neither done nor recorded as dead. */
+  /** Messages that were accepted, and are neither done nor recorded as dead. */
   #outstanding = 0;
   #unrecorded: Failure | undefined;
   #stopped = false;
@@ -92,7 +92,7 @@ export class InProcessQueues implements Queues {
     this.#lanes = { resolve: lane('resolve'), layer: lane('layer'), finalize: lane('finalize') };
   }
 
-  /** Accepts all messages or, where one of them would be refused by SQS, none. */
+  /** Accepts all messages or, where SQS would refuse one of them, none. */
   // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, and so are its errors
   async send(
     queue: QueueName,
@@ -107,14 +107,14 @@ export class InProcessQueues implements Queues {
     this.#look(lane);
   }
 
-  /** Hands a queue's messages to a handler from now on. A queue has one consumer. */
+  /** Starts to deliver a queue's messages to a handler. A queue has one consumer. */
   consume<Q extends QueueName>(queue: Q, consumer: Consumer<MessageOf<Q>>): void {
     const { concurrency, batchSize } = consumer;
     if (!(concurrency >= 1 && batchSize >= 1))
       throw new RangeError('consume: concurrency and batchSize are at least 1');
     const lane = this.#lanes[queue];
     if (lane.consumer !== undefined) throw new Error(`consume: the ${queue} queue has its consumer`);
-    // `send` lets a queue have only messages of its type.
+    // `send` accepts only messages of the queue's type.
     lane.consumer = consumer as Consumer<never> as Consumer;
     this.#look(lane);
   }
@@ -131,8 +131,8 @@ export class InProcessQueues implements Queues {
   }
 
   /**
-   * Aborts what is being handled and resolves when it has ended; what is queued is dropped. Not for handlers to call: it
-   * would wait for itself.
+   * Aborts the running handlers and resolves when they have ended; queued messages are dropped. A handler must not call
+   * it, since it would wait for itself.
    */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
@@ -150,7 +150,7 @@ export class InProcessQueues implements Queues {
     this.#settleWaiters();
   }
 
-  /** Has a look, soon and once, at what the lane's consumer can be given. */
+  /** Schedules one check for messages that the lane's consumer can take. */
   #look(lane: Lane): void {
     if (lane.due) return;
     lane.due = true;
@@ -174,7 +174,7 @@ export class InProcessQueues implements Queues {
       lane.inFlight -= 1;
       this.#look(lane);
       this.#settleWaiters();
-      // After that look: where nothing came of it, nobody sends what a group might rest for.
+      // Runs after that check: if it delivered nothing, no handler will send the messages that a group rests for.
       queueMicrotask(() => {
         if (this.#running.size === 0) for (const end of this.#rests) end();
       });
@@ -182,12 +182,12 @@ export class InProcessQueues implements Queues {
     this.#running.set(running, controller);
   }
 
-  /** From a batch's delivery to its group's next turn. Never rejects. */
+  /** Handles a batch, from its delivery to its group's next turn. Never rejects. */
   async #handle(lane: Lane, consumer: Consumer, batch: Batch, signal: AbortSignal): Promise<void> {
     const outcome = await this.#deliver(lane, consumer, batch, signal);
     const { done, dead } = lane.fifo.putBack(batch, outcome.failed);
     this.#outstanding -= done;
-    // Whoever was told to stop has not failed for good.
+    // A handler that was stopped has not failed for good.
     if (signal.aborted) return;
     for (const entry of dead) await this.#bury(lane, batch.group, entry, outcome.failure, signal);
     if (this.#stopped) return;
@@ -213,7 +213,7 @@ export class InProcessQueues implements Queues {
 
   #outcomeOf({ failed, retryAfterMs, restMs = 0 }: BatchResult, entries: readonly Entry[]): Outcome {
     for (const id of failed) {
-      // As in Lambda: who names what was not in the batch cannot be believed about the rest either.
+      // As in Lambda: a result that names an unknown message cannot be trusted about the others either.
       if (!entries.some((entry) => entry.id === id)) throw new Error(`${id} was not in the batch`);
     }
     const waits = failed.map((id) => clamped(retryAfterMs?.get(id) ?? this.#options.retryMs));
@@ -240,7 +240,7 @@ export class InProcessQueues implements Queues {
     this.#outstanding -= 1;
   }
 
-  /** Returns what does it at once. */
+  /** Returns a function that releases it at once. */
   #releaseAfter(ms: number, lane: Lane, group: Group): () => void {
     const release = (): void => {
       cancel();

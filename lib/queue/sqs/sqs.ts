@@ -9,16 +9,18 @@ import type { Outgoing, QueueName, Queues } from '../queue.ts';
 /** Messages in one SendMessageBatch. */
 const MAX_BATCH_ENTRIES = 10;
 
-/** Bytes in one SendMessageBatch: all its messages together may have as many as a single one. */
+/** Bytes in one SendMessageBatch: the sum of its messages has the limit of a single one. */
 const MAX_BATCH_BYTES = MAX_MESSAGE_BYTES;
 
 /** Messages that an error describes; the others are counted. */
 const DESCRIBED = 3;
 
 export interface SqsOptions {
-  /** Make it with `maxAttempts: 1`: the SDK would repeat whole requests only, and here all is repeated, by one policy. */
+  /**
+   * Create it with `maxAttempts: 1`: the SDK can repeat whole requests only, and one policy here repeats everything.
+   */
   readonly client: SQSClient;
-  /** Those that the function may send to, and no others. */
+  /** The queues that the function may send to. */
   readonly urls: Readonly<Partial<Record<QueueName, string>>>;
   readonly retry?: RetryPolicy;
   /** A number from 0 to 1, for the jitter. */
@@ -26,16 +28,16 @@ export interface SqsOptions {
   readonly wait?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
 }
 
-/** A message that SQS has not accepted, and why. */
+/** A message that SQS did not accept, with the reason. */
 interface Refused {
   readonly message: Prepared;
   readonly failure: Failure;
 }
 
 /**
- * The queues as SQS FIFO queues. Batches go one after the other, so that a group keeps its order; only where SQS itself
- * refuses one entry of a batch does that message come after those that it accepted. A request whose answer was lost is
- * repeated: what it had brought is swallowed by its deduplication id.
+ * The queues as SQS FIFO queues. Batches are sent one after the other, so that a group keeps its order; only where SQS
+ * itself refuses one entry of a batch does that message come after the accepted ones. A request whose response was lost
+ * is repeated: SQS drops duplicates by their deduplication ids.
  */
 export class SqsQueues implements Queues {
   readonly #options: Required<SqsOptions>;
@@ -68,7 +70,7 @@ export class SqsQueues implements Queues {
     }
   }
 
-  /** Sends until all are accepted, or no try is left for those that are returned. */
+  /** Sends until all are accepted, or no try is left for the refused ones. */
   async #sendBatch(queue: QueueName, batch: readonly Prepared[], signal: AbortSignal | undefined): Promise<Refused[]> {
     const { retry, random, wait } = this.#options;
     const final: Refused[] = [];
@@ -115,7 +117,7 @@ export class SqsQueues implements Queues {
   }
 }
 
-/** Batches in order, each as full as SQS lets it be. */
+/** Batches in order, each as full as SQS allows. */
 export function batchesOf(prepared: readonly Prepared[]): Prepared[][] {
   const batches: Prepared[][] = [];
   let bytes = 0;
@@ -132,15 +134,17 @@ export function batchesOf(prepared: readonly Prepared[]): Prepared[][] {
   return batches;
 }
 
-/** Why SQS did not take one entry of a batch; one of which it says nothing was not taken either. */
+/** The reason why SQS refused one entry of a batch; an entry without a result was not accepted either. */
 function entryFailure(entry: BatchResultErrorEntry | undefined): Failure {
-  if (entry === undefined) return failureOf('internal', 'SQS has not said what became of it');
+  if (entry === undefined) return failureOf('internal', 'SQS returned no result for it');
   const detail = `${entry.Code ?? 'no code'}: ${entry.Message ?? 'no message'}`;
   if (isThrottling(entry.Code ?? '')) return failureOf('rate-limited', detail);
   return failureOf(entry.SenderFault === true ? 'invalid' : 'unavailable', detail);
 }
 
-/** Why a whole request failed, from what the SDK throws: its own exceptions have a status, the network's do not. */
+/**
+ * The reason why a whole request failed, from the SDK's error: service exceptions have a status, network errors do not.
+ */
 function requestFailure(thrown: unknown): Failure {
   if (!(thrown instanceof Error)) return asFailure(thrown, 'send', 'queue');
   const { $metadata, code: cause } = thrown as { $metadata?: { httpStatusCode?: number }; code?: unknown };
@@ -153,7 +157,7 @@ function requestFailure(thrown: unknown): Failure {
   return fail(status === 401 || status === 403 ? 'denied' : 'invalid');
 }
 
-/** `ThrottlingException`, `RequestThrottled`, `KmsThrottled`; and SQS's own name for too much at once. */
+/** `ThrottlingException`, `RequestThrottled`, `KmsThrottled`, and SQS's own name for too many requests. */
 function isThrottling(name: string): boolean {
   return /thrott/i.test(name) || name === 'OverLimit';
 }

@@ -164,7 +164,7 @@ describe('finds', () => {
     const { problems, ...counts } = await verify(rig);
     expect({ ...counts, problems: [] }).toEqual(whole);
     expect(problems).toEqual([
-      { repository: other, reference: other, reason: expect.stringContaining('is not JSON'), mend: {} },
+      { repository: other, reference: other, reason: expect.stringContaining('is not JSON'), repair: {} },
     ]);
   });
 });
