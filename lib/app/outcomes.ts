@@ -129,10 +129,11 @@ export class Outcomes {
 
   /** Bytes that arrived since the last event of the blob. */
   #newBytes({ blob, phase, fetched }: BlobEvent): number {
-    const before = phase === 'started' ? 0 : (this.#fetched.get(blob) ?? 0);
+    const before = this.#fetched.get(blob) ?? 0;
     if (phase === 'started' || phase === 'progress' || phase === 'verifying') this.#fetched.set(blob, fetched);
     else this.#fetched.delete(blob);
-    return Math.max(0, fetched - before);
+    // A smaller number is that of another attempt.
+    return fetched < before ? fetched : fetched - before;
   }
 
   #listed(event: ListedEvent): boolean {

@@ -73,8 +73,9 @@ export class RunProgress {
 
   #observeBlob({ blob, phase, size, fetched }: BlobEvent): void {
     const known = this.#blobs.get(blob);
-    const before = phase === 'started' ? 0 : (known?.fetched ?? 0);
-    this.#arrived += Math.max(0, fetched - before);
+    const before = known?.fetched ?? 0;
+    // A smaller number is that of another attempt.
+    this.#arrived += fetched < before ? fetched : fetched - before;
     // Another image has stored it.
     if (known?.isStored === true) return;
     // An object that is present needs no bytes; a failed blob may start again.

@@ -86,6 +86,8 @@ describe('Outcomes', () => {
     expect(bytes()).toBe(105);
     for (const event of [blob('verifying', 100), blob('stored', 100), blob('present', 0)]) outcomes.observe(event);
     expect(bytes()).toBe(145);
+    for (const event of [blob('progress', 50), blob('progress', 20), blob('stored', 30)]) outcomes.observe(event);
+    expect(bytes()).toBe(225);
   });
 
   test('a repository without tags to mirror is a warning, once', () => {

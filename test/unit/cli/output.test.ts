@@ -94,6 +94,13 @@ describe('output', () => {
     expect(withoutTimes(stderr)).toBe('trying again\\u001b[2J\n');
   });
 
+  test.each([
+    [{}, true],
+    [{ NO_COLOR: '1' }, false],
+  ])('--progress bar where %j is set has colours: %s', (env, expected) => {
+    expect(printed({ progress: 'bar' }, env).stdout.includes('\u001b[1;31m')).toBe(expected);
+  });
+
   test('--progress none prints notices and the summary', () => {
     const { stdout, stderr } = printed({ progress: 'none' });
     expect({ stdout, stderr: withoutTimes(stderr) }).toEqual({ stdout: SUMMARY, stderr: 'trying again\\u001b[2J\n' });

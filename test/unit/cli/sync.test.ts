@@ -321,3 +321,19 @@ describe('check', () => {
     expect(jsonLines(json)).toEqual([{ type: 'check', ok: false, reason: expect.stringContaining('2 problems') }]);
   });
 });
+
+test('the progress on a terminal counts each image that the command line names', async () => {
+  const controller = new AbortController();
+  const abort = (): boolean => {
+    controller.abort();
+    return false;
+  };
+  // The notice of the interruption draws the progress.
+  registry.misbehave({ match: { kind: 'manifest' }, when: abort, do: {} });
+  const references = ['team/app:1.0', 'team/app:1.1', 'team/b:1.0'].map(named);
+  const options = { isTTY: true, columns: 80, signal: controller.signal };
+  const ended = await runMain(['sync', ...references, '--to', archive], options);
+  expect(ended.stdout).toContain('stopping; ');
+  expect(ended.stdout).toContain(' 0 of 3 images\n');
+  expect(ended.stdout).toContain('0 mirrored, 0 unchanged, 3 interrupted, 0 failed; ');
+});
