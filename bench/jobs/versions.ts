@@ -24,9 +24,9 @@ const BEFORE = 'before';
 const AFTER = 'after';
 /** A figure may be worse by this much. */
 const AT_MOST = 1.05;
-const TAGS = [1_000, 10_000];
+const TAGS = [1_000, 4_000];
 /** Millions of bytes. */
-const LARGE_LAYER = 2_000;
+const LARGE_LAYER = 1_000;
 
 interface Build {
   readonly name: typeof BEFORE | typeof AFTER;
