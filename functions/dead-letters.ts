@@ -1,7 +1,7 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { asFailure, Failure } from '../lib/core/failure.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
-import { failLayer } from '../lib/sync/layer/layer.ts';
+import { failLayer } from '../lib/sync/layer/fail-layer.ts';
 import { type ImageEvent, imageName } from '../lib/sync/events.ts';
 import { failedImages } from '../lib/sync/failures.ts';
 import type { Message } from '../lib/queue/messages.ts';

@@ -18,7 +18,7 @@ import { continuationOf, finalizeMessage } from '../../queue/outgoing.ts';
 import type { LayerContext } from '../context.ts';
 import type { Deadline } from '../deadline.ts';
 import type { BlobEvent } from '../events.ts';
-import { recorded, resumedWrong, tooSlow, wrongSize } from '../failures.ts';
+import { resumedWrong, tooSlow, wrongSize } from '../failures.ts';
 import type { Proof } from '../../proof/prover.ts';
 import { readBack } from './read-back.ts';
 import { provenBy, receiptFor } from '../receipts.ts';
@@ -26,6 +26,7 @@ import { download } from '../transfer/download.ts';
 import { resume } from '../transfer/resume.ts';
 import type { Transfer } from '../transfer/transfer.ts';
 import { type Unfinished, UnfinishedUploads } from './unfinished.ts';
+import { failLayer } from './fail-layer.ts';
 
 /** Restarts of a blob in one invocation; after them the queue delivers the message again. */
 const MAX_RESTARTS = 3;
@@ -75,30 +76,6 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
     if (failure.code === 'aborted' || (failure.remedy !== 'never' && !isLast)) throw failure;
     await failLayer(context, message, failure.within(operation), signal);
   }
-}
-
-/** Notifies the finalizer that an image fails because of this layer. Dead letters end here, too. */
-export async function failLayer(
-  context: Pick<LayerContext, 'queues' | 'observe'>,
-  message: LayerMessage,
-  failure: Failure,
-  signal?: AbortSignal,
-): Promise<void> {
-  const { image, blob } = message;
-  context.observe({
-    type: 'blob',
-    phase: 'failed',
-    run: message.run,
-    source: message.source,
-    tag: image.tag,
-    digest: image.digest,
-    blob: blob.digest,
-    size: blob.size,
-    fetched: 0,
-    reason: failure.message,
-  });
-  const outgoing = finalizeMessage(message, image, blob.digest, recorded(failure));
-  await context.queues.send('finalize', [outgoing], { signal });
 }
 
 /** The facts that the next continuation needs. */

@@ -9,29 +9,23 @@ import { settleAll } from '../../core/settle-all.ts';
 import { covers, isWithin, provenPlatforms, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { isTag, parseRepository } from '../../oci/reference.ts';
-import { show } from '../../oci/show.ts';
-import { type Image, type ResolveMessage, SLICE, type Wanted } from '../../queue/messages.ts';
-import { finalizeMessage, layerMessage, resolveMessage } from '../../queue/outgoing.ts';
-import type { Outgoing } from '../../queue/queue.ts';
+import { parseRepository } from '../../oci/reference.ts';
+import { type Image, type ResolveMessage, type Wanted } from '../../queue/messages.ts';
+import { finalizeMessage, layerMessage } from '../../queue/outgoing.ts';
 import type { Resolved, Source } from '../../registry/source.ts';
 import { checkPlatforms, held } from '../closure.ts';
-import type { ResolverContext, TagChoice } from '../context.ts';
+import type { ResolverContext } from '../context.ts';
 import { BlobLookup, type Look } from './blob-lookup.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { once } from './once.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
 import { type NeededBlob, RootUnknown, walk, type Walked } from './walk.ts';
+import { listTags } from './list-tags.ts';
+import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
 
 /** Images of a slice that are handled concurrently; the host's connections limit their requests further. */
 const SIDE_BY_SIDE = 16;
-
-/** Invalid tag names that a failure lists; they are rare. */
-const TOLD_NAMES = 10;
-
-/** Upstream tags that are named where none of them is wanted. */
-const SOME_TAGS = 5;
 
 /** Failures for a missing tag. They do not fail an image that is also requested by digest. */
 const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
@@ -44,18 +38,6 @@ interface Found extends Partial<Pick<Resolved, 'fetched'>> {
   readonly note?: string;
 }
 
-export interface ResolveOptions {
-  /** Deliveries of this message so far, this one included. */
-  readonly receiveCount: number;
-  /**
-   * A temporary failure is thrown, so that the queue delivers the message again; on the last delivery it is recorded.
-   */
-  readonly last: boolean;
-  /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
-  readonly requeues?: boolean;
-  readonly signal: AbortSignal;
-}
-
 export async function resolve(
   context: ResolverContext,
   message: ResolveMessage,
@@ -64,67 +46,6 @@ export async function resolve(
   const { what } = message;
   if (what.kind === 'list') await listTags(context, message, options);
   else await new Slice(context, message, options).run(what.images);
-}
-
-const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
-
-async function listTags(context: ResolverContext, message: ResolveMessage, options: ResolveOptions): Promise<void> {
-  const { queues, observe, sources } = context;
-  const { signal } = options;
-  const { run, source, repository } = message;
-  const choice = context.chooseTags?.(message) ?? ALL_TAGS;
-  const { quota } = context;
-  const nameless: string[] = [];
-  let ordered = 0;
-  let count = 0;
-  const some: string[] = [];
-  const order = async (wanted: readonly string[]): Promise<void> => {
-    const named = wanted.filter(isTag);
-    const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
-    for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
-    if (tags.length > 0) await send(tags);
-    if (quota !== undefined && tags.length < named.length) throw quota.tooManyTags(source);
-  };
-  const send = async (tags: readonly string[]): Promise<void> => {
-    const slices: Outgoing[] = [];
-    for (let at = 0; at < tags.length; at += SLICE)
-      slices.push(
-        resolveMessage(message, { kind: 'images', images: tags.slice(at, at + SLICE).map((tag) => ({ tag })) }),
-      );
-    observe({ type: 'listed', run, source, repository, tags });
-    await queues.send('resolve', slices, { signal });
-    ordered += tags.length;
-  };
-  try {
-    for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
-      count += page.length;
-      some.push(...page.slice(0, SOME_TAGS - some.length));
-      await order(choice.page(page));
-    }
-    await order(choice.end());
-    if (nameless.length > 0) throw noTags(source, nameless);
-    if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
-  } catch (error) {
-    const failure = asFailure(error, `list tags of ${source}`, 'source');
-    if (isTemporary(failure) && !isRecorded(failure, options)) throw failure;
-    await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
-  }
-}
-
-/** Upstream lists names that no reference can contain. Such an image exists and is not mirrored, so it is reported. */
-function noTags(source: string, names: readonly string[]): Failure {
-  const detail = `upstream lists invalid tag names, which cannot be requested: ${names.map(show).join(', ')}`;
-  return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });
-}
-
-/** Whether a temporary failure is recorded, since there is no other delivery. */
-function isRecorded(failure: Failure, { last, requeues = false }: ResolveOptions): boolean {
-  return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
-}
-
-/** Whether the queue should deliver the message again, instead of recording the failure. */
-function isTemporary(failure: Failure): boolean {
-  return failure.remedy !== 'never';
 }
 
 class Slice {

@@ -43,6 +43,15 @@ test('a throttle without an end is given minutes', async () => {
   }
 });
 
+test.each<[string, Partial<FailureFields>, number]>([
+  ['a failure that is not a rate limit', { code: 'unavailable' }, 5],
+  ['a rate limit that says when it ends', { retryAfterMs: 2_000 }, 5],
+])('%s is given seconds', async (_, fields, longest) => {
+  vi.spyOn(Math, 'random').mockReturnValueOnce(1);
+  await postpone([recordOf('a')], failure(fields));
+  expect(visibilities()).toEqual([longest]);
+});
+
 // Twelve hours are counted from the receive, and SQS refuses more: what the function has used has to be taken off.
 test('no longer than SQS allows', async () => {
   await postpone([recordOf('a')], failure({ retryAfterMs: 24 * 3600 * 1000 }));

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import type { MirrorEvent } from '../../../lib/sync/events.ts';
-import { resolve, type ResolveOptions } from '../../../lib/sync/resolver/resolve.ts';
+import type { ResolveOptions } from '../../../lib/sync/resolver/options.ts';
+import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';

@@ -7,7 +7,8 @@ import { NO_DEADLINE } from '../../../lib/sync/deadline.ts';
 import type { BlobEvent, ImageEvent, MirrorEvent } from '../../../lib/sync/events.ts';
 import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
 import { copyLayer } from '../../../lib/sync/layer/layer.ts';
-import { resolve, type ResolveOptions } from '../../../lib/sync/resolver/resolve.ts';
+import type { ResolveOptions } from '../../../lib/sync/resolver/options.ts';
+import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { Window } from '../../../lib/sync/transfer/window.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import type {

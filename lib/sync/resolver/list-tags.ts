@@ -1,0 +1,71 @@
+/** Turns the tags of a repository into slices of images, page by page. */
+import { asFailure, Failure } from '../../core/failure.ts';
+import { isTag, parseRepository } from '../../oci/reference.ts';
+import { show } from '../../oci/show.ts';
+import { type ResolveMessage, SLICE } from '../../queue/messages.ts';
+import { finalizeMessage, resolveMessage } from '../../queue/outgoing.ts';
+import type { Outgoing } from '../../queue/queue.ts';
+import type { ResolverContext, TagChoice } from '../context.ts';
+import { recorded } from '../failures.ts';
+import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
+
+/** Invalid tag names that a failure lists; they are rare. */
+const TOLD_NAMES = 10;
+
+/** Upstream tags that are named where none of them is wanted. */
+const SOME_TAGS = 5;
+
+const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
+
+export async function listTags(
+  context: ResolverContext,
+  message: ResolveMessage,
+  options: ResolveOptions,
+): Promise<void> {
+  const { queues, observe, sources } = context;
+  const { signal } = options;
+  const { run, source, repository } = message;
+  const choice = context.chooseTags?.(message) ?? ALL_TAGS;
+  const { quota } = context;
+  const nameless: string[] = [];
+  let ordered = 0;
+  let count = 0;
+  const some: string[] = [];
+  const order = async (wanted: readonly string[]): Promise<void> => {
+    const named = wanted.filter(isTag);
+    const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
+    for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
+    if (tags.length > 0) await send(tags);
+    if (quota !== undefined && tags.length < named.length) throw quota.tooManyTags(source);
+  };
+  const send = async (tags: readonly string[]): Promise<void> => {
+    const slices: Outgoing[] = [];
+    for (let at = 0; at < tags.length; at += SLICE)
+      slices.push(
+        resolveMessage(message, { kind: 'images', images: tags.slice(at, at + SLICE).map((tag) => ({ tag })) }),
+      );
+    observe({ type: 'listed', run, source, repository, tags });
+    await queues.send('resolve', slices, { signal });
+    ordered += tags.length;
+  };
+  try {
+    for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
+      count += page.length;
+      some.push(...page.slice(0, SOME_TAGS - some.length));
+      await order(choice.page(page));
+    }
+    await order(choice.end());
+    if (nameless.length > 0) throw noTags(source, nameless);
+    if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
+  } catch (error) {
+    const failure = asFailure(error, `list tags of ${source}`, 'source');
+    if (isTemporary(failure) && !isRecorded(failure, options)) throw failure;
+    await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
+  }
+}
+
+/** Upstream lists names that no reference can contain. Such an image exists and is not mirrored, so it is reported. */
+function noTags(source: string, names: readonly string[]): Failure {
+  const detail = `upstream lists invalid tag names, which cannot be requested: ${names.map(show).join(', ')}`;
+  return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });
+}

@@ -1,0 +1,23 @@
+import type { Failure } from '../../core/failure.ts';
+
+export interface ResolveOptions {
+  /** Deliveries of this message so far, this one included. */
+  readonly receiveCount: number;
+  /**
+   * A temporary failure is thrown, so that the queue delivers the message again; on the last delivery it is recorded.
+   */
+  readonly last: boolean;
+  /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
+  readonly requeues?: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Whether a temporary failure is recorded, since there is no other delivery. */
+export function isRecorded(failure: Failure, { last, requeues = false }: ResolveOptions): boolean {
+  return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
+}
+
+/** Whether the queue should deliver the message again, instead of recording the failure. */
+export function isTemporary(failure: Failure): boolean {
+  return failure.remedy !== 'never';
+}
