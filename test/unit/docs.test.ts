@@ -15,7 +15,17 @@ function brokenLinks(path: string, page: string): string[] {
   });
 }
 
+/** Files of this project that a page names by their path from the root, such as `lib/core/retry.ts`, and that do not exist. */
+function missingFiles(page: string): string[] {
+  const named = page.match(/\b(?:lib|functions|test|scripts|infra|bench)\/[\w./-]+\.(?:ts|js|py|json|yml)\b/g) ?? [];
+  return named.filter((path) => !existsSync(join(ROOT, path)));
+}
+
 describe('the documentation', () => {
+  test.each(PAGES.filter((path) => path !== 'CHANGELOG.md'))('%s names only source files that exist', (path) => {
+    expect(missingFiles(readPage(path))).toEqual([]);
+  });
+
   test.each(PAGES)('%s links only to files and headings that exist', (path) => {
     expect(brokenLinks(path, readPage(path))).toEqual([]);
   });
@@ -41,6 +51,10 @@ describe('the reader of pages', () => {
       '[x](nowhere.md): docs/nowhere.md does not exist',
       '[z](#d): docs/x.md has no heading for #d',
     ]);
+  });
+
+  test('reports a source file that does not exist', () => {
+    expect(missingFiles('see `lib/core/retry.ts` and `lib/nowhere.ts`')).toEqual(['lib/nowhere.ts']);
   });
 
   test('finds shell blocks, with the reason for which a marked one is not run', () => {

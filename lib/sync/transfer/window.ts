@@ -28,7 +28,7 @@ export function weightOf(left: number, buffers: number): number {
  * never wait for each other in a circle.
  *
  * Buffers are shared memory, which threads read directly (`inflating-threads.ts`), and begin on pages, as disks require
- * (`archive/folder/direct.ts`). The garbage collector does not notice how much of that memory was dropped, so buffers
+ * (`lib/store/folder/direct.ts`). The garbage collector does not notice how much of that memory was dropped, so buffers
  * have a few sizes and are reused.
  */
 export class Window {
