@@ -6,7 +6,8 @@ import type { Hash } from 'node:crypto';
 import { asFailure, Failure } from '../core/failure.ts';
 import type { Compression } from '../oci/compression.ts';
 import { type Algorithm, type Digest, digestParts, hasher, toDigest } from '../oci/digest.ts';
-import { compressionOf, isTarLayer } from '../oci/mediatype.ts';
+import { compressionOf } from '../oci/mediatype.ts';
+import { algorithmsOf } from './algorithms.ts';
 import { Unpacker } from './unpacker.ts';
 
 export interface Expected {
@@ -16,14 +17,6 @@ export interface Expected {
   readonly size?: number | undefined;
   /** The algorithms of the diffIDs to prove; see `LayerMessage`. */
   readonly diffIds?: readonly Algorithm[] | undefined;
-}
-
-/** The algorithms of the diffIDs that are proven of a blob. Only the tar family has diffIDs (decision 0002). */
-export function algorithmsOf({
-  mediaType,
-  diffIds = ['sha256'],
-}: Pick<Expected, 'mediaType' | 'diffIds'>): readonly Algorithm[] {
-  return isTarLayer(mediaType) ? diffIds : [];
 }
 
 export type DiffIds = Partial<Readonly<Record<Algorithm, Digest>>>;

@@ -14,7 +14,7 @@ import { isAttestation, PlatformChoice } from '../oci/platform-choice.ts';
 import type { PlatformPolicy, Scope } from '../queue/messages.ts';
 import { type Blob, type Claims, claimingConfig, claimsOf, isLeftOut, isManifest } from './claims.ts';
 import { turnFor } from './large-manifests.ts';
-import { algorithmsOf } from '../proof/prover.ts';
+import { algorithmsOf } from '../proof/algorithms.ts';
 import { type Proven, provenBy } from './receipts.ts';
 
 /** Configs of images are small documents: moby refuses more than 4 MB as well. */

@@ -3,7 +3,8 @@ import { defined } from '../core/defined.ts';
 import type { Algorithm } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import type { LayerMessage } from '../queue/messages.ts';
-import { algorithmsOf, type DiffIds, type Proof } from '../proof/prover.ts';
+import { algorithmsOf } from '../proof/algorithms.ts';
+import type { DiffIds, Proof } from '../proof/prover.ts';
 
 type Claimed = Pick<LayerMessage['blob'], 'mediaType'> & { readonly diffIds?: readonly Algorithm[] | undefined };
 

@@ -18,7 +18,7 @@ import type { FetchedManifest, Source } from '../../registry/source.ts';
 import { type Blob, claimingConfig, claimsOf } from '../claims.ts';
 import { childrenOf, held, MAX_CONFIG_BYTES } from '../closure.ts';
 import { aloneIf, isLargeManifest } from '../large-manifests.ts';
-import { algorithmsOf } from '../../proof/prover.ts';
+import { algorithmsOf } from '../../proof/algorithms.ts';
 
 /** Addresses of a foreign layer that are tried. */
 const MAX_URLS = 4;
