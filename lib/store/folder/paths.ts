@@ -71,7 +71,7 @@ export class Paths {
   }
 
   isOwn(key: string): boolean {
-    return OWN.some((own) => key === own || key.startsWith(`${own}/`));
+    return OWN.some((own) => key.startsWith(own) && (key.length === own.length || key[own.length] === '/'));
   }
 
   /** Whether a key may name a symbolic link to a folder that belongs to the archive. */
@@ -118,9 +118,12 @@ export class Paths {
   }
 }
 
+/** Segments that are not empty, `.` or `..`, and that have no backslash and no NUL. */
+const PATH = /^(?!\.{1,2}(?:\/|$))[^/\\\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\\\0]+)*$/;
+
 /** Whether a key, joined to the root, stays below it. */
 function isPath(key: string): boolean {
-  return !/[\\\0]/.test(key) && key.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
+  return PATH.test(key);
 }
 
 function realOf(path: string): string {
