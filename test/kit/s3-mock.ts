@@ -90,3 +90,18 @@ function refusal(name: string, status: number): S3ServiceException {
   });
   return Object.assign(error, { $response: { statusCode: status, headers: {} } });
 }
+
+/** An error as the SDK throws it for a reply of S3. */
+export function serviceException(
+  name: string,
+  status: number,
+  headers: Record<string, string> = {},
+): S3ServiceException {
+  const error = new S3ServiceException({
+    name,
+    message: `${name}, says S3`,
+    $fault: status >= 500 ? 'server' : 'client',
+    $metadata: { httpStatusCode: status },
+  });
+  return Object.assign(error, { $response: { statusCode: status, headers } });
+}

@@ -10,7 +10,7 @@ export function skippedFor(reason: string): void {
       throw new Error(`${reason}; .ci/run installs what the tests need`);
     });
   else {
-    // The reason is in the title: a real server or tool that is not installed. A newcomer needs Node.js alone to pass the tests.
-    test.skip(`skipped: ${reason}`, () => undefined);
+    // A newcomer needs Node.js alone to pass the tests.
+    test.skip(`skipped: ${reason}`, () => undefined); // reason: a server or tool that is not installed; the title names it
   }
 }

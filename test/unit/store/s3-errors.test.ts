@@ -4,7 +4,6 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
-  S3ServiceException,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { mockClient } from 'aws-sdk-client-mock';
@@ -12,6 +11,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { openS3Store } from '../../../lib/store/s3/store.ts';
 import type { S3Store } from '../../../lib/store/s3/store.ts';
 import type { Upload } from '../../../lib/store/store.ts';
+import { serviceException } from '../../kit/s3-mock.ts';
 
 const client = new S3Client({ region: 'us-east-1', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
 const s3 = mockClient(client);
@@ -21,17 +21,6 @@ beforeEach(() => {
   s3.reset();
   store = openS3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
 });
-
-/** As the SDK throws it. */
-function said(name: string, status: number, headers: Record<string, string> = {}): S3ServiceException {
-  const error = new S3ServiceException({
-    name,
-    message: `${name}, says S3`,
-    $fault: status >= 500 ? 'server' : 'client',
-    $metadata: { httpStatusCode: status },
-  });
-  return Object.assign(error, { $response: { statusCode: status, headers } });
-}
 
 const BYTES = Buffer.from('manifest');
 const upload: Upload = { key: 'blobs/x', id: 'upload', initiated: new Date(0) };
@@ -47,7 +36,10 @@ describe('what mends itself is sent again, and each time counted', () => {
     ['TooManyRequests', 429],
     ['BadGateway', 502],
   ])('%s (%i)', async (name, status) => {
-    s3.on(PutObjectCommand).rejectsOnce(said(name, status)).rejectsOnce(said(name, status)).resolves({ ETag: '"e"' });
+    s3.on(PutObjectCommand)
+      .rejectsOnce(serviceException(name, status))
+      .rejectsOnce(serviceException(name, status))
+      .resolves({ ETag: '"e"' });
     expect(await store.put('k', BYTES)).toEqual({ etag: '"e"', size: 8 });
     expect(store.requests()).toEqual({ PutObject: 3 });
   });
@@ -70,7 +62,7 @@ describe('what mends itself is sent again, and each time counted', () => {
     ['ExpiredToken', 400, 'token-expired'],
     ['IncompleteBody', 400, 'truncated'],
   ])('%s for ever becomes %s', async (name, status, code) => {
-    s3.on(UploadPartCommand).rejects(said(name, status));
+    s3.on(UploadPartCommand).rejects(serviceException(name, status));
     await expect(store.uploadPart(upload, 1, BYTES)).rejects.toMatchObject({
       code,
       status,
@@ -82,11 +74,11 @@ describe('what mends itself is sent again, and each time counted', () => {
 
   // What arrived bent is sent again: its bytes are still held, and its checksum was made of them a moment ago.
   test.each(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])('%s', async (name) => {
-    s3.on(UploadPartCommand).rejectsOnce(said(name, 400)).resolves({ ETag: '"e"' });
+    s3.on(UploadPartCommand).rejectsOnce(serviceException(name, 400)).resolves({ ETag: '"e"' });
     expect(await store.uploadPart(upload, 1, BYTES)).toMatchObject({ number: 1, size: 8, etag: '"e"' });
-    s3.on(PutObjectCommand).rejectsOnce(said(name, 400)).resolves({ ETag: '"e"' });
+    s3.on(PutObjectCommand).rejectsOnce(serviceException(name, 400)).resolves({ ETag: '"e"' });
     expect(await store.put('k', BYTES)).toEqual({ etag: '"e"', size: 8 });
-    s3.on(PutObjectCommand).rejects(said(name, 400));
+    s3.on(PutObjectCommand).rejects(serviceException(name, 400));
     await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'digest-mismatch', remedy: 'retry' });
     expect(store.requests()).toEqual({ UploadPart: 2, PutObject: 6 });
   });
@@ -94,9 +86,11 @@ describe('what mends itself is sent again, and each time counted', () => {
   // Retry-After is passed on in full, also when it is a date.
   test('Retry-After', async () => {
     const once = openS3Store({ bucket: 'images', prefix: '', client, retry: { tries: 1, baseMs: 1, capMs: 1 } });
-    s3.on(HeadObjectCommand).rejects(said('SlowDown', 503, { 'retry-after': '120' }));
+    s3.on(HeadObjectCommand).rejects(serviceException('SlowDown', 503, { 'retry-after': '120' }));
     await expect(once.head('k')).rejects.toMatchObject({ retryAfterMs: 120_000 });
-    s3.on(HeadObjectCommand).rejects(said('SlowDown', 503, { 'retry-after': 'Wed, 21 Oct 2015 07:28:00 GMT' }));
+    s3.on(HeadObjectCommand).rejects(
+      serviceException('SlowDown', 503, { 'retry-after': 'Wed, 21 Oct 2015 07:28:00 GMT' }),
+    );
     await expect(once.head('k')).rejects.toMatchObject({ retryAfterMs: 0 });
   });
 
@@ -105,7 +99,7 @@ describe('what mends itself is sent again, and each time counted', () => {
     const stop = new AbortController();
     s3.on(PutObjectCommand).callsFake(() => {
       setImmediate(() => stop.abort());
-      throw said('SlowDown', 503, { 'retry-after': '300' });
+      throw serviceException('SlowDown', 503, { 'retry-after': '300' });
     });
     await expect(store.put('k', BYTES, { signal: stop.signal })).rejects.toMatchObject({
       code: 'aborted',
@@ -123,13 +117,15 @@ describe('what mends itself is sent again, and each time counted', () => {
 test.each(['constructor', '__proto__', 'toString'])(
   'an S3 error code that is the name of a property of every object (%s) is judged by its status',
   async (name) => {
-    s3.on(PutObjectCommand).rejects(said(name, 400));
+    s3.on(PutObjectCommand).rejects(serviceException(name, 400));
     await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'invalid', remedy: 'never', status: 400 });
   },
 );
 
 test('an S3 error holds no control or format character of what S3 said', async () => {
-  s3.on(PutObjectCommand).rejects(Object.assign(said('Odd\u202e', 400), { message: 'a\u001b[2J\u009b\nb' }));
+  s3.on(PutObjectCommand).rejects(
+    Object.assign(serviceException('Odd\u202e', 400), { message: 'a\u001b[2J\u009b\nb' }),
+  );
   await expect(store.put('k', BYTES)).rejects.toMatchObject({
     message: 'PutObject s3://images/archive/k: a\\u001b[2J\\u009b b (Odd\\u202e, 400)',
   });
@@ -155,7 +151,7 @@ describe('what does not mend itself is told with its remedy', () => {
     [() => store.completeUpload(upload, parts), /allow s3:PutObject on/],
     [() => store.abortUpload(upload), /allow s3:AbortMultipartUpload on/],
   ])('AccessDenied: %s', async (call, remedy) => {
-    s3.onAnyCommand().rejects(said('AccessDenied', 403));
+    s3.onAnyCommand().rejects(serviceException('AccessDenied', 403));
     await expect(call()).rejects.toMatchObject({
       code: 'denied',
       remedy: 'never',
@@ -166,19 +162,23 @@ describe('what does not mend itself is told with its remedy', () => {
   });
 
   test.each([
-    [said('NoSuchBucket', 404), 'name-unknown', /bucket images does not exist; create it/],
+    [serviceException('NoSuchBucket', 404), 'name-unknown', /bucket images does not exist; create it/],
     [
-      said('PermanentRedirect', 301, { 'x-amz-bucket-region': 'eu-west-1' }),
+      serviceException('PermanentRedirect', 301, { 'x-amz-bucket-region': 'eu-west-1' }),
       'invalid',
       /region eu-west-1: set AWS_REGION=eu-west-1/,
     ],
-    [said('AuthorizationHeaderMalformed', 400, { 'x-amz-bucket-region': 'eu-west-1' }), 'invalid', /region eu-west-1/],
-    [said('PermanentRedirect', 301), 'invalid', /another region.*set AWS_REGION/],
-    [said('RequestTimeTooSkewed', 403), 'denied', /set this machine's clock/],
-    [said('SignatureDoesNotMatch', 403), 'denied', /correct the credentials \(AWS_PROFILE/],
-    [said('InvalidAccessKeyId', 403), 'denied', /correct the credentials/],
-    [said('EntityTooLarge', 400), 'too-large', /EntityTooLarge/],
-    [said('NotImplemented', 501), 'unsupported', /NotImplemented/],
+    [
+      serviceException('AuthorizationHeaderMalformed', 400, { 'x-amz-bucket-region': 'eu-west-1' }),
+      'invalid',
+      /region eu-west-1/,
+    ],
+    [serviceException('PermanentRedirect', 301), 'invalid', /another region.*set AWS_REGION/],
+    [serviceException('RequestTimeTooSkewed', 403), 'denied', /set this machine's clock/],
+    [serviceException('SignatureDoesNotMatch', 403), 'denied', /correct the credentials \(AWS_PROFILE/],
+    [serviceException('InvalidAccessKeyId', 403), 'denied', /correct the credentials/],
+    [serviceException('EntityTooLarge', 400), 'too-large', /EntityTooLarge/],
+    [serviceException('NotImplemented', 501), 'unsupported', /NotImplemented/],
     [new Error('Region is missing'), 'invalid', /AWS_REGION/],
     [
       Object.assign(new Error('Could not load credentials from any providers'), { name: 'CredentialsProviderError' }),
@@ -197,7 +197,7 @@ describe('what does not mend itself is told with its remedy', () => {
 
   // A 404 that is not about the object (an unknown access key, with some servers) must not pass for "not there".
   test('another 404 is an error and no absence', async () => {
-    s3.on(GetObjectCommand).rejects(said('NoSuchAccessKey', 404));
+    s3.on(GetObjectCommand).rejects(serviceException('NoSuchAccessKey', 404));
     await expect(store.get('k', { maxBytes: 1 })).rejects.toMatchObject({ code: 'invalid', status: 404 });
   });
 

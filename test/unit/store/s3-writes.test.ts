@@ -10,13 +10,13 @@ import {
   ListPartsCommand,
   PutObjectCommand,
   S3Client,
-  S3ServiceException,
 } from '@aws-sdk/client-s3';
 import { mockClient } from 'aws-sdk-client-mock';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { openS3Store } from '../../../lib/store/s3/store.ts';
 import type { S3Store } from '../../../lib/store/s3/store.ts';
 import type { Upload } from '../../../lib/store/store.ts';
+import { serviceException } from '../../kit/s3-mock.ts';
 
 const client = new S3Client({ region: 'us-east-1', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
 const s3 = mockClient(client);
@@ -26,17 +26,6 @@ beforeEach(() => {
   s3.reset();
   store = openS3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
 });
-
-/** As the SDK throws it. */
-function said(name: string, status: number, headers: Record<string, string> = {}): S3ServiceException {
-  const error = new S3ServiceException({
-    name,
-    message: `${name}, says S3`,
-    $fault: status >= 500 ? 'server' : 'client',
-    $metadata: { httpStatusCode: status },
-  });
-  return Object.assign(error, { $response: { statusCode: status, headers } });
-}
 
 const BYTES = Buffer.from('manifest');
 const checksum = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('base64');
@@ -52,7 +41,7 @@ const OTHER = '"00000000000000000000000000000000-2"';
 describe('conditional puts', () => {
   // The condition does not hold: the caller has to read again, so nothing is repeated here.
   test('412 is a precondition-failed at once', async () => {
-    s3.on(PutObjectCommand).rejects(said('PreconditionFailed', 412));
+    s3.on(PutObjectCommand).rejects(serviceException('PreconditionFailed', 412));
     await expect(store.put('k', BYTES, { condition: { etag: '"old"' } })).rejects.toMatchObject({
       code: 'precondition-failed',
       status: 412,
@@ -67,14 +56,14 @@ describe('conditional puts', () => {
 
   // Two writes crossed: S3 asks for the same again.
   test('409 ConditionalRequestConflict is sent again', async () => {
-    s3.on(PutObjectCommand).rejectsOnce(said('ConditionalRequestConflict', 409)).resolves({ ETag: '"e"' });
+    s3.on(PutObjectCommand).rejectsOnce(serviceException('ConditionalRequestConflict', 409)).resolves({ ETag: '"e"' });
     expect(await store.put('k', BYTES, { condition: { absent: true } })).toEqual({ etag: '"e"', size: 8 });
     expect(s3.commandCalls(PutObjectCommand)[1]?.args[0].input.IfNoneMatch).toBe('*');
   });
 
   test('409 for ever is a precondition-failed', async () => {
-    s3.on(PutObjectCommand).rejects(said('ConditionalRequestConflict', 409));
-    s3.on(HeadObjectCommand).rejects(said('NotFound', 404));
+    s3.on(PutObjectCommand).rejects(serviceException('ConditionalRequestConflict', 409));
+    s3.on(HeadObjectCommand).rejects(serviceException('NotFound', 404));
     await expect(store.put('k', BYTES, { condition: { absent: true } })).rejects.toMatchObject({
       code: 'precondition-failed',
       status: 409,
@@ -84,7 +73,7 @@ describe('conditional puts', () => {
 
   // Deleted meanwhile: S3 answers 404 to If-Match.
   test('404 to If-Match is a precondition-failed', async () => {
-    s3.on(PutObjectCommand).rejects(said('NoSuchKey', 404));
+    s3.on(PutObjectCommand).rejects(serviceException('NoSuchKey', 404));
     await expect(store.put('k', BYTES, { condition: { etag: '"old"' } })).rejects.toMatchObject({
       code: 'precondition-failed',
     });
@@ -92,14 +81,18 @@ describe('conditional puts', () => {
 
   // The write happened, its answer was lost, and the second try finds the first one's work.
   test('a lost answer is recognised by the checksum', async () => {
-    s3.on(PutObjectCommand).rejectsOnce(said('InternalError', 500)).rejects(said('PreconditionFailed', 412));
+    s3.on(PutObjectCommand)
+      .rejectsOnce(serviceException('InternalError', 500))
+      .rejects(serviceException('PreconditionFailed', 412));
     s3.on(HeadObjectCommand).resolves({ ETag: '"mine"', ContentLength: 8, ChecksumSHA256: checksum(BYTES) });
     expect(await store.put('k', BYTES, { condition: { absent: true } })).toEqual({ etag: '"mine"', size: 8 });
   });
 
   // The same, but it was somebody else's write.
   test("another one's object is not taken for a lost answer", async () => {
-    s3.on(PutObjectCommand).rejectsOnce(said('InternalError', 500)).rejects(said('PreconditionFailed', 412));
+    s3.on(PutObjectCommand)
+      .rejectsOnce(serviceException('InternalError', 500))
+      .rejects(serviceException('PreconditionFailed', 412));
     s3.on(HeadObjectCommand).resolves({
       ETag: '"theirs"',
       ContentLength: 8,
@@ -112,7 +105,7 @@ describe('conditional puts', () => {
 
   // A replaced version stays, and that is not an error.
   test('a delete of a version that is gone', async () => {
-    s3.on(DeleteObjectCommand).rejects(said('PreconditionFailed', 412));
+    s3.on(DeleteObjectCommand).rejects(serviceException('PreconditionFailed', 412));
     await store.delete('k', { etag: '"old"' });
     expect(s3.commandCalls(DeleteObjectCommand)[0]?.args[0].input.IfMatch).toBe('"old"');
   });
@@ -145,15 +138,18 @@ describe('completing an upload', () => {
   });
 
   // S3 completed, the answer got lost, and now it does not know the upload any more.
-  test.each([said('NoSuchUpload', 404), said('PreconditionFailed', 412)])('%s after a lost answer', async (second) => {
-    s3.on(CompleteMultipartUploadCommand).rejectsOnce(said('InternalError', 500)).rejects(second);
-    s3.on(HeadObjectCommand).resolves({ ETag: whole, ContentLength: 8 });
-    expect(await store.completeUpload(upload, parts, { condition: { absent: true } })).toEqual({
-      etag: whole,
-      size: 8,
-    });
-    expect(store.requests()).toEqual({ CompleteMultipartUpload: 2, HeadObject: 1 });
-  });
+  test.each([serviceException('NoSuchUpload', 404), serviceException('PreconditionFailed', 412)])(
+    '%s after a lost answer',
+    async (second) => {
+      s3.on(CompleteMultipartUploadCommand).rejectsOnce(serviceException('InternalError', 500)).rejects(second);
+      s3.on(HeadObjectCommand).resolves({ ETag: whole, ContentLength: 8 });
+      expect(await store.completeUpload(upload, parts, { condition: { absent: true } })).toEqual({
+        etag: whole,
+        size: 8,
+      });
+      expect(store.requests()).toEqual({ CompleteMultipartUpload: 2, HeadObject: 1 });
+    },
+  );
 
   // Somebody aborted it (a lifecycle rule, another writer), and what is there, if anything, is not made of these parts.
   test.each([
@@ -161,8 +157,8 @@ describe('completing an upload', () => {
     ['an object of another size', { ETag: '', ContentLength: 9 }],
     ['an object of the same size, but of other parts', { ETag: OTHER, ContentLength: 8 }],
   ])('NoSuchUpload, and %s', async (_, there) => {
-    s3.on(CompleteMultipartUploadCommand).rejects(said('NoSuchUpload', 404));
-    if (there === undefined) s3.on(HeadObjectCommand).rejects(said('NotFound', 404));
+    s3.on(CompleteMultipartUploadCommand).rejects(serviceException('NoSuchUpload', 404));
+    if (there === undefined) s3.on(HeadObjectCommand).rejects(serviceException('NotFound', 404));
     else s3.on(HeadObjectCommand).resolves({ ...there, ETag: there.ETag || whole });
     await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({
       code: 'no-such-upload',
@@ -172,15 +168,15 @@ describe('completing an upload', () => {
 
   // S3 says that after this conflict the upload has to be begun anew; repeating the completion is no use.
   test('409 is not sent again', async () => {
-    s3.on(CompleteMultipartUploadCommand).rejects(said('ConditionalRequestConflict', 409));
-    s3.on(HeadObjectCommand).rejects(said('NotFound', 404));
+    s3.on(CompleteMultipartUploadCommand).rejects(serviceException('ConditionalRequestConflict', 409));
+    s3.on(HeadObjectCommand).rejects(serviceException('NotFound', 404));
     await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({ code: 'precondition-failed' });
     expect(store.requests()).toEqual({ CompleteMultipartUpload: 1, HeadObject: 1 });
   });
 
   // A part was replaced behind our back: the upload is of no use, the blob is.
   test('InvalidPart begins anew', async () => {
-    s3.on(CompleteMultipartUploadCommand).rejects(said('InvalidPart', 400));
+    s3.on(CompleteMultipartUploadCommand).rejects(serviceException('InvalidPart', 400));
     await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({ code: 'invalid', remedy: 'restart' });
   });
 
@@ -262,6 +258,6 @@ test('parts outside the limits of S3 are refused before an upload begins', async
 });
 
 test('aborting an upload that is gone is not an error', async () => {
-  s3.on(AbortMultipartUploadCommand).rejects(said('NoSuchUpload', 404));
+  s3.on(AbortMultipartUploadCommand).rejects(serviceException('NoSuchUpload', 404));
   await store.abortUpload(upload);
 });

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Receipt } from '../../../lib/archive/receipt.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import { cachedReader } from '../../../lib/sync/cached-reader.ts';
 import { receiptReader } from '../../../lib/sync/closure.ts';
@@ -13,7 +12,7 @@ import { makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '..
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { sha256 } from '../../kit/content.ts';
-import { orderFor, Rig } from './rig.ts';
+import { orderFor, receiptOf, Rig } from './rig.ts';
 
 const BASE = makeLayer({ seed: 1, size: 9000 });
 const TOP = makeLayer({ seed: 2, size: 100 });
@@ -27,20 +26,6 @@ async function fill(rig: Rig, thing: Pushable, layers: readonly ReturnType<typeo
   for (const child of thing.children) await fill(rig, child, []);
   for (const [digest, bytes] of thing.blobs) await rig.archive.putContent(digest, bytes);
   for (const layer of layers) await rig.archive.putReceipt(receiptOf(layer));
-}
-
-function receiptOf(layer: ReturnType<typeof makeLayer>, lies: Partial<Receipt> = {}): Receipt {
-  const { digest, size, diffId } = layer;
-  return {
-    version: 1,
-    digest,
-    size,
-    diffIds: { sha256: diffId },
-    compression: 'gzip',
-    source: 's',
-    verifiedAt: '2026-01-01T00:00:00.000Z',
-    ...lies,
-  };
 }
 
 function told(thing: Pushable, image: Partial<Found> = {}, order: Partial<FinalizeMessage> = {}): FinalizeMessage {

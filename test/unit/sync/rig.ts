@@ -1,5 +1,6 @@
 /** The three roles' contexts over a memory store and queues that only take note of what is sent. */
 import { Archive } from '../../../lib/archive/archive.ts';
+import type { Receipt } from '../../../lib/archive/receipt.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import type { ObjectStore, Part, Upload } from '../../../lib/store/store.ts';
 import type { Deadline } from '../../../lib/sync/deadline.ts';
@@ -198,4 +199,19 @@ export function messageFor(
     ...(urls === undefined ? {} : { urls }),
   };
   return { ...layerMessage(orderFor(registry), image, blob, { lanes: 4, look }).message, continuation };
+}
+
+/** The receipt of a gzip layer; `lies` replace its fields. */
+export function receiptOf(layer: Layer, lies: Partial<Receipt> = {}): Receipt {
+  const { digest, size, diffId } = layer;
+  return {
+    version: 1,
+    digest,
+    size,
+    diffIds: { sha256: diffId },
+    compression: 'gzip',
+    source: 's',
+    verifiedAt: '2026-01-01T00:00:00.000Z',
+    ...lies,
+  };
 }

@@ -11,7 +11,7 @@ import { makeArtifact, makeImage, makeIndex, makeLayer } from '../../kit/images.
 import { mirror } from '../../kit/mirror.ts';
 import { startRegistry } from '../../kit/registry.ts';
 import { makeSchema1 } from '../../kit/schema1.ts';
-import { NEVER, orderFor, Rig } from '../sync/rig.ts';
+import { NEVER, orderFor, receiptOf, Rig } from '../sync/rig.ts';
 
 const BASE = makeLayer({ seed: 1, size: 9000 });
 const TOP = makeLayer({ seed: 2, compression: 'zstd' });
@@ -253,16 +253,4 @@ test('stops on request', async () => {
   ).rejects.toThrow();
 });
 
-function receipt(lies: Partial<Receipt>): Receipt {
-  const { digest, size, diffId } = BASE;
-  return {
-    version: 1,
-    digest,
-    size,
-    diffIds: { sha256: diffId },
-    compression: 'gzip',
-    source: 's',
-    verifiedAt: '2026-01-01T00:00:00.000Z',
-    ...lies,
-  };
-}
+const receipt = (lies: Partial<Receipt>): Receipt => receiptOf(BASE, lies);
