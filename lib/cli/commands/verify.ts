@@ -34,7 +34,7 @@ export const verify = defineCommand({
         'rewrite the receipts of verified blobs. The command lists what it would remove, and asks',
       elsewhere: ['fix'],
     },
-    yes: { help: 'repair without the question; needed where there is no terminal' },
+    yes: { help: 'repair without the question; required without a terminal' },
     json: { help: 'one JSON object per line; the last is the summary (docs/json.md)' },
   },
   parse(args) {
