@@ -96,8 +96,8 @@ export function ordersTo(
 
 function referencesOf(request: unknown): Reference[] {
   const operation = 'read request';
-  const example = 'it is {"references": ["docker.io/library/alpine:3.20"]}';
-  if (typeof request !== 'object' || request === null) throw invalid(operation, `it is no object; ${example}`);
+  const example = 'send {"references": ["docker.io/library/alpine:3.20"]}';
+  if (typeof request !== 'object' || request === null) throw invalid(operation, `expected an object; ${example}`);
   const { references, ...others } = request as Record<string, unknown>;
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw invalid(operation, `${JSON.stringify(unknown)} is not known; ${example}`);

@@ -37,7 +37,7 @@ export interface ObjectStore {
   ): Promise<StoredObject>;
 
   /**
-   * Deletes; that it was not there is no error. With an `etag` only that version is deleted, and one that was put in its
+   * Deletes an object. A missing object is not an error. With an `etag` only that version is deleted, and one that was put in its
    * place meanwhile stays, which is not an error either.
    */
   delete(key: string, options?: { readonly etag?: string } & Cancel): Promise<void>;
@@ -67,7 +67,7 @@ export interface ObjectStore {
     options?: { readonly condition?: Condition } & Cancel,
   ): Promise<StoredObject>;
 
-  /** Forgets an upload and its parts; that it was not there is no error. */
+  /** Forgets an upload and its parts. A missing upload is not an error. */
   abortUpload(upload: Upload, options?: Cancel): Promise<void>;
 }
 

@@ -158,8 +158,8 @@ describe('ordersFor', () => {
   });
 
   test.each([
-    ['a text', 'alpine', /^read request: it is no object; it is {"references": \[/],
-    ['null', null, /^read request: it is no object; /],
+    ['a text', 'alpine', /^read request: expected an object; send {"references": \[/],
+    ['null', null, /^read request: expected an object; /],
     ['a list', ['alpine'], /^read request: "0" is not known; /],
     ['another key', { references: ['alpine'], tags: [] }, /^read request: "tags" is not known; /],
     ['no references', {}, /^read request: no references; /],
