@@ -15,11 +15,11 @@ import {
 } from '@aws-sdk/client-s3';
 import { partSizeFor, ranges } from '../../lib/store/parts.ts';
 import { connect } from '../../lib/store/s3/client.ts';
-import { Permits } from '../../lib/core/semaphore.ts';
+import { Semaphore } from '../../lib/core/semaphore.ts';
 
 const [Bucket = '', atOnce = '', ...sizes] = process.argv.slice(2);
 const client = await connect({});
-const permits = new Permits(Number(atOnce));
+const permits = new Semaphore(Number(atOnce));
 const random = randomBytes(partSizeFor(undefined));
 const checksums = new Map<number, string>();
 

@@ -1,11 +1,12 @@
 /** A counting semaphore, first come, first served. At most `total` permits are taken at a time. */
-export class Permits {
+export class Semaphore {
   readonly total: number;
   #free: number;
   readonly #waiting: { readonly grant: () => void }[] = [];
 
   constructor(total: number) {
-    if (!Number.isInteger(total) || total < 1) throw new RangeError(`permits: a positive whole number, not ${total}`);
+    if (!Number.isInteger(total) || total < 1)
+      throw new RangeError(`new Semaphore: expected a positive whole number of permits, got ${total}`);
     this.total = total;
     this.#free = total;
   }
@@ -47,7 +48,7 @@ export class Permits {
   give(): void {
     const next = this.#waiting.shift();
     if (next !== undefined) next.grant();
-    else if (this.#free === this.total) throw new Error('permits: one was given back twice');
+    else if (this.#free === this.total) throw new Error('Semaphore.give: a permit was returned twice');
     else this.#free += 1;
   }
 

@@ -4,7 +4,7 @@ import { setMaxListeners } from 'node:events';
  * Structured concurrency: a group of tasks. The first failure aborts the signal of all tasks. `join` throws its error
  * only after every task has settled, so that nothing keeps running after a failed call.
  */
-export class Scope {
+export class TaskGroup {
   readonly #controller = new AbortController();
   readonly #tasks = new Set<Promise<void>>();
   readonly #outer: AbortSignal | undefined;
@@ -53,7 +53,7 @@ export class Scope {
   /** Joins, and then aborts the signal in any case, so that unused resources are released. Never throws. */
   async close(): Promise<void> {
     await this.join().catch(() => undefined);
-    this.#controller.abort(new DOMException('the scope is closed', 'AbortError'));
+    this.#controller.abort(new DOMException('the task group is closed', 'AbortError'));
   }
 
   #fail(error: unknown): void {

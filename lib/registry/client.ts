@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
-import { Permits } from '../core/semaphore.ts';
+import { Semaphore } from '../core/semaphore.ts';
 import type { Ask, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
 import type { PacedWire } from './http/paced-wire.ts';
@@ -47,13 +47,13 @@ const REST_MS = 60_000;
 export class RegistryClient {
   readonly options: ClientOptions;
   /** One is held by every request, from before it is sent until its body has ended. */
-  readonly permits: Permits;
+  readonly permits: Semaphore;
   /** Addresses of foreign layers that were asked lately, so that a second try for a layer begins with the registry. */
   readonly askedAddresses = new Lru<string, true>(ASKED_ADDRESSES);
 
   constructor(options: ClientOptions) {
     this.options = options;
-    this.permits = new Permits(options.connections);
+    this.permits = new Semaphore(options.connections);
   }
 
   mayAskForeign(url: URL): boolean {

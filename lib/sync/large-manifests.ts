@@ -1,4 +1,4 @@
-import { Permits } from '../core/semaphore.ts';
+import { Semaphore } from '../core/semaphore.ts';
 
 /**
  * Manifests of this size and above are read one at a time per process: parsing 4 MiB takes fifty MiB, and the resolver
@@ -6,7 +6,7 @@ import { Permits } from '../core/semaphore.ts';
  */
 const LARGE_BYTES = 256 * 1024;
 
-const permits = new Permits(1);
+const permits = new Semaphore(1);
 
 export function isLargeManifest(bytes: number): boolean {
   return bytes >= LARGE_BYTES;

@@ -3,7 +3,7 @@
  * thousand unchanged tags writes nothing.
  */
 import { asFailure, Failure } from '../core/failure.ts';
-import { Permits } from '../core/semaphore.ts';
+import { Semaphore } from '../core/semaphore.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Cancel } from '../store/store.ts';
 import { Place } from '../oci/document.ts';
@@ -103,7 +103,7 @@ export async function listRuns(archive: Archive, options: Cancel = {}): Promise<
 
 /** All reports of a run, by reference and repository. */
 export async function readRun(archive: Archive, run: string, options: Cancel = {}): Promise<Report[]> {
-  const permits = new Permits(READS);
+  const permits = new Semaphore(READS);
   const reading: Promise<Report | undefined>[] = [];
   for await (const { key } of archive.store.list(archive.layout.runReport(run), options)) {
     if (key === archive.layout.runStart(run)) continue;

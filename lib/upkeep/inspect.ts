@@ -3,7 +3,7 @@
  * (the store is busy, a file may not be opened) proves nothing about the object, and is thrown.
  */
 import { asFailure, Failure } from '../core/failure.ts';
-import { Permits } from '../core/semaphore.ts';
+import { Semaphore } from '../core/semaphore.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Receipt } from '../archive/receipt.ts';
 import { ALGORITHMS, type Digest, digestOf, digestParts } from '../oci/digest.ts';
@@ -42,7 +42,7 @@ export interface InspectorOptions {
 export class Inspector {
   readonly #archive: Archive;
   readonly #o: InspectorOptions;
-  readonly #permits: Permits;
+  readonly #permits: Semaphore;
   /** By digest and compression: each blob is hashed once, however many images share it. */
   readonly #blobs = new Map<string, Promise<Inspected>>();
   readonly #hashed = new Set<Digest>();
@@ -52,7 +52,7 @@ export class Inspector {
   constructor(archive: Archive, options: InspectorOptions) {
     this.#archive = archive;
     this.#o = options;
-    this.#permits = new Permits(options.concurrency);
+    this.#permits = new Semaphore(options.concurrency);
   }
 
   /** The number of objects that were read and hashed. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../lib/core/failure.ts';
-import { Permits } from '../../lib/core/semaphore.ts';
+import { Semaphore } from '../../lib/core/semaphore.ts';
 import { Faults } from '../kit/faults.ts';
 import { inspect, unfinishedUploads } from '../kit/invariants.ts';
 import type { Mirrored } from '../kit/mirror.ts';
@@ -113,7 +113,7 @@ describe('a mirror of which one call fails', () => {
 describe('a mirror whose process is killed', () => {
   // A real process ends by SIGKILL before each of its port calls in turn; what is on disk then holds, and a rerun completes.
   test('before any call', { timeout: 300_000 }, async () => {
-    const permits = new Permits(CHILDREN);
+    const permits = new Semaphore(CHILDREN);
     let through = false;
     let killed = 0;
     const one = async (at: number): Promise<void> => {

@@ -4,7 +4,7 @@
  */
 import { type BigIntStats, constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { Permits } from '../../core/semaphore.ts';
+import { Semaphore } from '../../core/semaphore.ts';
 import { isErrno } from './errors.ts';
 
 /** Where such a write begins in the file, and how long it is, are multiples of it: a page, and hardly a disk's block is larger. */
@@ -14,7 +14,7 @@ const BLOCK_BYTES = 4096;
 const MIN_BYTES = 256 * 1024;
 
 /** Each keeps one of the four threads that all of Node.js has until the disk is done; two are as fast as four. */
-const writes = new Permits(2);
+const writes = new Semaphore(2);
 
 /** A second handle of a file; where the system or the file system has no such thing, one that writes nothing. */
 export class DirectFile {

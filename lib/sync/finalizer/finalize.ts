@@ -4,7 +4,7 @@
  * every layer that is still missing sends one of its own.
  */
 import { asFailure, type Failure } from '../../core/failure.ts';
-import { Permits } from '../../core/semaphore.ts';
+import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import type { TagChange } from '../../archive/tag-index/tag-index.ts';
 import type { FinalizeMessage, Image, RecordedFailure } from '../../queue/messages.ts';
@@ -42,7 +42,7 @@ export async function finalize(
   if (messages.some(({ repository }) => repository !== head.repository))
     throw new RangeError('a batch for the finalizer must be of one repository');
 
-  const permits = new Permits(SIDE_BY_SIDE);
+  const permits = new Semaphore(SIDE_BY_SIDE);
   const checked = await settleAll(
     [...latest(messages)].map((message) =>
       permits.with(async () => ({ message, outcome: message.failure ?? (await check(message, reader)) })),

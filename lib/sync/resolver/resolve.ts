@@ -4,7 +4,7 @@
  * per missing blob.
  */
 import { asFailure, Failure, type FailureCode } from '../../core/failure.ts';
-import { Permits } from '../../core/semaphore.ts';
+import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { covers, isWithin, provenPlatforms, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
@@ -57,7 +57,7 @@ class Slice {
   readonly #lookup: BlobLookup;
   /** Blobs that this slice has sent messages for. */
   readonly #ordered = new Set<Digest>();
-  readonly #sending: Permits;
+  readonly #sending: Semaphore;
   /** Tags often name the same image, which is walked once. */
   readonly #walks = new Map<string, Promise<Walked>>();
   #tags: Promise<readonly string[] | undefined> | undefined;
@@ -71,7 +71,7 @@ class Slice {
     this.#sole = what.kind === 'images' && what.sole === true && options.receiveCount === 1;
     // An image's messages follow the previous image's where one is marked as the first: it must be the first in its
     // lane.
-    this.#sending = new Permits(this.#sole ? 1 : SIDE_BY_SIDE);
+    this.#sending = new Semaphore(this.#sole ? 1 : SIDE_BY_SIDE);
     this.#source = context.sources.repository(parseRepository(message.source));
     const { source, strictMediaTypes: strict } = message;
     this.#lookup = new BlobLookup(context.archive, options.signal, { source, strict, now: context.now() });
@@ -83,7 +83,7 @@ class Slice {
     // Read once; a failure fails every image.
     const index = archive.tagIndex(this.#message.repository, { signal }).then((found) => found?.index);
     index.catch(() => undefined);
-    const permits = new Permits(SIDE_BY_SIDE);
+    const permits = new Semaphore(SIDE_BY_SIDE);
     const failures: Failure[] = [];
     const all = images.map((wanted) =>
       permits.with(async () => {
@@ -207,7 +207,7 @@ class Slice {
     const { signal } = this.#options;
     const { mediaType, size, blobs, lost, fetchedBytes } = walked;
     const { digest, tag, note } = found;
-    const permits = new Permits(SIDE_BY_SIDE);
+    const permits = new Semaphore(SIDE_BY_SIDE);
     const looked = await settleAll(
       blobs.map((blob) => permits.with(async () => ({ blob, look: await this.#lookup.find(blob) }))),
     );

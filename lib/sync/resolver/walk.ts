@@ -3,7 +3,7 @@
  * listed. An image whose layers and diffIDs cannot fit together is refused here, before a layer is fetched.
  */
 import { Failure } from '../../core/failure.ts';
-import { Permits } from '../../core/semaphore.ts';
+import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import type { Archive } from '../../archive/archive.ts';
 import { defined } from '../../core/defined.ts';
@@ -84,7 +84,7 @@ class Walk {
   readonly #o: WalkOptions;
   readonly #blobs = new Map<Digest, NeededBlob>();
   readonly #seen = new Set<Digest>();
-  readonly #permits = new Permits(SIDE_BY_SIDE);
+  readonly #permits = new Semaphore(SIDE_BY_SIDE);
   readonly #choice: PlatformChoice;
   readonly #lost: Digest[] = [];
   #fetchedBytes = 0;

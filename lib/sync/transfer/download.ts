@@ -4,7 +4,7 @@
  */
 import { asFailure, Failure } from '../../core/failure.ts';
 import { release } from '../../core/release.ts';
-import { Scope } from '../../core/task-group.ts';
+import { TaskGroup } from '../../core/task-group.ts';
 import { type PartRange, ranges } from '../../store/parts.ts';
 import type { Part, Upload } from '../../store/store.ts';
 import { digestParts } from '../../oci/digest.ts';
@@ -40,7 +40,7 @@ const SHARED_PARTS = 4;
 class Download {
   readonly #t: Transfer;
   readonly #partSize: number;
-  readonly #scope: Scope;
+  readonly #tasks: TaskGroup;
   readonly #prover: Prover;
   readonly #inFlight: PartsInFlight;
   readonly #parts: Part[] = [];
@@ -55,22 +55,22 @@ class Download {
   constructor(t: Transfer) {
     this.#t = t;
     this.#partSize = partSizeOf(t);
-    this.#scope = new Scope(AbortSignal.any([t.signal, t.deadline.over]));
+    this.#tasks = new TaskGroup(AbortSignal.any([t.signal, t.deadline.over]));
     this.#prover = new Prover(t.expected, { maxUncompressed: t.maxUncompressed, strict: t.strict });
-    this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#scope, t.expected.size ?? 0);
+    this.#inFlight = new PartsInFlight(t.window, this.#prover, this.#tasks, t.expected.size ?? 0);
   }
 
   async run(): Promise<Transferred> {
     try {
-      this.#scope.run(() => this.#feed());
-      await this.#scope.join();
+      this.#tasks.run(() => this.#feed());
+      await this.#tasks.join();
       if (this.#stopped) return { kind: 'continue', resumable: this.#resumable };
       const proof = await this.#prove();
       await this.#finish(proof);
       return proof.deferred === true ? { kind: 'assembled' } : { kind: 'proven', proof };
     } catch (error) {
       const late = error === this.#t.deadline.over.reason;
-      const waited = late ? waitedFor(this.#scope.thrown) : undefined;
+      const waited = late ? waitedFor(this.#tasks.thrown) : undefined;
       if (late && waited === undefined) return { kind: 'continue', resumable: this.#resumable };
       const failure = waited ?? asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
       // If the archive requires a restart, another writer uses the same upload, which is left to that writer.
@@ -78,7 +78,7 @@ class Download {
       if (failure.remedy !== 'retry' && !theirs) await this.#abandon();
       throw failure;
     } finally {
-      await this.#scope.close();
+      await this.#tasks.close();
       // The prover may still be reading buffers that are given back.
       await this.#prover.destroy();
       this.#inFlight.giveBack();
@@ -106,7 +106,7 @@ class Download {
     let opened: BlobBody | undefined = first.body;
     for (let next = 0; ;) {
       const receiving = this.#receive(upload, run, part, opened);
-      this.#scope.run(() => receiving.then(() => undefined));
+      this.#tasks.run(() => receiving.then(() => undefined));
       next += run.length === 1 ? 1 : await receiving;
       const range = plan[next];
       if (range === undefined) return;
@@ -203,7 +203,7 @@ class Download {
   #land(upload: Upload, part: PartBuffer): Promise<void> {
     this.#inFlight.complete(part);
     const stored = this.#store(upload, part);
-    this.#scope.run(() => stored);
+    this.#tasks.run(() => stored);
     return stored;
   }
 
@@ -212,13 +212,13 @@ class Download {
   }
 
   async #open(range: { readonly start: number; readonly end?: number }): Promise<BlobBody> {
-    const body = await this.#t.source.open(range, { signal: this.#scope.signal });
+    const body = await this.#t.source.open(range, { signal: this.#tasks.signal });
     this.#bodies.push(body);
     return body;
   }
 
   async #store(upload: Upload, part: PartBuffer): Promise<void> {
-    this.#parts.push(await this.#t.store.uploadPart(upload, part.number, part.bytes, { signal: this.#scope.signal }));
+    this.#parts.push(await this.#t.store.uploadPart(upload, part.number, part.bytes, { signal: this.#tasks.signal }));
     this.#inFlight.stored(part);
     this.#t.onPart();
   }
@@ -231,7 +231,7 @@ class Download {
   async #createUpload(): Promise<Upload> {
     this.#upload = await this.#t.store.createUpload(this.#t.key, {
       partSize: this.#partSize,
-      signal: this.#scope.signal,
+      signal: this.#tasks.signal,
     });
     return this.#upload;
   }

@@ -1,4 +1,4 @@
-import type { Scope } from '../../core/task-group.ts';
+import type { TaskGroup } from '../../core/task-group.ts';
 import { PartBuffer } from './part-buffer.ts';
 import type { Prover } from '../../proof/prover.ts';
 import { weightOf, type Window } from './window.ts';
@@ -11,7 +11,7 @@ export class PartsInFlight {
   readonly #window: Window;
   readonly #prover: Prover;
   /** Runs the hashing, and ends all waits. */
-  readonly #scope: Scope;
+  readonly #tasks: TaskGroup;
   /** The parts, each with the number of uses that it still waits for. */
   readonly #held = new Map<PartBuffer, number>();
   /** All parts so far were given to the prover in order; resolves to its last write, which may be under way. */
@@ -24,16 +24,16 @@ export class PartsInFlight {
   /**
    * @param size of the blob, in bytes; 0 where it is unknown: such a blob uses one connection, which keeps its buffer
    */
-  constructor(window: Window, prover: Prover, scope: Scope, size: number) {
+  constructor(window: Window, prover: Prover, tasks: TaskGroup, size: number) {
     this.#window = window;
     this.#prover = prover;
-    this.#scope = scope;
+    this.#tasks = tasks;
     this.#left = size;
   }
 
   /** A buffer for the next part, in the order of hashing. Call it in ascending order. */
   async take(number: number, length: number): Promise<PartBuffer> {
-    return this.#lineUp(number, await this.#window.take(length, this.#scope.signal, this.weight));
+    return this.#lineUp(number, await this.#window.take(length, this.#tasks.signal, this.weight));
   }
 
   /**
@@ -77,7 +77,7 @@ export class PartsInFlight {
     const before = this.#fed;
     const fed = (async (): Promise<[Promise<void>]> => {
       let [last] = await before;
-      for await (const slice of part.slices(this.#scope.signal)) {
+      for await (const slice of part.slices(this.#tasks.signal)) {
         const earlier = last;
         last = this.#prover.write(slice);
         // Waiters get the rejection; without one it must not end the process.
@@ -94,7 +94,7 @@ export class PartsInFlight {
       this.#letGo(part);
     })();
     this.#hashed = hashed;
-    this.#scope.run(() => hashed);
+    this.#tasks.run(() => hashed);
     return part;
   }
 
@@ -112,7 +112,7 @@ export class PartsInFlight {
   /** A buffer of the window, unless `event` comes first. */
   async #takeUnless(event: Promise<unknown>, length: number): Promise<Buffer | undefined> {
     const over = new AbortController();
-    const taking = this.#window.take(length, AbortSignal.any([this.#scope.signal, over.signal]), this.weight);
+    const taking = this.#window.take(length, AbortSignal.any([this.#tasks.signal, over.signal]), this.weight);
     let taken: Buffer | undefined;
     try {
       taken = await Promise.race([taking, event.then(() => undefined)]);

@@ -1,5 +1,5 @@
 import { Failure } from '../../core/failure.ts';
-import { Scope } from '../../core/task-group.ts';
+import { TaskGroup } from '../../core/task-group.ts';
 import { landed, missing } from '../../store/parts.ts';
 import type { Part, Upload } from '../../store/store.ts';
 import { PartBuffer } from './part-buffer.ts';
@@ -17,9 +17,9 @@ export async function resume(
   if (size === undefined) throw new RangeError('an upload of unknown size cannot be resumed');
   const partSize = partSizeOf(t);
   const parts = landed(size, partSize, t.landed);
-  const scope = new Scope(AbortSignal.any([t.signal, t.deadline.over]));
+  const tasks = new TaskGroup(AbortSignal.any([t.signal, t.deadline.over]));
   let stopped = false as boolean;
-  scope.run(async (signal) => {
+  tasks.run(async (signal) => {
     const wanted = missing(size, partSize, parts);
     let left = wanted.reduce((sum, range) => sum + range.size, 0);
     let held = 0;
@@ -32,7 +32,7 @@ export async function resume(
         stopped = true;
         return;
       }
-      scope.run(async () => {
+      tasks.run(async () => {
         try {
           const part = new PartBuffer(range.number, buffer);
           const body = await t.source.open(extentOf([range]), { signal });
@@ -49,10 +49,10 @@ export async function resume(
     }
   });
   try {
-    await scope.join();
+    await tasks.join();
   } catch (error) {
     if (error !== t.deadline.over.reason) throw error;
-    const waited = waitedFor(scope.thrown);
+    const waited = waitedFor(tasks.thrown);
     if (waited !== undefined) throw waited;
     stopped = true;
   }

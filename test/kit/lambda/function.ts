@@ -1,4 +1,4 @@
-import { Permits } from '../../../lib/core/semaphore.ts';
+import { Semaphore } from '../../../lib/core/semaphore.ts';
 import { type Invocation, Sandbox, type SandboxOptions } from './sandbox.ts';
 
 export interface LambdaOptions extends Omit<SandboxOptions, 'onLog'> {
@@ -9,7 +9,7 @@ export interface LambdaOptions extends Omit<SandboxOptions, 'onLog'> {
 /** A Lambda function: sandboxes that are started as they are needed, and used again as long as they live. */
 export class LambdaFunction implements AsyncDisposable {
   readonly #options: LambdaOptions;
-  readonly #permits: Permits;
+  readonly #permits: Semaphore;
   readonly #idle: Sandbox[] = [];
   readonly #busy = new Set<Sandbox>();
   /** What became of each event, in the order in which that was known. */
@@ -20,7 +20,7 @@ export class LambdaFunction implements AsyncDisposable {
 
   constructor(options: LambdaOptions) {
     this.#options = options;
-    this.#permits = new Permits(options.concurrency ?? 10);
+    this.#permits = new Semaphore(options.concurrency ?? 10);
   }
 
   /** The sandboxes that handle an event right now. */

@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-sqs';
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Permits } from '../../../lib/core/semaphore.ts';
+import { Semaphore } from '../../../lib/core/semaphore.ts';
 import type { LambdaFunction } from './function.ts';
 
 export interface EventSource {
@@ -35,7 +35,7 @@ export interface EventSource {
  */
 export class EventSourcePoller implements AsyncDisposable {
   readonly #source: EventSource;
-  readonly #permits: Permits;
+  readonly #permits: Semaphore;
   readonly #stop = new AbortController();
   readonly #batches = new Set<Promise<void>>();
   readonly #running: Promise<void>;
@@ -46,7 +46,7 @@ export class EventSourcePoller implements AsyncDisposable {
 
   constructor(source: EventSource) {
     this.#source = source;
-    this.#permits = new Permits(source.concurrency);
+    this.#permits = new Semaphore(source.concurrency);
     this.#running = this.#run().catch((error: unknown) => {
       this.#fail(error);
     });

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Permits } from '../../../lib/core/semaphore.ts';
+import { Semaphore } from '../../../lib/core/semaphore.ts';
 
 /** How a promise stands after everything that was due has happened. */
 async function stateOf(promise: Promise<unknown>): Promise<string> {
@@ -16,13 +16,13 @@ async function stateOf(promise: Promise<unknown>): Promise<string> {
 }
 
 test('there is a positive whole number of them', () => {
-  for (const total of [0, -1, 1.5, Number.NaN, Infinity]) expect(() => new Permits(total)).toThrow(RangeError);
+  for (const total of [0, -1, 1.5, Number.NaN, Infinity]) expect(() => new Semaphore(total)).toThrow(RangeError);
 });
 
 describe('take', () => {
   // Of one permit and three takers, each is granted in the order in which it came.
   test('is first come, first served', async () => {
-    const permits = new Permits(1);
+    const permits = new Semaphore(1);
     await permits.take();
     const order: number[] = [];
     const waiting = [1, 2, 3].map((n) => permits.take().then(() => order.push(n)));
@@ -36,7 +36,7 @@ describe('take', () => {
 
   // The one in the middle gives up: it is rejected with its own reason, and its place costs nobody a permit.
   test('can be given up while waiting', async () => {
-    const permits = new Permits(1);
+    const permits = new Semaphore(1);
     await permits.take();
     const first = permits.take();
     const controller = new AbortController();
@@ -55,7 +55,7 @@ describe('take', () => {
 
   // Whoever comes with an aborted signal takes nothing, also where something is free.
   test('takes nothing for an aborted signal', async () => {
-    const permits = new Permits(1);
+    const permits = new Semaphore(1);
     const reason = new Error('over');
     await expect(permits.take(AbortSignal.abort(reason))).rejects.toBe(reason);
     expect(permits.free).toBe(1);
@@ -63,7 +63,7 @@ describe('take', () => {
 
   // A permit that is granted and a signal that is aborted in the same turn: granted counts, and nothing listens on.
   test('that was granted stays so, and listens no longer', async () => {
-    const permits = new Permits(1);
+    const permits = new Semaphore(1);
     await permits.take();
     const controller = new AbortController();
     const taken = permits.take(controller.signal);
@@ -76,7 +76,7 @@ describe('take', () => {
 });
 
 test('tryTake takes one only where one is free', () => {
-  const permits = new Permits(1);
+  const permits = new Semaphore(1);
   expect(permits.tryTake()).toBe(true);
   expect(permits.tryTake()).toBe(false);
   permits.give();
@@ -84,13 +84,13 @@ test('tryTake takes one only where one is free', () => {
 });
 
 test('a permit that is given back twice is a bug, and told', () => {
-  const permits = new Permits(2);
+  const permits = new Semaphore(2);
   expect(() => permits.give()).toThrow(/twice/);
 });
 
 describe('with', () => {
   test('gives back however the work ends', async () => {
-    const permits = new Permits(1);
+    const permits = new Semaphore(1);
     expect(await permits.with(() => Promise.resolve('done'))).toBe('done');
     await expect(permits.with(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
     await expect(
@@ -102,7 +102,7 @@ describe('with', () => {
   });
 
   test('does not begin the work without a permit', async () => {
-    const permits = new Permits(1);
+    const permits = new Semaphore(1);
     await permits.take();
     const controller = new AbortController();
     let began = false;
@@ -126,7 +126,7 @@ test('never lends more than it has, and loses none', async () => {
   );
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.array(step, { maxLength: 40 }), async (total, steps) => {
-      const permits = new Permits(total);
+      const permits = new Semaphore(total);
       const takers: { controller: AbortController; state: 'waiting' | 'held' | 'over' }[] = [];
       for (const next of steps) {
         if (next.kind === 'take') {

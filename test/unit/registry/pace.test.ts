@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import { PATIENT } from '../../../lib/core/retry.ts';
-import { Permits } from '../../../lib/core/semaphore.ts';
+import { Semaphore } from '../../../lib/core/semaphore.ts';
 import { PacedWire } from '../../../lib/registry/http/paced-wire.ts';
 import { waitOrThrow } from '../../../lib/registry/http/patience.ts';
 import { failureOf } from './helpers.ts';
@@ -59,7 +59,7 @@ class Scene {
   readonly clock = new VirtualClock();
   readonly wire: PacedWire;
   readonly waits: Failure[] = [];
-  readonly permits: Permits;
+  readonly permits: Semaphore;
   readonly seen: { readonly method: string; readonly path: string; readonly at: number; readonly status: number }[] =
     [];
 
@@ -68,7 +68,7 @@ class Scene {
     options: { readonly concurrency?: number; readonly maxMs?: number; longestMs?: number } = {},
   ) {
     const { concurrency = 12, maxMs, longestMs } = options;
-    this.permits = new Permits(concurrency);
+    this.permits = new Semaphore(concurrency);
     const send = async (request: HttpRequest): Promise<Reply> => {
       await this.clock.sleep((limit.latencyMs ?? 2) / 2);
       const { refusal } = limit;

@@ -1,5 +1,5 @@
 import { Failure } from '../../../lib/core/failure.ts';
-import type { Permits } from '../../../lib/core/semaphore.ts';
+import type { Semaphore } from '../../../lib/core/semaphore.ts';
 import type { BlobBody, BlobSource, Cancel } from '../../../lib/registry/source.ts';
 
 export interface FakeOptions {
@@ -8,7 +8,7 @@ export interface FakeOptions {
   /** Whether the registry says how long the blob is. */
   readonly total?: boolean;
   /** Connections of the host: a body holds one until it has ended, failed, been returned from or been aborted. */
-  readonly connections?: Permits;
+  readonly connections?: Semaphore;
   /** Bytes a chunk. */
   readonly chunk?: number;
   /** How many turns of the event loop a chunk, or an answer, lets pass. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Scope } from '../../../lib/core/task-group.ts';
+import { TaskGroup } from '../../../lib/core/task-group.ts';
 import { PartsInFlight } from '../../../lib/sync/transfer/parts-in-flight.ts';
 import type { Prover } from '../../../lib/proof/prover.ts';
 import { Window } from '../../../lib/sync/transfer/window.ts';
@@ -11,24 +11,24 @@ const prover = { write: () => Promise.resolve() } as unknown as Prover;
 
 function flight(parts: number) {
   const window = new Window(parts * PART);
-  const scope = new Scope();
-  return { window, scope, parts: new PartsInFlight(window, prover, scope, 10 * PART) };
+  const tasks = new TaskGroup();
+  return { window, tasks, parts: new PartsInFlight(window, prover, tasks, 10 * PART) };
 }
 
 test('holds the buffer of a part until it is stored and hashed, and no longer', async () => {
-  const { window, scope, parts } = flight(2);
+  const { window, tasks, parts } = flight(2);
   const part = await parts.take(1, PART);
   expect(window.usedBytes).toBe(PART);
   part.append(Buffer.alloc(PART));
   parts.complete(part);
-  await scope.join();
+  await tasks.join();
   expect(window.usedBytes).toBe(PART);
   parts.stored(part);
   expect(window.usedBytes).toBe(0);
 });
 
 test('takes the next part from the window where it has a free buffer, and holds the one before no longer for it', async () => {
-  const { window, scope, parts } = flight(2);
+  const { window, tasks, parts } = flight(2);
   const first = await parts.take(1, PART);
   first.append(Buffer.alloc(PART));
   parts.complete(first);
@@ -38,14 +38,14 @@ test('takes the next part from the window where it has a free buffer, and holds 
   parts.stored(first);
   second.append(Buffer.alloc(PART));
   parts.complete(second);
-  await scope.join();
+  await tasks.join();
   expect(window.usedBytes).toBe(PART);
   parts.stored(second);
   expect(window.usedBytes).toBe(0);
 });
 
 test('fills the buffer of a part again once it is stored and hashed, where the window has no other', async () => {
-  const { window, scope, parts } = flight(1);
+  const { window, tasks, parts } = flight(1);
   const first = await parts.take(1, PART);
   first.append(Buffer.alloc(PART));
   parts.complete(first);
@@ -57,7 +57,7 @@ test('fills the buffer of a part again once it is stored and hashed, where the w
   expect(second.buffer).toHaveLength(PART / 2);
   second.append(Buffer.alloc(PART / 2));
   parts.complete(second);
-  await scope.join();
+  await tasks.join();
   parts.stored(second);
   expect(window.usedBytes).toBe(0);
 });

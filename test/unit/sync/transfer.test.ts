@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Failure, type FailureCode, type Remedy } from '../../../lib/core/failure.ts';
-import { Permits } from '../../../lib/core/semaphore.ts';
+import { Semaphore } from '../../../lib/core/semaphore.ts';
 import type { ObjectStore, Part, Upload } from '../../../lib/store/store.ts';
 import { type Deadline, NO_DEADLINE } from '../../../lib/sync/deadline.ts';
 import { download } from '../../../lib/sync/transfer/download.ts';
@@ -288,7 +288,7 @@ describe('download', () => {
   ] as const)('blobs that share connections and a window do not lock each other out: %s', async (_, kind) => {
     for (let seed = 0; seed < 30; seed += 1) {
       const window = new Window(2 * PART);
-      const connections = new Permits(2);
+      const connections = new Semaphore(2);
       const store = storeOf();
       const transfers = Array.from({ length: 6 }, (__, n) => {
         const bytes = randomBytes(5 * PART, n);
@@ -528,7 +528,7 @@ describe('near its deadline', () => {
     const before = (offset: number): void => {
       if (offset === 4 * PART + 5_000) over.abort(new DOMException('over', 'TimeoutError'));
     };
-    const connections = new Permits(1);
+    const connections = new Semaphore(1);
     const deadline = { ...NO_DEADLINE, over: over.signal };
     const transfer = transferOf({ bytes, store, deadline, fake: { before, connections, turns: () => 1 } });
     const done =
