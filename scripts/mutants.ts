@@ -212,17 +212,23 @@ async function outcomeOf(mutant: Mutant, folder: string, stages: readonly Stage[
       await writeFile(path, text);
       if (result === 'hangs') return { isDetected: true, note: `hangs: ${stage.join(' ')}` };
       if (result === 'passed') continue;
-      if (sound.has(result.file) || (await run(['run', result.file], folder)) === 'passed') {
-        sound.add(result.file);
-        return { isDetected: true, note: `${result.file}: ${result.title}` };
+      const { file, title } = result;
+      if (
+        (file !== undefined && sound.has(file)) ||
+        (await run(file === undefined ? stage : ['run', file], folder)) === 'passed'
+      ) {
+        if (file !== undefined) sound.add(file);
+        return { isDetected: true, note: `${file ?? stage.join(' ')}: ${title}` };
       }
-      unsound.push(result.file);
+      if (file === undefined) throw new Error(`${stage.join(' ')}: ${title}, without the mutation too`);
+      unsound.push(file);
     }
   return { isDetected: false, note: unsound.length === 0 ? '' : `fails without it too: ${unsound.join(', ')}` };
 }
 
 interface FirstFailure {
-  readonly file: string;
+  /** Missing where vitest failed for an error that belongs to no test. */
+  readonly file?: string;
   readonly title: string;
 }
 
@@ -261,7 +267,7 @@ async function run(stage: Stage, cwd: string): Promise<RunResult> {
     for (const { status, fullName } of assertionResults)
       if (status === 'failed') return { file: relative(cwd, name), title: fullName };
   const broken = testResults.find(({ status, message }) => status === 'failed' && message !== '');
-  if (broken === undefined) throw new Error(`${stage.join(' ')}: exit code ${code} without a failed test`);
+  if (broken === undefined) return { title: `exit code ${code} without a failed test` };
   return { file: relative(cwd, broken.name), title: broken.message.slice(0, 100) };
 }
 
