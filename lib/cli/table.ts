@@ -3,9 +3,19 @@ import type { Command } from './command.ts';
 import { check } from './commands/check.ts';
 import { completion } from './commands/completion.ts';
 import { convert } from './commands/convert.ts';
+import { history } from './commands/history.ts';
 import { ls } from './commands/ls.ts';
 import { status } from './commands/status.ts';
 import { sync } from './commands/sync.ts';
 import { verify } from './commands/verify.ts';
 
-export const COMMANDS: readonly Command[] = [sync, check, ls, verify, convert, status, completion(() => COMMANDS)];
+export const COMMANDS: readonly Command[] = [
+  sync,
+  check,
+  ls,
+  history,
+  verify,
+  convert,
+  status,
+  completion(() => COMMANDS),
+];

@@ -112,7 +112,7 @@ class Verification {
     try {
       return (await this.#archive.tagIndex(repository, { signal: this.#o.signal }))?.index;
     } catch (error) {
-      if (!(error instanceof Failure) || error.code !== 'corrupt') throw error;
+      if (!(error instanceof Failure) || !(error.code === 'corrupt' || error.code === 'unsupported')) throw error;
       this.#problem({ repository, reference: repository, reason: error.message, repair: {} });
       return undefined;
     }

@@ -1,5 +1,7 @@
 import type { Digest } from '../../oci/digest.ts';
 import { merged, provesTheSame, type Scope, type StoredEntry, unionOf, written } from './entry.ts';
+import type { Removed } from './format.ts';
+import { instantsOf, replacedAt } from './history.ts';
 
 /**
  * An observation: upstream named this digest for `tag`, or, without a tag, had it. Its closure is proven for the scope.
@@ -25,6 +27,7 @@ export interface Entries {
   readonly tags: ReadonlyMap<string, StoredEntry>;
   readonly kept: ReadonlyMap<string, ReadonlyMap<Digest, StoredEntry>>;
   readonly others: readonly StoredEntry[];
+  readonly removed: Removed;
 }
 
 /**
@@ -36,12 +39,14 @@ export class TagIndexDraft {
   readonly #kept: Map<string, ReadonlyMap<Digest, StoredEntry>>;
   readonly #copied = new Map<string, Map<Digest, StoredEntry>>();
   readonly #others: StoredEntry[];
+  readonly #removed: Removed;
   #changed = false;
 
-  constructor({ tags, kept, others }: Entries) {
+  constructor({ tags, kept, others, removed }: Entries) {
     this.#tags = new Map(tags);
     this.#kept = new Map(kept);
     this.#others = [...others];
+    this.#removed = removed;
   }
 
   get changed(): boolean {
@@ -49,7 +54,7 @@ export class TagIndexDraft {
   }
 
   get entries(): Entries {
-    return { tags: this.#tags, kept: this.#kept, others: this.#others };
+    return { tags: this.#tags, kept: this.#kept, others: this.#others, removed: this.#removed };
   }
 
   /** Adds an entry of a document; false for a repeated tag. */
@@ -114,18 +119,20 @@ export class TagIndexDraft {
   }
 
   /**
-   * Computes when a tag left each of its former digests: when it was next observed with another digest. It is computed
-   * from all entries each time, since a late message may carry an observation from between.
+   * Computes when a tag left each of its former digests for the last time: when it was next observed with another digest. It is
+   * computed from all observations each time, since a late message may carry an observation from between.
    */
   #date(tag: string): void {
     const kept = this.#kept.get(tag);
     const current = this.#tags.get(tag);
     if (kept === undefined || kept.size === 0 || current === undefined) return;
-    let [instant, next] = [current.observed, current.observed];
-    for (const entry of [...kept.values()].sort((a, b) => b.observed - a.observed)) {
-      if (entry.observed < instant) [instant, next] = [entry.observed, instant];
-      if (entry.replaced === next) continue;
-      this.#group(tag).set(entry.digest, written({ ...entry, replaced: next }));
+    const instants = instantsOf({ current, left: [...kept.values()], removed: this.#removed.get(tag) ?? [] });
+    for (const entry of [...kept.values()]) {
+      // Of two observations of one instant, the first that was applied counts.
+      const known = entry.replaced === undefined ? instants : [...instants, entry.replaced];
+      const replaced = replacedAt(entry, known) ?? current.observed;
+      if (entry.replaced === replaced) continue;
+      this.#group(tag).set(entry.digest, written({ ...entry, replaced }));
       this.#changed = true;
     }
   }
@@ -143,7 +150,8 @@ export class TagIndexDraft {
 
 function entryOf({ tag, descriptor, observed, platforms, foreignLayers }: TagChange): StoredEntry {
   const { mediaType, digest, size } = descriptor;
-  const fields = { tag, digest, mediaType, size, observed, hadTag: undefined, replaced: undefined };
+  const observations = observed === 0 ? [] : [observed];
+  const fields = { tag, digest, mediaType, size, observed, observations, hadTag: undefined, replaced: undefined };
   const proven = unionOf(platforms, []);
   const [whole, skipping] = foreignLayers === 'skip' ? [undefined, proven] : [proven, undefined];
   return written({ ...fields, platforms: whole, skipping, document: {} });

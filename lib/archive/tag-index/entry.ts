@@ -15,6 +15,8 @@ export const ANNOTATIONS = {
   tag: 'org.opencontainers.image.ref.name',
   /** The last time that upstream named this digest for the tag: ISO 8601, UTC, with milliseconds. */
   observed: 'dev.mirror-sync.observed',
+  /** All times at which upstream named this digest for the tag, with commas; missing for a tag with only one. */
+  observations: 'dev.mirror-sync.observations',
   /** The former tag of an entry without one. */
   hadTag: 'dev.mirror-sync.tag',
   /** The time of the first observation of that tag with another digest, in the same form. */
@@ -47,6 +49,11 @@ export interface TagEntry {
   readonly size: number;
   /** Milliseconds since the epoch; 0 where the entry has no time, as those of other tools. */
   readonly observed: number;
+  /**
+   * All recorded observations in ascending order; the last is `observed`. Of a digest that was requested without a tag,
+   * only the first and the last are kept.
+   */
+  readonly observations: readonly number[];
   /** The platforms with a complete proof; undefined where the entry does not say. */
   readonly platforms: Platforms | undefined;
   /**
@@ -70,14 +77,14 @@ export function readEntry(place: Place, now: number): StoredEntry {
   const at = place.at('annotations');
   const time = (name: string): number | undefined => {
     const text = own(annotations, name);
-    if (text === undefined) return undefined;
-    const ms = Date.parse(text);
-    if (Number.isNaN(ms) || new Date(ms).toISOString() !== text)
-      throw at.entry(name).fail('is not a time, such as 2026-01-31T00:00:00.000Z');
-    const fault = instantFault(ms, now);
-    if (fault !== undefined) throw at.entry(name).fail(fault);
-    return ms;
+    return text === undefined ? undefined : readTime(at.entry(name), text, now);
   };
+  const several = own(annotations, ANNOTATIONS.observations)?.split(',') ?? [];
+  const last = time(ANNOTATIONS.observed);
+  const observations = union(
+    several.map((text) => readTime(at.entry(ANNOTATIONS.observations), text, now)),
+    last === undefined ? [] : [last],
+  );
   const platforms = (name: string): Platforms | undefined => {
     const text = own(annotations, name);
     return text === undefined ? undefined : readPlatforms(at.entry(name), text);
@@ -87,7 +94,8 @@ export function readEntry(place: Place, now: number): StoredEntry {
     digest,
     mediaType,
     size,
-    observed: time(ANNOTATIONS.observed) ?? 0,
+    observed: observations.at(-1) ?? 0,
+    observations,
     platforms: platforms(ANNOTATIONS.platforms),
     skipping: platforms(ANNOTATIONS.skipping),
     hadTag: own(annotations, ANNOTATIONS.hadTag),
@@ -96,13 +104,39 @@ export function readEntry(place: Place, now: number): StoredEntry {
   };
 }
 
+/** @throws Failure that names the place */
+export function readTime(place: Place, text: string, now: number): number {
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms) || new Date(ms).toISOString() !== text)
+    throw place.fail('is not a time, such as 2026-01-31T00:00:00.000Z');
+  const fault = instantFault(ms, now);
+  if (fault !== undefined) throw place.fail(fault);
+  return ms;
+}
+
+/** The times as the document lists them. */
+export function formatTimes(times: readonly number[]): string {
+  return times.map((ms) => new Date(ms).toISOString()).join(',');
+}
+
+/** Each time once, in ascending order; `times` itself where `more` adds nothing. */
+export function union(times: readonly number[], more: readonly number[]): readonly number[] {
+  const isSorted = times.every((time, at) => at === 0 || (times[at - 1] ?? 0) < time);
+  if (isSorted && more.every((time) => times.includes(time))) return times;
+  return [...new Set([...times, ...more])].sort((a, b) => a - b);
+}
+
 /** The entry with its document. Annotations are sorted by name, so that equal entries give equal bytes. */
 export function written(entry: StoredEntry): StoredEntry {
-  const { tag, digest, mediaType, size, observed, platforms, skipping, hadTag, replaced, document } = entry;
+  const { tag, digest, mediaType, size, observed, observations, platforms, skipping, hadTag, replaced, document } =
+    entry;
+  const isHistory = observations.length > 1 || (hadTag !== undefined && observed !== 0);
   const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
   const ours: [name: string, value: string | undefined][] = [
     [ANNOTATIONS.tag, tag],
     [ANNOTATIONS.observed, observed === 0 ? undefined : new Date(observed).toISOString()],
+    // An earlier release that observes a digest again keeps this list, and replaces the time above.
+    [ANNOTATIONS.observations, isHistory ? formatTimes(observations) : undefined],
     [ANNOTATIONS.hadTag, hadTag],
     [ANNOTATIONS.replaced, replaced === undefined ? undefined : new Date(replaced).toISOString()],
     [ANNOTATIONS.platforms, platforms === undefined ? undefined : formatPlatforms(platforms)],
@@ -116,11 +150,18 @@ export function written(entry: StoredEntry): StoredEntry {
 
 /** The union of two entries of one digest; `entry` itself where `other` adds nothing. */
 export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
-  const observed = Math.max(entry.observed, other.observed);
+  const all = union(entry.observations, other.observations);
+  // Only tags have a history.
+  const observations =
+    entry.tag === undefined && entry.hadTag === undefined && all.length > 2
+      ? [...all.slice(0, 1), ...all.slice(-1)]
+      : all;
+  const observed = observations.at(-1) ?? 0;
   const platforms = grown(entry.platforms, other.platforms);
   const skipping = grown(entry.skipping, other.skipping);
-  const both = { ...entry, observed, platforms, skipping };
-  return observed === entry.observed && provesTheSame(entry, both) ? entry : written(both);
+  const both = { ...entry, observed, observations, platforms, skipping };
+  const isKnown = observations.join() === entry.observations.join();
+  return isKnown && provesTheSame(entry, both) ? entry : written(both);
 }
 
 type Proven = Pick<TagEntry, 'platforms' | 'skipping'>;

@@ -11,11 +11,14 @@ import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { Place } from '../../oci/document.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
-import { compare, coversAll, readEntry, type StoredEntry, type TagEntry } from './entry.ts';
+import { compare, coversAll, readEntry, type StoredEntry, type TagEntry, union } from './entry.ts';
 import { type Entries, type TagChange, TagIndexDraft, type TagOutcome } from './draft.ts';
+import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed } from './format.ts';
+import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
 export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
 export type { TagChange, TagOutcome } from './draft.ts';
+export type { Period } from './history.ts';
 
 /** More entries are more likely an attack, or a mistake, than a repository. */
 const MAX_ENTRIES = 1_000_000;
@@ -24,36 +27,42 @@ export class TagIndex {
   readonly #entries: Entries;
   /** The document without its manifests. */
   readonly #document: Readonly<Record<string, unknown>>;
+  /** The name of the document, if a newer release wrote it: this one may read it, and must not write it. */
+  readonly #newer: string | undefined;
   #byDigest: ReadonlyMap<Digest, TagEntry> | undefined;
 
-  private constructor(entries: Entries, document: Readonly<Record<string, unknown>>) {
+  private constructor(entries: Entries, document: Readonly<Record<string, unknown>>, newerName?: string) {
     this.#entries = entries;
     this.#document = document;
+    this.#newer = newerName;
   }
 
   static empty(): TagIndex {
     const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex };
-    return new TagIndex({ tags: new Map(), kept: new Map(), others: [] }, document);
+    const entries = { tags: new Map(), kept: new Map(), others: [], removed: new Map() };
+    return new TagIndex(entries, inThisFormat(document, entries.removed));
   }
 
   /**
    * @param name of the document, in errors
    * @param now milliseconds since the epoch; later times are refused, with a tolerance for differing clocks
-   * @throws Failure `corrupt` with the path; an unreadable entry is not left out, since the next write would lose it
+   * @throws Failure `corrupt` with the path; an unreadable entry is not left out, since the next write would lose it.
+   *   `unsupported` for a format that this release does not know
    */
   static parse(bytes: Uint8Array, name: string, now = Date.now()): TagIndex {
     try {
       const place = Place.ofBytes(`read tag index ${name}`, bytes);
       if (place.at('schemaVersion').integer() !== 2) throw place.at('schemaVersion').fail('must be 2');
-      const draft = new TagIndexDraft(TagIndex.empty().#entries);
+      const { isNewer } = readFormat(place, name);
+      const draft = new TagIndexDraft({ ...TagIndex.empty().#entries, removed: readRemoved(place, now) });
       for (const manifest of place.at('manifests').list(MAX_ENTRIES)) {
         const entry = readEntry(manifest, now);
         if (!draft.add(entry)) throw manifest.fail(`the tag ${String(entry.tag)} is there twice`);
       }
       const document = Object.entries(place.object()).filter(([key]) => key !== 'manifests');
-      return new TagIndex(draft.entries, Object.fromEntries(document));
+      return new TagIndex(draft.entries, Object.fromEntries(document), isNewer ? name : undefined);
     } catch (error) {
-      throw error instanceof Failure ? corrupt(error) : error;
+      throw error instanceof Failure && error.code !== 'unsupported' ? corrupt(error) : error;
     }
   }
 
@@ -79,25 +88,69 @@ export class TagIndex {
     return this.#sorted();
   }
 
-  /** Applies observations, and returns the outcome of each; the same index where nothing changes. */
+  /** The digests that a tag named, in the order of time; empty for a tag that it never had. */
+  history(tag: string): readonly Period[] {
+    return periodsOf(this.#group(tag));
+  }
+
+  /**
+   * The entries as they were at an instant, in milliseconds since the epoch, with the platforms that are proven now.
+   * Entries without a time, as those of other tools, are left out. The result is for reading.
+   */
+  asOf(instant: number): TagIndex {
+    const tags = new Map<string, StoredEntry>();
+    const kept = new Map<string, ReadonlyMap<Digest, StoredEntry>>();
+    for (const tag of new Set([...this.#entries.tags.keys(), ...this.#entries.kept.keys()])) {
+      if (tag === '') continue;
+      const { current, left } = groupAsOf(tag, this.#group(tag), instant);
+      if (current !== undefined) tags.set(tag, current);
+      kept.set(tag, byDigest(left));
+    }
+    const untagged = [...(this.#entries.kept.get('')?.values() ?? [])];
+    kept.set('', byDigest(untagged.flatMap((entry) => entryAsOf(entry, instant) ?? [])));
+    return new TagIndex({ tags, kept, others: [], removed: new Map() }, this.#document, this.#newer);
+  }
+
+  /**
+   * Applies observations, and returns the outcome of each; the same index where nothing changes.
+   *
+   * @throws Failure `unsupported` if a newer release wrote the index
+   */
   apply(changes: readonly TagChange[]): { readonly index: TagIndex; readonly outcomes: readonly TagOutcome[] } {
     const draft = new TagIndexDraft(this.#entries);
     const outcomes = changes.map((change) => draft.observe(change));
-    return { index: draft.changed ? new TagIndex(draft.entries, this.#document) : this, outcomes };
+    return { index: draft.changed ? this.#changedTo(draft.entries) : this, outcomes };
   }
 
-  /** Removes the entries that name these digests, with or without a tag; the same index where there are none. */
+  /**
+   * Removes the entries that name these digests, with or without a tag; the same index where there are none. The times at which
+   * they were observed stay, so that the history does not name another digest for them.
+   *
+   * @throws Failure `unsupported` if a newer release wrote the index
+   */
   without(digests: ReadonlySet<Digest>): TagIndex {
     const stays = ({ digest }: StoredEntry): boolean => !digests.has(digest);
     const all = [...this.#all()];
     if (all.every(stays)) return this;
     const { tags, kept, others } = this.#entries;
+    const gone = all.filter((entry) => !stays(entry));
     const entries: Entries = {
+      removed: withObservations(this.#entries.removed, gone),
       tags: new Map([...tags].filter(([, entry]) => stays(entry))),
       kept: new Map([...kept].map(([tag, of]) => [tag, new Map([...of].filter(([, entry]) => stays(entry)))])),
       others: others.filter(stays),
     };
-    return new TagIndex(entries, this.#document);
+    return this.#changedTo(entries);
+  }
+
+  #changedTo(entries: Entries): TagIndex {
+    if (this.#newer !== undefined) throw newer('write', this.#newer, formatOf(this.#document));
+    return new TagIndex(entries, inThisFormat(this.#document, entries.removed));
+  }
+
+  #group(tag: string): TagGroup {
+    const { tags, kept, removed } = this.#entries;
+    return { current: tags.get(tag), left: [...(kept.get(tag)?.values() ?? [])], removed: removed.get(tag) ?? [] };
   }
 
   /** The same entries give the same bytes. Each entry has its own line, so that text tools can compare two indexes. */
@@ -123,6 +176,19 @@ export class TagIndex {
       ...others,
     ];
   }
+}
+
+function byDigest(entries: Iterable<StoredEntry>): ReadonlyMap<Digest, StoredEntry> {
+  return new Map([...entries].map((entry) => [entry.digest, entry]));
+}
+
+function withObservations(removed: Removed, gone: readonly StoredEntry[]): Removed {
+  const all = new Map(removed);
+  for (const { tag, hadTag = '', observations } of gone) {
+    const name = tag ?? hadTag;
+    if (name !== '' && observations.length > 0) all.set(name, union(all.get(name) ?? [], observations));
+  }
+  return all;
 }
 
 function corrupt(fault: Failure): Failure {

@@ -9,11 +9,11 @@ import { printable } from '../../oci/show.ts';
 import type { Scope } from '../../queue/messages.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { formatRepository, parseRepository } from '../../oci/reference.ts';
+import { parseAsOf } from '../../core/as-of.ts';
 import { archiveOf, defineCommand } from '../command.ts';
+import { columns, hasTerminal } from '../output/columns.ts';
 import { bytes, plural, shortDigest } from '../../core/format.ts';
 import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.ts';
-import { fit, sizeOf } from '../output/screen.ts';
-import { wrap } from '../output/wrap.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
 
 interface Row {
@@ -39,21 +39,31 @@ interface ListRequest {
   /** Only these repositories; all by default. */
   readonly repositories: readonly string[];
   readonly json: boolean;
+  /** Milliseconds since the epoch; the present by default. */
+  readonly asOf: number | undefined;
 }
 
 export const ls = defineCommand({
   name: 'ls',
   summary: 'list what an archive holds',
-  usage: ['ARCHIVE [REPOSITORY…] [--json]'],
+  usage: ['ARCHIVE [REPOSITORY…] [--as-of TIME] [--json]'],
   description: [
     'Lists tags first, then the digests that are kept without a tag: with the tag that they had, and when it was seen to name ' +
       'another digest.',
   ],
-  options: { json: { help: 'one JSON object per line (docs/json.md)' } },
+  options: {
+    'as-of': {
+      value: 'TIME',
+      help: 'list what upstream was observed to have at a time: 2026-01-31T12:00:00Z, or 2026-01-31 for the end of that day in UTC',
+    },
+    json: { help: 'one JSON object per line (docs/json.md)' },
+  },
   parse(args) {
     const [archive, ...names] = archiveOf('ls', args);
     const repositories = names.map((text) => formatRepository(parseRepository(text)));
-    const request = { name: 'ls', archive, repositories, json: args.has('json') } as const;
+    const time = args.value('as-of');
+    const asOf = time === undefined ? undefined : parseAsOf(time, '--as-of');
+    const request = { name: 'ls', archive, repositories, json: args.has('json'), asOf } as const;
     return async (io) => {
       await using opened = await openArchive(archive, 'read', io);
       return await listArchive(request, opened.archive, io);
@@ -63,17 +73,18 @@ export const ls = defineCommand({
 
 /** Resolves to 1 if the tag index of a repository cannot be read; the others are listed. */
 async function listArchive(request: ListRequest, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
-  const { json } = request;
+  const { json, asOf } = request;
   let code: number = EXIT.ok;
   const rows: Row[] = [];
   const objects = new Map<Digest, number>();
   const reader = cachedReader(receiptReader(archive, signal));
   for (const repository of await repositoriesOf(archive, request, signal)) {
-    const index = await readable(archive.tagIndex(repository, { signal }), (failure) => {
+    const found = await readable(archive.tagIndex(repository, { signal }), (failure) => {
       writeLine(stderr, `${repository}: ${failure.message}`);
       code = EXIT.failed;
     });
-    for (const entry of index?.index.entries() ?? []) {
+    const index = asOf === undefined ? found?.index : found?.index.asOf(asOf);
+    for (const entry of index?.entries() ?? []) {
       const { tag, digest, observed, hadTag, replaced } = entry;
       const [scope] = scopesOf(entry);
       const state = await closureOf(reader, digest, scope);
@@ -96,12 +107,12 @@ async function listArchive(request: ListRequest, archive: Archive, { stdout, std
   return code;
 }
 
-/** The result of a read; reports corrupt content, and returns undefined for it. */
+/** The result of a read; reports a corrupt index and one of a newer release, and returns undefined for them. */
 async function readable<T>(reading: Promise<T>, report: (failure: Failure) => void): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
-    if (!(error instanceof Failure) || error.code !== 'corrupt') throw error;
+    if (!(error instanceof Failure) || !(error.code === 'corrupt' || error.code === 'unsupported')) throw error;
     report(error);
     return undefined;
   }
@@ -134,10 +145,9 @@ function totalOf(objects: ReadonlyMap<Digest, number>): string {
   return `total: ${bytes(sum)} in ${plural(objects.size, 'object')}`;
 }
 
-/** Aligned columns. A terminal shows short digests; where a row is too wide for it, each row takes two lines. */
 function table(rows: readonly Row[], out: Output): string[] {
-  const width = out.isTTY === true ? sizeOf(out).columns : undefined;
   const head = ['REFERENCE', 'DIGEST', 'SIZE', 'PLATFORMS', 'OBSERVED'];
+  const isShort = hasTerminal(out);
   const lines = rows.map(({ reference, digest, size, platforms, foreignLayers, observed, hadTag, replaced }) => [
     // Escaped before it is aligned: an escape is longer than its character.
     printable(
@@ -145,26 +155,10 @@ function table(rows: readonly Row[], out: Output): string[] {
         ? reference
         : `${reference} (was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`})`,
     ),
-    width === undefined ? digest : shortDigest(digest),
+    isShort ? shortDigest(digest) : digest,
     size === null ? 'incomplete' : bytes(size),
     (platforms === 'all' ? 'all' : platforms.join(',')) + (foreignLayers === undefined ? '' : ' (no foreign layers)'),
     observed ?? '',
   ]);
-  const wide = aligned([head, ...lines]);
-  if (width === undefined || wide.every((line) => line.length < width)) return wide;
-  const details = aligned([head, ...lines].map(([, ...cells]) => cells));
-  return [head, ...lines].flatMap(([reference = ''], row) => [
-    ...wrap(reference, width - 1),
-    fit(`  ${details[row] ?? ''}`, width),
-  ]);
-}
-
-function aligned(lines: readonly (readonly string[])[]): string[] {
-  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];
-  return lines.map((line) =>
-    line
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
+  return columns(head, lines, out);
 }

@@ -81,8 +81,10 @@ describe('each line of --json is as docs/events.schema.json says:', () => {
     expect(none[0]).toHaveProperty('upstream');
   });
 
-  test('ls and verify', async () => {
+  test('ls, history and verify', async () => {
     expect(expectValid(jsonLines(await run('ls', archive)))).toEqual(['reference', 'reference']);
+    const periods = jsonLines(await run('history', named('team/app:1.0'), archive));
+    expect(expectValid(periods)).toEqual(['period', 'period']);
     expect(expectValid(jsonLines(await run('verify', archive)), 'verifySummary')).toEqual(['summary']);
     await rm(join(archive, 'blobs', ...layer.digest.split(':')));
     const repair = jsonLines(await run('verify', archive, '--repair'));

@@ -44,10 +44,13 @@ test.each([
   [['verify'], /name the archive/],
   [['status', 'there', 'run-1', 'run-2'], /name one run at a time \(got also run-2\)/],
   [['convert', 'old:1'], /and the archive that has it/],
+  [['ls', 'there', '--as-of', '2026-02-30'], /parse --as-of "2026-02-30": expected a time such as/],
+  [['history', 'a:1'], /and the archive that has it/],
+  [['history', `a@sha256:${'0'.repeat(64)}`, 'there'], /names a digest; name a tag instead/],
   [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is not a tag/],
   [
     ['mirror', 'alpine'],
-    /unknown command "mirror" \(available: sync, check, ls, verify, convert, status, completion\)/,
+    /unknown command "mirror" \(available: sync, check, ls, history, verify, convert, status, completion\)/,
   ],
   [['snyc', 'alpine'], /unknown command "snyc" \(did you mean sync\?\)/],
 ])('%j is wrong usage: 2, and what is wrong with it', async (args, why) => {

@@ -1,0 +1,104 @@
+/**
+ * The history of a tag, from the observations that its entries keep. Pure.
+ *
+ * An index keeps every recorded observation, and no periods: an observation that is recorded late may lie within a period
+ * and cut it in two, and only the observations say where each half ends. So the same observations give the same periods in
+ * whatever order they are recorded.
+ */
+import type { Digest } from '../../oci/digest.ts';
+import { compare, type StoredEntry, written } from './entry.ts';
+
+/** The entries of one tag: the current one, and those that the tag has left. */
+export interface TagGroup {
+  readonly current: StoredEntry | undefined;
+  readonly left: readonly StoredEntry[];
+  /** Observations of digests that a repair removed. */
+  readonly removed: readonly number[];
+}
+
+/** A time during which a tag named a digest. */
+export interface Period {
+  /** Undefined for a digest that a repair removed. */
+  readonly digest: Digest | undefined;
+  /** The first observation, in milliseconds since the epoch; undefined where the entry has no time. */
+  readonly from: number | undefined;
+  /** The first observation of another digest; undefined while the tag names this one. */
+  readonly to: number | undefined;
+}
+
+/** At one instant, the tag named the digest of the entry; or a digest that is not known any more. */
+interface Sighting {
+  readonly at: number;
+  readonly entry: StoredEntry | undefined;
+}
+
+function entriesOf({ current, left }: Omit<TagGroup, 'removed'>): readonly StoredEntry[] {
+  return current === undefined ? left : [current, ...left];
+}
+
+/** One sighting for each instant, in ascending order. */
+function timeline({ current, left, removed }: TagGroup): readonly Sighting[] {
+  const all: Sighting[] = [];
+  const former = [...left].sort((a, b) => compare(a.digest, b.digest));
+  // Of two sightings of one instant the first counts: the current entry, then entries with a digest.
+  for (const entry of entriesOf({ current, left: former }))
+    for (const at of entry.observations) all.push({ at, entry });
+  for (const { replaced } of former) if (replaced !== undefined) all.push({ at: replaced, entry: undefined });
+  for (const at of removed) if (current === undefined || at < current.observed) all.push({ at, entry: undefined });
+  all.sort((a, b) => a.at - b.at);
+  return all.filter(({ at }, index) => index === 0 || all[index - 1]?.at !== at);
+}
+
+/** The periods of a tag in the order of time. */
+export function periodsOf(group: TagGroup): readonly Period[] {
+  const periods: Period[] = entriesOf(group)
+    .filter(({ observations }) => observations.length === 0)
+    .map(({ digest, replaced }) => ({ digest, from: undefined, to: replaced }));
+  let open: { readonly digest: Digest | undefined; readonly from: number } | undefined;
+  for (const { at, entry } of timeline(group)) {
+    if (open !== undefined && open.digest === entry?.digest) continue;
+    if (open !== undefined) periods.push({ ...open, to: at });
+    open = { digest: entry?.digest, from: at };
+  }
+  if (open !== undefined) periods.push({ ...open, to: undefined });
+  return periods;
+}
+
+/** The time of the first observation after `entry.observed` that was not of this entry; undefined where there is none. */
+export function replacedAt(entry: StoredEntry, sightings: Iterable<number>): number | undefined {
+  let first: number | undefined;
+  for (const at of sightings) if (at > entry.observed && at < (first ?? Infinity)) first = at;
+  return first;
+}
+
+/** All instants at which the tag was observed, with whatever digest. */
+export function instantsOf({ current, left, removed }: TagGroup): readonly number[] {
+  return [...(current?.observations ?? []), ...left.flatMap(({ observations }) => observations), ...removed];
+}
+
+/** The entries of a tag as they were at an instant. Entries without a time were never observed, and are left out. */
+export function groupAsOf(tag: string, group: TagGroup, instant: number): Omit<TagGroup, 'removed'> {
+  const sightings = timeline(group).filter(({ at }) => at <= instant);
+  const winner = sightings.at(-1)?.entry;
+  const [tagged, former]: [StoredEntry[], StoredEntry[]] = [[], []];
+  for (const entry of entriesOf(group)) {
+    const then = entryAsOf(entry, instant);
+    if (then === undefined) continue;
+    if (entry === winner) tagged.push(written({ ...then, tag, hadTag: undefined, replaced: undefined }));
+    else {
+      const replaced = replacedAt(
+        then,
+        sightings.map(({ at }) => at),
+      );
+      former.push(written({ ...then, tag: undefined, hadTag: tag, replaced }));
+    }
+  }
+  return { current: tagged[0], left: former };
+}
+
+/** The entry with only the observations up to an instant; undefined where there are none. */
+export function entryAsOf(entry: StoredEntry, instant: number): StoredEntry | undefined {
+  const observations = entry.observations.filter((at) => at <= instant);
+  const observed = observations.at(-1);
+  return observed === undefined ? undefined : { ...entry, observed, observations };
+}

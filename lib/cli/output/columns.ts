@@ -1,0 +1,31 @@
+/** Tables of text. */
+import type { Output } from './io.ts';
+import { fit, sizeOf } from './screen.ts';
+import { wrap } from './wrap.ts';
+
+/** Aligned columns. Where a row is too wide for a terminal, each row takes two lines: its first cell, and the others. */
+export function columns(head: readonly string[], rows: readonly (readonly string[])[], out: Output): string[] {
+  const width = hasTerminal(out) ? sizeOf(out).columns : undefined;
+  const wide = aligned([head, ...rows]);
+  if (width === undefined || wide.every((line) => line.length < width)) return wide;
+  const details = aligned([head, ...rows].map(([, ...cells]) => cells));
+  return [head, ...rows].flatMap(([first = ''], row) => [
+    ...wrap(first, width - 1),
+    fit(`  ${details[row] ?? ''}`, width),
+  ]);
+}
+
+/** A terminal shows short digests. */
+export function hasTerminal(out: Output): boolean {
+  return out.isTTY === true;
+}
+
+function aligned(lines: readonly (readonly string[])[]): string[] {
+  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];
+  return lines.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}
