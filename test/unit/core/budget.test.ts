@@ -14,7 +14,7 @@ function taker(
 
 const turn = (): Promise<void> => new Promise(setImmediate);
 
-test('grants what is free, up to the whole of it', () => {
+test('grants free amounts up to the total', () => {
   const budget = new Budget(10);
   expect(budget.used).toBe(0);
   expect([budget.tryTake(4), budget.tryTake(6)]).toEqual([true, true]);
@@ -25,7 +25,7 @@ test('grants what is free, up to the whole of it', () => {
   expect(budget.tryTake(1)).toBe(true);
 });
 
-test('counts an amount above the total as the total', async () => {
+test('treats an amount above the total as the total', async () => {
   const budget = new Budget(10);
   expect(budget.tryTake(25)).toBe(true);
   expect(budget.used).toBe(10);
@@ -37,7 +37,7 @@ test('counts an amount above the total as the total', async () => {
   expect(budget.used).toBe(0);
 });
 
-test('serves first the task that came first, although a later one would fit', async () => {
+test('serves tasks in the order of their requests, even if a later request would fit', async () => {
   const budget = new Budget(10);
   const granted: string[] = [];
   const take = taker(budget, granted);
@@ -53,7 +53,7 @@ test('serves first the task that came first, although a later one would fit', as
   expect(budget.used).toBe(6);
 });
 
-test('grants only as much as is given back', async () => {
+test('grants only as much as tasks give back', async () => {
   const budget = new Budget(2);
   const granted: string[] = [];
   const take = taker(budget, granted);
@@ -67,7 +67,7 @@ test('grants only as much as is given back', async () => {
   expect(granted).toEqual(['a', 'b']);
 });
 
-test('lets a task that is aborted take nothing, and serves those behind it', async () => {
+test('gives nothing to an aborted task, and serves the tasks behind it', async () => {
   const budget = new Budget(10);
   const granted: string[] = [];
   const take = taker(budget, granted);
@@ -83,7 +83,7 @@ test('lets a task that is aborted take nothing, and serves those behind it', asy
   await expect(budget.take(1, stop.signal)).rejects.toThrow('stopped');
 });
 
-test('keeps what an abort after the grant does not take back', async () => {
+test('keeps an amount granted if the abort comes after the grant', async () => {
   const budget = new Budget(1);
   await budget.take(1);
   const stop = new AbortController();

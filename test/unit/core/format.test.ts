@@ -28,7 +28,7 @@ test.each([
   expect(seconds(ms)).toBe(text);
 });
 
-test('shows twelve characters of a digest', () => {
+test('shortDigest shows twelve characters of the hex value', () => {
   expect(shortDigest('sha256:0123456789abcdef')).toBe('0123456789ab');
 });
 
@@ -39,11 +39,11 @@ test.each([
   [12, 10, '[=====]'],
   [0, 0, '[=====]'],
   [3, undefined, '       '],
-])('shows %i of %s in a bar of five', (done, whole, text) => {
+])('shows %i of %s in a bar of five characters', (done, whole, text) => {
   expect(bar(done, whole, 5)).toBe(text);
 });
 
-test('names one thing and several', () => {
+test('plural uses the singular only for a count of one', () => {
   expect([plural(1, 'layer'), plural(2, 'layer'), plural(0, 'entry', 'entries')]).toEqual([
     '1 layer',
     '2 layers',

@@ -12,8 +12,8 @@ function faultOf(text: string, limits?: JsonLimits): JsonFault {
   throw new Error('the text was read');
 }
 
-describe('a JSON text that a stranger wrote', () => {
-  test('has the value that JSON.parse finds, whatever the value is', () => {
+describe('an untrusted JSON text', () => {
+  test('is parsed to the same value as by JSON.parse', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), fc.constantFrom('', '  ', '\n'), (value, indent) => {
         const text = JSON.stringify(value, undefined, indent);
@@ -22,7 +22,7 @@ describe('a JSON text that a stranger wrote', () => {
     );
   });
 
-  test('is refused where one object has a key twice, however deep the object and however the key is written', () => {
+  test('is refused if an object at any depth has a key twice, however the key is escaped', () => {
     const key = fc.string({ unit: 'binary', maxLength: 5 });
     const wrap = fc.array(fc.constantFrom('[%]', '{"x":%}', '[1,{"y":[%]}]'), { maxLength: 8 });
     fc.assert(
@@ -45,7 +45,7 @@ describe('a JSON text that a stranger wrote', () => {
     ['{"__proto__":1,"__proto__":2}', 'has the key "__proto__" twice in one object'],
     ['{"1":1,"1":2}', 'has the key "1" twice in one object'],
     ['{"a\\\\":1,"a\\\\":2}', 'has the key "a\\\\" twice in one object'],
-  ])('%s is refused, and the key is named', (text, message) => {
+  ])('%s is refused, and the error names the key', (text, message) => {
     expect(faultOf(text).message).toBe(message);
   });
 
@@ -54,7 +54,7 @@ describe('a JSON text that a stranger wrote', () => {
     '{"a":"{\\"a\\":1}, :,:","A":1}',
     '[":", "\\\\", "\\":"]',
     '"a"',
-  ])('%s is read: no object has a key twice', (text) => {
+  ])('%s is accepted because no object has a key twice', (text) => {
     expect(readJson(text)).toEqual(JSON.parse(text));
   });
 
@@ -65,11 +65,11 @@ describe('a JSON text that a stranger wrote', () => {
     expect(faultOf('[[1]]', { maxDepth: 1 })).toMatchObject({ code: 'too-deep' });
   });
 
-  test('that opens four million arrays is refused without a stack overflow', () => {
+  test('is refused without a stack overflow if it opens four million arrays', () => {
     expect(faultOf('['.repeat(4 * 1024 * 1024))).toMatchObject({ code: 'too-deep' });
   });
 
-  test('is refused where it is longer than the limit, before it is looked at', () => {
+  test('is refused before parsing if it is longer than the limit', () => {
     expect(readJson('[1]', { maxLength: 3 })).toEqual([1]);
     expect(faultOf('[1,]', { maxLength: 3 })).toMatchObject({
       code: 'too-large',
@@ -77,12 +77,15 @@ describe('a JSON text that a stranger wrote', () => {
     });
   });
 
-  test.each(['', '{', '{"a"}', '[1]]', '{"a":1}x', '\ufeff{}', "{'a':1}", '"\\"'])('%j is not JSON', (text) => {
-    expect(faultOf(text)).toMatchObject({ code: 'invalid', syntax: true });
-  });
+  test.each(['', '{', '{"a"}', '[1]]', '{"a":1}x', '\ufeff{}', "{'a':1}", '"\\"'])(
+    '%j is not accepted as JSON',
+    (text) => {
+      expect(faultOf(text)).toMatchObject({ code: 'invalid', syntax: true });
+    },
+  );
 });
 
-describe('a key, as Go compares it with a field', () => {
+describe('foldsTo compares a key with a field as Go does', () => {
   test.each([
     ['Layers', 'layers', true],
     ['layerſ', 'layers', true],
@@ -98,7 +101,7 @@ describe('a key, as Go compares it with a field', () => {
     ['os_version', 'os.version', false],
     ['[ayers', '{ayers', false],
     ['@', '`', false],
-  ])('%s is %s: %s', (key, name, expected) => {
+  ])('the key %s matches the field %s: %s', (key, name, expected) => {
     expect(foldsTo(key, name)).toBe(expected);
   });
 });

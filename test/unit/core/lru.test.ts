@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Lru } from '../../../lib/core/lru.ts';
 
-test('what was used least recently is forgotten first', () => {
+test('evicts the least recently used entry first', () => {
   const lru = new Lru<string, number>(2);
   lru.set('a', 1);
   lru.set('b', 2);
@@ -11,7 +11,7 @@ test('what was used least recently is forgotten first', () => {
   expect([lru.get('a'), lru.get('b'), lru.get('c')]).toEqual([1, undefined, 3]);
 });
 
-test('an entry that is heavier than the limit is not kept, and drives out no more than it must', () => {
+test('does not store an entry above the limit, and evicts only as many entries as necessary', () => {
   const lru = new Lru<string, string>(4, (text) => text.length);
   lru.set('a', 'aa');
   lru.set('b', 'bbbbb');
@@ -21,7 +21,7 @@ test('an entry that is heavier than the limit is not kept, and drives out no mor
   expect([lru.get('c'), lru.get('d')]).toEqual(['cc', 'dd']);
 });
 
-test('an entry that is set again weighs what it weighs now', () => {
+test('counts only the new weight of an entry that is set again', () => {
   const lru = new Lru<string, string>(4, (text) => text.length);
   lru.set('a', 'aaaa');
   lru.set('a', 'a');
@@ -29,8 +29,7 @@ test('an entry that is set again weighs what it weighs now', () => {
   expect([lru.get('a'), lru.get('b')]).toEqual(['a', 'bbb']);
 });
 
-// Against a list that is searched from its end: the same answers after any sequence of sets and gets.
-test('holds exactly the most recently used entries that fit', () => {
+test('contains exactly the most recently used entries that fit, after any sequence of sets and gets', () => {
   const operation = fc.record({
     key: fc.integer({ min: 0, max: 5 }),
     weight: fc.option(fc.integer({ min: 0, max: 6 }), { nil: undefined }),

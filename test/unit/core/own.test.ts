@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { own } from '../../../lib/core/own.ts';
 
-test('finds the own values of an object, and nothing that every object has', () => {
+test('finds the own properties of an object, and no inherited ones', () => {
   const object = { name: 'value', toString: 'text' };
   expect(own(object, 'name')).toBe('value');
   expect(own<string>(object, 'toString')).toBe('text');

@@ -7,13 +7,13 @@ test('frees the memory of bytes that fill their buffer', () => {
   expect(bytes.buffer.detached).toBe(true);
 });
 
-test('keeps memory of which the bytes are only a part', () => {
+test('keeps the memory of bytes that are a part of a buffer', () => {
   const { buffer } = new Uint8Array(8);
   for (const part of [new Uint8Array(buffer, 0, 7), new Uint8Array(buffer, 1)]) release(part);
   expect(buffer.detached).toBe(false);
 });
 
-test('keeps memory of empty bytes, and shared memory', () => {
+test('keeps the memory of empty bytes, and shared memory', () => {
   const empty = new Uint8Array(0);
   release(empty);
   expect(empty.buffer.detached).toBe(false);

@@ -22,14 +22,13 @@ const policy: fc.Arbitrary<RetryPolicy> = fc.record({
 const random = fc.double({ min: 0, max: 1, noNaN: true });
 const attempt = fc.integer({ min: 1, max: 40 });
 
-test('what no retry mends is not retried, nor what was stopped on request', () => {
+test('does not retry a permanent or an aborted failure', () => {
   expect(decide(failure('never', 1000), 1, PATIENT, 0.5)).toEqual({ again: false });
   const stopped = new Failure({ operation: 'get blob', side: 'source', code: 'aborted', detail: 'stopped' });
   expect(decide(stopped, 1, PATIENT, 0.5)).toEqual({ again: false });
 });
 
-// Retry-After is honoured in full, however long it is: shortened, it is only another way to be refused.
-test('never sooner than the other side asked', () => {
+test('waits at least as long as the Retry-After, without an upper limit', () => {
   fc.assert(
     fc.property(policy, attempt, random, fc.nat(100_000_000), (p, n, r, asked) => {
       const decision = decide(failure('retry', asked), n, p, r);
@@ -39,7 +38,7 @@ test('never sooner than the other side asked', () => {
   );
 });
 
-test('without such a wish, at most the bound, which doubles up to its cap', () => {
+test('waits at most the bound, which doubles up to its cap, without a Retry-After', () => {
   fc.assert(
     fc.property(policy, attempt, random, (p, n, r) => {
       const decision = decide(failure('retry'), n, p, r);
@@ -47,14 +46,14 @@ test('without such a wish, at most the bound, which doubles up to its cap', () =
       const bound = Math.min(p.capMs, p.baseMs * 2 ** (n - 1));
       expect(decision.afterMs).toBeGreaterThanOrEqual(0);
       expect(decision.afterMs).toBeLessThanOrEqual(bound);
-      // All of it is used: clients that failed together do not come back together.
+      // The wait uses the whole range, so that clients that failed together do not return together.
       expect(decide(failure('retry'), n, p, 1)).toEqual({ again: true, afterMs: bound });
       expect(decide(failure('retry'), n, p, 0)).toEqual({ again: true, afterMs: 0 });
     }),
   );
 });
 
-test('ends after its tries, the first one included', () => {
+test('stops after the configured number of tries, including the first', () => {
   fc.assert(
     fc.property(policy, random, (p, r) => {
       let tries = 1;

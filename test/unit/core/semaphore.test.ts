@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Semaphore } from '../../../lib/core/semaphore.ts';
 
-/** How a promise stands after everything that was due has happened. */
+/** The state of a promise after all pending microtasks have run. */
 async function stateOf(promise: Promise<unknown>): Promise<string> {
   await new Promise(setImmediate);
   return Promise.race([
@@ -15,13 +15,12 @@ async function stateOf(promise: Promise<unknown>): Promise<string> {
   ]);
 }
 
-test('there is a positive whole number of them', () => {
+test('the number of permits must be a positive integer', () => {
   for (const total of [0, -1, 1.5, Number.NaN, Infinity]) expect(() => new Semaphore(total)).toThrow(RangeError);
 });
 
 describe('take', () => {
-  // Of one permit and three takers, each is granted in the order in which it came.
-  test('is first come, first served', async () => {
+  test('grants permits in the order of the requests', async () => {
     const permits = new Semaphore(1);
     await permits.take();
     const order: number[] = [];
@@ -34,8 +33,7 @@ describe('take', () => {
     expect(permits.free).toBe(0);
   });
 
-  // The one in the middle gives up: it is rejected with its own reason, and its place costs nobody a permit.
-  test('can be given up while waiting', async () => {
+  test('removes an aborted waiter without losing a permit', async () => {
     const permits = new Semaphore(1);
     await permits.take();
     const first = permits.take();
@@ -53,16 +51,14 @@ describe('take', () => {
     expect(permits.free).toBe(1);
   });
 
-  // Whoever comes with an aborted signal takes nothing, also where something is free.
-  test('takes nothing for an aborted signal', async () => {
+  test('rejects an aborted signal even if a permit is free', async () => {
     const permits = new Semaphore(1);
     const reason = new Error('over');
     await expect(permits.take(AbortSignal.abort(reason))).rejects.toBe(reason);
     expect(permits.free).toBe(1);
   });
 
-  // A permit that is granted and a signal that is aborted in the same turn: granted counts, and nothing listens on.
-  test('that was granted stays so, and listens no longer', async () => {
+  test('keeps a granted permit if the signal is aborted in the same turn, and removes the listener', async () => {
     const permits = new Semaphore(1);
     await permits.take();
     const controller = new AbortController();
@@ -75,7 +71,7 @@ describe('take', () => {
   });
 });
 
-test('tryTake takes one only where one is free', () => {
+test('tryTake takes a permit only if one is free', () => {
   const permits = new Semaphore(1);
   expect(permits.tryTake()).toBe(true);
   expect(permits.tryTake()).toBe(false);
@@ -83,13 +79,13 @@ test('tryTake takes one only where one is free', () => {
   expect(permits.tryTake()).toBe(true);
 });
 
-test('a permit that is given back twice is a bug, and told', () => {
+test('release throws an internal failure if a permit is released twice', () => {
   const permits = new Semaphore(2);
   expect(() => permits.give()).toThrow(/twice/);
 });
 
 describe('with', () => {
-  test('gives back however the work ends', async () => {
+  test('releases the permit whether the work succeeds or fails', async () => {
     const permits = new Semaphore(1);
     expect(await permits.with(() => Promise.resolve('done'))).toBe('done');
     await expect(permits.with(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
@@ -101,7 +97,7 @@ describe('with', () => {
     expect(permits.free).toBe(1);
   });
 
-  test('does not begin the work without a permit', async () => {
+  test('does not start the work without a permit', async () => {
     const permits = new Semaphore(1);
     await permits.take();
     const controller = new AbortController();
@@ -117,8 +113,7 @@ describe('with', () => {
   });
 });
 
-// Whatever the order of taking, giving back and giving up: never more out than there are, and all come home.
-test('never lends more than it has, and loses none', async () => {
+test('never grants more permits than it has and loses none, in any order of takes, releases and aborts', async () => {
   const step = fc.oneof(
     fc.constant({ kind: 'take' as const }),
     fc.constant({ kind: 'give' as const }),
@@ -148,7 +143,7 @@ test('never lends more than it has, and loses none', async () => {
         const held = takers.filter(({ state }) => state === 'held').length;
         const waiting = takers.filter(({ state }) => state === 'waiting').length;
         expect(held + permits.free).toBe(total);
-        // Nobody waits while one is free.
+        // A taker never waits while a permit is free.
         expect(waiting === 0 || permits.free === 0).toBe(true);
       }
     }),

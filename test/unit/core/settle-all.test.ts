@@ -1,14 +1,13 @@
 import { expect, test } from 'vitest';
 import { settleAll } from '../../../lib/core/settle-all.ts';
 
-test('gives what all of them give, in their order', async () => {
+test('resolves to all results in the order of the promises', async () => {
   const late = new Promise<string>((resolve) => setImmediate(() => resolve('late')));
   expect(await settleAll([late, Promise.resolve('soon')])).toEqual(['late', 'soon']);
   expect(await settleAll([])).toEqual([]);
 });
 
-// The second fails at once and the third later: the error comes when nothing is running any more.
-test('throws the first error, and not before the last has settled', async () => {
+test('rejects with the first error, after the last promise has settled', async () => {
   const done: string[] = [];
   const late = new Promise<void>((_, reject) =>
     setImmediate(() => {

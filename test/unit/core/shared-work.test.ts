@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest';
 import { SharedWork } from '../../../lib/core/shared-work.ts';
 
-// Eight ranges of a blob find at once that their token has expired: one new token is fetched.
-test('work that several want at once is done once', async () => {
+test('concurrent callers share one execution of the work', async () => {
   const shared = new SharedWork<string>();
   const gate = Promise.withResolvers<string>();
   let times = 0;
@@ -17,8 +16,7 @@ test('work that several want at once is done once', async () => {
   expect(await shared.join('k', () => Promise.resolve('again'))).toBe('again');
 });
 
-// One caller gives up: that is not a reason for the others to fail. When all have, nothing may be left running.
-test('it is aborted when the last one has given up, and not before', async () => {
+test('the work is aborted only when the last caller has given up', async () => {
   const shared = new SharedWork<string>();
   const gate = Promise.withResolvers<string>();
   let inner: AbortSignal | undefined;
@@ -41,7 +39,7 @@ test('it is aborted when the last one has given up, and not before', async () =>
   expect(await shared.join('k', () => Promise.resolve('new'))).toBe('new');
 });
 
-test('a failure is everyone’s, and the next one tries anew', async () => {
+test('all callers get the same failure, and the next caller starts new work', async () => {
   const shared = new SharedWork<string>();
   const fail = (): Promise<string> => Promise.reject(new Error('no'));
   const both = await Promise.allSettled([shared.join('k', fail), shared.join('k', fail)]);
@@ -49,7 +47,7 @@ test('a failure is everyone’s, and the next one tries anew', async () => {
   expect(await shared.join('k', () => Promise.resolve('yes'))).toBe('yes');
 });
 
-test('work that was given up and ends late does not end the sharing of the work that replaced it', async () => {
+test('abandoned work that ends late does not affect the work that replaced it', async () => {
   const shared = new SharedWork<string>();
   const late = Promise.withResolvers<string>();
   const stop = new AbortController();

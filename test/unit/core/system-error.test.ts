@@ -7,7 +7,7 @@ import { systemWords, wordsFor } from '../../../lib/core/system-error.ts';
 const errno = (code: string): Error => Object.assign(new Error(`${code}: raw, read`), { code });
 
 describe('systemWords', () => {
-  test('a real file error and a real connection error have words', async () => {
+  test('describes a real file error and a real connection error in words', async () => {
     const absent: unknown = await readFile('/nowhere/at/all').catch((error: unknown) => error);
     expect(systemWords(absent)).toBe('no such file or directory');
     const folder: unknown = await readFile(import.meta.dirname).catch((error: unknown) => error);
@@ -22,17 +22,17 @@ describe('systemWords', () => {
     ['ENETUNREACH', 'the network is unreachable'],
     ['ENOTFOUND', 'there is no such host'],
     ['EPROTO', undefined],
-  ])('%s is %s', (code, words) => {
+  ])('describes %s as %s', (code, words) => {
     expect(systemWords(errno(code))).toBe(words);
   });
 
-  test('the first of several connection errors counts', () => {
+  test('uses the first of several connection errors', () => {
     expect(systemWords(new AggregateError([errno('ECONNREFUSED'), errno('ENETUNREACH')]))).toBe(
       'the connection was refused',
     );
   });
 
-  test('an error without a known code keeps its message', () => {
+  test('keeps the message of an error without a known code', () => {
     expect(wordsFor(errno('EPROTO'))).toBe('EPROTO: raw, read');
     expect(wordsFor('text')).toBe('text');
   });

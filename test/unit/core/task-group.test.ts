@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { TaskGroup } from '../../../lib/core/task-group.ts';
 
-/** Resolves when the signal is aborted, with what it was aborted for. */
+/** Resolves to the reason of the abort when the signal is aborted. */
 function aborted(signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve) => {
     signal.addEventListener('abort', () => resolve(signal.reason), { once: true });
@@ -10,8 +10,7 @@ function aborted(signal: AbortSignal): Promise<unknown> {
 }
 
 describe('join', () => {
-  // Three tasks, one of which starts a fourth: all four are done when join resolves.
-  test('waits for everything, also for what is started meanwhile', async () => {
+  test('waits for all tasks, including those that a task starts', async () => {
     const tasks = new TaskGroup();
     const done: string[] = [];
     for (const name of ['a', 'b'])
@@ -31,8 +30,7 @@ describe('join', () => {
     expect(tasks.signal.aborted).toBe(false);
   });
 
-  // Of two tasks one fails at once: the other is told, may still clean up, and only then does join throw.
-  test('throws the first error, and not before the others have settled', async () => {
+  test('rejects with the first error, after the other tasks have been aborted and have settled', async () => {
     const tasks = new TaskGroup();
     const first = new Error('first');
     let cleaned = false;
@@ -47,8 +45,7 @@ describe('join', () => {
     expect(cleaned).toBe(true);
   });
 
-  // A task that is started after the failure is given a signal that says so.
-  test('a task that comes too late is told at once', async () => {
+  test('gives an aborted signal to a task that starts after the failure', async () => {
     const tasks = new TaskGroup();
     const first = new Error('first');
     tasks.run(() => Promise.reject(first));
@@ -64,7 +61,6 @@ describe('join', () => {
 });
 
 describe('the outer signal', () => {
-  // The caller gives up: its reason reaches the tasks and comes out of join.
   test('aborts the task group with its own reason', async () => {
     const outer = new AbortController();
     const tasks = new TaskGroup(outer.signal);
@@ -76,19 +72,17 @@ describe('the outer signal', () => {
     expect(await seen.promise).toBe(reason);
   });
 
-  // A task group of a signal that is already aborted completes none of its tasks.
-  test('may be aborted before the task group exists', async () => {
+  test('aborts the tasks of a group that is created after the abort', async () => {
     const reason = new Error('never mind');
     const tasks = new TaskGroup(AbortSignal.abort(reason));
     expect(tasks.signal.reason).toBe(reason);
     await expect(tasks.join()).rejects.toBe(reason);
   });
 
-  // A run has one signal and many thousand task groups: none of their listeners may stay on it.
   test.each([
     ['in good order', () => Promise.resolve()],
     ['in failure', () => Promise.reject(new Error('broken'))],
-  ])('keeps no listener once the task group ends %s', async (_, task) => {
+  ])('has no listener left once the task group ends %s', async (_, task) => {
     const outer = new AbortController();
     const tasks = new TaskGroup(outer.signal);
     tasks.run(task);
@@ -98,11 +92,10 @@ describe('the outer signal', () => {
 });
 
 describe('close', () => {
-  // A body was opened with the signal of the group and never read: closing releases it, after success and after failure.
   test.each([
     ['in good order', () => Promise.resolve()],
     ['in failure', () => Promise.reject(new Error('broken'))],
-  ])('aborts what was opened and never used, %s, and does not throw', async (_, task) => {
+  ])('aborts a body that was opened and never read, %s, and does not throw', async (_, task) => {
     const tasks = new TaskGroup();
     const letGo = aborted(tasks.signal);
     tasks.run(task);

@@ -20,12 +20,15 @@ const INDEX = {
 const CONFIG = { os: 'linux', architecture: 'amd64', rootfs: { type: 'layers', diff_ids: [DIGEST] } };
 const [child] = INDEX.manifests;
 
-/** A document with one more member at the end of the object that `key` is in, as JSON that JavaScript would not write. */
+/**
+ * A document with one more member at the end of the object that contains `key`, as JSON that JavaScript would not
+ * write.
+ */
 function adding(document: object, member: string, value: unknown): Uint8Array {
   return bytesOf(`${JSON.stringify(document).slice(0, -1)},"${member}":${JSON.stringify(value)}}`);
 }
 
-describe('a document that other readers read differently is refused, and the error names the key', () => {
+describe('a document that other readers would read differently is refused, and the error names the key', () => {
   test.each<[member: string, document: object, value: unknown]>([
     ['Layers', IMAGE, []],
     ['LAYERS', IMAGE, null],
@@ -42,7 +45,7 @@ describe('a document that other readers read differently is refused, and the err
     ['Blobs', { mediaType: MEDIA_TYPES.ociArtifact, blobs: [B] }, []],
     ['layers', IMAGE, []],
     ['config', IMAGE, A],
-  ])('%s in a manifest', (member, document, value) => {
+  ])('a manifest with %s is refused', (member, document, value) => {
     const failure = failureOf(() => parseManifest(adding(document, member, value)));
     expect(failure).toMatchObject({ code: 'invalid', remedy: 'never' });
     expect(failure.detail).toContain(member);
@@ -61,7 +64,7 @@ describe('a document that other readers read differently is refused, and the err
       'manifests[0].platform.oſ.version',
       { ...INDEX, manifests: [{ ...child, platform: { ...child?.platform, 'oſ.version': 'x' } }] },
     ],
-  ])('%s in a descriptor', (path, document) => {
+  ])('a descriptor with %s is refused', (path, document) => {
     const failure = failureOf(() => parseManifest(bytesOf(document)));
     expect(failure).toMatchObject({ code: 'invalid', detail: expect.stringContaining(`${path}: `) as string });
   });
@@ -72,12 +75,12 @@ describe('a document that other readers read differently is refused, and the err
     ['RootFS', { os: 'linux' }, CONFIG.rootfs],
     ['rootfs', CONFIG, { type: 'layers', diff_ids: [] }],
     ['OS', CONFIG, 'windows'],
-  ])('%s in an image config', (member, document, value) => {
+  ])('an image config with %s is refused', (member, document, value) => {
     const failure = failureOf(() => parseImageConfig(adding(document, member, value)));
     expect(failure).toMatchObject({ code: 'invalid', detail: expect.stringContaining(member) as string });
   });
 
-  test.each(['DIFF_IDS', 'Type', 'diff_idſ'])('%s in the rootfs of an image config', (member) => {
+  test.each(['DIFF_IDS', 'Type', 'diff_idſ'])('the rootfs of an image config with %s is refused', (member) => {
     const config = { ...CONFIG, rootfs: { ...CONFIG.rootfs, [member]: [OTHER_DIGEST] } };
     expect(failureOf(() => parseImageConfig(bytesOf(config)))).toMatchObject({
       code: 'invalid',
@@ -86,35 +89,38 @@ describe('a document that other readers read differently is refused, and the err
   });
 
   test.each(['FSLayers', 'History', 'Architecture', 'NAME', 'TAG', 'Signatures'])(
-    '%s in a schema 1 manifest',
+    'a schema 1 manifest with %s is refused',
     (member) => {
       const { manifest } = makeSchema1({ signed: false, overrides: { [member]: [] } });
       expect(failureOf(() => parseManifest(manifest)).detail).toContain(member);
     },
   );
 
-  test.each(['ID', 'Parent', 'Throwaway', 'Container_Config', 'Created', 'OS'])('%s in a v1Compatibility', (member) => {
-    const { manifest } = makeSchema1({ signed: false, v1: () => ({ [member]: true }) });
-    expect(failureOf(() => parseManifest(manifest)).detail).toContain(`history[0].v1Compatibility.${member}: `);
-  });
+  test.each(['ID', 'Parent', 'Throwaway', 'Container_Config', 'Created', 'OS'])(
+    'a v1Compatibility with %s is refused',
+    (member) => {
+      const { manifest } = makeSchema1({ signed: false, v1: () => ({ [member]: true }) });
+      expect(failureOf(() => parseManifest(manifest)).detail).toContain(`history[0].v1Compatibility.${member}: `);
+    },
+  );
 
   test.each<[member: string, value: unknown]>([
     ['Manifests', []],
     ['manifests', []],
     ['SchemaVersion', 2],
-  ])('%s in a tag index', (member, value) => {
+  ])('a tag index with %s is refused', (member, value) => {
     const bytes = adding({ schemaVersion: 2, manifests: [] }, member, value);
     expect(() => TagIndex.parse(bytes, 'x')).toThrow(Failure);
     expect(() => TagIndex.parse(bytes, 'x')).toThrow(member);
   });
 
-  test.each(['Digest', 'digest', 'SIZE'])('%s in a receipt', (member) => {
+  test.each(['Digest', 'digest', 'SIZE'])('a receipt with %s is refused', (member) => {
     const receipt = { version: 1, digest: DIGEST, size: 1, diffId: DIGEST, compression: 'none', source: 'x/y' };
     const bytes = adding({ ...receipt, verifiedAt: '2026-01-01T00:00:00Z' }, member, OTHER_DIGEST);
     expect(() => parseReceipt(bytes, DIGEST)).toThrow(member);
   });
 
-  test.each(['Run', 'run', 'Platforms'])('%s in a message', (member) => {
+  test.each(['Run', 'run', 'Platforms'])('a message with %s is refused', (member) => {
     const order = { run: 'r', source: 'docker.io/library/a', repository: 'docker.io/library/a', platforms: 'all' };
     const message = { version: 1, type: 'resolve', ...order, what: { kind: 'list' } };
     const text = Buffer.from(adding(message, member, 'other')).toString();
@@ -122,8 +128,8 @@ describe('a document that other readers read differently is refused, and the err
   });
 });
 
-describe('keys that are names may differ in case', () => {
-  test('of annotations, with their values as they stand', () => {
+describe('keys that differ only in case', () => {
+  test('are accepted in annotations, with their values unchanged', () => {
     const annotations = { title: 'a', Title: 'b', TITLE: 'c', tıtle: 'd' };
     expect(parseManifest(bytesOf({ ...IMAGE, annotations }))).toMatchObject({ annotations });
     expect(parseManifest(bytesOf({ ...IMAGE, layers: [{ ...B, annotations }] }))).toMatchObject({
@@ -131,13 +137,13 @@ describe('keys that are names may differ in case', () => {
     });
   });
 
-  test('of labels, and of fields that nothing reads', () => {
+  test('are accepted in labels and in unknown fields', () => {
     const config = { ...CONFIG, config: { Labels: { a: '1', A: '2' }, Env: [], env: [] }, Docker: 1, docker: 2 };
     expect(parseImageConfig(bytesOf(config))).toMatchObject({ diffIds: [DIGEST] });
   });
 });
 
-test('an annotation whose value is null counts as not given, in manifests, indexes and descriptors', () => {
+test('an annotation with the value null counts as missing in manifests, indexes and descriptors', () => {
   const annotations = { a: 'b', none: null };
   expect(parseManifest(bytesOf({ ...IMAGE, annotations }))).toHaveProperty('annotations', { a: 'b' });
   expect(parseManifest(bytesOf({ ...INDEX, annotations }))).toHaveProperty('annotations', { a: 'b' });

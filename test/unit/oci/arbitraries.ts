@@ -8,7 +8,7 @@ import type { Reference } from '../../../lib/oci/reference.ts';
 export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}` as Digest;
 export const OTHER_DIGEST = `sha256:${'f'.repeat(64)}` as Digest;
 
-/** The Failure that `work` throws; anything else that happens fails the test. */
+/** The Failure that `work` throws; any other result fails the test. */
 export function failureOf(work: () => unknown): Failure {
   try {
     work();
@@ -19,7 +19,7 @@ export function failureOf(work: () => unknown): Failure {
   throw new Error('nothing was thrown');
 }
 
-/** Runs a parser that may refuse its input, but only with a Failure that will not be retried and can be printed. */
+/** Runs a parser that may refuse its input, but only with a permanent and printable Failure. */
 export function onlyFailures(work: () => unknown): void {
   try {
     work();

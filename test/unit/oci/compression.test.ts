@@ -13,16 +13,18 @@ function header(sum: 'signed' | 'unsigned' | 'wrong'): Buffer {
   return head;
 }
 
-// Bytes that are declared as compressed and begin with a tar header are plain.
 test.each([
   ['signed', 'none'],
   ['unsigned', 'none'],
   ['wrong', 'gzip'],
-] as const)('takes a header whose checksum is %s for %s', (sum, compression) => {
-  expect(detectCompression(header(sum), 'gzip', { whole: false })).toBe(compression);
-});
+] as const)(
+  'a tar header with the checksum %s is detected as %s, even if the bytes are declared as compressed',
+  (sum, compression) => {
+    expect(detectCompression(header(sum), 'gzip', { whole: false })).toBe(compression);
+  },
+);
 
-test('takes the largest byte with and without its sign into account', () => {
+test('accepts tar checksums of signed and of unsigned bytes', () => {
   const head = header('unsigned');
   for (const byte of [0x7f, 0x80]) {
     head[0] = byte;
@@ -33,7 +35,7 @@ test('takes the largest byte with and without its sign into account', () => {
   }
 });
 
-test('takes a block of zeros for an empty archive', () => {
+test('treats a block of zeros as an empty archive', () => {
   expect(detectCompression(Buffer.alloc(512), 'gzip', { whole: false })).toBe('none');
 });
 
@@ -42,14 +44,14 @@ test.each([
   [Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), 'zstd'],
   [Buffer.from([0x50, 0x2a, 0x4d, 0x18]), 'zstd'],
   [Buffer.from([0x5f, 0x2a, 0x4d, 0x18]), 'zstd'],
-])('believes the magic number %o, whatever else is declared', (head, compression) => {
+])('relies on the magic number %o and ignores the declaration', (head, compression) => {
   for (const declared of ['gzip', 'zstd'] as const)
     expect(detectCompression(head, declared, { whole: false })).toBe(compression);
   expect(detectCompression(head, 'none', { whole: false })).toBeUndefined();
   expect(detectCompression(head, 'none', { whole: true })).toBe(compression);
 });
 
-test('asks for more bytes before it decides, unless there are no more', () => {
+test('requires 512 bytes to decide, unless the blob is shorter', () => {
   for (const length of [3, 4, 511]) {
     const head = header('unsigned').subarray(0, length);
     expect(detectCompression(head, 'gzip', { whole: false })).toBeUndefined();

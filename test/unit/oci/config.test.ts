@@ -4,7 +4,7 @@ import { parseImageConfig } from '../../../lib/oci/config.ts';
 import { bytesOf, DIGEST, failureOf, onlyFailures, OTHER_DIGEST } from './arbitraries.ts';
 
 describe('image config', () => {
-  test('says its platform and the digests of its uncompressed layers', () => {
+  test('has a platform and the digests of its uncompressed layers', () => {
     const config = {
       os: 'windows',
       architecture: 'amd64',
@@ -18,8 +18,8 @@ describe('image config', () => {
     });
   });
 
-  // Made by tools that know no platform, or before Docker had a second one; and an image without layers.
-  test('without a platform it is of any', () => {
+  // Old tools write such configs.
+  test('has no platform if its fields are empty, and no layers if diff_ids is null', () => {
     const config = { os: '', rootfs: { type: 'layers', diff_ids: null } };
     expect(parseImageConfig(bytesOf(config))).toEqual({ platform: undefined, diffIds: [] });
   });
@@ -53,7 +53,7 @@ describe('image config', () => {
     ['a rootfs that is null', '{"rootfs":null}'],
     ['a rootfs that is empty', '{"rootfs":{}}'],
     ['the rootfs that Go writes where nothing was filled in', '{"rootfs":{"type":"","diff_ids":null}}'],
-  ])('that is %s makes no claim about layers', (_, text) => {
+  ])('makes no claim about layers if it is %s', (_, text) => {
     expect(parseImageConfig(bytesOf(text))).toHaveProperty('diffIds', undefined);
   });
 
@@ -67,11 +67,11 @@ describe('image config', () => {
     ['a byte order mark', bytesOf(`\ufeff${JSON.stringify({ rootfs })}`)],
     ['a rootfs without its type', bytesOf({ rootfs: { diff_ids: [DIGEST] } })],
     ['a history that is not a list', bytesOf({ history: 5, config: [], rootfs })],
-  ])('with %s keeps its claim', (_, bytes) => {
+  ])('keeps its claim about layers with %s', (_, bytes) => {
     expect(parseImageConfig(bytes).diffIds).toEqual([DIGEST]);
   });
 
-  test('no bytes throw anything but a Failure', () => {
+  test('parsing arbitrary bytes throws only Failures', () => {
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array(), fc.json().map(bytesOf)), (bytes) => {
         onlyFailures(() => parseImageConfig(bytes));

@@ -7,7 +7,7 @@ import { DIGEST, failureOf, onlyFailures } from './arbitraries.ts';
 const plain = { mediaType: 'application/octet-stream', digest: DIGEST, size: 42 };
 
 describe('descriptor', () => {
-  test('keeps what this software uses, and drops what it does not know', () => {
+  test('keeps known fields and drops unknown ones', () => {
     const full = {
       ...plain,
       urls: ['https://example.com/layer'],
@@ -22,7 +22,7 @@ describe('descriptor', () => {
     });
   });
 
-  // What Go's encoders write for fields that are not set.
+  // Go's encoders write null for unset fields.
   test('leaves out an annotation that is null', () => {
     const annotations = { kept: 'a text', none: null };
     const plain = {
@@ -33,7 +33,7 @@ describe('descriptor', () => {
     expect(parseDescriptor({ ...plain, annotations }, 'x').annotations).toEqual({ kept: 'a text' });
   });
 
-  test('null, and a platform that names none, are as good as missing', () => {
+  test('treats null and a platform without a name as missing', () => {
     const platform = { os: '', architecture: '' };
     expect(parseDescriptor({ ...plain, urls: null, annotations: null, platform, artifactType: '' }, 'x')).toEqual(
       plain,
@@ -65,7 +65,7 @@ describe('descriptor', () => {
     expect(failure.detail).toContain(detail);
   });
 
-  test('no value throws anything but a Failure', () => {
+  test('parsing arbitrary values throws only Failures', () => {
     const nearly = fc.record({
       mediaType: fc.anything(),
       digest: fc.anything(),

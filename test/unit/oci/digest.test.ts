@@ -4,15 +4,14 @@ import { digestOf, digestParts, hasher, isDigest, parseDigest, toDigest } from '
 import { digests, failureOf, onlyFailures } from './arbitraries.ts';
 
 describe('digest', () => {
-  // The well-known digests of nothing at all (FIPS 180-4).
+  // These are the known digests of empty input (FIPS 180-4).
   test('is computed with either algorithm', () => {
     expect(digestOf(new Uint8Array())).toBe('sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
     expect(digestOf(new Uint8Array(), 'sha512')).toMatch(/^sha512:cf83e1357eefb8bd.*da3e$/);
     expect(hasher('sha512').update('').digest('hex')).toHaveLength(128);
   });
 
-  // What was taken apart can be put together again, and what was parsed is the text itself.
-  test('round-trips through its parts', () => {
+  test('is the same text after it was parsed and joined again', () => {
     fc.assert(
       fc.property(digests, (digest) => {
         const { algorithm, hex } = digestParts(digest);
@@ -46,7 +45,7 @@ describe('digest', () => {
     });
   });
 
-  test('no text throws anything but a Failure', () => {
+  test('parsing arbitrary text throws only Failures', () => {
     fc.assert(
       fc.property(
         fc.oneof(

@@ -8,14 +8,14 @@ const DATA = CONTENT.toString('base64');
 test.each([
   ['nothing', Buffer.alloc(0)],
   ['the OCI empty descriptor', Buffer.from('{}')],
-])('knows %s without a request, by SHA-256 and SHA-512', (_, bytes) => {
+])('knows %s by SHA-256 and SHA-512 without a request', (_, bytes) => {
   for (const algorithm of ['sha256', 'sha512'] as const)
     expect(Buffer.from(knownContent({ digest: digestOf(bytes, algorithm), size: bytes.length }) ?? 'unknown')).toEqual(
       bytes,
     );
 });
 
-test('knows the bytes that a descriptor carries', () => {
+test('returns the bytes in the data of a descriptor', () => {
   expect(knownContent({ digest: digestOf(CONTENT), size: CONTENT.length, data: DATA })).toEqual(CONTENT);
 });
 

@@ -45,7 +45,7 @@ describe('manifest', () => {
     ['index', OCI_INDEX],
     ['index', DOCKER_LIST],
     ['artifact', ARTIFACT],
-  ])('of kind %s is known by what it says of itself, however it is declared: %j', (kind, document) => {
+  ])('is of kind %s by its own fields, however it is declared: %j', (kind, document) => {
     const parsed = parseManifest(bytesOf(document));
     expect(parsed).toMatchObject({ kind, mediaType: document.mediaType });
     for (const declared of [
@@ -59,9 +59,9 @@ describe('manifest', () => {
       expect(parseManifest(bytesOf(document), declared)).toEqual(parsed);
   });
 
-  // OCI lets the field out, and so do some who write Docker's.
+  // The OCI specification permits a missing mediaType, and some tools omit it from Docker's formats.
   test.each([OCI_IMAGE, DOCKER_IMAGE, OCI_INDEX, DOCKER_LIST, ARTIFACT])(
-    'without its mediaType it is known by its shape: %j',
+    'is recognised by its shape if it has no mediaType: %j',
     (document) => {
       const { mediaType, ...bare } = document;
       expect(parseManifest(bytesOf(bare)).mediaType).toBe(mediaType);
@@ -70,7 +70,7 @@ describe('manifest', () => {
     },
   );
 
-  test('keeps its parts in their order', () => {
+  test('keeps the order of its descriptors', () => {
     const subject = { mediaType: MEDIA_TYPES.ociManifest, digest: OTHER_DIGEST, size: 9 };
     const document = { ...OCI_IMAGE, subject, artifactType: 'application/x', annotations: { a: 'b' }, unknown: 1 };
     expect(parseManifest(bytesOf(document))).toEqual({
@@ -84,20 +84,20 @@ describe('manifest', () => {
     });
   });
 
-  // An image FROM scratch, as Go writes a nil slice.
-  test('null is an empty list of layers, a missing one is an error', () => {
+  // Go encodes the nil slice of an image FROM scratch as null.
+  test('treats a null list of layers as empty, and a missing one as an error', () => {
     expect(parseManifest(bytesOf({ ...OCI_IMAGE, layers: null }))).toMatchObject({ layers: [] });
     expect(failureOf(() => parseManifest(bytesOf(without(OCI_IMAGE, 'layers')))).detail).toMatch(/^layers: is missing/);
   });
 
   test.each([
-    // Two readings of one digest.
+    // One digest could be read in two ways.
     [{ ...OCI_IMAGE, manifests: OCI_INDEX.manifests }, '', 'invalid', 'it has manifests and layers and config'],
     [{ ...OCI_INDEX, layers: [] }, '', 'invalid', 'it has manifests and layers'],
     [{ ...OCI_INDEX, config: {} }, MEDIA_TYPES.ociIndex, 'invalid', 'it has manifests and config'],
     [{ ...OCI_IMAGE, fsLayers: [] }, '', 'invalid', 'layers and config and fsLayers'],
     [{ ...ARTIFACT, layers: [] }, '', 'invalid', 'it has layers and blobs'],
-    // What it is declared as, what it says, and what it looks like.
+    // The declared type, the mediaType field and the shape contradict each other.
     [
       OCI_IMAGE,
       MEDIA_TYPES.ociIndex,
@@ -108,7 +108,7 @@ describe('manifest', () => {
     [{ ...OCI_INDEX, mediaType: MEDIA_TYPES.ociManifest }, '', 'not-as-declared', 'and has manifests'],
     [without(OCI_IMAGE, 'mediaType'), MEDIA_TYPES.dockerList, 'not-as-declared', 'and has layers'],
     [without(OCI_INDEX, 'mediaType'), MEDIA_TYPES.schema1Signed, 'not-as-declared', 'and has manifests'],
-    // Something else altogether.
+    // Documents of other kinds.
     [OCI_IMAGE, 'text/html', 'unsupported', '"text/html" is not the media type of a manifest'],
     [{ ...OCI_IMAGE, mediaType: 'application/x' }, '', 'unsupported', '"application/x" is not the media type'],
     [{ ...OCI_IMAGE, mediaType: 5 }, '', 'invalid', 'mediaType: must be a string, not 5'],
@@ -120,7 +120,7 @@ describe('manifest', () => {
     ['<html>', 'text/html', 'invalid', 'is not JSON'],
     [`${JSON.stringify(OCI_IMAGE)}x`, '', 'invalid', 'is not JSON'],
     [`\ufeff${JSON.stringify(OCI_IMAGE)}`, '', 'invalid', 'is not JSON'],
-    // Versions.
+    // Versions of the schema.
     [
       { ...OCI_IMAGE, schemaVersion: 3 },
       '',
@@ -130,7 +130,7 @@ describe('manifest', () => {
     [{ ...OCI_IMAGE, schemaVersion: '2' }, '', 'invalid', 'schemaVersion: must be a whole number, not "2"'],
     [without(OCI_INDEX, 'schemaVersion'), '', 'invalid', 'schemaVersion: is missing'],
     [{ ...ARTIFACT, schemaVersion: 1 }, '', 'unsupported', 'schemaVersion: must be 2'],
-    // Parts.
+    // Invalid fields.
     [{ ...OCI_IMAGE, config: null }, '', 'invalid', 'config: must be an object, not null'],
     [
       { ...OCI_IMAGE, layers: [OCI_IMAGE.layers[0], descriptor(MEDIA_TYPES.ociLayer, -1)] },
@@ -148,13 +148,13 @@ describe('manifest', () => {
     expect(failure.detail).toContain(detail);
   });
 
-  test('that is not UTF-8 is refused', () => {
+  test('is refused if it is not UTF-8', () => {
     const bytes = bytesOf({ ...OCI_IMAGE, annotations: { a: 'X' } });
     bytes[bytes.indexOf('X'.charCodeAt(0))] = 0xff;
     expect(failureOf(() => parseManifest(bytes)).message).toBe('parse manifest: is not UTF-8');
   });
 
-  test('may be as large as the limits say, and no larger', () => {
+  test('may be as large as the limits allow, and no larger', () => {
     const { bytes, layers, children } = MANIFEST_LIMITS;
     const many = (count: number): object[] => Array(count).fill(descriptor(MEDIA_TYPES.ociLayer)) as object[];
     expect(parseManifest(bytesOf({ ...OCI_IMAGE, layers: many(layers) }))).toHaveProperty('layers.length', layers);
@@ -175,15 +175,14 @@ describe('manifest', () => {
     expect(failureOf(() => parseManifest(bytesOf(text.padEnd(bytes + 1))))).toMatchObject({ code: 'too-large' });
   });
 
-  // JSON.parse takes any depth, and whoever walks the result recursively runs out of stack.
-  test('that nests absurdly deep is refused', () => {
+  // JSON.parse accepts any depth, and a recursive walk of the result overflows the stack.
+  test('is refused if it nests too deep', () => {
     const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
     const document = JSON.stringify(OCI_IMAGE).replace('{', `{"x":${deep},`);
     expect(failureOf(() => parseManifest(bytesOf(document)))).toMatchObject({ code: 'too-deep' });
   });
 
-  // Everything that a broken or hostile registry may answer with.
-  test('whatever comes, nothing is thrown but a Failure', () => {
+  test('parsing arbitrary responses throws only Failures', () => {
     const valid = fc.constantFrom<object>(OCI_IMAGE, DOCKER_IMAGE, OCI_INDEX, DOCKER_LIST, ARTIFACT);
     const field = fc.constantFrom(
       ...['schemaVersion', 'mediaType', 'config', 'layers', 'manifests', 'blobs', 'fsLayers', 'subject', 'annotations'],

@@ -25,8 +25,8 @@ describe('media type', () => {
     expect(manifestKind(mediaType)).toBe(kind);
   });
 
-  // A registry that was not asked for a kind converts to another, which has another digest.
-  test('every kind of manifest is accepted, schema 1 last', () => {
+  // A registry converts a manifest of a kind that is not accepted, and the result has another digest.
+  test('the Accept header lists every kind of manifest, with schema 1 last', () => {
     const accepted = ACCEPT_MANIFESTS.split(', ');
     expect(accepted).toHaveLength(7);
     expect(accepted.every((mediaType) => manifestKind(mediaType) !== undefined)).toBe(true);
@@ -54,7 +54,7 @@ describe('media type', () => {
     expect(isForeignLayer(mediaType)).toBe(foreign);
   });
 
-  // Docker pushed its configs under whatever type; only in its own manifests is such a one an image's.
+  // Docker has pushed configs under arbitrary types. They are configs of images only in its own manifests.
   test.each([
     [MEDIA_TYPES.ociConfig, true, true],
     [MEDIA_TYPES.dockerConfig, true, true],
@@ -65,9 +65,12 @@ describe('media type', () => {
     [MEDIA_TYPES.ociEmpty, false, false],
     ['application/vnd.cncf.helm.config.v1+json', false, false],
     ['application/vnd.docker.plugin.v1+json', false, false],
-  ])('%s is an image’s config in a Docker manifest: %s, in an OCI manifest: %s', (mediaType, inDocker, inOci) => {
-    const config = { mediaType };
-    expect(hasImageConfig({ mediaType: MEDIA_TYPES.dockerManifest, config })).toBe(inDocker);
-    expect(hasImageConfig({ mediaType: MEDIA_TYPES.ociManifest, config })).toBe(inOci);
-  });
+  ])(
+    '%s is the config type of an image in a Docker manifest: %s, in an OCI manifest: %s',
+    (mediaType, inDocker, inOci) => {
+      const config = { mediaType };
+      expect(hasImageConfig({ mediaType: MEDIA_TYPES.dockerManifest, config })).toBe(inDocker);
+      expect(hasImageConfig({ mediaType: MEDIA_TYPES.ociManifest, config })).toBe(inOci);
+    },
+  );
 });

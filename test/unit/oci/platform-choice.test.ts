@@ -30,29 +30,28 @@ describe('choice of platforms', () => {
 
   const choice = (...wanted: readonly string[]): PlatformChoice => new PlatformChoice(wanted.map(parsePlatform));
 
-  test('all means all, attestations and unknown platforms included', () => {
+  test('all selects every child, including attestations and unknown platforms', () => {
     const all = new PlatformChoice('all');
     expect(all.among(children)).toEqual(children);
     all.conclude();
   });
 
-  // A signed SBOM of an image that is not mirrored would be of no use, and one that is missing would be missed.
-  test('attestations come along with their image', () => {
+  test('a platform includes the attestations of its image', () => {
     expect(choice('linux/arm64').among(children)).toEqual([arm64, attestation('arm64')]);
   });
 
-  test('several platforms are kept in the order of the index', () => {
+  test('several platforms keep the order of the index', () => {
     const some = choice('linux/arm64', 'linux/amd64', 'linux/s390x');
     expect(some.among(children)).toEqual(children);
     some.conclude();
   });
 
-  test('children that name no platform are kept', () => {
+  test('children without a platform are always kept', () => {
     const nested = child('nested');
     expect(choice('linux/amd64').among([nested, amd64, arm64])).toEqual([nested, amd64]);
   });
 
-  test('where nothing fits, the error says what is there', () => {
+  test('the error lists the available platforms if none matches', () => {
     const none = choice('linux/s390x', 'linux/arm/v6');
     expect(none.among(children)).toEqual([]);
     const failure = failureOf(() => {
@@ -62,8 +61,7 @@ describe('choice of platforms', () => {
     expect(failure.detail).toBe('the image has none of them; it has linux/amd64, linux/arm64/v8');
   });
 
-  // Two indexes below one: what one of them lacks, the other has.
-  test('is one over all indexes of an image', () => {
+  test('a platform counts as found if any index of the image has it', () => {
     const some = choice('linux/amd64');
     expect(some.among([arm64])).toEqual([]);
     expect(some.matched).toBe(false);
@@ -71,7 +69,7 @@ describe('choice of platforms', () => {
     some.conclude();
   });
 
-  test('what names no platform is not a match beside what does', () => {
+  test('a child without a platform does not count as a match while others have platforms', () => {
     const some = choice('linux/amd64');
     expect(some.among([arm64, child('sbom')])).toEqual([child('sbom')]);
     expect(
@@ -81,14 +79,14 @@ describe('choice of platforms', () => {
     ).toBe('no-platform');
   });
 
-  test.each([[[]], [[child('signature')]]])('without anything to choose among there is no failure: %j', (children) => {
+  test.each([[[]], [[child('signature')]]])('an index without platforms is not a failure: %j', (children) => {
     const some = choice('linux/amd64');
     expect(some.among(children)).toEqual(children);
     some.image(undefined);
     some.conclude();
   });
 
-  // The config of an image that no index speaks of.
+  // The config of an image without an index.
   test.each<[string, Platform, boolean]>([
     ['linux/amd64', { os: 'linux', architecture: 'amd64' }, true],
     ['linux/amd64', { os: 'linux', architecture: 'arm64' }, false],
@@ -96,7 +94,7 @@ describe('choice of platforms', () => {
     ['linux/arm/v6', { os: 'linux', architecture: 'arm' }, true],
     ['linux/arm/v6', { os: 'linux', architecture: 'arm', variant: 'v7' }, false],
     ['linux/amd64', { os: 'unknown', architecture: 'unknown' }, true],
-  ])('%s of a config that says %j: %s', (wanted, have, fits) => {
+  ])('the choice %s accepts an image config with the platform %j: %s', (wanted, have, fits) => {
     const some = choice(wanted);
     some.image(have);
     if (fits) some.conclude();

@@ -4,7 +4,7 @@ import { formatPlatform, matchesPlatform, normalizePlatform, parsePlatform } fro
 import { failureOf, onlyFailures, platforms } from './arbitraries.ts';
 
 describe('platform', () => {
-  // containerd's normalisation.
+  // These are the rules of containerd.
   test.each([
     ['linux/amd64', 'linux/amd64'],
     ['Linux/AMD64/v1', 'linux/amd64'],
@@ -26,11 +26,11 @@ describe('platform', () => {
     ['windows(+win32k+a+win32k)/amd64', 'windows(+a+win32k)/amd64'],
     ['windows(10.0%2B1+x%20y)/amd64', 'windows(10.0%2B1+x%20y)/amd64'],
     ['unknown/unknown', 'unknown/unknown'],
-  ])('%s is %s', (text, normalised) => {
+  ])('%s is normalised to %s', (text, normalised) => {
     expect(formatPlatform(parsePlatform(text))).toBe(normalised);
   });
 
-  test('is taken apart', () => {
+  test('is parsed to OS, architecture, variant and version', () => {
     expect(parsePlatform('windows(10.0.20348+win32k)/amd64')).toEqual({
       os: 'windows',
       architecture: 'amd64',
@@ -59,7 +59,7 @@ describe('platform', () => {
     expect(failure.detail).toContain(detail);
   });
 
-  test('round-trips, and normalising twice changes nothing', () => {
+  test('keeps its text when it is parsed again, and normalising twice changes nothing', () => {
     fc.assert(
       fc.property(platforms, (platform) => {
         expect(parsePlatform(formatPlatform(platform))).toEqual(platform);
@@ -69,7 +69,7 @@ describe('platform', () => {
     );
   });
 
-  test('no text throws anything but a Failure', () => {
+  test('parsing arbitrary text throws only Failures', () => {
     const pieces = fc.constantFrom('linux', '/', '(', ')', '+', '%', '%41', '%ff', 'arm', '.', '\0');
     fc.assert(
       fc.property(
@@ -87,8 +87,8 @@ describe('platform', () => {
     );
   });
 
-  // A registry may put anything into a platform, and an error message names it.
-  test('whatever a document says can be printed on one line', () => {
+  // Error messages contain the platforms that a registry sends.
+  test('is printable on one line, whatever the document contains', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const printed = formatPlatform({
@@ -127,7 +127,7 @@ describe('platform', () => {
     ['windows(+win32k)/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k', 'x'] }, false],
     ['windows(+win32k+x)/amd64', { os: 'windows', architecture: 'amd64', osFeatures: ['win32k'] }, true],
     ['windows(+win32k)/amd64', { os: 'windows', architecture: 'amd64' }, true],
-  ] as const)('%s wanted, %j there: %s', (wanted, have, expected) => {
+  ] as const)('the requested platform %s matches %j: %s', (wanted, have, expected) => {
     expect(matchesPlatform(parsePlatform(wanted), have)).toBe(expected);
   });
 });

@@ -14,7 +14,7 @@ const SHA512 = `sha512:${'0f'.repeat(64)}`;
 const LONGEST = `example.com/${'a/'.repeat(121)}b`;
 
 describe('reference', () => {
-  // Docker's grammar and normalisation: what a person may write, and what it means in full.
+  // These are the grammar and the rules of Docker.
   test.each([
     // Docker Hub, with and without its users and aliases.
     ['alpine', 'docker.io/library/alpine'],
@@ -27,7 +27,7 @@ describe('reference', () => {
     ['library/a/b', 'docker.io/library/a/b'],
     ['test_com/foo', 'docker.io/test_com/foo'],
     ['dock__er/a---b.c_d', 'docker.io/dock__er/a---b.c_d'],
-    // Without a slash nothing is a host: what looks like a port is a tag.
+    // Without a slash the text has no host: a number after the colon is a tag.
     ['localhost', 'docker.io/library/localhost'],
     ['localhost:5000', 'docker.io/library/localhost:5000'],
     ['example.com', 'docker.io/library/example.com'],
@@ -51,13 +51,13 @@ describe('reference', () => {
     [`localhost:5000/a/b:_.-@${SHA512}`, `localhost:5000/a/b:_.-@${SHA512}`],
     [`docker.io/${'1a'.repeat(32)}`, `docker.io/library/${'1a'.repeat(32)}`],
     ['1a'.repeat(31), `docker.io/library/${'1a'.repeat(31)}`],
-  ])('%s is %s', (text, normalised) => {
+  ])('%s is normalised to %s', (text, normalised) => {
     const reference = parseReference(text);
     expect(formatReference(reference)).toBe(normalised);
     expect(parseReference(normalised)).toEqual(reference);
   });
 
-  test('is taken apart', () => {
+  test('is parsed to host, path, tag and digest', () => {
     expect(parseReference(`localhost:5000/team/app:v1@${DIGEST}`)).toEqual({
       host: 'localhost:5000',
       path: 'team/app',
@@ -67,7 +67,6 @@ describe('reference', () => {
     expect(parseReference('alpine')).toEqual({ host: 'docker.io', path: 'library/alpine' });
   });
 
-  // Every refusal says what is wrong, and where there is one, what to write instead.
   test.each([
     ['', 'it is empty'],
     [' alpine', 'white space'],
@@ -139,14 +138,14 @@ describe('reference', () => {
     expect(formatReference(parseReference(longest))).toBe(longest);
     const detail = (text: string): string => failureOf(() => parseReference(text)).detail;
     expect(detail(`${LONGEST}c`)).toBe('its name has 256 characters, and 255 is the limit');
-    // It is the normalised name that counts.
+    // The limit applies to the normalised name.
     expect(detail(LONGEST.replace('example.com/', 'example/'))).toBe(
       'its name has 261 characters, and 255 is the limit',
     );
     expect(detail('a'.repeat(1000))).toMatch(/^it is longer than/);
   });
 
-  test('round-trips', () => {
+  test('keeps its text when it is parsed again', () => {
     fc.assert(
       fc.property(references, (reference) => {
         expect(parseReference(formatReference(reference))).toEqual(reference);
@@ -156,8 +155,8 @@ describe('reference', () => {
     );
   });
 
-  // Names become object keys and folder paths, so whatever is accepted must be harmless there.
-  test('what is accepted normalises to itself, within its limits and without dot components', () => {
+  // Names become object keys and folder paths.
+  test('is stable after normalisation, within its limits, and without dot components', () => {
     const pieces = fc.constantFrom(
       'a',
       'Z',
@@ -198,13 +197,13 @@ describe('reference', () => {
     );
   });
 
-  test('latest is added only where nothing else is said', () => {
+  test('gets the tag latest only if it has neither a tag nor a digest', () => {
     expect(formatReference(withDefaultTag(parseReference('alpine')))).toBe('docker.io/library/alpine:latest');
     expect(withDefaultTag(parseReference('alpine:3.20')).tag).toBe('3.20');
     expect(withDefaultTag(parseReference(`alpine@${DIGEST}`))).not.toHaveProperty('tag');
   });
 
-  test('a repository has neither tag nor digest', () => {
+  test('parseRepository refuses a tag and a digest', () => {
     expect(parseRepository('index.docker.io/alpine')).toEqual({ host: 'docker.io', path: 'library/alpine' });
     expect(failureOf(() => parseRepository('localhost:5000')).message).toContain(
       'it has the tag "5000" after its name',

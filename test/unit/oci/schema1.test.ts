@@ -41,7 +41,7 @@ const TOP: Step = {
   custom: 1,
 };
 
-/** A manifest of these steps, base first. The document has the newest first. */
+/** A manifest of these steps, from the base up. The document has the newest step first. */
 function documentOf(steps: readonly object[], changes: object = {}): object {
   const newestFirst = [...steps].reverse();
   return {
@@ -57,7 +57,9 @@ function documentOf(steps: readonly object[], changes: object = {}): object {
 
 const base64url = (text: string): string => Buffer.from(text).toString('base64url');
 
-/** Signs as libtrust does: the signatures go before the closing brace, whose place the protected header keeps. */
+/**
+ * Signs as libtrust does: the signatures go before the closing brace, and the protected header records that position.
+ */
 function sign(payload: string, headers: object[] = [{}]): Uint8Array {
   const formatLength = payload.lastIndexOf('\n}');
   const signatures = headers.map((header) => ({
@@ -72,8 +74,8 @@ const pretty = (document: object): string => JSON.stringify(document, null, 3);
 const parse = (steps: readonly object[], changes?: object): Schema1Manifest =>
   parseManifest(bytesOf(documentOf(steps, changes)), MEDIA_TYPES.schema1) as Schema1Manifest;
 
-describe('schema 1', () => {
-  test('has its layers base first, with what v1Compatibility says of each', () => {
+describe('schema 1 manifest', () => {
+  test('lists its layers from the base up, with the v1Compatibility of each', () => {
     const manifest = parse([BASE, EMPTY, TOP]);
     expect(manifest).toMatchObject({
       kind: 'schema1',
@@ -89,8 +91,8 @@ describe('schema 1', () => {
     ]);
   });
 
-  // The digest of a signed manifest is of what was signed, and signing it again must not change it.
-  test('signed, its payload is what was there before it was signed', () => {
+  // Its digest covers the signed text, so another signature must not change it.
+  test('has the payload from before its signature', () => {
     const payload = pretty(documentOf([BASE, { ...TOP, parent: id('a') }]));
     const signed = sign(payload, [{}, { time: 'later' }]);
     const manifest = parseManifest(signed, `${MEDIA_TYPES.schema1Signed}; charset=utf-8`) as Schema1Manifest;
@@ -102,7 +104,7 @@ describe('schema 1', () => {
       expect(parseManifest(signed, declared)).toEqual(manifest);
   });
 
-  test('unsigned, it is itself the payload', () => {
+  test('is its own payload if it is not signed', () => {
     const bytes = bytesOf(documentOf([BASE]));
     expect(signedPayload(bytes)).toBe(bytes);
     expect((parseManifest(bytes) as Schema1Manifest).payload).toBe(bytes);
@@ -112,8 +114,8 @@ describe('schema 1', () => {
     expect(failureOf(() => parseManifest(bytes, MEDIA_TYPES.schema1Signed))).toMatchObject({ code: 'not-as-declared' });
   });
 
-  // Whatever surrounds the payload is not under the digest that was asked for, so it must not be read.
-  test('signed, only the payload counts', () => {
+  // The digest covers only the payload.
+  test('is read only from its payload if it is signed', () => {
     const evil = { ...documentOf([{ id: id('e') }]), name: 'evil' };
     const good = pretty(documentOf([BASE]));
     const signature = { protected: base64url(JSON.stringify({ formatLength: 0, formatTail: base64url(good) })) };
@@ -138,7 +140,7 @@ describe('schema 1', () => {
     [[{ formatTail: null }], 'signatures[0].protected.formatTail: must be a string'],
     [[{ formatLength: 30 }], 'parse signed payload of manifest: is not JSON'],
     [Array<object>(33).fill({}), 'signatures: has 33 elements'],
-  ])('signed with %j is refused: %s', (headers, detail) => {
+  ])('a signature with %j is refused: %s', (headers, detail) => {
     expect(failureOf(() => parseManifest(sign(pretty(documentOf([BASE])), headers))).message).toContain(detail);
   });
 
@@ -164,7 +166,7 @@ describe('schema 1', () => {
     expect(failureOf(() => parseManifest(bytes, MEDIA_TYPES.schema1)).detail).toContain(detail);
   });
 
-  // Docker's checks of the parent chain.
+  // These are the checks of Docker on the chain of parents.
   test.each([
     [[{ ...BASE, id: 'A'.repeat(64) }], 'history[0].v1Compatibility.id: must be 64 hex digits'],
     [[{ ...BASE, id: '../x' }], 'must be 64 hex digits, not "../x"'],
@@ -177,23 +179,23 @@ describe('schema 1', () => {
     [[{ ...BASE, created: 7 }], 'created: must be a string, not 7'],
     [[{ ...BASE, container_config: { Cmd: [{ toString: 1 }] } }], 'container_config.Cmd[0]: must be a string'],
     [[{ ...BASE, container_config: 'sh' }], 'container_config: must be an object'],
-  ])('layers %j are refused: %s', (steps, detail) => {
+  ])('the layers %j are refused: %s', (steps, detail) => {
     expect(failureOf(() => parse(steps as Step[])).detail).toContain(detail);
   });
 
   // Docker 1.9 and older pushed some layers twice.
-  test('of consecutive layers with the same id, the lowest is kept', () => {
+  test('keeps the lowest of consecutive layers with the same id', () => {
     const again = { ...EMPTY, comment: 'again' };
     expect(parse([BASE, EMPTY, again, again, TOP]).layers.map(({ v1 }) => v1)).toEqual([BASE, EMPTY, TOP]);
     expect(parse([BASE, { ...BASE, comment: 'again' }]).layers.map(({ v1 }) => v1)).toEqual([BASE]);
   });
 
-  test('a Windows base layer may have a parent that only the host has', () => {
+  test('accepts a Windows base layer whose parent exists only on the host', () => {
     expect(parse([{ ...BASE, parent: id('f'), os: 'windows' }]).layers).toHaveLength(1);
     expect(failureOf(() => parse([{ ...BASE, parent: id('f'), os: 'linux' }])).detail).toContain('must not be set');
   });
 
-  test('whatever comes, nothing is thrown but a Failure', () => {
+  test('parsing arbitrary text throws only Failures', () => {
     const step = fc.record(
       {
         id: fc.oneof(fc.constantFrom(id('a'), id('b')), fc.jsonValue()),
@@ -234,8 +236,9 @@ describe('image config of a schema 1 image', () => {
   const text = (manifest: Schema1Manifest, diffIds: Digest[]): string =>
     new TextDecoder().decode(imageConfigFromSchema1(manifest, diffIds));
 
-  // What moby 1.10 and later build, byte for byte: keys sorted, the history base first, `<`, `>` and `&` escaped.
-  test('is the newest layer’s config with the history of all', () => {
+  // moby 1.10 and later build the same bytes: keys are sorted, the history starts at the base, and `<`, `>` and `&`
+  // are escaped.
+  test('is the config of the newest layer with the history of all layers', () => {
     expect(text(parse([BASE, EMPTY, TOP]), [DIGEST, OTHER_DIGEST])).toBe(
       [
         '{"architecture":"amd64","comment":"the last",',
@@ -250,7 +253,7 @@ describe('image config of a schema 1 image', () => {
     );
   });
 
-  // Before Docker 1.8.3 anything could be in there, and moby keeps only what it knows.
+  // Before Docker 1.8.3 a config could contain any field, and moby keeps only those that it knows.
   test.each([
     ['1.8.2', false],
     ['1.8.3-rc1', false],
@@ -258,7 +261,7 @@ describe('image config of a schema 1 image', () => {
     ['1.8.3', true],
     ['1.10', true],
     ['17.03.0-ce', true],
-  ])('of Docker %j: unknown fields are kept: %s', (version, kept) => {
+  ])('keeps unknown fields of Docker %j: %s', (version, kept) => {
     const config = JSON.parse(
       text(parse([{ ...BASE, ...TOP, parent: undefined, docker_version: version }]), [DIGEST]),
     ) as object;
@@ -268,7 +271,7 @@ describe('image config of a schema 1 image', () => {
     expect(config).not.toHaveProperty('Size');
   });
 
-  test('there is one diffID for every layer that is not throwaway', () => {
+  test('has one diffID for every layer that is not throwaway', () => {
     const manifest = parse([BASE, EMPTY, TOP]);
     for (const diffIds of [[], [DIGEST], [DIGEST, DIGEST, DIGEST]])
       expect(failureOf(() => imageConfigFromSchema1(manifest, diffIds))).toMatchObject({ code: 'layers-mismatch' });

@@ -17,15 +17,15 @@ test.each([
   ['a byte order mark', '\ufeffa', '\\ufeffa'],
   ['a line and a paragraph separator', '\u2028\u2029', '\\u2028\\u2029'],
   ['a tag character outside the basic plane', '\u{e0041}', '\\udb40\\udc41'],
-])('escapes %s', (_, text, expected) => {
+])('escapes %s in foreign text', (_, text, expected) => {
   expect(printable(text)).toBe(expected);
 });
 
-test('leaves letters, emoji and combining marks as they are', () => {
+test('keeps letters, emoji and combining marks unchanged', () => {
   expect(printable('Ärger עברית 日本 🐳 e\u0301')).toBe('Ärger עברית 日本 🐳 e\u0301');
 });
 
-test('printable JSON has the value of the JSON that it was made of', () => {
+test('printable JSON has the same value as the original JSON', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       const json = printable(JSON.stringify({ text }));
@@ -35,7 +35,7 @@ test('printable JSON has the value of the JSON that it was made of', () => {
   );
 });
 
-test('show and quote give printable text of bounded length on one line', () => {
+test('show and quote return printable text of bounded length on one line', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 3000 }), (text) => {
       for (const shown of [show(text), quote(text)]) expect(shown).not.toMatch(UNPRINTABLE);
