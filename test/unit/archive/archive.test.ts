@@ -25,7 +25,7 @@ function saw(tag: string, image: string, observed: number): TagChange {
   return { tag, descriptor, observed, platforms: 'all' };
 }
 
-/** The store, with the keys that are put to it in order; `before` is done before each put. */
+/** The store, with the keys of all puts in order; `before` runs before each put. */
 function watched(before: (key: string, memory: MemoryStore) => Promise<void> = () => Promise.resolve()): {
   store: ObjectStore;
   puts: string[];
@@ -48,7 +48,7 @@ function watched(before: (key: string, memory: MemoryStore) => Promise<void> = (
 }
 
 describe('content', () => {
-  test('what is put is there, under either algorithm', async () => {
+  test('can be read after it was put, with either digest algorithm', async () => {
     const { archive } = open();
     for (const algorithm of ['sha256', 'sha512'] as const) {
       const name = digestOf(bytes, algorithm);
@@ -61,7 +61,7 @@ describe('content', () => {
     }
   });
 
-  test('wrong bytes do not get in', async () => {
+  test('is not stored if the bytes do not match the digest', async () => {
     const { archive, store } = open();
     await expect(archive.putContent(digest, Buffer.from('other'))).rejects.toMatchObject({
       code: 'digest-mismatch',
@@ -70,8 +70,7 @@ describe('content', () => {
     expect(await store.head(ociLayout.blob(digest))).toBeUndefined();
   });
 
-  // A bit has turned over on the disk: nobody gets to see it, and putting the right bytes mends it.
-  test('wrong bytes do not get out', async () => {
+  test('is not returned if the stored bytes are corrupt, and putting the right bytes repairs it', async () => {
     const { archive, store } = open();
     await store.put(ociLayout.blob(digest), Buffer.from('cOntent'));
     await expect(archive.content(digest, { maxBytes: 100 })).rejects.toMatchObject({
@@ -95,7 +94,7 @@ describe('receipts', () => {
     verifiedAt: '2026-01-31T00:00:00.000Z',
   };
 
-  test('what is put is there', async () => {
+  test('can be read after they were put', async () => {
     const { archive } = open();
     expect(await archive.receipt(digest)).toBeUndefined();
     await archive.putReceipt(receipt);
@@ -103,9 +102,8 @@ describe('receipts', () => {
     expect(await archive.receipt(digest)).toEqual(receipt);
   });
 
-  // The bytes are a gzip layer in one image and an opaque file in another: whichever comes last, both stay proven, and
-  // what proves as much already is not written again.
-  test('the stronger one stays, and replaces the weaker', async () => {
+  // The bytes are a gzip layer in one image and an opaque file in another. Both stay proven in either order.
+  test('keep the stronger of two proofs, and are not rewritten without a new proof', async () => {
     const layer: Receipt = { ...receipt, diffIds: { sha256: digestOf(Buffer.from('unpacked')) }, compression: 'gzip' };
     for (const order of [
       [receipt, layer, receipt],
@@ -118,8 +116,7 @@ describe('receipts', () => {
     }
   });
 
-  // Between what is read and what is written over it, another writer is faster.
-  test('a conflict is looked at again', async () => {
+  test('are read again after a conflict with another writer', async () => {
     const layer: Receipt = { ...receipt, diffIds: { sha256: digestOf(Buffer.from('unpacked')) }, compression: 'gzip' };
     const { store } = open();
     const { archive } = open(store);
@@ -135,15 +132,14 @@ describe('receipts', () => {
     expect(await archive.receipt(digest)).toEqual(layer);
   });
 
-  test('one that cannot be read is replaced', async () => {
+  test('replace an unreadable receipt', async () => {
     const { archive, store } = open();
     await store.put(ociLayout.receipt(digest), Buffer.from('{"version":'));
     await archive.putReceipt(receipt);
     expect(await archive.receipt(digest)).toEqual(receipt);
   });
 
-  // It lies under this blob's name, and speaks of another.
-  test('what proves nothing is not a receipt', async () => {
+  test('that name another blob are not receipts', async () => {
     const { archive, store } = open();
     const other = JSON.stringify({ ...receipt, digest: digestOf(Buffer.from('other')) });
     await store.put(ociLayout.receipt(digest), Buffer.from(other));
@@ -152,8 +148,7 @@ describe('receipts', () => {
 });
 
 describe('the tag index', () => {
-  // A hundred slices read the same index: it is parsed once, and anew as soon as anyone has written another.
-  test('is parsed once a version', async () => {
+  test('is parsed once per version', async () => {
     const { archive, store } = open();
     const other = new Archive(store, ociLayout);
     await archive.updateTags(REPOSITORY, [saw('v1', 'one', 1)]);
@@ -167,8 +162,7 @@ describe('the tag index', () => {
     expect((await other.tagIndex(REPOSITORY))?.index.byTag('v2')).toBeDefined();
   });
 
-  // The file that makes the folder an image layout is there before the first reference.
-  test('the first write marks the layout, and what changes nothing writes nothing', async () => {
+  test('gets the layout marker before the first reference, and is not written without a change', async () => {
     const { store, puts } = watched();
     const { archive } = open(store);
     expect(await archive.tagIndex(REPOSITORY)).toBeUndefined();
@@ -187,7 +181,7 @@ describe('the tag index', () => {
     expect(JSON.parse(Buffer.from(marker?.bytes ?? []).toString())).toEqual({ imageLayoutVersion: '1.0.0' });
   });
 
-  test('an update says which digest a tag that has moved named before', async () => {
+  test('reports the digest that a moved tag had before', async () => {
     const { archive } = open();
     const before = digestOf(Buffer.from('a'));
     await archive.updateTags(REPOSITORY, [saw('v1', 'a', 1)]);
@@ -197,8 +191,7 @@ describe('the tag index', () => {
     ]);
   });
 
-  // Between this writer's read and its write another one writes over the index that is there.
-  test('keeps what another writer has put between the read and the write of an index', async () => {
+  test('keeps entries that another writer has put between the read and the write', async () => {
     const memory = new MemoryStore();
     const other = new Archive(memory, ociLayout);
     await other.updateTags(REPOSITORY, [saw('v0', 'zero', 1)]);
@@ -220,13 +213,12 @@ describe('the tag index', () => {
     ]);
     const index = (await other.tagIndex(REPOSITORY))?.index;
     expect(index?.entries().map(({ tag }) => tag)).toEqual(['v0', 'v1', 'v2']);
-    // Twice over a version, the second time over another one.
+    // Each put had the version that it replaced as its condition.
     expect(conditions).toEqual([{ etag: expect.any(String) as string }, { etag: expect.any(String) as string }]);
     expect(conditions[0]).not.toEqual(conditions[1]);
   });
 
-  // The same where there is no index yet.
-  test('keeps what another writer has put before the first write of an index', async () => {
+  test('keeps entries that another writer has put before the first write', async () => {
     const { store, puts } = watched(async (key, memory) => {
       if (key === INDEX && !puts.includes(INDEX))
         await new Archive(memory, ociLayout).updateTags(REPOSITORY, [saw('v1', 'other', 10)]);
@@ -242,8 +234,8 @@ describe('the tag index', () => {
     expect(index?.entries().map(({ hadTag }) => hadTag)).toEqual([undefined, undefined, 'v1']);
   });
 
-  // Four finalizers, each with a tag of its own and one that all of them saw, each at another time. All of them have read
-  // before the first one writes, and again after each conflict.
+  // Four finalizers each write a tag of their own, and one that all of them observed at different times. All of them
+  // have read the index before the first one writes, and again after each conflict.
   test.each([
     ['an index', true],
     ['no index', false],
@@ -265,7 +257,7 @@ describe('the tag index', () => {
     expect(index?.entries().filter(({ hadTag }) => hadTag === 'all')).toHaveLength(3);
   });
 
-  // A wrong clock, or a forged message: every later observation would count as older, for ever.
+  // Every later observation would count as older, forever.
   test.each([
     ['after now by more than clocks differ', Date.now() + 16 * 60_000],
     ['in the year 9999', Date.UTC(9999, 0, 1)],
@@ -273,14 +265,14 @@ describe('the tag index', () => {
     ['that no date can hold', -Number.MAX_SAFE_INTEGER],
     ['that is not a number', NaN],
     ['with a fraction', 1.5],
-  ])('takes no observation of a time %s', async (_, observed) => {
+  ])('refuses an observation of a time %s', async (_, observed) => {
     const { archive, store } = open();
     const updating = archive.updateTags(REPOSITORY, [saw('v1', 'a', 1), saw('v2', 'b', observed)]);
     await expect(updating).rejects.toMatchObject({ code: 'invalid', remedy: 'never' });
     expect(await Array.fromAsync(store.list(''))).toEqual([]);
   });
 
-  test('takes an observation of a clock that is a little ahead', async () => {
+  test('accepts an observation of a clock that is slightly ahead', async () => {
     const { archive } = open();
     expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', Date.now() + 14 * 60_000)])).toMatchObject([
       { outcome: 'written' },
@@ -288,8 +280,7 @@ describe('the tag index', () => {
     expect((await archive.tagIndex(REPOSITORY))?.index.byTag('v1')).toBeDefined();
   });
 
-  // Told to stop while it waits for its next try.
-  test('an aborted update stops', async () => {
+  test('stops an aborted update that waits for its next try', async () => {
     const controller = new AbortController();
     const { store } = watched(async (key, memory) => {
       if (key !== INDEX) return;
@@ -301,15 +292,14 @@ describe('the tag index', () => {
     await expect(updating).rejects.toMatchObject({ code: 'aborted' });
   });
 
-  // Somebody edited it by hand, badly: it is neither taken for empty nor overwritten.
-  test('an index that cannot be read is left alone', async () => {
+  test('is neither treated as empty nor overwritten if it is unreadable', async () => {
     const { archive, store } = open();
     const { etag } = await store.put(INDEX, Buffer.from('{"schemaVersion":2,"manifests":[{}]}'));
     await expect(archive.updateTags(REPOSITORY, [saw('v1', 'a', 1)])).rejects.toMatchObject({ code: 'corrupt' });
     expect((await store.head(INDEX))?.etag).toBe(etag);
   });
 
-  test('every repository is found', async () => {
+  test('makes every repository listable', async () => {
     const { archive, store } = open();
     const repositories = ['docker.io/library/alpine', 'docker.io/library/alpine/nested', 'localhost:5000/a_b'];
     for (const repository of repositories) await archive.updateTags(repository, [saw('v1', 'a', 1)]);
@@ -319,7 +309,7 @@ describe('the tag index', () => {
   });
 });
 
-test('a run report is one object an image, and the last word counts', async () => {
+test('a run has one report object per image, and the last report counts', async () => {
   const { archive, store } = open();
   await archive.writeRunReport('run-1', 'docker.io/library/alpine:3', { status: 'failed' });
   await archive.writeRunReport('run-1', 'docker.io/library/alpine:3', { status: 'mirrored' });

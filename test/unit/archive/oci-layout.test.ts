@@ -3,8 +3,7 @@ import { expect, test } from 'vitest';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 
-// The keys that stock tools, and archives that are there already, rely on.
-test('keys', () => {
+test('keys are those that other tools and existing archives rely on', () => {
   const digest = digestOf(Buffer.from('x'));
   const hex = digest.slice('sha256:'.length);
   expect(ociLayout.blob(digest)).toBe(`blobs/sha256/${hex}`);
@@ -19,8 +18,8 @@ test('keys', () => {
   );
 });
 
-// Hosts with and without port, also an IPv6 address; paths with underscores, which are not colons.
-test('a repository is found again in its key, and no two share one', () => {
+// The hosts include ports and an IPv6 address, and the paths include underscores that are not colons.
+test('a repository and its key map to each other without collisions', () => {
   const host = fc.constantFrom('docker.io', 'localhost:5000', 'localhost', '[::1]:5000', '[::1]', 'a-b.example:1');
   const path = fc.stringMatching(/^[a-z0-9]{1,3}(?:(?:_|__|\.|-|\/)[a-z0-9]{1,3}){0,3}$/);
   const repository = fc.tuple(host, path).map((parts) => parts.join('/'));
@@ -36,7 +35,7 @@ test('a repository is found again in its key, and no two share one', () => {
   );
 });
 
-test('what is not a tag index is of no repository', () => {
+test('a key of any other form belongs to no repository', () => {
   for (const key of [
     'repositories/index.json',
     'repositories/host/index.json',

@@ -23,11 +23,11 @@ function bytesOf(fields: object): Uint8Array {
   return Buffer.from(JSON.stringify({ ...receipt, ...fields }));
 }
 
-test('a receipt is read as it was written', () => {
+test('a receipt keeps its fields when it is written and read', () => {
   expect(parseReceipt(serialiseReceipt(receipt), digest)).toEqual(receipt);
 });
 
-test('a receipt of an earlier version is read: its diffID is a sha256, and plain bytes are only assumed', () => {
+test('a receipt of an earlier version has a sha256 diffID, and only assumes plain bytes', () => {
   const { diffIds, ...others } = receipt;
   const earlier = { ...others, diffId: diffIds.sha256 };
   expect(parseReceipt(Buffer.from(JSON.stringify(earlier)), digest)).toEqual(receipt);
@@ -44,7 +44,7 @@ test('a receipt of an opaque blob has neither diffIDs nor a compression', () => 
   expect(parseReceipt(serialiseReceipt(opaque), digest)).toEqual(opaque);
 });
 
-test('earlier versions find the sha256 where they look for it', () => {
+test('earlier versions find the sha256 in its old field', () => {
   const text = Buffer.from(serialiseReceipt(receipt)).toString();
   expect(JSON.parse(text)).toMatchObject({ diffId: receipt.diffIds.sha256 });
 });
@@ -67,11 +67,11 @@ describe('two receipts of one blob', () => {
       { ...receipt, compression: 'none' },
       false,
     ],
-  ])('%s: the first makes the second superfluous: %s', (_, there, other, expected) => {
+  ])('%s: the first proves as much as the second: %s', (_, there, other, expected) => {
     expect(provesAsMuch(there, other)).toBe(expected);
   });
 
-  test('say together what each says, unless they contradict each other', () => {
+  test('are merged unless they contradict each other', () => {
     const second: Receipt = { ...receipt, diffIds: { sha512 } };
     expect(mergedReceipt(second, receipt).diffIds).toEqual(both.diffIds);
     expect(mergedReceipt(second, { ...receipt, compression: 'zstd' })).toEqual(second);
@@ -80,7 +80,6 @@ describe('two receipts of one blob', () => {
   });
 });
 
-// What is not exactly a proof of this blob is none.
 test.each([
   ['version', bytesOf({ version: 2 })],
   ['digest', bytesOf({ digest: receipt.diffIds.sha256 })],
@@ -97,7 +96,7 @@ test.each([
   ['verifiedAt', bytesOf({ verifiedAt: 'yesterday' })],
   ['JSON', Buffer.from('{"version":1')],
   ['object', Buffer.from('null')],
-])('a wrong %s is refused', (name, bytes) => {
+])('a receipt with a wrong %s is refused', (name, bytes) => {
   expect(() => parseReceipt(bytes, digest)).toThrow(
     expect.objectContaining({ code: 'corrupt', side: 'archive', detail: expect.stringContaining(name) as string }),
   );

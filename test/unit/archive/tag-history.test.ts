@@ -23,8 +23,8 @@ const reread = (index: TagIndex): TagIndex => TagIndex.parse(index.serialise(), 
 /** An index of the release before histories, as it wrote it: `latest` named a, b, a and c. */
 const OLD = readFileSync(join(import.meta.dirname, '../../documents/tag-index-1.0.json'));
 
-describe('history', () => {
-  test('a digest that returns keeps its earlier period', () => {
+describe('tag history', () => {
+  test('keeps the earlier period of a digest that returns', () => {
     const index = reread(after(saw('v1', 'a', 1000), saw('v1', 'b', 2000), saw('v1', 'b', 2500), saw('v1', 'a', 3000)));
     expect(index.history('v1')).toEqual([
       { digest: digest('a'), from: 1000, to: 2000 },
@@ -34,7 +34,7 @@ describe('history', () => {
     expect(index.history('v2')).toEqual([]);
   });
 
-  test('a late observation cuts a period in two', () => {
+  test('splits a period at a late observation', () => {
     const index = after(saw('v1', 'a', 1000), saw('v1', 'a', 3000), saw('v1', 'a', 5000), saw('v1', 'b', 2000));
     expect(index.history('v1')).toEqual([
       { digest: digest('a'), from: 1000, to: 2000 },
@@ -43,7 +43,7 @@ describe('history', () => {
     ]);
   });
 
-  test('a re-observation moves neither the start of a period nor the end of the period before', () => {
+  test('keeps the boundaries of the periods around a repeated observation', () => {
     const index = reread(after(saw('v1', 'a', 1000), saw('v1', 'b', 2000), saw('v1', 'b', 7000)));
     expect(index.history('v1').map(({ from, to }) => [from, to])).toEqual([
       [1000, 2000],
@@ -52,12 +52,12 @@ describe('history', () => {
     expect(index.byDigest(digest('a'))).toMatchObject({ replaced: 2000 });
   });
 
-  test('of two digests of one instant, the current one has a period', () => {
+  test('gives the period to the current one of two digests of one instant', () => {
     const index = after(saw('v1', 'a', 1000), saw('v1', 'b', 1000));
     expect(index.history('v1')).toEqual([{ digest: digest('a'), from: 1000, to: undefined }]);
   });
 
-  test('an entry without a time has a period without a start', () => {
+  test('has a period without a start for an entry without a time', () => {
     const theirs = { mediaType: 'application/json', digest: digest('x'), size: 1 };
     const index = parse({ schemaVersion: 2, manifests: [{ ...theirs, annotations: { [ANNOTATIONS.tag]: 'v1' } }] });
     expect(index.history('v1')).toEqual([{ digest: digest('x'), from: undefined, to: undefined }]);
@@ -68,7 +68,7 @@ describe('history', () => {
     expect(index.asOf(9000).byTag('v1')).toBeUndefined();
   });
 
-  test('a digest without a tag keeps its first and its last observation', () => {
+  test('keeps the first and the last observation of a digest without a tag', () => {
     const index = reread(after(saw(undefined, 'a', 2000), saw(undefined, 'a', 1000), saw(undefined, 'a', 3000)));
     expect(index.entries()[0]?.observations).toEqual([1000, 3000]);
     expect(index.asOf(999).entries()).toEqual([]);
@@ -76,8 +76,8 @@ describe('history', () => {
   });
 });
 
-describe('as of an instant', () => {
-  test('the answer of each instant is that of an index that ends there', () => {
+describe('the index as of an instant', () => {
+  test('equals an index whose observations end at that instant', () => {
     const facts = (index: TagIndex): unknown =>
       index
         .entries()
@@ -99,7 +99,7 @@ describe('as of an instant', () => {
     );
   });
 
-  test('the periods of a tag follow each other, and name what was observed last', () => {
+  test('has consecutive periods per tag, each with the digest that was observed last', () => {
     fc.assert(
       fc.property(history(), fc.integer({ min: 0, max: 10_001 }), (changes, instant) => {
         const index = after(...changes);
@@ -119,7 +119,7 @@ describe('as of an instant', () => {
 describe('a repair', () => {
   const index = after(saw('v1', 'a', 1000), saw('v1', 'b', 2000), saw('v1', 'a', 3000), saw('v2', 'b', 1500));
 
-  test('keeps the periods of the others, and names no digest for the times of the removed one', () => {
+  test('keeps the other periods, and leaves the time of the removed digest without a digest', () => {
     const repaired = reread(index.without(new Set([digest('b')])));
     expect(repaired.history('v1')).toEqual([
       { digest: digest('a'), from: 1000, to: 2000 },
@@ -141,7 +141,7 @@ describe('a repair', () => {
     ]);
   });
 
-  test('of the current digest leaves no digest to the tag', () => {
+  test('of the current digest leaves the tag without a digest', () => {
     const repaired = reread(index.without(new Set([digest('a')])));
     expect(repaired.byTag('v1')).toBeUndefined();
     expect(repaired.asOf(9000).byTag('v1')).toBeUndefined();
@@ -152,7 +152,7 @@ describe('a repair', () => {
 describe('formats', () => {
   const old = TagIndex.parse(OLD, 'r/index.json');
 
-  test('an index of the earlier format is read, with one period for each entry, and gives the same bytes', () => {
+  test('reads an index of the earlier format with one period per entry, and writes the same bytes', () => {
     expect(Buffer.from(old.serialise()).toString()).toBe(OLD.toString());
     expect(old.history('latest')).toEqual([
       { digest: digest('b'), from: day('2026-02-01'), to: day('2026-03-01') },
@@ -162,7 +162,7 @@ describe('formats', () => {
     expect(old.history('stable')).toEqual([{ digest: digest('a'), from: day('2026-01-15'), to: undefined }]);
   });
 
-  test('the next change writes the format, and each field that an earlier release reads', () => {
+  test('writes the current format with the next change, with each field that an earlier release reads', () => {
     const next = old.apply([saw('latest', 'b', day('2026-05-01')), saw('stable', 'e', day('2026-05-01'))]).index;
     const written = documentOf(next);
     expect(written.annotations).toEqual({ [FORMAT]: '1.1' });
@@ -189,8 +189,8 @@ describe('formats', () => {
     ).toEqual(['2026-02-01', '2026-03-01', '2026-04-01', '2026-05-01'].map(day));
   });
 
-  // An earlier release copies annotations that it does not know, and replaces its own.
-  test('an earlier release that observes a digest again loses no period', () => {
+  // An earlier release copies unknown annotations, and replaces its own.
+  test('loses no period if an earlier release observes a digest again', () => {
     const document = documentOf(after(saw('v1', 'a', 1000), saw('v1', 'b', 2000), saw('v1', 'c', 3000)));
     const [current, ...left] = document.manifests;
     const a = left.find(({ digest: of }) => of === digest('a'))!;
@@ -212,7 +212,7 @@ describe('formats', () => {
     ]);
   });
 
-  test('a newer minor version is read and not written', async () => {
+  test('reads a newer minor version without writing it', async () => {
     const document = { ...documentOf(after(saw('v1', 'a', 1000))), annotations: { [FORMAT]: '1.2' } };
     const index = parse(document);
     expect(index.byTag('v1')).toMatchObject({ digest: digest('a') });
@@ -235,7 +235,7 @@ describe('formats', () => {
     expect(Buffer.from((await store.get(key, { maxBytes: 10_000 }))!.bytes)).toEqual(bytes);
   });
 
-  test('a newer major version is not read', () => {
+  test('refuses a newer major version', () => {
     expect(() => parse({ schemaVersion: 2, annotations: { [FORMAT]: '2.0' }, manifests: 'another form' })).toThrow(
       'read tag index r/index.json: a newer release wrote it (expected 1.x, got 2.0); update mirror-sync',
     );
@@ -245,12 +245,12 @@ describe('formats', () => {
     [{ [FORMAT]: 'x' }, `annotations.${FORMAT}`],
     [{ 'dev.mirror-sync.removed': 'v1' }, 'annotations.dev.mirror-sync.removed'],
     [{ 'dev.mirror-sync.removed': 'v1@2026' }, 'annotations.dev.mirror-sync.removed'],
-  ])('a document with the annotations %j is refused, and the place named', (annotations, place) => {
+  ])('refuses a document with the annotations %j, and the error names the place', (annotations, place) => {
     expect(() => parse({ schemaVersion: 2, annotations, manifests: [] })).toThrow(place);
   });
 });
 
-test('the format adds nothing to an entry without a history', () => {
+test('adds nothing to an entry without a history', () => {
   const entries = documentOf(after(saw('v1', 'a', 1000), saw(undefined, 'b', 1000))).manifests;
   for (const { annotations } of entries) expect(annotations).not.toHaveProperty(ANNOTATIONS.observations);
 });

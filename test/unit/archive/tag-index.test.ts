@@ -29,9 +29,7 @@ function textOf(index: TagIndex): string {
 }
 
 describe('observations', () => {
-  // Any observations of two tags at different instants, cut into any batches, in any order, some of them twice, and with
-  // the document written and read again in between: one index, byte for byte.
-  test('the order, the batches and repetitions do not matter', () => {
+  test('give the same index, byte for byte, in any order, batches and repetitions', () => {
     fc.assert(
       fc.property(history(), fc.infiniteStream(fc.nat()), (changes, random) => {
         const expected = textOf(after(...changes));
@@ -42,9 +40,7 @@ describe('observations', () => {
     );
   });
 
-  // What the index says is what a person would say who had seen it all: a tag names what was seen last, and everything
-  // that it named before is there, once, with when it was last seen and when it was first seen to be something else.
-  test('the newest wins, and nothing is lost', () => {
+  test('let the newest digest win, and keep every earlier digest once with its times', () => {
     fc.assert(
       fc.property(history(), (changes) => {
         const index = after(...changes);
@@ -68,8 +64,7 @@ describe('observations', () => {
     );
   });
 
-  // The tag had A, then B, then A again: B is kept and A is not, since the tag has it.
-  test('a tag comes back to an old digest', () => {
+  test('may return a tag to an old digest, and the replaced digest is kept', () => {
     const index = after(saw('v1', 'a', 1000), saw('v1', 'b', 2000), saw('v1', 'a', 3000));
     expect(index.byTag('v1')).toMatchObject({ digest: digest('a'), observed: 3000, replaced: undefined });
     expect(index.entries()).toHaveLength(2);
@@ -82,8 +77,7 @@ describe('observations', () => {
     });
   });
 
-  // B was seen between two looks at A, and is told last. Without the second look at A it would take the tag.
-  test('a later look at the same digest counts', () => {
+  test('of an unchanged digest count, so that an older observation cannot move the tag back', () => {
     const index = after(saw('v1', 'a', 1000), saw('v1', 'a', 3000));
     const { index: late, outcomes } = index.apply([saw('v1', 'b', 2000)]);
     expect(outcomes).toEqual(['older']);
@@ -91,15 +85,14 @@ describe('observations', () => {
     expect(late.byDigest(digest('b'))).toMatchObject({ hadTag: 'v1', replaced: 3000 });
   });
 
-  // Two answers of one instant: nobody can say which is newer, so nothing moves.
-  test('at the same instant, what is there stays', () => {
+  test('of the same instant change nothing', () => {
     const { index, outcomes } = after(saw('v1', 'a', 1000)).apply([saw('v1', 'b', 1000)]);
     expect(outcomes).toEqual(['older']);
     expect(index.byTag('v1')?.digest).toBe(digest('a'));
     expect(index.byDigest(digest('b'))?.hadTag).toBe('v1');
   });
 
-  test('each change is told what became of it', () => {
+  test('return the effect of each change', () => {
     const changes = [
       saw('v1', 'a', 2000),
       saw('v1', 'b', 1000),
@@ -113,22 +106,21 @@ describe('observations', () => {
     expect(index.apply([saw('v1', 'c', 3000)]).outcomes).toEqual(['written']);
   });
 
-  test('a message that is delivered again gives the same index, which is not written', () => {
+  test('of a repeated message give the same index, which is not written', () => {
     const changes = [saw('v1', 'a', 2000), saw('v1', 'b', 1000, [AMD64]), saw(undefined, 'c', 1)];
     const index = reread(after(...changes));
     expect(index.apply([...changes, saw('v1', 'a', 2000, [ARM64])]).index).toBe(index);
     expect(index.apply([]).index).toBe(index);
   });
 
-  test('what it was made of stays as it was', () => {
+  test('do not modify the index that they are applied to', () => {
     const index = after(saw('v1', 'a', 1000), saw('v1', 'b', 2000));
     const before = textOf(index);
     index.apply([saw('v1', 'a', 3000), saw('v2', 'c', 1), saw(undefined, 'd', 1), saw('v1', 'e', 500)]);
     expect(textOf(index)).toBe(before);
   });
 
-  // Asked for by digest: no tag is given to it, and none is taken.
-  test('an image without a tag', () => {
+  test('by digest neither add nor remove a tag', () => {
     const index = reread(after(saw(undefined, 'a', 1000), saw('v1', 'a', 1000), saw('v1', 'b', 2000)));
     const [tagged, byDigest, left] = documentOf(index).manifests.map(({ annotations }) => annotations);
     expect(tagged?.[ANNOTATIONS.tag]).toBe('v1');
@@ -139,8 +131,7 @@ describe('observations', () => {
 });
 
 describe('platforms', () => {
-  // First some platforms, then others, then fewer, then all: what is proven only grows.
-  test('what is proven adds up', () => {
+  test('that are proven add up over observations', () => {
     let index = after(saw('v1', 'a', 1000, [ARM64, AMD64]));
     const names = (): string => documentOf(index).manifests[0]?.annotations[ANNOTATIONS.platforms] ?? '';
     expect(names()).toBe('linux/amd64,linux/arm64');
@@ -155,12 +146,12 @@ describe('platforms', () => {
     expect(index.apply([saw('v1', 'a', 1000, [AMD64])]).index).toBe(index);
   });
 
-  test('a tag that comes back has what was proven before', () => {
+  test('of a digest stay proven when a tag returns to it', () => {
     const index = after(saw('v1', 'a', 1000, [AMD64]), saw('v1', 'b', 2000), saw('v1', 'a', 3000, [ARM64]));
     expect(index.byTag('v1')?.platforms).toEqual([AMD64, ARM64]);
   });
 
-  test('what covers what', () => {
+  test('cover each other as all, equal or a subset', () => {
     const holds = (platforms: TagEntry['platforms'], wanted: TagChange['platforms']): boolean =>
       covers({ platforms, skipping: undefined }, { platforms: wanted });
     expect(holds('all', 'all')).toBe(true);
@@ -171,8 +162,8 @@ describe('platforms', () => {
     expect(holds(undefined, [AMD64])).toBe(false);
   });
 
-  // Windows without the layers that may not be distributed, then Linux with all: each is promised as it was proven.
-  test('that were proven without foreign layers are not promise of these', () => {
+  // Windows is proven without its non-distributable layers, then Linux with all layers.
+  test('that were proven without foreign layers do not prove these layers', () => {
     const index = reread(after(saw('v1', 'a', 1000, [WINDOWS], 'skip'), saw('v1', 'a', 2000, [AMD64])));
     const entry = index.byTag('v1')!;
     expect(covers(entry, { platforms: [WINDOWS] })).toBe(false);
@@ -185,8 +176,7 @@ describe('platforms', () => {
     expect(index.apply([saw('v1', 'a', 3000, [WINDOWS], 'skip')]).outcomes).toEqual(['unchanged']);
   });
 
-  // One tag has it for one platform, another for all: by digest, all of it is there.
-  test('by digest, the widest is found', () => {
+  test('of all entries of a digest are combined in a lookup by digest', () => {
     for (const order of [
       [0, 1],
       [1, 0],
@@ -200,7 +190,7 @@ describe('platforms', () => {
 });
 
 describe('documents', () => {
-  test('what is written is what stock tools read', () => {
+  test('have the form that other tools read', () => {
     const index = after(saw('3.20', 'a', Date.UTC(2026, 0, 31, 1, 2, 3, 4), [AMD64]));
     expect(documentOf(index)).toEqual({
       schemaVersion: 2,
@@ -223,9 +213,7 @@ describe('documents', () => {
     expect(textOf(reread(after()))).toBe(textOf(after()));
   });
 
-  // Entries that other tools made, with whatever they put into them, stay as they are; also those that look alike. A tag of
-  // theirs can be observed to move on, and then leaves behind what it had.
-  test('what others wrote is kept', () => {
+  test('keep unknown entries and annotations, and a tag of another tool can move on', () => {
     const plain = { mediaType: MEDIA_TYPE, digest: digest('x'), size: 1 };
     const odd = { ...plain, data: 'eA==', 'x-unknown': [1], annotations: { 'com.example': 'y' } };
     const tag = { ...odd, digest: digest('t'), annotations: { [ANNOTATIONS.tag]: 'v1', 'com.example': 'z' } };
@@ -286,7 +274,7 @@ describe('documents', () => {
       `manifests[1].annotations.${ANNOTATIONS.platforms}`,
     ],
     ['a tag twice', withEntry({ annotations: { [ANNOTATIONS.tag]: 'v1' } }), 'manifests[1]: the tag v1'],
-  ])('a document with %s is refused, and the place named', (_, document, place) => {
+  ])('with %s are refused, and the error names the place', (_, document, place) => {
     const error = thrownBy(() =>
       TagIndex.parse(typeof document === 'string' ? Buffer.from(document) : document, 'r/index.json'),
     );
@@ -295,11 +283,10 @@ describe('documents', () => {
     expect(error.message).toContain(place);
   });
 
-  // The clock of the machine that observed may be a little ahead of this one.
   test.each([
     [15 * 60_000, true],
     [15 * 60_000 + 1, false],
-  ])('an observation %d ms after now is read: %j', (ahead, isRead) => {
+  ])('with an observation %d ms in the future are accepted: %j', (ahead, isRead) => {
     const now = Date.UTC(2026, 0, 31);
     const text = withEntry({ annotations: { [ANNOTATIONS.observed]: new Date(now + ahead).toISOString() } });
     const reading = (): unknown => TagIndex.parse(Buffer.from(text), 'r/index.json', now);
@@ -307,8 +294,7 @@ describe('documents', () => {
     else expect(reading).toThrow('more than 15 minutes after the clock of this machine (2026-01-31T00:00:00.000Z)');
   });
 
-  // Ten thousand tags are there, a hundred more are seen: what is touched grows with the hundred, and the rest is shared.
-  test('ten thousand entries', () => {
+  test('of ten thousand entries share all untouched entries with the updated index', () => {
     const many = Array.from({ length: 10_000 }, (_, n) => saw(`v${n}`, `image ${n}`, 1000 + n));
     const index = reread(after(...many));
     const changes = Array.from({ length: 100 }, (_, n) => saw(`v${n * 7}`, `newer ${n}`, 1_000_000));

@@ -18,13 +18,12 @@ const content = fc.oneof(
 const cuts = fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLength: 12 });
 const framing = fc.constantFrom<Framing>('single', 'several', 'chunked');
 
-// What is small is inflated here, and what is large on a thread: to the same effect.
+// Small blobs are inflated on the main thread and large ones on a worker thread, with the same results.
 describe.each([
   ['here', { large: false }],
   ['on a thread', { large: true }],
 ] as const)('%s', (_, options) => {
-  // One member, a few, or very many with eStargz's empty one at the end, cut anywhere.
-  test.each(['gzip', 'zstd'] as const)('%s unpacks to the whole, wherever it is cut', async (compression) => {
+  test.each(['gzip', 'zstd'] as const)('%s unpacks completely for any sizes of chunks', async (compression) => {
     await fc.assert(
       fc.asyncProperty(content, framing, cuts, async (bytes, how, sizes) => {
         const stored = compress(bytes.subarray(0, how === 'chunked' ? 60_000 : undefined), compression, how);
@@ -35,13 +34,13 @@ describe.each([
     );
   });
 
-  // Members of a byte and less, thousands of them: what a tool makes that flushes too often.
-  test('gzip members without end', async () => {
+  // Tools that flush too often write such members.
+  test('accepts thousands of gzip members of a byte or less', async () => {
     const members = Buffer.concat(Array.from({ length: 3000 }, (_, n) => gzipSync(n % 3 === 0 ? '' : 'x')));
     expect((await inflate('gzip', chunked(members, [7919]), options)).toString()).toBe('x'.repeat(2000));
   });
 
-  describe('what is not a gzip stream is not-as-declared', () => {
+  describe('a stream that is not gzip is refused as not-as-declared', () => {
     const member = gzipSync(TEXT);
 
     test.each<[string, Buffer]>([
@@ -53,19 +52,19 @@ describe.each([
       ['a second member that is cut', Buffer.concat([member, member.subarray(0, -5)])],
       ['a byte that could begin a member', Buffer.concat([member, Buffer.from([0x1f])])],
       ['garbage behind a member', Buffer.concat([member, Buffer.from('garbage')])],
-      // GNU gzip ignores them and Go's reader, which is Docker's and containerd's, fails: what engines refuse is refused.
+      // GNU gzip ignores zeros behind the last member, and Go's reader (in Docker and containerd) fails on them.
       ['zeros behind a member', Buffer.concat([member, Buffer.alloc(512)])],
       ['a single zero behind a member', Buffer.concat([member, Buffer.alloc(1)])],
-      // Node drops the second member where all comes in one write, and chokes on it where it comes in another.
+      // Node drops the second member if both come in one write, and fails if it comes in a later write.
       ['a member behind zeros', Buffer.concat([member, Buffer.alloc(512), member])],
-    ])('%s', async (_, stored) => {
+    ])('with %s', async (_, stored) => {
       for (const sizes of [[stored.length || 1], [member.length], [1000], [1]])
         await expect(inflate('gzip', chunked(stored, sizes), options)).rejects.toMatchObject({
           code: 'not-as-declared',
         });
     });
 
-    test('a wrong checksum, and a wrong length', async () => {
+    test('with a wrong checksum or a wrong length', async () => {
       for (const at of [-8, -4]) {
         const stored = Buffer.from(member);
         stored[stored.length + at]! ^= 1;
@@ -75,9 +74,8 @@ describe.each([
   });
 
   describe('backpressure', () => {
-    // A small write that unpacks to much: it has resolved only when all of that has come out.
     test.each(['gzip', 'zstd'] as const)(
-      'a write of %s resolves when what it holds has come out',
+      'a write of %s resolves only after its output was consumed',
       async (compression) => {
         const bytes = Buffer.alloc(3_000_000, 'abc');
         let out = 0;
@@ -90,8 +88,7 @@ describe.each([
       },
     );
 
-    // What the sink throws ends the work at once, and comes out of the write that led to it.
-    test.each(['gzip', 'zstd'] as const)("the sink's error comes out of the write (%s)", async (compression) => {
+    test.each(['gzip', 'zstd'] as const)('a write rejects with the error of the sink (%s)', async (compression) => {
       const enough = new Error('enough');
       let chunks = 0;
       const inflater = createInflater(
@@ -109,8 +106,7 @@ describe.each([
       await expect(inflater.end()).rejects.toBe(enough);
     });
 
-    // What the sink throws at the very end, where nothing is being written any more.
-    test("the sink's error comes out of end as well", async () => {
+    test('end() rejects with the error of the sink', async () => {
       const enough = new Error('enough');
       const inflater = createInflater(
         'gzip',
@@ -124,20 +120,18 @@ describe.each([
     });
   });
 
-  // A transfer fails while a chunk is being unpacked: the write that is under way settles, and nothing hangs.
-  test.each(['gzip', 'zstd'] as const)('is let go while it is being written to (%s)', async (compression) => {
+  test.each(['gzip', 'zstd'] as const)('destroying the inflater settles a pending write (%s)', async (compression) => {
     const stored = compress(Buffer.alloc(20_000_000), compression);
     const inflater = createInflater(compression, () => undefined, options);
     const writing = inflater.write(stored);
     writing.catch(() => undefined);
     await inflater.destroy();
-    // And nothing reads any more what was written.
+    // The inflater no longer reads the written chunk.
     await Promise.race([writing.catch(() => undefined), new Promise((_, reject) => setImmediate(reject))]);
     await inflater.destroy();
     await expect(inflater.write(stored)).rejects.toThrow('given up');
   });
 
-  // Invariant 8: thousands of writes leave nothing behind, neither in a layer of many chunks nor of many frames.
   test.each(['gzip', 'zstd'] as const)('memory does not grow with the number of writes (%s)', async (compression) => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
@@ -151,7 +145,7 @@ describe.each([
     const before = await write(2_000);
     const after = await write(20_000);
     await inflater.destroy();
-    // A write that left a single closure behind would cost a hundred bytes at least.
+    // A single leaked closure per write would cost at least a hundred bytes.
     expect((after - before) / 20_000).toBeLessThan(50);
   });
 });

@@ -23,7 +23,7 @@ async function prove(
   try {
     for (const chunk of chunked(bytes, sizes)) {
       await prover.write(chunk);
-      // As a part's buffer is once it has been hashed.
+      // This overwrites the chunk, as happens to the buffer of a part once it has been hashed.
       chunk.fill(0xff);
     }
     return await prover.finish();
@@ -42,8 +42,7 @@ const content = fc.oneof(
 );
 const cuts = fc.array(fc.integer({ min: 1, max: 70_000 }), { minLength: 1, maxLength: 8 });
 
-// Any blob, however compressed and cut: digest and size of what is stored, SHA-256 of what it unpacks to.
-test('proves digest, size and diffID', async () => {
+test('proves digest, size and diffID for any compression and any chunks', async () => {
   await fc.assert(
     fc.asyncProperty(content, compression, framing, algorithm, cuts, async (bytes, kind, how, hash, sizes) => {
       const plain = how === 'chunked' ? bytes.subarray(0, 20_000) : bytes;
@@ -61,30 +60,29 @@ test('proves digest, size and diffID', async () => {
   );
 });
 
-// schema1 does not say how large a layer is: what comes is what it has.
-test('a size that is not said is found', async () => {
+// Docker schema 1 does not declare the sizes of layers.
+test('accepts any size if the size is not declared', async () => {
   const stored = gzipSync('x');
   const proof = await prove({ digest: digestOf(stored), mediaType: TYPES.gzip }, stored);
   expect(proof.size).toBe(stored.length);
 });
 
-describe('what is wrong is told in the order of what it means', () => {
+describe('the most meaningful problem is reported first', () => {
   const text = Buffer.from('the layer that was meant');
   const stored = gzipSync(text);
   const right = { digest: digestOf(stored), mediaType: TYPES.gzip, size: stored.length };
 
-  test('too long: as soon as the first byte too many comes, and before anything else', async () => {
+  test('a blob that is too long fails at the first excess byte, before any other problem', async () => {
     const prover = new Prover({ ...right, size: stored.length - 1 });
     await expect(prover.write(stored)).rejects.toMatchObject({ code: 'size-mismatch', remedy: 'never' });
     await prover.destroy();
   });
 
-  test('too short: before the digest, which could not be right', async () => {
+  test('a blob that is too short fails before its digest is compared', async () => {
     await expect(prove(right, stored.subarray(0, -1))).rejects.toMatchObject({ code: 'size-mismatch' });
   });
 
-  // Garbage under a digest of something else: that it is not a gzip either is beside the point.
-  test('other bytes: a digest mismatch, though they do not unpack', async () => {
+  test('other bytes fail with a digest mismatch, although they do not unpack either', async () => {
     const other = randomBytes(stored.length, 5);
     await expect(prove(right, other)).rejects.toMatchObject({ code: 'digest-mismatch', side: 'source' });
     await expect(prove(right, other, { sizes: [3] })).rejects.toMatchObject({ code: 'digest-mismatch' });
@@ -101,7 +99,7 @@ describe('what is wrong is told in the order of what it means', () => {
       Buffer.concat([gzipSync(randomBytes(2000, 1)).subarray(0, -9)]),
       TYPES.none,
     ],
-  ])('the right bytes wrongly declared: %s', async (_, bytes, mediaType) => {
+  ])('right bytes with a wrong declaration are refused: %s', async (_, bytes, mediaType) => {
     const expected = { digest: digestOf(bytes), mediaType, size: bytes.length };
     for (const sizes of [[bytes.length || 1], [1]])
       await expect(prove(expected, bytes, { sizes })).rejects.toMatchObject({
@@ -111,8 +109,7 @@ describe('what is wrong is told in the order of what it means', () => {
       });
   });
 
-  // The right digest of sha512, and of other bytes.
-  test('sha512 as sha256', async () => {
+  test('bytes with a sha512 digest fail if they match only the sha256', async () => {
     const digest = digestOf(stored, 'sha512');
     expect(await prove({ ...right, digest }, stored)).toMatchObject({ digest, diffIds: { sha256: digestOf(text) } });
     await expect(prove({ ...right, digest }, randomBytes(stored.length, 5))).rejects.toMatchObject({
@@ -122,8 +119,7 @@ describe('what is wrong is told in the order of what it means', () => {
 });
 
 describe('a decompression bomb', () => {
-  // Ten megabytes of zeros a member, a thousand of them: at the first chunk beyond the limit it is over.
-  test.each(['gzip', 'zstd'] as const)('is refused as soon as it exceeds the limit (%s)', async (kind) => {
+  test.each(['gzip', 'zstd'] as const)('is refused at the first chunk beyond the limit (%s)', async (kind) => {
     const member = compress(Buffer.alloc(10_000_000), kind);
     const expected = { digest: digestOf(member), mediaType: TYPES[kind] };
     const prover = new Prover(expected, { maxUncompressed: 1_000_000 });
@@ -131,7 +127,7 @@ describe('a decompression bomb', () => {
     await prover.destroy();
   });
 
-  test('is refused where it unpacks to more than a thousand times its size, from a size on', async () => {
+  test('is refused if it unpacks to more than a thousand times its size, above a minimum size', async () => {
     const stored = zstdCompressSync(Buffer.alloc(3_000_000));
     expect(stored.length).toBeLessThan(2_000);
     const expected = { digest: digestOf(stored), mediaType: TYPES.zstd };
@@ -142,8 +138,7 @@ describe('a decompression bomb', () => {
     expect(await prove(right, dense, { ratioFrom: 2_000_000 })).toMatchObject({ size: dense.length });
   });
 
-  // Exactly as much as is allowed is allowed.
-  test('begins one byte beyond the limit', async () => {
+  test('is not suspected at exactly the limit', async () => {
     const stored = gzipSync(Buffer.alloc(1000));
     const expected = { digest: digestOf(stored), mediaType: TYPES.gzip };
     expect(await prove(expected, stored, { maxUncompressed: 1000 })).toMatchObject({ size: stored.length });
@@ -151,13 +146,15 @@ describe('a decompression bomb', () => {
   });
 });
 
-// A transfer is given up while a chunk is being hashed: nothing throws into the void afterwards.
-test.each(['none', 'gzip', 'zstd'] as const)('may be let go at any time (%s)', async (kind) => {
-  const stored = compress(Buffer.alloc(5_000_000, 'abc'), kind);
-  const prover = new Prover({ digest: digestOf(stored), mediaType: TYPES[kind] });
-  const writing = prover.write(stored);
-  await prover.destroy();
-  await writing.catch(() => undefined);
-  await prover.destroy();
-  await new Promise(setImmediate);
-});
+test.each(['none', 'gzip', 'zstd'] as const)(
+  'can be destroyed while a chunk is being hashed, without an unhandled rejection (%s)',
+  async (kind) => {
+    const stored = compress(Buffer.alloc(5_000_000, 'abc'), kind);
+    const prover = new Prover({ digest: digestOf(stored), mediaType: TYPES[kind] });
+    const writing = prover.write(stored);
+    await prover.destroy();
+    await writing.catch(() => undefined);
+    await prover.destroy();
+    await new Promise(setImmediate);
+  },
+);

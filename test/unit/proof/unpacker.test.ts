@@ -20,7 +20,7 @@ beforeEach(async () => {
 });
 afterEach(() => registry.close());
 
-/** A frame of a few bytes that asks for a window of `log` (RFC 8878, section 3.1.1.1.2). */
+/** A frame of a few bytes that requires a window of 2^`log` bytes (RFC 8878, section 3.1.1.1.2). */
 function frame(content: Buffer, log: number): Buffer {
   const header = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, (log - 10) << 3]);
   const block = Buffer.alloc(3);
@@ -45,11 +45,11 @@ async function mirrored(layers: readonly Layer[]): Promise<void> {
   expect(await verifyArchive(archive, { signal: NEVER, concurrency: 4 })).toMatchObject({ problems: [] });
 }
 
-test('twelve layers with the largest windows side by side are all proven, and each is fetched once', async () => {
+test('twelve concurrent layers with the largest windows are all proven, and each is fetched once', async () => {
   await mirrored(Array.from({ length: 12 }, (_, n) => layer(n, (content) => frame(content, MAX_WINDOW_LOG))));
 });
 
-test('a layer whose later frames want larger windows than the first one is proven', async () => {
+test('a layer whose later frames need larger windows than the first one is proven', async () => {
   const split = (content: Buffer): Buffer => {
     const half = content.subarray(0, 1000);
     return Buffer.concat([frame(half, 12), skippableFrame(Buffer.from('x')), frame(content.subarray(1000), 25)]);
@@ -57,7 +57,7 @@ test('a layer whose later frames want larger windows than the first one is prove
   await mirrored([layer(1, split)]);
 });
 
-test('while the memory for windows is used up, digest and size are proven and the diffID is deferred', async () => {
+test('if the memory for windows is used up, digest and size are proven and the diffID is deferred', async () => {
   const content = Buffer.from('content');
   const bytes = frame(content, MAX_WINDOW_LOG);
   const expected = { digest: digestOf(bytes), mediaType: TYPE, size: bytes.length };

@@ -8,13 +8,13 @@ import { tagged } from './samples.ts';
 
 const MAX_RECEIVES = 4;
 
-/** One message: its group, how often it fails before it succeeds, and how. */
+/** One message: its group, the number and the kind of failures before it succeeds. */
 interface Plan {
   readonly group: number;
   readonly failures: number;
   readonly how: 'named' | 'thrown';
   readonly waitMs: number;
-  /** Sent by the handler of the message before it, instead of at the start. */
+  /** Whether the handler of the message before sends it, instead of the start of the run. */
   readonly late: boolean;
 }
 
@@ -24,7 +24,7 @@ interface Waiting {
 }
 
 /**
- * What FIFO queues promise, kept as a list a group of what is neither done nor dead. Every delivery is held against it.
+ * The guarantees of FIFO queues, as one list per group of the messages that are neither done nor dead. Checks every delivery.
  */
 class Model {
   readonly groups = new Map<string, Waiting[]>();
@@ -72,10 +72,9 @@ const plans = fc.array(
   { minLength: 1, maxLength: 25 },
 );
 
-// Messages of four groups, some sent by handlers, fail any number of times, by name or by throwing, and want to wait or
-// not; batches of any size, as many at once as there may be, end in any order. Of each group only one batch is ever in
-// flight; it is always what stands first in that group; and in the end every message is done or dead, and none is both.
-test('order, one in flight, and nothing lost', async () => {
+// Some messages are sent by handlers. Each fails any number of times, by name or by throwing, with or without a wait.
+// Batches have any size and end in any order, and any number of them run concurrently.
+test('every message is delivered in order, with one batch in flight per group, until it is done or dead', async () => {
   await fc.assert(
     fc.asyncProperty(
       plans,

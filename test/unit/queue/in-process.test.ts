@@ -43,7 +43,7 @@ function tagsOf(deliveries: readonly Delivery<FinalizeMessage>[]): string[] {
   return deliveries.map(({ message }) => message.image.tag ?? '');
 }
 
-/** A handler that fails the tags that `failing` names, and logs its batches. */
+/** A handler that fails the tags of `failing`, and logs its batches. */
 function handlerOf(log: string[][], failing: (tag: string) => boolean = () => false): Handler<FinalizeMessage> {
   return async (deliveries) => {
     await Promise.resolve();
@@ -52,7 +52,7 @@ function handlerOf(log: string[][], failing: (tag: string) => boolean = () => fa
   };
 }
 
-/** A handler that only ends when it is told to stop. */
+/** A handler that ends only when its signal is aborted. */
 function untilAborted(onStart: () => void): Handler<FinalizeMessage> {
   return (_deliveries, signal) => {
     onStart();
@@ -64,7 +64,7 @@ function untilAborted(onStart: () => void): Handler<FinalizeMessage> {
   };
 }
 
-/** Resolves when all that can happen without time passing has happened. */
+/** Resolves when everything has run that needs no passage of time. */
 function quiet(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
@@ -85,8 +85,7 @@ function countSteps(count: () => void): () => void {
 }
 
 describe('scheduling', () => {
-  // Group a has a hundred messages waiting, b and c one each: they get their turn after one batch of a, not after ten.
-  test('groups take turns', async () => {
+  test('gives each group a turn after one batch of another group', async () => {
     await using under = bench();
     const log: string[][] = [];
     await send(under, ...Array.from({ length: 100 }, (_, n) => `a${n}`), 'b1', 'c1');
@@ -96,8 +95,7 @@ describe('scheduling', () => {
     expect(log).toHaveLength(12);
   });
 
-  // Twenty groups are ready, and three batches may be in flight.
-  test('no more batches are in flight than allowed', async () => {
+  test('keeps the number of concurrent batches within the limit', async () => {
     await using under = bench();
     let now = 0;
     let most = 0;
@@ -113,8 +111,7 @@ describe('scheduling', () => {
     expect(most).toBe(3);
   });
 
-  // The handler is never called within `send`: whoever sends has finished what it was doing.
-  test('a handler does not run inside send', async () => {
+  test('does not call a handler inside send', async () => {
     await using under = bench();
     const log: string[][] = [];
     under.queues.consume('finalize', { concurrency: 1, batchSize: 10, handler: handlerOf(log) });
@@ -125,8 +122,7 @@ describe('scheduling', () => {
     expect(log).toEqual([['a1', 'a2']]);
   });
 
-  // Three queues, each with its own type of message: one that is idle does not make the others so.
-  test('idle waits for all queues', async () => {
+  test('resolves idle only when all queues are idle', async () => {
     await using under = bench();
     const { queues } = under;
     const log: string[] = [];
@@ -163,7 +159,7 @@ describe('scheduling', () => {
     expect(log).toEqual(['list', blob.digest, 'a1']);
   });
 
-  /** Steps of all lists per message, for so many messages, ten in each group. */
+  /** The steps of all lists per message, for this number of messages with ten in each group. */
   async function stepsPerMessage(messages: number): Promise<number> {
     await using under = bench();
     let [steps, handled] = [0, 0];
@@ -193,14 +189,13 @@ describe('scheduling', () => {
     return steps / messages;
   }
 
-  test('each message costs the same number of steps, however many wait', async () => {
+  test('takes the same number of steps per message for any number of waiting messages', async () => {
     const [few, many] = [await stepsPerMessage(500), await stepsPerMessage(10_000)];
     expect(few).toBeGreaterThan(3);
     expect(many).toBeLessThan(few * 1.1);
   });
 
-  // A queue has one consumer, and it takes something.
-  test('wrong consumers are bugs', async () => {
+  test('refuses a second consumer of a queue, and a consumer with invalid numbers', async () => {
     await using under = bench();
     const consumer = { concurrency: 1, batchSize: 1, handler: handlerOf([]) };
     expect(() => {
@@ -216,7 +211,7 @@ describe('scheduling', () => {
   });
 });
 
-// What is written as a whole, however little of it is new, had better be written for many.
+// A finalizer rewrites a whole index for each batch, so it waits in order to write for more messages at once.
 describe('a group that rests', () => {
   /** Rests for a second after each batch; a layer is being copied until `copied` is called. */
   function resting(
@@ -247,7 +242,7 @@ describe('a group that rests', () => {
     { lanes: 1, look: 'receipt' },
   );
 
-  test('finds what came meanwhile in its next batch', async () => {
+  test('delivers the messages that arrived meanwhile in its next batch', async () => {
     await using under = bench();
     const { log, copied } = resting(under);
     await under.queues.send('layer', [layer]);
@@ -267,7 +262,7 @@ describe('a group that rests', () => {
     await under.queues.idle();
   });
 
-  test('does not where nothing else is being handled', async () => {
+  test('does not rest while no other message is being handled', async () => {
     await using under = bench();
     const { log, copied } = resting(under);
     await under.queues.send('layer', [layer]);
@@ -286,7 +281,7 @@ describe('a group that rests', () => {
     expect(under.clock.pending).toBe(0);
   });
 
-  test('does not where something failed, which is wanted back when it says', async () => {
+  test('does not rest after a failure, which has its own time of retry', async () => {
     await using under = bench({ retryMs: 50 });
     const { log, copied } = resting(under, ({ length }) => length === 1);
     await under.queues.send('layer', [layer]);
@@ -301,9 +296,7 @@ describe('a group that rests', () => {
 });
 
 describe('failures', () => {
-  // A poisoned tag in the middle of a batch: it comes alone from then on, so that its neighbours, which only came back
-  // with it, are not taken to the dead letters as well.
-  test('a message that has failed is delivered alone', async () => {
+  test('a failed message is delivered alone, so that its neighbours do not become dead letters with it', async () => {
     await using under = bench({ retryMs: 0 });
     const log: string[][] = [];
     await send(under, 'a1', 'a2', 'a3', 'a4');
@@ -313,8 +306,7 @@ describe('failures', () => {
     expect(under.dead.map(({ queue, delivery }) => [queue, delivery.receiveCount])).toEqual([['finalize', 5]]);
   });
 
-  // The handler has a bug that only one message meets, and throws: nobody knows which it was, so all go alone.
-  test('after a handler that throws, each of its batch goes alone', async () => {
+  test('each message of a batch is delivered alone after its handler throws', async () => {
     await using under = bench({ retryMs: 0, maxReceives: 3 });
     const bug = new Error('a bug');
     const log: string[][] = [];
@@ -335,8 +327,7 @@ describe('failures', () => {
     expect(under.dead[0]?.failure).toMatchObject({ operation: 'handle finalize messages', cause: bug });
   });
 
-  // Where the handler does not say when, a failed message comes again after the time set for that, and not before.
-  test('a failed message stays away', async () => {
+  test('a failed message is delivered again after the default wait if the handler names none', async () => {
     await using under = bench({ retryMs: 1000 });
     const log: string[][] = [];
     let failing = true;
@@ -352,8 +343,7 @@ describe('failures', () => {
     expect(log).toHaveLength(2);
   });
 
-  // A thrown failure that carries the registry's Retry-After is honoured in full.
-  test('a thrown failure says how long', async () => {
+  test('a failed message waits for the whole Retry-After of a thrown failure', async () => {
     await using under = bench();
     let deliveries = 0;
     await send(under, 'a1');
@@ -377,8 +367,8 @@ describe('failures', () => {
     expect(deliveries).toBe(2);
   });
 
-  // A registry asks for a month. SQS hides a message for twelve hours at most, and a timer longer than 24 days fires at once.
-  test('nothing waits longer than SQS lets it', async () => {
+  // A registry may ask for a month, and a timer longer than 24 days fires at once.
+  test('a failed message waits for at most the twelve hours of SQS', async () => {
     await using under = bench();
     let deliveries = 0;
     await send(under, 'a1');
@@ -401,8 +391,7 @@ describe('failures', () => {
     expect(deliveries).toBe(2);
   });
 
-  // A handler names an id that was not in its batch. As in Lambda, nothing of what it says is believed.
-  test('a result about other messages fails the batch', async () => {
+  test('a result that names messages outside of the batch fails the whole batch, as on Lambda', async () => {
     await using under = bench({ retryMs: 0 });
     let deliveries = 0;
     await send(under, 'a1');
@@ -419,8 +408,7 @@ describe('failures', () => {
     expect(deliveries).toBe(2);
   });
 
-  // The disk is full, and the dead letter cannot be recorded: the run must not look as if it had gone well.
-  test('a dead letter that is not recorded is told', async () => {
+  test('a dead letter that cannot be recorded fails the run', async () => {
     const full = new Failure({ operation: 'write report', side: 'archive', code: 'no-space', detail: 'disk full' });
     await using under = bench({ retryMs: 0, deadLetter: () => Promise.reject(full) });
     const log: string[][] = [];
@@ -432,8 +420,7 @@ describe('failures', () => {
 });
 
 describe('deduplication', () => {
-  // Five minutes after the first, the same message is new again; what was dropped in between does not prolong that.
-  test('lasts five minutes', async () => {
+  test('drops repetitions for five minutes after the first message, and repetitions do not extend that time', async () => {
     await using under = bench();
     const log: string[][] = [];
     under.queues.consume('finalize', { concurrency: 1, batchSize: 1, handler: handlerOf(log) });
@@ -448,8 +435,7 @@ describe('deduplication', () => {
     expect(log).toHaveLength(2);
   });
 
-  // Where one of several cannot be sent, none is: a sender that mends it and sends all again loses nothing to deduplication.
-  test('what was refused is not remembered', async () => {
+  test('forgets messages of a refused send, so that they can be sent again', async () => {
     await using under = bench();
     const log: string[][] = [];
     const good = tagged('a1', 'a');
@@ -462,8 +448,7 @@ describe('deduplication', () => {
 });
 
 describe('stop', () => {
-  // Ctrl-C: what is being handled is told to stop and waited for, what is queued is dropped, what waits is forgotten.
-  test('aborts handlers, waits for them, and leaves nothing', async () => {
+  test('aborts handlers, waits for them, and discards queued and waiting messages', async () => {
     await using under = bench({ retryMs: 1000, maxReceives: 2 });
     const { queues, clock, dead } = under;
     const started = Promise.withResolvers<void>();
@@ -501,8 +486,7 @@ describe('stop', () => {
     await expect(queues.idle()).rejects.toMatchObject({ code: 'aborted' });
   });
 
-  // A handler's last delivery is cut short by the stop: that is not a reason to record its message as failed.
-  test('a stopped handler makes no dead letter', async () => {
+  test('does not record a message as a dead letter if the stop ended its last delivery', async () => {
     await using under = bench({ maxReceives: 1 });
     const started = Promise.withResolvers<void>();
     await send(under, 'a1');
@@ -518,8 +502,7 @@ describe('stop', () => {
     expect(under.dead).toEqual([]);
   });
 
-  // Stopped when all is done: that was a complete run, and stays one.
-  test('after all is done, idle stays true', async () => {
+  test('does not change the result of a finished run', async () => {
     await using under = bench();
     await send(under, 'a1');
     under.queues.consume('finalize', { concurrency: 1, batchSize: 1, handler: handlerOf([]) });
@@ -528,8 +511,7 @@ describe('stop', () => {
     await under.queues.idle();
   });
 
-  // The handler that is told to stop tries to hand its work on: it is told that the queues are closed.
-  test('nothing is accepted once it has begun', async () => {
+  test('refuses messages that a stopping handler sends', async () => {
     await using under = bench();
     const started = Promise.withResolvers<void>();
     let refused: unknown;
@@ -553,8 +535,7 @@ describe('stop', () => {
   });
 });
 
-// With the real clock: a message that waits comes again by itself.
-test('the system clock wakes a group', async () => {
+test('a waiting message is delivered again with the system clock', async () => {
   const queues = new InProcessQueues({ deadLetter: () => Promise.resolve(), retryMs: 1 });
   const log: string[][] = [];
   await queues.send('finalize', [tagged('a1', 'a')]);

@@ -15,16 +15,14 @@ function slice(...tags: string[]): ResolveMessage['what'] {
 }
 
 describe('groups', () => {
-  // One blob of a registry has one lane, whatever repository it is found in, so that it is never fetched twice at once.
-  test('a blob has one lane of its registry', () => {
+  test('a blob has one lane per registry, whatever repository it belongs to', () => {
     const group = layerGroup('docker.io/library/alpine', BLOB.digest, LANES);
     expect(group).toMatch(/^docker\.io#[0-7]$/);
     expect(layerGroup('docker.io/other/image', BLOB.digest, LANES)).toBe(group);
     expect(layerGroup('localhost:5000/alpine', BLOB.digest, 1)).toBe('localhost:5000#0');
   });
 
-  // A thousand blobs use all the connections that a host is allowed, and not one more.
-  test('blobs spread evenly over the lanes', () => {
+  test('blobs spread evenly over exactly the lanes of a host', () => {
     const uses = new Map<string, number>();
     for (let n = 0; n < 1000; n += 1) {
       const group = layerGroup(ORDER.source, digestFor(`blob ${n}`), LANES);
@@ -34,8 +32,7 @@ describe('groups', () => {
     expect(Math.min(...uses.values())).toBeGreaterThan(1000 / LANES / 2);
   });
 
-  // Slices of one large repository are resolved side by side; all repositories of a host together keep to its lanes.
-  test('slices spread over the resolve lanes of their registry', () => {
+  test('the slices of all repositories of a host spread over its resolve lanes', () => {
     const groups = new Set<string>();
     for (let n = 0; n < 50; n += 1) {
       groups.add(resolveMessage(ORDER, slice(`tag-${n}`)).group);
@@ -44,8 +41,7 @@ describe('groups', () => {
     expect([...groups].toSorted()).toEqual(Array.from({ length: RESOLVE_LANES }, (_, n) => `docker.io#${n}`));
   });
 
-  // Repository names may have 255 characters and a group 128: long ones are shortened, and stay different.
-  test('long names become ids that SQS takes', () => {
+  test('long names become different group ids that SQS accepts', () => {
     const long = `registry.example.com/${'a'.repeat(200)}`;
     const groups = [long, `${long}b`, `${long}c`].map(finalizeGroup);
     expect(new Set(groups).size).toBe(3);
@@ -58,8 +54,7 @@ describe('groups', () => {
     expect(finalizeGroup('docker.io/library/alpine')).toBe('docker.io/library/alpine');
   });
 
-  // Whatever is sent through these functions, a queue accepts it.
-  test('what the helpers make is accepted', () => {
+  test('every message of the helpers is accepted by a queue', () => {
     for (const outgoing of [
       resolveMessage(ORDER, { kind: 'list' }),
       layerMessage(ORDER, IMAGE, BLOB, OPTIONS),
@@ -69,8 +64,7 @@ describe('groups', () => {
       expect(() => prepare(outgoing.message.type, outgoing)).not.toThrow();
   });
 
-  // A wiring that has no lanes for a host would put every blob into `host#NaN`.
-  test('no lanes are a bug', () => {
+  test('a host without lanes is an internal error', () => {
     expect(() => layerGroup(ORDER.source, BLOB.digest, 0)).toThrow(RangeError);
     expect(() => layerGroup(ORDER.source, BLOB.digest, Number.NaN)).toThrow(RangeError);
   });
@@ -79,8 +73,7 @@ describe('groups', () => {
 describe('deduplication', () => {
   const id = (outgoing: { deduplicationId: string }): string => outgoing.deduplicationId;
 
-  // The last layer's finalize message is the one that completes the image: it must not be taken for the first one's.
-  test('finalize messages of two layers are two', () => {
+  test('finalize messages of two layers have different ids', () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), (one, other) => {
         fc.pre(one !== other);
@@ -92,8 +85,7 @@ describe('deduplication', () => {
     expect(id(finalizeMessage(ORDER, IMAGE, 'resolver'))).not.toBe(id(finalizeMessage(ORDER, IMAGE, BLOB.digest)));
   });
 
-  // A resolver that was killed sends its messages again a minute later; upstream has not changed, and nothing goes twice.
-  test('a retried resolver sends nothing twice', () => {
+  test('a repeated delivery to the resolver sends the same ids', () => {
     const later = { ...IMAGE, observed: IMAGE.observed + 60_000 };
     expect(id(resolveMessage({ ...ORDER }, slice('a', 'b')))).toBe(id(resolveMessage(ORDER, slice('a', 'b'))));
     expect(id(layerMessage(ORDER, later, BLOB, { lanes: LANES, look: 'everything' }))).toBe(
@@ -102,7 +94,7 @@ describe('deduplication', () => {
     expect(id(finalizeMessage(ORDER, later, 'resolver'))).toBe(id(finalizeMessage(ORDER, IMAGE, 'resolver')));
   });
 
-  // During a rolling update two releases send the same messages.
+  // Two releases send the same messages during a rolling update.
   test('the id of a message is the same in every release', () => {
     expect(id(resolveMessage(ORDER, slice('a', 'b')))).toBe(
       '516a22716d8e2e7b25550a96fee46243ae39145a474fdbb5dcc96cd17718a35f',
@@ -115,14 +107,12 @@ describe('deduplication', () => {
     );
   });
 
-  // How an object was put together says nothing about what it asks for.
-  test('the order of keys does not matter', () => {
+  test('the id does not depend on the order of keys', () => {
     const turned = Object.fromEntries(Object.entries(BLOB).toReversed()) as unknown as typeof BLOB;
     expect(id(layerMessage(ORDER, IMAGE, turned, OPTIONS))).toBe(id(layerMessage(ORDER, IMAGE, BLOB, OPTIONS)));
   });
 
-  // A layer too large for one invocation goes on in the next: each continuation gets through, and its repetition does not.
-  test('continuations get through, once each', () => {
+  test('each continuation has its own id, and its repetition has the same id', () => {
     const first = layerMessage(ORDER, IMAGE, BLOB, OPTIONS);
     const second = continuationOf(first.message, LANES);
     const third = continuationOf(second.message, LANES);
@@ -133,8 +123,8 @@ describe('deduplication', () => {
     expect(second.group).toBe(first.group);
   });
 
-  // A delivery stores a part and is killed after its send; the second delivery finds nothing new to store.
-  test('a continuation and its twin with another count of stalled continuations have the same id', () => {
+  // The first delivery stores a part and is killed after its send. The second delivery finds no new part to store.
+  test('a continuation has the same id for any count of stalled continuations', () => {
     const { message } = layerMessage(ORDER, IMAGE, BLOB, OPTIONS);
     expect(id(continuationOf(message, LANES, 1))).toBe(id(continuationOf(message, LANES)));
     expect(continuationOf(message, LANES, 1).message).toMatchObject({ continuation: 1, stalled: 1 });
@@ -146,7 +136,6 @@ describe('deduplication', () => {
     expect(continuationOf(stalled, LANES).message).toEqual({ ...message, look: 'everything', continuation: 2 });
   });
 
-  // Five things that differ, each of which is work of its own.
   test.each([
     ['run', { ...ORDER, run: 'run-2' }, IMAGE, BLOB],
     ['destination', { ...ORDER, repository: 'docker.io/other/alpine' }, IMAGE, BLOB],
@@ -154,20 +143,19 @@ describe('deduplication', () => {
     ['tag of the image', ORDER, { ...IMAGE, tag: 'latest' }, BLOB],
     ['image with the same layer', ORDER, { ...IMAGE, digest: digestFor('other image') }, BLOB],
     ['layer of the image', ORDER, IMAGE, { ...BLOB, digest: digestFor('other layer') }],
-  ])('another %s is not swallowed', (_what, order, image, blob) => {
+  ])('another %s gives another id', (_what, order, image, blob) => {
     expect(id(layerMessage(order, image, blob, OPTIONS))).not.toBe(id(layerMessage(ORDER, IMAGE, BLOB, OPTIONS)));
     expect(id(finalizeMessage(order, image, blob.digest))).not.toBe(id(finalizeMessage(ORDER, IMAGE, BLOB.digest)));
   });
 
-  // The layer was there when the resolver was first tried, and denied when it was tried again: the refusal is recorded.
-  test('a failure is not swallowed by a success', () => {
+  // A repeated delivery to the resolver may fail where the first one succeeded, and its failure must be recorded.
+  test('a failure and a success of an image have different ids', () => {
     const denied = finalizeMessage(ORDER, IMAGE, 'resolver', { code: 'denied', reason: 'no' });
     expect(id(denied)).not.toBe(id(finalizeMessage(ORDER, IMAGE, 'resolver')));
     expect(id(denied)).toBe(id(finalizeMessage(ORDER, IMAGE, 'resolver', { code: 'denied', reason: 'no, at 12:01' })));
   });
 
-  // A message that is handled is the order of the next one: nothing of it but the order goes along.
-  test('only the order is handed on', () => {
+  test('a new message takes only the order from the message that causes it', () => {
     const layer = layerMessage(ORDER, IMAGE, BLOB, OPTIONS).message;
     expect(finalizeMessage(layer, layer.image, BLOB.digest).message).toEqual({
       version: 1,
@@ -179,7 +167,6 @@ describe('deduplication', () => {
 });
 
 describe('prepare', () => {
-  // What SQS would refuse is refused here, told as the queue's failure, and never retried.
   test.each([
     ['a group with a space', { group: 'a b' }, /a b is not an id that SQS takes/],
     ['an empty group', { group: '' }, /is not an id/],
@@ -195,7 +182,7 @@ describe('prepare', () => {
       { message: { ...resolveMessage(ORDER, slice()).message } },
       /what\.images: must/,
     ],
-  ])('refuses %s', (_what, change, complaint) => {
+  ])('refuses %s as a permanent failure of the queue', (_what, change, complaint) => {
     const outgoing = { ...resolveMessage(ORDER, { kind: 'list' }), ...change };
     expect(() => prepare('resolve', outgoing)).toThrow(
       expect.objectContaining({ side: 'queue', remedy: 'never', message: expect.stringMatching(complaint) as string }),

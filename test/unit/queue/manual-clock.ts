@@ -5,12 +5,12 @@ interface Alarm {
   readonly callback: () => void;
 }
 
-/** A clock that only goes on when it is told to. */
+/** A clock that advances only on request. */
 export class ManualClock implements Clock {
   #now = 0;
   readonly #alarms = new Set<Alarm>();
 
-  /** Timers that are set and neither due nor taken back. */
+  /** Timers that are set, not yet due and not cancelled. */
   get pending(): number {
     return this.#alarms.size;
   }
@@ -25,7 +25,7 @@ export class ManualClock implements Clock {
     return () => this.#alarms.delete(alarm);
   }
 
-  /** Lets so many milliseconds pass, and calls what is due by then, the earliest first. */
+  /** Advances by this number of milliseconds, and calls all timers that become due, the earliest first. */
   advance(ms: number): void {
     const end = this.#now + ms;
     for (let next = this.#earliest(); next !== undefined && next.at <= end; next = this.#earliest()) {
@@ -36,7 +36,7 @@ export class ManualClock implements Clock {
     this.#now = end;
   }
 
-  /** Goes on to the next timer, where there is one. */
+  /** Advances to the next timer, if there is one. */
   advanceToNext(): void {
     const next = this.#earliest();
     if (next !== undefined) this.advance(next.at - this.#now);

@@ -34,7 +34,7 @@ function failureOf(text: string): Failure {
   throw new Error('it was accepted');
 }
 
-/** The message with one field, given by its path, set to a value or left out. */
+/** The message with the field at a path set to a value, or removed. */
 function changed(message: object, path: readonly (string | number)[], value: unknown): string {
   const copy = structuredClone(message) as Record<string | number, unknown>;
   let place = copy;
@@ -43,9 +43,8 @@ function changed(message: object, path: readonly (string | number)[], value: unk
   return JSON.stringify(copy);
 }
 
-describe('what is sent is what arrives', () => {
-  // Whatever message there is, it reads back as it was.
-  test('for every message', () => {
+describe('a sent message', () => {
+  test('is read with the same fields, for every kind of message', () => {
     fc.assert(
       fc.property(anyMessage, (message) => {
         expect(parseMessage(serialise(message))).toEqual(message);
@@ -53,28 +52,27 @@ describe('what is sent is what arrives', () => {
     );
   });
 
-  // The tags of a repository could not be listed: there is no image to name, and that must be told all the same.
-  test('a failure of a whole repository', () => {
+  test('may be a failure of a whole repository, without an image', () => {
     const message = { ...finalize, image: {}, failure: { code: 'name-unknown', reason: 'list tags: unknown' } };
     expect(parseMessage(serialise(message))).toEqual(message);
     expect(failureOf(JSON.stringify({ ...finalize, image: {} })).message).toMatch(/failure: is missing/);
   });
 
-  test('a layer message has its count of stalled continuations, and none where the sender left it out', () => {
+  test('of a layer keeps its count of stalled continuations, and has none if the sender omitted it', () => {
     expect(parseMessage(serialise({ ...layer, stalled: 1 }))).toEqual({ ...layer, stalled: 1 });
     expect(parseMessage(serialise(layer))).not.toHaveProperty('stalled');
   });
 
-  // SQS refuses U+FFFF and lone surrogates, and counts bytes: what is sent is ASCII, so that neither matters.
-  test('in ASCII', () => {
+  // SQS refuses U+FFFF and lone surrogates, and counts bytes.
+  test('contains only ASCII', () => {
     const reason = 'Zürich \u0000\u007f\uffff \ud800 😀';
     const text = serialise({ ...finalize, failure: { code: 'denied', reason } });
     expect(text).toMatch(/^[\x20-\x7e]+$/);
     expect(parseMessage(text)).toMatchObject({ failure: { reason } });
   });
 
-  // A hostile manifest lists megabytes of URLs for its layer: the sender learns that no queue takes that.
-  test('within what a queue takes', () => {
+  // A hostile manifest may list megabytes of URLs for a layer.
+  test('is refused if it is larger than a queue accepts', () => {
     const urls = ['https://example.com/'.padEnd(MAX_MESSAGE_BYTES, 'x')];
     const message = { ...layer, blob: { ...layer.blob, urls } };
     expect(() => serialise(message)).toThrow(expect.objectContaining({ code: 'too-large', remedy: 'never' }));
@@ -82,8 +80,7 @@ describe('what is sent is what arrives', () => {
   });
 });
 
-describe('what is wrong is named', () => {
-  // One field of a good message is broken at a time; the failure says which, and what is wrong with it.
+describe('an invalid message is refused with the place and the problem', () => {
   test.each([
     ['not JSON', 'nonsense', /read message: is not JSON/],
     ['not an object', '[]', /must be an object/],
@@ -122,7 +119,7 @@ describe('what is wrong is named', () => {
     ['stalled continuations as text', changed(layer, ['stalled'], '1'), /stalled: must be a whole number/],
     ['nothing to finalize', changed(finalize, ['image'], { tag: '3.20' }), /failure: is missing/],
     ['a failure without reason', changed(finalize, ['failure'], { code: 'denied' }), /failure\.reason: is missing/],
-  ])('%s', (_what, text, complaint) => {
+  ])('for %s', (_what, text, complaint) => {
     const failure = failureOf(text);
     expect(failure.message).toMatch(complaint);
     expect(failure).toMatchObject({ code: 'invalid', remedy: 'never' });
@@ -133,7 +130,7 @@ describe('what is wrong is named', () => {
     ['a time before the epoch', -1, /image\.observed: must be a time in milliseconds/],
     ['a time with a fraction', 1.5, /image\.observed: must be a whole number/],
     ['the year 9999', Date.UTC(9999, 0), /image\.observed: must not be in the future \(9999-01-01T00:00:00\.000Z\)/],
-  ])('%s', (_what, observed, complaint) => {
+  ])('for %s', (_what, observed, complaint) => {
     for (const message of [layer, finalize]) {
       const failure = failureOf(changed(message, ['image', 'observed'], observed));
       expect(failure.message).toMatch(complaint);
@@ -141,7 +138,7 @@ describe('what is wrong is named', () => {
     }
   });
 
-  test('a clock of a sender that is up to 15 minutes fast is accepted', () => {
+  test('except for a clock of the sender that is up to 15 minutes fast', () => {
     const now = Date.UTC(2026, 0);
     const at = (ms: number): string => changed(finalize, ['image', 'observed'], now + ms);
     expect(parseMessage(at(15 * 60_000), now)).toMatchObject({ image: { observed: now + 15 * 60_000 } });
@@ -162,7 +159,7 @@ describe('messages of other releases', () => {
       changed({ ...finalize, failure: FAILURE }, ['failure', 'side'], 'source'),
       { ...finalize, failure: FAILURE },
     ],
-  ])('an unknown field of %s is ignored', (_what, text, expected) => {
+  ])('may have an unknown field of %s, which is ignored', (_what, text, expected) => {
     expect(parseMessage(text)).toEqual(expected);
   });
 
@@ -172,18 +169,18 @@ describe('messages of other releases', () => {
     ['foreignLayers', changed(layer, ['foreignLayers'], 'hosts'), 'foreignLayers: must be one of skip, not "hosts"'],
     ['work', changed(resolve, ['what', 'kind'], 'new'), 'what.kind: must be one of list, images, not "new"'],
     ['look', changed(layer, ['look'], 'twice'), 'look: must be one of nothing, receipt, everything, not "twice"'],
-  ])('an unknown choice of %s is unsupported', (_what, text, reason) => {
+  ])('with an unknown choice of %s are unsupported', (_what, text, reason) => {
     expect(failureOf(text)).toMatchObject({ code: 'unsupported', message: `read message: ${reason}` });
   });
 
-  test('another version is unsupported, whatever else is in the message', () => {
+  test('of another version are unsupported, whatever else they contain', () => {
     const failure = failureOf(JSON.stringify({ version: 2, type: 'something new' }));
     expect(failure).toMatchObject({ code: 'unsupported', remedy: 'never' });
     expect(failure.message).toBe('read message: version: is 2, and this release knows only 1');
   });
 });
 
-describe('nothing else is thrown', () => {
+describe('parsing throws only Failures', () => {
   const isFailureOrFine = (text: string): void => {
     try {
       parseMessage(text);
@@ -192,14 +189,12 @@ describe('nothing else is thrown', () => {
     }
   };
 
-  // Any text at all, and any JSON at all.
-  test('whatever the text', () => {
+  test('for any text and any JSON', () => {
     fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), isFailureOrFine));
     isFailureOrFine('['.repeat(100_000) + ']'.repeat(100_000));
   });
 
-  // A good message with any of its fields replaced by any value: the validation's every branch sees the wrong type.
-  test('whatever is in a field', () => {
+  test('for any value in any field', () => {
     const broken = fc.tuple(anyMessage, fc.nat(), fc.jsonValue()).map(([message, at, value]) => {
       let visits = 0;
       const fields = JSON.stringify(message).split(/[{,]/).length;

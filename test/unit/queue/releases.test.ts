@@ -1,7 +1,7 @@
 /**
- * Messages as releases have serialised them: `test/messages/<version>-<release>/<kind>.json`. A release that changes what it
- * sends adds a folder of its own; no file there changes or goes, since a rolling update or a rollback delivers messages of
- * one release to the functions of another.
+ * Messages in the serialised form of each release: `test/messages/<version>-<release>/<kind>.json`. A release that changes its
+ * messages adds a folder. Existing files there never change, because a rolling update or a rollback delivers messages of one
+ * release to the functions of another.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -45,7 +45,7 @@ const ASKED = {
 const BLOB = { digest: digestFor('layer'), mediaType: LAYER, size: 402 };
 const URLS = { ...BLOB, urls: ['https://registry.example/layer'] };
 
-/** The same messages as this release makes them. */
+/** The same messages, created by the current release. */
 const OURS: Readonly<Record<string, Message>> = {
   'resolve-list': resolveMessage(SOME, { kind: 'list' }).message,
   'resolve-images': resolveMessage(ORDER, {
@@ -60,18 +60,21 @@ const OURS: Readonly<Record<string, Message>> = {
     .message,
 };
 
-test('there is a message of each type of the first release', () => {
+test('the first release has a stored message of each type', () => {
   const ofFirst = files.filter((name) => name.startsWith('1-a7e154c')).map((name) => name.slice(10, -5));
   expect(ofFirst.toSorted()).toEqual(Object.keys(OURS).toSorted());
 });
 
-test.each(files)('%s is read completely', async (name) => {
+test.each(files)('the stored message %s is read completely', async (name) => {
   const text = await readFile(join(FOLDER, name), 'utf8');
   expect(parseMessage(text)).toEqual(JSON.parse(text));
 });
 
-// The first release refuses every field that it does not know.
-test.each(Object.entries(OURS))('%s is sent as the first release sends and reads it', async (name, message) => {
-  const text = await readFile(join(FOLDER, '1-a7e154c', `${name}.json`), 'utf8');
-  expect(JSON.parse(serialise(message))).toEqual(JSON.parse(text));
-});
+// The first release refuses every unknown field.
+test.each(Object.entries(OURS))(
+  'the message %s is sent in the form that the first release sends and reads',
+  async (name, message) => {
+    const text = await readFile(join(FOLDER, '1-a7e154c', `${name}.json`), 'utf8');
+    expect(JSON.parse(serialise(message))).toEqual(JSON.parse(text));
+  },
+);

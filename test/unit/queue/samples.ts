@@ -7,7 +7,7 @@ import type { Outgoing } from '../../../lib/queue/queue.ts';
 const MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const LAYER = 'application/vnd.oci.image.layer.v1.tar+gzip';
 
-/** A digest that stands for a name. */
+/** The digest of a name. */
 export function digestFor(name: string): Digest {
   return digestOf(Buffer.from(name));
 }
@@ -27,7 +27,7 @@ export const IMAGE: Image = {
   observed: 5000,
 };
 
-/** A finalize message that is told apart by its tag, in a group of its own choice. */
+/** A finalize message with this tag, in any group. */
 export function tagged(tag: string, group: string): Outgoing<FinalizeMessage> {
   return { ...finalizeMessage(ORDER, { ...IMAGE, tag }, 'resolver'), group };
 }
@@ -49,7 +49,7 @@ const anyText = fc.string({ unit: 'binary', maxLength: 40 });
 const mediaType = fc.stringMatching(/^[a-z]{1,20}\/[a-z][a-z0-9.+-]{0,40}$/);
 const count = fc.maxSafeNat();
 
-/** Any time until now, in milliseconds since the epoch. */
+/** Any time up to now, in milliseconds since the epoch. */
 const time = fc.nat(Date.now());
 
 function shape<T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }, required: (keyof T)[]): fc.Arbitrary<T> {
@@ -69,7 +69,7 @@ const order = {
   platforms: fc.oneof(fc.constant('all' as const), fc.array(platform, { minLength: 1, maxLength: 3 })),
 };
 
-/** An order whose policy leaves something out, or not. */
+/** An order whose policy may leave out layers. */
 const scoped = <T extends object>(message: fc.Arbitrary<T>): fc.Arbitrary<T> =>
   fc.tuple(message, fc.boolean(), fc.boolean()).map(([one, skip, strict]) => ({
     ...one,
@@ -98,7 +98,7 @@ const image = shape(
 
 const failure = fc.record({ code: name, reason: anyText }, { noNullPrototype: true });
 
-/** Every message that there can be. */
+/** Messages of every kind. */
 export const anyMessage: fc.Arbitrary<Message> = scoped(
   fc.oneof<fc.Arbitrary<Message>[]>(
     fc.record(

@@ -22,12 +22,12 @@ const URLS = {
 
 type Entries = NonNullable<SendMessageBatchCommandInput['Entries']>;
 
-/** Says what SQS answers to the n-th request with these entries: ids that are refused, or an error for all. */
+/** The response of SQS to the n-th request with these entries: refused ids, or an error for all. */
 type Answer = (entries: Entries, request: number) => { Id: string; Code: string; SenderFault: boolean }[];
 
 interface Bench {
   readonly queues: SqsQueues;
-  /** Tags in each request. */
+  /** The tags in each request. */
   readonly requests: string[][];
   readonly entries: Entries;
   readonly waits: number[];
@@ -69,7 +69,7 @@ function messages(count: number): Outgoing[] {
   return Array.from({ length: count }, (_, n) => tagged(`t${n}`, 'g'));
 }
 
-/** The id of the entry with this tag, refused. */
+/** The entry with this tag, as refused by SQS. */
 function refuse(entries: Entries, tag: string, Code: string, SenderFault = false): ReturnType<Answer> {
   return entries
     .filter(({ MessageBody = '' }) => tagOf(MessageBody) === tag)
@@ -81,8 +81,7 @@ function serviceError(name: string, httpStatusCode: number): SQSServiceException
 }
 
 describe('batches', () => {
-  // Twenty-five messages are three requests, in order, each with its group and deduplication id.
-  test('ten messages a request', async () => {
+  test('have ten messages each, in order, with their groups and deduplication ids', async () => {
     const { queues, requests, entries } = bench();
     const sent = messages(25);
     await queues.send('finalize', sent);
@@ -93,15 +92,13 @@ describe('batches', () => {
     expect(entries[3]).toMatchObject({ MessageGroupId: 'g', MessageDeduplicationId: sent[3]?.deduplicationId });
   });
 
-  // Nothing to send costs nothing.
-  test('no messages, no request', async () => {
+  test('are not sent without messages', async () => {
     const { queues, requests } = bench();
     await queues.send('finalize', []);
     expect(requests).toEqual([]);
   });
 
-  // Messages of any size: no request has more than it may, none could have taken the next one's first, none is lost.
-  test('as full as allowed', () => {
+  test('are as full as the limits allow, for messages of any size', () => {
     const sizes = fc.array(fc.integer({ min: 1, max: MAX_MESSAGE_BYTES }), { maxLength: 60 });
     const one = prepare('finalize', tagged('x', 'g'));
     fc.assert(
@@ -121,8 +118,7 @@ describe('batches', () => {
     );
   });
 
-  // A manifest with a megabyte of URLs for its layer: nothing is sent, and the sender knows that no retry mends it.
-  test('a message that is too large is refused before anything is sent', async () => {
+  test('are not sent if one message is too large, and the failure is permanent', async () => {
     const { queues, requests } = bench();
     const blob = { digest: digestFor('layer'), mediaType: LAYER, urls: ['x'.repeat(1_000_000)] };
     const large = layerMessage(ORDER, IMAGE, blob, { lanes: 1, look: 'nothing' });
@@ -138,8 +134,7 @@ describe('batches', () => {
 });
 
 describe('partial failures', () => {
-  // Two entries of a batch fail for SQS's own reasons: they alone are sent again, after a wait that grows.
-  test('only what was not accepted is sent again', async () => {
+  test('send only the refused entries again, after growing waits', async () => {
     const { queues, requests, waits } = bench((entries, request) =>
       request > 2
         ? []
@@ -153,15 +148,13 @@ describe('partial failures', () => {
     expect(waits).toEqual([100, 200]);
   });
 
-  // SQS says nothing about one entry at all: nobody may believe that it was accepted.
-  test('silence is not acceptance', async () => {
+  test('treat an entry that the response omits as refused', async () => {
     const { queues, requests } = bench((entries, request) => (request === 1 ? refuse(entries, 't1', 'silent') : []));
     await queues.send('finalize', messages(3));
     expect(requests).toEqual([['t0', 't1', 't2'], ['t1']]);
   });
 
-  // An entry is our own fault: it is not sent again, its neighbour that was only unlucky is; the error names it.
-  test('what SQS will never accept is not repeated', async () => {
+  test("do not retry an entry that SQS refuses as the sender's fault, and name it in the error", async () => {
     const { queues, requests, entries } = bench((sent, request) => [
       ...refuse(sent, 't0', 'InvalidMessageContents', true),
       ...(request === 1 ? refuse(sent, 't1', 'InternalError') : []),
@@ -179,8 +172,7 @@ describe('partial failures', () => {
     expect(entries).toHaveLength(9);
   });
 
-  // Throttled for longer than the policy lasts: told as such, so that the message that caused it is delivered again.
-  test('throttling without end is told', async () => {
+  test('end as rate-limited if SQS throttles for longer than the policy allows', async () => {
     const { queues, requests } = bench((entries) => refuse(entries, 't1', 'RequestThrottled', true));
     await expect(queues.send('finalize', messages(2))).rejects.toMatchObject({
       code: 'rate-limited',
@@ -192,13 +184,12 @@ describe('partial failures', () => {
 });
 
 describe('failed requests', () => {
-  // The whole request fails, in each of the ways that pass: it is sent again as it was.
   test.each([
     ['throttled', serviceError('ThrottlingException', 400)],
-    ['not well', serviceError('InternalFailure', 500)],
+    ['failed by SQS', serviceError('InternalFailure', 500)],
     ['cut off', Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })],
     ['too slow', Object.assign(new Error('no answer'), { name: 'TimeoutError' })],
-  ])('repeated: %s', async (_what, error) => {
+  ])('are retried unchanged if the request is %s', async (_what, error) => {
     const { queues, requests } = bench((_entries, request) => {
       if (request === 1) throw error;
       return [];
@@ -210,11 +201,10 @@ describe('failed requests', () => {
     ]);
   });
 
-  // It fails in a way that stays: told at once, with SQS's own words.
   test.each([
     ['denied', serviceError('AccessDenied', 403)],
     ['invalid', serviceError('QueueDoesNotExist', 400)],
-  ])('not repeated: %s', async (code, error) => {
+  ])('are not retried if the request is %s, and the error has the words of SQS', async (code, error) => {
     const { queues, requests, waits } = bench(() => {
       throw error;
     });
@@ -228,8 +218,7 @@ describe('failed requests', () => {
     expect(waits).toEqual([]);
   });
 
-  // Told to stop while it waits to send again: it ends at once, and says that it was stopped.
-  test('an abort ends the waiting', async () => {
+  test('stop waiting when the signal is aborted', async () => {
     const controller = new AbortController();
     const { queues, requests } = bench((entries) => {
       controller.abort();
@@ -240,8 +229,7 @@ describe('failed requests', () => {
     expect(requests).toHaveLength(1);
   });
 
-  // Told to stop between two requests, with a reason of the caller's own: the second one is not made.
-  test('an abort ends the sending', async () => {
+  test('stop between two requests with the reason of the abort', async () => {
     const controller = new AbortController();
     const { queues, requests } = bench(() => {
       controller.abort('enough');

@@ -5,7 +5,7 @@ import { digestFor, IMAGE, LAYER, ORDER } from './samples.ts';
 
 const { run, source, repository } = ORDER;
 
-/** The message as a later release might send it: another version, with everything unknown around what is known. */
+/** The message as a later release might send it: another version, with unknown fields around the known ones. */
 function later(message: object): string {
   return JSON.stringify({ ...message, version: 7, type: 'something else', platforms: { native: true }, more: [1] });
 }
