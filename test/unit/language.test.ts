@@ -31,7 +31,6 @@ const EXCEPTIONS: readonly string[] = [
   'test/unit/registry',
   'test/unit/scripts',
   'test/unit/store',
-  'test/unit/sync',
   'test/unit/upkeep',
   'test/unit/webhook',
 ];

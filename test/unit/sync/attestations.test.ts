@@ -1,4 +1,7 @@
-/** BuildKit's attestations of an image whose platforms are chosen: the image runs without what upstream has lost of them. */
+/**
+ * Attestations of BuildKit, of an image with chosen platforms: the image is complete without the attestations that
+ * upstream has lost.
+ */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Archive } from '../../../lib/archive/archive.ts';
 import { checkClosure, receiptReader } from '../../../lib/sync/closure.ts';
@@ -24,7 +27,7 @@ function statement(seed: number): Layer {
 
 const [sbom, provenance] = [statement(2), statement(3)];
 
-/** As BuildKit stores it: an image manifest whose config names the layers as diffIDs. */
+/** An attestation as BuildKit stores it: an image manifest whose config lists the layers as diffIDs. */
 const attestation = makeImage({ layers: [sbom, provenance], platform: { os: 'unknown', architecture: 'unknown' } });
 const annotations = {
   'vnd.docker.reference.type': 'attestation-manifest',
@@ -54,7 +57,7 @@ async function mirrored(options: Partial<MirrorOptions> = {}) {
 const problemsOf = async (archive: Archive): Promise<readonly (Digest | undefined)[]> =>
   (await verifyArchive(archive, { signal: NEVER, concurrency: 2 })).problems.map(({ digest }) => digest);
 
-test('a whole attestation is mirrored with its image', async () => {
+test('a complete attestation is mirrored with its image', async () => {
   const { archive, outcome } = await mirrored();
   expect(outcome).toMatchObject({ status: 'mirrored' });
   expect(outcome).not.toHaveProperty('notes');
@@ -85,7 +88,7 @@ describe.each([
     expect((await mirrored({ platforms: 'all' })).outcome).toMatchObject({ status: 'failed', code: 'blob-unknown' });
   });
 
-  test('is left out also where an earlier run has stored the rest of it', async () => {
+  test('is left out even if an earlier run has stored the rest of it', async () => {
     registry.removeBlob(missing);
     const store = new MemoryStore();
     await mirrored({ store, platforms: 'all' });
@@ -94,7 +97,7 @@ describe.each([
     expect(await problemsOf(archive)).toEqual([]);
   });
 
-  test('fails an image where it cannot be asked for, and is not known to be missing', async () => {
+  test('fails an image if its lookup fails, so that it is not known to be missing', async () => {
     registry.misbehave({ match: { digest: missing }, do: { status: 403 } });
     expect((await mirrored()).outcome).toMatchObject({ status: 'failed', code: 'denied' });
   });
@@ -108,7 +111,7 @@ test.each([
   expect((await mirrored()).outcome).toMatchObject({ status: 'failed', code: 'blob-unknown' });
 });
 
-test('an image waits for an attestation that is on its way', async () => {
+test('an image waits for an attestation that is in transfer', async () => {
   await using rig = new Rig();
   const order = { ...orderFor(registry, 'team/app'), platforms: AMD64 };
   await rig.resolve(resolveMessage(order, { kind: 'images', images: [{ tag: 'v1' }] }).message);
@@ -135,7 +138,7 @@ describe('verify', () => {
   });
 });
 
-test('asks for nothing more where the archive has the attestation', async () => {
+test('sends no further request if the archive has the attestation', async () => {
   const store = new MemoryStore();
   await mirrored({ store });
   registry.forgetRequests();

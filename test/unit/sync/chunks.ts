@@ -1,6 +1,6 @@
 import { createInflater } from '../../../lib/proof/inflate.ts';
 
-/** `bytes` cut into chunks of these sizes, over and over; each in a buffer of its own. */
+/** `bytes` in chunks of these sizes, which repeat, each in its own buffer. */
 export function chunked(bytes: Uint8Array, sizes: readonly number[]): Buffer[] {
   const chunks: Buffer[] = [];
   for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
@@ -11,7 +11,7 @@ export function chunked(bytes: Uint8Array, sizes: readonly number[]): Buffer[] {
   return chunks;
 }
 
-/** What the chunks unpack to. Each is overwritten once it has been written, as a buffer that is reused would be. */
+/** The unpacked chunks. Each chunk is overwritten once it has been written, as in a reused buffer. */
 export async function inflate(
   compression: 'gzip' | 'zstd',
   chunks: readonly Buffer[],

@@ -48,13 +48,13 @@ function layerAs(mediaType: string, bytes: Buffer, unpacked: Uint8Array = bytes)
   return { blob: bytes, digest: sha256(bytes), diffId: sha256(unpacked), mediaType, size: bytes.length };
 }
 
-/** An image that declares its layers as they say themselves. */
+/** An image with the declarations of its layers. */
 function imageOf(layers: readonly Layer[], overrides: ImageOptions['overrides'] = {}): Image {
   const descriptors = layers.map(({ mediaType, digest, size }) => ({ mediaType, digest, size }));
   return makeImage({ layers, overrides: { descriptors: () => descriptors, ...overrides } });
 }
 
-/** An image whose config is these bytes. */
+/** An image with these bytes as its config. */
 function withConfig(layers: readonly Layer[], config: Buffer, more: object = {}): Pushable {
   const image = imageOf(layers, {
     manifest: {
@@ -107,7 +107,7 @@ describe('a layer whose bytes are not compressed as declared', () => {
     }
   });
 
-  test('is refused where media types are strict, and its blob is not stored', async () => {
+  test('is refused with strict media types, and its blob is not stored', async () => {
     const layer = layerAs(`${OCI}+gzip`, small);
     const { archive, outcome } = await mirrored(imageOf([layer]), { strictMediaTypes: true });
     expect(outcome).toMatchObject({ status: 'failed', code: 'not-as-declared' });
@@ -118,7 +118,7 @@ describe('a layer whose bytes are not compressed as declared', () => {
     expect(right.outcome).not.toHaveProperty('notes');
   });
 
-  test('of 20 MiB is unpacked as it is streamed', async () => {
+  test('is unpacked while it is streamed, even with 20 MiB', async () => {
     const layer = layerAs(`${OCI}+gzip`, large);
     const { archive, outcome } = await mirrored(imageOf([layer]));
     expect(outcome).toMatchObject({ status: 'mirrored' });
@@ -128,12 +128,12 @@ describe('a layer whose bytes are not compressed as declared', () => {
     });
   });
 
-  test('has to unpack to what the config says all the same', async () => {
+  test('must unpack to the diffID of the config', async () => {
     const { outcome } = await mirrored(imageOf([layerAs(`${OCI}+gzip`, small, Buffer.from('other'))]));
     expect(outcome).toMatchObject({ status: 'failed', code: 'diffid-mismatch' });
   });
 
-  test('that is declared differently by two images is fetched once', async () => {
+  test('is fetched once if two images declare it differently', async () => {
     const asGzip = imageOf([layerAs(`${OCI}+gzip`, small)]);
     const asTar = imageOf([layerAs(OCI, small)]);
     registry.push('team/app', asTar, 'other');
@@ -146,10 +146,10 @@ describe('a layer whose bytes are not compressed as declared', () => {
   });
 });
 
-describe('a layer without bytes is an empty layer', () => {
+describe('a layer of zero bytes', () => {
   const nothing = Buffer.alloc(0);
   test.each([OCI, `${OCI}+gzip`, `${OCI}+zstd`, DOCKER, `${DOCKER}.gzip`, 'application/vnd.example.layer'])(
-    'under %s, and is not asked for',
+    'is an empty layer under %s, and is not requested',
     async (type) => {
       const image = imageOf([layerAs(`${OCI}+gzip`, gzipSync(small), small), layerAs(type, nothing)]);
       const blobs = new Map([...image.blobs].filter(([digest]) => digest !== sha256(nothing)));
@@ -168,7 +168,7 @@ describe('a blob of any other type is opaque', () => {
     'application/vnd.stacker.image.layer.squashfs+zstd',
     'application/vnd.stacker.image.layer.squashfs+gzip',
     'application/vnd.example.tar.gzip',
-  ])('a layer of type %s whose diffID is its digest', async (type) => {
+  ])('a layer of type %s is mirrored if its diffID is its digest', async (type) => {
     const { archive, outcome } = await mirrored(imageOf([layerAs(type, squashfs)]));
     expect(outcome).toMatchObject({ status: 'mirrored' });
     expect(outcome).not.toHaveProperty('notes');
@@ -182,7 +182,7 @@ describe('a blob of any other type is opaque', () => {
     });
   });
 
-  test('a layer whose diffID is that of what is inside is mirrored with a note', async () => {
+  test('a layer whose diffID is that of its unpacked content is mirrored with a note', async () => {
     const layer = layerAs(`${OCI}+xz`, randomBytes(500, 4), small);
     const { outcome } = await mirrored(imageOf([layer]));
     expect(outcome).toMatchObject({
@@ -205,7 +205,7 @@ describe('a blob of any other type is opaque', () => {
     ['gzip data that is cut short', 'application/vnd.example.tar+gzip', gzipSync(small).subarray(0, -9)],
     ['arbitrary bytes', 'application/vnd.example.rootfs.v1.erofs+zstd', randomBytes(700, 6)],
     ['arbitrary bytes of a layer type', `${OCI}+gzip`, randomBytes(700, 7)],
-  ])('an artifact with %s as %s', async (_, type, bytes) => {
+  ])('an artifact with %s as %s is mirrored', async (_, type, bytes) => {
     const config = Buffer.from('{"a":1}');
     const image = withConfig([layerAs(type, bytes)], config, { mediaType: 'application/vnd.example.config' });
     const { outcome } = await mirrored(image);
@@ -225,7 +225,7 @@ describe('a config that claims no diffIDs', () => {
     ['is not JSON', 'disk: 1', [layer]],
     ['is an array', '[1]', [layer]],
     ['has the rootfs of a Go program that left it out', '{"rootfs":{"type":"","diff_ids":null}}', [layer]],
-  ])('makes its layers proven by digest and size, with a note: it %s', async (_, text, layers) => {
+  ])('leads to layers that are proven by digest and size, with a note: it %s', async (_, text, layers) => {
     const { outcome } = await mirrored(withConfig(layers, Buffer.from(text)));
     expect(outcome).toMatchObject({ status: 'mirrored', notes: ['no diffIDs claimed'] });
   });
@@ -236,12 +236,12 @@ describe('a config that claims no diffIDs', () => {
     ['an empty list of diffIDs', '{"rootfs":{"type":"layers","diff_ids":[]}}', 'layers-mismatch'],
     ['a rootfs in another case', `{"Rootfs":{"type":"layers","diff_ids":["${layer.diffId}"]}}`, 'invalid'],
     ['two of them', `{"rootfs":null,"rootfs":{"type":"layers","diff_ids":["${layer.diffId}"]}}`, 'invalid'],
-  ])('is not one with %s', async (_, text, code) => {
+  ])('does not include one with %s', async (_, text, code) => {
     const { outcome } = await mirrored(withConfig([layer], Buffer.from(text)));
     expect(outcome).toMatchObject({ status: 'failed', code });
   });
 
-  test('is not one whose oddities have nothing to do with its diffIDs: these are compared', async () => {
+  test('does not include one with other invalid fields: its diffIDs are compared', async () => {
     const odd = { os: 5, architecture: [], 'os.features': 'x', rootfs: { diff_ids: [sha256(Buffer.from('other'))] } };
     const { outcome } = await mirrored(
       withConfig([layerAs(`${OCI}+gzip`, gzipSync(small), small)], Buffer.from(JSON.stringify(odd))),
@@ -255,7 +255,7 @@ describe('diffIDs are proven with the algorithm that the config names', () => {
   const sha512 = digestOf(small, 'sha512');
   const rightSha256 = { diffIds: [sha256(small)] };
 
-  test('sha512, for a blob and a config with sha512 digests as well', async () => {
+  test('sha512 diffIDs are proven, also for a blob and a config with sha512 digests', async () => {
     const layer = { ...layerAs(`${OCI}+gzip`, blob, small), digest: digestOf(blob, 'sha512') };
     const config = Buffer.from(JSON.stringify({ rootfs: { type: 'layers', diff_ids: [sha512] } }));
     const image = withConfig([layer], config, { digest: digestOf(config, 'sha512') });
@@ -270,7 +270,7 @@ describe('diffIDs are proven with the algorithm that the config names', () => {
     expect(await archive.receipt(layer.digest)).toMatchObject({ diffIds: { sha512 } });
   });
 
-  test('a sha512 that does not match is refused', async () => {
+  test('a sha512 diffID that does not match is refused', async () => {
     const other = digestOf(Buffer.from('other'), 'sha512');
     const { outcome } = await mirrored(imageOf([layerAs(`${OCI}+gzip`, blob, small)], { diffIds: [other] }));
     expect(outcome).toMatchObject({ status: 'failed', code: 'diffid-mismatch' });
@@ -289,20 +289,20 @@ describe('diffIDs are proven with the algorithm that the config names', () => {
     expect(registry.count({ digest: layer.digest, method: 'GET' })).toBe(1);
   });
 
-  test('one image that has a blob under both proves both at once', async () => {
+  test('an image that lists a blob under both algorithms proves both at once', async () => {
     const layer = layerAs(`${OCI}+gzip`, blob, small);
     const { outcome } = await mirrored(imageOf([layer, layer], { diffIds: [...rightSha256.diffIds, sha512] }));
     expect(outcome).toMatchObject({ status: 'mirrored' });
   });
 });
 
-describe('content that is known is not asked for', () => {
+describe('known content is not requested', () => {
   test.each<[string, Buffer, string]>([
     ['{} with data', Buffer.from('{}'), 'e30='],
     ['{} without data', Buffer.from('{}'), ''],
     ['nothing', Buffer.alloc(0), ''],
     ['other bytes in data', Buffer.from('{"a":1}'), Buffer.from('{"a":1}').toString('base64')],
-  ])('a config: %s', async (_, config, data) => {
+  ])('a config is known from its descriptor: %s', async (_, config, data) => {
     for (const mediaType of ['application/vnd.oci.empty.v1+json', 'application/vnd.oci.image.config.v1+json']) {
       const image = withConfig([layerAs('a/b', randomBytes(99, 1))], config, {
         mediaType,
@@ -315,14 +315,14 @@ describe('content that is known is not asked for', () => {
     }
   });
 
-  test('data that is not what the digest says is ignored', async () => {
+  test('data that does not match the digest is ignored', async () => {
     const config = Buffer.from('{"a":1}');
     const { outcome } = await mirrored(withConfig([], config, { mediaType: 'a/b', data: 'eyJhIjoyfQ==' }));
     expect(outcome).toMatchObject({ status: 'mirrored' });
     expect(registry.count({ digest: sha256(config), method: 'GET' })).toBe(1);
   });
 
-  test('a layer whose descriptor carries it is proven as every layer', async () => {
+  test('a layer in its descriptor is proven like any other layer', async () => {
     const layer = layerAs(`${OCI}+gzip`, gzipSync(small), small);
     const image = (data: Buffer, diffId: Digest): Pushable => {
       const descriptors = [
@@ -348,7 +348,7 @@ describe('platforms', () => {
   const arm64 = on('linux/arm64', 2);
   const only = (...names: string[]): Partial<MirrorOptions> => ({ platforms: names.map(parsePlatform) });
 
-  test('that are asked for and not there are noted', async () => {
+  test('that were requested and do not exist are noted', async () => {
     const { outcome, archive } = await mirrored(makeIndex([amd64, arm64]), only('linux/s390x', 'linux/arm64'));
     expect(outcome).toMatchObject({ status: 'mirrored', notes: ['platform linux/s390x is not in the image'] });
     const scope = { platforms: ['linux/s390x', 'linux/arm64'].map(parsePlatform) };
@@ -356,14 +356,14 @@ describe('platforms', () => {
     expect(state).toMatchObject({ absent: [parsePlatform('linux/s390x')] });
   });
 
-  test('of an image that is not an index are noted as well, and none where all are there', async () => {
+  test('that were requested of a single image are noted only if they are missing', async () => {
     const { outcome } = await mirrored(amd64, only('linux/amd64', 'linux/arm64'));
     expect(outcome).toMatchObject({ notes: ['platform linux/arm64 is not in the image'] });
     const whole = await mirrored(makeIndex([amd64, arm64]), only('linux/amd64', 'linux/arm64'));
     expect(whole.outcome).not.toHaveProperty('notes');
   });
 
-  test('that name no OS features take images with any', async () => {
+  test('without OS features select images with any features', async () => {
     const windows = { os: 'windows', architecture: 'amd64', osVersion: '10.0.20348.1' };
     const plain = makeImage({ layers: [makeLayer({ seed: 4 })], platform: windows });
     const featured = makeImage({ layers: [makeLayer({ seed: 5 })], platform: { ...windows, osFeatures: ['win32k'] } });
@@ -374,7 +374,7 @@ describe('platforms', () => {
     expect(one.outcome).toMatchObject({ status: 'mirrored' });
   });
 
-  test('that are left out for what the user did not name are noted', async () => {
+  test('that are left out although the user did not name any are noted', async () => {
     const v3 = makeImage({
       layers: [makeLayer({ seed: 6 })],
       platform: { ...parsePlatform('linux/amd64'), variant: 'v3' },
@@ -385,7 +385,7 @@ describe('platforms', () => {
     });
   });
 
-  test('whose attestation is gone upstream are mirrored without it, with a note', async () => {
+  test('are mirrored with a note if their attestation is missing upstream', async () => {
     const attestation = makeArtifact({
       platform: { os: 'unknown', architecture: 'unknown' },
       annotations: { 'vnd.docker.reference.digest': amd64.digest },
@@ -403,7 +403,7 @@ describe('platforms', () => {
 });
 
 describe('limits of one image', () => {
-  test('8,192 blobs are taken, and one more is refused before a layer is fetched', async () => {
+  test('allow 8,192 blobs, and refuse one more before a layer is fetched', async () => {
     const layers = (from: number, count: number): object[] =>
       Array.from({ length: count }, (_, n) => ({
         mediaType: 'application/vnd.example',
@@ -428,7 +428,7 @@ describe('limits of one image', () => {
     expect(registry.requests.filter(({ kind }) => kind === 'blob')).toEqual([]);
   });
 
-  test('sizes count each object once', async () => {
+  test('count the size of each object once', async () => {
     const shared = makeLayer({ seed: 20 });
     const images = [1, 2, 3].map((n) => makeImage({ layers: [shared, shared, makeLayer({ seed: 20 + n })] }));
     const index = makeIndex(images);

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { deadlineFrom, NO_DEADLINE } from '../../../lib/sync/deadline.ts';
 
-/** A deadline that far away, by a clock that is moved by hand. */
+/** A deadline after this time, on a manual clock. */
 function within(ms: number): {
   readonly deadline: ReturnType<typeof deadlineFrom>;
   readonly pass: (ms: number) => void;
@@ -22,7 +22,7 @@ function within(ms: number): {
   return { deadline, pass };
 }
 
-test('is near when what is in flight could only just land, and over while there is time to say so', () => {
+test('is near when parts in flight can only just finish, and over while there is time to send a message', () => {
   const { deadline, pass } = within(100_000);
   pass(80_000);
   expect(deadline.near()).toBe(false);
@@ -35,8 +35,7 @@ test('is near when what is in flight could only just land, and over while there 
   expect(deadline.near()).toBe(true);
 });
 
-// A function with little time has none to lose: half of it is for work, and a quarter for landing.
-test('of little time, half is worked', () => {
+test('uses half of a short time for work, and a quarter for finishing', () => {
   const { deadline, pass } = within(8_000);
   pass(4_000);
   expect(deadline.near()).toBe(false);
@@ -47,12 +46,12 @@ test('of little time, half is worked', () => {
   expect(deadline.over.aborted).toBe(true);
 });
 
-// What Lambda says is left is odd as often as not, and AbortSignal.timeout takes whole milliseconds only.
+// Lambda reports fractions of milliseconds, and AbortSignal.timeout accepts only integers.
 test.for([0, 1, 4_999, 9_997, 19_999, 900_001, 1_234.5])('can be made of %d ms', (ms) => {
   expect(deadlineFrom(() => ms).over).toBeInstanceOf(AbortSignal);
 });
 
-test('a process of its own has all the time', () => {
+test('never comes near in a process of its own', () => {
   expect(NO_DEADLINE.near()).toBe(false);
   expect(NO_DEADLINE.over.aborted).toBe(false);
 });

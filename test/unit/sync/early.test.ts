@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(() => registry.close());
 
-/** What the resolver alone makes of an image. */
+/** The result of the resolver alone. */
 async function resolved(thing: Pushable): Promise<Rig> {
   registry.push('library/app', thing, 'v1');
   const rig = new Rig();
@@ -30,14 +30,14 @@ async function resolved(thing: Pushable): Promise<Rig> {
   return rig;
 }
 
-describe('the resolver refuses before it asks for a layer', () => {
-  test('an image whose config has more diffIDs than there are layers', async () => {
+describe('before it requests a layer, the resolver refuses', () => {
+  test('an image whose config has more diffIDs than layers', async () => {
     await using rig = await resolved(MORE);
     expect(rig.sent('layer')).toEqual([]);
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'layers-mismatch' } }]);
   });
 
-  test('an index that is nested one level too deep, and takes one that is not', async () => {
+  test('an index that is nested one level too deep, and it accepts one level less', async () => {
     const nested = (levels: number): Pushable =>
       Array.from({ length: levels }).reduce<Pushable>((inner) => makeIndex([inner]), makeImage({ layers: [BASE] }));
     await using rig = await resolved(nested(MANIFEST_LIMITS.nesting + 1));
@@ -48,7 +48,7 @@ describe('the resolver refuses before it asks for a layer', () => {
     expect(allowed.sent('layer')).toHaveLength(1);
   });
 
-  test('an image whose config is in the archive already, and has another size in the manifest', async () => {
+  test('an image whose config is in the archive, and has another size in the manifest', async () => {
     const image = makeImage({ layers: [BASE] });
     const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digestOf(image.config) };
     const lying = makeImage({
@@ -64,7 +64,7 @@ describe('the resolver refuses before it asks for a layer', () => {
   });
 });
 
-test('the finalizer writes no tag for an image whose config has more diffIDs than there are layers', async () => {
+test('the finalizer writes no tag for an image whose config has more diffIDs than layers', async () => {
   await using rig = new Rig();
   await rig.archive.putContent(MORE.digest, MORE.manifest);
   for (const [digest, bytes] of MORE.blobs) await rig.archive.putContent(digest, bytes);
@@ -78,7 +78,7 @@ test('the finalizer writes no tag for an image whose config has more diffIDs tha
   expect(await rig.archive.tagIndex(order.repository)).toBeUndefined();
 });
 
-test('a conversion writes no tag where a proof disappears before the closure is checked', async () => {
+test('a conversion writes no tag if a proof disappears before the closure is checked', async () => {
   registry.push('library/old', makeSchema1({ layers: [BASE, TOP] }), '1');
   const store = new MemoryStore();
   const name = `${registry.host}/library/old`;
@@ -102,7 +102,7 @@ describe('large manifests', () => {
       overrides: { config: { n }, manifest: { annotations: { padding: 'x'.repeat(300_000) } } },
     });
 
-  /** The sources, with a count of the manifests that are fetched at once. */
+  /** The sources, with the number of manifests that are fetched concurrently. */
   function counting(sources: Sources): { readonly sources: Sources; most: number } {
     const counted = { sources, most: 0 };
     let now = 0;
@@ -129,11 +129,7 @@ describe('large manifests', () => {
 
   test.each<[string, (n: number) => Pushable, boolean]>([
     ['are read one at a time', padded, true],
-    [
-      'are not the small ones, which are read side by side',
-      (n) => makeImage({ layers: [], overrides: { config: { n } } }),
-      false,
-    ],
+    ['are read concurrently if they are small', (n) => makeImage({ layers: [], overrides: { config: { n } } }), false],
   ])('%s', async (_, child, alone) => {
     registry.push('library/app', makeIndex(Array.from({ length: 8 }, (_, n) => child(n))), 'v1');
     await using plain = new Rig();
@@ -145,7 +141,7 @@ describe('large manifests', () => {
     expect(counted.most > 1).toBe(!alone);
   });
 
-  test('that the index says to be small are refused before they are parsed', async () => {
+  test('are refused before parsing if the index declares a small size', async () => {
     const large = pushable(Buffer.from(`{"x":"${'x'.repeat(300_000)}"`), 'application/vnd.oci.image.manifest.v1+json');
     const index = makeIndex([large], 'oci', { manifests: [{ ...large.descriptor, size: 10 }] });
     await using rig = await resolved({ ...index, children: [large] });

@@ -5,24 +5,24 @@ import type { BlobBody, BlobSource, Cancel } from '../../../lib/registry/source.
 export interface FakeOptions {
   /** False for a registry that ignores ranges. */
   readonly ranged?: boolean;
-  /** Whether the registry says how long the blob is. */
+  /** Whether the registry declares the length of the blob. */
   readonly total?: boolean;
   /** Connections of the host: a body holds one until it has ended, failed, been returned from or been aborted. */
   readonly connections?: Semaphore;
-  /** Bytes a chunk. */
+  /** Bytes per chunk. */
   readonly chunk?: number;
-  /** How many turns of the event loop a chunk, or an answer, lets pass. */
+  /** The number of turns of the event loop before each chunk or response. */
   readonly turns?: () => number;
-  /** Called before the chunk that begins at this offset is given; what it throws is what the body throws. */
+  /** Called before the chunk at this offset; the body throws the error that it throws. */
   readonly before?: (offset: number) => void;
-  /** What the bodies say of themselves. */
+  /** The fields of the bodies. */
   readonly resumed?: number;
 }
 
-/** A blob upstream that keeps the source port's promises, without a socket. */
+/** An upstream blob that keeps the contract of the source port, without a socket. */
 export class FakeBlob implements BlobSource {
   readonly opened: { readonly start: number; readonly end: number | undefined }[] = [];
-  /** Bodies that have been opened and not let go. */
+  /** Bodies that are open. */
   held = 0;
   mostOpen = 0;
   readonly #bytes: Uint8Array;

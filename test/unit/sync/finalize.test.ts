@@ -38,8 +38,8 @@ async function tagOf(rig: Rig, tag = 'v1') {
   return (await rig.archive.tagIndex(REPOSITORY))?.index.byTag(tag);
 }
 
-describe('a reference is written', () => {
-  test('when everything below it is there and proven', async () => {
+describe('a reference', () => {
+  test('is written when everything below it is stored and proven', async () => {
     await using rig = new Rig();
     await fill(rig, IMAGE, [BASE, TOP]);
     await rig.finalize([told(IMAGE)]);
@@ -47,8 +47,8 @@ describe('a reference is written', () => {
     expect(rig.records).toMatchObject([{ status: 'mirrored', tag: 'v1', digest: IMAGE.digest }]);
   });
 
-  // Each thing that an image consists of, missing one at a time: the message is dropped without a word.
-  test('and not before: whatever is missing', async () => {
+  // The closure lacks one object at a time, and the message is dropped silently.
+  test('is not written while any part of its closure is missing', async () => {
     const multi = makeIndex([IMAGE]);
     const all = [multi.digest, IMAGE.digest, ...IMAGE.blobs.keys()];
     expect(all).toHaveLength(5);
@@ -63,7 +63,7 @@ describe('a reference is written', () => {
     }
   });
 
-  test('for the platforms that were wanted: what is not wanted need not be there', async () => {
+  test('is written for the chosen platforms, although others are missing', async () => {
     const arm = makeImage({ layers: [makeLayer({ seed: 3 })], platform: parsePlatform('linux/arm64') });
     const multi = makeIndex([IMAGE, arm]);
     await using rig = new Rig();
@@ -72,12 +72,12 @@ describe('a reference is written', () => {
     const platforms = [parsePlatform('linux/amd64')];
     await rig.finalize([told(multi, {}, { platforms })]);
     expect(await tagOf(rig)).toMatchObject({ digest: multi.digest, platforms });
-    // All of it is another matter.
+    // The tag does not become complete with all platforms.
     await rig.finalize([told(multi, { observed: 2000 })]);
     expect(await tagOf(rig)).toMatchObject({ platforms });
   });
 
-  test('without a tag, for what was asked for by digest', async () => {
+  test('is written without a tag for an image that was requested by digest', async () => {
     await using rig = new Rig();
     await fill(rig, IMAGE, [BASE, TOP]);
     const { tag, ...image } = told(IMAGE).image as Found;
@@ -90,7 +90,7 @@ describe('a reference is written', () => {
 });
 
 describe('the notes of an image', () => {
-  test('arrive with its result and in its report, each once', async () => {
+  test('are in its result and in its report, each once', async () => {
     await using rig = new Rig();
     await fill(rig, IMAGE, [BASE, TOP]);
     await rig.finalize([told(IMAGE, { notes: ['first', 'second', 'first'] })]);
@@ -101,7 +101,7 @@ describe('the notes of an image', () => {
     expect(await readReportOf(rig.archive, event!)).toMatchObject({ notes: ['first', 'second'] });
   });
 
-  test('are at most sixteen, and the rest is counted', async () => {
+  test('are limited to sixteen, with a count of the others', async () => {
     await using rig = new Rig();
     await fill(rig, IMAGE, [BASE, TOP]);
     await rig.finalize([told(IMAGE, { notes: Array.from({ length: 20 }, (_, at) => `note ${at}`) })]);
@@ -111,7 +111,7 @@ describe('the notes of an image', () => {
 });
 
 describe('a record that fails', () => {
-  test('stops no other record of the batch, and no tag, and the batch comes again', async () => {
+  test('stops neither other records nor tags, and the batch is delivered again', async () => {
     await using rig = new Rig();
     await fill(rig, IMAGE, [BASE, TOP]);
     const failed = finalizeMessage(orderFor(HOST), { tag: 'bad' }, 'resolver', {
@@ -136,9 +136,9 @@ describe('a record that fails', () => {
   });
 });
 
-describe('what it costs', () => {
-  // A message a layer, and all but the last come too early: the largest blob is looked at first, and is not there yet.
-  test('a message that comes too early is one request', async () => {
+describe('requests to the store', () => {
+  // There is one message per layer, and all but the last are early. The largest blob is looked up first.
+  test('an early message costs one request', async () => {
     const { port, faults } = countCalls(new MemoryStore());
     await using rig = new Rig({ store: port });
     await fill(rig, IMAGE, [TOP]);
@@ -147,8 +147,7 @@ describe('what it costs', () => {
     expect(faults.calls.slice(before)).toEqual([expect.stringContaining('.mirror/receipts/')]);
   });
 
-  // Nobody said which is the largest: it is the first that is looked at all the same.
-  test('the largest blob is looked at first', async () => {
+  test('the largest blob is looked up first, even if no message names it', async () => {
     const image = makeImage({ layers: [TOP, BASE] });
     const { port, faults } = countCalls(new MemoryStore());
     await using rig = new Rig({ store: port });
@@ -162,8 +161,7 @@ describe('what it costs', () => {
     ]);
   });
 
-  // Several tags of a repository are committed in one write.
-  test('many tags of one repository are one write', async () => {
+  test('many tags of one repository are committed in one write', async () => {
     const { port, faults } = countCalls(new MemoryStore());
     await using rig = new Rig({ store: port });
     await fill(rig, IMAGE, [BASE, TOP]);
@@ -176,8 +174,8 @@ describe('what it costs', () => {
     expect((await rig.archive.tagIndex(REPOSITORY))!.index.entries()).toHaveLength(50);
   });
 
-  // Finalizers see one message a layer: what was found once is not read again, and what was missing is.
-  test('a reader that remembers reads what is there once, and what is missing again', async () => {
+  // Finalizers get one message per layer.
+  test('a cached reader reads existing objects once, and missing ones again', async () => {
     const { port, faults } = countCalls(new MemoryStore());
     await using rig = new Rig({ store: port });
     await fill(rig, IMAGE, [BASE]);
@@ -191,12 +189,12 @@ describe('what it costs', () => {
     await run();
     expect(rig.records).toMatchObject([{ status: 'mirrored' }]);
     const reads = faults.calls.slice(before).filter((call) => call.includes('.get'));
-    // The receipt that was missing, and the tag index.
+    // The missing receipt, and the tag index.
     expect(reads).toHaveLength(2);
   });
 });
 
-describe('an image that cannot be right is recorded as failed, and the others are written', () => {
+describe('an image that cannot be valid is recorded as failed, and the others are written', () => {
   const good = makeImage({ layers: [TOP] });
 
   test.each<[string, string, (rig: Rig) => Promise<FinalizeMessage>]>([
@@ -246,11 +244,11 @@ describe('an image that cannot be right is recorded as failed, and the others ar
       },
     ],
     [
-      'a manifest that has rotted',
+      'a corrupt manifest',
       'corrupt',
       async (rig) => {
         await fill(rig, IMAGE, [BASE, TOP]);
-        await rig.store.put(rig.archive.layout.blob(IMAGE.digest), Buffer.from('rotten'));
+        await rig.store.put(rig.archive.layout.blob(IMAGE.digest), Buffer.from('corrupt'));
         return told(IMAGE);
       },
     ],
@@ -263,7 +261,7 @@ describe('an image that cannot be right is recorded as failed, and the others ar
         return told(deep);
       },
     ],
-  ])('%s: %s', async (_, code, prepare) => {
+  ])('because of %s: %s', async (_, code, prepare) => {
     await using rig = new Rig();
     const bad = await prepare(rig);
     await fill(rig, good, [TOP]);
@@ -276,8 +274,7 @@ describe('an image that cannot be right is recorded as failed, and the others ar
     expect(await tagOf(rig, 'good')).toMatchObject({ digest: good.digest });
   });
 
-  // The layer that failed and the one that came: the failure is what is told, whatever the order.
-  test('as told by a layer', async () => {
+  test('the failure of a layer is recorded, even if its other layers arrive', async () => {
     const failure = { code: 'digest-mismatch', reason: 'copy blob sha256:…: it is another' };
     for (const order of ['first', 'last'] as const) {
       await using rig = new Rig();
@@ -289,7 +286,7 @@ describe('an image that cannot be right is recorded as failed, and the others ar
     }
   });
 
-  test('as told by the resolver, which found no digest', async () => {
+  test('the failure of the resolver is recorded without a digest', async () => {
     await using rig = new Rig();
     const failure = { code: 'manifest-unknown', reason: 'resolve: unknown' };
     await rig.finalize([finalizeMessage(orderFor(HOST), { tag: 'v1' }, 'resolver', failure).message]);
@@ -297,8 +294,7 @@ describe('an image that cannot be right is recorded as failed, and the others ar
   });
 });
 
-describe('a failure that may pass', () => {
-  // Every call in turn: thrown, so that the message comes again, and then the tag is there.
+describe('a temporary failure of any call', () => {
   test('is thrown, and the next delivery writes the tag', async () => {
     for (let at = 1; ; at += 1) {
       const store = new MemoryStore();
@@ -319,7 +315,7 @@ describe('a failure that may pass', () => {
   });
 });
 
-describe('messages that come again, or in another order', () => {
+describe('messages that are repeated or reordered', () => {
   test('change nothing', async () => {
     const { port, faults } = countCalls(new MemoryStore());
     await using rig = new Rig({ store: port });
@@ -327,14 +323,13 @@ describe('messages that come again, or in another order', () => {
     await rig.finalize([told(IMAGE)]);
     const before = faults.calls.length;
     await rig.finalize([told(IMAGE), told(IMAGE)]);
-    // It is told again, since the first time may have been the one that was lost, and said to be so.
+    // It is reported again, because the first report may have been lost.
     expect(rig.records.map(({ status }) => status)).toEqual(['mirrored', 'mirrored']);
     expect(rig.again).toEqual([false, true]);
     expect(faults.calls.slice(before).filter((call) => call.includes('.put'))).toEqual([]);
     expect((await rig.archive.tagIndex(REPOSITORY))!.index.entries()).toHaveLength(1);
   });
 
-  // Invariant 5: whatever the order in which two observations of a tag arrive, the later one stays.
   test.each([[[1000, 2000]], [[2000, 1000]]])('leave the tag at its latest observation: %j', async (times) => {
     const newer = makeImage({ layers: [TOP] });
     await using rig = new Rig();
@@ -342,12 +337,12 @@ describe('messages that come again, or in another order', () => {
     await fill(rig, newer, [TOP]);
     for (const observed of times) await rig.finalize([told(observed === 2000 ? newer : IMAGE, { observed })]);
     expect(await tagOf(rig)).toMatchObject({ digest: newer.digest, observed: 2000 });
-    // Whoever asked for the older one is told why its tag is not there.
+    // The record of the older request says why its tag is missing.
     expect(rig.records.map(({ code }) => code)).toEqual([undefined, times[1] === 1000 ? 'overtaken' : undefined]);
     expect((await rig.archive.tagIndex(REPOSITORY))!.index.byDigest(IMAGE.digest)).toMatchObject({ hadTag: 'v1' });
   });
 
-  test('in one batch as well', async () => {
+  test('leave the tag at its latest observation within one batch', async () => {
     const newer = makeImage({ layers: [TOP] });
     await using rig = new Rig();
     await fill(rig, IMAGE, [BASE, TOP]);
@@ -356,8 +351,7 @@ describe('messages that come again, or in another order', () => {
     expect(await tagOf(rig)).toMatchObject({ digest: newer.digest });
   });
 
-  // Two finalizers of one repository, which grouping makes rare: both tags are there.
-  test('by two writers at once', async () => {
+  test('of two concurrent writers keep both tags', async () => {
     const store = new MemoryStore();
     await using one = new Rig({ store });
     await using two = new Rig({ store });
@@ -366,7 +360,7 @@ describe('messages that come again, or in another order', () => {
     expect([await tagOf(one, 'a'), await tagOf(one, 'b')]).toMatchObject([{ tag: 'a' }, { tag: 'b' }]);
   });
 
-  test('of two repositories are not one batch', async () => {
+  test('of two repositories are written separately', async () => {
     await using rig = new Rig();
     await expect(rig.finalize([told(IMAGE), told(IMAGE, {}, { repository: 'r.example/other' })])).rejects.toThrow(
       RangeError,
@@ -375,9 +369,8 @@ describe('messages that come again, or in another order', () => {
   });
 });
 
-// A signature's blob is opaque; in another image the same bytes are a gzip layer. What was proven as one thing is proven
-// as the other before anything is written.
-test('one blob that stands for two things is proven as both', async () => {
+// A signature's blob has the same bytes as a gzip layer.
+test('a blob that is an opaque blob in one image and a layer in another is proven as both', async () => {
   const asFile = makeArtifact({ blobs: [BASE.blob] });
   const asLayer = makeImage({ layers: [BASE] });
   await using rig = new Rig();
@@ -389,22 +382,21 @@ test('one blob that stands for two things is proven as both', async () => {
   await rig.archive.putReceipt({ ...opaque, digest: empty, size: 2 });
   await rig.finalize([told(asFile, { tag: 'file' }), told(asLayer, { tag: 'layer' })]);
   expect([await tagOf(rig, 'file'), await tagOf(rig, 'layer')]).toMatchObject([{ tag: 'file' }, undefined]);
-  // That is not a failure: the layer function is told to prove it as a layer, and tells in its turn.
+  // The finalizer asks the layer function for the proof, which then sends a finalize message.
   expect(rig.records).toMatchObject([{ tag: 'file', status: 'mirrored' }]);
   await rig.archive.putReceipt(receiptOf(BASE));
   await rig.finalize([told(asFile, { tag: 'again' }), told(asLayer, { tag: 'layer' })]);
   expect([await tagOf(rig, 'again'), await tagOf(rig, 'layer')]).toMatchObject([{ tag: 'again' }, { tag: 'layer' }]);
 });
 
-describe('end to end, each message twice and in any order', () => {
+describe('a run with every message delivered twice, and layers in reverse', () => {
   let registry: TestRegistry;
   beforeEach(async () => {
     registry = await startRegistry();
   });
   afterEach(() => registry.close());
 
-  // Every queue delivers at least once: with each message delivered twice, and the layers in reverse, the result is the same.
-  test('ends mirrored, and nothing is there twice', async () => {
+  test('mirrors the image without duplicates', async () => {
     const arm = makeImage({ layers: [BASE, makeLayer({ seed: 7 })], platform: parsePlatform('linux/arm64') });
     registry.push('library/app', makeIndex([IMAGE, arm]), 'multi');
     registry.push('library/app', IMAGE, 'v1');

@@ -12,7 +12,7 @@ import { layerOf, makeImage, makeLayer } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { messageFor, PART, partStore, Rig } from './rig.ts';
 
-/** Six parts and a bit. */
+/** Six parts and a remainder. */
 const LAYER = makeLayer({ size: 6 * PART + 1000, seed: 3 });
 const SMALL = makeLayer({ size: 1000, seed: 4 });
 const KEY = `blobs/sha256/${LAYER.digest.slice('sha256:'.length)}`;
@@ -33,7 +33,7 @@ function rangeOf(part: number): string {
   return `bytes=${(part - 1) * PART}-${Math.min(part * PART, LAYER.size) - 1}`;
 }
 
-/** Every part but these, uploaded by an invocation that is no more. */
+/** Uploads all parts but these, as an invocation that was killed. */
 async function begun(store: ObjectStore, without: readonly number[], bytes: Uint8Array = LAYER.blob): Promise<Upload> {
   const upload = await store.createUpload(KEY, { partSize: PART });
   for (let part = 1; part <= PARTS; part += 1)
@@ -49,7 +49,7 @@ const RECEIPT = {
   compression: 'gzip',
 };
 
-/** That the bytes were proven as an opaque file: no proof of the layer that they are. */
+/** The proof of an opaque file, which does not prove the layer. */
 const PLAIN_RECEIPT: Receipt = {
   version: 1,
   digest: LAYER.digest,
@@ -68,8 +68,8 @@ async function expectStored(rig: Rig): Promise<void> {
   expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
 }
 
-describe('what a blob costs the store', () => {
-  test('fresh: its parts and three more; known: one', async () => {
+describe('requests to the store', () => {
+  test('a fresh blob costs its parts and three more, and a known blob costs one', async () => {
     const { port, faults } = countCalls(partStore());
     await using rig = new Rig({ store: port });
     await rig.copy(messageFor(registry, LAYER));
@@ -85,7 +85,7 @@ describe('what a blob costs the store', () => {
     expect(registry.requests).toEqual([]);
   });
 
-  test('of one part: put, and its receipt', async () => {
+  test('a blob of one part costs a put and its receipt', async () => {
     const { port, faults } = countCalls(partStore());
     await using rig = new Rig({ store: port });
     await rig.copy(messageFor(registry, SMALL));
@@ -93,8 +93,8 @@ describe('what a blob costs the store', () => {
   });
 });
 
-describe('what it finds decides what it does', () => {
-  test('the object without its receipt is proven where it lies', async () => {
+describe('the state of the archive decides the work', () => {
+  test('an object without a receipt is proven in the archive', async () => {
     await using rig = new Rig();
     await rig.store.put(KEY, LAYER.blob);
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
@@ -103,8 +103,7 @@ describe('what it finds decides what it does', () => {
     await expectStored(rig);
   });
 
-  // A receipt that cannot be read proves nothing; the object is there, and so nothing is downloaded.
-  test('a receipt that cannot be read is made anew', async () => {
+  test('an unreadable receipt is written again, without a download', async () => {
     await using rig = new Rig();
     await rig.store.put(KEY, LAYER.blob);
     await rig.store.put(rig.archive.layout.receipt(LAYER.digest), Buffer.from('{"version":'));
@@ -117,7 +116,7 @@ describe('what it finds decides what it does', () => {
     ['wrong bytes', randomBytes(LAYER.size, 9)],
     ['too few bytes', LAYER.blob.subarray(0, -1)],
     ['too many bytes', Buffer.concat([LAYER.blob, Buffer.alloc(1)])],
-  ])('an object of %s is deleted and fetched', async (_, bytes) => {
+  ])('an object of %s is deleted, and the blob is fetched', async (_, bytes) => {
     await using rig = new Rig();
     await rig.store.put(KEY, bytes);
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
@@ -125,9 +124,9 @@ describe('what it finds decides what it does', () => {
     await expectStored(rig);
   });
 
-  // Two images name one blob, and one of them lies about its size: the other's bytes are right, and stay.
+  // Two images name one blob, and one of them declares a wrong size.
   test.each(['with a receipt', 'without a receipt'])(
-    'a descriptor of another size deletes nothing: %s',
+    'a descriptor with another size deletes nothing: %s',
     async (which) => {
       for (const size of [LAYER.size - 1, LAYER.size + 1]) {
         await using rig = new Rig();
@@ -142,8 +141,8 @@ describe('what it finds decides what it does', () => {
     },
   );
 
-  // The same while the right one is between its completion and its receipt: else there would be a receipt of nothing.
-  test('a descriptor of another size takes nothing from a writer that is nearly done', async () => {
+  // The other writer has completed the object. Deleting it now would leave a receipt without an object.
+  test('a descriptor with another size does not disturb a writer before its receipt', async () => {
     const store = partStore();
     await using liar = new Rig({ store });
     const put = store.put.bind(store);
@@ -158,8 +157,8 @@ describe('what it finds decides what it does', () => {
     await expectStored(rig);
   });
 
-  describe('an object that was proven as plain bytes, and is read back as a layer', () => {
-    /** A store in which so many reads meet a bent bit on the way. */
+  describe('an object that was proven as plain bytes and is read back as a layer', () => {
+    /** A store that corrupts this number of reads. */
     function bending(times: number): ReturnType<typeof partStore> {
       const store = partStore();
       const read = store.read.bind(store);
@@ -180,8 +179,8 @@ describe('what it finds decides what it does', () => {
       return store;
     }
 
-    // Upstream has lost it: what is deleted now is lost for good.
-    test('survives a read that went wrong', async () => {
+    // Upstream has lost the blob, so a deletion would be final.
+    test('is kept after a read error', async () => {
       const store = bending(1);
       registry.removeBlob(LAYER.digest);
       await using rig = new Rig({ store });
@@ -191,8 +190,7 @@ describe('what it finds decides what it does', () => {
       await expectStored(rig);
     });
 
-    // It is really rotten: its proof goes first, and then it.
-    test('goes with its receipt where it is wrong twice', async () => {
+    test('is deleted together with its receipt if it is wrong twice', async () => {
       const store = partStore();
       registry.removeBlob(LAYER.digest);
       await store.put(KEY, randomBytes(LAYER.size, 9));
@@ -210,8 +208,7 @@ describe('what it finds decides what it does', () => {
     });
   });
 
-  // While the wrong object is read, another writer puts the right one in its place: that one is not deleted.
-  test('an object that was replaced while it was read is not deleted', async () => {
+  test('an object that another writer replaced during the read is not deleted', async () => {
     const store = partStore();
     const read = store.read.bind(store);
     store.read = async (...args) => {
@@ -223,13 +220,14 @@ describe('what it finds decides what it does', () => {
     await using rig = new Rig({ store });
     const blobs = registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { status: 404 } });
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
-    // It fetches all the same, and fails here; what the other has put there is not its to delete.
+    // The layer function fetches the blob nevertheless and fails here. It must not delete the object of the other
+    // writer.
     expect(blobs.hits()).toBe(1);
     expect((await rig.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
   });
 
-  // Parts 2 and 5 are missing, and part 4 is of another plan.
-  test('of an unfinished upload only what is missing is fetched, and all is read back', async () => {
+  // Parts 2 and 5 are missing, and part 4 has another size.
+  test('only the missing parts of an unfinished upload are fetched, and the object is read back', async () => {
     await using rig = new Rig();
     await begun(rig.store, [2, 5]);
     const [begunOne] = await rig.uploads();
@@ -240,8 +238,7 @@ describe('what it finds decides what it does', () => {
     await expectStored(rig);
   });
 
-  // All parts have landed; only the completion was not answered, or never sent.
-  test('an upload that only lacks its completion costs the registry nothing', async () => {
+  test('an upload that lacks only its completion requests nothing from the registry', async () => {
     await using rig = new Rig();
     await begun(rig.store, []);
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
@@ -249,18 +246,17 @@ describe('what it finds decides what it does', () => {
     await expectStored(rig);
   });
 
-  // A part that landed is rotten: what was put together is found out, deleted, and fetched from zero.
-  test('a rotten part is found when it is read back', async () => {
+  test('a corrupt part is found when the object is read back, and the blob is fetched again', async () => {
     await using rig = new Rig();
-    const rotten = Buffer.from(LAYER.blob);
-    rotten[100]! ^= 1;
-    await begun(rig.store, [6], rotten);
+    const corrupt = Buffer.from(LAYER.blob);
+    corrupt[100]! ^= 1;
+    await begun(rig.store, [6], corrupt);
     await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
     expect(rig.phases()).toEqual(['started', 'verifying', 'started', 'stored']);
     await expectStored(rig);
   });
 
-  test('of several unfinished uploads the furthest is finished, and the others are gone', async () => {
+  test('the most complete of several unfinished uploads is finished, and the others are aborted', async () => {
     await using rig = new Rig();
     await begun(rig.store, [1, 2, 3, 4, 5, 6]);
     await begun(rig.store, [3]);
@@ -270,16 +266,16 @@ describe('what it finds decides what it does', () => {
     await expectStored(rig);
   });
 
-  // Its length is not known, and so neither is what is missing.
-  test('an upload of a blob of unknown size is begun anew', async () => {
+  // Without a size, the missing parts are unknown.
+  test('an upload of a blob of unknown size is started again', async () => {
     await using rig = new Rig();
     await begun(rig.store, [3]);
     await rig.copy(messageFor(registry, LAYER, { look: 'everything', size: null }));
     await expectStored(rig);
   });
 
-  // The blob was proven as an opaque file; this image says that it is gzip, and needs to know what it unpacks to.
-  test('a receipt of another kind is not enough, and what is there is proven as this kind', async () => {
+  // The blob was proven as an opaque file, and this image declares it as a gzip layer.
+  test('an object with a receipt of another kind is proven as the requested kind', async () => {
     await using rig = new Rig();
     await rig.store.put(KEY, LAYER.blob);
     await rig.archive.putReceipt(PLAIN_RECEIPT);
@@ -288,7 +284,7 @@ describe('what it finds decides what it does', () => {
     await expectStored(rig);
   });
 
-  test('a message that comes again looks for everything, whatever it says', async () => {
+  test('a repeated message looks for everything, whatever its lookup field says', async () => {
     await using rig = new Rig();
     await begun(rig.store, [2]);
     await rig.copy(messageFor(registry, LAYER, { look: 'nothing' }), { receiveCount: 2 });
@@ -297,12 +293,12 @@ describe('what it finds decides what it does', () => {
   });
 });
 
-describe('what is wrong with a blob is recorded at once', () => {
+describe('a problem of the blob is recorded at once', () => {
   test.each<[string, string, Buffer]>([
     ['other bytes', 'digest-mismatch', randomBytes(LAYER.size, 9)],
     ['fewer bytes', 'size-mismatch', LAYER.blob.subarray(0, -1)],
     ['more bytes', 'size-mismatch', Buffer.concat([LAYER.blob, Buffer.alloc(1)])],
-  ])('%s: %s', async (_, code, bytes) => {
+  ])('%s fail with %s', async (_, code, bytes) => {
     registry.pushBlob(LAYER.digest, bytes);
     await using rig = new Rig();
     await rig.copy(messageFor(registry, LAYER));
@@ -313,7 +309,7 @@ describe('what is wrong with a blob is recorded at once', () => {
     expect(rig.window.usedBytes).toBe(0);
   });
 
-  test('a blob that the registry does not know', async () => {
+  test('a blob that is unknown to the registry fails', async () => {
     registry.removeBlob(LAYER.digest);
     await using rig = new Rig();
     await rig.copy(messageFor(registry, LAYER));
@@ -321,7 +317,7 @@ describe('what is wrong with a blob is recorded at once', () => {
     expect(rig.phases()).toEqual(['started', 'failed']);
   });
 
-  test('declared gzip that is not', async () => {
+  test('a blob that is declared as gzip and is not gzip fails', async () => {
     const plain = randomBytes(3 * PART, 1);
     const layer = layerOf(plain, plain, 'gzip');
     registry.pushBlob(layer.digest, plain);
@@ -331,15 +327,14 @@ describe('what is wrong with a blob is recorded at once', () => {
     expect(await rig.uploads()).toEqual([]);
   });
 
-  test('a decompression bomb', async () => {
+  test('a decompression bomb fails', async () => {
     await using rig = new Rig({ maxUncompressed: 1000 });
     await rig.copy(messageFor(registry, LAYER));
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'too-large' } }]);
     expect(await rig.uploads()).toEqual([]);
   });
 
-  // Something may pass, but there is no other delivery: the image fails with the reason, and not as a dead letter.
-  test('what might have passed, on the last delivery', async () => {
+  test('a temporary failure is recorded with its reason on the last delivery', async () => {
     registry.misbehave({ match: { kind: 'blob' }, do: { status: 503 } });
     await using rig = new Rig();
     await expect(rig.copy(messageFor(registry, LAYER))).rejects.toMatchObject({ code: 'unavailable' });
@@ -348,7 +343,7 @@ describe('what is wrong with a blob is recorded at once', () => {
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'unavailable' } }]);
   });
 
-  test('but not what was stopped on request', async () => {
+  test('an abort is never recorded', async () => {
     await using rig = new Rig();
     const signal = AbortSignal.abort(new DOMException('stop', 'AbortError'));
     await expect(rig.copy(messageFor(registry, LAYER), { signal, last: true })).rejects.toMatchObject({
@@ -359,13 +354,13 @@ describe('what is wrong with a blob is recorded at once', () => {
 });
 
 describe('two writers of one blob', () => {
-  // A message is delivered twice, and both begin at once, as often as it takes to see different interleavings.
-  test.each(['nothing', 'everything'] as const)('end with one good object (look %s)', async (look) => {
+  // A message is delivered twice, and both deliveries start together. Several rounds produce different interleavings.
+  test.each(['nothing', 'everything'] as const)('end with one valid object (look %s)', async (look) => {
     for (let round = 0; round < 5; round += 1) {
       await using rig = new Rig({ windowBytes: 16 * PART });
       const message = messageFor(registry, LAYER, { look });
       const outcomes = await Promise.allSettled([rig.copy(message), rig.copy(message, { receiveCount: 2 })]);
-      // Whoever lost so often that it gave up is delivered again.
+      // A writer that gave up is delivered again.
       for (const outcome of outcomes)
         if (outcome.status === 'rejected') {
           expect((outcome.reason as Failure).remedy).not.toBe('never');
@@ -375,8 +370,8 @@ describe('two writers of one blob', () => {
     }
   });
 
-  // The one has been put aside for long; meanwhile another has finished the blob, and its upload is no more.
-  test('the one whose upload was taken away starts over and finds the blob', async () => {
+  // The other writer has finished the blob meanwhile.
+  test('include one whose upload disappears: it starts over and finds the blob', async () => {
     const store = partStore();
     const faults = new Faults({
       at: 4,
@@ -394,22 +389,20 @@ describe('two writers of one blob', () => {
   });
 });
 
-// One image has the blob as a gzip layer, another one as an opaque file; the second fetches it without looking, and its
-// proof does not take the first one's away.
-test('a weaker proof does not replace a stronger one', async () => {
+// One image has the blob as a gzip layer, another one as an opaque file. The second fetches it without a lookup.
+test('a weaker proof does not replace a stronger receipt', async () => {
   const { port, faults } = countCalls(partStore());
   await using rig = new Rig({ store: port });
   await rig.copy(messageFor(registry, LAYER));
   await rig.copy(messageFor(registry, { ...LAYER, mediaType: 'application/octet-stream' }));
-  // Written; refused, and read.
+  // The object is written; the second put is refused, and the object is read.
   expect(faults.calls.filter((call) => call.includes('.mirror/receipts'))).toHaveLength(3);
   expect(await rig.archive.receipt(LAYER.digest)).toMatchObject(RECEIPT);
   expect(rig.sent('finalize').every(({ failure }) => failure === undefined)).toBe(true);
 });
 
-// Another writer goes on with our upload and replaces a part that we have told already: its ETag is another then (on S3
-// where objects are encrypted with a key of KMS), and the completion is refused. Nothing is wrong with the blob.
-test('a part that another writer replaced costs another attempt, and no image', async () => {
+// The replaced part has another ETag (on S3 with SSE-KMS), so the completion is refused.
+test('a part that another writer replaced costs another attempt, and the image does not fail', async () => {
   const store = partStore();
   const complete = store.completeUpload.bind(store);
   let completions = 0;
@@ -425,15 +418,14 @@ test('a part that another writer replaced costs another attempt, and no image', 
 });
 
 describe('near the deadline', () => {
-  /** An invocation whose time is nearly over once it has stored so many parts. */
+  /** An invocation whose time is nearly over after this number of stored parts. */
   function invocation(store: ObjectStore, parts: number): { readonly store: ObjectStore; readonly deadline: Deadline } {
     const { port, faults } = countCalls(store);
     const left = (): number => parts - faults.calls.filter((call) => call.includes('uploadPart')).length;
     return { store: port, deadline: { ...NO_DEADLINE, near: () => left() <= 0 } };
   }
 
-  // Each invocation has time for two parts: the message goes on by its continuations, and no range is fetched twice.
-  test('a layer that needs several invocations arrives whole', async () => {
+  test('a layer that needs several invocations is completed by continuations, and no range is fetched twice', async () => {
     const store = partStore();
     const phases: string[][] = [];
     for (let message: LayerMessage | undefined = messageFor(registry, LAYER); message !== undefined;) {
@@ -447,7 +439,7 @@ describe('near the deadline', () => {
         expect(next).toMatchObject({ continuation: message.continuation + 1, look: 'everything' });
       message = next;
     }
-    // Seven parts in three and a half invocations; the last one has the time to read them back as well.
+    // Seven parts take three and a half invocations, and the last one has time to read them back.
     expect(phases).toEqual([
       ['started', 'continued'],
       ['started', 'continued'],
@@ -461,8 +453,7 @@ describe('near the deadline', () => {
     expect(await rig.uploads()).toEqual([]);
   });
 
-  // It was put together in time, but not read back: the next invocation has all of its time for that.
-  test('a proof that does not fit is left to the next invocation', async () => {
+  test('a proof that does not fit is left to the next invocation, with its whole time', async () => {
     await using rig = new Rig();
     await begun(rig.store, [2]);
     let reads = 0;
@@ -474,8 +465,7 @@ describe('near the deadline', () => {
     await expectStored(rig);
   });
 
-  // A whole invocation is not enough to read the blob: more of them would not be either.
-  test('a proof that no invocation has time for is told', async () => {
+  test('a proof that no invocation has time for fails', async () => {
     await using rig = new Rig();
     await rig.store.put(KEY, LAYER.blob);
     const deadline = { ...NO_DEADLINE, near: () => rig.phases().includes('verifying') };
@@ -486,14 +476,13 @@ describe('near the deadline', () => {
     ]);
   });
 
-  // The time went into a download that another writer overtook at its end; what that one left is then read back, late.
-  // Nothing is wrong with the blob: it is the next invocation's.
-  test('a proof that began late is not taken for one that is too long', async () => {
+  // The time went into a download that another writer overtook at its end.
+  test('a proof that started late is left to the next invocation', async () => {
     const store = partStore();
     await begun(store, [2]);
     const [upload] = await Array.fromAsync(store.uploads(''));
     await using rig = new Rig({ store });
-    // The other writer's object appears while part 2 is on its way.
+    // The other writer's object appears while part 2 is in flight.
     const slow = registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { stallAfter: 10 } });
     const late = { ...NO_DEADLINE, near: () => rig.phases().includes('verifying') };
     const copying = rig.copy(messageFor(registry, LAYER, { look: 'everything' }), { deadline: late });
@@ -506,8 +495,8 @@ describe('near the deadline', () => {
     expect(rig.sent('layer')).toMatchObject([{ continuation: 1 }]);
   });
 
-  // A registry without ranges: what has landed is of no use to the next invocation, so that there is no progress.
-  test('a blob that comes in one piece only, and in no invocation as a whole, is told', async () => {
+  // Without ranges, the stored parts do not help the next invocation.
+  test('a blob in a single response that no invocation has time for fails', async () => {
     registry.misbehave({ match: { kind: 'blob' }, do: { ignoreRange: true } });
     const store = partStore();
     const first = invocation(store, 2);
@@ -523,40 +512,43 @@ describe('near the deadline', () => {
     expect(await two.uploads()).toEqual([]);
   });
 
-  // The registry asks for ten minutes, and the invocation has not so long: the queue is told to wait them, nothing is
-  // continued, and what no byte was fetched of is not said to have been too slow. On the last delivery that is the reason.
-  test.each(['nothing', 'everything'] as const)('a rate limit that outlasts it is what is told (%s)', async (look) => {
-    registry.misbehave({ match: { kind: 'blob' }, do: { status: 429, headers: { 'retry-after': '600' } } });
-    let over = new AbortController();
-    const sleep = async (ms: number, signal?: AbortSignal): Promise<void> => {
-      // As AbortSignal.timeout does, in the middle of the wait.
-      const clock = over;
-      setImmediate(() => clock.abort(new DOMException('over', 'TimeoutError')));
-      await realSleep(ms, signal);
-    };
-    await using rig = new Rig({ registry: { sleep } });
-    if (look === 'everything') await begun(rig.store, [2, 3]);
-    const before = await rig.uploads();
-    for (const continuation of [0, 1]) {
-      const message = messageFor(registry, LAYER, { look, continuation });
+  // The registry asks for ten minutes, and the invocation has less. On the last delivery the rate limit is the
+  // recorded reason, and not the speed.
+  test.each(['nothing', 'everything'] as const)(
+    'a rate limit beyond the deadline is thrown with its wait instead of a continuation (%s)',
+    async (look) => {
+      registry.misbehave({ match: { kind: 'blob' }, do: { status: 429, headers: { 'retry-after': '600' } } });
+      let over = new AbortController();
+      const sleep = async (ms: number, signal?: AbortSignal): Promise<void> => {
+        // This is what AbortSignal.timeout does, in the middle of the wait.
+        const clock = over;
+        setImmediate(() => clock.abort(new DOMException('over', 'TimeoutError')));
+        await realSleep(ms, signal);
+      };
+      await using rig = new Rig({ registry: { sleep } });
+      if (look === 'everything') await begun(rig.store, [2, 3]);
+      const before = await rig.uploads();
+      for (const continuation of [0, 1]) {
+        const message = messageFor(registry, LAYER, { look, continuation });
+        over = new AbortController();
+        const deadline = { ...NO_DEADLINE, over: over.signal };
+        await expect(rig.copy(message, { deadline })).rejects.toMatchObject({
+          code: 'rate-limited',
+          remedy: 'retry',
+          retryAfterMs: 600_000,
+        });
+      }
+      expect(rig.outgoing).toEqual([]);
+      expect(await rig.uploads()).toEqual(before);
       over = new AbortController();
       const deadline = { ...NO_DEADLINE, over: over.signal };
-      await expect(rig.copy(message, { deadline })).rejects.toMatchObject({
-        code: 'rate-limited',
-        remedy: 'retry',
-        retryAfterMs: 600_000,
-      });
-    }
-    expect(rig.outgoing).toEqual([]);
-    expect(await rig.uploads()).toEqual(before);
-    over = new AbortController();
-    const deadline = { ...NO_DEADLINE, over: over.signal };
-    await rig.copy(messageFor(registry, LAYER, { look }), { deadline, receiveCount: 5, last: true });
-    expect(rig.sent('finalize')).toMatchObject([
-      { failure: { code: 'rate-limited', reason: expect.stringContaining('asks to wait 10 min') } },
-    ]);
-    expect(rig.window.usedBytes).toBe(0);
-  });
+      await rig.copy(messageFor(registry, LAYER, { look }), { deadline, receiveCount: 5, last: true });
+      expect(rig.sent('finalize')).toMatchObject([
+        { failure: { code: 'rate-limited', reason: expect.stringContaining('asks to wait 10 min') } },
+      ]);
+      expect(rig.window.usedBytes).toBe(0);
+    },
+  );
 
   /** An invocation that ends while the registry holds back the rest of a part. Resolves to the next message. */
   async function stall(rig: Rig, message: LayerMessage): Promise<LayerMessage | undefined> {
@@ -571,11 +563,11 @@ describe('near the deadline', () => {
     return rig.sent('layer')[sent];
   }
 
-  // The first invocation is not a continuation. Another message may be filling the upload, so that it stays.
+  // The first invocation is not a continuation. The upload stays, because another message may be filling it.
   test.each([
     ['from its first part on', []],
     ['after some of its parts', [2, 5]],
-  ])('gives up a layer that stalls %s after two continuations without a new part', async (_when, without) => {
+  ])('a layer that stalls %s fails after two continuations without a new part', async (_when, without) => {
     await using rig = new Rig({ windowBytes: PART });
     if (without.length > 0) await begun(rig.store, without);
     const parts = async (): Promise<unknown> => (await rig.uploads()).flatMap((upload) => upload.parts);
@@ -596,7 +588,7 @@ describe('near the deadline', () => {
     expect(rig.window.usedBytes).toBe(0);
   });
 
-  test('counts stalled continuations from 0 after a continuation that stores a new part', async () => {
+  test('stalled continuations are counted from 0 after a continuation that stores a new part', async () => {
     const store = partStore();
     await begun(store, [2, 3, 4]);
     const { store: port, deadline } = invocation(store, 1);
@@ -611,7 +603,7 @@ describe('near the deadline', () => {
     expect(rig.sent('finalize')).toEqual([]);
   });
 
-  test('counts stalled continuations from 0 after a continuation that stores the first parts', async () => {
+  test('stalled continuations are counted from 0 after a continuation that stores the first parts', async () => {
     const { store, deadline } = invocation(partStore(), 2);
     await using rig = new Rig({ store, windowBytes: PART });
     const message = messageFor(registry, LAYER, { look: 'everything', continuation: 2 });
@@ -621,7 +613,7 @@ describe('near the deadline', () => {
     expect(rig.sent('layer')[0]).not.toHaveProperty('stalled');
   });
 
-  test('continues a layer that stores one part per invocation until all its parts are stored', async () => {
+  test('a layer that stores one part per invocation continues until all its parts are stored', async () => {
     const store = partStore();
     let last = 0;
     for (let message: LayerMessage | undefined = messageFor(registry, LAYER); message !== undefined;) {
@@ -638,7 +630,7 @@ describe('near the deadline', () => {
     expect(await rig.archive.receipt(LAYER.digest)).toMatchObject(RECEIPT);
   });
 
-  test('a blob that never gets there is given up', async () => {
+  test('a blob that is never completed fails after the maximum number of continuations', async () => {
     await using rig = new Rig();
     await begun(rig.store, [2]);
     const deadline = { ...NO_DEADLINE, near: () => true };
@@ -648,9 +640,8 @@ describe('near the deadline', () => {
   });
 });
 
-describe('whatever call fails, the message that comes again finishes the blob', () => {
-  // Every call to the store and to the registry in turn, before and after its effect.
-  test.each(['before', 'after'] as const)('%s its effect', async (when) => {
+describe('a repeated message finishes the blob after any call has failed', () => {
+  test.each(['before', 'after'] as const)('whether the call fails before or after its effect: %s', async (when) => {
     for (const found of ['nothing', 'upload'] as const)
       for (let at = 1; ; at += 1) {
         const store = partStore();
@@ -665,7 +656,7 @@ describe('whatever call fails, the message that comes again finishes the blob', 
           (error: unknown) => error instanceof Failure,
         );
         expect(rig.window.usedBytes).toBe(0);
-        // Invariant 2: a receipt only after proof.
+        // Invariant 2: a receipt exists only with a proof.
         if ((await after.archive.receipt(LAYER.digest)) !== undefined)
           expect((await after.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
         if (!faults.fired) break;
@@ -678,8 +669,8 @@ describe('whatever call fails, the message that comes again finishes the blob', 
   });
 });
 
-// A schema1 layer does not say how long it is; a blob of sha512 is proven by that.
-test('a blob of unknown size, and one of sha512', async () => {
+// A Docker schema 1 layer has no declared size.
+test('a blob of unknown size and a blob with a sha512 digest are mirrored', async () => {
   await using rig = new Rig();
   await rig.copy(messageFor(registry, LAYER, { size: null }));
   await expectStored(rig);

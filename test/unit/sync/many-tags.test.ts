@@ -19,17 +19,17 @@ const SLICES = TAGS / 100;
 
 const ORDER = { run: 'run-1', source: 'example.com/app', repository: 'example.com/app', platforms: 'all' as const };
 
-/** What has been asked of everybody, in all. */
+/** Counts of all requests. */
 let calls = 0;
 
 const layers = [makeLayer()];
 
-/** Each tag is an image of its own, with a config of its own, on a layer that all share; made when it is asked for. */
+/** Each tag is an image with its own config on a shared layer, created on request. */
 function image(tag: string): Image {
   return makeImage({ layers, overrides: { config: { author: tag } } });
 }
 
-/** An upstream that keeps nothing but what is just being asked for. */
+/** An upstream that keeps only the requested image. */
 function upstream(): Source {
   const asked = new Map<Digest, Image>();
   const unused = (): never => {
@@ -67,7 +67,7 @@ function upstream(): Source {
   };
 }
 
-/** A store that is ever empty: it counts what is asked of it, and keeps nothing. */
+/** A store that is always empty: it counts requests and stores nothing. */
 function oblivious(): ObjectStore {
   return new Proxy(new MemoryStore(), {
     get(target, key) {
@@ -82,7 +82,7 @@ function oblivious(): ObjectStore {
   });
 }
 
-/** Bytes that are in use. */
+/** The bytes in use. */
 function heap(): number {
   collect();
   return process.memoryUsage().heapUsed;
@@ -91,9 +91,9 @@ function heap(): number {
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-// All of them are new. Each invocation lists, or has a slice of a hundred to do; what it asks for does not grow with the
-// number of tags, and neither does the memory that it needs.
-test('ten thousand new tags are resolved in slices that are equally large, with level memory', async () => {
+// Each invocation lists tags or resolves a slice of a hundred. Neither its requests nor its memory grow with the
+// number of tags.
+test('ten thousand new tags are resolved in equal slices with constant memory', async () => {
   const slices: ResolveMessage[] = [];
   const sent = { resolve: 0, layer: 0, finalize: 0 };
   const source = upstream();

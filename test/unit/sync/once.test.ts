@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { once } from '../../../lib/sync/resolver/once.ts';
 
-/** Finds a new number with every call; the calls that `fails` names fail. */
+/** Finds a new number with every call; the calls in `fails` fail. */
 function finder(...fails: readonly number[]): () => Promise<number> {
   let calls = 0;
   return () => {
@@ -10,7 +10,7 @@ function finder(...fails: readonly number[]): () => Promise<number> {
   };
 }
 
-test('finds a value once for each key', async () => {
+test('finds a value once per key', async () => {
   const known = new Map<string, Promise<number>>();
   const find = finder();
   expect(await Promise.all([once(known, 'a', find), once(known, 'a', find), once(known, 'b', find)])).toEqual([
@@ -19,7 +19,7 @@ test('finds a value once for each key', async () => {
   expect(await once(known, 'a', find)).toBe(1);
 });
 
-test('tries again for each caller that waited for a failure, and remembers no failure', async () => {
+test('tries again for each caller that waited for a failure, and does not cache failures', async () => {
   const known = new Map<string, Promise<number>>();
   const find = finder(1);
   const results = await Promise.allSettled([once(known, 'a', find), once(known, 'a', find)]);

@@ -23,8 +23,7 @@ async function read(part: PartBuffer, signal = NEVER): Promise<Buffer> {
   return Buffer.concat(slices);
 }
 
-// Filled at one end while it is read at the other, in whatever chunks: every byte once, in order.
-test('is read as it is filled', async () => {
+test('yields every byte once and in order while it is filled with any chunks', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 0, max: 1_200_000 }),
@@ -51,7 +50,7 @@ describe('fill', () => {
     ['fewer', [Buffer.alloc(4), Buffer.alloc(5)]],
     ['more', [Buffer.alloc(4), Buffer.alloc(7)]],
     ['none', []],
-  ])('wants exactly as many bytes as there is room for: %s', async (_, chunks) => {
+  ])('accepts exactly the bytes that fit: %s', async (_, chunks) => {
     const part = new PartBuffer(3, Buffer.alloc(10));
     await expect(part.fill(bodyOf(chunks), () => undefined)).rejects.toMatchObject({
       code: 'range-mismatch',
@@ -59,8 +58,7 @@ describe('fill', () => {
     });
   });
 
-  // A body that sends too much is not read to its end, and is let go.
-  test('lets go of a body that it does not want', async () => {
+  test('closes a body that sends too many bytes', async () => {
     let returned = false;
     async function* endless(): AsyncGenerator<Uint8Array> {
       try {
@@ -78,7 +76,7 @@ describe('fill', () => {
 });
 
 describe('a part that is shorter than its buffer', () => {
-  test('is what has come when it is complete', async () => {
+  test('contains the received bytes once it is complete', async () => {
     const part = new PartBuffer(1, Buffer.alloc(100));
     const reading = read(part);
     expect(part.append(Buffer.from('short'))).toBe(5);
@@ -88,7 +86,7 @@ describe('a part that is shorter than its buffer', () => {
     expect(Buffer.from(part.bytes).toString()).toBe('short');
   });
 
-  test('takes no more than fits', () => {
+  test('accepts no more bytes than fit', () => {
     const part = new PartBuffer(1, Buffer.alloc(3));
     expect(part.append(Buffer.from('long'))).toBe(3);
     expect(part.full).toBe(true);
@@ -97,8 +95,7 @@ describe('a part that is shorter than its buffer', () => {
   });
 });
 
-// The body fails: what reads the part would wait for ever, were it not told by the signal they share.
-test('whoever waits for more is told when everything is called off', async () => {
+test('a waiting reader is rejected when the signal is aborted', async () => {
   const part = new PartBuffer(1, Buffer.alloc(10));
   const controller = new AbortController();
   const reading = read(part, controller.signal);
@@ -109,8 +106,7 @@ test('whoever waits for more is told when everything is called off', async () =>
   await expect(read(part, controller.signal)).rejects.toBe(reason);
 });
 
-// Of many waits on one signal, none leaves a listener.
-test('leaves nothing on the signal', async () => {
+test('has no listener left on the signal after many waits', async () => {
   const part = new PartBuffer(1, Buffer.alloc(2_000_000));
   const controller = new AbortController();
   const reading = read(part, controller.signal);

@@ -6,7 +6,7 @@ import { Window } from '../../../lib/sync/transfer/window.ts';
 
 const PART = 64 * 1024;
 
-/** Hashes at once. */
+/** A prover that hashes at once. */
 const prover = { write: () => Promise.resolve() } as unknown as Prover;
 
 function flight(parts: number) {
@@ -15,7 +15,7 @@ function flight(parts: number) {
   return { window, tasks, parts: new PartsInFlight(window, prover, tasks, 10 * PART) };
 }
 
-test('holds the buffer of a part until it is stored and hashed, and no longer', async () => {
+test('holds the buffer of a part until the part is stored and hashed', async () => {
   const { window, tasks, parts } = flight(2);
   const part = await parts.take(1, PART);
   expect(window.usedBytes).toBe(PART);
@@ -27,7 +27,7 @@ test('holds the buffer of a part until it is stored and hashed, and no longer', 
   expect(window.usedBytes).toBe(0);
 });
 
-test('takes the next part from the window where it has a free buffer, and holds the one before no longer for it', async () => {
+test('takes the next part from the window if it has a free buffer, and releases the part before when it is done', async () => {
   const { window, tasks, parts } = flight(2);
   const first = await parts.take(1, PART);
   first.append(Buffer.alloc(PART));
@@ -44,7 +44,7 @@ test('takes the next part from the window where it has a free buffer, and holds 
   expect(window.usedBytes).toBe(0);
 });
 
-test('fills the buffer of a part again once it is stored and hashed, where the window has no other', async () => {
+test('reuses the buffer of a part once it is stored and hashed, if the window has no other', async () => {
   const { window, tasks, parts } = flight(1);
   const first = await parts.take(1, PART);
   first.append(Buffer.alloc(PART));
@@ -62,7 +62,7 @@ test('fills the buffer of a part again once it is stored and hashed, where the w
   expect(window.usedBytes).toBe(0);
 });
 
-test('gives back all that it holds', async () => {
+test('gives back all buffers that it holds', async () => {
   const { window, parts } = flight(2);
   await parts.take(1, PART);
   await parts.take(2, PART);

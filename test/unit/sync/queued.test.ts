@@ -21,11 +21,11 @@ interface Question {
   readonly digest?: string;
   readonly order?: Partial<Order>;
   readonly at?: number;
-  /** What became of the image in the first run. */
+  /** The status of the image in the first run. */
   readonly then?: Partial<ImageEvent>;
 }
 
-/** Run 1 has queued an image; whether run 2, or another, finds it queued. */
+/** Run 1 has queued an image. Returns whether run 2, or another one, finds it queued. */
 async function asked({ run = 'run-2', digest, order = {}, at = NOW, then }: Question) {
   const archive = new Archive(new MemoryStore(), ociLayout);
   const first = event('run-1');
@@ -37,7 +37,7 @@ async function asked({ run = 'run-2', digest, order = {}, at = NOW, then }: Ques
   return queuedBy(archive, next, { ...ORDER, run, ...order }, at);
 }
 
-test('an image that is pending in an earlier run is queued by it, for a day', async () => {
+test('an image that is pending in an earlier run counts as queued for a day', async () => {
   expect(await asked({})).toBe('run-1');
   expect(await asked({ at: NOW + DAY - 1 })).toBe('run-1');
   expect(await asked({ at: NOW + DAY })).toBeUndefined();
@@ -50,11 +50,11 @@ test.each<[string, Question]>([
   ['other foreign layers', { order: { foreignLayers: 'skip' } }],
   ['a run that has failed', { then: { status: 'failed', code: 'denied', reason: 'no' } }],
   ['a run that has mirrored it', { then: { status: 'mirrored' } }],
-])('an image is not queued for %s', async (_, question) => {
+])('an image does not count as queued for %s', async (_, question) => {
   expect(await asked(question)).toBeUndefined();
 });
 
-test('a mark that cannot be read, or whose report is gone, leaves nothing out', async () => {
+test('an unreadable mark, or one without a report, skips no image', async () => {
   const archive = new Archive(new MemoryStore(), ociLayout);
   const one = event('run-2');
   expect(await queuedBy(archive, one, ORDER, NOW)).toBeUndefined();

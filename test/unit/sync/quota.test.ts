@@ -11,7 +11,7 @@ const blob = (name: string, size?: number) => ({
 const quota = (limits: Limits): Quota => new Quota(limits);
 
 describe('Quota', () => {
-  test('without limits refuses nothing', () => {
+  test('refuses nothing without limits', () => {
     const none = quota({});
     none.size('a', [blob('x', Number.MAX_SAFE_INTEGER)]);
     none.fetch('a', [blob('x', Number.MAX_SAFE_INTEGER)]);
@@ -19,7 +19,7 @@ describe('Quota', () => {
     expect(none.tags).toBe(Infinity);
   });
 
-  test('refuses an image of more bytes, and allows one of exactly as many', () => {
+  test('refuses an image with more bytes than the limit, and accepts one with exactly as many', () => {
     const some = quota({ imageBytes: 10 });
     some.size('a', [blob('x', 4), blob('y', 6), blob('z')]);
     expect(() => {
@@ -34,7 +34,7 @@ describe('Quota', () => {
     );
   });
 
-  test('refuses the image after the last that is allowed, and counts a repeated one once', () => {
+  test('refuses the image after the limit, and counts a repeated image once', () => {
     const some = quota({ runImages: 2 });
     for (const name of ['a', 'b', 'a', 'b']) some.image(name);
     expect(() => {
@@ -43,7 +43,7 @@ describe('Quota', () => {
     some.image('a');
   });
 
-  test('counts each missing blob once, and an image that is refused not at all', () => {
+  test('counts each missing blob once, and ignores refused images', () => {
     const some = quota({ runBytes: 10 });
     some.fetch('a', [blob('base', 6)]);
     some.fetch('b', [blob('base', 6), blob('b', 3)]);

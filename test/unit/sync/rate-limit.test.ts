@@ -1,4 +1,4 @@
-/** A whole mirror of a registry that limits requests, on a clock that goes on by what the mirror waits. */
+/** A complete sync from a registry that limits requests, on a clock that advances by the waits of the sync. */
 import { expect, test } from 'vitest';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
@@ -7,10 +7,10 @@ import { mirror } from '../../kit/mirror.ts';
 import { startRegistry } from '../../kit/registry.ts';
 
 const TAGS = 300;
-/** Requests per second, and as many at once after a rest. */
+/** Requests per second, which is also the burst after a pause. */
 const RATE = 20;
 
-/** A clock that one sleeper at a time moves: an endpoint that limits requests is waited for once, for all of them. */
+/** A clock that one sleeper at a time advances: a limiting endpoint is waited for once, for all requests. */
 class Clock {
   ms = 0;
   readonly now = (): number => this.ms;
@@ -44,7 +44,7 @@ test.each<[string, Misbehaviour]>([
   ['429 with Retry-After: 1', { status: 429, body: TOO_MANY, headers: { 'retry-after': '1' } }],
 ])('a limit of 20 requests per second that answers %s fails none of 300 tags', async (_, refusal) => {
   await using registry = await startRegistry();
-  // Each tag is an image of its own.
+  // Each tag is a different image.
   const layers = [makeLayer({ size: 100 })];
   for (let n = 0; n < TAGS; n += 1)
     registry.push('team/app', makeImage({ layers, overrides: { config: { author: `${n}` } } }), `t${n}`);

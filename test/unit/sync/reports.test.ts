@@ -25,7 +25,7 @@ function archiveOf(store = new MemoryStore()): Archive {
 }
 
 describe('the report of a run', () => {
-  test('has the last word on each image, in the order of their names', async () => {
+  test('has the last result of each image, in the order of their names', async () => {
     const archive = archiveOf();
     await writeReport(archive, event({ tag: 'b', status: 'failed', code: 'denied', reason: 'no' }), NOW);
     await writeReport(archive, event({ tag: 'b' }), NOW);
@@ -50,9 +50,8 @@ describe('the report of a run', () => {
     expect(await readRun(archive, 'run-2')).toEqual([]);
   });
 
-  // One tag is asked for by itself and with a digest, and its repository goes to two places: each has its own report, so
-  // that what went well hides no failure.
-  test('has one for each thing that was asked for, and each place that it goes to', async () => {
+  // One tag is requested alone and with a digest, and its repository has two destinations.
+  test('has one entry per request and destination, so that a success hides no failure', async () => {
     const archive = archiveOf();
     await writeReport(archive, event({ status: 'failed' }, 'quay.io/copy/alpine'), NOW);
     await writeReport(archive, event({ status: 'failed', digest: digestFor('a') }), NOW);
@@ -67,8 +66,8 @@ describe('the report of a run', () => {
     expect(await readReportOf(archive, event({}, 'quay.io/copy/alpine'))).toMatchObject({ status: 'failed' });
   });
 
-  // A resolver that is retried says "pending" after the finalizer has said what became of the image.
-  test('is not taken back by a late "pending"', async () => {
+  // A retried resolver reports "pending" after the finalizer has reported the result.
+  test('ignores a late pending status', async () => {
     const archive = archiveOf();
     await writeReport(archive, event({ status: 'pending' }), NOW);
     expect(await readRun(archive, 'run-1')).toMatchObject([{ status: 'pending' }]);
@@ -77,14 +76,13 @@ describe('the report of a run', () => {
     expect(await readRun(archive, 'run-1')).toMatchObject([{ status: 'mirrored' }]);
   });
 
-  test('costs nothing for an image that is unchanged', async () => {
+  test('needs no write for an unchanged image', async () => {
     const archive = archiveOf();
     await writeReport(archive, event({ status: 'unchanged' }), NOW);
     expect(await Array.fromAsync(archive.store.list(''))).toEqual([]);
   });
 
-  // One of many cannot be read, while the rest are still being listed: that is told, by a rejection that is awaited.
-  test('that cannot be read is told', async () => {
+  test('rejects if one of its entries is unreadable while the others are being listed', async () => {
     const store = new MemoryStore();
     const archive = archiveOf(store);
     for (let n = 0; n < 40; n += 1) await writeReport(archive, event({ tag: `v${n}` }), NOW);
@@ -101,7 +99,7 @@ describe('the report of a run', () => {
   });
 });
 
-test('runs are listed, the latest first', async () => {
+test('runs are listed from the latest to the oldest', async () => {
   const archive = archiveOf();
   vi.useFakeTimers({ toFake: ['Date'] });
   try {
@@ -115,6 +113,6 @@ test('runs are listed, the latest first', async () => {
   expect(await listRuns(archive)).toEqual(['run-2', 'run-3', 'run-1']);
 });
 
-test('a run is named by its time, and by what tells it from others of that time', () => {
+test('the name of a run consists of its time and a distinguishing text', () => {
   expect(runName(NOW, 'a:b/c-1')).toBe('2026-01-31T00-00-00-000Z-abc-1');
 });

@@ -41,7 +41,7 @@ function wanting(images: readonly Wanted[], order: Partial<Order> = {}): Resolve
   return resolveMessage({ ...orderFor(registry), ...order }, { kind: 'images', images }).message;
 }
 
-/** Everything that has to be done for these images, from the resolver to the last finalize message. */
+/** Everything that mirrors these images, from the resolver to the last finalize message. */
 async function mirrored(rig: Rig, images: readonly Wanted[], order: Partial<Order> = {}): Promise<void> {
   const from = rig.outgoing.length;
   await rig.resolve(wanting(images, order));
@@ -52,14 +52,14 @@ async function indexOf(rig: Rig) {
   return (await rig.archive.tagIndex(`${registry.host}/library/app`))!.index;
 }
 
-/** That a digest can be pulled: every manifest below it, and every blob of those. */
+/** Asserts that a digest can be pulled: every manifest below it, and every blob of those. */
 async function expectPullable(rig: Rig, image: Pushable): Promise<void> {
   expect((await rig.blob(image.digest))?.equals(image.manifest)).toBe(true);
   for (const [digest, bytes] of image.blobs) expect((await rig.blob(digest))?.equals(bytes)).toBe(true);
   for (const child of image.children) await expectPullable(rig, child);
 }
 
-/** The final words on the images, each once: they are told at least once. */
+/** The last result of each image; results are reported at least once. */
 function finals(rig: Rig): (readonly [string | undefined, string])[] {
   const words = [...rig.events, ...rig.records].flatMap((event) =>
     event.type === 'image' && event.status !== 'pending' ? [[event.tag, event.status] as const] : [],
@@ -69,8 +69,8 @@ function finals(rig: Rig): (readonly [string | undefined, string])[] {
   );
 }
 
-describe('an image that is there already', () => {
-  test('is told with one HEAD, one read of the tag index, and no write', async () => {
+describe('an image that is in the archive', () => {
+  test('costs one HEAD, one read of the tag index, and no write', async () => {
     registry.push('library/app', IMAGE, 'v1');
     const { port, faults } = countCalls(partStore());
     await using rig = new Rig({ store: port });
@@ -84,8 +84,7 @@ describe('an image that is there already', () => {
     expect(rig.events.at(-1)).toMatchObject({ type: 'image', status: 'unchanged', tag: 'v1', digest: IMAGE.digest });
   });
 
-  // A hundred tags: as many HEADs, and still one read.
-  test('costs no more in a slice of many', async () => {
+  test('costs one HEAD per tag and one read in a slice of a hundred tags', async () => {
     const tags = Array.from({ length: 100 }, (_, n) => `v${n}`);
     for (const tag of tags) registry.push('library/app', IMAGE, tag);
     const { port, faults } = countCalls(partStore());
@@ -107,7 +106,7 @@ describe('an image that is there already', () => {
     expect(faults.calls.length - before).toBe(1);
   });
 
-  test('costs the registry nothing where it was asked for by digest', async () => {
+  test('costs no request to the registry if it was requested by digest', async () => {
     registry.push('library/app', IMAGE);
     await using rig = new Rig();
     await mirrored(rig, [{ digest: IMAGE.digest }]);
@@ -118,8 +117,7 @@ describe('an image that is there already', () => {
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', digest: IMAGE.digest });
   });
 
-  // A registry that refuses HEAD: GET says the same, and what it brought is not asked for again.
-  test('is found by GET where HEAD is refused', async () => {
+  test('is found by GET if the registry refuses HEAD, and the response is not requested again', async () => {
     await using strict = await startRegistry({ refuseHead: true });
     strict.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
@@ -134,8 +132,8 @@ describe('an image that is there already', () => {
   });
 });
 
-describe('what is asked for', () => {
-  test('tag and digest, where upstream has them together: the tag is written', async () => {
+describe('the requested image', () => {
+  test('gets its tag if it names a tag and a digest that upstream has together', async () => {
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
     await mirrored(rig, [{ tag: 'v1', digest: IMAGE.digest }]);
@@ -144,12 +142,11 @@ describe('what is asked for', () => {
     expect(rig.records.at(-1)).not.toHaveProperty('reason');
   });
 
-  // The tag has moved on upstream, or was never there: what the digest names is kept, and no tag is set back or made up
-  // (invariant 5); whoever asked is told why.
+  // No tag is moved back or invented (invariant 5), and the outcome gives the reason.
   test.each([
     ['names something else', true, /^the tag names sha256:[0-9a-f]{64} upstream; kept by its digest$/],
     ['is not there', false, /^upstream has no such tag; kept by its digest$/],
-  ])('tag and digest, where the tag %s upstream: kept by its digest alone', async (_, moved, reason) => {
+  ])('is kept by its digest alone if the tag %s upstream', async (_, moved, reason) => {
     const newer = makeImage({ layers: [BASE] });
     registry.push('library/app', IMAGE);
     await using rig = new Rig();
@@ -167,12 +164,12 @@ describe('what is asked for', () => {
     const reference = `${orderFor(registry).source}:v1@${IMAGE.digest}`;
     const word = { reference, tag: undefined, digest: IMAGE.digest, reason: expect.stringMatching(reason) };
     expect(rig.records.at(-1)).toMatchObject({ status: 'mirrored', ...word });
-    // And again: it is there.
+    // The second run finds it in the archive.
     await rig.resolve(wanting(wanted, { run: 'run-3' }));
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', ...word });
   });
 
-  test('tag and digest, where the tag cannot be asked for: a failure, and no guess', async () => {
+  test('fails if it names a tag with a digest and the tag cannot be looked up', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { tag: 'v1' }, do: { status: 403 } });
     await using rig = new Rig();
@@ -180,8 +177,8 @@ describe('what is asked for', () => {
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'denied' } }]);
   });
 
-  // Policy amd64, and later all: the same digest, and yet more of it is wanted.
-  test('more platforms than before: only what is new is fetched', async () => {
+  // The first run mirrors amd64, and the second one all platforms of the same digest.
+  test('costs only the new content if it adds platforms to those of an earlier run', async () => {
     const arm = makeImage({ layers: [BASE, makeLayer({ seed: 8 })], platform: ARM64 });
     const index = makeIndex([IMAGE, arm]);
     registry.push('library/app', index, 'v1');
@@ -192,17 +189,17 @@ describe('what is asked for', () => {
     registry.forgetRequests();
     await mirrored(rig, [{ tag: 'v1' }], { run: 'run-2' });
     await expectPullable(rig, index);
-    // The base layer, the index and the first image are there.
+    // The base layer, the index and the first image exist.
     expect(registry.count({ method: 'GET', kind: 'manifest' })).toBe(1);
     expect(registry.count({ kind: 'blob' })).toBe(2);
-    // And fewer again: nothing to do.
+    // Fewer platforms require no work.
     registry.forgetRequests();
     await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-3', platforms: [ARM64] }));
     expect(registry.requests).toHaveLength(1);
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
   });
 
-  test('a platform that is not there is a failure that names what is', async () => {
+  test('fails for a missing platform, and the error lists the available ones', async () => {
     registry.push('library/app', makeIndex([IMAGE]), 'v1');
     await using rig = new Rig();
     await rig.resolve(wanting([{ tag: 'v1' }], { platforms: [ARM64] }));
@@ -212,7 +209,7 @@ describe('what is asked for', () => {
   });
 });
 
-// One policy for an image, however its indexes are nested; what the resolver takes is what the finalizer proves.
+// One choice applies to an image, however its indexes are nested. The finalizer proves what the resolver chooses.
 describe('platforms', () => {
   const arm = makeImage({ layers: [makeLayer({ seed: 70 })], platform: ARM64 });
   const amd = makeImage({ layers: [makeLayer({ seed: 71 })] });
@@ -226,7 +223,7 @@ describe('platforms', () => {
     ['the image is there alone', amd, [amd]],
     ['the index does not say, and the config does', makeIndex([unnamed(amd), arm]), [amd]],
     ['there are artifacts only', makeIndex([makeArtifact()]), [makeArtifact()]],
-  ])('are found where %s', async (_, thing, pullable) => {
+  ])('are found if %s', async (_, thing, pullable) => {
     registry.push('library/app', thing, 'v1');
     await using rig = new Rig();
     await mirrored(rig, [{ tag: 'v1' }], { platforms: [AMD64] });
@@ -240,14 +237,14 @@ describe('platforms', () => {
     ['the index has another, and an artifact', makeIndex([arm, makeArtifact()])],
     ['the image is another, and alone', arm],
     ['no index of several has it', makeIndex([makeIndex([arm]), makeIndex([arm])])],
-  ])('are missing where %s', async (_, thing) => {
+  ])('are missing if %s', async (_, thing) => {
     registry.push('library/app', thing, 'v1');
     await using rig = new Rig();
     await mirrored(rig, [{ tag: 'v1' }], { platforms: [AMD64] });
     const name = `${orderFor(registry).source}@${thing.digest}`;
     expect(rig.records).toMatchObject([{ status: 'failed', code: 'no-platform' }]);
     expect(rig.records[0]?.reason).toMatch(new RegExp(`${name}.*linux/amd64.*linux/arm64`));
-    // And the finalizer says the same of it, were it asked, of an archive that holds all of it.
+    // The finalizer decides the same for an archive with all platforms.
     await mirrored(rig, [{ digest: thing.digest }], { run: 'run-2' });
     const { digest, mediaType, manifest } = thing;
     const image = { digest, mediaType, size: manifest.length, tag: 'v2', observed: 1 };
@@ -255,9 +252,9 @@ describe('platforms', () => {
     expect(rig.records.at(-1)).toMatchObject({ status: 'failed', code: 'no-platform', tag: 'v2' });
   });
 
-  // All platforms are there, and one is asked for that upstream never had: as a failure as it is with an empty archive,
-  // and without a request more; one that is there stays one HEAD and one read of the root.
-  test('are looked for in what the archive holds, where others were asked for before', async () => {
+  // A missing platform fails as with an empty archive, without a further request. An existing one costs one HEAD and
+  // one read of the root.
+  test('are looked up in the archive if an earlier run mirrored others', async () => {
     registry.push('library/app', makeIndex([amd, arm]), 'v1');
     registry.push('library/app', amd, 'single');
     const { port, faults } = countCalls(partStore());
@@ -281,7 +278,7 @@ describe('platforms', () => {
   });
 });
 
-describe('what a tag can name', () => {
+describe('a tag', () => {
   const foreign = makeLayer({ seed: 20 });
   const shared = makeLayer({ seed: 21 });
   const image = makeImage({ layers: [shared, makeLayer({ seed: 22 })] });
@@ -376,7 +373,7 @@ describe('what a tag can name', () => {
     ],
   ];
 
-  test.each(things)('%s', async (_, make) => {
+  test.each(things)('can name %s', async (_, make) => {
     const thing = make();
     registry.push('library/app', thing, 'v1');
     await using rig = new Rig();
@@ -388,38 +385,40 @@ describe('what a tag can name', () => {
       size: thing.manifest.length,
     });
     await expectPullable(rig, thing);
-    // Each blob once, however many layers and images name it.
+    // Each blob is requested once, however many layers and images name it.
     const asked = registry.requests
       .filter(({ kind, status }) => kind === 'blob' && status < 300)
       .map(({ digest }) => digest);
     expect(asked).toHaveLength(new Set(asked).size);
   });
 
-  // Its digest is that of what was signed; and what is stored under it is that.
-  test.each([true, false])('a schema1 manifest (signed: %s)', async (signed) => {
-    const old = makeSchema1({ layers: [BASE, makeLayer({ seed: 30 })], signed });
-    registry.push('library/app', old, 'v1');
-    await using rig = new Rig();
-    await mirrored(rig, [{ tag: 'v1' }]);
-    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
-    const entry = (await indexOf(rig)).byTag('v1')!;
-    expect(entry).toMatchObject({
-      digest: old.digest,
-      mediaType: 'application/vnd.docker.distribution.manifest.v1+json',
-    });
-    const stored = (await rig.blob(old.digest))!;
-    expect(sha256(stored)).toBe(old.digest);
-    expect(entry.size).toBe(stored.length);
-    for (const digest of old.blobs.keys()) expect(await rig.blob(digest)).toBeDefined();
-    // And again: from the archive this time, under the type that it has there.
-    registry.forgetRequests();
-    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
-    expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
-  });
+  test.each([true, false])(
+    'can name a schema1 manifest (signed: %s), which is stored under the digest of its payload',
+    async (signed) => {
+      const old = makeSchema1({ layers: [BASE, makeLayer({ seed: 30 })], signed });
+      registry.push('library/app', old, 'v1');
+      await using rig = new Rig();
+      await mirrored(rig, [{ tag: 'v1' }]);
+      expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+      const entry = (await indexOf(rig)).byTag('v1')!;
+      expect(entry).toMatchObject({
+        digest: old.digest,
+        mediaType: 'application/vnd.docker.distribution.manifest.v1+json',
+      });
+      const stored = (await rig.blob(old.digest))!;
+      expect(sha256(stored)).toBe(old.digest);
+      expect(entry.size).toBe(stored.length);
+      for (const digest of old.blobs.keys()) expect(await rig.blob(digest)).toBeDefined();
+      // The second run reads it from the archive, under its stored type.
+      registry.forgetRequests();
+      await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
+      expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
+    },
+  );
 
-  // Docker's images from before it had a type for their config: their layers are held against it all the same.
+  // Docker images from before the config type existed.
   test.each(['application/octet-stream', 'application/json', 'text/html', ''])(
-    'a Docker image whose config is called %j',
+    'can name a Docker image with the config type %j, whose layers are proven',
     async (mediaType) => {
       await using rig = new Rig();
       for (const [tag, diffIds] of [
@@ -444,7 +443,7 @@ describe('what a tag can name', () => {
     },
   );
 
-  test('an image whose throwaway layers are not there', async () => {
+  test('can name an image with missing throwaway layers', async () => {
     const throwaway = makeLayer({ seed: 40 });
     const old = makeSchema1({ layers: [BASE, throwaway], v1: (index) => (index === 1 ? { throwaway: true } : {}) });
     registry.push('library/app', old, 'v1');
@@ -456,8 +455,8 @@ describe('what a tag can name', () => {
 });
 
 describe('several images', () => {
-  // Three tags of one repository and an index, all on one base: it is fetched once.
-  test('that share layers fetch each of them once', async () => {
+  // Three tags of one repository and an index have one base.
+  test('fetch each shared layer once', async () => {
     const images = [3, 4, 5].map((seed) => makeImage({ layers: [BASE, makeLayer({ seed })] }));
     images.forEach((image, n) => registry.push('library/app', image, `v${n}`));
     registry.push('library/app', makeIndex(images.slice(0, 1)), 'multi');
@@ -467,8 +466,8 @@ describe('several images', () => {
     expect(finals(rig).map(([, status]) => status)).toEqual(Array.from({ length: 4 }, () => 'mirrored'));
   });
 
-  // Of thirty tags one names a manifest that is not a manifest, one has lost its manifest, one its layer: 27 are mirrored.
-  test('of which some are bad are mirrored but for those', async () => {
+  // Of thirty tags, one names an invalid manifest, one lacks its manifest, and one lacks its layer.
+  test('are mirrored without the invalid ones', async () => {
     const tags = Array.from({ length: 30 }, (_, n) => `v${n}`);
     tags.forEach((tag, n) => registry.push('library/app', makeImage({ layers: [makeLayer({ seed: 50 + n })] }), tag));
     registry.tag('library/app', 'v3', sha256(Buffer.from('nothing')));
@@ -486,15 +485,14 @@ describe('several images', () => {
     expect(finals(rig)).toHaveLength(30);
     const index = await indexOf(rig);
     expect(tags.filter((tag) => index.byTag(tag) === undefined)).toEqual(['v3', 'v7', 'v9']);
-    // The one whose layers do not fit its config is refused before a layer is fetched.
+    // The one whose layers do not match its config is refused before a layer is fetched.
     expect(registry.count({ kind: 'blob', digest: BASE.digest })).toBe(0);
   });
 
-  // One cannot be had for now: the others are done, and the message comes again when the registry said.
   test.each([
     [5, 50],
     [50, 5],
-  ])('of which some may pass later: the message comes again, after the longest wait (%i and %i s)', async (a, b) => {
+  ])('are done before the message of a temporary failure waits, for the longest wait (%i and %i s)', async (a, b) => {
     for (const [seed, tag] of ['a', 'b', 'c'].entries())
       registry.push('library/app', makeImage({ layers: [makeLayer({ seed })] }), tag);
     const busy = (tag: string, seconds: number) =>
@@ -506,7 +504,7 @@ describe('several images', () => {
     await expect(rig.resolve(message)).rejects.toMatchObject({ code: 'rate-limited', retryAfterMs: 50_000 });
     expect(rig.sent('layer').map(({ image }) => image.tag)).toEqual(['c']);
     expect(rig.sent('finalize')).toEqual([]);
-    // On its last delivery what still fails is recorded.
+    // On the last delivery, remaining failures are recorded.
     first.stop();
     now += 50_000;
     await rig.resolve(message, { last: true });
@@ -514,7 +512,7 @@ describe('several images', () => {
     expect(rig.sent('finalize')).toMatchObject([{ image: { tag: 'b' }, failure: { code: 'rate-limited' } }]);
   });
 
-  test('that are stopped on request are not recorded as failed', async () => {
+  test('are not recorded as failed if the run is stopped', async () => {
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
     const controller = new AbortController();
@@ -527,8 +525,7 @@ describe('several images', () => {
     expect(rig.outgoing).toEqual([]);
   });
 
-  // The tag index cannot be read: each image that was asked for ends in a failure that says so.
-  test('whose tag index is unreadable fail one by one', async () => {
+  test('fail one by one if the tag index is unreadable', async () => {
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
     await rig.store.put(rig.archive.layout.tagIndex(orderFor(registry).repository), Buffer.from('{'));
@@ -555,14 +552,14 @@ describe('all tags', () => {
     expect(new Set(listed).size).toBe(600);
   });
 
-  test('that cannot be listed are a failure of the repository', async () => {
+  test('are one failure of the repository if their listing fails permanently', async () => {
     await using rig = new Rig();
     await rig.resolve(list());
     expect(rig.sent('finalize')).toMatchObject([{ image: {}, failure: { code: 'name-unknown' } }]);
     expect(rig.sent('finalize')[0]?.image).toEqual({});
   });
 
-  test('of which there are none are told as such', async () => {
+  test('are reported as missing if there are none', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.untag('library/app', 'v1');
     await using rig = new Rig();
@@ -571,8 +568,7 @@ describe('all tags', () => {
     expect(rig.events).toMatchObject([{ type: 'listed', tags: [] }]);
   });
 
-  // A registry that lets anything pass for a tag: the others are mirrored, and what cannot be is told with its names.
-  test('of which some are not tags are a failure that names those', async () => {
+  test('are mirrored except for invalid names, which are one failure with these names', async () => {
     registry.push('library/app', IMAGE, 'v1');
     for (const name of ['-bad', 'x'.repeat(129)]) registry.tag('library/app', name, IMAGE.digest);
     await using rig = new Rig();
@@ -583,7 +579,7 @@ describe('all tags', () => {
     ]);
   });
 
-  test('that cannot be listed for now are listed later, and at last recorded', async () => {
+  test('are listed later if their listing fails temporarily, and recorded as failed on the last delivery', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'tags' }, do: { status: 503 } });
     await using rig = new Rig();
@@ -593,8 +589,8 @@ describe('all tags', () => {
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'unavailable' } }]);
   });
 
-  // The second page fails: the first has been sent on, and is sent again without effect.
-  test('whose listing breaks off are sent on once', async () => {
+  // The second page fails, so the first page is sent again and deduplicated.
+  test('are sent on once, even if a later page of the listing fails', async () => {
     await using paged = await startRegistry({ pageSize: 2 });
     for (const tag of ['a', 'b', 'c']) paged.push('library/app', IMAGE, tag);
     const rule = paged.misbehave({ match: { kind: 'tags' }, after: 1, do: { status: 503 } });
@@ -610,7 +606,7 @@ describe('all tags', () => {
 });
 
 describe('tags move', () => {
-  test('and leave the digest that they had behind', async () => {
+  test('and keep the digest that they had before', async () => {
     const newer = makeImage({ layers: [BASE, makeLayer({ seed: 60 })] });
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
@@ -625,8 +621,7 @@ describe('tags move', () => {
     await expectPullable(rig, newer);
   });
 
-  // A slow layer of an older run is done after a newer run has finished: the tag stays where it is.
-  test('only forward', async () => {
+  test('only forward, even if an older run finishes later', async () => {
     const newer = makeImage({ layers: [makeLayer({ seed: 61 })] });
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
@@ -640,13 +635,13 @@ describe('tags move', () => {
     await rig.deliver();
     const index = await indexOf(rig);
     expect(index.byTag('v1')?.digest).toBe(newer.digest);
-    // What it brought is kept by digest all the same.
+    // Its content is kept by digest nevertheless.
     expect(index.byDigest(IMAGE.digest)).toBeDefined();
   });
 });
 
-describe('what the archive holds already', () => {
-  test('is not asked for again: manifests and configs', async () => {
+describe('content of the archive', () => {
+  test('is not requested again: manifests and configs', async () => {
     registry.push('library/app', makeIndex([IMAGE]), 'v1');
     await using rig = new Rig();
     await rig.resolve(wanting([{ tag: 'v1' }]));
@@ -655,20 +650,18 @@ describe('what the archive holds already', () => {
     expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD']);
   });
 
-  // A manifest, and then a config, has rotted in the archive: what upstream has mends it.
   test.each<[string, Digest]>([
     ['manifest', IMAGE.digest],
     ['config', sha256(IMAGE.config)],
-  ])('a %s that has rotted is fetched anew', async (_, digest) => {
+  ])('that is a corrupt %s is fetched again', async (_, digest) => {
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
-    await rig.store.put(rig.archive.layout.blob(digest), Buffer.from('rotten'));
+    await rig.store.put(rig.archive.layout.blob(digest), Buffer.from('corrupt'));
     await mirrored(rig, [{ tag: 'v1' }]);
     expect(finals(rig)).toEqual([['v1', 'mirrored']]);
     await expectPullable(rig, IMAGE);
   });
 
-  // What the layer function has to look for is told by what the resolver has seen.
   test.each([
     ['nothing at all', 'receipt', undefined],
     ['an object', 'everything', async (rig: Rig) => rig.store.put(rig.archive.layout.blob(BASE.digest), BASE.blob)],
@@ -677,7 +670,7 @@ describe('what the archive holds already', () => {
       'everything',
       async (rig: Rig) => rig.store.createUpload(rig.archive.layout.blob(BASE.digest), { partSize: 5 }),
     ],
-  ] as const)('%s: the layer looks for %s', async (_, look, prepare) => {
+  ] as const)('decides what the layer function looks up if there is %s: %s', async (_, look, prepare) => {
     registry.push('library/app', makeImage({ layers: [BASE] }), 'v1');
     await using rig = new Rig();
     await prepare?.(rig);
@@ -685,7 +678,7 @@ describe('what the archive holds already', () => {
     expect(rig.sent('layer').map((message) => message.look)).toEqual([look]);
   });
 
-  test('alone in its run, an image has blobs that nobody else is told to fetch', async () => {
+  test('lets an image that is alone in its run skip all lookups of its blobs', async () => {
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
     await rig.resolve(
@@ -694,7 +687,7 @@ describe('what the archive holds already', () => {
     expect(rig.sent('layer').map((message) => message.look)).toEqual(['nothing', 'nothing']);
   });
 
-  /** What the layers are told to look for, message by message, of two images that are all that a run asks for. */
+  /** The lookups that the layer messages request, of two images that are the whole run. */
   async function looksOf(rig: Rig, options: Partial<ResolveOptions> = {}): Promise<Map<string, string[]>> {
     const images = [{ tag: 'v1' }, { tag: 'v2' }];
     await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images, sole: true }).message, options);
@@ -702,8 +695,8 @@ describe('what the archive holds already', () => {
     return new Map([...byBlob].map(([digest, messages]) => [digest, messages.map(({ look }) => look)]));
   }
 
-  describe('of two images with a blob in common, alone in their run', () => {
-    // More than one request of SQS takes, so that another image's message could come between.
+  describe('of two images with a common blob, alone in their run', () => {
+    // These are more messages than one request to SQS takes, so another image's message could come between.
     const tops = Array.from({ length: 11 }, (_, index) => makeLayer({ seed: 200 + index }));
     const own = makeLayer({ seed: 31 });
     beforeEach(() => {
@@ -711,24 +704,23 @@ describe('what the archive holds already', () => {
       registry.push('library/app', makeImage({ layers: [BASE, own] }), 'v2');
     });
 
-    test('only the first message for it need not look for a receipt', async () => {
+    test('lets only the first message of the blob skip the lookup of a receipt', async () => {
       await using rig = new Rig();
       const looks = await looksOf(rig);
       expect(looks.get(BASE.digest)).toEqual(['nothing', 'receipt']);
       for (const { digest } of [...tops, own]) expect(looks.get(digest)).toEqual(['nothing']);
     });
 
-    // SQS forgets after five minutes what it was sent; what was asked for first may still wait in its lane then.
-    test('none is the first where the resolver is told again', async () => {
+    // SQS forgets messages after five minutes, and the first one may still wait in its lane.
+    test('requires the lookup in all messages of a repeated delivery', async () => {
       await using rig = new Rig();
       const looks = await looksOf(rig, { receiveCount: 2 });
       expect(looks.get(BASE.digest)).toEqual(['receipt', 'receipt']);
     });
 
-    // Elsewhere no message is the first, and none need wait for another's.
     test.each([
-      ['the first is also the first in its lane', true, 1],
-      ['of many slices, messages are sent side by side', undefined, 2],
+      ['sends the first message first in its lane', true, 1],
+      ['sends the messages of many slices concurrently', undefined, 2],
     ] as const)('%s', async (_, sole, together) => {
       await using rig = new Rig();
       let sending = 0;
@@ -754,8 +746,7 @@ describe('what the archive holds already', () => {
     });
   });
 
-  // Images of one repository have their base in common.
-  test('a blob is looked for once, however many images of the slice have it', async () => {
+  test('is looked up once per blob and slice, even if several images have the blob', async () => {
     const tags = Array.from({ length: 20 }, (_, index) => `v${index}`);
     for (const [seed, tag] of tags.entries())
       registry.push('library/app', makeImage({ layers: [BASE, makeLayer({ seed: 100 + seed })] }), tag);
@@ -767,7 +758,7 @@ describe('what the archive holds already', () => {
     expect(rig.sent('layer').filter(({ blob }) => blob.digest === BASE.digest)).toHaveLength(tags.length);
   });
 
-  test.each(['get', 'uploads'] as const)('what fails once (%s) is the failure of one image', async (method) => {
+  test.each(['get', 'uploads'] as const)('that cannot be looked up once (%s) fails only one image', async (method) => {
     const tags = Array.from({ length: 20 }, (_, index) => `v${index}`);
     for (const tag of tags)
       registry.push('library/app', makeImage({ layers: [BASE], overrides: { config: { author: tag } } }), tag);
@@ -785,7 +776,7 @@ describe('what the archive holds already', () => {
   });
 });
 
-// A Windows image: its base layer is not in the registry, and its own address may answer or not.
+// The base layer of a Windows image is not in the registry, and its own address may answer or not.
 describe('foreign layers', () => {
   const own = makeLayer({ seed: 90 });
   const base = makeLayer({ seed: 91 });
@@ -802,7 +793,7 @@ describe('foreign layers', () => {
       },
     });
 
-  test('are left out where they are not wanted, and fetched where they are wanted later', async () => {
+  test('are left out on request, and fetched by a later run without that option', async () => {
     await using owner = await startRegistry();
     const image = windows(`http://${owner.host}/v2/windows/blobs/${base.digest}`);
     registry.push('library/app', image, 'v1');
@@ -816,7 +807,7 @@ describe('foreign layers', () => {
     await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2', ...skip }));
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
 
-    // All of it is more than there is.
+    // All platforms require more than the archive has.
     await mirrored(rig, [{ tag: 'v1' }], { run: 'run-3' });
     expect(rig.records.at(-1)).toMatchObject({ status: 'failed', code: 'name-unknown' });
     owner.push('windows', image);
@@ -829,8 +820,7 @@ describe('foreign layers', () => {
     }
   });
 
-  // What is left out takes nothing from the check of the others.
-  test('that are left out leave the others in their places', async () => {
+  test('that are left out do not shift the check of the other layers', async () => {
     const wrong = makeImage({
       layers: [base, own],
       overrides: {
@@ -848,9 +838,8 @@ describe('foreign layers', () => {
   });
 });
 
-describe('what asks for too much is refused before a layer is fetched', () => {
-  // As many as one index may have are taken, and one more is not, however they are spread.
-  test('an index of too many manifests', async () => {
+describe('an image beyond the limits is refused before a layer is fetched', () => {
+  test('an index with too many manifests fails, however they are nested', async () => {
     const child = (n: number): Pushable => makeImage({ layers: [], overrides: { config: { n } } });
     const full = Array.from({ length: 1024 }, (_, n) => child(n));
     registry.push('library/app', makeIndex(full), 'full');
@@ -865,8 +854,8 @@ describe('what asks for too much is refused before a layer is fetched', () => {
   });
 });
 
-// As Go writes an empty list where nobody told it not to: walked and proven alike.
-test('an index whose manifests are null is an empty one', async () => {
+// Go encodes an empty slice as null.
+test('an index with null manifests is empty', async () => {
   const index = pushable(Buffer.from('{"schemaVersion":2,"manifests":null}'), makeIndex([]).mediaType);
   registry.push('library/app', index, 'v1');
   await using rig = new Rig();
@@ -874,8 +863,8 @@ test('an index whose manifests are null is an empty one', async () => {
   expect(finals(rig)).toEqual([['v1', 'mirrored']]);
 });
 
-describe('manifests that do not fit their index', () => {
-  test('by size', async () => {
+describe('manifests that do not match their index are refused', () => {
+  test('for another size', async () => {
     const index = makeIndex([IMAGE], 'oci', { manifests: [{ ...IMAGE.descriptor, size: IMAGE.manifest.length + 1 }] });
     registry.push('library/app', { ...index, children: [IMAGE] }, 'v1');
     await using rig = new Rig();
@@ -883,7 +872,7 @@ describe('manifests that do not fit their index', () => {
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'size-mismatch' } }]);
   });
 
-  test('by type', async () => {
+  test('for another type', async () => {
     const index = makeIndex([IMAGE], 'oci', {
       manifests: [{ ...IMAGE.descriptor, mediaType: 'application/vnd.oci.image.index.v1+json' }],
     });
@@ -893,7 +882,7 @@ describe('manifests that do not fit their index', () => {
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'not-as-declared' } }]);
   });
 
-  test('because they are not there', async () => {
+  test('if they are missing', async () => {
     const index = makeIndex([IMAGE]);
     registry.push('library/app', index, 'v1');
     registry.removeManifest('library/app', IMAGE.digest);
@@ -903,7 +892,7 @@ describe('manifests that do not fit their index', () => {
     expect(await rig.archive.tagIndex(orderFor(registry).repository)).toBeUndefined();
   });
 
-  test('one blob that is said to have two sizes', async () => {
+  test('a blob with two declared sizes is refused', async () => {
     const image = makeImage({
       layers: [BASE, BASE],
       overrides: { descriptors: ([first, second]) => [first!, { ...second!, size: second!.size + 1 }] },
@@ -916,8 +905,7 @@ describe('manifests that do not fit their index', () => {
   });
 });
 
-// Every call to the archive in turn fails once: the failure is thrown, the message comes again, and then all is there.
-test('whichever call to the archive fails, the next delivery finishes', async () => {
+test('after a failure of any archive call, the next delivery finishes', async () => {
   registry.push('library/app', makeIndex([IMAGE]), 'v1');
   for (let at = 1; ; at += 1) {
     const store = partStore();
@@ -938,8 +926,7 @@ test('whichever call to the archive fails, the next delivery finishes', async ()
   }
 });
 
-// Nothing is left running: once resolve has settled, no further call is made, whichever of many lookups has failed.
-test('a failed slice has ended when it is told', async () => {
+test('a failed slice makes no further call once resolve has settled', async () => {
   registry.push(
     'library/app',
     makeImage({ layers: Array.from({ length: 30 }, (_, seed) => makeLayer({ seed })) }),
@@ -959,7 +946,7 @@ describe('a tag whose digest cannot be fetched', () => {
   const OLD = makeImage({ layers: [BASE], overrides: { config: { author: 'old' } } });
   const UNKNOWN = { status: 404, body: errorBody('MANIFEST_UNKNOWN', 'manifest unknown') };
 
-  test('is fetched by its name where every GET of a digest is 404', async () => {
+  test('is fetched by its name if every GET of a digest is 404', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'manifest', method: 'GET', digest: IMAGE.digest }, do: UNKNOWN });
     await using rig = new Rig();
@@ -968,8 +955,8 @@ describe('a tag whose digest cannot be fetched', () => {
     expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
   });
 
-  // A cache that answers HEAD with what the tag named before; and at every sync.
-  test('is recorded as what GET of the tag brings', async () => {
+  // A cache answers HEAD with an older digest, in every sync.
+  test('is recorded with the digest that GET of the tag returns', async () => {
     registry.push('library/app', OLD, 'v1');
     registry.push('library/app', IMAGE, 'v1');
     registry.removeManifest('library/app', OLD.digest);
@@ -981,14 +968,14 @@ describe('a tag whose digest cannot be fetched', () => {
     await mirrored(rig, [{ tag: 'v1' }]);
     expect(finals(rig)).toEqual([['v1', 'mirrored']]);
     expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
-    // The time before that GET, and not the one before the HEAD that named something else.
+    // The time before that GET, not before the HEAD with another digest.
     expect(rig.sent('layer')[0]?.image.observed).toBe(3000);
     registry.forgetRequests();
     await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', digest: IMAGE.digest });
   });
 
-  test('fails where GET of the tag brings another image than was asked for by digest', async () => {
+  test('fails if GET of the tag returns another digest than the requested one', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { method: 'HEAD' }, do: { headers: { 'docker-content-digest': OLD.digest } } });
     await using rig = new Rig();
@@ -996,7 +983,7 @@ describe('a tag whose digest cannot be fetched', () => {
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
   });
 
-  test('fails where GET of the tag fails as well', async () => {
+  test('fails if GET of the tag fails as well', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'manifest', method: 'GET' }, do: UNKNOWN });
     await using rig = new Rig();
@@ -1005,7 +992,7 @@ describe('a tag whose digest cannot be fetched', () => {
   });
 });
 
-test('an image is observed when it is asked for, and not when the answer comes', async () => {
+test('the observation time of an image is the time of the request, and not of the response', async () => {
   registry.push('library/app', IMAGE, 'v1');
   let now = 1000;
   await using rig = new Rig({ now: () => now });
@@ -1018,7 +1005,7 @@ test('an image is observed when it is asked for, and not when the answer comes',
   expect(rig.sent('layer').map(({ image }) => image.observed)).toEqual([1000, 1000]);
 });
 
-test('of a slice of 20 with one that is answered 503, the other 19 are sent in that delivery', async () => {
+test('one 503 in a slice of 20 images does not delay the other 19', async () => {
   const tags = Array.from({ length: 20 }, (_, n) => `t${n}`);
   for (const [seed, tag] of tags.entries())
     registry.push('library/app', makeImage({ layers: [makeLayer({ seed })] }), tag);
@@ -1028,7 +1015,7 @@ test('of a slice of 20 with one that is answered 503, the other 19 are sent in t
   expect(new Set(rig.sent('layer').map(({ image }) => image.tag))).toEqual(new Set(tags.filter((tag) => tag !== 't7')));
 });
 
-test('tags of one image cost one GET of its manifest and one of its config', async () => {
+test('several tags of one image cost one GET of its manifest and one of its config', async () => {
   const tags = Array.from({ length: 50 }, (_, n) => `t${n}`);
   for (const tag of tags) registry.push('library/app', IMAGE, tag);
   await using rig = new Rig();
@@ -1038,7 +1025,7 @@ test('tags of one image cost one GET of its manifest and one of its config', asy
 });
 
 describe('a tag that upstream lacks', () => {
-  test('is told with tags that begin like it, which are listed once', async () => {
+  test('fails with a hint at similar tags, which are listed once', async () => {
     for (const tag of ['1.35', '1.36', '1.36-oci', '2.0', '3.0', '4.0', 'stable'])
       registry.push('library/app', IMAGE, tag);
     await using rig = new Rig();
@@ -1051,7 +1038,7 @@ describe('a tag that upstream lacks', () => {
     expect(registry.count({ kind: 'tags' })).toBe(1);
   });
 
-  test('is told without tags where they cannot be listed', async () => {
+  test('fails without a hint if the tags cannot be listed', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'tags' }, do: { status: 403 } });
     await using rig = new Rig();
@@ -1061,7 +1048,7 @@ describe('a tag that upstream lacks', () => {
   });
 });
 
-test('a rate limit is thrown on the last delivery where the message is queued again', async () => {
+test('a rate limit is thrown on the last delivery if the message can be queued again', async () => {
   for (const tag of ['v1', 'v2']) registry.push('library/app', IMAGE, tag);
   registry.misbehave({ match: { tag: 'v1' }, do: { status: 429, headers: { 'retry-after': '600' } } });
   await using rig = new Rig({ registry: { longestWaitMs: 1000 } });
@@ -1073,7 +1060,7 @@ test('a rate limit is thrown on the last delivery where the message is queued ag
   expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'rate-limited' } }]);
 });
 
-// A manifest with addresses for ordinary layers would send every mirror of it to a third party.
+// Addresses of ordinary layers would send each mirror to a third party.
 test.each([
   ['application/vnd.docker.image.rootfs.diff.tar.gzip', 0],
   ['application/vnd.oci.image.layer.v1.tar+gzip', 0],

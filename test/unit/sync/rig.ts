@@ -1,4 +1,4 @@
-/** The three roles' contexts over a memory store and queues that only take note of what is sent. */
+/** The contexts of the three roles over a memory store and queues that only record messages. */
 import { Archive } from '../../../lib/archive/archive.ts';
 import type { Receipt } from '../../../lib/archive/receipt.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
@@ -30,7 +30,7 @@ import type { Layer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import type { TestRegistry } from '../../kit/registry.ts';
 
-/** Bytes of a part here, so that many parts cost little. */
+/** A small part size, so that many parts are cheap. */
 export const PART = 16 * 1024;
 
 export const NEVER = new AbortController().signal;
@@ -50,10 +50,10 @@ export class Rig implements AsyncDisposable {
   readonly sources: Sources;
   readonly window: Window;
   readonly events: MirrorEvent[] = [];
-  /** What was sent, in order, with whatever had the same deduplication id as an earlier one left out. */
+  /** The sent messages in order, without repetitions of a deduplication id. */
   readonly outgoing: { readonly queue: QueueName; readonly message: Message }[] = [];
   readonly records: ImageEvent[] = [];
-  /** For each of those, whether it was said to be most likely told already. */
+  /** Whether each of those was marked as probably sent before. */
   readonly again: boolean[] = [];
   readonly #ids = new Set<string>();
   readonly #maxUncompressed: number | undefined;
@@ -75,7 +75,7 @@ export class Rig implements AsyncDisposable {
       window: this.window,
       queues: {
         send: (queue: QueueName, messages: readonly Outgoing[]): Promise<void> => {
-          // As every queue does it: what a reader would refuse is refused here.
+          // As in every queue, a message that a reader would refuse is refused here.
           for (const { message, deduplicationId } of messages.map((one) => prepare(queue, one))) {
             if (this.#ids.has(deduplicationId)) continue;
             this.#ids.add(deduplicationId);
@@ -133,7 +133,7 @@ export class Rig implements AsyncDisposable {
     return finalize(this.context, messages, { signal: NEVER });
   }
 
-  /** Delivers what was sent until nothing more is: layers first, and each finalize message by itself. */
+  /** Delivers messages until there are none: layers first, and each finalize message alone. */
   async deliver(from = 0): Promise<void> {
     for (let at = from; at < this.outgoing.length; at += 1) {
       const { message } = this.outgoing[at]!;
@@ -164,7 +164,7 @@ export function partStore(): MemoryStore {
   return new MemoryStore({ limits: { maxPartBytes: PART } });
 }
 
-/** Sources that decide on waits as ever, and do not sit through them. */
+/** Sources that decide on waits as usual, and skip them. */
 function patientSources(options: SourcesOptions = {}): Sources {
   return createSources({
     retry: { tries: 3, baseMs: 1, capMs: 1 },
@@ -201,7 +201,7 @@ export function messageFor(
   return { ...layerMessage(orderFor(registry), image, blob, { lanes: 4, look }).message, continuation };
 }
 
-/** The receipt of a gzip layer; `lies` replace its fields. */
+/** The receipt of a gzip layer, with the fields of `lies` replaced. */
 export function receiptOf(layer: Layer, lies: Partial<Receipt> = {}): Receipt {
   const { digest, size, diffId } = layer;
   return {

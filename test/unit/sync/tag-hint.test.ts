@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { tagHint } from '../../../lib/sync/resolver/tag-hint.ts';
 
-test('says that there are no tags', () => {
+test('says that the repository has no tags', () => {
   expect(tagHint([], '1')).toBe('upstream has no tags in this repository');
 });
 
-test('names at most five tags, those first that begin like the one that is missing', () => {
+test('names at most five tags, beginning with those most similar to the missing one', () => {
   expect(tagHint(['edge', '3.9', '3.20'], '3.21')).toBe('upstream has 3.20, 3.9, edge; --all-tags mirrors all of them');
   expect(tagHint(['a', 'b', 'c', 'd', 'e'], '1')).toBe('upstream has a, b, c, d, e; --all-tags mirrors all of them');
   expect(tagHint(['a', 'b', 'c', 'd', 'e', '10', 'f'], '1')).toBe(
@@ -13,6 +13,6 @@ test('names at most five tags, those first that begin like the one that is missi
   );
 });
 
-test('names a tag first that begins with the whole of the missing one', () => {
+test('names a tag first if it starts with the whole missing tag', () => {
   expect(tagHint(['v', 'v1-alpine'], 'v1')).toMatch(/^upstream has v1-alpine, v;/);
 });

@@ -34,7 +34,7 @@ interface Setting {
   readonly deadline?: Deadline;
   readonly signal?: AbortSignal;
   readonly mediaType?: string;
-  /** null where the descriptor does not say. */
+  /** null if the descriptor has no size. */
   readonly size?: number | null;
 }
 
@@ -79,7 +79,7 @@ async function uploadsIn(store: ObjectStore): Promise<{ readonly upload: Upload;
   return found;
 }
 
-/** Nothing is held any more that was held for this transfer. */
+/** Asserts that this transfer holds nothing any more. */
 function expectLetGo({ window, source }: { readonly window: Window; readonly source: FakeBlob }): void {
   expect(window.usedBytes).toBe(0);
   expect(source.held).toBe(0);
@@ -96,9 +96,9 @@ function fault(code: FailureCode, remedy?: Remedy): Failure {
 }
 
 describe('download', () => {
-  // Blobs of all sizes around the parts' boundaries, from registries that do and do not range, or say their length, into
-  // windows from less than a part up: the object is what it should be, and nothing stays behind.
-  test('brings every byte, whatever the registry and however small the window', async () => {
+  // Sizes lie around the boundaries of parts. Registries support ranges or not, and declare a length or not. Windows
+  // hold from less than a part to several parts.
+  test('stores every byte for any size, registry and window', async () => {
     const size = fc.oneof(
       fc.constantFrom(0, 1, PART - 1, PART, PART + 1, 2 * PART - 1, 2 * PART, 2 * PART + 1, 5 * PART),
       fc.nat(6 * PART),
@@ -138,13 +138,12 @@ describe('download', () => {
     );
   });
 
-  // DESIGN.md's count: an upload begun, n parts, and completed; what fits in one part is one request.
   test.each([
     [1, ['put']],
     [PART, ['put']],
     [PART + 1, ['createUpload', 'uploadPart', 'uploadPart', 'completeUpload']],
     [4 * PART, ['createUpload', ...Array.from({ length: 4 }, () => 'uploadPart'), 'completeUpload']],
-  ])('%i bytes cost the store what their parts cost', async (size, expected) => {
+  ])('%i bytes cost the store one request per part, plus two if there are several', async (size, expected) => {
     const { port, faults } = countCalls(storeOf());
     const transfer = transferOf({ bytes: randomBytes(size, 1), store: port });
     await download(transfer);
@@ -152,18 +151,16 @@ describe('download', () => {
     expect(transfer.source.opened).toHaveLength(Math.ceil(size / PART));
   });
 
-  // The window is the only bound on memory: no range is asked for before there is room for it.
-  test('asks for no range that it has no room for', async () => {
+  test('requests a range only after it has a buffer', async () => {
     const transfer = transferOf({ bytes: randomBytes(10 * PART, 1), windowBytes: 3 * PART, fake: { turns: () => 2 } });
     await download(transfer);
     expect(transfer.source.mostOpen).toBe(3);
   });
 
-  /** What was asked for, in parts. */
+  /** The requested parts. */
   const asked = ({ opened }: FakeBlob): number[] => opened.map(({ start, end = NaN }) => (end - start) / PART);
 
-  // Where parts wait to be stored while nothing is on its way, one connection is enough, and one request for many parts.
-  test('a source that is faster than the store is asked for ever more at once', async () => {
+  test('requests more and more parts at once from a source that is faster than the store', async () => {
     const bytes = randomBytes(50 * PART, 1);
     const store = slow(storeOf());
     const transfer = transferOf({ bytes, store, windowBytes: 4 * PART });
@@ -173,15 +170,14 @@ describe('download', () => {
     expectLetGo(transfer);
   });
 
-  test('a source that is slower is asked for a part at a time, side by side', async () => {
+  test('requests single parts concurrently from a source that is slower than the store', async () => {
     const transfer = transferOf({ bytes: randomBytes(50 * PART, 1), windowBytes: 4 * PART, fake: { turns: () => 5 } });
     await download(transfer);
     expect(asked(transfer.source)).toEqual(Array.from({ length: 50 }, () => 1));
     expect(transfer.source.mostOpen).toBe(4);
   });
 
-  // What is in memory is in use: a second connection for one blob would be one less for the others.
-  test('blobs that wait for each other are asked for several parts at once', async () => {
+  test('requests several parts at once while other blobs wait for memory', async () => {
     const window = new Window(4 * PART);
     const store = storeOf();
     const transfers = [8, 8, 8, 8, 8].map((parts, n) => {
@@ -194,9 +190,9 @@ describe('download', () => {
     expect(Math.max(...requests.flat())).toBe(4);
   });
 
-  describe('the largest of several blobs is not left over', () => {
+  describe('the largest of several concurrent blobs', () => {
     const copies: Record<string, (transfer: Transfer & { readonly store: ObjectStore }) => Promise<unknown>> = {
-      'begun anew': download,
+      'from the start': download,
       'of unknown size': ({ expected: { size: _, ...expected }, ...transfer }) => download({ ...transfer, expected }),
       async resumed(transfer) {
         const upload = await transfer.store.createUpload(transfer.key, { partSize: PART });
@@ -204,7 +200,7 @@ describe('download', () => {
       },
     };
 
-    test.each(Object.keys(copies))('%s', async (how) => {
+    test.each(Object.keys(copies))('is not left over at the end: %s', async (how) => {
       const window = new Window(4 * PART);
       const store = storeOf();
       let received = 0;
@@ -214,7 +210,7 @@ describe('download', () => {
       });
       const large = transferOf({ bytes: randomBytes(30 * PART, 99), store, window, fake: { turns: () => 5 } });
       const onBytes = (count: number): void => void (received += count);
-      // Six at a time, as a queue's consumer has it.
+      // Six run concurrently, as with the consumer of a queue.
       const lane = async (): Promise<void> => {
         for (let next = small.shift(); next !== undefined; next = small.shift()) await download(next);
       };
@@ -227,8 +223,7 @@ describe('download', () => {
     });
   });
 
-  // In the middle of a run the source slows down: what is left of it is asked for side by side again.
-  test('a run ends early where it is waited for', async () => {
+  test('a run of parts ends early when the source slows down, and the rest is requested concurrently', async () => {
     const bytes = randomBytes(50 * PART, 1);
     let turns = 0;
     const before = (offset: number): void => void (turns = offset < 12 * PART ? 0 : 50);
@@ -247,8 +242,7 @@ describe('download', () => {
     expectLetGo(transfer);
   });
 
-  // A connection that breaks off, or is not wanted any more, costs what it was asked for.
-  test('no request is for more than 64 MiB', async () => {
+  test('no request covers more than 64 MiB', async () => {
     const MiB = 1024 * 1024;
     const store = slow(storeOf(MiB));
     const transfer = transferOf({ bytes: Buffer.alloc(200 * MiB), store, windowBytes: 4 * MiB, fake: { chunk: MiB } });
@@ -257,11 +251,10 @@ describe('download', () => {
     expect(sizes).toEqual([1, 1, 1, 1, 4, 16, 64, 64, 48]);
   });
 
-  // The source breaks its promise in the middle of a run.
   test.each([
     ['fewer', -1],
     ['more', 1],
-  ])('a run that brings %s bytes than were asked for is not believed', async (how, by) => {
+  ])('a run of parts with %s bytes than requested is refused', async (how, by) => {
     const bytes = randomBytes(50 * PART, 1);
     const transfer = transferOf({ bytes, store: slow(storeOf()), windowBytes: 4 * PART });
     const { source } = transfer;
@@ -278,14 +271,13 @@ describe('download', () => {
     expectLetGo(transfer);
   });
 
-  // Six blobs at once, two connections, and a window of two parts: whoever holds one must never wait for the other while
-  // it is held by someone who waits the other way round.
+  // Six blobs share two connections and a window of two parts.
   test.each([
     ['ranges', {}],
     ['streams of unknown length', { total: false, size: null }],
     ['streams of a registry that ignores ranges', { ranged: false }],
     ['both', 'both'],
-  ] as const)('blobs that share connections and a window do not lock each other out: %s', async (_, kind) => {
+  ] as const)('blobs that share connections and a window do not deadlock: %s', async (_, kind) => {
     for (let seed = 0; seed < 30; seed += 1) {
       const window = new Window(2 * PART);
       const connections = new Semaphore(2);
@@ -317,7 +309,7 @@ describe('download', () => {
       for (const ranged of [true, false]) {
         const bytes = randomBytes(size, 1);
         const told = size - by;
-        // The reader of the registry keeps to the descriptor; here is one that does not.
+        // The registry client enforces the size of the descriptor; this fake does not.
         const transfer = transferOf({ bytes, size: told, fake: { ranged } });
         await expect(download(transfer)).rejects.toMatchObject({
           code: expect.stringMatching(/^(size-mismatch|range-mismatch|digest-mismatch)$/),
@@ -328,8 +320,8 @@ describe('download', () => {
       }
   });
 
-  // A schema1 layer does not say how long it is, and this one has more than fits into all parts of an upload.
-  test('a blob of unknown size that does not end is too large', async () => {
+  // It exceeds the parts of an upload.
+  test('an endless blob of unknown size is too large', async () => {
     const store = new MemoryStore({ limits: { maxPartBytes: PART, maxParts: 3 } });
     const transfer = transferOf({ bytes: randomBytes(3 * PART + 1, 1), store, size: null });
     await expect(download(transfer)).rejects.toMatchObject({ code: 'too-large', remedy: 'never' });
@@ -339,8 +331,7 @@ describe('download', () => {
     expect(await download(fits)).toMatchObject({ kind: 'proven' });
   });
 
-  // The last byte is another: by then all parts have landed, and all of them are thrown away.
-  test('a digest mismatch completes nothing and leaves nothing', async () => {
+  test('a digest mismatch completes nothing and discards all parts', async () => {
     for (const [size, calls] of [
       [PART, []],
       [3 * PART, ['createUpload', 'uploadPart', 'uploadPart', 'uploadPart', 'abortUpload']],
@@ -358,8 +349,8 @@ describe('download', () => {
     }
   });
 
-  // Right in each answer, and wrong together: another try from zero may help.
-  test('a mismatch of what was pieced together is tried again', async () => {
+  // Each response is consistent, and the combination is not.
+  test('a mismatch after a resumed body is retried', async () => {
     const bytes = randomBytes(3 * PART, 1);
     const wrong = Buffer.from(bytes);
     wrong[5]! ^= 1;
@@ -368,12 +359,12 @@ describe('download', () => {
     expect(await uploadsIn(transfer.store)).toEqual([]);
   });
 
-  // The body breaks in the third part. What a retry mends keeps what has landed; all else keeps nothing.
+  // The body breaks in the third part. Only a failure that is retried keeps the stored parts.
   test.each<[Remedy, number]>([
     ['retry', 1],
     ['restart', 0],
     ['never', 0],
-  ])('a failure to be answered by "%s" leaves %i upload', async (remedy, uploads) => {
+  ])('a failure with the remedy "%s" leaves %i upload', async (remedy, uploads) => {
     const bytes = randomBytes(6 * PART, 1);
     const before = (offset: number): void => {
       if (offset >= 2 * PART && offset < 3 * PART) throw fault('network', remedy);
@@ -384,37 +375,40 @@ describe('download', () => {
     expectLetGo(transfer);
   });
 
-  // The store refuses one call after the other, before and after its effect; a body is cut at each of its chunks: whatever
-  // fails, everything that was taken is given back, and no object is there that was not proven.
-  test.each(['before', 'after'] as const)('whichever call fails (%s its effect), nothing is held', async (when) => {
-    const bytes = randomBytes(4 * PART, 1);
-    for (const ranged of [true, false])
-      for (const code of ['io', 'no-space'] as const)
-        for (let at = 1; ; at += 1) {
-          const store = storeOf();
-          const faults = new Faults({ at, when, act: fault(code) });
-          const source = new FakeBlob(bytes, { ranged, chunk: 4000, turns: () => 1 });
-          const transfer = { ...transferOf({ bytes, store: faults.wrap(store, 'store') }), source };
-          const done = await download({ ...transfer, source: faults.wrap(source, 'source') }).catch(
-            (error: unknown) => error as Failure,
-          );
-          expectLetGo(transfer);
-          const object = await objectIn(store);
-          if (object !== undefined) expect(Buffer.from(object).equals(bytes)).toBe(true);
-          if (!faults.fired) break;
-          // That an upload which is thrown away could not be is not worth failing for: its age will see to it.
-          if (!(done instanceof Failure)) expect(faults.calls[at - 1]).toMatch(/abortUpload|return/);
-          else expect(done.code).toBe(code);
-          if (code === 'no-space') {
-            // All that may be left is an upload whose beginning was not answered.
-            const left = (await uploadsIn(store)).flatMap(({ parts }) => parts);
-            expect(left).toEqual([]);
+  // The store fails at each call, and a body breaks at each chunk. Every buffer is returned, and no unproven object
+  // exists.
+  test.each(['before', 'after'] as const)(
+    'after a failure of any call (%s its effect), no buffer is held',
+    async (when) => {
+      const bytes = randomBytes(4 * PART, 1);
+      for (const ranged of [true, false])
+        for (const code of ['io', 'no-space'] as const)
+          for (let at = 1; ; at += 1) {
+            const store = storeOf();
+            const faults = new Faults({ at, when, act: fault(code) });
+            const source = new FakeBlob(bytes, { ranged, chunk: 4000, turns: () => 1 });
+            const transfer = { ...transferOf({ bytes, store: faults.wrap(store, 'store') }), source };
+            const done = await download({ ...transfer, source: faults.wrap(source, 'source') }).catch(
+              (error: unknown) => error as Failure,
+            );
+            expectLetGo(transfer);
+            const object = await objectIn(store);
+            if (object !== undefined) expect(Buffer.from(object).equals(bytes)).toBe(true);
+            if (!faults.fired) break;
+            // A failure to abort an upload that is not needed does not fail the transfer: the lifecycle rule removes
+            // it.
+            if (!(done instanceof Failure)) expect(faults.calls[at - 1]).toMatch(/abortUpload|return/);
+            else expect(done.code).toBe(code);
+            if (code === 'no-space') {
+              // Only an upload whose creation got no response may be left.
+              const left = (await uploadsIn(store)).flatMap(({ parts }) => parts);
+              expect(left).toEqual([]);
+            }
           }
-        }
-  });
+    },
+  );
 
-  // Stopped by a person, at every chunk of every body: over at once, with nothing held; what has landed is kept.
-  test('a transfer that is stopped lets go of everything', async () => {
+  test('an abort at any chunk releases everything and keeps the stored parts', async () => {
     const bytes = randomBytes(4 * PART, 1);
     for (const ranged of [true, false])
       for (let at = 1; at <= 16; at += 1) {
@@ -433,8 +427,7 @@ describe('download', () => {
       }
   });
 
-  // It was over before it began: no request to anyone.
-  test('a transfer that is stopped before it begins asks nobody', async () => {
+  test('a transfer that is aborted before its start sends no request', async () => {
     const { port, faults } = countCalls(storeOf());
     const signal = AbortSignal.abort(new DOMException('stop', 'AbortError'));
     const transfer = transferOf({ bytes: randomBytes(3 * PART, 1), store: port, signal });
@@ -445,15 +438,14 @@ describe('download', () => {
 });
 
 describe('near its deadline', () => {
-  /** Near once that many parts have landed. */
+  /** A deadline that is near once this number of parts is stored. */
   function after(store: MemoryStore, parts: number): { readonly port: ObjectStore; readonly deadline: Deadline } {
     const { port, faults } = countCalls(store);
     const landed = (): number => faults.calls.filter((call) => call.includes('uploadPart')).length;
     return { port, deadline: { ...NO_DEADLINE, near: () => landed() >= parts } };
   }
 
-  // The window holds two parts: what is in flight lands, and nothing new is begun.
-  test('no new range is taken, and what is in flight lands', async () => {
+  test('a download requests no new range, and the parts in flight are stored', async () => {
     const bytes = randomBytes(10 * PART, 1);
     const store = storeOf();
     const { port, deadline } = after(store, 3);
@@ -466,7 +458,7 @@ describe('near its deadline', () => {
     expect(numbers.length).toBeLessThanOrEqual(5);
     expect(await objectIn(store)).toBeUndefined();
 
-    // The next invocation asks for exactly what is missing.
+    // The next invocation requests exactly the missing parts.
     const next = transferOf({ bytes, store });
     const done = await resume({ ...next, upload: left!.upload, landed: left!.parts });
     expect(done).toEqual({ kind: 'assembled' });
@@ -476,8 +468,7 @@ describe('near its deadline', () => {
     expectLetGo(next);
   });
 
-  // Time runs out while it waits for room in the window: the range is not begun then.
-  test('a range that had to wait for room is not begun late', async () => {
+  test('a range that waits for a buffer is not requested after the deadline', async () => {
     const bytes = randomBytes(4 * PART, 1);
     const store = storeOf();
     const window = new Window(2 * PART);
@@ -495,7 +486,7 @@ describe('near its deadline', () => {
     expectLetGo(transfer);
   });
 
-  test('a run stops at the end of a part, and keeps what came', async () => {
+  test('a run of parts stops at the end of a part and keeps the received parts', async () => {
     const bytes = randomBytes(50 * PART, 1);
     const store = slow(storeOf());
     const { port, deadline } = after(store, 14);
@@ -509,7 +500,7 @@ describe('near its deadline', () => {
     expect(left!.parts.length).toBeLessThan(24);
   });
 
-  test('a stream stops between its parts, and keeps the parts that are whole', async () => {
+  test('a single stream stops between two parts and keeps the complete parts', async () => {
     const bytes = randomBytes(6 * PART, 1);
     const store = storeOf();
     const { port, deadline } = after(store, 2);
@@ -520,8 +511,8 @@ describe('near its deadline', () => {
     expect(left!.parts.every(({ size }) => size === PART)).toBe(true);
   });
 
-  // The registry is too slow for what was begun: that is given up, what has landed stays, and another invocation goes on.
-  test.each(['download', 'resume'] as const)('what does not land in time is given up: %s', async (how) => {
+  // The registry is too slow, so another invocation continues with the stored parts.
+  test.each(['download', 'resume'] as const)('parts that are not stored in time are dropped: %s', async (how) => {
     const bytes = randomBytes(6 * PART, 1);
     const store = storeOf();
     const over = new AbortController();
@@ -542,15 +533,14 @@ describe('near its deadline', () => {
     expect(await objectIn(store)).toBeUndefined();
   });
 
-  // It has opened the first range by the time that it looks: what was opened and never read is let go.
-  test('nothing is held where time ran out at once', async () => {
+  test('a body that was opened and never read is closed', async () => {
     const deadline = { ...NO_DEADLINE, near: () => true };
     const transfer = transferOf({ bytes: randomBytes(3 * PART, 1), deadline });
     expect(await download(transfer)).toEqual({ kind: 'continue', resumable: true });
     expectLetGo(transfer);
   });
 
-  test('a blob of a single part is not worth stopping for', async () => {
+  test('a blob of a single part is finished', async () => {
     const bytes = randomBytes(PART, 1);
     const transfer = transferOf({ bytes, deadline: { ...NO_DEADLINE, near: () => true } });
     expect(await download(transfer)).toMatchObject({ kind: 'proven' });
@@ -558,8 +548,8 @@ describe('near its deadline', () => {
 });
 
 describe('resume', () => {
-  // Any set of parts has landed, some of them of another size than the plan's: what is missing is fetched, and no more.
-  test('fetches what is missing, holes too', async () => {
+  // Any set of parts is stored, some of them with another size than planned.
+  test('fetches exactly the missing parts, including gaps', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.integer({ min: PART + 1, max: 6 * PART }),
@@ -592,8 +582,7 @@ describe('resume', () => {
     );
   });
 
-  // Another writer was faster: what is there is not replaced by what is not proven.
-  test('does not replace what is there', async () => {
+  test('does not replace an existing object', async () => {
     const bytes = randomBytes(3 * PART, 1);
     const store = storeOf();
     const upload = await store.createUpload(KEY, { partSize: PART });
@@ -604,8 +593,8 @@ describe('resume', () => {
     expectLetGo(transfer);
   });
 
-  // Another writer of the same upload uploads a part once more, with the same bytes: its ETag is another one then.
-  test('takes a part that was replaced as it is now', async () => {
+  // The other writer has uploaded the same bytes again.
+  test('uses the new ETag of a part that another writer replaced', async () => {
     const bytes = randomBytes(3 * PART, 1);
     const store = storeOf();
     const upload = await store.createUpload(KEY, { partSize: PART });
@@ -623,7 +612,7 @@ describe('resume', () => {
     expect(completions).toBe(3);
   });
 
-  test('a registry that ignores ranges cannot be resumed', async () => {
+  test('does not resume from a registry that ignores ranges', async () => {
     const bytes = randomBytes(3 * PART, 1);
     const store = storeOf();
     const upload = await store.createUpload(KEY, { partSize: PART });
@@ -640,7 +629,7 @@ describe('resume', () => {
     }
   });
 
-  test('whichever call fails, nothing is held', async () => {
+  test('holds no buffer after a failure of any call', async () => {
     const bytes = randomBytes(4 * PART, 1);
     for (let at = 1; ; at += 1) {
       const store = storeOf();

@@ -10,7 +10,7 @@ import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { tempFolder } from '../../kit/temp.ts';
 import { messageFor, PART, partStore, Rig } from './rig.ts';
 
-/** Six parts and a bit. */
+/** Six parts and a remainder. */
 const LAYER = makeLayer({ size: 6 * PART + 1000, seed: 3 });
 const KEY = `blobs/sha256/${LAYER.digest.slice('sha256:'.length)}`;
 const PARTS = Math.ceil(LAYER.size / PART);
@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 afterEach(() => registry.close());
 
-/** An upload in which these parts have landed. */
+/** An upload with these parts. */
 async function begun(store: ObjectStore, numbers: readonly number[], partSize = PART): Promise<Upload> {
   const upload = await store.createUpload(KEY, { partSize });
   for (const number of numbers)
@@ -31,7 +31,7 @@ async function begun(store: ObjectStore, numbers: readonly number[], partSize = 
   return upload;
 }
 
-/** What happens to uploads and to the receipt, in order. */
+/** The events of uploads and of the receipt, in order. */
 function deeds(calls: readonly string[]): string[] {
   return calls.flatMap((call) => /abortUpload|completeUpload|put .mirror/.exec(call)?.[0] ?? []);
 }
@@ -44,9 +44,8 @@ async function expectStored(rig: Rig): Promise<void> {
   expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
 }
 
-describe("until the blob is there, what may be somebody's is left alone", () => {
-  // Another function has begun a moment ago, and no part of its has landed.
-  test('one without parts that was begun just now is neither gone on with nor aborted', async () => {
+describe('until the blob is stored, uploads that may be in use are kept', () => {
+  test('a new upload without parts is neither continued nor aborted', async () => {
     const { port, faults } = countCalls(partStore());
     await begun(port, []);
     await using rig = new Rig({ store: port, now: Date.now });
@@ -56,8 +55,7 @@ describe("until the blob is there, what may be somebody's is left alone", () => 
     await expectStored(rig);
   });
 
-  // Nobody has so much time for a first part.
-  test('one that has none for long is aborted at once', async () => {
+  test('an old upload without parts is aborted at once', async () => {
     const { port, faults } = countCalls(partStore());
     await begun(port, []);
     await using rig = new Rig({ store: port, ...LATER });
@@ -66,7 +64,7 @@ describe("until the blob is there, what may be somebody's is left alone", () => 
     await expectStored(rig);
   });
 
-  test('one that has come less far is left, until there is a receipt', async () => {
+  test('a less complete upload is kept until there is a receipt', async () => {
     const { port, faults } = countCalls(partStore());
     await begun(port, [1]);
     await begun(port, [1, 2, 3, 4, 5, 6]);
@@ -77,8 +75,8 @@ describe("until the blob is there, what may be somebody's is left alone", () => 
     await expectStored(rig);
   });
 
-  // Its parts are many, but they are another plan's: an older version of this software, or another part size.
-  test.each([false, true])('one of another plan is not gone on with (old: %s)', async (old) => {
+  // An older version of this software has uploaded its parts.
+  test.each([false, true])('an upload with another part size is not continued (old: %s)', async (old) => {
     const { port, faults } = countCalls(partStore());
     await begun(port, [1, 2, 3, 4, 5, 6, 8, 9], PART / 2);
     await begun(port, [1, 2, 3, 4, 5, 6]);
@@ -89,8 +87,8 @@ describe("until the blob is there, what may be somebody's is left alone", () => 
     await expectStored(rig);
   });
 
-  // The registry ignores ranges today; the upload may be that of a function which reaches another endpoint.
-  test('one that was gone on with in vain is left, and not tried a second time', async () => {
+  // The registry ignores ranges. Another function may use this upload with another endpoint.
+  test('an upload that could not be continued is kept, and not tried a second time', async () => {
     registry.misbehave({ match: { kind: 'blob' }, do: { ignoreRange: true } });
     const { port, faults } = countCalls(partStore());
     await begun(port, [1, 2, 3]);
@@ -101,7 +99,7 @@ describe("until the blob is there, what may be somebody's is left alone", () => 
     await expectStored(rig);
   });
 
-  test('one that is gone between two listings is not a failure', async () => {
+  test('an upload that disappears between two listings is not a failure', async () => {
     const store = partStore();
     const upload = await begun(store, [1]);
     const parts = store.parts.bind(store);
@@ -116,9 +114,9 @@ describe("until the blob is there, what may be somebody's is left alone", () => 
   });
 });
 
-describe('once the blob is there, nothing is left', () => {
-  // Killed between its receipt and its cleaning up; or the cleaning up failed, which is not the blob's failure.
-  test('a message that comes again cleans up behind the one before', async () => {
+describe('once the blob is stored, no upload is left', () => {
+  // That delivery was killed after its receipt, or its cleanup failed.
+  test('a repeated message aborts the uploads of the delivery before', async () => {
     const store = partStore();
     await begun(store, []);
     const abort = store.abortUpload.bind(store);
@@ -132,9 +130,8 @@ describe('once the blob is there, nothing is left', () => {
     await expectStored(rig);
   });
 
-  // The blob comes from two registries, for two functions that know nothing of each other: they begin at every distance,
-  // and neither keeps the other from its end.
-  test('two writers never keep each other from it', async () => {
+  // The blob comes from two registries to two functions, which start at all possible distances.
+  test('two writers never prevent each other from finishing', async () => {
     await using other = await startRegistry();
     other.push('library/app', makeImage({ layers: [LAYER] }), 'v1');
     for (let distance = 0; distance < 40; distance += 1) {
@@ -149,12 +146,12 @@ describe('once the blob is there, nothing is left', () => {
   });
 });
 
-// A folder's uploads know their part size and refuse what is larger: also where a part happens to fit, the last one here.
+// A folder refuses parts that are larger than the part size of the upload.
 test.each([
   ['smaller', 1, [1]],
   ['smaller, and a part fits by chance', 1, [1, 2, 3]],
   ['larger', 8, [1]],
-])('in a folder, an upload with parts that are %s costs no image', async (_, mebibytes, numbers) => {
+])('an upload in a folder with parts that are %s does not fail the image', async (_, mebibytes, numbers) => {
   const MiB = 1024 * 1024;
   const layer = makeLayer({ size: 9 * MiB, seed: 3, compression: 'none' });
   const bytes = layer.blob.subarray(0, 9 * MiB);
@@ -176,7 +173,7 @@ test.each([
   expect(await rig.uploads()).toEqual([]);
 });
 
-test('a failure to list the parts of an upload is a failure of the layer, and not the end of the upload', async () => {
+test('a failure to list the parts of an upload fails the layer, and the upload is kept', async () => {
   const store = partStore();
   await begun(store, [1, 2]);
   const down = new Failure({ operation: 'list parts', side: 'archive', code: 'unavailable', detail: 'down' });

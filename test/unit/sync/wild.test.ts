@@ -1,4 +1,4 @@
-/** Sources in the wild: each thing that a registry does, while a blob of many parts is on its way (DESIGN.md, "Failures"). */
+/** Misbehaviour of registries while a blob of many parts is in transfer. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Failure, type FailureCode } from '../../../lib/core/failure.ts';
 import type { SourcesOptions } from '../../../lib/registry/sources.ts';
@@ -47,11 +47,11 @@ type Doing = Rule['do'];
 
 const blob = { kind: 'blob' } as const;
 
-describe('is mended where it happens: nothing begins anew', () => {
+describe('a download continues without a restart', () => {
   test.each<[string, Rule, SourcesOptions?]>([
     ['a connection that breaks', { times: 2, do: { cutAfter: 5000 } }],
     ['a connection that breaks before a byte', { times: 1, do: { cutAfter: 0 } }],
-    ['a body that ends early in good order', { times: 2, do: { endAfter: 5000 } }],
+    ['a body that ends early without an error', { times: 2, do: { endAfter: 5000 } }],
     ['a stall', { times: 1, do: { stallAfter: 5000 } }, { stallMs: 250 }],
     ['no answer at all', { times: 1, do: { noAnswer: true } }, { stallMs: 250 }],
     ['a connection that is closed without an answer', { times: 2, do: { hangUp: true } }],
@@ -59,7 +59,7 @@ describe('is mended where it happens: nothing begins anew', () => {
     ['a rate limit', { times: 1, do: { status: 429, headers: { 'retry-after': '7' } } }],
     ['a timeout', { times: 1, do: { status: 408 } }],
     ['no Content-Length', { do: { noContentLength: true } }],
-  ])('%s', async (_, rule, options) => {
+  ])('after %s', async (_, rule, options) => {
     for (const resumed of [false, true]) {
       const misbehaving = registry.misbehave({ ...rule, match: blob });
       await using rig = new Rig({ registry: options ?? {} });
@@ -70,13 +70,12 @@ describe('is mended where it happens: nothing begins anew', () => {
       await expectStored(rig);
       expect(misbehaving.hits()).toBeGreaterThan(0);
       expect(rig.phases().filter((phase) => phase === 'started')).toHaveLength(1);
-      // No byte that has come is asked for again; what a broken connection swallowed may be.
+      // No received byte is requested again, except for bytes that were lost with the connection.
       expect(bytesAsked()).toBeLessThan(LAYER.size + 3 * PART);
     }
   });
 
-  // The whole comes on one connection: one request, and no range of it a second time.
-  test('a registry that ignores ranges', async () => {
+  test('if a registry ignores ranges, in a single request', async () => {
     registry.misbehave({ match: blob, do: { ignoreRange: true } });
     await using rig = new Rig();
     await rig.copy(messageFor(registry, LAYER));
@@ -84,8 +83,8 @@ describe('is mended where it happens: nothing begins anew', () => {
     expect(registry.count({ kind: 'blob' })).toBe(1);
   });
 
-  // S3 behind the registry: each address is good for two requests, and then says 403.
-  test('signed addresses that expire in the middle', async () => {
+  // Each address of S3 is valid for two requests, and then answers 403.
+  test('if signed addresses expire in the middle', async () => {
     registry.misbehave({ match: blob, do: { redirectTo: other, expires: 2 } });
     other.misbehave({ match: blob, after: 1, times: 2, do: { cutAfter: 5000 } });
     await using rig = new Rig();
@@ -96,8 +95,8 @@ describe('is mended where it happens: nothing begins anew', () => {
     expect(other.requests.every(({ authorization }) => authorization === undefined)).toBe(true);
   });
 
-  // Docker Hub's tokens live for minutes, large layers for longer.
-  test('a token that expires in the middle', async () => {
+  // Docker Hub's tokens live for minutes, and large layers take longer.
+  test('if a token expires in the middle', async () => {
     const auth: Auth = { kind: 'bearer', expiresAfterRequests: 3, form: 'get' };
     await using guarded = await startRegistry({ auth });
     guarded.push('library/app', makeImage({ layers: [LAYER] }), 'v1');
@@ -107,8 +106,7 @@ describe('is mended where it happens: nothing begins anew', () => {
     expect(guarded.count({ kind: 'token' })).toBeGreaterThan(1);
   });
 
-  // The mirror breaks off in the third range and is not reachable afterwards: the origin goes on at the same byte.
-  test('one endpoint that gives up, and another that goes on', async () => {
+  test('if one endpoint breaks off, at the same byte of another one', async () => {
     const half = registry.misbehave({ match: blob, after: 2, times: 1, do: { cutAfter: 5000 } });
     registry.misbehave({ match: blob, after: 3, do: { hangUp: true } });
     const endpoints = { [registry.host]: [registry.host, other.host] };
@@ -120,11 +118,11 @@ describe('is mended where it happens: nothing begins anew', () => {
   });
 });
 
-// Backends that do not agree on an ETag: the digest decides, and nothing is fetched twice.
+// Backends of one registry may send different ETags.
 test.each<[string, Rule]>([
   ['once', { after: 2, times: 1, do: { changeEtag: true } }],
   ['with every answer', { do: { changeEtag: true } }],
-])('an ETag that changes %s does not make the blob begin again', async (_, rule) => {
+])('an ETag that changes %s does not restart the blob', async (_, rule) => {
   registry.misbehave({ ...rule, match: blob });
   await using rig = new Rig();
   await rig.copy(messageFor(registry, LAYER));
@@ -132,14 +130,14 @@ test.each<[string, Rule]>([
   expect((await rig.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
 });
 
-describe('makes the blob begin anew, and then it is there', () => {
+describe('a download restarts the blob and stores it', () => {
   test.each<[string, Rule]>([
-    ['another range than was asked for', { after: 1, times: 1, do: { wrongContentRange: true } }],
-    ['the whole where a range was asked for', { after: 1, times: 1, do: { ignoreRange: true } }],
+    ['a range other than the requested one', { after: 1, times: 1, do: { wrongContentRange: true } }],
+    ['a whole body instead of the requested range', { after: 1, times: 1, do: { ignoreRange: true } }],
     ['a range that cannot be satisfied', { after: 1, times: 1, do: { status: 416 } }],
-    // Half of one answer and half of another, of which one is wrong: nothing tells which, and the digest that it is so.
-    ['a wrong byte in what was pieced together', { times: 1, do: { flipByteAt: 10, cutAfter: 5000 } }],
-  ])('%s', async (_, rule) => {
+    // Half of one response and half of another, one of which is wrong. Only the digest shows it.
+    ['a wrong byte in a resumed body', { times: 1, do: { flipByteAt: 10, cutAfter: 5000 } }],
+  ])('after %s', async (_, rule) => {
     const misbehaving = registry.misbehave({ ...rule, match: blob });
     await using rig = new Rig();
     await rig.copy(messageFor(registry, LAYER));
@@ -149,10 +147,10 @@ describe('makes the blob begin anew, and then it is there', () => {
   });
 
   test.each<[string, Doing]>([
-    ['another range than was asked for', { wrongContentRange: true }],
-    ['the whole where a range was asked for', { ignoreRange: true }],
+    ['a range other than the requested one', { wrongContentRange: true }],
+    ['a whole body instead of the requested range', { ignoreRange: true }],
     ['a wrong byte', { flipByteAt: 2 * PART + 5 }],
-  ])('also where it was resumed: %s', async (_, doing) => {
+  ])('even if it was resumed, after %s', async (_, doing) => {
     registry.misbehave({ match: blob, times: 1, do: doing });
     await using rig = new Rig();
     await begun(rig);
@@ -162,13 +160,13 @@ describe('makes the blob begin anew, and then it is there', () => {
   });
 });
 
-describe('ends in a failure that is recorded at once, with nothing left behind', () => {
+describe('a download fails permanently and leaves nothing behind', () => {
   test.each<[string, FailureCode, Rule]>([
     ['a wrong byte', 'digest-mismatch', { do: { flipByteAt: 2 * PART + 7 } }],
-    ['another length than the descriptor says', 'size-mismatch', { after: 1, do: { wrongContentRange: 'total' } }],
-    ['a blob that has gone', 'blob-unknown', { after: 3, do: { status: 404 } }],
+    ['another length than that of the descriptor', 'size-mismatch', { after: 1, do: { wrongContentRange: 'total' } }],
+    ['a blob that disappears', 'blob-unknown', { after: 3, do: { status: 404 } }],
     ['a blob that is denied', 'denied', { after: 3, do: { status: 403 } }],
-  ])('%s: %s', async (_, code, rule) => {
+  ])('after %s: %s', async (_, code, rule) => {
     for (const resumed of [false, true]) {
       const misbehaving = registry.misbehave({ ...rule, ...(resumed ? { after: 0 } : {}), match: blob });
       await using rig = new Rig();
@@ -186,12 +184,12 @@ describe('ends in a failure that is recorded at once, with nothing left behind',
   });
 });
 
-describe('is left to the queue: thrown, with what has landed kept for the next delivery', () => {
+describe('a download fails temporarily and keeps the stored parts for the next delivery', () => {
   test.each<[string, FailureCode, Doing]>([
     ['a registry that is down', 'unavailable', { status: 503 }],
-    ['a rate limit that stays', 'rate-limited', { status: 429, headers: { 'retry-after': '600' } }],
+    ['a lasting rate limit', 'rate-limited', { status: 429, headers: { 'retry-after': '600' } }],
     ['connections that break', 'network', { hangUp: true }],
-  ])('%s: %s', async (_, code, doing) => {
+  ])('after %s: %s', async (_, code, doing) => {
     const down = registry.misbehave({ match: blob, after: 4, do: doing });
     await using rig = new Rig({ windowBytes: PART });
     const message = messageFor(registry, LAYER);
@@ -211,10 +209,9 @@ describe('is left to the queue: thrown, with what has landed kept for the next d
     await expectStored(rig);
   });
 
-  // A source that never agrees with itself: begun anew a few times, and then left alone for a while.
   test.each<[string, FailureCode, Doing]>([
-    ['ranges that are never right', 'range-mismatch', { wrongContentRange: true }],
-  ])('%s: %s', async (_, code, doing) => {
+    ['wrong ranges in every response', 'range-mismatch', { wrongContentRange: true }],
+  ])('and a few restarts, after %s: %s', async (_, code, doing) => {
     registry.misbehave({ match: blob, do: doing });
     await using rig = new Rig();
     await expect(rig.copy(messageFor(registry, LAYER))).rejects.toMatchObject({ code, remedy: 'restart' });
@@ -226,7 +223,7 @@ describe('is left to the queue: thrown, with what has landed kept for the next d
 });
 
 describe('a foreign layer', () => {
-  test('comes from its own address, without authorization', async () => {
+  test('is fetched from its own address, without authorization', async () => {
     registry.removeBlob(LAYER.digest);
     const url = `http://${other.host}/v2/library/app/blobs/${LAYER.digest}`;
     await using rig = new Rig();
@@ -235,13 +232,13 @@ describe('a foreign layer', () => {
     expect(other.requests.every(({ authorization }) => authorization === undefined)).toBe(true);
   });
 
-  test('comes from the registry where its addresses lead nowhere', async () => {
+  test('is fetched from the registry if its addresses do not answer', async () => {
     await using rig = new Rig();
     await rig.copy(messageFor(registry, LAYER, { urls: [`http://${other.host}/nowhere`, 'ftp://x'] }));
     await expectStored(rig);
   });
 
-  test('comes from the registry where its own address has wrong bytes', async () => {
+  test('is fetched from the registry if its own address has wrong bytes', async () => {
     other.misbehave({ match: blob, do: { flipByteAt: 5 } });
     const url = `http://${other.host}/v2/library/app/blobs/${LAYER.digest}`;
     await using rig = new Rig();
@@ -250,7 +247,7 @@ describe('a foreign layer', () => {
     expect(other.count({ kind: 'blob' })).toBeGreaterThan(0);
   });
 
-  test('is proven like any other where the registry lacks it', async () => {
+  test('is proven like any other layer if the registry lacks it', async () => {
     registry.removeBlob(LAYER.digest);
     other.misbehave({ match: blob, do: { flipByteAt: 5 } });
     const url = `http://${other.host}/v2/library/app/blobs/${LAYER.digest}`;

@@ -5,7 +5,7 @@ import { weightOf, Window } from '../../../lib/sync/transfer/window.ts';
 
 const settled = (): Promise<void> => new Promise(setImmediate);
 
-test('gives what fits at once, and the rest when something comes back', async () => {
+test('grants buffers that fit at once, and others when a buffer is returned', async () => {
   const window = new Window(100);
   const first = await window.take(60);
   let second: Buffer | undefined;
@@ -21,8 +21,7 @@ test('gives what fits at once, and the rest when something comes back', async ()
   expect(window.usedBytes).toBe(60);
 });
 
-// A large one that waits is not overtaken for ever by small ones that would fit.
-test('is first come, first served, whatever the size, among those of one weight', async () => {
+test('grants buffers of one weight in the order of requests, whatever their size', async () => {
   const window = new Window(100);
   const held = await window.take(50);
   const order: string[] = [];
@@ -35,7 +34,7 @@ test('is first come, first served, whatever the size, among those of one weight'
   expect(order).toEqual(['large', 'small']);
 });
 
-test('the heaviest is served first, and told from the others', async () => {
+test('grants the buffer of the greatest weight first, and reports that it is wanted', async () => {
   const window = new Window(100);
   const held = await window.take(100);
   const order: string[] = [];
@@ -53,8 +52,7 @@ test('the heaviest is served first, and told from the others', async () => {
   expect(window.isWanted(0)).toBe(false);
 });
 
-// A large blob, from a registry that is slow, would keep all others from theirs.
-test('nobody is passed over for ever', async () => {
+test('grants a light waiter after at most 8 heavier ones', async () => {
   const window = new Window(100);
   let held = await window.take(100);
   let served = false as boolean;
@@ -73,12 +71,11 @@ test('nobody is passed over for ever', async () => {
   expect(passed).toBe(9);
 });
 
-test('what is left of a blob weighs less, the more buffers it has', () => {
+test('a blob weighs less, the more buffers it has', () => {
   expect([weightOf(80, 0), weightOf(80, 1), weightOf(80, 3), weightOf(0, 3)]).toEqual([80, 40, 20, 0]);
 });
 
-// The one at the head does not fit, and waits for more to come back.
-test('a heavier one that fits need not wait for a lighter one that does not', async () => {
+test('grants a heavier buffer that fits before a lighter one that does not', async () => {
   const window = new Window(100);
   await window.take(50);
   void window.take(80, undefined, 1);
@@ -86,8 +83,7 @@ test('a heavier one that fits need not wait for a lighter one that does not', as
   expect(window.isWanted(1)).toBe(true);
 });
 
-// A part that is larger than the whole window must still be able to pass, alone.
-test('what is larger than the window is given when nothing else is out', async () => {
+test('grants a buffer larger than the window when no other is taken', async () => {
   const window = new Window(100);
   const held = await window.take(1);
   let huge: Buffer | undefined;
@@ -101,15 +97,14 @@ test('what is larger than the window is given when nothing else is out', async (
   expect(window.usedBytes).toBe(0);
 });
 
-test('uses a buffer of the same size again', async () => {
+test('reuses a buffer of the same size', async () => {
   const window = new Window(100);
   const first = await window.take(40);
   window.give(first);
   expect((await window.take(40)).buffer).toBe(first.buffer);
 });
 
-// The one at the head gives up: whoever waited behind it and fits is served at once.
-test('a wait that is given up takes nothing and holds up nobody', async () => {
+test('an aborted wait takes nothing, and the waiters behind it are served', async () => {
   const window = new Window(100);
   await window.take(50);
   const controller = new AbortController();
@@ -125,16 +120,14 @@ test('a wait that is given up takes nothing and holds up nobody', async () => {
   expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
 });
 
-// A size that no memory can be had for: the failure costs the others nothing.
-test('a buffer that cannot be had is not counted', async () => {
+test('a buffer that cannot be allocated is not counted', async () => {
   const window = new Window(100);
   await expect(window.take(Number.MAX_SAFE_INTEGER)).rejects.toThrow(RangeError);
   expect(window.usedBytes).toBe(0);
   expect(await window.take(100)).toHaveLength(100);
 });
 
-// Two that waited are let in at once, and the first is given a spare buffer that is larger than it asked for, if that fits.
-test('a larger buffer is used again only where there is room for all of it', async () => {
+test('reuses a larger buffer only if the window has room for all of it', async () => {
   const window = new Window(100);
   const [small] = [await window.take(6), await window.take(92)];
   const waiting = [window.take(3), window.take(3)];
@@ -143,8 +136,7 @@ test('a larger buffer is used again only where there is room for all of it', asy
   expect(window.usedBytes).toBe(98);
 });
 
-// Bytes arrive faster than they are dealt with where half of the window is full, and only what was taken last is not.
-test('tells whether it is ahead of those who read it', async () => {
+test('reports that it is ahead if half of it is full while one buffer is filled', async () => {
   const window = new Window(100);
   const first = await window.take(30);
   const second = await window.take(30);
@@ -167,9 +159,8 @@ test('tells whether it is ahead of those who read it', async () => {
   expect([window.waiting, window.usedBytes]).toEqual([0, 0]);
 });
 
-// After any sequence of taking, giving back and giving up: the window is never exceeded, but by one alone; nobody waits
-// who fits and is next; and all of it comes home.
-test('accounts for every byte', async () => {
+// After any sequence of takes, returns and aborts. Only a single buffer may exceed the window.
+test('never exceeds its size, serves the next waiter that fits, and gets all buffers back', async () => {
   const step = fc.oneof(
     {
       weight: 3,
@@ -212,12 +203,12 @@ test('accounts for every byte', async () => {
         }
         await settled();
         const out = held();
-        // A larger buffer that was used again counts whole.
+        // A larger reused buffer counts with its whole size.
         const sum = out.reduce((total, { buffer }) => total + buffer!.buffer.byteLength, 0);
         expect(window.usedBytes).toBe(sum);
         expect(sum <= 100 || out.filter(({ bytes }) => bytes > 0).length === 1).toBe(true);
         for (const { buffer, bytes } of out) expect(buffer).toHaveLength(bytes);
-        // The next one: the heaviest, or one who has waited long enough.
+        // The next waiter: the heaviest, or one that has been passed over often enough.
         const waiting = takers.filter(({ buffer, over }) => buffer === undefined && over === undefined);
         if (waiting.length > 0) expect(sum > 0 && waiting.some(({ bytes }) => sum + bytes > 100)).toBe(true);
       }
@@ -235,8 +226,7 @@ test('accounts for every byte', async () => {
   );
 });
 
-// Parts come in many sizes, and shared memory that is dropped stays for long: one that is free serves for a smaller one.
-test('where there is no room for another buffer, a larger one is used again', async () => {
+test('reuses a larger buffer if there is no room for another one', async () => {
   const window = new Window(100);
   const large = await window.take(80);
   window.give(large);
@@ -249,7 +239,7 @@ test('where there is no room for another buffer, a larger one is used again', as
   expect(window.usedBytes).toBe(80);
 });
 
-test('a few sizes serve all parts', async () => {
+test('needs only a few sizes for all parts', async () => {
   const window = new Window(64 * 1024 ** 2);
   const first = await window.take(3_000_000);
   expect(first).toHaveLength(3_000_000);

@@ -7,7 +7,7 @@ import { skippableFrame } from '../../kit/compress.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { chunked, inflate } from './chunks.ts';
 
-/** A frame, or something between frames, with what it unpacks to. */
+/** A frame, or bytes between frames, with the unpacked bytes. */
 interface Piece {
   readonly stored: Buffer;
   readonly content: Buffer;
@@ -20,11 +20,11 @@ function blockHeader(last: boolean, type: 0 | 1, size: number): Buffer {
   return header;
 }
 
-/** A frame of raw and run-length blocks, which the library writes only for what it finds worth it. */
+/** A frame of raw and run-length blocks, which the library writes only for suitable content. */
 function blocksFrame(blocks: readonly { readonly raw?: Buffer; readonly run?: number }[]): Piece {
   const last = blocks.length - 1;
   const content = Buffer.concat(blocks.map(({ raw, run = 0 }) => raw ?? Buffer.alloc(run, 0x61)));
-  // Section 3.1.1.1.1: no single segment, no checksum, no content size; then a window of 2 MiB.
+  // Section 3.1.1.1.1: not a single segment, no checksum, no content size; then a window of 2 MiB.
   const header = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58]);
   const body = blocks.flatMap(({ raw, run = 0 }, at) =>
     raw === undefined
@@ -43,7 +43,7 @@ function compressed(content: Buffer, options: { level: number; checksum: boolean
   return { stored: zstdCompressSync(content, { params }), content };
 }
 
-/** Nothing, text that repeats itself, noise of which some blocks span, and long runs. */
+/** Empty content, repetitive text, noise that spans blocks, and long runs. */
 const content = fc.oneof(
   fc.constant(Buffer.alloc(0)),
   fc.integer({ min: 1, max: 4000 }).map((size) => Buffer.alloc(size, 'the same again ')),
@@ -78,8 +78,7 @@ const piece: fc.Arbitrary<Piece> = fc.oneof(
 
 const cuts = fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLength: 12 });
 
-// Frames of every kind, one after the other, and cut wherever the network happened to: the whole comes out.
-test('every frame unpacks, wherever the stream is cut', async () => {
+test('unpacks every frame for any chunks', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 8 }), cuts, async (pieces, sizes) => {
       const stored = Buffer.concat(pieces.map((one) => one.stored));
@@ -90,8 +89,7 @@ test('every frame unpacks, wherever the stream is cut', async () => {
   );
 });
 
-// The same, byte by byte.
-test('also where every chunk is a single byte', async () => {
+test('unpacks every frame if each chunk is a single byte', async () => {
   const pieces = [
     { stored: skippableFrame(Buffer.alloc(0)), content: Buffer.alloc(0) },
     compressed(Buffer.from('hello'), { level: 3, checksum: true, sized: true }),
@@ -105,8 +103,8 @@ test('also where every chunk is a single byte', async () => {
   expect(await inflate('zstd', chunked(stored, [1]))).toEqual(whole);
 });
 
-// Why Node's own stream is not used: what stands behind the first frame of a write is dropped, without an error.
-test("Node's own decompressor drops what follows a frame in the same write", async () => {
+// This is the reason for not using Node's own stream.
+test("Node's own decompressor drops the bytes that follow a frame in the same write", async () => {
   const two = Buffer.concat([zstdCompressSync('first'), zstdCompressSync('second')]);
   const stream = createZstdDecompress();
   const out: Buffer[] = [];
@@ -117,7 +115,7 @@ test("Node's own decompressor drops what follows a frame in the same write", asy
   expect((await inflate('zstd', [two])).toString()).toBe('firstsecond');
 });
 
-describe('what is not a zstd stream is not-as-declared', () => {
+describe('an invalid zstd stream is refused as not-as-declared', () => {
   const frame = compressed(Buffer.from('some content that is long enough'), { level: 3, checksum: true, sized: true });
 
   test.each<[string, Buffer]>([
@@ -130,20 +128,18 @@ describe('what is not a zstd stream is not-as-declared', () => {
     ['a skippable frame that is cut', skippableFrame(Buffer.from('cut')).subarray(0, -1)],
     ['zeros behind a frame', Buffer.concat([frame.stored, Buffer.alloc(16)])],
     ['a reserved block type', Buffer.concat([frame.stored.subarray(0, 4), Buffer.from([0, 0x58, 0x07, 0, 0])])],
-  ])('%s', async (_, stored) => {
+  ])('with %s', async (_, stored) => {
     for (const sizes of [[stored.length || 1], [1]])
       await expect(inflate('zstd', chunked(stored, sizes))).rejects.toMatchObject({ code: 'not-as-declared' });
   });
 
-  // A flipped bit in the content, which only the checksum shows.
-  test('a wrong checksum', async () => {
+  test('with a wrong checksum', async () => {
     const stored = Buffer.from(frame.stored);
     stored[stored.length - 1]! ^= 1;
     await expect(inflate('zstd', [stored])).rejects.toMatchObject({ code: 'not-as-declared' });
   });
 
-  // Any cut of any stream that is not between two frames.
-  test('a stream that stops inside a frame', async () => {
+  test('that ends inside a frame', async () => {
     await fc.assert(
       fc.asyncProperty(piece, fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), async ({ stored }, at) => {
         const cut = stored.subarray(0, Math.floor(stored.length * at));
@@ -154,8 +150,8 @@ describe('what is not a zstd stream is not-as-declared', () => {
   });
 });
 
-// Node itself tells of it since 24.20 only, and Lambda has the version that it has.
-test('wherever it is cut, only the ends of frames are taken for the end', async () => {
+// Node detects a truncated stream since 24.20, and Lambda may have an earlier version.
+test('only a boundary between frames is accepted as the end of a stream', async () => {
   const pieces = [
     compressed(randomBytes(300, 1), { level: 3, checksum: true, sized: true }),
     { stored: skippableFrame(Buffer.from('between')), content: Buffer.alloc(0) },
@@ -173,30 +169,27 @@ test('wherever it is cut, only the ends of frames are taken for the end', async 
   }
 });
 
-// Skippable frames alone are a valid stream without content (RFC 8878, section 3.1), as an empty layer may be written.
+// They are a valid stream without content (RFC 8878, section 3.1).
 test('skippable frames alone unpack to nothing', async () => {
   expect(await inflate('zstd', [skippableFrame(Buffer.from('metadata'))])).toEqual(Buffer.alloc(0));
 });
 
-// A frame that wants a window of 1 GiB, of which a decoder that agreed would allocate all.
-test('a frame that asks for too large a window is refused before anything is allocated', async () => {
+// The frame requires a window of 1 GiB.
+test('a frame with too large a window is refused before anything is allocated', async () => {
   const header = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, (30 - 10) << 3]);
   const stored = Buffer.concat([header, blockHeader(true, 0, 1), Buffer.from('x')]);
   await expect(inflate('zstd', [stored])).rejects.toMatchObject({ code: 'not-as-declared' });
 });
 
-test.each([false, true])(
-  'an inflater that is let go in the middle refuses what comes after (large: %s)',
-  async (large) => {
-    const stored = zstdCompressSync(randomBytes(300_000, 1));
-    let out = 0;
-    const inflater = createInflater('zstd', (chunk) => (out += chunk.length), { large });
-    await inflater.write(stored.subarray(0, 200_000));
-    expect(out).toBeGreaterThan(0);
-    await inflater.destroy();
-    const before = out;
-    await expect(inflater.write(stored.subarray(200_000))).rejects.toMatchObject({ detail: 'it has been given up' });
-    await expect(inflater.end()).rejects.toMatchObject({ detail: 'it has been given up' });
-    expect(out).toBe(before);
-  },
-);
+test.each([false, true])('a destroyed inflater refuses further writes (large: %s)', async (large) => {
+  const stored = zstdCompressSync(randomBytes(300_000, 1));
+  let out = 0;
+  const inflater = createInflater('zstd', (chunk) => (out += chunk.length), { large });
+  await inflater.write(stored.subarray(0, 200_000));
+  expect(out).toBeGreaterThan(0);
+  await inflater.destroy();
+  const before = out;
+  await expect(inflater.write(stored.subarray(200_000))).rejects.toMatchObject({ detail: 'it has been given up' });
+  await expect(inflater.end()).rejects.toMatchObject({ detail: 'it has been given up' });
+  expect(out).toBe(before);
+});
