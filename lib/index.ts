@@ -14,7 +14,7 @@ import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from './app
 import { repositoriesOf } from './app/repositories.ts';
 import { runSync } from './app/sync.ts';
 import type { Summary } from './app/outcomes.ts';
-import { parseForeignHost, parseHost } from './config/definition.ts';
+import { parseForeignHost, parseHost } from './config/hosts.ts';
 import { parseGlob } from './config/glob.ts';
 import type { MirrorEvent } from './sync/events.ts';
 import { type Problem, type Progress, type Verified, verifyArchive } from './upkeep/verify.ts';

@@ -2,7 +2,7 @@
 import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from '../app/defaults.ts';
 import type { SyncRequest } from '../app/sync.ts';
 import { Failure } from '../core/failure.ts';
-import { parseForeignHost, parseHost } from '../config/definition.ts';
+import { parseForeignHost, parseHost } from '../config/hosts.ts';
 import { parseGlob } from '../config/glob.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';

@@ -1,48 +1,49 @@
+import * as z from 'zod/mini';
 import { asFailure, Failure } from '../core/failure.ts';
 import { defined } from '../core/defined.ts';
+import { own } from '../core/own.ts';
+import { formatPath, type Path, problemsOf } from '../oci/problems.ts';
 import { formatRepository } from '../oci/reference.ts';
 import { CONFIG_VERSION, defaults, definition, mirror } from './definition.ts';
 import { destinationOf, SAME_NAME } from './destination.ts';
-import type { Config, Mirror, Registry } from './mirrors.ts';
-import { ConfigNode } from './node.ts';
-import { located, type Located } from './schema.ts';
+import type { Config, Mirror } from './mirrors.ts';
 import { ALL_TAGS, type TagSelection } from './tags.ts';
+import { YamlDocument } from './yaml.ts';
 
-/** Characters of a configuration; ten thousand mirrors need less. Whoever reads one from elsewhere reads no more bytes. */
+/** Characters of a configuration, and bytes that are read of one; ten thousand mirrors need less. */
 export const MAX_CONFIG_BYTES = 1024 * 1024;
 
 /** Lines of a configuration. The YAML library takes long for hundreds of thousands of comments. */
 const MAX_LINES = 100_000;
 
-type Document = NonNullable<ReturnType<typeof definition.read>>;
-type RawDefaults = NonNullable<Document['defaults']>;
-type RawMirror = Document['mirrors'][number]['value'];
+type RawDefaults = z.output<typeof defaults>;
+type RawMirror = z.output<typeof mirror>;
+
+/** A mirror, and the path of its source in the file. */
+interface Placed {
+  readonly mirror: Mirror;
+  readonly path: Path;
+}
 
 /**
- * The configuration that a text is.
+ * Parses a configuration.
  *
- * @param name what errors call the file
+ * @param name the file's name in errors
  * @throws {Failure} `invalid`, with every problem on a line of its own: `mirror.yaml:7:5: mirrors[0].tag: …`;
  *   `too-large`; `unsupported` for another version
  */
 export function parseConfig(text: string, name: string): Config {
   if (text.length > MAX_CONFIG_BYTES) throw tooLarge(name, `${MAX_CONFIG_BYTES} bytes`);
   if (text.split('\n', MAX_LINES + 1).length > MAX_LINES) throw tooLarge(name, `${MAX_LINES} lines`);
-  return ConfigNode.read(text, name, (root) => {
-    if (!isOfThisVersion(root)) return undefined;
-    const document = definition.read(root);
-    if (document === undefined) {
-      checkWhatIsGood(root);
-      return undefined;
-    }
-    return {
-      registries: document.registries ?? new Map<string, Registry>(),
-      mirrors: mirrorsFrom(document.mirrors, document.defaults ?? {}),
-      ...(document.limits === undefined ? {} : { limits: document.limits }),
-      ...(document.defaults?.connections === undefined ? {} : { connections: document.defaults.connections }),
-      ...(document.defaults?.foreignHosts === undefined ? {} : { foreignHosts: document.defaults.foreignHosts }),
-    };
-  });
+  const file = new YamlDocument(text, name);
+  refuseOtherVersion(file);
+  const { data, error } = z.safeParse(definition, file.value, { reportInput: true });
+  for (const problem of problemsOf(error?.issues ?? [], ({ path }) => file.show(path))) file.report(problem);
+  const mirrors = mirrorsFrom(file, data?.mirrors ?? validMirrors(file), data?.defaults ?? validDefaults(file));
+  file.throwIfAny();
+  if (error !== undefined) throw error;
+  const { registries = {}, limits, defaults: { connections, foreignHosts } = {} } = data;
+  return defined({ registries: new Map(Object.entries(registries)), mirrors, limits, connections, foreignHosts });
 }
 
 function tooLarge(name: string, limit: string): Failure {
@@ -50,90 +51,99 @@ function tooLarge(name: string, limit: string): Failure {
   return new Failure({ operation: 'read configuration', side: 'input', code: 'too-large', detail });
 }
 
-/** Another version may have changed everything else: nothing more is said about such a file. */
-function isOfThisVersion(root: ConfigNode): boolean {
-  const version = valueAt(root, 'version');
-  if (version === undefined || version.text === String(CONFIG_VERSION) || !/^\d+$/.test(version.text)) return true;
-  version.problem(`is ${version.text}, and this software knows only ${CONFIG_VERSION}`);
-  return false;
+/** Another version may have changed everything else, so that only the version is reported. */
+function refuseOtherVersion(file: YamlDocument): void {
+  const version = fieldOf(file, 'version');
+  if (typeof version !== 'string' || version === String(CONFIG_VERSION) || !/^\d+$/.test(version)) return;
+  file.report({ path: ['version'], detail: `is ${version}, and this release knows only ${CONFIG_VERSION}` });
+  file.throwIfAny();
 }
 
-/** One broken mirror keeps no other from being checked: all that is wrong with a file is told at once. */
-function checkWhatIsGood(root: ConfigNode): void {
-  const node = valueAt(root, 'defaults');
-  const common = node === undefined ? {} : defaults.read(node);
-  const mirrors = valueAt(root, 'mirrors')?.items() ?? [];
-  if (common !== undefined)
-    mirrorsFrom(
-      mirrors.flatMap((item) => located(mirror).read(item) ?? []),
-      common,
-    );
+function fieldOf({ value }: YamlDocument, key: string): unknown {
+  return typeof value === 'object' && value !== null ? own(value as Record<string, unknown>, key) : undefined;
 }
 
-function valueAt(root: ConfigNode, key: string): ConfigNode | undefined {
-  return root.entries().find(({ name }) => name === key)?.value;
+/** The defaults of an invalid file; undefined where they are invalid themselves. */
+function validDefaults(file: YamlDocument): RawDefaults | undefined {
+  return z.safeParse(defaults, fieldOf(file, 'defaults') ?? {}).data;
 }
 
-function mirrorsFrom(raw: readonly Located<RawMirror>[], common: RawDefaults): readonly Mirror[] {
-  const mirrors = raw.flatMap(({ value, node }) => mirrorOf(value, node, common) ?? []);
-  refuseTwice(mirrors);
-  return mirrors.map(({ value }) => value);
+/** The mirrors of an invalid file that are valid themselves, so that one invalid mirror hides no problem of the others. */
+function validMirrors(file: YamlDocument): readonly (RawMirror | undefined)[] {
+  const mirrors = fieldOf(file, 'mirrors');
+  return Array.isArray(mirrors) ? mirrors.map((each) => z.safeParse(mirror, each).data) : [];
 }
 
-function mirrorOf(raw: RawMirror, node: ConfigNode, common: RawDefaults): Located<Mirror> | undefined {
-  const source = raw.source.value;
+function mirrorsFrom(
+  file: YamlDocument,
+  raw: readonly (RawMirror | undefined)[],
+  common: RawDefaults | undefined,
+): readonly Mirror[] {
+  if (common === undefined) return [];
+  const placed = raw.flatMap((each, index) =>
+    each === undefined ? [] : (mirrorOf(file, each, ['mirrors', index], common) ?? []),
+  );
+  refuseTwice(file, placed);
+  return placed.map(({ mirror }) => mirror);
+}
+
+function mirrorOf(file: YamlDocument, raw: RawMirror, path: Path, common: RawDefaults): Placed | undefined {
   const tags = raw.tags ?? common.tags;
-  // All tags of a repository can be thousands: that is said, and not what one gets for forgetting a line.
-  if (tags === undefined) node.problem('tags is missing, here and in defaults; write tags: all if all are meant');
-  const repository = repositoryOf(raw, common);
+  // A repository can have thousands of tags, so all of them must be asked for.
+  if (tags === undefined)
+    file.report({ path, detail: 'tags is missing, here and in defaults; write tags: all if all are meant' });
+  const repository = repositoryOf(file, raw, path, common);
   if (tags === undefined || repository === undefined) return undefined;
-  const platforms = raw.platforms ?? common.platforms ?? 'all';
   const foreignLayers = (raw.foreignLayers ?? common.foreignLayers) === 'skip' ? ('skip' as const) : undefined;
   const strictMediaTypes = (raw.strictMediaTypes ?? common.strictMediaTypes) === true ? (true as const) : undefined;
-  const value = defined({
-    source: formatRepository(source),
+  const mirror = defined({
+    source: formatRepository(raw.source),
     repository,
     tags: selectionOf(tags),
-    platforms,
+    platforms: raw.platforms ?? common.platforms ?? 'all',
     foreignLayers,
     strictMediaTypes,
   });
-  return { value, node: raw.source.node };
+  return { mirror, path: [...path, 'source'] };
 }
 
-function repositoryOf({ source, destination }: RawMirror, common: RawDefaults): string | undefined {
-  const template = destination ?? common.destination;
+function repositoryOf(file: YamlDocument, raw: RawMirror, path: Path, common: RawDefaults): string | undefined {
+  const template = raw.destination ?? common.destination;
   try {
-    return destinationOf(template?.value ?? SAME_NAME, source.value);
+    return destinationOf(template ?? SAME_NAME, raw.source);
   } catch (error) {
-    (template ?? source).node.problem(asFailure(error, 'fill in destination', 'input').message);
+    const { message } = asFailure(error, 'fill in destination', 'input');
+    const ofMirror = [...path, raw.destination === undefined ? 'source' : 'destination'];
+    const isDefault = raw.destination === undefined && template !== undefined;
+    file.report({ path: isDefault ? ['defaults', 'destination'] : ofMirror, detail: message });
     return undefined;
   }
 }
 
 function selectionOf(tags: NonNullable<RawMirror['tags']>): TagSelection {
   if (tags === 'all') return ALL_TAGS;
-  if (isList(tags)) return { kind: 'listed', tags: [...new Set(tags)] };
+  if (Array.isArray(tags)) return { kind: 'listed', tags: [...new Set(tags)] };
   const { include = ALL_TAGS.include, exclude = [], newest } = tags;
   return { kind: 'filtered', include, exclude, ...(newest === undefined ? {} : { newest }) };
 }
 
-function isList(value: NonNullable<RawMirror['tags']>): value is readonly string[] {
-  return Array.isArray(value);
-}
-
 /** Two mirrors into one repository would move each other's tags to and fro. */
-function refuseTwice(mirrors: readonly Located<Mirror>[]): void {
-  const first = new Map<string, Located<Mirror>>();
-  for (const mirror of mirrors) {
-    const { repository, source } = mirror.value;
+function refuseTwice(file: YamlDocument, mirrors: readonly Placed[]): void {
+  const first = new Map<string, Placed>();
+  for (const placed of mirrors) {
+    const { repository, source } = placed.mirror;
     const other = first.get(repository);
-    if (other === undefined) first.set(repository, mirror);
-    else if (other.value.source === source)
-      mirror.node.problem(`${source} is mirrored by ${other.node.path} already; put its tags together there`);
+    const there = formatPath(other?.path ?? []);
+    if (other === undefined) first.set(repository, placed);
+    else if (other.mirror.source === source)
+      file.report({
+        path: placed.path,
+        detail: `${source} is mirrored by ${there} already; put its tags together there`,
+      });
     else
-      mirror.node.problem(
-        `${source} and ${other.value.source} (${other.node.path}) would both be ${repository}; give one of them another destination`,
-      );
+      file.report({
+        path: placed.path,
+        detail: `${source} and ${other.mirror.source} (${there}) would both be ${repository}; give one of them another destination`,
+      });
   }
 }

@@ -2,14 +2,14 @@ import { Failure, invalid } from '../core/failure.ts';
 import { formatRepository, parseRepository, type Repository } from '../oci/reference.ts';
 import { printable, show } from '../oci/show.ts';
 
-/** Everything under its own name. */
+/** The template of a repository that keeps its name. */
 export const SAME_NAME = '{host}/{path}';
 
 const PLACEHOLDER = /\{([^{}]*)\}/g;
 
 /**
  * The archive's repository for a source: the template with `{host}` (`docker.io`), `{path}` (`library/alpine`) and `{name}`
- * (`alpine`) filled in. Behind the first slash a colon cannot stand, so a port is set off with `_` there, as it is in the
+ * (`alpine`) filled in. A colon is not allowed after the first slash, so `_` separates a port there, as in the
  * archive's folders.
  *
  * @throws {Failure} `invalid` where the result is not a repository written in full, host first
@@ -36,7 +36,7 @@ export function destinationOf(template: string, source: Repository): string {
   } catch (error) {
     throw error instanceof Failure ? wrong(`${of}, which is not a repository (${error.detail})`) : error;
   }
-  // Else `team/app` would land under docker.io, where nobody looks for it.
+  // Otherwise `team/app` would become docker.io/team/app, which is a surprise.
   if (repository !== filled)
     throw wrong(`${of}; write it in full and host first, as in ${repository} or mirror.example.com/…`);
   return repository;

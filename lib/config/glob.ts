@@ -4,14 +4,14 @@ import { show } from '../oci/show.ts';
 /** Characters of a pattern; a tag has no more (OCI distribution spec 1.1: 128). */
 const MAX_LENGTH = 128;
 
-/** What one place of a pattern takes: any run of characters (`*`), or one character of which this is the test. */
+/** A part of a pattern: any run of characters (`*`), or the test of one character. */
 type Token = 'run' | ((character: string) => boolean);
 
 /**
  * A tag pattern, compiled: `*` is any number of characters, `?` is one, `[a-f0-9]` one of these and `[!a-f]` one of the
- * others; all else stands for itself. Regular expressions are not taken, since a careless one never ends.
+ * others; any other character is itself. Regular expressions are refused, since a careless one never ends.
  *
- * @throws {Failure} `invalid` where the pattern is broken, or has a character that is in no tag and so never matches
+ * @throws {Failure} `invalid` where the pattern is broken, or has a character that no tag has
  */
 export function parseGlob(pattern: string): readonly Token[] {
   const wrong = (detail: string): Failure => invalid(`parse pattern ${show(pattern)}`, detail);
@@ -54,12 +54,12 @@ function parseClass(text: string, wrong: (detail: string) => Failure): Token {
   return (character) => ranges.some(([first, last]) => first <= character && character <= last) !== negated;
 }
 
-/** Whether a pattern is a tag written out, which matches itself only. */
+/** Whether a pattern is a whole tag, which matches only itself. */
 export function isLiteral(pattern: string): boolean {
   return !/[*?[]/.test(pattern);
 }
 
-/** Whether all of `text` matches. At most length times length steps, whatever the pattern: only the last run is retried. */
+/** Whether all of `text` matches, in at most length times length steps for any pattern, since only the last run is retried. */
 export function matchesGlob(tokens: readonly Token[], text: string): boolean {
   let token = 0;
   let at = 0;

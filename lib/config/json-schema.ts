@@ -1,11 +1,13 @@
+import * as z from 'zod/mini';
 import { definition } from './definition.ts';
-import type { JsonSchema } from './schema.ts';
 
-/** The JSON Schema of `mirror.yaml` for editors: what they can check of what `parseConfig` checks. */
-export function jsonSchema(): JsonSchema {
-  return {
-    $schema: 'http://json-schema.org/draft-07/schema#',
-    title: 'mirror-sync configuration (mirror.yaml)',
-    ...definition.json,
-  };
+/** The JSON Schema of `mirror.yaml`, with which editors check a part of what `parseConfig` checks. */
+export function jsonSchema(): Readonly<Record<string, unknown>> {
+  const { $schema, ...schema } = z.toJSONSchema(definition, {
+    target: 'draft-7',
+    io: 'input',
+    // zod leaves the examples of a schema out where the text is parsed into something else.
+    override: ({ zodSchema, jsonSchema }) => Object.assign(jsonSchema, z.globalRegistry.get(zodSchema)),
+  });
+  return { $schema, title: 'mirror-sync configuration (mirror.yaml)', ...schema };
 }

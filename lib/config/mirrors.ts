@@ -1,19 +1,19 @@
-/** What a configuration says, and the questions that others ask it. Reading the file is `config.ts`, which loads YAML. */
+/** The configuration, and the questions that others ask it. `config.ts` reads the file, and loads YAML for that. */
 import type { Platform } from '../oci/platform.ts';
 import type { TagSelection } from './tags.ts';
 
 /** `mirror.yaml`, validated, with all defaults filled in. */
 export interface Config {
   readonly registries: ReadonlyMap<string, Registry>;
-  /** Connections to a registry that says nothing else, where the file says it. */
+  /** Connections to each registry without a setting of its own. */
   readonly connections?: number;
-  /** Hosts from which foreign layers are fetched, where the file says it. */
+  /** Hosts from which foreign layers are fetched. */
   readonly foreignHosts?: readonly string[];
   readonly limits?: Limits;
   readonly mirrors: readonly Mirror[];
 }
 
-/** What an operator allows registries to fill the archive with. */
+/** The operator's limits of the space that registries may fill. */
 export interface Limits {
   /** Bytes of an image. */
   readonly imageBytes?: number;
@@ -30,15 +30,15 @@ export interface Registry {
   /** In the order in which they are asked. */
   readonly endpoints?: readonly EndpointChoice[];
   readonly insecure?: boolean;
-  /** Whether what it names may lie in private networks, although it does not itself. */
+  /** Whether the addresses that it names may lie in private networks, although its own is public. */
   readonly privateAddresses?: boolean;
   readonly tokenService?: string;
   readonly connections?: number;
-  /** The credentials' entry to use in place of the host's own; `false` to go without. */
+  /** The entry of the credentials to use instead of the host's own; `false` for none. */
   readonly credentials?: string | false;
 }
 
-/** One repository that is mirrored, and how. */
+/** One repository that is mirrored, and its settings. */
 export interface Mirror {
   /** Upstream, normalised: `docker.io/library/alpine`. */
   readonly source: string;
@@ -50,12 +50,12 @@ export interface Mirror {
   readonly strictMediaTypes?: true;
 }
 
-/** The mirrors of an upstream repository (`docker.io/library/alpine`); none where it is not mirrored. */
+/** The mirrors of an upstream repository (`docker.io/library/alpine`). */
 export function mirrorsOf(config: Config, repository: string): readonly Mirror[] {
   return config.mirrors.filter(({ source }) => source === repository);
 }
 
-/** What a registry client needs of the configuration. */
+/** The settings of the configuration that a registry client needs. */
 export interface RegistrySettings {
   readonly endpoints: Readonly<Record<string, readonly EndpointChoice[]>>;
   readonly insecure: readonly string[];
@@ -63,13 +63,13 @@ export interface RegistrySettings {
   readonly foreignHosts: readonly string[] | undefined;
   /** By host of a registry. */
   readonly tokenServices: Readonly<Record<string, string>>;
-  /** Connections to a host, which is also how many layers are fetched from it at once. */
+  /** Connections to a host, and layers that are fetched from it concurrently. */
   readonly connections: (host: string) => number;
-  /** The name under which a host's credentials are looked for; `false` where it goes without. */
+  /** The name of a host's entry in the credentials; `false` for none. */
   readonly credentials: (host: string) => string | false;
 }
 
-/** @param connections what a registry is allowed where the file says nothing */
+/** @param connections the connections of a registry for which the file has no setting */
 export function registrySettings(config: Config, connections: number): RegistrySettings {
   const entries = [...config.registries];
   return {

@@ -4,20 +4,20 @@ import { compareVersions, isVersion } from './version.ts';
 /** Which tags of a repository are mirrored. Plain data: it can travel in a message. */
 export type TagSelection = ListedTags | FilteredTags;
 
-/** These tags, whether upstream has them or not: one that it lacks is a failure and not overlooked. */
+/** These tags, whether upstream has them or not: a tag that upstream lacks is a failure. */
 export interface ListedTags {
   readonly kind: 'listed';
   readonly tags: readonly string[];
 }
 
-/** Of the tags that upstream has, those that match a pattern of `include` and none of `exclude`. */
+/** The tags of upstream that match a pattern of `include` and none of `exclude`. */
 export interface FilteredTags {
   readonly kind: 'filtered';
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   /**
-   * Of the versions among them only so many, the newest by `compareVersions`. What is not a version is left out, unless
-   * `include` names it in full: then it is taken, and not counted.
+   * Only so many of the versions among them, the newest by `compareVersions`. Other tags are left out, unless `include`
+   * names them in full: these are taken, and not counted.
    */
   readonly newest?: number;
 }
@@ -25,9 +25,9 @@ export interface FilteredTags {
 export const ALL_TAGS: FilteredTags = { kind: 'filtered', include: ['*'], exclude: [] };
 
 /**
- * The tags that are wanted of those that there are, in their order, each once. A list may come in pages: selecting from
- * what was selected so far and the next page gives in the end what selecting from the whole list gives, so that no more
- * than `newest` tags and a page have to be kept.
+ * Selects the wanted tags, each once, in the order of the list. A list may come in pages: selecting from the tags selected
+ * so far and the next page gives in the end the same tags as selecting from the whole list, so that no more than `newest`
+ * tags and a page have to be kept.
  */
 export function selectTags(tags: readonly string[], selection: TagSelection): string[] {
   const there = [...new Set(tags)];
@@ -47,8 +47,7 @@ export function selectTags(tags: readonly string[], selection: TagSelection): st
 }
 
 /**
- * Whether one tag is wanted, as far as the tag alone can say: where only the newest are, that of a version depends on
- * the others.
+ * Whether one tag is wanted. Where only the newest tags are wanted, the answer for a version depends on the other tags.
  */
 export function wantsTag(tag: string, selection: TagSelection): 'yes' | 'no' | 'depends' {
   if (selection.kind === 'listed') return selection.tags.includes(tag) ? 'yes' : 'no';

@@ -1,4 +1,4 @@
-/** A tag that is a version: `3`, `3.20`, `v1.2.3`, `1.27.0-alpine3.20`, `2.0rc1`. A commit's hash is none. */
+/** A tag that is a version: `3`, `3.20`, `v1.2.3`, `1.27.0-alpine3.20`, `2.0rc1`. The hash of a commit is not one. */
 const VERSION = /^v?(\d+(?:\.\d+)*)(?:[-_+.](.*))?$/i;
 const WITHOUT_SEPARATOR = /^v?(\d+(?:\.\d+)+)([a-z].*)$/i;
 
@@ -15,12 +15,12 @@ export function isVersion(tag: string): boolean {
  * The order by which the newest tags are chosen; below 0 where `a` is older. It is total: two tags are equal only if they
  * are the same text.
  *
- * 1. What is not a version is older than what is one.
- * 2. Numbers decide, from the left, as numbers: 3.9 is older than 3.20. Where one version has more of them it is the newer
- *    one: 3.20 is older than 3.20.0, and so than everything that may move it.
+ * 1. A tag that is not a version is older than every version.
+ * 2. Numbers decide, from the left, as numbers: 3.9 is older than 3.20. A version with more numbers is
+ *    the newer one: 3.20 is older than 3.20.0, and than every later patch.
  * 3. A version with a suffix is older than the one without (Semantic Versioning 2.0.0, section 11): 1.0-rc.1, then 1.0.
  * 4. Suffixes are in natural order, runs of digits as numbers: rc2, rc10; alpine3.9, alpine3.20.
- * 5. What is still equal is in the order of its characters: 1.0, v1.0.
+ * 5. Tags that are still equal are in the order of their characters: 1.0, v1.0.
  */
 export function compareVersions(a: string, b: string): number {
   const first = parse(a);
@@ -59,7 +59,7 @@ function naturally(a: string, b: string): number {
   return first.length - second.length;
 }
 
-/** Digits as numbers, however many there are: a tag has room for more than a double is exact in. */
+/** Digits as numbers of any length: a tag may have more digits than a double holds exactly. */
 function asNumbers(a: string, b: string): number {
   const first = a.replace(/^0+(?=\d)/, '');
   const second = b.replace(/^0+(?=\d)/, '');

@@ -8,7 +8,7 @@ import { Failure } from '../../lib/core/failure.ts';
 import { JsonFault, readJson } from '../../lib/core/json.ts';
 import { parseCommand } from '../../lib/cli/parse.ts';
 import { parseConfig } from '../../lib/config/config.ts';
-import { parseHost } from '../../lib/config/definition.ts';
+import { parseHost } from '../../lib/config/hosts.ts';
 import { parseGlob } from '../../lib/config/glob.ts';
 import { parseImageConfig } from '../../lib/oci/config.ts';
 import { parseDigest } from '../../lib/oci/digest.ts';

@@ -1,0 +1,39 @@
+/** Hosts as `mirror.yaml` and the command line name them. */
+import { invalid } from '../core/failure.ts';
+import { parseRepository } from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
+
+/** A host, with or without a port, or `*.` and a domain. */
+export function parseForeignHost(pattern: string): string {
+  if (/^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/i.test(pattern)) return pattern.toLowerCase();
+  throw invalid(
+    `parse host ${show(pattern)}`,
+    'write a host such as mcr.microsoft.com, or *.example.com for all below it',
+  );
+}
+
+/** A host as references have it, so that a setting for it is found by them. */
+export function parseHost(name: string): string {
+  const operation = `parse host ${show(name)}`;
+  const { host: parsed } = parseRepository(`${name}/any/repository`);
+  if (parsed === name) return name;
+  throw invalid(
+    operation,
+    parsed === 'docker.io' && !name.includes('docker')
+      ? 'not a registry host (expected a dot, a port, or localhost)'
+      : `write ${parsed}, as references name it`,
+  );
+}
+
+/** The address at which the registry client asks a registry: a host, or an origin whose scheme is then used. */
+export function parseEndpoint(name: string): string {
+  const operation = `parse endpoint ${show(name)}`;
+  const [, scheme, rest = ''] = /^(https?:\/\/)(.*)$/.exec(name) ?? [];
+  if (scheme === undefined && name.includes('://'))
+    throw invalid(operation, 'its scheme is neither http:// nor https://');
+  const bare = scheme === undefined ? name : rest;
+  if (/[/?#@\s]/.test(bare)) throw invalid(operation, 'expected a host, or http(s)://host, without a path');
+  // The network's name for Docker Hub is accepted like its own.
+  if (bare !== 'registry-1.docker.io') parseHost(bare);
+  return name;
+}

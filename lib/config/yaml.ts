@@ -1,0 +1,183 @@
+import {
+  type Alias,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  Scalar,
+  type YAMLMap,
+} from 'yaml';
+import { invalid } from '../core/failure.ts';
+import { formatPath, type Path, type Problem } from '../oci/problems.ts';
+import { printable, show } from '../oci/show.ts';
+
+/** Problems that are reported; a file with more of them is a file of another kind. */
+const MAX_PROBLEMS = 50;
+
+/** Characters of one problem that are reported: the YAML library and the paths of settings repeat parts of the file. */
+const MAX_PROBLEM = 400;
+
+/**
+ * Values that all aliases together stand for. An alias is validated wherever it stands, so a small file could name
+ * millions of values. Ten thousand mirrors that share a filter of twenty patterns name 400,000.
+ */
+const MAX_ALIASED = 1_000_000;
+
+/** The pairs of a mapping by their keys. */
+type Pairs = ReadonlyMap<string, Pair<Node, Node | null>>;
+
+/** A YAML document as plain values, which collects its problems with their lines and columns. */
+export class YamlDocument {
+  /** Objects, arrays, and scalars by their text: 3.20 stays 3.20. Only `true` and `false` without quotes are flags. */
+  readonly value: unknown;
+  readonly #name: string;
+  readonly #lines = new LineCounter();
+  readonly #root: Node | null;
+  /** The node that each alias stands for. */
+  readonly #targets = new Map<Alias, Node>();
+  /** The last node of each anchor so far. */
+  readonly #anchors = new Map<string, Node>();
+  readonly #values = new Map<Node, unknown>();
+  readonly #pairs = new Map<YAMLMap, Pairs>();
+  /** The numbers of values that nodes with an anchor contain, once these nodes are read. */
+  readonly #sizes = new Map<Node, number>();
+  #read = 0;
+  #aliased = 0;
+  readonly #problems = new Map<string, number>();
+
+  /** @throws {Failure} `invalid`, where the text is not YAML, a key is repeated, or an alias lacks its anchor */
+  constructor(text: string, name: string) {
+    this.#name = name;
+    const { errors, warnings, contents } = parseDocument(text, {
+      schema: 'failsafe',
+      lineCounter: this.#lines,
+      prettyErrors: false,
+      // The library compares each key with every key before it: thirty thousand keys take half a minute.
+      uniqueKeys: false,
+    });
+    for (const { message, pos } of [...errors, ...warnings].slice(0, MAX_PROBLEMS)) this.#add(pos[0], message);
+    this.throwIfAny();
+    this.#root = contents;
+    this.value = this.#valueOf(contents);
+    this.throwIfAny();
+  }
+
+  report({ path, detail, isKey }: Problem): void {
+    const { key, value } = this.#at(path);
+    this.#add(isKey === true ? key : value, path.length === 0 ? detail : `${formatPath(path)}: ${detail}`);
+  }
+
+  /** @throws {Failure} `invalid`, with each problem on a line, in the order of the file */
+  throwIfAny(): void {
+    const sorted = [...this.#problems].sort(([, a], [, b]) => a - b).map(([problem]) => problem);
+    if (sorted.length === 0) return;
+    if (sorted.length === 1) throw invalid('read configuration', `1 problem: ${sorted.join('')}`);
+    const shown = sorted.slice(0, MAX_PROBLEMS);
+    if (sorted.length > shown.length) shown.push(`and ${sorted.length - shown.length} more`);
+    const lines = shown.map((problem) => `\n  ${problem}`).join('');
+    throw invalid('read configuration', `${sorted.length} problems:${lines}`);
+  }
+
+  /** The value at a path, for a message. A plain scalar is shown as in the file, since quotes would make a number a text. */
+  show(path: Path): string {
+    const { node } = this.#at(path);
+    if (isMap(node)) return 'a mapping';
+    if (isSeq(node)) return 'a list';
+    const text = textOf(node);
+    if (text === '') return 'nothing';
+    return isPlain(node) ? show(text).replace(/^"|"(?=…|$)/g, '') : show(text);
+  }
+
+  #add(offset: number, detail: string): void {
+    const { line, col } = this.#lines.linePos(offset);
+    const text = printable(detail.slice(0, MAX_PROBLEM));
+    this.#problems.set(`${this.#name}:${line}:${col}: ${text}${detail.length > MAX_PROBLEM ? '…' : ''}`, offset);
+  }
+
+  /** The node at a path, or the innermost node on the way to it, with the offsets of its key and of itself. */
+  #at(path: Path): { readonly node: Node | null; readonly key: number; readonly value: number } {
+    let node = this.#root;
+    let key = 0;
+    let value = node?.range?.[0] ?? 0;
+    for (const step of path) {
+      const pair = isMap(node) ? this.#pairs.get(node)?.get(String(step)) : undefined;
+      if (isMap(node) && pair === undefined) break;
+      const inner = isSeq(node) ? (node.items[Number(step)] as Node | null) : (pair?.value ?? null);
+      key = pair?.key.range?.[0] ?? value;
+      value = inner?.range?.[0] ?? key;
+      node = isAlias(inner) ? (this.#targets.get(inner) ?? null) : inner;
+    }
+    return { node, key, value };
+  }
+
+  #valueOf(node: Node | null): unknown {
+    if (isAlias(node)) return this.#valueOfAlias(node);
+    this.#read += 1;
+    const before = this.#read;
+    if (node?.anchor !== undefined) this.#anchors.set(node.anchor, node);
+    const value = isMap(node) ? this.#objectOf(node) : isSeq(node) ? this.#arrayOf(node) : scalarOf(node);
+    if (node?.anchor === undefined) return value;
+    this.#values.set(node, value);
+    this.#sizes.set(node, this.#read - before + 1);
+    return value;
+  }
+
+  /** An alias stands for the last node before it that has its anchor (YAML 1.2.2, section 7.1). */
+  #valueOfAlias(alias: Alias): unknown {
+    const offset = alias.range?.[0] ?? 0;
+    const target = this.#anchors.get(alias.source);
+    if (target === undefined) {
+      this.#add(offset, `alias *${alias.source} has no anchor &${alias.source} before it`);
+      return '';
+    }
+    // A node that contains an alias of itself has no end.
+    const size = this.#sizes.get(target) ?? Infinity;
+    this.#targets.set(alias, target);
+    this.#read += size;
+    this.#aliased += size;
+    if (this.#aliased > MAX_ALIASED) {
+      this.#add(offset, `aliases stand for more than ${MAX_ALIASED} values in all; write out fewer of them`);
+      this.throwIfAny();
+    }
+    return this.#values.get(target);
+  }
+
+  #arrayOf(list: { readonly items: readonly unknown[] }): unknown[] {
+    return list.items.map((item) => this.#valueOf(item as Node | null));
+  }
+
+  /** A mapping has each key once (YAML 1.2.2, section 3.2.1.3). */
+  #objectOf(map: YAMLMap): object {
+    const pairs = new Map<string, Pair<Node, Node | null>>();
+    this.#pairs.set(map, pairs);
+    const values = new Map<string, unknown>();
+    for (const item of map.items) {
+      const pair = item as Pair<Node, Node | null>;
+      const name = textOf(pair.key);
+      if (pairs.has(name)) this.#add(pair.key.range?.[0] ?? 0, 'Map keys must be unique');
+      // zod skips this key.
+      if (name === '__proto__') this.#add(pair.key.range?.[0] ?? 0, `unknown setting ${show(name)}`);
+      else values.set(name, this.#valueOf(pair.value));
+      pairs.set(name, pair);
+    }
+    return Object.fromEntries(values);
+  }
+}
+
+function isPlain(node: Node | null): boolean {
+  return isScalar(node) && node.type === Scalar.PLAIN;
+}
+
+/** The text of a scalar; empty where there is none. */
+function textOf(node: Node | null): string {
+  return isScalar(node) && typeof node.value === 'string' ? node.value : '';
+}
+
+function scalarOf(node: Node | null): string | boolean {
+  const text = textOf(node);
+  return isPlain(node) && (text === 'true' || text === 'false') ? text === 'true' : text;
+}
