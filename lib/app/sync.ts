@@ -14,7 +14,7 @@ import type { ResolveMessage, Scope } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import { loadCredentials } from '../registry/auth/credentials.ts';
 import { FOREIGN_HOSTS } from '../registry/http/foreign-hosts.ts';
-import type { RetryInfo } from '../registry/http/patience.ts';
+import type { RetryInfo } from '../registry/http/retry-wait.ts';
 import { proxyFrom } from '../registry/http/proxy.ts';
 import { createSources } from '../registry/sources.ts';
 import type { Platform } from '../oci/platform.ts';

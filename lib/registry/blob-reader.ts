@@ -1,17 +1,17 @@
 import { Failure, type FailureCode } from '../core/failure.ts';
 import type { RegistryClient } from './client.ts';
 import { sourceFailure, stopped } from './errors.ts';
-import { waitOrThrow } from './http/patience.ts';
-import type { Opened, Wanted } from './http/range.ts';
+import { waitOrThrow } from './http/retry-wait.ts';
+import type { BlobResponse, ByteRange } from './http/range.ts';
 import type { BlobBody } from './source.ts';
 import type { Reply } from './http/message.ts';
 
-/** A response with the bytes that were wanted, and what to do when it turns out bad. */
-export interface Opening {
+/** A response with the requested bytes. */
+export interface OpenResponse {
   readonly reply: Reply;
-  readonly opened: Opened;
-  /** The body broke off; `barren` where it had not brought anything. */
-  readonly disappointed: (failure: Failure, barren: boolean) => void;
+  readonly opened: BlobResponse;
+  /** Reports that the body failed; `isEmpty` if no bytes had arrived. */
+  readonly onBodyError: (failure: Failure, isEmpty: boolean) => void;
 }
 
 export interface ReaderOptions {
@@ -19,35 +19,35 @@ export interface ReaderOptions {
   readonly operation: string;
   readonly size: number | undefined;
   readonly signal: AbortSignal | undefined;
-  /** How many reasons there are, apart from resuming, to try the whole blob again where its digest is wrong. */
-  readonly doubts: () => number;
-  /** One try to get these bytes. */
-  readonly connect: (wanted: Wanted) => Promise<Opening>;
+  /** The number of reasons, other than resuming, to fetch the whole blob again after a digest mismatch. */
+  readonly otherRetryReasons: () => number;
+  /** Requests these bytes once. */
+  readonly connect: (wanted: ByteRange) => Promise<OpenResponse>;
 }
 
 /**
- * The body of a blob: as many responses as it takes. It holds one of the registry's permits from the beginning until it
- * has ended, failed, been returned from or been aborted; whoever has one must see to one of those.
+ * The body of a blob, from one or more responses. It holds one of the registry's permits until it has ended, failed, been
+ * returned from or been aborted; its consumer must cause one of these.
  */
 export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undefined> {
   readonly #options: ReaderOptions;
   #position: number;
-  /** Where the body must end, as far as that is known. */
+  /** The expected end of the body, if it is known. */
   #end: number | undefined;
-  #opening: Opening | undefined;
+  #response: OpenResponse | undefined;
   #state: 'new' | 'open' | 'over' | 'stopped' = 'new';
-  /** Whether `ranged` and the end have been told, so that they can no longer change. */
-  #told = false;
+  /** Whether the caller has read `ranged` and the end, so that they may no longer change. */
+  #isStarted = false;
   #resumed = 0;
-  /** Tries that failed since the last byte came. */
+  /** The failed tries since the last byte arrived. */
   #failures = 0;
-  /** Whether the response at hand has not brought a byte yet. */
-  #barren = true;
+  /** Whether the current response has not sent a byte yet. */
+  #isEmpty = true;
 
   ranged = true;
   total: number | undefined;
 
-  constructor(wanted: Wanted, options: ReaderOptions) {
+  constructor(wanted: ByteRange, options: ReaderOptions) {
     this.#options = options;
     this.#position = wanted.start;
     this.#end = wanted.end;
@@ -57,13 +57,13 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
     return this;
   }
 
-  readonly resumed = (): number => this.#resumed + this.#options.doubts();
+  readonly resumed = (): number => this.#resumed + this.#options.otherRetryReasons();
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  /** Waits for a permit, and for a response that can be believed. */
+  /** Waits for a permit, and for a valid response. */
   async start(): Promise<void> {
     const { client, operation, size, signal } = this.#options;
     try {
@@ -73,11 +73,11 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
     }
     this.#state = 'open';
     signal?.addEventListener('abort', this.#stop, { once: true });
-    // HTTP has no way to ask for no bytes.
+    // HTTP has no empty ranges.
     const nothing = this.#position === this.#end || (this.#position > 0 && this.#position === size);
     if (nothing) this.#close('over');
     else await this.#persist(() => this.#connect());
-    this.#told = true;
+    this.#isStarted = true;
   }
 
   async next(): Promise<IteratorResult<Buffer, undefined>> {
@@ -95,7 +95,7 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
   }
 
   async #read(): Promise<Buffer | undefined> {
-    let opening = this.#opening;
+    let opening = this.#response;
     if (opening === undefined) {
       opening = await this.#connect();
       this.#resumed += 1;
@@ -108,26 +108,25 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
     this.#position += chunk.length;
     if (this.#end !== undefined && this.#position > this.#end) throw this.#overlong(opening.reply);
     this.#failures = 0;
-    this.#barren = false;
+    this.#isEmpty = false;
     return chunk;
   }
 
-  async #connect(): Promise<Opening> {
+  async #connect(): Promise<OpenResponse> {
     const opening = await this.#options.connect({ start: this.#position, end: this.#end });
     const { opened, reply } = opening;
-    // Whoever has this body was told where it begins and ends.
-    const otherwise = this.#told && this.#end !== undefined && opened.end !== this.#end;
+    const otherwise = this.#isStarted && this.#end !== undefined && opened.end !== this.#end;
     if (otherwise || this.#state !== 'open') reply.body.cancel();
     if (otherwise) throw this.#wrong(reply, 'range-ignored', 'sent the whole blob after it had sent a range');
-    this.#opening = opening;
-    this.#barren = true;
+    this.#response = opening;
+    this.#isEmpty = true;
     this.ranged &&= opened.ranged;
     this.#end = opened.end;
     this.total ??= opened.total;
     return opening;
   }
 
-  /** Tries again while that may help and there is progress; otherwise gives everything up. */
+  /** Retries while the failure allows it; otherwise closes the body. */
   async #persist<T>(work: () => Promise<T>): Promise<T> {
     const { client, operation, signal } = this.#options;
     try {
@@ -136,13 +135,13 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
           return await work();
         } catch (thrown) {
           const failure = sourceFailure(thrown, operation, signal);
-          this.#opening?.reply.body.cancel();
-          this.#opening?.disappointed(failure, this.#barren);
-          this.#opening = undefined;
-          // What has to begin again from the first byte is not for the body to decide.
+          this.#response?.reply.body.cancel();
+          this.#response?.onBodyError(failure, this.#isEmpty);
+          this.#response = undefined;
+          // The caller decides whether to start again at the first byte.
           if (failure.remedy !== 'retry') throw failure;
           this.#failures += 1;
-          await waitOrThrow(failure, this.#failures, client.options.patience, signal);
+          await waitOrThrow(failure, this.#failures, client.options.retry, signal);
         }
       }
     } catch (thrown) {
@@ -151,7 +150,7 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
     }
   }
 
-  /** A body that ended, in good order or not, is only done when it is whole: proxies hide that what they read broke. */
+  /** Checks the length even after a regular end, because proxies hide errors of their own downloads. */
   #checkEnd(reply: Reply): void {
     if (this.#end === undefined || this.#position === this.#end) return;
     throw this.#wrong(reply, 'truncated', `ended after ${this.#position} of ${this.#end} bytes`);
@@ -180,7 +179,7 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
     if (this.#state !== 'open') return;
     this.#state = state;
     this.#options.signal?.removeEventListener('abort', this.#stop);
-    this.#opening?.reply.body.cancel();
+    this.#response?.reply.body.cancel();
     this.#options.client.permits.give();
   }
 }

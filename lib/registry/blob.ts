@@ -1,11 +1,11 @@
 import { Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
-import { BlobReader, type Opening } from './blob-reader.ts';
-import type { RegistryClient, Try } from './client.ts';
+import { BlobReader, type OpenResponse } from './blob-reader.ts';
+import type { RegistryClient, EndpointAttempt } from './client.ts';
 import { withoutCodings } from './http/decoding.ts';
-import type { Ask } from './endpoint.ts';
+import type { EndpointRequest } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
-import { judge, rangeHeader, type Opened, type Wanted } from './http/range.ts';
+import { checkResponse, rangeHeader, type BlobResponse, type ByteRange } from './http/range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Persistence, Reply } from './http/message.ts';
@@ -20,12 +20,12 @@ export interface BlobOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Where the bytes of a blob were found outside of the registry. */
+/** The location of a blob outside of the registry. */
 interface Location {
   readonly url: URL;
-  /** Who named the URL; the registry's own documents where nothing is given. */
+  /** The URL that named this one; a document of the registry if undefined. */
   readonly namedBy?: URL | undefined;
-  /** The endpoint that led there, which gets no authorization should the way lead back. */
+  /** The endpoint that redirected; a redirect back to it gets no authorization. */
   readonly home?: URL | undefined;
 }
 
@@ -33,14 +33,14 @@ export class RegistryBlob implements BlobSource {
   readonly #options: BlobOptions;
   readonly #etags = new Map<string, string>();
   #total: number | undefined;
-  /** Responses whose ETag differed from an earlier one: a wrong digest may then come from mixing two versions. */
+  /** The responses whose ETag differed from an earlier one; a digest mismatch may then come from mixed versions. */
   #changes = 0;
-  /** Addresses of a foreign layer that were asked, and those that have failed, for whatever reason. */
-  readonly #asked = new Set<string>();
-  readonly #failed = new Set<string>();
-  /** Where a redirect led: asked without the registry until it refuses, as signed URLs do when they expire. */
+  /** The URLs of a foreign layer that were tried, and those that have failed for any reason. */
+  readonly #triedUrls = new Set<string>();
+  readonly #failedUrls = new Set<string>();
+  /** The target of the last redirect. Requests go to it directly until it refuses one, as an expired signed URL does. */
   #location: Location | undefined;
-  /** It arrives in a content coding, although that was refused: its ranges are not those of the blob. */
+  /** Whether the registry applies a content coding, so that its ranges are not those of the blob. */
   #isEncoded = false;
 
   constructor(options: BlobOptions) {
@@ -56,7 +56,7 @@ export class RegistryBlob implements BlobSource {
     const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
     const end = size === undefined || range.end === undefined ? range.end : Math.min(range.end, size);
     if (size !== undefined && range.start > size) {
-      const detail = `there are ${range.start} bytes already, and the blob has only ${size}`;
+      const detail = `the partial upload is longer than the blob: expected at most ${size} bytes, got ${range.start}`;
       throw new Failure({ operation, side: 'source', code: 'partial-too-long', detail });
     }
     const wanted = { start: range.start, end };
@@ -66,32 +66,32 @@ export class RegistryBlob implements BlobSource {
       size,
       signal,
       connect: (now) => this.#connect(now, signal),
-      // Bytes from a stranger's address are no better than resumed ones: the registry deserves a try of its own.
-      doubts: () => this.#changes + this.#asked.size,
+      // After a digest mismatch of bytes from a foreign URL, the registry is tried.
+      otherRetryReasons: () => this.#changes + this.#triedUrls.size,
     });
     await reader.start();
     return reader;
   }
 
   /**
-   * One try to get the wanted bytes from anywhere: a foreign layer's own addresses, the registry, and then the addresses that
-   * have failed, or that an earlier try for the whole blob has used.
+   * Requests the bytes from each location once: first the URLs of a foreign layer, then the registry, and then the URLs
+   * that have failed or that an earlier try for the whole blob has used.
    */
-  async #connect(wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
+  async #connect(wanted: ByteRange, signal: AbortSignal | undefined): Promise<OpenResponse> {
     const { client, operation, urls = [] } = this.#options;
     const location = this.#location;
     if (location !== undefined) {
-      const remembered = await this.#direct(location, wanted, signal);
+      const remembered = await this.#fromUrl(location, wanted, signal);
       if (!(remembered instanceof Failure)) return remembered;
       this.#forget(location.url);
     }
     const isFresh = (url: string): boolean =>
-      !this.#failed.has(url) && (this.#asked.has(url) || client.askedAddresses.get(url) === undefined);
+      !this.#failedUrls.has(url) && (this.#triedUrls.has(url) || client.triedAddresses.get(url) === undefined);
     let foreign: Failure | undefined;
-    const attempt = async (url: string, persistence: Persistence): Promise<Opening | undefined> => {
-      const opening = await this.#foreign(url, wanted, signal, persistence);
+    const attempt = async (url: string, persistence: Persistence): Promise<OpenResponse | undefined> => {
+      const opening = await this.#fromForeign(url, wanted, signal, persistence);
       if (!(opening instanceof Failure)) return opening;
-      this.#failed.add(url);
+      this.#failedUrls.add(url);
       foreign = opening;
       return undefined;
     };
@@ -100,66 +100,70 @@ export class RegistryBlob implements BlobSource {
       if (opening !== undefined) return opening;
     }
     try {
-      return await client.round(operation, (one) => this.#ask(one, wanted, signal), { by: 'digest', signal });
+      return await client.round(operation, (one) => this.#fromEndpoint(one, wanted, signal), { by: 'digest', signal });
     } catch (thrown) {
       if (!(thrown instanceof Failure) || thrown.code !== 'blob-unknown') throw thrown;
       for (const url of urls) {
         const opening = await attempt(url, 'wait');
         if (opening !== undefined) return opening;
       }
-      // A foreign layer need not be in the registry: then what its own addresses said counts.
+      // A foreign layer may be missing in the registry; the failures of its URLs then explain more.
       throw foreign ?? thrown;
     }
   }
 
-  /** From an address that a manifest names for a foreign layer. */
-  async #foreign(
+  /** Requests the bytes from a URL of a foreign layer. */
+  async #fromForeign(
     address: string,
-    wanted: Wanted,
+    wanted: ByteRange,
     signal: AbortSignal | undefined,
     persistence: Persistence,
-  ): Promise<Opening | Failure> {
+  ): Promise<OpenResponse | Failure> {
     const { client, operation } = this.#options;
     if (!URL.canParse(address)) return unusable(operation);
     const url = new URL(address);
-    if (!client.mayAskForeign(url)) return notAllowed(operation, url);
-    this.#asked.add(address);
-    client.askedAddresses.set(address, true);
-    const opening = await this.#direct({ url }, wanted, signal, persistence);
+    if (!client.isForeignAllowed(url)) return notAllowed(operation, url);
+    this.#triedUrls.add(address);
+    client.triedAddresses.set(address, true);
+    const opening = await this.#fromUrl({ url }, wanted, signal, persistence);
     if (opening instanceof Failure) return opening;
-    const disappointed: Opening['disappointed'] = (failure, barren) => {
-      this.#failed.add(address);
-      opening.disappointed(failure, barren);
+    const onBodyError: OpenResponse['onBodyError'] = (failure, isEmpty) => {
+      this.#failedUrls.add(address);
+      opening.onBodyError(failure, isEmpty);
       this.#forget(opening.reply.url);
     };
-    return { ...opening, disappointed };
+    return { ...opening, onBodyError };
   }
 
-  async #ask({ endpoint, persistence }: Try, wanted: Wanted, signal: AbortSignal | undefined): Promise<Opening> {
+  async #fromEndpoint(
+    { endpoint, persistence }: EndpointAttempt,
+    wanted: ByteRange,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenResponse> {
     const { client, operation, repository, digest } = this.#options;
     const path = `/v2/${repository}/blobs/${digest}`;
-    const ask: Ask = { operation, repository, method: 'GET', path, persistence };
+    const ask: EndpointRequest = { operation, repository, method: 'GET', path, persistence };
     const reply = await this.#bytes((headers) => endpoint.send({ ...ask, headers }, signal), wanted);
     if (!isBytes(reply)) throw await client.refuse(reply, { endpoint, ask, subject: 'blob' }, signal);
-    const opened = this.#judge(reply, wanted);
+    const opened = this.#checkResponse(reply, wanted);
     if (!endpoint.owns(reply.url)) this.#location = { url: reply.url, namedBy: reply.namedBy, home: endpoint.home };
     return {
       reply,
       opened,
-      disappointed: (failure, barren) => {
-        client.rest(endpoint, failure);
-        if (barren) this.#forget(reply.url);
+      onBodyError: (failure, isEmpty) => {
+        client.reportFailure(endpoint, failure);
+        if (isEmpty) this.#forget(reply.url);
       },
     };
   }
 
-  /** A URL outside of the registry, which gets nothing that belongs to the registry. A refusal is an answer here. */
-  async #direct(
+  /** Requests the bytes from a URL outside of the registry, without the registry's credentials. Returns a refusal. */
+  async #fromUrl(
     location: Location,
-    wanted: Wanted,
+    wanted: ByteRange,
     signal: AbortSignal | undefined,
     persistence: Persistence = 'once',
-  ): Promise<Opening | Failure> {
+  ): Promise<OpenResponse | Failure> {
     const { client, operation, repository } = this.#options;
     const { targets, now } = client.options;
     const { url, namedBy, home } = location;
@@ -180,11 +184,11 @@ export class RegistryBlob implements BlobSource {
       const body = await readExcerpt(reply, ERROR_BODY_BYTES);
       return refusal({ status, headers, body }, { operation, host: reply.url.host, subject: 'blob', now: now() });
     }
-    let opened: Opened;
+    let opened: BlobResponse;
     try {
-      opened = this.#judge(reply, wanted);
+      opened = this.#checkResponse(reply, wanted);
     } catch (thrown) {
-      // A wrong length or range at this address says nothing about the other sources: the next one is asked.
+      // A size or range mismatch at this URL says nothing about the other sources; the next one is tried.
       if (thrown instanceof Failure) return thrown;
       throw thrown;
     }
@@ -192,14 +196,14 @@ export class RegistryBlob implements BlobSource {
     return {
       reply,
       opened,
-      disappointed: (_, barren) => {
-        if (barren) this.#forget(reply.url);
+      onBodyError: (_, isEmpty) => {
+        if (isEmpty) this.#forget(reply.url);
       },
     };
   }
 
-  /** Asks for the wanted bytes, and for the whole blob where ranges would be those of its encoded form. */
-  async #bytes(send: (headers: Record<string, string>) => Promise<Reply>, wanted: Wanted): Promise<Reply> {
+  /** Requests the bytes, or the whole blob if ranges would be those of its encoded form. */
+  async #bytes(send: (headers: Record<string, string>) => Promise<Reply>, wanted: ByteRange): Promise<Reply> {
     const { operation, size } = this.#options;
     for (;;) {
       const whole = this.#isEncoded;
@@ -211,11 +215,11 @@ export class RegistryBlob implements BlobSource {
     }
   }
 
-  #judge(reply: Reply, wanted: Wanted): Opened {
+  #checkResponse(reply: Reply, wanted: ByteRange): BlobResponse {
     const { operation, size } = this.#options;
     const { origin, host } = reply.url;
     try {
-      const opened = judge(reply, wanted, { size, total: this.#total }, { operation, host });
+      const opened = checkResponse(reply, wanted, { size, total: this.#total }, { operation, host });
       this.#total ??= opened.total;
       const before = this.#etags.get(origin);
       if (before !== undefined && opened.etag !== before) this.#changes += 1;
@@ -227,36 +231,36 @@ export class RegistryBlob implements BlobSource {
     }
   }
 
-  /** Unless another body has found a better one meanwhile. */
+  /** Forgets the location, unless another body has already replaced it. */
   #forget(location: URL): void {
     if (this.#location?.url.href === location.href) this.#location = undefined;
   }
 }
 
-const WHOLE: Wanted = { start: 0, end: undefined };
+const WHOLE: ByteRange = { start: 0, end: undefined };
 
 const RANGE_OF_ENCODED = {
   side: 'source',
   code: 'range-mismatch',
-  detail: 'a range came where the whole blob was asked for',
+  detail: 'the registry sent a range instead of the whole blob',
 } as const;
 
-function headersFor(wanted: Wanted): Record<string, string> {
+function headersFor(wanted: ByteRange): Record<string, string> {
   const range = rangeHeader(wanted);
   return { accept: '*/*', ...(range === undefined ? {} : { range }) };
 }
 
-/** A reply whose range is then judged; all others are refusals. */
+/** Whether the range of the reply must be checked; all other replies are refusals. */
 function isBytes({ status }: Reply): boolean {
   return status === 200 || status === 206 || status === 416;
 }
 
 function notAllowed(operation: string, { host }: URL): Failure {
-  const detail = `a foreign layer names ${host}, which is not among the allowed hosts; --foreign-host ${host}, or foreignHosts in mirror.yaml, allows it`;
+  const detail = `the foreign layer is at ${host}, which is not an allowed host; to allow it, use --foreign-host ${host} or foreignHosts in mirror.yaml`;
   return new Failure({ operation, side: 'source', code: 'denied', detail });
 }
 
 function unusable(operation: string): Failure {
-  const detail = 'a foreign layer has an unusable address';
+  const detail = 'the foreign layer has an invalid URL';
   return new Failure({ operation, side: 'source', code: 'invalid', detail });
 }

@@ -1,78 +1,76 @@
 import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import { Semaphore } from '../core/semaphore.ts';
-import type { Ask, Endpoint } from './endpoint.ts';
+import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
 import type { PacedWire } from './http/paced-wire.ts';
-import { waitOrThrow, type Patience } from './http/patience.ts';
+import { waitOrThrow, type RetryOptions } from './http/retry-wait.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Targets } from './targets.ts';
 import type { Persistence, Reply } from './http/message.ts';
 
 export interface ClientOptions {
   readonly host: string;
-  /** In the order of preference; the last one is the authority on what does not exist. */
+  /** In the order of preference; the last one decides that content does not exist. */
   readonly endpoints: readonly Endpoint[];
   readonly connections: number;
   readonly wire: PacedWire;
   readonly targets: Targets;
-  /** Whether a foreign layer may be fetched from this address. */
-  readonly mayAskForeign: (url: URL) => boolean;
-  readonly patience: Patience;
+  /** Whether a foreign layer may be fetched from this URL. */
+  readonly isForeignAllowed: (url: URL) => boolean;
+  readonly retry: RetryOptions;
   readonly now: () => number;
 }
 
 /**
- * What names the content that a request is about. The answer to a request by tag decides what the tag means, or which tags
- * exist, so only endpoints that resolve tags are asked. The digest proves the answer to a request by digest, so every
- * endpoint may be asked.
+ * How a request names its content. Requests by tag go only to endpoints that resolve tags. The digest proves the response
+ * to a request by digest, so every endpoint may serve it.
  */
 export type NamedBy = 'tag' | 'digest';
 
-/** One try at one endpoint. */
-export interface Try {
+export interface EndpointAttempt {
   readonly endpoint: Endpoint;
-  /** What to do where the endpoint refuses the request for a rate limit. */
+  /** The behaviour after a rate limit. */
   readonly persistence: Persistence;
-  /** Whether a failure that a retry may help ends the request. */
+  /** Whether a retryable failure ends the request. */
   readonly last: boolean;
 }
 
-const ASKED_ADDRESSES = 1024;
+const TRIED_ADDRESSES = 1024;
 
-/** How long an endpoint that was not well is asked after the others, at least. */
-const REST_MS = 60_000;
+/** The minimum time for which a failed endpoint is tried after the others. */
+const DEFER_MS = 60_000;
 
-/** A registry: the endpoints behind one host name, with what they share. */
+/** A registry: the endpoints behind one host name, and their shared state. */
 export class RegistryClient {
   readonly options: ClientOptions;
-  /** One is held by every request, from before it is sent until its body has ended. */
+  /** Each request holds one permit from before it is sent until its body has ended. */
   readonly permits: Semaphore;
-  /** Addresses of foreign layers that were asked lately, so that a second try for a layer begins with the registry. */
-  readonly askedAddresses = new Lru<string, true>(ASKED_ADDRESSES);
+  /** The recently tried URLs of foreign layers; a second try for a layer starts with the registry. */
+  readonly triedAddresses = new Lru<string, true>(TRIED_ADDRESSES);
 
   constructor(options: ClientOptions) {
     this.options = options;
     this.permits = new Semaphore(options.connections);
   }
 
-  mayAskForeign(url: URL): boolean {
-    return this.options.mayAskForeign(url);
+  isForeignAllowed(url: URL): boolean {
+    return this.options.isForeignAllowed(url);
   }
 
-  /** A short request: tried at every endpoint, and again after a wait where that may help. */
+  /** Sends a short request to every endpoint, and retries it after a wait. */
   async request<T>(
     operation: string,
-    work: (one: Try) => Promise<T>,
+    work: (one: EndpointAttempt) => Promise<T>,
     { by, signal }: { readonly by: NamedBy; readonly signal: AbortSignal | undefined },
   ): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
-      const last = attempt >= this.options.patience.policy.tries;
+      const last = attempt >= this.options.retry.policy.tries;
       try {
         try {
           return await this.permits.with(() => this.round(operation, work, { by, last, signal }), signal);
         } catch (thrown) {
-          await waitOrThrow(sourceFailure(thrown, operation, signal), attempt, this.options.patience, signal);
+          await waitOrThrow(sourceFailure(thrown, operation, signal), attempt, this.options.retry, signal);
         }
       } catch (thrown) {
         throw sourceFailure(thrown, operation, signal);
@@ -81,13 +79,12 @@ export class RegistryClient {
   }
 
   /**
-   * Every endpoint that may answer once, until one does it. An endpoint is only a way to the image, so whatever it fails with, the next
-   * one is asked; what the last of the list says is what is thrown. A rate limit is waited out where there is no other
-   * endpoint to ask, and at the last of the list.
+   * Tries every permitted endpoint once, until one succeeds. After any failure the next endpoint is tried; the failure of
+   * the last one in the list is thrown. Only the last endpoint waits for the end of a rate limit.
    */
   async round<T>(
     operation: string,
-    work: (one: Try) => Promise<T>,
+    work: (one: EndpointAttempt) => Promise<T>,
     {
       by,
       last = false,
@@ -97,7 +94,7 @@ export class RegistryClient {
     const { now } = this.options;
     const endpoints = by === 'tag' ? this.options.endpoints.filter(({ resolves }) => resolves) : this.options.endpoints;
     const time = now();
-    const order = endpoints.toSorted((a, b) => Number(a.restsUntil > time) - Number(b.restsUntil > time));
+    const order = endpoints.toSorted((a, b) => Number(a.deferredUntil > time) - Number(b.deferredUntil > time));
     let verdict: { readonly rank: number; readonly failure: Failure } | undefined;
     for (const endpoint of order) {
       const persistence = endpoint === order.at(-1) || endpoint === endpoints.at(-1) ? 'wait' : 'once';
@@ -105,9 +102,9 @@ export class RegistryClient {
         return await work({ endpoint, persistence, last });
       } catch (thrown) {
         const failure = sourceFailure(thrown, operation, signal);
-        // What the user has to mend, or has stopped, is not for another endpoint.
+        // Another endpoint cannot help after an invalid input or an abort.
         if (signal?.aborted === true || failure.code === 'aborted' || failure.side === 'input') throw failure;
-        this.rest(endpoint, failure);
+        this.reportFailure(endpoint, failure);
         const rank = endpoints.indexOf(endpoint);
         if (verdict === undefined || rank > verdict.rank) verdict = { rank, failure };
       }
@@ -115,18 +112,22 @@ export class RegistryClient {
     throw verdict?.failure ?? new Error(`no endpoint of ${this.options.host} may answer`);
   }
 
-  /** Takes note of an endpoint's failure, where it is its own. */
-  rest(endpoint: Endpoint, failure: Failure): void {
+  /** Defers an endpoint after a failure of its own. */
+  reportFailure(endpoint: Endpoint, failure: Failure): void {
     if (failure.code === 'aborted') return;
     const isWrong = failure.code === 'unsupported' || failure.code === 'invalid' || failure.code === 'digest-mismatch';
     const unwell = failure.remedy === 'retry' || failure.code === 'network' || isWrong;
-    if (unwell) endpoint.restsUntil = this.options.now() + Math.max(REST_MS, failure.retryAfterMs ?? 0);
+    if (unwell) endpoint.deferredUntil = this.options.now() + Math.max(DEFER_MS, failure.retryAfterMs ?? 0);
   }
 
-  /** A reply that is not what was hoped for, as a Failure; its connection is free afterwards. */
+  /** Maps an error response to a Failure, and frees its connection. */
   async refuse(
     reply: Reply,
-    { endpoint, ask, subject }: { readonly endpoint: Endpoint; readonly ask: Ask; readonly subject: Subject },
+    {
+      endpoint,
+      ask,
+      subject,
+    }: { readonly endpoint: Endpoint; readonly ask: EndpointRequest; readonly subject: Subject },
     signal?: AbortSignal,
   ): Promise<Failure> {
     const { status, headers, url } = reply;
@@ -138,7 +139,7 @@ export class RegistryClient {
         operation: ask.operation,
         side: 'source',
         code: 'unsupported',
-        detail: `${url.host} has no /v2/: it is not a registry, or speaks only the v1 protocol, which is long gone`,
+        detail: `${url.host} has no /v2/ API; it is not a registry, or supports only the obsolete v1 protocol`,
         status,
       });
     const hint = own && (status === 401 || status === 403) ? await endpoint.hint(ask.repository, signal) : undefined;

@@ -10,23 +10,23 @@ import type { Tokens } from './auth/tokens.ts';
 import { showsNoTls } from './http/transport.ts';
 import type { HttpRequest, Persistence, Reply } from './http/message.ts';
 
-/** A request to a registry, wherever that is. */
-export interface Ask {
+/** A request to an endpoint of a registry. */
+export interface EndpointRequest {
   readonly operation: string;
-  /** The repository's path, which decides the scope of its authorization. */
+  /** The repository's path, which determines the scope of the authorization. */
   readonly repository: string;
   readonly method: 'GET' | 'HEAD';
-  /** Below the endpoint's origin, with its query. */
+  /** Relative to the endpoint's origin, with the query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** What to do where it is refused for a rate limit; `wait` unless given. */
+  /** The behaviour after a rate limit. Default: `wait`. */
   readonly persistence?: Persistence;
 }
 
 export interface EndpointOptions {
   /** A host, or a URL's origin. */
   readonly name: string;
-  /** Whether it may decide what a tag means; yes unless `false` is given. */
+  /** Whether it resolves tags. Default: true. */
   readonly resolves?: boolean | undefined;
   readonly wire: PacedWire;
   readonly credentials: Credentials;
@@ -35,34 +35,34 @@ export interface EndpointOptions {
   readonly isInsecure: (host: string) => boolean;
 }
 
-/** The endpoint's own origin cannot be reached over TLS; no other failure is a reason to ask it in plain HTTP. */
+/** The endpoint's origin does not speak TLS. Only this failure allows plain HTTP. */
 class NotTls extends Error {
   readonly failure: unknown;
 
   constructor(failure: unknown) {
-    super('TLS is not spoken');
+    super('the endpoint does not speak TLS');
     this.failure = failure;
   }
 }
 
-/** One place where a registry can be reached. */
+/** One origin that serves a registry's content. */
 export class Endpoint {
   readonly name: string;
-  /** Whether it may decide what a tag means. An endpoint that may not is asked only for content that a digest names. */
+  /** Whether it resolves tags; otherwise it is asked only for content by digest. */
   readonly resolves: boolean;
   readonly #options: EndpointOptions;
   readonly #authorizer: Authorizer;
   readonly #origins: readonly URL[];
-  /** Its first origin does not speak TLS, and its second one has answered. */
+  /** Whether the first origin does not speak TLS, and the second one has responded. */
   #isPlain = false;
   #speaksV2: boolean | undefined;
-  /** `/v2/` was asked for its challenge, once, after a refusal without one. */
+  /** Whether `/v2/` was requested for its challenge, which happens once, after a refusal without a challenge. */
   #hasAskedRoot = false;
 
-  /** It refuses HEAD on manifests, and is asked with GET at once. */
+  /** Whether it refuses HEAD on manifests, so that GET is used immediately. */
   refusesHead = false;
-  /** It was not well lately: until then, others are asked before it. */
-  restsUntil = 0;
+  /** Until this time, other endpoints are tried first. */
+  deferredUntil = 0;
 
   constructor(options: EndpointOptions) {
     const { name, credentials, tokens, isInsecure } = options;
@@ -73,8 +73,8 @@ export class Endpoint {
     this.#authorizer = new Authorizer({ host: credentialHost(name), credentials, tokens });
   }
 
-  /** Asks, with authorization where it is wanted, and follows redirects. Any other status is a reply. */
-  async send(ask: Ask, signal?: AbortSignal): Promise<Reply> {
+  /** Sends a request with the required authorization, and follows redirects. Every other status is a reply. */
+  async send(ask: EndpointRequest, signal?: AbortSignal): Promise<Reply> {
     const { wire } = this.#options;
     const [origin, plain] = this.#origins;
     if (origin === undefined) throw new Error(`no origin for ${this.name}`);
@@ -87,17 +87,17 @@ export class Endpoint {
       }
     }
     const reply = await this.#sendTo(plain, ask, signal);
-    // A 400 is what TLS servers say to plain HTTP.
+    // TLS servers respond to plain HTTP with a 400.
     this.#isPlain ||= reply.status !== 400;
     return reply;
   }
 
-  async #sendTo(origin: URL, ask: Ask, signal: AbortSignal | undefined): Promise<Reply> {
+  async #sendTo(origin: URL, ask: EndpointRequest, signal: AbortSignal | undefined): Promise<Reply> {
     const { operation, repository, method, headers = {}, persistence } = ask;
     const url = new URL(ask.path, origin);
-    // A path that foreign text has a part in (`//host/`, `/\host/`) may lead elsewhere; credentials would go along.
+    // A path with remote text (`//host/`, `/\host/`) could send the credentials to another host.
     if (url.origin !== origin.origin) {
-      const detail = `the path leads to another host, ${url.host}; it is not asked`;
+      const detail = `the path leads to another host, ${url.host}`;
       throw new Failure({ operation, side: 'source', code: 'invalid', detail });
     }
     const send = (request: HttpRequest): Promise<Reply> => this.#sendHome(request, repository, signal);
@@ -110,7 +110,7 @@ export class Endpoint {
     );
   }
 
-  /** To this endpoint's own origin, with its authorization. */
+  /** Sends a request to this endpoint's origin, with its authorization. */
   #sendHome(request: HttpRequest, repository: string, signal: AbortSignal | undefined): Promise<Reply> {
     const { wire } = this.#options;
     const send = async (each: HttpRequest): Promise<Reply> => {
@@ -124,14 +124,14 @@ export class Endpoint {
     return this.#askRootOnRefusal(send, { request, repository }, signal);
   }
 
-  /** That it refused requests for another reason than a rate limit. */
-  forgive(): void {
-    for (const origin of this.#origins) this.#options.wire.forgive(origin);
+  /** The endpoint refused requests for another reason than a rate limit. */
+  resetPace(): void {
+    for (const origin of this.#origins) this.#options.wire.resetPace(origin);
   }
 
   /**
-   * Sends a request; where the endpoint refuses it without a challenge although there are credentials, asks `/v2/` for the
-   * challenge, as Docker does before anything else (distribution spec 1.1, "Determining Support").
+   * Sends a request. If the endpoint refuses it without a challenge and there are credentials, requests `/v2/` for the
+   * challenge, as Docker always does first (distribution spec 1.1, "Determining Support").
    */
   async #askRootOnRefusal(
     send: (request: HttpRequest) => Promise<Reply>,
@@ -153,7 +153,7 @@ export class Endpoint {
     return sendAuthorized(send, this.#authorizer, content, signal);
   }
 
-  /** Whether `/v2/` says what it wants, and that is there. */
+  /** Whether `/v2/` sends a challenge for which there is an authorization. */
   async #learnFromRoot(
     send: (request: HttpRequest) => Promise<Reply>,
     { request: { operation, url: asked }, repository }: ContentRequest,
@@ -167,7 +167,7 @@ export class Endpoint {
     return (await this.#authorizer.challenged(repository, challenge, signal)) !== undefined;
   }
 
-  /** Whether a URL is this endpoint's own, and not one that it redirected to. */
+  /** Whether a URL belongs to this endpoint, and not to the target of a redirect. */
   owns(url: URL): boolean {
     return this.#origins.some(({ origin }) => origin === url.origin);
   }
@@ -178,16 +178,16 @@ export class Endpoint {
     return this.#isPlain && second !== undefined ? second : first;
   }
 
-  /** For an error about a denial: with what, if anything, it was asked. */
+  /** The credentials that were used, for the error message of a denial. */
   hint(repository: string, signal?: AbortSignal): Promise<string> {
     return this.#authorizer.hint(repository, signal);
   }
 
   /**
-   * Whether this is a registry of the v2 protocol: `/v2/` answers everyone, if only with a 401 (distribution spec 1.1,
-   * end-1). Asked once, and only about an endpoint whose answers make one wonder.
+   * Whether the endpoint implements the v2 protocol: `/v2/` exists, even if it responds with a 401 (distribution spec 1.1,
+   * end-1). The request is sent once.
    */
-  async speaksV2(ask: Ask, signal?: AbortSignal): Promise<boolean> {
+  async speaksV2(ask: EndpointRequest, signal?: AbortSignal): Promise<boolean> {
     if (this.#speaksV2 === undefined) {
       const reply = await this.send({ ...ask, method: 'GET', path: '/v2/', headers: {} }, signal);
       await readExcerpt(reply, ERROR_BODY_BYTES);
@@ -197,7 +197,7 @@ export class Endpoint {
   }
 }
 
-/** A refusal that does not say what is wanted. A rate limit is not one. */
+/** Whether a reply is a refusal without a challenge, other than a rate limit. */
 function isBareRefusal({ status, headers }: Reply): boolean {
   const isRefusal = status >= 400 && status < 500 && status !== 408 && status !== 416 && status !== 429;
   return isRefusal && headers['www-authenticate'] === undefined;

@@ -5,31 +5,31 @@ import { quote } from '../oci/show.ts';
 import { redact } from './auth/redact.ts';
 import { inWords } from './http/duration.ts';
 
-/** What was asked for: decides what a 404 without the registry's own error code means. */
+/** The requested kind of content, which determines the meaning of a 404 without an error code. */
 export type Subject = 'manifest' | 'blob' | 'tags' | 'token';
 
-export interface Answer {
+export interface ErrorResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** The body, or its beginning; empty for HEAD. */
+  /** The body or its start; empty for HEAD. */
   readonly body: string;
 }
 
-export interface Circumstances {
+export interface RefusalContext {
   readonly operation: string;
-  /** Who answered: a host with its port. */
+  /** The host that responded, with its port. */
   readonly host: string;
   readonly subject: Subject;
-  /** The time, as `Date.now()` gives it; a Retry-After may be a date. */
+  /** The time in the unit of `Date.now()`; a Retry-After may be a date. */
   readonly now: number;
-  /** Said behind a denial: where credentials were looked for, and whether there were any. */
+  /** Appended to a denial: the credentials that were used, or the places that were searched. */
   readonly hint?: string | undefined;
 }
 
-/** How much of an error's body is read at all. */
+/** The limit for the body of an error response. */
 export const ERROR_BODY_BYTES = 64 * 1024;
 
-/** What the registry's own error codes mean here (OCI distribution spec 1.1, "Error Codes"). */
+/** The meaning of a registry's error codes (OCI distribution spec 1.1, "Error Codes"). */
 const CODES: ReadonlyMap<string, FailureCode> = new Map(
   Object.entries({
     TOOMANYREQUESTS: 'rate-limited',
@@ -52,16 +52,16 @@ const UNKNOWN: Readonly<Record<Subject, FailureCode>> = {
   token: 'denied',
 };
 
-/** An answer that was not hoped for, as a Failure: the status says what mends it, the registry's code says what is wrong. */
-export function refusal(answer: Answer, circumstances: Circumstances): Failure {
-  const { operation, host, subject, now, hint } = circumstances;
+/** Maps an error response to a Failure. The status determines the remedy, and the registry's error code the problem. */
+export function refusal(answer: ErrorResponse, context: RefusalContext): Failure {
+  const { operation, host, subject, now, hint } = context;
   const errors = registryErrors(answer.body);
   const code = codeOf(answer.status, errors, subject);
   const detail = [`${host} answered ${describe(answer, errors)}`];
   if (code === 'denied' && hint !== undefined) detail.push(hint);
   if (code === 'rate-limited') detail.push(...rateLimit(answer.headers));
   const after = retryAfterMs(answer.headers['retry-after'], now);
-  if (after !== undefined) detail.push(`asks to wait ${inWords(after)}`);
+  if (after !== undefined) detail.push(`retry after ${inWords(after)}`);
   return new Failure({
     operation,
     side: 'source',
@@ -74,7 +74,7 @@ export function refusal(answer: Answer, circumstances: Circumstances): Failure {
 
 function codeOf(status: number, errors: readonly RegistryError[], subject: Subject): FailureCode {
   const named = errors.map(({ code }) => CODES.get(code)).find((code) => code !== undefined);
-  // Some registries rate-limit with a 403 or a 503: what they call it decides.
+  // Some registries send a rate limit as a 403 or a 503, so the error code decides.
   if (status === 429 || named === 'rate-limited') return 'rate-limited';
   if (status === 408) return 'timeout';
   if (status === 501 || status === 505) return 'unsupported';
@@ -92,7 +92,7 @@ export interface RegistryError {
   readonly message: string;
 }
 
-/** The errors in a registry's or a token service's JSON body; none where it is something else. */
+/** The errors in the JSON body of a registry or a token service; empty for any other body. */
 export function registryErrors(body: string): readonly RegistryError[] {
   let json: unknown;
   try {
@@ -105,33 +105,35 @@ export function registryErrors(body: string): readonly RegistryError[] {
     return json['errors']
       .filter(isRecord)
       .map((error) => ({ code: text(error['code']), message: text(error['message']) }));
-  // OAuth 2 (RFC 6749, section 5.2), and what Docker Hub's token service says.
+  // The formats of OAuth 2 (RFC 6749, section 5.2) and of Docker Hub's token service.
   const code = text(json['error']);
   const message = text(json['error_description']) || text(json['details']) || text(json['message']);
   return code === '' && message === '' ? [] : [{ code, message }];
 }
 
-function describe(answer: Answer, errors: readonly RegistryError[]): string {
+function describe(answer: ErrorResponse, errors: readonly RegistryError[]): string {
   if (errors.length > 0) {
-    const told = errors.map(({ code, message }) => [code, message].filter((part) => part !== '').join(': '));
-    return `${answer.status} ${quote(redact(told.join(', ')))}`;
+    const texts = errors.map(({ code, message }) => [code, message].filter((part) => part !== '').join(': '));
+    return `${answer.status} ${quote(redact(texts.join(', ')))}`;
   }
   return answer.body.trim() === '' ? String(answer.status) : `${answer.status} "${quote(redact(answer.body))}"`;
 }
 
-/** Docker Hub says `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 0;w=21600`: how many pulls in how many seconds. */
+/** Docker Hub sends `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 0;w=21600`: pulls per number of seconds. */
 function rateLimit(headers: IncomingHttpHeaders): string[] {
   const [, limit, seconds] = /^(\d+);w=(\d+)/.exec(text(headers['ratelimit-limit'])) ?? [];
   if (limit === undefined || seconds === undefined) return [];
   const [left] = /^\d+/.exec(text(headers['ratelimit-remaining'])) ?? [];
-  const told = `its limit is ${limit} pulls in ${Number(seconds) / 3600} h`;
-  return [`${told}${left === undefined ? '' : `, ${left} left`}; with credentials it is usually higher`];
+  const remaining = left === undefined ? '' : `, ${left} left`;
+  return [
+    `the limit is ${limit} pulls per ${Number(seconds) / 3600} h${remaining}; it is usually higher with credentials`,
+  ];
 }
 
-/** A longer wait is as good as none that ends: a year, in milliseconds. */
+/** Longer waits are reduced to one year. */
 const MAX_RETRY_AFTER_MS = 365 * 24 * 3_600_000;
 
-/** RFC 9110, section 10.2.3: seconds, or an HTTP date. In milliseconds from `now`, never negative, and a year at most. */
+/** RFC 9110, section 10.2.3: seconds or an HTTP date. Returns milliseconds from `now`, from 0 to one year. */
 export function retryAfterMs(header: string | string[] | undefined, now: number): number | undefined {
   const value = text(Array.isArray(header) ? header[0] : header).trim();
   if (/^\d+(\.\d+)?$/.test(value)) return Math.min(Math.ceil(Number(value) * 1000), MAX_RETRY_AFTER_MS);
@@ -139,7 +141,7 @@ export function retryAfterMs(header: string | string[] | undefined, now: number)
   return Number.isNaN(date) ? undefined : Math.min(Math.max(0, date - now), MAX_RETRY_AFTER_MS);
 }
 
-/** That something was stopped on request, or why it was where the caller said so with a Failure. */
+/** The failure after an abort; the signal's reason if that is a Failure. */
 export function stopped(operation: string, signal?: AbortSignal): Failure {
   const reason: unknown = signal?.reason;
   if (reason instanceof Failure) return reason;
@@ -152,7 +154,7 @@ export function stopped(operation: string, signal?: AbortSignal): Failure {
   });
 }
 
-/** Anything thrown below, as this room's Failure. */
+/** Maps anything thrown to a Failure of the source. */
 export function sourceFailure(thrown: unknown, operation: string, signal?: AbortSignal): Failure {
   if (thrown instanceof Failure) return thrown;
   return signal?.aborted === true ? stopped(operation, signal) : asFailure(thrown, operation, 'source');

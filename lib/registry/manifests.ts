@@ -3,10 +3,10 @@ import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../oci/manifest.ts';
 import { ACCEPT_MANIFESTS, essence, manifestKind } from '../oci/mediatype.ts';
 import { signedPayload } from '../oci/schema1.ts';
-import type { RegistryClient, Try } from './client.ts';
-import type { Ask } from './endpoint.ts';
+import type { RegistryClient, EndpointAttempt } from './client.ts';
+import type { EndpointRequest } from './endpoint.ts';
 import { sourceFailure } from './errors.ts';
-import { isRefusal } from './http/patience.ts';
+import { isRefusal } from './http/retry-wait.ts';
 import type { FetchedManifest, Resolved } from './source.ts';
 import { readWhole } from './http/short.ts';
 import type { Reply } from './http/message.ts';
@@ -20,17 +20,17 @@ export interface ManifestOptions {
   readonly signal: AbortSignal | undefined;
 }
 
-/** What a tag or digest names, with HEAD where that works: Docker Hub does not count those as pulls. */
-export async function resolveAt(one: Try, options: ManifestOptions): Promise<Resolved> {
+/** Resolves a tag or digest, with HEAD where possible, because Docker Hub does not count HEAD as a pull. */
+export async function resolveAt(one: EndpointAttempt, options: ManifestOptions): Promise<Resolved> {
   const { endpoint, persistence, last } = one;
-  const { longestMs, maxMs } = options.client.options.patience;
+  const { longestMs, maxMs } = options.client.options.retry;
   if (endpoint.refusesHead) return resolvedBy(await manifestAt(one, options));
   let reply: Reply;
   try {
     reply = await head(one, options);
   } catch (thrown) {
     const failure = sourceFailure(thrown, options.operation, options.signal);
-    // As long as there is another try, or another endpoint, a busy registry is not made busier.
+    // GET is only the last try, because it costs a busy registry more.
     const isFinal = last || (isRefusal(failure) && persistence === 'wait');
     const isLong = (failure.retryAfterMs ?? 0) > (longestMs ?? maxMs ?? Infinity);
     const stopped = failure.code === 'aborted' || options.signal?.aborted === true;
@@ -44,11 +44,11 @@ export async function resolveAt(one: Try, options: ManifestOptions): Promise<Res
   return resolvedBy(fetched);
 }
 
-/** Statuses that say that this endpoint does not answer HEAD on manifests. */
+/** The statuses of an endpoint that does not support HEAD on manifests. */
 const HEAD_REFUSED: ReadonlySet<number> = new Set([401, 403, 405, 501]);
 
-/** The answer to HEAD, without its body. What may pass is thrown; all else GET decides: HEAD has no body that says why. */
-async function head({ endpoint, persistence }: Try, options: ManifestOptions): Promise<Reply> {
+/** Sends HEAD. Throws temporary failures only; a GET explains all others, because HEAD has no body. */
+async function head({ endpoint, persistence }: EndpointAttempt, options: ManifestOptions): Promise<Reply> {
   const { client, reference, operation, signal } = options;
   const ask = { ...askFor('HEAD', options), persistence };
   const reply = await endpoint.send(ask, signal);
@@ -62,19 +62,19 @@ async function head({ endpoint, persistence }: Try, options: ManifestOptions): P
   return reply;
 }
 
-/** All tries with HEAD have failed: some registries fail on HEAD alone. */
-async function getInstead(one: Try, options: ManifestOptions, failed: Failure): Promise<Resolved> {
+/** Tries GET after all tries with HEAD have failed, because some registries fail only on HEAD. */
+async function getInstead(one: EndpointAttempt, options: ManifestOptions, failed: Failure): Promise<Resolved> {
   const { endpoint } = one;
   let fetched: FetchedManifest;
   try {
     fetched = await manifestAt({ ...one, persistence: 'at-once' }, options);
   } catch (thrown) {
-    // It is a rate limit after all.
+    // The cause is a rate limit.
     if (thrown instanceof Failure && isRefusal(thrown)) return resolvedBy(await manifestAt(one, options));
     throw thrown;
   }
   endpoint.refusesHead = true;
-  if (isRefusal(failed)) endpoint.forgive();
+  if (isRefusal(failed)) endpoint.resetPace();
   return resolvedBy(fetched);
 }
 
@@ -82,8 +82,8 @@ function resolvedBy(fetched: FetchedManifest): Resolved {
   return { digest: fetched.digest, mediaType: fetched.mediaType, fetched };
 }
 
-/** A manifest whole, and proven against what it was asked by, or against the digest that came with it. */
-export async function manifestAt(one: Try, options: ManifestOptions): Promise<FetchedManifest> {
+/** Fetches a manifest, and verifies it with the requested digest or the digest in the response. */
+export async function manifestAt(one: EndpointAttempt, options: ManifestOptions): Promise<FetchedManifest> {
   const { endpoint, persistence } = one;
   const { client, reference, operation, signal } = options;
   const ask = { ...askFor('GET', options), persistence };
@@ -98,19 +98,19 @@ export async function manifestAt(one: Try, options: ManifestOptions): Promise<Fe
   const expected = isDigest(reference) ? reference : contentDigest(reply);
   const digest = proven(bytes, mediaType, expected, operation);
   if (digest === undefined) throw mismatch(operation, reply, digestOf(bytes));
-  // What is named by a tag can be anything: a proxy's login page is this endpoint's failure, and the next one is asked.
+  // The response to a tag may be a proxy's login page; then the next endpoint is tried.
   if (!isDigest(reference)) checkManifest(bytes, mediaType, operation, reply);
   return { digest, mediaType, bytes };
 }
 
-function askFor(method: 'GET' | 'HEAD', { repository, reference, operation }: ManifestOptions): Ask {
+function askFor(method: 'GET' | 'HEAD', { repository, reference, operation }: ManifestOptions): EndpointRequest {
   const path = `/v2/${repository}/manifests/${encodeURIComponent(reference).replaceAll('%3A', ':')}`;
   return { operation, repository, method, path, headers: { accept: ACCEPT_MANIFESTS } };
 }
 
 /**
- * The digest of a manifest, and nothing where it is not the one that was expected. A signed schema 1 manifest's is that of
- * its payload, without the signatures (distribution's manifest v2 schema 1 specification).
+ * The digest of a manifest; undefined if it is not the expected one. The digest of a signed schema 1 manifest is that of its
+ * payload, without the signatures (distribution's manifest v2 schema 1 specification).
  */
 function proven(
   bytes: Uint8Array,
@@ -131,7 +131,7 @@ function proven(
 }
 
 function mismatch(operation: string, { url }: Reply, digest: Digest): Failure {
-  const detail = `${url.host} sent another manifest, ${digest}`;
+  const detail = `${url.host} sent a manifest with another digest, ${digest}`;
   return new Failure({ operation, side: 'source', code: 'digest-mismatch', detail });
 }
 
@@ -140,7 +140,7 @@ function contentDigest({ headers }: Reply): Digest | undefined {
   return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
 }
 
-/** The media type that a registry declares. Types that are not a vendor's say nothing of a manifest. */
+/** The media type that a registry declares; empty for generic types such as `application/json`. */
 function declaredType({ headers }: Reply): string {
   const type = typeof headers['content-type'] === 'string' ? essence(headers['content-type']) : '';
   return type.startsWith('application/vnd.') ? type : '';
@@ -156,7 +156,7 @@ function checkManifest(bytes: Uint8Array, mediaType: string, operation: string, 
       operation,
       side: 'source',
       code,
-      detail: `${url.host} sent a manifest that cannot be used: ${detail}`,
+      detail: `${url.host} sent an invalid manifest (${detail})`,
       cause: thrown,
     });
   }

@@ -7,7 +7,6 @@ import { manifestAt, resolveAt } from './manifests.ts';
 import type { BlobSource, Cancel, FetchedManifest, Resolved, Source } from './source.ts';
 import { listTags } from './tags.ts';
 
-/** One repository of a registry. */
 export class RegistryRepository implements Source {
   readonly repository: string;
   readonly #client: RegistryClient;
@@ -44,10 +43,10 @@ export class RegistryRepository implements Source {
     const fail = (code: FailureCode, detail: string): Failure =>
       new Failure({ operation, side: 'source', code, detail });
     const tooLarge = (bytes: number | string): Failure =>
-      fail('too-large', `it has ${bytes} bytes, and ${maxBytes} is the limit`);
+      fail('too-large', `the blob is too large: expected at most ${maxBytes} bytes, got ${bytes}`);
     if (size !== undefined && size > maxBytes) throw tooLarge(size);
     const blob = this.blob(digest, { signal, ...(size === undefined ? {} : { size }) });
-    // What was pieced together from several responses is given a second chance in one piece.
+    // Bytes from several responses may be mixed, so a digest mismatch is retried once.
     for (let last = false; ; last = true) {
       const { body, total, resumed } = await blob.open({ start: 0 });
       const chunks: Uint8Array[] = [];
@@ -62,7 +61,7 @@ export class RegistryRepository implements Source {
       const found = toDigest(algorithm, hasher(algorithm).update(bytes).digest('hex'));
       if (found === digest) return bytes;
       const code = resumed() === 0 ? 'digest-mismatch' : 'digest-mismatch-resumed';
-      if (last || resumed() === 0) throw fail(code, `the bytes that came are ${found}`);
+      if (last || resumed() === 0) throw fail(code, `the received bytes have the digest ${found}`);
     }
   }
 

@@ -1,30 +1,30 @@
 import type { Digest } from '../oci/digest.ts';
 
 /**
- * The source port: what the mirror asks of an upstream registry (OCI distribution spec 1.1, "pull" and "content
- * discovery"). All errors are `Failure`s with side `source`. Short requests (everything but a blob's body) are retried
- * inside; a blob's body is resumed inside, and only what cannot be mended there is thrown.
+ * The source port: the operations that a sync needs from a registry (OCI distribution spec 1.1, "pull" and "content
+ * discovery"). All errors are `Failure`s with side `source`. Implementations retry short requests (all except a blob's
+ * body) and resume the body of a blob; they throw only failures that remain after that.
  */
 export interface Source {
-  /** The repository, as a reference's name: `docker.io/library/alpine`. */
+  /** The name of the repository as in a reference: `docker.io/library/alpine`. */
   readonly repository: string;
 
-  /** What a tag (or digest) names now: HEAD, or GET where HEAD is refused or answers without a digest. */
+  /** Resolves a tag or digest with HEAD, or with GET if HEAD is refused or has no digest. */
   resolve(tagOrDigest: string, options?: Cancel): Promise<Resolved>;
 
-  /** What a tag names now, with GET alone: for a registry whose HEAD names what cannot be fetched. */
+  /** Fetches the manifest of a tag with GET, for a registry whose HEAD returns a digest that cannot be fetched. */
   fetchTag(tag: string, options?: Cancel): Promise<FetchedManifest>;
 
-  /** A manifest by digest: its bytes are proven against it, and are 4 MiB at most. */
+  /** Fetches a manifest of at most 4 MiB by digest, and verifies the digest. */
   manifest(digest: Digest, options?: Cancel): Promise<FetchedManifest>;
 
-  /** A small blob (a config) whole; proven against its digest; `too-large` beyond `maxBytes`. */
+  /** Fetches a small blob, such as a config, and verifies its digest. @throws Failure `too-large` above `maxBytes` */
   smallBlob(
     digest: Digest,
     options: { readonly maxBytes: number; readonly size?: number } & Cancel,
   ): Promise<Uint8Array>;
 
-  /** A blob for streaming. Nothing is requested yet. `urls` are a foreign layer's own addresses, tried first. */
+  /** A blob for streaming. Nothing is requested yet. `urls` are a foreign layer's URLs, which are tried first. */
   blob(digest: Digest, options?: { readonly size?: number; readonly urls?: readonly string[] } & Cancel): BlobSource;
 
   /** All tags, one page at a time, in the registry's order. */
@@ -37,9 +37,9 @@ export interface Cancel {
 
 export interface Resolved {
   readonly digest: Digest;
-  /** The Content-Type that the registry gave. */
+  /** The Content-Type of the response. */
   readonly mediaType: string;
-  /** Where a GET was needed, what it brought, already proven. */
+  /** The verified manifest, if a GET was needed. */
   readonly fetched?: FetchedManifest | undefined;
 }
 
@@ -50,39 +50,38 @@ export interface FetchedManifest {
 }
 
 /**
- * One blob upstream. Several bodies may be open at once. It remembers what concerns the blob and not one body: where
- * the registry redirects to, and the strong ETag and total length that every further response must repeat.
+ * One blob of a registry. Several bodies may be open at once. They share the target of the registry's redirect, and the
+ * strong ETag and the total length that each further response must repeat.
  */
 export interface BlobSource {
   /**
-   * The bytes from `start` up to (not including) `end`, or to the blob's end where `end` is not given.
+   * The bytes from `start` to `end` (exclusive), or to the blob's end if `end` is undefined.
    *
-   * The body ends only when exactly that much has arrived, and throws a Failure otherwise. A connection that breaks,
-   * stalls or loses its token in the middle is resumed inside at the byte that is missing, after a wait; `resumed` then
-   * says so. `range-ignored`, `range-mismatch` and `source-changed` are thrown where what would come now cannot be
-   * believed to belong to what came before.
+   * The body ends when exactly these bytes have arrived, and throws a Failure otherwise. After a broken or stalled
+   * connection or an expired token it resumes at the first missing byte, and counts this in `resumed`. It throws
+   * `range-ignored`, `range-mismatch` or `source-changed` if the next bytes may not belong to the previous ones.
    */
   open(range: { readonly start: number; readonly end?: number | undefined }, options?: Cancel): Promise<BlobBody>;
 }
 
 export interface BlobBody {
-  /** Each chunk is its reader's own, who may release it (`base/release.ts`). */
+  /** The reader owns each chunk, and may release it (`core/release.ts`). */
   readonly body: AsyncIterable<Uint8Array>;
   /**
-   * False when a range was asked for and the registry sent the whole blob (200 for 206): then `body` starts at byte 0
-   * and runs to the blob's end, whatever was asked. Only possible for `start` 0; elsewhere `range-ignored` is thrown.
+   * False if the registry sent the whole blob (200) instead of the range (206); `body` then contains the whole blob. Only
+   * possible for `start` 0; otherwise `range-ignored` is thrown.
    */
   readonly ranged: boolean;
-  /** The whole blob's length in bytes, where the registry said it. */
+  /** The length of the whole blob in bytes, if the registry sent it. */
   readonly total: number | undefined;
-  /** How many times this body had to be resumed so far. */
+  /** The number of times this body was resumed. */
   readonly resumed: () => number;
 }
 
-/** Gives the source for a repository; one registry client stands behind all of a host's repositories. */
+/** The sources of all repositories; the repositories of a host share one client. */
 export interface Sources {
   repository(name: { readonly host: string; readonly path: string }): Source;
-  /** How many connections a blob's ranges and all other requests to this host share. */
+  /** The number of connections that all requests to this host share. */
   connections(host: string): number;
   close(): Promise<void>;
 }

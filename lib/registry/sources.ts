@@ -9,7 +9,7 @@ import { FOREIGN_HOSTS, isForeignAllowed } from './http/foreign-hosts.ts';
 import { loopbackHosts, originsOf } from './http/hosts.ts';
 import type { Pace } from './http/pace.ts';
 import { PacedWire } from './http/paced-wire.ts';
-import { realSleep, type RetryInfo } from './http/patience.ts';
+import { realSleep, type RetryInfo } from './http/retry-wait.ts';
 import type { Proxy } from './http/proxy.ts';
 import { sendWithCredentials } from './http/redirects.ts';
 import { RegistryRepository } from './repository.ts';
@@ -18,50 +18,47 @@ import { Targets } from './targets.ts';
 import { Tokens } from './auth/tokens.ts';
 import { Wire } from './http/wire.ts';
 
-/** Where a registry can be reached: a host or an origin; as an object with what it is asked for. */
+/** An endpoint of a registry: a host or an origin, or an object with further settings. */
 export type EndpointChoice =
   | string
   | {
       readonly host: string;
-      /** `false`: it serves only content that a digest names, and other endpoints decide what a tag means. */
+      /** `false` if it serves only content by digest, and other endpoints resolve tags. */
       readonly resolve?: boolean;
     };
 
 export interface SourcesOptions {
   readonly credentials?: Credentials;
-  /** Hosts whose certificates need not be valid, and that may be without TLS altogether. */
+  /** Hosts from which invalid certificates and plain HTTP are accepted. */
   readonly insecure?: readonly string[];
   /**
-   * Registries whose redirects, token services and foreign layers may lead to private networks, though they themselves have
-   * public addresses: split DNS, interface endpoints.
+   * Registries with public addresses whose redirects, token services and foreign layers may be in private networks (split
+   * DNS, interface endpoints).
    */
   readonly privateAddresses?: readonly string[];
-  /** What requests to other machines go through; nothing by default. */
+  /** The proxy for requests to other machines. Default: none. */
   readonly proxy?: Proxy | undefined;
-  /** Per host, the token service that gets its credentials although it is on another host. */
+  /** Per registry, a token service on another host that gets its credentials. */
   readonly tokenServices?: Readonly<Record<string, string>>;
-  /**
-   * Per host, the whole list of where it is asked, in this order (`docker.io: [mirror.example, docker.io]`). At least one of
-   * them resolves tags.
-   */
+  /** Per registry, its endpoints in order (`docker.io: [mirror.example, docker.io]`). At least one of them resolves tags. */
   readonly endpoints?: Readonly<Record<string, readonly EndpointChoice[]>>;
-  /** Connections per host, and so requests and open bodies at once; 8 unless told. */
+  /** The maximum number of concurrent requests and open bodies per host. Default: 8. */
   readonly connections?: number | ((host: string) => number);
   readonly retry?: RetryPolicy;
   /**
-   * Waits that are longer, in milliseconds, are not sat out: what a registry asked for is then thrown, with its Retry-After
-   * in full. For whoever pays for every second, and has a queue that waits for nothing; none unless told.
+   * For a longer wait, in milliseconds, the failure is thrown with its full Retry-After. For Lambda functions, where a
+   * queue waits at no cost. Default: no limit.
    */
   readonly longestWaitMs?: number;
-  /** Hosts from which foreign layers may be fetched, such as `mcr.microsoft.com` or `*.example.com`; Microsoft's by default. */
+  /** Hosts from which foreign layers may be fetched, such as `*.example.com`. Default: Microsoft's hosts. */
   readonly foreignHosts?: readonly string[] | undefined;
-  /** A registry that lets nothing through for longer, in milliseconds, has failed; no limit unless told. */
+  /** A registry that accepts no requests for this many milliseconds has failed. Default: no limit. */
   readonly maxWaitMs?: number | undefined;
-  /** How long a registry may be silent before the connection is given up, in milliseconds; 30,000 unless told. */
+  /** The maximum time without data on a connection, in milliseconds. Default: 30,000. */
   readonly stallMs?: number;
-  /** Replaces the other limits on the time of an exchange; for tests. */
+  /** Replaces the other time limits of an exchange; for tests. */
   readonly limits?: Partial<TimeLimits>;
-  /** Told before every wait. */
+  /** Called before every wait. */
   readonly onRetry?: (info: RetryInfo) => void;
   readonly random?: () => number;
   readonly now?: () => number;
@@ -70,16 +67,16 @@ export interface SourcesOptions {
 
 const CONNECTIONS = 8;
 
-/** To one origin, whatever is asked for: what bounds a host is its client's permits. */
+/** Per origin. The permits of the client limit the requests per host. */
 const MAX_CONNECTIONS = 64;
 const STALL_MS = 30_000;
 
-/** Registries over HTTP; nothing is connected to before it is asked. */
+/** Creates the sources for registries over HTTP, without connecting to them. */
 export function createSources(options: SourcesOptions = {}): Sources {
   const { credentials = NO_CREDENTIALS, connections = CONNECTIONS, now = Date.now } = options;
   const connectionsTo = typeof connections === 'number' ? (): number => connections : connections;
   const privateAddresses = new Set(options.privateAddresses);
-  const patience = {
+  const retry = {
     policy: options.retry ?? PATIENT,
     random: options.random ?? Math.random,
     sleep: options.sleep ?? realSleep,
@@ -98,7 +95,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
     const insecure = new Set([...(options.insecure ?? []), ...loopbackHosts(names)]);
     const isInsecure = (each: string): boolean => insecure.has(each);
     const origins = names.flatMap((name) => originsOf(name, isInsecure));
-    // Each host has connections of its own, so that one that is slow never waits for, or holds up, another.
+    // Each host has its own connections, so that a slow host never delays another.
     const plain = new Wire({
       connections: MAX_CONNECTIONS,
       stallMs: options.stallMs ?? STALL_MS,
@@ -111,7 +108,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
       proxy: options.proxy,
     });
     wires.push(plain);
-    const wire = new PacedWire(plain, { patience, now }, paces);
+    const wire = new PacedWire(plain, { retry, now }, paces);
     const tokens = new Tokens({
       send: (request, signal) => sendWithCredentials(request, isInsecure, (each) => wire.send(each, signal)),
       now,
@@ -126,8 +123,8 @@ export function createSources(options: SourcesOptions = {}): Sources {
       connections: connectionsTo(host),
       wire,
       targets,
-      mayAskForeign: (url) => isForeignAllowed(url, options.foreignHosts ?? FOREIGN_HOSTS, origins),
-      patience,
+      isForeignAllowed: (url) => isForeignAllowed(url, options.foreignHosts ?? FOREIGN_HOSTS, origins),
+      retry,
       now,
     });
     clients.set(host, made);

@@ -1,20 +1,20 @@
 import { Failure } from '../core/failure.ts';
 import { readJson } from '../core/json.ts';
-import type { RegistryClient, Try } from './client.ts';
-import type { Ask, Endpoint } from './endpoint.ts';
+import type { RegistryClient, EndpointAttempt } from './client.ts';
+import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { isRecord } from './errors.ts';
 import { nextQuery } from './http/links.ts';
 import { readWhole } from './http/short.ts';
 
-/** Tags of one page; registries send fewer where they like (distribution spec 1.1, end-8b). */
+/** The requested tags per page; registries may send fewer (distribution spec 1.1, end-8b). */
 const PAGE_TAGS = 1000;
 
-/** Some registries do not page at all: this is a hundred thousand tags of the longest kind. */
+/** The limit for a page; some registries send all tags in one. Enough for 100,000 tags of maximum length. */
 const PAGE_BYTES = 16 * 1024 * 1024;
 
-/** Tags of one repository; the largest in public have some ten thousand. */
+/** The limit for the tags of a repository; the largest public repositories have about 10,000. */
 const MAX_TAGS = 200_000;
-/** What a page counts for at the least, so that a registry cannot send small pages without end. */
+/** Smaller pages count as this many tags, so that a registry cannot send an endless number of them. */
 const MIN_PAGE_TAGS = 100;
 
 interface Page {
@@ -32,14 +32,14 @@ interface TagsOptions {
 }
 
 /**
- * The tags of a repository, page by page; only one page is held, and one query to notice a registry that goes in circles.
+ * The tags of a repository, page by page. Only one page is in memory, and one query for the detection of cycles.
  *
  * @throws Failure `too-large` for more than 200,000 tags
  */
 export async function* listTags(options: TagsOptions): AsyncGenerator<readonly string[]> {
   const { client, operation, signal } = options;
   let page = await client.request(operation, (one) => readFirstPage(one, options), { by: 'tag', signal });
-  // Brent's algorithm: every cycle is found, however long, by remembering one page that is ever further ahead.
+  // Brent's algorithm finds cycles of any length with one remembered page.
   let remembered: string | undefined;
   let total = 0;
   for (let count = 1, until = 1; ; count += 1) {
@@ -49,12 +49,12 @@ export async function* listTags(options: TagsOptions): AsyncGenerator<readonly s
       throw wrong(operation, `${endpoint.name} lists more than ${MAX_TAGS} tags`, 'too-large');
     yield page.tags;
     if (next === undefined) return;
-    if (next === remembered) throw wrong(operation, `${endpoint.name} pages its tags in a circle`);
+    if (next === remembered) throw wrong(operation, `${endpoint.name} repeats a page of its tag list`);
     if (count === until) {
       remembered = next;
       until *= 2;
     }
-    // A page's successor is that endpoint's own, and means nothing to another.
+    // The link to the next page is valid only at the same endpoint.
     page = await client.request(
       operation,
       ({ last }) => readPage({ endpoint, persistence: 'wait', last }, next, options),
@@ -63,11 +63,11 @@ export async function* listTags(options: TagsOptions): AsyncGenerator<readonly s
   }
 }
 
-/** Statuses of the class 4xx that say nothing about the number of tags that is asked for. */
+/** The 4xx statuses that are not a refusal of the page size. */
 const OTHER_REASON: ReadonlySet<number> = new Set([401, 403, 404, 429]);
 
-/** With the number of tags that are wanted at once; some registries refuse the number, and serve pages without it. */
-async function readFirstPage(one: Try, options: TagsOptions): Promise<Page> {
+/** Requests a page size; some registries refuse it, and serve pages without it. */
+async function readFirstPage(one: EndpointAttempt, options: TagsOptions): Promise<Page> {
   try {
     return await readPage(one, `?n=${PAGE_TAGS}`, options);
   } catch (thrown) {
@@ -77,23 +77,34 @@ async function readFirstPage(one: Try, options: TagsOptions): Promise<Page> {
   }
 }
 
-async function readPage({ endpoint, persistence }: Try, query: string, options: TagsOptions): Promise<Page> {
+async function readPage(
+  { endpoint, persistence }: EndpointAttempt,
+  query: string,
+  options: TagsOptions,
+): Promise<Page> {
   const { client, repository, operation, signal } = options;
   const path = `/v2/${repository}/tags/list${query}`;
-  const ask: Ask = { operation, repository, method: 'GET', path, headers: { accept: 'application/json' }, persistence };
+  const ask: EndpointRequest = {
+    operation,
+    repository,
+    method: 'GET',
+    path,
+    headers: { accept: 'application/json' },
+    persistence,
+  };
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'tags' }, signal);
   const bytes = await readWhole(reply, operation, PAGE_BYTES);
   if (bytes === undefined)
     throw wrong(operation, `${reply.url.host} sent a page of more than ${PAGE_BYTES} bytes`, 'too-large');
   const tags = parseTags(Buffer.from(bytes).toString('utf8'));
-  if (tags === undefined) throw wrong(operation, `${reply.url.host} sent something that is not a list of tags`);
+  if (tags === undefined) throw wrong(operation, `${reply.url.host} sent an invalid list of tags`);
   const next = nextQuery(reply.headers['link']);
-  if (next === '') throw wrong(operation, `${reply.url.host} names a next page without a query`);
+  if (next === '') throw wrong(operation, `${reply.url.host} sent a link to the next page without a query`);
   return { tags, next, endpoint };
 }
 
-/** `{"name": ..., "tags": [...]}`; some registries say null where there are none. */
+/** `{"name": ..., "tags": [...]}`; some registries send null for no tags. */
 function parseTags(text: string): readonly string[] | undefined {
   let json: unknown;
   try {

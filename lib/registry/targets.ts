@@ -19,19 +19,16 @@ export interface TargetsOptions {
 /** A request for content of a repository. */
 export interface ContentRequest {
   readonly request: HttpRequest;
-  /** The repository's path, which decides the scope of its authorization. */
+  /** The repository's path, which determines the scope of the authorization. */
   readonly repository: string;
 }
 
-/** Origins whose authorization is remembered; a registry can redirect to any number of them. */
+/** The number of remembered origins; a registry can redirect to any number of them. */
 const ORIGINS = 64;
-/** Enough for a challenge, a token that has expired, and a scope other than the usual one. */
+/** Enough for a first challenge, an expired token, and an unusual scope. */
 const MAX_CHALLENGES = 3;
 
-/**
- * The origins to which redirects and foreign layers lead. Each has its own authorization: its own challenge is answered,
- * with its own credentials, and nothing that belongs to another host is sent to it.
- */
+/** The origins of redirects and foreign layers. Each has its own authorization, and gets only its own credentials. */
 export class Targets {
   readonly #options: TargetsOptions;
   readonly #authorizers = new Lru<string, Authorizer>(ORIGINS);
@@ -40,17 +37,16 @@ export class Targets {
     this.#options = options;
   }
 
-  /** Sends a request to another origin than the registry's, and follows its redirects; `home` never gets authorization. */
+  /** Sends a request to an origin other than the registry's, and follows redirects; `home` never gets authorization. */
   async get(content: ContentRequest, home: URL | undefined, signal?: AbortSignal): Promise<Reply> {
     const first = await this.#send(content, signal);
     return this.follow(first, content, { home, left: true }, signal);
   }
 
   /**
-   * Follows the redirects of a reply. A chain that leaves its first origin does not regain authorization there by coming
-   * back.
+   * Follows the redirects of a reply. A chain that has left its first origin gets no authorization when it returns there.
    *
-   * @param from the chain's first origin, whether it has been left already, and how requests are sent there before that
+   * @param from the chain's first origin, whether the chain has left it, and the function that sends requests to it before
    */
   follow(
     first: Reply,
@@ -90,20 +86,20 @@ export class Targets {
   }
 }
 
-/** Sends a request to an origin, with what that origin is known to want, and answers its challenges. */
+/** Sends a request with the authorization that its origin requires, and answers challenges. */
 export async function sendAuthorized(
   send: (request: HttpRequest) => Promise<Reply>,
   authorizer: Authorizer,
   { request, repository }: ContentRequest,
   signal: AbortSignal | undefined,
 ): Promise<Reply> {
-  let sent = await authorizer.grant(repository, signal);
+  let sent = await authorizer.authorize(repository, signal);
   for (let challenges = 0; ; challenges += 1) {
     const headers = sent === undefined ? request.headers : { ...request.headers, authorization: sent.authorization };
     const reply = await send({ ...request, headers });
     if (sent?.guessed === true) {
       const isAccepted = reply.status !== 401 && reply.status !== 403;
-      authorizer.judge(repository, isAccepted);
+      authorizer.settleGuess(repository, isAccepted);
       if (!isAccepted) {
         sent = undefined;
         await readExcerpt(reply, ERROR_BODY_BYTES);
@@ -123,7 +119,7 @@ export async function sendAuthorized(
   }
 }
 
-/** The repository that a registry's URL names; a redirect may lead to another name. */
+/** The repository in a registry's URL; a redirect may lead to another repository. */
 function repositoryIn({ pathname }: URL): string | undefined {
   return /^\/v2\/(.+)\/(?:manifests|blobs|tags)\/[^/]+$/.exec(pathname)?.[1];
 }

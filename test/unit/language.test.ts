@@ -13,7 +13,6 @@ const EXCEPTIONS: readonly string[] = [
   'scripts',
   'lib/app',
   'lib/cli',
-  'lib/registry',
   'lib/store',
   'lib/webhook',
   'test/contract',

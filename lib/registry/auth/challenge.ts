@@ -1,6 +1,4 @@
-/**
- * WWW-Authenticate (RFC 9110, section 11.6.1): what a registry wants to see before it answers.
- */
+/** One challenge of a WWW-Authenticate header (RFC 9110, section 11.6.1). */
 export interface Challenge {
   /** Lower case: `bearer`, `basic`. */
   readonly scheme: string;
@@ -8,26 +6,26 @@ export interface Challenge {
   readonly params: ReadonlyMap<string, string>;
 }
 
-/** What a Bearer challenge says about the token that is wanted (distribution's token authentication specification). */
-export interface TokenWanted {
+/** The token that a Bearer challenge requests (distribution's token authentication specification). */
+export interface TokenRequest {
   readonly realm: string;
   readonly service: string;
   readonly scope: string;
-  /** The registry that wants it, by its name in credentials, */
+  /** The registry's name in credentials. */
   readonly registry: string;
-  /** and the URL whose challenge it was. */
+  /** The URL that sent the challenge. */
   readonly namedBy: URL;
 }
 
 const TOKEN = /[!#$%&'*+\-.^_`|~\w]+/y;
 const QUOTED = /"((?:[^"\\]|\\.)*)"/y;
-/** A value without quotes; more than the grammar allows, since some realms are written so. */
+/** An unquoted value; more lenient than the grammar, because some registries do not quote the realm. */
 const BARE = /[^\s,"]+/y;
 const SPACE = /[\s,]*/y;
 const EQUALS = /\s*=\s*/y;
 const TOKEN68 = /[\w\-.~+/]+=*(?=\s*(?:,|$))/y;
 
-/** All challenges, in order. Never throws: what cannot be understood is left out. */
+/** Parses all challenges in order; invalid parts are skipped. */
 export function parseChallenges(header: string | readonly string[] | undefined): Challenge[] {
   const text = typeof header === 'string' ? header : (header ?? []).join(', ');
   const challenges: { scheme: string; params: Map<string, string> }[] = [];
@@ -47,12 +45,12 @@ export function parseChallenges(header: string | readonly string[] | undefined):
     const current = challenges.at(-1);
     if (current !== undefined && match(EQUALS) !== undefined) {
       const value = match(QUOTED)?.replace(/\\(.)/g, '$1') ?? match(BARE) ?? '';
-      // A parameter must not occur twice; the first one counts.
+      // The first of duplicate parameters counts.
       if (!current.params.has(name)) current.params.set(name, value);
     } else {
       challenges.push({ scheme: name, params: new Map() });
       match(/[ \t]*/y);
-      // `Negotiate abc==`: credentials in one word, which nobody here can use, are stepped over.
+      // token68 credentials (`Negotiate abc==`) are not supported, and are skipped.
       if (peekParameter(text, at)) continue;
       match(TOKEN68);
     }
@@ -66,15 +64,15 @@ function peekParameter(text: string, at: number): boolean {
   return parameter.test(text);
 }
 
-/** The Bearer token that the challenges ask for, if they do. */
-export function tokenWanted(challenges: readonly Challenge[]): Pick<TokenWanted, 'realm' | 'service'> | undefined {
+/** The Bearer token that the challenges request. */
+export function requestedToken(challenges: readonly Challenge[]): Pick<TokenRequest, 'realm' | 'service'> | undefined {
   const params = challenges.find(({ scheme }) => scheme === 'bearer')?.params;
   const realm = params?.get('realm');
   if (realm === undefined || !isHttp(realm)) return undefined;
   return { realm, service: params?.get('service') ?? '' };
 }
 
-/** The realm of a Bearer challenge that cannot be asked for a token. */
+/** The realm of a Bearer challenge, if it is not an HTTP URL. */
 export function unusableRealm(challenges: readonly Challenge[]): string | undefined {
   const realm = challenges.find(({ scheme }) => scheme === 'bearer')?.params.get('realm');
   return realm === undefined || isHttp(realm) ? undefined : realm;
@@ -84,7 +82,7 @@ function isHttp(realm: string): boolean {
   return URL.canParse(realm) && /^https?:$/.test(new URL(realm).protocol);
 }
 
-export function basicWanted(challenges: readonly Challenge[]): boolean {
+export function offersBasic(challenges: readonly Challenge[]): boolean {
   return challenges.some(({ scheme }) => scheme === 'basic');
 }
 
@@ -92,7 +90,7 @@ export function basicAuthorization(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
 }
 
-/** The only scope that is ever asked for: a challenge can name another repository, or more than pulling. */
+/** The only scope that is ever requested; a challenge could name another repository, or more than pull. */
 export function pullScope(repository: string): string {
   return `repository:${repository}:pull`;
 }

@@ -8,43 +8,42 @@ import { quote } from '../../oci/show.ts';
 import { isRecord, stopped } from '../errors.ts';
 import { redact } from './redact.ts';
 
-/** How to log in to a registry. Secrets: no part of it but `from` may reach a log or an error. */
+/** A login for a registry. All fields except `from` are secrets, and must not appear in logs or errors. */
 export interface Credential {
   readonly username: string;
   readonly password?: string;
   /** An OAuth 2 refresh token, exchanged at the token service. */
   readonly identityToken?: string;
-  /** A Bearer token for the registry itself, used as it is. */
+  /** A Bearer token for the registry itself. */
   readonly registryToken?: string;
-  /** Where it was found: a file and a key. */
+  /** The file and the key of the login. */
   readonly from: string;
 }
 
 export interface Credentials {
-  /** What is known for a repository; nothing where one has to go without. `host` is as in references: `docker.io`. */
+  /** The login for a repository, if there is one. `host` is as in references: `docker.io`. */
   find(
     host: string,
     path: string,
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<Credential | undefined>;
-  /** For an error about a denial: where credentials for a host were looked for, and which helper failed. */
+  /** The searched files and the failed helpers, for the error message of a denial. */
   explain?(host: string): string | undefined;
 }
 
 export const NO_CREDENTIALS: Credentials = { find: () => Promise.resolve(undefined) };
 
 export interface CredentialFiles {
-  /** `--authfile`: this file and no other. */
+  /** `--authfile`; the only file that is read. */
   readonly authfile?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly home: string;
-  /** The user's number; that of this process unless given. */
+  /** The user's number. Default: that of this process. */
   readonly uid?: number;
 }
 
-/** How credential helpers are run. */
 export interface HelperOptions {
-  /** Theirs, for finding them (`PATH`) and for themselves. */
+  /** The environment of the helpers, whose `PATH` finds them. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   readonly timeoutMs?: number;
 }
@@ -52,12 +51,12 @@ export interface HelperOptions {
 const HELPER_TIMEOUT_MS = 30_000;
 const HELPER_OUTPUT_BYTES = 1024 * 1024;
 
-/** What credential helpers know Docker Hub by. */
+/** The key of Docker Hub in credential helpers. */
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 
 /**
- * Credentials from where podman and Docker keep them (containers-auth.json(5)): `authfile`, or `$REGISTRY_AUTH_FILE`, or
- * else the usual files, podman's before Docker's. A file that was named must be there; the others need not.
+ * Loads credentials from the files of podman and Docker (containers-auth.json(5)): `authfile`, or `$REGISTRY_AUTH_FILE`, or
+ * the default files, podman's before Docker's. Only an explicitly named file must exist.
  *
  * @throws Failure `invalid`, naming the file
  */
@@ -86,7 +85,7 @@ export async function loadCredentials({ authfile, env, home, uid }: CredentialFi
   };
 }
 
-/** In the order of containers-auth.json(5). The last one is the file of Docker before version 1.7. */
+/** The order of containers-auth.json(5). The last file is that of Docker before version 1.7. */
 function usualFiles(env: CredentialFiles['env'], home: string, uid: number | undefined): string[] {
   const runtime = env['XDG_RUNTIME_DIR'] && join(env['XDG_RUNTIME_DIR'], 'containers');
   const folder = runtime || (uid === undefined ? undefined : `/run/containers/${uid}`);
@@ -99,10 +98,10 @@ function usualFiles(env: CredentialFiles['env'], home: string, uid: number | und
 }
 
 /**
- * Docker's `config.json` as credentials: `credHelpers`, then `credsStore`, then `auths`, as Docker asks them.
+ * Parses Docker's `config.json`. As in Docker, `credHelpers` come first, then `credsStore`, then `auths`.
  *
- * @param place what errors call it: its path, or the secret's name
- * @throws Failure `invalid`, naming place and key, and quoting nothing of what may be secret
+ * @param place the path of the file or the name of the secret, for errors
+ * @throws Failure `invalid` with the place and the key, but without any value
  */
 export function parseDockerConfig(text: string, place: string, helperOptions: HelperOptions = {}): Credentials {
   const wrong = (detail: string): Failure => invalid('read credentials', `${place}: ${detail}`);
@@ -110,7 +109,7 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
   try {
     json = JSON.parse(text);
   } catch {
-    // The parser's message would quote the text.
+    // The parser's message would quote secrets.
     throw wrong('not valid JSON');
   }
   if (!isRecord(json)) throw wrong('not a JSON object');
@@ -119,7 +118,7 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
     if (!isRecord(value)) throw wrong(`${name} must be an object`);
     return Object.entries(value);
   };
-  // An entry is read when it is used, so that one that is wrong is reported by the images that need it.
+  // Entries are parsed on use, so that only images that need an invalid entry fail.
   const isLegacy = place.endsWith('.dockercfg') && json['auths'] === undefined;
   const auths = new Map<string, readonly [value: unknown, from: string]>();
   for (const [key, value] of isLegacy ? Object.entries(json) : section('auths'))
@@ -138,11 +137,11 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
           if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
             throw wrong(`${key} must be the name of a credential helper`);
           const asked = { name, host, from: `${place}: ${key}` };
-          const credential = await askHelper(asked, helperOptions, options?.signal);
+          const credential = await runHelper(asked, helperOptions, options?.signal);
           problems.delete(host);
           if (credential !== undefined) return credential;
         } catch (thrown) {
-          // Public images need no credentials, and `auths` may have some: a denial names the helper that failed.
+          // The image may be public, or `auths` may have credentials; a denial names the failed helper.
           if (!(thrown instanceof Failure) || thrown.code !== 'invalid') throw thrown;
           problems.set(host, thrown.detail);
         }
@@ -158,13 +157,13 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
   };
 }
 
-/** `host/a/b`, `host/a`, `host`: the most specific first. */
+/** `host/a/b`, `host/a`, `host`: the most specific key comes first. */
 function scopesOf(host: string, path: string): string[] {
   const parts = [host, ...path.split('/')];
   return parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
 }
 
-/** Keys are hosts, hosts with the beginning of a path, or the URLs that old clients wrote. */
+/** Keys are hosts, hosts with a path prefix, or the URLs of old clients. */
 function normalizeKey(key: string): string {
   const [host = '', ...path] = key
     .replace(/^https?:\/\//, '')
@@ -188,7 +187,7 @@ function parseAuth(value: unknown, from: string): Credential | undefined {
   let password = field('password');
   const auth = field('auth');
   if (auth !== '') {
-    // Docker pads what it decodes with zero bytes in some versions.
+    // Some versions of Docker pad the decoded bytes with zero bytes.
     const decoded = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
     const colon = decoded.indexOf(':');
     if (colon < 0) throw wrong('auth must be "user:password" in base64');
@@ -197,7 +196,7 @@ function parseAuth(value: unknown, from: string): Credential | undefined {
   }
   const identityToken = field('identitytoken');
   const registryToken = field('registrytoken');
-  // An empty entry says that the secret is in the store.
+  // An empty entry means that the secret is in the credential store.
   if (password === '' && identityToken === '' && registryToken === '') return undefined;
   return {
     username,
@@ -208,8 +207,8 @@ function parseAuth(value: unknown, from: string): Credential | undefined {
   };
 }
 
-/** The helper protocol: the server's address on stdin, JSON on stdout; what went wrong is told on stdout as well. */
-async function askHelper(
+/** The protocol of credential helpers: the server's address on stdin, and JSON or an error message on stdout. */
+async function runHelper(
   { name, host, from }: { readonly name: string; readonly host: string; readonly from: string },
   { env, timeoutMs = HELPER_TIMEOUT_MS }: HelperOptions,
   signal: AbortSignal | undefined,
@@ -223,7 +222,7 @@ async function askHelper(
   const { error, stdout, stderr } = await run(program, server, { env, timeoutMs, signal });
   if (signal?.aborted === true) throw stopped(operation, signal);
   if (error !== null) {
-    if (error.code === 'ENOENT') throw wrong(`${program} is not installed (not found on the PATH)`);
+    if (error.code === 'ENOENT') throw wrong(`${program} is not installed (not found in PATH)`);
     if (/credentials not found|no credentials/i.test(stdout)) return undefined;
     if (error.killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
     throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(error.code)}`);
@@ -235,14 +234,14 @@ async function askHelper(
     json = undefined;
   }
   if (!isRecord(json) || typeof json['Username'] !== 'string' || typeof json['Secret'] !== 'string')
-    throw wrong(`${program} answered something that is not a credential`);
+    throw wrong(`${program} returned invalid credentials; expected JSON with Username and Secret`);
   const { Username: username, Secret: secret } = json;
-  // Some helpers answer so for a host that they do not know.
+  // Some helpers return an empty secret for an unknown host.
   if (secret === '') return undefined;
   return username === '<token>' ? { username, identityToken: secret, from } : { username, password: secret, from };
 }
 
-interface Ran {
+interface HelperResult {
   readonly error: { readonly code?: string | number | null | undefined; readonly killed?: boolean | undefined } | null;
   readonly stdout: string;
   readonly stderr: string;
@@ -256,7 +255,7 @@ function run(
     timeoutMs,
     signal,
   }: Pick<HelperOptions, 'env'> & { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
-): Promise<Ran> {
+): Promise<HelperResult> {
   return new Promise((resolve) => {
     const child = execFile(
       program,
@@ -272,7 +271,7 @@ function run(
         resolve({ error, stdout, stderr });
       },
     );
-    // A helper may end without reading.
+    // A helper may exit without reading its input.
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });

@@ -1,13 +1,10 @@
-/** Which token services get a registry's credentials. */
+/** Decides which token services get a registry's credentials. */
 import { Failure } from '../../core/failure.ts';
 import { isLoopback } from '../http/addresses.ts';
-import type { TokenWanted } from './challenge.ts';
+import type { TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
 
-/**
- * Token services on another host than their registry, as the registries' operators document them. Pairs, since a token
- * service that one registry may name is not one that another may name.
- */
+/** Token services on another host than their registry, from the registries' documentation. Each is valid for its registry. */
 const SERVICES: readonly (readonly [registry: RegExp, service: RegExp])[] = [
   [/^(docker\.io|registry-1\.docker\.io|index\.docker\.io)$/, /^auth\.docker\.io$/],
   [/^registry\.gitlab\.com$/, /^gitlab\.com$/],
@@ -21,35 +18,35 @@ const SERVICES: readonly (readonly [registry: RegExp, service: RegExp])[] = [
   [/^cgr\.dev$/, /^(issuer\.enforce\.dev|cgr\.dev)$/],
 ];
 
-/** The names that one and the same host has for itself; its other loopback addresses may belong to somebody else. */
+/** The loopback names of this host; other loopback addresses may belong to other services. */
 const THIS_HOST = /^(([\w-]+\.)*localhost|127\.0\.0\.1|\[::1\])$/;
 
 export interface RealmRules {
   readonly isInsecure: (host: string) => boolean;
-  /** The token service that the user has named for a registry: a host. */
+  /** The host of the token service that the user has configured for a registry. */
   readonly tokenService: (registry: string) => string | undefined;
 }
 
-/** The credential that a token service gets, and why it gets none although there is one. */
-export interface Usable {
+/** The credential that a token service gets, or the reason why the existing credential is withheld. */
+export interface UsableCredential {
   readonly credential: Credential | undefined;
   readonly withheld?: string;
 }
 
 /**
- * Decides at the one place where a realm meets a credential.
+ * The credential that may be sent to a realm.
  *
- * @throws Failure `denied` where the credential would be sent in the clear
+ * @throws Failure `denied` if the credential would be sent over plain HTTP
  */
 export function usableAt(
-  wanted: TokenWanted,
+  wanted: TokenRequest,
   credential: Credential | undefined,
   { isInsecure, tokenService }: RealmRules,
-): Usable {
+): UsableCredential {
   const realm = new URL(wanted.realm);
   const { registry, namedBy } = wanted;
   if (realm.protocol !== 'https:' && realm.protocol !== 'http:')
-    throw denied(realm, `${registry} names a token service that is not reached by HTTP`);
+    throw denied(realm, `${registry} names a token service without an HTTP URL`);
   if (credential === undefined) return { credential };
   const isOwn = realm.hostname === namedBy.hostname || realm.hostname === new URL(`https://${registry}`).hostname;
   const named = tokenService(registry);
@@ -60,13 +57,13 @@ export function usableAt(
     return {
       credential: undefined,
       withheld:
-        `the credentials from ${credential.from} are not sent to ${realm.host}, which is not known as a token service ` +
-        `of ${registry}; the setting registries.${registry}.tokenService allows it`,
+        `the credentials from ${credential.from} are not sent to ${realm.host}, which is not a known token service ` +
+        `of ${registry}; to allow it, set registries.${registry}.tokenService`,
     };
   const isPlainAnyway = namedBy.protocol === 'http:' && namedBy.hostname === realm.hostname;
   if (realm.protocol === 'https:' || isPlainAnyway || isLoopback(realm.hostname) || isInsecure(realm.host))
     return { credential };
-  throw denied(realm, `${registry} names a token service that is not reached over TLS; credentials are not sent there`);
+  throw denied(realm, `${registry} names a token service without TLS; credentials are not sent to it`);
 }
 
 function denied(realm: URL, detail: string): Failure {

@@ -1,16 +1,16 @@
-/** Keeps secrets out of messages: registries, gateways and helpers repeat what they were sent. */
+/** Removes secrets from messages: registries, gateways and helpers may repeat the credentials that they received. */
 import { Lru } from '../../core/lru.ts';
 
 const REDACTED = '[redacted]';
-/** Secrets that are remembered; a run uses a few credentials and a token for each repository. */
+/** The number of remembered secrets; a run uses a few credentials and one token per repository. */
 const REMEMBERED = 2_000;
-/** A shorter value occurs in ordinary words; its base64 with the user name is still redacted. */
+/** Shorter values occur in ordinary words; their base64 with the user name is still redacted. */
 const SHORTEST = 4;
 
-/** Every form of every secret that was sent, process-wide: a reply does not say which request it repeats. */
+/** All encodings of all secrets that were sent by this process; a reply may repeat any of them. */
 const forms = new Lru<string, true>(4 * REMEMBERED);
 
-/** Remembers secrets from before they are sent. */
+/** Remembers secrets; must be called before they are sent. */
 export function remember(...secrets: readonly (string | undefined)[]): void {
   for (const secret of secrets)
     if (secret !== undefined && secret.length >= SHORTEST) for (const form of formsOf(secret)) forms.set(form, true);
@@ -25,12 +25,12 @@ function formsOf(secret: string): Set<string> {
   );
 }
 
-/** A foreign text without the secrets that were sent, in whichever encoding it repeats them. */
+/** Replaces all secrets in a remote text, in any encoding. */
 export function redact(text: string): string {
   let clean = text;
   const lower = text.toLowerCase();
   const found = [...forms.keys()].filter((form) => lower.includes(form.toLowerCase()));
-  // The longest first: a form can be the beginning of another.
+  // Longest first, because one form may be a prefix of another.
   for (const form of found.sort((a, b) => b.length - a.length))
     clean = clean.replace(new RegExp(form.replace(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`), 'gi'), REDACTED);
   // "Basic authentication" is a phrase, and `Bearer realm="…"` a challenge.

@@ -1,10 +1,10 @@
 import { Failure } from '../../core/failure.ts';
 import { readJson } from '../../core/json.ts';
 import { Lru } from '../../core/lru.ts';
-import { basicAuthorization, type TokenWanted } from './challenge.ts';
+import { basicAuthorization, type TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
 import { ERROR_BODY_BYTES, isRecord, refusal } from '../errors.ts';
-import { type RealmRules, type Usable, usableAt } from './realms.ts';
+import { type RealmRules, type UsableCredential, usableAt } from './realms.ts';
 import { remember } from './redact.ts';
 import { SharedWork } from '../../core/shared-work.ts';
 import { readExcerpt, readWhole } from '../http/short.ts';
@@ -12,9 +12,9 @@ import type { HttpRequest, Reply } from '../http/message.ts';
 
 export interface Token {
   readonly value: string;
-  /** When it is no longer used, as `now` counts. */
+  /** The time from which it is not used, on the clock of `now`. */
   readonly expiresAt: number;
-  /** Why it was asked for without the credentials that there are. */
+  /** The reason why it was requested without the existing credentials. */
   readonly withheld?: string;
 }
 
@@ -24,21 +24,20 @@ export interface TokensOptions {
   readonly rules: RealmRules;
 }
 
-/** The specification's default: what a token without `expires_in` lives at least. */
+/** The specification's default for a token without `expires_in`. */
 const DEFAULT_LIFE_MS = 60_000;
-/** A token is given up this long before its end, or a tenth of its life if that is shorter: requests take time. */
+/** A token is renewed this long before it expires, or a tenth of its lifetime before if that is shorter. */
 const MARGIN_MS = 10_000;
 
-/** A token goes into a header of every request, and servers take 8 to 64 KiB of headers. */
+/** The limit for a token; it is sent in a header, and servers accept 8 to 64 KiB of headers. */
 const TOKEN_BYTES = 64 * 1024;
-/** Registries choose how many tokens there are. */
+/** The number of cached tokens; registries determine how many there are. */
 const TOKENS = 1_000;
 const CLIENT_ID = 'mirror-sync';
 
 /**
- * Tokens from the token services that registries name in their Bearer challenges (distribution's "Token Authentication"
- * and "OAuth2 Token Authentication" specifications); kept by realm, service, scope and user until they expire or are
- * told to be invalid.
+ * Tokens from the token services in Bearer challenges (distribution's "Token Authentication" and "OAuth2 Token
+ * Authentication" specifications), cached by realm, service, scope and user until they expire or a registry refuses them.
  */
 export class Tokens {
   readonly #options: TokensOptions;
@@ -49,9 +48,9 @@ export class Tokens {
     this.#options = options;
   }
 
-  /** A token, and whether it was fetched just now: a fresh one that is refused cannot be helped by another. */
+  /** A token, and whether it is fresh; after the refusal of a fresh token, another one does not help. */
   async get(
-    wanted: TokenWanted,
+    wanted: TokenRequest,
     credential: Credential | undefined,
     signal?: AbortSignal,
   ): Promise<{ readonly token: Token; readonly fresh: boolean }> {
@@ -70,14 +69,14 @@ export class Tokens {
     return { token: await this.#fetching.join(key, fetch, signal), fresh: true };
   }
 
-  /** A registry refused this token: it is not used again. One that has replaced it meanwhile stays. */
-  forget(wanted: TokenWanted, credential: Credential | undefined, refused: Token): void {
+  /** Drops a token that a registry refused, unless another token has replaced it. */
+  forget(wanted: TokenRequest, credential: Credential | undefined, refused: Token): void {
     const key = keyOf(wanted, credential);
     if (this.#kept.get(key) === refused) this.#kept.delete(key);
   }
 
-  /** Credentials that the token service refuses leave the image to be asked for without: it may be public. */
-  async #fetch(wanted: TokenWanted, usable: Usable, signal: AbortSignal): Promise<Token> {
+  /** After refused credentials, requests a token without credentials, because the image may be public. */
+  async #fetch(wanted: TokenRequest, usable: UsableCredential, signal: AbortSignal): Promise<Token> {
     try {
       return await this.#ask(wanted, usable, signal);
     } catch (refused) {
@@ -91,7 +90,7 @@ export class Tokens {
     }
   }
 
-  async #ask(wanted: TokenWanted, { credential, withheld }: Usable, signal: AbortSignal): Promise<Token> {
+  async #ask(wanted: TokenRequest, { credential, withheld }: UsableCredential, signal: AbortSignal): Promise<Token> {
     const operation = `get token from ${new URL(wanted.realm).origin}`;
     const { send } = this.#options;
     remember(
@@ -100,13 +99,12 @@ export class Tokens {
       credential && `${credential.username}:${credential.password ?? ''}`,
     );
     const hint =
-      withheld ??
-      (credential === undefined ? 'asked without credentials' : `with the credentials from ${credential.from}`);
+      withheld ?? (credential === undefined ? 'without credentials' : `with the credentials from ${credential.from}`);
     const form = oauthForm(wanted, credential);
     if (credential?.identityToken !== undefined)
       return this.#read(await send(post(operation, wanted, form), signal), operation, hint);
     const reply = await send(get(operation, wanted, credential), signal);
-    // A few services only know the OAuth 2 form.
+    // Some services support only the OAuth 2 form.
     const refused = reply.status === 400 || reply.status === 404 || reply.status === 405;
     if (!refused || credential?.password === undefined) return this.#read(reply, operation, hint);
     reply.body.cancel();
@@ -124,16 +122,16 @@ export class Tokens {
     const date = typeof headers['date'] === 'string' ? Date.parse(headers['date']) : Number.NaN;
     const token = bytes && parseToken(Buffer.from(bytes).toString('utf8'), now, date);
     if (token !== undefined) return token;
-    const detail = `${url.host} answered ${status} without a token`;
+    const detail = `${url.host} answered ${status} without a valid token`;
     throw new Failure({ operation, side: 'source', code: 'invalid', detail, status });
   }
 }
 
-function keyOf({ realm, service, scope, registry }: TokenWanted, credential: Credential | undefined): string {
+function keyOf({ realm, service, scope, registry }: TokenRequest, credential: Credential | undefined): string {
   return JSON.stringify([registry, realm, service, scope, credential?.username ?? '', credential?.from ?? '']);
 }
 
-function get(operation: string, wanted: TokenWanted, credential: Credential | undefined): HttpRequest {
+function get(operation: string, wanted: TokenRequest, credential: Credential | undefined): HttpRequest {
   const url = new URL(wanted.realm);
   if (wanted.service !== '') url.searchParams.set('service', wanted.service);
   url.searchParams.set('scope', wanted.scope);
@@ -145,13 +143,13 @@ function get(operation: string, wanted: TokenWanted, credential: Credential | un
   return { operation, method: 'GET', url, headers, namedBy: wanted.namedBy };
 }
 
-function post(operation: string, wanted: TokenWanted, form: URLSearchParams): HttpRequest {
+function post(operation: string, wanted: TokenRequest, form: URLSearchParams): HttpRequest {
   const headers = { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' };
   const url = new URL(wanted.realm);
   return { operation, method: 'POST', url, headers, body: form.toString(), namedBy: wanted.namedBy };
 }
 
-function oauthForm(wanted: TokenWanted, credential: Credential | undefined): URLSearchParams {
+function oauthForm(wanted: TokenRequest, credential: Credential | undefined): URLSearchParams {
   const form = new URLSearchParams({ client_id: CLIENT_ID, service: wanted.service, scope: wanted.scope });
   if (credential?.identityToken !== undefined) {
     form.set('grant_type', 'refresh_token');
@@ -164,10 +162,7 @@ function oauthForm(wanted: TokenWanted, credential: Credential | undefined): URL
   return form;
 }
 
-/**
- * A token service's answer. `issued_at` counts by the service's clock, so its age is taken against the answer's own
- * `Date` and never against ours.
- */
+/** Parses the response of a token service. `issued_at` is on the service's clock, so it is compared with the response's `Date`. */
 export function parseToken(body: string, now: number, date: number): Token | undefined {
   let json: unknown;
   try {
@@ -176,17 +171,17 @@ export function parseToken(body: string, now: number, date: number): Token | und
     return undefined;
   }
   if (!isRecord(json)) return undefined;
-  // Go, in which most clients are written, takes a key of any case; two keys that differ only in case are refused above.
+  // Go, the language of most clients, ignores the case of keys.
   const fields = new Map(Object.entries(json).map(([key, field]) => [key.toLowerCase(), field]));
   const value = [fields.get('token'), fields.get('access_token')]
     .map((each) => (typeof each === 'string' ? each.trim() : ''))
     .find((each) => each !== '');
-  // What could not stand in a header is not a token.
+  // A token must be valid in a header.
   if (value === undefined || !/^[\x21-\x7e]+$/.test(value)) return undefined;
   const seconds = json['expires_in'];
   const life = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : DEFAULT_LIFE_MS;
   const issued = typeof json['issued_at'] === 'string' ? Date.parse(json['issued_at']) : Number.NaN;
-  // Go writes the year 1 for a time that is not set: a token that was over before it came has no such time either.
+  // Go writes the year 1 for an unset time, so an `issued_at` that is too old counts as unset.
   const age = date - issued > 0 && date - issued < life ? date - issued : 0;
   return { value, expiresAt: now + life - age - Math.min(MARGIN_MS, life / 10) };
 }

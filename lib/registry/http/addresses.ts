@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net';
 
 /**
- * Where an address leads, from the widest to the nearest: the internet, a private or link-local network, this machine. A
- * cloud's metadata service hands out the credentials of this machine to every request.
+ * The reach of an address, from the widest to the nearest: the internet, a private or link-local network, this machine,
+ * and a cloud's metadata service, which gives the credentials of this machine to every request.
  */
 export type Zone = 'public' | 'network' | 'machine' | 'metadata';
 
@@ -14,7 +14,7 @@ const METADATA = blockList(
   ['fd00:ec2::/32', 'fd20:ce::254/128', 'fd00:c1::a9fe:a9fe/128', 'fd00:42::42/128'],
 );
 
-/** Names under which clouds publish the same services. A proxy would resolve them. */
+/** The names of the same services; a proxy would resolve them. */
 const METADATA_NAMES = new Set([
   'metadata',
   'metadata.goog',
@@ -24,7 +24,7 @@ const METADATA_NAMES = new Set([
   'metadata.tencentyun.com',
 ]);
 
-/** 0.0.0.0/8 and :: are this machine as well: the kernel connects them to loopback. */
+/** Loopback, and 0.0.0.0/8 and ::, which the kernel connects to loopback. */
 const MACHINE = blockList(['127.0.0.0/8', '0.0.0.0/8'], ['::/127']);
 
 /** IANA's special-purpose registries: private, shared (CGNAT), link-local, benchmarking, multicast and reserved ranges. */
@@ -36,13 +36,13 @@ const NETWORK = blockList(
   ['fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8', '64:ff9b:1::/48'],
 );
 
-/** The zone of an IPv4 or IPv6 address, the nearest one of itself and of the IPv4 addresses that it embeds. */
+/** The zone of an IPv4 or IPv6 address: the nearest zone of the address itself and of the IPv4 addresses it embeds. */
 export function zoneOf(address: string): Zone {
   const bare = address.replace(/^\[(.*)\]$/, '$1').replace(/%.*$/, '');
   return isIP(bare) === 6 ? nearest([zoneIn(bare, 'ipv6'), ...embedded(bare).map(zoneOf)]) : zoneIn(bare, 'ipv4');
 }
 
-/** The zone that a URL's hostname states itself; nothing for a name that must be resolved first. */
+/** The zone of a URL's hostname; undefined for a name that must be resolved first. */
 export function zoneOfText(hostname: string): Zone | undefined {
   const name = withoutDots(hostname);
   if (METADATA_NAMES.has(name)) return 'metadata';
@@ -50,7 +50,7 @@ export function zoneOfText(hostname: string): Zone | undefined {
   return isIP(name.replace(/^\[(.*)\]$/, '$1')) === 0 ? undefined : zoneOf(name);
 }
 
-/** Whether a URL's hostname calls itself loopback (IPv6 in brackets, as URLs have it); RFC 6761 reserves `*.localhost`. */
+/** Whether a URL's hostname is a loopback address or name; RFC 6761 reserves `*.localhost`. */
 export function isLoopback(hostname: string): boolean {
   const name = withoutDots(hostname);
   return isLocalhost(name) || name === '[::1]' || /^127(\.\d{1,3}){3}$/.test(name);
@@ -73,7 +73,7 @@ export function isWithin(zone: Zone, limit: Zone): boolean {
   return ORDER.indexOf(zone) <= ORDER.indexOf(limit);
 }
 
-/** `example.com.` is `example.com`. */
+/** Removes the trailing dots of a fully qualified name. */
 function withoutDots(hostname: string): string {
   return hostname.toLowerCase().replace(/\.+$/, '');
 }
@@ -86,7 +86,7 @@ function zoneIn(address: string, family: 'ipv4' | 'ipv6'): Zone {
 
 /**
  * The IPv4 addresses to which a network may translate an IPv6 address: mapped, translated and compatible forms (RFC 4291,
- * RFC 6052), NAT64, 6to4, Teredo (the client's is inverted) and ISATAP.
+ * RFC 6052), NAT64, 6to4, Teredo (which inverts the client's address) and ISATAP.
  */
 function embedded(address: string): string[] {
   const groups = groupsOf(address);

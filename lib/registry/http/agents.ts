@@ -1,30 +1,30 @@
 import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
 import { USER_AGENT } from '../../core/product.ts';
-import type { DialGuard, Reach } from './dial.ts';
+import type { DialGuard, DialLimit } from './dial.ts';
 import { normalising } from './normalising.ts';
 
 export interface AgentOptions {
-  /** The most connections to any one origin. */
+  /** The maximum number of connections per origin. */
   readonly connections: number;
   readonly connectTimeoutMs: number;
   readonly guard: DialGuard;
 }
 
-/** How a request is connected; requests that differ here never share a connection. */
-export interface Way {
-  readonly reach: Reach;
-  /** Whether the certificate need not be valid. */
+/** The properties of a request's connection; requests that differ here never share a connection. */
+export interface Route {
+  readonly reach: DialLimit;
+  /** Whether an invalid certificate is accepted. */
   readonly unverified: boolean;
   /** The URL of the proxy. */
   readonly proxy: string | undefined;
-  /** Whether heads of responses are put right before they are parsed. */
+  /** Whether response heads are normalised before they are parsed. */
   readonly isLenient: boolean;
 }
 
-/** Bytes of headers that an answer may have; undici's 16 KiB are fewer than some registries' Content-Security-Policy. */
+/** The limit for response headers; undici's default of 16 KiB is too small for some registries' Content-Security-Policy. */
 export const MAX_HEADER_BYTES = 256 * 1024;
 
-/** Undici's agents, made when they are first needed. */
+/** Undici's agents, one per route, created on first use. */
 export class Agents {
   readonly #options: AgentOptions;
   readonly #agents = new Map<string, Dispatcher>();
@@ -33,11 +33,11 @@ export class Agents {
     this.#options = options;
   }
 
-  for(way: Way): Dispatcher {
-    // Only the proxy connects, and it resolves names itself.
-    const reach = way.proxy === undefined ? way.reach : 'own';
-    const key = `${reach} ${way.unverified} ${way.isLenient} ${way.proxy}`;
-    const agent = this.#agents.get(key) ?? this.#make({ ...way, reach });
+  for(route: Route): Dispatcher {
+    // The proxy resolves the names and connects.
+    const reach = route.proxy === undefined ? route.reach : 'own';
+    const key = `${reach} ${route.unverified} ${route.isLenient} ${route.proxy}`;
+    const agent = this.#agents.get(key) ?? this.#make({ ...route, reach });
     this.#agents.set(key, agent);
     return agent;
   }
@@ -46,16 +46,16 @@ export class Agents {
     await Promise.all([...this.#agents.values()].map((agent) => agent.destroy()));
   }
 
-  #make({ reach, unverified, proxy, isLenient }: Way): Dispatcher {
+  #make({ reach, unverified, proxy, isLenient }: Route): Dispatcher {
     const { connections, connectTimeoutMs, guard } = this.#options;
     const tls = unverified ? { rejectUnauthorized: false } : {};
     const options = {
       connections,
       maxHeaderSize: MAX_HEADER_BYTES,
-      // HTTP/2 would put all ranges of a blob on one connection, whose bandwidth and losses they would share.
+      // With HTTP/2, all ranges of a blob would share one connection, its bandwidth and its packet losses.
       allowH2: false,
       pipelining: 1,
-      // Silence is timed by the exchange itself: undici's own timers may be late by a second.
+      // The exchange has its own timers, because undici's may be late by a second.
       headersTimeout: 0,
       bodyTimeout: 0,
     };

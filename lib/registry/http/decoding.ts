@@ -4,16 +4,15 @@ import { codingsOf, decoder } from './encoding.ts';
 import { parseContentRange } from './range.ts';
 import type { Reply, ReplyBody } from './message.ts';
 
-/** Blobs up to this size are read whole where only their length shows whether they are encoded. */
+/** Blobs up to this size are buffered when only the number of bytes shows whether they are encoded. */
 const SMALL_BYTES = 4 * 1024 * 1024;
 
 /**
- * The bytes of a blob without the codings that were applied on the way, although `identity` was asked for. Many stores only
- * label what is compressed anyway (`Content-Encoding: gzip` on a gzip layer) and send its bytes as they are: the length
- * decides which of the two it is, and in the end the digest.
+ * Removes content codings that a server applied although the request accepts only `identity`. Many stores label a gzip
+ * layer with `Content-Encoding: gzip` and send its bytes unchanged, so the length decides whether the body is encoded.
  *
- * @param isKnown whether the blob was found to be encoded before
- * @returns nothing where the reply is a range of the encoded form, so that the whole is needed
+ * @param isKnown whether an earlier response has shown that the blob is encoded
+ * @returns undefined for a range of the encoded form; then the whole blob must be requested
  */
 export async function withoutCodings(
   reply: Reply,
@@ -31,7 +30,9 @@ export async function withoutCodings(
   }
   if (size > SMALL_BYTES || reply.status !== 200) return reply;
   const whole = await wholeOf(reply.body, size);
-  return whole.length === size ? { ...reply, body: new Kept(whole) } : decoded(reply, operation, new Kept(whole));
+  return whole.length === size
+    ? { ...reply, body: new BufferedBody(whole) }
+    : decoded(reply, operation, new BufferedBody(whole));
 }
 
 function totalOf({ status, headers }: Reply): number | undefined {
@@ -40,7 +41,7 @@ function totalOf({ status, headers }: Reply): number | undefined {
   return typeof length === 'string' && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
 }
 
-/** Length and ETag are those of the encoded form. */
+/** Drops the length and the ETag, which describe the encoded form. */
 function decoded(reply: Reply, operation: string, body: ReplyBody): Reply {
   const { 'content-length': _, etag: __, ...headers } = reply.headers;
   return { ...reply, headers, body: new DecodedBody({ ...reply, body }, operation) };
@@ -49,7 +50,7 @@ function decoded(reply: Reply, operation: string, body: ReplyBody): Reply {
 async function wholeOf(body: ReplyBody, size: number): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let length = 0;
-  // What does not compress grows by a little.
+  // Compression makes incompressible content slightly longer.
   const most = size + size / 8 + 1024;
   for (let piece = await body.read(); piece !== undefined && length <= most; piece = await body.read()) {
     pieces.push(piece);
@@ -59,8 +60,7 @@ async function wholeOf(body: ReplyBody, size: number): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
-/** A body that has arrived already. */
-class Kept implements ReplyBody {
+class BufferedBody implements ReplyBody {
   #bytes: Buffer | undefined;
 
   constructor(bytes: Buffer) {
@@ -78,11 +78,11 @@ class Kept implements ReplyBody {
   }
 
   expectShort(): void {
-    // Nothing is awaited any more.
+    // The body is complete.
   }
 }
 
-/** A body without the codings of its reply. */
+/** The decoded body of a reply. */
 class DecodedBody implements ReplyBody {
   readonly #inner: ReplyBody;
   readonly #stream: Readable;
@@ -93,7 +93,7 @@ class DecodedBody implements ReplyBody {
     this.#inner = body;
     this.#broken = (thrown) => {
       if (thrown instanceof Failure) return thrown;
-      const detail = `${url.host} sent a body that does not decode as its Content-Encoding says`;
+      const detail = `${url.host} sent a body that does not match its Content-Encoding`;
       const isShort = thrown instanceof Error && 'code' in thrown && thrown.code === 'Z_BUF_ERROR';
       const code = isShort ? 'truncated' : 'invalid';
       return new Failure({ operation, side: 'source', code, detail, status, cause: thrown });
@@ -101,7 +101,7 @@ class DecodedBody implements ReplyBody {
     const source = Readable.from(piecesOf(body), { objectMode: false });
     const decoders: Transform[] = codingsOf(headers).reverse().map(decoder);
     this.#stream = decoders.at(-1) ?? source;
-    // Errors reach the reader through the last stream.
+    // The reader receives errors from the last stream.
     pipeline([source, ...decoders], () => undefined);
     this.#pieces = this.#stream[Symbol.asyncIterator]() as AsyncIterator<Buffer, undefined>;
   }
@@ -109,7 +109,7 @@ class DecodedBody implements ReplyBody {
   async read(): Promise<Buffer | undefined> {
     try {
       const { value } = await this.#pieces.next();
-      // A reader may release what it is given, and zlib goes on filling the rest of its buffers.
+      // The reader may release the buffer, and zlib still writes to the memory behind it.
       return value === undefined ? undefined : Buffer.from(value);
     } catch (thrown) {
       throw this.#broken(thrown);

@@ -4,33 +4,33 @@ import { Failure } from '../../core/failure.ts';
 import { Lru } from '../../core/lru.ts';
 import { isLocalhost, isLoopback, isWithin, nearest, widest, zoneOf, zoneOfText, type Zone } from './addresses.ts';
 
-/** What one connection may reach: an endpoint of the registry itself, or addresses that are no nearer than a zone. */
-export type Reach = 'own' | Exclude<Zone, 'metadata'>;
+/** The addresses that a connection may reach: an endpoint of the registry, or addresses up to a zone. */
+export type DialLimit = 'own' | Exclude<Zone, 'metadata'>;
 
 export interface DialOptions {
-  /** The origins of the registry's own endpoints, which the user has named. */
+  /** The origins of the registry's endpoints, which the user has configured. */
   readonly endpoints: readonly URL[];
-  /** Whether names and addresses that the registry gives may lie in private networks: split DNS, interface endpoints. */
+  /** Whether names and addresses from the registry may be in private networks (split DNS, interface endpoints). */
   readonly privateAddresses: boolean;
 }
 
-/** Hosts whose zones are remembered; a registry can name any number of them. */
+/** The number of hosts whose zones are remembered; a registry can name any number of hosts. */
 const HOSTS = 1000;
 
 /**
- * The one place that decides whether an address may be dialled. The user's own endpoints may. All other addresses are
- * foreign text (redirects, token services, the URLs of foreign layers), and a stranger must not use this process to reach
- * what only this process can reach: it may lead no nearer than the host that names it. A metadata service is never dialled.
+ * Decides whether an address may be dialled. Configured endpoints are always allowed, and metadata services never. All
+ * other addresses come from remote text (redirects, token services, URLs of foreign layers). Such an address may not be in
+ * a nearer zone than the host that names it, so that a registry cannot reach internal services through this process.
  *
- * A hostname is judged twice: its text before dialling, since literal addresses are not resolved, and every address that
- * it resolves to at the moment of dialling. Behind a proxy there is only its text: the proxy resolves it.
+ * A hostname is checked twice: its text before dialling, because literal addresses are not resolved, and each resolved
+ * address when it is dialled. With a proxy only the text is checked, because the proxy resolves the name.
  */
 export class DialGuard {
   readonly #options: DialOptions;
   readonly #own: ReadonlySet<string>;
-  /** The widest zone that each host was ever found in, so that no later answer of its DNS entitles it to more. */
+  /** The widest zone of each host so far; a later DNS answer in a nearer zone gives the host no further rights. */
   readonly #found = new Lru<string, Zone>(HOSTS);
-  readonly #lookups = new Map<Reach, LookupFunction>();
+  readonly #lookups = new Map<DialLimit, LookupFunction>();
 
   constructor(options: DialOptions) {
     this.#options = options;
@@ -38,10 +38,10 @@ export class DialGuard {
   }
 
   /**
-   * @param namedBy who named the URL; the registry's own documents where nothing is given
-   * @throws Failure `denied` where the URL's text shows that it is off limits
+   * @param namedBy the URL that named this one; a document of the registry if undefined
+   * @throws Failure `denied` if the URL's text shows that the address is not allowed
    */
-  reach({ url, namedBy }: { readonly url: URL; readonly namedBy?: URL | undefined }, operation: string): Reach {
+  reach({ url, namedBy }: { readonly url: URL; readonly namedBy?: URL | undefined }, operation: string): DialLimit {
     if (this.#own.has(url.origin)) return 'own';
     const namers = namedBy === undefined ? this.#options.endpoints : [namedBy];
     const limit = widest(namers.map((namer) => this.#zoneOf(namer)));
@@ -51,8 +51,8 @@ export class DialGuard {
     throw offLimits(operation, url, namers[0]);
   }
 
-  /** For `net.connect`; one function per reach, since connections of different reaches must not share a pool. */
-  lookup(reach: Reach): LookupFunction {
+  /** For `net.connect`; one function per limit, because connections with different limits must not share a pool. */
+  lookup(reach: DialLimit): LookupFunction {
     const known = this.#lookups.get(reach);
     if (known !== undefined) return known;
     const made: LookupFunction = (hostname, options, callback) => {
@@ -83,32 +83,29 @@ export class DialGuard {
   }
 }
 
-/**
- * A literal address of this machine means another machine to every other client, so only a registry that is itself called
- * by such an address may name one.
- */
+/** A loopback address means another machine to each client, so only a registry with a loopback address may name one. */
 function mayName(namer: URL, url: URL, stated: Zone, limit: Zone): boolean {
   if (stated === 'metadata') return false;
   if (url.hostname === namer.hostname) return true;
   return stated === 'machine' ? isLoopback(namer.hostname) : isWithin(stated, limit);
 }
 
-/** A name that resolves to an address that is off limits. */
+/** A name that resolves to an address that may not be dialled. */
 export class RefusedAddress extends Error {
   constructor(hostname: string) {
-    super(`${hostname} resolves to an address within this machine or network`);
+    super(`${hostname} resolves to an address of this machine or a private network`);
   }
 }
 
-/** An address that a stranger names and that is not dialled. */
+/** The failure for an address that may not be dialled. */
 export function offLimits(operation: string, url: URL, namer: URL | undefined): Failure {
-  const detail = `${namer?.host ?? 'the registry'} names ${url.host}, an address within this machine or network; it is not asked (privateAddresses: true in the registry’s settings allows private networks)`;
+  const detail = `${namer?.host ?? 'the registry'} refers to ${url.host}, an address of this machine or a private network; to allow private networks, set privateAddresses: true for the registry`;
   return new Failure({ operation, side: 'source', code: 'denied', detail });
 }
 
 type Resolved = (error: NodeJS.ErrnoException | null, addresses?: LookupAddress[]) => void;
 
-/** Resolvers need not know the names below `localhost` (RFC 6761, section 6.3). */
+/** Resolvers are not required to know names below `localhost` (RFC 6761, section 6.3). */
 function resolve(hostname: string, options: dns.LookupOptions, callback: Resolved): void {
   if (isLocalhost(hostname) && !/^localhost\.?$/i.test(hostname))
     callback(null, [

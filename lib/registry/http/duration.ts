@@ -1,4 +1,4 @@
-/** `90 s`, `15 min`, `6 h`, `365 days`: the largest unit of which there are at least two. */
+/** `90 s`, `15 min`, `6 h`, `365 days`: in the largest unit that gives at least 2. */
 export function inWords(ms: number): string {
   const units = [
     [24 * 3_600_000, 'days'],

@@ -15,7 +15,7 @@ import {
   type ZstdOptions,
 } from 'node:zlib';
 
-/** A content coding that is decoded here (RFC 9110, section 8.4.1; RFC 8878). */
+/** A supported content coding (RFC 9110, section 8.4.1; RFC 8878). */
 type Coding = 'gzip' | 'deflate' | 'br' | 'zstd';
 
 const NAMES: ReadonlyMap<string, Coding> = new Map([
@@ -26,32 +26,28 @@ const NAMES: ReadonlyMap<string, Coding> = new Map([
   ['zstd', 'zstd'],
 ]);
 
-/** RFC 9659: no window of a zstd content coding is larger than 8 MiB. */
+/** RFC 9659 limits the window of the zstd content coding to 8 MiB. */
 const ZSTD_PARAMS = { [constants.ZSTD_d_windowLogMax]: 23 };
 
-/**
- * The codings of a body, in the order in which they were applied. Names that are not codings (`identity`, S3's
- * `aws-chunked`, a character set) say nothing about the bytes.
- */
+/** The codings of a body in the order of their application. Other names (`identity`, S3's `aws-chunked`) are ignored. */
 export function codingsOf({ 'content-encoding': header }: IncomingHttpHeaders): Coding[] {
   const names = [header ?? []].flat().join(',').toLowerCase().split(',');
   return names.flatMap((name) => NAMES.get(name.trim()) ?? []);
 }
 
-/** Whether bytes may begin such a coding; deflate and Brotli have no mark that would tell. */
+/** Whether the bytes may be the start of this coding; deflate and Brotli have no magic number. */
 function mayBegin(coding: Coding, bytes: Uint8Array): boolean {
   if (coding === 'gzip') return bytes[0] === 0x1f && bytes[1] === 0x8b;
   if (coding === 'zstd') return Buffer.from(bytes.subarray(0, 4)).equals(Buffer.from([0x28, 0xb5, 0x2f, 0xfd]));
   return true;
 }
 
-/** A short body without its codings. */
 export type Decoded = { readonly bytes: Uint8Array } | 'too-large' | 'broken';
 
 /**
- * A short body as it was before it was encoded. A body that is merely labelled, without being encoded, stays as it is.
+ * Decodes a short body. A body that has only the label of a coding is returned unchanged.
  *
- * @param lenient whether the beginning of an encoded body is decoded as far as it goes
+ * @param lenient whether a truncated body is decoded as far as possible
  */
 export function decodeShort(
   bytes: Uint8Array,
@@ -87,13 +83,12 @@ function decode(coding: Coding, bytes: Uint8Array, maxOutputLength: number, leni
   try {
     return inflateSync(bytes, options);
   } catch (thrown) {
-    // Some servers leave the zlib header away.
+    // Some servers omit the zlib header.
     if (thrown instanceof RangeError) throw thrown;
     return inflateRawSync(bytes, options);
   }
 }
 
-/** A stream that takes a coding away. */
 export function decoder(coding: Coding): Transform {
   if (coding === 'gzip') return createGunzip();
   if (coding === 'br') return createBrotliDecompress();

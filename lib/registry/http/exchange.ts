@@ -5,36 +5,36 @@ import { stopped } from '../errors.ts';
 import { isLengthMismatch, transportFailure } from './transport.ts';
 import type { HttpRequest, Reply, ReplyBody } from './message.ts';
 
-/** How long an exchange may take, so that a server that drips holds neither a connection nor its caller. */
+/** The time limits of an exchange, so that a slow server cannot hold a connection or its caller. */
 export interface TimeLimits {
-  /** The longest silence: before the headers, and between two pieces of the body; in milliseconds. */
+  /** The maximum time without data, before the headers and between two pieces of the body, in milliseconds. */
   readonly stallMs: number;
-  /** The longest time for the body of a short answer; in milliseconds. */
+  /** The maximum time for the body of a short response, in milliseconds. */
   readonly shortBodyMs: number;
-  /** The fewest bytes that a body of any length brings in each span of `overMs` milliseconds. */
+  /** The minimum number of bytes per `overMs` milliseconds, for a body of any length. */
   readonly rate: { readonly bytes: number; readonly overMs: number };
 }
 
 export interface ExchangeOptions {
   readonly limits: TimeLimits;
-  /** The proxy, as `host:port`, for errors. */
+  /** The proxy as `host:port`, for error messages. */
   readonly proxy: string | undefined;
-  /** Whether the connection ends with this exchange. */
+  /** Whether the connection is closed after this exchange. */
   readonly isLast: boolean;
   readonly signal: AbortSignal | undefined;
-  /** The connection is there, TLS included, and the request goes out. */
+  /** Called when the connection, including TLS, is established and the request is sent. */
   readonly onConnected: () => void;
 }
 
 /**
- * What one exchange buffers before it stops reading from its socket. Measured over loopback: below a few socket reads
- * (64 KiB each) pausing and resuming costs a quarter of the throughput; above, nothing is gained.
+ * The bytes that an exchange buffers before it pauses its socket. On loopback, pausing below a few socket reads (64 KiB
+ * each) costs a quarter of the throughput, and a larger buffer gains nothing.
  */
 const BUFFER_BYTES = 256 * 1024;
 
 /**
- * Undici's low-level handler, read by pulling. Compared with its `request` this keeps what had arrived when a connection
- * breaks (a resumed download must make progress however short its connections live), and reads a fifth faster.
+ * A pull reader on undici's low-level handler. Unlike undici's `request` it keeps the bytes that arrived before a
+ * connection broke, so that a download over short-lived connections still makes progress. It also reads 20 % faster.
  */
 export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   readonly #request: HttpRequest;
@@ -51,7 +51,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   #pace: NodeJS.Timeout | undefined;
   #received = 0;
   #length: number | undefined;
-  /** Bytes that came in the current span, and whether this side stopped reading during it. */
+  /** The bytes received in the current span, and whether this side paused reading during it. */
   #span = { bytes: 0, paused: false };
 
   constructor(request: HttpRequest, options: ExchangeOptions) {
@@ -69,7 +69,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     try {
       const path = `${url.pathname}${url.search}`;
-      // By default undici closes every connection after a HEAD, and a thousand tags would cost a thousand handshakes.
+      // By default undici closes the connection after a HEAD, so 1,000 tags would need 1,000 handshakes.
       const options = { origin: url.origin, path, method, headers, reset: this.#options.isLast };
       agent.dispatch(body === undefined ? options : { ...options, body }, this);
     } catch (thrown) {
@@ -84,7 +84,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
       if (chunk !== undefined) {
         this.#buffered -= chunk.length;
         if (this.#controller?.paused === true && this.#buffered < BUFFER_BYTES) {
-          // A timer that has been cleared must not be set going again.
+          // `refresh` would restart a cleared timer.
           if (this.#end === 'open') this.#silence?.refresh();
           this.#controller.resume();
         }
@@ -97,7 +97,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   }
 
   cancel(): void {
-    // Most bodies are empty or have arrived by now: making a Failure for each of them took a tenth of a run without news.
+    // Most bodies have ended by now; a Failure for each of them took a tenth of a run without changes.
     if (this.#end === 'open') this.#drop(stopped(this.#request.operation));
     else this.#chunks = [];
   }
@@ -106,14 +106,14 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     const { shortBodyMs } = this.#options.limits;
     if (this.#end !== 'open' || this.#deadline !== undefined) return;
     this.#deadline = setTimeout(() => {
-      this.#giveUp(`did not finish its answer within ${shortBodyMs / 1000} s`);
+      this.#giveUp(`did not complete its response within ${shortBodyMs / 1000} s`);
     }, shortBodyMs);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
     this.#options.onConnected();
-    // Stopped while it waited for its connection.
+    // The exchange ended while it waited for its connection.
     if (this.#end !== 'open') controller.abort(new Error('stopped'));
     else this.#silence = setTimeout(this.#onSilence, this.#options.limits.stallMs);
   }
@@ -147,7 +147,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   }
 
   onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
-    // Undici reads the white space behind a Content-Length as digits (RFC 9110, section 5.5: it is not part of the value).
+    // Undici reads white space after a Content-Length as digits, although it is not part of the value (RFC 9110, 5.5).
     const isComplete = isLengthMismatch(error) && this.#received === this.#length;
     if (isComplete) this.#finish('complete');
     else this.#failWith(error);
@@ -157,10 +157,10 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     this.#drop(stopped(this.#request.operation, this.#options.signal));
   };
 
-  /** Nothing came for too long. A body that this side does not read is not silent. */
   readonly #onSilence = (): void => {
+    // A body that this side does not read is not silent.
     if (this.#controller?.paused === true) return;
-    this.#giveUp(`was silent for ${this.#options.limits.stallMs / 1000} s`);
+    this.#giveUp(`sent nothing for ${this.#options.limits.stallMs / 1000} s`);
   };
 
   readonly #onSpanEnd = (): void => {
@@ -183,7 +183,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     this.#controller?.abort(failure);
   }
 
-  /** Ends the exchange from this side, with all that had arrived. */
+  /** Ends the exchange from this side and drops the buffered bytes. */
   #drop(failure: Error): void {
     this.#chunks = [];
     this.#buffered = 0;

@@ -1,13 +1,14 @@
 import { isLoopback } from './addresses.ts';
 
-/** Hosts that the manifests of Windows images name for their base layers. */
+/** The hosts of the base layers of Windows images. */
 export const FOREIGN_HOSTS: readonly string[] = ['mcr.microsoft.com', '*.mcr.microsoft.com', 'go.microsoft.com'];
 
 /**
- * Whether a foreign layer may be fetched from a URL. A manifest can be anybody's, and sends every mirror of it there.
+ * Whether a foreign layer may be fetched from a URL. The author of a manifest chooses its URLs, so only known hosts are
+ * allowed.
  *
- * @param allowed hosts, with a port or for every port, or `*.` and a domain
- * @param registries the registry's own hosts; one on this machine may name others on this machine
+ * @param allowed hosts with or without a port, or `*.` and a domain
+ * @param registries the registry's own hosts; a registry on this machine may name other hosts on this machine
  */
 export function isForeignAllowed(url: URL, allowed: readonly string[], registries: readonly URL[]): boolean {
   if (registries.some(({ host }) => host === url.host)) return true;

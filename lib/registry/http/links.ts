@@ -1,4 +1,4 @@
-/** RFC 8288 (formerly 5988): one link of a Link header. */
+/** One link of a Link header (RFC 8288). */
 export interface Link {
   readonly target: string;
   /** Relation types, in lower case. */
@@ -8,7 +8,7 @@ export interface Link {
 const LINK = /<([^<>]*)>((?:\s*;\s*[^\s=;,<>]+(?:\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s;,"<>]*))?)*)/g;
 const REL = /;\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))/i;
 
-/** Never throws: what cannot be understood is left out. */
+/** Parses a Link header; invalid parts are skipped. */
 export function parseLinks(header: string | readonly string[] | undefined): Link[] {
   const text = typeof header === 'string' ? header : (header ?? []).join(', ');
   return [...text.matchAll(LINK)].map(([, target = '', params = '']) => {
@@ -18,11 +18,11 @@ export function parseLinks(header: string | readonly string[] | undefined): Link
   });
 }
 
-/** The query of the next page, with its question mark; empty where the link has none, and nothing on the last page. */
+/** The query of the next page with its question mark; empty if the link has no query, undefined on the last page. */
 export function nextQuery(header: string | readonly string[] | undefined): string | undefined {
   const next = parseLinks(header).find(({ rels }) => rels.includes('next'));
   if (next === undefined) return undefined;
-  // Whatever else the link says leads to another name of the registry, or away from it.
+  // Only the query is used: the rest of the link may name another host.
   const [, query = ''] = /^[^?#]*(\?[^#]*)?/.exec(next.target) ?? [];
   return query === '?' ? '' : query;
 }

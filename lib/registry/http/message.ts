@@ -1,44 +1,43 @@
-/** A request, its reply and the body of the reply. */
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 
 /**
- * How a request goes on that is refused for a rate limit:
- * - `wait`: it waits for its turn and is sent again, until it is let through or its kind of request is given up;
- * - `once`: the refusal is the reply, since another address can be asked;
- * - `at-once`: as `once`, and it does not wait for a pause that requests of another kind have caused.
+ * The behaviour of a request that is refused for a rate limit:
+ * - `wait`: it waits for its turn and is sent again, until it is accepted or its kind of request has failed;
+ * - `once`: the refusal is the reply, because another address can be tried;
+ * - `at-once`: as `once`, and the request does not wait for pauses that other kinds of requests have caused.
  */
 export type Persistence = 'wait' | 'once' | 'at-once';
 
-/** One HTTP exchange as it goes over the wire; it knows nothing of registries. */
+/** One HTTP request, independent of registries. */
 export interface HttpRequest {
-  /** What the exchange is for; names it in every error. */
+  /** The name of the exchange in errors. */
   readonly operation: string;
   readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** Who named the URL, where it is foreign: the sender of a redirect or of a challenge. */
+  /** The URL whose redirect or challenge named this URL. */
   readonly namedBy?: URL | undefined;
-  /** What to do where the host refuses it for a rate limit (`paced-wire.ts`). */
+  /** The behaviour after a rate limit (`paced-wire.ts`). */
   readonly persistence?: Persistence | undefined;
 }
 
 export interface Reply {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** Where the reply came from, after redirects. */
+  /** The URL that replied, after redirects. */
   readonly url: URL;
-  /** Who named that URL, where it is foreign. */
+  /** The URL whose redirect or challenge named that URL. */
   readonly namedBy?: URL | undefined;
   readonly body: ReplyBody;
 }
 
-/** A response body. Its receiver either reads it to its end or cancels it: until then it holds a connection. */
+/** A response body. It holds a connection until its receiver has read it to the end or cancelled it. */
 export interface ReplyBody {
-  /** The next piece, or nothing at the end; throws a `Failure` where the body breaks off. */
+  /** The next piece, or undefined at the end. @throws Failure if the body is incomplete */
   read(): Promise<Buffer | undefined>;
-  /** Gives the connection up, where the body has not ended. Harmless afterwards. */
+  /** Closes the connection unless the body has ended. */
   cancel(): void;
-  /** Limits the time that is left to the time of a short body. */
+  /** Limits the remaining time to that of a short body. */
   expectShort(): void;
 }

@@ -3,35 +3,34 @@ import { Duplex } from 'node:stream';
 import type { buildConnector } from 'undici';
 import { normaliseHead } from './response-head.ts';
 
-/** A response whose Content-Length says several things at once. */
+/** A response with contradictory Content-Length values. */
 export class ContradictoryLength extends Error {
   constructor() {
-    super('its Content-Length is not one number');
+    super('the Content-Length is not a single number');
   }
 }
 
-/** Bytes of a head that are collected before the parser is left to refuse it. */
+/** A longer head is passed to the parser unchanged, which refuses it. */
 const MAX_HEAD_BYTES = 512 * 1024;
 
 const HEAD_END = /\r?\n\r?\n/;
 
 /**
- * Connections whose responses reach undici with a normalised head. Undici's parser is strict by design and has no option
- * for this: what it refuses never reaches a handler, so the head is put right before it is parsed. A connection serves one
- * request (`reset` of the dispatch options), so that no mistake about the end of one response can change the next.
+ * Connections that normalise response heads before undici parses them, because undici's parser has no lenient mode. A
+ * connection serves one request (`reset` in the dispatch options), so that a wrong length cannot affect the next response.
  */
 export function normalising(connector: buildConnector.connector): buildConnector.connector {
   return (options, callback) =>
     connector(options, (...[error, socket]) => {
       if (error !== null) callback(error, null);
-      // Undici uses it as a stream, and holds or releases the event loop with it.
+      // Undici uses only the stream methods, `ref` and `unref`.
       else callback(null, new NormalisedSocket(socket) as unknown as Socket);
     });
 }
 
 class NormalisedSocket extends Duplex {
   readonly #socket: Socket;
-  /** What has come of the head; nothing once the body has begun. */
+  /** The received part of the head; undefined in the body. */
   #head: Buffer | undefined = Buffer.alloc(0);
 
   constructor(socket: Socket) {
@@ -88,7 +87,7 @@ class NormalisedSocket extends Duplex {
     }
     let head: Buffer = Buffer.concat([this.#head, bytes]);
     let isInterim = true;
-    // After an interim response comes another head.
+    // Another head follows an interim response.
     while (isInterim) {
       const text = head.toString('latin1');
       const end = HEAD_END.exec(text);

@@ -1,26 +1,26 @@
 import type { RetryPolicy } from '../../core/retry.ts';
 
 /**
- * How fast an endpoint is asked once it has refused a request for being one too many. AIMD on the rate: a refusal
- * lowers it by a factor, and every request that is let through raises it a little. Pure functions of values; times are in
- * milliseconds and rates in requests per second.
+ * The request rate of an endpoint after it has refused a request for its rate limit. AIMD: a refusal multiplies the rate
+ * by a factor below 1, and each accepted request raises it slightly. Pure functions of values; times are in milliseconds
+ * and rates in requests per second.
  */
 export interface Pace {
-  /** Requests per second; infinite as long as nothing is refused. */
+  /** Infinite until a request is refused. */
   readonly rate: number;
   /** The rate at the last refusal; infinite until a paced request is refused. */
   readonly ceiling: number;
-  /** The number of refusals that were acted on. A request that was sent before the last of them tells nothing new. */
+  /** The number of refusals that changed the pace. The response to a request of an earlier epoch is outdated. */
   readonly epoch: number;
-  /** No request is sent earlier: the endpoint rests. */
+  /** The end of the pause; no request is sent before it. */
   readonly pausedUntil: number;
-  /** The wait that the endpoint asked for last, zero where it named none. */
+  /** The last Retry-After of the endpoint, or 0. */
   readonly askedMs: number;
-  /** When the next request is due at this rate. */
+  /** The time of the next request at this rate. */
   readonly nextAt: number;
-  /** True after a pause, until one request is let through: only one is sent at a time. */
+  /** True from a pause until one request is accepted; meanwhile, requests are sent one at a time. */
   readonly probing: boolean;
-  /** Requests let through in the second that began at `countedFrom`, and in the second before it. */
+  /** The accepted requests in the second from `countedFrom`, and in the second before it. */
   readonly count: number;
   readonly before: number;
   readonly countedFrom: number;
@@ -39,49 +39,48 @@ export const UNPACED: Pace = {
   countedFrom: -Infinity,
 };
 
-/** A burst allowance hides the rate behind it: of what one second let through, half is a safe start. */
+/** The first rate as a part of the last second's throughput, which may contain a burst allowance. */
 const FIRST_FACTOR = 0.5;
-/** What is left of the rate after a later refusal: the limit is close below, since the rate rose to it slowly. */
+/** The factor after a later refusal; the rate rose slowly, so the limit is only just below it. */
 const DECREASE = 0.7;
-/** Below this rate the pauses after refusals do the rest. */
+/** Below this rate, the pauses after refusals are sufficient. */
 const MIN_RATE = 0.2;
-/** No first rate is lower where the refusal may have another reason than a limit. */
+/** The minimum first rate after a refusal that may have another reason than a rate limit. */
 const UNSURE_RATE = 10;
-/** Above this rate a timer is too coarse to space requests. */
+/** Above this rate, timers are too coarse to space requests. */
 const MAX_RATE = 500;
-/** Seconds in which the rate grows by a factor of e while the limit is unknown; longer where a refusal costs a long pause. */
+/** While the limit is unknown, the rate grows by a factor of e in this time, or slower if the last Retry-After was long. */
 const SEARCH_S = 2;
-/** What the rate grows by in a second near a known limit, as a part of that limit. */
+/** The growth per second near a known limit, as a part of that limit. */
 const GROWTH_PER_S = 0.03;
-/** So far above the last refusal's rate the limit has changed, and is searched for again. */
+/** Above this multiple of the rate at the last refusal, the limit has changed and is searched again. */
 const ABOVE = 1.3;
 
-/** How long the next request has to wait. */
+/** The wait before the next request. */
 export function waitMs(pace: Pace, now: number): number {
   return Math.max(0, pace.pausedUntil - now, pace.nextAt - now);
 }
 
-/** One request is sent now. */
 export function sent(pace: Pace, now: number): Pace {
   if (pace.rate === Infinity) return pace;
   const interval = 1000 / pace.rate;
-  // A timer that fires late loses nothing; a longer idle time saves nothing up.
+  // A late timer costs no throughput, and idle time allows no burst.
   return { ...pace, nextAt: Math.max(pace.nextAt, now - interval) + interval };
 }
 
-/** A request of this epoch was let through. */
+/** A request of this epoch was accepted. */
 export function passed(pace: Pace, epoch: number, now: number): Pace {
   const counted = count(pace, now);
   if (epoch !== pace.epoch || pace.rate === Infinity) return counted;
-  // The answer shows that the pause is over, whatever was left of it.
+  // The response shows that the pause is over.
   return { ...counted, pausedUntil: Math.min(pace.pausedUntil, now), probing: false, ...grown(pace) };
 }
 
 /**
- * A request of this epoch was refused. The endpoint rests for all of the pause.
+ * A request of this epoch was refused; the endpoint gets no requests during the pause.
  *
- * @param options.askedMs the wait that the endpoint named, in full; zero where it named none
- * @param options.sure whether the refusal was for a limit, beyond doubt
+ * @param options.askedMs the Retry-After of the endpoint, or 0
+ * @param options.sure whether the refusal was certainly for a rate limit
  * @param options.again whether the same request was refused before
  */
 export function refused(
@@ -96,12 +95,12 @@ export function refused(
   }: { epoch: number; pauseMs: number; askedMs: number; sure: boolean; again: boolean; now: number },
 ): Pace {
   const pausedUntil = Math.max(pace.pausedUntil, now + ms);
-  // Requests that were on their way together are refused together, for one reason.
+  // Requests that were in flight together are refused for one reason.
   if (epoch !== pace.epoch) return { ...pace, pausedUntil: Math.max(pace.pausedUntil, now + askedMs) };
   const next = { ...pace, epoch: epoch + 1, pausedUntil, askedMs, probing: true, nextAt: pausedUntil };
-  // The endpoint is not open yet: that says nothing about the rate at which it will be.
+  // A refusal during the probe says nothing about the rate.
   if (pace.probing) return next;
-  // It may be this request alone that the endpoint cannot serve.
+  // The endpoint may be unable to serve this request alone.
   if (again && !sure) return next;
   const first = throughput(pace, now) * FIRST_FACTOR;
   if (pace.rate === Infinity) return { ...next, rate: bounded(sure ? first : Math.max(UNSURE_RATE, first)) };
@@ -126,47 +125,47 @@ function count(pace: Pace, now: number): Pace {
   return { ...pace, count: 1, before: elapsed < 2000 ? pace.count : 0, countedFrom: now };
 }
 
-/** Requests of one kind that were refused since one of that kind was let through. */
-export interface Drought {
+/** The refusals of one kind of request since one of that kind was accepted. */
+export interface RefusalStreak {
   readonly refusals: number;
-  /** The pauses after them, together. */
+  /** The sum of the pauses after them. */
   readonly pausedMs: number;
-  /** Whether one of that kind was ever let through: then the limit is known to open again. */
-  readonly opened: boolean;
+  /** Whether a request of this kind was ever accepted, so that the limit is temporary. */
+  readonly wasAccepted: boolean;
 }
 
-export const NO_DROUGHT: Drought = { refusals: 0, pausedMs: 0, opened: false };
+export const NO_REFUSALS: RefusalStreak = { refusals: 0, pausedMs: 0, wasAccepted: false };
 
-/** How long to pause after the last of so many refusals in a row, in milliseconds; never less than the endpoint asked. */
+/** The pause after consecutive refusals, in milliseconds; never shorter than the endpoint's Retry-After. */
 export function pauseMs(refusals: number, askedMs: number, policy: RetryPolicy, random: number): number {
   const bound = Math.min(policy.capMs, policy.baseMs * 2 ** (refusals - 1));
-  // Only the lower half is left to chance: what is refused now is refused again in no time.
+  // Equal jitter: a pause close to 0 would only cause another refusal.
   return Math.max(askedMs, Math.ceil((bound * (1 + random)) / 2));
 }
 
 /**
- * Whether to give up on a kind of request. Limits are counted by the second, the minute and the hour: an endpoint that
- * has let requests through is given minutes, one that never has only the usual number of tries.
+ * Whether a kind of request has failed. Rate limits are counted per second, minute or hour, so an endpoint that has
+ * accepted requests gets minutes, and any other endpoint the usual number of tries.
  */
-export function isOver({ refusals, pausedMs, opened }: Drought, limits: DroughtLimits): boolean {
-  const tries = limits.tries * (opened ? limits.factor : 1);
+export function isOver({ refusals, pausedMs, wasAccepted }: RefusalStreak, limits: StreakLimits): boolean {
+  const tries = limits.tries * (wasAccepted ? limits.factor : 1);
   return refusals >= tries || pausedMs > limits.maxMs;
 }
 
-export interface DroughtLimits {
+export interface StreakLimits {
   readonly tries: number;
-  /** How many times as many tries an endpoint has that let requests through before. */
+  /** The multiple of `tries` for an endpoint that has accepted requests before. */
   readonly factor: number;
-  /** The longest time in all pauses together. */
+  /** The maximum sum of all pauses. */
   readonly maxMs: number;
 }
 
-/** Requests on their way at once, before any was refused: as with TCP's slow start, so that a first refusal meets few. */
+/** The maximum number of requests in flight before the first refusal; it grows as in TCP's slow start. */
 export function slowStart(passes: number): number {
   return 4 + passes / 2;
 }
 
-/** Requests let through in the last second, about. */
+/** The approximate number of requests accepted in the last second. */
 function throughput({ count: current, before, countedFrom }: Pace, now: number): number {
   const elapsed = now - countedFrom;
   if (elapsed < 1000) return current + before * (1 - elapsed / 1000);

@@ -1,29 +1,28 @@
 import type { Failure } from '../../core/failure.ts';
-import { ERROR_BODY_BYTES, refusal, type Answer } from '../errors.ts';
+import { ERROR_BODY_BYTES, refusal, type ErrorResponse } from '../errors.ts';
 import { Pace, type PaceOptions } from './pace.ts';
-import { Refused, type Ticket } from './ticket.ts';
-import { isRefusal } from './patience.ts';
+import { Refused, type PacedRequest } from './paced-request.ts';
+import { isRefusal } from './retry-wait.ts';
 import { readExcerpt } from './short.ts';
 import type { Wire } from './wire.ts';
 import type { HttpRequest, Reply, ReplyBody } from './message.ts';
 
-/** What is paced. */
 export type PlainWire = Pick<Wire, 'send' | 'speaksTls' | 'proxyTo'>;
 
 /**
- * Refusals of one request, as a multiple of the usual tries, while others are let through. A 503 is then this request's own
- * failure; a 429 is a rate limit by definition.
+ * The refusals of one request while others are accepted, as a multiple of the usual tries. A 503 is then a failure of this
+ * request; a 429 is always a rate limit.
  */
 const OVERTAKEN_503 = 2;
 const OVERTAKEN_429 = 10;
 
-/** Statuses whose body may say that the request is refused for a rate limit. */
+/** Statuses whose body may name a rate limit. */
 const UNDECIDED: ReadonlySet<number> = new Set([400, 403, 429, 503]);
 
 /** Statuses below 500 that say nothing about a rate limit. */
 const NEUTRAL: ReadonlySet<number> = new Set([400, 401, 403, 407, 408, 425]);
 
-/** Sends requests at the rate that each host lets through. One map of paces serves all wires of a process. */
+/** Sends requests at the rate that each host accepts. All wires of a process share one map of paces. */
 export class PacedWire implements PlainWire {
   readonly #wire: PlainWire;
   readonly #options: PaceOptions;
@@ -37,20 +36,20 @@ export class PacedWire implements PlainWire {
 
   async send(request: HttpRequest, signal?: AbortSignal): Promise<Reply> {
     const pace = this.#paceOf(request.url);
-    const ticket = pace.ticket(kindOf(request));
+    const paced = pace.paced(kindOf(request));
     for (;;) {
-      await this.#take(pace, ticket, request, signal);
+      await this.#take(pace, paced, request, signal);
       let reply: Reply;
       let body: string | undefined;
       try {
         reply = await this.#wire.send(request, signal);
         if (UNDECIDED.has(reply.status)) body = await readExcerpt(reply, ERROR_BODY_BYTES);
       } catch (thrown) {
-        pace.ended(ticket);
+        pace.ended(paced);
         throw thrown;
       }
       const again =
-        body === undefined ? this.#note(pace, ticket, reply) : this.#judge(pace, ticket, reply, body, request);
+        body === undefined ? this.#note(pace, paced, reply) : this.#judge(pace, paced, reply, body, request);
       if (!again) return body === undefined ? reply : replayed(reply, body);
     }
   }
@@ -63,46 +62,46 @@ export class PacedWire implements PlainWire {
     return this.#wire.proxyTo(url);
   }
 
-  /** That requests which this host refused were refused for another reason than a rate limit. */
-  forgive(url: URL): void {
-    this.#paceOf(url).forgive();
+  /** This host refused requests for another reason than a rate limit. */
+  resetPace(url: URL): void {
+    this.#paceOf(url).resetPace();
   }
 
-  async #take(pace: Pace, ticket: Ticket, request: HttpRequest, signal: AbortSignal | undefined): Promise<void> {
+  async #take(pace: Pace, paced: PacedRequest, request: HttpRequest, signal: AbortSignal | undefined): Promise<void> {
     try {
-      await pace.take(ticket, request.persistence === 'at-once' ? 'at-once' : 'wait', signal);
+      await pace.take(paced, request.persistence === 'at-once' ? 'at-once' : 'wait', signal);
     } catch (thrown) {
       throw thrown instanceof Refused ? this.#failure(thrown.answer, request) : thrown;
     }
   }
 
-  #note(pace: Pace, ticket: Ticket, { status }: Reply): false {
-    if (status < 500 && !NEUTRAL.has(status)) pace.passed(ticket);
-    else pace.ended(ticket);
+  #note(pace: Pace, paced: PacedRequest, { status }: Reply): false {
+    if (status < 500 && !NEUTRAL.has(status)) pace.passed(paced);
+    else pace.ended(paced);
     return false;
   }
 
-  /** Resolves to whether the request is sent again. */
-  #judge(pace: Pace, ticket: Ticket, reply: Reply, body: string, request: HttpRequest): boolean {
+  /** Whether the request is sent again. */
+  #judge(pace: Pace, paced: PacedRequest, reply: Reply, body: string, request: HttpRequest): boolean {
     const answer = { status: reply.status, headers: reply.headers, body };
     const failure = this.#failure(answer, request);
-    if (!isRefusal(failure)) return this.#note(pace, ticket, reply);
-    const afterMs = pace.refused(ticket, answer, failure.code === 'rate-limited');
-    const { patience } = this.#options;
-    if (!this.#persists(pace, ticket, request, failure) || afterMs > (patience.longestMs ?? Infinity)) return false;
-    patience.onRetry?.({ failure, attempt: ticket.refusals, afterMs });
+    if (!isRefusal(failure)) return this.#note(pace, paced, reply);
+    const afterMs = pace.refused(paced, answer, failure.code === 'rate-limited');
+    const { retry } = this.#options;
+    if (!this.#persists(pace, paced, request, failure) || afterMs > (retry.longestMs ?? Infinity)) return false;
+    retry.onRetry?.({ failure, attempt: paced.refusals, afterMs });
     return true;
   }
 
-  #persists(pace: Pace, ticket: Ticket, { method, persistence = 'wait' }: HttpRequest, failure: Failure): boolean {
-    const { tries } = this.#options.patience.policy;
-    if (persistence !== 'wait' || pace.isHopeless(ticket)) return false;
-    // Some registries refuse every HEAD: then GET has to be tried.
-    if (method === 'HEAD' && ticket.refusals >= tries && !pace.isOpened(ticket)) return false;
-    return ticket.overtaken < tries * (failure.code === 'rate-limited' ? OVERTAKEN_429 : OVERTAKEN_503);
+  #persists(pace: Pace, paced: PacedRequest, { method, persistence = 'wait' }: HttpRequest, failure: Failure): boolean {
+    const { tries } = this.#options.retry.policy;
+    if (persistence !== 'wait' || pace.isExhausted(paced)) return false;
+    // Some registries refuse every HEAD; the caller then tries GET.
+    if (method === 'HEAD' && paced.refusals >= tries && !pace.wasAccepted(paced)) return false;
+    return paced.overtaken < tries * (failure.code === 'rate-limited' ? OVERTAKEN_429 : OVERTAKEN_503);
   }
 
-  #failure(answer: Answer, { operation, url }: HttpRequest): Failure {
+  #failure(answer: ErrorResponse, { operation, url }: HttpRequest): Failure {
     return refusal(answer, { operation, host: url.host, subject: 'manifest', now: this.#options.now() });
   }
 
@@ -116,13 +115,13 @@ export class PacedWire implements PlainWire {
   }
 }
 
-/** Registries count some kinds of request and not others: Docker Hub counts GET of manifests, and no HEAD. */
+/** Registries limit kinds of requests separately: Docker Hub counts GET of manifests, but not HEAD. */
 function kindOf({ method, url }: HttpRequest): string {
   const [, kind = 'other'] = /\/(manifests|blobs|tags)\//.exec(url.pathname) ?? [];
   return `${method} ${kind}`;
 }
 
-/** A reply whose short body was read already, and decoded. */
+/** A reply whose short body has been read and decoded. */
 function replayed(reply: Reply, text: string): Reply {
   let rest: Buffer | undefined = Buffer.from(text, 'utf8');
   const { 'content-encoding': _, ...headers } = reply.headers;

@@ -1,26 +1,23 @@
 import { BlockList, isIP } from 'node:net';
 import { own } from '../../core/own.ts';
 
-/** A proxy for requests to other machines: its address for each scheme, and the hosts that are reached without it. */
+/** A proxy for requests to other machines: its address per scheme, and the hosts that are reached directly. */
 export interface Proxy {
   /** `http://user:password@proxy.example:3128` */
   readonly http?: string | undefined;
   readonly https?: string | undefined;
-  /** Hosts, domains, addresses and ranges of addresses, with commas or spaces between them, or `*`. */
+  /** Hosts, domains, addresses and address ranges, separated by commas or spaces, or `*`. */
   readonly except?: string | undefined;
 }
 
-/**
- * The proxy that the environment names, as curl, Docker and Go read it: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, the lower
- * case first.
- */
+/** The proxy of the environment, as in curl and Go: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`; lower case comes first. */
 export function proxyFrom(env: Readonly<Record<string, string | undefined>>): Proxy | undefined {
   const read = (name: string): string | undefined => own(env, name.toLowerCase()) || own(env, name) || undefined;
   const [http, https] = [read('HTTP_PROXY'), read('HTTPS_PROXY')];
   return http === undefined && https === undefined ? undefined : { http, https, except: read('NO_PROXY') };
 }
 
-/** The proxy that a request goes through; nothing where it goes directly. Without one for HTTPS, the one for HTTP serves both. */
+/** The proxy for a URL; undefined for a direct request. The proxy for HTTP is the default for HTTPS. */
 export function proxyFor(url: URL, { http, https, except = '' }: Proxy): string | undefined {
   const proxy = url.protocol === 'https:' ? (https ?? http) : http;
   if (proxy === undefined || proxy === '') return undefined;
@@ -29,15 +26,15 @@ export function proxyFor(url: URL, { http, https, except = '' }: Proxy): string 
   return proxy.includes('://') ? proxy : `http://${proxy}`;
 }
 
-/** A proxy's host and port, without the password that its URL may have. */
+/** The host and port of a proxy, without the password of its URL. */
 export function proxyHost(proxy: string): string {
-  return URL.canParse(proxy) ? new URL(proxy).host : 'with an unusable address';
+  return URL.canParse(proxy) ? new URL(proxy).host : 'with an invalid address';
 }
 
 /**
- * Whether an entry of NO_PROXY covers a URL: `*`, a host with its subdomains (`example.com`, `.example.com`), subdomains alone
- * (`*.example.com`), an address, or a range (`10.0.0.0/8`, `fd00::/8`); each but a range with `:port`, which limits it. Names
- * are not resolved, so ranges cover only hosts that are addresses.
+ * Whether an entry of NO_PROXY covers a URL: `*`, a host with its subdomains (`example.com`, `.example.com`), only subdomains
+ * (`*.example.com`), an address, or a range (`10.0.0.0/8`, `fd00::/8`). All except ranges may have a `:port`. Names are not
+ * resolved, so a range covers only literal addresses.
  */
 function covers(entry: string, { hostname, port, protocol }: URL): boolean {
   const host = bare(hostname);
@@ -54,7 +51,7 @@ function covers(entry: string, { hostname, port, protocol }: URL): boolean {
   return host.endsWith(`.${domain}`) || (host === domain && !name.startsWith('*'));
 }
 
-/** A hostname without brackets and without the dot that ends a fully qualified name. */
+/** Removes the brackets and the trailing dot of a hostname. */
 function bare(hostname: string): string {
   return hostname.replace(/^\[(.*)\]$/, '$1').replace(/(?<=.)\.$/, '');
 }

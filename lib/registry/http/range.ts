@@ -1,37 +1,37 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure, type FailureCode } from '../../core/failure.ts';
 
-/** What is wanted of a blob: bytes from `start` up to `end`, or to the blob's end. */
-export interface Wanted {
+/** The requested bytes of a blob; `end` is exclusive, and undefined for the blob's end. */
+export interface ByteRange {
   readonly start: number;
   readonly end: number | undefined;
 }
 
-/** What a blob's responses have to agree with. */
-export interface Known {
-  /** The whole blob's length, by its descriptor. */
+/** The known facts about a blob, which its responses must match. */
+export interface ExpectedBlob {
+  /** The length of the whole blob in its descriptor. */
   readonly size: number | undefined;
-  /** The whole blob's length, by an earlier response. */
+  /** The length of the whole blob in an earlier response. */
   readonly total: number | undefined;
 }
 
-/** A response that can be believed. */
-export interface Opened {
-  /** The bytes that come are those that were wanted; otherwise the whole blob comes. */
+/** A response that has passed the checks. */
+export interface BlobResponse {
+  /** Whether the response has the requested range; otherwise it has the whole blob. */
   readonly ranged: boolean;
-  /** Where the body must end; not known where the length is not. */
+  /** The end of the body; undefined if the length is unknown. */
   readonly end: number | undefined;
   readonly total: number | undefined;
   readonly etag: string | undefined;
 }
 
-export function rangeHeader({ start, end }: Wanted): string | undefined {
+export function rangeHeader({ start, end }: ByteRange): string | undefined {
   if (start === 0 && end === undefined) return undefined;
   return `bytes=${start}-${end === undefined ? '' : String(end - 1)}`;
 }
 
 export interface ContentRange {
-  /** Absent in what a 416 says. */
+  /** Undefined in the header of a 416. */
   readonly bytes: { readonly start: number; readonly end: number } | undefined;
   readonly total: number | undefined;
 }
@@ -50,26 +50,26 @@ export function parseContentRange(header: string | string[] | undefined): Conten
 }
 
 /**
- * Whether what a server is about to send are the bytes that are wanted, of the blob that is known.
+ * Checks that a response announces the requested bytes of the expected blob.
  *
  * @param answer a 200, 206 or 416
  * @throws Failure `range-ignored`, `range-mismatch`, `source-changed`, or `size-mismatch`
  */
-export function judge(
+export function checkResponse(
   answer: { readonly status: number; readonly headers: IncomingHttpHeaders },
-  wanted: Wanted,
-  known: Known,
+  wanted: ByteRange,
+  known: ExpectedBlob,
   { operation, host }: { readonly operation: string; readonly host: string },
-): Opened {
+): BlobResponse {
   const { status, headers } = answer;
   const fail = (code: FailureCode, detail: string): Failure =>
     new Failure({ operation, side: 'source', code, detail: `${host} ${detail}`, status });
   const checkTotal = (total: number | undefined): void => {
     if (total === undefined) return;
     if (known.size !== undefined && total !== known.size)
-      throw fail('size-mismatch', `has ${total} bytes where the descriptor says ${known.size}`);
+      throw fail('size-mismatch', `has a blob of another size: expected ${known.size} bytes, got ${total}`);
     if (known.total !== undefined && total !== known.total)
-      throw fail('source-changed', `has ${total} bytes where it had ${known.total} before`);
+      throw fail('source-changed', `changed the size of the blob from ${known.total} to ${total} bytes`);
   };
 
   const range = rangeHeader(wanted);
@@ -77,9 +77,9 @@ export function judge(
   const contentLength = parseLength(headers['content-length']);
   if (status === 416) {
     checkTotal(contentRange?.total);
-    throw fail('range-mismatch', `cannot satisfy ${range ?? 'no range'}`);
+    throw fail('range-mismatch', `cannot satisfy ${range ?? 'a request without a range'}`);
   }
-  // A blob is named by its digest, which decides what it is: backends behind one name often differ in their ETags.
+  // The digest identifies the blob; the backends of one host often have different ETags.
   const etag = strongEtag(headers['etag']);
 
   if (status === 200) {
@@ -95,7 +95,7 @@ export function judge(
   const { start, end } = contentRange.bytes;
   const last = wanted.end === undefined ? total : Math.min(wanted.end, total ?? wanted.end);
   if (range === undefined || start !== wanted.start || (last !== undefined && end !== last))
-    throw fail('range-mismatch', `sent bytes ${start}-${end - 1} for ${range ?? 'no range'}`);
+    throw fail('range-mismatch', `sent bytes ${start}-${end - 1} for ${range ?? 'a request without a range'}`);
   if (contentLength !== undefined && contentLength !== end - start)
     throw fail('range-mismatch', `sent ${contentLength} bytes as bytes ${start}-${end - 1}`);
   return { ranged: true, end, total, etag };
@@ -105,7 +105,7 @@ function parseLength(header: string | string[] | undefined): number | undefined 
   return typeof header === 'string' && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
 }
 
-/** Only a strong ETag promises the same bytes (RFC 9110, section 8.8.1). */
+/** Only a strong ETag guarantees equal bytes (RFC 9110, section 8.8.1). */
 function strongEtag(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' && header.startsWith('"') ? header : undefined;
 }

@@ -8,16 +8,13 @@ import type { HttpRequest, Reply } from './message.ts';
 const MAX_REDIRECTS = 5;
 
 export interface RedirectRules {
-  /** Whether a host may be without TLS. */
+  /** Whether a host may use plain HTTP. */
   readonly isInsecure: (host: string) => boolean;
-  /** Sends the request to where a redirect leads, with the authorization that belongs there. */
+  /** Sends the request to the target of a redirect, with the authorization for that target. */
   readonly send: (request: HttpRequest) => Promise<Reply>;
 }
 
-/**
- * Goes where replies point, five times at most, and never from TLS to plain HTTP. Which addresses may be dialled at all is
- * decided where they are dialled (dial.ts): each request says which host named its URL.
- */
+/** Follows up to 5 redirects, and never from TLS to plain HTTP. `dial.ts` decides whether an address may be dialled. */
 export async function followRedirects(
   first: Reply,
   request: HttpRequest,
@@ -28,7 +25,7 @@ export async function followRedirects(
   for (let count = 1; isRedirect(reply); count += 1) {
     await readExcerpt(reply, ERROR_BODY_BYTES);
     const url = targetOf(reply, count, request.operation, isInsecure);
-    // RFC 9110, section 15.4: 307 and 308 repeat a request as it was; the others have long made a GET of a POST.
+    // RFC 9110, section 15.4: 307 and 308 repeat the request; the others change a POST to a GET.
     if (method === 'POST' && reply.status !== 307 && reply.status !== 308) [method, body] = ['GET', undefined];
     const { body: _, ...rest } = request;
     reply = await send({ ...rest, method, url, namedBy: reply.url, ...(body === undefined ? {} : { body }) });
@@ -46,12 +43,13 @@ function targetOf(
   const refuse = (problem: string): Failure =>
     new Failure({ operation, side: 'source', code: 'invalid', detail: `${from.host} ${problem}`, status });
   if (count > MAX_REDIRECTS) throw refuse(`redirected more than ${MAX_REDIRECTS} times`);
-  if (typeof location !== 'string' || !URL.canParse(location, from.href)) throw refuse('redirected to nowhere');
+  if (typeof location !== 'string' || !URL.canParse(location, from.href))
+    throw refuse('redirected without a valid Location');
   const url = new URL(location, from);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refuse(`redirected to ${quote(url.protocol)}`);
   const isDowngrade = from.protocol === 'https:' && url.protocol === 'http:';
   if (isDowngrade && !isLoopback(url.hostname) && !isInsecure(url.host))
-    throw refuse(`redirected from TLS to plain HTTP at ${url.host}; --insecure-registry ${url.host} allows it`);
+    throw refuse(`redirected from TLS to plain HTTP at ${url.host}; to allow it, use --insecure-registry ${url.host}`);
   return url;
 }
 
@@ -60,8 +58,8 @@ function isRedirect({ status }: Reply): boolean {
 }
 
 /**
- * Sends a request that carries the credentials of its host, and follows redirects. The credentials go along while the host
- * stays the same; its port and scheme may change. They are not picked up again on the way back.
+ * Sends a request with the credentials of its host, and follows redirects. The credentials are sent while the host stays
+ * the same, with any port or scheme, and never again after a redirect to another host.
  */
 export async function sendWithCredentials(
   request: HttpRequest,
@@ -81,7 +79,7 @@ export async function sendWithCredentials(
 function withoutCredentials(request: HttpRequest): HttpRequest {
   const { operation, url, namedBy } = request;
   if (request.body !== undefined) {
-    const detail = `${namedBy?.host ?? ''} redirected to another host, ${url.host}; credentials are not sent there`;
+    const detail = `${namedBy?.host ?? ''} redirected to another host, ${url.host}, which does not receive the credentials`;
     throw new Failure({ operation, side: 'source', code: 'denied', detail });
   }
   const { authorization: _, ...headers } = request.headers;

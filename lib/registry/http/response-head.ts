@@ -1,16 +1,15 @@
-/** One header of a response, as it came. */
 interface Header {
   readonly name: string;
   readonly value: string;
 }
 
 /**
- * The head of a response in the form that a strict parser takes, for servers whose framing RFC 9112 lets a recipient
- * understand: line ends without CR (section 2.2), white space around names and folded values (5.1, 5.2), a Content-Length
- * beside Transfer-Encoding, which overrides it (6.3), and one that is repeated with the same value (RFC 9110, section 8.6).
+ * Normalises a response head for a strict parser, where RFC 9112 allows a recipient to be lenient: line ends without CR
+ * (section 2.2), white space around names and folded values (5.1, 5.2), a Content-Length together with Transfer-Encoding,
+ * which overrides it (6.3), and a repeated, equal Content-Length (RFC 9110, section 8.6).
  *
  * @param head all bytes up to the empty line, as Latin-1
- * @returns nothing where the lengths contradict each other
+ * @returns undefined if the lengths contradict each other
  */
 export function normaliseHead(head: string): string | undefined {
   const [status = '', ...lines] = head.replace(/(\r?\n)+$/, '').split(/\r?\n/);
@@ -35,18 +34,18 @@ function headersOf(lines: readonly string[]): Header[] {
     if (name !== undefined) headers.push({ name, value });
     else if (/^[ \t]/.test(line) && last !== undefined)
       headers[headers.length - 1] = { name: last.name, value: `${last.value} ${line.trim()}`.trim() };
-    // A line that is not a header is skipped, as clients have always done.
+    // Other lines are skipped, as other clients do.
   }
   return headers;
 }
 
 function listOf(value: string): string[] {
   const members = value.split(',').map((member) => member.trim());
-  // RFC 9110, section 5.6.1: a list may have empty members, but not only those.
+  // RFC 9110, section 5.6.1: a list may have empty members, but not only empty ones.
   return members.some((member) => member !== '') ? members.filter((member) => member !== '') : members.slice(0, 1);
 }
 
-/** A length without leading zeros, so that equal ones are equal as text. */
+/** Removes leading zeros, so that equal lengths are equal as text. */
 function lengthOf(text: string): string | undefined {
   return /^\d+$/.test(text) ? text.replace(/^0+(?=\d)/, '') : undefined;
 }

@@ -5,10 +5,10 @@ import type { Reply, ReplyBody } from './message.ts';
 type Received = Pick<Reply, 'body' | 'headers' | 'url'>;
 
 /**
- * A body that must be short, whole and without its content coding. Nothing where it is longer than `maxBytes`: it is
- * refused, not truncated. Its connection is free again afterwards, whatever happened.
+ * Reads and decodes a whole short body, and always frees its connection.
  *
- * @throws Failure `truncated` where the body does not decode
+ * @returns undefined if the body is longer than `maxBytes`
+ * @throws Failure `truncated` if the body cannot be decoded
  */
 export async function readWhole(reply: Received, operation: string, maxBytes: number): Promise<Uint8Array | undefined> {
   const { bytes, whole } = await readBounded(reply.body, maxBytes);
@@ -16,18 +16,18 @@ export async function readWhole(reply: Received, operation: string, maxBytes: nu
   const decoded = decodeShort(bytes, reply.headers, maxBytes);
   if (decoded === 'too-large') return undefined;
   if (decoded !== 'broken') return decoded.bytes;
-  const detail = `${reply.url.host} sent a body that does not decode as its Content-Encoding says`;
+  const detail = `${reply.url.host} sent a body that does not match its Content-Encoding`;
   throw new Failure({ operation, side: 'source', code: 'truncated', detail });
 }
 
-/** As much of a body as `maxBytes` allows, for showing it to a person; of a body that breaks off, what had arrived. */
+/** Up to `maxBytes` of a body, for an error message; of a truncated body, the part that arrived. */
 export async function readExcerpt(reply: Received, maxBytes: number): Promise<string> {
   const { bytes } = await readBounded(reply.body, maxBytes, true);
   const decoded = decodeShort(bytes, reply.headers, EXPANSION * maxBytes, true);
   return typeof decoded === 'string' ? '' : Buffer.from(decoded.bytes.subarray(0, maxBytes)).toString('utf8');
 }
 
-/** How far the excerpt of an encoded error may expand before it is left out. */
+/** The excerpt of an encoded body is omitted if it expands by more than this factor. */
 const EXPANSION = 16;
 
 async function readBounded(

@@ -1,7 +1,7 @@
 import { Failure } from '../../core/failure.ts';
 import { USER_AGENT } from '../../core/product.ts';
 import { Lru } from '../../core/lru.ts';
-import { Agents, type Way } from './agents.ts';
+import { Agents, type Route } from './agents.ts';
 import type { DialGuard } from './dial.ts';
 import { Exchange, type TimeLimits } from './exchange.ts';
 import { isLoopback } from './addresses.ts';
@@ -10,29 +10,29 @@ import { proxyFor, proxyHost, type Proxy } from './proxy.ts';
 import { isUnreadable, showsTls } from './transport.ts';
 
 export interface WireOptions {
-  /** The most connections to any one origin. */
+  /** The maximum number of connections per origin. */
   readonly connections: number;
-  /** How long the other side may be silent (before the headers, and between two pieces of the body), in milliseconds. */
+  /** The maximum time without data, before the headers and between two pieces of the body, in milliseconds. */
   readonly stallMs: number;
   /** Replaces the other time limits; for tests. */
   readonly limits?: Partial<TimeLimits> | undefined;
-  /** Whether the certificate of this host need not be valid, and whether it may be without TLS altogether. */
+  /** Whether an invalid certificate and plain HTTP are accepted from this host. */
   readonly isInsecure: (host: string) => boolean;
   readonly guard: DialGuard;
-  /** What requests to other machines go through. */
+  /** The proxy for requests to other machines. */
   readonly proxy?: Proxy | undefined;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
-/** Origins of which is remembered how they answer; a registry can name any number of them. */
+/** The number of remembered origins; a registry can name any number of them. */
 const ORIGINS = 1000;
 
 const TIME_LIMITS: Omit<TimeLimits, 'stallMs'> = { shortBodyMs: 120_000, rate: { bytes: 60_000, overMs: 60_000 } };
 
 /**
- * The names of this software and of what it accepts, on every request. Bodies are hashed as they are stored, so nothing
- * may be compressed on the way; a request that does not say so accepts any coding (RFC 9110, section 12.5.3).
+ * The headers of every request. Blobs are hashed as they are stored, so no coding is accepted; without `identity`, a server
+ * may choose any coding (RFC 9110, section 12.5.3).
  */
 const HEADERS = { 'user-agent': USER_AGENT, 'accept-encoding': 'identity' };
 
@@ -40,9 +40,9 @@ export class Wire {
   readonly #options: WireOptions;
   readonly #agents: Agents;
   readonly #limits: TimeLimits;
-  /** Origins whose responses undici's parser refuses. */
+  /** The origins whose responses undici's parser refuses. */
   readonly #lenient = new Lru<string, true>(ORIGINS);
-  /** Insecure hosts that have answered in TLS. */
+  /** The insecure hosts that have responded over TLS. */
   readonly #tls = new Set<string>();
 
   constructor(options: WireOptions) {
@@ -53,9 +53,9 @@ export class Wire {
   }
 
   /**
-   * Sends a request and waits for the headers. Any status is a reply; redirects are not followed.
+   * Sends a request and waits for the headers. Every status is a reply, and redirects are not followed.
    *
-   * @throws Failure `denied` for an address that must not be dialled
+   * @throws Failure `denied` for an address that may not be dialled
    */
   async send(request: HttpRequest, signal?: AbortSignal): Promise<Reply> {
     const { url, operation } = request;
@@ -73,9 +73,9 @@ export class Wire {
     }
   }
 
-  async #exchange(request: HttpRequest, way: Way, signal: AbortSignal | undefined): Promise<Reply> {
+  async #exchange(request: HttpRequest, route: Route, signal: AbortSignal | undefined): Promise<Reply> {
     const { url } = request;
-    const { proxy, isLenient, unverified } = way;
+    const { proxy, isLenient, unverified } = route;
     const isTls = url.protocol === 'https:' && unverified;
     const exchange = new Exchange(
       { ...request, headers: { ...HEADERS, ...request.headers } },
@@ -88,20 +88,20 @@ export class Wire {
       },
     );
     try {
-      return await exchange.start(this.#agents.for(way));
+      return await exchange.start(this.#agents.for(route));
     } catch (thrown) {
       if (isTls && thrown instanceof Failure && showsTls(thrown)) this.#tls.add(url.host);
       throw thrown;
     }
   }
 
-  /** The proxy through which a URL is asked. What is on this machine is never asked through another. */
+  /** The proxy for a URL. Loopback addresses are always reached directly. */
   proxyTo(url: URL): string | undefined {
     const { proxy } = this.#options;
     return proxy === undefined || isLoopback(url.hostname) ? undefined : proxyFor(url, proxy);
   }
 
-  /** Whether an insecure host has ever answered in TLS, if only with a certificate that is refused. */
+  /** Whether an insecure host has ever responded over TLS, even with a refused certificate. */
   speaksTls({ host }: URL): boolean {
     return this.#tls.has(host);
   }
@@ -110,10 +110,10 @@ export class Wire {
     await this.#agents.close();
   }
 
-  /** A host that may be without TLS is not asked without it once it has answered in TLS, whatever a redirect or a realm says. */
+  /** Once an insecure host has responded over TLS, no redirect or realm can downgrade it to plain HTTP. */
   #refusePlain({ url, operation }: HttpRequest): void {
     if (url.protocol !== 'http:' || !this.speaksTls(url) || !this.#options.isInsecure(url.host)) return;
-    const detail = `${url.host} speaks TLS; nothing is sent to it in plain HTTP`;
+    const detail = `${url.host} speaks TLS, so plain HTTP is refused`;
     throw new Failure({ operation, side: 'source', code: 'denied', detail });
   }
 }

@@ -3,7 +3,7 @@ import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { makeImage } from '../../kit/images.ts';
 import { errorBody, startRegistry, type RegistryOptions, type TestRegistry } from '../../kit/registry.ts';
-import { realSleep } from '../../../lib/registry/http/patience.ts';
+import { realSleep } from '../../../lib/registry/http/retry-wait.ts';
 import { collect, failureOf, testSources } from './helpers.ts';
 
 const REPOSITORY = 'library/alpine';

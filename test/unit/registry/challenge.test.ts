@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { basicWanted, parseChallenges, tokenWanted, unusableRealm } from '../../../lib/registry/auth/challenge.ts';
+import { offersBasic, parseChallenges, requestedToken, unusableRealm } from '../../../lib/registry/auth/challenge.ts';
 
 // What Docker Hub says to an anonymous pull.
 test('a Bearer challenge names realm and service; its scope is not used', () => {
   const header =
     'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull"';
-  expect(tokenWanted(parseChallenges(header))).toEqual({
+  expect(requestedToken(parseChallenges(header))).toEqual({
     realm: 'https://auth.docker.io/token',
     service: 'registry.docker.io',
   });
@@ -20,15 +20,15 @@ test.each([
   ['Bearer realm="https://r/t",service="a \\"b\\" \\\\c"', 'a "b" \\c'],
   [',,Bearer realm="https://r/t",,service="x",error="invalid_token"', 'x'],
 ])('%s', (header, service) => {
-  expect(tokenWanted(parseChallenges(header))).toEqual({ realm: 'https://r/t', service });
+  expect(requestedToken(parseChallenges(header))).toEqual({ realm: 'https://r/t', service });
 });
 
 // Several schemes come in one header, in several headers, and with words that nobody here understands.
 test('all challenges are seen', () => {
   const mixed = parseChallenges('Negotiate YWJj==, Basic realm="x", Bearer realm="https://r/t"');
   expect(mixed.map(({ scheme }) => scheme)).toEqual(['negotiate', 'basic', 'bearer']);
-  expect(basicWanted(mixed)).toBe(true);
-  expect(tokenWanted(mixed)?.realm).toBe('https://r/t');
+  expect(offersBasic(mixed)).toBe(true);
+  expect(requestedToken(mixed)?.realm).toBe('https://r/t');
   const apart = parseChallenges(['Basic realm="x"', 'Bearer realm="https://r/t"']);
   expect(apart.map(({ scheme }) => scheme)).toEqual(['basic', 'bearer']);
   expect(parseChallenges('Basic').map(({ scheme }) => scheme)).toEqual(['basic']);
@@ -39,7 +39,7 @@ test('all challenges are seen', () => {
 test('a realm must be a URL', () => {
   for (const realm of ['token', '/token', 'ftp://r/t', 'file:///etc/passwd']) {
     const challenges = parseChallenges(`Bearer realm="${realm}",service="x"`);
-    expect(tokenWanted(challenges)).toBeUndefined();
+    expect(requestedToken(challenges)).toBeUndefined();
     expect(unusableRealm(challenges)).toBe(realm);
   }
 });

@@ -140,7 +140,7 @@ describe('credential helpers', () => {
 
   test.each([
     ['echo "the keychain is locked" >&2; exit 1', 'docker-credential-fake failed: the keychain is locked'],
-    ['echo secret', 'docker-credential-fake answered something that is not a credential'],
+    ['echo secret', 'docker-credential-fake returned invalid credentials; expected JSON with Username and Secret'],
     ['exec sleep 60', 'docker-credential-fake did not answer within 0.2 s'],
   ])('that fail (%s) leave the entry in auths, and are named where credentials are missing', async (script, told) => {
     await using folder = await tempFolder();

@@ -1,7 +1,7 @@
 import dns from 'node:dns';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { zoneOf, zoneOfText } from '../../../lib/registry/http/addresses.ts';
-import { DialGuard, RefusedAddress, type Reach } from '../../../lib/registry/http/dial.ts';
+import { DialGuard, RefusedAddress, type DialLimit } from '../../../lib/registry/http/dial.ts';
 import type { Failure } from '../../../lib/core/failure.ts';
 
 afterEach(() => vi.restoreAllMocks());
@@ -112,7 +112,7 @@ function scene({ endpoints = ['https://reg.test'], privateAddresses = false, nam
     );
   }) as unknown as typeof dns.lookup);
   const guard = new DialGuard({ endpoints: endpoints.map((url) => new URL(url)), privateAddresses });
-  const resolve = (hostname: string, reach: Reach): Promise<readonly string[]> =>
+  const resolve = (hostname: string, reach: DialLimit): Promise<readonly string[]> =>
     new Promise((done, refuse) => {
       guard.lookup(reach)(hostname, { all: true }, (error, addresses) => {
         if (error !== null) refuse(error);
@@ -219,7 +219,7 @@ test('a proxy resolves names, so that only the text of an address is judged', ()
   const namedBy = new URL('https://reg.test/');
   expect(guard.reach({ url: new URL('https://cdn.test/'), namedBy }, 'o')).toBe('public');
   const asked = (): unknown => guard.reach({ url: new URL('http://metadata.google.internal/'), namedBy }, 'o');
-  expect(asked).toThrow('metadata.google.internal, an address within this machine or network');
+  expect(asked).toThrow('metadata.google.internal, an address of this machine or a private network');
 });
 
 test('the endpoints that the user names are dialled wherever they are', async () => {
@@ -253,6 +253,6 @@ test('the failure names both hosts and the setting', () => {
     failure = thrown as Failure;
   }
   expect(failure?.message).toBe(
-    'get blob b: reg.test names 10.0.0.5, an address within this machine or network; it is not asked (privateAddresses: true in the registry’s settings allows private networks)',
+    'get blob b: reg.test refers to 10.0.0.5, an address of this machine or a private network; to allow private networks, set privateAddresses: true for the registry',
   );
 });

@@ -77,7 +77,7 @@ test('a login page of the only endpoint is told with the host that sent it', asy
   await using sources = testSources();
   registry.misbehave({ do: { status: 200, body: '<html>log in</html>', headers: { 'content-type': 'text/html' } } });
   const failure = await failureOf(sources.at(registry.host).resolve('1'), 'invalid');
-  expect(failure.detail).toContain(`${registry.host} sent a manifest that cannot be used`);
+  expect(failure.detail).toContain(`${registry.host} sent an invalid manifest`);
 });
 
 test('what the last endpoint says is what counts', async () => {

@@ -48,7 +48,7 @@ test('a rate limit tells the limit, what is left, and how long to wait', () => {
   expect(failure.retryAfterMs).toBe(90_000);
   expect(failure.detail).toBe(
     'r.example answered 429 TOOMANYREQUESTS: You have reached your pull rate limit.; ' +
-      'its limit is 100 pulls in 6 h, 0 left; with credentials it is usually higher; asks to wait 90 s',
+      'the limit is 100 pulls per 6 h, 0 left; it is usually higher with credentials; retry after 90 s',
   );
 });
 

@@ -115,7 +115,7 @@ describe('a response with', () => {
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'invalid');
     expect(failure.detail).toBe(
-      `${server.host} sent a response that is not valid HTTP (its Content-Length is not one number)`,
+      `${server.host} sent a response that is not valid HTTP (the Content-Length is not a single number)`,
     );
     expect(sources.waits).toEqual([]);
   });

@@ -150,7 +150,7 @@ describe('a challenge', () => {
     const url = new URL('https://reg.test/v2/');
     const header = 'Bearer realm="http://reg.test/token",service="s"';
     expect((await authorizer.challenged('public/x', { url, header, sent: undefined }))?.authorization).toBe('Bearer t');
-    expect(await authorizer.grant('private/y')).toBeUndefined();
+    expect(await authorizer.authorize('private/y')).toBeUndefined();
     await failureOf(authorizer.challenged('private/y', { url, header, sent: undefined }), 'denied');
     expect(asked.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
@@ -159,7 +159,7 @@ describe('a challenge', () => {
     await using server = await serveHttp(() => [401, { 'www-authenticate': 'Bearer realm="/token",service="s"' }]);
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
-    expect(failure.message).toContain('names a token service that is not a URL: "/token"');
+    expect(failure.message).toContain('names a token service with an invalid URL "/token"');
   });
 
   test('that offers Basic too is answered with it where the token service fails', async () => {
@@ -245,7 +245,7 @@ describe('tokens', () => {
       const failure = await failureOf(tokens.get(elsewhere, credential), 'denied');
       expect(authorizations).toEqual([undefined]);
       expect(bodies).toEqual([undefined]);
-      expect(failure.message).toContain('the setting registries.r.test.tokenService allows it');
+      expect(failure.message).toContain('to allow it, set registries.r.test.tokenService');
     },
   );
 

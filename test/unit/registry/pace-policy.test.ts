@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { PATIENT } from '../../../lib/core/retry.ts';
 import {
   isOver,
-  NO_DROUGHT,
+  NO_REFUSALS,
   passed,
   pauseMs,
   refused,
@@ -131,13 +131,13 @@ test('pauses twice as long after each further refusal, up to the cap and with ha
 
 test('gives an endpoint more tries that has let requests through, and neither more than the longest wait', () => {
   const limits = { tries: 6, factor: 3, maxMs: 900_000 };
-  const over = (refusals: number, pausedMs: number, opened: boolean): boolean =>
-    isOver({ refusals, pausedMs, opened }, limits);
+  const over = (refusals: number, pausedMs: number, wasAccepted: boolean): boolean =>
+    isOver({ refusals, pausedMs, wasAccepted }, limits);
   expect([over(5, 0, false), over(6, 0, false), over(17, 0, true), over(18, 0, true)]).toEqual([
     false,
     true,
     false,
     true,
   ]);
-  expect([over(1, 900_000, true), over(1, 900_001, true), isOver(NO_DROUGHT, limits)]).toEqual([false, true, false]);
+  expect([over(1, 900_000, true), over(1, 900_001, true), isOver(NO_REFUSALS, limits)]).toEqual([false, true, false]);
 });

@@ -4,7 +4,7 @@ import { Failure } from '../../../lib/core/failure.ts';
 import { PATIENT } from '../../../lib/core/retry.ts';
 import { Semaphore } from '../../../lib/core/semaphore.ts';
 import { PacedWire } from '../../../lib/registry/http/paced-wire.ts';
-import { waitOrThrow } from '../../../lib/registry/http/patience.ts';
+import { waitOrThrow } from '../../../lib/registry/http/retry-wait.ts';
 import { failureOf } from './helpers.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import type { HttpRequest, Persistence, Reply, ReplyBody } from '../../../lib/registry/http/message.ts';
@@ -79,7 +79,7 @@ class Scene {
       const headers = status === 200 || refusal.retryAfter === undefined ? {} : { 'retry-after': refusal.retryAfter };
       return { status, headers, url: request.url, body: bodyOf(status === 200 ? 'ok' : (refusal.body ?? '')) };
     };
-    const patience = {
+    const retry = {
       policy: PATIENT,
       random: () => 0.5,
       sleep: this.clock.sleep,
@@ -89,12 +89,12 @@ class Scene {
     };
     this.wire = new PacedWire(
       { send, speaksTls: () => false, proxyTo: () => undefined },
-      { patience, now: this.clock.now },
+      { retry, now: this.clock.now },
     );
-    this.patience = patience;
+    this.retry = retry;
   }
 
-  readonly patience;
+  readonly retry;
 
   /** One request; what is not let through in the end is thrown, as the registry client does it. */
   async ask(method: 'GET' | 'HEAD', path: string, persistence?: Persistence): Promise<void> {
@@ -104,7 +104,7 @@ class Scene {
       if (reply.status === 200) return;
       const code = reply.status === 429 ? 'rate-limited' : 'unavailable';
       const failure = { operation: 'ask', side: 'source', code, detail: 'refused', status: reply.status } as const;
-      await waitOrThrow(new Failure(failure), 1, this.patience);
+      await waitOrThrow(new Failure(failure), 1, this.retry);
     });
   }
 

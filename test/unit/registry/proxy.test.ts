@@ -237,9 +237,7 @@ describe('an error behind a proxy', () => {
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const { message } = await failing(`http://127.0.0.1:${port}`);
-    expect(message).toContain(
-      `registry.invalid through proxy 127.0.0.1:${port}: the proxy answered 407; the proxy needs`,
-    );
+    expect(message).toContain(`registry.invalid through proxy 127.0.0.1:${port}: the proxy answered 407; set a user`);
     server.closeAllConnections();
     server.close();
   });

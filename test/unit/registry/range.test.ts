@@ -1,14 +1,25 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Failure, FailureCode } from '../../../lib/core/failure.ts';
-import { judge, parseContentRange, rangeHeader, type Known, type Wanted } from '../../../lib/registry/http/range.ts';
+import {
+  checkResponse,
+  parseContentRange,
+  rangeHeader,
+  type ExpectedBlob,
+  type ByteRange,
+} from '../../../lib/registry/http/range.ts';
 
-const nothing: Known = { size: undefined, total: undefined };
+const nothing: ExpectedBlob = { size: undefined, total: undefined };
 const at = { operation: 'get blob', host: 'r.example' };
 
-function verdict(status: number, headers: Record<string, string>, wanted: Wanted, known: Partial<Known> = {}): unknown {
+function verdict(
+  status: number,
+  headers: Record<string, string>,
+  wanted: ByteRange,
+  known: Partial<ExpectedBlob> = {},
+): unknown {
   try {
-    return judge({ status, headers }, wanted, { ...nothing, ...known }, at);
+    return checkResponse({ status, headers }, wanted, { ...nothing, ...known }, at);
   } catch (thrown) {
     return (thrown as Failure).code satisfies FailureCode;
   }
@@ -29,7 +40,7 @@ test('a Content-Range that cannot be is none', () => {
 });
 
 // The rules by which undici's retry handler resumes, and the descriptor's size on top.
-test.each<[string, number, Record<string, string>, Wanted, Partial<Known>, unknown]>([
+test.each<[string, number, Record<string, string>, ByteRange, Partial<ExpectedBlob>, unknown]>([
   [
     'the whole',
     200,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { TokenWanted } from '../../../lib/registry/auth/challenge.ts';
+import type { TokenRequest } from '../../../lib/registry/auth/challenge.ts';
 import { type RealmRules, usableAt } from '../../../lib/registry/auth/realms.ts';
 
 const RULES: RealmRules = { isInsecure: () => false, tokenService: () => undefined };
@@ -8,7 +8,7 @@ const CREDENTIALS = [
   { username: '<token>', identityToken: 'refresh', from: 'f' },
 ];
 
-function wanted(registry: string, realm: string, namedBy = `https://${registry}/v2/`): TokenWanted {
+function wanted(registry: string, realm: string, namedBy = `https://${registry}/v2/`): TokenRequest {
   return { realm, service: 's', scope: 'repository:a/b:pull', registry, namedBy: new URL(namedBy) };
 }
 
@@ -46,7 +46,7 @@ describe.each(CREDENTIALS)('the credentials %j', (credential) => {
   });
 
   test('of a registry on this host are sent to another name of this host, and to no other loopback address', () => {
-    const at = (realm: string): TokenWanted => wanted('localhost:5000', realm, 'http://localhost:5000/v2/');
+    const at = (realm: string): TokenRequest => wanted('localhost:5000', realm, 'http://localhost:5000/v2/');
     for (const own of ['http://127.0.0.1:5001/token', 'http://[::1]:5001/token', 'http://auth.localhost:5001/token'])
       expect(usableAt(at(own), credential, RULES)).toEqual({ credential });
     expect(usableAt(at('http://127.0.0.2:5001/token'), credential, RULES).credential).toBeUndefined();
@@ -55,7 +55,7 @@ describe.each(CREDENTIALS)('the credentials %j', (credential) => {
 
   test('are not sent without TLS, unless that very host is insecure', () => {
     const plain = wanted('reg.test', 'http://reg.test/token');
-    expect(() => usableAt(plain, credential, RULES)).toThrow('not reached over TLS');
+    expect(() => usableAt(plain, credential, RULES)).toThrow('names a token service without TLS');
     const rules = { ...RULES, isInsecure: (host: string) => host === 'reg.test' };
     expect(usableAt(plain, credential, rules)).toEqual({ credential });
     const asked = wanted('reg.test', 'http://reg.test/token', 'http://reg.test/v2/');

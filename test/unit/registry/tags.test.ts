@@ -91,7 +91,7 @@ test('a link without a query is refused, since the tags behind it would be missi
   await using sources = testSources();
   registry.misbehave({ do: { headers: { link: '</v2/library/alpine/tags/page/2>; rel="next"' } } });
   const { message } = await failureOf(pages(sources.at(registry.host)), 'invalid');
-  expect(message).toContain(`${registry.host} names a next page without a query`);
+  expect(message).toContain(`${registry.host} sent a link to the next page without a query`);
   expect(registry.requests).toHaveLength(1);
 });
 
@@ -151,7 +151,7 @@ test.each([1, 2, 7])('a circle of %i pages is noticed', async (length) => {
     registry.misbehave({ after: page, times: 1, do: { headers: { link } } });
   }
   const failure = await failureOf(pages(sources.at(registry.host)), 'invalid');
-  expect(failure.detail).toContain('circle');
+  expect(failure.detail).toContain('repeats a page');
   expect(registry.count()).toBeLessThan(40);
 });
 

@@ -42,8 +42,8 @@ test.each(['ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EMFILE', 'ENETDOWN'])(
 
 test('an untrusted certificate is reported with each way to trust it', () => {
   expect(failureFrom('SELF_SIGNED_CERT_IN_CHAIN').detail).toBe(
-    'the certificate of r.example is not trusted (SELF_SIGNED_CERT_IN_CHAIN); NODE_EXTRA_CA_CERTS=FILE adds its CA, ' +
-      'NODE_USE_SYSTEM_CA=1 the CAs of the system, --insecure-registry r.example accepts any',
+    'the certificate of r.example is not trusted (SELF_SIGNED_CERT_IN_CHAIN); add its CA with NODE_EXTRA_CA_CERTS=FILE, ' +
+      'use the CAs of the system with NODE_USE_SYSTEM_CA=1, or accept any certificate with --insecure-registry r.example',
   );
 });
 
@@ -51,7 +51,7 @@ describe('a failure through a proxy', () => {
   test.each([
     ['ECONNREFUSED', 'the connection was refused'],
     ['ENOTFOUND', 'there is no such host'],
-    ['UND_ERR_CONNECT_TIMEOUT', 'no connection could be made in time'],
+    ['UND_ERR_CONNECT_TIMEOUT', 'the connection attempt timed out'],
   ])('%s names the proxy', (code, words) => {
     expect(failureFrom(code, 'x', 'proxy.example:3128').detail).toBe(
       `r.example through proxy proxy.example:3128: ${words}`,
@@ -65,7 +65,7 @@ describe('a failure through a proxy', () => {
     const failure = failureFrom(code, message, 'proxy.example:3128');
     expect(failure).toMatchObject({ code: 'denied', remedy: 'never' });
     expect(failure.detail).toBe(
-      'r.example through proxy proxy.example:3128: the proxy answered 407; the proxy needs a user and a password in its URL (http://user:password@host)',
+      'r.example through proxy proxy.example:3128: the proxy answered 407; set a user and a password in the URL of the proxy (http://user:password@host)',
     );
   });
 

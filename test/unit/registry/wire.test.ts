@@ -89,7 +89,7 @@ describe('a response that drips', () => {
     await using server = await serve(drip(1), { shortBodyMs: 100 });
     const reply = await server.wire.send(server.request('GET'));
     const failure = await failureOf(readWhole(reply, 'test', 1_000_000), 'stalled');
-    expect(failure.message).toMatch(/^test: 127\.0\.0\.1:\d+ did not finish its answer within 0\.1 s$/);
+    expect(failure.message).toMatch(/^test: 127\.0\.0\.1:\d+ did not complete its response within 0\.1 s$/);
   });
 
   test('is given up as the excerpt of an error, with what has come', async () => {

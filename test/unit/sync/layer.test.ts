@@ -6,7 +6,7 @@ import { type Deadline, NO_DEADLINE } from '../../../lib/sync/deadline.ts';
 import type { LayerMessage } from '../../../lib/queue/messages.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
-import { realSleep } from '../../../lib/registry/http/patience.ts';
+import { realSleep } from '../../../lib/registry/http/retry-wait.ts';
 import { countCalls, Faults } from '../../kit/faults.ts';
 import { layerOf, makeImage, makeLayer } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -544,7 +544,7 @@ describe('near the deadline', () => {
       const deadline = { ...NO_DEADLINE, over: over.signal };
       await rig.copy(messageFor(registry, LAYER, { look }), { deadline, receiveCount: 5, last: true });
       expect(rig.sent('finalize')).toMatchObject([
-        { failure: { code: 'rate-limited', reason: expect.stringContaining('asks to wait 10 min') } },
+        { failure: { code: 'rate-limited', reason: expect.stringContaining('retry after 10 min') } },
       ]);
       expect(rig.window.usedBytes).toBe(0);
     },

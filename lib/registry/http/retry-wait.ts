@@ -5,73 +5,72 @@ import { inWords } from './duration.ts';
 
 export interface RetryInfo {
   readonly failure: Failure;
-  /** How many tries have failed in a row, this one included. */
+  /** The number of consecutive failures, including this one. */
   readonly attempt: number;
-  /** How long it is waited before the next one, in milliseconds. */
+  /** The wait before the next try, in milliseconds. */
   readonly afterMs: number;
 }
 
-/** How failures are waited out; what is random or takes time can be replaced. */
-export interface Patience {
+/** The retry policy, its limits, and its random numbers and timers, which tests replace. */
+export interface RetryOptions {
   readonly policy: RetryPolicy;
   readonly random: () => number;
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
-  /** A longer wait, in milliseconds, is left to the caller: the failure says how long it is. No limit unless given. */
+  /** For a longer wait, in milliseconds, the failure is thrown with its Retry-After. Default: no limit. */
   readonly longestMs?: number | undefined;
-  /** A longer wait, in milliseconds, is a final failure. No limit unless given. */
+  /** A longer wait, in milliseconds, is a final failure. Default: no limit. */
   readonly maxMs?: number | undefined;
   readonly onRetry?: ((info: RetryInfo) => void) | undefined;
 }
 
-/** Whether an endpoint has refused a request for a rate limit, as far as can be told. */
+/** Whether the failure is, or may be, a rate limit. */
 export function isRefusal(failure: Failure): boolean {
   return failure.code === 'rate-limited' || failure.status === 503;
 }
 
 /**
- * Waits before the next try, or throws the failure where there is to be none, or not here: because the wait would be too
- * long, or because the time for it was over. The failure says how long, so that a caller with more time waits that out. A
- * refusal for a rate limit has been waited out already (`paced-wire.ts`).
+ * Waits before the next try. Throws the failure if no tries are left, if the wait exceeds the limit, or if the caller's
+ * time is over; a caller with more time finds the wait in the failure. Rate limits are handled in `paced-wire.ts`.
  */
 export async function waitOrThrow(
   failure: Failure,
   attempt: number,
-  patience: Patience,
+  retry: RetryOptions,
   signal?: AbortSignal,
 ): Promise<void> {
-  const { longestMs, maxMs = Infinity } = patience;
+  const { longestMs, maxMs = Infinity } = retry;
   if ((failure.retryAfterMs ?? 0) > maxMs && failure.remedy !== 'never') throw tooLong(failure, maxMs);
   if (isRefusal(failure)) throw failure;
-  const decision = decide(failure, attempt, patience.policy, patience.random());
+  const decision = decide(failure, attempt, retry.policy, retry.random());
   if (!decision.again || decision.afterMs > (longestMs ?? Infinity)) throw failure;
-  patience.onRetry?.({ failure, attempt, afterMs: decision.afterMs });
+  retry.onRetry?.({ failure, attempt, afterMs: decision.afterMs });
   try {
-    await patience.sleep(decision.afterMs, signal);
+    await retry.sleep(decision.afterMs, signal);
   } catch (thrown) {
     throw isOutOfTime(signal) ? failure : thrown;
   }
 }
 
-/** A wait that nobody sits out is a failure at once, and at every later try. */
+/** A wait above the maximum is final. */
 function tooLong({ operation, side, code, detail, status, cause }: Failure, maxMs: number): Failure {
   return new Failure({
     operation,
     side,
     code,
-    detail: `${detail}; the longest wait is ${inWords(maxMs)} (--max-wait)`,
+    detail: `${detail}; the maximum wait is ${inWords(maxMs)} (--max-wait)`,
     remedy: 'never',
     cause,
     ...(status === undefined ? {} : { status }),
   });
 }
 
-/** Whether it was aborted by its own clock (`AbortSignal.timeout`), and not on request. */
+/** Whether the signal was aborted by its timeout (`AbortSignal.timeout`), and not on request. */
 export function isOutOfTime(signal: AbortSignal | undefined): boolean {
   const reason: unknown = signal?.reason;
   return reason instanceof DOMException && reason.name === 'TimeoutError';
 }
 
-/** The longest time that a timer can be set to; a longer one would fire at once. */
+/** The maximum delay of a timer; a longer one fires immediately. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 export async function realSleep(ms: number, signal?: AbortSignal): Promise<void> {
