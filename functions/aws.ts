@@ -1,4 +1,4 @@
-/** What every function makes of its environment, once a sandbox. It only wires. */
+/** The clients and settings that the functions share, created once per sandbox. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
@@ -17,7 +17,7 @@ import { SqsQueues, type SqsOptions } from '../lib/queue/sqs/sqs.ts';
 import { kept, MissingConfiguration } from './kept.ts';
 import { onRefused } from './telemetry.ts';
 
-/** One client a sandbox: the archive, and the configuration that lies beside it, come over the same connections. */
+/** One client per sandbox, for the archive and the configuration. */
 const s3 = once(() => connect({}));
 
 export function openArchive(url: string): Archive {
@@ -28,12 +28,12 @@ export function openQueues(urls: SqsOptions['urls']): SqsQueues {
   return new SqsQueues({ client: sqs(), urls });
 }
 
-/** One client a sandbox. It is told not to retry: `SqsQueues` does, with what this software knows of failures. */
+/** One client per sandbox. Its own retries are off, because `SqsQueues` retries. */
 const sqs = once(() => new SQSClient({ maxAttempts: 1 }));
 
 export type ReadConfig = () => Promise<Config>;
 
-/** `mirror.yaml`, from the archive's bucket or from beside the bundle; the last good one while a new one is refused. */
+/** `mirror.yaml` from the archive's bucket or the bundle's folder; the last valid one while a new one is invalid. */
 export function configFrom(location: ConfigLocation): ReadConfig {
   return kept({
     read: () => configText(location),
@@ -50,7 +50,7 @@ async function configText(location: ConfigLocation): Promise<string> {
   const { bucket, key } = location;
   const found = await openS3Store({ bucket, prefix: '', client: s3 }).get(key, { maxBytes: MAX_CONFIG_BYTES });
   if (found !== undefined) return Buffer.from(found.bytes).toString('utf8');
-  const detail = `${nameOf(location)} does not exist; upload one (docs/configuration.md describes it)`;
+  const detail = `${nameOf(location)} does not exist; upload it (docs/configuration.md describes it)`;
   throw new MissingConfiguration({ operation: 'read configuration', side: 'input', code: 'invalid', detail });
 }
 
@@ -58,7 +58,7 @@ function nameOf(location: ConfigLocation): string {
   return location.kind === 'file' ? location.path : `s3://${location.bucket}/${location.key}`;
 }
 
-/** A secret, read again after a minute, so that a rotated one is used soon; the last good one while a new one is refused. */
+/** A secret, which is read again after one minute; the last valid one while a new one is invalid. */
 export function secretFrom<T>(arn: string, parse: (text: string) => T): () => Promise<T> {
   const client = new SecretsManagerClient({});
   return kept({
@@ -68,7 +68,7 @@ export function secretFrom<T>(arn: string, parse: (text: string) => T): () => Pr
         .catch((error: unknown) => {
           throw secretFailure(arn, error);
         });
-      if (SecretString === undefined) throw invalid('read secret', `${arn} has no text; put a SecretString`);
+      if (SecretString === undefined) throw invalid('read secret', `${arn} has no SecretString; set one`);
       return SecretString;
     },
     parse,
@@ -79,12 +79,12 @@ export function secretFrom<T>(arn: string, parse: (text: string) => T): () => Pr
 function secretFailure(arn: string, error: unknown): Failure {
   const { name, message } = error as Error;
   const operation = `read secret ${arn}`;
-  // No retry changes these: a person has deleted the secret or the permission.
+  // A retry does not help: the secret or the permission is missing.
   if (/^(ResourceNotFound|AccessDenied|DecryptionFailure)/.test(name)) return invalid(operation, `${name}: ${message}`);
   return new Failure({ operation, side: 'archive', code: 'unavailable', detail: `${name}: ${message}`, cause: error });
 }
 
-/** Makes a value when it is first asked for. */
+/** Creates a value on first use. */
 export function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => (made ??= { value: make() }).value;

@@ -6,44 +6,43 @@ import type { Delivery } from '../lib/queue/queue.ts';
 import { hasWaitedTooLong, mayWaitForLimit, waiting } from './requeue.ts';
 import { handling } from './telemetry.ts';
 
-/** What a batch needs of the queue that it came from. */
 export interface BatchOptions<M extends Message> {
   /** The type of message that this function handles. */
   readonly type: M['type'];
   /**
-   * Deliveries of one group, in order; a rejection fails them all. With `requeues`, a rate limit is thrown on the last
-   * delivery too: the message is queued again.
+   * Handles deliveries of one group in order; a rejection fails all of them. With `requeues`, it throws a rate limit even on
+   * the last delivery, and the message is queued again.
    */
   readonly handle: (deliveries: readonly Delivery<M>[], requeues: boolean) => Promise<void>;
-  /** Messages of one group that are handled together; 1 where each stands for itself. */
+  /** The maximum number of messages of one group that are handled together. */
   readonly together: number;
-  /** Deliveries of a message in all; what fails on its last one is a dead letter. */
+  /** The maximum number of deliveries of a message, after which it is a dead letter. */
   readonly maxReceives: number;
-  /** Records what fails on its last delivery, so that it is done with; without it, `handle` sees to that itself. */
+  /** Records a failure on the last delivery. If undefined, `handle` records it. */
   readonly giveUp?: (delivery: Delivery<M>, failure: Failure) => Promise<void>;
-  /** Resolves once the configuration and the secrets can be used. Messages wait for it, and use up no deliveries. */
+  /** Resolves if the configuration and the secrets are valid. Messages wait for that without using up their deliveries. */
   readonly ready?: () => Promise<unknown>;
-  /** Sets when these messages of one group come again; without a failure, at once. */
+  /** Sets the time of the next delivery of these messages of one group; without a failure, immediately. */
   readonly postpone: (records: readonly SQSRecord[], failure?: Failure) => Promise<void>;
-  /** Sends a copy of a message to the end of its group, with all its deliveries before it. */
+  /** Sends a copy of a message to the end of its group, with a new count of deliveries. */
   readonly requeue: (record: SQSRecord) => Promise<void>;
-  /** `waits` where the message itself is not to blame. */
+  /** `waits` if the message is not the cause. */
   readonly onFailure: (record: SQSRecord, failure: Failure, waits: boolean) => void;
 }
 
-/** Why a message is not handled. */
+/** The reason why a message is not handled. */
 interface Problem {
   readonly failure: Failure;
-  /** Neither the message nor its image is to blame: it waits for a configuration, or for a release that can read it. */
+  /** The message waits for a valid configuration, or for a release that can read it. */
   readonly waits: boolean;
-  /** On its last delivery the message is queued again: a registry has refused it for a rate limit. */
+  /** A registry's rate limit; on its last delivery the message is queued again. */
   readonly requeues?: boolean;
 }
 
 /**
- * An SQS FIFO batch with partial failures (Lambda, "Implementing partial batch responses"): within a group nothing is
- * handled behind a failed message, and everything behind it is returned with it, so that the order is kept. The exception
- * is a message on its last delivery: it goes to the dead letters alone, or, where it waits, to the end of its group.
+ * Handles an SQS FIFO batch with partial failures (Lambda, "Implementing partial batch responses"). To keep the order of a
+ * group, a failed message and all messages behind it are returned unhandled. A message on its last delivery is an
+ * exception: it alone goes to the dead letters, or, if it waits, to the end of its group.
  */
 export async function handleBatch<M extends Message>(
   event: SQSEvent,
@@ -54,7 +53,7 @@ export async function handleBatch<M extends Message>(
   return { batchItemFailures: failed.flat().map(({ messageId }) => ({ itemIdentifier: messageId })) };
 }
 
-/** Resolves to the records that are to be delivered again. */
+/** Returns the records to deliver again. */
 async function handleGroup<M extends Message>(
   records: readonly SQSRecord[],
   options: BatchOptions<M>,
@@ -63,7 +62,7 @@ async function handleGroup<M extends Message>(
   for (let at = 0; at < records.length; at += options.together) {
     const some = records.slice(at, at + options.together);
     if (some.length > 1 && (await handling(some, () => handledTogether(some, options)))) continue;
-    // One by one, so that only the one that is to blame fails.
+    // One by one, so that only the failing message fails.
     for (const [index, record] of some.entries()) {
       const problem = await handling([record], () => handleOne(record, options));
       if (problem === undefined) continue;
@@ -71,7 +70,7 @@ async function handleGroup<M extends Message>(
       options.onFailure(record, failure, waits);
       if (isLast(record, options)) {
         if (requeues && (await isRequeued(record, options))) continue;
-        // While it is in flight nothing of its group is delivered.
+        // While it is in flight, its group is blocked.
         await options.postpone([record]);
         dead.push(record);
         continue;
@@ -109,7 +108,7 @@ async function handledTogether<M extends Message>(
   }
 }
 
-/** Resolves to the problem, unless the message is handled or its failure is recorded. */
+/** Returns the problem, unless the message is handled or its failure is recorded. */
 async function handleOne<M extends Message>(record: SQSRecord, options: BatchOptions<M>): Promise<Problem | undefined> {
   const { type, handle, ready } = options;
   const patient = !hasWaitedTooLong(record, Date.now());
@@ -119,7 +118,7 @@ async function handleOne<M extends Message>(record: SQSRecord, options: BatchOpt
     delivery = deliveryOf<M>(record, type);
   } catch (error) {
     const failure = failureOf(error);
-    // A message of a later release; the dead letters record it in the end.
+    // A message of a later release waits, and is finally recorded as a dead letter.
     return { failure, waits: patient && failure.code === 'unsupported' };
   }
   try {
@@ -150,7 +149,7 @@ async function givenUp<M extends Message>(
   options: BatchOptions<M>,
 ): Promise<Problem | undefined> {
   const { giveUp, type } = options;
-  // An invocation that was stopped has no time left to record anything.
+  // An aborted invocation has no time left to record a failure.
   if (giveUp === undefined || !isLast(record, options) || failure.code === 'aborted') return { failure, waits: false };
   return giveUp(delivery, failure).then(
     () => undefined,
@@ -167,7 +166,7 @@ function isLast<M extends Message>({ attributes }: SQSRecord, { maxReceives }: B
 
 function deliveryOf<M extends Message>(record: SQSRecord, type: M['type']): Delivery<M> {
   const message = parseMessage(record.body);
-  if (message.type !== type) throw new Error(`a ${message.type} message has come to the function for ${type} messages`);
+  if (message.type !== type) throw new Error(`expected a ${type} message, got a ${message.type} message`);
   return {
     id: record.messageId,
     group: record.attributes.MessageGroupId ?? '',

@@ -20,8 +20,8 @@ const wired = once(() => {
 });
 
 /**
- * Turns messages that could not be handled into recorded failures. A message that fails with a reason is recorded where it
- * fails; the messages here were never handled to their end, or no release can read them.
+ * Records dead letters as failures. Their deliveries crashed, timed out or could not be read; all other failures are
+ * recorded by the functions themselves.
  */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, async () => {
@@ -29,7 +29,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
     const failures: { readonly itemIdentifier: string; readonly failure?: Failure }[] = [];
     for (const record of event.Records) {
       const { messageId: itemIdentifier } = record;
-      // Nothing of the batch is handled behind a failure, so that the order of a group is kept.
+      // To keep the order of a group, no message behind a failure is handled.
       if (failures.length > 0) failures.push({ itemIdentifier });
       else
         try {
@@ -41,7 +41,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
         }
     }
     const [first] = failures;
-    // A partial failure counts as a success, so that no alarm on errors would ring.
+    // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
     if (first?.failure !== undefined && failures.length === event.Records.length) throw first.failure;
     return { batchItemFailures: failures.map(({ itemIdentifier }) => ({ itemIdentifier })) };
   });
@@ -60,8 +60,8 @@ async function recordDeadLetter(record: SQSRecord, signal: AbortSignal): Promise
     side: 'queue',
     code: 'internal',
     detail:
-      'no delivery was handled to its end: each one crashed, ran out of time or was throttled; ' +
-      `the log of the function has more (message ${record.messageId})`,
+      'all deliveries crashed, timed out or were throttled; ' +
+      `see the log of the function (message ${record.messageId})`,
   });
   switch (message.type) {
     case 'layer':
@@ -75,7 +75,7 @@ async function recordDeadLetter(record: SQSRecord, signal: AbortSignal): Promise
   }
 }
 
-/** The failures of the images that an unreadable message names. One that names no image can only be logged. */
+/** The failures of the images in an unreadable message. A message without images is only logged. */
 function unreadable({ messageId, body }: SQSRecord, { code, message: reason }: Failure): readonly ImageEvent[] {
   const named = namesInUnreadable(body);
   if (named === undefined) {

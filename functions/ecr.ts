@@ -1,18 +1,15 @@
-/**
- * Logins to private registries of Amazon ECR: a token that the function's role gets from ECR's own API and that is good for
- * twelve hours, so that no secret could keep it.
- */
+/** Logins to private registries of Amazon ECR, with a token from ECR's API that is valid for 12 hours. */
 import { ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
 import { Failure } from '../lib/core/failure.ts';
 import type { Credential, Credentials } from '../lib/registry/auth/credentials.ts';
 
-/** Amazon ECR user guide, "Private registry"; the second form answers over IPv6, too. */
+/** Amazon ECR user guide, "Private registry"; the second form supports IPv6. */
 const HOSTS = [
   /^\d{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$/,
   /^\d{12}\.dkr-ecr(-fips)?\.([a-z0-9-]+)\.on\.(?:aws|amazonwebservices\.com\.cn)$/,
 ];
 
-/** A token is given up before its time, so that it outlasts whatever an invocation may do with it; in milliseconds. */
+/** A token is renewed this long before it expires, so that it outlasts an invocation. */
 const MARGIN_MS = 30 * 60_000;
 
 interface Login {
@@ -21,7 +18,7 @@ interface Login {
   readonly until: number;
 }
 
-/** Credentials that others have, and for ECR's hosts, where they have none, a token. */
+/** Adds tokens for ECR's hosts to other credentials, which take precedence. */
 export class EcrCredentials implements Credentials {
   readonly #others: Credentials;
   readonly #now: () => number;
@@ -33,7 +30,7 @@ export class EcrCredentials implements Credentials {
     this.#now = now;
   }
 
-  /** Whether a token that was given out is about to expire: who has kept it has to ask again. */
+  /** Whether a returned token is about to expire. */
   get stale(): boolean {
     return this.#now() >= this.#until;
   }
@@ -69,14 +66,14 @@ function placeOf(host: string): Place | undefined {
   return undefined;
 }
 
-/** One token is good for all registries of a region that the role may pull from, other accounts' included. */
+/** One token is valid for all registries of a region, including those of other accounts. */
 async function logIn({ region, fips }: Place): Promise<Login> {
   const client = new ECRClient({ region, useFipsEndpoint: fips });
   try {
     const { authorizationData: [data] = [] } = await client.send(new GetAuthorizationTokenCommand({}));
     const decoded = Buffer.from(data?.authorizationToken ?? '', 'base64').toString();
     const colon = decoded.indexOf(':');
-    if (data?.expiresAt === undefined || colon < 0) throw new Error('it answered without a token');
+    if (data?.expiresAt === undefined || colon < 0) throw new Error('the response has no token');
     const from = `ECR’s token for ${region}`;
     const credential = { username: decoded.slice(0, colon), password: decoded.slice(colon + 1), from };
     return { credential, until: data.expiresAt.getTime() - MARGIN_MS };

@@ -4,7 +4,7 @@ import type { ResolveMessage } from '../lib/queue/messages.ts';
 import { finalizeMessage } from '../lib/queue/outgoing.ts';
 import type { Queues } from '../lib/queue/queue.ts';
 
-/** Tells the finalizer that the images of a resolve message have failed. */
+/** Sends the failure of a resolve message's images to the finalizer. */
 export async function failImages(
   queues: Queues,
   message: ResolveMessage,

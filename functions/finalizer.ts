@@ -25,7 +25,7 @@ const wired = once(() => {
   };
 });
 
-/** A FIFO queue gives ten messages at once at most; those of one repository are committed in one write. */
+/** The maximum of a FIFO queue. The messages of one repository are committed in one write. */
 const BATCH = 10;
 
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>

@@ -1,19 +1,19 @@
 import { asFailure, Failure } from '../lib/core/failure.ts';
 
-/** How long a configuration or a secret stays in use before it is read again, in milliseconds. */
+/** The time after which a configuration or a secret is read again. */
 const KEPT_MS = 60_000;
 
 export interface KeptOptions<T> {
   readonly read: () => Promise<string>;
-  /** Called for a text that differs from the last good one. */
+  /** Called for a text that differs from the last valid one. */
   readonly parse: (text: string) => T;
-  /** Reports a text that cannot be read or parsed; `keptLast` where the last good value stays in use. */
+  /** Reports a text that cannot be read or parsed; `keptLast` if the last valid value stays in use. */
   readonly onRefused: (failure: Failure, keptLast: boolean) => void;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }
 
-/** The configuration does not exist (yet). A broken one is an ordinary failure. */
+/** The configuration does not exist. An invalid one is an ordinary failure. */
 export class MissingConfiguration extends Failure {}
 
 interface Last<T> {
@@ -24,8 +24,8 @@ interface Last<T> {
 }
 
 /**
- * Reads a value and uses it for a minute. The last good value stays in use while a new one cannot be read or parsed, so
- * that a typo stops no work. Without a last good value the failure is thrown, and the next caller reads again.
+ * Caches a value for one minute. The last valid value stays in use while a new one cannot be read or parsed, so that a typo
+ * does not interrupt the work. Without a valid value the failure is thrown, and the next caller reads again.
  */
 export function kept<T>(options: KeptOptions<T>): () => Promise<T> {
   const { read, parse, onRefused, now = Date.now } = options;
@@ -35,7 +35,7 @@ export function kept<T>(options: KeptOptions<T>): () => Promise<T> {
     const until = now() + KEPT_MS;
     try {
       const text = await read();
-      // The same text keeps the same value, so that what was made of it can be kept too.
+      // An unchanged text keeps its value, so that callers can keep what they derived from it.
       last = last?.text === text ? { ...last, until } : { text, value: parse(text), until };
     } catch (error) {
       const failure = asFailure(error, 'read configuration', 'archive');

@@ -14,7 +14,7 @@ import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
 
-/** Parts on their way, in bytes: twelve of 8 MiB, a tenth of the memory that comes with a whole vCPU. */
+/** The window: 12 parts of 8 MiB. */
 const WINDOW_BYTES = 96 * 1024 * 1024;
 
 const wired = once(() => {
@@ -43,7 +43,7 @@ const wired = once(() => {
   };
 });
 
-/** One blob a message, from the registry into the archive. */
+/** Copies one blob per message from the registry to the archive. */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, () => {
     const { archive, queues, config, sources, window, lanes, maxReceives, postpone, requeue } = wired();

@@ -5,27 +5,21 @@ import { decide, type RetryPolicy } from '../lib/core/retry.ts';
 import { once } from './aws.ts';
 import { log } from './telemetry.ts';
 
-/** Waits between the deliveries of a message, in milliseconds; a Retry-After is honoured in full, up to SQS's limit. */
+/** The waits between deliveries; a Retry-After is honoured up to SQS's limit. */
 const DELIVERIES: RetryPolicy = { tries: Infinity, baseMs: 5_000, capMs: 300_000 };
 
-/**
- * Where a registry says "too many requests" and not until when: each delivery counts, and quotas are by the minute and
- * the hour, so that five deliveries should take a quarter of an hour and not a minute.
- */
+/** The waits after a rate limit without a Retry-After. Quotas are per minute or hour, so 5 deliveries take 15 minutes. */
 const THROTTLED: RetryPolicy = { tries: Infinity, baseMs: 60_000, capMs: 900_000 };
 
-/**
- * SQS keeps a message out of sight for twelve hours, in seconds, counted from when it was received: of that a function has
- * used up its own time already, and Lambda what it took to start it.
- */
+/** SQS's limit of 12 hours after the receipt, minus the maximum time of the function and of its start, in seconds. */
 const MAX_VISIBILITY_S = 12 * 60 * 60 - 900 - 60;
 
-/** Here the SDK repeats what is throttled or has failed on the way: nothing but this one request depends on it. */
+/** The SDK retries this single request. */
 const sqs = once(() => new SQSClient({ maxAttempts: 4 }));
 
 /**
- * Sets when failed messages of a group are delivered again, all at the same time, since a group waits for each of its
- * messages; without a failure, at once. What cannot be set is logged: then the queue's own visibility timeout decides.
+ * Sets the next delivery of failed messages of one group, all to the same time, because a group waits for each of its
+ * messages. Without a failure they are delivered immediately. If a request fails, the queue's visibility timeout applies.
  */
 export function postponeIn(
   queueUrl: string,
@@ -41,14 +35,14 @@ function secondsFor(failure: Failure, record: SQSRecord | undefined): number {
   const attempt = Number(record?.attributes.ApproximateReceiveCount ?? 1);
   const retryable = failure.remedy === 'never' ? asRetryable(failure) : failure;
   const untold = failure.code === 'rate-limited' && failure.retryAfterMs === undefined;
-  // Of such a wait only the upper half is left to chance.
+  // Equal jitter: only half of the wait is random.
   const decision = untold
     ? decide(retryable, attempt, THROTTLED, (1 + Math.random()) / 2)
     : decide(retryable, attempt, DELIVERIES, Math.random());
   return decision.again ? Math.min(Math.ceil(decision.afterMs / 1000), MAX_VISIBILITY_S) : 0;
 }
 
-/** What no retry mends waits as long as anything else on its way to the dead letters. */
+/** A failure without a remedy waits as long as any other before it is a dead letter. */
 function asRetryable({ operation, side, code, detail }: Failure): Failure {
   return new Failure({ operation, side, code, detail, remedy: 'retry' });
 }
@@ -58,13 +52,13 @@ async function hide(QueueUrl: string, record: SQSRecord, VisibilityTimeout: numb
   try {
     await sqs().send(new ChangeMessageVisibilityCommand({ QueueUrl, ReceiptHandle, VisibilityTimeout }));
   } catch (error) {
-    // The message is on its way again already.
+    // SQS already delivers the message again.
     if (error instanceof Error && hasExpired(error)) return;
     tell('warn', 'message not postponed', { messageId, seconds: VisibilityTimeout, reason: String(error) });
   }
 }
 
-/** `MessageNotInflight`; and what SQS says of a handle of which the time is over (InvalidParameterValue: "… has expired"). */
+/** `MessageNotInflight`, or an expired receipt handle (InvalidParameterValue: "… has expired"). */
 function hasExpired({ name, message }: Error): boolean {
   return (
     /MessageNotInflight|ReceiptHandleIsInvalid/.test(name) ||

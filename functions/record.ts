@@ -12,12 +12,12 @@ import { log, observe } from './telemetry.ts';
 const bridge = once(() => new EventBridgeClient({}));
 
 /**
- * Records the final status of an image: event, run report, log and metrics. The report is written whether or not the event
- * bus takes the event; a report of an event that was not taken says so, and the failure is thrown, so that the message
- * comes again and the event is sent then. An event is sent at least once.
+ * Records the final status of an image: event, run report, log and metrics. The report is written even if the event bus
+ * refuses the event. It then contains `unsent`, and the failure is thrown, so that the next delivery of the message sends
+ * the event. An event is sent at least once.
  *
- * An image that a run has mirrored has not failed, whatever a later message says: a slice of tags whose handler crashed
- * fails all its images, and so does a second request for a layer that is there.
+ * A run's mirrored image never becomes failed: a crashed handler fails all images of its slice, and so does a second
+ * message for a stored layer.
  */
 export function recordIn(
   archive: Archive,
@@ -47,13 +47,13 @@ export function recordIn(
   };
 }
 
-/** Whether the report has this status already, or one that stands. */
+/** Whether the report already has this status, or a final one. */
 function isSaid(event: ImageEvent, said: Report, again: boolean): boolean {
   if (said.status === event.status && (again || said.unsent === true)) return true;
   return said.status === 'mirrored' && (event.digest ?? said.digest) === said.digest;
 }
 
-/** The event as the report has it. */
+/** The event with the status of the report. */
 function statusOf(event: ImageEvent, { status, digest, code, reason, notes }: Report): ImageEvent {
   const { code: _, reason: __, notes: ___, digest: found, ...name } = event;
   return { ...name, status, ...defined({ digest: (digest as Digest | undefined) ?? found, code, reason, notes }) };
@@ -76,7 +76,7 @@ function publish(event: ImageEvent, eventBus: string): Promise<void> {
   });
 }
 
-/** Sends the event of a run's start. The run has begun whether or not the event bus takes it. */
+/** Sends the event of a run's start. A failure is only logged. */
 export async function sendRunStarted({ version: _, ...start }: RunStart, eventBus: string): Promise<void> {
   try {
     await put(eventBus, 'Run Started', start);
@@ -86,7 +86,7 @@ export async function sendRunStarted({ version: _, ...start }: RunStart, eventBu
 }
 
 async function put(eventBus: string, DetailType: string, detail: object): Promise<void> {
-  // Several deployments may share a bus; the rules of each tell theirs by the service.
+  // Several deployments may share a bus; their rules match the service.
   const Detail = JSON.stringify({ service: process.env['POWERTOOLS_SERVICE_NAME'], ...detail });
   const { FailedEntryCount = 0, Entries = [] } = await bridge().send(
     new PutEventsCommand({

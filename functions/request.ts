@@ -2,24 +2,24 @@ import type { SQSEvent } from 'aws-lambda';
 import { runName } from '../lib/sync/reports.ts';
 import { Place } from '../lib/oci/document.ts';
 
-/** What the resolver is invoked with. */
+/** The event of a resolver invocation. */
 export type Request =
   | { readonly kind: 'batch'; readonly batch: SQSEvent }
-  /** Everything that the configuration names. */
+  /** A run of the whole configuration. */
   | { readonly kind: 'schedule'; readonly run: string }
-  /** `{"references": […]}` by hand; what they are is for `ordersFor` to read. */
+  /** A manual `{"references": […]}`, which `ordersFor` parses. */
   | { readonly kind: 'references'; readonly run: string; readonly request: object };
 
 const EXAMPLE = 'it is {"references": ["docker.io/library/alpine:3.20"]}';
 
-/** Far more than any queue gives at once. */
+/** Far above the batch size of any queue. */
 const MAX_RECORDS = 10_000;
 
 /**
- * Tells what an event is. A run has one name however often what starts it is tried: Scheduler gives each try of an execution
- * the same scheduled time (and another execution id), and Lambda each try of an asynchronous invocation the same request id.
+ * Parses an event. Retries have the same run id: Scheduler repeats the scheduled time (but not the execution id), and Lambda
+ * the request id of an asynchronous invocation.
  *
- * @throws Failure `invalid` that names the field
+ * @throws Failure `invalid` with the name of the field
  */
 export function readRequest(event: unknown, requestId: string): Request {
   const root = new Place('read request', '', event);

@@ -4,21 +4,21 @@ import type { SQSRecord } from 'aws-lambda';
 import { Failure } from '../lib/core/failure.ts';
 import { once } from './aws.ts';
 
-/** How long a message waits for a configuration, or for a release that can read it, in milliseconds: a long weekend. */
+/** The maximum wait for a valid configuration, or for a release that can read the message: a long weekend. */
 const LONGEST_WAIT_MS = 4 * 24 * 60 * 60_000;
 
-/** The time between two deliveries of a message that waits, in milliseconds. One message of each group is delivered. */
+/** The time between two deliveries of a waiting message. One message of each group is delivered. */
 const WAIT_MS = 20_000;
 
-/** The message attribute that keeps the time of the first send, in milliseconds since the epoch. */
+/** The message attribute with the time of the first send, in milliseconds since the epoch. */
 const FIRST_SENT = 'firstSent';
 
-/** Only this request depends on it, so that the SDK repeats it. */
+/** The SDK retries this single request. */
 const sqs = once(() => new SQSClient({ maxAttempts: 4 }));
 
 /**
- * Sends a copy of a message, unread, to the end of its group, where its deliveries are counted from 1 again. The caller
- * reports the original as handled. The copy of one delivery always has the same deduplication id.
+ * Sends an unchanged copy of a message to the end of its group, where its deliveries are counted from 1. The caller reports
+ * the original as handled. All copies of one delivery have the same deduplication id.
  */
 export function requeueIn(QueueUrl: string): (record: SQSRecord) => Promise<void> {
   return async (record) => {
@@ -37,15 +37,15 @@ export function requeueIn(QueueUrl: string): (record: SQSRecord) => Promise<void
   };
 }
 
-/** How long a message waits for a registry that refuses it for a rate limit, in milliseconds; quotas are by the day at most. */
+/** The maximum wait for a registry's rate limit; the longest quotas are per day. */
 const LONGEST_LIMIT_MS = 24 * 60 * 60_000;
 
-/** Whether a message may go on to wait for a registry that limits its requests. */
+/** Whether a message may still wait for a registry's rate limit. */
 export function mayWaitForLimit(record: SQSRecord, now: number): boolean {
   return now - firstSent(record) <= LONGEST_LIMIT_MS;
 }
 
-/** Whether a message has waited for so long that its images are recorded as failed. */
+/** Whether a message has waited too long, so that its images are recorded as failed. */
 export function hasWaitedTooLong(record: SQSRecord, now: number): boolean {
   return now - firstSent(record) > LONGEST_WAIT_MS;
 }
@@ -54,7 +54,7 @@ function firstSent({ attributes, messageAttributes }: SQSRecord): number {
   return Number(messageAttributes[FIRST_SENT]?.stringValue ?? attributes.SentTimestamp);
 }
 
-/** The failure of a message that waits, with the time until its next delivery. */
+/** The failure of a waiting message, with the time until its next delivery. */
 export function waiting({ operation, side, code, detail }: Failure): Failure {
   return new Failure({ operation, side, code, detail, remedy: 'retry', retryAfterMs: WAIT_MS });
 }

@@ -23,10 +23,10 @@ import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { leftOut, log, observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
 
-/** The names of runs that a person has started begin with this. */
+/** The prefix of runs that a person has started. */
 const BY_HAND = 'request-';
 
-/** What a schedule or a request has begun. */
+/** The result of a schedule or a request. */
 interface Started {
   readonly run: string;
   readonly messages: number;
@@ -59,11 +59,11 @@ const wired = once(() => {
       observe,
       now: Date.now,
       lanes: registrySettings(read, lanes).connections,
-      // One for each message: functions share no state.
+      // One per message, because functions share no state.
       quota: new Quota(read.limits),
       chooseTags: (order) => tagChoice(read, order),
       queuedBy: async (event, order, signal) => {
-        // A person who asks for an image gets it, whatever an earlier run has queued.
+        // A manual request is processed even if an earlier run has queued the image.
         if (event.run.startsWith(BY_HAND)) return undefined;
         const run = await queuedBy(archive, event, order, Date.now(), { signal });
         if (run !== undefined) leftOut(event);
@@ -87,7 +87,7 @@ const wired = once(() => {
   };
 });
 
-/** Messages of the resolve queue; a schedule's execution; or `{"references": […]}` by hand. */
+/** Handles messages of the resolve queue, the schedule, and manual requests (`{"references": […]}`). */
 export const handler = (event: unknown, context: Context): Promise<SQSBatchResponse | Started> =>
   observed<SQSBatchResponse | Started>(context, async () => {
     const request = readRequest(event, context.awsRequestId);
@@ -107,7 +107,7 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
       const message = allowed(delivery.message, await config());
       if (message === undefined) {
         const { run, source, repository } = delivery.message;
-        log('warn', 'message refused', { run, source, repository, reason: 'no mirror of mirror.yaml names this' });
+        log('warn', 'message refused', { run, source, repository, reason: 'no mirror in mirror.yaml matches' });
         return;
       }
       await resolve(await resolver(), message, { receiveCount, last: receiveCount >= maxReceives, requeues, signal });
@@ -129,7 +129,7 @@ async function start(request: Exclude<Request, { kind: 'batch' }>, context: Cont
     read = await config();
   } catch (error) {
     if (kind !== 'schedule' || !(error instanceof MissingConfiguration)) throw error;
-    // A deployment is not complete before its configuration is there: the schedule comes again.
+    // A deployment may not have its configuration yet; the next scheduled run reads it again.
     log('warn', 'run not started', { run, reason: error.message });
     return { run, messages: 0 };
   }

@@ -1,9 +1,9 @@
 import type { Context } from 'aws-lambda';
 
-/** What is left for telling what happened, once the work is stopped, in milliseconds. */
-const TELLING_MS = 1_500;
+/** The time for recording a failure after the work was aborted. */
+const RECORDING_MS = 1_500;
 
-/** Aborted shortly before Lambda would end the sandbox: a failure that is told beats one that is not. */
+/** Aborted shortly before Lambda's timeout, so that the failure is still recorded. */
 export function signalOf(context: Context): AbortSignal {
-  return AbortSignal.timeout(Math.max(context.getRemainingTimeInMillis() - TELLING_MS, 0));
+  return AbortSignal.timeout(Math.max(context.getRemainingTimeInMillis() - RECORDING_MS, 0));
 }

@@ -7,7 +7,7 @@ import { createSources, type SourcesOptions } from '../lib/registry/sources.ts';
 import { type ReadConfig, secretFrom } from './aws.ts';
 import { EcrCredentials } from './ecr.ts';
 
-/** Connections over which one layer's ranges come; a registry has as many layers on their way as it has lanes. */
+/** The connections for the ranges of one layer; a registry has one layer in flight per lane. */
 const RANGES_SIDE_BY_SIDE = 4;
 
 interface Current {
@@ -17,7 +17,7 @@ interface Current {
   readonly sources: Sources;
 }
 
-/** Registry clients as configuration and credentials have them now; made anew when either has changed, or has expired. */
+/** Creates registry clients, and recreates them when the configuration or the credentials have changed or expired. */
 export function sourcesFrom(
   config: ReadConfig,
   credentialsSecret: string | undefined,
@@ -46,7 +46,7 @@ export function sourcesFrom(
       tokenServices,
       proxy: proxyFrom(process.env),
       connections: RANGES_SIDE_BY_SIDE,
-      // What takes longer is the queue's to wait for: it postpones the message, and nobody is paid for sleeping.
+      // For longer waits the queue postpones the message, which costs nothing.
       longestWaitMs: PATIENT.capMs,
       onRetry: options.onRetry,
     });
@@ -63,7 +63,7 @@ function renamed(all: Credentials, nameFor: (host: string) => string | false): C
     },
     explain(host) {
       const name = nameFor(host);
-      return name === false ? 'mirror.yaml says credentials: false' : all.explain?.(name);
+      return name === false ? 'mirror.yaml has credentials: false' : all.explain?.(name);
     },
   };
 }

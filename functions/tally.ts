@@ -17,11 +17,11 @@ interface Cost {
   readonly bytes: number;
 }
 
-/** Counts of one invocation, by run. One line per image or part would cost more than the work itself. */
+/** The counts of one invocation by run. One log line per image or part would cost more than the work itself. */
 export class Tally {
   readonly #started: number;
   readonly #idle = new Map<string, Idle>();
-  /** Bytes from registries by run, bytes fetched in vain included. */
+  /** Bytes from registries by run, including discarded bytes. */
   readonly #fetched = new Map<string, number>();
   /** Message ids by run. */
   readonly #messages = new Map<string, Set<string>>();

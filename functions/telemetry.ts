@@ -1,4 +1,4 @@
-/** What a function tells of its work: one JSON line an event, and metrics in CloudWatch's embedded format. */
+/** The telemetry of a function: one JSON line per event, and metrics in CloudWatch's embedded metric format. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
@@ -12,18 +12,18 @@ import type { SourcesOptions } from '../lib/registry/sources.ts';
 import { MissingConfiguration } from './kept.ts';
 import { Tally } from './tally.ts';
 
-/** JSON leaves DEL, C1 and format characters in strings as they are; log viewers obey them. */
+/** JSON does not escape DEL, C1 and format characters, which log viewers interpret. */
 const logger = new Logger({ jsonReplacerFn: (_, value) => (typeof value === 'string' ? printable(value) : value) });
 const metrics = new Metrics();
 
 type Keys = Readonly<Record<string, unknown>>;
 
-/** What a line is about, wherever it is written: messages of several groups are handled side by side. */
+/** The keys of all log lines of a message; messages of several groups are handled concurrently. */
 const about = new AsyncLocalStorage<Keys>();
 
 let tally = new Tally(0);
 
-/** Runs an invocation's work between the beginning and the end of its telemetry. */
+/** Runs an invocation's work with telemetry. */
 export async function observed<T>(context: Context, work: () => Promise<T>): Promise<T> {
   logger.addContext(context);
   tally = new Tally(Date.now());
@@ -53,25 +53,25 @@ function publish(): void {
   if (metrics.hasStoredMetrics()) metrics.publishStoredMetrics();
 }
 
-/** A run has begun: its messages are in the queue. */
+/** Reports a run's start, after its messages are in the queue. */
 export function runStarted(run: string, requestId: string, counts: Keys): void {
   tally.handled(run, requestId);
   log('info', 'run started', { run, ...counts });
   metrics.addMetric('RunsStarted', MetricUnit.Count, 1);
 }
 
-/** An image that an earlier run has queued already. */
+/** Reports an image that an earlier run has queued. */
 export function leftOut({ run, repository }: ImageEvent): void {
   tally.idle(run, repository, 'queued');
 }
 
-/** A configuration or a secret cannot be read or used; the last good one stays in use, or the work waits. */
+/** Reports a configuration or a secret that cannot be read or is invalid. */
 export function onRefused(failure: Failure, keptLast: boolean): void {
-  // A schedule's run without a configuration is not an error; messages that wait for one are reported one by one.
+  // A scheduled run without a configuration is not an error, and waiting messages are reported one by one.
   if (failure instanceof MissingConfiguration && !keptLast) return;
   const { code, message, side } = failure;
-  const entry = { code, reason: message, then: keptLast ? 'the last good one stays in use' : 'messages wait for it' };
-  // S3 or Secrets Manager out of reach says nothing against what is there.
+  const entry = { code, reason: message, then: keptLast ? 'the last valid one stays in use' : 'messages wait for it' };
+  // If S3 or Secrets Manager is unavailable, the configuration may be valid.
   if (side !== 'input') {
     log(keptLast ? 'warn' : 'error', 'configuration not read', entry);
     return;
@@ -80,7 +80,7 @@ export function onRefused(failure: Failure, keptLast: boolean): void {
   metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
 }
 
-/** Handles messages of one lane (SQS's message group): each line that is written meanwhile says so, and of one, which it is. */
+/** Handles messages of one lane (SQS's message group). All log lines name the lane, and a single message its id. */
 export function handling<T>(records: readonly SQSRecord[], work: () => Promise<T>): Promise<T> {
   const [record, ...others] = records;
   for (const { body, messageId } of records) {
@@ -128,7 +128,7 @@ export function observe(event: MirrorEvent): void {
   }
 }
 
-/** A repository of which nothing is mirrored is most likely a mistake in the configuration. */
+/** A repository without tags to mirror is probably a configuration error. */
 function onListed({ run, source, tags, upstream }: ListedEvent): void {
   if (upstream === undefined) log('info', 'listed', { run, image: source, tags: tags.length });
   else log('warn', 'no tags to mirror', { run, image: source, upstreamTags: upstream.count, some: upstream.some });
@@ -176,14 +176,14 @@ export const onRetry: NonNullable<SourcesOptions['onRetry']> = ({ failure, attem
   metrics.addMetric('Retries', MetricUnit.Count, 1);
 };
 
-/** A message that is delivered again, with the reason and its deliveries so far. Only a failed one is counted. */
+/** Reports a message that is delivered again, with the reason and the number of deliveries. Only failures are counted. */
 export function onFailedRecord(record: SQSRecord, failure: Failure, waits = false): void {
   if (failure instanceof MissingConfiguration) metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
   log('warn', waits ? 'message waits' : 'message failed', recordKeys(record, failure));
   if (!waits) metrics.addMetric('MessagesFailed', MetricUnit.Count, 1);
 }
 
-/** A dead letter that could not be recorded. Nothing comes after the dead letters, so that a person is needed. */
+/** Reports a dead letter that could not be recorded; a person has to handle it. */
 export function onLostRecord(record: SQSRecord, failure: Failure): void {
   log('error', 'dead letter not recorded', recordKeys(record, failure));
   metrics.addMetric('MessagesFailed', MetricUnit.Count, 1);

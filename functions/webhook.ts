@@ -15,7 +15,7 @@ const wired = once(() => {
   };
 });
 
-/** A registry's webhook by the function URL, or a push to ECR by EventBridge. */
+/** Handles a registry's webhook from the function URL, or a push to ECR from EventBridge. */
 export const handler = (
   event: APIGatewayProxyEventV2 | EventBridgeEvent<'ECR Image Action', unknown>,
   context: Context,
@@ -34,7 +34,7 @@ export const handler = (
       });
     const { messages, entry } = decideEcr(event, await config());
     await queues.send('resolve', messages, { signal });
-    // Powertools has a `message` of its own.
+    // Powertools takes the message as an argument.
     const { message, ...keys } = entry;
     log('info', String(message), keys);
     return undefined;

@@ -1,39 +1,38 @@
 /**
- * How a blob is cut into the parts of a multipart upload: pure functions of the blob's size, so that whoever continues an
- * upload, in another process and with nothing but the store's own listing, cuts it in the same places.
+ * Splits a blob into the parts of a multipart upload. The functions depend only on the blob's size, so that another process
+ * can continue an upload with the same parts.
  */
 import { Failure } from '../core/failure.ts';
 import type { Part, PartLimits } from './store.ts';
 
 const MiB = 1024 ** 2;
 
-/** S3: 5 MiB (but the last part) to 5 GiB a part, 10,000 parts. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
+/** S3: 5 MiB (except the last part) to 5 GiB per part, 10,000 parts. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 export const S3_PART_LIMITS: PartLimits = { minPartBytes: 5 * MiB, maxPartBytes: 5 * 1024 ** 3, maxParts: 10_000 };
 
 /**
- * The part size of every blob of up to 78 GiB (this × 10,000 parts). Constant over the sizes that images have, because what
- * a writer holds in memory is parts in flight × part size, and that must not depend on the blob. Large enough that
- * 20 ms of round trip are small beside the transfer of a part, small enough for several in flight in a small function.
+ * The part size of all blobs up to 78 GiB (10,000 parts). It is constant so that the memory of a writer (parts in flight ×
+ * part size) does not depend on the blob. A round trip of 20 ms is short compared with the transfer of a part, and a small
+ * function has memory for several parts.
  */
 export const DEFAULT_PART_BYTES = 8 * MiB;
 
-/** One part: its number, counted from 1, and the bytes of the blob that it holds. */
+/** One part: its number, counted from 1, and its bytes in the blob. */
 export interface PartRange {
   readonly number: number;
   /** Offset of the first byte in the blob. */
   readonly start: number;
-  /** Bytes; all parts are equally long but for the last. */
+  /** All parts except the last have the same size. */
   readonly size: number;
 }
 
 /**
- * The part size for a blob of `size` bytes. Beyond 78 GiB it grows, by whole MiB, so that the parts still suffice.
+ * The part size for a blob of `size` bytes. Above 78 GiB it grows by whole MiB, so that the number of parts is sufficient.
  *
- * A blob of unknown size (`undefined`: schema1 layers, which declare none) gets the default. Growing on the way is not
- * possible, since all parts but the last are equally long, and a larger guess would cost every such blob memory for the
- * sake of a layer beyond 78 GiB, which no registry is known to serve: that one fails with `too-large` when its parts run out.
+ * A blob of unknown size (`undefined`: a layer of a schema 1 manifest) gets the default size. Above 78 GiB it fails with
+ * `too-large`; a larger part size would cost memory for every such blob.
  *
- * @throws Failure `too-large` where even the largest parts do not suffice (48.8 TiB on S3)
+ * @throws Failure `too-large` if the largest parts are not sufficient (48.8 TiB on S3)
  */
 export function partSizeFor(size: number | undefined, limits: PartLimits = S3_PART_LIMITS): number {
   const usual = Math.min(
@@ -48,13 +47,13 @@ export function partSizeFor(size: number | undefined, limits: PartLimits = S3_PA
       operation: 'plan parts',
       side: 'archive',
       code: 'too-large',
-      detail: `the blob has ${size} bytes, and the store takes at most ${most} in ${limits.maxParts} parts`,
+      detail: `the blob is too large: expected at most ${most} bytes (${limits.maxParts} parts), got ${size}`,
     });
   }
   return needed;
 }
 
-/** The parts of a blob of `size` bytes, in order, without gap or overlap; none for an empty blob, which takes a plain put. */
+/** The parts of a blob of `size` bytes in order, without gaps or overlaps; empty for an empty blob. */
 export function ranges(size: number, partSize: number): PartRange[] {
   return Array.from({ length: Math.ceil(size / partSize) }, (_, index) => {
     const start = index * partSize;
@@ -63,8 +62,8 @@ export function ranges(size: number, partSize: number): PartRange[] {
 }
 
 /**
- * Those of the listed parts that fit the plan, by ascending number; the others (another plan's, a cut body's) count as not
- * there. That the size fits proves nothing about the bytes: what was continued is read back before it is believed.
+ * The listed parts with the planned size, by ascending number; other parts (of another plan, or truncated) count as
+ * missing. The size does not prove the bytes, so the blob of a continued upload is read back.
  */
 export function landed(size: number, partSize: number, parts: Iterable<Part>): Part[] {
   const fitting = new Map<number, Part>();
@@ -76,8 +75,8 @@ export function landed(size: number, partSize: number, parts: Iterable<Part>): P
   return [...fitting.values()].sort((a, b) => a.number - b.number);
 }
 
-/** What is still to be uploaded, in order: the holes as well as the tail. */
+/** The missing parts in order. */
 export function missing(size: number, partSize: number, parts: Iterable<Part>): PartRange[] {
-  const there = new Set(landed(size, partSize, parts).map((part) => part.number));
-  return ranges(size, partSize).filter((range) => !there.has(range.number));
+  const stored = new Set(landed(size, partSize, parts).map((part) => part.number));
+  return ranges(size, partSize).filter((range) => !stored.has(range.number));
 }

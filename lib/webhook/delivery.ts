@@ -1,37 +1,36 @@
 import type { Digest } from '../oci/digest.ts';
 
-/** A webhook as it arrived. Nothing in it is believed before its sender is proven. */
+/** A webhook as it arrived; its content is not trusted before its sender is authenticated. */
 export interface Delivery {
-  /** Names in lower case, as Lambda's function URLs have them. */
+  /** The names are in lower case, as in Lambda's function URLs. */
   readonly headers: Readonly<Record<string, string | undefined>>;
   readonly body: Uint8Array;
-  /** `/hooks/…`, percent-encoded: the last part may be the secret. */
+  /** `/hooks/…`, percent-encoded; the last component may be the secret. */
   readonly path?: string;
-  /** Without the question mark: `secret=…` may be in it. */
+  /** Without the question mark; may contain `secret=…`. */
   readonly query?: string;
 }
 
-/** Whoever sends webhooks. */
 export const SENDERS = ['dockerhub', 'github', 'harbor', 'quay', 'distribution'] as const;
 export type Sender = (typeof SENDERS)[number];
 
-/** Something was pushed upstream. Only a hint: what a tag names now is asked of the registry and of nobody else. */
+/** A push to a registry. It is only a hint: the resolver asks the registry for the current digest of the tag. */
 export interface Pushed {
   /** Normalised: `docker.io/library/alpine`. */
   readonly repository: string;
   readonly tag?: string;
-  /** What the sender says; it is logged, and decides nothing. */
+  /** The sender's digest, which is only logged. */
   readonly digest?: Digest;
 }
 
 export type Verdict =
   | { readonly kind: 'pushed'; readonly sender: Sender | 'ecr'; readonly items: readonly Pushed[] }
-  /** Proven and understood, and not about a push. */
+  /** A valid delivery that is not about a push. */
   | { readonly kind: 'ignored'; readonly reason: string }
   | { readonly kind: 'refused'; readonly status: 400 | 401 | 403 | 413 | 415; readonly reason: string };
 
-/** Bytes of a delivery. The largest in earnest, GitHub's, have about 30 KiB; labels of an image can double that. */
+/** The limit for a delivery. The largest ones, GitHub's, have about 30 KiB; labels of an image can double that. */
 export const MAX_DELIVERY_BYTES = 256 * 1024;
 
-/** Things pushed in one delivery: as many as one message to the resolver has. */
+/** The limit for the pushes of one delivery, which is that of a slice. */
 export const MAX_PUSHED = 100;

@@ -7,9 +7,9 @@ import { show } from '../oci/show.ts';
 import type { Verdict } from './delivery.ts';
 
 /**
- * A push to Amazon ECR, as EventBridge tells of it
- * (https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html). Who may put events on the bus is IAM's to
- * say, so there is nothing to prove here.
+ * Reads an EventBridge event of a push to Amazon ECR
+ * (https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html). IAM controls the access to the event bus,
+ * so the sender is not authenticated here.
  */
 export function translateEcr(event: unknown): Verdict {
   try {
@@ -20,7 +20,7 @@ export function translateEcr(event: unknown): Verdict {
     const detail = root.at('detail');
     const action = detail.at('action-type').text();
     if (action !== 'PUSH' || detail.at('result').text() !== 'SUCCESS')
-      return { kind: 'ignored', reason: `${show(action)} is not a push that has succeeded` };
+      return { kind: 'ignored', reason: `${show(action)} is not a successful push` };
     const host = hostOf(root.at('account').text(), root.at('region').text());
     const tag = detail.at('image-tag').optionalText();
     if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is not a tag`);

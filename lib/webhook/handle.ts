@@ -9,7 +9,7 @@ import { ordersFor, runOf } from './orders.ts';
 import type { WebhookSecrets } from './secrets.ts';
 import { screen, translate } from './translate.ts';
 
-/** What of a Lambda function URL's event is used here (`LambdaFunctionURLEvent`). */
+/** The used fields of a Lambda function URL's event (`LambdaFunctionURLEvent`). */
 export interface WebhookEvent {
   readonly rawPath: string;
   readonly rawQueryString: string;
@@ -25,30 +25,30 @@ export interface Answer {
   readonly body: string;
 }
 
-/** What is to be done about a webhook. */
+/** The decision about a webhook. */
 export interface Decision {
   readonly answer: Answer;
-  /** To be sent to the resolve queue before the answer is given. */
+  /** Sent to the resolve queue before the response. */
   readonly messages: readonly Outgoing<ResolveMessage>[];
-  /** For the log; nothing in it is secret, and so neither path nor query is. */
+  /** The log entry, without secrets, and so without the path and the query. */
   readonly entry: Readonly<Record<string, unknown>>;
 }
 
 export interface WebhookDeps {
-  /** Read with every delivery that brings a proof; the caller caches them. */
+  /** Called for each delivery with a credential; the caller caches the result. */
   readonly secrets: () => Promise<WebhookSecrets>;
-  /** Read with every proven push; the caller caches it. */
+  /** Called for each authenticated push; the caller caches the result. */
   readonly config: () => Promise<Config>;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
-  /** Resolves once the resolve queue has taken them all. */
+  /** Resolves when all messages are in the resolve queue. */
   readonly send: (messages: readonly Outgoing<ResolveMessage>[]) => Promise<void>;
   readonly log: (level: 'info' | 'warn' | 'error', entry: Readonly<Record<string, unknown>>) => void;
 }
 
 /**
- * Answers a webhook. No failure is thrown or shown to the caller: the answer is 503, the caller may try again, and the log
- * has the reason. A delivery is accepted only when its messages are in the queue.
+ * Handles a webhook. After any failure the response is a 503 without details, so that the sender may retry; the log has the
+ * reason. A delivery is accepted only when its messages are in the queue.
  */
 export async function handleWebhook(event: WebhookEvent, deps: WebhookDeps): Promise<Answer> {
   try {
@@ -59,13 +59,13 @@ export async function handleWebhook(event: WebhookEvent, deps: WebhookDeps): Pro
   } catch (error) {
     const { operation, code, message } = asFailure(error, 'handle webhook', 'input');
     deps.log('error', { message: 'webhook not handled', operation, code, reason: message });
-    return answerOf(503, 'not now; try again later');
+    return answerOf(503, 'temporarily unavailable; retry later');
   }
 }
 
 /**
- * Decides without sending anything. The cheapest check is first: the secrets are read for a POST of a permitted size that
- * brings a proof, and the configuration for a proven push, so that a stranger costs no read.
+ * Decides without sending anything. The secrets are read only for a POST of a permitted size with a credential, and the
+ * configuration only for an authenticated push, so that unauthenticated requests cost no reads.
  */
 export async function decide(
   event: WebhookEvent,
@@ -73,22 +73,22 @@ export async function decide(
 ): Promise<Decision> {
   const { requestId, http } = event.requestContext;
   if (http.method !== 'POST') {
-    const { headers, ...answer } = answerOf(405, 'webhooks are POST requests');
+    const { headers, ...answer } = answerOf(405, 'expected a POST request');
     return turnedAway({ ...answer, headers: { ...headers, allow: 'POST' } }, requestId);
   }
   const delivery = deliveryOf(event);
   const verdict = screen(delivery) ?? translate(delivery, await secrets(), now());
   if (verdict.kind !== 'pushed') return turnedAway(answerTo(verdict), requestId, verdict);
   const { sender, items } = verdict;
-  // A delivery of Quay has neither a time nor a number: two pushes of a tag look the same, and are two runs.
+  // A delivery of Quay has no time and no id, so two pushes of a tag have equal bodies.
   const run = runOf('webhook', sender, delivery.body, ...(sender === 'quay' ? [requestId] : []));
   const messages = ordersFor(items, await config(), run);
   const entry = { message: 'webhook', requestId, sender, run, items, queued: messages.length };
-  if (messages.length === 0) return { answer: answerOf(200, 'nothing of this is mirrored'), messages, entry };
-  return { answer: answerOf(202, 'to be mirrored'), messages, entry };
+  if (messages.length === 0) return { answer: answerOf(200, 'no mirror matches'), messages, entry };
+  return { answer: answerOf(202, 'queued'), messages, entry };
 }
 
-/** An ECR event of EventBridge: the same, without anybody who waits for an answer. */
+/** The decision about an ECR event of EventBridge, which needs no response. */
 export function decideEcr(event: unknown, config: Config): Omit<Decision, 'answer'> {
   const verdict = translateEcr(event);
   if (verdict.kind !== 'pushed') return { messages: [], entry: { message: 'ECR event', ...verdict } };

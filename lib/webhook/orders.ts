@@ -9,13 +9,12 @@ import type { Outgoing } from '../queue/queue.ts';
 import type { Pushed } from './delivery.ts';
 
 /**
- * What was pushed as messages to the resolver: one a mirror, and only of repositories and tags that the configuration
- * mirrors.
+ * The messages to the resolver for pushed images: one per mirror, and only for configured repositories and tags.
  *
- * Only the tag goes on, never the digest: what the tag names now is for the registry to say, so that a delivery that is
- * late, repeated or forged cannot move a tag back. What is pushed without a tag is a part of something that gets one later.
+ * A message has the tag and never the digest, because the resolver asks the registry for the current digest. A late, repeated
+ * or forged delivery therefore cannot move a tag back. Pushes without a tag are ignored: they are parts of a later push.
  *
- * Where only the newest tags are mirrored, whether this one is among them takes the list: then the message asks for it.
+ * If a mirror keeps only the newest tags, the message requests the list of tags, which decides whether this one is included.
  */
 export function ordersFor(items: readonly Pushed[], config: Config, run: string): Outgoing<ResolveMessage>[] {
   const tagsOf = Map.groupBy(items, ({ repository }) => repository);
@@ -34,8 +33,8 @@ function orderFor(mirror: Mirror, pushed: readonly string[], run: string): Outgo
 }
 
 /**
- * The run that a delivery starts, made of what tells it from all others. The same delivery again is the same run, and so
- * the same messages: the queue swallows them within five minutes, and after that they cost a HEAD a tag and change nothing.
+ * The id of the run that a delivery starts, derived from the delivery's identity. A repeated delivery has the same run and
+ * the same messages. The queue drops them within five minutes; later they cost one HEAD per tag and change nothing.
  */
 export function runOf(kind: 'webhook' | 'ecr', ...identity: readonly (string | Uint8Array)[]): string {
   const hash = createHash('sha256');
@@ -43,13 +42,13 @@ export function runOf(kind: 'webhook' | 'ecr', ...identity: readonly (string | U
   return `${kind}-${hash.digest('hex').slice(0, 32)}`;
 }
 
-/** Runs that a registry's notification has started. */
+/** The runs that notifications have started. */
 const NOTIFIED = /^(?:webhook|ecr)-/;
 
 /**
- * The message as the configuration allows it, where a notification has started its run: only tags that a mirror wants, from
- * and to where that mirror says, and for its platforms. Undefined where nothing of it is mirrored. The resolver calls this
- * itself, since anyone who can make the webhook function send a message must not choose what is mirrored where.
+ * Restricts the message of a notified run to the configuration: the tags, the source, the destination and the platforms of a
+ * mirror; undefined if no mirror matches. The resolver calls this, so that an attacker who controls the messages of the
+ * webhook function cannot choose what is mirrored, or where.
  */
 export function allowed(message: ResolveMessage, config: Config): ResolveMessage | undefined {
   if (!NOTIFIED.test(message.run)) return message;
@@ -61,7 +60,7 @@ export function allowed(message: ResolveMessage, config: Config): ResolveMessage
   if (what.kind === 'images' && images.length === 0) return undefined;
   return resolveMessage(
     orderOf(mirror, message.run),
-    // A digest would decide what the tag names; the registry decides that.
+    // The registry, and not the message, determines the digest.
     what.kind === 'list' ? what : { kind: 'images', images: images.map(({ tag }) => defined({ tag })) },
   ).message;
 }

@@ -2,33 +2,37 @@ import { createHmac } from 'node:crypto';
 import { type Delivery, type Sender, SENDERS } from './delivery.ts';
 import { isOneOf, type WebhookSecrets } from './secrets.ts';
 
-/** What a delivery brings to prove its sender, each by the means that the sender has. */
-interface Evidence {
-  /** `X-Hub-Signature-256`: `sha256=` and the body's HMAC in hex. */
+/** The credentials of a delivery; each sender supports one kind. */
+interface ReceivedCredentials {
+  /** `X-Hub-Signature-256`: `sha256=` and the HMAC of the body in hex. */
   readonly signature: string | undefined;
   /** `Authorization`, without `Bearer`. */
   readonly authorization: string | undefined;
-  /** What in the URL may be a secret: the last part of the path, and `secret` of the query. */
+  /** The possible secrets in the URL: the last component of the path, and `secret` in the query. */
   readonly url: readonly string[];
 }
 
-/** The senders whose secret a delivery knows; nothing of the delivery is parsed for this. */
-export function prove(delivery: Delivery, secrets: WebhookSecrets): ReadonlySet<Sender> {
-  const evidence = evidenceOf(delivery);
-  return new Set(SENDERS.filter((sender) => isProven(sender, evidence, delivery.body, secrets[sender] ?? [])));
+/** The senders that the delivery authenticates. The body is not parsed. */
+export function authenticate(delivery: Delivery, secrets: WebhookSecrets): ReadonlySet<Sender> {
+  const credentials = credentialsOf(delivery);
+  return new Set(SENDERS.filter((sender) => isAuthentic(sender, credentials, delivery.body, secrets[sender] ?? [])));
 }
 
-/** Whether a delivery brings anything that could be a proof. */
-export function triesToProve(delivery: Omit<Delivery, 'body'>): boolean {
-  const { signature, authorization, url } = evidenceOf(delivery);
+/** Whether a delivery has any credential. */
+export function hasCredential(delivery: Omit<Delivery, 'body'>): boolean {
+  const { signature, authorization, url } = credentialsOf(delivery);
   return signature !== undefined || authorization !== undefined || url.length > 0;
 }
 
-function isProven(sender: Sender, evidence: Evidence, body: Uint8Array, secrets: readonly string[]): boolean {
-  const { signature, authorization, url } = evidence;
+function isAuthentic(
+  sender: Sender,
+  credentials: ReceivedCredentials,
+  body: Uint8Array,
+  secrets: readonly string[],
+): boolean {
+  const { signature, authorization, url } = credentials;
   switch (sender) {
     case 'github':
-      // The secret stays where it is: what is compared are signatures made with it.
       return (
         signature !== undefined &&
         isOneOf(
@@ -41,7 +45,7 @@ function isProven(sender: Sender, evidence: Evidence, body: Uint8Array, secrets:
       return authorization !== undefined && isOneOf(authorization, secrets);
     case 'dockerhub':
     case 'quay':
-      // These sign nothing, and send no header of one's choice: the URL is all that there is.
+      // These senders support neither signatures nor custom headers, so the secret is in the URL.
       return url.map((candidate) => isOneOf(candidate, secrets)).includes(true);
   }
 }
@@ -51,7 +55,7 @@ export function signatureOf(body: Uint8Array, secret: string): string {
   return `sha256=${createHmac('sha256', secret).update(body).digest('hex')}`;
 }
 
-function evidenceOf({ headers, path = '', query = '' }: Omit<Delivery, 'body'>): Evidence {
+function credentialsOf({ headers, path = '', query = '' }: Omit<Delivery, 'body'>): ReceivedCredentials {
   const last = decoded(path.slice(path.lastIndexOf('/') + 1));
   const named = new URLSearchParams(query).get('secret') ?? '';
   return {

@@ -1,7 +1,4 @@
-/**
- * The shapes of what each sender sends. What is used is read strictly; what is not used is not looked at, since senders
- * add to it as they like.
- */
+/** The formats of the senders' deliveries. Used fields are parsed strictly; all other fields are ignored. */
 import { invalid } from '../core/failure.ts';
 import { defined } from '../core/defined.ts';
 import { isDigest } from '../oci/digest.ts';
@@ -15,12 +12,12 @@ export interface Shape {
   readonly sender: Sender;
   readonly recognises: (document: Place, headers: Delivery['headers']) => boolean;
   /**
-   * What was pushed; a sentence where it is about something else.
+   * The pushes, or the reason why the delivery is ignored.
    *
-   * @throws {Failure} with side `input` where the document is not as the sender writes it
+   * @throws {Failure} with side `input` for an invalid document
    */
   readonly read: (document: Place, headers: Delivery['headers']) => readonly Pushed[] | string;
-  /** When the sender made the delivery, in milliseconds since the epoch, where its signature covers that time. */
+  /** The time of the delivery in milliseconds since the epoch, if the signature covers it. */
   readonly signedTime?: (document: Place, headers: Delivery['headers']) => number | undefined;
 }
 
@@ -30,7 +27,8 @@ const github: Shape = {
   recognises: (_, headers) => headers['x-github-event'] !== undefined,
   read: (document, headers) => {
     const event = headers['x-github-event'] ?? '';
-    if (event !== 'registry_package' && event !== 'package') return `GitHub's event ${show(event)} is about no package`;
+    if (event !== 'registry_package' && event !== 'package')
+      return `GitHub's event ${show(event)} is not about a package`;
     const action = document.at('action').text();
     if (action !== 'published' && action !== 'updated') return `a package was ${show(action)}`;
     const version = document.at(event).at('package_version');
@@ -50,14 +48,14 @@ const github: Shape = {
   },
 };
 
-/** The repository of `ghcr.io/Owner/name:tag`; nothing follows the colon where there is no tag. */
+/** The repository of `ghcr.io/Owner/name:tag`; the tag may be empty. */
 function repositoryIn(url: string): string {
   const [name = ''] = url.toLowerCase().split('@', 1);
   const colon = name.indexOf(':', name.lastIndexOf('/') + 1);
   return colon < 0 ? name : name.slice(0, colon);
 }
 
-/** https://docs.docker.com/docker-hub/repos/manage/webhooks/; `callback_url` is never called: it would be anybody's. */
+/** https://docs.docker.com/docker-hub/repos/manage/webhooks/; `callback_url` is never called, because it may be any URL. */
 const dockerhub: Shape = {
   sender: 'dockerhub',
   recognises: (document) => has(document, 'push_data', 'repository'),
@@ -73,7 +71,7 @@ const quay: Shape = {
   recognises: (document) => has(document, 'docker_url', 'homepage'),
   read: (document) => {
     const tags = document.at('updated_tags').optionalList(MAX_PUSHED);
-    if (tags === undefined) return 'the notification is about no push';
+    if (tags === undefined) return 'the notification is not about a push';
     const repository = parseRepository(document.at('docker_url').text());
     return tags.map((tag) => pushed(repository, tag.text()));
   },
@@ -95,7 +93,7 @@ const harbor: Shape = {
         const { host, path } = parseReference(resource.at('resource_url').text());
         const tag = resource.at('tag').optionalText();
         const digest = resource.at('digest').optionalText();
-        // What is pushed by digest has its digest for a tag.
+        // After a push by digest, the tag is the digest.
         return pushed({ host, path }, tag !== undefined && isDigest(tag) ? undefined : tag, digest);
       });
   },
@@ -110,9 +108,9 @@ const distribution: Shape = {
       .at('events')
       .list(MAX_PUSHED)
       .filter((event) => event.at('action').text() === 'push')
-      // Layers are pushed too, and say so by their media type.
+      // The events of layers have other media types.
       .filter((event) => manifestKind(event.at('target').at('mediaType').optionalText() ?? '') !== undefined);
-    if (pushes.length === 0) return 'no event is the push of a manifest';
+    if (pushes.length === 0) return 'the delivery has no push of a manifest';
     return pushes.map((event) => {
       const target = event.at('target');
       const repository = parseRepository(`${hostOf(event)}/${target.at('repository').text()}`);
@@ -121,10 +119,10 @@ const distribution: Shape = {
   },
 };
 
-/** Who has sent a document is asked in this order; GitHub says so itself, in a header. */
+/** The formats in the order of detection; GitHub identifies itself in a header. */
 export const SHAPES: readonly Shape[] = [github, dockerhub, quay, harbor, distribution];
 
-/** The registry's own address, as it knows it, else as whoever pushed has called it. */
+/** The registry's host in its own URL, or else in the request of the push. */
 function hostOf(event: Place): string {
   const url = event.at('target').at('url').optionalText();
   if (url === undefined) return event.at('request').at('host').text();
@@ -140,9 +138,9 @@ function has(document: Place, ...keys: readonly string[]): boolean {
   return keys.every((key) => document.at(key).given);
 }
 
-/** A digest that is none is left out: it would decide nothing, and documentation is full of shortened ones. */
+/** An invalid digest is dropped, because it is only logged and senders may shorten it. */
 function pushed(repository: { readonly host: string; readonly path: string }, tag?: string, digest?: string): Pushed {
-  if (tag !== undefined && !isTag(tag)) throw invalid('read what was pushed', `${show(tag)} is not a tag`);
+  if (tag !== undefined && !isTag(tag)) throw invalid('read push', `invalid tag ${show(tag)}`);
   return defined({
     repository: formatRepository(repository),
     tag,

@@ -1,27 +1,28 @@
 import { Failure } from '../core/failure.ts';
 import { Place } from '../oci/document.ts';
 import { type Delivery, MAX_DELIVERY_BYTES, type Verdict } from './delivery.ts';
-import { prove, triesToProve } from './proof.ts';
+import { authenticate, hasCredential } from './proof.ts';
 import type { WebhookSecrets } from './secrets.ts';
 import { SHAPES } from './senders.ts';
 
-/** JSON, and the kinds of it that senders name. GitHub's other choice, a form, is not taken. */
+/** The JSON media types of the senders. GitHub's alternative, a form, is not supported. */
 const JSON_TYPE = /^application\/(?:json|[\w.-]+\+json)$/;
 
-/** The age of a delivery whose sender signs its time, in milliseconds; clocks may differ by as much. */
+/** The maximum age, or clock difference, of a delivery with a signed time. */
 const MAX_AGE_MS = 10 * 60_000;
 
-/** Refuses what needs no secret to be refused: a delivery that is too large, or that brings no proof. */
+/** Refuses a delivery that is too large or has no credential, without reading the secrets. */
 export function screen({ body, ...delivery }: Delivery): Extract<Verdict, { kind: 'refused' }> | undefined {
-  if (body.length > MAX_DELIVERY_BYTES) return refused(413, `a delivery has ${MAX_DELIVERY_BYTES} bytes at most`);
-  if (!triesToProve(delivery))
-    return refused(401, 'a signature, an Authorization header or a secret in the URL is needed');
+  if (body.length > MAX_DELIVERY_BYTES)
+    return refused(413, `the delivery is too large: expected at most ${MAX_DELIVERY_BYTES} bytes`);
+  if (!hasCredential(delivery))
+    return refused(401, 'expected a signature, an Authorization header or a secret in the URL');
   return undefined;
 }
 
 /**
- * What a delivery says. Its size is checked first, then its sender is proven over the bytes as they came, and only then are
- * they parsed: a stranger makes this software parse nothing.
+ * Reads a delivery. First the size is checked, then the sender is authenticated with the raw bytes, and then the bytes are
+ * parsed, so that unauthenticated input never reaches the parser.
  *
  * @param now milliseconds since the epoch
  */
@@ -29,19 +30,19 @@ export function translate(delivery: Delivery, secrets: WebhookSecrets, now: numb
   const screened = screen(delivery);
   if (screened !== undefined) return screened;
   const { headers, body } = delivery;
-  const senders = prove(delivery, secrets);
-  if (senders.size === 0) return refused(403, 'the signature or secret is not known here');
+  const senders = authenticate(delivery, secrets);
+  if (senders.size === 0) return refused(403, 'invalid signature or secret');
   const type = headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? '';
-  if (!JSON_TYPE.test(type)) return refused(415, 'the Content-Type must be application/json');
+  if (!JSON_TYPE.test(type)) return refused(415, 'expected the Content-Type application/json');
   try {
     const document = Place.ofBytes('read delivery', body);
     const shape = SHAPES.find(({ recognises }) => recognises(document, headers));
-    if (shape === undefined) return refused(400, 'this is not a delivery of a sender that is known here');
-    // One sender's secret proves no other's words.
-    if (!senders.has(shape.sender)) return refused(403, `this is not proven to be from ${shape.sender}`);
+    if (shape === undefined) return refused(400, 'the delivery has no known format');
+    // The secret of one sender does not authenticate another.
+    if (!senders.has(shape.sender)) return refused(403, `the secret is not that of ${shape.sender}`);
     const time = shape.signedTime?.(document, headers);
     if (time !== undefined && Math.abs(now - time) > MAX_AGE_MS)
-      return refused(403, `the delivery is of ${new Date(time).toISOString()}; only the last 10 minutes are accepted`);
+      return refused(403, `the delivery is from ${new Date(time).toISOString()}; expected within 10 minutes of now`);
     const read = shape.read(document, headers);
     if (typeof read === 'string') return { kind: 'ignored', reason: read };
     return { kind: 'pushed', sender: shape.sender, items: read };

@@ -3,37 +3,37 @@ import { S3Client } from '@aws-sdk/client-s3';
 import type { S3ClientConfig } from '@aws-sdk/client-s3';
 
 export interface ConnectOptions {
-  /** Overrides what the SDK finds in the environment and the profile. */
+  /** Overrides the region of the environment and the profile. */
   readonly region?: string | undefined;
   /** Overrides AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL and the profile's endpoint_url. */
   readonly endpoint?: string | undefined;
   readonly credentials?: S3ClientConfig['credentials'] | undefined;
-  /** Connections at once; more requests than that wait for one. 64 unless told. */
+  /** The maximum number of connections; more requests wait for a free one. Default: 64. */
   readonly sockets?: number | undefined;
 }
 
-/** What a server other than AWS is told where nobody names a region; most of them take any, and this one always. */
+/** The default region for servers other than AWS; all of them accept it. */
 const REGION_OF_ENDPOINTS = 'us-east-1';
 
 /**
- * A client with the SDK's usual configuration: profile, region, credentials and endpoint URL from the environment and the
- * files in ~/.aws. Where an endpoint URL is set, buckets are addressed by path: such servers have no DNS name a bucket.
+ * A client with the SDK's default configuration: profile, region, credentials and endpoint URL from the environment and the
+ * files in ~/.aws. An endpoint URL implies path-style addressing, because such servers have no DNS name per bucket.
  */
 export async function connect(options: ConnectOptions): Promise<S3Client> {
   const config: S3ClientConfig = {
     ...(options.region === undefined ? {} : { region: options.region }),
     ...(options.credentials === undefined ? {} : { credentials: options.credentials }),
-    // Retries are the callers' (calls.ts): the SDK's cut Retry-After short and leave timers behind an abort.
+    // `calls.ts` retries.
     maxAttempts: 1,
-    // Each body carries a checksum that was computed here, once (or none, see MIRROR_SYNC_S3_CHECKSUMS); what is read is
-    // compared with digests.
+    // Requests have explicit checksums (or none, see MIRROR_SYNC_S3_CHECKSUMS), and content that is read is verified by its
+    // digest.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    // It would open a new connection for each body above 2 MiB.
+    // The header would open a new connection for each body above 2 MiB.
     expectContinueHeader: false,
     requestHandler: {
       connectionTimeout: 10_000,
-      // Without a byte either way; a whole part may take longer on a thin line.
+      // The maximum time without data; a whole part may take longer on a slow connection.
       socketTimeout: 60_000,
       httpAgent: { keepAlive: true, maxSockets: options.sockets ?? 64 },
       httpsAgent: { keepAlive: true, maxSockets: options.sockets ?? 64 },
@@ -68,9 +68,9 @@ function isHttpRequest(request: unknown): request is HttpRequest {
 }
 
 /**
- * Whether the signature may leave out the body, which costs another SHA-256 of it: if a checksum that cannot be forged is among
- * the signed headers (x-amz-checksum-sha256), or if nothing can change the body on the way (TLS, loopback) and the checksum only
- * has to find accidents (x-amz-checksum-crc32). A body without a checksum is always signed: the signature is its checksum.
+ * Whether the signature may omit the body, which saves a SHA-256 of it. It may if a signed header has a cryptographic
+ * checksum (x-amz-checksum-sha256), or if TLS or loopback protects the body and the checksum has to detect only accidents
+ * (x-amz-checksum-crc32). A body without a checksum is always signed.
  */
 function bodyIsBound({ protocol, hostname, headers }: HttpRequest): boolean {
   if (headers['x-amz-checksum-sha256'] !== undefined) return true;

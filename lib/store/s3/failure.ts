@@ -1,4 +1,4 @@
-/** What S3 says, and what the way to it does, as this software's own failures. */
+/** Maps the errors of S3 and of the connection to it to Failures. */
 import { Failure, asFailure } from '../../core/failure.ts';
 import { systemWords } from '../../core/system-error.ts';
 import type { FailureCode, FailureFields } from '../../core/failure.ts';
@@ -22,15 +22,14 @@ const IAM_ACTIONS = {
 
 export type Operation = keyof typeof IAM_ACTIONS;
 
-/** What was being done, and to what. */
-export interface Deed {
+export interface S3Request {
   readonly operation: Operation;
   readonly bucket: string;
-  /** Of the object, or the prefix of a listing; whole, as S3 knows it. */
+  /** The full key of the object, or the prefix of a listing. */
   readonly key: string;
 }
 
-/** S3's error codes, where the code alone decides. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
+/** S3's error codes that determine the failure. https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
 const CODES: ReadonlyMap<string, FailureCode> = new Map(
   Object.entries({
     BadDigest: 'digest-mismatch',
@@ -60,13 +59,13 @@ const CODES: ReadonlyMap<string, FailureCode> = new Map(
   } satisfies Record<string, FailureCode>),
 );
 
-/** Of whoever S3 does not know, which no permission would mend. */
-const UNKNOWN_CALLER = new Set(['InvalidAccessKeyId', 'InvalidToken', 'SignatureDoesNotMatch', 'InvalidSecurity']);
+/** The error codes for invalid credentials, for which no permission helps. */
+const INVALID_CREDENTIALS = new Set(['InvalidAccessKeyId', 'InvalidToken', 'SignatureDoesNotMatch', 'InvalidSecurity']);
 
-/** Where the server is named, if it is not AWS. */
+/** The setting for a server other than AWS. */
 const ENDPOINT = 'AWS_ENDPOINT_URL_S3';
 
-/** Node's codes of failures before an answer, and what to check. The words for them are those of lib/core/system-error.ts. */
+/** Node's error codes before a response, and their remedies; `lib/core/system-error.ts` describes them. */
 const NETWORK: ReadonlyMap<string, string> = new Map([
   ['ECONNREFUSED', `; check that the server runs, and ${ENDPOINT}`],
   ['ENOTFOUND', `; check ${ENDPOINT} and AWS_REGION`],
@@ -76,7 +75,7 @@ const NETWORK: ReadonlyMap<string, string> = new Map([
   ),
 ]);
 
-/** TLS errors that the same request meets again. */
+/** TLS errors, for which a retry does not help. */
 const TLS: ReadonlyMap<string, string> = new Map([
   ...[
     'DEPTH_ZERO_SELF_SIGNED_CERT',
@@ -85,24 +84,24 @@ const TLS: ReadonlyMap<string, string> = new Map([
     'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
     'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   ].map(
-    (code) => [code, 'the certificate of the server is not trusted; name its CA in NODE_EXTRA_CA_CERTS=FILE'] as const,
+    (code) => [code, 'the certificate of the server is not trusted; add its CA with NODE_EXTRA_CA_CERTS=FILE'] as const,
   ),
   ['CERT_HAS_EXPIRED', 'the certificate of the server has expired'],
   ['CERT_NOT_YET_VALID', "the certificate of the server is not valid yet; check this machine's clock"],
   ['ERR_TLS_CERT_ALTNAME_INVALID', `the certificate of the server is for another name; check ${ENDPOINT}`],
-  ['ERR_SSL_WRONG_VERSION_NUMBER', `the server does not speak TLS; write http:// in ${ENDPOINT}`],
-  ['ERR_SSL_PACKET_LENGTH_TOO_LONG', `the server does not speak TLS; write http:// in ${ENDPOINT}`],
-  ['EPROTO', `the server does not speak TLS as it should; check ${ENDPOINT}`],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', `the server does not speak TLS; use http:// in ${ENDPOINT}`],
+  ['ERR_SSL_PACKET_LENGTH_TOO_LONG', `the server does not speak TLS; use http:// in ${ENDPOINT}`],
+  ['EPROTO', `the server does not speak TLS correctly; check ${ENDPOINT}`],
 ]);
 
-/** What is wrong, in this software's terms; `undefined` where it is none of S3's business. */
+/** `undefined` if the error did not come from S3 or the connection. */
 type Diagnosis = Pick<FailureFields, 'code' | 'detail' | 'remedy'> | undefined;
 
-/** Whatever was thrown by a request, as the failure of `deed`. */
-export function toFailure(thrown: unknown, deed: Deed, signal?: AbortSignal): Failure {
+/** Maps anything that a request threw. */
+export function toFailure(thrown: unknown, request: S3Request, signal?: AbortSignal): Failure {
   if (thrown instanceof Failure) return thrown;
   const common = {
-    operation: `${deed.operation} s3://${deed.bucket}/${deed.key}`,
+    operation: `${request.operation} s3://${request.bucket}/${request.key}`,
     side: 'archive',
     cause: thrown,
   } as const;
@@ -113,16 +112,16 @@ export function toFailure(thrown: unknown, deed: Deed, signal?: AbortSignal): Fa
       : new Failure({ ...common, code: 'aborted', detail: 'stopped on request' });
   }
   if (thrown instanceof Error) {
-    const { status, region, retryAfterMs } = answerOf(thrown);
-    const said = status !== undefined && isSaid(thrown);
+    const { status, region, retryAfterMs } = responseOf(thrown);
+    const said = status !== undefined && isServiceException(thrown);
     const diagnosis = said
-      ? answered(thrown, status, region, deed)
-      : (unanswered(thrown) ?? (status === undefined ? undefined : unread(thrown, status)));
+      ? withResponse(thrown, status, region, request)
+      : (withoutResponse(thrown) ?? (status === undefined ? undefined : unreadable(thrown, status)));
     if (diagnosis !== undefined)
       return new Failure({
         ...common,
         ...diagnosis,
-        // The status of an answer that was not read to its end says nothing: the same one may mean "not there".
+        // The status of an unreadable response would be misleading: a 404 means that the object does not exist.
         ...(said ? { status } : {}),
         ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
       });
@@ -130,24 +129,24 @@ export function toFailure(thrown: unknown, deed: Deed, signal?: AbortSignal): Fa
   return asFailure(thrown, common.operation, 'archive');
 }
 
-/** Whether S3's own words were read: the SDK makes a service exception of those, and of nothing else. */
-function isSaid(error: Error): boolean {
+/** Whether the error response was read completely; only then does the SDK throw a service exception. */
+function isServiceException(error: Error): boolean {
   return '$fault' in error && error.$fault !== undefined;
 }
 
-/** An answer of which the beginning came, and whose body cannot be read: most likely it was cut, so it is asked for again. */
-function unread(error: Error, status: number): Diagnosis {
-  // Behind the first line the SDK says where its users find the raw answer.
+/** A response whose body cannot be parsed; it is probably truncated, so the request is retried. */
+function unreadable(error: Error, status: number): Diagnosis {
+  // The other lines of the SDK's message are hints for its users.
   const [why = ''] = error.message.split('\n');
-  return { code: 'truncated', detail: `the answer (${status}) cannot be read: ${quote(why)}` };
+  return { code: 'truncated', detail: `the response (${status}) cannot be parsed: ${quote(why)}` };
 }
 
-/** What happened before there was an answer, or while it came. */
-function unanswered(error: Error): Diagnosis {
+/** A failure before or during the response. */
+function withoutResponse(error: Error): Diagnosis {
   const detail = quote(error.message);
   const { code = '' } = error as NodeJS.ErrnoException;
   const words = (text: string): string => (detail === '' ? text : `${text} (${detail})`);
-  if (error.name === 'TimeoutError') return { code: 'timeout', detail: words('the server does not answer') };
+  if (error.name === 'TimeoutError') return { code: 'timeout', detail: words('the server does not respond') };
   const check = NETWORK.get(code);
   if (check !== undefined) return { code: 'network', detail: `${words(systemWords(error) ?? code)}${check}` };
   const tls = TLS.get(code);
@@ -155,67 +154,70 @@ function unanswered(error: Error): Diagnosis {
   if (error.name === 'CredentialsProviderError')
     return {
       code: 'denied',
-      detail: `${detail}; give credentials by AWS_PROFILE, by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or by a role`,
+      detail: `${detail}; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use a role`,
     };
   if (detail.startsWith('Region is missing'))
-    return { code: 'invalid', detail: "the bucket's region is not known; set AWS_REGION, or name it in the profile" };
+    return {
+      code: 'invalid',
+      detail: "the bucket's region is unknown; set AWS_REGION, or set the region in the profile",
+    };
   return undefined;
 }
 
-function answered(error: Error, status: number, region: string | undefined, deed: Deed): Diagnosis {
-  const { operation, bucket } = deed;
+function withResponse(error: Error, status: number, region: string | undefined, request: S3Request): Diagnosis {
+  const { operation, bucket } = request;
   const { name } = error;
   const said = `${quote(error.message || name)} (${quote(name)}, ${status})`;
   if (isElsewhere(name, status, operation)) {
     if (region !== undefined)
       return {
         code: 'invalid',
-        detail: `the bucket ${bucket} is in region ${quote(region)}: set AWS_REGION=${quote(region)}`,
+        detail: `the bucket ${bucket} is in region ${quote(region)}; set AWS_REGION=${quote(region)}`,
       };
     if (status !== 400)
-      return { code: 'invalid', detail: `the bucket ${bucket} is in another region: ${said}; set AWS_REGION to that` };
+      return { code: 'invalid', detail: `the bucket ${bucket} is in another region: ${said}; set AWS_REGION to it` };
   }
   if (name === 'NoSuchBucket')
     return {
       code: 'name-unknown',
-      detail: `the bucket ${bucket} does not exist; create it, or correct the archive's address`,
+      detail: `the bucket ${bucket} does not exist; create it, or correct the URL of the archive`,
     };
   if (name === 'RequestTimeTooSkewed') return { code: 'denied', detail: `${said}; set this machine's clock` };
-  if (UNKNOWN_CALLER.has(name))
+  if (INVALID_CREDENTIALS.has(name))
     return {
       code: 'denied',
       detail: `${said}; correct the credentials (AWS_PROFILE, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)`,
     };
-  const refused = refusedFeature(name, status, said, deed);
+  const refused = refusedFeature(name, status, said, request);
   if (refused !== undefined) return refused;
-  // The upload is of no use any more (a part was replaced), but the blob can be uploaded in another one.
+  // The upload cannot be completed (a part was replaced), but the blob can be uploaded again.
   if (name === 'InvalidPart' || name === 'InvalidPartOrder')
     return { code: 'invalid', detail: said, remedy: 'restart' };
-  // The checksum was made here of bytes that are still held, so that they were bent on the way.
+  // The bytes are still in memory and match the checksum, so they were corrupted in transit.
   if (CODES.get(name) === 'digest-mismatch' && (operation === 'UploadPart' || operation === 'PutObject'))
     return { code: 'digest-mismatch', detail: said, remedy: 'retry' };
   const code = CODES.get(name) ?? codeOfStatus(status, operation);
-  return { code, detail: code === 'denied' ? `${said}; ${permissionFor(deed)}` : said };
+  return { code, detail: code === 'denied' ? `${said}; ${permissionFor(request)}` : said };
 }
 
-/** Requests that may carry If-None-Match or If-Match as a condition of a change. */
+/** Requests that may have If-None-Match or If-Match as the condition of a write. */
 const CONDITIONAL: ReadonlySet<Operation> = new Set(['PutObject', 'CompleteMultipartUpload', 'DeleteObject']);
 
-/** Requests of an upload that was begun with a checksum algorithm, or without one. */
+/** Requests for an existing upload, which has a checksum algorithm or not. */
 const OF_UPLOADS: ReadonlySet<Operation> = new Set(['UploadPart', 'CompleteMultipartUpload']);
 
 export const NEEDS_CONDITIONS =
-  'the store does not support conditional writes (If-None-Match and If-Match), which an archive needs; use a store that does (docs/s3.md)';
+  'the store does not support conditional writes (If-None-Match and If-Match), which an archive requires; use a store that does (docs/s3.md)';
 
-/** What a store says that does not have all that this software uses of S3. */
-function refusedFeature(name: string, status: number, said: string, { operation }: Deed): Diagnosis {
+/** The failure of a store that does not support a required feature of S3. */
+function refusedFeature(name: string, status: number, said: string, { operation }: S3Request): Diagnosis {
   if (CODES.get(name) === 'digest-mismatch' || CODES.get(name) === 'precondition-failed') return undefined;
   if (/x-amz-(?:sdk-)?checksum/i.test(said) && (status === 400 || status === 501))
     return {
       code: 'unsupported',
-      detail: `the store refuses checksum headers: ${said}; switch them off with ${CHECKSUMS_VARIABLE}=off`,
+      detail: `the store refuses checksum headers: ${said}; disable them with ${CHECKSUMS_VARIABLE}=off`,
     };
-  // AWS, of an upload that was begun with the other setting: the blob can be uploaded in another one.
+  // AWS refuses parts of an upload that was created with the other setting; the blob can be uploaded again.
   if (/checksum/i.test(said) && name === 'InvalidRequest' && OF_UPLOADS.has(operation))
     return { code: 'invalid', detail: said, remedy: 'restart' };
   if (status === 501 && CONDITIONAL.has(operation))
@@ -225,7 +227,7 @@ function refusedFeature(name: string, status: number, said: string, { operation 
 
 function codeOfStatus(status: number, operation: Operation): FailureCode {
   if (status === 401 || status === 403) return 'denied';
-  // An answer to HEAD has no body, and so no code; elsewhere a 404 of another code is not about the object.
+  // A response to HEAD has no body and no error code; in other responses a 404 with an unknown code is not about the object.
   if (status === 404) return operation === 'HeadObject' ? 'blob-unknown' : 'invalid';
   if (status === 408) return 'timeout';
   if (status === 412) return 'precondition-failed';
@@ -234,17 +236,16 @@ function codeOfStatus(status: number, operation: Operation): FailureCode {
   return status >= 500 ? 'unavailable' : 'invalid';
 }
 
-function permissionFor({ operation, bucket, key }: Deed): string {
+function permissionFor({ operation, bucket, key }: S3Request): string {
   const action = IAM_ACTIONS[operation];
   const ofBucket = `arn:aws:s3:::${bucket}`;
   const resource = action.startsWith('s3:ListBucket') ? ofBucket : `${ofBucket}/${key}`;
-  // https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html: without it, what is not there is answered 403.
-  const also =
-    action === 's3:GetObject' ? `, and s3:ListBucket on ${ofBucket} to learn that an object is not there` : '';
+  // Without s3:ListBucket, a missing object is a 403: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+  const also = action === 's3:GetObject' ? `, and s3:ListBucket on ${ofBucket} to detect missing objects` : '';
   return `allow ${action} on ${resource}${also}`;
 }
 
-/** Whether the bucket was asked for in the wrong region: 301, or a 400 that says so (to HEAD it cannot, without a body). */
+/** Whether the bucket is in another region: a 301 or 307, or a 400 with such a code, which HEAD does not have. */
 function isElsewhere(name: string, status: number, operation: Operation): boolean {
   if (status === 301 || status === 307) return true;
   if (status !== 400) return false;
@@ -255,14 +256,14 @@ function isElsewhere(name: string, status: number, operation: Operation): boolea
   );
 }
 
-interface Answer {
+interface ErrorResponse {
   readonly status: number | undefined;
   readonly region: string | undefined;
   readonly retryAfterMs: number | undefined;
 }
 
-/** What the SDK hangs on its errors. */
-function answerOf(error: Error): Answer {
+/** The properties that the SDK adds to its errors. */
+function responseOf(error: Error): ErrorResponse {
   const { $metadata, $response, Region } = error as Error & {
     readonly $metadata?: { readonly httpStatusCode?: number };
     readonly $response?: { readonly headers?: Readonly<Record<string, string>>; readonly statusCode?: number };
@@ -275,7 +276,7 @@ function answerOf(error: Error): Answer {
   };
 }
 
-/** RFC 9110, section 10.2.3: seconds, or a date. */
+/** RFC 9110, section 10.2.3: seconds or an HTTP date. */
 function retryAfter(value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   if (/^\d+$/.test(value)) return Number(value) * 1000;

@@ -12,29 +12,27 @@ import type { ListMultipartUploadsCommandOutput, ListPartsCommandOutput } from '
 import { Failure } from '../../core/failure.ts';
 import type { Part, StoredObject } from '../store.ts';
 import type { Calls } from './calls.ts';
-import { lookUp } from './read.ts';
+import { headObject } from './read.ts';
 
 /*
- * Why CRC32. A checksum of a part has one task here: a body that was cut or bent on the way must not become a part. That the
- * blob is right is proven by its digest. Measured on one core of the bench machine: CRC32 (node:zlib, native) 6.1 GB/s,
- * SHA-256 1.7 GB/s, MD5 0.8 GB/s, CRC64NVME (the SDK's, in JavaScript; native only with another package) 0.4 GB/s.
+ * CRC32 detects bodies that were truncated or corrupted in transit; the digest proves the blob. Throughput of one core of
+ * the bench machine: CRC32 (node:zlib, native) 6.1 GB/s, SHA-256 1.7 GB/s, MD5 0.8 GB/s, CRC64NVME (JavaScript) 0.4 GB/s.
  *
- * It is of the composite type, S3's default for CRC32: completion repeats each part's checksum, so a Part carries it. With
- * FULL_OBJECT, S3 itself would not ask for that, but other servers do (versitygw) or refuse (MinIO).
+ * The type is COMPOSITE, S3's default for CRC32: completion repeats each part's checksum, so a Part contains it. With
+ * FULL_OBJECT, S3 does not need them, but versitygw requires them and MinIO refuses the type.
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
  *
- * If checksums are switched off, the signature covers each part instead (client.ts).
+ * If checksums are disabled, the signature covers each part instead (client.ts).
  */
 const CHECKSUM = { ChecksumAlgorithm: 'CRC32' } as const;
 
-/** The headers of a conditional write, as S3's input names it. */
 export interface ConditionHeaders {
   readonly IfNoneMatch?: string;
   readonly IfMatch?: string;
 }
 
 export interface S3Upload {
-  /** Whole, as S3 knows it. */
+  /** The full key. */
   readonly key: string;
   readonly id: string;
 }
@@ -45,7 +43,7 @@ export async function create(
   contentType: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  // A lost answer leaves an empty upload behind, which the age limit and the bucket's lifecycle rule remove.
+  // A lost response leaves an empty upload, which the age limit or the bucket's lifecycle rule removes.
   const operation = 'CreateMultipartUpload';
   return calls.run(operation, key, signal, async (client, options) => {
     const answer = await client.send(
@@ -57,7 +55,7 @@ export async function create(
       }),
       options,
     );
-    return told(answer.UploadId, operation, 'UploadId');
+    return required(answer.UploadId, operation, 'UploadId');
   });
 }
 
@@ -92,7 +90,6 @@ function checksumOf(bytes: Uint8Array): string {
   return checksum.toString('base64');
 }
 
-/** ListParts gives at most 1,000 parts a page. */
 export async function* parts(calls: Calls, upload: S3Upload, signal: AbortSignal | undefined): AsyncGenerator<Part> {
   let marker: string | undefined;
   do {
@@ -128,7 +125,7 @@ export async function* uploads(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<S3Upload & { readonly initiated: Date }> {
   const operation = 'ListMultipartUploads';
-  // Several uploads may have one key, so that a page may end between them: both markers are needed.
+  // Several uploads may have the same key and span two pages, so both markers are needed.
   let marker: { readonly KeyMarker: string; readonly UploadIdMarker: string } | undefined;
   do {
     const page: ListMultipartUploadsCommandOutput = await calls.run(
@@ -161,9 +158,8 @@ export async function* uploads(
 }
 
 /**
- * Completes, also where the answer gets lost: S3 forgets an upload that it completed, so that the second try hears
- * NoSuchUpload, or that the condition `absent` does not hold any more. The object is then ours if it has the very ETag that
- * these parts make; anything else is what was heard.
+ * Completes an upload. If the response of a successful try was lost, the next one fails with NoSuchUpload, or because the
+ * condition `absent` no longer holds. The upload has succeeded if the object has the ETag of these parts.
  */
 export async function complete(
   calls: Calls,
@@ -183,7 +179,7 @@ export async function complete(
           MultipartUpload: {
             Parts: list.map((part) => ({ PartNumber: part.number, ETag: part.etag, ChecksumCRC32: part.checksum })),
           },
-          // S3 refuses where its parts add up to something else.
+          // S3 refuses parts with another total size.
           MpuObjectSize: size,
           ...condition,
         }),
@@ -193,13 +189,13 @@ export async function complete(
     return { etag: present(answer.ETag, 'CompleteMultipartUpload', 'ETag'), size };
   } catch (error) {
     const lost = error instanceof Failure && (error.code === 'no-such-upload' || error.code === 'precondition-failed');
-    const there = lost ? await lookUp(calls, upload.key, signal) : undefined;
-    if (there?.ETag === undefined || bare(there.ETag) !== etagOf(list) || there.ContentLength !== size) throw error;
-    return { etag: there.ETag, size };
+    const found = lost ? await headObject(calls, upload.key, signal) : undefined;
+    if (found?.ETag === undefined || bare(found.ETag) !== etagOf(list) || found.ContentLength !== size) throw error;
+    return { etag: found.ETag, size };
   }
 }
 
-/** S3's ETag of an object made of parts: the MD5 of their MD5s (which their ETags are), and how many. */
+/** S3's ETag of a multipart object: the MD5 of its parts' MD5s (their ETags), and the number of parts. */
 function etagOf(list: readonly Part[]): string {
   const md5 = createHash('md5');
   for (const part of list) md5.update(Buffer.from(bare(part.etag), 'hex'));
@@ -222,24 +218,21 @@ export async function abort(calls: Calls, upload: S3Upload, signal: AbortSignal 
   }
 }
 
-/**
- * A field of an answer's body that S3 always sends. One without it was cut before it, and reads as empty; called within
- * `Calls.run`, this has it asked for again.
- */
-function told<T>(value: T | undefined, operation: string, field: string): T {
+/** A field that every response body has; without it the body is truncated, and `Calls.run` retries the request. */
+function required<T>(value: T | undefined, operation: string, field: string): T {
   if (value !== undefined) return value;
-  const detail = `the answer has no ${field}: it was cut`;
+  const detail = `the response has no ${field}`;
   throw new Failure({ operation, side: 'archive', code: 'truncated', detail });
 }
 
-/** A page of a listing, which must not pass for an empty one because its answer was empty. */
+/** Checks that a page of a listing is complete; a truncated response would look like an empty page. */
 export function wholePage<P extends { readonly IsTruncated?: boolean | undefined }>(operation: string, page: P): P {
-  told(page.IsTruncated, operation, 'IsTruncated');
+  required(page.IsTruncated, operation, 'IsTruncated');
   return page;
 }
 
-/** A field that S3 always sends, and that the SDK's types cannot promise. */
+/** A field that S3 always sends, although the SDK's type is optional. */
 export function present<T>(value: T | undefined, operation: string, field: string): T {
   if (value !== undefined) return value;
-  throw new Failure({ operation, side: 'archive', code: 'not-as-declared', detail: `the answer has no ${field}` });
+  throw new Failure({ operation, side: 'archive', code: 'not-as-declared', detail: `the response has no ${field}` });
 }

@@ -7,32 +7,31 @@ import type { ReadableObject } from '../store.ts';
 import type { Calls } from './calls.ts';
 import { toFailure } from './failure.ts';
 
-/** An object that is being read: its body has to be iterated, or cancelled, for it holds a connection. */
-export interface Reading extends ReadableObject {
+/** An open object. It holds a connection until its body has been iterated or cancelled. */
+export interface OpenObject extends ReadableObject {
   cancel(): void;
 }
 
 interface Answer {
   readonly stream: Readable;
-  /** Bytes, of the whole object. */
+  /** The bytes of the whole object. */
   readonly size: number;
   readonly etag: string;
 }
 
 /**
- * Opens `key` (whole) from byte `start`. The body goes on by itself where the connection breaks, over the same version of
- * the object only, and fails where it ends early or the object changed (`source-changed`, begin anew).
+ * Opens the object with the full key `key` at byte `start`. The body resumes after a broken connection. It fails if it ends
+ * too early, or with `source-changed` if the object has changed.
  */
-export async function openReading(
+export async function openObject(
   calls: Calls,
   key: string,
   start: number,
   signal: AbortSignal | undefined,
-): Promise<Reading | undefined> {
+): Promise<OpenObject | undefined> {
   const fail = (code: FailureCode, detail: string): Failure =>
     new Failure({ operation: `GetObject s3://${calls.bucket}/${key}`, side: 'archive', code, detail });
 
-  /** One answer, which begins at `from`. */
   const request = async (from: number, etag?: string): Promise<Answer> => {
     const answer = await calls.run('GetObject', key, signal, (client, options) =>
       client.send(
@@ -50,16 +49,16 @@ export async function openReading(
       stream.destroy();
       throw fail(code, detail);
     };
-    if (answer.ETag === undefined) return refuse('not-as-declared', 'the answer has no ETag');
+    if (answer.ETag === undefined) return refuse('not-as-declared', 'the response has no ETag');
     if (from === 0) {
-      if (answer.ContentLength === undefined) return refuse('not-as-declared', 'the answer has no Content-Length');
+      if (answer.ContentLength === undefined) return refuse('not-as-declared', 'the response has no Content-Length');
       return { stream, size: answer.ContentLength, etag: answer.ETag };
     }
     const range = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.ContentRange ?? '');
-    if (range === null) return refuse('range-ignored', `asked from byte ${from}, got no Content-Range`);
+    if (range === null) return refuse('range-ignored', `expected the bytes from ${from}, got no Content-Range`);
     const size = Number(range[3]);
     if (Number(range[1]) !== from || Number(range[2]) !== size - 1)
-      return refuse('range-mismatch', `asked from byte ${from}, got ${answer.ContentRange}`);
+      return refuse('range-mismatch', `expected the bytes from ${from}, got ${answer.ContentRange}`);
     return { stream, size, etag: answer.ETag };
   };
 
@@ -73,31 +72,31 @@ export async function openReading(
   async function* body(): AsyncGenerator<Uint8Array, void, undefined> {
     let stream = opened;
     let at = start;
-    // Tries that brought not one byte; a slow line that breaks now and then may go on for ever.
-    let fruitless = 0;
+    // Consecutive tries without a byte; the number of interruptions with progress is unlimited.
+    let failures = 0;
     for (;;) {
       try {
         for await (const chunk of stream as AsyncIterable<Uint8Array>) {
           at += chunk.byteLength;
-          fruitless = 0;
+          failures = 0;
           if (at > size) throw fail('not-as-declared', `the body is longer than the ${size} bytes of the object`);
           yield chunk;
         }
         if (at === size) return;
         throw fail('truncated', `the body ended after ${at} of ${size} bytes`);
       } catch (error) {
-        fruitless += 1;
-        await calls.pause(broken(error), fruitless, signal, 'GetObject');
+        failures += 1;
+        await calls.pause(broken(error), failures, signal, 'GetObject');
       }
       ({ stream } = await request(at, etag).catch((error: unknown) => {
         if (error instanceof Failure && (error.code === 'precondition-failed' || error.code === 'blob-unknown'))
-          throw fail('source-changed', `the object was replaced or deleted when ${at} of ${size} bytes were read`);
+          throw fail('source-changed', `the object was replaced or deleted after ${at} of ${size} bytes were read`);
         throw error;
       }));
     }
   }
 
-  /** A body that broke: whatever Node calls that, the rest can be asked for. */
+  /** Any unknown error of a body is a network error, after which the body resumes. */
   const broken = (error: unknown): Failure => {
     const failure = toFailure(error, { operation: 'GetObject', bucket: calls.bucket, key }, signal);
     return failure.code === 'internal' ? fail('network', failure.detail) : failure;
@@ -106,8 +105,8 @@ export async function openReading(
   return { etag, size, body: body(), cancel: () => opened.destroy() };
 }
 
-/** What S3 says of `key` (whole), its checksum on request; `undefined` if it is not there. */
-export async function lookUp(
+/** HeadObject for a full key, optionally with its checksum; `undefined` if the object does not exist. */
+export async function headObject(
   calls: Calls,
   key: string,
   signal: AbortSignal | undefined,

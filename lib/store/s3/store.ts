@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { DeleteObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
-import type { ListObjectsV2CommandOutput, S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
 import type { FailureCode } from '../../core/failure.ts';
 import { PATIENT } from '../../core/retry.ts';
@@ -23,36 +23,37 @@ import { connect } from './client.ts';
 import type { ConnectOptions } from './client.ts';
 import { NEEDS_CONDITIONS } from './failure.ts';
 import type { Operation } from './failure.ts';
+import { hasObjects, listObjects } from './list.ts';
 import * as multipart from './multipart.ts';
 import { present } from './multipart.ts';
 import type { ConditionHeaders, S3Upload } from './multipart.ts';
-import { lookUp, openReading } from './read.ts';
-import type { Reading } from './read.ts';
+import { headObject, openObject } from './read.ts';
+import type { OpenObject } from './read.ts';
 import type { S3Location } from './url.ts';
 
 export interface S3StoreOptions extends S3Location, ConnectOptions {
-  /** A client instead of one that `connect` makes; its own retries should be off, since the store does them. */
+  /** Replaces the client of `connect`. It should not retry, because the store does. */
   readonly client?: S3Client | (() => Promise<S3Client>) | undefined;
   readonly retry?: RetryPolicy | undefined;
-  /** Whether bodies are sent with checksum headers (default: yes). Without them, the signature covers the bodies. */
+  /** Whether bodies have checksum headers; otherwise the signature covers the bodies. Default: true. */
   readonly checksums?: boolean | undefined;
 }
 
 export interface S3Store extends ObjectStore {
-  /** Requests sent so far by operation (`PutObject: 3`), those tried again included: what a mirror costs. */
+  /** The number of requests so far per operation (`PutObject: 3`), including failed tries. */
   requests(): Record<string, number>;
-  /** Whether the key of any object begins with `prefix`: one request. */
+  /** Whether the key of any object starts with `prefix`; one request. */
   holds(prefix: string, options?: Cancel): Promise<boolean>;
   /**
-   * Finds out, with one request that changes nothing, whether this store can be written: the bucket, the credentials, the right
+   * Checks, with one request that changes nothing, that the store is writable: the bucket, the credentials, the permission
    * to write, checksums and conditional writes.
    */
   prepare(options?: Cancel): Promise<void>;
-  /** Gives the connections back; what is under way fails. */
+  /** Closes the connections; requests in flight fail. */
   close(): Promise<void>;
 }
 
-/** Nothing is sent, and no configuration read, before the first method is called. */
+/** Sends no request and reads no configuration before the first call of a method. */
 export function openS3Store(options: S3StoreOptions): S3Store {
   return new Store(options);
 }
@@ -61,7 +62,7 @@ class Store implements S3Store {
   readonly name: string;
   readonly limits = S3_PART_LIMITS;
   readonly #bucket: string;
-  /** `''`, or with a slash at its end. */
+  /** `''`, or a prefix with a slash at its end. */
   readonly #root: string;
   readonly #calls: Calls;
 
@@ -91,7 +92,12 @@ class Store implements S3Store {
     const { size, etag } = reading;
     if (size > maxBytes) {
       reading.cancel();
-      throw this.#failure('GetObject', key, 'too-large', `it has ${size} bytes, and at most ${maxBytes} are read`);
+      throw this.#failure(
+        'GetObject',
+        key,
+        'too-large',
+        `the object is too large: expected at most ${maxBytes} bytes, got ${size}`,
+      );
     }
     const bytes = new Uint8Array(size);
     let at = 0;
@@ -103,7 +109,7 @@ class Store implements S3Store {
   }
 
   async head(key: string, { signal }: Cancel = {}): Promise<StoredObject | undefined> {
-    const answer = await lookUp(this.#calls, this.#key(key), signal);
+    const answer = await headObject(this.#calls, this.#key(key), signal);
     if (answer === undefined) return undefined;
     return {
       etag: present(answer.ETag, 'HeadObject', 'ETag'),
@@ -118,7 +124,7 @@ class Store implements S3Store {
     try {
       return await this.#open(key, start, signal);
     } catch (error) {
-      // 416: there is no byte at `start`. Just behind the last one that is an empty rest, further on a mistake.
+      // A 416 for a `start` at the end of the object is an empty body.
       if (!(error instanceof Failure) || error.status !== 416) throw error;
       const there = await this.head(key, { signal });
       if (there?.size !== start) throw error;
@@ -152,10 +158,10 @@ class Store implements S3Store {
       return { etag: present(answer.ETag, 'PutObject', 'ETag'), size: bytes.byteLength };
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      // If-Match over what is not there: S3 says 404, and means that the condition does not hold.
+      // S3 responds with a 404 if the object of an If-Match does not exist.
       if (error.code === 'blob-unknown' && condition !== undefined)
-        throw this.#failure('PutObject', key, 'precondition-failed', 'there is no such object (any more)', error);
-      // A write whose answer was lost meets its own work when it is repeated.
+        throw this.#failure('PutObject', key, 'precondition-failed', 'the object does not exist', error);
+      // The response of an earlier, successful try may have been lost.
       if (error.code !== 'precondition-failed' || sent === 1) throw error;
       const etag = await this.#etagIfThere(key, bytes, checksum, signal);
       if (etag === undefined) throw error;
@@ -163,16 +169,16 @@ class Store implements S3Store {
     }
   }
 
-  /** What the header of a PUT says; without headers, the digest that the caller names is compared here. */
+  /** The value of the checksum header; if headers are disabled, the caller's digest is compared here. */
   #checksumOf(key: string, bytes: Uint8Array, sha256: string | undefined): string | undefined {
     if (this.#calls.checksums) return Buffer.from(sha256 ?? hashOf(bytes), 'hex').toString('base64');
     const actual = sha256 === undefined ? undefined : hashOf(bytes);
     if (actual === sha256) return undefined;
-    const detail = `its ${bytes.byteLength} bytes hash to ${actual}, not to ${sha256}`;
+    const detail = `expected ${bytes.byteLength} bytes with the SHA-256 ${sha256}, got ${actual}`;
     throw this.#failure('PutObject', key, 'digest-mismatch', detail);
   }
 
-  /** The version of the object that is there, if it has these bytes: by its checksum, or read and compared if it has none. */
+  /** The version of the object if it has these bytes; without a checksum, the bytes are read and compared. */
   async #etagIfThere(
     key: string,
     bytes: Uint8Array,
@@ -180,7 +186,7 @@ class Store implements S3Store {
     signal: AbortSignal | undefined,
   ): Promise<string | undefined> {
     if (checksum !== undefined) {
-      const there = await lookUp(this.#calls, this.#key(key), signal, true);
+      const there = await headObject(this.#calls, this.#key(key), signal, true);
       return there?.ChecksumSHA256 === checksum ? there.ETag : undefined;
     }
     const there = await this.head(key, { signal });
@@ -189,16 +195,8 @@ class Store implements S3Store {
     return found !== undefined && Buffer.compare(found.bytes, bytes) === 0 ? found.etag : undefined;
   }
 
-  async holds(prefix: string, { signal }: Cancel = {}): Promise<boolean> {
-    const operation = 'ListObjectsV2';
-    const Prefix = this.#key(prefix);
-    const page = await this.#calls.run(operation, Prefix, signal, async (client, options) =>
-      multipart.wholePage(
-        operation,
-        await client.send(new ListObjectsV2Command({ Bucket: this.#bucket, Prefix, MaxKeys: 1 }), options),
-      ),
-    );
-    return (page.Contents ?? []).length > 0;
+  holds(prefix: string, { signal }: Cancel = {}): Promise<boolean> {
+    return hasObjects(this.#calls, this.#key(prefix), signal);
   }
 
   async prepare({ signal }: Cancel = {}): Promise<void> {
@@ -212,7 +210,7 @@ class Store implements S3Store {
       if (error instanceof Failure && error.code === 'precondition-failed') return;
       throw error;
     }
-    // The store wrote over a version that does not exist: it ignores conditions, and would lose updates of tags.
+    // The store ignored the condition, and would lose concurrent updates of tags.
     await this.delete(PROBE, { signal });
     throw this.#failure('PutObject', PROBE, 'unsupported', NEEDS_CONDITIONS);
   }
@@ -232,31 +230,8 @@ class Store implements S3Store {
   }
 
   async *list(prefix: string, { signal }: Cancel = {}): AsyncGenerator<ListedObject> {
-    const operation = 'ListObjectsV2';
-    let token: string | undefined;
-    do {
-      const page: ListObjectsV2CommandOutput = await this.#calls.run(
-        operation,
-        this.#key(prefix),
-        signal,
-        async (client, options) =>
-          multipart.wholePage(
-            operation,
-            await client.send(
-              new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: this.#key(prefix), ContinuationToken: token }),
-              options,
-            ),
-          ),
-      );
-      for (const object of page.Contents ?? [])
-        yield {
-          key: present(object.Key, operation, 'Key').slice(this.#root.length),
-          size: present(object.Size, operation, 'Size'),
-          modified: present(object.LastModified, operation, 'LastModified'),
-        };
-      token =
-        page.IsTruncated === true ? present(page.NextContinuationToken, operation, 'NextContinuationToken') : undefined;
-    } while (token !== undefined);
+    for await (const object of listObjects(this.#calls, this.#key(prefix), signal))
+      yield { ...object, key: object.key.slice(this.#root.length) };
   }
 
   async *uploads(prefix: string, { signal }: Cancel = {}): AsyncGenerator<Upload> {
@@ -274,7 +249,7 @@ class Store implements S3Store {
         'CreateMultipartUpload',
         key,
         'invalid',
-        `parts of ${partSize} bytes: S3 takes ${minPartBytes} to ${maxPartBytes}`,
+        `invalid part size: expected ${minPartBytes} to ${maxPartBytes} bytes, got ${partSize}`,
       );
     const initiated = new Date();
     return { key, id: await multipart.create(this.#calls, this.#key(key), contentType, signal), initiated };
@@ -320,8 +295,8 @@ class Store implements S3Store {
     return { key: this.#key(key), id };
   }
 
-  #open(key: string, start: number, signal: AbortSignal | undefined): Promise<Reading | undefined> {
-    return openReading(this.#calls, this.#key(key), start, signal);
+  #open(key: string, start: number, signal: AbortSignal | undefined): Promise<OpenObject | undefined> {
+    return openObject(this.#calls, this.#key(key), start, signal);
   }
 
   #failure(operation: Operation, key: string, code: FailureCode, detail: string, cause?: unknown): Failure {
@@ -335,7 +310,7 @@ class Store implements S3Store {
   }
 }
 
-/** An object that is never written: a PUT of it, over a version that cannot be there, asks a store what it can do. */
+/** The object of a PUT whose condition cannot hold, so that nothing is written. */
 const PROBE = '.mirror/probe.json';
 const NO_ETAG = `"${'0'.repeat(32)}"`;
 

@@ -74,7 +74,7 @@ await describeOnAws('the configuration', ({ start, s3 }) => {
       expect(refused).toMatchObject({
         level: 'ERROR',
         reason: expect.stringMatching(/config\/mirror\.yaml:4:5: /),
-        then: 'the last good one stays in use',
+        then: 'the last valid one stays in use',
       });
     }
 

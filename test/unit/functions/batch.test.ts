@@ -152,9 +152,7 @@ test('a message of another type is returned as failed, and not handled', async (
     },
   );
   expect(answer.batchItemFailures).toEqual([{ itemIdentifier: other.messageId }]);
-  expect(complaints).toEqual([
-    expect.stringContaining('a resolve message has come to the function for finalize messages'),
-  ]);
+  expect(complaints).toEqual([expect.stringContaining('expected a finalize message, got a resolve message')]);
 });
 
 describe('a message that waits', () => {

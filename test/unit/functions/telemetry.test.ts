@@ -84,7 +84,7 @@ describe('the log', () => {
     expect(ofThird.map(({ message, reason, then }) => [message, reason, then])).toContainEqual([
       'configuration refused',
       'read configuration: mirror.yaml:3:5: mirrors[0].tgas is not known',
-      'the last good one stays in use',
+      'the last valid one stays in use',
     ]);
     expect(ofThird.map(({ message, reason, then }) => [message, reason, then])).toContainEqual([
       'configuration not read',

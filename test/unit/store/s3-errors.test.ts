@@ -166,7 +166,7 @@ describe('what does not mend itself is told with its remedy', () => {
     [
       serviceException('PermanentRedirect', 301, { 'x-amz-bucket-region': 'eu-west-1' }),
       'invalid',
-      /region eu-west-1: set AWS_REGION=eu-west-1/,
+      /region eu-west-1; set AWS_REGION=eu-west-1/,
     ],
     [
       serviceException('AuthorizationHeaderMalformed', 400, { 'x-amz-bucket-region': 'eu-west-1' }),

@@ -209,7 +209,7 @@ test.each([
   answers = [answer];
   await expect(store.put('k', Buffer.from('x'))).rejects.toMatchObject({
     code: 'invalid',
-    message: expect.stringMatching(/bucket images is in region eu-central-1: set AWS_REGION=eu-central-1/) as string,
+    message: expect.stringMatching(/bucket images is in region eu-central-1; set AWS_REGION=eu-central-1/) as string,
   });
   expect(seen).toHaveLength(1);
 });

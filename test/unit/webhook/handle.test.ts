@@ -66,7 +66,7 @@ describe('what becomes of a delivery', () => {
   // Each sender's own delivery ends as messages that the queue takes, with what the configuration says of the mirror.
   test.each(GOOD)('%s', async (sender, document) => {
     const { answer, messages, entry } = await decided(eventOf(deliveryOf(sender, document)));
-    expect(answer).toMatchObject({ statusCode: 202, body: '{"message":"to be mirrored"}' });
+    expect(answer).toMatchObject({ statusCode: 202, body: '{"message":"queued"}' });
     expect(messages.length).toBeGreaterThan(0);
     for (const { message } of messages) expect(parseMessage(serialise(message))).toEqual(message);
     expect(entry).toMatchObject({ sender, queued: messages.length });
@@ -106,7 +106,7 @@ describe('what becomes of a delivery', () => {
     ['no tag', { ...DOCKERHUB, push_data: {} }],
   ])('%s is not mirrored', async (_, document) => {
     const { answer, messages } = await decided(eventOf(deliveryOf('dockerhub', document)));
-    expect(answer).toMatchObject({ statusCode: 200, body: '{"message":"nothing of this is mirrored"}' });
+    expect(answer).toMatchObject({ statusCode: 200, body: '{"message":"no mirror matches"}' });
     expect(messages).toEqual([]);
   });
 
@@ -245,7 +245,7 @@ describe('what is answered', () => {
     expect(answer).toEqual({
       statusCode: 503,
       headers: { 'content-type': 'application/json' },
-      body: '{"message":"not now; try again later"}',
+      body: '{"message":"temporarily unavailable; retry later"}',
     });
     expect(logged).toEqual([expect.objectContaining({ level: 'error', reason: expect.any(String) })]);
   });
@@ -257,7 +257,7 @@ describe('what is answered', () => {
     expect((await handleWebhook(eventOf(delivery), deps)).statusCode).toBe(403);
     expect((await handleWebhook(eventOf({ ...delivery, path: '/' }), deps)).statusCode).toBe(401);
     expect(logged).toMatchObject([
-      { level: 'warn', status: 403, reason: 'this is not proven to be from quay' },
+      { level: 'warn', status: 403, reason: 'the secret is not that of quay' },
       { level: 'warn', status: 401, requestId: 'request-1' },
     ]);
     expect(JSON.stringify(logged)).not.toContain(SECRETS.dockerhub[0]);

@@ -24,14 +24,14 @@ describe('the secrets', () => {
 
   // A typo must not leave a sender unguarded, nor an empty text be a secret that everybody knows. Nothing is quoted.
   test.each([
-    ['not JSON', '{"github":hunter2hunter2hunter2', /not JSON/],
-    ['a secret alone that is short', 'hunter2', /not JSON/],
-    ['a secret alone with its line break', 'hunter2hunter2hunter2\n', /not JSON/],
-    ['no object', '["hunter2hunter2hunter2"]', /must be an object/],
-    ['an unknown sender', '{"gihub":"hunter2hunter2hunter2"}', /"gihub" sends no webhooks here; there are dockerhub/],
-    ['empty', '{"github":""}', /github: a secret is a string of 16/],
-    ['short', '{"github":["hunter2hunter2hunter2","hunter2"]}', /github: a secret is a string of 16/],
-    ['no string', '{"github":{"hunter2":1}}', /github: a secret is a string/],
+    ['not JSON', '{"github":hunter2hunter2hunter2', /invalid JSON/],
+    ['a secret alone that is short', 'hunter2', /invalid JSON/],
+    ['a secret alone with its line break', 'hunter2hunter2hunter2\n', /invalid JSON/],
+    ['no object', '["hunter2hunter2hunter2"]', /expected a JSON object/],
+    ['an unknown sender', '{"gihub":"hunter2hunter2hunter2"}', /unknown sender "gihub" \(available: dockerhub/],
+    ['empty', '{"github":""}', /github: expected a string of at least 16/],
+    ['short', '{"github":["hunter2hunter2hunter2","hunter2"]}', /github: expected a string of at least 16/],
+    ['no string', '{"github":{"hunter2":1}}', /github: expected a string/],
     ['a line break that was pasted with it', '{"github":"hunter2hunter2hunter2\\n"}', /white space around it/],
     ['none', '{"github":[]}', /github has no secret/],
   ])('%s', (_, text, reason) => {

@@ -131,7 +131,7 @@ describe('github', () => {
   });
 
   test.each([
-    ['a ping', { zen: 'Keep it logically awesome.' }, { 'x-github-event': 'ping' }, /"ping" is about no package/],
+    ['a ping', { zen: 'Keep it logically awesome.' }, { 'x-github-event': 'ping' }, /"ping" is not about a package/],
     ['a deletion', { ...GITHUB, action: 'deleted' }, {}, /was "deleted"/],
     [
       'an npm package',
@@ -178,7 +178,7 @@ describe('the signed time of github', () => {
     expect(at(item, version)).toMatchObject({
       kind: 'refused',
       status: 403,
-      reason: expect.stringMatching(/only the last 10 minutes/),
+      reason: expect.stringMatching(/expected within 10 minutes of now/),
     });
   });
 
