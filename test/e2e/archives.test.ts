@@ -127,7 +127,7 @@ describe('a destination that cannot be written', () => {
 
   test('is one error if it is a link that leads nowhere', async () => {
     await symlink(folder.join('unmounted'), archive);
-    await isRefused(archive, `${archive} is a symbolic link that leads nowhere; is its disk mounted?`);
+    await isRefused(archive, `${archive} is a symbolic link without a target; check that its disk is mounted`);
   });
 
   // Node's recursive mkdir never returns there.

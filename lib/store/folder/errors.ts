@@ -2,13 +2,13 @@
 import { Failure, type FailureCode } from '../../core/failure.ts';
 import { systemWords } from '../../core/system-error.ts';
 
-/** What the words of lib/core/system-error.ts do not say: the failure's code, and what to check. */
+/** The failure's code and remedy per error of the operating system; `lib/core/system-error.ts` describes the errors. */
 const CODES: ReadonlyMap<string, readonly [code: FailureCode, check?: string]> = new Map<
   string,
   readonly [FailureCode, string?]
 >([
-  ['ENOSPC', ['no-space', '; make room and start again']],
-  ['EDQUOT', ['no-space', '; make room and start again']],
+  ['ENOSPC', ['no-space', '; free some space and run the command again']],
+  ['EDQUOT', ['no-space', '; free some space and run the command again']],
   ['EFBIG', ['too-large']],
   ['EACCES', ['denied', '; check the owner and the permissions of the folder']],
   ['EPERM', ['denied', '; check the owner and the permissions of the folder']],
@@ -34,7 +34,7 @@ const BELOW = 'other objects have keys below this one, so a folder cannot hold i
 const ABOVE = 'a part of the path is a file, so nothing can lie below it';
 const UNSUPPORTED = 'the file system does not support the operation';
 
-/** Errors that mean something else for the keys of an archive than for a file that a user names. */
+/** Errors with another meaning for the keys of an archive than for a file that a user names. */
 const OF_KEYS: ReadonlyMap<string, string> = new Map([
   ['EISDIR', BELOW],
   ['ENOTEMPTY', BELOW],
@@ -46,7 +46,7 @@ const OF_KEYS: ReadonlyMap<string, string> = new Map([
   ['EOPNOTSUPP', UNSUPPORTED],
 ]);
 
-/** @param signal if it is aborted, the failure says so, whatever was thrown */
+/** @param signal if it is aborted, so is the failure, whatever was thrown */
 export function toFailure(thrown: unknown, operation: string, signal?: AbortSignal): Failure {
   if (thrown instanceof Failure) return thrown;
   if (signal?.aborted === true)
@@ -65,7 +65,7 @@ export function refuse(operation: string, code: FailureCode, detail: string, cau
   return new Failure({ operation, side: 'archive', code, detail, cause });
 }
 
-/** Runs a method's work and turns everything it throws into a Failure. */
+/** Runs the work of a method and maps everything it throws to a Failure. */
 export async function attempt<T>(
   operation: string,
   signal: AbortSignal | undefined,

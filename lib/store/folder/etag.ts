@@ -1,30 +1,29 @@
 /**
- * The version of a file. Up to a limit it is what the bytes hash to, which holds on every file system and through copies
- * of the folder: references and documents, all that is replaced on condition, are that small. Beyond, where reading would
- * cost too much, it is what the file system says of the file: to be fooled, it would have to take two replacements of
- * a file of several MiB, each synced to disk, within one tick of its clock (4 ms), and of the same size.
+ * The version of a file. Up to a limit it is the hash of the bytes, which is correct on every file system and in copies of
+ * the folder; all conditionally replaced objects are that small. Above the limit it is the size, the modification time and
+ * the inode, which fail only for two synced replacements of equal size within one tick of the clock (4 ms).
  */
 import { createHash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsent, isNotAFile, refuse } from './errors.ts';
 import { READ_ONLY, readAll, type Readable } from './files.ts';
 
-/** Bytes. No manifest is larger (OCI distribution spec 1.1, "Pushing Manifests"). */
+/** The limit for hashing; no manifest is larger (OCI distribution spec 1.1, "Pushing Manifests"). */
 export const HASHED_BYTES = 4 * 1024 * 1024;
 
 export function hashOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-/** @param hash SHA-256 of the whole file; needed where that is at most HASHED_BYTES long */
+/** @param hash SHA-256 of the whole file; required up to HASHED_BYTES */
 export function etagOf(stats: BigIntStats, hash: string | undefined): string {
   return stats.size <= HASHED_BYTES ? `sha256-${hash}` : `file-${stats.size}-${stats.mtimeNs}-${stats.ino}`;
 }
 
 /**
- * The version of an open file, and all of its bytes if these had to be read for it.
+ * The version of an open file, and its bytes if they were read for the version.
  *
- * @throws Failure `truncated` if the file ends before the size that it had a moment ago
+ * @throws Failure `truncated` if the file is shorter than its size in `stats`
  */
 export async function versionOf(
   operation: string,
@@ -37,14 +36,14 @@ export async function versionOf(
   return { etag: etagOf(stats, hashOf(bytes)), size, bytes };
 }
 
-/** All bytes of a file that has `size` of them. */
+/** Reads all `size` bytes of a file. */
 export async function readWhole(operation: string, file: Readable, size: number): Promise<Uint8Array> {
   const bytes = await readAll(file, size);
   if (bytes.length === size) return bytes;
-  throw refuse(operation, 'truncated', `it ended after ${bytes.length} of ${size} bytes`);
+  throw refuse(operation, 'truncated', `the file ended after ${bytes.length} of ${size} bytes`);
 }
 
-/** The version of whatever has this name now, for what is done under a lock: nothing may come between. */
+/** The current version of a path. Synchronous, so that it runs under a lock together with the following change. */
 export function etagSync(path: string): string | undefined {
   let file: number;
   try {

@@ -1,8 +1,8 @@
 /**
- * Which parts of an upload have landed: a line a part, appended after its bytes were written.
+ * The stored parts of an upload: one line per part, appended after its bytes were written.
  *
- * A process may be killed, or the disk be full, in the middle of a line. So every record begins on a line of its own and
- * ends with a word of fixed length, and whatever is not a whole record counts as nothing.
+ * A killed process or a full disk may truncate a line. Every record therefore starts on its own line and ends with a word of
+ * fixed length, and incomplete records are ignored.
  */
 import { randomBytes } from 'node:crypto';
 import type { Part } from '../store.ts';
@@ -13,20 +13,20 @@ export function newEtag(): string {
   return randomBytes(8).toString('hex');
 }
 
-/** That a part has landed; it counts instead of one of the same number before it. */
+/** The record of a stored part; it replaces earlier records with the same number. */
 export function landed({ number, size, etag }: Part): string {
   return `\n${number} ${size} ${etag}\n`;
 }
 
-/** That a part is about to be overwritten, or cut off: until it lands again it is not there. */
+/** The record of a part that is about to be overwritten or truncated; it is missing until it is stored again. */
 export function lost(number: number): string {
   return `\n${number} - ${newEtag()}\n`;
 }
 
-/** The parts that are there, by number. */
+/** The stored parts by number. */
 export function parseJournal(text: string): Map<number, Part> {
   const parts = new Map<number, Part>();
-  // What follows the last newline was not written to its end.
+  // The text after the last newline is an incomplete record.
   for (const line of text.split('\n').slice(0, -1)) {
     const [, number, size, etag = ''] = RECORD.exec(line) ?? [];
     if (number === undefined) continue;

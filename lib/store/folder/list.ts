@@ -4,12 +4,12 @@ import type { ListedObject } from '../store.ts';
 import { isAbsent, refuse } from './errors.ts';
 import type { Paths } from './paths.ts';
 
-/** Files that are looked at side by side, and directory entries that are held at once. */
+/** The number of concurrent stat calls, and of directory entries in memory. */
 const BATCH = 64;
 
 /**
- * All objects whose key starts with `prefix`. Folders that cannot hold any are not read. Files that vanish meanwhile are left
- * out. A link to a folder is refused rather than left out, so that no command reports a part of an archive as the whole.
+ * Lists all objects whose key starts with `prefix`. Other folders are not read. Files that are deleted meanwhile are skipped. A
+ * link to a folder is an error, so that no command reports a part of an archive as the whole.
  */
 export async function* list(
   paths: Paths,
@@ -23,7 +23,7 @@ export async function* list(
       const keys: string[] = [];
       for (const { name, kind } of names) {
         const key = folder + name;
-        // Above the prefix's last slash there is one way down, below it every way.
+        // Above the last slash of the prefix only one folder matches, and below it all folders.
         const leadsOn = `${key}/`.startsWith(prefix.slice(0, key.length + 1));
         if (paths.isOwn(key) || (!leadsOn && !key.startsWith(prefix))) continue;
         const isFolder = kind === 'folder' || (kind === 'link' && (await isLinkToFolder(paths, key)));
@@ -32,13 +32,13 @@ export async function* list(
           throw refuse(
             `list ${folder}`,
             'invalid',
-            `${key} is a symbolic link to a folder; replace it by a real folder (only "blobs" may be a link)`,
+            `${key} is a symbolic link to a folder; replace it with a real folder (only "blobs" may be a link)`,
           );
         }
         if (isFolder && leadsOn) folders.push(`${key}/`);
         if (!isFolder && key.startsWith(prefix)) keys.push(key);
       }
-      for (const listed of await Promise.all(keys.map((key) => look(paths, key))))
+      for (const listed of await Promise.all(keys.map((key) => statOf(paths, key))))
         if (listed !== undefined) yield listed;
     }
   }
@@ -66,7 +66,7 @@ async function* batches(paths: Paths, path: string): AsyncGenerator<Name[], void
   }
 }
 
-/** The link in a repository's folder that lets stock tools find the blobs (README.md): nothing of ours lies behind it. */
+/** A repository's link to the blobs for standard tools (README.md); the archive does not use it. */
 function isForTools(key: string): boolean {
   return key.startsWith('repositories/') && key.endsWith('/blobs');
 }
@@ -80,7 +80,7 @@ async function isLinkToFolder(paths: Paths, key: string): Promise<boolean> {
   }
 }
 
-async function look(paths: Paths, key: string): Promise<ListedObject | undefined> {
+async function statOf(paths: Paths, key: string): Promise<ListedObject | undefined> {
   try {
     const stats = await stat(join(paths.root, key));
     return stats.isFile() ? { key, size: stats.size, modified: stats.mtime } : undefined;

@@ -1,9 +1,9 @@
 /**
- * Locks between processes that end with their owner, however it ends: the kernel's own (fcntl(2)), which it lets go of
- * when a process is killed. So there is no owner to look for, no age to guess, and nothing to clean.
+ * Locks between processes. They are the kernel's (fcntl(2)), which releases them when a process ends for any reason, so that
+ * stale locks do not exist.
  *
- * Node has no call for them, but the SQLite that comes with it has: a transaction that is begun and never writes is such a
- * lock on an empty file (https://www.sqlite.org/lockingv3.html, RESERVED). Taking and leaving one takes about 8 µs.
+ * Node has no API for them, but its SQLite does: a transaction without writes is such a lock on an empty file
+ * (https://www.sqlite.org/lockingv3.html, RESERVED). Locking and unlocking takes about 8 µs.
  */
 import { existsSync, lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -11,14 +11,14 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as wait } from 'node:timers/promises';
 import { messageOf, refuse } from './errors.ts';
 
-/** SQLITE_BUSY, the primary result code in an error's low byte: another has the lock. */
+/** SQLITE_BUSY, the primary result code in an error's low byte: the lock is taken. */
 const BUSY = 5;
-/** Bound of the wait between two tries, in milliseconds. What is done under a lock takes microseconds. */
+/** The maximum wait between two tries; the work under a lock takes microseconds. */
 const PAUSE_MS = 4;
-/** A process that holds a lock for so long, in milliseconds, was stopped with SIGSTOP, or its disk does not answer. */
-const PATIENCE_MS = 60_000;
+/** A process that holds a lock for longer was stopped with SIGSTOP, or its disk does not respond. */
+const MAX_WAIT_MS = 60_000;
 
-/** One lock, for as long as an object lives: whoever else wants it sees at once that it is taken. */
+/** A lock that an object holds until it is released; other attempts fail immediately. */
 export class Claim {
   readonly #database: DatabaseSync;
 
@@ -26,7 +26,7 @@ export class Claim {
     this.#database = database;
   }
 
-  /** `undefined` while another has it, and where its folder is gone. */
+  /** `undefined` if the lock is taken, or if its folder does not exist. */
   static take(path: string): Claim | undefined {
     let database: DatabaseSync;
     try {
@@ -45,7 +45,7 @@ export class Claim {
   }
 }
 
-/** A lock that is taken again and again, each time for one synchronous piece of work. */
+/** A lock that is held for one synchronous piece of work at a time. */
 export class Mutex {
   readonly #path: string;
   #database: DatabaseSync | undefined;
@@ -54,12 +54,12 @@ export class Mutex {
     this.#path = path;
   }
 
-  /** Runs `work` while nobody else, in this process or another, runs theirs. Waits for its turn, abortably. */
+  /** Runs `work` under the lock, which excludes this process and others. The wait for the lock can be aborted. */
   async run<T>(work: () => T, signal?: AbortSignal): Promise<T> {
     this.#database ??= open(this.#path);
     for (let waited = 0; !lock(this.#database, this.#path);) {
-      if (waited > PATIENCE_MS)
-        throw refuse(`lock ${this.#path}`, 'unavailable', 'another process holds it and does not let go of it');
+      if (waited > MAX_WAIT_MS)
+        throw refuse(`lock ${this.#path}`, 'unavailable', 'another process does not release it; end that process');
       const pause = Math.random() * PAUSE_MS;
       await wait(pause, undefined, { signal });
       waited += pause;
@@ -80,20 +80,20 @@ export class Mutex {
 }
 
 /**
- * Such a lock is always an empty file. SQLite follows links, and writes to a database that has a journal beside it, even
- * to files that the journal names: so nothing else is opened.
+ * A lock must be an empty regular file. SQLite would follow links, and would write to a database with a journal, and to the
+ * files that the journal names.
  */
 function checkIsLock(path: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found !== undefined && (!found.isFile() || found.size > 0))
-    throw refuse(`lock ${path}`, 'invalid', 'it is not an empty file, as a lock is; remove it');
+    throw refuse(`lock ${path}`, 'invalid', 'expected an empty file; remove it');
 }
 
 function open(path: string): DatabaseSync {
   checkIsLock(path);
   try {
     const database = new DatabaseSync(path, { timeout: 0 });
-    // Nothing is ever written, not even the journal that SQLite would else begin beside it.
+    // Without this, SQLite would create a journal file.
     database.exec('PRAGMA journal_mode = MEMORY');
     return database;
   } catch (error) {

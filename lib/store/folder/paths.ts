@@ -1,34 +1,33 @@
 /**
- * Where things are in an archive's folder. An object is the file that its key names. The store keeps its own files under
- * `.mirror/`, where no key leads:
+ * The paths in an archive's folder. The path of an object is its key. The store keeps its own files under `.mirror/`, which
+ * is not available to keys:
  *
  * ```
- * .mirror/lock             taken for every change of a name: see lock.ts
- * .mirror/running          held by a process that syncs, so that a second one can say so
- * .mirror/tmp/<uuid>       files that have no name yet; leftovers of killed processes are removed after a day
+ * .mirror/lock             the lock for every change of a name: see lock.ts
+ * .mirror/running          the lock of a running sync, which a second one reports
+ * .mirror/tmp/<uuid>       temporary files; those of killed processes are removed after a day
  * .mirror/uploads/<uuid>/  one unfinished upload: see uploads.ts
- * blobs/.tmp/<uuid>        the same as .mirror/tmp, if `blobs` is a link to another disk
+ * blobs/.tmp/<uuid>        temporary files, if `blobs` is a link to another disk
  * ```
  *
- * Somebody else may have made the folder: it may come from a tar file. So no path may lead out of it. Each folder below the
- * root must be a real folder. One symbolic link is allowed, the archive's own `blobs`, which a user sets to keep the content
- * on another disk. The root itself may be a link.
+ * The folder may be untrusted, for example extracted from a tar file, so no path may lead out of it. Each folder below the
+ * root must be a real folder, except `blobs`, which may be a link that keeps the content on another disk. The root may also
+ * be a link.
  *
- * The checks look at the folder as it is at that moment, directly before each access. They do not stop a user who can write
- * into the folder while this process runs and who replaces a folder by a link between the check and the access: Node.js has
- * no openat(2).
+ * The checks run directly before each access. They cannot stop a user with write access who replaces a folder with a link
+ * between the check and the access, because Node.js has no openat(2).
  */
 import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { Lru } from '../../core/lru.ts';
 import { isAbsent, refuse } from './errors.ts';
 
-/** How many folders a store remembers as checked: a repository has three. */
+/** The number of folders that a store remembers as checked; a repository has three. */
 const CHECKED = 10_000;
 
 const OWN = ['.mirror/lock', '.mirror/running', '.mirror/tmp', '.mirror/uploads', 'blobs/.tmp'];
 
-/** The form of every temporary name and of every upload's id: `randomUUID` makes them. */
+/** The form of temporary names and of upload ids, from `randomUUID`. */
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export function isUuid(name: string): boolean {
@@ -45,11 +44,11 @@ export class Paths {
   readonly temporary: string;
   readonly uploads: string;
   readonly blobs: string;
-  /** For files that cannot be renamed from `temporary`, because `blobs` is on another disk. */
+  /** Temporary files on the disk of `blobs`, to which files in `temporary` cannot be renamed. */
   readonly temporaryOfBlobs: string;
-  /** Real paths, as they were first seen: a root or a `blobs` that is linked elsewhere meanwhile is noticed. */
+  /** The first real paths of the root and of `blobs`, which must not change. */
   readonly #real = new Map<string, string>();
-  /** The device and inode of each folder that was checked: resolving a path takes ten times as long as a look at it. */
+  /** The device and inode of each checked folder; resolving a path takes ten times as long as a stat call. */
   readonly #checked = new Lru<string, string>(CHECKED);
 
   constructor(root: string) {
@@ -62,10 +61,10 @@ export class Paths {
     this.temporaryOfBlobs = join(this.blobs, '.tmp');
   }
 
-  /** @throws Failure `invalid` for a key that names nothing inside the archive, or one of the store's own files */
+  /** @throws Failure `invalid` for a key outside the archive, or of one of the store's own files */
   object(key: string): string {
     if (!isPath(key))
-      throw refuse(`look up key ${JSON.stringify(key)}`, 'invalid', 'it is not a path below the archive');
+      throw refuse(`look up key ${JSON.stringify(key)}`, 'invalid', 'the key is not a path below the archive');
     if (this.isOwn(key)) throw refuse(`look up key ${key}`, 'invalid', 'the folder store keeps its own files there');
     return join(this.root, key);
   }
@@ -74,19 +73,19 @@ export class Paths {
     return OWN.some((own) => key.startsWith(own) && (key.length === own.length || key[own.length] === '/'));
   }
 
-  /** Whether a key may name a symbolic link to a folder that belongs to the archive. */
+  /** Whether a key may be a symbolic link to a folder of the archive. */
   mayBeLink(key: string): boolean {
     return key === LINKABLE;
   }
 
   /**
-   * Synchronous, so that nothing happens between it and a synchronous access.
+   * Checks a folder synchronously, directly before a synchronous access.
    *
    * @param folder the root or a folder below it
    * @throws Failure `invalid` if a part of its path below the root is a symbolic link; ENOENT if it does not exist
    */
   checkReal(folder: string): void {
-    // A path that leads to the same folder as before is the same path, or another one that leads nowhere else.
+    // A path with the same device and inode still leads to the checked folder.
     const found = statSync(folder, { throwIfNoEntry: false });
     const identity = `${found?.dev}:${found?.ino}`;
     if (this.#checked.get(folder) === identity) return;
@@ -102,7 +101,7 @@ export class Paths {
     throw refuse(
       `open folder ${folder}`,
       'invalid',
-      `a part of its path is a symbolic link (it leads to ${real}); replace the link by a real folder (only "blobs" may be a link)`,
+      `a part of its path is a symbolic link (to ${real}); replace the link with a real folder (only "blobs" may be a link)`,
     );
   }
 
@@ -110,7 +109,7 @@ export class Paths {
     let real = this.#real.get(base);
     if (real === undefined) {
       real = realOf(base);
-      // `blobs` that is not a link must lie in the root.
+      // `blobs` must be in the root if it is not a link.
       if (base !== this.root && !lstatSync(base).isSymbolicLink()) real = join(this.#realOf(dirname(base)), LINKABLE);
       this.#real.set(base, real);
     }
@@ -118,10 +117,10 @@ export class Paths {
   }
 }
 
-/** Segments that are not empty, `.` or `..`, and that have no backslash and no NUL. */
+/** Segments other than an empty one, `.` and `..`, without a backslash or a NUL. */
 const PATH = /^(?!\.{1,2}(?:\/|$))[^/\\\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\\\0]+)*$/;
 
-/** Whether a key, joined to the root, stays below it. */
+/** Whether a key stays below the root. */
 function isPath(key: string): boolean {
   return PATH.test(key);
 }
@@ -148,7 +147,7 @@ export function isFolder(path: string): boolean {
     if (isLink(path)) throw leadsNowhere(path);
     return false;
   } catch (error) {
-    // What would be its parent is a file: that one says so.
+    // The parent is a file, and the check of the parent reports it.
     if (isAbsent(error)) return false;
     throw error;
   }
@@ -158,6 +157,6 @@ function leadsNowhere(path: string): Error {
   return refuse(
     `open folder ${path}`,
     'invalid',
-    `${path} is a symbolic link that leads nowhere; is its disk mounted?`,
+    `${path} is a symbolic link without a target; check that its disk is mounted`,
   );
 }

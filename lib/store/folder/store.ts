@@ -24,14 +24,14 @@ import { sweep } from './sweep.ts';
 import { FOLDER_PART_LIMITS, Uploads } from './uploads.ts';
 
 /**
- * Objects as files of a folder, which several processes on one machine may use at once.
+ * Objects as files in a folder, which several processes on one machine may use concurrently.
  *
- * An object is written under a temporary name, synced to disk, and then renamed: what is there under its own name is whole,
- * whenever a process is killed or the power fails. Every change of what a name stands for happens under one lock, together
- * with the check of its condition; that takes microseconds, and all that takes longer is done before.
+ * An object is written under a temporary name, synced to disk, and then renamed, so that it is complete after a killed
+ * process or a power failure. Each rename or deletion runs under one lock together with the check of its condition; this
+ * takes microseconds, and all longer work is done before.
  *
- * A failure leaves everything as it was, but for one: a disk that takes the rename and then cannot sync its folder is
- * reported although the object is there.
+ * A failure leaves all objects unchanged, with one exception: if the disk cannot sync the folder after a rename, the failure
+ * is reported although the object exists.
  */
 export class FolderStore implements ObjectStore, AsyncDisposable {
   readonly name: string;
@@ -43,7 +43,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   #prepared: Promise<void> | undefined;
   #running: Claim | undefined;
 
-  /** @param path of the folder; it is made when something is first written to it */
+  /** @param path of the folder; the first write creates it */
   constructor(path: string) {
     this.name = path;
     this.#paths = new Paths(path);
@@ -59,7 +59,11 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       const stats = file.stat();
       const size = Number(stats.size);
       if (size > maxBytes)
-        throw refuse(operation, 'too-large', `it has ${size} bytes, and at most ${maxBytes} are read`);
+        throw refuse(
+          operation,
+          'too-large',
+          `the object is too large: expected at most ${maxBytes} bytes, got ${size}`,
+        );
       const { etag, bytes = await readWhole(operation, file, size) } = await versionOf(operation, file, stats);
       return { etag, size, bytes };
     });
@@ -75,7 +79,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     });
   }
 
-  /** The body has to be iterated, or its iterator returned: a large object's file stays open until then. */
+  /** The file of a large object stays open until its body has been iterated, or its iterator returned. */
   read(
     key: string,
     { start = 0, signal }: { readonly start?: number } & Cancel = {},
@@ -87,7 +91,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       let streaming = false;
       try {
         const { etag, size, bytes } = await versionOf(operation, file, file.stat());
-        if (start > size) throw refuse(operation, 'invalid', `it has ${size} bytes, so that none is at ${start}`);
+        if (start > size) throw refuse(operation, 'invalid', `invalid start: expected at most ${size}, got ${start}`);
         streaming = bytes === undefined;
         const body = bytes
           ? pieces(operation, bytes.subarray(start), signal)
@@ -110,7 +114,11 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       const path = this.#paths.object(key);
       const hash = sha256 !== undefined || bytes.length <= HASHED_BYTES ? hashOf(bytes) : undefined;
       if (sha256 !== undefined && sha256 !== hash)
-        throw refuse(operation, 'digest-mismatch', `its ${bytes.length} bytes hash to ${hash}, not to ${sha256}`);
+        throw refuse(
+          operation,
+          'digest-mismatch',
+          `expected ${bytes.length} bytes with the SHA-256 ${sha256}, got ${hash}`,
+        );
       await this.#prepare();
       this.#paths.checkReal(this.#paths.temporary);
       const temporary = join(this.#paths.temporary, randomUUID());
@@ -189,10 +197,10 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   }
 
   /**
-   * Makes the folder ready for writes, so that a folder that cannot be written is found before anything is fetched. Until the
-   * store is closed, other processes that call this can see it.
+   * Prepares the folder for writes, so that an error is found before anything is fetched. Other processes that call this can
+   * detect this one until the store is closed.
    *
-   * @returns whether no other process has done the same and is still running
+   * @returns whether no other such process is running
    */
   prepare({ signal }: Cancel = {}): Promise<{ readonly alone: boolean }> {
     const operation = `prepare folder ${this.name}`;
@@ -207,7 +215,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     });
   }
 
-  /** Closes the files of unfinished uploads, which another process may then continue. */
+  /** Closes the files of unfinished uploads, so that another process can continue them. */
   async close(): Promise<void> {
     await this.#uploads.close();
     this.#mutex.close();
@@ -219,7 +227,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     return this.close();
   }
 
-  /** Before the first write: the folders that it needs, without what dead processes left in them. */
+  /** Creates the store's own folders before the first write, and removes the files of killed processes. */
   async #prepare(): Promise<void> {
     this.#prepared ??= (async (): Promise<void> => {
       for (const folder of [this.#paths.temporary, this.#paths.uploads]) {
@@ -236,7 +244,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     }
   }
 
-  /** Nothing is made below a link that leads out of the archive. */
+  /** Creates a folder, but not below a link that leads out of the archive. */
   #makeFolder(path: string): Promise<void> {
     return makeFolder(path, (existing) => {
       if (existing.startsWith(this.#paths.root + sep)) this.#paths.checkReal(existing);
@@ -254,15 +262,15 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       throw error;
     }
     if (file.stat().isFile()) return file;
-    // A folder or a named pipe, say: only a regular file is an object.
+    // Only a regular file is an object.
     file.close();
     return undefined;
   }
 
   /**
-   * Gives a file that is written and synced its name, if the condition holds.
+   * Renames a synced file to its final name, if the condition holds.
    *
-   * @returns the version, if the file had to be copied first and has another one since
+   * @returns the new version, if the file had to be copied to another disk
    */
   async #commit(
     operation: string,
@@ -320,16 +328,16 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
 
 function checkCondition(operation: string, path: string, condition: Condition): void {
   if ('absent' in condition) {
-    if (isFile(path)) throw refuse(operation, 'precondition-failed', 'it is there already');
+    if (isFile(path)) throw refuse(operation, 'precondition-failed', 'the object already exists');
   } else if (etagSync(path) !== condition.etag)
-    throw refuse(operation, 'precondition-failed', 'it was replaced or deleted since it was read');
+    throw refuse(operation, 'precondition-failed', 'the object was replaced or deleted after it was read');
 }
 
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
-/** A new file, synced to disk, and its version. */
+/** Writes a new file, syncs it to disk, and returns its version. */
 async function writeFile(path: string, bytes: Uint8Array, hash: string | undefined): Promise<string> {
   using file = await BriefFile.open(path, 'wx');
   await writeAll(file, bytes, 0);

@@ -4,12 +4,12 @@ import { isAbsent } from './errors.ts';
 import { isUuid, type Paths } from './paths.ts';
 import { isUpload } from './uploads.ts';
 
-/** Milliseconds after which a temporary name belongs to no living process: none needs one for a day. */
+/** A process needs a temporary file for less than this time. */
 const LEFT_OVER_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Removes what killed processes left behind: temporary files, and the remains of uploads. Only names and kinds of files that
- * the store itself makes are removed; everything else in these folders belongs to somebody else and stays.
+ * Removes the temporary files and incomplete uploads of killed processes. Only names and types of files that the store
+ * creates are removed; all other files stay.
  */
 export async function sweep(paths: Paths): Promise<void> {
   await removeAll(await old(paths, paths.temporary, 'either'));
@@ -18,7 +18,7 @@ export async function sweep(paths: Paths): Promise<void> {
   await removeAll(await old(paths, paths.temporaryOfBlobs, 'file').catch(ifAbsent));
 }
 
-/** `rm` removes links themselves and never what they lead to. */
+/** `rm` removes links, and never their targets. */
 async function removeAll(found: readonly string[]): Promise<void> {
   for (const path of found) await rm(path, { recursive: true, force: true });
 }
@@ -34,7 +34,7 @@ async function old(paths: Paths, folder: string, kind: 'file' | 'folder' | 'eith
       const ours = (stats.isFile() && kind !== 'folder') || (stats.isDirectory() && kind !== 'file');
       if (ours && stats.mtimeMs < before) found.push(path);
     } catch (error) {
-      // Another process was faster.
+      // Another process has removed it.
       if (!isAbsent(error)) throw error;
     }
   }

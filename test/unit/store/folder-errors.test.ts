@@ -11,7 +11,7 @@ function errno(code: string): Error {
 
 // Each tells whoever reads it what to do, and whatever decides whether trying again may help.
 test.each([
-  ['ENOSPC', 'no-space', 'never', 'make room'],
+  ['ENOSPC', 'no-space', 'never', 'free some space'],
   ['EDQUOT', 'no-space', 'never', 'quota'],
   ['EACCES', 'denied', 'never', 'permissions'],
   ['EROFS', 'denied', 'never', 'read-only'],

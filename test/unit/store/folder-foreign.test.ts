@@ -259,7 +259,7 @@ describe('links that are allowed', () => {
     await mkdir(folder.join('ar'));
     await symlink(folder.join('unmounted'), folder.join('ar/blobs'));
     await using store = new FolderStore(folder.join('ar'));
-    const said = { ...REFUSED, message: expect.stringContaining('is its disk mounted?') as string };
+    const said = { ...REFUSED, message: expect.stringContaining('check that its disk is mounted') as string };
     await expect(store.head('blobs/sha256/a')).rejects.toMatchObject(said);
     await expect(store.put('blobs/sha256/a', Buffer.from('x'))).rejects.toMatchObject(said);
     await expect(Array.fromAsync(store.list('blobs/'))).rejects.toMatchObject(said);
