@@ -4,7 +4,7 @@ import { invalid } from '../core/failure.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
-import { bytes, described, integer, list, mapping, number, setting, text } from './fields.ts';
+import { annotated, bytes, described, integer, list, mapping, number, setting, text } from './fields.ts';
 import { parseGlob } from './glob.ts';
 import { parseEndpoint, parseForeignHost, parseHost } from './hosts.ts';
 
@@ -15,19 +15,19 @@ const MAX_CONNECTIONS = 64;
 
 const MAX_REGISTRIES = 1_000;
 
+const flag = z.boolean('true or false');
+
 const host = text('a registry host, such as docker.io or localhost:5000', parseHost, {
   examples: ['docker.io', 'ghcr.io', 'registry.example.com:5000'],
 });
 
-const endpointHost = text('an endpoint: a host, or http(s)://host', parseEndpoint);
-
 const endpoint = z.union(
   [
-    endpointHost,
+    endpointText(),
     mapping({
-      host: described(endpointHost, 'A host, or http(s)://host.'),
+      host: described(endpointText(), 'A host, or http(s)://host.'),
       resolve: setting(
-        flag(),
+        flag,
         'false: this endpoint serves manifests by digest and blobs, and the other endpoints decide what a tag means and which tags exist. Default: true.',
       ),
     }),
@@ -47,12 +47,9 @@ const registry = mapping({
     endpoints,
     'Where the registry is asked, in this order: its mirrors first, usually the registry itself last. At least one of them resolves tags. Default: the registry itself.',
   ),
-  insecure: setting(
-    flag(),
-    'Accepts any certificate, and plain HTTP where there is no TLS. Loopback does not need it.',
-  ),
+  insecure: setting(flag, 'Accepts any certificate, and plain HTTP where there is no TLS. Loopback does not need it.'),
   privateAddresses: setting(
-    flag(),
+    flag,
     'Lets redirects, token services and foreign layers of this registry lead to private networks, although the registry itself has a public address: for split DNS and interface endpoints. Default: only a registry in a private network may lead there.',
   ),
   tokenService: setting(
@@ -72,14 +69,16 @@ const registry = mapping({
   ),
 });
 
-const registries = z
-  .record(
-    z.string().check(z.meta({ examples: ['docker.io', 'ghcr.io', 'registry.example.com:5000'] })),
-    registry,
-    'a mapping of registry hosts',
-  )
-  .check(z.meta({ maxProperties: MAX_REGISTRIES }))
-  .check(hostsAreValid());
+const registries = annotated(
+  z
+    .record(
+      annotated(z.string(), { examples: ['docker.io', 'ghcr.io', 'registry.example.com:5000'] }),
+      registry,
+      'a mapping of registry hosts',
+    )
+    .check(hostsAreValid()),
+  { maxProperties: MAX_REGISTRIES },
+);
 
 const pattern = text('a pattern of tags, such as 3.* or v[0-9]*', (glob) => (parseGlob(glob), glob), {
   type: ['string', 'number'],
@@ -134,7 +133,7 @@ const common = {
     'Layers that may not be distributed (base layers of Windows images): fetch, from their own URLs or else the registry; skip leaves them out. Default: fetch.',
   ),
   strictMediaTypes: setting(
-    flag(),
+    flag,
     'true refuses an image with a layer whose bytes are compressed in another way than its media type declares. Default: such an image is mirrored, with a warning.',
   ),
 };
@@ -179,8 +178,8 @@ export const definition = mapping({
   ),
 });
 
-function flag(): z.ZodMiniBoolean {
-  return z.boolean('true or false');
+function endpointText(): z.ZodMiniType<string> {
+  return text('an endpoint: a host, or http(s)://host', parseEndpoint);
 }
 
 function parseTag(name: string): string {

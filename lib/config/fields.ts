@@ -9,15 +9,24 @@ import { show } from '../oci/show.ts';
 /** JSON Schema, draft 7, which the YAML plug-ins of editors know. */
 type JsonSchema = Readonly<Record<string, unknown>>;
 
+/** The input of every scalar. */
+const ANYTHING = z.unknown();
+
 type Fields = Readonly<Record<string, z.ZodMiniType>>;
 
 /** A setting that may be missing, with a description for editors. */
 export function setting<S extends z.ZodMiniType>(schema: S, description: string): z.ZodMiniExactOptional<S> {
-  return z.exactOptional(described(schema, description));
+  return described(z.exactOptional(schema), description);
 }
 
+/** Adds a description to a schema that has one use. A check of zod would copy the schema, which costs start-up time. */
 export function described<S extends z.ZodMiniType>(schema: S, description: string): S {
-  return schema.check(z.describe(description));
+  return annotated(schema, { description });
+}
+
+export function annotated<S extends z.ZodMiniType>(schema: S, json: JsonSchema): S {
+  z.globalRegistry.add(schema, { ...z.globalRegistry.get(schema), ...json });
+  return schema;
 }
 
 /** A mapping with these keys and no others. */
@@ -96,5 +105,5 @@ function scalar<T>(what: string, read: (text: string) => T | undefined, json: Js
     }
     return z.NEVER;
   });
-  return z.pipe(z.unknown(), transform).check(z.meta(json));
+  return annotated(z.pipe(ANYTHING, transform), json);
 }
