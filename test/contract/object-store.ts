@@ -25,9 +25,8 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
   };
 
   describe(`object store: ${name}`, () => {
-    describe('whole objects', () => {
-      // However an object is looked at, it has one size, one version and the bytes that were put; also an empty one.
-      scenario('what is put is there', async (store) => {
+    describe('objects', () => {
+      scenario('can be read as they were put', async (store) => {
         for (const [key, size] of [
           ['a/empty', 0],
           ['a/small', 11],
@@ -45,8 +44,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         }
       });
 
-      // Nothing is there: that is an answer. A key that others begin with is not an object either.
-      scenario('what is not there is no error', async (store) => {
+      scenario('that are missing are not an error', async (store) => {
         await store.put('some/where/deep', noise(3));
         for (const key of ['nothing', 'some/where', 'some/where/dee', 'some/where/else']) {
           expect(await store.get(key, { maxBytes: 10 })).toBeUndefined();
@@ -57,8 +55,8 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect(await store.head('some/where/deep')).toBeDefined();
       });
 
-      // A second put replaces the first, and its version is another; a body that was opened before is never a mixture.
-      scenario('put replaces', async (store) => {
+      // A body that was opened before is never a mixture.
+      scenario('are replaced by a put, with another version', async (store) => {
         const [old, young] = [noise(2_500_000, 1), noise(2_500_000, 2)];
         const first = await store.put('key', old);
         const body = await store.read('key');
@@ -71,15 +69,13 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         same(await drain(await store.read('key')), young);
       });
 
-      // One byte more than allowed: a Failure, and not the first bytes.
-      scenario('get refuses what is too large', async (store) => {
+      scenario('that are larger than allowed are refused by get', async (store) => {
         await store.put('key', noise(101));
         await fails('too-large', store.get('key', { maxBytes: 100 }));
         same((await store.get('key', { maxBytes: 101 }))?.bytes, noise(101));
       });
 
-      // From anywhere to the end; from the end on there is nothing, and beyond it is a mistake.
-      scenario('read begins anywhere', async (store) => {
+      scenario('can be read from any offset', async (store) => {
         for (const size of [1000, 5_000_000]) {
           const bytes = noise(size);
           const { etag } = await store.put('key', bytes);
@@ -92,16 +88,14 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         }
       });
 
-      // The caller's buffer is its own again once put has resolved.
-      scenario('put keeps a copy', async (store) => {
+      scenario("are copies of the caller's buffer", async (store) => {
         const bytes = noise(1000);
         await store.put('key', bytes);
         bytes.fill(0);
         same((await store.get('key', { maxBytes: 1000 }))?.bytes, noise(1000));
       });
 
-      // Bytes that are not what they are said to be do not get in, and what was there stays.
-      scenario('put checks the hash that it is given', async (store) => {
+      scenario('are refused if they do not have the hash of the caller, and the old object stays', async (store) => {
         const put = await store.put('key', noise(10), { sha256: sha256(noise(10)) });
         await fails('digest-mismatch', store.put('key', noise(10, 2), { sha256: sha256(noise(10)) }));
         await fails('digest-mismatch', store.put('other', noise(10, 2), { sha256: sha256(noise(10)) }));
@@ -109,7 +103,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect(await store.head('other')).toBeUndefined();
       });
 
-      scenario('delete deletes, any number of times', async (store) => {
+      scenario('can be deleted any number of times', async (store) => {
         await store.put('key', noise(10));
         await store.put('key2', noise(10));
         await store.delete('key');
@@ -118,8 +112,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect(await keys(store, '')).toEqual(['key2']);
       });
 
-      // What was put in the place of the version that is to go, stays.
-      scenario('delete of one version', async (store) => {
+      scenario('that replaced the deleted version are kept', async (store) => {
         const first = await store.put('key', noise(10, 1));
         const second = await store.put('key', noise(10, 2));
         await store.delete('key', { etag: first.etag });
@@ -129,8 +122,8 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         await store.delete('key', { etag: second.etag });
       });
 
-      // Characters that paths, URLs and globs give a meaning to.
-      scenario('keys may have odd characters', async (store) => {
+      // These characters have a meaning in paths, URLs and globs.
+      scenario('may have special characters in their keys', async (store) => {
         const odd = [
           'runs/1/docker.io%2Fa%3A1.json',
           'r/a+b',
@@ -145,8 +138,8 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         for (const key of odd) same((await store.get(key, { maxBytes: 100 }))?.bytes, Buffer.from(key));
       });
 
-      // A prefix is a string, and no folder.
-      scenario('list finds by prefix', async (store) => {
+      // A prefix is a string and not a folder.
+      scenario('are listed by a prefix of the key', async (store) => {
         for (const [index, key] of ['a/1', 'a/b/2', 'ab/3', 'ac', 'b'].entries()) await store.put(key, noise(index));
         expect(await keys(store, '')).toEqual(['a/1', 'a/b/2', 'ab/3', 'ac', 'b']);
         expect(await keys(store, 'a')).toEqual(['a/1', 'a/b/2', 'ab/3', 'ac']);
@@ -161,7 +154,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
     });
 
     describe('conditions', () => {
-      scenario('absent: the first wins', async (store) => {
+      scenario('on absence let the first put win', async (store) => {
         const first = await store.put('key', noise(10, 1), { condition: { absent: true } });
         await fails('precondition-failed', store.put('key', noise(10, 2), { condition: { absent: true } }));
         expect(await store.head('key')).toEqual(first);
@@ -169,7 +162,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         await store.put('key', noise(10, 3), { condition: { absent: true } });
       });
 
-      scenario('etag: only over the version that was read', async (store) => {
+      scenario('on an etag allow a put only over that version', async (store) => {
         await fails('precondition-failed', store.put('key', noise(10), { condition: { etag: '"none"' } }));
         const first = await store.put('key', noise(10, 1));
         const second = await store.put('key', noise(10, 2), { condition: { etag: first.etag } });
@@ -180,8 +173,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect(await store.head('key')).toBeUndefined();
       });
 
-      // Eight at once, each with bytes of its own: one of them wrote, and it is that one's bytes which are there.
-      scenario('absent: one of many wins', async (store) => {
+      scenario('on absence let exactly one of eight concurrent puts win', async (store) => {
         const tries = await Promise.allSettled(
           range(8).map((n) => store.put('key', noise(1000, n), { condition: { absent: true } })),
         );
@@ -191,8 +183,8 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         same((await store.get('key', { maxBytes: 1000 }))?.bytes, noise(1000, winner));
       });
 
-      // Six count to three each in one object, side by side, and start over whenever another was faster: none is lost.
-      scenario('etag: no update is lost', async (store) => {
+      // Six writers increment a number three times each, and start over after a conflict.
+      scenario('on an etag lose no update', async (store) => {
         await store.put('counter', Buffer.from('0'));
         const countUp = async (): Promise<void> => {
           for (;;) {
@@ -216,8 +208,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
     });
 
     describe('uploads', () => {
-      // Parts land side by side and in any order; until completion there is an upload and no object, then the reverse.
-      scenario('parts become an object', async (store) => {
+      scenario('become an object when they are completed, with parts in any order', async (store) => {
         const partSize = partSizeOf(store);
         const bytes = noise(partSize * 2 + 12_345);
         const upload = await store.createUpload('blobs/x', { partSize });
@@ -243,8 +234,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         await fails('no-such-upload', collect(store.parts(upload)));
       });
 
-      // What has landed is listed by whoever comes later, holes and all, and he fills the holes and completes.
-      scenario('an upload is continued by another', async (store, under) => {
+      scenario('can be continued by another process, including gaps', async (store, under) => {
         const partSize = partSizeOf(store);
         const bytes = noise(partSize * 2 + 1);
         const begun = await store.createUpload('blobs/x', { partSize });
@@ -270,8 +260,8 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         }
       });
 
-      // The later upload of a part counts, and its buffer is the caller's again.
-      scenario('a part is replaced', async (store) => {
+      // The caller may reuse its buffer.
+      scenario('keep the last upload of a part', async (store) => {
         const partSize = partSizeOf(store);
         const upload = await store.createUpload('key', { partSize });
         const first = await store.uploadPart(upload, 1, noise(1000, 1));
@@ -284,9 +274,8 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         same(await drain(await store.read('key')), noise(999, 2));
       });
 
-      // A hole, no parts at all, a part that is not there, or as it no longer is, a short one in the middle: no object comes
-      // of any of these, and the upload is still good for the right parts.
-      scenario('only what landed is completed', async (store) => {
+      // The upload stays valid for the right parts.
+      scenario('are not completed with missing, replaced or short parts', async (store) => {
         const partSize = partSizeOf(store);
         const bytes = noise(partSize + 5);
         const upload = await store.createUpload('key', { partSize });
@@ -305,8 +294,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         same(await drain(await store.read('key')), bytes);
       });
 
-      // What is put together from parts that nobody has seen whole may not replace what is there.
-      scenario('completion has conditions too', async (store) => {
+      scenario('can be completed on a condition', async (store) => {
         const partSize = partSizeOf(store);
         const there = await store.put('key', noise(10));
         const upload = await store.createUpload('key', { partSize });
@@ -319,7 +307,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect(await store.head('key')).toEqual(object);
       });
 
-      scenario('an aborted upload is gone', async (store) => {
+      scenario('that are aborted no longer exist', async (store) => {
         const upload = await store.createUpload('key', { partSize: partSizeOf(store) });
         const part = await store.uploadPart(upload, 1, noise(10));
         await store.abortUpload(upload);
@@ -331,8 +319,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect(await store.head('key')).toBeUndefined();
       });
 
-      // Two writers of one blob, each with an upload of his own: one good object.
-      scenario('two uploads of one key', async (store) => {
+      scenario('of one key end with one valid object', async (store) => {
         const partSize = partSizeOf(store);
         const uploads = await Promise.all(range(2).map(() => store.createUpload('a/key', { partSize })));
         const other = await store.createUpload('b/key', { partSize });
@@ -349,8 +336,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
     });
 
     describe('cancellation', () => {
-      // Told to stop before it began, a method does nothing and says so.
-      scenario('an aborted signal', async (store) => {
+      scenario('before a call makes it do nothing', async (store) => {
         const signal = AbortSignal.abort();
         const partSize = partSizeOf(store);
         const there = await store.put('there', noise(10));
@@ -373,8 +359,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect((await collect(store.parts(upload))).map(({ etag }) => etag)).toEqual([part.etag]);
       });
 
-      // Told to stop in the middle of a body, which is far from its end.
-      scenario('a body that is told to stop', async (store) => {
+      scenario('ends a body in the middle', async (store) => {
         await store.put('key', noise(12_000_000));
         const controller = new AbortController();
         const read = await store.read('key', { signal: controller.signal });

@@ -19,8 +19,7 @@ export interface QueuesUnderTest extends AsyncDisposable {
 /** What every implementation of `Queues` has to do, behind whichever poller. */
 export function queuesContract(name: string, open: () => Promise<QueuesUnderTest>): void {
   describe(`queues: ${name}`, () => {
-    // Three groups, sent in one call and in another: each group's messages arrive in the order in which they were sent.
-    test('a group is handled in order', async () => {
+    test('messages of a group are handled in the order in which they were sent', async () => {
       await using under = await open();
       const log = new Log();
       await under.queues.send('finalize', ['a1', 'b1', 'a2', 'c1', 'b2'].map(inItsGroup));
@@ -33,8 +32,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.of('c')).toEqual(['c1', 'c2']);
     });
 
-    // The first message of a group is held by its handler: the group's second waits, another group's goes on.
-    test('one batch of a group is in flight at a time, of several groups several', async () => {
+    test('one batch of a group is in flight at a time, and several groups are handled concurrently', async () => {
       await using under = await open();
       const log = new Log();
       const b1 = Promise.withResolvers<void>();
@@ -51,8 +49,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.mostOfOneGroup).toBe(1);
     });
 
-    // A batch holds one group's messages, in order, and no more than it may.
-    test('a batch is of one group, and as large as allowed', async () => {
+    test('a batch belongs to one group, and has at most the allowed number of messages', async () => {
       await using under = await open();
       const log = new Log();
       const tags = Array.from({ length: 12 }, (_, n) => [`a${n}`, `b${n}`]).flat();
@@ -66,9 +63,8 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.of('a')).toEqual(tags.filter((tag) => tag.startsWith('a')));
     });
 
-    // The second of a batch fails once. It comes again with its count raised, and so does what was behind it; what was
-    // before it is done. The id of a delivery stays the message's.
-    test('a failed message comes again, and the rest of its batch with it', async () => {
+    // Its count rises, its id stays, and the messages before it are done.
+    test('a failed message is delivered again with the rest of its batch', async () => {
       await using under = await open();
       const log = new Log();
       const failing = new Set(['a2']);
@@ -88,8 +84,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(under.dead).toEqual([]);
     });
 
-    // A handler that throws has done nothing: the whole batch comes again.
-    test('a handler that throws fails its batch', async () => {
+    test('a handler that throws fails its whole batch', async () => {
       await using under = await open();
       const log = new Log();
       let thrown = false;
@@ -104,8 +99,8 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.tags).toEqual(['a1', 'a1', 'a2']);
     });
 
-    // The registry of group a answers 429 and asks to be left alone. Its group waits so long; group b does not notice.
-    test('a message waits as long as its handler says, and its group with it', async () => {
+    // The registry of group a answers 429, and group b is not affected.
+    test('a message waits as long as its handler says, and so does its group', async () => {
       await using under = await open();
       const log = new Log();
       const b2 = Promise.withResolvers<void>();
@@ -125,8 +120,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.of('a')).toEqual(['a1', 'a1', 'a2']);
     });
 
-    // A poisoned message fails for ever: it is delivered as often as allowed, recorded, and its group goes on.
-    test('what always fails becomes a dead letter', async () => {
+    test('a message that always fails becomes a dead letter, and its group continues', async () => {
       await using under = await open();
       const log = new Log();
       await under.queues.send('finalize', ['a1', 'a2', 'a3'].map(inItsGroup));
@@ -137,8 +131,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.of('a')).toEqual(['a1', ...Array<string>(under.maxReceives).fill('a2'), 'a3']);
     });
 
-    // The same deduplication id within five minutes is accepted and dropped, also when the first has been handled.
-    test('a repetition is dropped', async () => {
+    test('a repetition within five minutes is dropped, even after the first message was handled', async () => {
       await using under = await open();
       const log = new Log();
       under.consume('finalize', { concurrency: 1, batchSize: 10, handler: log.handler() });
@@ -149,8 +142,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.tags).toEqual(['a1', 'a2']);
     });
 
-    // A handler sends on to another queue, as the resolver does; idle means that this is done as well.
-    test('what a handler sends is handled before the queues are idle', async () => {
+    test('messages that a handler sends are handled before the queues are idle', async () => {
       await using under = await open();
       const log = new Log();
       const handler = log.handler(async (tags) => {
@@ -163,14 +155,12 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       expect(log.tags).toEqual(['a1', 'b1']);
     });
 
-    // What no queue takes is refused where it is sent, as the queue's failure.
-    test('a message that cannot be sent is refused', async () => {
+    test('a message that no queue accepts is refused when it is sent', async () => {
       await using under = await open();
       const sent = under.queues.send('finalize', [{ ...inItsGroup('a1'), group: 'has a space' }]);
       await expect(sent).rejects.toMatchObject({ side: 'queue', remedy: 'never' });
     });
 
-    // Somebody who has been told to stop sends nothing any more.
     test('an aborted send sends nothing', async () => {
       await using under = await open();
       const log = new Log();

@@ -30,7 +30,7 @@ if ('skipped' in server) {
   objectStoreContract('S3', () => open());
 
   describe('object store: S3, beyond the contract', () => {
-    test('is ready for writes, and that it is found out leaves nothing behind', async () => {
+    test('is checked for writes without leaving an object behind', async () => {
       const store = await server.store();
       await store.prepare();
       expect(await Array.fromAsync(store.list(''))).toEqual([]);
@@ -42,7 +42,7 @@ if ('skipped' in server) {
       await expect(absent.prepare()).rejects.toMatchObject({ code: 'name-unknown' });
     });
 
-    test('takes the same without checksum headers, and goes on with uploads that have them', async () => {
+    test('works without checksum headers, and continues uploads that have them', async () => {
       const bucket = await server.bucket();
       const [with_, without] = [await server.store({ bucket }), await server.store({ bucket, checksums: false })];
       await without.put('x', Buffer.from('abc'), { condition: { absent: true } });
@@ -56,8 +56,8 @@ if ('skipped' in server) {
       expect((await without.completeUpload(begun, await Array.fromAsync(without.parts(begun)))).size).toBe(4);
     });
 
-    // Two archives in one bucket: neither sees the other, nor a neighbour whose name begins alike.
-    test('a prefix is a world of its own', async () => {
+    // The name of a neighbour begins with the same letters.
+    test('is separated by its prefix from other archives in the bucket', async () => {
       const bucket = await server.bucket();
       const [root, a, ab] = await Promise.all(['', 'a', 'ab'].map((prefix) => server.store({ bucket, prefix })));
       await a!.put('x', Buffer.from('a'));
@@ -72,8 +72,7 @@ if ('skipped' in server) {
       expect([root!.name, a!.name]).toEqual([`s3://${bucket}`, `s3://${bucket}/a`]);
     });
 
-    // The requests of a blob in n parts: begin, n parts, complete; and of a blob that is known: one.
-    test('counts what a blob costs', async () => {
+    test('counts the requests of a blob', async () => {
       const store = await server.store();
       const upload = await store.createUpload('blob', { partSize: 5 * MiB });
       const part = Buffer.alloc(5 * MiB, 7);
@@ -84,8 +83,7 @@ if ('skipped' in server) {
       expect(store.requests()).toMatchObject({ HeadObject: 1 });
     });
 
-    // Listings of more than a page: objects and parts by the thousand.
-    test('goes on behind the first page of objects and of parts', async () => {
+    test('continues listings of objects and of parts after the first page', async () => {
       const store = await server.store();
       const names = Array.from({ length: 1003 }, (_, index) => `k/${String(index).padStart(4, '0')}`);
       await inTens(names, (name) => store.put(name, Buffer.from(name)));
@@ -99,8 +97,7 @@ if ('skipped' in server) {
       expect(store.requests()['ListParts']).toBe(2);
     });
 
-    // The server really checks the checksum of a part: bytes that change on the way do not become one.
-    test('a part that is bent on the way is sent again', async () => {
+    test('sends a part again that was corrupted in transit', async () => {
       const bucket = await server.bucket();
       await using proxy = await startProxy(server.endpoint, { bend: 'bent-on-the-way' });
       const store = await server.store({ bucket, endpoint: proxy.endpoint, retry: { tries: 3, baseMs: 1, capMs: 1 } });
@@ -113,8 +110,7 @@ if ('skipped' in server) {
       expect(Buffer.from((await store.get('blob', { maxBytes: bytes.length }))?.bytes ?? []).equals(bytes)).toBe(true);
     });
 
-    // The connection breaks again and again in the middle of a body: each time it goes on at the same byte.
-    test('a body goes on where its connection broke', async () => {
+    test('continues a body at the byte where its connection broke', async () => {
       const bucket = await server.bucket();
       const bytes = Buffer.alloc(3 * MiB, 'the whole object, ');
       await (await server.store({ bucket })).put('blob', bytes);
@@ -131,8 +127,8 @@ if ('skipped' in server) {
       expect(store.requests()['GetObject']).toBe(4);
     });
 
-    // The object is replaced while it is read over a line that breaks: never the head of one and the tail of another.
-    test('a body never goes on in another version', async () => {
+    // The object is replaced while connections break.
+    test('never continues a body with another version', async () => {
       const bucket = await server.bucket();
       const direct = await server.store({ bucket });
       await direct.put('blob', Buffer.alloc(3 * MiB, 1));
@@ -148,8 +144,7 @@ if ('skipped' in server) {
       await expect(reading()).rejects.toMatchObject({ code: 'source-changed', remedy: 'restart', side: 'archive' });
     });
 
-    // As a person would set it up: nothing but the SDK's own environment variables.
-    test("uses the SDK's environment, and addresses by path where an endpoint URL is set", async () => {
+    test("uses the SDK's environment, and addresses by path if an endpoint URL is set", async () => {
       const bucket = await server.bucket();
       const restore = withoutAwsVariables();
       Object.assign(process.env, server.env);
@@ -164,7 +159,7 @@ if ('skipped' in server) {
       }
     });
 
-    test('says which bucket is not there', async () => {
+    test('names the missing bucket', async () => {
       const store = await server.store({ bucket: 'no-such-bucket-here' });
       await expect(store.put('key', Buffer.from('x'))).rejects.toMatchObject({
         code: 'name-unknown',

@@ -27,7 +27,7 @@ afterEach(async () => {
   await folder.remove();
 });
 
-describe('an archive that somebody else prepared', () => {
+describe('an archive from an untrusted person', () => {
   const LONG_AGO = new Date(Date.now() - 3 * 24 * 60 * 60 * 1000);
 
   test.each(['tmp', 'uploads'])('cannot empty a folder outside through a link at .mirror/%s', async (name) => {
@@ -46,7 +46,7 @@ describe('an archive that somebody else prepared', () => {
     expect(await readFile(folder.join('victim/thesis.txt'), 'utf8')).toBe('precious');
   });
 
-  test('does not hold up a sync with a named pipe', async () => {
+  test('does not block a sync with a named pipe', async () => {
     const repository = folder.join('archive/repositories', registry.host.replace(':', '_'), 'team/app');
     await mkdir(repository, { recursive: true });
     execFileSync('mkfifo', [`${repository}/index.json`]);
@@ -64,8 +64,8 @@ describe('an archive that somebody else prepared', () => {
   });
 });
 
-// The recipe for stock tools that look for the blobs beside the index.
-test('a link named blobs in the folder of a repository stays, and harms no command', async () => {
+// Users create it for tools that look for blobs next to the index.
+test('a link named blobs in the folder of a repository is kept and ignored', async () => {
   expect((await mirrorSync(['sync', reference, '--to', archive])).code).toBe(0);
   const repository = folder.join('archive/repositories', registry.host.replace(':', '_'), 'team/app');
   await symlink('../../../../blobs', `${repository}/blobs`);
@@ -80,7 +80,7 @@ test('a link named blobs in the folder of a repository stays, and harms no comma
 });
 
 describe('an address that is not one of an archive', () => {
-  test.each(['s3:mirror/x', '~/x'])('is refused by every command, and makes no folder: %s', async (address) => {
+  test.each(['s3:mirror/x', '~/x'])('is refused by every command, and creates no folder: %s', async (address) => {
     const commands = [
       ['sync', reference, '--to', address],
       ['verify', address],
@@ -97,7 +97,7 @@ describe('an address that is not one of an archive', () => {
     expect(registry.requests).toEqual([]);
   });
 
-  test('is a folder of that name with ./ before it', async () => {
+  test('names a folder with ./ before it', async () => {
     expect((await mirrorSync(['sync', reference, '--to', './oci:x'], {}, folder.path)).code).toBe(0);
     expect(await readdir(folder.path)).toEqual(['oci:x']);
   });
@@ -125,19 +125,19 @@ describe('a destination that cannot be written', () => {
     await isRefused(archive, `${archive}/.mirror is a file`);
   });
 
-  test('is one error if it is a link that leads nowhere', async () => {
+  test('is one error if it is a link without a target', async () => {
     await symlink(folder.join('unmounted'), archive);
     await isRefused(archive, `${archive} is a symbolic link without a target; check that its disk is mounted`);
   });
 
   // Node's recursive mkdir never returns there.
-  test('is one error if its file system takes no folders', { skip: process.platform !== 'linux' }, async () => {
+  test('is one error if its file system does not accept folders', { skip: process.platform !== 'linux' }, async () => {
     await isRefused('/proc/mirror-sync', 'no such file or directory');
   });
 });
 
-// Both end with the right result; blobs that both need are fetched twice.
-test('a sync says that another one runs on the same folder', async () => {
+// Both end with the right result, and may fetch the same blobs.
+test('a sync reports another one that runs on the same folder', async () => {
   await using other = new FolderStore(archive);
   expect(await other.prepare()).toEqual({ alone: true });
   const beside = await mirrorSync(['sync', reference, '--to', archive]);

@@ -40,7 +40,7 @@ else
     afterAll(() => server.close());
     const run = (...args: string[]): Promise<Ended> => mirrorSync(args, server.env);
 
-    // A typo would otherwise be an archive in which everything is sound, every night.
+    // A mistyped prefix must not count as a sound archive.
     test('a prefix without an archive is an error of each command', async () => {
       const bucket = await server.bucket();
       await (await server.store({ bucket, prefix: 'prod' })).put('repositories/x/y/index.json', Buffer.from('{}'));
@@ -52,7 +52,7 @@ else
         }
     });
 
-    test('a bucket that does not exist is one error, before any registry is asked', async () => {
+    test('a missing bucket is one error, before any registry is asked', async () => {
       const archive = 's3://mirror-sync-no-such-bucket/x';
       const ended = await run('sync', `${registry.host}/team/app`, '--all-tags', '--to', archive);
       expect(ended).toMatchObject({ code: 2, stdout: '' });
@@ -61,7 +61,7 @@ else
       expect(registry.requests).toEqual([]);
     });
 
-    test('a sync without checksum headers is one that can be verified', async () => {
+    test('a sync without checksum headers writes an archive that can be verified', async () => {
       const archive = `s3://${await server.bucket()}`;
       const env = { ...server.env, MIRROR_SYNC_S3_CHECKSUMS: 'off' };
       const synced = await mirrorSync(['sync', `${registry.host}/team/app:1`, '--to', archive], env);
@@ -74,11 +74,10 @@ else
       });
     });
 
-    // However the address is written: the same archive, which is mirrored once and is unchanged from then on.
     test.each([
       ['without a prefix', (bucket: string) => [`s3://${bucket}`, `s3://${bucket}/`, `S3://${bucket}`]],
       ['with a prefix', (bucket: string) => [`s3://${bucket}/a/b/`, `s3://${bucket}/a/b`, `S3://${bucket}/a/b`]],
-    ])('sync, the same again, ls and verify %s', async (_, spellings) => {
+    ])('sync, a second sync, ls and verify treat the address as the same archive: %s', async (_, spellings) => {
       const reference = `${registry.host}/team/app:1`;
       const bucket = await server.bucket();
       for (const [at, archive] of spellings(bucket).entries()) {
@@ -97,7 +96,7 @@ else
       expect(registry.count({ digest: LARGE.digest })).toBe(Math.ceil(LARGE.size / (8 * MiB)));
     });
 
-    test('a blob that has rotted is found', async () => {
+    test('verify finds a corrupt blob', async () => {
       const bucket = await server.bucket();
       const archive = `s3://${bucket}/a`;
       expect(await run('sync', `${registry.host}/team/app:1`, '--to', archive)).toMatchObject({ code: 0 });
@@ -110,15 +109,15 @@ else
       expect(verified.stdout + verified.stderr).toContain(SMALL.digest);
     });
 
-    test('a bucket that is not there is told', async () => {
+    test('a missing bucket is reported', async () => {
       const ended = await run('sync', `${registry.host}/team/app:1`, '--to', 's3://no-such-bucket-here/a');
       expect(ended.code).not.toBe(0);
       expect(ended.stdout + ended.stderr).toContain('the bucket no-such-bucket-here does not exist');
     });
 
-    // One upload of the blob that is synced (a killed run's, of which nothing had landed), and one of another blob. The
-    // first is of no use to anyone once the blob is there; the other one may be somebody's, until a week has gone by.
-    test('sync leaves no upload of what is there, and takes the others by their age', async () => {
+    // One upload of the same blob has no parts, and one belongs to another blob. Another process may still use the
+    // latter for a week.
+    test('sync aborts the uploads of stored blobs, and others only by their age', async () => {
       const bucket = await server.bucket();
       const store = await server.store({ bucket, prefix: 'a' });
       for (const key of [ociLayout.blob(LARGE.digest), NOBODYS]) await store.createUpload(key, { partSize: 8 * MiB });
@@ -132,8 +131,7 @@ else
     });
   });
 
-// A folder says in words when an upload was begun, so that one can be made old: the command itself takes it away.
-test('sync takes what lies unfinished for more than a week out of a folder', async () => {
+test('sync aborts an upload in a folder that is older than a week', async () => {
   await using folder = await tempFolder();
   const archive = folder.join('archive');
   {

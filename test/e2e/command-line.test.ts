@@ -34,8 +34,7 @@ async function listed(): Promise<Row[]> {
   return jsonLines(await mirrorSync(['ls', archive, '--json'])) as Row[];
 }
 
-// One run with every poison in it and two good images between them: each is refused for its own reason, and only they are.
-test('what is poisoned is refused with its reason, and the rest is mirrored', async () => {
+test('invalid images are refused with their reasons, and the others of the run are mirrored', async () => {
   const poisons = poisoned();
   const good = [sample(1), sample(2)] as const;
   registry.push('team/app', good[0], 'first');
@@ -81,15 +80,15 @@ const WHY: Readonly<Record<string, RegExp>> = {
   'an index nested too deep': /nested more than \d+ deep/,
 };
 
-// The rest of them is in test/unit/cli.
-test('wrong usage ends with 2, says what is wrong, and does nothing', async () => {
+// Other cases are in test/unit/cli.
+test('wrong usage ends with 2, names the problem, and does nothing', async () => {
   const ended = await mirrorSync(['sync', 'alpine', '--to', archive, '--no-such-option']);
   expect(ended).toMatchObject({ code: 2, stdout: '' });
   expect(ended.stderr).toMatch(/--no-such-option/);
   await expect(access(archive)).rejects.toThrow(/ENOENT/);
 });
 
-test('--help lists the commands, and an archive that is not there is an error', async () => {
+test('--help lists the commands, and a missing archive is an error', async () => {
   const help = await mirrorSync(['--help']);
   expect(help).toMatchObject({ code: 0, stderr: '' });
   for (const word of ['sync', 'ls', 'verify', '--all-tags', '--platform', '--config'])
@@ -99,8 +98,7 @@ test('--help lists the commands, and an archive that is not there is an error', 
   expect(none.stderr).toContain('there is no archive at');
 });
 
-// A wrong name must not be taken for an archive in which all is well.
-test('a folder that is not an archive is an error that names it', async () => {
+test('a folder that is not an archive is an error with its name', async () => {
   for (const command of ['ls', 'verify', 'status']) {
     const ended = await mirrorSync([command, folder.path]);
     expect(ended).toMatchObject({ code: 2, stdout: '' });
@@ -108,8 +106,7 @@ test('a folder that is not an archive is an error that names it', async () => {
   }
 });
 
-// The tag index of one repository has rotted: that is told, and hides no other.
-test('a tag index that cannot be read is told by ls and verify, which go on with the others', async () => {
+test('an unreadable tag index is reported by ls and verify, which continue with the others', async () => {
   for (const name of ['team/a', 'team/b', 'team/c']) registry.push(name, sample(1), '1.0');
   const references = ['a', 'b', 'c'].map((name) => named(`team/${name}:1.0`));
   expect((await mirrorSync(['sync', ...references, '--to', archive])).code).toBe(0);
@@ -131,8 +128,8 @@ test('a tag index that cannot be read is told by ls and verify, which go on with
   expect(await readFile(layout, 'utf8')).toBe('{');
 });
 
-// What a program relies on, field by field: a mirrored image, an unchanged one, one that is not there.
-test('the last line of --json is the summary, in exactly this shape', async () => {
+// One image is mirrored, one unchanged, and one missing.
+test('the last line of --json is the summary, in exactly this form', async () => {
   const image = sample(1);
   registry.push('team/app', image, 'known');
   await mirrorSync(['sync', named('team/app:known'), '--to', archive]);
@@ -172,9 +169,9 @@ test('the last line of --json is the summary, in exactly this shape', async () =
   });
 });
 
-// One tag by itself and with a digest that nobody has; one repository into two places, of which one wants a platform that is
-// not there: whatever goes well beside it, a failure is told.
-test('no failure hides behind what was asked for beside it', async () => {
+// One tag is requested alone and with an unknown digest. One repository has two destinations, and one of them
+// requires a missing platform.
+test('every failed request is reported, whatever else succeeds', async () => {
   registry.push('team/app', sample(1), '1.0');
   const [plain, pinned] = [named('team/app:1.0'), named(`team/app:1.0@sha256:${'0'.repeat(64)}`)];
   for (const wanted of [
@@ -206,7 +203,7 @@ test('no failure hides behind what was asked for beside it', async () => {
 
 const withoutTime = (line: string): string => line.replace(/^\S+Z /, '');
 
-test('in a pipe it prints plain lines with their times, and no escape sequences', async () => {
+test('a sync in a pipe prints plain lines with their times, and no escape sequences', async () => {
   const image = sample(1);
   registry.push('team/app', image, '1.0');
   const ended = await mirrorSync(['sync', named('team/app:1.0'), named('team/app:gone'), '--to', archive]);
@@ -219,8 +216,8 @@ test('in a pipe it prints plain lines with their times, and no escape sequences'
   expect(ended.stdout).toMatch(/failed:\n {2}\S+\/team\/app:gone: .*404 MANIFEST_UNKNOWN/);
 });
 
-// Images of several layers, of which some are shared: their finalizer is asked several times about each.
-test('each image has one line, and one event, whatever its result', async () => {
+// Images share some of their layers, so their finalizer is notified several times.
+test('each image has one line, and one event, for each result', async () => {
   const tags = Array.from({ length: 12 }, (_, i) => `1.${i}`);
   for (const [i, tag] of tags.entries()) registry.push('team/app', sample(i), tag);
   const bad = poisoned().find(({ name }) => name === 'a flipped byte');
@@ -239,7 +236,7 @@ test('each image has one line, and one event, whatever its result', async () => 
   expect(events.map(({ tag }) => tag).sort()).toEqual([...tags, 'bad'].sort());
 });
 
-test('a tag that has moved is mirrored with the digest that it had before', async () => {
+test('a moved tag is mirrored with the digest that it had before', async () => {
   const [old, current] = [sample(1), sample(2)];
   registry.push('team/app', old, '1.0');
   const args = ['sync', named('team/app:1.0'), '--to', archive];
@@ -255,8 +252,7 @@ test('a tag that has moved is mirrored with the digest that it had before', asyn
   expect(plain.stdout.split('\n').map(withoutTime)).toContain(line);
 });
 
-// A name alone is `latest`; with --all-tags it is every tag, over as many pages as the registry makes of them.
-test('a name alone is latest, and with --all-tags all of its tags', async () => {
+test('a name alone is latest, and with --all-tags all of its tags on all pages', async () => {
   await using paged = await startRegistry({ pageSize: 3 });
   const tags = ['latest', ...Array.from({ length: 7 }, (_, i) => `1.${i}`)];
   for (const [i, tag] of tags.entries()) paged.push('team/app', sample(i), tag);
@@ -272,10 +268,9 @@ test('a name alone is latest, and with --all-tags all of its tags', async () => 
   expect(paged.count({ kind: 'tags' })).toBe(3);
 });
 
-// A repository that is not there, or whose second page of tags is refused: whoever asked for all of it is told so, and what
-// could be listed is mirrored all the same.
-describe('what is wrong with a list of tags is told', () => {
-  test('of a repository that is not there', async () => {
+// The listed tags are mirrored nevertheless.
+describe('a problem with a list of tags is reported', () => {
+  test('for a missing repository', async () => {
     const ended = await mirrorSync(['sync', named('team/none'), '--all-tags', '--to', archive, '--json']);
     expect(ended).toMatchObject({ code: 1, stderr: '' });
     expect(summaryOf(ended)).toMatchObject({
@@ -284,7 +279,7 @@ describe('what is wrong with a list of tags is told', () => {
     });
   });
 
-  test('a repository without tags is a warning in the last lines, and not a failure', async () => {
+  test('as a warning for a repository without tags', async () => {
     registry.push('team/app', sample(1), '1.0');
     registry.untag('team/app', '1.0');
     const ended = await mirrorSync(['sync', named('team/app'), '--all-tags', '--to', archive]);
@@ -296,7 +291,7 @@ describe('what is wrong with a list of tags is told', () => {
     ["{ include: ['3.*'] }", '0 of 7 tags match (upstream has 1.0, 1.1, 1.2, 1.3, 1.4, …)'],
     ["{ exclude: ['1.*', edge] }", '0 of 7 tags match (upstream has 1.0, 1.1, 1.2, 1.3, 1.4, …)'],
     ['{ include: [e*], newest: 3 }', '0 of 7 tags match (upstream has 1.0, 1.1, 1.2, 1.3, 1.4, …)'],
-  ])('a filter %s that matches nothing is a warning with some of the tags that are there', async (tags, reason) => {
+  ])('as a warning with some tags of upstream for a filter %s without a match', async (tags, reason) => {
     await using paged = await startRegistry({ pageSize: 3 });
     for (const tag of ['1.0', '1.1', '1.2', '1.3', '1.4', '1.5', 'edge']) paged.push('team/app', sample(1), tag);
     const source = `${paged.host}/team/app`;
@@ -322,7 +317,7 @@ describe('what is wrong with a list of tags is told', () => {
   test.each([
     ['--all-tags', false],
     ['a configuration', true],
-  ])('of which the second page is refused, asked for with %s', async (_, configured) => {
+  ])('for a refused second page, requested with %s', async (_, configured) => {
     await using paged = await startRegistry({ pageSize: 2 });
     for (const [i, tag] of ['a', 'b', 'c'].entries()) paged.push('team/app', sample(i), tag);
     paged.misbehave({ match: { kind: 'tags' }, after: 1, do: { status: 403 } });
@@ -340,8 +335,8 @@ describe('what is wrong with a list of tags is told', () => {
   });
 });
 
-// Two of three platforms: their layers and no other's, under the digest of the whole.
-test('--platform takes what it names, and keeps the digest', async () => {
+// Two of three platforms are mirrored.
+test('--platform selects images and keeps the digest of the index', async () => {
   const platforms = [
     { os: 'linux', architecture: 'amd64' },
     { os: 'linux', architecture: 'arm', variant: 'v7' },
@@ -372,8 +367,7 @@ test('--platform takes what it names, and keeps the digest', async () => {
   expect(summaryOf(none).images[0]?.reason).toMatch(/linux\/s390x.*linux\/amd64/);
 });
 
-// What runs every five minutes must cost a registry next to nothing.
-test('a second sync of a tag is one HEAD and nothing else', async () => {
+test('a second sync of a tag costs one HEAD and nothing else', async () => {
   registry.push('team/app', sample(1), '1.0');
   const args = ['sync', named('team/app:1.0'), '--to', archive, '--json'];
   expect((await mirrorSync(args)).code).toBe(0);
@@ -401,13 +395,12 @@ describe('--authfile', () => {
     registry.push('team/app', sample(1), '1.0');
   });
 
-  test('opens what is closed', async () => {
+  test('gives access to a private repository', async () => {
     const args = ['sync', named('team/app:1.0'), '--to', archive, '--authfile', await authfile(password)];
     expect(await mirrorSync(args)).toMatchObject({ code: 0 });
   });
 
-  // No secret is ever printed, whether it is right or wrong.
-  test('with a wrong password it says so, and does not say the password', async () => {
+  test('with a wrong password leads to an error without the password', async () => {
     const args = ['sync', named('team/app:1.0'), '--to', archive, '--authfile', await authfile('guessed')];
     const ended = await mirrorSync(args);
     expect(ended.code).toBe(1);
@@ -418,7 +411,6 @@ describe('--authfile', () => {
   });
 });
 
-// A disk that rots: whatever is damaged, verify names it and what leads to it, and says nothing against the rest.
 describe('verify', () => {
   const image = sample(1);
   const sound = sample(2);
@@ -442,7 +434,7 @@ describe('verify', () => {
     ['a layer', image.layers[1]?.digest ?? ''],
     ['a config', digestIn(image)],
     ['a manifest', image.digest],
-  ])('names %s that is damaged', async (_, digest) => {
+  ])('names %s that is damaged, and every reference to it', async (_, digest) => {
     expect((await mirrorSync(['verify', archive])).code).toBe(0);
     await damage(digest);
     const ended = await mirrorSync(['verify', archive, '--json']);
@@ -457,8 +449,7 @@ describe('verify', () => {
   });
 });
 
-// Some of it may not be had again: so nothing is removed unasked.
-test('verify --repair lists what it would remove, and removes it with --yes', async () => {
+test('verify --repair lists the references to remove, and removes them with --yes', async () => {
   const [old, current] = [sample(1), sample(2)];
   for (const image of [old, current]) {
     registry.push('team/app', image, '1.0');
@@ -484,8 +475,7 @@ test('verify --repair lists what it would remove, and removes it with --yes', as
   expect(await listed()).toMatchObject([{ reference: named('team/app:1.0'), digest: current.digest }]);
 });
 
-// Tools of today do not read schema 1: what is converted they do, under a tag of its own.
-test('convert puts an OCI image beside a schema 1 image', async () => {
+test('convert writes an OCI image next to a schema 1 image', async () => {
   registry.push('team/old', makeSchema1(), '1.0');
   expect((await mirrorSync(['sync', named('team/old:1.0'), '--to', archive])).code).toBe(0);
   const ended = await mirrorSync(['convert', named('team/old:1.0'), archive]);

@@ -13,7 +13,7 @@ const PEAK_BYTES = 300 * 1024 * 1024;
 const PASSWORD = 'hunter2secret';
 const PRELOADED = join(import.meta.dirname, '../kit/peak-memory.js');
 
-describe('a run with a hostile registry and a good one', () => {
+describe('a run with a hostile registry and a valid one', () => {
   test.for(HOSTILE)('survives $name', { timeout: 180_000 }, async (hostile) => {
     await using good = await startRegistry();
     await using folder = await tempFolder();

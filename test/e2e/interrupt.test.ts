@@ -54,7 +54,7 @@ test.each([
   ['SIGINT', 130],
   ['SIGTERM', 143],
   ['SIGHUP', 129],
-] as const)('%s keeps what has landed, and the next sync fetches only the rest', async (signal, code) => {
+] as const)('%s keeps the stored parts, and the next sync fetches only the rest', async (signal, code) => {
   const reference = `${registry.host}/team/app:1.0`;
   // Two ranges come whole; every other one stops in the middle for good.
   const stall = registry.misbehave({

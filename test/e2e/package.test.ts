@@ -41,7 +41,7 @@ async function example(env: Readonly<Record<string, string>>, ...args: readonly 
 }
 
 describe('the npm package', () => {
-  test('contains the program, its types and its papers, the examples, and no sources, tests or functions', () => {
+  test('contains the program, its types and documents and the examples, and no sources, tests or functions', () => {
     const top = installed.files.map((path) =>
       path
         .split('/')
@@ -64,7 +64,7 @@ describe('the npm package', () => {
     ]);
   });
 
-  test('installs nothing beside itself', async () => {
+  test('installs no dependencies', async () => {
     const manifest = JSON.parse(await installed.read('package.json')) as Record<string, unknown>;
     for (const kind of ['dependencies', 'optionalDependencies', 'peerDependencies'])
       expect(manifest).not.toHaveProperty(kind);
@@ -76,7 +76,7 @@ describe('the npm package', () => {
     expect(await run(process.execPath, [command, '--version'])).toEqual({ stdout: `${version}\n`, stderr: '' });
   });
 
-  test('lists the packages in its bundle as npm knows them, and has the licence of each', async () => {
+  test('lists the packages in its bundle as npm knows them, with the licence of each', async () => {
     const { components } = JSON.parse(await installed.read('dist/sbom.cdx.json')) as { components: Component[] };
     expect(components.map(({ name }) => name)).toEqual(
       expect.arrayContaining(['undici', 'yaml', '@aws-sdk/client-s3']),

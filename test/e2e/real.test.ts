@@ -109,8 +109,7 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
     return `oci:${single}`;
   }
 
-  // The tools made what their options say, or the tests below would be about something else.
-  test('upstream has every kind of image', async () => {
+  test('the tools create every kind of image', async () => {
     for (const tag of TAGS) expect((await served(registry.host, `${APP}:${tag}`)).mediaType, tag).toBe(UPSTREAM[tag]);
     const layersOf = async (tag: Tag): Promise<Document['layers']> =>
       documentOf((await served(registry.host, `${APP}:${tag}`)).bytes).layers;
@@ -134,8 +133,7 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
       );
     });
 
-    // The digest that one pins upstream is the digest that one pins in the mirror, and below it no byte differs.
-    test.each(TAGS)('%s has the digest that it has upstream, and so has all below it', async (tag) => {
+    test.each(TAGS)('%s has the same bytes and digests as upstream, down to its layers', async (tag) => {
       const root = await served(registry.host, `${APP}:${tag}`);
       const listed = jsonLines(await mirrorSync(['ls', archive, '--json'])) as { reference: string; digest: string }[];
       expect(listed.find(({ reference }) => reference.endsWith(`:${tag}`))?.digest).toBe(root.digest);
@@ -148,7 +146,7 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
         );
     });
 
-    test.each(TAGS)('skopeo inspects %s', async (tag) => {
+    test.each(TAGS)('%s can be inspected with skopeo', async (tag) => {
       const layout = await layoutOf(tag);
       const shared = ['--shared-blob-dir', join(archive, 'blobs')];
       const { digest } = await served(registry.host, `${APP}:${tag}`);
@@ -160,8 +158,8 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
       expect(inspected.Architecture).toBe(tag === 'list' || tag === 'index' ? 'arm64' : 'amd64');
     });
 
-    // What came out of a registry goes into a registry, whole and under the same digest.
-    test.each(TAGS)('skopeo copies %s back into a registry', async (tag) => {
+    // The digest stays the same.
+    test.each(TAGS)('%s can be copied back into a registry with skopeo', async (tag) => {
       const name = `restored/app:${tag}`;
       await run('skopeo', [...COPY, ...LOOPBACK, ...sharedBlobs(archive), await layoutOf(tag), upstream(name)]);
       expect((await served(registry.host, name)).digest).toBe((await served(registry.host, `${APP}:${tag}`)).digest);
@@ -177,12 +175,12 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
       ['list', 'arm64', 'arm64'],
       ['index', 'amd64', 'amd64'],
       ['index', 'arm64', 'arm64'],
-    ] as const)('umoci unpacks %s for %s into what went in', async (tag, arch, tree) => {
+    ] as const)('%s unpacks with umoci for %s to the original files', async (tag, arch, tree) => {
       expect(await unpack(await layoutOf(tag), arch)).toEqual(trees[tree]);
     });
 
-    // umoci knows no zstd.
-    test('zstd and tar unpack a zstd layer into what went in', async () => {
+    // umoci does not support zstd.
+    test('a zstd layer unpacks with zstd and tar to the original files', async () => {
       const { layers } = documentOf((await served(registry.host, `${APP}:zstd`)).bytes);
       const to = folder.join('unpacked-zstd');
       await mkdir(to);
@@ -191,13 +189,13 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
       expect(await treeOf(to)).toEqual(trees['zstd']);
     });
 
-    test('verify finds nothing wrong', async () => {
+    test('an archive has no problems in verify', async () => {
       const ended = await mirrorSync(['verify', archive, '--json']);
       expect(ended.code, ended.stdout).toBe(0);
       expect(jsonLines(ended)).toEqual([expect.objectContaining({ ok: true, references: TAGS.length, problems: 0 })]);
     });
 
-    // Not even a time of modification differs afterwards.
+    // Even the modification times stay.
     test('a second sync finds everything unchanged and writes nothing', async () => {
       const before = await filesOf(archive);
       const ended = await sync('--all-tags', `${registry.host}/${APP}`, '--to', archive);
@@ -206,8 +204,7 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
       expect(await filesOf(archive)).toEqual(before);
     });
 
-    // Another repository with layers that are there: only its documents are new, and they are the same.
-    test('what another repository shares is not fetched again', async () => {
+    test('blobs of another repository are not fetched again', async () => {
       const ended = await sync(`${registry.host}/${OTHER}:1.0`, '--to', archive);
       expect(ended.code, ended.stdout).toBe(0);
       const [image] = summaryOf(ended).images;
@@ -215,8 +212,7 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
     });
   });
 
-  // A mirror for one platform: the tag has upstream's digest, and only what is wanted is below it.
-  test('one platform of an index is read by stock tools under the digest of the whole', async () => {
+  test('one platform of an index can be read by other tools under the digest of the index', async () => {
     const to = folder.join('arm-only');
     const ended = await sync(`${registry.host}/${APP}:index`, '--platform', 'linux/arm64', '--to', to);
     expect(ended.code, ended.stdout).toBe(0);
@@ -232,8 +228,7 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
     expect((await mirrorSync(['verify', to])).code).toBe(0);
   });
 
-  // A tag that moved: it is followed, and whoever pinned the old digest still gets it.
-  test('a tag that moves upstream is followed, and its old digest stays', async () => {
+  test('a tag that moves upstream is updated, and its old digest can still be pulled', async () => {
     const to = folder.join('moving');
     const name = `${registry.host}/team/moving:latest`;
     const moveTo = (tag: Tag): Promise<string> =>

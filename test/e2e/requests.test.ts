@@ -55,23 +55,23 @@ else {
       return Object.fromEntries(spent.filter(([, count]) => count > 0));
     }
 
-    test('a fresh blob of n parts that one image alone asks for: n + 3', async () => {
+    test('costs n + 3 for a fresh blob of n parts that only one image needs', async () => {
       const spent = await cost(await server.store(), messageFor(registry, LAYER, { look: 'nothing' }));
       expect(spent).toEqual(FRESH);
       expect(total(spent)).toBe(PARTS + 3);
     });
 
-    // Of several images that may have the layer in common, each message asks first whether another one was faster.
-    test('a fresh blob of n parts that several may ask for: n + 4', async () => {
+    // Each message first looks up whether another one has stored the blob.
+    test('costs n + 4 for a fresh blob of n parts that several images may need', async () => {
       const spent = await cost(await server.store(), messageFor(registry, LAYER, { look: 'receipt' }));
       expect(spent).toEqual({ ...FRESH, GetObject: 1 });
     });
 
-    test('a fresh blob of one part: its object, and its receipt', async () => {
+    test('costs two requests for a fresh blob of one part', async () => {
       expect(await cost(await server.store(), messageFor(registry, SMALL))).toEqual({ PutObject: 2 });
     });
 
-    test('a known blob: 1', async () => {
+    test('costs one request for a known blob', async () => {
       const store = await server.store();
       await cost(store, messageFor(registry, LAYER));
       for (const look of ['receipt', 'everything'] as const)
@@ -79,7 +79,7 @@ else {
     });
   });
 
-  describe('a whole sync', () => {
+  describe('a complete sync', () => {
     const cost = async (bucket: string, ...tags: readonly string[]): Promise<Record<string, number>> => {
       const store = await server.store({ bucket });
       const sources = createSources();
@@ -104,7 +104,7 @@ else {
       return store.requests();
     };
 
-    test('one image of one blob, and the same again', async () => {
+    test('costs a fixed number of requests for one image of one blob, and one for a second sync', async () => {
       const bucket = await server.bucket();
       const spent = await cost(bucket, '1');
       // Besides the blob's own: the resolver looks for tag index, manifest, config, receipt, object and uploads, and
@@ -122,8 +122,8 @@ else {
       expect(await cost(bucket, '1')).toEqual({ GetObject: 1 });
     });
 
-    // The resolver looks for each blob once, and the second image's message for the layer finds its receipt: the parts go once.
-    test('two images with a layer in common', async () => {
+    // The resolver looks up each blob once, and the second image's message finds the receipt.
+    test('fetches a common layer of two images once', async () => {
       const spent = await cost(await server.bucket(), '1', '2');
       const { PutObject: _, ...parts } = FRESH;
       expect(spent).toMatchObject({ ...parts, HeadObject: 2, ListMultipartUploads: 1 });

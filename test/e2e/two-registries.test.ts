@@ -6,9 +6,9 @@ import { mirror } from '../kit/mirror.ts';
 import { startRegistry } from '../kit/registry.ts';
 import { tempFolder } from '../kit/temp.ts';
 
-// One image in two registries, asked for in one run. While the blob is on its way from one of them (it stops in the middle
-// of its second part), the message for the other's comes up: it waits, and then finds the blob there.
-test('a blob that two registries have is fetched once', async () => {
+// The download from one registry stalls in its second part. The message of the other registry waits, and then finds
+// the blob.
+test('a blob of two registries is fetched once', async () => {
   const layer = makeLayer({ seed: 7, size: 12_000_000, compression: 'none' });
   await using one = await startRegistry();
   await using other = await startRegistry();

@@ -163,8 +163,8 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
     return Math.min(partBytes, size - (number - 1) * partBytes);
   }
 
-  // Upstream is dead beyond an offset, for every offset in turn, until the run gives up; the next run goes on.
-  test('cut at an offset', { timeout: 300_000 }, async () => {
+  // Upstream is unreachable beyond each offset in turn.
+  test('a blob that is cut at any offset is completed by the next run', { timeout: 300_000 }, async () => {
     let resumed = 0;
     for (const cut of cuts) {
       await using target = await fresh();
@@ -185,28 +185,32 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
     expect(resumed).toBeGreaterThan(cuts.length / 2);
   });
 
-  test('is completed by another process after one was killed before a random call', { timeout: 300_000 }, async () => {
-    const counted = new Faults();
-    await using clean = await fresh();
-    await using opened = openStore(clean.name, partBytes);
-    await bring(registry.host, opened.store, { faults: counted });
-    for (let kill = 0; kill < kills; kill += 1) {
-      await using target = await fresh();
-      // Spread over the run, and never twice the same: a fixed sequence, so that a failure can be had again.
-      const at = 8 + Math.floor(((kill + 0.37) / kills) * (counted.calls.length - 10));
-      const script = join(import.meta.dirname, 'one-blob.child.ts');
-      const child = spawn(process.execPath, [script, registry.host, target.name, String(partBytes), String(at)], {
-        stdio: ['ignore', 'ignore', 'inherit'],
-        env: { ...process.env, ...env },
-      });
-      const exit: unknown = await once(child, 'exit');
-      expect(exit, `call ${at} of ${counted.calls.length}`).toEqual([null, 'SIGKILL']);
-      await mustGoOn(target.name, `killed before call ${at}`);
-    }
-  });
+  test(
+    'a blob is completed by another process after one was killed before a random call',
+    { timeout: 300_000 },
+    async () => {
+      const counted = new Faults();
+      await using clean = await fresh();
+      await using opened = openStore(clean.name, partBytes);
+      await bring(registry.host, opened.store, { faults: counted });
+      for (let kill = 0; kill < kills; kill += 1) {
+        await using target = await fresh();
+        // Spread over the run, and never twice the same: a fixed sequence, so that a failure can be had again.
+        const at = 8 + Math.floor(((kill + 0.37) / kills) * (counted.calls.length - 10));
+        const script = join(import.meta.dirname, 'one-blob.child.ts');
+        const child = spawn(process.execPath, [script, registry.host, target.name, String(partBytes), String(at)], {
+          stdio: ['ignore', 'ignore', 'inherit'],
+          env: { ...process.env, ...env },
+        });
+        const exit: unknown = await once(child, 'exit');
+        expect(exit, `call ${at} of ${counted.calls.length}`).toEqual([null, 'SIGKILL']);
+        await mustGoOn(target.name, `killed before call ${at}`);
+      }
+    },
+  );
 
-  // Not between two calls but in the middle of whatever it is doing: writing a part, appending to a journal, renaming.
-  test('killed at a random time', { timeout: 300_000 }, async () => {
+  // The process may be writing a part, appending to a journal, or renaming a file.
+  test('a blob is completed after a process was killed at a random time', { timeout: 300_000 }, async () => {
     const start = async (name: string) => {
       const script = join(import.meta.dirname, 'one-blob.child.ts');
       const child = spawn(process.execPath, [script, registry.host, name, String(partBytes), 'ready'], {

@@ -48,28 +48,31 @@ async function mustComplete(registry: TestRegistry, folder: string, where: strin
   expect(unfinishedUploads(folder), where).toEqual([]);
 }
 
-describe('a mirror of which one call fails', () => {
-  // Every port call of a run fails once, before its effect and, in a second pass, after it, when its answer is lost.
-  test.for(['before', 'after'] as const)('%s its effect', { timeout: 300_000 }, async (when) => {
-    await using registry = await startRegistry();
-    const outcomesByStatus = new Map<string, number>();
-    for (let at = 1; ; at += 1) {
-      await using folder = await tempFolder();
-      await prepare(registry, folder.path);
-      const error = new Failure({ operation: 'test', side: 'archive', code: 'unavailable', detail: 'the fault' });
-      const faults = new Faults({ at, when, act: error });
-      const { outcomes } = await run(registry.host, folder.path, faults);
-      if (!faults.fired) break;
-      const where = `call ${at}: ${faults.calls[at - 1] ?? ''}`;
-      mustHold(folder.path, registry.host, outcomes, where);
-      for (const { status } of outcomes) outcomesByStatus.set(status, (outcomesByStatus.get(status) ?? 0) + 1);
-      await mustComplete(registry, folder.path, where);
-    }
-    // One failure is mended by another try: a scene in which nothing works anyway would prove nothing.
-    expect(outcomesByStatus.get('mirrored')).toBeGreaterThan(100);
-  });
+describe('the invariants of a mirror hold if one call fails', () => {
+  test.for(['before', 'after'] as const)(
+    '%s its effect, for every call in turn',
+    { timeout: 300_000 },
+    async (when) => {
+      await using registry = await startRegistry();
+      const outcomesByStatus = new Map<string, number>();
+      for (let at = 1; ; at += 1) {
+        await using folder = await tempFolder();
+        await prepare(registry, folder.path);
+        const error = new Failure({ operation: 'test', side: 'archive', code: 'unavailable', detail: 'the fault' });
+        const faults = new Faults({ at, when, act: error });
+        const { outcomes } = await run(registry.host, folder.path, faults);
+        if (!faults.fired) break;
+        const where = `call ${at}: ${faults.calls[at - 1] ?? ''}`;
+        mustHold(folder.path, registry.host, outcomes, where);
+        for (const { status } of outcomes) outcomesByStatus.set(status, (outcomesByStatus.get(status) ?? 0) + 1);
+        await mustComplete(registry, folder.path, where);
+      }
+      // One failure is mended by another try: a scene in which nothing works anyway would prove nothing.
+      expect(outcomesByStatus.get('mirrored')).toBeGreaterThan(100);
+    },
+  );
 
-  test('ends with a reason for every image where all calls fail from one call on', { timeout: 120_000 }, async () => {
+  test('and with a reason for every image if all calls fail from one call on', { timeout: 120_000 }, async () => {
     await using registry = await startRegistry();
     const error = new Failure({ operation: 'test', side: 'archive', code: 'unavailable', detail: 'the fault' });
     let failed = 0;
@@ -90,8 +93,7 @@ describe('a mirror of which one call fails', () => {
     expect(failed, 'images that failed').toBeGreaterThanOrEqual(6);
   });
 
-  // Between any two calls of a good run, everything holds: no instant at which a reference leads nowhere.
-  test('holds at every instant of a run in which none fails', { timeout: 120_000 }, async () => {
+  test('and between any two calls of a run without a failure', { timeout: 120_000 }, async () => {
     await using registry = await startRegistry();
     await using folder = await tempFolder();
     await prepare(registry, folder.path);
@@ -110,9 +112,8 @@ describe('a mirror of which one call fails', () => {
   });
 });
 
-describe('a mirror whose process is killed', () => {
-  // A real process ends by SIGKILL before each of its port calls in turn; what is on disk then holds, and a rerun completes.
-  test('before any call', { timeout: 300_000 }, async () => {
+describe('the invariants of a mirror hold if its process is killed', () => {
+  test('before any call, and a second run completes the mirror', { timeout: 300_000 }, async () => {
     const permits = new Semaphore(CHILDREN);
     let through = false;
     let killed = 0;

@@ -25,7 +25,7 @@ const blob = { kind: 'blob' } as const;
 const server = await startS3Server();
 
 if ('skipped' in server)
-  describe('a blob on its way into S3', () => {
+  describe('a blob in transfer to S3', () => {
     skippedFor(server.skipped);
   });
 else {
@@ -74,13 +74,13 @@ else {
     expect(rig.window.usedBytes).toBe(0);
   };
 
-  describe.each(['fresh', 'resumed'] as const)('a blob on its way into S3 (%s)', (how) => {
+  describe.each(['fresh', 'resumed'] as const)('a blob in transfer to S3 (%s)', (how) => {
     test.each<[string, Rule, SourcesOptions?]>([
       ['a connection that breaks', { times: 2, do: { cutAfter: 2_000_000 } }],
       ['a stall', { times: 1, do: { stallAfter: 2_000_000 } }, { stallMs: 300 }],
       ['a rate limit', { times: 2, do: { status: 429, headers: { 'retry-after': '7' } } }],
       ['a registry that is busy', { times: 2, do: { status: 503 } }],
-    ])('%s is mended where it happens', async (_, rule, options) => {
+    ])('survives %s without a restart', async (_, rule, options) => {
       const misbehaving = registry.misbehave({ ...rule, match: blob });
       await using rig = await openRig(options);
       await copy(rig, how);
@@ -90,9 +90,9 @@ else {
     });
 
     test.each<[string, Rule]>([
-      ['another range than was asked for', { do: { wrongContentRange: true } }],
-      ['the whole where a range was asked for', { do: { ignoreRange: true } }],
-    ])('%s makes it begin anew', async (_, rule) => {
+      ['a range other than the requested one', { do: { wrongContentRange: true } }],
+      ['a whole body instead of the requested range', { do: { ignoreRange: true } }],
+    ])('is restarted after %s', async (_, rule) => {
       const misbehaving = registry.misbehave({ ...rule, match: blob, after: how === 'fresh' ? 1 : 0, times: 1 });
       await using rig = await openRig();
       await copy(rig, how);
@@ -101,15 +101,14 @@ else {
       await expectStored(rig);
     });
 
-    // No range of it at all: on one connection from the first byte to the last.
-    test('a registry that ignores ranges', async () => {
+    test('is fetched in a single request if the registry ignores ranges', async () => {
       registry.misbehave({ match: blob, do: { ignoreRange: true } });
       await using rig = await openRig();
       await copy(rig, how);
       await expectStored(rig);
     });
 
-    test('signed addresses that expire in the middle', async () => {
+    test('survives signed addresses that expire in the middle', async () => {
       registry.misbehave({ match: blob, do: { redirectTo: other, expires: 1 } });
       other.misbehave({ match: blob, times: 1, do: { cutAfter: 2_000_000 } });
       await using rig = await openRig({ connections: 1 });
@@ -118,7 +117,7 @@ else {
       await expectStored(rig);
     });
 
-    test('a token that expires in the middle', async () => {
+    test('survives a token that expires in the middle', async () => {
       await using guarded = await startRegistry({ auth: { kind: 'bearer', expiresAfterRequests: 1, form: 'get' } });
       guarded.push('library/app', makeImage({ layers: [LAYER] }), 'v1');
       await using rig = await openRig({ connections: 1 });
@@ -130,9 +129,9 @@ else {
     // Part 2 is missing in both cases, and has a wrong byte.
     test.each<[string, FailureCode, Rule['do']]>([
       ['a wrong byte', 'digest-mismatch', { flipByteAt: PART + 7 }],
-      ['a blob that has gone', 'blob-unknown', { status: 404 }],
+      ['a blob that disappears', 'blob-unknown', { status: 404 }],
       ['a blob that is denied', 'denied', { status: 403 }],
-    ])('%s is recorded at once as %s, with nothing left behind', async (_, code, doing) => {
+    ])('fails after %s as %s, and leaves nothing behind', async (_, code, doing) => {
       registry.misbehave({ match: blob, do: doing });
       await using rig = await openRig();
       await copy(rig, how);
@@ -144,11 +143,10 @@ else {
       expect(await rig.uploads()).toEqual([]);
     });
 
-    // It stays like that: thrown, for the queue to wait, and what has landed is gone on with.
     test.each<[string, FailureCode, Rule['do']]>([
-      ['a rate limit that stays', 'rate-limited', { status: 429, headers: { 'retry-after': '600' } }],
+      ['a lasting rate limit', 'rate-limited', { status: 429, headers: { 'retry-after': '600' } }],
       ['a registry that is down', 'unavailable', { status: 503 }],
-    ])('%s is left to the queue as %s', async (_, code, doing) => {
+    ])('is left to the queue after %s as %s, with its stored parts', async (_, code, doing) => {
       // One part at a time, so that the one before has landed.
       await using rig = await openRig({}, PART);
       const down = registry.misbehave({ match: blob, after: 1, do: doing });

@@ -165,9 +165,9 @@ function credentialsFor(host: string): ReturnType<typeof parseDockerConfig> {
   return parseDockerConfig(JSON.stringify({ auths: { [host]: { auth } } }), 'config.json');
 }
 
-describe('a mirror of a registry that answers anything', () => {
+describe('a mirror of a registry with random responses', () => {
   test(
-    'ends every image with a result, proves all that is reachable, and leaks nothing',
+    'ends every image with a result, proves all reachable content, and leaks nothing',
     { timeout: HANG_MS },
     async () => {
       await using registry = await startWildRegistry(images);

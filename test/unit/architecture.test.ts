@@ -43,22 +43,20 @@ function trespasses(file: string, text: string): string[] {
     .map((target) => `${file} imports ${target}`);
 }
 
-describe('who imports whom', () => {
-  // The arrows of the design hold for every source file.
-  test('the arrows hold', () => {
+describe('import directions', () => {
+  test('hold for every source file', () => {
     const files = globSync(['lib/**/*.ts', 'functions/**/*.ts'], { cwd: ROOT });
     expect(files.length).toBeGreaterThan(20);
     expect(files.flatMap((file) => trespasses(file, readFileSync(join(ROOT, file), 'utf8')))).toEqual([]);
   });
 
-  // The test sees an arrow that points the wrong way, in each form that an import can have.
   test.for([
     "import { a } from '../sync/layer/layer.ts';",
     "import type { A } from '../sync/layer/layer.ts';",
     "import {\n  a,\n  b,\n} from '../cli/main.ts';",
     "export * from '../queue/messages.ts';",
     "const a = await import('../archive/archive.ts');",
-  ])('a wrong arrow is seen: %s', (text) => {
+  ])('are checked for every form of import: %s', (text) => {
     expect(trespasses('lib/registry/source.ts', text)).toHaveLength(1);
   });
 });

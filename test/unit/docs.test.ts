@@ -22,11 +22,11 @@ function missingFiles(page: string): string[] {
 }
 
 describe('the documentation', () => {
-  test.each(PAGES.filter((path) => path !== 'CHANGELOG.md'))('%s names only source files that exist', (path) => {
+  test.each(PAGES.filter((path) => path !== 'CHANGELOG.md'))('names only source files that exist: %s', (path) => {
     expect(missingFiles(readPage(path))).toEqual([]);
   });
 
-  test.each(PAGES)('%s links only to files and headings that exist', (path) => {
+  test.each(PAGES)('links only to files and headings that exist: %s', (path) => {
     expect(brokenLinks(path, readPage(path))).toEqual([]);
   });
 

@@ -90,14 +90,14 @@ describe('the language of the project', () => {
   });
 
   test.for(['// Nobody waits.', '/** What is left. */', "test('what it does', () => {", 'The folder is no archive.'])(
-    'refuses %s',
+    'refuses the phrase in %s',
     (line) => {
       expect(refusedIn(line)).not.toEqual([]);
     },
   );
 
   test.for(['// The window bounds what is in flight.', 'What does it cost?', 'It is no longer there.'])(
-    'accepts %s',
+    'accepts the phrase in %s',
     (line) => {
       expect(refusedIn(line)).toEqual([]);
     },

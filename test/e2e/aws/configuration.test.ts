@@ -35,7 +35,7 @@ const waitsIn = (lines: readonly string[]): number =>
   saidIn(lines).filter(({ message }) => message === 'message waits').length;
 
 await describeOnAws('the configuration', ({ start, s3 }) => {
-  test('a broken one fails no image, in warm sandboxes and in cold ones', async () => {
+  test('can become invalid without failing an image, in warm sandboxes and in cold ones', async () => {
     await using registry = await startRegistry();
     await using folder = await tempFolder();
     const source = `${registry.host}/${PATH}`;
@@ -96,7 +96,7 @@ await describeOnAws('the configuration', ({ start, s3 }) => {
     expect(metricsIn(resolver.logs)['MessagesFailed']).toBeUndefined();
   }, 240_000);
 
-  test('a schedule that comes before it ends with a warning, and without an error', async () => {
+  test('may be missing when the schedule starts a run, which ends with a warning and without an error', async () => {
     await using stack = await start({ config: '' });
     await stack.unconfigure();
     const { outcome } = await stack.schedule('early');
@@ -113,7 +113,7 @@ await describeOnAws('the configuration', ({ start, s3 }) => {
     expect(metricsIn(resolver.logs)).toEqual({});
   }, 60_000);
 
-  test('three schedules queue what is missing once, and each of them is known', async () => {
+  test('leads to messages only once for three schedules, each of which is recorded', async () => {
     await using registry = await startRegistry();
     const source = `${registry.host}/${PATH}`;
     const expected: Record<string, Digest> = {};

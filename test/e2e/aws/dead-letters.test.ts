@@ -55,15 +55,14 @@ await describeOnAws('dead letters', ({ start }) => {
   const reason = (type: string): string =>
     `handle ${type} message of ${order.source}: no delivery was handled to its end: each one crashed, ran out of time or was throttled; the log of the function has more`;
 
-  // Of a slice nobody knows how far it came: what the run has mirrored stays so.
-  test('a slice of tags fails those that the run has not mirrored', async () => {
+  test('of a slice of tags fail the images that the run has not mirrored', async () => {
     const { message } = resolveMessage(order, { kind: 'images', images: [{ tag: 'good' }, { tag: 'sliced' }] });
     const { reports, events } = await buried(message);
     expect(reports).toEqual({ good: ['mirrored'], sliced: ['failed', 'internal', reason('resolve')] });
     expect(events).toEqual({ sliced: 'Image Failed' });
   });
 
-  test('a layer fails its image', async () => {
+  test('of a layer fail its image', async () => {
     const image: Image = { digest, mediaType, size: 1, tag: 'layered', observed: 1 };
     const { message } = layerMessage(
       order,
@@ -76,7 +75,7 @@ await describeOnAws('dead letters', ({ start }) => {
     expect(events).toEqual({ layered: 'Image Failed' });
   });
 
-  test('a finalize message fails its image, but not one that is mirrored', async () => {
+  test('of a finalize message fail its image unless it is mirrored', async () => {
     const image: Image = { digest, mediaType, size: 1, tag: 'last', observed: 1 };
     const { reports, events } = await buried(
       finalizeMessage(order, { ...image, tag: 'good' }, 'resolver').message,
@@ -86,8 +85,8 @@ await describeOnAws('dead letters', ({ start }) => {
     expect(events).toEqual({ last: 'Image Failed' });
   });
 
-  // No release has handled it: a later one has sent it, and was rolled back for good.
-  test('a message of an unknown version fails its image as unsupported', async () => {
+  // A later release has sent them, and was rolled back permanently.
+  test('of an unknown version fail their images as unsupported', async () => {
     const image: Image = { digest, mediaType, size: 1, tag: 'later', observed: 1 };
     const { message } = layerMessage(
       order,
@@ -102,8 +101,8 @@ await describeOnAws('dead letters', ({ start }) => {
     expect(events).toEqual({ later: 'Image Failed' });
   });
 
-  // The real way there: two deliveries, then the dead-letter queue. It names no image, so the log is all that has it.
-  test('what nobody can read is logged, and the next message of its group gets through', async () => {
+  // After two deliveries the message goes to the dead-letter queue. It names no image, so only the log has it.
+  test('that are unreadable are logged, and the next message of the group is handled', async () => {
     await stack.send('finalize', '{"not": "a message"}', order.repository);
     await stack.send(
       'finalize',

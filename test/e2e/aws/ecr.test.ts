@@ -7,8 +7,8 @@ import { startRegistry } from '../../kit/registry.ts';
 const HOST = '123456789012.dkr.ecr.eu-central-1.amazonaws.com';
 
 await describeOnAws('a private ECR registry', ({ start }) => {
-  // EventBridge tells of a push; the functions log in with a token that their roles may get, and mirror that tag.
-  test('is mirrored when something is pushed to it', async () => {
+  // EventBridge sends an event, and the functions log in with a token that their roles may get.
+  test('is mirrored after a push', async () => {
     await using registry = await startRegistry({ auth: { kind: 'basic', ...ECR_LOGIN } });
     const digest = registry.push('team/app', makeImage(), 'v1');
     registry.push('team/app', makeImage({ platform: { os: 'linux', architecture: 'arm64' } }), 'v2');

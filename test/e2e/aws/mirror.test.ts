@@ -57,8 +57,7 @@ await describeOnAws('on AWS', ({ start }) => {
       return Object.fromEntries(entries.flatMap(({ tag, digest }) => (tag === undefined ? [] : [[tag, digest]])));
     };
 
-    // The schedule comes for the first time: everything is fetched once, proven, and can be pulled.
-    test('a schedule mirrors what the configuration names', async () => {
+    test('a schedule mirrors the images of the configuration', async () => {
       expect((await stack.schedule('first')).outcome).toMatchObject({ payload: { messages: 1 } });
       await stack.drained();
       expect(await tags()).toEqual(expected);
@@ -71,8 +70,7 @@ await describeOnAws('on AWS', ({ start }) => {
       for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
     });
 
-    // The registry tells of a new tag: that one is mirrored, and nothing else is asked for.
-    test('a webhook mirrors a new tag', async () => {
+    test('a webhook mirrors only the new tag', async () => {
       expected['new'] = await pushTo(registry.host, REPOSITORY, sharedImage(IMAGES), 'new');
       asked = [];
       const { outcome } = await stack.functions.webhook.invoke(delivery(source, expected['new']));
@@ -82,8 +80,7 @@ await describeOnAws('on AWS', ({ start }) => {
       expect(asked.filter(({ tag }) => tag !== undefined && tag !== 'new')).toEqual([]);
     });
 
-    // Whoever repeats a delivery, or replays one that was seen on the way, changes nothing: the queue knows its messages.
-    test('the same webhook again is harmless', async () => {
+    test('a repeated webhook changes nothing', async () => {
       asked = [];
       const resolves = stack.batches('resolve').length;
       const told = stack.events.length;
@@ -96,8 +93,7 @@ await describeOnAws('on AWS', ({ start }) => {
       expect(await tags()).toEqual(expected);
     });
 
-    // The schedule comes again, and nothing has changed: one HEAD a tag, no layer, no write.
-    test('a second schedule finds everything unchanged', async () => {
+    test('a second schedule costs one HEAD per tag, and no layer or write', async () => {
       asked = [];
       const layers = stack.batches('layer').length;
       const finalizes = stack.batches('finalize').length;

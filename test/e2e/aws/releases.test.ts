@@ -15,7 +15,7 @@ const FOLDER = join(import.meta.dirname, '../../messages/1-a7e154c');
 const DEAD = ['dead resolve', 'dead layer', 'dead finalize'];
 
 await describeOnAws('messages of other releases', ({ start }) => {
-  test('each message of the first release is handled', async () => {
+  test('of the first release are handled, for each kind', async () => {
     await using registry = await startRegistry();
     const layer = makeLayer({ seed: 1 });
     const image = makeImage({ layers: [layer] });
@@ -54,7 +54,7 @@ await describeOnAws('messages of other releases', ({ start }) => {
     for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
   }, 120_000);
 
-  test('a message of a later release is handled, waits, or fails its image, and is never lost', async () => {
+  test('of a later release are handled, wait, or fail their images, and are never lost', async () => {
     await using registry = await startRegistry();
     const digest = registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 1 })] }), 'v1');
     const source = `${registry.host}/team/app`;

@@ -52,8 +52,7 @@ else
       await s3.close();
     });
 
-    // The schedule comes, and nothing has changed upstream: what that costs is counted, request by request.
-    test('unchanged, they cost a HEAD each, and next to nothing else', async () => {
+    test('cost one HEAD each and few other requests if they are unchanged', async () => {
       counted.forget();
       await stack.schedule('unchanged');
       await stack.drained();
@@ -78,8 +77,7 @@ else
       for (const queue of ['layer', 'finalize', 'dead resolve']) expect(stack.batches(queue)).toEqual([]);
     });
 
-    // However many tags there are, each invocation has a page or a slice of them to do.
-    test('no invocation runs for longer than its share, nor needs more memory than the one before', () => {
+    test('are divided over invocations of similar duration and memory', () => {
       const { invocations } = stack.functions.resolver;
       expect(invocations).toHaveLength(1 + 1 + SLICES);
       expect(invocations.filter(({ outcome }) => 'error' in outcome)).toEqual([]);

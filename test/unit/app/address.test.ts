@@ -28,7 +28,7 @@ describe('the address of an archive', () => {
     ['~', 'write $HOME'],
     ['~user/x', 'write $HOME'],
     ['', 'is empty'],
-  ])('%j is refused, and what was probably meant is named', (name, meant) => {
+  ])('%j is refused with the probable intention', (name, meant) => {
     expect(() => checkAddress(name)).toThrow(meant);
     try {
       checkAddress(name);
@@ -52,7 +52,7 @@ describe('the address of an archive', () => {
     'a~b',
     '.',
     ':x',
-  ])('%j is not refused', (name) => {
+  ])('%j is accepted as a folder or bucket', (name) => {
     expect(() => checkAddress(name)).not.toThrow();
   });
 });

@@ -26,13 +26,13 @@ test.each([
   expect(choice.end()).toEqual([]);
 });
 
-test('chooses the newest versions when the last page has come', () => {
+test('chooses the newest versions after the last page', () => {
   const choice = choiceOf({ kind: 'filtered', include: ['3.*'], exclude: [], newest: 2 });
   expect(PAGES.map((page) => choice.page(page))).toEqual([[], []]);
   expect(choice.end()).toEqual(['3.10', '3.9']);
 });
 
-test('chooses listed tags as they come', () => {
+test('chooses listed tags as they arrive', () => {
   const choice = choiceOf({ kind: 'listed', tags: ['3.9', 'edge'] });
   expect(PAGES.map((page) => choice.page(page))).toEqual([['edge'], ['3.9']]);
   expect(choice.end()).toEqual([]);

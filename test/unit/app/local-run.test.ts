@@ -4,8 +4,7 @@ import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror } from '../../kit/mirror.ts';
 import { startRegistry } from '../../kit/registry.ts';
 
-// The queue takes nothing any more, not even the record of a failure: what was asked for is told as failed all the same.
-test('what a message that nobody can handle asked for is told as failed', async () => {
+test('the images of an unhandled message are reported as failed, even if the queue refuses the record', async () => {
   await using registry = await startRegistry();
   const name = `${registry.host}/team/none`;
   const { outcomes, events } = await mirror({

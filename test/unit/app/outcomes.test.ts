@@ -17,7 +17,7 @@ const image = (status: ImageEvent['status'], more: Partial<ImageEvent> = {}): Im
 const all = (outcomes: Outcomes): unknown[] => [...outcomes.all({ code: 'aborted', reason: 'interrupted' })];
 
 describe('Outcomes', () => {
-  test.each(['mirrored', 'unchanged', 'failed'] as const)('%s is news once', (status) => {
+  test.each(['mirrored', 'unchanged', 'failed'] as const)('reports the status %s once', (status) => {
     const outcomes = new Outcomes();
     expect(outcomes.observe(image('pending'))).toBe(true);
     expect(outcomes.observe(image(status))).toBe(true);
@@ -28,14 +28,14 @@ describe('Outcomes', () => {
     ]);
   });
 
-  test('the same image in two repositories is news in each', () => {
+  test('reports the same image in two repositories once each', () => {
     const outcomes = new Outcomes();
     expect(outcomes.observe(image('mirrored'))).toBe(true);
     expect(outcomes.observe(image('failed', { repository: 'mirror.example/app', reason: 'why' }))).toBe(true);
     expect(all(outcomes)).toMatchObject([{ status: 'mirrored' }, { status: 'failed', reason: 'why' }]);
   });
 
-  test('the first result of an image is kept with its code and the digest before', () => {
+  test('keeps the first result of an image, with its code and the digest before', () => {
     const outcomes = new Outcomes();
     outcomes.observe(image('failed', { code: 'denied', reason: 'first' }));
     outcomes.observe(image('mirrored', { previous: digestFor('old') }));
@@ -45,7 +45,7 @@ describe('Outcomes', () => {
     expect(all(moved)).toMatchObject([{ status: 'mirrored', previous: digestFor('old') }]);
   });
 
-  test('a page of tags, and what an image lacks, are news once', () => {
+  test('reports a page of tags and the missing blobs of an image once', () => {
     const outcomes = new Outcomes();
     const page: ListedEvent = { type: 'listed', ...NAME, tags: ['1.0', '1.1'] };
     const resolved: ResolvedEvent = {
@@ -90,7 +90,7 @@ describe('Outcomes', () => {
     expect(bytes()).toBe(225);
   });
 
-  test('a repository without tags to mirror is a warning, once', () => {
+  test('has one warning for a repository without tags to mirror', () => {
     const outcomes = new Outcomes();
     const none: ListedEvent = { type: 'listed', ...NAME, tags: [], upstream: { count: 2, some: ['a', '\u001b[2J'] } };
     expect([none, none].map((event) => outcomes.observe(event))).toEqual([true, false]);

@@ -55,7 +55,7 @@ function detailOf(work: () => unknown): string {
 }
 
 describe('ordersOf', () => {
-  test('asks for listed tags by name and for all others by a list, with the settings of each mirror', () => {
+  test('requests listed tags by name and all others by a list, with the settings of each mirror', () => {
     expect(ordersOf(CONFIG, RUN)).toEqual([images(ALPINE, '3.19', '3.20'), list(OTHER), list(APP)]);
   });
 
@@ -64,25 +64,25 @@ describe('ordersOf', () => {
     [101, [100, 1]],
     [200, [100, 100]],
     [201, [100, 100, 1]],
-  ])('puts %i listed tags into slices of %j', (count, sizes) => {
+  ])('divides %i listed tags into slices of %j', (count, sizes) => {
     const tags = Array.from({ length: count }, (_, index) => `v${index}`);
     const messages = ordersOf(configOf(`\n  - { source: alpine, tags: ${JSON.stringify(tags)} }`), RUN);
     expect(tagsOf(messages).map(({ length }) => length)).toEqual(sizes);
     expect(tagsOf(messages).flat()).toEqual(tags);
   });
 
-  test('never marks a message as the only one, since other runs of the schedule may want its blobs', () => {
+  test('never marks a message as the only one, because other runs of the schedule may need its blobs', () => {
     const messages = ordersOf(configOf('\n  - { source: alpine, tags: [edge] }'), RUN);
     expect(messages).toEqual([images({ ...ALPINE, repository: ALPINE.source, platforms: 'all' }, 'edge')]);
   });
 });
 
 describe('ordersOfSome', () => {
-  test('takes a name alone as everything that the configuration selects of the repository', () => {
+  test('treats a name alone as all tags that the configuration selects of the repository', () => {
     expect(ordersOfSome(CONFIG, references('alpine'), RUN)).toEqual([images(ALPINE, '3.19', '3.20'), list(OTHER)]);
   });
 
-  test('takes a tag as that image, for each mirror of the repository', () => {
+  test('treats a tag as that image, for each mirror of the repository', () => {
     expect(ordersOfSome(CONFIG, references('alpine:edge'), RUN)).toEqual([
       images(ALPINE, 'edge'),
       images(OTHER, 'edge'),
@@ -95,7 +95,7 @@ describe('ordersOfSome', () => {
     ]);
   });
 
-  test('marks no message as the only one where a whole repository is selected too', () => {
+  test('marks no message as the only one if a whole repository is selected too', () => {
     expect(ordersOfSome(CONFIG, references('quay.io/team/app:1', 'alpine'), RUN)).toEqual([
       images(ALPINE, '3.19', '3.20'),
       list(OTHER),
@@ -103,14 +103,14 @@ describe('ordersOfSome', () => {
     ]);
   });
 
-  test('selects a repository that is named alone and by an image both ways', () => {
+  test('selects a repository in both ways if it is named alone and with an image', () => {
     expect(ordersOfSome(CONFIG, references('quay.io/team/app', 'quay.io/team/app:1'), RUN)).toEqual([
       list(APP),
       images(APP, '1'),
     ]);
   });
 
-  test('suggests the source that was probably meant', () => {
+  test('suggests the most similar source', () => {
     expect(detailOf(() => ordersOfSome(CONFIG, references('quay.io/team/apps:1'), RUN))).toBe(
       'select quay.io/team/apps: it is not in the configuration; did you mean quay.io/team/app?',
     );
@@ -134,7 +134,7 @@ describe('ordersOfSome', () => {
 describe('ordersFor', () => {
   const ask = (...texts: readonly unknown[]) => ordersFor({ references: texts }, CONFIG, RUN);
 
-  test('takes a name alone as a list, with the settings of each mirror of the repository', () => {
+  test('treats a name alone as a list, with the settings of each mirror of the repository', () => {
     expect(ask('alpine')).toEqual([list(ALPINE), list(OTHER)]);
   });
 
@@ -167,7 +167,7 @@ describe('ordersFor', () => {
     ['an empty list', { references: [] }, /^read request: no references; /],
     ['a number among them', { references: ['alpine', 3] }, /^read request: a reference is a text, not 3$/],
     ['a text that is not a reference', { references: ['UPPER/Case'] }, /UPPER\/Case/],
-  ])('refuses %s', (_, request, problem) => {
+  ])('refuses %s with the reason', (_, request, problem) => {
     expect(detailOf(() => ordersFor(request, CONFIG, RUN))).toMatch(problem);
   });
 });
@@ -175,7 +175,7 @@ describe('ordersFor', () => {
 describe('ordersTo', () => {
   const orders = (...texts: readonly string[]) => ordersTo(references(...texts), () => [APP]);
 
-  test('puts the images of a repository together, behind the list that a name alone asks for', () => {
+  test('groups the images of a repository after the list that a name alone requests', () => {
     expect(orders('quay.io/team/app:1', 'quay.io/team/app', 'quay.io/team/app:2')).toEqual([
       list(APP),
       images(APP, '1', '2'),

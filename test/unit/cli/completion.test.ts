@@ -66,7 +66,7 @@ describe.each(['bash', 'fish'] as const)('the completion of %s', (shell) => {
       ['bash', 'fish', 'zsh'],
     ],
     [['check', '--all'], []],
-  ])('completes %j', async (words, expected) => {
+  ])('completes %j to the available words', async (words, expected) => {
     expect((await COMPLETE[shell](words)).sort()).toEqual(expected.sort());
   });
 });
@@ -76,7 +76,7 @@ describe('the completion of zsh', () => {
     await expect(outputOf('zsh', ['-n', script('zsh')])).resolves.toEqual([]);
   });
 
-  test('names each command and each option', async () => {
+  test('has each command and each option', async () => {
     const { stdout } = await runMain(['completion', 'zsh']);
     for (const { name, summary, options } of COMMANDS) {
       expect(stdout).toContain(`'${name}:${summary}'`);
@@ -85,7 +85,7 @@ describe('the completion of zsh', () => {
   });
 });
 
-test('a shell that is unknown is refused with the shells that are available', async () => {
+test('an unknown shell is refused with the available shells', async () => {
   expect(await runMain(['completion', 'tcsh'])).toEqual({
     code: 2,
     stdout: '',

@@ -26,7 +26,7 @@ async function configured(name: string, tag: string): Promise<string> {
 
 const references = (ended: Ended): string[] => summaryOf(ended).images.map(({ reference }) => reference);
 
-test('sync mirrors what mirror.yaml in the working directory names, and says so', async () => {
+test('sync mirrors the images of mirror.yaml in the working directory, and names the file', async () => {
   await configured('mirror.yaml', '1.0');
   const ended = await mirrorSync(['sync', '--to', 'archive', '--json'], {}, folder.path);
   expect(ended).toMatchObject({ code: 0, stderr: 'mirroring what mirror.yaml names\n' });
@@ -41,7 +41,7 @@ test('sync takes the file and the archive from the environment', async () => {
   expect((await runMain(['ls', env.MIRROR_SYNC_ARCHIVE])).stdout).toContain(`${registry.host}/team/app:2.0`);
 });
 
-test('the command line counts more than the environment', async () => {
+test('the command line takes precedence over the environment', async () => {
   const env = { MIRROR_SYNC_CONFIG: folder.join('absent.yaml'), MIRROR_SYNC_ARCHIVE: folder.join('unused') };
   const archive = folder.join('b');
   const named = await configured('named.yaml', '1.0');
@@ -59,7 +59,7 @@ test('--quiet does not name the file', async () => {
   expect(ended).toMatchObject({ code: 0, stderr: '' });
 });
 
-test('a default file that is missing is wrong usage, and the archive is not created', async () => {
+test('a missing default file is wrong usage, and the archive is not created', async () => {
   const env = { MIRROR_SYNC_CONFIG: folder.join('absent.yaml') };
   const archive = folder.join('d');
   const ended = await runMain(['sync', '--to', archive], { env });
@@ -71,7 +71,7 @@ test('a default file that is missing is wrong usage, and the archive is not crea
   expect((await runMain(['ls', archive])).code).not.toBe(0);
 });
 
-test('an error of the file names it', async () => {
+test('an error in the default file names the file', async () => {
   const path = folder.join('broken.yaml');
   await writeFile(path, 'version: 1\nmirors: []\n');
   const ended = await runMain(['sync', '--to', folder.join('e')], { env: { MIRROR_SYNC_CONFIG: path } });

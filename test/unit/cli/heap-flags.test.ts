@@ -47,7 +47,7 @@ test('lets the old generation grow by half until it is collected', () => {
   expect(node.observed).toEqual([{ entryTypes: ['gc'] }]);
 });
 
-test('stops the growth of the young generation at 8 MiB, and watches it no longer', () => {
+test('stops the growth of the young generation at 8 MiB, and stops watching it', () => {
   collectionWith(8 * MiB - 1);
   expect(node.flags).toHaveLength(1);
   expect(node.isConnected).toBe(true);
@@ -56,7 +56,7 @@ test('stops the growth of the young generation at 8 MiB, and watches it no longe
   expect(node.isConnected).toBe(false);
 });
 
-test('stops the growth at once where V8 has no young generation of that name', () => {
+test('stops the growth at once if V8 has no young generation of that name', () => {
   node.spaces = [];
   node.collected();
   expect(node.flags.slice(1)).toEqual(['--semi-space-growth-factor=1']);

@@ -10,8 +10,8 @@ async function heapOf(how: 'small' | 'usual'): Promise<{ readonly young: number;
   return JSON.parse(stdout) as { readonly young: number; readonly old: number };
 }
 
-// V8 reads these flags again at every collection; should it stop doing so, the first number says it.
-test('the young generation stays small where it would not', async () => {
+// V8 reads these flags at every collection. If it stops doing so, the first number changes.
+test('the flags keep the young generation small in a program that would let it grow', async () => {
   const [small, usual] = await Promise.all([heapOf('small'), heapOf('usual')]);
   expect(small.young).toBeLessThanOrEqual(16 * MiB);
   expect(usual.young).toBeGreaterThan(small.young);

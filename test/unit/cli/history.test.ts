@@ -78,7 +78,7 @@ describe('ls --as-of', () => {
       ],
     );
 
-  test('lists what upstream had at that time', async () => {
+  test('lists the tags of upstream at that time', async () => {
     expect(await rows('2026-01-01T09:59:59Z')).toEqual([]);
     expect(await rows('2026-01-01')).toEqual([[':latest', digest('a'), '2026-01-01']]);
     expect(await rows('2026-01-15T12:00:00Z')).toEqual([

@@ -66,8 +66,8 @@ afterAll(async () => {
 
 const run = (...args: string[]): Promise<Ended> => runMain([...args, '--json']);
 
-describe('each line of --json is as docs/events.schema.json says:', () => {
-  test('sync', async () => {
+describe('docs/events.schema.json describes each line of --json', () => {
+  test('for sync', async () => {
     registry.push('team/app', makeImage({ layers: [layer] }), '1.0');
     const args = ['sync', named('team/app'), named('team/none'), '--all-tags', '--to', archive];
     const types = expectValid(jsonLines(await run(...args)), 'syncSummary');
@@ -81,7 +81,7 @@ describe('each line of --json is as docs/events.schema.json says:', () => {
     expect(none[0]).toHaveProperty('upstream');
   });
 
-  test('ls, history and verify', async () => {
+  test('for ls, history and verify', async () => {
     expect(expectValid(jsonLines(await run('ls', archive)))).toEqual(['reference', 'reference']);
     const periods = jsonLines(await run('history', named('team/app:1.0'), archive));
     expect(expectValid(periods)).toEqual(['period', 'period']);
@@ -91,7 +91,7 @@ describe('each line of --json is as docs/events.schema.json says:', () => {
     expect(expectValid(repair, 'verifySummary')).toEqual(['problem', 'removal', 'summary']);
   });
 
-  test('check', async () => {
+  test('for check', async () => {
     const file = folder.join('mirror.yaml');
     for (const text of ['version: 1\nmirrors: [{ source: a, tags: all }]\n', 'version: 1\n']) {
       await writeFile(file, text);
@@ -99,7 +99,7 @@ describe('each line of --json is as docs/events.schema.json says:', () => {
     }
   });
 
-  test('status', async () => {
+  test('for status', async () => {
     const runs = new Archive(new MemoryStore(), ociLayout);
     const order = { run: 'run-1', source: 'a.example/b', repository: 'a.example/b', platforms: 'all' as const };
     const failed = { status: 'failed', code: 'denied', reason: 'no entry', notes: ['a note'] } as const;
@@ -116,7 +116,7 @@ describe('each line of --json is as docs/events.schema.json says:', () => {
     expect(types).toEqual(['report', 'report', 'summary']);
   });
 
-  test('and a field that it does not describe is an error here', () => {
+  test('and an unknown field would fail these tests', () => {
     expect(() => expectValid([{ type: 'check', ok: true, other: 1 }])).toThrow(/should NOT have addit/);
   });
 });

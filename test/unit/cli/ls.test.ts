@@ -19,7 +19,7 @@ const sync = (...references: string[]): Promise<Ended> =>
   runMain(['sync', ...references.map(named), '--to', archive, '--json']);
 
 // Two of the three layers are one blob.
-test('the size of an image is its manifest, its config and each of its layers once', async () => {
+test('the size of an image counts its manifest, its config and each of its layers once', async () => {
   const [base, top] = [makeLayer({ seed: 1 }), makeLayer({ seed: 2 })];
   const whole = makeImage({ layers: [base, top] });
   registry.push('team/app', whole, '1.0');
@@ -30,7 +30,7 @@ test('the size of an image is its manifest, its config and each of its layers on
   ]);
 });
 
-test('a digest that a tag has left has that tag, and the time when it was replaced', async () => {
+test('a digest that a tag has left is listed with that tag and the time of the replacement', async () => {
   const [old, current] = [image(1), image(2)];
   for (const each of [old, current]) {
     registry.push('team/app', each, 'latest');
@@ -63,7 +63,7 @@ test.each([60, 200])('a terminal of %d columns shows short digests in lines that
   expect(stdout).toContain(named(`team/app@${old.digest}`));
 });
 
-test('only the repositories that are named are listed', async () => {
+test('only the named repositories are listed', async () => {
   for (const name of ['a', 'b', 'c']) registry.push(`team/${name}`, image(1), '1.0');
   await sync('team/a:1.0', 'team/b:1.0', 'team/c:1.0');
   const ended = await runMain(['ls', archive, named('team/c'), named('team/a'), '--json']);
@@ -78,7 +78,7 @@ test('only the repositories that are named are listed', async () => {
   );
 });
 
-test('status of a folder says who writes run reports', async () => {
+test('status of a folder explains that only deployments write run reports', async () => {
   registry.push('team/app', image(1), '1.0');
   await sync('team/app:1.0');
   const ended = await runMain(['status', archive]);

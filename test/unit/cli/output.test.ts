@@ -22,7 +22,7 @@ describe('the kind of output', () => {
     ['--progress bar in a pipe', { progress: 'bar' }, false, {}, 'plain'],
     ['--quiet', { quiet: true }, true, {}, 'none'],
     ['--json', { json: true, progress: 'bar' }, true, {}, 'json'],
-  ] as const)('on %s', (_, options, isTTY, env, kind) => {
+  ] as const)('is chosen by the options and the terminal: %s', (_, options, isTTY, env, kind) => {
     expect(outputKind({ ...DEFAULTS, ...options }, { stdout: { isTTY }, env })).toBe(kind);
   });
 });
@@ -86,7 +86,7 @@ const SUMMARY =
 const withoutTimes = (text: string): string => text.replaceAll(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /gm, '');
 
 describe('output', () => {
-  test.each([{ TERM: 'dumb' }, { NO_COLOR: '1' }, { CI: 'true' }])('has no escapes where %j', (env) => {
+  test.each([{ TERM: 'dumb' }, { NO_COLOR: '1' }, { CI: 'true' }])('has no escapes if %j', (env) => {
     const { stdout, stderr } = printed({}, env);
     expect(withoutTimes(stdout)).toBe(
       `registry.example/app: 1 tag\nregistry.example/app:1: failed (denied)\n${NOTED}${SUMMARY}`,
@@ -97,20 +97,20 @@ describe('output', () => {
   test.each([
     [{}, true],
     [{ NO_COLOR: '1' }, false],
-  ])('--progress bar where %j is set has colours: %s', (env, expected) => {
+  ])('has colours with --progress bar and %j: %s', (env, expected) => {
     expect(printed({ progress: 'bar' }, env).stdout.includes('\u001b[1;31m')).toBe(expected);
   });
 
-  test('--progress none prints notices and the summary', () => {
+  test('consists of notices and the summary with --progress none', () => {
     const { stdout, stderr } = printed({ progress: 'none' });
     expect({ stdout, stderr: withoutTimes(stderr) }).toEqual({ stdout: SUMMARY, stderr: 'trying again\\u001b[2J\n' });
   });
 
-  test('--quiet prints the summary with its failures and warnings', () => {
+  test('consists of the summary with its failures and warnings with --quiet', () => {
     expect(printed({ quiet: true })).toEqual({ stdout: SUMMARY, stderr: '' });
   });
 
-  test('--json leaves progress within a blob out, and has every other event and the summary', () => {
+  test('has every event except progress within a blob, and the summary with --json', () => {
     const { stdout } = printed({ json: true });
     const lines = stdout
       .trim()
@@ -126,7 +126,7 @@ describe('output', () => {
     expect(lines.at(-1)).toMatchObject({ run: 'run', failed: 1, bytes: 0, elapsedMs: 100 });
   });
 
-  test('--json --quiet is the summary alone', () => {
+  test('is the summary alone with --json --quiet', () => {
     const { stdout } = printed({ json: true, quiet: true });
     expect(JSON.parse(stdout)).toMatchObject({ type: 'summary' });
   });

@@ -44,21 +44,21 @@ test('plain output escapes control and format characters of foreign text', () =>
   expect(out.text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
 });
 
-test('a terminal gets no control sequence but those that redraw and colour', () => {
+test('a terminal gets only the control sequences that redraw and colour', () => {
   const out = new Written();
   tell(terminalPrinter(Object.assign(out, { columns: 400, rows: 20 })));
   expect(out.text).toContain(ESCAPED);
   expect(out.text.replaceAll(/\r\u001b\[J|\u001b\[(?:1;31m|0m|1A)|\n/g, '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
 });
 
-test('JSON output escapes what JSON leaves as it is, and keeps its value', () => {
+test('JSON output escapes characters that JSON keeps, without changing its value', () => {
   const out = new Written();
   tell(jsonPrinter(out, out));
   expect(out.text.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
   expect(JSON.parse(out.text.split('\n')[1] ?? '')).toMatchObject({ reference, reason: HOSTILE });
 });
 
-test('the error of a command escapes what the command line holds', async () => {
+test('the error of a command escapes the text of the command line', async () => {
   const [stdout, stderr] = [new Written(), new Written()];
   const signal = new AbortController().signal;
   expect(await main(['sync', HOSTILE, '--to', 'x'], { stdout, stderr, env: {}, signal })).toBe(2);

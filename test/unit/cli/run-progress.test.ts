@@ -31,7 +31,7 @@ function resolved(tag: string, ...blobs: string[]): void {
 }
 
 describe('the progress of a run', () => {
-  test('counts images by name, and those that failed', () => {
+  test('counts images by name, and failed ones', () => {
     progress.expect(name('1'));
     progress.observe({ type: 'listed', ...order, tags: ['1', '2', '3'] });
     expect(progress.clauses(0)).toEqual(['0 of 3 images']);
@@ -53,7 +53,7 @@ describe('the progress of a run', () => {
     expect(progress.fraction).toBeCloseTo(1 / 3);
   });
 
-  test('needs no bytes for an object that is present, and none for a blob that failed', () => {
+  test('needs no bytes for a present object and for a failed blob', () => {
     resolved('1', 'a', 'b', 'c');
     blob('a', 'started');
     blob('a', 'present');

@@ -32,8 +32,7 @@ async function told(archive: Archive, options: { readonly run?: string; readonly
 }
 
 describe('status', () => {
-  // One of each: what is done, what is on its way since when, and what has failed and why; a failure decides the exit code.
-  test('says of every image of the last run what became of it', async () => {
+  test('shows the status of every image of the last run, and a failure decides the exit code', async () => {
     const archive = await reported({
       1: { digest: digestFor('1') },
       2: { status: 'pending' },
@@ -50,7 +49,7 @@ describe('status', () => {
     });
   });
 
-  test('as JSON, an image a line and a summary', async () => {
+  test('prints one line per image and a summary as JSON', async () => {
     const archive = await reported({ 1: {} }, 'quay.io/copy/alpine');
     const { code, stdout } = await told(archive, { json: true });
     expect(code).toBe(0);
@@ -72,7 +71,7 @@ describe('status', () => {
     expect((await told(archive)).stdout).toContain(`${ALPINE}:1 (as quay.io/copy/alpine)`);
   });
 
-  test('knows a run whose images are all unchanged, by its start', async () => {
+  test('shows a run whose images are all unchanged, by its start', async () => {
     const archive = await reported({});
     const order = { run: 'run-1', source: ALPINE, repository: ALPINE, platforms: 'all' as const };
     const messages = [resolveMessage(order, { kind: 'images', images: [{ tag: '1' }, { tag: '2' }] })];
@@ -101,7 +100,7 @@ describe('status', () => {
     });
   });
 
-  test('of a run that is not there, and of an archive without any, is wrong usage', async () => {
+  test('of a missing run, and of an archive without runs, is wrong usage', async () => {
     await expect(told(await reported({ 1: {} }), { run: 'run-2' })).rejects.toMatchObject({
       side: 'input',
       message: expect.stringContaining('there is no run run-2'),

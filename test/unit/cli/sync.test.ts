@@ -46,11 +46,11 @@ mirrors:
       for (const tag of ['1.0', '1.1', '2.0']) registry.push(`team/${name}`, image(i), tag);
   });
 
-  test('without references mirrors all of it', async () => {
+  test('mirrors everything without references', async () => {
     expect(await mirrored('--config', await configured(config()))).toHaveLength(5);
   });
 
-  test('with a name mirrors the tags that are configured, into each destination', async () => {
+  test('mirrors the configured tags of a name into each destination', async () => {
     expect(await mirrored('--config', await configured(config()), named('team/a'))).toEqual([
       `${named('team/a:1.0')} mirror.example/a`,
       `${named('team/a:1.1')} mirror.example/a`,
@@ -59,7 +59,7 @@ mirrors:
     expect(registry.requests.every(({ path }) => path.startsWith('/v2/team/a/'))).toBe(true);
   });
 
-  test('with a tag mirrors that image, and a name beside it what is configured', async () => {
+  test('mirrors only the image of a reference with a tag, and the configured tags of a name next to it', async () => {
     const path = await configured(config());
     expect(await mirrored('--config', path, named('team/b:2.0'))).toEqual([`${named('team/b:2.0')} mirror.example/b`]);
     expect((await mirrored('--config', path, named('team/b'), named('team/a:2.0'))).sort()).toEqual([
@@ -70,7 +70,7 @@ mirrors:
     ]);
   });
 
-  test('with a name that is not in the file is wrong usage, and names what was meant', async () => {
+  test('refuses a name that is not in the file, with a suggestion', async () => {
     const ended = await runMain(['sync', '--config', await configured(config()), named('team/c'), '--to', archive]);
     expect(ended).toMatchObject({ code: 2, stdout: '' });
     expect(ended.stderr).toContain(
@@ -79,7 +79,7 @@ mirrors:
     expect(registry.requests).toEqual([]);
   });
 
-  test('- reads standard input', async () => {
+  test('reads standard input with -', async () => {
     const ended = await runMain(['sync', '--config', '-', '--to', archive, '--json'], { stdin: config() });
     expect(ended).toMatchObject({ code: 0, stderr: '' });
     expect(summaryOf(ended).mirrored).toBe(5);
@@ -92,7 +92,7 @@ mirrors:
 });
 
 describe('sync --config', () => {
-  test('with credentials: false sends none, though there are some', async () => {
+  test('sends no credentials with credentials: false, even if there are some', async () => {
     await using closed = await startRegistry({ auth: { kind: 'basic', user: 'user', password: 'password' } });
     closed.push('team/app', image(1), '1.0');
     const auth = Buffer.from('user:password').toString('base64');
@@ -111,7 +111,7 @@ describe('sync --config', () => {
     expect(summaryOf(await syncWith('other', { other: { auth } }))).toMatchObject({ mirrored: 1, failed: 0 });
   });
 
-  test('with tokenService sends the credentials to the token service that it names, and to no other', async () => {
+  test('sends the credentials to the token service of tokenService, and to no other', async () => {
     const authorizations: (string | undefined)[] = [];
     await using service = await serveHttp(({ headers }) => {
       authorizations.push(headers.authorization);
@@ -139,7 +139,7 @@ describe('sync --config', () => {
     expect(authorizations.at(-1)).toBe(`Basic ${auth}`);
   });
 
-  test('with foreignHosts fetches foreign layers from these hosts, and from no other', async () => {
+  test('fetches foreign layers from the hosts of foreignHosts, and from no other', async () => {
     const layer = makeLayer({ seed: 1 });
     await using cdn = await serveHttp(() => [200, {}, layer.blob]);
     const url = `http://0.0.0.0:${cdn.port}/layer`;
@@ -163,7 +163,7 @@ describe('sync --config', () => {
     expect(cdn.requests.length).toBeGreaterThan(0);
   });
 
-  test('with endpoints asks these, and not the registry itself', async () => {
+  test('asks the configured endpoints instead of the registry itself', async () => {
     await using cache = await startRegistry();
     cache.push('team/app', image(1), '1.0');
     const path = await configured(
@@ -174,7 +174,7 @@ describe('sync --config', () => {
     expect(cache.count({ kind: 'blob' })).toBeGreaterThan(0);
   });
 
-  test('with an endpoint that does not resolve mirrors the digest that the registry names, with blobs from the endpoint', async () => {
+  test('mirrors the digest that the registry names, with blobs from an endpoint that does not resolve', async () => {
     await using cache = await startRegistry();
     const [right, wrong] = [image(1), image(2)];
     cache.push('team/app', wrong, '1.0');
@@ -191,7 +191,8 @@ describe('sync --config', () => {
   });
 });
 
-// A registry that has more than the operator allows: what is beyond a limit is recorded with the reason, the rest is mirrored.
+// A registry has more than the operator allows. Images beyond a limit are recorded with the reason, and the others
+// are mirrored.
 describe('limits', () => {
   const limited = async (limits: string, tags: string): Promise<Ended> => {
     const path = await configured(
@@ -231,7 +232,7 @@ describe('limits', () => {
       /^list tags of \S+: more than 3 of its tags are wanted; limits\.runImages allows no more$/,
     ],
     ["['1', '2', '3', '4']", ':4', 'limit-exceeded', /^mirror \S+:\d: the run has 3 images already/],
-  ])('runImages refuses what is beyond it of tags: %s', async (tags, _, code, reason) => {
+  ])('runImages refuses the tags beyond it: %s', async (tags, _, code, reason) => {
     for (const tag of ['1', '2', '3', '4', '5'].slice(0, tags === 'all' ? 5 : 4))
       registry.push('team/app', image(1), tag);
     const ended = await limited('{ runImages: 3 }', tags);
@@ -240,7 +241,7 @@ describe('limits', () => {
     expect(failures(ended)).toMatchObject([{ code, reason: expect.stringMatching(reason) }]);
   });
 
-  test('runBytes refuses the image that would exceed it, and a blob that is there already costs nothing', async () => {
+  test('runBytes refuses the image that would exceed it, and existing blobs are free', async () => {
     const layers = [1, 2, 3].map((seed) => makeLayer({ seed, size: 5_000 }));
     for (const [i, layer] of layers.entries()) registry.push('team/app', makeImage({ layers: [layer] }), `${i}`);
     const total = layers.reduce((sum, { size }) => sum + size, 0);
@@ -268,7 +269,7 @@ describe('sync --tags', () => {
     );
   });
 
-  test('that match nothing are a warning', async () => {
+  test('warns if no tag matches', async () => {
     registry.push('team/app', image(1), '1.0');
     const ended = await runMain(['sync', named('team/app'), '--tags', '3.*', '--to', archive, '--json']);
     expect(ended.code).toBe(0);
@@ -293,7 +294,7 @@ test('a file among the references is taken for a forgotten --config, and no regi
 });
 
 describe('check', () => {
-  test('says what a valid file has, without a request', async () => {
+  test('prints the numbers of a valid file, without a request', async () => {
     const path = await configured(
       `version: 1\nmirrors: [{ source: '${named('a')}', tags: all }, { source: b, tags: all }]`,
     );
@@ -309,7 +310,7 @@ describe('check', () => {
     expect(registry.requests).toEqual([]);
   });
 
-  test('reports every problem of a file that is not valid, and ends with 2', async () => {
+  test('reports every problem of an invalid file, and ends with 2', async () => {
     const path = await configured('version: 1\ndefaults: { tgas: all }\nmirrors: [{ source: a:1, tags: all }]');
     const ended = await runMain(['check', path]);
     expect(ended).toMatchObject({ code: 2, stdout: '' });

@@ -74,7 +74,7 @@ afterEach(() => {
 
 const missing = [1, 2].map((seed) => ({ digest: blobOf(seed), size: 2_000_000 }));
 
-test('each blob has a line with bar, size, rate and image; the last line is that of the run', () => {
+test('each blob has a line with bar, size, rate and image, and the last line shows the run', () => {
   const screen = new Screen(80, 24);
   const printer = terminalPrinter(screen, { now: () => now, hasColour: false });
   printer.expect(image);
@@ -153,7 +153,7 @@ test('a failure is red, in its line and in the summary, unless NO_COLOR is set',
   expect(text(false)).not.toMatch(/\p{Cc}\[[\d;]*m/u);
 });
 
-test('on a small screen nothing of the block is left behind', () => {
+test('a small screen shows no remains of the block', () => {
   const screen = new Screen(30, 6);
   const printer = terminalPrinter(screen, { now: () => now, hasColour: false });
   for (let seed = 1; seed <= 9; seed += 1) printer.event(blob(seed, 'started'));
@@ -171,7 +171,7 @@ test('on a small screen nothing of the block is left behind', () => {
   printer.close();
 });
 
-test('a notice stands above the block, which the summary removes', () => {
+test('a notice appears above the block, which the summary removes', () => {
   const screen = new Screen(80, 24);
   const printer = terminalPrinter(screen, { now: () => now, hasColour: false });
   printer.event(blob(1, 'started'));

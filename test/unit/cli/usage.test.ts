@@ -7,7 +7,7 @@ import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
 const COMMANDS = TABLE.map(({ name }) => name);
 
-// The arguments alone are wrong: no registry is asked and nothing is written.
+// The arguments are wrong, so no registry is asked and nothing is written.
 test.each([
   [['sync'], /name at least one image/],
   [['sync', 'alpine'], /name the archive with --to/],
@@ -53,7 +53,7 @@ test.each([
     /unknown command "mirror" \(available: sync, check, ls, history, verify, convert, status, completion\)/,
   ],
   [['snyc', 'alpine'], /unknown command "snyc" \(did you mean sync\?\)/],
-])('%j is wrong usage: 2, and what is wrong with it', async (args, why) => {
+])('%j is wrong usage with exit code 2 and the problem', async (args, why) => {
   const ended = await runMain(args);
   expect(ended).toMatchObject({ code: 2, stdout: '' });
   expect(ended.stderr).toMatch(why);
@@ -80,7 +80,7 @@ describe('an option', () => {
     [['status', 'there', '--repair'], 'mirror-sync status: unknown option --repair (available: --json)'],
     [['check', 'm.yaml', '-q'], 'mirror-sync check: unknown option -q (available: --config, --json)'],
     [['convert', 'a', 'there', '--tag', 'x'], 'mirror-sync convert: unknown option --tag (available: --as)'],
-  ])('that is unknown is named with the one that was meant: %j', async (args, message) => {
+  ])('that is unknown is reported with the most similar one: %j', async (args, message) => {
     const ended = await runMain(args);
     expect(ended).toMatchObject({ code: 2, stdout: '' });
     expect(ended.stderr).toContain(message);
@@ -92,7 +92,7 @@ describe('an option', () => {
     [['sync', 'alpine', '--to', '--json'], '--to needs a value, and --json is an option. Run '],
     [['sync', '--to', 'there', '--platform'], '--platform needs a value. Run '],
     [['ls', 'there', '--json=yes'], '--json takes no value (got "yes"). Run '],
-  ])('whose value is missing, or too much, says so: %j', async (args, message) => {
+  ])('with a missing or superfluous value is reported: %j', async (args, message) => {
     const ended = await runMain(args);
     expect(ended).toMatchObject({ code: 2, stdout: '' });
     expect(ended.stderr).toContain(message);
@@ -101,7 +101,7 @@ describe('an option', () => {
 
 describe('help', () => {
   test.each([[[]], [['help']], [['--help']], [['-h']], [['help', 'me']]])(
-    '%j lists the commands',
+    'lists the commands for %j',
     async (args: string[]) => {
       const ended = await runMain(args);
       expect(ended).toMatchObject({ code: 0, stderr: '' });
@@ -110,7 +110,7 @@ describe('help', () => {
     },
   );
 
-  test.each(COMMANDS)('of %s is the same in each way of asking, and has its options', async (command) => {
+  test.each(COMMANDS)('of %s is the same for each way of asking, and has its options', async (command) => {
     const [first, ...others] = await Promise.all(
       [
         ['help', command],
@@ -132,7 +132,7 @@ describe('help', () => {
       for (const line of stdout.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
   });
 
-  test('behind -- is not an option', async () => {
+  test('is not printed for an option after --', async () => {
     expect(await runMain(['ls', '--', '--help'])).toMatchObject({ code: 2, stdout: '' });
   });
 });
@@ -155,7 +155,7 @@ describe('files', () => {
   test.each([
     ['no-such.yaml', 'no such file or directory'],
     ['.', 'it is a directory'],
-  ])('a configuration %s that cannot be read is named, with the reason in words', async (name, words) => {
+  ])('of configuration that cannot be read are named, with the reason in words: %s', async (name, words) => {
     const path = folder.join(name);
     for (const args of [
       ['sync', '--config', path, '--to', folder.join('x')],
@@ -168,7 +168,7 @@ describe('files', () => {
       });
   });
 
-  test('credentials that cannot be read are named, with the reason in words', async () => {
+  test('of credentials that cannot be read are named, with the reason in words', async () => {
     const args = ['sync', 'localhost:1/a', '--to', folder.join('x'), '--authfile', folder.path];
     expect(await runMain(args)).toMatchObject({
       code: 2,
@@ -176,7 +176,7 @@ describe('files', () => {
     });
   });
 
-  test('a folder archive on Windows is refused with what to use there', async () => {
+  test('of an archive are refused on Windows, with the alternatives', async () => {
     const ended = await runMain(['ls', folder.path], { platform: 'win32' });
     expect(ended).toMatchObject({ code: 2, stdout: '' });
     expect(ended.stderr).toMatch(

@@ -70,7 +70,7 @@ const lines = ({ stdout }: Ended): unknown[] =>
     .map((line) => JSON.parse(line) as unknown);
 
 describe('verify --repair', () => {
-  test('lists what it would remove and changes nothing if it can ask nobody', async () => {
+  test('lists the removals and changes nothing without a terminal', async () => {
     const before = await everything();
     const ended = await run({ repair: true });
     expect(ended.code).toBe(2);
@@ -85,7 +85,7 @@ describe('verify --repair', () => {
     expect(await everything()).toEqual(before);
   });
 
-  test('does so with --json as well', async () => {
+  test('lists the removals as JSON and changes nothing with --json', async () => {
     const before = await everything();
     const ended = await run({ repair: true, json: true });
     expect(ended.code).toBe(2);
@@ -114,7 +114,7 @@ describe('verify --repair', () => {
     expect(await everything()).toEqual(before);
   });
 
-  test.each(['y', 'Y', 'yes\n', ' YES '])('removes what it has listed if the answer is %j', async (answer) => {
+  test.each(['y', 'Y', 'yes\n', ' YES '])('removes the listed references if the answer is %j', async (answer) => {
     const ended = await run({ repair: true }, answer);
     expect(ended.code).toBe(1);
     expect(ended.stdout).toContain(
@@ -123,7 +123,7 @@ describe('verify --repair', () => {
     expect(await run()).toMatchObject({ code: 0 });
   });
 
-  test('asks nothing with --yes', async () => {
+  test('does not ask with --yes', async () => {
     const ended = await run({ repair: true, yes: true, json: true }, 'n');
     expect(ended).toMatchObject({ code: 1, asked: [] });
     const dropped = [`${host}/team/a:v1`, `${host}/team/a@${damaged.digest}`];
@@ -131,8 +131,8 @@ describe('verify --repair', () => {
     expect(await run()).toMatchObject({ code: 0 });
   });
 
-  // Nothing is lost by it.
-  test('asks nothing if only receipts are to be rewritten', async () => {
+  // This loses nothing.
+  test('does not ask if it only rewrites receipts', async () => {
     await run({ repair: true, yes: true });
     await store.delete(archive.layout.receipt(parseDigest(shared.digest)));
     expect(await run({ repair: true })).toMatchObject({ code: 1, stderr: '' });
@@ -172,7 +172,7 @@ describe('the progress of verify', () => {
     return Object.assign(seen, { progress: new VerifyProgress({ stderr, env }, () => seen.at) });
   }
 
-  test('is a line that is drawn again on a terminal, and removed before other output', () => {
+  test('is a line that is redrawn on a terminal, and removed before other output', () => {
     const seen = shown(true);
     seen.progress.show(state);
     expect(seen.text).toBe('');

@@ -63,9 +63,9 @@ mirrors:
     tags: all
 `;
 
-describe('what a file means', () => {
-  // All that there is, with defaults where a mirror says nothing. 1.10 is a tag and no number.
-  test('all of it', () => {
+describe('the meaning of a file', () => {
+  // 1.10 is a tag and not a number.
+  test('includes every setting, with defaults for missing ones', () => {
     const config = parse(FULL);
     expect(config.mirrors).toEqual([
       {
@@ -98,8 +98,7 @@ describe('what a file means', () => {
     expect(mirrorsOf(config, 'ghcr.io/org/other')).toEqual([]);
   });
 
-  // The example of the documentation is one that works.
-  test('as documented', () => {
+  test('is that of the documentation for the documented example', () => {
     const page = readFileSync(join(import.meta.dirname, '../../../docs/configuration.md'), 'utf8');
     const [, example = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
     expect(parse(example).mirrors.map(({ source, repository }) => [source, repository])).toEqual([
@@ -109,8 +108,8 @@ describe('what a file means', () => {
     ]);
   });
 
-  // A port cannot stand inside a path.
-  test('the documented example works for a repository of each of its registries, and of any other', () => {
+  // A path cannot contain a port.
+  test('includes valid destinations for each registry of the documented example, and for any other', () => {
     const page = readFileSync(join(import.meta.dirname, '../../../docs/configuration.md'), 'utf8');
     const [, example = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
     const registries = [...parse(example).registries.keys()];
@@ -135,15 +134,14 @@ describe('what a file means', () => {
     ['mirror.example.com/{host}/{name}', 'mirror.example.com/localhost_5000/app'],
     ['mirror.example.com/all-{host}/{name}', 'mirror.example.com/all-localhost_5000/app'],
     ['localhost:6000/{host}/{host}/{path}', 'localhost:6000/localhost_5000/localhost_5000/team/app'],
-  ])('the template %s makes %s of a registry with a port', (destination, repository) => {
+  ])('of the template %s is %s for a registry with a port', (destination, repository) => {
     const { mirrors } = parse(
       `version: 1\ndefaults: { destination: '${destination}' }\nmirrors: [{ source: 'localhost:5000/team/app', tags: all }]`,
     );
     expect(mirrors).toMatchObject([{ repository }]);
   });
 
-  // What the registry client is told: by host, then what holds for all, then what the caller has.
-  test('settings of registries', () => {
+  test('includes the settings of registries: those of the host, then the defaults, then those of the caller', () => {
     const settings = registrySettings(parse(FULL), 8);
     expect(settings.endpoints).toEqual({
       'docker.io': ['mirror.gcr.io', { host: 'http://cache.example.com:5000', resolve: false }, { host: 'docker.io' }],
@@ -164,8 +162,7 @@ describe('what a file means', () => {
     expect(small.mirrors).toMatchObject([{ repository: 'docker.io/library/a', platforms: 'all' }]);
   });
 
-  // An anchor spares repeating a filter, and stands for the last one of its name.
-  test('anchors and aliases', () => {
+  test('includes anchors and aliases, and an alias stands for the last anchor of its name', () => {
     const { mirrors } = parse(`
 version: 1
 mirrors:
@@ -181,8 +178,8 @@ mirrors:
     ]);
   });
 
-  // Words that other readers take for something else.
-  test('every scalar is its text', () => {
+  // Other parsers treat these words as other values.
+  test('treats every scalar as its text', () => {
     const { mirrors } = parse(
       `{version: 1, mirrors: [{source: no, tags: [on, 1e3, 0x1F, 2024-01-01, null, '7', 1_000]}]}`,
     );
@@ -191,8 +188,7 @@ mirrors:
     ]);
   });
 
-  // Any configuration, written down as YAML in JSON's manner, is read back as it was meant.
-  test('whatever is written is read', () => {
+  test('is kept for every configuration that is written as YAML and read again', () => {
     const mirrors = fc.uniqueArray(
       fc.record({
         source: references.map(formatRepository),
@@ -230,7 +226,7 @@ describe('limits', () => {
     ['300B', 300],
     ['7kB', 7_000],
     ['7KiB', 7 * 2 ** 10],
-  ])('%s are %i bytes', (text, value) => {
+  ])('treat %s as %i bytes', (text, value) => {
     const { limits } = parse(
       `version: 1\nlimits: { imageBytes: ${text}, runImages: 5, runBytes: ${text} }\nmirrors: [{source: a, tags: all}]`,
     );
@@ -238,7 +234,7 @@ describe('limits', () => {
   });
 
   test.each(['0', '-1', '1.5GB', '20gb', '20 G', '7kiB', '99999999TB', 'many'])(
-    '%s is not a number of bytes',
+    'refuse %s as a number of bytes',
     (text) => {
       expect(problemsOf(`version: 1\nlimits: { imageBytes: ${text} }\nmirrors: [{source: a, tags: all}]`)).toEqual([
         `2:23: limits.imageBytes: must be a number of bytes, such as 20GB or 512MiB, not ${text}`,
@@ -248,7 +244,7 @@ describe('limits', () => {
 });
 
 describe('scalars', () => {
-  test('a number may have quotes, and a word that looks like a flag stays a word', () => {
+  test('may be quoted numbers, and words that look like flags stay words', () => {
     const config = parse(
       'version: "1"\nregistries: { a.io: { connections: "3", credentials: "false" } }\nmirrors: [{source: a, tags: { newest: "2" }}]',
     );
@@ -261,14 +257,14 @@ describe('scalars', () => {
     ['newest: "0"', 'not "0"'],
     ['newest: many', 'not many'],
     ['newest: 1.5', 'not 1.5'],
-  ])('%s is shown as it stands in the file: %s', (setting, shown) => {
+  ])('are quoted in errors as they are written: %s: %s', (setting, shown) => {
     expect(problemsOf(`version: 1\nmirrors: [{source: a, tags: { ${setting} }}]`)).toEqual([
       expect.stringMatching(new RegExp(`must be a whole number from 1 to 10000, ${shown}$`)),
     ]);
   });
 });
 
-describe('a template that cannot be filled in is reported where it stands', () => {
+describe('an invalid template is reported with its place', () => {
   test.each([
     [
       '{hots}/{path}',
@@ -283,22 +279,21 @@ describe('a template that cannot be filled in is reported where it stands', () =
       /^2:26: defaults\.destination: .*for docker\.io\/library\/a it becomes "x\.io\/Team\/a", which is not a repository/,
     ],
     ['x.io/app:1', /^2:26: defaults\.destination: .*it becomes "x\.io\/app:1", which is not a repository/],
-  ])('%s', (template, problem) => {
+  ])('for %s', (template, problem) => {
     const problems = problemsOf(
       `version: 1\ndefaults: { destination: '${template}' }\nmirrors: [{ source: a, tags: all }]`,
     );
     expect(problems[0]).toMatch(problem);
   });
 
-  test('once, whatever number of mirrors uses it', () => {
+  test('and only once if several mirrors use it', () => {
     const mirrors = Array.from({ length: 9 }, (_, i) => `{ source: a${i}, tags: all }`).join(', ');
     expect(problemsOf(`version: 1\ndefaults: { destination: 'x/{y}' }\nmirrors: [${mirrors}]`)).toHaveLength(1);
   });
 });
 
-describe('what is wrong is told where it is', () => {
-  // A file with a mistake in every part: all are told at once, in the order of the file, each with its remedy.
-  test('everything at once', () => {
+describe('an invalid file is reported with its places', () => {
+  test('with all problems at once, in the order of the file, each with its remedy', () => {
     const text = `version: 1
 mirros: []
 defaults: { tag: all, conections: 3 }
@@ -337,7 +332,7 @@ mirrors:
     `);
   });
 
-  test('endpoints of which none resolves tags are refused where their list stands', () => {
+  test('at the list of endpoints if none of them resolves tags', () => {
     const withEndpoints = (endpoints: string): string => `version: 1
 registries:
   docker.io: { connections: 3, endpoints: ${endpoints} }
@@ -358,7 +353,7 @@ mirrors: [{ source: alpine, tags: all }]`;
       expect(() => parse(withEndpoints(endpoints))).not.toThrow();
   });
 
-  test('an endpoint with settings is checked like one without', () => {
+  test('for an endpoint with settings as for one without', () => {
     const text = `version: 1
 registries:
   docker.io:
@@ -377,8 +372,7 @@ mirrors: [{ source: alpine, tags: all }]`;
     ]);
   });
 
-  // A broken entry hides nothing of what the others lack, or do to each other.
-  test('what only whole entries show', () => {
+  test('with problems between mirrors, even if another entry is invalid', () => {
     const text = `version: 1
 mirrors:
   - { source: a, tags: all, destination: team/app }
@@ -431,17 +425,16 @@ mirrors:
       /^2:1: unknown setting "__proto__"$/,
     ],
     ['a control character', 'version: "\\e[31m"\nmirrors: []', /^1:10: version: must be 1, not "\\u001b\[31m"$/],
-  ])('%s', (_, text, problem) => {
+  ])('for %s', (_, text, problem) => {
     expect(problemsOf(text)[0]).toMatch(problem);
   });
 
-  // Nesting that exhausts a parser's stack, and size that exhausts patience, end as the file's own fault.
-  test('hostile files', () => {
+  test('with the code invalid if it nests too deep, and too-large if it is too large', () => {
     expect(failureOf('['.repeat(50_000)).code).toBe('invalid');
     expect(failureOf(`#${' '.repeat(2 * 1024 * 1024)}`).code).toBe('too-large');
   });
 
-  // Each is at most half a mebibyte, and would take many seconds or gigabytes.
+  // Each file has at most half a mebibyte, and would take many seconds or gigabytes to read.
   test.each([
     [
       'a large mirror that an alias repeats ten thousand times',
@@ -461,31 +454,29 @@ mirrors:
       /has 20000 entries, and 1000 is the limit/,
     ],
     ['hundreds of thousands of comments', '#\n'.repeat(200_000), /more than 100000 lines/],
-  ])('%s is refused', (_, text, why) => {
+  ])('for %s', (_, text, why) => {
     expect(failureOf(text).detail).toMatch(why);
   });
 
-  test('an alias may stand in each of ten thousand mirrors', () => {
+  test('but not for an alias in each of ten thousand mirrors', () => {
     const mirrors = Array.from({ length: 9_999 }, (_, i) => `- {source: a${i}, tags: *t}\n`).join('');
     const config = parse(`version: 1\ndefaults: {tags: &t {include: ['1.*', '2.*'], newest: 3}}\nmirrors:\n${mirrors}`);
     expect(config.mirrors).toHaveLength(9_999);
   });
 
-  test('a key that is repeated at any depth is refused where it stands', () => {
+  test('for a repeated key at any depth', () => {
     expect(problemsOf('version: 1\nmirrors:\n- source: a\n  tags: all\n  source: b\n')).toEqual([
       '5:3: Map keys must be unique',
     ]);
   });
 
-  // A file of another kind altogether is not answered with thousands of lines.
-  test('no more than fifty', () => {
+  test('with at most fifty problems', () => {
     const lines = problemsOf(`version: 1\n${Array.from({ length: 80 }, (_, index) => `k${index}: 1`).join('\n')}`);
     expect(lines).toHaveLength(51);
     expect(lines.at(-1)).toBe('and 31 more');
   });
 
-  // Whatever the text: it is a configuration, or a failure that says why, and never anything else.
-  test('any text', () => {
+  test('and arbitrary text leads to a configuration or a Failure', () => {
     const words = fc.constantFrom(
       'version: 1',
       'mirrors:',
@@ -519,7 +510,7 @@ mirrors:
   });
 });
 
-describe('what was meant', () => {
+describe('suggestions', () => {
   test.each([
     ['mirros', 'mirrors'],
     ['conections', 'connections'],
@@ -528,12 +519,11 @@ describe('what was meant', () => {
     ['Tags', 'tags'],
     ['schedule', undefined],
     ['x', undefined],
-  ])('%s: %s', (typed, meant) => {
+  ])('suggest the most similar word for %s: %s', (typed, meant) => {
     expect(closest(typed, ['mirrors', 'connections', 'include', 'platforms', 'tags', 'defaults'])).toBe(meant);
   });
 
-  // A distance that deserves the name: none to itself, the same both ways, one for one change.
-  test('the distance of two words', () => {
+  test('use a distance that is zero to itself, symmetric, and one for one change', () => {
     const words = fc.stringMatching(/^[abc]{0,6}$/);
     fc.assert(
       fc.property(words, words, fc.nat(6), (a, b, at) => {
@@ -549,6 +539,6 @@ describe('what was meant', () => {
 test.each([
   ['a directive', `%${'x'.repeat(50_000)}`],
   ['a setting', `${'x'.repeat(50_000)}: 1`],
-])('%s of 50,000 characters is refused with a message of bounded length', (_, text) => {
+])('a message about %s of 50,000 characters has bounded length', (_, text) => {
   expect(() => parseConfig(text, 'mirror.yaml')).toThrow(/^.{0,1000}$/s);
 });

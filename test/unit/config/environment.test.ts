@@ -21,8 +21,7 @@ function reasonOf(work: () => unknown): string {
 }
 
 describe('the environment', () => {
-  // Each function reads what it was given, and what is optional has its default.
-  test('is read', () => {
+  test('is read with defaults for optional variables', () => {
     expect(
       readEnvironment(
         ENV,
@@ -53,13 +52,11 @@ describe('the environment', () => {
     });
   });
 
-  // What a function does not use need not be there: the finalizer is given no queue.
-  test('only what is wanted is needed', () => {
+  test('needs only the variables that a function uses', () => {
     expect(readEnvironment({ MIRROR_SYNC_ARCHIVE: 's3://bucket' }, 'archive')).toEqual({ archive: 's3://bucket' });
   });
 
-  // A deployment with several mistakes is mended in one go: each variable is named, with what it should be.
-  test('all that is missing or wrong is named', () => {
+  test('is refused with all missing and invalid variables at once', () => {
     const reason = reasonOf(() =>
       readEnvironment(
         { MIRROR_SYNC_ARCHIVE: '/srv/archive', MIRROR_SYNC_LANES: '0' },
@@ -85,7 +82,7 @@ describe('the environment', () => {
     ['maxReceives', 'MIRROR_SYNC_MAX_RECEIVES', '5.5'],
     ['credentialsSecret', 'MIRROR_SYNC_CREDENTIALS_SECRET', 'mirror-sync'],
     ['eventBus', 'MIRROR_SYNC_EVENT_BUS', 'a b'],
-  ] as const)('%s is not %s=%s', (key, name, value) => {
+  ] as const)('is refused for an invalid %s: %s=%s', (key, name, value) => {
     expect(reasonOf(() => readEnvironment({ [name]: value }, key))).toContain(`${name} is "${value}"`);
   });
 });

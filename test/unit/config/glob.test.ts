@@ -21,7 +21,6 @@ function asRegExp(pattern: string): RegExp {
 }
 
 describe('patterns', () => {
-  // What each of the signs takes and leaves.
   test.each([
     ['3.*', ['3.20', '3.', '3.20.1-rc1'], ['3', '13.20', 'v3.20']],
     ['v?.?', ['v1.2'], ['v1.20', 'v12', '1.2']],
@@ -31,13 +30,12 @@ describe('patterns', () => {
     ['*-alpine', ['3-alpine', '-alpine'], ['3-alpine3']],
     ['**', ['a', 'aa'], []],
     ['latest', ['latest'], ['latest-1', 'Latest']],
-  ])('%s', (pattern, taken, left) => {
+  ])('match and do not match the listed tags: %s', (pattern, taken, left) => {
     expect(taken.filter((tag) => matches(pattern, tag))).toEqual(taken);
     expect(left.filter((tag) => matches(pattern, tag))).toEqual([]);
   });
 
-  // Whatever the pattern, it matches what the regular expression of the same meaning does.
-  test('agree with regular expressions', () => {
+  test('agree with regular expressions of the same meaning', () => {
     fc.assert(
       fc.property(patterns, tags, (pattern, tag) => {
         expect(matches(pattern, tag)).toBe(asRegExp(pattern).test(tag));
@@ -46,13 +44,11 @@ describe('patterns', () => {
     );
   });
 
-  // The pattern that takes a backtracking matcher longer than the universe has existed.
-  test('end soon, whatever they are', () => {
+  test('end soon for a pattern with exponential backtracking', () => {
     expect(matches(`${'*a'.repeat(60)}*b`, 'a'.repeat(128))).toBe(false);
   });
 
-  // Every tag written out matches itself alone, and is told from a pattern.
-  test('a tag is a pattern for itself', () => {
+  test('match a tag without special characters only by itself', () => {
     fc.assert(
       fc.property(tags, tags, (tag, other) => {
         expect(isLiteral(tag)).toBe(true);
@@ -62,7 +58,6 @@ describe('patterns', () => {
     expect(['3.*', '?', '[a]'].some(isLiteral)).toBe(false);
   });
 
-  // What could match nothing, or was meant for another language, is refused with the reason.
   test.each([
     ['', 'it is empty'],
     ['a'.repeat(129), 'longer than 128'],
@@ -75,7 +70,7 @@ describe('patterns', () => {
     ['v[9-0]', 'the range 9-0'],
     ['v[a/]', 'a character that is in no tag'],
     ['v[^a]', 'a character that is in no tag'],
-  ])('refuses %j', (pattern, reason) => {
+  ])('refuse %j with the reason', (pattern, reason) => {
     expect(() => parseGlob(pattern)).toThrow(Failure);
     expect(() => parseGlob(pattern)).toThrow(reason);
   });

@@ -32,7 +32,7 @@ const selections: fc.Arbitrary<TagSelection> = fc.oneof(
   ),
 );
 
-describe('which tags are selected', () => {
+describe('a selection of tags', () => {
   test.each<[string, TagSelection, string[]]>([
     ['all of them', ALL_TAGS, UPSTREAM],
     ['a list, where upstream has them', { kind: 'listed', tags: ['3.20', 'gone'] }, ['3.20']],
@@ -44,12 +44,11 @@ describe('which tags are selected', () => {
     ['a version by its name is not counted', filtered({ include: ['3.19', '3.*'], newest: 1 }), ['3.19', '3.21']],
     ['also where it is the newest', filtered({ include: ['3.21', '3.*'], newest: 1 }), ['3.21-rc1', '3.21']],
     ['what is excluded, even by its name', filtered({ include: ['latest'], exclude: ['l*'] }), []],
-  ])('%s', (_, selection, selected) => {
+  ])('selects %s', (_, selection, selected) => {
     expect(selectTags(UPSTREAM, selection)).toEqual(selected);
   });
 
-  // Only what is there is selected, each once, in its order; selecting again changes nothing.
-  test('a selection is a part of the list', () => {
+  test('is a part of the list, in the same order and without repetitions, and is stable', () => {
     fc.assert(
       fc.property(tags, selections, (there, selection) => {
         const selected = selectTags(there, selection);
@@ -60,8 +59,7 @@ describe('which tags are selected', () => {
     );
   });
 
-  // Whatever order a registry lists its tags in, the same ones are selected.
-  test('the order of the list decides nothing', () => {
+  test('does not depend on the order of the list', () => {
     fc.assert(
       fc.property(tags, selections, (there, selection) => {
         expect(selectTags(there.toReversed(), selection).toSorted()).toEqual(selectTags(there, selection).toSorted());
@@ -69,8 +67,7 @@ describe('which tags are selected', () => {
     );
   });
 
-  // A repository of a million tags is read page by page, and only what may still count is kept.
-  test('pages give what the whole list gives', () => {
+  test('is the same page by page, with only the candidates in memory', () => {
     fc.assert(
       fc.property(fc.array(tags, { maxLength: 4 }), selections, (pages, selection) => {
         const kept = pages.reduce((sofar, page) => selectTags([...sofar, ...page], selection), []);
@@ -79,8 +76,8 @@ describe('which tags are selected', () => {
     );
   });
 
-  // A webhook brings one tag: what is said of it alone holds whatever else there is.
-  test('one tag alone', () => {
+  // A webhook names one tag.
+  test('decides on a single tag without the others', () => {
     fc.assert(
       fc.property(tags, selections, (there, selection) => {
         const selected = new Set(selectTags(there, selection));

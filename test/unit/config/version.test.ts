@@ -13,7 +13,7 @@ const versions = fc
 const tags = fc.oneof(versions, fc.stringMatching(/^\w[\w.-]{0,12}$/));
 
 describe('the order of versions', () => {
-  // Oldest first, in each list: sorting any shuffle of it gives it back.
+  // The lists start with the oldest version.
   test.each([
     ['numbers are numbers', ['3.9', '3.20', '3.100', '20']],
     ['more numbers are newer than a tag that moves over them', ['3', '3.20', '3.20.0', '3.20.1']],
@@ -24,7 +24,7 @@ describe('the order of versions', () => {
     ['numbers beyond what a double is exact in', ['1.9007199254740992', '1.9007199254740993']],
     ['what is not a version is older than what is one', ['edge', 'latest', '0.1']],
     ['without a separator', ['1.0a1', '1.0b2', '1.0']],
-  ])('%s', (_, ordered) => {
+  ])('sorts any shuffle of each list: %s', (_, ordered) => {
     fc.assert(
       fc.property(fc.shuffledSubarray(ordered, { minLength: ordered.length }), (shuffled) => {
         expect(shuffled.toSorted(compareVersions)).toEqual(ordered);
@@ -32,8 +32,7 @@ describe('the order of versions', () => {
     );
   });
 
-  // A sort is only as good as its order: total, antisymmetric and transitive, and equal means the same text.
-  test('is a total order', () => {
+  test('is total, antisymmetric and transitive, and equal versions have the same text', () => {
     fc.assert(
       fc.property(tags, tags, tags, (a, b, c) => {
         expect(Math.sign(compareVersions(a, b))).toBe(-Math.sign(compareVersions(b, a)) + 0);
@@ -45,7 +44,7 @@ describe('the order of versions', () => {
     );
   });
 
-  // Names that move, and the hashes of commits, are not versions.
+  // Moving names and commit hashes are not versions.
   test.each([
     ['3', true],
     ['v1.2.3', true],
@@ -57,7 +56,7 @@ describe('the order of versions', () => {
     ['sha-4f2a9c1', false],
     ['v', false],
     ['alpine3.20', false],
-  ])('%s: %s', (tag, is) => {
+  ])('counts %s as a version: %s', (tag, is) => {
     expect(isVersion(tag)).toBe(is);
   });
 });

@@ -88,8 +88,7 @@ test('messages of one group are handled together', async () => {
   expect(returned).toEqual([]);
 });
 
-// What comes before the bad one is done; what comes behind is returned with it, to come again at the same time.
-test('one that fails holds up what is behind it, and nothing else', async () => {
+test('a failed message returns the later messages of its group, and no others', async () => {
   const records = [...batch(['a', 'bad', 'c', 'd']), ...batch(['x'], { group: 'other' })];
   const { done, returned, complaints, postponed } = await handled(records, { bad: { bad: failure() } });
   expect(done).toEqual([['x'], ['a']]);
@@ -98,7 +97,7 @@ test('one that fails holds up what is behind it, and nothing else', async () => 
   expect(postponed).toEqual([[['bad', 'c', 'd'], 'unavailable']]);
 });
 
-test('one that cannot be read does the same', async () => {
+test('an unreadable message returns the later messages of its group', async () => {
   const records = [...batch(['a']), recordOf('{'), ...batch(['c'])];
   const { done, returned, complaints } = await handled(records, { giveUp: 'works' });
   expect(done).toEqual([['a']]);
@@ -106,8 +105,7 @@ test('one that cannot be read does the same', async () => {
   expect(complaints).toEqual([['{', 'invalid']]);
 });
 
-// Its group would have followed it: nine good messages for a bad one.
-test('on its last delivery one that cannot be read goes to the dead letters, alone', async () => {
+test('an unreadable message becomes a dead letter alone on its last delivery', async () => {
   const last = { receiveCount: MAX_RECEIVES };
   const records = [...batch(['a'], last), recordOf('{', last), ...batch(['c', 'd'], last)];
   const { done, returned, postponed } = await handled(records, { giveUp: 'works' });
@@ -116,7 +114,7 @@ test('on its last delivery one that cannot be read goes to the dead letters, alo
   expect(postponed).toEqual([[['{'], 'at once']]);
 });
 
-test('on its last delivery one that fails is recorded with its reason, and done with', async () => {
+test('a failed message is recorded with its reason on its last delivery, and is done', async () => {
   const records = batch(['a', 'bad', 'c'], { receiveCount: MAX_RECEIVES });
   const { done, returned, recorded } = await handled(records, { bad: { bad: failure() }, giveUp: 'works' });
   expect(done).toEqual([['a'], ['c']]);
@@ -128,7 +126,7 @@ test.for([
   ['cannot be recorded', { bad: { bad: failure() }, giveUp: 'fails' }],
   ['was stopped', { bad: { bad: failure('aborted') }, giveUp: 'works' }],
   ['nobody records here', { bad: { bad: failure() } }],
-] as const)('on its last delivery one that %s is a dead letter, alone', async ([, options]) => {
+] as const)('a message that %s becomes a dead letter alone on its last delivery', async ([, options]) => {
   const records = batch(['a', 'bad', 'c'], { receiveCount: MAX_RECEIVES });
   const { done, returned, recorded } = await handled(records, options);
   expect(done).toEqual([['a'], ['c']]);
@@ -160,7 +158,7 @@ describe('a message that waits', () => {
   /** Of a later release. */
   const later = (receiveCount: number): SQSRecord => recordOf('{"version":2,"tag":"later"}', { receiveCount });
 
-  test('comes again after 20 s while the configuration cannot be used, and what is behind it comes with it', async () => {
+  test('returns after 20 s while the configuration is invalid, with the later messages of its group', async () => {
     const { done, returned, complaints, postponed, waits } = await handled(batch(['a', 'b']), {
       notReady,
       giveUp: 'works',
@@ -172,7 +170,7 @@ describe('a message that waits', () => {
     expect(waits).toEqual([20_000]);
   });
 
-  test('goes to the end of its group on its last delivery, and nothing is recorded', async () => {
+  test('goes to the end of its group on its last delivery, without a record', async () => {
     const records = [...batch(['a'], { receiveCount: MAX_RECEIVES }), ...batch(['b'], { receiveCount: 1 })];
     const { returned, requeued, recorded } = await handled(records, {
       notReady,
@@ -195,7 +193,7 @@ describe('a message that waits', () => {
     expect(recorded).toEqual([['a', 'read: mirror.yaml:3:5: typo']]);
   });
 
-  test('counts the four days from the first time that it was sent', async () => {
+  test('counts the four days from its first send', async () => {
     const [record] = batch(['a'], { receiveCount: MAX_RECEIVES });
     const firstSent = {
       dataType: 'Number',
@@ -217,7 +215,7 @@ describe('a message that waits', () => {
     expect([last.returned, last.requeued, last.done]).toEqual([[], ['later'], [['b']]]);
   });
 
-  test('is a dead letter where it cannot be sent again', async () => {
+  test('becomes a dead letter if it cannot be sent again', async () => {
     const { returned, complaints } = await handled([later(MAX_RECEIVES)], { requeue: 'fails' });
     expect(returned).toEqual(['later']);
     expect(complaints).toEqual([
@@ -227,7 +225,7 @@ describe('a message that waits', () => {
   });
 });
 
-describe('a message that a registry refuses for a rate limit', () => {
+describe('a message that meets a rate limit', () => {
   const limited = new Failure({
     operation: 'resolve',
     side: 'source',
@@ -237,18 +235,18 @@ describe('a message that a registry refuses for a rate limit', () => {
   });
   const HOUR = 3_600_000;
 
-  test('waits as long as the registry asks, like any other that fails', async () => {
+  test('waits as long as the registry requests, like any other failed message', async () => {
     const { postponed, waits, requeued } = await handled(batch(['a']), { bad: { a: limited } });
     expect([postponed, waits, requeued]).toEqual([[[['a'], 'rate-limited']], [600_000], []]);
   });
 
-  test('is queued again on its last delivery, and nothing is recorded', async () => {
+  test('is queued again on its last delivery, without a record', async () => {
     const records = batch(['a'], { receiveCount: MAX_RECEIVES });
     const { requeued, recorded, returned } = await handled(records, { bad: { a: limited }, giveUp: 'works' });
     expect({ requeued, recorded, returned }).toEqual({ requeued: ['a'], recorded: [], returned: [] });
   });
 
-  test('is recorded on its last delivery once a day has passed since it was sent', async () => {
+  test('is recorded on its last delivery one day after its first send', async () => {
     const [record] = batch(['a'], { receiveCount: MAX_RECEIVES });
     const sent = String(Date.now() - 25 * HOUR);
     const old = { ...record!, attributes: { ...record!.attributes, SentTimestamp: sent } };

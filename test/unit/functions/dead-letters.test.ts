@@ -39,7 +39,7 @@ const sentTags = (): (string | undefined)[] =>
     .flatMap(({ args: [{ input }] }) => input.Entries ?? [])
     .map(({ MessageBody = '' }) => /"tag":"([^"]*)"/.exec(MessageBody)?.[1]);
 
-test('dead letters behind a failure are returned with it, unhandled', async () => {
+test('dead letters behind a failed one are returned with it, unhandled', async () => {
   const records = [dead('a'), dead('bad'), dead('c')];
   const [, bad, last] = records;
   expect(await handler({ Records: records }, context)).toEqual({
@@ -48,7 +48,7 @@ test('dead letters behind a failure are returned with it, unhandled', async () =
   expect(sentTags()).toEqual(['a', 'bad']);
 });
 
-test('a batch of dead letters of which none is recorded is an error of the function', async () => {
+test('a batch without a recorded dead letter is an error of the function', async () => {
   await expect(handler({ Records: [dead('bad'), dead('c')] }, context)).rejects.toThrow(/AccessDenied: no/);
 });
 

@@ -31,25 +31,28 @@ test.for([
   ['123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn', 'cn-north-1 false'],
   ['123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com', 'us-gov-west-1 true'],
   ['123456789012.dkr-ecr.eu-west-1.on.aws', 'eu-west-1 false'],
-])('%s is logged in to in its region', async ([host, place]) => {
+])('the function logs in to %s in its region', async ([host, place]) => {
   const credential = await new EcrCredentials(NO_CREDENTIALS).find(host!, 'team/app');
   expect(credential).toMatchObject({ username: 'AWS', password: 'to:ken' });
   expect(await regions()).toEqual([place]);
 });
 
-test.for(['docker.io', 'public.ecr.aws', `${HOST}.example.com`, `x${HOST}`])('%s is not', async (host) => {
-  expect(await new EcrCredentials(NO_CREDENTIALS).find(host, 'team/app')).toBeUndefined();
-  expect(await regions()).toEqual([]);
-});
+test.for(['docker.io', 'public.ecr.aws', `${HOST}.example.com`, `x${HOST}`])(
+  'the function does not log in to %s',
+  async (host) => {
+    expect(await new EcrCredentials(NO_CREDENTIALS).find(host, 'team/app')).toBeUndefined();
+    expect(await regions()).toEqual([]);
+  },
+);
 
-test('a login that somebody has put into the secret goes first', async () => {
+test('a login in the secret takes precedence', async () => {
   const known = { username: 'me', password: 'mine', from: 'the secret' };
   const credentials = new EcrCredentials({ find: () => Promise.resolve(known) });
   expect(await credentials.find(HOST, 'team/app')).toBe(known);
   expect(await regions()).toEqual([]);
 });
 
-test('a token is asked for once, and given up before it expires', async () => {
+test('a token is requested once, and replaced before it expires', async () => {
   let now = 0;
   const credentials = new EcrCredentials(NO_CREDENTIALS, () => now);
   await Promise.all([credentials.find(HOST, 'a'), credentials.find(HOST, 'b')]);
@@ -69,7 +72,7 @@ test('all registries of a region share one login, and each region has its own', 
   expect(await regions()).toEqual(['eu-central-1 false', 'eu-west-1 false', 'eu-central-1 true']);
 });
 
-test('a role that may not is told what to do, and a failure is not kept', async () => {
+test('a denial names the missing permission, and a failure is not cached', async () => {
   const no = Object.assign(new Error('not authorized'), { name: 'AccessDeniedException' });
   ecr
     .on(GetAuthorizationTokenCommand)

@@ -49,13 +49,13 @@ test('writes the reference of an image, its report and its event', async () => {
   expect(aws.events).toEqual([{ bus: 'bus', type: 'Image Mirrored' }]);
 });
 
-test('records a failure that a message carries', async () => {
+test('records a failure that a message contains', async () => {
   expect(await handle(recordOf(messageOf(ORDER.repository, { code: 'denied', reason: 'no' })))).toEqual([]);
   expect(reports()).toEqual(['failed']);
   expect(aws.events).toEqual([{ bus: 'bus', type: 'Image Failed' }]);
 });
 
-test('reads a manifest that it has read for one message of a batch no second time', async () => {
+test('reads a manifest once for all messages of a batch', async () => {
   // The first ten of a group are handled together, the last one after them.
   const runs = Array.from({ length: 11 }, (_, index) => recordOf({ ...messageOf(), run: `run-${index}` }));
   const reads: number[] = [];
@@ -75,7 +75,7 @@ test('can stop its reads and its write of the tag index before Lambda ends the s
   }
 });
 
-test('leaves a message that fails to a later delivery, and says so', async () => {
+test('leaves a failed message to a later delivery, and logs that', async () => {
   aws.s3.refuse = (name) => name === `PutObject ${TAG_INDEX}`;
   const record = recordOf(messageOf());
   expect(await handle(record)).toEqual([record.messageId]);
@@ -84,7 +84,7 @@ test('leaves a message that fails to a later delivery, and says so', async () =>
   expect(reports()).toEqual([]);
 });
 
-test('records the failure of a message on the last of the deliveries that its environment names', async () => {
+test('records the failure of a message on the last delivery according to its environment', async () => {
   aws.s3.refuse = (name) => name === `PutObject ${TAG_INDEX}`;
   expect(await handle(recordOf(messageOf(), { receiveCount: MAX_RECEIVES }))).toEqual([]);
   expect(reports()).toEqual(['failed']);

@@ -27,7 +27,7 @@ function rig(first: string | Error) {
   };
 }
 
-test('reads once in 60 s, also where several ask at once', async () => {
+test('reads once in 60 s, even for concurrent callers', async () => {
   const { get, reads, put, pass } = rig('a');
   expect(await Promise.all([get(), get()])).toEqual([{ text: 'a' }, { text: 'a' }]);
   put('b');
@@ -51,7 +51,7 @@ test('keeps the value of an unchanged text', async () => {
   expect(await get()).toBe(first);
 });
 
-test('keeps the last good value while a new text is refused, and reports that each time it is read', async () => {
+test('keeps the last good value while a new text is refused, and reports that after each read', async () => {
   const { get, refused, put, pass, reads } = rig('a');
   await get();
   put('!typo');
@@ -68,7 +68,7 @@ test('keeps the last good value while a new text is refused, and reports that ea
   expect(await get()).toEqual({ text: 'b' });
 });
 
-test('keeps the last good value while nothing can be read', async () => {
+test('keeps the last good value while reads fail', async () => {
   const { get, refused, put, pass } = rig('a');
   await get();
   put(new Failure({ operation: 'read secret', side: 'archive', code: 'unavailable', detail: 'later' }));

@@ -46,7 +46,7 @@ function refuse(status: number): void {
   });
 }
 
-test('stores a blob with its receipt, tells the finalizer, and says so', async () => {
+test('stores a blob with its receipt, notifies the finalizer, and logs that', async () => {
   expect(await handle(recordOf(message()))).toEqual([]);
   expect([...aws.s3.objects.keys()]).toContain(`archive/${ociLayout.blob(LAYER.digest)}`);
   expect([...aws.s3.objects.keys()]).toContain(`archive/${ociLayout.receipt(LAYER.digest)}`);
@@ -56,7 +56,7 @@ test('stores a blob with its receipt, tells the finalizer, and says so', async (
   expect(logged()).toEqual(['blob started', 'blob stored', 'cost']);
 });
 
-test('leaves a blob that a registry refuses for now to a later delivery, after the time that it names', async () => {
+test('leaves a blob to a later delivery after the time that the registry requests', async () => {
   refuse(503);
   const record = recordOf(message());
   expect(await handle(record)).toEqual([record.messageId]);
@@ -65,14 +65,14 @@ test('leaves a blob that a registry refuses for now to a later delivery, after t
   expect(aws.sent('finalize')).toEqual([]);
 });
 
-test('records what fails on the last of the deliveries that its environment names', async () => {
+test('records a failure on the last delivery according to its environment', async () => {
   refuse(503);
   expect(await handle(recordOf(message(), LAST))).toEqual([]);
   expect(aws.sent('finalize')).toMatchObject([{ message: { failure: { code: 'unavailable' } } }]);
   expect(logged()).toContain('blob failed');
 });
 
-test('sends a message that a rate limit refuses to the end of its own queue on the last delivery', async () => {
+test('sends a message that meets a rate limit to the end of its own queue on the last delivery', async () => {
   refuse(429);
   const record = recordOf(message(), LAST);
   expect(await handle(record)).toEqual([]);
@@ -92,7 +92,7 @@ describe('without a configuration', () => {
     expect(aws.log).toContainEqual(expect.objectContaining({ message: 'message waits' }));
   });
 
-  test('a message that has waited too long tells the finalizer and the log that the blob failed', async () => {
+  test('a message that has waited too long sends the failure to the finalizer and the log', async () => {
     expect(await handle(recordOf(message(), { ...LAST, sent: LONG_AGO }))).toEqual([]);
     expect(aws.sent('finalize')).toMatchObject([{ message: { failure: { code: 'invalid' } }, isAbortable: true }]);
     expect(logged()).toContain('blob failed');

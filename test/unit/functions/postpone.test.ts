@@ -27,15 +27,15 @@ afterAll(() => {
   sqs.restore();
 });
 
-test('messages of a group come again together', async () => {
+test('messages of a group return together', async () => {
   await postpone([recordOf('a', { receiveCount: 4 }), recordOf('b')], failure({ retryAfterMs: 600_000 }));
   expect(visibilities()).toEqual([600, 600]);
   await postpone([recordOf('a')]);
   expect(visibilities().at(-1)).toBe(0);
 });
 
-// A quota that does not say when it is over: five deliveries must not be used up within the minute.
-test('a throttle without an end is given minutes', async () => {
+// Five deliveries must not be used up within the minute of a quota.
+test('a throttle without an end is retried after minutes', async () => {
   for (const receiveCount of [1, 2, 3, 4]) await postpone([recordOf('a', { receiveCount })], failure());
   for (const [index, seconds] of visibilities().entries()) {
     expect(seconds).toBeGreaterThanOrEqual(30 * 2 ** index);
@@ -46,32 +46,35 @@ test('a throttle without an end is given minutes', async () => {
 test.each<[string, Partial<FailureFields>, number]>([
   ['a failure that is not a rate limit', { code: 'unavailable' }, 5],
   ['a rate limit that says when it ends', { retryAfterMs: 2_000 }, 5],
-])('%s is given seconds', async (_, fields, longest) => {
+])('%s is retried after seconds', async (_, fields, longest) => {
   vi.spyOn(Math, 'random').mockReturnValueOnce(1);
   await postpone([recordOf('a')], failure(fields));
   expect(visibilities()).toEqual([longest]);
 });
 
-// Twelve hours are counted from the receive, and SQS refuses more: what the function has used has to be taken off.
-test('no longer than SQS allows', async () => {
+// Twelve hours count from the receive, and SQS refuses more. The function has used some of that time.
+test('no wait is longer than SQS allows', async () => {
   await postpone([recordOf('a')], failure({ retryAfterMs: 24 * 3600 * 1000 }));
   expect(visibilities()).toEqual([43_200 - 960]);
 });
 
-test.for(['ReceiptHandleIsInvalid', 'MessageNotInflight'])('%s means that it is on its way already', async (name) => {
-  sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error('gone'), { name }));
-  await postpone([recordOf('a')], failure());
-  expect(said).not.toHaveBeenCalled();
-});
+test.for(['ReceiptHandleIsInvalid', 'MessageNotInflight'])(
+  '%s means that the message is already available',
+  async (name) => {
+    sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error('gone'), { name }));
+    await postpone([recordOf('a')], failure());
+    expect(said).not.toHaveBeenCalled();
+  },
+);
 
-test('so does a handle that has expired', async () => {
+test('an expired handle means that the message is already available', async () => {
   const message = 'Value for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.';
   sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error(message), { name: 'InvalidParameterValue' }));
   await postpone([recordOf('a')], failure());
   expect(said).not.toHaveBeenCalled();
 });
 
-test('anything else is logged, and holds nobody up', async () => {
+test('any other error is logged, and does not fail the batch', async () => {
   sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error('no'), { name: 'AccessDenied' }));
   await postpone([recordOf('a')], failure());
   expect(said).toHaveBeenCalledExactlyOnceWith('warn', 'message not postponed', expect.anything());

@@ -61,14 +61,14 @@ describe.each([
   ['rejects', 'send event to default: no such bus'],
   ['refuses', 'send event to default: E: no'],
 ] as const)('an event bus that %s', (refusal, error) => {
-  test('does not keep the report from being written, and the message comes again', async () => {
+  test('does not prevent the report, and the message is delivered again', async () => {
     const { errors, reports } = await steps(refusal, MIRRORED);
     expect(errors).toEqual([error]);
     expect(reports).toEqual([{ status: 'mirrored', unsent: true }]);
   });
 
   test.each([MIRRORED, FAILED])(
-    'is sent the event of a status again, and only until it has it ($status)',
+    'gets the event of a status again, until it accepts the event ($status)',
     async (event) => {
       const type = event.status === 'failed' ? 'Image Failed' : 'Image Mirrored';
       const again = event.status === 'mirrored' ? (['again'] as const) : [];
@@ -79,7 +79,7 @@ describe.each([
     },
   );
 
-  test('is sent the event of the image that was mirrored, where the message fails later', async () => {
+  test('gets the event of a mirrored image even if the message fails later', async () => {
     const { sent, reports } = await steps(refusal, MIRRORED, 'up', FAILED);
     expect(sent).toEqual(['Image Mirrored', 'Image Mirrored']);
     expect(reports).toEqual([{ status: 'mirrored', unsent: false }]);
@@ -90,21 +90,24 @@ afterAll(() => {
   bridge.restore();
 });
 
-test('a failure is told, and taken back by what was mirrored after all', async () => {
+test('a failure is reported, and replaced when the image is mirrored after all', async () => {
   expect(await told(FAILED, MIRRORED)).toEqual({ types: ['Image Failed', 'Image Mirrored'], reports: ['mirrored'] });
 });
 
-// A slice that crashed on every delivery names its tags only; a layer names the digest as well.
-test.for([undefined, FAILED.digest])('what the run has mirrored has not failed (digest %s)', async (digest) => {
-  expect(await told(MIRRORED, { ...FAILED, digest })).toEqual({ types: ['Image Mirrored'], reports: ['mirrored'] });
-});
+// A slice that crashed on every delivery has only tags; a layer message also has the digest.
+test.for([undefined, FAILED.digest])(
+  'an image that the run has mirrored is not recorded as failed (digest %s)',
+  async (digest) => {
+    expect(await told(MIRRORED, { ...FAILED, digest })).toEqual({ types: ['Image Mirrored'], reports: ['mirrored'] });
+  },
+);
 
 test('another digest under the same tag may still fail', async () => {
   const other = { ...FAILED, digest: digestFor('other') };
   expect(await told(MIRRORED, other)).toEqual({ types: ['Image Mirrored', 'Image Failed'], reports: ['failed'] });
 });
 
-test('an event names its deployment, so that several may share a bus', async () => {
+test('an event names its deployment, so that several deployments can share a bus', async () => {
   process.env['POWERTOOLS_SERVICE_NAME'] = 'mirror-sync-test';
   try {
     await told(FAILED);
@@ -138,6 +141,6 @@ test('an event has the digest that a tag had before, and the notes on the image'
   });
 });
 
-test('what was told before is not told again', async () => {
+test('a reported result is not reported again', async () => {
   expect(await told(MIRRORED, MIRRORED, 'again')).toMatchObject({ types: ['Image Mirrored'] });
 });

@@ -5,8 +5,8 @@ import { recordOf } from '../../kit/records.ts';
 const ARN = 'arn:aws:scheduler:eu-central-1:123456789012:schedule/default/mirror-sync-prod';
 const TIME = '2026-01-31T00:00:00Z';
 
-// EventBridge Scheduler and Lambda repeat what has failed: that is the same run, which sends the same messages.
-test('a run has one name however often what starts it is tried', () => {
+// EventBridge Scheduler and Lambda repeat a failed start, which must send the same messages.
+test('a run has the same name for each attempt to start it', () => {
   const schedule = { schedule: { arn: ARN, time: TIME } };
   const run = '2026-01-31T00-00-00-000Z-mirror-sync-prod';
   expect(readRequest(schedule, 'request-1')).toEqual({ kind: 'schedule', run });
@@ -17,7 +17,7 @@ test('a run has one name however often what starts it is tried', () => {
   expect(readRequest(references, '5f0c')).toEqual(read);
 });
 
-test('a batch of a queue is handed on as it is', () => {
+test('a batch of a queue is passed on unchanged', () => {
   const batch = { Records: [recordOf('{')] };
   expect(readRequest(batch, 'r')).toEqual({ kind: 'batch', batch });
 });
@@ -38,7 +38,7 @@ test.for([
   [{ Records: {} }, 'Records'],
   [{ Records: [{}] }, 'Records[0].messageId'],
   [{ Records: [{ ...recordOf('{'), attributes: null }] }, 'Records[0].attributes'],
-] as const)('%j is refused, and told where', ([event, message]) => {
+] as const)('%j is refused with the place of the problem', ([event, message]) => {
   expect(() => readRequest(event, 'r')).toThrow(message);
   expect(() => readRequest(event, 'r')).toThrow(expect.objectContaining({ code: 'invalid', side: 'input' }));
 });

@@ -18,7 +18,7 @@ afterAll(() => {
 
 const sent = () => sqs.commandCalls(SendMessageCommand).map(({ args: [{ input }] }) => input);
 
-test('a copy has the body, the group and the time of the first send, and an id of its own', async () => {
+test('a copy has the body, the group and the time of the first send, and its own id', async () => {
   const record = recordOf('{"version":2}', { group: 'g', sent: 1234 });
   const attributes = { ...record.attributes, MessageDeduplicationId: 'first' };
   await requeueIn(URL)({ ...record, attributes });

@@ -71,7 +71,7 @@ function refuse(status: number, code: string): void {
 }
 
 describe('a message', () => {
-  test('becomes one message for each missing layer, a report and a mark of the run', async () => {
+  test('becomes one message per missing layer, a report and a mark of the run', async () => {
     expect(await handle(recordOf(images('v1')))).toEqual([]);
     const digest = IMAGE.layers[0]?.digest;
     expect(aws.sent('layer')).toMatchObject([{ message: { blob: { digest } }, isAbortable: true }]);
@@ -82,7 +82,7 @@ describe('a message', () => {
     expect(runs.filter(({ isAbortable }) => !isAbortable)).toEqual([]);
   });
 
-  test('leaves out an image that an earlier run has queued, unless a person asks for it', async () => {
+  test('skips an image that an earlier run has queued, unless a user requests it', async () => {
     await handle(recordOf(images('v1')));
     expect(await handle(recordOf({ ...images('v1'), run: 'run-2' }))).toEqual([]);
     expect(aws.sent('layer')).toHaveLength(1);
@@ -91,7 +91,7 @@ describe('a message', () => {
     expect(aws.sent('layer')).toHaveLength(2);
   });
 
-  test('that asks for a list becomes messages for the tags that the configuration selects', async () => {
+  test('that requests a list becomes messages for the tags that the configuration selects', async () => {
     registry.push('library/app', IMAGE, 'edge');
     expect(await handle(recordOf(list()))).toEqual([]);
     expect(tagsSent()).toEqual([['v1']]);
@@ -104,7 +104,7 @@ describe('a message', () => {
     expect(aws.sent('finalize')).toMatchObject([{ message: { failure: { code: 'limit-exceeded' } } }]);
   });
 
-  test('of a notification is refused where no mirror names its repository', async () => {
+  test('of a notification is refused if no mirror names its repository', async () => {
     const message = { ...images('v1'), run: 'webhook-1', repository: 'mirror.example.com/elsewhere' };
     expect(await handle(recordOf(message))).toEqual([]);
     expect(registry.requests).toEqual([]);
@@ -114,7 +114,7 @@ describe('a message', () => {
     );
   });
 
-  test('is left to a later delivery where the registry refuses for now, after the time that it names', async () => {
+  test('is left to a later delivery after the time that the registry requests', async () => {
     refuse(503, 'UNAVAILABLE');
     const record = recordOf(images('v1'));
     expect(await handle(record)).toEqual([record.messageId]);
@@ -122,7 +122,7 @@ describe('a message', () => {
     expect(logged()).toContain('message failed');
   });
 
-  test('records the failure of its images on the last of the deliveries that its environment names', async () => {
+  test('records the failure of its images on the last delivery according to its environment', async () => {
     refuse(503, 'UNAVAILABLE');
     expect(await handle(recordOf(images('v1'), LAST))).toEqual([]);
     expect(aws.sent('finalize')).toMatchObject([
@@ -130,7 +130,7 @@ describe('a message', () => {
     ]);
   });
 
-  test('that a rate limit refuses goes to the end of its own queue on the last delivery', async () => {
+  test('that meets a rate limit goes to the end of its own queue on the last delivery', async () => {
     refuse(429, 'TOOMANYREQUESTS');
     const record = recordOf(images('v1'), LAST);
     expect(await handle(record)).toEqual([]);
@@ -185,14 +185,14 @@ describe('a schedule', () => {
     );
   });
 
-  test('fails where the configuration cannot be used', async () => {
+  test('fails if the configuration is invalid', async () => {
     aws.config = 'version: 3';
     await expect(invoke(SCHEDULE)).rejects.toThrow(/version/);
   });
 });
 
 describe('a request', () => {
-  test('starts a run of what it names', async () => {
+  test('starts a run of the references that it names', async () => {
     const references = [`${order.source}:v1`, `${order.source}:v2`];
     expect(await invoke({ references })).toEqual({ run: 'request-request-1', messages: 1 });
     expect(tagsSent()).toEqual([['v1', 'v2']]);

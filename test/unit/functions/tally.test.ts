@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Tally } from '../../../functions/tally.ts';
 
-test('divides time and memory among runs by their messages, and names the bytes of each', () => {
+test('divides time and memory among runs by their messages, and lists the bytes of each run', () => {
   const tally = new Tally(1_000);
   tally.handled('a', 'm1');
   // A message that is handled again, alone, is the same message.

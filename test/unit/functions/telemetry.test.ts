@@ -21,8 +21,7 @@ beforeAll(async () => {
 });
 
 describe('the log', () => {
-  // Two lanes are at work at once, and what each says is told apart.
-  test('says of each line which message it is about', () => {
+  test('has the message of each line, even for concurrent lanes', () => {
     const about = { run: ORDER.run, image: `${ORDER.source}:3.20`, digest: IMAGE.digest, blob: digestFor('blob') };
     const ofFirst = saidIn(lines).filter(
       (line) => line['function_request_id'] === 'request-1' && line['message'] !== 'cost',
@@ -71,7 +70,7 @@ describe('the log', () => {
     ]);
   });
 
-  test('names the cost of each run in an invocation', () => {
+  test('has the cost of each run in an invocation', () => {
     const costs = saidIn(lines).filter(({ message }) => message === 'cost');
     expect(costs).toMatchObject([
       { run: ORDER.run, gbSeconds: expect.any(Number), bytes: 60 + 60 + 100 },
@@ -98,7 +97,7 @@ describe('the log', () => {
   });
 });
 
-/** Metrics with the exact name and dimensions that the alarms read. */
+// The alarms read exactly these names and dimensions.
 test.each(['ConfigurationRefused', 'RunsStarted', 'ImagesFailed', 'BlobsFailed', 'MessagesFailed'])(
   'the metric %s is in the namespace MirrorSync, with the dimension service alone',
   (name) => {
@@ -121,7 +120,7 @@ interface Embedded {
   };
 }
 
-// Also what was fetched in vain costs: the 60 bytes before a new beginning, those of a layer that failed, manifests.
+// Fruitless bytes count as well: 60 bytes before a restart, those of a failed layer, and manifests.
 test('the metrics count bytes, blobs, durations, retries, and failures by reason', () => {
   const { BlobDuration, ...counts } = metricsIn(lines);
   expect(BlobDuration).toEqual(expect.any(Number));

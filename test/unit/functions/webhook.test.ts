@@ -36,7 +36,7 @@ function request(): object {
   };
 }
 
-test('sends what a registry has pushed to the resolver, and says so', async () => {
+test('sends the pushes of a registry to the resolver, and logs that', async () => {
   expect(await handle(request())).toMatchObject({ statusCode: 202 });
   expect(aws.sent('resolve')).toMatchObject([
     { message: { source: 'ghcr.io/codertocat/hello-world', what: { images: [{ tag: '1.2' }] } }, isAbortable: true },
@@ -46,14 +46,14 @@ test('sends what a registry has pushed to the resolver, and says so', async () =
   );
 });
 
-test('refuses a delivery that proves itself with another secret', async () => {
+test('refuses a delivery with another secret', async () => {
   aws.secrets['webhook'] = JSON.stringify({ github: ['another-secret-0123456789'] });
   expect(await handle(request())).toMatchObject({ statusCode: 403 });
   expect(aws.sent('resolve')).toEqual([]);
   expect(aws.log).toContainEqual(expect.objectContaining({ level: 'WARN', message: 'webhook', status: 403 }));
 });
 
-test('names a secret that cannot be used as the webhook secret', async () => {
+test('names an invalid secret as the webhook secret', async () => {
   aws.secrets['webhook'] = '[]';
   expect(await handle(request())).toMatchObject({ statusCode: 503 });
   expect(aws.log).toContainEqual(
@@ -64,7 +64,7 @@ test('names a secret that cannot be used as the webhook secret', async () => {
   );
 });
 
-test('sends what ECR reports to the resolver, and says so', async () => {
+test('sends the pushes of ECR to the resolver, and logs that', async () => {
   expect(await handle(ECR)).toBeUndefined();
   expect(aws.sent('resolve')).toMatchObject([{ message: { source: REPOSITORY }, isAbortable: true }]);
   expect(aws.log).toContainEqual(expect.objectContaining({ level: 'INFO', message: 'ECR event', queued: 1 }));

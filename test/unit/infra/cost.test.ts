@@ -19,7 +19,7 @@ test('docs/cost.md counts the metrics that the functions write', async () => {
   expect(await readFile(join(ROOT, 'docs/cost.md'), 'utf8')).toContain(`| ${counted.size} metrics, `);
 });
 
-test('docs/cost.md counts the alarms, and the metrics that they are billed by', async () => {
+test('docs/cost.md counts the alarms, and their billed metrics', async () => {
   await using template = await packaged();
   const alarms = template
     .ofType('AWS::CloudWatch::Alarm')

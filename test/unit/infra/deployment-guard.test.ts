@@ -20,7 +20,7 @@ function aws(answers: Readonly<Record<string, unknown>>): Ask {
   };
 }
 
-describe('the archive of a deployment that exists', () => {
+describe('the archive of an existing deployment', () => {
   const AUTO = 'mirror-sync-prod-archivebucket-1a2b3c4d5e6f';
 
   /** @param bucket the bucket that the stack created, where it did */
@@ -41,7 +41,7 @@ describe('the archive of a deployment that exists', () => {
     [deployed('s3://theirs/'), { existingBucket: 'theirs' }],
     // The bucket that a stack created is handed over to the operator.
     [deployed(`s3://${AUTO}/`, AUTO), { existingBucket: AUTO }],
-  ] as const)('may be deployed again as it is (%#)', async ([ask, given]) => {
+  ] as const)('may be deployed again without a change (%#)', async ([ask, given]) => {
     await expect(check(ask, given)).resolves.toBeUndefined();
   });
 
@@ -53,11 +53,11 @@ describe('the archive of a deployment that exists', () => {
     ['a forgotten existing bucket', deployed('s3://theirs/'), {}, 's3://(a new bucket)/'],
     ['a forgotten existing bucket with a name from AWS', deployed(`s3://${AUTO}/`), {}, 's3://(a new bucket)/'],
     ['another existing bucket', deployed('s3://theirs/'), { existingBucket: 'others' }, 's3://others/'],
-  ] as const)('%s is refused, since the functions would start over', async ([, ask, given, wanted]) => {
+  ] as const)('cannot change to %s, because the functions would start over', async ([, ask, given, wanted]) => {
     await expect(check(ask, given)).rejects.toThrow(`which mirror-sync-prod has, got ${wanted}; `);
   });
 
-  test('nothing is compared where nothing is deployed, or a first deployment failed', async () => {
+  test('is not compared before a first deployment, or after a failed one', async () => {
     await expect(check(aws({}), { bucket: 'named' })).resolves.toBeUndefined();
     await expect(check(aws({ DescribeStacks: { Stacks: [{}] } }), { bucket: 'named' })).resolves.toBeUndefined();
   });
@@ -72,18 +72,18 @@ describe('an existing bucket', () => {
       $response: { headers: region === undefined ? {} : { 'x-amz-bucket-region': region } },
     });
 
-  test('that is in the region is used', async () => {
+  test('is accepted in the region of the deployment', async () => {
     await expect(check({ BucketRegion: 'eu-central-1' })).resolves.toBeUndefined();
     await expect(check(failure(403, 'eu-central-1'))).resolves.toBeUndefined();
     await expect(check({})).resolves.toBeUndefined();
   });
 
-  test('that is missing is refused', async () => {
+  test('is refused if it does not exist', async () => {
     await expect(check(failure(404))).rejects.toThrow('deploy archive: there is no bucket theirs; create it');
   });
 
   test.for([{ BucketRegion: 'us-west-2' }, failure(301, 'us-west-2'), failure(403, 'us-west-2')])(
-    'that is in another region is refused (%#)',
+    'is refused in another region (%#)',
     async (answer) => {
       await expect(check(answer)).rejects.toThrow(
         'expected the bucket theirs in eu-central-1, which is deployed to, but it is in us-west-2',
@@ -105,7 +105,7 @@ describe('the reserved concurrency of the webhook', () => {
       wanted === undefined ? {} : { webhookConcurrency: wanted },
     );
 
-  test('is taken where a hundred remain for other functions', async () => {
+  test('is accepted if a hundred remain for other functions', async () => {
     await expect(check(1000, 1000, 0, 5)).resolves.toBeUndefined();
     await expect(check(1000, 105, 0, 5)).resolves.toBeUndefined();
     await expect(check(1000, 100, 5, 5)).resolves.toBeUndefined();
@@ -113,7 +113,7 @@ describe('the reserved concurrency of the webhook', () => {
     await expect(refuseReservation(aws({}), 'f', { webhookConcurrency: 5 })).resolves.toBeUndefined();
   });
 
-  test('is refused where AWS would refuse it, with what to do', async () => {
+  test('is refused if AWS would refuse it, with the remedy', async () => {
     await expect(check(10, 10, 0, 5)).rejects.toThrow(
       'reserve concurrency: expected at most 0 for webhookConcurrency (the account has 10 in this region), got 5; ' +
         'add --param webhookConcurrency=off (nothing is reserved), or --param webhooks=off, or raise the quota',

@@ -16,7 +16,7 @@ const ref = (id: string): object => ({ Ref: id });
 const sub = (text: string): object => ({ 'Fn::Sub': text });
 
 describe('the bucket', () => {
-  test('is encrypted, closed, versioned, tidied up, and outlives the stack', () => {
+  test('is encrypted, private, versioned and cleaned by lifecycle rules, and outlives the stack', () => {
     const enabled = { Status: 'Enabled' };
     expect(template.resources['ArchiveBucket']).toEqual({
       Type: 'AWS::S3::Bucket',
@@ -78,7 +78,7 @@ describe('the bucket', () => {
     });
   });
 
-  test('its policy denies every request without TLS, to the bucket and to its objects', () => {
+  test('denies every request without TLS, to itself and to its objects', () => {
     expect(template.resources['ArchiveBucketPolicy']).toEqual({
       Type: 'AWS::S3::BucketPolicy',
       DeletionPolicy: 'RetainExceptOnCreate',
@@ -104,8 +104,8 @@ describe('the bucket', () => {
 });
 
 describe('the stack', () => {
-  // A parameter that names another bucket would otherwise move the archive to an empty one.
-  test('refuses to replace what holds data, and nothing else', () => {
+  // A parameter with another bucket would move the archive to an empty one.
+  test('refuses to replace resources that hold data, and no others', () => {
     const everything = { Effect: 'Allow', Principal: '*', Action: ['Update:*'], Resource: '*' };
     const held = [
       'ArchiveBucket',
@@ -120,14 +120,14 @@ describe('the stack', () => {
     expect(denied.toSorted()).toEqual(held.map((id) => `LogicalResourceId/${id}`).toSorted());
   });
 
-  test('has a tag of its own on everything, so that the bill can be split by deployment', () => {
+  test('has a tag on every resource, so that the bill can be split by deployment', () => {
     expect(template.provider['stackTags']).toEqual({ service: 'mirror-sync-prod' });
     expect(template.provider['tags']).toEqual({ service: 'mirror-sync-prod' });
   });
 });
 
 describe('the secrets', () => {
-  test('the webhook secret is generated with 48 letters and digits, and the credentials start empty', () => {
+  test('start with 48 generated letters and digits for webhooks, and without credentials', () => {
     const KmsKeyId = ref('AWS::NoValue');
     expect(template.properties('WebhookSecret')).toEqual({
       Name: 'mirror-sync-prod-webhooks',
@@ -144,9 +144,9 @@ describe('the secrets', () => {
   });
 });
 
-describe('what starts runs', () => {
-  // A try that Scheduler repeats has the same input: the resolver makes no second run of it.
-  test('the schedule names its execution, keeps a start that failed, and may start nothing else', () => {
+describe('the triggers of runs', () => {
+  // A repeated attempt of Scheduler has the same input, and the resolver starts one run for both.
+  test('include a schedule that names its execution, keeps a failed start, and may start nothing else', () => {
     expect(template.properties('Schedule')).toEqual({
       Name: 'mirror-sync-prod',
       Description: 'Mirrors everything that mirror.yaml names',
@@ -168,7 +168,7 @@ describe('what starts runs', () => {
     ]);
   });
 
-  test('pushes to ECR in this account reach the webhook function, and those that fail are kept', () => {
+  test('include pushes to ECR in this account, and failed ones are kept', () => {
     const [[, rule] = []] = template.ofType('AWS::Events::Rule').filter(([id]) => id.startsWith('Mirrorsync'));
     expect(rule).toMatchObject({
       EventPattern: {
@@ -182,7 +182,7 @@ describe('what starts runs', () => {
     expect(Object.keys(rule?.['EventPattern'] as object)).toEqual(['source', 'detail-type', 'detail']);
   });
 
-  test('the public URL has a reserved concurrency of its own', () => {
+  test('include the public URL with its own reserved concurrency', () => {
     expect(template.functions.get('webhook')?.['ReservedConcurrentExecutions']).toBe(5);
     const reserved = [...template.functions.values()].filter((each) => 'ReservedConcurrentExecutions' in each);
     expect(reserved).toHaveLength(1);
@@ -355,16 +355,16 @@ describe('the alarms', () => {
     }),
   };
 
-  test('every alarm is one of these', () => {
+  test('are exactly the listed ones', () => {
     const alarms = template.ofType('AWS::CloudWatch::Alarm').map(([id]) => id);
     expect(alarms.toSorted()).toEqual(Object.keys(EXPECTED).toSorted());
   });
 
-  test.for(Object.keys(EXPECTED))('%s has its metric, statistic, period, threshold and actions', (id) => {
+  test.for(Object.keys(EXPECTED))('have their metric, statistic, period, threshold and actions: %s', (id) => {
     expect(template.properties(id)).toEqual(EXPECTED[id]);
   });
 
-  test('each failed image is a message to the topic, with its reference, code, reason and run', () => {
+  test('include a message for each failed image, with its reference, code, reason and run', () => {
     expect(template.properties('ImageFailedRule')).toEqual({
       Name: 'mirror-sync-prod-image-failed',
       Description: 'Sends each failed image of mirror-sync-prod to the alarm topic',
@@ -396,11 +396,11 @@ describe('the alarms', () => {
 });
 
 describe('the dashboard', () => {
-  test('has the region in its name, since dashboards are global in an account', () => {
+  test('has the region in its name, because dashboards are global in an account', () => {
     expect(template.properties('Dashboard')['DashboardName']).toEqual(sub('mirror-sync-prod-${AWS::Region}'));
   });
 
-  test('shows every alarm, and what waits and is in work in every queue', () => {
+  test('shows every alarm, and the waiting and in-flight messages of every queue', () => {
     const { 'Fn::Sub': body } = template.properties('Dashboard')['DashboardBody'] as { 'Fn::Sub': string };
     const names = [...body.matchAll(/\$\{(\w+)[.}]/g)].map(([, name]) => name);
     for (const name of names) expect(template.resources).toHaveProperty(name!);

@@ -34,7 +34,7 @@ beforeAll(async () => {
 afterAll(() => template[Symbol.asyncDispose]());
 
 describe('the parameters', () => {
-  test('a bucket, a secret and a topic that exist are used, and none is created', () => {
+  test('can name an existing bucket, secret and topic, and then none is created', () => {
     expect(template.resources).not.toHaveProperty('ArchiveBucket');
     expect(template.resources).not.toHaveProperty('ArchiveBucketPolicy');
     expect(template.resources).not.toHaveProperty('CredentialsSecret');
@@ -89,8 +89,8 @@ describe('a bundled configuration', () => {
     expect(namesInZip(await template.zip('layer'))).toContain('mirror.yaml');
   });
 
-  // With line and column, before the first run on AWS finds it.
-  test('that the functions would refuse is refused before anything is deployed', async () => {
+  // The error has line and column.
+  test('is refused before the deployment if the functions would refuse it', async () => {
     const refused = packaged({ config: 'bundled' }, CONFIG.replace('tags', 'tgas'));
     const stdout: unknown = expect.stringMatching(/mirror\.yaml:4:\d+: mirrors\[0\]\.tgas/);
     await expect(refused).rejects.toMatchObject({ stdout });
@@ -147,7 +147,7 @@ describe('a customer-managed key', () => {
 });
 
 describe('the storage class', () => {
-  test('INTELLIGENT_TIERING moves blobs there at once, and nothing else', async () => {
+  test('INTELLIGENT_TIERING applies to blobs at once, and to nothing else', async () => {
     await using tiered = await packaged({
       blobStorage: 'INTELLIGENT_TIERING',
       scheduleState: 'DISABLED',
@@ -169,7 +169,7 @@ describe('the storage class', () => {
 });
 
 describe('the region', () => {
-  test('is required, since the default of the framework may differ from the region of the AWS CLI', async () => {
+  test("is required, because the framework's default may differ from the region of the AWS CLI", async () => {
     const stdout: unknown = expect.stringContaining(
       'read region: none is set (the profile in ~/.aws/config is not read); export AWS_REGION, or add --region',
     );
@@ -178,7 +178,7 @@ describe('the region', () => {
 });
 
 describe('cfn-lint', () => {
-  test.skipIf(CFN_LINT === undefined)('reports nothing (skipped where it is not installed)', async () => {
+  test.skipIf(CFN_LINT === undefined)('reports nothing (skipped if it is not installed)', async () => {
     expect(await lint(template)).toEqual({ stdout: '', stderr: '' });
   });
 });

@@ -39,7 +39,7 @@ function settingsOf(given: Readonly<Record<string, string>>, sections: Sections 
 }
 
 describe('a parameter', () => {
-  test('has a pattern, whichever it is', () => {
+  test('has a pattern, without exception', () => {
     expect(Object.keys(PARAMETERS).toSorted()).toEqual(Object.keys(params.default).toSorted());
   });
 
@@ -106,7 +106,7 @@ describe('a parameter', () => {
     ['heartbeatHours', '169', 'expected a whole number from 0 to 168, or nothing'],
     ['logRetention', '31', 'expected one of 1, 3, 5, 7, 14, 30,'],
     ['logLevel', 'loud', 'expected one of DEBUG, INFO, WARN, ERROR'],
-  ] as const)('%s that is %o is refused before anything is deployed', async ([name, value, message]) => {
+  ] as const)('%s with the value %o is refused before anything is deployed', async ([name, value, message]) => {
     await expect(settingsOf({ [name]: value })).rejects.toThrow(`read parameter ${name}: ${message}`);
     await expect(settingsOf({ [name]: value })).rejects.toThrow(`got '${value}'`);
   });
@@ -130,7 +130,7 @@ describe('a parameter', () => {
     );
   });
 
-  test('that does not exist is refused on the command line, with the one that was probably meant', async () => {
+  test('with an unknown name on the command line is refused with the most similar one', async () => {
     await expect(settingsOf({ shedule: 'rate(1 hour)' })).rejects.toThrow(
       'read parameter shedule: there is no such parameter; did you mean schedule?',
     );
@@ -139,14 +139,14 @@ describe('a parameter', () => {
     );
   });
 
-  test('that does not exist is refused in the section of any stage', async () => {
+  test('with an unknown name in the section of any stage is refused', async () => {
     const sections = { ...params, test: { alarmTopics: 'x' } };
     await expect(settingsOf({}, sections)).rejects.toThrow(
       'read parameter alarmTopics: there is no such parameter; did you mean alarmTopic?',
     );
   });
 
-  test('is refused together with every other one that is wrong', async () => {
+  test('is refused together with every other invalid one', async () => {
     const refused = settingsOf({ lanes: '0', timezone: 'Mars', shedule: 'x' });
     await expect(refused).rejects.toThrow(/shedule.*\n.*timezone.*\n.*lanes/);
   });
@@ -168,7 +168,7 @@ describe('the heartbeat alarm', () => {
       { periods: 7, period: 86_400 },
     ],
     [{ heartbeatHours: '25' }, { periods: 2, period: 45_000 }],
-  ] as const)('with %o it looks back over %o', async ([given, expected]) => {
+  ] as const)('with %o covers %o', async ([given, expected]) => {
     expect((await settingsOf(given)).heartbeat).toEqual(expected);
   });
 
@@ -180,12 +180,12 @@ describe('the heartbeat alarm', () => {
     { schedule: 'cron(0 3 ? * MON *)' },
     { schedule: 'rate(4 days)' },
     { schedule: 'at(2026-01-31T03:00:00)' },
-  ])('with %o there is none', async (given) => {
+  ])('with %o does not exist', async (given) => {
     expect((await settingsOf(given)).heartbeat).toEqual({});
   });
 });
 
-test('images that fail are counted over as long as passes between two runs', async () => {
+test('failed images are counted over the time between two runs', async () => {
   expect((await settingsOf({ schedule: 'rate(1 minute)' })).runPeriod).toBe(300);
   expect((await settingsOf({ schedule: 'rate(12 hours)' })).runPeriod).toBe(43_200);
   expect((await settingsOf({ schedule: 'rate(2 days)' })).runPeriod).toBe(86_400);

@@ -37,8 +37,7 @@ const TLS_ONLY = {
 };
 
 describe('the queues', () => {
-  // A message that cannot be handled must neither block its group for ever nor be lost.
-  test('each queue is FIFO at high throughput and has a dead-letter queue of its own', () => {
+  test('are FIFO at high throughput, each with its own dead-letter queue', () => {
     const timeouts = [1080, 1200, 720];
     for (const [index, id] of QUEUES.entries()) {
       const name = `mirror-sync-prod-${WORDS[index]!}`;
@@ -69,7 +68,7 @@ describe('the queues', () => {
     expect(template.ofType('AWS::SQS::Queue')).toHaveLength(7);
   });
 
-  test('no queue accepts a request without TLS', () => {
+  test('accept no request without TLS', () => {
     expect(template.properties('QueuesPolicy')).toEqual({
       Queues: [...QUEUES, ...DEAD_LETTERS].map(ref),
       PolicyDocument: { Version: '2012-10-17', Statement: [TLS_ONLY] },
@@ -77,8 +76,8 @@ describe('the queues', () => {
     expect(template.ofType('AWS::SQS::QueuePolicy').map(([id]) => id)).toEqual(['QueuesPolicy', 'UndeliveredPolicy']);
   });
 
-  // A start that Scheduler gives up, an asynchronous invocation that failed on every try, a rule whose target is denied.
-  test('a start, a push to ECR or a notification that cannot be delivered is kept for 14 days', () => {
+  // Scheduler gives up a start, an asynchronous invocation fails on every attempt, or the target of a rule is denied.
+  test('keep an undeliverable start, push to ECR or notification for 14 days', () => {
     expect(template.properties('Undelivered')).toEqual({
       QueueName: 'mirror-sync-prod-undelivered',
       RedriveAllowPolicy: { redrivePermission: 'denyAll' },
@@ -113,8 +112,8 @@ describe('the queues', () => {
     );
   });
 
-  // A message must not become visible to others while it is being handled (Lambda, "Using Lambda with Amazon SQS").
-  test('messages stay invisible for as long as their function may need', () => {
+  // Another consumer must not get a message that is being handled (Lambda, "Using Lambda with Amazon SQS").
+  test('hide messages for as long as their function may need', () => {
     const mappings = template.ofType('AWS::Lambda::EventSourceMapping').map(([, properties]) => properties);
     const seen = mappings.map((mapping) => {
       const [queue] = (mapping['EventSourceArn'] as { 'Fn::GetAtt': [string] })['Fn::GetAtt'];
@@ -137,7 +136,7 @@ describe('the queues', () => {
 });
 
 describe('the functions', () => {
-  test('run on Node.js 24 on arm64, each from its own bundle and in its own role', () => {
+  test('run on Node.js 24 on arm64, each with its own bundle and role', () => {
     expect([...template.functions.keys()]).toEqual(FUNCTIONS);
     for (const name of FUNCTIONS) {
       expect(template.functions.get(name)).toMatchObject({
@@ -151,8 +150,8 @@ describe('the functions', () => {
     expect(Number(template.functions.get('layer')?.['Timeout'])).toBeLessThanOrEqual(900);
   });
 
-  // Lambda would stop a large layer at its sixteenth continuation. The other functions stay guarded against loops.
-  test('a function that sends itself messages may loop, and no other may', () => {
+  // Lambda would stop a large layer at its sixteenth continuation. The other functions stay protected from loops.
+  test('may loop only if they send messages to themselves', () => {
     const allowed = FUNCTIONS.filter((name) => template.functions.get(name)?.['RecursiveLoop'] === 'Allow');
     const looping = FUNCTIONS.filter((name) => {
       const permissions = template.permissions(name);
@@ -166,14 +165,13 @@ describe('the functions', () => {
     expect(allowed).toEqual(['resolver', 'layer', 'finalizer']);
   });
 
-  // No source, no map and no dependency is shipped.
-  test('a package contains the bundle and nothing else', async () => {
+  // They contain no source, source map or dependency.
+  test('have packages with the bundle and nothing else', async () => {
     for (const name of FUNCTIONS)
       expect(namesInZip(await template.zip(name))).toEqual([`dist/functions/${name}/index.mjs`]);
   });
 
-  // The variables of a function name everything that its role can reach, and nothing else.
-  test('the queues and secrets in the variables of a function are those that its role names', () => {
+  test('have variables for exactly the queues and secrets of their roles', () => {
     for (const name of FUNCTIONS) {
       const given = Object.entries(template.variables(name))
         .filter(([variable]) => /_QUEUE_URL$|_SECRET$/.test(variable))
@@ -189,8 +187,7 @@ describe('the functions', () => {
     }
   });
 
-  // No variable is forgotten, misspelt or superfluous.
-  test.for(FUNCTIONS)('%s has the variables that it reads, and no others', async (name) => {
+  test.for(FUNCTIONS)('have exactly the variables that they read: %s', async (name) => {
     const source = await readFile(join(import.meta.dirname, '../../../functions', `${name}.ts`), 'utf8');
     const [, wanted = ''] = /readEnvironment\(\s*process\.env,([^)]*)\)/.exec(source) ?? [];
     const read = new Set<string>();
@@ -202,7 +199,7 @@ describe('the functions', () => {
     expect(new Set(given)).toEqual(read);
   });
 
-  test('logs are kept for as long as the parameter says', () => {
+  test('keep logs for as long as the parameter says', () => {
     const groups = template.ofType('AWS::Logs::LogGroup').map(([, properties]) => properties);
     expect(groups.map(({ LogGroupName }) => LogGroupName)).toEqual(
       FUNCTIONS.map((name) => `/aws/lambda/mirror-sync-prod-${name}`),
@@ -224,8 +221,8 @@ function rights(log: string, rest: readonly string[]): string[] {
 }
 
 describe('the roles', () => {
-  // The whole of what each function may do. A change that gives one more has to say so here.
-  test('give each function what it needs and no more', () => {
+  // This list is complete. A change that adds a permission must add it here.
+  test('give each function exactly the permissions that it needs', () => {
     expect(template.permissions('resolver')).toEqual(
       rights('ResolverLogGroup', [
         ...CONSUME.map((action) => `sqs:${action} ResolveQueue`),
@@ -302,8 +299,8 @@ describe('the roles', () => {
     );
   });
 
-  // The roles of the framework included: no statement allows every action, or every resource.
-  test('have no wildcard but for objects under a prefix', () => {
+  // This includes the roles of the framework: no statement allows every action or every resource.
+  test('have no wildcard except for objects below a prefix', () => {
     const roles = template.ofType('AWS::IAM::Role');
     expect(roles).toHaveLength(6);
     for (const [id, role] of roles) {
@@ -317,7 +314,7 @@ describe('the roles', () => {
     }
   });
 
-  test('can be assumed by the service that they are for, and by no other principal', () => {
+  test('can be assumed only by their service', () => {
     for (const [id, role] of template.ofType('AWS::IAM::Role')) {
       const assume = (service: string, condition: object = {}): object => ({
         Version: '2012-10-17',
@@ -333,7 +330,7 @@ describe('the roles', () => {
 });
 
 describe('cfn-lint', () => {
-  test.skipIf(CFN_LINT === undefined)('reports nothing (skipped where it is not installed)', async () => {
+  test.skipIf(CFN_LINT === undefined)('reports nothing (skipped if it is not installed)', async () => {
     expect(await lint(template)).toEqual({ stdout: '', stderr: '' });
   });
 });

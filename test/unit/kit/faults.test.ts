@@ -46,8 +46,7 @@ async function visit(shelf: Shelf): Promise<string[]> {
 }
 
 describe('counting', () => {
-  // Each call and each pull is one, in order, and what is returned lazily is counted where it is used.
-  test('every call and every chunk', async () => {
+  test('numbers every call and every chunk in order, and counts lazy results when they are used', async () => {
     const { port, faults } = countCalls(new Shelf());
     expect(await visit(port)).toEqual(['a', 'b']);
     expect(port.name).toBe('shelf');
@@ -61,8 +60,7 @@ describe('counting', () => {
     ]);
   });
 
-  // Two ports can share one count.
-  test('over several ports', async () => {
+  test('covers several ports together', async () => {
     const faults = new Faults({ at: 2, act: new Error('lost') });
     const [one, other] = [faults.wrap(new Shelf(), 'one'), faults.wrap(new Shelf(), 'other')];
     await one.put('a');
@@ -73,11 +71,10 @@ describe('counting', () => {
 });
 
 describe('failing', () => {
-  // A call that fails before its effect leaves nothing; one whose answer is lost has had its effect.
   test.each([
     { when: 'before', books: [] },
     { when: 'after', books: ['a'] },
-  ] as const)('$when the effect', async ({ when, books }) => {
+  ] as const)('happens $when the effect', async ({ when, books }) => {
     const shelf = new Shelf();
     const { port, faults } = failNth(shelf, 1, new Error('lost'), { when });
     await expect(visit(port)).rejects.toThrow('lost');
@@ -86,21 +83,22 @@ describe('failing', () => {
     expect(faults.calls).toHaveLength(1);
   });
 
-  // Whichever call fails, in turn, the work fails there, and a stream that fails lets go of what is below it.
-  test.each(['before', 'after'] as const)('each call in turn, %s', async (when) => {
-    const counted = countCalls(new Shelf());
-    await visit(counted.port);
-    for (let n = 1; n <= counted.faults.calls.length; n += 1) {
-      const shelf = new Shelf();
-      const { port, faults } = failNth(shelf, n, new Error(`call ${n}`), { when });
-      await expect(visit(port)).rejects.toThrow(`call ${n}`);
-      expect(faults.calls).toHaveLength(n);
-      expect(shelf.open).toBe(0);
-    }
-  });
+  test.each(['before', 'after'] as const)(
+    'of each call in turn (%s its effect) fails the work and closes streams',
+    async (when) => {
+      const counted = countCalls(new Shelf());
+      await visit(counted.port);
+      for (let n = 1; n <= counted.faults.calls.length; n += 1) {
+        const shelf = new Shelf();
+        const { port, faults } = failNth(shelf, n, new Error(`call ${n}`), { when });
+        await expect(visit(port)).rejects.toThrow(`call ${n}`);
+        expect(faults.calls).toHaveLength(n);
+        expect(shelf.open).toBe(0);
+      }
+    },
+  );
 
-  // A part that stays dead fails every call from there on; a callback takes the place of the error.
-  test('for good, and by callback', async () => {
+  test('of all later calls and by callback is possible', async () => {
     const dead = new Faults({ at: 2, times: Infinity, act: new Error('dead') });
     const port = dead.wrap(new Shelf());
     await port.put('a');
@@ -113,8 +111,7 @@ describe('failing', () => {
     expect(seen).toEqual([1]);
   });
 
-  // A consumer that stops early ends the stream below.
-  test('leaving a stream', async () => {
+  test('does not affect a stream that its consumer leaves early', async () => {
     const shelf = new Shelf();
     const { port } = countCalls(shelf);
     await port.put('a');
@@ -126,8 +123,7 @@ describe('failing', () => {
   });
 });
 
-// A process that dies at a call has not done what comes after it: killed for real, with no time to tidy up.
-test('SIGKILL at a call', () => {
+test('a process that is killed at a call does not execute anything after it', () => {
   const kit = new URL('../../kit/faults.ts', import.meta.url).href;
   const program = `
     import { dieHere, Faults } from ${JSON.stringify(kit)};

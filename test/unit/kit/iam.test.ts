@@ -17,16 +17,16 @@ test.for([
   ['POST', '/b/k?uploads', ['s3:PutObject b/k']],
   ['DELETE', '/b/k?uploadId=1', ['s3:AbortMultipartUpload b/k']],
   ['DELETE', '/b/k', ['s3:DeleteObject b/k']],
-] as const)('%s %s needs what AWS asks for', ([method, path, expected]) => {
+] as const)('%s %s requires the permission of AWS', ([method, path, expected]) => {
   expect(needs(method, path)).toEqual(expected);
 });
 
-test('a write over a version needs to read it too', () => {
+test('a conditional write also requires the permission to read', () => {
   expect(needs('PUT', '/b/k', { 'if-match': '"1"' })).toEqual(['s3:PutObject b/k', 's3:GetObject b/k']);
   expect(needs('PUT', '/b/k', { 'if-none-match': '*' })).toEqual(['s3:PutObject b/k']);
 });
 
-test('a role allows what one of its statements names, and a listing only below its prefix', () => {
+test('a role allows the actions of its statements, and listings only below its prefix', () => {
   const role = [
     { Effect: 'Allow', Action: 's3:GetObject', Resource: ['arn:aws:s3:::b/blobs/*', 'arn:aws:s3:::b/c.yaml'] },
     {

@@ -24,7 +24,6 @@ function unzstd(blob: Buffer): Buffer {
 }
 
 describe('layers', () => {
-  // However a layer is compressed and framed, it unpacks to the archive that its diffID is the digest of.
   test.each([
     ['gzip', 'single'],
     ['gzip', 'several'],
@@ -33,7 +32,7 @@ describe('layers', () => {
     ['zstd', 'several'],
     ['zstd', 'chunked'],
     ['none', 'single'],
-  ] as const)('%s, %s', (compression, framing) => {
+  ] as const)('unpack to the archive of their diffID: %s, %s', (compression, framing) => {
     const layer = makeLayer({ compression, framing, files: [{ path: 'text', content: 'words '.repeat(3000) }] });
     const unpacked = { gzip: gunzipSync, zstd: unzstd, none: (bytes: Buffer) => bytes }[compression](layer.blob);
     expect(sha256(unpacked)).toBe(layer.diffId);
@@ -45,24 +44,21 @@ describe('layers', () => {
     if (compression === 'zstd') expect(layer.blob.includes('in between')).toBe(framing === 'chunked');
   });
 
-  // The same options give the same bytes, another seed others.
-  test('deterministic', () => {
+  test('have the same bytes for the same options, and others for another seed', () => {
     expect(makeLayer({ seed: 5 })).toEqual(makeLayer({ seed: 5 }));
     expect(makeLayer({ seed: 5 }).digest).not.toBe(makeLayer({ seed: 6 }).digest);
     expect(makeImage().digest).toBe(makeImage().digest);
     expect(makeImage({ format: 'docker' }).digest).not.toBe(makeImage().digest);
   });
 
-  // Docker's own empty layer has the digests by which everybody knows it.
-  test('the empty layer', () => {
+  test("include Docker's empty layer with its known digests", () => {
     expect(dockerEmptyLayer()).toMatchObject({
       digest: 'sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4',
       diffId: makeLayer({ files: [] }).diffId,
     });
   });
 
-  // A gzip member repeated is a gzip stream, and its layer says what it unpacks to.
-  test('generated', async () => {
+  test('of repeated gzip members unpack to their diffID', async () => {
     const plain = randomBytes(5000, 1);
     const member = makeLayer({ files: [{ path: 'x', content: plain }] }).blob;
     const unpacked = gunzipSync(member);
@@ -73,13 +69,12 @@ describe('layers', () => {
     expect(await digestOfContent(contentOf(blob))).toBe(layer.digest);
   });
 
-  // Any stretch of generated content is the same stretch of the whole.
   test.each([
     ['random', generated({ size: 1_000_001, seed: 4 })],
     ['compressible', generated({ size: 1_000_001, seed: 4, compressible: true })],
     ['repeated', repeated(randomBytes(1001, 4), 1000)],
     ['held', contentOf(randomBytes(1_000_000, 4))],
-  ])('%s content from any offset', async (_, content) => {
+  ])('with %s content can be read from any offset', async (_, content) => {
     const read = async (start: number, end: number): Promise<Buffer> =>
       Buffer.concat(await Array.fromAsync(content.read(start, end)));
     const whole = await read(0, content.size);
@@ -95,8 +90,7 @@ describe('layers', () => {
   });
 });
 
-// A tar of every kind of entry, long and foreign names among them, is unpacked by the system's tar to what went in.
-test('archives that real tools unpack', async () => {
+test("the system's tar unpacks every kind of entry", async () => {
   await using folder = await tempFolder();
   const long = `${'deep/'.repeat(30)}${'n'.repeat(120)}`;
   const archive = tar([
@@ -117,8 +111,7 @@ test('archives that real tools unpack', async () => {
   expect([mode & 0o777, mtimeMs]).toEqual([0o755, 1e12]);
 });
 
-// Manifest, config and index agree with each other, in either format.
-test.each(['oci', 'docker'] as const)('documents in %s format', (format) => {
+test.each(['oci', 'docker'] as const)('documents in %s format agree with each other', (format) => {
   const layers = [makeLayer({ seed: 1 }), makeLayer({ seed: 2, compression: 'zstd' })];
   const image = makeImage({ layers, format, platform: { os: 'linux', architecture: 'arm', variant: 'v7' } });
   const manifest = JSON.parse(image.manifest.toString()) as Record<string, unknown>;
@@ -137,8 +130,7 @@ test.each(['oci', 'docker'] as const)('documents in %s format', (format) => {
   });
 });
 
-// Each poisoned image is there to be pulled under its tag, and they do not spoil each other's blobs.
-test('poisoned images', async () => {
+test('invalid images can be pulled under their tags without affecting each other', async () => {
   await using registry = await startRegistry();
   const images = poisoned();
   images.forEach((image, index) => {
@@ -166,7 +158,6 @@ test('poisoned images', async () => {
   expect({ missing, wrong }).toEqual({ missing: 1, wrong: 1 });
 });
 
-// What the kit makes is what the library takes: each kind under the type that it declares.
 test.each([
   ['image', makeImage()],
   ['image', makeImage({ format: 'docker' })],
@@ -175,7 +166,7 @@ test.each([
   ['image', makeArtifact({ subject: makeImage() })],
   ['schema1', makeSchema1()],
   ['schema1', makeSchema1({ signed: false, layers: [makeLayer(), dockerEmptyLayer()] })],
-] as const)('a valid %s', (kind, pushable) => {
+] as const)('a valid %s is accepted by the parsers', (kind, pushable) => {
   const manifest = parseManifest(pushable.manifest, pushable.mediaType);
   expect(manifest).toMatchObject({ kind, mediaType: pushable.mediaType });
   if (manifest.kind === 'schema1') expect(sha256(manifest.payload)).toBe(pushable.digest);

@@ -63,8 +63,7 @@ async function failed(lambda: LambdaFunction, event: unknown): Promise<unknown> 
 }
 
 describe('a Lambda function under the real runtime', () => {
-  // The event goes in and the answer comes out as JSON; the context is Lambda's.
-  test('handles an event, in an environment that has nothing of the tester', async () => {
+  test('handles an event in an environment without variables of the tester', async () => {
     const lambda = await sample();
     const answer = await returned(lambda, { a: ['ü', null] });
     expect(answer).toMatchObject({ echo: { a: ['ü', null] }, name: 'sample' });
@@ -75,8 +74,7 @@ describe('a Lambda function under the real runtime', () => {
     expect(lambda.invocations[0]).toMatchObject({ initMs: expect.any(Number), durationMs: expect.any(Number) });
   });
 
-  // A sandbox is started for the first event and takes the next one too: module state stays.
-  test('keeps a sandbox warm', async () => {
+  test('reuses a sandbox with its module state', async () => {
     const lambda = await sample();
     const [first, second] = [await returned(lambda), await returned(lambda)];
     expect([first['calls'], second['calls']]).toEqual([1, 2]);
@@ -84,16 +82,14 @@ describe('a Lambda function under the real runtime', () => {
     expect(lambda.invocations.map(({ initMs }) => initMs === undefined)).toEqual([false, true]);
   });
 
-  // Two events at once are two sandboxes; a third one waits for the first that is free.
-  test('starts as many sandboxes as it may', async () => {
+  test('starts as many sandboxes as allowed, and queues further events', async () => {
     const lambda = await sample({ concurrency: 2 });
     const answers = await Promise.all([returned(lambda), returned(lambda), returned(lambda)]);
     expect(new Set(answers.map(({ pid }) => pid)).size).toBe(2);
     expect(answers.map(({ calls }) => calls).toSorted()).toEqual([1, 1, 2]);
   });
 
-  // What takes too long is killed in the middle, with all that it holds; the next event gets a new sandbox.
-  test('kills what runs into its timeout', async () => {
+  test('is killed at its timeout, and the next event gets a new sandbox', async () => {
     const lambda = await sample({ timeoutMs: 300 });
     expect(await failed(lambda, { do: 'hang' })).toEqual({
       errorType: 'Sandbox.Timedout',
@@ -102,8 +98,7 @@ describe('a Lambda function under the real runtime', () => {
     expect(await returned(lambda)).toMatchObject({ calls: 1 });
   });
 
-  // A crash in the middle of an event, from within and from without.
-  test('tells of a process that has ended', async () => {
+  test('reports a process that has exited', async () => {
     const lambda = await sample();
     expect(await failed(lambda, { do: 'exit' })).toEqual({
       errorType: 'Runtime.ExitError',
@@ -116,23 +111,20 @@ describe('a Lambda function under the real runtime', () => {
     expect(await returned(lambda)).toMatchObject({ calls: 1 });
   });
 
-  // An error that is thrown is the function's answer, and its sandbox lives on.
-  test('tells what was thrown', async () => {
+  test('reports a thrown error, and keeps its sandbox', async () => {
     const lambda = await sample();
     expect(await failed(lambda, { do: 'throw' })).toMatchObject({ errorType: 'RangeError', errorMessage: 'as asked' });
     expect(await returned(lambda)).toMatchObject({ calls: 2 });
   });
 
-  // A bundle that cannot be loaded, or has no handler.
-  test('tells of a bundle that does not start', async () => {
+  test('reports a bundle that does not start', async () => {
     const broken = await sample({}, "throw new Error('not today');");
     expect(await failed(broken, {})).toMatchObject({ errorMessage: 'not today' });
     const empty = await sample({}, 'export const other = 1;');
     expect(await failed(empty, {})).toMatchObject({ errorType: 'Runtime.HandlerNotFound' });
   });
 
-  // Lambda freezes a sandbox between two events: what was left running does not go on.
-  test('freezes a sandbox that has nothing to do', async () => {
+  test('is frozen between two events', async () => {
     const lambda = await sample();
     const { pid } = await returned(lambda, { do: 'tick' });
     // The second sandbox's whole start and event take far longer than a tick.

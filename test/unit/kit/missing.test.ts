@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { missingText } from '../../kit/missing.ts';
 
-test('the last lines of a test run name what is missing, once, and how to run the tests', () => {
+test('the last lines of a test run name each missing tool once, and how to run the tests', () => {
   const text = missingText(['not installed: skopeo', 'versitygw is not installed', 'not installed: skopeo']);
   expect(text).toBe(
     '\nSome tests were skipped (3 groups), since this machine lacks what they need:\n' +

@@ -83,8 +83,8 @@ for (const [name, sqs] of Object.entries(servers)) {
   describe(`an event source poller on ${name}`, () => {
     afterAll(() => sqs[Symbol.asyncDispose]());
 
-    // Messages of a group come in order and one batch at a time; groups go side by side.
-    test('hands over each message once, in the order of its group', async () => {
+    // Groups are handled concurrently, and a group has one batch in flight.
+    test('delivers each message once, in the order of its group', async () => {
       const queue = await sqs.createQueue('in-order', { visibilitySeconds: 30, maxReceives: 3 });
       const seen: Record<string, string[]> = {};
       const inFlight = new Set<string>();
@@ -102,8 +102,7 @@ for (const [name, sqs] of Object.entries(servers)) {
       expect(seen).toEqual({ a: ['a:1', 'a:2', 'a:3'], b: ['b:1', 'b:2'] });
     });
 
-    // What is named as failed comes again when the handler wants it, and everything else does not.
-    test('brings what failed again, and nothing else', async () => {
+    test('delivers failed messages again, and no others', async () => {
       const queue = await sqs.createQueue('partial', { visibilitySeconds: 30, maxReceives: 3 });
       const seen: string[] = [];
       await using polling = poller(sqs, queue, async (records) => {
@@ -120,8 +119,7 @@ for (const [name, sqs] of Object.entries(servers)) {
       expect(seen.toSorted()).toEqual(['a:1#1', 'b:1#1', 'b:1#2']);
     });
 
-    // A function that crashes loses nothing: the whole batch comes again, until its deliveries are used up.
-    test('leaves what always fails to the dead letters', async () => {
+    test('moves messages that always fail to the dead letters', async () => {
       const queue = await sqs.createQueue('poison', { visibilitySeconds: 1, maxReceives: 2 });
       const seen: string[] = [];
       await using polling = poller(
@@ -141,8 +139,7 @@ for (const [name, sqs] of Object.entries(servers)) {
       expect(await dead(sqs, queue)).toBe(1);
     });
 
-    // At least once: also what was handled can come again.
-    test('delivers again what it is told to', async () => {
+    test('can be told to deliver handled messages again', async () => {
       const queue = await sqs.createQueue('again', { visibilitySeconds: 30, maxReceives: 3 });
       const seen: string[] = [];
       await using polling = poller(
@@ -159,8 +156,7 @@ for (const [name, sqs] of Object.entries(servers)) {
       expect(seen).toEqual(['a:1', 'a:1']);
     });
 
-    // Whoever waits is told that there is nothing to poll, instead of waiting for ever.
-    test('does not hang where its queue is gone', async () => {
+    test('ends if its queue no longer exists', async () => {
       const queue = await sqs.createQueue('gone', { visibilitySeconds: 30, maxReceives: 3 });
       await using polling = poller(sqs, { ...queue, url: `${queue.url}x` }, () => Promise.resolve(null));
       await expect(polling.turn()).rejects.toThrow();
@@ -169,7 +165,7 @@ for (const [name, sqs] of Object.entries(servers)) {
   });
 }
 
-describe('what an answer means', () => {
+describe('the response of a handler', () => {
   const records = ['1', '2'].map((messageId) => ({ messageId }) as SQSRecord);
 
   // AWS Lambda, "Success and failure conditions" of partial batch responses.
@@ -179,7 +175,7 @@ describe('what an answer means', () => {
     [{ batchItemFailures: [] }, []],
     [{ batchItemFailures: null }, []],
     [{ batchItemFailures: [{ itemIdentifier: '2' }] }, ['2']],
-  ] as const)('%j fails %j', ([payload, expected]) => {
+  ] as const)('to the messages %j fails %j', ([payload, expected]) => {
     expect(failedOf(payload, records)).toEqual(new Set(expected));
   });
 
@@ -191,7 +187,7 @@ describe('what an answer means', () => {
     { batchItemFailures: [{ identifier: '1' }] },
     { batchItemFailures: [{ itemIdentifier: '3' }] },
     { batchItemFailures: [null] },
-  ])('%j fails the whole batch', (payload) => {
+  ])('of %j fails the whole batch', (payload) => {
     expect(failedOf(payload, records)).toBeUndefined();
   });
 });

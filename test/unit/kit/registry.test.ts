@@ -37,8 +37,7 @@ function get(url: string, range?: string, method = 'GET'): Promise<Response> {
 }
 
 describe('pull', () => {
-  // An index pushed with a tag can be read down to its layers, byte for byte, by tag and by digest.
-  test('manifests and blobs', async () => {
+  test('returns manifests and blobs byte for byte, by tag and by digest', async () => {
     await using registry = await startRegistry();
     const image = makeImage({ format: 'docker' });
     const index = makeIndex([image], 'docker');
@@ -57,8 +56,7 @@ describe('pull', () => {
     expect(registry.count({ kind: 'manifest' })).toBe(2);
   });
 
-  // What the client did not say that it accepts, or what is not there, is refused with the spec's codes.
-  test('refusals', async () => {
+  test('is refused with the codes of the specification', async () => {
     await using registry = await startRegistry({ refuseHead: true });
     const image = makeImage();
     registry.push('a', image, 'x');
@@ -76,8 +74,7 @@ describe('pull', () => {
     expect(await blob.json()).toMatchObject({ errors: [{ code: 'BLOB_UNKNOWN' }] });
   });
 
-  // Ranges: closed, open, suffix, beyond the end; the whole when If-Range names another version.
-  test('ranges', async () => {
+  test('supports closed, open and suffix ranges, and If-Range', async () => {
     await using served = await oneBlob();
     const { url, bytes, digest } = served;
     for (const [range, start, end] of [
@@ -99,8 +96,7 @@ describe('pull', () => {
     expect([head.headers.get('content-length'), head.headers.get('etag')]).toEqual(['1000', `"${digest}"`]);
   });
 
-  // Three tags by pages of two: the Link leads to the rest, and then there is none.
-  test('pages of tags', async () => {
+  test('returns pages of tags with links', async () => {
     await using registry = await startRegistry({ pageSize: 2 });
     const image = makeImage();
     registry.push('a', image);
@@ -113,8 +109,7 @@ describe('pull', () => {
     expect(second.headers.get('link')).toBeNull();
   });
 
-  // What names an image as its subject is listed as its referrer, by type where a type is asked for.
-  test('referrers', async () => {
+  test('lists referrers, filtered by type', async () => {
     await using registry = await startRegistry();
     const image = makeImage();
     const artifact = makeArtifact({ subject: image, artifactType: 'a/sbom' });
@@ -127,8 +122,7 @@ describe('pull', () => {
     expect(await (await fetch(`${url}?artifactType=other`)).json()).toMatchObject({ manifests: [] });
   });
 
-  // A blob of 5 GB that exists nowhere can be read at its end, and reads the same from any offset.
-  test('generated blobs', async () => {
+  test('returns generated blobs from any offset', async () => {
     await using registry = await startRegistry();
     registry.push('a', makeImage());
     const size = 5 * 1024 ** 3;
@@ -144,8 +138,7 @@ describe('pull', () => {
 });
 
 describe('authentication', () => {
-  // A token is got with the scope of the challenge, is good for that repository only, and for so many requests.
-  test('bearer by GET', async () => {
+  test('by GET returns a bearer token for one repository and a number of requests', async () => {
     await using registry = await startRegistry({
       auth: { kind: 'bearer', user: 'u', password: 'p', expiresAfterRequests: 1 },
     });
@@ -176,8 +169,7 @@ describe('authentication', () => {
     expect(registry.count({ kind: 'token' })).toBe(2);
   });
 
-  // The POST form takes a password or a refresh token, and the GET form is refused.
-  test('bearer by POST', async () => {
+  test('by POST returns a bearer token for a password or a refresh token', async () => {
     await using registry = await startRegistry({
       auth: { kind: 'bearer', user: 'u', password: 'p', refreshToken: 'r', form: 'post', field: 'access_token' },
     });
@@ -192,8 +184,7 @@ describe('authentication', () => {
     expect((await fetch(`http://${registry.host}/token?service=test-registry`)).status).toBe(405);
   });
 
-  // Basic is taken as it is.
-  test('basic', async () => {
+  test('accepts Basic', async () => {
     await using registry = await startRegistry({ auth: { kind: 'basic', user: 'u', password: 'p' } });
     expect((await fetch(`http://${registry.host}/v2/`)).headers.get('www-authenticate')).toMatch(/^Basic realm=/);
     expect(
@@ -203,8 +194,7 @@ describe('authentication', () => {
 });
 
 describe('misbehaviour', () => {
-  // A rule lets `after` requests pass, spoils `times`, and is over; others are not touched.
-  test('counts', async () => {
+  test('counts requests before it begins and until it ends', async () => {
     await using served = await oneBlob();
     const { registry, url } = served;
     const body = errorBody('TOOMANYREQUESTS', 'slow down');
@@ -227,8 +217,7 @@ describe('misbehaviour', () => {
     expect(busy.hits()).toBe(1);
   });
 
-  // A cut connection has delivered exactly what was asked for, also within a range, and then fails the body.
-  test('cut, and connections that end without an answer', async () => {
+  test('delivers exactly the requested bytes before it cuts a connection', async () => {
     await using served = await oneBlob();
     const { registry, url, bytes } = served;
     registry.misbehave({ times: 2, do: { cutAfter: 100 } });
@@ -247,8 +236,7 @@ describe('misbehaviour', () => {
     expect((await get(url)).status).toBe(200);
   });
 
-  // A body that ends in good order but too early, and one without a length.
-  test('no Content-Length', async () => {
+  test('ends a body early, or omits its length', async () => {
     await using served = await oneBlob();
     const { registry, url, bytes } = served;
     registry.misbehave({ times: 1, do: { endAfter: 10 } });
@@ -259,8 +247,7 @@ describe('misbehaviour', () => {
     expect([whole.headers.get('content-length'), await bytesOf(whole)]).toEqual([null, bytes]);
   });
 
-  // The flipped byte is at its place in the blob, whatever range is asked for.
-  test('flipped byte', async () => {
+  test('flips a byte at its place in the blob for any range', async () => {
     await using served = await oneBlob();
     const { registry, url, bytes } = served;
     registry.misbehave({ do: { flipByteAt: 500 } });
@@ -271,8 +258,7 @@ describe('misbehaviour', () => {
     expect(await bytesOf(await get(url, 'bytes=501-'))).toEqual(bytes.subarray(501));
   });
 
-  // Ranges that are ignored, answered with another range, with another length, or with another version each time.
-  test('ranges that cannot be believed', async () => {
+  test('ignores ranges, or answers with a wrong range, length or version', async () => {
     await using served = await oneBlob();
     const { registry, url, bytes } = served;
     const ignored = registry.misbehave({ do: { ignoreRange: true } });
@@ -290,8 +276,7 @@ describe('misbehaviour', () => {
     expect(first.headers.get('etag')).not.toBe(second.headers.get('etag'));
   });
 
-  // The stall is awaited, not slept for; let go, the body goes on where it stopped.
-  test('stall', async () => {
+  test('stalls until it is released, and then continues', async () => {
     await using registry = await startRegistry();
     const bytes = randomBytes(1_000_000, 8);
     registry.push('a', makeImage());
@@ -310,8 +295,7 @@ describe('misbehaviour', () => {
     expect(Buffer.concat(received).equals(bytes)).toBe(true);
   });
 
-  // A server whose answers hang is closed all the same, and its client sees the connection break.
-  test('closing ends what hangs', async () => {
+  test('does not prevent the server from closing', async () => {
     await using served = await oneBlob();
     const { registry, url } = served;
     const hang = registry.misbehave({ do: { noAnswer: true } });
@@ -321,8 +305,7 @@ describe('misbehaviour', () => {
     await asking;
   });
 
-  // A redirect leads to another host, which takes the address once and refuses an Authorization that leaks to it.
-  test('signed redirects', async () => {
+  test('redirects once to a signed address that refuses an Authorization', async () => {
     await using served = await oneBlob();
     const { registry, url, bytes } = served;
     await using cdn = await startRegistry();
@@ -337,8 +320,7 @@ describe('misbehaviour', () => {
     expect((await get(location)).status).toBe(403);
   });
 
-  // Headers can be dropped and replaced, as by a proxy in between.
-  test('headers', async () => {
+  test('drops and replaces headers', async () => {
     await using registry = await startRegistry({ headWithoutDigest: true });
     registry.push('a', makeImage(), 'x');
     const url = `http://${registry.host}/v2/a/manifests/x`;
@@ -353,8 +335,7 @@ describe('misbehaviour', () => {
   });
 });
 
-// Two requests that are held at once are counted as two, and those that come one after the other as one.
-test('concurrency is measured', async () => {
+test('the registry measures concurrent requests', async () => {
   await using registry = await startRegistry();
   registry.push('a', makeImage());
   registry.push('b', makeImage());

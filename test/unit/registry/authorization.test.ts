@@ -16,7 +16,6 @@ const RULES = { isInsecure: () => false, tokenService: () => undefined };
 const USER = always({ username: 'user', password: 'secret' });
 
 describe('a Bearer registry', () => {
-  // A public image: the first request learns where tokens are had, and the token is kept for all that follow.
   test('costs one 401 and one token for any number of requests', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer' } });
     await using sources = testSources();
@@ -32,8 +31,7 @@ describe('a Bearer registry', () => {
     ]);
   });
 
-  // What one repository taught spares the next one its 401.
-  test('asks for the next repository’s token at once', async () => {
+  test('gets a token for another repository without a second 401', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer' } });
     await using sources = testSources();
     for (const repository of ['a/a', 'b/b']) registry.push(repository, image, '1');
@@ -46,7 +44,7 @@ describe('a Bearer registry', () => {
     ]);
   });
 
-  test('is asked for one token by many requests at once', async () => {
+  test('gets one token for many concurrent requests', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer' } });
     await using sources = testSources();
     registry.push(REPOSITORY, image, '1');
@@ -55,22 +53,21 @@ describe('a Bearer registry', () => {
     expect(registry.count({ kind: 'token' })).toBe(1);
   });
 
-  test.each(['get', 'post'] as const)('takes user and password (%s)', async (form) => {
+  test.each(['get', 'post'] as const)('accepts user and password (%s)', async (form) => {
     await using registry = await startRegistry({ auth: { kind: 'bearer', user: 'user', password: 'secret', form } });
     await using sources = testSources({ credentials: USER });
     registry.push(REPOSITORY, image, '1');
     expect((await sources.at(registry.host).resolve('1')).digest).toBe(image.digest);
   });
 
-  test('takes an identity token', async () => {
+  test('accepts an identity token', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer', refreshToken: 'long lived', form: 'post' } });
     await using sources = testSources({ credentials: always({ username: '<token>', identityToken: 'long lived' }) });
     registry.push(REPOSITORY, image, '1');
     expect((await sources.at(registry.host).resolve('1')).digest).toBe(image.digest);
   });
 
-  // A token that runs out by the clock is renewed before it is refused.
-  test('has its token renewed before it expires', async () => {
+  test('gets a new token before the old one expires', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer', ttlSeconds: 100 } });
     let now = 0;
     await using sources = testSources({ now: () => now });
@@ -86,7 +83,7 @@ describe('a Bearer registry', () => {
     expect(registry.count({ status: 401 })).toBe(1);
   });
 
-  test('that refuses a token before its time is brought a new one', async () => {
+  test('gets a new token if it refuses one early', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer', expiresAfterRequests: 1 } });
     await using sources = testSources();
     registry.push(REPOSITORY, image, '1');
@@ -96,8 +93,8 @@ describe('a Bearer registry', () => {
     expect(sources.waits).toEqual([]);
   });
 
-  // Neither an endless loop nor a retry: a fresh token that is refused means no.
-  test('that refuses even a fresh token has denied', async () => {
+  // There is neither a retry nor an endless loop.
+  test('denies access if it refuses a fresh token', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer', expiresAfterRequests: 0 } });
     await using sources = testSources();
     registry.push(REPOSITORY, image, '1');
@@ -106,7 +103,7 @@ describe('a Bearer registry', () => {
     expect(sources.waits).toEqual([]);
   });
 
-  test('with a token service that is down is asked again', async () => {
+  test('is retried while its token service is down', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer' } });
     await using sources = testSources();
     registry.push(REPOSITORY, image, '1');
@@ -116,7 +113,7 @@ describe('a Bearer registry', () => {
     expect(sources.waits).toEqual([100, 100]);
   });
 
-  test('with wrong credentials says whose they are, and not what they are', async () => {
+  test('with wrong credentials leads to an error with their origin and not their value', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer', user: 'user', password: 'other' } });
     await using sources = testSources({ credentials: USER });
     const failure = await failureOf(sources.at(registry.host).resolve('1'), 'denied');
@@ -124,7 +121,7 @@ describe('a Bearer registry', () => {
     expect(JSON.stringify([failure.message, failure.cause])).not.toContain('secret');
   });
 
-  test('with a token service that refuses the credentials is asked without them', async () => {
+  test('is asked without credentials if its token service refuses them', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer' } });
     await using sources = testSources({ credentials: USER });
     registry.push(REPOSITORY, image, '1');
@@ -139,7 +136,7 @@ describe('a Bearer registry', () => {
     ]);
   });
 
-  test('names the credentials that its token service refused where an image is not public', async () => {
+  test('leads to an error that names the refused credentials if the image is not public', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer', expiresAfterRequests: 0 } });
     await using sources = testSources({ credentials: USER });
     registry.push(REPOSITORY, image, '1');
@@ -147,7 +144,7 @@ describe('a Bearer registry', () => {
     expect(failure.message).toContain(`${registry.host} refused the credentials from config.json: auths["r"] with 401`);
   });
 
-  test('that answers without a token is refused', async () => {
+  test('is refused if its token service answers without a token', async () => {
     await using registry = await startRegistry({ auth: { kind: 'bearer' } });
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'token' }, do: { status: 200, body: { token: 'two\nlines' } } });
@@ -165,7 +162,7 @@ describe('a Basic registry', () => {
     expect(registry.requests.map(({ status }) => status)).toEqual([401, 200, 200]);
   });
 
-  test('that refuses the password has denied', async () => {
+  test('denies access if it refuses the password', async () => {
     await using registry = await startRegistry({ auth: { kind: 'basic', user: 'user', password: 'other' } });
     await using sources = testSources({ credentials: USER });
     const failure = await failureOf(sources.at(registry.host).manifest(image.digest), 'denied');
@@ -174,14 +171,14 @@ describe('a Basic registry', () => {
   });
 });
 
-test('a registry token is used as it is', async () => {
+test('a registry token is used unchanged', async () => {
   await using registry = await startRegistry({ auth: { kind: 'bearer' } });
   await using sources = testSources({ credentials: always({ username: '', registryToken: 'given' }) });
   await failureOf(sources.at(registry.host).manifest(image.digest), 'denied');
   expect(registry.requests.map(({ authorization }) => authorization)).toEqual([undefined, 'Bearer given']);
 });
 
-// The realm is what the registry says: one on plain HTTP would hand the password to anyone who listens.
+// The registry chooses the realm, and plain HTTP would reveal the password.
 test('credentials are not sent from a TLS registry to a token service without TLS', async () => {
   const tokens = new Tokens({ send: () => Promise.reject(new Error('must not be asked')), now: () => 0, rules: RULES });
   const header = 'Bearer realm="http://r.example/token"';
@@ -191,26 +188,26 @@ test('credentials are not sent from a TLS registry to a token service without TL
   await failureOf(asked, 'denied');
 });
 
-describe('a token’s life', () => {
+describe('the lifetime of a token', () => {
   const life = (body: object, date = Number.NaN): number | undefined =>
     parseToken(JSON.stringify({ token: 't', ...body }), 0, date)?.expiresAt;
 
-  test('is what the service says, less a margin, and a minute where it says nothing', () => {
+  test('is that of the response less a margin, and a minute by default', () => {
     expect(life({ expires_in: 300 })).toBe(290_000);
     expect(life({ expires_in: 10 })).toBe(9_000);
     expect(life({})).toBe(54_000);
     expect(life({ expires_in: 0 })).toBe(54_000);
   });
 
-  // A service that hands out tokens from its cache; its clock may be hours off ours.
-  test('has begun when it was issued, by the service’s own clock', () => {
+  // Some services return cached tokens, and their clock may differ.
+  test('begins at the issue time, by the clock of the token service', () => {
     const date = Date.parse('2024-01-01T00:01:00Z');
     expect(life({ expires_in: 300, issued_at: '2024-01-01T00:00:00Z' }, date)).toBe(230_000);
     expect(life({ expires_in: 300, issued_at: '2024-01-01T09:00:00Z' }, date)).toBe(290_000);
     expect(life({ expires_in: 300, issued_at: 'yesterday' }, date)).toBe(290_000);
   });
 
-  test('needs a token', () => {
+  test('requires a token in the response', () => {
     expect(parseToken('{"access_token":"a"}', 0, 0)?.value).toBe('a');
     expect(parseToken('{"Token":"a\\n"}', 0, 0)?.value).toBe('a');
     for (const body of ['', '[]', 'null', '{}', '{"token":""}', '{"token":"a b"}', '{"token":1}'])

@@ -22,7 +22,7 @@ async function registryWithBlob(options?: RegistryOptions): Promise<TestRegistry
 const ranges = ({ requests }: TestRegistry): (string | undefined)[] =>
   requests.filter(({ kind }) => kind === 'blob').map(({ range }) => range);
 
-test('a blob comes whole, or in the range that was asked for', async () => {
+test('a blob is fetched completely or in the requested range', async () => {
   await using registry = await registryWithBlob();
   await using sources = testSources();
   const blob = sources.at(registry.host).blob(digest, { size: SIZE });
@@ -44,7 +44,7 @@ test('a blob comes whole, or in the range that was asked for', async () => {
   await failureOf(blob.open({ start: SIZE + 1 }), 'partial-too-long');
 });
 
-test('ranges of one blob are read side by side, as many as there are connections', async () => {
+test('ranges of one blob are read concurrently over all connections', async () => {
   await using registry = await registryWithBlob();
   await using sources = testSources({ connections: 3 });
   const blob = sources.at(registry.host).blob(digest);
@@ -60,8 +60,7 @@ test('ranges of one blob are read side by side, as many as there are connections
 });
 
 describe('a body that breaks off', () => {
-  // The connection is cut twice: exactly what is missing is asked for, and the bytes are the same in the end.
-  test('goes on at the missing byte', async () => {
+  test('continues at the missing byte', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, times: 2, do: { cutAfter: 1_000_000 } });
@@ -72,8 +71,7 @@ describe('a body that breaks off', () => {
     expect(sources.waits).toEqual([100, 100]);
   });
 
-  // However often: what counts is progress, and not how many connections it takes.
-  test('is given up only when nothing more comes', async () => {
+  test('fails only if no further byte arrives, after any number of connections', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, times: 20, do: { cutAfter: 100_000 } });
@@ -90,7 +88,7 @@ describe('a body that breaks off', () => {
     expect(ranges(registry).length).toBe(1 + 6);
   });
 
-  test('within a range, it goes on to the end of that range', async () => {
+  test('continues to the end of its range', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { cutAfter: 500_000 } });
@@ -99,8 +97,8 @@ describe('a body that breaks off', () => {
     expect(ranges(registry)).toEqual(['bytes=1000-1000999', 'bytes=501000-1000999']);
   });
 
-  // A proxy without Content-Length hides that its upstream broke: the descriptor's size uncovers it.
-  test('in good order is noticed by the size', async () => {
+  // A proxy without Content-Length hides that its upstream broke off.
+  test('without an error is detected by the size', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { endAfter: 1_000_000 } });
@@ -109,7 +107,7 @@ describe('a body that breaks off', () => {
     expect(sources.failures[0]).toMatchObject({ code: 'truncated' });
   });
 
-  test('without a length at all still works', async () => {
+  test('may have no length at all', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, do: { noContentLength: true } });
@@ -118,8 +116,8 @@ describe('a body that breaks off', () => {
     expect((await collect(body)).equals(bytes)).toBe(true);
   });
 
-  // A firewall forgot the connection: no byte comes, and no end.
-  test('by stalling goes on as well', async () => {
+  // A firewall may drop a connection without a reset.
+  test('by a stall continues as well', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources({ stallMs: 250 });
     registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { stallAfter: 1_000_000 } });
@@ -129,8 +127,8 @@ describe('a body that breaks off', () => {
     expect(ranges(registry)[1]).toBe(`bytes=1000000-${SIZE - 1}`);
   });
 
-  // Tokens live for minutes and blobs take hours: each resumption finds its token expired.
-  test('with a token that has expired gets a new one', async () => {
+  // Tokens live for minutes, and blobs take hours.
+  test('with an expired token gets a new one', async () => {
     await using registry = await registryWithBlob({ auth: { kind: 'bearer', expiresAfterRequests: 1 } });
     await using sources = testSources();
     // The second, third and fourth request: the third is the 401, of which there is nothing to cut.
@@ -141,8 +139,7 @@ describe('a body that breaks off', () => {
     expect(body.resumed()).toBe(2);
   });
 
-  // A retryable 429 in the middle is waited for in full.
-  test('by a rate limit waits as long as it is told', async () => {
+  test('by a rate limit continues after the whole wait', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { cutAfter: 1_000_000 } });
@@ -158,8 +155,8 @@ describe('a body that breaks off', () => {
   });
 });
 
-describe('what cannot be believed is not mixed with what came before', () => {
-  test('a server that ignores Range sends the whole, and says so, from the beginning only', async () => {
+describe('inconsistent responses are not combined', () => {
+  test('if a server ignores Range, which is reported and accepted only from the first byte', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, do: { ignoreRange: true } });
@@ -170,7 +167,7 @@ describe('what cannot be believed is not mixed with what came before', () => {
     expect(await failureOf(blob.open({ start: 100 }), 'range-ignored')).toMatchObject({ remedy: 'restart' });
   });
 
-  test('a cut body cannot go on where Range is ignored', async () => {
+  test('if a body breaks off and the server ignores Range', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, do: { ignoreRange: true } });
@@ -182,7 +179,7 @@ describe('what cannot be believed is not mixed with what came before', () => {
   test.each([
     [{ wrongContentRange: true }, 'range-mismatch', 'restart'],
     [{ wrongContentRange: 'total' }, 'size-mismatch', 'never'],
-  ] as const)('%o is %s', async (misbehaviour, code, remedy) => {
+  ] as const)('for %o: %s', async (misbehaviour, code, remedy) => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { cutAfter: 1_000_000 } });
@@ -191,8 +188,7 @@ describe('what cannot be believed is not mixed with what came before', () => {
     expect(await failureOf(collect(body), code)).toMatchObject({ remedy });
   });
 
-  // The descriptor is part of what is proven: another length is another blob, and no second try changes it.
-  test.each([SIZE - 1, SIZE + 1])('a blob of another size than %i is refused at once', async (size) => {
+  test.each([SIZE - 1, SIZE + 1])('a blob with another size than %i is refused at once', async (size) => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     const blob = sources.at(registry.host).blob(digest, { size });
@@ -200,7 +196,7 @@ describe('what cannot be believed is not mixed with what came before', () => {
     expect(registry.count()).toBe(1);
   });
 
-  test('a body longer than the descriptor says is refused where no header tells', async () => {
+  test('if a body without a length is longer than the descriptor', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, do: { noContentLength: true } });
@@ -211,7 +207,7 @@ describe('what cannot be believed is not mixed with what came before', () => {
     await failureOf(collect(body), 'size-mismatch');
   });
 
-  test('a body shorter than the descriptor says is refused where no header tells', async () => {
+  test('if a body without a length is shorter than the descriptor', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, do: { noContentLength: true } });
@@ -223,9 +219,9 @@ describe('what cannot be believed is not mixed with what came before', () => {
   });
 });
 
-// Backends behind one name that do not agree: the digest decides.
-describe('an ETag that changes with every answer', () => {
-  test('ends neither a body that is resumed nor ranges side by side', async () => {
+// Backends behind one name may disagree.
+describe('an ETag that changes with every response', () => {
+  test('ends neither a resumed body nor concurrent ranges', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, do: { changeEtag: true } });
@@ -237,7 +233,7 @@ describe('an ETag that changes with every answer', () => {
     expect(Buffer.concat(parts).equals(bytes)).toBe(true);
   });
 
-  test('makes a wrong digest worth another try from the first byte', async () => {
+  test('leads to another try from the first byte after a wrong digest', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.misbehave({ match: { kind: 'blob' }, do: { changeEtag: true } });
@@ -251,8 +247,7 @@ describe('an ETag that changes with every answer', () => {
 });
 
 describe('a redirect', () => {
-  // The registry is asked once; all further ranges go to where it pointed, and never with its Authorization.
-  test('is remembered for the blob', async () => {
+  test('is remembered for all ranges of the blob, and its target gets no Authorization', async () => {
     await using cdn = await startRegistry();
     await using registry = await registryWithBlob({ auth: { kind: 'bearer' } });
     await using sources = testSources();
@@ -270,8 +265,7 @@ describe('a redirect', () => {
     ]);
   });
 
-  // Signed addresses expire in the middle of a large blob: the registry is asked again, and the body goes on.
-  test('that expires is asked for again', async () => {
+  test('that expires is requested again', async () => {
     await using cdn = await startRegistry();
     await using registry = await registryWithBlob();
     await using sources = testSources();
@@ -291,7 +285,7 @@ describe('a redirect', () => {
 });
 
 describe('a foreign layer', () => {
-  test('is fetched from its own address, without asking the registry', async () => {
+  test('is fetched from its own address, without a request to the registry', async () => {
     await using owner = await registryWithBlob();
     await using registry = await registryWithBlob();
     await using sources = testSources();
@@ -301,8 +295,8 @@ describe('a foreign layer', () => {
     expect(registry.requests).toEqual([]);
   });
 
-  // It need not be in the registry: that it is not there is no reason to give its own address up.
-  test('is asked for again where its own address is down for a moment', async () => {
+  // A missing copy in the registry is not a reason to give up the address.
+  test('is retried at its own address if that is briefly unavailable', async () => {
     await using owner = await registryWithBlob();
     await using registry = await registryWithBlob();
     await using sources = testSources();
@@ -314,7 +308,7 @@ describe('a foreign layer', () => {
     expect(owner.count({ kind: 'blob' })).toBe(2);
   });
 
-  test('is fetched from the registry where its own addresses fail', async () => {
+  test('is fetched from the registry if its own addresses fail', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     const urls = ['ftp://old.example/layer', `http://${registry.host}/gone`];
@@ -322,8 +316,7 @@ describe('a foreign layer', () => {
     expect((await collect(body)).equals(bytes)).toBe(true);
   });
 
-  // Its address has something else by now, a page that says so: the registry may well have the layer.
-  test('is fetched from the registry where its own address has another length', async () => {
+  test('is fetched from the registry if its own address has another length', async () => {
     await using owner = await registryWithBlob();
     await using registry = await registryWithBlob();
     await using sources = testSources();
@@ -337,7 +330,6 @@ describe('a foreign layer', () => {
   });
 });
 
-// Whatever its address does, the registry may well have the layer.
 test.each([
   ['sends one byte', { endAfter: 1, noContentLength: true }],
   ['breaks off', { cutAfter: 1000 }],
@@ -362,7 +354,7 @@ test.each([
   expect(owner.count()).toBe(1);
 });
 
-test('a foreign layer at a host that is not allowed is fetched from the registry, and the host is never asked', async () => {
+test('a foreign layer at a host that is not allowed is fetched from the registry, without a request to the host', async () => {
   await using registry = await registryWithBlob();
   await using sources = testSources({ endpoints: { 'registry.example': [registry.host, 'https://registry.example'] } });
   const urls = ['https://victim.example/layer'];
@@ -374,7 +366,7 @@ test('a foreign layer at a host that is not allowed is fetched from the registry
   expect(failure.detail).toContain('--foreign-host victim.example');
 });
 
-test('an unknown blob is not asked for twice', async () => {
+test('an unknown blob is requested once', async () => {
   await using registry = await registryWithBlob();
   await using sources = testSources();
   const unknown = digestOf(Buffer.from('unknown'));
@@ -387,7 +379,7 @@ describe('a small blob', () => {
   const small = bytes.subarray(0, 5000);
   const smallDigest = digestOf(small);
 
-  test('is proven and bounded', async () => {
+  test('is proven and limited in size', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.pushBlob(smallDigest, small);
@@ -400,7 +392,7 @@ describe('a small blob', () => {
     await failureOf(source.smallBlob(smallDigest, { maxBytes: 4999 }), 'too-large');
   });
 
-  test('with a flipped byte is refused, and once more tried whole where it had been pieced together', async () => {
+  test('with a corrupt byte is refused, and fetched once more if it was resumed', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources();
     registry.pushBlob(smallDigest, small);
@@ -412,13 +404,13 @@ describe('a small blob', () => {
   });
 });
 
-describe('whatever ends a body frees its connection and its permit', () => {
+describe('the end of a body frees its connection and its permit', () => {
   const usable = async (registry: TestRegistry, sources: ReturnType<typeof testSources>): Promise<void> => {
     const body = await sources.at(registry.host).blob(digest).open({ start: 0, end: 10 });
     expect(await collect(body)).toEqual(bytes.subarray(0, 10));
   };
 
-  test('abort before, while opening and while reading', async () => {
+  test('after an abort before, during and after opening', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources({ connections: 1 });
     const source = sources.at(registry.host);
@@ -444,7 +436,7 @@ describe('whatever ends a body frees its connection and its permit', () => {
     await usable(registry, sources);
   });
 
-  test('abort of a body that nobody has begun to read', async () => {
+  test('after an abort of a body that was not read', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources({ connections: 1 });
     const abort = new AbortController();
@@ -454,8 +446,8 @@ describe('whatever ends a body frees its connection and its permit', () => {
     await failureOf(collect(body), 'aborted');
   });
 
-  // On Lambda nobody sleeps for minutes: it is told at once how long the wait would be, and the queue waits.
-  test('a wait that is too long for here is thrown, in full', async () => {
+  // On Lambda the queue waits instead of the function.
+  test('after a wait beyond the limit, which is thrown in full', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources({ longestWaitMs: 1000 });
     registry.misbehave({ match: { kind: 'blob' }, do: { status: 429, headers: { 'retry-after': '600' } } });
@@ -469,7 +461,7 @@ describe('whatever ends a body frees its connection and its permit', () => {
     expect(registry.count({ kind: 'manifest' })).toBe(0);
   });
 
-  test('a 503 that asks for a wait that is too long for here is thrown, in full', async () => {
+  test('after a 503 with a wait beyond the limit, which is thrown in full', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources({ longestWaitMs: 1000 });
     registry.misbehave({ match: { kind: 'manifest' }, do: { status: 503, headers: { 'retry-after': '2' } } });
@@ -478,8 +470,7 @@ describe('whatever ends a body frees its connection and its permit', () => {
     expect(registry.count({ kind: 'manifest' })).toBe(1);
   });
 
-  // The time for it is over in the middle of a wait: what was waited for is why, and not that it was stopped.
-  test('a wait that its time ends is what was waited for', async () => {
+  test('after a deadline during a wait, with the reason of the wait', async () => {
     await using registry = await registryWithBlob();
     let over = new AbortController();
     const sleep = async (ms: number, signal?: AbortSignal): Promise<void> => {
@@ -498,7 +489,7 @@ describe('whatever ends a body frees its connection and its permit', () => {
     await expect(source.resolve('1', { signal: over.signal })).rejects.toMatchObject(limited);
   });
 
-  test('abort while it waits to try again', async () => {
+  test('after an abort during the wait for a retry', async () => {
     await using registry = await registryWithBlob();
     const abort = new AbortController();
     await using sources = testSources({
@@ -513,7 +504,7 @@ describe('whatever ends a body frees its connection and its permit', () => {
     await usable(registry, sources);
   });
 
-  test('closing the sources', async () => {
+  test('after closing the sources', async () => {
     await using registry = await registryWithBlob();
     const sources = testSources();
     const body = await sources.at(registry.host).blob(digest).open({ start: 0 });
@@ -522,7 +513,7 @@ describe('whatever ends a body frees its connection and its permit', () => {
     expect(sources.waits).toEqual([]);
   });
 
-  test('leaving it in the middle', async () => {
+  test('after leaving it in the middle', async () => {
     await using registry = await registryWithBlob();
     await using sources = testSources({ connections: 1 });
     const { body } = await sources.at(registry.host).blob(digest).open({ start: 0 });
@@ -533,7 +524,7 @@ describe('whatever ends a body frees its connection and its permit', () => {
     await usable(registry, sources);
   });
 
-  test('refusals of all kinds', async () => {
+  test('after refusals of all kinds', async () => {
     await using registry = await registryWithBlob();
     for (const status of [403, 404, 416, 429, 503]) {
       await using sources = testSources({ connections: 1 });

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { offersBasic, parseChallenges, requestedToken, unusableRealm } from '../../../lib/registry/auth/challenge.ts';
 
-// What Docker Hub says to an anonymous pull.
-test('a Bearer challenge names realm and service; its scope is not used', () => {
+// This is the challenge of Docker Hub.
+test('a Bearer challenge has a realm and a service, and its scope is ignored', () => {
   const header =
     'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/alpine:pull"';
   expect(requestedToken(parseChallenges(header))).toEqual({
@@ -12,19 +12,18 @@ test('a Bearer challenge names realm and service; its scope is not used', () => 
   });
 });
 
-// Scopes have commas inside their quotes, services may be unquoted, and space may stand wherever RFC 9110 allows it.
+// Scopes contain commas in quotes, services may be unquoted, and RFC 9110 permits whitespace in many places.
 test.each([
   ['BEARER  Realm = "https://r/t" ,  SERVICE=svc , scope="repository:a:pull,push"', 'svc'],
   ['Bearer realm="https://r/t"', ''],
   ['Bearer realm=https://r/t,service=s', 's'],
   ['Bearer realm="https://r/t",service="a \\"b\\" \\\\c"', 'a "b" \\c'],
   [',,Bearer realm="https://r/t",,service="x",error="invalid_token"', 'x'],
-])('%s', (header, service) => {
+])('parses the Bearer challenge %s', (header, service) => {
   expect(requestedToken(parseChallenges(header))).toEqual({ realm: 'https://r/t', service });
 });
 
-// Several schemes come in one header, in several headers, and with words that nobody here understands.
-test('all challenges are seen', () => {
+test('finds all challenges of one header, of several headers, and next to unknown schemes', () => {
   const mixed = parseChallenges('Negotiate YWJj==, Basic realm="x", Bearer realm="https://r/t"');
   expect(mixed.map(({ scheme }) => scheme)).toEqual(['negotiate', 'basic', 'bearer']);
   expect(offersBasic(mixed)).toBe(true);
@@ -35,8 +34,7 @@ test('all challenges are seen', () => {
   expect(parseChallenges(undefined)).toEqual([]);
 });
 
-// A realm that is not a URL cannot be asked.
-test('a realm must be a URL', () => {
+test('refuses a realm that is not a URL', () => {
   for (const realm of ['token', '/token', 'ftp://r/t', 'file:///etc/passwd']) {
     const challenges = parseChallenges(`Bearer realm="${realm}",service="x"`);
     expect(requestedToken(challenges)).toBeUndefined();
@@ -48,8 +46,7 @@ const token = fc.stringMatching(/^[a-z][a-z0-9_-]{0,8}$/);
 const quoted = fc.string({ maxLength: 20 }).map((text) => text.replace(/[^\x20-\x7e]/g, ''));
 const challenge = fc.record({ scheme: token, params: fc.dictionary(token, quoted, { maxKeys: 4 }) });
 
-// What is written by the book is read as it was meant.
-test('parsing undoes formatting', () => {
+test('parses every formatted challenge to the same fields', () => {
   const format = ({ scheme, params }: { scheme: string; params: Record<string, string> }): string =>
     [
       scheme,
@@ -69,8 +66,7 @@ test('parsing undoes formatting', () => {
   );
 });
 
-// Headers are foreign text: nothing may throw, nor take longer than its length suggests.
-test('anything is parsed without complaint', () => {
+test('parses arbitrary text in linear time without an error', () => {
   const nasty = fc.string({
     unit: fc.constantFrom('a', ' ', ',', '=', '"', '\\', ';', 'Bearer ', 'realm="'),
     maxLength: 60,

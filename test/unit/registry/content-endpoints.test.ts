@@ -39,7 +39,7 @@ async function startPair(): Promise<Pair> {
   };
 }
 
-test('the registry decides what a tag means, and the mirror serves the manifest and the blobs', async () => {
+test('the registry resolves tags, and the mirror serves the manifest and the blobs', async () => {
   await using pair = await startPair();
   const source = pair.sources.at('docker.io');
   expect((await source.resolve('latest')).digest).toBe(right.digest);
@@ -59,7 +59,7 @@ test('the registry decides what a tag means, and the mirror serves the manifest 
   expect(pair.upstream.requests).toEqual([]);
 });
 
-test('a registry that refuses HEAD, or answers it without a digest, is asked with GET, and the mirror is not asked', async () => {
+test('a registry that refuses HEAD, or omits the digest, is asked with GET, and the mirror is not asked', async () => {
   for (const misbehaviour of [{ status: 405 }, { headers: { 'docker-content-digest': '' } }]) {
     await using pair = await startPair();
     pair.upstream.misbehave({ match: { method: 'HEAD' }, do: misbehaviour });
@@ -79,7 +79,7 @@ test('every page of a list of tags comes from the registry', async () => {
   expect(pair.mirror.requests).toEqual([]);
 });
 
-test('a registry that fails is not replaced by the mirror for a tag', async () => {
+test('the mirror does not resolve a tag if the registry fails', async () => {
   await using pair = await startPair();
   pair.upstream.misbehave({ do: { status: 503 } });
   const source = pair.sources.at('docker.io');
@@ -96,7 +96,7 @@ test('a tag that only the mirror has does not exist', async () => {
   expect(pair.mirror.requests).toEqual([]);
 });
 
-test('a mirror that lacks content, or fails, is passed over, and rests', async () => {
+test('a mirror that lacks content or fails is skipped and rests', async () => {
   await using pair = await startPair();
   const source = pair.sources.at('docker.io');
   pair.mirror.removeManifest(REPOSITORY, right.digest);
@@ -113,7 +113,7 @@ test.each([
   ['a string', (host: string) => host],
   ['an object without resolve', (host: string) => ({ host })],
   ['an object with resolve: true', (host: string) => ({ host, resolve: true })],
-])('a mirror that is given as %s resolves tags', async (_, choice) => {
+])('a mirror that is configured as %s resolves tags', async (_, choice) => {
   await using pair = await startPair();
   await using sources = testSources({ endpoints: { 'docker.io': [choice(pair.mirror.host), pair.upstream.host] } });
   expect((await sources.at('docker.io').resolve('latest')).digest).toBe(wrong.digest);

@@ -11,7 +11,7 @@ const config = (value: object): ReturnType<typeof parseDockerConfig> =>
   parseDockerConfig(JSON.stringify(value), 'c.json');
 
 describe('auths', () => {
-  test('the most specific key wins', async () => {
+  test('use the entry with the most specific key', async () => {
     const credentials = config({
       auths: {
         'r.example': { auth: auth('host:1') },
@@ -28,7 +28,7 @@ describe('auths', () => {
     expect(await credentials.find('other.example', 'team/app')).toBeUndefined();
   });
 
-  // What docker login, podman login and their older versions have written.
+  // docker login, podman login and their older versions have written these keys.
   test.each([
     ['https://index.docker.io/v1/', 'docker.io'],
     ['index.docker.io', 'docker.io'],
@@ -36,7 +36,7 @@ describe('auths', () => {
     ['https://registry-1.docker.io/v2/', 'docker.io'],
     ['https://R.example:5000', 'r.example:5000'],
     ['http://r.example/v2/', 'r.example'],
-  ])('%s is %s', async (key, host) => {
+  ])('treat the key %s as %s', async (key, host) => {
     const credentials = config({ auths: { [key]: { auth: auth('u:p') } } });
     expect(await credentials.find(host, 'library/alpine')).toEqual({
       username: 'u',
@@ -45,7 +45,7 @@ describe('auths', () => {
     });
   });
 
-  test('hold passwords, identity tokens and registry tokens', async () => {
+  test('contain passwords, identity tokens and registry tokens', async () => {
     const credentials = config({
       auths: {
         a: { username: 'u', password: 'p' },
@@ -60,9 +60,8 @@ describe('auths', () => {
     expect(await credentials.find('d', 'x')).toBeUndefined();
   });
 
-  // An error about a secret must not tell it.
   test.each(['{"auth": "c2VjcmV0"}', '{"password": ["secret"]}', '"secret"'])(
-    'an entry that is wrong (%s) is reported when it is used, with its key and without its value',
+    'report a wrong entry (%s) when it is used, with its key and without its value',
     async (entry) => {
       const credentials = parseDockerConfig(`{"auths": {"r": ${entry}, "s": {"auth": "${auth('u:p')}"}}}`, 'c.json');
       expect(await credentials.find('s', 'x')).toMatchObject({ username: 'u' });
@@ -72,7 +71,7 @@ describe('auths', () => {
     },
   );
 
-  test('a broken file is named with its key, and not quoted', () => {
+  test('report an invalid file with its name and without its content', () => {
     const broken = ['{"auths": "secret"}', '{"secret"', '"secret"'];
     for (const text of broken) {
       expect(() => parseDockerConfig(text, 'c.json')).toThrow(/^read credentials: c\.json: /);
@@ -80,7 +79,7 @@ describe('auths', () => {
     }
   });
 
-  test('nothing throws but a Failure', () => {
+  test('throw only Failures', () => {
     fc.assert(
       fc.property(fc.oneof(fc.json(), fc.string()), (text) => {
         try {
@@ -102,7 +101,7 @@ describe('credential helpers', () => {
     return { env: { PATH: `${folder.path}${delimiter}/usr/bin${delimiter}/bin` } };
   }
 
-  test('are asked by the server’s name, Docker Hub by its old address', async () => {
+  test("are asked for the server's name, and for Docker Hub by its old address", async () => {
     await using folder = await tempFolder();
     const options = await helper(
       folder,
@@ -121,7 +120,7 @@ describe('credential helpers', () => {
     });
   });
 
-  test('may hold an identity token', async () => {
+  test('may return an identity token', async () => {
     await using folder = await tempFolder();
     const options = await helper(folder, 'echo \'{"Username":"<token>","Secret":"s"}\'');
     const found = await parseDockerConfig('{"credsStore":"fake"}', 'c.json', options).find('r', 'x');
@@ -129,7 +128,7 @@ describe('credential helpers', () => {
     expect(found).not.toHaveProperty('password');
   });
 
-  test('that know nothing are not error', async () => {
+  test('without an entry do not cause an error', async () => {
     await using folder = await tempFolder();
     const options = await helper(folder, 'echo "credentials not found in native keychain"; exit 1');
     const text = JSON.stringify({ credsStore: 'fake', auths: { r: { auth: auth('u:p') } } });
@@ -142,22 +141,25 @@ describe('credential helpers', () => {
     ['echo "the keychain is locked" >&2; exit 1', 'docker-credential-fake failed: the keychain is locked'],
     ['echo secret', 'docker-credential-fake returned invalid credentials; expected JSON with Username and Secret'],
     ['exec sleep 60', 'docker-credential-fake did not answer within 0.2 s'],
-  ])('that fail (%s) leave the entry in auths, and are named where credentials are missing', async (script, told) => {
-    await using folder = await tempFolder();
-    const { env } = await helper(folder, script);
-    const timeoutMs = script.includes('sleep') ? 200 : 30_000;
-    const text = JSON.stringify({ credsStore: 'fake', auths: { s: { auth: auth('u:p') } } });
-    const credentials = parseDockerConfig(text, 'c.json', { env, timeoutMs });
-    expect(await credentials.find('r', 'x')).toBeUndefined();
-    expect(credentials.explain?.('r')).toBe(`c.json: credsStore: ${told}`);
-    expect(await credentials.find('s', 'x')).toMatchObject({ username: 'u' });
-  });
+  ])(
+    'that fail (%s) leave the entry in auths in use, and are named if credentials are missing',
+    async (script, told) => {
+      await using folder = await tempFolder();
+      const { env } = await helper(folder, script);
+      const timeoutMs = script.includes('sleep') ? 200 : 30_000;
+      const text = JSON.stringify({ credsStore: 'fake', auths: { s: { auth: auth('u:p') } } });
+      const credentials = parseDockerConfig(text, 'c.json', { env, timeoutMs });
+      expect(await credentials.find('r', 'x')).toBeUndefined();
+      expect(credentials.explain?.('r')).toBe(`c.json: credsStore: ${told}`);
+      expect(await credentials.find('s', 'x')).toMatchObject({ username: 'u' });
+    },
+  );
 
   test.each([
     [{ credsStore: 'fake' }, 'credsStore: docker-credential-fake is not installed'],
     [{ credHelpers: { r: 'fake' } }, 'credHelpers["r"]: docker-credential-fake is not installed'],
     [{ credHelpers: { r: '../secret' } }, 'credHelpers["r"] must be the name of a credential helper'],
-  ])('that cannot be run (%j) are named where credentials are missing', async (value, told) => {
+  ])('that cannot be started (%j) are named if credentials are missing', async (value, told) => {
     await using folder = await tempFolder();
     const credentials = parseDockerConfig(JSON.stringify(value), 'c.json', { env: { PATH: folder.path } });
     expect(await credentials.find('r', 'x')).toBeUndefined();
@@ -165,7 +167,7 @@ describe('credential helpers', () => {
   });
 
   test.each([{ credsStore: 'fake' }, { credHelpers: { r: 'fake' } }])(
-    'that answer with nothing (%j) know nothing',
+    'that return empty output (%j) have no entry',
     async (value) => {
       await using folder = await tempFolder();
       const options = await helper(folder, 'echo \'{"ServerURL":"x","Username":"","Secret":""}\'');
@@ -173,7 +175,7 @@ describe('credential helpers', () => {
     },
   );
 
-  test('are killed when the caller gives up', async () => {
+  test('are killed when the caller aborts', async () => {
     await using folder = await tempFolder();
     const options = await helper(folder, 'exec sleep 60');
     const abort = new AbortController();
@@ -184,11 +186,11 @@ describe('credential helpers', () => {
   });
 });
 
-describe('where they lie', () => {
+describe('files of credentials', () => {
   const user = async (credentials: ReturnType<typeof loadCredentials>): Promise<string | undefined> =>
     (await (await credentials).find('r.example', 'x'))?.username;
 
-  test('the usual files are read in the order of containers-auth.json(5), unless a file was named', async () => {
+  test('are read in the order of containers-auth.json(5), unless one is named', async () => {
     await using folder = await tempFolder();
     const home = folder.join('home');
     const env = { XDG_RUNTIME_DIR: folder.join('run') };
@@ -221,7 +223,7 @@ describe('where they lie', () => {
     expect(await user(loadCredentials({ authfile, env: { REGISTRY_AUTH_FILE: named }, home }))).toBe('told');
   });
 
-  test('a denial names the files that were looked in, /run/containers without XDG_RUNTIME_DIR', async () => {
+  test('are listed in a denial, with /run/containers if XDG_RUNTIME_DIR is unset', async () => {
     await using folder = await tempFolder();
     const credentials = await loadCredentials({ env: {}, home: folder.path, uid: 4711 });
     const files = ['.config/containers/auth.json', '.docker/config.json', '.dockercfg'].map((file) =>
@@ -230,7 +232,7 @@ describe('where they lie', () => {
     expect(credentials.explain?.('r')).toBe(`looked in /run/containers/4711/auth.json, ${files.join(', ')}`);
   });
 
-  test('a file that was named must be there', async () => {
+  test('must exist if they are named', async () => {
     await using folder = await tempFolder();
     const authfile = folder.join('none.json');
     await expect(loadCredentials({ authfile, env: {}, home: folder.path })).rejects.toThrow(

@@ -38,7 +38,7 @@ describe('the zone of an address', () => {
     ['172.32.0.1', 'public'],
     ['100.128.0.1', 'public'],
     ['2606:4700::1111', 'public'],
-  ])('%s is %s', (address, zone) => {
+  ])('of %s is %s', (address, zone) => {
     expect(zoneOf(address)).toBe(zone);
   });
 
@@ -62,7 +62,7 @@ describe('the zone of an address', () => {
     ['2001:0:a00:1::f7f7:f7f7', 'network'],
     ['fe80::5efe:127.0.0.1', 'machine'],
     ['2606:4700::200:5efe:10.0.0.1', 'network'],
-  ])('%s is that of the address that it embeds, %s', (address, zone) => {
+  ])('of %s is that of the embedded address %s', (address, zone) => {
     expect(zoneOf(address)).toBe(zone);
   });
 });
@@ -141,28 +141,28 @@ describe('a registry on the internet', () => {
     'http://10.0.0.5/x',
     'http://[fd00::1]/',
     'http://169.254.169.254/latest/meta-data/',
-  ])('does not have the literal address %s asked', async (url) => {
+  ])('cannot lead to the literal address %s', async (url) => {
     const { dial } = scene({ names });
     await dial('https://reg.test/v2/');
     for (const namedBy of ['https://reg.test/v2/', undefined])
       await expect(dial(url, namedBy)).rejects.toMatchObject(REFUSED);
   });
 
-  test('does not have a name asked of which one address is this machine', async () => {
+  test('cannot lead to a name with an address of this machine', async () => {
     const { dial } = scene({ names });
     await dial('https://reg.test/v2/');
     await expect(dial('https://in.test/', 'https://reg.test/v2/')).rejects.toBeInstanceOf(RefusedAddress);
     await expect(dial('https://in.test/')).rejects.toBeInstanceOf(RefusedAddress);
   });
 
-  test('may name other addresses of the internet', async () => {
+  test('may lead to other addresses on the internet', async () => {
     const { dial } = scene({ names });
     await dial('https://reg.test/v2/');
     await dial('https://cdn.test/', 'https://reg.test/v2/');
     await dial('https://[2606:4700::1]/', 'https://reg.test/v2/');
   });
 
-  test('is not entitled to more by a later answer of its DNS', async () => {
+  test('gets no further permission from a later DNS response', async () => {
     const changing: Record<string, readonly string[]> = { 'reg.test': ['203.0.113.1'] };
     const { dial } = scene({ names: changing });
     await dial('https://reg.test/v2/');
@@ -171,8 +171,8 @@ describe('a registry on the internet', () => {
     await expect(dial('http://reg.test:9001/', 'https://reg.test/v2/')).rejects.toBeInstanceOf(RefusedAddress);
   });
 
-  // Split DNS, and interface endpoints of clouds: public names with private addresses.
-  test('may name private networks where the user says so, and nothing nearer', async () => {
+  // Split DNS and interface endpoints of clouds have public names with private addresses.
+  test('may lead to private networks with the setting, but not to this machine', async () => {
     const { dial } = scene({ names: { ...names, 's3.test': ['10.0.0.9'] }, privateAddresses: true });
     await dial('https://reg.test/v2/');
     await dial('https://s3.test/', 'https://reg.test/v2/');
@@ -183,7 +183,7 @@ describe('a registry on the internet', () => {
   });
 });
 
-test('a registry in a private network may name its neighbours, and not this machine', async () => {
+test('a registry in a private network may lead to its neighbours, but not to this machine', async () => {
   const { dial } = scene({ names: { 'reg.test': ['10.0.0.1'], 'minio.test': ['10.0.0.2'] } });
   await dial('https://reg.test/v2/');
   await dial('https://minio.test/', 'https://reg.test/v2/');
@@ -191,7 +191,7 @@ test('a registry in a private network may name its neighbours, and not this mach
   await expect(dial('https://127.0.0.1/', 'https://reg.test/v2/')).rejects.toMatchObject(REFUSED);
 });
 
-test('a registry on loopback may name anything but metadata services', async () => {
+test('a registry on loopback may lead to any address except metadata services', async () => {
   const { dial } = scene({ endpoints: ['http://localhost:5000'], names: { 'minio.test': ['127.0.0.1'] } });
   for (const url of ['http://127.0.0.1:9000/', 'http://10.0.0.2/', 'http://minio.test/', 'https://cdn.test/'])
     await dial(url, 'http://localhost:5000/v2/');
@@ -201,20 +201,19 @@ test('a registry on loopback may name anything but metadata services', async () 
   await expect(trick.dial('http://m.test/', 'http://localhost:5000/v2/')).rejects.toBeInstanceOf(RefusedAddress);
 });
 
-// Documents may come from any of the endpoints: what one of them may not name, none of them may.
-test('the documents of a registry with an endpoint on the internet may not name this machine', async () => {
+// Documents may come from any of the endpoints.
+test('the documents of a registry with an endpoint on the internet cannot lead to this machine', async () => {
   const { dial } = scene({ endpoints: ['http://127.0.0.1:5000', 'https://reg.test'] });
   await expect(dial('http://127.0.0.1:9001/')).rejects.toMatchObject(REFUSED);
 });
 
-// The target of a redirect is the one that names the next: what the first host may name does not count any more.
-test('a host on the internet may not name this machine, although a registry on loopback has led there', async () => {
+test('a host on the internet cannot lead to this machine, even if a registry on loopback has redirected to it', async () => {
   const { dial } = scene({ endpoints: ['http://localhost:5000'], names: { 'cdn.test': ['203.0.113.2'] } });
   await dial('https://cdn.test/', 'http://localhost:5000/v2/');
   await expect(dial('http://127.0.0.1:9001/', 'https://cdn.test/')).rejects.toMatchObject(REFUSED);
 });
 
-test('a proxy resolves names, so that only the text of an address is judged', () => {
+test('only the text of an address is judged behind a proxy, which resolves names', () => {
   const { guard } = scene({});
   const namedBy = new URL('https://reg.test/');
   expect(guard.reach({ url: new URL('https://cdn.test/'), namedBy }, 'o')).toBe('public');
@@ -222,13 +221,13 @@ test('a proxy resolves names, so that only the text of an address is judged', ()
   expect(asked).toThrow('metadata.google.internal, an address of this machine or a private network');
 });
 
-test('the endpoints that the user names are dialled wherever they are', async () => {
+test('configured endpoints are dialled at any address', async () => {
   const { guard, resolve } = scene({ endpoints: ['https://reg.test'], names: { 'reg.test': ['127.0.0.1'] } });
   expect(guard.reach({ url: new URL('https://reg.test/v2/') }, 'o')).toBe('own');
   expect(await resolve('reg.test', 'own')).toEqual(['127.0.0.1']);
 });
 
-test('a name that does not resolve is reported as the resolver reports it', async () => {
+test('an unknown name is reported with the error of the resolver', async () => {
   const { resolve } = scene({});
   const error = Object.assign(new Error('getaddrinfo ENOTFOUND gone.test'), { code: 'ENOTFOUND' });
   vi.spyOn(dns, 'lookup').mockImplementation(((_: string, __: object, callback: (error: Error) => void) => {
@@ -237,7 +236,7 @@ test('a name that does not resolve is reported as the resolver reports it', asyn
   await expect(resolve('gone.test', 'public')).rejects.toBe(error);
 });
 
-// k3d and others name their registries so; not every resolver knows RFC 6761.
+// k3d and others use such names, and not every resolver implements RFC 6761.
 test('names below localhost need no resolver', async () => {
   const { resolve } = scene({});
   expect(await resolve('registry.localhost', 'own')).toEqual(['127.0.0.1', '::1']);

@@ -14,6 +14,6 @@ test.each([
   [2 * DAY - 1, '48 h'],
   [2 * DAY, '2 days'],
   [365 * DAY, '365 days'],
-])('says %i ms as %s', (ms, words) => {
+])('shows %i ms as %s', (ms, words) => {
   expect(inWords(ms)).toBe(words);
 });

@@ -57,7 +57,7 @@ describe('short bodies that arrive encoded', () => {
   });
 
   test.each(['gzip', 'br', 'zstd', 'deflate', 'identity', 'utf-8', 'aws-chunked'])(
-    'stay as they are where they are merely labelled: %s',
+    'stay unchanged if they are only labelled as encoded: %s',
     async (label) => {
       await using server = await serveHttp(() => [200, { ...MANIFEST, 'content-encoding': label }, image.manifest]);
       await using sources = testSources();
@@ -65,7 +65,7 @@ describe('short bodies that arrive encoded', () => {
     },
   );
 
-  test('are decoded without the header of zlib as well', async () => {
+  test('are decoded without the zlib header as well', async () => {
     await using server = await serveHttp(() => [
       200,
       { ...MANIFEST, 'content-encoding': 'deflate' },
@@ -75,15 +75,14 @@ describe('short bodies that arrive encoded', () => {
     expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
   });
 
-  // The limit holds for what is unpacked.
-  test.each(CODINGS)('are too large where they unpack to more than the limit: %s', async (name, encode) => {
+  test.each(CODINGS)('are too large if the decoded bytes exceed the limit: %s', async (name, encode) => {
     const bomb = encode(Buffer.alloc(5 * 1024 * 1024));
     await using server = await serveHttp(() => [200, { ...MANIFEST, 'content-encoding': name }, bomb]);
     await using sources = testSources();
     await failureOf(sources.at(server.host).manifest(image.digest), 'too-large');
   });
 
-  test('that do not decode are reported as such, and not as another manifest', async () => {
+  test('that cannot be decoded are reported as such, and not as another manifest', async () => {
     const broken = gzipSync(image.manifest).subarray(0, -10);
     await using server = await serveHttp(() => [200, { ...MANIFEST, 'content-encoding': 'gzip' }, broken]);
     await using sources = testSources();
@@ -126,7 +125,7 @@ describe('a blob that arrives encoded', () => {
   });
 
   test.each(['length', 'chunked', 'ranges'] as const)(
-    'stays as it is where it is merely labelled, with its %s',
+    'stays unchanged if it is only labelled as encoded, with its %s',
     async (how) => {
       const layer = gzipSync(bytes);
       await using server = await blobServer(layer, 'gzip', how);
@@ -138,7 +137,7 @@ describe('a blob that arrives encoded', () => {
     },
   );
 
-  test('is refused where it does not decode', async () => {
+  test('is refused if it cannot be decoded', async () => {
     await using server = await blobServer(randomBytes(500, 2), 'gzip', 'length');
     await using sources = testSources();
     const body = await sources.at(server.host).blob(digest, { size: bytes.length }).open({ start: 0 });

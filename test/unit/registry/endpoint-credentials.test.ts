@@ -27,7 +27,7 @@ const received = ({ requests }: TestRegistry): ReadonlySet<string | undefined> =
   new Set(requests.map(({ authorization }) => authorization));
 
 test.each(['basic', 'bearer'] as const)(
-  'an endpoint receives only its own credentials while the registry asks it for %s',
+  'an endpoint receives only its own credentials while the registry requests %s from it',
   async (kind) => {
     const start = (user: string): Promise<TestRegistry> =>
       startRegistry({ auth: { kind, user, password: `password of ${user}` } });

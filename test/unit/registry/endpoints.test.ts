@@ -14,7 +14,7 @@ import { collect, failureOf, testSources } from './helpers.ts';
 const REPOSITORY = 'library/alpine';
 const image = makeImage({ layers: [] });
 
-test('tries loopback and insecure hosts over TLS and then without, and all others over TLS alone', () => {
+test('tries loopback and insecure hosts over TLS and then without, and all others only over TLS', () => {
   const origins = (name: string, insecure = false): string[] =>
     originsOf(name, () => insecure).map(({ origin }) => origin);
   for (const host of ['localhost:5000', '127.1.2.3', '[::1]:5000', 'registry.localhost:5000'])
@@ -33,7 +33,6 @@ test('tries loopback and insecure hosts over TLS and then without, and all other
   ]);
 });
 
-// A mirror that lacks an image, is down, or denies: the next one is asked, and the last one's word counts.
 test.each([
   { status: 404 },
   { status: 503 },
@@ -41,7 +40,7 @@ test.each([
   { status: 403 },
   { hangUp: true },
   { flipByteAt: 3 },
-])('a mirror that does %o is passed over', async (misbehaviour) => {
+])('skips a mirror that does %o, and the last endpoint decides', async (misbehaviour) => {
   await using mirror = await startRegistry();
   await using upstream = await startRegistry();
   await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
@@ -52,7 +51,7 @@ test.each([
   expect(upstream.count()).toBe(1);
 });
 
-// A captive portal, or a proxy that wants a login: 200 for everything.
+// Captive portals and proxies that require a login answer 200 to all requests.
 test.each([
   ['a login page', { status: 200, body: '<html>log in</html>', headers: { 'content-type': 'text/html' } }],
   ['a page without a type', { status: 200, body: 'ok' }],
@@ -60,7 +59,7 @@ test.each([
     'JSON that is not a manifest',
     { status: 200, body: '{"ok":true}', headers: { 'content-type': 'application/json' } },
   ],
-])('a mirror that answers with %s is passed over, and asked after the others from then on', async (_, misbehaviour) => {
+])('skips a mirror that answers with %s, and asks it after the others from then on', async (_, misbehaviour) => {
   await using mirror = await startRegistry();
   await using upstream = await startRegistry();
   await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
@@ -72,7 +71,7 @@ test.each([
   expect(mirror.count()).toBe(2);
 });
 
-test('a login page of the only endpoint is told with the host that sent it', async () => {
+test('names the host of a login page if it is the only endpoint', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.misbehave({ do: { status: 200, body: '<html>log in</html>', headers: { 'content-type': 'text/html' } } });
@@ -80,7 +79,7 @@ test('a login page of the only endpoint is told with the host that sent it', asy
   expect(failure.detail).toContain(`${registry.host} sent an invalid manifest`);
 });
 
-test('what the last endpoint says is what counts', async () => {
+test('reports the error of the last endpoint', async () => {
   await using mirror = await startRegistry();
   await using upstream = await startRegistry();
   await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
@@ -90,8 +89,7 @@ test('what the last endpoint says is what counts', async () => {
   expect(sources.waits).toEqual([]);
 });
 
-// A mirror that was down is not tried first by every single request.
-test('an endpoint that was not well rests for a while', async () => {
+test('lets an endpoint rest for a while after an error', async () => {
   await using mirror = await startRegistry();
   await using upstream = await startRegistry();
   let now = 0;
@@ -110,8 +108,7 @@ test('an endpoint that was not well rests for a while', async () => {
   expect([mirror.count(), upstream.count()]).toEqual([2, 2]);
 });
 
-// The mirror dies in the middle of a layer.
-test('a blob goes on from the next endpoint', async () => {
+test('continues a blob at the next endpoint if the first one dies', async () => {
   await using mirror = await startRegistry();
   await using upstream = await startRegistry();
   await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
@@ -133,7 +130,7 @@ test('a blob goes on from the next endpoint', async () => {
 /** An address of this machine that does not count as loopback. */
 const elsewhere = (host: string): string => host.replace('127.0.0.1', '0.0.0.0');
 
-test('an insecure host is tried over TLS and then without, once', async () => {
+test('tries an insecure host over TLS and then without, once', async () => {
   await using registry = await startRegistry();
   const host = elsewhere(registry.host);
   registry.push(REPOSITORY, image, '1');
@@ -145,7 +142,7 @@ test('an insecure host is tried over TLS and then without, once', async () => {
   for (let time = 0; time < 2; time += 1) expect((await sources.at(host).resolve('1')).digest).toBe(image.digest);
 });
 
-test('a certificate must be valid, unless the host is insecure', async () => {
+test('requires a valid certificate, unless the host is insecure', async () => {
   const server = createServer(TLS, (_, response) => {
     response.writeHead(200, { 'docker-content-digest': image.digest, 'content-type': image.mediaType }).end();
   });

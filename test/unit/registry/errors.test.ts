@@ -4,7 +4,7 @@ import { refusal, registryErrors, retryAfterMs } from '../../../lib/registry/err
 
 const at = { operation: 'get manifest r/a:1', host: 'r.example', subject: 'manifest', now: 0 } as const;
 
-// The status says what mends it, and the registry's own code says what is wrong where the status leaves that open.
+// The status decides the remedy, and the registry's own code decides where the status is ambiguous.
 test.each([
   [404, '', 'manifest-unknown', 'never'],
   [404, '{"errors":[{"code":"NAME_UNKNOWN"}]}', 'name-unknown', 'never'],
@@ -19,11 +19,11 @@ test.each([
   [500, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}', 'unavailable', 'retry'],
   [503, '<html>', 'unavailable', 'retry'],
   [501, '', 'unsupported', 'never'],
-])('%i %s is %s, mended by %s', (status, body, code, remedy) => {
+])('%i %s is %s with the remedy %s', (status, body, code, remedy) => {
   expect(refusal({ status, headers: {}, body }, at)).toMatchObject({ code, remedy, status, side: 'source' });
 });
 
-test('the message names operation, host, status, and the registry’s code and message', () => {
+test("the message has operation, host, status, and the registry's code and message", () => {
   const body = '{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}';
   expect(refusal({ status: 404, headers: {}, body }, at).message).toBe(
     'get manifest r/a:1: r.example answered 404 MANIFEST_UNKNOWN: manifest unknown',
@@ -31,7 +31,7 @@ test('the message names operation, host, status, and the registry’s code and m
 });
 
 test.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
-  'an error code that is the name of a property of every object (%s) is an unknown code',
+  'an error code that is the name of an object property (%s) is an unknown code',
   (code) => {
     const body = `{"errors":[{"code":"${code}","message":"m"}]}`;
     const failure = refusal({ status: 404, headers: {}, body }, at);
@@ -40,8 +40,8 @@ test.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
   },
 );
 
-// Docker Hub's limit is the error that most users meet first: it should tell them all there is to know.
-test('a rate limit tells the limit, what is left, and how long to wait', () => {
+// Docker Hub's limit is the first error that most users see.
+test('a rate limit has the limit, the remaining requests, and the wait', () => {
   const headers = { 'retry-after': '90', 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '0;w=21600' };
   const body = '{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}';
   const failure = refusal({ status: 429, headers, body }, at);
@@ -52,15 +52,15 @@ test('a rate limit tells the limit, what is left, and how long to wait', () => {
   );
 });
 
-// A proxy's error page of many kilobytes must not fill a log, nor forge lines in it.
-test('an error quotes the beginning of a body that is not JSON, on one line and without control characters', () => {
+// An error page of a proxy must neither fill a log nor forge its lines.
+test('an error quotes the start of a body that is not JSON, on one line and without control characters', () => {
   const { detail } = refusal({ status: 502, headers: {}, body: `<html>\n\u001b[31m${'x'.repeat(5000)}` }, at);
   expect(detail).toMatch(/^r\.example answered 502 "<html> \\u001b\[31mx+…"$/);
   expect(detail.length).toBeLessThan(260);
 });
 
 describe('Retry-After', () => {
-  test('is taken in full, as seconds or as a date', () => {
+  test('is read in full, as seconds or as a date', () => {
     expect(retryAfterMs('86400', 0)).toBe(86_400_000);
     expect(retryAfterMs('Thu, 01 Jan 1970 02:00:00 GMT', 3_600_000)).toBe(3_600_000);
     expect(retryAfterMs('Thu, 01 Jan 1970 00:00:00 GMT', 3_600_000)).toBe(0);
@@ -69,7 +69,7 @@ describe('Retry-After', () => {
   });
 });
 
-test('a quoted body is printable and bounded, whatever it is', () => {
+test('a quoted body is always printable and bounded', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), fc.integer({ min: 400, max: 599 }), (body, status) => {
       const { detail } = refusal({ status, headers: {}, body }, at);
@@ -81,8 +81,8 @@ test('a quoted body is printable and bounded, whatever it is', () => {
   fc.assert(fc.property(fc.json(), (body) => void registryErrors(body)));
 });
 
-// OAuth services and Docker Hub's have their own forms.
-test('the errors of token services are read as well', () => {
+// OAuth services and Docker Hub have their own formats.
+test('the error formats of token services are read as well', () => {
   expect(registryErrors('{"error":"invalid_grant","error_description":"no"}')).toEqual([
     { code: 'invalid_grant', message: 'no' },
   ]);

@@ -16,7 +16,7 @@ test.each([
   expect(isForeignAllowed(new URL(url), FOREIGN_HOSTS, registry)).toBe(expected);
 });
 
-test('a host may be given with its port, and *. stands for every host below a domain', () => {
+test('a host may have a port, and *. stands for every host below a domain', () => {
   const allowed = (url: string, ...patterns: string[]): boolean => isForeignAllowed(new URL(url), patterns, registry);
   expect(allowed('https://a.example:5000/x', 'a.example:5000')).toBe(true);
   expect(allowed('https://a.example:5000/x', 'a.example')).toBe(true);
@@ -26,7 +26,7 @@ test('a host may be given with its port, and *. stands for every host below a do
   expect(allowed('https://xa.example/x', '*.a.example')).toBe(false);
 });
 
-test('a registry on this machine may name other servers on this machine', () => {
+test('a registry on this machine may lead to other servers on this machine', () => {
   const local = [new URL('http://localhost:5000')];
   expect(isForeignAllowed(new URL('http://127.0.0.1:6000/x'), [], local)).toBe(true);
   expect(isForeignAllowed(new URL('http://10.0.0.1/x'), [], local)).toBe(false);

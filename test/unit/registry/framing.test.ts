@@ -86,8 +86,8 @@ const ACCEPTED: readonly (readonly [string, (length: number) => string, ((body: 
   ['an interim response before such a head', (n) => `Content-Length: ${n}\r\nContent-Length: ${n}\r\n`],
 ];
 
-describe('a response with', () => {
-  test.for(ACCEPTED)('%s is accepted', async ([name, framing, encode]) => {
+describe('a response', () => {
+  test.for(ACCEPTED)('with %s is accepted', async ([name, framing, encode]) => {
     const answer = answering(framing, encode);
     const interim = name.startsWith('an interim')
       ? Buffer.from('HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n')
@@ -110,7 +110,7 @@ describe('a response with', () => {
     ['a list of two lengths', (n: number) => `Content-Length: ${n}, ${n + 1}\r\n`],
     ['a signed length', (n: number) => `Content-Length: +${n}\r\n`],
     ['an empty length', () => 'Content-Length:\r\n'],
-  ])('%s is refused as such, and not tried again', async (_, framing) => {
+  ])('with %s is refused as invalid HTTP, without a retry', async (_, framing) => {
     await using server = await raw(answering(framing));
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'invalid');
@@ -120,7 +120,7 @@ describe('a response with', () => {
     expect(sources.waits).toEqual([]);
   });
 
-  test('headers of more than 256 KiB is refused as such, and not tried again', async () => {
+  test('with headers of more than 256 KiB is refused, without a retry', async () => {
     await using server = await raw(answering((n) => `X: ${'x'.repeat(300_000)}\r\nContent-Length: ${n}\r\n`));
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'invalid');
@@ -128,15 +128,14 @@ describe('a response with', () => {
     expect(sources.waits).toEqual([]);
   });
 
-  test('bytes that are not HTTP is refused as such', async () => {
+  test('that is not HTTP is refused as invalid', async () => {
     await using server = await raw(() => Buffer.from('220 ftp.example ready\r\n\r\n'));
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'invalid');
     expect(failure.detail).toContain(`${server.host} sent a response that is not valid HTTP (`);
   });
 
-  // What proves nothing about the length is still a body that broke off.
-  test('a body that ends too early is tried again', async () => {
+  test('with a body that ends too early is retried', async () => {
     await using server = await raw(answering((n) => `Content-Length: ${n + 10}\r\nX-Old: 1\n`));
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest));
@@ -155,6 +154,6 @@ test.each([
     'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n',
   ],
   ['HTTP/1.1 200 OK\r\nContent-Length: 1,\r\n\r\n', 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n'],
-])('the head %j becomes %j', (head, normalised) => {
+])('the head %j is normalised to %j', (head, normalised) => {
   expect(normaliseHead(head)).toBe(normalised);
 });

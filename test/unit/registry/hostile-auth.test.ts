@@ -24,9 +24,9 @@ function content({ path }: Received): Reply {
 const sent = (server: HttpServer): unknown[] =>
   server.requests.map(({ path, headers }) => [path.replace(/\/manifests\/.*/, ''), headers.authorization]);
 
-describe('a registry where only /v2/ challenges', () => {
+describe('a registry where only /v2/ sends a challenge', () => {
   test.each([400, 401, 403, 404])(
-    'and which refuses content with %i is asked again with credentials',
+    'is asked again with credentials after it refuses content with %i',
     async (status) => {
       await using server = await serveHttp((request) => {
         if (request.path === '/v2/') return [401, { 'www-authenticate': 'Basic realm="registry"' }];
@@ -45,7 +45,7 @@ describe('a registry where only /v2/ challenges', () => {
     },
   );
 
-  test('is not asked for /v2/ where there are no credentials', async () => {
+  test('is not asked for /v2/ without credentials', async () => {
     await using server = await serveHttp(() => [403, {}, '{}']);
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
@@ -53,7 +53,7 @@ describe('a registry where only /v2/ challenges', () => {
     expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
   });
 
-  // Each of these statuses says something else than that credentials are missing.
+  // Each of these statuses has another meaning than missing credentials.
   test.each([408, 416, 429, 500, 503])('is not asked for /v2/ after a %i', async (status) => {
     await using server = await serveHttp(({ path }) =>
       path === '/v2/' ? [401, { 'www-authenticate': 'Basic realm="registry"' }] : [status, {}, '{}'],
@@ -63,7 +63,7 @@ describe('a registry where only /v2/ challenges', () => {
     expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
   });
 
-  test('is not said to have seen credentials that were not sent', async () => {
+  test('is not reported as having received credentials that were not sent', async () => {
     await using server = await serveHttp(() => [403, {}, '{}']);
     await using sources = testSources({ credentials: BOB });
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
@@ -78,23 +78,26 @@ describe('a challenge', () => {
     { 'www-authenticate': `Bearer realm="http://${host}/token",service="s"${rest}` },
   ];
 
-  test.each(['get', 'post'])('chooses no scope but pulling the repository that was asked for (%s)', async (form) => {
-    const scope = ',scope="repository:prod/payments:pull,push,delete registry:catalog:* repository:a/b:pull,push"';
-    await using server = await serveHttp((request) => {
-      if (request.path.startsWith('/token'))
-        return form === 'post' && request.method === 'GET' ? [405] : [200, {}, '{"token":"tok"}'];
-      return request.headers.authorization === 'Bearer tok'
-        ? content(request)
-        : bearer(request.headers.host ?? '', scope);
-    });
-    await using sources = testSources({ credentials: BOB });
-    await sources.at(server.host, 'a/b').manifest(image.digest);
-    const asked = server.requests.filter(({ path }) => path.startsWith('/token')).at(-1);
-    const params = form === 'post' ? asked?.body : asked?.path.split('?')[1];
-    expect(new URLSearchParams(params).getAll('scope')).toEqual(['repository:a/b:pull']);
-  });
+  test.each(['get', 'post'])(
+    'cannot request a scope other than pulling the requested repository (%s)',
+    async (form) => {
+      const scope = ',scope="repository:prod/payments:pull,push,delete registry:catalog:* repository:a/b:pull,push"';
+      await using server = await serveHttp((request) => {
+        if (request.path.startsWith('/token'))
+          return form === 'post' && request.method === 'GET' ? [405] : [200, {}, '{"token":"tok"}'];
+        return request.headers.authorization === 'Bearer tok'
+          ? content(request)
+          : bearer(request.headers.host ?? '', scope);
+      });
+      await using sources = testSources({ credentials: BOB });
+      await sources.at(server.host, 'a/b').manifest(image.digest);
+      const asked = server.requests.filter(({ path }) => path.startsWith('/token')).at(-1);
+      const params = form === 'post' ? asked?.body : asked?.path.split('?')[1];
+      expect(new URLSearchParams(params).getAll('scope')).toEqual(['repository:a/b:pull']);
+    },
+  );
 
-  test('of one repository, whose token service fails, does not fail the others', async () => {
+  test('of one repository does not fail the others if its token service fails', async () => {
     await using server = await serveHttp((request) => {
       if (request.path.startsWith('/token')) return [403, {}, '{}'];
       return request.path.includes('/bad/x/') ? bearer(request.headers.host ?? '') : content(request);
@@ -107,26 +110,29 @@ describe('a challenge', () => {
   test.each([
     ['cannot be had', 403],
     ['is refused', 200],
-  ])('of one repository is a guess for the others: where its token %s, they are asked without', async (_, status) => {
-    await using server = await serveHttp((request) => {
-      const { path, headers } = request;
-      if (path.startsWith('/token'))
-        return path.includes('private') ? [200, {}, '{"token":"tok"}'] : [status, {}, '{"token":"bad"}'];
-      if (path.includes('/private/'))
-        return headers.authorization === 'Bearer tok' ? content(request) : bearer(headers.host ?? '');
-      return headers.authorization === undefined ? content(request) : [403, {}, '{}'];
-    });
-    await using sources = testSources();
-    await sources.at(server.host, 'private/x').manifest(image.digest);
-    const open = sources.at(server.host, 'public/y');
-    for (let time = 0; time < 2; time += 1) expect((await open.manifest(image.digest)).digest).toBe(image.digest);
-    const asked = server.requests
-      .filter(({ path }) => path.includes('/public/'))
-      .map(({ headers }) => headers.authorization);
-    expect(asked).toEqual(status === 200 ? ['Bearer bad', undefined, undefined] : [undefined, undefined]);
-  });
+  ])(
+    'of one repository is a guess for the others: if its token %s, they are asked without a token',
+    async (_, status) => {
+      await using server = await serveHttp((request) => {
+        const { path, headers } = request;
+        if (path.startsWith('/token'))
+          return path.includes('private') ? [200, {}, '{"token":"tok"}'] : [status, {}, '{"token":"bad"}'];
+        if (path.includes('/private/'))
+          return headers.authorization === 'Bearer tok' ? content(request) : bearer(headers.host ?? '');
+        return headers.authorization === undefined ? content(request) : [403, {}, '{}'];
+      });
+      await using sources = testSources();
+      await sources.at(server.host, 'private/x').manifest(image.digest);
+      const open = sources.at(server.host, 'public/y');
+      for (let time = 0; time < 2; time += 1) expect((await open.manifest(image.digest)).digest).toBe(image.digest);
+      const asked = server.requests
+        .filter(({ path }) => path.includes('/public/'))
+        .map(({ headers }) => headers.authorization);
+      expect(asked).toEqual(status === 200 ? ['Bearer bad', undefined, undefined] : [undefined, undefined]);
+    },
+  );
 
-  test('of one repository sends no other repository’s password to a realm without TLS', async () => {
+  test("of one repository does not send another repository's password to a realm without TLS", async () => {
     const credentials: Credentials = {
       find: (_, path) => (path === 'private/y' ? BOB.find('reg.test', path) : Promise.resolve(undefined)),
     };
@@ -155,14 +161,14 @@ describe('a challenge', () => {
     expect(asked.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
-  test('with a realm that is not a URL is named in the error', async () => {
+  test('with a realm that is not a URL is quoted in the error', async () => {
     await using server = await serveHttp(() => [401, { 'www-authenticate': 'Bearer realm="/token",service="s"' }]);
     await using sources = testSources();
     const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
     expect(failure.message).toContain('names a token service with an invalid URL "/token"');
   });
 
-  test('that offers Basic too is answered with it where the token service fails', async () => {
+  test('that also offers Basic leads to Basic if the token service fails', async () => {
     await using server = await serveHttp((request) => {
       if (request.path.startsWith('/token')) return [404];
       if (request.headers.authorization === BASIC) return content(request);
@@ -174,7 +180,7 @@ describe('a challenge', () => {
   });
 });
 
-test('the secrets of a request are in no error, also where the registry repeats them', async () => {
+test('no error contains the secrets of a request, even if the registry repeats them', async () => {
   await using server = await serveHttp(({ headers }) => {
     if (headers.authorization === undefined) return [401, { 'www-authenticate': 'Basic realm="r"' }];
     const text = `forbidden; you sent ${headers.authorization}, which is bob:hunter2secret`;
@@ -215,7 +221,7 @@ describe('tokens', () => {
     return { tokens: new Tokens({ send, now: () => 0, rules }), authorizations, bodies };
   }
 
-  test('of two users are two, and each is asked for with the user’s own credentials', async () => {
+  test("of two users are separate, and each is requested with the user's own credentials", async () => {
     const { tokens, authorizations } = service((count) => [200, {}, `{"token":"t${count}"}`]);
     const values = [];
     for (const username of ['a', 'b', 'a', 'b'])
@@ -224,7 +230,7 @@ describe('tokens', () => {
     expect(authorizations).toEqual(['a', 'b'].map((user) => `Basic ${Buffer.from(`${user}:p`).toString('base64')}`));
   });
 
-  test('of two registries are two, although both name the same token service', async () => {
+  test('of two registries are separate, although both name the same token service', async () => {
     const { tokens } = service((count) => [200, {}, `{"token":"t${count}"}`]);
     const credential = { username: 'bob', password: 'hunter2secret', from: 'f' };
     expect((await tokens.get(wanted, credential)).token.value).toBe('t1');
@@ -238,7 +244,7 @@ describe('tokens', () => {
     { username: 'bob', password: 'hunter2secret', from: 'f' },
     { username: '<token>', identityToken: 'refresh', from: 'f' },
   ])(
-    'from an unknown token service are asked for without credentials (%j), and the error says so',
+    'of an unknown token service are requested without credentials (%j), and the error says so',
     async (credential) => {
       const { tokens, authorizations, bodies } = service(() => [401, {}, '{}']);
       const elsewhere = { ...wanted, realm: 'https://evil.test/token' };
@@ -249,7 +255,7 @@ describe('tokens', () => {
     },
   );
 
-  test('beyond a thousand are forgotten, the least recently used first', async () => {
+  test('beyond a thousand are evicted, the least recently used first', async () => {
     const { tokens, authorizations } = service((count) => [200, {}, `{"token":"t${count}"}`]);
     const get = (n: number) => tokens.get({ ...wanted, scope: `repository:a${n}:pull` }, undefined);
     for (let n = 0; n <= 1_000; n += 1) await get(n);
@@ -259,7 +265,7 @@ describe('tokens', () => {
     expect(authorizations).toHaveLength(1_002);
   });
 
-  test('longer than 64 KiB are refused, without being quoted', async () => {
+  test('longer than 64 KiB are refused, and not quoted', async () => {
     const { tokens } = service(() => [200, {}, `{"token":"${'x'.repeat(70_000)}"}`]);
     const failure = await failureOf(tokens.get(wanted, undefined));
     expect(failure.message).not.toContain('xxx');
@@ -270,25 +276,25 @@ describe('tokens', () => {
     ['201', [201, {}, '{"token":"t"}']],
     ['a line end behind the token', [200, {}, '{"token":"t\\n"}']],
     ['access_token', [200, {}, '{"access_token":"t"}']],
-  ] as [string, Reply][])('are taken from odd answers: %s', async (_, reply) => {
+  ] as [string, Reply][])('are accepted from unusual responses: %s', async (_, reply) => {
     const { tokens } = service(() => reply);
     expect((await tokens.get(wanted, undefined)).token.value).toBe('t');
   });
 
-  test('are asked for with POST where GET is answered 400', async () => {
+  test('are requested with POST if GET is answered 400', async () => {
     const { tokens } = service((count) => (count === 1 ? [400] : [200, {}, '{"token":"t"}']));
     const credential = { username: 'u', password: 'p', from: 'f' };
     expect((await tokens.get(wanted, credential)).token.value).toBe('t');
   });
 
-  test.each(['0001-01-01T00:00:00Z', '1970-01-01T00:00:00Z'])('issued at %s are kept', async (issued) => {
+  test.each(['0001-01-01T00:00:00Z', '1970-01-01T00:00:00Z'])('that were issued at %s are kept', async (issued) => {
     const date = { date: 'Mon, 01 Jan 2024 00:00:00 GMT' };
     const { tokens, authorizations } = service(() => [200, date, `{"token":"t","issued_at":"${issued}"}`]);
     for (let time = 0; time < 3; time += 1) await tokens.get(wanted, undefined);
     expect(authorizations).toHaveLength(1);
   });
 
-  test('that cannot be read are refused without a word of the answer', async () => {
+  test('in an invalid response are refused without a quotation of it', async () => {
     const { tokens } = service(() => [200, {}, '{"token":"sensitive value"}']);
     expect((await failureOf(tokens.get(wanted, undefined), 'invalid')).message).not.toContain('sensitive');
   });

@@ -8,7 +8,7 @@ import { failureOf, testSources } from './helpers.ts';
 const REPOSITORY = 'library/alpine';
 const image = makeImage();
 
-// The second sync of a tag that has not moved is one HEAD, and Docker Hub does not count those.
+// Docker Hub does not count HEAD requests.
 test('a tag is resolved with one HEAD', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
@@ -20,8 +20,7 @@ test('a tag is resolved with one HEAD', async () => {
   expect(registry.requests.map(({ method, kind }) => `${method} ${kind}`)).toEqual(['HEAD manifest']);
 });
 
-// Some registries refuse HEAD on manifests: GET then brings the manifest along, and HEAD is not tried again.
-test('where HEAD is refused, GET is used from then on', async () => {
+test('GET replaces HEAD once HEAD is refused, and returns the manifest as well', async () => {
   await using registry = await startRegistry({ refuseHead: true });
   await using sources = testSources();
   registry.push(REPOSITORY, image, '3.20');
@@ -35,8 +34,7 @@ test('where HEAD is refused, GET is used from then on', async () => {
   expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'GET', 'GET']);
 });
 
-// Answers to HEAD that say nothing, or that are wrong only for HEAD.
-test.each([401, 403, 404, 400])('HEAD that is answered %i is asked again with GET', async (status) => {
+test.each([401, 403, 404, 400])('a HEAD that is answered %i is repeated as GET', async (status) => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.push(REPOSITORY, image, '3.20');
@@ -44,7 +42,7 @@ test.each([401, 403, 404, 400])('HEAD that is answered %i is asked again with GE
   expect(await sources.at(registry.host).resolve('3.20')).toMatchObject({ digest: image.digest });
 });
 
-test('where HEAD has no digest, it is computed from the bytes', async () => {
+test('the digest is computed from the bytes if HEAD has none', async () => {
   await using registry = await startRegistry({ headWithoutDigest: true });
   await using sources = testSources();
   registry.push(REPOSITORY, image, '3.20');
@@ -52,7 +50,6 @@ test('where HEAD has no digest, it is computed from the bytes', async () => {
   expect(await sources.at(registry.host).resolve('3.20')).toMatchObject({ digest: image.digest });
 });
 
-// A signed schema 1 manifest's digest is of its payload, not of the bytes that come.
 test('a schema 1 manifest is proven by its payload', async () => {
   await using registry = await startRegistry({ headWithoutDigest: true });
   await using sources = testSources();
@@ -64,7 +61,7 @@ test('a schema 1 manifest is proven by its payload', async () => {
   expect(Buffer.from((await source.manifest(old.digest)).bytes)).toEqual(old.manifest);
 });
 
-test('a manifest by digest is byte for byte what was pushed', async () => {
+test('a manifest by digest has the same bytes as the pushed one', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.push(REPOSITORY, image);
@@ -73,7 +70,6 @@ test('a manifest by digest is byte for byte what was pushed', async () => {
   expect({ digest, mediaType }).toEqual({ digest: image.digest, mediaType: image.mediaType });
 });
 
-// sha512 is registered by the OCI image spec and rare.
 test('a manifest may be addressed by sha512', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
@@ -82,8 +78,7 @@ test('a manifest may be addressed by sha512', async () => {
   expect((await sources.at(registry.host).manifest(digest)).digest).toBe(digest);
 });
 
-// A manifest with one flipped byte is never believed, whether asked by digest or by tag.
-test.each(['digest', 'tag'])('a rotten manifest is refused by %s', async (by) => {
+test.each(['digest', 'tag'])('a corrupt manifest is refused by %s', async (by) => {
   await using registry = await startRegistry({ refuseHead: true });
   await using sources = testSources();
   registry.push(REPOSITORY, image, 'rotten');
@@ -97,8 +92,7 @@ test.each(['digest', 'tag'])('a rotten manifest is refused by %s', async (by) =>
   expect(sources.waits).toEqual([]);
 });
 
-// Memory is bounded: what is longer than a manifest may be is refused and never truncated.
-test('an oversize manifest is refused', async () => {
+test('a manifest above the size limit is refused, and not truncated', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   const manifest = Buffer.alloc(4 * 1024 * 1024 + 1, ' ');
@@ -109,7 +103,7 @@ test('an oversize manifest is refused', async () => {
   await failureOf(sources.at(registry.host).manifest(digest), 'too-large');
 });
 
-test('a manifest that is not there says what, where and why', async () => {
+test('the error for a missing manifest names the image, the registry and the reason', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.push(REPOSITORY, image, '3.20');
@@ -123,8 +117,7 @@ test('a manifest that is not there says what, where and why', async () => {
   await failureOf(sources.at(registry.host, 'library/nothing').resolve('1'), 'name-unknown');
 });
 
-// A busy registry: it asks for an hour, and is given an hour.
-test('Retry-After is waited for in full', async () => {
+test('Retry-After is honoured in full', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.push(REPOSITORY, image, '3.20');
@@ -134,7 +127,7 @@ test('Retry-After is waited for in full', async () => {
   expect(sources.failures[0]).toMatchObject({ code: 'rate-limited', status: 429 });
 });
 
-test('a registry that is down for a moment is asked again, ever more slowly, and given up in the end', async () => {
+test('a registry that is briefly down is retried with growing waits, up to a limit', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.push(REPOSITORY, image, '3.20');
@@ -147,9 +140,8 @@ test('a registry that is down for a moment is asked again, ever more slowly, and
   expect(sources.waits).toEqual([100, 200, 100, 100, 200]);
 });
 
-// Whatever HEAD fails with, some registries answer GET all the same.
 test.each([{ status: 500 }, { status: 503 }, { status: 503, headers: { 'retry-after': '1' } }, { hangUp: true }])(
-  'GET is used once where every HEAD does %o, and HEAD is not tried again',
+  'GET is used once if every HEAD does %o, and HEAD is not tried again',
   async (misbehaviour) => {
     await using registry = await startRegistry();
     await using sources = testSources();
@@ -167,7 +159,7 @@ test.each([{ status: 500 }, { status: 503 }, { status: 503, headers: { 'retry-af
   },
 );
 
-test('what GET says is what is told where HEAD and GET fail', async () => {
+test('the error of GET is reported if both HEAD and GET fail', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.misbehave({ match: { method: 'HEAD' }, do: { status: 500 } });
@@ -175,7 +167,7 @@ test('what GET says is what is told where HEAD and GET fail', async () => {
   await failureOf(sources.at(registry.host).resolve('1'), 'manifest-unknown');
 });
 
-test('a registry that refuses HEAD and GET for its rate limit is asked with both, and ends as rate-limited', async () => {
+test('a registry that refuses HEAD and GET for its rate limit is asked with both, and fails as rate-limited', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.misbehave({ do: { status: 429 } });
@@ -184,7 +176,7 @@ test('a registry that refuses HEAD and GET for its rate limit is asked with both
   expect(registry.count({ method: 'GET' })).toBe(3);
 });
 
-test('a manifest that is cut is asked for again', async () => {
+test('a truncated manifest is requested again', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.push(REPOSITORY, image);
@@ -193,7 +185,7 @@ test('a manifest that is cut is asked for again', async () => {
   expect(sources.waits).toEqual([100]);
 });
 
-test('a registry that is silent is not waited for', async () => {
+test('a silent registry times out', async () => {
   await using registry = await startRegistry();
   await using sources = testSources({ stallMs: 30 });
   registry.push(REPOSITORY, image, '3.20');
@@ -202,7 +194,7 @@ test('a registry that is silent is not waited for', async () => {
   expect(sources.failures[0]).toMatchObject({ code: 'stalled' });
 });
 
-test('a denial is not tried again, and says that there were no credentials', async () => {
+test('a denial is not retried, and the error says that no credentials were sent', async () => {
   await using registry = await startRegistry({ auth: { kind: 'basic', user: 'u', password: 'p' } });
   await using sources = testSources();
   const failure = await failureOf(sources.at(registry.host).resolve('3.20'), 'denied');
@@ -210,7 +202,7 @@ test('a denial is not tried again, and says that there were no credentials', asy
   expect(sources.waits).toEqual([]);
 });
 
-test('an aborted request rejects, and its connection and permit are free', async () => {
+test('an aborted request rejects, and frees its connection and its permit', async () => {
   await using registry = await startRegistry();
   await using sources = testSources({ connections: 1 });
   registry.push(REPOSITORY, image, '3.20');
@@ -227,7 +219,7 @@ test('an aborted request rejects, and its connection and permit are free', async
   expect(sources.waits).toEqual([]);
 });
 
-// Registries behind a CDN redirect manifests as well; a small config too.
+// Registries behind a CDN also redirect manifests and small configs.
 test('redirects are followed, without Authorization to another host', async () => {
   await using cdn = await startRegistry();
   await using registry = await startRegistry({ auth: { kind: 'bearer' } });
@@ -239,7 +231,7 @@ test('redirects are followed, without Authorization to another host', async () =
   expect(cdn.requests.map(({ authorization }) => authorization)).toEqual([undefined]);
 });
 
-test('redirects in a circle end', async () => {
+test('a loop of redirects fails', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.misbehave({ do: { status: 302, headers: { location: '/v2/library/alpine/manifests/x' } } });
@@ -248,8 +240,8 @@ test('redirects in a circle end', async () => {
   expect(registry.requests.length).toBe(6);
 });
 
-// What speaks only the v1 protocol, or is not a registry at all, says so with a 404 for everything.
-test('an endpoint without /v2/ is told apart from a missing tag', async () => {
+// A host that only speaks v1, or that is not a registry, answers every request with 404.
+test('an endpoint without /v2/ is distinguished from a missing tag', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.misbehave({ do: { status: 404, body: '<html>not found</html>' } });
@@ -257,14 +249,14 @@ test('an endpoint without /v2/ is told apart from a missing tag', async () => {
   expect(failure.detail).toContain('v1 protocol');
 });
 
-test('a bare 404 of a v2 registry is a missing tag', async () => {
+test('a bare 404 of a v2 registry means a missing tag', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.misbehave({ match: { kind: 'manifest' }, do: { status: 404 } });
   await failureOf(sources.at(registry.host).resolve('3.20'), 'manifest-unknown');
 });
 
-test('what a registry denies by its own code is a denial', async () => {
+test("a denial by the registry's own code is a denial", async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.misbehave({ do: { status: 403, body: errorBody('DENIED', 'requested access is denied') } });
@@ -273,7 +265,7 @@ test('what a registry denies by its own code is a denial', async () => {
 });
 
 test.each(['text/html', 'application/x-json', 'text/plain; charset=utf-8', 'image/png', ''])(
-  'a Content-Type of "%s" leaves it to the manifest to say what it is',
+  'with a Content-Type of "%s", the manifest itself decides its kind',
   async (type) => {
     await using registry = await startRegistry({ headWithoutDigest: true });
     await using sources = testSources();
@@ -283,7 +275,7 @@ test.each(['text/html', 'application/x-json', 'text/plain; charset=utf-8', 'imag
   },
 );
 
-test('a Content-Type of another kind of manifest is kept, for the contradiction to be refused', async () => {
+test('a Content-Type of another kind of manifest is kept, so that the contradiction is refused', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
   registry.push(REPOSITORY, image, '1');

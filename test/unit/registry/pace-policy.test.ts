@@ -43,7 +43,7 @@ function played(all: readonly (readonly [Step, number])[]): { readonly pace: Pac
   return { pace, now };
 }
 
-test('sends without a wait as long as nothing is refused', () => {
+test('sends without a wait until a request is refused', () => {
   fc.assert(
     fc.property(fc.array(fc.constantFrom('sent' as const, 'passed' as const)), (kinds) => {
       const { pace, now } = played(kinds.map((kind) => [{ kind }, 1] as const));
@@ -52,7 +52,7 @@ test('sends without a wait as long as nothing is refused', () => {
   );
 });
 
-test('rests for the whole pause after a refusal, and never shorter than it was asked', () => {
+test('pauses for the whole wait after a refusal, and at least as long as requested', () => {
   fc.assert(
     fc.property(steps, fc.integer({ min: 1, max: 60_000 }), (all, ms) => {
       const { pace, now } = played(all);
@@ -62,7 +62,7 @@ test('rests for the whole pause after a refusal, and never shorter than it was a
   );
 });
 
-test('raises the rate with every request that is let through, and never lowers it', () => {
+test('raises the rate with every success, and never lowers it then', () => {
   fc.assert(
     fc.property(steps, (all) => {
       const { pace, now } = played(all);
@@ -71,7 +71,7 @@ test('raises the rate with every request that is let through, and never lowers i
   );
 });
 
-test('lowers the rate at a refusal unless the endpoint was closed already', () => {
+test('lowers the rate at a refusal unless the endpoint was paused already', () => {
   fc.assert(
     fc.property(steps, (all) => {
       const { pace, now } = played(all);
@@ -83,8 +83,7 @@ test('lowers the rate at a refusal unless the endpoint was closed already', () =
   );
 });
 
-// Twelve requests that are on their way together are refused together, for one reason.
-test('acts once on the refusals of requests that were sent before the first of them', () => {
+test('counts refusals of requests that were sent before the first of them once', () => {
   fc.assert(
     fc.property(steps, fc.nat(1000), (all, later) => {
       const { pace, now } = played(all);
@@ -95,7 +94,7 @@ test('acts once on the refusals of requests that were sent before the first of t
   );
 });
 
-test('spaces requests by the rate, and saves nothing up while it is idle', () => {
+test('spaces requests by the rate, and an idle time saves nothing up', () => {
   fc.assert(
     fc.property(steps, fc.nat(100_000), (all, idle) => {
       const state = played(all);
@@ -111,7 +110,7 @@ test('spaces requests by the rate, and saves nothing up while it is idle', () =>
   );
 });
 
-test('finds the way back to no pacing where nothing is refused any more', () => {
+test('stops pacing after a long time without a refusal', () => {
   let pace = after(UNPACED, { kind: 'refused', pauseMs: 100, askedMs: 0 }, 0);
   let now = 0;
   let count = 0;
@@ -123,13 +122,13 @@ test('finds the way back to no pacing where nothing is refused any more', () => 
   expect(now).toBeLessThan(20_000);
 });
 
-test('pauses twice as long after each further refusal, up to the cap and with half of it left to chance', () => {
+test('doubles the pause after each further refusal up to the cap, and half of it is random', () => {
   expect([1, 2, 3, 20].map((n) => pauseMs(n, 0, PATIENT, 1))).toEqual([250, 500, 1000, 20_000]);
   expect([1, 2, 3, 20].map((n) => pauseMs(n, 0, PATIENT, 0))).toEqual([125, 250, 500, 10_000]);
   expect(pauseMs(1, 7000, PATIENT, 1)).toBe(7000);
 });
 
-test('gives an endpoint more tries that has let requests through, and neither more than the longest wait', () => {
+test('gives more tries to an endpoint that has accepted requests, within the longest wait', () => {
   const limits = { tries: 6, factor: 3, maxMs: 900_000 };
   const over = (refusals: number, pausedMs: number, wasAccepted: boolean): boolean =>
     isOver({ refusals, pausedMs, wasAccepted }, limits);

@@ -147,7 +147,7 @@ describe('a registry that allows 20 requests per second', () => {
   for (const [name, refusal] of Object.entries(REFUSALS))
     for (const concurrency of [1, 12, 64])
       for (const latencyMs of [1, 20])
-        test(`serves 300 tags that ${concurrency} ask for, with ${name} after ${latencyMs} ms`, async () => {
+        test(`serves 300 tags to ${concurrency} concurrent requests, with ${name} after ${latencyMs} ms`, async () => {
           const scene = new Scene({ allows: tokenBucket(20), refusal, latencyMs }, { concurrency });
           await scene.clock.run(scene.sync(300));
           const requests = scene.seen.length - scene.refused;
@@ -159,7 +159,7 @@ describe('a registry that allows 20 requests per second', () => {
 describe('a registry that allows 5 requests per second', () => {
   for (const [name, refusal] of Object.entries(REFUSALS))
     for (const concurrency of [1, 12])
-      test(`serves 100 tags that ${concurrency} ask for, with ${name}`, async () => {
+      test(`serves 100 tags to ${concurrency} concurrent requests, with ${name}`, async () => {
         const scene = new Scene({ allows: tokenBucket(5), refusal }, { concurrency });
         await scene.clock.run(scene.sync(100));
         const requests = scene.seen.length - scene.refused;
@@ -167,7 +167,7 @@ describe('a registry that allows 5 requests per second', () => {
         expect(scene.refusedPart).toBeLessThan(0.1);
       });
 
-  // Each refusal costs ten seconds, so that few of them are worth a higher rate.
+  // Each refusal costs ten seconds, so a higher rate is rarely worth one.
   test('serves 100 tags with Retry-After: 10', async () => {
     const refusal = { status: 429, body: RATE_EXCEEDED, retryAfter: '10' };
     const scene = new Scene({ allows: tokenBucket(5), refusal });
@@ -189,13 +189,13 @@ test.each([
   expect(scene.refusedPart).toBeLessThan(0.15);
 });
 
-test('asks an endpoint that never refuses without any wait', async () => {
+test('sends to an endpoint that never refuses without any wait', async () => {
   const scene = new Scene({ allows: () => true, refusal: { status: 429 } });
   await scene.clock.run(scene.sync(300));
   expect(scene.elapsed).toBeLessThan(0.1);
 });
 
-test('has one pause for all requests, and probes the endpoint with one of them', async () => {
+test('pauses once for all requests, and probes the endpoint with one of them', async () => {
   let open = true;
   const scene = new Scene({ allows: () => open, refusal: { status: 429, retryAfter: '5' } });
   await scene.clock.run(scene.sync(10));
@@ -209,8 +209,8 @@ test('has one pause for all requests, and probes the endpoint with one of them',
   expect(refused).toEqual([0, 5, 10]);
 });
 
-describe('an endpoint that lets nothing through', () => {
-  test('ends as rate-limited after the usual tries, for all requests at once', async () => {
+describe('an endpoint that refuses every request', () => {
+  test('fails as rate-limited after the usual tries, for all requests together', async () => {
     const scene = new Scene({ allows: () => false, refusal: { status: 429, body: RATE_EXCEEDED } });
     const all = Array.from({ length: 100 }, (_, n) =>
       failureOf(scene.ask('GET', `/v2/a/manifests/${n}`), 'rate-limited'),
@@ -220,7 +220,7 @@ describe('an endpoint that lets nothing through', () => {
     expect(scene.seen.length).toBeLessThan(12 + PATIENT.tries);
   });
 
-  test('is given more than a minute where it has let requests through', async () => {
+  test('gets more than a minute if it has accepted requests before', async () => {
     let open = true;
     const scene = new Scene({ allows: () => open, refusal: { status: 429 } });
     await scene.clock.run(scene.ask('GET', '/v2/a/manifests/1'));
@@ -239,8 +239,8 @@ describe('an endpoint that lets nothing through', () => {
     await scene.clock.run(scene.sync(20));
   });
 
-  // Docker Hub counts GET of manifests, and neither HEAD nor blobs.
-  test('for one kind of request holds up no other kind for good', async () => {
+  // Docker Hub counts GET of manifests, but neither HEAD nor blobs.
+  test('for one kind of request does not block other kinds', async () => {
     const allows = (_: number, { method }: HttpRequest): boolean => method === 'HEAD';
     const scene = new Scene({ allows, refusal: { status: 429 } });
     const gets = Array.from({ length: 5 }, (_, n) =>
@@ -252,8 +252,8 @@ describe('an endpoint that lets nothing through', () => {
   });
 });
 
-describe('a wait that is longer than allowed', () => {
-  test('is left to the caller, where there is a queue, without another request', async () => {
+describe('a wait beyond the limit', () => {
+  test('is thrown without another request if a queue can wait instead', async () => {
     const scene = new Scene(
       { allows: () => false, refusal: { status: 429, retryAfter: '600' } },
       { longestMs: 20_000 },
@@ -265,13 +265,13 @@ describe('a wait that is longer than allowed', () => {
     expect(scene.elapsed).toBeLessThan(1);
   });
 
-  test.each(['901', '315360000', '9'.repeat(400)])('ends at once with Retry-After: %s', async (retryAfter) => {
+  test.each(['901', '315360000', '9'.repeat(400)])('fails at once with Retry-After: %s', async (retryAfter) => {
     const scene = new Scene({ allows: () => false, refusal: { status: 429, retryAfter } }, { maxMs: 900_000 });
     await scene.clock.run(failureOf(scene.ask('GET', '/v2/a/manifests/1'), 'rate-limited'));
     expect(scene.elapsed).toBeLessThan(1);
   });
 
-  test('ends when the pauses together are longer', async () => {
+  test('fails once the pauses together are longer', async () => {
     const scene = new Scene({ allows: () => false, refusal: { status: 429, retryAfter: '400' } }, { maxMs: 900_000 });
     await scene.clock.run(failureOf(scene.ask('GET', '/v2/a/manifests/1'), 'rate-limited'));
     expect(scene.elapsed).toBeLessThan(900);
@@ -279,27 +279,24 @@ describe('a wait that is longer than allowed', () => {
   });
 });
 
-// One broken manifest: 503 for it alone says nothing about a rate.
-test.each([1, 12])(
-  'a request that alone is answered 503 fails, and the others of %i are let through',
-  async (concurrency) => {
-    const allows = (_: number, { url }: HttpRequest): boolean => !url.pathname.endsWith('/t7');
-    const scene = new Scene({ allows, refusal: { status: 503 } }, { concurrency });
-    const asked = Array.from({ length: 200 }, (_, n) => scene.ask('GET', `/v2/team/app/manifests/t${n}`));
-    const outcomes = await scene.clock.run(Promise.allSettled(asked));
-    expect(outcomes.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))).toEqual([7]);
-    // Nothing else is let through meanwhile where only one request is sent at a time.
-    expect(scene.elapsed).toBeLessThan(concurrency === 1 ? 120 : 30);
-  },
-);
+// A 503 for one invalid manifest says nothing about a rate.
+test.each([1, 12])('a request that alone is answered 503 fails, and the others of %i succeed', async (concurrency) => {
+  const allows = (_: number, { url }: HttpRequest): boolean => !url.pathname.endsWith('/t7');
+  const scene = new Scene({ allows, refusal: { status: 503 } }, { concurrency });
+  const asked = Array.from({ length: 200 }, (_, n) => scene.ask('GET', `/v2/team/app/manifests/t${n}`));
+  const outcomes = await scene.clock.run(Promise.allSettled(asked));
+  expect(outcomes.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))).toEqual([7]);
+  // Nothing else is let through meanwhile where only one request is sent at a time.
+  expect(scene.elapsed).toBeLessThan(concurrency === 1 ? 120 : 30);
+});
 
-test('a refusal is the reply where another endpoint can be asked', async () => {
+test('a refusal is returned at once if another endpoint can be asked', async () => {
   const scene = new Scene({ allows: () => false, refusal: { status: 429, retryAfter: '600' } });
   await scene.clock.run(failureOf(scene.ask('GET', '/v2/a/manifests/1', 'once'), 'rate-limited'));
   expect(scene.elapsed).toBeLessThan(1);
 });
 
-test('an aborted request leaves its place to the others', async () => {
+test('an aborted request leaves its turn to the others', async () => {
   let open = false;
   const scene = new Scene({ allows: () => open, refusal: { status: 429, retryAfter: '5' } });
   const abort = new AbortController();

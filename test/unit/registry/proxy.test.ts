@@ -50,7 +50,6 @@ async function startProxy(registry: TestRegistry): Promise<TestProxy> {
 }
 
 describe('a proxy', () => {
-  // A registry that only the proxy can reach is read through it; one on this machine is not, whatever is set.
   test('is used for other machines and never for loopback', async () => {
     await using registry = await startRegistry();
     await using proxy = await startProxy(registry);
@@ -72,8 +71,8 @@ describe('a proxy', () => {
     }
   });
 
-  // What NO_PROXY names is reached directly: here, a name that does not exist, which only the proxy would have taken.
-  test('is not used for what NO_PROXY names', async () => {
+  // The name does not exist, and only the proxy would have accepted it.
+  test('is not used for hosts in NO_PROXY', async () => {
     await using registry = await startRegistry();
     await using proxy = await startProxy(registry);
     const sources = createSources({
@@ -99,7 +98,7 @@ describe('a proxy', () => {
       { http_proxy: 'http://low:1', HTTP_PROXY: 'http://UP:1', no_proxy: 'a,b' },
       { http: 'http://low:1', https: undefined, except: 'a,b' },
     ],
-  ] as const)('the environment %j names %j', ([env, proxy]) => {
+  ] as const)('is found in the environment %j: %j', ([env, proxy]) => {
     expect(proxyFrom(env)).toEqual(proxy);
   });
 });
@@ -136,7 +135,7 @@ describe('NO_PROXY', () => {
     ['example.com:80', 'http://example.com/'],
     ['example.com:5000', 'https://example.com:5000/'],
     ['a.example\tb.example c.example', 'https://c.example/'],
-  ])('%j covers %s', (except, url) => {
+  ])('with %j covers %s', (except, url) => {
     expect(goesDirectly(except, url)).toBe(true);
   });
 
@@ -158,11 +157,11 @@ describe('NO_PROXY', () => {
     ['example.com', 'https://notexample.com/'],
     ['example.com:5000', 'https://example.com/'],
     ['example.com:80', 'https://example.com/'],
-  ])('%j does not cover %s', (except, url) => {
+  ])('with %j does not cover %s', (except, url) => {
     expect(goesDirectly(except, url)).toBe(false);
   });
 
-  test('covers a range for a registry’s requests', async () => {
+  test('covers a range for the requests of a registry', async () => {
     await using registry = await startRegistry();
     await using proxy = await startProxy(registry);
     registry.push('team/app', makeImage(), 'v1');
@@ -189,7 +188,7 @@ describe('the proxy for a URL', () => {
   const https = new URL('https://r.example/');
   const http = new URL('http://r.example/');
 
-  test('is that of its scheme, and for HTTPS otherwise that for HTTP', () => {
+  test('is that of its scheme, and the one for HTTP as a fallback for HTTPS', () => {
     expect(proxyFor(https, { http: 'http://a:1', https: 'http://b:1' })).toBe('http://b:1');
     expect(proxyFor(http, { http: 'http://a:1', https: 'http://b:1' })).toBe('http://a:1');
     expect(proxyFor(https, { http: 'http://a:1' })).toBe('http://a:1');
@@ -228,7 +227,7 @@ describe('an error behind a proxy', () => {
     expect(message).toContain('registry.invalid through proxy proxy.invalid:3128: ');
   });
 
-  test('says that the proxy wants credentials', async () => {
+  test('says that the proxy requires credentials', async () => {
     const server = createServer();
     server.on('connect', (_, socket: Socket) => {
       socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');

@@ -25,13 +25,13 @@ function verdict(
   }
 }
 
-test('only what is not the whole is asked for as a range', () => {
+test('a Range header is sent only for a part of the blob', () => {
   expect(rangeHeader({ start: 0, end: undefined })).toBeUndefined();
   expect(rangeHeader({ start: 5, end: undefined })).toBe('bytes=5-');
   expect(rangeHeader({ start: 0, end: 10 })).toBe('bytes=0-9');
 });
 
-test('a Content-Range that cannot be is none', () => {
+test('an impossible Content-Range is ignored', () => {
   expect(parseContentRange('bytes 0-9/10')).toEqual({ bytes: { start: 0, end: 10 }, total: 10 });
   expect(parseContentRange('bytes 0-9/*')).toEqual({ bytes: { start: 0, end: 10 }, total: undefined });
   expect(parseContentRange('bytes */10')).toEqual({ bytes: undefined, total: 10 });
@@ -39,7 +39,7 @@ test('a Content-Range that cannot be is none', () => {
     expect(parseContentRange(wrong)).toBeUndefined();
 });
 
-// The rules by which undici's retry handler resumes, and the descriptor's size on top.
+// These are the rules by which undici's retry handler resumes, and the descriptor's size.
 test.each<[string, number, Record<string, string>, ByteRange, Partial<ExpectedBlob>, unknown]>([
   [
     'the whole',
@@ -158,12 +158,11 @@ test.each<[string, number, Record<string, string>, ByteRange, Partial<ExpectedBl
     { size: 20 },
     'size-mismatch',
   ],
-])('%s', (_, status, headers, wanted, known, expected) => {
+])('judges a response by its status, range and size: %s', (_, status, headers, wanted, known, expected) => {
   expect(verdict(status, headers, wanted, known)).toEqual(expected);
 });
 
-// Whatever a server says, a range is only believed where it is the one that was asked for.
-test('what is believed is what was wanted', () => {
+test('accepts a range only if it is the requested one, for any response', () => {
   const number = fc.nat({ max: 20 });
   fc.assert(
     fc.property(number, number, number, number, number, fc.boolean(), (start, length, first, last, total, whole) => {

@@ -38,7 +38,7 @@ describe.each(CREDENTIALS)('the credentials %j', (credential) => {
     expect(usable.withheld).toContain(`registries.${registry}.tokenService`);
   });
 
-  test('are sent to the token service that the user has named for that registry, and for no other', () => {
+  test('are sent to the configured token service of that registry, and to no other', () => {
     const tokenService = (registry: string): string | undefined => (registry === 'reg.test' ? 'sso.test' : undefined);
     const rules = { ...RULES, tokenService };
     expect(usableAt(wanted('reg.test', 'https://sso.test/token'), credential, rules)).toEqual({ credential });
@@ -53,7 +53,7 @@ describe.each(CREDENTIALS)('the credentials %j', (credential) => {
     expect(usableAt(wanted('reg.test', 'http://127.0.0.1/token'), credential, RULES).credential).toBeUndefined();
   });
 
-  test('are not sent without TLS, unless that very host is insecure', () => {
+  test('are not sent without TLS, unless that host is insecure', () => {
     const plain = wanted('reg.test', 'http://reg.test/token');
     expect(() => usableAt(plain, credential, RULES)).toThrow('names a token service without TLS');
     const rules = { ...RULES, isInsecure: (host: string) => host === 'reg.test' };

@@ -22,6 +22,6 @@ test.each([
   ['authorization: bearer eyJhbGciOi.J9.x', 'authorization: bearer [redacted]'],
   ['Basic authentication is required', 'Basic authentication is required'],
   ['Bearer realm="https://r/t",service="s"', 'Bearer realm="https://r/t",service="s"'],
-])('redacts what looks like an authorization: %s', (text, expected) => {
+])('redacts text that looks like an authorization: %s', (text, expected) => {
   expect(redact(text)).toBe(expected);
 });

@@ -50,7 +50,7 @@ async function tokenServer(): Promise<HttpServer> {
 }
 
 describe('the target of a redirect', () => {
-  test.each([301, 302, 303, 307, 308])('has its own challenge answered behind a %i', async (status) => {
+  test.each([301, 302, 303, 307, 308])('gets a response to its own challenge after a %i', async (status) => {
     await using target = await tokenServer();
     await using registry = await redirecting(target, status);
     await using sources = testSources();
@@ -64,7 +64,7 @@ describe('the target of a redirect', () => {
     expect(token?.path).toContain('scope=repository%3Alibrary%2Falpine%3Apull');
   });
 
-  test('is asked for the repository that its own URL names', async () => {
+  test('is asked for a token of the repository in its own URL', async () => {
     await using target = await tokenServer();
     await using registry = await serveHttp(({ path }) => [
       307,
@@ -93,8 +93,8 @@ describe('the target of a redirect', () => {
     expect(authorizations(target)).toEqual([undefined, basic(target.host)]);
   });
 
-  // The first host asks for a token of the target's token service, and redirects only those who bring one.
-  test('is sent a token of its own, although the first host wants one from the same service', async () => {
+  // The first host requires a token of the target's token service before it redirects.
+  test('gets its own token, although the first host requires one from the same service', async () => {
     await using target = await tokenServer();
     await using registry = await serveHttp(({ path, headers }) =>
       headers.authorization === 'Bearer anonymous-pull'
@@ -117,7 +117,7 @@ describe('the target of a redirect', () => {
     expect(authorizations(target).filter((sent) => sent === 'Bearer anonymous-pull')).toHaveLength(3);
   });
 
-  test('is the reference for its own redirects: a foreign layer’s URL may lead to a host that wants a token', async () => {
+  test('is the reference for its own redirects: the URL of a foreign layer may lead to a host that requires a token', async () => {
     await using target = await tokenServer();
     await using foreign = await redirecting(target);
     await using registry = await startRegistry();
@@ -129,8 +129,8 @@ describe('the target of a redirect', () => {
     expect(registry.count()).toBe(0);
   });
 
-  // The way back could be laid by the other host: what it asks for in the first one's name stays without authorization.
-  test('that leads back does not regain the authorization of the first host', async () => {
+  // The other host chooses the request that is sent to the first host.
+  test('does not regain the authorization of the first host by a redirect back', async () => {
     const away = { host: '' };
     await using registry: HttpServer = await serveHttp((request) => {
       if (request.path.startsWith('/back')) return content({ ...request, path: request.path });
@@ -162,7 +162,7 @@ describe('an address within this machine or network', () => {
     'http://m.localhost/',
   ];
 
-  test.each(OFF_LIMITS)('is not asked where a redirect names it: %s', async (location) => {
+  test.each(OFF_LIMITS)('is not asked if a redirect names it: %s', async (location) => {
     await using server = await serveHttp(() => [307, { location }]);
     const host = elsewhere(server.port);
     await using sources = testSources({ insecure: [host] });
@@ -171,7 +171,7 @@ describe('an address within this machine or network', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test.each(OFF_LIMITS)('is not asked where a foreign layer names it: %s', async (url) => {
+  test.each(OFF_LIMITS)('is not asked if a foreign layer names it: %s', async (url) => {
     await using server = await serveHttp(() => [404, {}, '{"errors":[{"code":"BLOB_UNKNOWN"}]}']);
     const host = elsewhere(server.port);
     // Allowed as a host of foreign layers, and all the same not as an address.
@@ -182,7 +182,7 @@ describe('an address within this machine or network', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test.each(OFF_LIMITS)('is not asked where a challenge names it as a token service: %s', async (realm) => {
+  test.each(OFF_LIMITS)('is not asked if a challenge names it as a token service: %s', async (realm) => {
     await using server = await serveHttp(() => [401, { 'www-authenticate': `Bearer realm="${realm}"` }]);
     const host = elsewhere(server.port);
     await using sources = testSources({ insecure: [host] });
@@ -191,7 +191,7 @@ describe('an address within this machine or network', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test('is not asked for a registry on loopback where it is a metadata service', async () => {
+  test('is not asked for a registry on loopback if it is a metadata service', async () => {
     await using server = await serveHttp(() => [307, { location: 'http://[::ffff:a9fe:a9fe]/' }]);
     await using sources = testSources();
     await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
@@ -199,7 +199,7 @@ describe('an address within this machine or network', () => {
 });
 
 test.each(['//evil.test/v2/a/b/tags/list?last=z', '/\\evil.test/v2/', 'https://evil.test/v2/', '\\\\evil.test/'])(
-  'the path %s is not asked, since it leads to another host',
+  'the path %s is not requested, because it leads to another host',
   async (path) => {
     const sent: string[] = [];
     const wire = { send: ({ url }: HttpRequest) => Promise.reject(new Error(String(sent.push(url.href)))) };
@@ -254,7 +254,7 @@ describe('a token service that redirects', () => {
     expect(authorizations(second)).toEqual([undefined]);
   });
 
-  test.each([307, 308])('has the form of a POST repeated behind a %i, on the same host', async (status) => {
+  test.each([307, 308])('with a %i gets the form of a POST again on the same host', async (status) => {
     await using second = await serveHttp(() => TOKEN);
     await using first = await serveHttp(() => [status, { location: `http://${second.host}/other` }]);
     await using registry = await registryFor(() => `http://${first.host}/token`);
@@ -264,7 +264,7 @@ describe('a token service that redirects', () => {
     expect(second.requests[0]?.body).toContain('refresh_token=refresh');
   });
 
-  test('does not have the form of a POST repeated on another host', async () => {
+  test('does not get the form of a POST on another host', async () => {
     await using second = await serveHttp(() => TOKEN);
     await using first = await serveHttp(() => [307, { location: `http://localhost:${second.port}/other` }]);
     await using registry = await registryFor(() => `http://${first.host}/token`);
@@ -276,7 +276,7 @@ describe('a token service that redirects', () => {
     expect(second.requests).toEqual([]);
   });
 
-  test('with a 303 has a POST followed by a GET without its form', async () => {
+  test('with a 303 gets a GET without the form', async () => {
     await using second = await serveHttp(() => TOKEN);
     await using first = await serveHttp(() => [303, { location: `http://localhost:${second.port}/other` }]);
     await using registry = await registryFor(() => `http://${first.host}/token`);
@@ -286,7 +286,7 @@ describe('a token service that redirects', () => {
   });
 });
 
-test('a redirect from TLS to plain HTTP is refused, and the way to allow it is named', async () => {
+test('a redirect from TLS to plain HTTP is refused, and the error names the setting that allows it', async () => {
   await using registry = await serveHttp(() => [307, { location: 'http://cdn.mirror-sync.test/x' }], { tls: true });
   await using sources = testSources();
   const failure = await failureOf(sources.at(registry.host).manifest(image.digest), 'invalid');
@@ -295,7 +295,7 @@ test('a redirect from TLS to plain HTTP is refused, and the way to allow it is n
   );
 });
 
-test('every request names this software and accepts only the identity coding', async () => {
+test('every request has a User-Agent and accepts only the identity coding', async () => {
   await using target = await tokenServer();
   await using registry = await redirecting(target);
   await using sources = testSources();

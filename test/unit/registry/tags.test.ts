@@ -20,7 +20,7 @@ async function pages(source: Source, signal?: AbortSignal): Promise<(readonly st
   return all;
 }
 
-test('tags come page by page, in the registry’s order', async () => {
+test("returns tags page by page, in the registry's order", async () => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
   expect(await pages(sources.at(registry.host))).toEqual([['1', '2'], ['3', '4'], ['5']]);
@@ -31,8 +31,7 @@ test('tags come page by page, in the registry’s order', async () => {
   ]);
 });
 
-// Nobody has to read all pages: the next one is asked for only when it is wanted.
-test('a page is not fetched before it is wanted', async () => {
+test('requests a page only when the caller asks for it', async () => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
   for await (const page of sources.at(registry.host).tags()) {
@@ -42,7 +41,7 @@ test('a page is not fetched before it is wanted', async () => {
   expect(registry.count()).toBe(1);
 });
 
-test('a page that fails for a moment is asked for again', async () => {
+test('retries a page that fails temporarily', async () => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
   registry.misbehave({ after: 1, times: 1, do: { status: 503 } });
@@ -51,15 +50,15 @@ test('a page that fails for a moment is asked for again', async () => {
   expect(sources.waits).toEqual([100, 100]);
 });
 
-// Some registries say null for an empty repository.
-test('a repository without tags has one empty page', async () => {
+// Some registries answer null.
+test('returns one empty page for a repository without tags', async () => {
   await using registry = await registryWithTags();
   await using sources = testSources();
   registry.misbehave({ do: { status: 200, body: { name: REPOSITORY, tags: null } } });
   expect(await pages(sources.at(registry.host))).toEqual([[]]);
 });
 
-// Registries behind a proxy name themselves otherwise than they are reached, and hostile ones name others.
+// Registries behind a proxy use other names in links, and hostile ones link to other hosts.
 test.each([
   ['the same host over TLS', 'https://HOST/v2/library/alpine/tags/list?last=2&n=2'],
   ['an internal name', 'http://registry.internal:8081/v2/docker/alpine/tags/list?last=2&n=2'],
@@ -73,7 +72,7 @@ test.each([
   ['another port', 'http://127.0.0.1:1/v2/library/alpine/tags/list?last=2&n=2'],
   ['a query alone', '?last=2&n=2'],
   ['what is not a URL', 'http://[?last=2&n=2'],
-])('a link to %s gives its query to the path that worked, and nothing else', async (_, target) => {
+])('uses only the query of a link to %s, with the path that worked', async (_, target) => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
   const link = `<${target.replaceAll('HOST', registry.host)}>; rel="next"`;
@@ -86,7 +85,7 @@ test.each([
   ]);
 });
 
-test('a link without a query is refused, since the tags behind it would be missing', async () => {
+test('refuses a link without a query, because tags would be missing', async () => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
   registry.misbehave({ do: { headers: { link: '</v2/library/alpine/tags/page/2>; rel="next"' } } });
@@ -102,7 +101,7 @@ test.each([
   [405, errorBody('UNSUPPORTED', 'no')],
   [414, ''],
   [422, '{}'],
-])('a number of tags that is refused with %i is left out', async (status, body) => {
+])('omits the page size after it is refused with %i', async (status, body) => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
   registry.misbehave({ times: 1, do: { status, body } });
@@ -113,7 +112,7 @@ test.each([
   ]);
 });
 
-test.each([401, 403, 404])('a list that is refused with %i is not asked for without a number', async (status) => {
+test.each([401, 403, 404])('does not omit the page size after the list is refused with %i', async (status) => {
   await using registry = await registryWithTags();
   await using sources = testSources();
   registry.misbehave({ match: { kind: 'tags' }, do: { status, body: errorBody('DENIED', 'no') } });
@@ -121,11 +120,10 @@ test.each([401, 403, 404])('a list that is refused with %i is not asked for with
   expect(registry.count({ kind: 'tags' })).toBe(1);
 });
 
-// A registry that lists tags, or empty pages, without end.
 test.each([
   [1000, 200],
   [0, 2000],
-])('pages of %i tags without end are refused after %i of them', async (size, most) => {
+])('refuses endless pages of %i tags after %i of them', async (size, most) => {
   await using registry = await registryWithTags();
   await using sources = testSources();
   for (let page = 0; page <= most; page += 1) {
@@ -142,8 +140,7 @@ test.each([
   expect([count, registry.count()]).toEqual([size * most, most + 1]);
 });
 
-// A registry whose pages lead back to earlier ones, however long the way.
-test.each([1, 2, 7])('a circle of %i pages is noticed', async (length) => {
+test.each([1, 2, 7])('detects a loop of %i pages', async (length) => {
   await using registry = await registryWithTags();
   await using sources = testSources();
   for (let page = 0; page < 100; page += 1) {
@@ -155,7 +152,7 @@ test.each([1, 2, 7])('a circle of %i pages is noticed', async (length) => {
   expect(registry.count()).toBeLessThan(40);
 });
 
-test('something else than a list of tags is refused', async () => {
+test('refuses a response that is not a list of tags', async () => {
   await using registry = await registryWithTags();
   await using sources = testSources();
   for (const body of ['<html>', '[]', 'null', '{"tags":{}}', '{"tags":[1]}']) {
@@ -165,7 +162,7 @@ test('something else than a list of tags is refused', async () => {
   }
 });
 
-test('a repository that is not there is told', async () => {
+test('reports a missing repository', async () => {
   await using registry = await registryWithTags();
   await using sources = testSources();
   await failureOf(pages(sources.at(registry.host, 'library/nothing')), 'name-unknown');

@@ -83,7 +83,7 @@ describe('a registry on loopback', () => {
     expect(sources.waits).toEqual([]);
   });
 
-  test('without TLS is tried over TLS once', async () => {
+  test('is tried over TLS once if it does not speak TLS', async () => {
     await using server = await serveHttp(manifest);
     await using port = await both(server, server);
     await using sources = testSources();
@@ -91,7 +91,7 @@ describe('a registry on loopback', () => {
     expect(port.first.filter((byte) => byte === TLS_HANDSHAKE)).toHaveLength(1);
   });
 
-  test('must have a valid certificate where its endpoint is named with https', async () => {
+  test('must have a valid certificate if its endpoint is configured with https', async () => {
     await using server = await serveHttp(manifest, { tls: true });
     await using sources = testSources({ endpoints: { r: [`https://${server.host}`] } });
     const failure = await failureOf(sources.at('r').resolve('v1'), 'network');
@@ -100,7 +100,7 @@ describe('a registry on loopback', () => {
 });
 
 describe('an insecure host that speaks TLS', () => {
-  test('is not asked in plain HTTP after a failure that says nothing of TLS', async () => {
+  test('is not asked in plain HTTP after a failure that is not about TLS', async () => {
     await using tls = await serveHttp(() => [401, { 'www-authenticate': 'Basic realm="r"' }], { tls: true });
     await using plain = await serveHttp(manifest);
     await using port = await both(tls, plain);
@@ -111,7 +111,7 @@ describe('an insecure host that speaks TLS', () => {
     expect(plain.requests).toEqual([]);
   });
 
-  test('gets no credentials at a token service on its own plain-HTTP port', async () => {
+  test('gets no credentials for a token service on its own plain-HTTP port', async () => {
     let realm = '';
     const challenge = (): Reply => [401, { 'www-authenticate': `Bearer realm="${realm}",service="s"` }];
     await using tls = await serveHttp(challenge, { tls: true });
@@ -131,7 +131,7 @@ describe('an insecure host that speaks TLS', () => {
     expect(port.first.every((byte) => byte === TLS_HANDSHAKE)).toBe(true);
   });
 
-  test('is not asked in plain HTTP where it redirects there itself', async () => {
+  test('is not asked in plain HTTP if it redirects there itself', async () => {
     await using tls = await serveHttp(({ path }) => [307, { location: `http://${host}${path}` }], { tls: true });
     await using plain = await serveHttp(manifest);
     await using port = await both(tls, plain);
@@ -141,21 +141,24 @@ describe('an insecure host that speaks TLS', () => {
     expect(plain.requests).toEqual([]);
   });
 
-  test.each(['reset', 'stall'] as const)('is not asked in plain HTTP after a %s behind the handshake', async (how) => {
-    const server = createTlsServer(TLS, ({ socket }) => {
-      if (how === 'reset') socket.destroy();
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    await using plain = await serveHttp(manifest);
-    await using port = await both(server.address() as AddressInfo, plain);
-    const host = elsewhere(port.port);
-    await using sources = testSources({ insecure: [host], stallMs: 200 });
-    await failureOf(sources.at(host).manifest(image.digest), how === 'reset' ? 'network' : 'stalled');
-    expect(plain.requests).toEqual([]);
-    server.closeAllConnections();
-    server.close();
-  });
+  test.each(['reset', 'stall'] as const)(
+    'is not asked in plain HTTP after a %s that follows the handshake',
+    async (how) => {
+      const server = createTlsServer(TLS, ({ socket }) => {
+        if (how === 'reset') socket.destroy();
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      await using plain = await serveHttp(manifest);
+      await using port = await both(server.address() as AddressInfo, plain);
+      const host = elsewhere(port.port);
+      await using sources = testSources({ insecure: [host], stallMs: 200 });
+      await failureOf(sources.at(host).manifest(image.digest), how === 'reset' ? 'network' : 'stalled');
+      expect(plain.requests).toEqual([]);
+      server.closeAllConnections();
+      server.close();
+    },
+  );
 
   test('is not asked in plain HTTP after an alert', async () => {
     // A fatal alert: handshake_failure.
@@ -168,7 +171,7 @@ describe('an insecure host that speaks TLS', () => {
 });
 
 describe('an insecure host that does not speak TLS', () => {
-  test.each(['answers in HTTP', 'resets', 'closes'] as const)('is asked in plain HTTP where it %s', async (how) => {
+  test.each(['answers in HTTP', 'resets', 'closes'] as const)('is asked in plain HTTP if it %s', async (how) => {
     await using plain = await serveHttp(manifest);
     await using port = await listen((socket, bytes) => {
       if (bytes[0] === TLS_HANDSHAKE && how === 'resets') socket.resetAndDestroy();
@@ -186,7 +189,7 @@ describe('an insecure host that does not speak TLS', () => {
   });
 });
 
-test('a token service without TLS gets credentials only where its own host is named insecure', async () => {
+test('a token service without TLS gets credentials only if its own host is insecure', async () => {
   const registryFor = (realm: HttpServer): Promise<HttpServer> =>
     serveHttp(
       (request) =>

@@ -28,7 +28,7 @@ async function requestsWith(credential: Credential | undefined, answers: number)
   return requests;
 }
 
-test('a token is asked for with the URL whose challenge it was, which decides whether the realm may be reached', async () => {
+test('a token request passes the URL of its challenge, which decides whether the realm may be reached', async () => {
   for (const request of [...(await requestsWith(USER, 2)), ...(await requestsWith(undefined, 1))])
     expect(request.namedBy).toBe(WANTED.namedBy);
 });
@@ -41,7 +41,7 @@ test('a token without credentials costs one GET', async () => {
   expect(more).toEqual([]);
 });
 
-test('a service that knows no GET is sent the password as a form', async () => {
+test('a service without GET gets the password in a form', async () => {
   const [get, post, ...more] = await requestsWith(USER, 2);
   expect(get?.url.href).toBe(`${WANTED.realm}?${SCOPE}&account=user`);
   expect(get?.headers['authorization']).toBe(`Basic ${Buffer.from('user:pass').toString('base64')}`);
@@ -54,7 +54,7 @@ test('a service that knows no GET is sent the password as a form', async () => {
   expect(more).toEqual([]);
 });
 
-test('an identity token is sent as a form at once', async () => {
+test('an identity token is sent in a form at once', async () => {
   const [post, ...more] = await requestsWith({ username: '<token>', identityToken: 'identity', from: 'a file' }, 1);
   expect(post).toMatchObject({
     method: 'POST',

@@ -6,7 +6,6 @@ const url = new URL('https://r.example/v2/?X-Amz-Signature=secret');
 const failureFrom = (code: string, message = 'x', proxy?: string) =>
   transportFailure(Object.assign(new Error(message), { code }), { operation: 'get blob b', url, proxy });
 
-// Which of what the operating system, undici and OpenSSL say is worth another try.
 test.each([
   ['ECONNREFUSED', 'network', 'retry'],
   ['UND_ERR_CONNECT_TIMEOUT', 'timeout', 'retry'],
@@ -14,7 +13,7 @@ test.each([
   ['ERR_TLS_CERT_ALTNAME_INVALID', 'network', 'never'],
   ['ERR_SSL_WRONG_VERSION_NUMBER', 'network', 'never'],
   ['SOMETHING_ELSE', 'network', 'retry'],
-])('the error %s is %s and its remedy is %s', (code, expected, remedy) => {
+])('the error %s is %s with the remedy %s', (code, expected, remedy) => {
   expect(failureFrom(code)).toMatchObject({ code: expected, remedy });
   const all = new AggregateError([Object.assign(new Error('x'), { code }), new Error('y')]);
   expect(transportFailure(all, { operation: 'o', url })).toMatchObject({ code: expected, remedy });
@@ -33,14 +32,14 @@ test.each([
 });
 
 test.each(['ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'EMFILE', 'ENETDOWN'])(
-  'the error %s has the words that it has everywhere else',
+  'the error %s is described in the same words as everywhere else',
   (code) => {
     const error = Object.assign(new Error('x'), { code });
     expect(transportFailure(error, { operation: 'o', url }).detail).toBe(`r.example: ${systemWords(error)}`);
   },
 );
 
-test('an untrusted certificate is reported with each way to trust it', () => {
+test('the error for an untrusted certificate lists each way to trust it', () => {
   expect(failureFrom('SELF_SIGNED_CERT_IN_CHAIN').detail).toBe(
     'the certificate of r.example is not trusted (SELF_SIGNED_CERT_IN_CHAIN); add its CA with NODE_EXTRA_CA_CERTS=FILE, ' +
       'use the CAs of the system with NODE_USE_SYSTEM_CA=1, or accept any certificate with --insecure-registry r.example',
@@ -52,7 +51,7 @@ describe('a failure through a proxy', () => {
     ['ECONNREFUSED', 'the connection was refused'],
     ['ENOTFOUND', 'there is no such host'],
     ['UND_ERR_CONNECT_TIMEOUT', 'the connection attempt timed out'],
-  ])('%s names the proxy', (code, words) => {
+  ])('names the proxy for %s', (code, words) => {
     expect(failureFrom(code, 'x', 'proxy.example:3128').detail).toBe(
       `r.example through proxy proxy.example:3128: ${words}`,
     );
@@ -69,7 +68,7 @@ describe('a failure through a proxy', () => {
     );
   });
 
-  test('tries again where the proxy cannot reach the host', () => {
+  test('is retried if the proxy cannot reach the host', () => {
     const failure = failureFrom('UND_ERR_ABORTED', 'Proxy response (502) !== 200 when HTTP Tunneling', 'p.example:1');
     expect(failure).toMatchObject({ code: 'network', remedy: 'retry' });
     expect(failure.detail).toBe('r.example through proxy p.example:1: the proxy answered 502');

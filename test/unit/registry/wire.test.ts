@@ -37,8 +37,8 @@ async function serve(listener: RequestListener, limits?: Partial<TimeLimits>): P
   };
 }
 
-// A thousand unchanged tags are a thousand HEADs: a handshake each would be most of their time.
-test('connections are kept, also after HEAD, and bounded', async () => {
+// A TLS handshake per HEAD would take most of the time of a sync.
+test('connections are reused, even after HEAD, and limited in number', async () => {
   await using server = await serve((_, response) => response.writeHead(200, { 'content-length': 500 }).end());
   const heads = Array.from({ length: 50 }, async () => {
     const { body } = await server.wire.send(server.request('HEAD'));
@@ -48,8 +48,7 @@ test('connections are kept, also after HEAD, and bounded', async () => {
   expect(server.connections()).toBe(3);
 });
 
-// However short connections live, a resumed download makes progress: what came before the break counts.
-test('what had arrived before a connection broke can be read', async () => {
+test('bytes that arrived before a connection broke can be read, so that a resumed download makes progress', async () => {
   await using server = await serve((_, response) => {
     response.writeHead(200, { 'content-length': 100 }).write('beginning', () => response.destroy());
   });
@@ -58,7 +57,7 @@ test('what had arrived before a connection broke can be read', async () => {
   await failureOf(body.read());
 });
 
-test('a body is whole or refused, and an excerpt is as long as it may be', async () => {
+test('a body is complete or refused, and an excerpt has its maximum length', async () => {
   await using server = await serve((_, response) => response.end('12345'));
   const reply = () => server.wire.send(server.request('GET'));
   expect(Buffer.from((await readWhole(await reply(), 'test', 5)) ?? []).toString()).toBe('12345');
@@ -67,7 +66,7 @@ test('a body is whole or refused, and an excerpt is as long as it may be', async
   expect(await readExcerpt(await reply(), 6)).toBe('12345');
 });
 
-test('a request that is aborted before it is sent is not sent', async () => {
+test('an aborted request is not sent', async () => {
   await using server = await serve(() => expect.fail('it was sent'));
   await failureOf(server.wire.send(server.request('GET'), AbortSignal.abort()), 'aborted');
   expect(server.connections()).toBe(0);
@@ -84,20 +83,20 @@ function drip(bytes: number): RequestListener {
   };
 }
 
-describe('a response that drips', () => {
-  test('is given up where it is short and takes too long', async () => {
+describe('a slow response', () => {
+  test('is aborted if it is short and takes too long', async () => {
     await using server = await serve(drip(1), { shortBodyMs: 100 });
     const reply = await server.wire.send(server.request('GET'));
     const failure = await failureOf(readWhole(reply, 'test', 1_000_000), 'stalled');
     expect(failure.message).toMatch(/^test: 127\.0\.0\.1:\d+ did not complete its response within 0\.1 s$/);
   });
 
-  test('is given up as the excerpt of an error, with what has come', async () => {
+  test('is aborted as the excerpt of an error, which keeps the received bytes', async () => {
     await using server = await serve(drip(1), { shortBodyMs: 100 });
     expect((await readExcerpt(await server.wire.send(server.request('GET')), 1_000_000)).length).toBeGreaterThan(0);
   });
 
-  test('is given up where it is long and brings too little', async () => {
+  test('is aborted if it is long and its rate is too low', async () => {
     await using server = await serve(drip(1), { rate: { bytes: 1_000_000, overMs: 100 } });
     const { body } = await server.wire.send(server.request('GET'));
     const read = async (): Promise<void> => {
@@ -107,7 +106,7 @@ describe('a response that drips', () => {
     expect(failure.message).toMatch(/^test: 127\.0\.0\.1:\d+ sent only \d+ bytes in 0\.1 s$/);
   });
 
-  test('is not given up where it brings enough', async () => {
+  test('is not aborted if its rate is high enough', async () => {
     await using server = await serve(drip(1000), { rate: { bytes: 1, overMs: 300 }, shortBodyMs: 1 });
     const { body } = await server.wire.send(server.request('GET'));
     let length = 0;
@@ -116,7 +115,7 @@ describe('a response that drips', () => {
   });
 });
 
-// Measured at the sender: what the kernel and this process buffer is bounded, and nothing more is taken.
+// Measured at the sender: the kernel and this process buffer only a bounded amount.
 test('a reader that stops makes the sender stop', async () => {
   const piece = Buffer.alloc(1024 * 1024);
   const MOST = 256;

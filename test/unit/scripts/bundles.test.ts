@@ -12,7 +12,7 @@ const NAMES = functions().map(({ name }) => name);
 /** Bytes: what a cold start reads. */
 const MAX_BUNDLE = 1_000_000;
 
-describe('bundles', () => {
+describe('the bundles', () => {
   let bundles: TempFolder;
 
   beforeAll(async () => {
@@ -25,19 +25,18 @@ describe('bundles', () => {
     return readFile(bundles.join('functions', name, 'index.mjs'), 'utf8');
   }
 
-  test.each(NAMES)('%s has at most a million bytes', async (name) => {
+  test.each(NAMES)('of %s have at most a million bytes', async (name) => {
     expect(Buffer.byteLength(await textOf(name))).toBeLessThanOrEqual(MAX_BUNDLE);
   });
 
-  test.each(NAMES)('%s looks for credentials where Lambda puts them, and nowhere else', async (name) => {
+  test.each(NAMES)('of %s look for credentials only in the environment of Lambda', async (name) => {
     const text = await textOf(name);
     expect(text).toContain('Unable to find environment variable credentials.');
     for (const elsewhere of ['AssumeRoleWithWebIdentity', 'AWS_CONTAINER_CREDENTIALS_FULL_URI', 'credential_process'])
       expect(text).not.toContain(elsewhere);
   });
 
-  // What runs on a thread is a file of its own, which the bundle starts by its name.
-  test('whoever proves layers has the program of its thread beside it', async () => {
+  test('that prove layers have the program of their worker thread next to them', async () => {
     expect(await readdir(bundles.join('functions/layer'))).toEqual(['index.mjs', 'inflating-worker.mjs']);
     expect(await readdir(bundles.join('cli'))).toEqual(
       expect.arrayContaining(['inflating-worker.mjs', 'mirror-sync.js']),
@@ -45,14 +44,14 @@ describe('bundles', () => {
     expect(await readdir(bundles.join('functions/finalizer'))).toEqual(['index.mjs']);
   });
 
-  test('of S3 they have the operations that are used', async () => {
+  test('contain only the S3 operations that the code uses', async () => {
     const text = await textOf('layer');
     expect(text).toContain('CompleteMultipartUpload');
     expect(text).not.toContain('GetBucketAnalyticsConfiguration');
   });
 
-  // What profiles and single sign-on need is for people's machines, where the command line runs.
-  test('the command line looks for credentials wherever the SDK does', async () => {
+  // Profiles and single sign-on are for the machines of users.
+  test('of the command line look for credentials wherever the SDK does', async () => {
     const files = await readdir(bundles.join('cli'));
     const texts = await Promise.all(files.map((file) => readFile(bundles.join('cli', file), 'utf8')));
     const text = texts.join('');
@@ -62,8 +61,8 @@ describe('bundles', () => {
     expect(stdout).toContain('mirror-sync sync');
   });
 
-  // Reading the S3 client and YAML takes as long as starting Node.js does: they are read where they are needed.
-  test('the command line begins without what it may not need', async () => {
+  // Loading these takes as long as the start of Node.js.
+  test('of the command line load the S3 client and YAML only on demand', async () => {
     const launcher = await readFile(bundles.join('cli/mirror-sync.js'), 'utf8');
     const [, main = ''] = /import\("\.\/(main-\w+\.js)"\)/.exec(launcher) ?? [];
     const read = new Map<string, string>();
@@ -80,8 +79,8 @@ describe('bundles', () => {
       for (const later of ['CompleteMultipartUpload', 'YAMLParseError']) expect(text, name).not.toContain(later);
   });
 
-  // Node.js 18 and 20 read this file before they can know that they are too old.
-  test('the command line refuses an older Node.js before it imports anything that this lacks', async () => {
+  // Node.js 18 and 20 can parse this file.
+  test('of the command line refuse an older Node.js before they import a module that it lacks', async () => {
     const launcher = await readFile(bundles.join('cli/mirror-sync.js'), 'utf8');
     expect([...launcher.matchAll(/^import .*$/gm)].map(([line]) => line)).toEqual([
       "import { createRequire as createRequireOfBundle } from 'node:module';",

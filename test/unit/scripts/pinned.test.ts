@@ -33,7 +33,7 @@ describe('everything that npm installs', () => {
     expect(installed.filter(([, { integrity }]) => integrity?.startsWith('sha512-') !== true)).toEqual([]);
   });
 
-  test('has an exact version in package.json, the Node.js binaries included', () => {
+  test('has an exact version in package.json, including the Node.js binaries', () => {
     const manifests = [read('package.json'), read('scripts/node-runtime/package.json')] as readonly Manifest[];
     const versions = manifests.flatMap(({ dependencies, devDependencies, optionalDependencies }) =>
       Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies }),
@@ -42,7 +42,7 @@ describe('everything that npm installs', () => {
     expect(versions.filter(([, version]) => !/^(npm:\w+@)?\d+\.\d+\.\d+$|^file:scripts\//.test(version))).toEqual([]);
   });
 
-  test('runs an install script only if package.json decides on it', () => {
+  test('runs an install script only if package.json allows or denies it', () => {
     const scripted = installed.filter(([, { hasInstallScript }]) => hasInstallScript === true);
     const { allowScripts } = read('package.json') as Manifest;
     expect(scripted.map(([path]) => path.replace('node_modules/', '')).toSorted()).toEqual(

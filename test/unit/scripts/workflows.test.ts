@@ -35,7 +35,7 @@ describe.each(WORKFLOWS)('the workflow %s', (path) => {
       expect(uses).toMatch(/^[\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
   });
 
-  test('starts without rights to write, and limits the time of each job', () => {
+  test('starts without write permissions, and limits the time of each job', () => {
     expect(workflow.permissions).toEqual({ contents: 'read' });
     for (const job of Object.values(workflow.jobs)) expect(job['timeout-minutes']).toBeGreaterThan(0);
     expect(text).not.toContain('pull_request_target');
@@ -59,7 +59,7 @@ describe('the workflows', () => {
 });
 
 describe('the issue forms', () => {
-  test.each(['bug', 'feature'])('%s has a name, a description and fields with an id', (name) => {
+  test.each(['bug', 'feature'])('have a name, a description and fields with an id: %s', (name) => {
     const form = parse(read(`.github/ISSUE_TEMPLATE/${name}.yml`)) as {
       readonly name: string;
       readonly description: string;

@@ -89,7 +89,7 @@ describe('an object is on the disk before its name is, and its name before the c
   test.each([
     ['small', 100],
     ['larger than what is hashed', 5 * MiB],
-  ])('when it is put: %s', async (_, size) => {
+  ])('for a put: %s', async (_, size) => {
     await store.put('first', Buffer.from('x'));
     seen.calls = [];
     await store.put('blobs/sha256/a', Buffer.alloc(size, 'x'));
@@ -105,7 +105,7 @@ describe('an object is on the disk before its name is, and its name before the c
     expect(synced).toEqual([await inode('.'), await inode('blobs'), await inode('blobs/sha256')]);
   });
 
-  test('when it is replaced', async () => {
+  test('for a replacement', async () => {
     await store.put('blobs/a', Buffer.from('x'));
     seen.calls = [];
     const { etag } = await store.put('blobs/a', Buffer.from('y'));
@@ -113,7 +113,7 @@ describe('an object is on the disk before its name is, and its name before the c
     expect(await lastCalls('blobs/a', 'blobs')).toEqual(['write', 'fdatasync', 'rename', 'fsync of the folder']);
   });
 
-  test('when it is uploaded in parts', async () => {
+  test('for an upload in parts', async () => {
     const upload = await store.createUpload('blobs/a', { partSize: 64 * 1024 });
     const parts = [
       await store.uploadPart(upload, 1, Buffer.alloc(64 * 1024, 1)),
@@ -123,7 +123,7 @@ describe('an object is on the disk before its name is, and its name before the c
     expect(await lastCalls('blobs/a', 'blobs')).toEqual(['write', 'fdatasync', 'rename', 'fsync of the folder']);
   });
 
-  test('and a deletion is on the disk when the call returns', async () => {
+  test('and a deletion is on the disk before the call returns', async () => {
     await store.put('blobs/a', Buffer.from('x'));
     seen.calls = [];
     await store.delete('blobs/a');
@@ -131,7 +131,7 @@ describe('an object is on the disk before its name is, and its name before the c
   });
 });
 
-describe('a file that loses its end between a look at its size and the reading of it', () => {
+describe('a file that is truncated between the look at its size and the read', () => {
   const cut = { code: 'truncated', side: 'archive', remedy: 'retry' };
 
   test.each([
@@ -154,7 +154,7 @@ describe('a file that loses its end between a look at its size and the reading o
   });
 });
 
-// A rename does not lead from one disk to another: the bytes are copied first, and appear under their name as a whole.
+// A file cannot be renamed to another disk: the bytes are copied first, and then appear under their name at once.
 describe('blobs on another disk', () => {
   async function linked(): Promise<void> {
     await mkdir(folder.join('disk'));
@@ -169,7 +169,7 @@ describe('blobs on another disk', () => {
   test.each([
     ['small', 100],
     ['larger than what is hashed', 5 * MiB],
-  ])('take a put: %s', async (_, size) => {
+  ])('accept a put: %s', async (_, size) => {
     await linked();
     const put = await store.put('blobs/sha256/a', Buffer.alloc(size, 'x'), { condition: { absent: true } });
     expect(await store.head('blobs/sha256/a')).toEqual(put);
@@ -180,7 +180,7 @@ describe('blobs on another disk', () => {
     expect((await Array.fromAsync(store.list('blobs/'))).map(({ key }) => key)).toEqual(['blobs/sha256/a']);
   });
 
-  test('take an upload', async () => {
+  test('accept an upload', async () => {
     await linked();
     const upload = await store.createUpload('blobs/sha256/a', { partSize: 64 * 1024 });
     const part = await store.uploadPart(upload, 1, Buffer.from('abc'));

@@ -68,11 +68,11 @@ async function write({ direct, usual }: Opened, bytes: Uint8Array, start: number
   return written;
 }
 
-// Where the machine has no such thing, all of it goes the usual way, and the same is there at the end.
-describe('past the page cache', () => {
+// Without O_DIRECT all bytes are written in the usual way, with the same result.
+describe('writes without the page cache', () => {
   const whole = (bytes: number): number => (possible ? bytes - (bytes % 4096) : 0);
 
-  test('go all whole blocks; the end does not', async () => {
+  test('cover all whole blocks, but not the end', async () => {
     await using file = await opened();
     const second = aligned(MiB + 100, 1);
     const first = aligned(MiB, 2);
@@ -81,7 +81,7 @@ describe('past the page cache', () => {
     expect((await readFile(file.path)).equals(Buffer.concat([first, second]))).toBe(true);
   });
 
-  test('goes what is over what came the usual way, and the other way round', async () => {
+  test('replace bytes of usual writes, and usual writes replace theirs', async () => {
     await using file = await opened();
     await writeAll(file.usual, aligned(2 * MiB, 3), 0);
     const over = aligned(MiB, 4);
@@ -93,7 +93,7 @@ describe('past the page cache', () => {
     expect(content.subarray(MiB, MiB + 512 * KiB).equals(usual)).toBe(true);
   });
 
-  test('goes a buffer of the window, also one that was used before', async () => {
+  test('accept a buffer of the window, even a reused one', async () => {
     await using file = await opened();
     const window = new Window(8 * MiB);
     for (const bytes of [4 * MiB, 3 * MiB + 1000, 300_000, 5 * MiB]) {
@@ -103,8 +103,8 @@ describe('past the page cache', () => {
     }
   });
 
-  // Most file systems refuse it (ext4, xfs), some take it (tmpfs, btrfs): either way all of it is there at the end.
-  test('or the usual way: what does not begin on a page is not lost', async () => {
+  // Most file systems refuse unaligned memory (ext4, xfs), and some accept it (tmpfs, btrfs).
+  test('fall back to the usual way for unaligned memory', async () => {
     await using file = await opened();
     const askew = filled(new Uint8Array(sharedPages(2 * MiB), 1, MiB), 6);
     for (const bytes of [askew, aligned(MiB, 7)]) {
@@ -113,8 +113,8 @@ describe('past the page cache', () => {
     }
   });
 
-  // Each keeps one of the four threads that files are opened and hosts are looked up by.
-  test('go two parts at once, of all files together', async () => {
+  // Each write occupies one of the four threads that open files and look up hosts.
+  test('run at most twice concurrently over all files', async () => {
     await using one = await opened();
     await using other = await opened();
     const bytes = aligned(MiB, 8);
@@ -139,7 +139,7 @@ describe('past the page cache', () => {
 test.each([
   ['what is small', 64 * KiB, 0],
   ['what begins within a block', MiB, 100],
-])('%s goes the usual way', async (_, bytes, start) => {
+])('%s is written in the usual way', async (_, bytes, start) => {
   await using file = await opened();
   expect(await write(file, aligned(bytes, 7), start)).toBe(0);
 });
@@ -153,7 +153,7 @@ test('writes nothing to another file that has taken the name', async () => {
   expect((await file.usual.stat()).size).toBe(0);
 });
 
-test('a file that is not there, or is closed, is an error as it is otherwise', async () => {
+test('a missing or closed file leads to the same error as in the usual way', async () => {
   await using folder = await tempFolder();
   await using file = await opened();
   const same = await file.usual.stat({ bigint: true });

@@ -9,7 +9,6 @@ function errno(code: string): Error {
   return Object.assign(new Error(`${code}: what libuv says, write`), { code, errno: -1, syscall: 'write' });
 }
 
-// Each tells whoever reads it what to do, and whatever decides whether trying again may help.
 test.each([
   ['ENOSPC', 'no-space', 'never', 'free some space'],
   ['EDQUOT', 'no-space', 'never', 'quota'],
@@ -19,7 +18,7 @@ test.each([
   ['EMFILE', 'io', 'retry', 'ulimit -n'],
   ['EIO', 'io', 'retry', 'libuv'],
   ['constructor', 'io', 'retry', 'libuv'],
-])('%s is %s', (code, failure, remedy, detail) => {
+])('%s is reported as %s with its remedy', (code, failure, remedy, detail) => {
   expect(toFailure(errno(code), 'put key')).toMatchObject({
     operation: 'put key',
     side: 'archive',
@@ -30,18 +29,18 @@ test.each([
 });
 
 test.each(['ENOENT', 'EROFS', 'ENFILE', 'EBUSY', 'ESTALE', 'ENODEV'])(
-  '%s has the words that it has everywhere else',
+  '%s is described in the same words as everywhere else',
   (code) => {
     expect(toFailure(errno(code), 'put key').detail).toContain(systemWords(errno(code)));
   },
 );
 
-test('a bug is told as one', () => {
+test('a bug is reported as an internal failure', () => {
   expect(toFailure(new TypeError('x is undefined'), 'put key')).toMatchObject({ code: 'internal' });
 });
 
-// Real ones: a full device, a folder in the place of a file, a file in the place of a folder.
-test('the operating system itself', async () => {
+// A full device, a folder instead of a file, and a file instead of a folder.
+test('errors of the real operating system have a code', async () => {
   await using folder = await tempFolder();
   const full = attempt('put key', undefined, async () => {
     await using file = await open('/dev/full', 'w');
@@ -54,8 +53,7 @@ test('the operating system itself', async () => {
   await rm(folder.path, { recursive: true });
 });
 
-// Whatever a method throws once it was told to stop, it stopped because it was told to; and why is kept.
-test('an abort is told as one', async () => {
+test('an error after an abort is reported as the abort, with its reason', async () => {
   const stop = new AbortController();
   const failing = attempt('put key', stop.signal, async () => {
     stop.abort();

@@ -67,7 +67,6 @@ async function scene(): Promise<Scene> {
 }
 
 describe('a link out of the archive', () => {
-  // Whatever the store does with its own folders, and with those of objects, it would do to files outside.
   test.each([
     '.mirror',
     '.mirror/tmp',
@@ -85,22 +84,25 @@ describe('a link out of the archive', () => {
     expect(await at.outside()).toEqual(before);
   });
 
-  test.each(['.mirror/receipts', 'repositories/host'])('at %s is neither read nor deleted through', async (path) => {
-    await using at = await scene();
-    const { store } = at;
-    await store.put('other', Buffer.from('x'));
-    await symlink(at.folder.join('victim'), await at.archive(path));
-    const before = await at.outside();
-    await expect(store.get(`${path}/thesis.txt`, { maxBytes: 100 })).rejects.toMatchObject(REFUSED);
-    await expect(store.head(`${path}/thesis.txt`)).rejects.toMatchObject(REFUSED);
-    await expect(store.read(`${path}/thesis.txt`)).rejects.toMatchObject(REFUSED);
-    await expect(store.delete(`${path}/thesis.txt`)).rejects.toMatchObject(REFUSED);
-    await expect(Array.fromAsync(store.list(`${path}/`))).rejects.toMatchObject(REFUSED);
-    expect(await at.outside()).toEqual(before);
-  });
+  test.each(['.mirror/receipts', 'repositories/host'])(
+    'is not followed for a read or a deletion at %s',
+    async (path) => {
+      await using at = await scene();
+      const { store } = at;
+      await store.put('other', Buffer.from('x'));
+      await symlink(at.folder.join('victim'), await at.archive(path));
+      const before = await at.outside();
+      await expect(store.get(`${path}/thesis.txt`, { maxBytes: 100 })).rejects.toMatchObject(REFUSED);
+      await expect(store.head(`${path}/thesis.txt`)).rejects.toMatchObject(REFUSED);
+      await expect(store.read(`${path}/thesis.txt`)).rejects.toMatchObject(REFUSED);
+      await expect(store.delete(`${path}/thesis.txt`)).rejects.toMatchObject(REFUSED);
+      await expect(Array.fromAsync(store.list(`${path}/`))).rejects.toMatchObject(REFUSED);
+      expect(await at.outside()).toEqual(before);
+    },
+  );
 
-  // What a listing left out, `verify` would call sound.
-  test('is refused in a listing, rather than left out', async () => {
+  // `verify` would call an archive sound if its listing skipped the link.
+  test('fails a listing instead of being skipped', async () => {
     await using at = await scene();
     await at.store.put('repositories/host/path/index.json', Buffer.from('x'));
     await symlink(at.folder.join('victim'), at.folder.join('ar/repositories/other'));
@@ -111,7 +113,7 @@ describe('a link out of the archive', () => {
   });
 
   test.each(['.mirror/tmp', '.mirror/receipts', '.mirror/uploads'])(
-    'is refused at %s if it is put there after the first write',
+    'is refused at %s if it is created after the first write',
     async (path) => {
       await using at = await scene();
       const { store } = at;
@@ -136,8 +138,7 @@ describe('a link out of the archive', () => {
     },
   );
 
-  // The name is replaced; what the link leads to keeps its bytes.
-  test('in the place of an object is replaced', async () => {
+  test('is replaced at the path of an object, and its target keeps its bytes', async () => {
     await using at = await scene();
     const before = await at.outside();
     await symlink(at.folder.join('victim/thesis.txt'), await at.archive('repositories/host/path/index.json'));
@@ -146,7 +147,7 @@ describe('a link out of the archive', () => {
     expect(await at.outside()).toEqual(before);
   });
 
-  test.each(['.mirror/lock', '.mirror/running'])('at %s is refused, and makes no file outside', async (path) => {
+  test.each(['.mirror/lock', '.mirror/running'])('is refused at %s, and creates no file outside', async (path) => {
     await using at = await scene();
     await symlink(at.folder.join('victim/made'), await at.archive(path));
     const before = await at.outside();
@@ -155,7 +156,7 @@ describe('a link out of the archive', () => {
     expect(await at.outside()).toEqual(before);
   });
 
-  // SQLite writes to a database that has a journal beside it, and deletes files that the journal names.
+  // SQLite writes to a database with a journal, and deletes files that the journal names.
   test('a lock that is not an empty file is refused', async () => {
     await using at = await scene();
     await writeFile(await at.archive('.mirror/lock'), 'SQLite format 3\0');
@@ -164,8 +165,7 @@ describe('a link out of the archive', () => {
 });
 
 describe('the sweep before the first write', () => {
-  // Names that the store never makes belong to somebody else; and a link, to whatever it leads, is not a leftover.
-  test('removes nothing that the store did not make', async () => {
+  test('removes only names that the store creates, and no links', async () => {
     await using at = await scene();
     const { store } = at;
     await mkdir(await at.archive('.mirror/tmp/notes'), { recursive: true });
@@ -198,8 +198,7 @@ describe('the sweep before the first write', () => {
     expect(await readdir(at.folder.join('ar/blobs/.tmp'))).toEqual([folder]);
   });
 
-  // The remains of an upload that hold a link: the link goes, and what it leads to stays.
-  test('does not follow links in what it removes', async () => {
+  test('does not follow links in the folders that it removes', async () => {
     await using at = await scene();
     const remains = await at.archive(`.mirror/tmp/${randomUUID()}/x`);
     await symlink(at.folder.join('victim'), remains);
@@ -211,8 +210,8 @@ describe('the sweep before the first write', () => {
   });
 });
 
-describe('links that are allowed', () => {
-  test('the root may be a link', async () => {
+describe('allowed links', () => {
+  test('include the root of the archive', async () => {
     await using folder = await tempFolder();
     await mkdir(folder.join('disk'));
     await symlink(folder.join('disk'), folder.join('ar'));
@@ -226,7 +225,7 @@ describe('links that are allowed', () => {
     ]);
   });
 
-  test('blobs may be a link to a folder elsewhere', async () => {
+  test('include blobs, which may lead to a folder on another disk', async () => {
     await using folder = await tempFolder();
     await mkdir(folder.join('disk'));
     await mkdir(folder.join('ar'));
@@ -244,7 +243,7 @@ describe('links that are allowed', () => {
     expect(await readdir(folder.join('disk/sha256'))).toEqual(['b']);
   });
 
-  test('a link below blobs is refused', async () => {
+  test('do not include a link below blobs', async () => {
     await using at = await scene();
     await symlink(at.folder.join('victim'), await at.archive('blobs/sha256'));
     const before = await at.outside();
@@ -253,8 +252,8 @@ describe('links that are allowed', () => {
     expect(await at.outside()).toEqual(before);
   });
 
-  // The disk is not mounted: blobs are not "not there", so that no repair removes the references to them.
-  test('a link of blobs that leads nowhere is an error, and not an empty archive', async () => {
+  // The disk is not mounted. The blobs do not count as missing, so a repair does not remove the references to them.
+  test('fail with an error if the target of blobs does not exist', async () => {
     await using folder = await tempFolder();
     await mkdir(folder.join('ar'));
     await symlink(folder.join('unmounted'), folder.join('ar/blobs'));
@@ -266,8 +265,8 @@ describe('links that are allowed', () => {
     expect(existsSync(folder.join('unmounted'))).toBe(false);
   });
 
-  // The recipe for stock tools: it leads into the archive, and holds nothing that is not listed already.
-  test('a link named blobs in the folder of a repository is passed over', async () => {
+  // Users create it for other tools. It leads into the archive and contains only listed objects.
+  test('include a link named blobs in the folder of a repository, which is ignored', async () => {
     await using at = await scene();
     const { store } = at;
     await store.put('repositories/host/path/index.json', Buffer.from('x'));
@@ -280,8 +279,8 @@ describe('links that are allowed', () => {
   });
 });
 
-describe('what is not a regular file', () => {
-  // Opening a named pipe waits for a writer, unless told not to.
+describe('a file that is not regular', () => {
+  // Opening a named pipe blocks until a writer opens it, unless the flags forbid that.
   test.each(['repositories/host/path/index.json', '.mirror/receipts/x.json', 'blobs/sha256/a'])(
     'is not an object, and a write replaces it: a named pipe at %s',
     async (key) => {
@@ -299,7 +298,7 @@ describe('what is not a regular file', () => {
     },
   );
 
-  test('is not an object: a socket', async () => {
+  test('is not an object if it is a socket', async () => {
     await using at = await scene();
     const path = await at.archive('index.json');
     const server = createServer().listen(path);
@@ -309,14 +308,14 @@ describe('what is not a regular file', () => {
     await once(server, 'close');
   });
 
-  test('is not a lock: a named pipe', async () => {
+  test('is not a lock if it is a named pipe', async () => {
     await using at = await scene();
     execFileSync('mkfifo', [await at.archive('.mirror/lock')]);
     await expect(at.store.put('key', Buffer.from('x'))).rejects.toMatchObject(REFUSED);
   });
 });
 
-describe('an upload that somebody else made', () => {
+describe('an upload from an untrusted folder', () => {
   /** An upload as this store makes it, which its process has let go of; and its folder. */
   async function made(at: Scene): Promise<{ readonly id: string; readonly path: string }> {
     await using writer = new FolderStore(at.folder.join('ar'));
@@ -359,7 +358,7 @@ describe('an upload that somebody else made', () => {
     await isNone(at, id);
   });
 
-  test('is an upload if its meta is as the store writes it', async () => {
+  test("is an upload if its meta has the store's format", async () => {
     await using at = await scene();
     const { id, path } = await made(at);
     await writeFile(`${path}/meta`, JSON.stringify(meta));
@@ -384,8 +383,8 @@ describe('an upload that somebody else made', () => {
     await isNone(at, id);
   });
 
-  // Written to, or cut to size, it would change the file of the other name.
-  test.each(['data', 'journal'])('is not written if its %s has another name', async (name) => {
+  // A write or a truncation would change the file of the other name.
+  test.each(['data', 'journal'])('is not written if its %s has a second name', async (name) => {
     await using at = await scene();
     const { id, path } = await made(at);
     await rm(`${path}/${name}`);

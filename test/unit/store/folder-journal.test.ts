@@ -7,7 +7,7 @@ const part = fc
   .record({ number: fc.integer({ min: 1, max: 10_000 }), size: fc.nat() })
   .map((fields): Part => ({ ...fields, etag: newEtag() }));
 
-test('the last word on a part counts', () => {
+test('the last record of a part counts', () => {
   const [first, second, third] = [1, 1, 2].map((number) => ({ number, size: 10, etag: newEtag() }));
   if (first === undefined || second === undefined || third === undefined) return;
   const text = landed(first) + landed(third) + lost(1);
@@ -16,9 +16,8 @@ test('the last word on a part counts', () => {
   expect(parseJournal('').size).toBe(0);
 });
 
-// The disk is full, or the process killed, after any number of characters of a record; others are written behind it. What
-// was torn counts for nothing, and nothing else is lost by it.
-test('a torn record is none', () => {
+// The disk was full or the process was killed after any number of characters.
+test('a torn record is ignored, and the records after it are read', () => {
   fc.assert(
     fc.property(fc.array(part), part, fc.nat(), fc.array(part), (before, torn, length, after) => {
       const whole = landed(torn);
@@ -30,7 +29,7 @@ test('a torn record is none', () => {
   );
 });
 
-test('what is not a record is none', () => {
+test('a line that is not a record is ignored', () => {
   const etag = newEtag();
   for (const line of [
     `0 10 ${etag}`,

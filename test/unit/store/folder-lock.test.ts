@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { Claim, Mutex } from '../../../lib/store/folder/lock.ts';
 import { tempFolder } from '../../kit/temp.ts';
 
-test('a claim is one holder at a time', async () => {
+test('a claim has one holder at a time', async () => {
   await using folder = await tempFolder();
   const path = folder.join('lock');
   const claim = Claim.take(path);
@@ -16,16 +16,15 @@ test('a claim is one holder at a time', async () => {
   next?.release();
 });
 
-// An upload was completed by another process between being seen and being claimed.
-test('nothing can be claimed in a folder that is gone', async () => {
+// Another process may complete an upload between its listing and the claim.
+test('a removed folder cannot be claimed', async () => {
   await using folder = await tempFolder();
   expect(Claim.take(folder.join('gone', 'lock'))).toBeUndefined();
   await rm(folder.path, { recursive: true });
   expect(Claim.take(folder.join('lock'))).toBeUndefined();
 });
 
-// Whoever holds it lets go; meanwhile others wait, and nothing of theirs is done.
-test('work waits for its turn', async () => {
+test('work waits until the holder releases the lock', async () => {
   await using folder = await tempFolder();
   const path = folder.join('lock');
   const mutex = new Mutex(path);
@@ -40,7 +39,7 @@ test('work waits for its turn', async () => {
   mutex.close();
 });
 
-test('work that is told to stop while it waits is not done', async () => {
+test('aborted work is not started after its wait', async () => {
   await using folder = await tempFolder();
   const path = folder.join('lock');
   const mutex = new Mutex(path);
@@ -56,8 +55,7 @@ test('work that is told to stop while it waits is not done', async () => {
   mutex.close();
 });
 
-// What the work throws is the caller's, and the lock is free again.
-test('work that fails lets go', async () => {
+test('failed work releases the lock', async () => {
   await using folder = await tempFolder();
   const mutex = new Mutex(folder.join('lock'));
   const failing = mutex.run(() => {

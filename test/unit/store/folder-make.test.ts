@@ -24,7 +24,7 @@ afterEach(() => {
   system.answer = undefined;
 });
 
-test('folders are made one by one below the first that exists', async () => {
+test('folders are created one by one below the first that exists', async () => {
   await using folder = await tempFolder();
   await makeFolder(folder.join('a/b/c'));
   expect(system.made).toEqual(['a', 'a/b', 'a/b/c'].map((path) => folder.join(path)));
@@ -32,13 +32,13 @@ test('folders are made one by one below the first that exists', async () => {
   expect(system.made).toHaveLength(3);
 });
 
-// Automounters and /proc answer ENOENT although the parent exists; a read-only file system answers EROFS.
+// Automounters and /proc answer ENOENT although the parent exists, and a read-only file system answers EROFS.
 test.each([
   ['ENOENT', 'denied', 'no such file or directory, although its parent exists'],
   ['EROFS', 'denied', 'the file system is mounted read-only'],
   ['EACCES', 'denied', 'check the owner and the permissions of the folder'],
   ['ENOSPC', 'no-space', 'the disk is full'],
-])('a file system that answers %s is asked once, and the answer is said in words', async (answer, code, words) => {
+])('a file system that answers %s is asked once, and the error is described in words', async (answer, code, words) => {
   await using folder = await tempFolder();
   await using store = new FolderStore(folder.join('mount/archive'));
   system.answer = answer;

@@ -69,41 +69,43 @@ async function checkWhole(store: ObjectStore): Promise<void> {
   }
 }
 
-// A process puts, replaces, uploads in parts, completes, aborts and deletes. It is killed before every single call to the
-// file system that changes something, in turn, and in the middle of every write: what is there then is whole, what is
-// listed can be continued, and the same again completes.
-test('killed at every step', { timeout: 120_000 }, async () => {
-  await using folder = await tempFolder();
-  const whole = await ended(start('everything', folder.join('whole')));
-  expect(whole).toMatchObject({ code: 0 });
-  const steps = Number(/steps (\d+)/.exec(whole.output)?.[1]);
-  expect(steps).toBeGreaterThan(40);
+// A process puts, replaces, uploads in parts, completes, aborts and deletes. It is killed before every call that
+// changes the file system, and in the middle of every write.
+test(
+  'after SIGKILL at any step, objects are complete, uploads can be continued, and a repetition finishes',
+  { timeout: 120_000 },
+  async () => {
+    await using folder = await tempFolder();
+    const whole = await ended(start('everything', folder.join('whole')));
+    expect(whole).toMatchObject({ code: 0 });
+    const steps = Number(/steps (\d+)/.exec(whole.output)?.[1]);
+    expect(steps).toBeGreaterThan(40);
 
-  const dieAt = async (step: number): Promise<void> => {
-    const path = folder.join(`step-${step}`);
-    expect(await ended(start('everything', path, step)), `at step ${step}`).toMatchObject({ signal: 'SIGKILL' });
-    await using store = new FolderStore(path);
-    await checkWhole(store);
-    await everything(store);
-    expect(await bytesOf(store, 'blobs/parts')).toBe(Buffer.concat([part(1, 2), part(2, 2), part(3)]).toString());
-    expect(await bytesOf(store, 'reference')).toBe('2');
-    expect(await Array.fromAsync(store.uploads(''))).toEqual([]);
-  };
-  const left = Array.from({ length: steps }, (_, index) => index + 1);
-  const worker = async (): Promise<void> => {
-    try {
-      for (let step = left.shift(); step !== undefined; step = left.shift()) await dieAt(step);
-    } finally {
-      // Where one fails, the other stops as well.
-      left.length = 0;
-    }
-  };
-  const workers = await Promise.allSettled([worker(), worker()]);
-  for (const outcome of workers) if (outcome.status === 'rejected') throw outcome.reason;
-});
+    const dieAt = async (step: number): Promise<void> => {
+      const path = folder.join(`step-${step}`);
+      expect(await ended(start('everything', path, step)), `at step ${step}`).toMatchObject({ signal: 'SIGKILL' });
+      await using store = new FolderStore(path);
+      await checkWhole(store);
+      await everything(store);
+      expect(await bytesOf(store, 'blobs/parts')).toBe(Buffer.concat([part(1, 2), part(2, 2), part(3)]).toString());
+      expect(await bytesOf(store, 'reference')).toBe('2');
+      expect(await Array.fromAsync(store.uploads(''))).toEqual([]);
+    };
+    const left = Array.from({ length: steps }, (_, index) => index + 1);
+    const worker = async (): Promise<void> => {
+      try {
+        for (let step = left.shift(); step !== undefined; step = left.shift()) await dieAt(step);
+      } finally {
+        // Where one fails, the other stops as well.
+        left.length = 0;
+      }
+    };
+    const workers = await Promise.allSettled([worker(), worker()]);
+    for (const outcome of workers) if (outcome.status === 'rejected') throw outcome.reason;
+  },
+);
 
-// Three processes count one reference up, 25 times each, on condition that it is as they read it: none is lost.
-test('conditions hold between processes', { timeout: 60_000 }, async () => {
+test('conditional writes lose no update of three processes', { timeout: 60_000 }, async () => {
   await using folder = await tempFolder();
   const path = folder.join('archive');
   const children = [1, 2, 3].map(() => ended(start('count-up', path)));
@@ -112,23 +114,26 @@ test('conditions hold between processes', { timeout: 60_000 }, async () => {
   expect(await bytesOf(store, 'reference')).toBe('75');
 });
 
-// While a process writes an upload, it is nobody else's: it could write into the object that another made of it. Once the
-// process is killed, the upload is found and continued.
-test('an upload is of one process at a time', { timeout: 60_000 }, async () => {
-  await using folder = await tempFolder();
-  await using store = new FolderStore(folder.join('archive'));
-  const child = start('linger', folder.join('archive'));
-  const end = ended(child);
-  try {
-    await once(child.stdout!, 'data');
-    expect(await Array.fromAsync(store.uploads(''))).toEqual([]);
-  } finally {
-    child.kill('SIGKILL');
-  }
-  expect(await end).toMatchObject({ signal: 'SIGKILL' });
-  const [upload] = await Array.fromAsync(store.uploads('blobs/'));
-  const landed = await Array.fromAsync(store.parts(upload!));
-  expect(landed).toMatchObject([{ number: 1, size: PART_SIZE }]);
-  await store.completeUpload(upload!, [...landed, await store.uploadPart(upload!, 2, part(2))]);
-  oneOf(await bytesOf(store, 'blobs/parts'), Buffer.concat([part(1), part(2)]));
-});
+// Another process must not write to a file that may have become an object.
+test(
+  'an upload belongs to one process, and can be continued after that process was killed',
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await tempFolder();
+    await using store = new FolderStore(folder.join('archive'));
+    const child = start('linger', folder.join('archive'));
+    const end = ended(child);
+    try {
+      await once(child.stdout!, 'data');
+      expect(await Array.fromAsync(store.uploads(''))).toEqual([]);
+    } finally {
+      child.kill('SIGKILL');
+    }
+    expect(await end).toMatchObject({ signal: 'SIGKILL' });
+    const [upload] = await Array.fromAsync(store.uploads('blobs/'));
+    const landed = await Array.fromAsync(store.parts(upload!));
+    expect(landed).toMatchObject([{ number: 1, size: PART_SIZE }]);
+    await store.completeUpload(upload!, [...landed, await store.uploadPart(upload!, 2, part(2))]);
+    oneOf(await bytesOf(store, 'blobs/parts'), Buffer.concat([part(1), part(2)]));
+  },
+);

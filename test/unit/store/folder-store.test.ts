@@ -38,9 +38,9 @@ async function open(): Promise<Opened> {
 }
 
 describe('keys', () => {
-  // A key becomes a path: none may lead out of the folder, or to what the store has for itself.
+  // A key becomes a path, which must stay inside the folder and outside the store's own folders.
   test.each(['', '/', '/etc/passwd', 'a//b', 'a/', '.', '..', '../x', 'a/../../x', 'a/./b', 'a\\b', 'a\0b'])(
-    'the key %j is refused',
+    'refuse %j',
     async (key) => {
       await using opened = await open();
       const { store } = opened;
@@ -55,7 +55,7 @@ describe('keys', () => {
     },
   );
 
-  test('the store keeps to itself what it needs', async () => {
+  test("cannot name the store's own folders", async () => {
     await using opened = await open();
     const { store } = opened;
     await store.put('.mirror/receipts/x.json', Buffer.from('x'));
@@ -68,8 +68,8 @@ describe('keys', () => {
     await expect(Array.fromAsync(store.list('../'))).rejects.toMatchObject({ code: 'invalid' });
   });
 
-  // In a folder, a name is a file or a folder: whoever wants both is told, and not that the disk is broken.
-  test('an object cannot be above another', async () => {
+  // In a folder, a name is either a file or a folder.
+  test('cannot place an object above another one, and the error says so', async () => {
     await using opened = await open();
     const { store } = opened;
     await store.put('a/b', Buffer.from('x'));
@@ -84,8 +84,8 @@ describe('keys', () => {
 });
 
 describe('files', () => {
-  // Nothing is made by looking: the archive of a mistyped name does not come into being.
-  test('reading makes no folder', async () => {
+  // A mistyped archive name does not create a folder.
+  test('are not created by a read', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     expect(await store.head('key')).toBeUndefined();
@@ -95,8 +95,7 @@ describe('files', () => {
     expect(await readdir(folder.path)).toEqual([]);
   });
 
-  // What a key names is a plain file of that name, also one that others put there, or linked to.
-  test('objects are plain files', async () => {
+  test('are objects if they are plain files, even from other programs or with a second name', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     await store.put('a/b', Buffer.from('bytes'));
@@ -106,8 +105,8 @@ describe('files', () => {
     expect((await store.get('a/d', { maxBytes: 100 }))?.size).toBe(7);
   });
 
-  // Somebody copies an archive: what was read of a reference there can be replaced here.
-  test('the version of a small object is that of its bytes', async () => {
+  // References of a copied archive can be replaced by the version that was read.
+  test('have a version of their bytes if they are small', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     const { etag } = await store.put('key', Buffer.from('bytes'));
@@ -117,8 +116,7 @@ describe('files', () => {
     await store.put('key', Buffer.from('new'), { condition: { etag } });
   });
 
-  // Too large to be hashed at every look: the file itself is told apart, even from one of the same bytes.
-  test('the version of a large object is that of its file', async () => {
+  test('have a version of their identity if they are large, which differs even for the same bytes', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     const bytes = Buffer.alloc(4 * MiB + 1, 'x');
@@ -137,8 +135,7 @@ describe('files', () => {
     await store.put('key', Buffer.from('small'), { condition: { etag: first.etag } });
   });
 
-  // The file loses its end while it is read, as on a disk that is being repaired.
-  test('a body that is too short throws at its end', async () => {
+  test('throw at the end of the body if they were truncated during the read', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     await store.put('key', Buffer.alloc(8 * MiB, 'x'));
@@ -152,8 +149,7 @@ describe('files', () => {
     expect(seen).toBeLessThanOrEqual(5 * MiB + 1);
   });
 
-  // Whoever has seen enough of a body leaves; its chunks are his.
-  test('a body need not be read to its end', async () => {
+  test('can be left before the end of the body, and their chunks stay valid', async () => {
     await using opened = await open();
     const { store } = opened;
     await store.put('key', Buffer.concat([Buffer.alloc(4 * MiB, 'a'), Buffer.alloc(4 * MiB, 'b')]));
@@ -165,8 +161,8 @@ describe('files', () => {
     expect(chunks.map((chunk) => String.fromCharCode(chunk[0] ?? 0)).join('')).toBe('aaaabb');
   });
 
-  // Left by processes that were killed, one of them a moment ago, and that may be a living one.
-  test('removes leftovers of its own after a day', async () => {
+  // A recent file may belong to a running process.
+  test('of the store that are left over are removed after a day', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     const own = folder.join('archive/.mirror');
@@ -185,8 +181,7 @@ describe('files', () => {
 });
 
 describe('uploads', () => {
-  // The file that grew part by part is the object: nothing was copied.
-  test('completing moves the file', async () => {
+  test('become the object by a rename of the file, without a copy', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     const upload = await store.createUpload('key', { partSize: PART_SIZE });
@@ -202,13 +197,13 @@ describe('uploads', () => {
     expect(await readdir(folder.join('archive/.mirror/tmp'))).toEqual([]);
   });
 
-  test.each([64 * 1024, 1024 ** 3])('accepts parts of %i bytes', async (partSize) => {
+  test.each([64 * 1024, 1024 ** 3])('accept parts of %i bytes', async (partSize) => {
     await using opened = await open();
     await opened.store.createUpload('key', { partSize });
     expect(await Array.fromAsync(opened.store.uploads('key'))).toHaveLength(1);
   });
 
-  test.each([64 * 1024 - 1, 1024 ** 3 + 1, 100_000.5])('refuses parts of %d bytes', async (partSize) => {
+  test.each([64 * 1024 - 1, 1024 ** 3 + 1, 100_000.5])('refuse parts of %d bytes', async (partSize) => {
     await using opened = await open();
     await expect(opened.store.createUpload('key', { partSize })).rejects.toThrow(
       `parts of ${partSize} bytes: a folder takes 65536 to 1073741824`,
@@ -216,7 +211,7 @@ describe('uploads', () => {
   });
 
   // Ids become paths.
-  test('an id that was not made here names no upload', async () => {
+  test('cannot be named by an id that the store did not create', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     await store.put('kept', Buffer.from('x'));
@@ -236,7 +231,7 @@ describe('uploads', () => {
     [10_001, 10],
     [1.5, 10],
     [1, PART_SIZE + 1],
-  ])('part %d of %d bytes is refused', async (number, size) => {
+  ])('refuse part %d of %d bytes', async (number, size) => {
     await using opened = await open();
     const { store } = opened;
     const upload = await store.createUpload('key', { partSize: PART_SIZE });
@@ -250,8 +245,8 @@ describe('uploads', () => {
       await expect(store.createUpload('key', { partSize })).rejects.toMatchObject({ code: 'invalid' });
   });
 
-  // Two stores of one process are as two processes: what one is writing is not the other's, until it lets go of it.
-  test('an upload has one writer', async () => {
+  // Two stores in one process behave like two processes.
+  test('have one writer at a time', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     await using other = new FolderStore(folder.join('archive'));
@@ -266,8 +261,7 @@ describe('uploads', () => {
     await expect(store.uploadPart(upload, 1, Buffer.from('z'))).rejects.toMatchObject({ code: 'no-such-upload' });
   });
 
-  // Another process gave it up as too old, say: what is written then goes nowhere, and completing says so.
-  test('an upload that is aborted elsewhere is gone', async () => {
+  test('that another process aborted fail with no-such-upload when they are completed', async () => {
     await using opened = await open();
     const { store, folder } = opened;
     await using other = new FolderStore(folder.join('archive'));
@@ -278,9 +272,7 @@ describe('uploads', () => {
     expect(await store.head('key')).toBeUndefined();
   });
 
-  // One gives the upload up while the other writes and completes it: whatever comes first, each hears how it ended, and an
-  // upload that is not there any more is all that can be wrong.
-  test('an upload that is aborted while it is written and completed', async () => {
+  test('that are aborted and completed concurrently end as completed or as no-such-upload', async () => {
     await using opened = await open();
     const { store } = opened;
     const outcomes = new Set<string>();

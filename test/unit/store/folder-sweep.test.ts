@@ -23,7 +23,7 @@ vi.mock('node:fs/promises', async (importOriginal) => {
   };
 });
 
-test('the sweep passes over a file that another process removes first', async () => {
+test('the sweep ignores a file that another process removes first', async () => {
   await using folder = await tempFolder();
   const temporary = folder.join('ar/.mirror/tmp');
   await mkdir(temporary, { recursive: true });

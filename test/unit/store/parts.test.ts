@@ -11,8 +11,7 @@ const LARGEST = maxPartBytes * maxParts;
 const part = (number: number, size: number): Part => ({ number, size, etag: `"${number}"` });
 
 describe('partSizeFor', () => {
-  // Whatever the blob's size, S3 takes the parts: their number, and the size of each but the last.
-  test('keeps the limits of the store for every size that it can take', () => {
+  test('keeps the limits of the store for every possible size', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -30,15 +29,14 @@ describe('partSizeFor', () => {
     );
   });
 
-  // Memory is parts in flight × part size, so the part size must not follow the blob's over the sizes that layers have.
-  test('is the same from nothing to 78 GiB, and for an unknown size', () => {
+  // The memory is the number of parts in flight times the part size.
+  test('is the same up to 78 GiB, and for an unknown size', () => {
     const most = DEFAULT_PART_BYTES * maxParts;
     for (const size of [0, 1, DEFAULT_PART_BYTES, 5 * 1024 ** 3, most, undefined])
       expect(partSizeFor(size)).toBe(DEFAULT_PART_BYTES);
     expect(partSizeFor(most + 1)).toBe(DEFAULT_PART_BYTES + 1024 ** 2);
   });
 
-  // A larger blob never gets smaller parts, so that no size in between breaks the limits.
   test('never shrinks as the size grows', () => {
     const size = fc.nat(LARGEST / 2 ** 20).map((n) => n * 2 ** 20);
     fc.assert(
@@ -48,14 +46,12 @@ describe('partSizeFor', () => {
     );
   });
 
-  // Beyond 10,000 parts of 5 GiB there is no plan, and it is said so before a byte is moved.
-  test('refuses a blob that no plan fits', () => {
+  test('refuses a blob that exceeds the largest number of the largest parts', () => {
     expect(partSizeFor(LARGEST)).toBe(maxPartBytes);
     expect(() => partSizeFor(LARGEST + 1)).toThrow(expect.objectContaining({ code: 'too-large' }) as Failure);
     expect(() => partSizeFor(60 * TiB)).toThrow(Failure);
   });
 
-  // A store with other limits is never given parts outside them.
   test('follows the limits of another store', () => {
     expect(partSizeFor(1, { minPartBytes: 16 * 2 ** 20, maxPartBytes: 2 ** 30, maxParts: 10 })).toBe(16 * 2 ** 20);
     expect(partSizeFor(1, { minPartBytes: 1, maxPartBytes: 2 ** 20, maxParts: 10 })).toBe(2 ** 20);
@@ -65,8 +61,7 @@ describe('partSizeFor', () => {
 const plan = fc.tuple(fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 500, max: 20_000 }));
 
 describe('ranges', () => {
-  // Put together in order, the parts are the blob.
-  test('cover the blob exactly, in order, equally long but for the last', () => {
+  test('cover the blob exactly, in order, with equal lengths except for the last', () => {
     fc.assert(
       fc.property(plan, ([size, partSize]) => {
         let at = 0;
@@ -86,9 +81,8 @@ describe('ranges', () => {
   });
 });
 
-describe('missing and landed', () => {
-  // Any subset of the parts may have landed before a writer died, holes included: the rest is fetched, and nothing twice.
-  test('divide the plan between them', () => {
+describe('missing and landed parts', () => {
+  test('together are the whole plan, for any subset of stored parts', () => {
     fc.assert(
       fc.property(plan, fc.infiniteStream(fc.boolean()), ([size, partSize], there) => {
         const all = ranges(size, partSize);
@@ -104,8 +98,7 @@ describe('missing and landed', () => {
     );
   });
 
-  // What another plan left behind, or a body that was cut, is uploaded again.
-  test('ignore parts that do not fit the plan', () => {
+  test('ignore stored parts with another size than planned', () => {
     const listed = [part(1, 10), part(2, 9), part(3, 4), part(4, 10), part(0, 10), part(7, 10)];
     expect(landed(24, 10, listed).map(({ number }) => number)).toEqual([1, 3]);
     expect(missing(24, 10, listed)).toEqual([{ number: 2, start: 10, size: 10 }]);

@@ -26,7 +26,7 @@ const BYTES = Buffer.from('manifest');
 const upload: Upload = { key: 'blobs/x', id: 'upload', initiated: new Date(0) };
 const parts = [{ number: 1, size: 5, etag: '"0cc175b9c0f1b6a831c399e269772661"', checksum: 'AAAAAA==' }];
 
-describe('what mends itself is sent again, and each time counted', () => {
+describe('a temporary error is retried, and each request is counted', () => {
   test.each([
     ['SlowDown', 503],
     ['InternalError', 500],
@@ -35,7 +35,7 @@ describe('what mends itself is sent again, and each time counted', () => {
     ['OperationAborted', 409],
     ['TooManyRequests', 429],
     ['BadGateway', 502],
-  ])('%s (%i)', async (name, status) => {
+  ])('after %s (%i)', async (name, status) => {
     s3.on(PutObjectCommand)
       .rejectsOnce(serviceException(name, status))
       .rejectsOnce(serviceException(name, status))
@@ -44,16 +44,18 @@ describe('what mends itself is sent again, and each time counted', () => {
     expect(store.requests()).toEqual({ PutObject: 3 });
   });
 
-  // The way to S3 breaks below HTTP: there is no status, only Node's code.
-  test.each(['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ENOTFOUND', 'ETIMEDOUT'])('%s', async (code) => {
-    s3.on(HeadObjectCommand)
-      .rejectsOnce(Object.assign(new Error('socket'), { code }))
-      .resolves({ ETag: '"e"', ContentLength: 1 });
-    expect(await store.head('k')).toEqual({ etag: '"e"', size: 1 });
-    expect(store.requests()).toEqual({ HeadObject: 2 });
-  });
+  // The connection to S3 breaks below HTTP.
+  test.each(['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ENOTFOUND', 'ETIMEDOUT'])(
+    'after %s, without a status',
+    async (code) => {
+      s3.on(HeadObjectCommand)
+        .rejectsOnce(Object.assign(new Error('socket'), { code }))
+        .resolves({ ETag: '"e"', ContentLength: 1 });
+      expect(await store.head('k')).toEqual({ etag: '"e"', size: 1 });
+      expect(store.requests()).toEqual({ HeadObject: 2 });
+    },
+  );
 
-  // After the last try the caller hears what S3 said, and with which remedy.
   test.each([
     ['SlowDown', 503, 'rate-limited'],
     ['InternalError', 500, 'unavailable'],
@@ -61,7 +63,7 @@ describe('what mends itself is sent again, and each time counted', () => {
     ['RequestTimeout', 400, 'timeout'],
     ['ExpiredToken', 400, 'token-expired'],
     ['IncompleteBody', 400, 'truncated'],
-  ])('%s for ever becomes %s', async (name, status, code) => {
+  ])('a lasting %s fails with %s after the last try', async (name, status, code) => {
     s3.on(UploadPartCommand).rejects(serviceException(name, status));
     await expect(store.uploadPart(upload, 1, BYTES)).rejects.toMatchObject({
       code,
@@ -72,19 +74,20 @@ describe('what mends itself is sent again, and each time counted', () => {
     expect(store.requests()).toEqual({ UploadPart: 4 });
   });
 
-  // What arrived bent is sent again: its bytes are still held, and its checksum was made of them a moment ago.
-  test.each(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])('%s', async (name) => {
-    s3.on(UploadPartCommand).rejectsOnce(serviceException(name, 400)).resolves({ ETag: '"e"' });
-    expect(await store.uploadPart(upload, 1, BYTES)).toMatchObject({ number: 1, size: 8, etag: '"e"' });
-    s3.on(PutObjectCommand).rejectsOnce(serviceException(name, 400)).resolves({ ETag: '"e"' });
-    expect(await store.put('k', BYTES)).toEqual({ etag: '"e"', size: 8 });
-    s3.on(PutObjectCommand).rejects(serviceException(name, 400));
-    await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'digest-mismatch', remedy: 'retry' });
-    expect(store.requests()).toEqual({ UploadPart: 2, PutObject: 6 });
-  });
+  test.each(['BadDigest', 'XAmzContentSHA256Mismatch', 'XAmzContentChecksumMismatch'])(
+    'after %s, because the bytes were corrupted in transit',
+    async (name) => {
+      s3.on(UploadPartCommand).rejectsOnce(serviceException(name, 400)).resolves({ ETag: '"e"' });
+      expect(await store.uploadPart(upload, 1, BYTES)).toMatchObject({ number: 1, size: 8, etag: '"e"' });
+      s3.on(PutObjectCommand).rejectsOnce(serviceException(name, 400)).resolves({ ETag: '"e"' });
+      expect(await store.put('k', BYTES)).toEqual({ etag: '"e"', size: 8 });
+      s3.on(PutObjectCommand).rejects(serviceException(name, 400));
+      await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'digest-mismatch', remedy: 'retry' });
+      expect(store.requests()).toEqual({ UploadPart: 2, PutObject: 6 });
+    },
+  );
 
-  // Retry-After is passed on in full, also when it is a date.
-  test('Retry-After', async () => {
+  test('for the whole Retry-After, in seconds or as a date', async () => {
     const once = openS3Store({ bucket: 'images', prefix: '', client, retry: { tries: 1, baseMs: 1, capMs: 1 } });
     s3.on(HeadObjectCommand).rejects(serviceException('SlowDown', 503, { 'retry-after': '120' }));
     await expect(once.head('k')).rejects.toMatchObject({ retryAfterMs: 120_000 });
@@ -94,8 +97,7 @@ describe('what mends itself is sent again, and each time counted', () => {
     await expect(once.head('k')).rejects.toMatchObject({ retryAfterMs: 0 });
   });
 
-  // Told to stop during a wait of minutes: it ends at once, and nothing more is sent.
-  test('an abort ends the wait', async () => {
+  test('until an abort ends the wait', async () => {
     const stop = new AbortController();
     s3.on(PutObjectCommand).callsFake(() => {
       setImmediate(() => stop.abort());
@@ -108,21 +110,21 @@ describe('what mends itself is sent again, and each time counted', () => {
     expect(store.requests()).toEqual({ PutObject: 1 });
   });
 
-  test('nothing is sent for a signal that is aborted already', async () => {
+  test('a request with an aborted signal is not sent', async () => {
     await expect(store.head('k', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
     expect(store.requests()).toEqual({});
   });
 });
 
 test.each(['constructor', '__proto__', 'toString'])(
-  'an S3 error code that is the name of a property of every object (%s) is judged by its status',
+  'an S3 error code that is the name of an object property (%s) is judged by its status',
   async (name) => {
     s3.on(PutObjectCommand).rejects(serviceException(name, 400));
     await expect(store.put('k', BYTES)).rejects.toMatchObject({ code: 'invalid', remedy: 'never', status: 400 });
   },
 );
 
-test('an S3 error holds no control or format character of what S3 said', async () => {
+test('an S3 error contains no control or format character of the response', async () => {
   s3.on(PutObjectCommand).rejects(
     Object.assign(serviceException('Odd\u202e', 400), { message: 'a\u001b[2J\u009b\nb' }),
   );
@@ -131,7 +133,7 @@ test('an S3 error holds no control or format character of what S3 said', async (
   });
 });
 
-describe('what does not mend itself is told with its remedy', () => {
+describe('a permanent error is reported with its remedy', () => {
   test.each([
     [() => store.put('k', BYTES), /allow s3:PutObject on arn:aws:s3:::images\/archive\/k/],
     [
@@ -150,7 +152,7 @@ describe('what does not mend itself is told with its remedy', () => {
     [() => store.uploadPart(upload, 1, BYTES), /allow s3:PutObject on/],
     [() => store.completeUpload(upload, parts), /allow s3:PutObject on/],
     [() => store.abortUpload(upload), /allow s3:AbortMultipartUpload on/],
-  ])('AccessDenied: %s', async (call, remedy) => {
+  ])('for AccessDenied: %s', async (call, remedy) => {
     s3.onAnyCommand().rejects(serviceException('AccessDenied', 403));
     await expect(call()).rejects.toMatchObject({
       code: 'denied',
@@ -185,7 +187,7 @@ describe('what does not mend itself is told with its remedy', () => {
       'denied',
       /AWS_PROFILE/,
     ],
-  ])('%s', async (error, code, message) => {
+  ])('for %s', async (error, code, message) => {
     s3.on(ListObjectsV2Command).rejects(error);
     await expect(Array.fromAsync(store.list(''))).rejects.toMatchObject({
       code,
@@ -195,14 +197,13 @@ describe('what does not mend itself is told with its remedy', () => {
     expect(store.requests()).toEqual({ ListObjectsV2: 1 });
   });
 
-  // A 404 that is not about the object (an unknown access key, with some servers) must not pass for "not there".
-  test('another 404 is an error and no absence', async () => {
+  // Some servers answer 404 to an unknown access key.
+  test('a 404 that is not about the object is an error instead of absence', async () => {
     s3.on(GetObjectCommand).rejects(serviceException('NoSuchAccessKey', 404));
     await expect(store.get('k', { maxBytes: 1 })).rejects.toMatchObject({ code: 'invalid', status: 404 });
   });
 
-  // A mistake in this software is thrown as it is, at once.
-  test('a bug is not sent again', async () => {
+  test('a bug is thrown at once, without a retry', async () => {
     s3.on(HeadObjectCommand).rejects(new TypeError('undefined is not a function'));
     await expect(store.head('k')).rejects.toMatchObject({ code: 'internal' });
     expect(store.requests()).toEqual({ HeadObject: 1 });

@@ -109,19 +109,19 @@ describe('a store that refuses checksum headers', () => {
     ['CreateMultipartUpload', (store) => store.createUpload('k', { partSize: PART_BYTES })],
     ['UploadPart', (store) => store.uploadPart({ key: 'k', id: 'u', initiated: new Date(0) }, 1, BYTES)],
     ['the look before a sync', (store) => store.prepare()],
-  ])('is told of the setting that switches them off: %s', async (_, work) => {
+  ])('leads to an error with the setting that switches them off: %s', async (_, work) => {
     reply = refusingChecksums;
     await expect(work(open())).rejects.toMatchObject(advice);
     expect(seen).toHaveLength(1);
   });
 
-  // Some answer 501 to every header that they do not know.
-  test('is told of it whichever status it refuses them with', async () => {
+  // Some stores answer 501 to every unknown header.
+  test('leads to that error for any status of the refusal', async () => {
     reply = () => said(501, 'NotImplemented', 'x-amz-checksum-sha256 is not implemented');
     await expect(open().put('k', BYTES)).rejects.toMatchObject(advice);
   });
 
-  test('takes everything once they are off', async () => {
+  test('accepts all requests once they are off', async () => {
     reply = refusingChecksums;
     const store = open({ checksums: false });
     expect(await store.put('k', BYTES, { sha256: sha256(BYTES), condition: { absent: true } })).toMatchObject({
@@ -135,8 +135,7 @@ describe('a store that refuses checksum headers', () => {
     await store.delete('k');
   });
 
-  // Of a look at an object nobody needs its checksum.
-  test('can be looked at without the setting', async () => {
+  test('can be listed and read without the setting', async () => {
     reply = (request) => {
       const answer = refusingChecksums(request);
       return answer.status === 200 ? { status: 200, headers: { etag: '"e"', 'content-length': '3' } } : answer;
@@ -144,7 +143,7 @@ describe('a store that refuses checksum headers', () => {
     expect(await open().head('k')).toEqual({ etag: '"e"', size: 3 });
   });
 
-  // Otherwise nothing would say that a body arrived as it was sent.
+  // Only the signature can detect corruption in transit then.
   test('gets bodies that the signature covers', async () => {
     const store = open({ checksums: false });
     await store.put('k', BYTES);
@@ -152,8 +151,8 @@ describe('a store that refuses checksum headers', () => {
     expect(seen.map(({ headers }) => headers['x-amz-content-sha256'])).toEqual([sha256(BYTES), sha256(BYTES)]);
   });
 
-  // What S3 would compare, is compared here.
-  test('is sent nothing that does not hash to the digest that the caller names', async () => {
+  // The client compares what S3 would compare.
+  test('is not sent bytes that differ from the digest of the caller', async () => {
     const putting = open({ checksums: false }).put('k', BYTES, { sha256: sha256(Buffer.from('other')) });
     await expect(putting).rejects.toMatchObject({ code: 'digest-mismatch' });
     expect(seen).toEqual([]);
@@ -169,22 +168,22 @@ describe('a store that refuses checksum headers', () => {
     };
   }
 
-  test('recognises its own write by the bytes if the answer was lost', async () => {
+  test('shows by the bytes whether a write with a lost response succeeded', async () => {
     reply = lostAnswer(BYTES);
     const store = open({ checksums: false });
     expect(await store.put('k', BYTES, { condition: { absent: true } })).toEqual({ etag: '"there"', size: 3 });
     expect(seen.map(({ method }) => method)).toEqual(['PUT', 'PUT', 'HEAD', 'GET']);
   });
 
-  test.each(['abd', 'abcd'])('does not take the write of another for its own: %s', async (there) => {
+  test.each(['abd', 'abcd'])('is not believed to have this write if it has other bytes: %s', async (there) => {
     reply = lostAnswer(Buffer.from(there));
     const putting = open({ checksums: false }).put('k', BYTES, { condition: { absent: true } });
     await expect(putting).rejects.toMatchObject({ code: 'precondition-failed' });
   });
 
-  // AWS: an upload that was begun with the other setting takes no such parts; one that is begun now does.
+  // AWS refuses parts of such an upload, and accepts parts of a new one.
   test.each(['UploadPart', 'CompleteMultipartUpload'])(
-    'of an unfinished upload begun with the other setting: %s',
+    'has unfinished uploads that were created with the other setting: %s',
     async (operation) => {
       reply = () => said(400, 'InvalidRequest', 'Checksum Type mismatch occurred, expected checksum Type: crc32');
       const upload = { key: 'k', id: 'u', initiated: new Date(0) };
@@ -202,11 +201,11 @@ describe('a store that refuses checksum headers', () => {
     ['', true],
     ['on', true],
     ['off', false],
-  ])('is named by the environment: %j', (value, checksums) => {
+  ])('is selected by the environment: %j', (value, checksums) => {
     expect(checksumsFrom({ MIRROR_SYNC_S3_CHECKSUMS: value })).toBe(checksums);
   });
 
-  test('is not guessed from another value', () => {
+  test('is not selected by another value', () => {
     expect(() => checksumsFrom({ MIRROR_SYNC_S3_CHECKSUMS: 'false' })).toThrow('expected on or off, got "false"');
   });
 });
@@ -230,7 +229,7 @@ describe('a store without conditional writes', () => {
     ],
     ['DeleteObject', (store) => store.delete('k', { etag: '"e"' })],
     ['the look before a sync', (store) => store.prepare()],
-  ])('is told what is needed: %s', async (_, work) => {
+  ])('leads to an error that names the requirement: %s', async (_, work) => {
     const header = 'A header you provided implies functionality that is not implemented.';
     reply = ({ headers, ...request }) =>
       headers['if-match'] === undefined && headers['if-none-match'] === undefined
@@ -240,8 +239,8 @@ describe('a store without conditional writes', () => {
     expect(seen).toHaveLength(1);
   });
 
-  // It would lose updates of tags without a word.
-  test('is found before a sync also if it ignores the condition', async () => {
+  // It would lose updates of tags silently.
+  test('is detected before a sync even if it ignores the condition', async () => {
     await expect(open().prepare()).rejects.toMatchObject(needs);
     expect(seen.map(({ method, url }) => `${method} ${url.replace(/\?.*/, '')}`)).toEqual([
       'PUT /images/archive/.mirror/probe.json',
@@ -250,7 +249,7 @@ describe('a store without conditional writes', () => {
   });
 });
 
-describe('the look at a store before a sync', () => {
+describe('the check of a store before a sync', () => {
   test.each([
     [404, 'NoSuchKey'],
     [412, 'PreconditionFailed'],
@@ -264,7 +263,7 @@ describe('the look at a store before a sync', () => {
     [404, 'NoSuchBucket', 'the bucket images does not exist'],
     [403, 'AccessDenied', 'allow s3:PutObject'],
     [403, 'InvalidAccessKeyId', 'correct the credentials'],
-  ])('says what is wrong: %i %s', async (status, code, message) => {
+  ])('reports the problem: %i %s', async (status, code, message) => {
     reply = () => said(status, code, 'No.');
     await expect(open().prepare()).rejects.toMatchObject({
       remedy: 'never',
@@ -273,7 +272,7 @@ describe('the look at a store before a sync', () => {
     expect(seen).toHaveLength(1);
   });
 
-  test('asks for one key below a prefix', async () => {
+  test('lists at most one key below a prefix', async () => {
     const list = (contents: string): Reply => ({
       status: 200,
       body: `<ListBucketResult><IsTruncated>false</IsTruncated>${contents}</ListBucketResult>`,
@@ -327,7 +326,7 @@ describe('the body of a request', () => {
     ChecksumSHA256: createHash('sha256').update(BYTES).digest('base64'),
   });
 
-  // On the way to another machine, without TLS, a CRC32 is as easily replaced as the body.
+  // Without TLS, an attacker between two machines can replace the CRC32 together with the body.
   test.each([
     ['http://s3.example.com', sha256(BYTES)],
     ['http://10.0.0.5:9000', sha256(BYTES)],
@@ -337,21 +336,20 @@ describe('the body of a request', () => {
     ['http://localhost:9000', 'UNSIGNED-PAYLOAD'],
     ['http://[::1]:9000', 'UNSIGNED-PAYLOAD'],
     ['https://s3.example.com', 'UNSIGNED-PAYLOAD'],
-  ])('of a part to %s is signed as %s', async (endpoint, signed) => {
+  ])('is signed, for a part to %s, as %s', async (endpoint, signed) => {
     const headers = await headersTo(endpoint, (client) => client.send(part));
     expect(headers['x-amz-content-sha256']).toBe(signed);
     expect(headers['x-amz-checksum-crc32']).toBe('NSRBwg==');
   });
 
-  // Its SHA-256 is among the signed headers.
-  test('of an object is bound by its checksum everywhere', async () => {
+  test('is bound by its signed SHA-256 for an object', async () => {
     const headers = await headersTo('http://s3.example.com', (client) => client.send(object));
     expect(headers['x-amz-content-sha256']).toBe('UNSIGNED-PAYLOAD');
     expect(headers['authorization']).toContain('x-amz-checksum-sha256');
   });
 });
 
-test('a server that does not run is named in words', async () => {
+test('a server that is not running is reported in words', async () => {
   const { port } = server.address() as AddressInfo;
   const store = open({ endpoint: `http://127.0.0.1:${port}`, retry: { tries: 1, baseMs: 1, capMs: 1 } });
   server.close();

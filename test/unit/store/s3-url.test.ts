@@ -3,18 +3,16 @@ import { expect, test } from 'vitest';
 import { isS3Url, parseS3Url } from '../../../lib/store/s3/url.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 
-// The forms that people write, with and without a slash at the end, name the same place.
 test.each([
   ['s3://bucket', 'bucket', ''],
   ['s3://bucket/', 'bucket', ''],
   ['S3://bucket/A', 'bucket', 'A'],
   ['s3://my.bucket-1/a', 'my.bucket-1', 'a'],
   ['s3://bucket/a/b_C=1/', 'bucket', 'a/b_C=1'],
-])('reads %s', (text, bucket, prefix) => {
+])('reads %s as bucket and prefix', (text, bucket, prefix) => {
   expect(parseS3Url(text)).toEqual({ bucket, prefix });
 });
 
-// A wrong address is told with what is wrong, before it becomes keys that nobody finds again.
 test.each([
   ['bucket/prefix', /does not start with s3:/],
   ['s3://', /3 to 63/],
@@ -32,13 +30,12 @@ test.each([
   ['s3://bucket/./b', /component '\.'/],
   ['s3://bucket/a?region=eu-west-1', /set options for the SDK/],
   ['s3://bucket/a\nb', /control character/],
-])('refuses %s', (text, why) => {
+])('refuses %s with the problem', (text, why) => {
   expect(() => parseS3Url(text)).toThrow(why);
   expect(() => parseS3Url(text)).toThrow(expect.objectContaining({ code: 'invalid', side: 'input' }) as Failure);
 });
 
-// No input at all gets past this as anything but a location that can be written back, or this software's own error.
-test('throws nothing but a Failure', () => {
+test('throws only Failures, and every accepted URL can be written back', () => {
   fc.assert(
     fc.property(
       fc.oneof(

@@ -79,8 +79,7 @@ const completed = xml(
   '<?xml version="1.0"?><CompleteMultipartUploadResult><ETag>"e-1"</ETag></CompleteMultipartUploadResult>',
 );
 
-// A part is hashed once, by CRC32; no second hash for the signature, no chunked encoding, no round trip before the body.
-test('a part carries its checksum and nothing else is computed over it', async () => {
+test('a part has only a CRC32 checksum, without a second hash, chunked encoding or a round trip before the body', async () => {
   answers = [(_, response) => response.writeHead(200, { etag: '"e"' }).end()];
   await store.uploadPart(upload, 1, Buffer.from('abc'));
   const [request] = seen;
@@ -97,8 +96,7 @@ test('a part carries its checksum and nothing else is computed over it', async (
   expect(request?.body.toString()).toBe('abc');
 });
 
-// The digest of a blob is the checksum that S3 compares, and it is signed.
-test('a put carries the given digest', async () => {
+test('a put sends the digest of the caller as a signed checksum', async () => {
   answers = [(_, response) => response.writeHead(200, { etag: '"e"' }).end()];
   const sha256 = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad';
   await store.put('k', Buffer.from('abc'), { sha256, contentType: 'text/plain', condition: { absent: true } });
@@ -111,8 +109,8 @@ test('a put carries the given digest', async () => {
   });
 });
 
-// S3 begins its answer to a completion before it is done, and may still fail: 200 with an error inside.
-test('InternalError in a 200 of CompleteMultipartUpload is sent again', async () => {
+// S3 sends the status before the completion is done.
+test('an InternalError in a 200 of CompleteMultipartUpload is retried', async () => {
   answers = [error(200, 'InternalError'), completed];
   expect(await store.completeUpload(upload, [part])).toEqual({ etag: '"e-1"', size: 3 });
   expect(seen).toHaveLength(2);
@@ -120,13 +118,12 @@ test('InternalError in a 200 of CompleteMultipartUpload is sent again', async ()
   expect(seen[0]?.body.toString()).toContain('<ChecksumCRC32>NSRBwg==</ChecksumCRC32>');
 });
 
-test('InternalError in every 200 is a failure and no object', async () => {
+test('an InternalError in every 200 is a failure and not an object', async () => {
   answers = [error(200, 'InternalError'), error(200, 'InternalError'), error(200, 'InternalError')];
   await expect(store.completeUpload(upload, [part])).rejects.toMatchObject({ code: 'unavailable', remedy: 'retry' });
 });
 
-// It completed, and the connection went before the answer: what is there is recognised by the ETag of these parts.
-test('a completion whose answer is lost', async () => {
+test('a completion with a lost response is recognised by the ETag of its parts', async () => {
   const etag = '"b1b9aae4d17ea26a8f5b1a2b3c4d5e6f-1"';
   answers = [(request) => request.socket.destroy(), error(404, 'NoSuchUpload'), bytes(200, 'abc', { etag })];
   await expect(store.completeUpload(upload, [part])).rejects.toMatchObject({ code: 'no-such-upload' });
@@ -155,16 +152,15 @@ const noObjects = xml(
   '<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>',
 );
 
-// The connection breaks in the middle of an error: what the status alone would mean ("denied", "not there", a condition
-// that does not hold) is not what S3 said, and the next answer is the one that counts.
-describe('an error that was cut is asked for again', () => {
+// The status alone (denied, missing, a condition that failed) is not a response of S3.
+describe('a truncated error is retried', () => {
   test.each([
     [403, 'RequestTimeTooSkewed', () => store.head('k'), undefined],
     [404, 'NoSuchKey', () => store.get('k', { maxBytes: 9 }), undefined],
     [400, 'RequestTimeout', () => store.put('k', Buffer.from('x')), 'timeout'],
     [412, 'PreconditionFailed', () => store.put('k', Buffer.from('x'), { condition: { absent: true } }), undefined],
     [404, 'NoSuchUpload', () => Array.fromAsync(store.parts(upload)), 'no-such-upload'],
-  ])('%i %s', async (status, code, work, ends) => {
+  ])('for %i %s', async (status, code, work, ends) => {
     const whole =
       code === 'RequestTimeTooSkewed' || code === 'NoSuchKey' ? error(404, 'NoSuchKey') : error(status, code);
     answers = [cut(status, `<?xml version="1.0"?><Error><Code>${code}`), whole, whole, whole];
@@ -177,7 +173,7 @@ describe('an error that was cut is asked for again', () => {
     else expect(outcome).toBe(ends);
   });
 
-  test('and where it is cut every time, the way was at fault', async () => {
+  test('and is a network failure if every response is truncated', async () => {
     const half = cut(403, '<?xml version="1.0"?><Error><Code>Acce');
     answers = [half, half, half];
     await expect(store.get('k', { maxBytes: 9 })).rejects.toMatchObject({ code: 'network', remedy: 'retry' });
@@ -185,15 +181,15 @@ describe('an error that was cut is asked for again', () => {
   });
 });
 
-// A proxy that ends an answer early, in good order: half of the XML, or nothing at all.
-describe('a 200 whose XML ends early is asked for again', () => {
+// A proxy may end a response early without an error.
+describe('a 200 with truncated or empty XML is retried', () => {
   test.each<[string, () => Promise<unknown>, Answer]>([
     ['CreateMultipartUpload', () => store.createUpload('x', { partSize: 8 << 20 }), created],
     ['CompleteMultipartUpload', () => store.completeUpload(upload, [part]), completed],
     ['ListParts', () => Array.fromAsync(store.parts(upload)), listed],
     ['ListMultipartUploads', () => Array.fromAsync(store.uploads('')), noUploads],
     ['ListObjectsV2', () => Array.fromAsync(store.list('')), noObjects],
-  ])('%s', async (_, work, whole) => {
+  ])('for %s', async (_, work, whole) => {
     answers = [xml(200, '<?xml version="1.0"?><Resul'), xml(200, ''), whole];
     await work();
     expect(seen).toHaveLength(3);
@@ -205,7 +201,7 @@ describe('a 200 whose XML ends early is asked for again', () => {
 test.each([
   ['301 with a body', error(301, 'PermanentRedirect', { 'x-amz-bucket-region': 'eu-central-1' })],
   ['400 with a body', error(400, 'AuthorizationHeaderMalformed', { 'x-amz-bucket-region': 'eu-central-1' })],
-])('a bucket in another region, told by %s', async (_, answer) => {
+])('the error for a bucket in another region names the region: %s', async (_, answer) => {
   answers = [answer];
   await expect(store.put('k', Buffer.from('x'))).rejects.toMatchObject({
     code: 'invalid',
@@ -214,8 +210,8 @@ test.each([
   expect(seen).toHaveLength(1);
 });
 
-// HEAD has no body to tell in.
-test.each([301, 400])('a bucket in another region, told to HEAD by %i', async (status) => {
+// A response to HEAD has no body.
+test.each([301, 400])('the error for HEAD of a bucket in another region names the region: %i', async (status) => {
   answers = [(_, response) => response.writeHead(status, { 'x-amz-bucket-region': 'eu-central-1' }).end()];
   await expect(store.head('k')).rejects.toMatchObject({
     code: 'invalid',
@@ -228,15 +224,14 @@ test.each([
   [403, 'denied'],
   [500, 'unavailable'],
   [503, 'unavailable'],
-])('HEAD answered by a bare %i', async (status, code) => {
+])('HEAD with a bare %i is judged by its status', async (status, code) => {
   const bare: Answer = (_, response) => response.writeHead(status).end();
   answers = [bare, bare, bare];
   if (code === undefined) expect(await store.head('k')).toBeUndefined();
   else await expect(store.head('k')).rejects.toMatchObject({ code, status });
 });
 
-// The connection breaks in the middle, and so does the next; the third goes on at the same byte and the same version.
-test('a body that breaks goes on with Range and If-Match', async () => {
+test('a body that breaks continues at the same byte and version with Range and If-Match', async () => {
   const cut =
     (status: number, body: string, headers: Record<string, string>): Answer =>
     (_, response) => {
@@ -258,8 +253,7 @@ test('a body that breaks goes on with Range and If-Match', async () => {
   ]);
 });
 
-// It breaks again and again without a single byte: that is not tried for ever.
-test('a body that never comes', async () => {
+test('a body that repeatedly breaks without a byte fails after a few tries', async () => {
   const nothing: Answer = (_, response) => {
     response.writeHead(200, { etag: '"v1"', 'content-length': '9' });
     response.flushHeaders();
@@ -271,18 +265,16 @@ test('a body that never comes', async () => {
   expect(seen).toHaveLength(3);
 });
 
-// An answer that is not what was asked for is never taken for it.
 test.each([
   ['the whole object', bytes(200, 'abcdef'), 'range-ignored'],
   ['another range', bytes(206, 'cdef', { 'content-range': 'bytes 2-5/6' }), 'range-mismatch'],
   ['half of the range', bytes(206, 'de', { 'content-range': 'bytes 3-4/6' }), 'range-mismatch'],
-])('a range answered by %s', async (_, answer, code) => {
+])('a range request that is answered by %s fails', async (_, answer, code) => {
   answers = [answer];
   await expect(store.read('k', { start: 3 })).rejects.toMatchObject({ code, remedy: 'restart' });
 });
 
-// Told to stop while S3 says nothing: it ends, and so does the connection.
-test('an abort closes the connection', async () => {
+test('an abort closes the connection of a silent request', async () => {
   const stop = new AbortController();
   const closed = new Promise<void>((resolve) => {
     answers = [
@@ -299,7 +291,6 @@ test('an abort closes the connection', async () => {
   expect(seen).toHaveLength(1);
 });
 
-// A body that nobody wants, and one that is left in the middle, give their connections back by closing them.
 test('a body that is not read to its end closes its connection', async () => {
   const endless =
     (resolve: () => void): Answer =>

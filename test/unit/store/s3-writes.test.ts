@@ -39,8 +39,7 @@ const parts = [
 const OTHER = '"00000000000000000000000000000000-2"';
 
 describe('conditional puts', () => {
-  // The condition does not hold: the caller has to read again, so nothing is repeated here.
-  test('412 is a precondition-failed at once', async () => {
+  test('fail with precondition-failed on 412, without a retry', async () => {
     s3.on(PutObjectCommand).rejects(serviceException('PreconditionFailed', 412));
     await expect(store.put('k', BYTES, { condition: { etag: '"old"' } })).rejects.toMatchObject({
       code: 'precondition-failed',
@@ -54,14 +53,13 @@ describe('conditional puts', () => {
     });
   });
 
-  // Two writes crossed: S3 asks for the same again.
-  test('409 ConditionalRequestConflict is sent again', async () => {
+  test('are retried on 409 ConditionalRequestConflict', async () => {
     s3.on(PutObjectCommand).rejectsOnce(serviceException('ConditionalRequestConflict', 409)).resolves({ ETag: '"e"' });
     expect(await store.put('k', BYTES, { condition: { absent: true } })).toEqual({ etag: '"e"', size: 8 });
     expect(s3.commandCalls(PutObjectCommand)[1]?.args[0].input.IfNoneMatch).toBe('*');
   });
 
-  test('409 for ever is a precondition-failed', async () => {
+  test('fail with precondition-failed on a lasting 409', async () => {
     s3.on(PutObjectCommand).rejects(serviceException('ConditionalRequestConflict', 409));
     s3.on(HeadObjectCommand).rejects(serviceException('NotFound', 404));
     await expect(store.put('k', BYTES, { condition: { absent: true } })).rejects.toMatchObject({
@@ -71,16 +69,15 @@ describe('conditional puts', () => {
     expect(store.requests()).toEqual({ PutObject: 4, HeadObject: 1 });
   });
 
-  // Deleted meanwhile: S3 answers 404 to If-Match.
-  test('404 to If-Match is a precondition-failed', async () => {
+  // The object was deleted meanwhile.
+  test('fail with precondition-failed on 404 to If-Match', async () => {
     s3.on(PutObjectCommand).rejects(serviceException('NoSuchKey', 404));
     await expect(store.put('k', BYTES, { condition: { etag: '"old"' } })).rejects.toMatchObject({
       code: 'precondition-failed',
     });
   });
 
-  // The write happened, its answer was lost, and the second try finds the first one's work.
-  test('a lost answer is recognised by the checksum', async () => {
+  test('with a lost response are recognised by the checksum', async () => {
     s3.on(PutObjectCommand)
       .rejectsOnce(serviceException('InternalError', 500))
       .rejects(serviceException('PreconditionFailed', 412));
@@ -88,8 +85,7 @@ describe('conditional puts', () => {
     expect(await store.put('k', BYTES, { condition: { absent: true } })).toEqual({ etag: '"mine"', size: 8 });
   });
 
-  // The same, but it was somebody else's write.
-  test("another one's object is not taken for a lost answer", async () => {
+  test('with a lost response do not accept the object of another writer', async () => {
     s3.on(PutObjectCommand)
       .rejectsOnce(serviceException('InternalError', 500))
       .rejects(serviceException('PreconditionFailed', 412));
@@ -103,8 +99,7 @@ describe('conditional puts', () => {
     });
   });
 
-  // A replaced version stays, and that is not an error.
-  test('a delete of a version that is gone', async () => {
+  test('and a conditional delete leave a replaced version alone', async () => {
     s3.on(DeleteObjectCommand).rejects(serviceException('PreconditionFailed', 412));
     await store.delete('k', { etag: '"old"' });
     expect(s3.commandCalls(DeleteObjectCommand)[0]?.args[0].input.IfMatch).toBe('"old"');
@@ -116,7 +111,7 @@ describe('completing an upload', () => {
     .update(parts.map((part) => part.etag.slice(1, -1)).join(''), 'hex')
     .digest('hex')}-2"`;
 
-  test('tells S3 parts, checksums, size and condition', async () => {
+  test('sends parts, checksums, size and condition', async () => {
     s3.on(CompleteMultipartUploadCommand).resolves({ ETag: OTHER });
     expect(await store.completeUpload(upload, parts, { condition: { absent: true } })).toEqual({
       etag: OTHER,
@@ -137,9 +132,8 @@ describe('completing an upload', () => {
     });
   });
 
-  // S3 completed, the answer got lost, and now it does not know the upload any more.
   test.each([serviceException('NoSuchUpload', 404), serviceException('PreconditionFailed', 412)])(
-    '%s after a lost answer',
+    'succeeds on %s after a lost response',
     async (second) => {
       s3.on(CompleteMultipartUploadCommand).rejectsOnce(serviceException('InternalError', 500)).rejects(second);
       s3.on(HeadObjectCommand).resolves({ ETag: whole, ContentLength: 8 });
@@ -151,12 +145,11 @@ describe('completing an upload', () => {
     },
   );
 
-  // Somebody aborted it (a lifecycle rule, another writer), and what is there, if anything, is not made of these parts.
   test.each([
     ['nothing is there', undefined],
     ['an object of another size', { ETag: '', ContentLength: 9 }],
     ['an object of the same size, but of other parts', { ETag: OTHER, ContentLength: 8 }],
-  ])('NoSuchUpload, and %s', async (_, there) => {
+  ])('fails with no-such-upload on NoSuchUpload if %s', async (_, there) => {
     s3.on(CompleteMultipartUploadCommand).rejects(serviceException('NoSuchUpload', 404));
     if (there === undefined) s3.on(HeadObjectCommand).rejects(serviceException('NotFound', 404));
     else s3.on(HeadObjectCommand).resolves({ ...there, ETag: there.ETag || whole });
@@ -166,22 +159,22 @@ describe('completing an upload', () => {
     });
   });
 
-  // S3 says that after this conflict the upload has to be begun anew; repeating the completion is no use.
-  test('409 is not sent again', async () => {
+  // S3 requires a new upload after this conflict.
+  test('does not retry after 409', async () => {
     s3.on(CompleteMultipartUploadCommand).rejects(serviceException('ConditionalRequestConflict', 409));
     s3.on(HeadObjectCommand).rejects(serviceException('NotFound', 404));
     await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({ code: 'precondition-failed' });
     expect(store.requests()).toEqual({ CompleteMultipartUpload: 1, HeadObject: 1 });
   });
 
-  // A part was replaced behind our back: the upload is of no use, the blob is.
-  test('InvalidPart begins anew', async () => {
+  // Another writer has replaced a part.
+  test('restarts the blob on InvalidPart', async () => {
     s3.on(CompleteMultipartUploadCommand).rejects(serviceException('InvalidPart', 400));
     await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({ code: 'invalid', remedy: 'restart' });
   });
 
   test.each([[[]], [[parts[1]!]], [[parts[0]!, parts[0]!]]])(
-    'refuses parts with a gap without asking S3',
+    'refuses parts with a gap without a request',
     async (gappy) => {
       await expect(store.completeUpload(upload, gappy)).rejects.toMatchObject({ code: 'invalid' });
       expect(store.requests()).toEqual({});
@@ -189,7 +182,7 @@ describe('completing an upload', () => {
   );
 });
 
-describe('listings go on behind their first page', () => {
+describe('listings continue after their first page', () => {
   test('of objects', async () => {
     const object = (n: number) => ({ Key: `archive/k${n}`, Size: n, LastModified: new Date(n) });
     s3.on(ListObjectsV2Command)
@@ -207,8 +200,8 @@ describe('listings go on behind their first page', () => {
     });
   });
 
-  // Two uploads of one key may be on two pages, so both markers are needed.
-  test('of uploads', async () => {
+  // Both markers are necessary.
+  test('of uploads, even within one key', async () => {
     const one = (id: string) => ({ Key: 'archive/k', UploadId: id, Initiated: new Date(0) });
     s3.on(ListMultipartUploadsCommand)
       .resolvesOnce({ Uploads: [one('a')], IsTruncated: true, NextKeyMarker: 'archive/k', NextUploadIdMarker: 'a' })
@@ -223,7 +216,6 @@ describe('listings go on behind their first page', () => {
     });
   });
 
-  // A blob of more than 1,000 parts.
   test('of parts', async () => {
     const page = (from: number, count: number) =>
       Array.from({ length: count }, (_, i) => ({
@@ -242,8 +234,8 @@ describe('listings go on behind their first page', () => {
     expect(store.requests()).toEqual({ ListParts: 2 });
   });
 
-  // An answer that says there is more and not where would otherwise be the first page for ever.
-  test('fail where a marker is missing', async () => {
+  // The first page would repeat forever.
+  test('and fail if the marker of the next page is missing', async () => {
     s3.on(ListObjectsV2Command).resolves({ Contents: [], IsTruncated: true });
     await expect(Array.fromAsync(store.list(''))).rejects.toMatchObject({ code: 'not-as-declared' });
   });
@@ -257,7 +249,7 @@ test('parts outside the limits of S3 are refused before an upload begins', async
   expect(s3.commandCalls(CreateMultipartUploadCommand)[0]?.args[0].input.ChecksumAlgorithm).toBe('CRC32');
 });
 
-test('aborting an upload that is gone is not an error', async () => {
+test('aborting a missing upload is not an error', async () => {
   s3.on(AbortMultipartUploadCommand).rejects(serviceException('NoSuchUpload', 404));
   await store.abortUpload(upload);
 });

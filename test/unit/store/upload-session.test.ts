@@ -36,8 +36,7 @@ async function opened(): Promise<{
   };
 }
 
-// Of a large blob most is on the disk before its last part has come.
-test('the disk is told to take what was written on the way', async () => {
+test('data is flushed to the disk while the upload continues', async () => {
   await using upload = await opened();
   const { session, told } = upload;
   const part = new Uint8Array(40 * MiB);
@@ -51,8 +50,8 @@ test('the disk is told to take what was written on the way', async () => {
   expect(told.count).toBe(2);
 });
 
-// `fdatasync` reports a write that failed once; whoever asks again is told that all is well.
-test('a disk that could not take something is not believed later: the parts are to be brought again', async () => {
+// `fdatasync` reports a failed write only once.
+test('a failed flush fails the upload, even if a later flush succeeds', async () => {
   await using upload = await opened();
   const { session, told } = upload;
   const part = new Uint8Array(40 * MiB);
@@ -67,8 +66,8 @@ test('a disk that could not take something is not believed later: the parts are 
   expect([...session.landed.keys()]).toEqual([1]);
 });
 
-// Each takes a thread, of which there are four.
-test('the disk is told one thing at a time', async () => {
+// Each flush occupies one of four threads.
+test('flushes run one at a time', async () => {
   await using upload = await opened();
   const { session, told } = upload;
   const { promise, resolve } = Promise.withResolvers<undefined>();

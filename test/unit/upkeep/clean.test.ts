@@ -8,8 +8,8 @@ import { digestOf } from '../../../lib/oci/digest.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 
 describe('cleaning unfinished uploads', () => {
-  // Of three uploads, one is of a blob that is proven by now, one was begun just now, and one lies outside of the blobs.
-  test('takes what nobody will resume and leaves the rest', async () => {
+  // One of three uploads belongs to a proven blob, one was just created, and one is not of a blob.
+  test('aborts uploads that no sync will resume, and keeps the others', async () => {
     const archive = new Archive(new MemoryStore(), ociLayout);
     const { store, layout } = archive;
     const signal = new AbortController().signal;
@@ -33,7 +33,7 @@ describe('cleaning unfinished uploads', () => {
     expect(await keys()).toEqual(['elsewhere/x']);
   });
 
-  test('waits as many days as the lifecycle rule that the documentation names', async () => {
+  test('waits as many days as the documented lifecycle rule', async () => {
     const text = await readFile(join(import.meta.dirname, '../../../docs/s3.md'), 'utf8');
     const [, days] = /"DaysAfterInitiation": (\d+)/.exec(text) ?? [];
     expect(MAX_UPLOAD_AGE_MS).toBe(Number(days) * 24 * 60 * 60 * 1000);

@@ -38,15 +38,15 @@ async function json(rig: Rig, digest: Digest): Promise<Record<string, unknown>> 
   return JSON.parse((await rig.blob(digest))!.toString()) as Record<string, unknown>;
 }
 
-describe('a schema 1 image', () => {
+describe('convert', () => {
   let rig: Rig;
   beforeAll(async () => {
     rig = await archived();
     return () => rig[Symbol.asyncDispose]();
   });
 
-  // What tools of today read: an OCI image with the layers that count, whose config says what these were proven to be.
-  test('is an OCI image beside itself, proven as every other', async () => {
+  // The OCI image has only the layers that are not throwaway, and its config has their proven diffIDs.
+  test('writes an OCI image with proven layers next to a schema 1 image', async () => {
     const digest = await convert(rig, `${name}:1`, '1-oci');
     const index = (await rig.archive.tagIndex(name))!.index;
     expect(index.byTag('1-oci')).toMatchObject({ digest, mediaType: 'application/vnd.oci.image.manifest.v1+json' });
@@ -73,16 +73,16 @@ describe('a schema 1 image', () => {
   });
 
   test.each<[string, () => string, string, RegExp]>([
-    ['an image that is none', () => `${name}:2`, 'x', /it is not a schema 1 image/],
-    ['an image that is not there', () => `${name}:3`, 'x', /it is not in /],
+    ['an image that is not schema 1', () => `${name}:2`, 'x', /it is not a schema 1 image/],
+    ['a missing image', () => `${name}:3`, 'x', /it is not in /],
     ['its own tag', () => `${name}:1`, '1', /which the next sync would take back/],
-  ])('is not %s', async (_, reference, as, why) => {
+  ])('refuses %s', async (_, reference, as, why) => {
     const failure = expect.objectContaining({ side: 'input', message: expect.stringMatching(why) as unknown }) as Error;
     await expect(convert(rig, reference(), as)).rejects.toEqual(failure);
   });
 
-  // Without the proof of a layer nobody can say its diffID: nothing is written.
-  test('is not converted where a layer is not proven', async () => {
+  // The diffID of such a layer is unknown.
+  test('refuses an image with an unproven layer', async () => {
     await using lacking = await archived();
     await lacking.store.delete(lacking.archive.layout.receipt(TOP.digest));
     const message = `convert ${name}:1: the archive has no proof of ${TOP.digest}; sync it again`;

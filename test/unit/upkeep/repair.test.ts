@@ -26,13 +26,12 @@ const broken = makeImage({ layers: [shared, own] });
 const sound = makeImage({ layers: [shared] });
 
 describe('a repair', () => {
-  // A layer, a manifest or a config rots or is lost; the repair takes out the one image, and a sync brings it back whole.
   test.for([
     ['a layer with a flipped byte', own.digest, 'flip'],
     ['a layer that is gone', own.digest, 'delete'],
     ['a manifest with a flipped byte', broken.digest, 'flip'],
     ['a config that is gone', sha256(broken.config), 'delete'],
-  ] as const)('of %s', async ([, digest, damage]) => {
+  ] as const)('of %s removes the affected image, which the next sync restores', async ([, digest, damage]) => {
     await using registry = await startRegistry();
     registry.push('team/a', broken, 'v1');
     registry.push('team/b', sound, 'v1');
@@ -58,8 +57,7 @@ describe('a repair', () => {
     expect(await verify(archive)).toMatchObject({ problems: [], references: 2 });
   });
 
-  // An image whose shared layer rots takes all images of that layer with it, and nothing else.
-  test('of a layer that two images share', async () => {
+  test('of a corrupt shared layer removes all images with that layer, and no other', async () => {
     await using registry = await startRegistry();
     registry.push('team/a', broken, 'v1');
     registry.push('team/b', sound, 'v1');
@@ -75,8 +73,8 @@ describe('a repair', () => {
     expect(await verify(archive)).toMatchObject({ problems: [], references: 3 });
   });
 
-  // Blobs that were copied without `.mirror`, and a receipt that lies: what was proven is kept, and so is what names it.
-  test('of receipts that are missing or wrong writes them anew', async () => {
+  // Blobs were copied without `.mirror`, and one receipt is wrong.
+  test('of missing or wrong receipts writes them again and keeps the references', async () => {
     await using registry = await startRegistry();
     registry.push('team/a', broken, 'v1');
     registry.push('team/b', sound, 'v1');
@@ -100,15 +98,13 @@ describe('a repair', () => {
     expect(outcomes.map(({ status }) => status)).toEqual(['unchanged', 'unchanged']);
   });
 
-  // An image whose manifest says another size of a blob than it has, or whose config another diffID: that image is wrong,
-  // and the blob that it shares with a sound one is not.
   test.each([
     [
       'size',
       makeImage({ layers: [shared], overrides: { descriptors: ([one]) => [{ ...one!, size: one!.size + 1 }] } }),
     ],
     ['diffID', makeImage({ layers: [shared], overrides: { diffIds: [own.diffId] } })],
-  ])('of an image that says a wrong %s of a blob leaves the blob to the others', async (_, wrong) => {
+  ])('of an image with a wrong %s of a blob keeps the blob for other images', async (_, wrong) => {
     await using registry = await startRegistry();
     registry.push('team/b', sound, 'v1');
     const store = new MemoryStore();
@@ -127,12 +123,12 @@ describe('a repair', () => {
     expect(outcomes.map(({ status }) => status)).toEqual(['unchanged']);
   });
 
-  // The process is killed after one of the store's calls, whichever it is: what is left can be repaired again.
+  // After each call to the store in turn. A second repair finishes the work.
   test.each([
     ['a layer', own.digest],
     ['a manifest', broken.digest],
     ['a config', sha256(broken.config)],
-  ])('that ends early leaves no reference to bytes of %s that it has deleted', async (_, digest) => {
+  ])('that is killed leaves no reference to deleted bytes of %s', async (_, digest) => {
     await using registry = await startRegistry();
     registry.push('team/a', broken, 'v1');
     registry.push('team/b', broken, 'v1');
@@ -176,9 +172,9 @@ describe('a repair', () => {
     ]);
   });
 
-  // A sync that runs at the same time has fetched the blob anew before one of the repair's deletes, whichever it is: there
-  // is never a receipt without its blob, and what names the blob can be pulled.
-  test('beside a sync never takes away what that has brought', async () => {
+  // The sync stores the blob again before each delete of the repair in turn. There is never a receipt without its
+  // blob.
+  test('that runs concurrently with a sync keeps the content that the sync stores', async () => {
     for (let at = 1; ; at += 1) {
       await using registry = await startRegistry();
       registry.push('team/a', broken, 'v1');

@@ -41,7 +41,7 @@ async function flip(rig: Rig, key: string): Promise<void> {
   await rig.store.put(key, bytes);
 }
 
-test('an archive in which all is well has no problems, and every object is read once', async () => {
+test('a sound archive has no problems, and every object is read once', async () => {
   await using rig = await archived();
   const { port, faults } = countCalls(rig.store);
   await using counting = new Rig({ store: port });
@@ -56,12 +56,12 @@ test('an archive in which all is well has no problems, and every object is read 
   expect(verified.bytes).toBeGreaterThan(BASE.size + TOP.size);
 });
 
-test('an archive of nothing has no problems', async () => {
+test('an empty archive has no problems', async () => {
   await using rig = new Rig();
   expect(await verify(rig)).toEqual({ references: 0, objects: 0, bytes: 0, problems: [] });
 });
 
-describe('finds', () => {
+describe('verify', () => {
   test.each<[string, string, (rig: Rig) => Promise<unknown>, Partial<Problem>]>([
     [
       'a blob that is missing',
@@ -123,7 +123,7 @@ describe('finds', () => {
       (rig) => rig.archive.putReceipt(receipt({ diffIds: { sha256: TOP.diffId } })),
       { digest: BASE.digest, reason: expect.stringContaining('its receipt says that it unpacks to') },
     ],
-  ])('%s', async (_, tag, spoil, problem) => {
+  ])('finds %s', async (_, tag, spoil, problem) => {
     await using rig = await archived();
     await spoil(rig);
     const told: Problem[] = [];
@@ -141,8 +141,7 @@ describe('finds', () => {
     expect(verified.problems.some(({ reference }) => reference === `${rig.name}:thing`)).toBe(false);
   });
 
-  // Bytes that are right, receipts that are right, and an image whose config says something else: nobody checked it.
-  test('an image whose layers are not what its config says', async () => {
+  test('finds an image whose layers do not match its config', async () => {
     await using rig = await archived();
     const wrong = makeImage({ layers: [BASE, TOP], overrides: { diffIds: [TOP.diffId, BASE.diffId] } });
     await rig.archive.putContent(wrong.digest, wrong.manifest);
@@ -155,8 +154,7 @@ describe('finds', () => {
     ]);
   });
 
-  // One repository's index has rotted: that is told, and the others are verified all the same.
-  test('a tag index that cannot be read', async () => {
+  test('finds an unreadable tag index, and still verifies the other repositories', async () => {
     await using rig = await archived();
     const whole = await verify(rig);
     const other = `${rig.name.split('/')[0]}/other/app`;
@@ -169,8 +167,7 @@ describe('finds', () => {
   });
 });
 
-// Only what was mirrored is expected: the other children of a sparse index are not missing.
-test('an index of which some platforms were wanted is sound', async () => {
+test('an index with only the chosen platforms is sound', async () => {
   await using registry = await startRegistry();
   const arm = makeImage({ layers: [makeLayer({ seed: 9 })], platform: parsePlatform('linux/arm64') });
   registry.push('library/app', makeIndex([IMAGE, arm]), 'v1');
@@ -181,8 +178,8 @@ test('an index of which some platforms were wanted is sound', async () => {
   expect(await verify(rig)).toMatchObject({ references: 1, problems: [] });
 });
 
-// What a moved tag left behind can still be pulled, and so it is verified.
-test('what is kept by digest is verified too', async () => {
+// The old digest of a moved tag can still be pulled.
+test('content without a tag is verified as well', async () => {
   await using registry = await startRegistry();
   await using rig = new Rig();
   for (const [at, image] of [IMAGE, makeImage({ layers: [makeLayer({ seed: 12 })] })].entries()) {
@@ -200,13 +197,11 @@ test('what is kept by digest is verified too', async () => {
   });
 });
 
-// A store that is busy, a file that may not be opened, a bug: nothing is known then, neither that all is well nor that
-// something has to be taken out.
 test.each([
   new Error('on purpose'),
   new Failure({ operation: 'get', side: 'archive', code: 'unavailable', detail: '503 SlowDown' }),
   new Failure({ operation: 'get', side: 'archive', code: 'denied', detail: 'EACCES' }),
-])('a call that fails is neither soundness nor a problem: %s', async (error) => {
+])('a failed call aborts the verification, because the state of the object is unknown: %s', async (error) => {
   await using rig = await archived();
   for (let at = 1; ; at += 1) {
     const { port, faults } = failNth(rig.store, at, error);
@@ -217,8 +212,8 @@ test.each([
   }
 });
 
-// A bit that flips on its way from the disk, once: the object is sound, and must not go for that.
-test.each(['read', 'get'] as const)('what is read wrong once (%s) is read again', async (method) => {
+// A bit flip on the way from the disk must not remove a sound object.
+test.each(['read', 'get'] as const)('an object that is read wrong once (%s) is read again', async (method) => {
   await using rig = await archived();
   let spoilt = 0;
   const flaky = new Proxy(rig.store, {
@@ -238,7 +233,7 @@ test.each(['read', 'get'] as const)('what is read wrong once (%s) is read again'
   expect(spoilt).toBeGreaterThan(1);
 });
 
-test('stops on request', async () => {
+test('verification stops when its signal is aborted', async () => {
   await using rig = await archived();
   const controller = new AbortController();
   const reason = new Error('enough');

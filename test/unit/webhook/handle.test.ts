@@ -62,9 +62,8 @@ const messagesOf = async (
 ): Promise<readonly Outgoing<ResolveMessage>[]> =>
   (await decided(eventOf(deliveryOf(sender, document), requestId))).messages;
 
-describe('what becomes of a delivery', () => {
-  // Each sender's own delivery ends as messages that the queue takes, with what the configuration says of the mirror.
-  test.each(GOOD)('%s', async (sender, document) => {
+describe('a delivery', () => {
+  test.each(GOOD)('becomes messages with the settings of its mirror: %s', async (sender, document) => {
     const { answer, messages, entry } = await decided(eventOf(deliveryOf(sender, document)));
     expect(answer).toMatchObject({ statusCode: 202, body: '{"message":"queued"}' });
     expect(messages.length).toBeGreaterThan(0);
@@ -72,8 +71,8 @@ describe('what becomes of a delivery', () => {
     expect(entry).toMatchObject({ sender, queued: messages.length });
   });
 
-  // The tag is asked for and the digest is not: what a late delivery says the tag was must not become what it is.
-  test('only tags are asked for', async () => {
+  // A late delivery must not decide the digest of a tag.
+  test('requests only tags, and ignores its digests', async () => {
     expect((await messagesOf('dockerhub', DOCKERHUB)).map(({ message }) => message)).toEqual([
       {
         version: 1,
@@ -89,8 +88,7 @@ describe('what becomes of a delivery', () => {
     expect(JSON.stringify(all)).not.toContain(DIGEST);
   });
 
-  // A repository that goes to two places is asked for twice, and a version among the newest by its list.
-  test('each mirror by its own selection', async () => {
+  test('requests a repository once per mirror, with the selection of that mirror', async () => {
     expect((await messagesOf('quay', QUAY)).map(({ message }) => [message.repository, message.what])).toEqual([
       ['quay.io/dgangaia/test', { kind: 'list' }],
       ['mirror.example.com/latest', { kind: 'images', images: [{ tag: 'latest' }] }],
@@ -99,19 +97,17 @@ describe('what becomes of a delivery', () => {
     expect(named[0]?.message.what).toEqual({ kind: 'images', images: [{ tag: 'latest' }] });
   });
 
-  // Nobody can have mirrored what the configuration does not name: another repository, another tag, no tag.
   test.each([
     ['another repository', { ...DOCKERHUB, repository: { repo_name: 'svendowideit/other' } }],
     ['another tag', { ...DOCKERHUB, push_data: { tag: 'edge' } }],
     ['no tag', { ...DOCKERHUB, push_data: {} }],
-  ])('%s is not mirrored', async (_, document) => {
+  ])('is not mirrored if the configuration does not name %s', async (_, document) => {
     const { answer, messages } = await decided(eventOf(deliveryOf('dockerhub', document)));
     expect(answer).toMatchObject({ statusCode: 200, body: '{"message":"no mirror matches"}' });
     expect(messages).toEqual([]);
   });
 
-  // Delivered again, it is the same messages to the letter, and the queue swallows them; changed, it is others.
-  test('a delivery that is repeated', async () => {
+  test('creates the same messages when it is repeated, and others when it is changed', async () => {
     const ids = async (document: object, requestId: string): Promise<string[]> =>
       (await messagesOf('dockerhub', document, requestId)).map(({ deduplicationId }) => deduplicationId);
     expect(await ids(DOCKERHUB, 'request-2')).toEqual(await ids(DOCKERHUB, 'request-1'));
@@ -119,21 +115,20 @@ describe('what becomes of a delivery', () => {
     expect(await ids(later, 'request-1')).not.toEqual(await ids(DOCKERHUB, 'request-1'));
   });
 
-  // Two pushes of one tag within five minutes are the same to the letter at Quay: the second must not be swallowed.
-  test('quay pushes twice', async () => {
+  // Quay's deliveries of two pushes of one tag are identical.
+  test('of Quay creates a new run each time', async () => {
     const all = await Promise.all(['request-1', 'request-2'].map((request) => messagesOf('quay', QUAY, request)));
     const ids = all.flat().map(({ deduplicationId }) => deduplicationId);
     expect(new Set(ids).size).toBe(4);
   });
 
-  // Parts that are put together otherwise are another run.
-  test('runs', () => {
+  test('has a run whose name depends on each of its parts', () => {
     expect(runOf('webhook', 'a', 'bc')).not.toBe(runOf('webhook', 'ab', 'c'));
     expect(ordersFor([], CONFIG, 'run')).toEqual([]);
   });
 });
 
-describe('what is answered', () => {
+describe('the response', () => {
   const logged: unknown[] = [];
   const deps = {
     secrets: () => Promise.resolve(SECRETS),
@@ -143,7 +138,7 @@ describe('what is answered', () => {
   };
   const good = eventOf(deliveryOf('dockerhub', DOCKERHUB));
 
-  test('a delivery is accepted when its messages are in the queue, and the log has its run and none of its secrets', async () => {
+  test('is an acceptance once the messages are queued, and the log has the run and no secret', async () => {
     logged.length = 0;
     const sent: Outgoing<ResolveMessage>[] = [];
     const answer = await handleWebhook(good, {
@@ -169,8 +164,7 @@ describe('what is answered', () => {
     ]);
   });
 
-  // In the path, in the query, in Authorization, and in a signature.
-  test.each(GOOD)('no secret of %s is logged, whatever becomes of its delivery', async (sender, document) => {
+  test.each(GOOD)('never leads to a log line with the secret of %s', async (sender, document) => {
     logged.length = 0;
     const send = (): Promise<void> => Promise.reject(new Error('no queue'));
     const delivery = deliveryOf(sender, document);
@@ -192,7 +186,7 @@ describe('what is answered', () => {
     }
   });
 
-  test('a tag keeps its capitals', async () => {
+  test('keeps the upper case of a tag', async () => {
     const document = { ...GITHUB, registry_package: structuredClone(GITHUB.registry_package) };
     document.registry_package.package_version.container_metadata.tag.name = 'RC-1';
     document.registry_package.package_version.package_url = 'ghcr.io/Codertocat/hello-world:RC-1';
@@ -205,7 +199,7 @@ describe('what is answered', () => {
     ['GET', { method: 'GET' }, 405],
     ['without a proof', { delivery: { ...deliveryOf('dockerhub', DOCKERHUB), path: '/' } }, 401],
     ['too large', { delivery: deliveryOf('dockerhub', 'x'.repeat(MAX_DELIVERY_BYTES + 1)) }, 413],
-  ])('a request %s is refused without reading secrets or configuration', async (_, given, status) => {
+  ])('to a request %s is a refusal that needs neither secrets nor configuration', async (_, given, status) => {
     const { method = 'POST', delivery = deliveryOf('dockerhub', DOCKERHUB) } = given as Partial<Refused>;
     const event = eventOf(delivery);
     const http = { ...event.requestContext.http, method };
@@ -221,13 +215,12 @@ describe('what is answered', () => {
   test.each([
     ['unproven', deliveryOf('dockerhub', DOCKERHUB, {}), { path: '/hooks/wrong-secret-0123456789' }, 403],
     ['no push', deliveryOf('harbor', { ...HARBOR, type: 'PULL_ARTIFACT' }), {}, 200],
-  ])('a delivery that is %s is answered without reading the configuration', async (_, delivery, change, status) => {
+  ])('to a delivery that is %s needs no configuration', async (_, delivery, change, status) => {
     const config = (): Promise<never> => Promise.reject(new Error('mirror.yaml:3:5: typo'));
     const answer = await handleWebhook(eventOf({ ...delivery, ...change }), { ...deps, config });
     expect(answer.statusCode).toBe(status);
   });
 
-  // Secrets, configuration or queue are out of reach, or there is a bug: the caller may come again, and learns nothing.
   test.each([
     ['secrets', () => Promise.reject(new Error('hunter2'))],
     [
@@ -239,7 +232,7 @@ describe('what is answered', () => {
       () => Promise.reject(new Failure({ operation: 'send', side: 'queue', code: 'unavailable', detail: 'hunter2' })),
     ],
     ['secrets', () => Promise.resolve(null as never)],
-  ] as const)('not now: %s', async (name, broken) => {
+  ] as const)('is 503 without a reason if the dependency %s fails', async (name, broken) => {
     logged.length = 0;
     const answer = await handleWebhook(good, { ...deps, [name]: broken });
     expect(answer).toEqual({
@@ -250,8 +243,7 @@ describe('what is answered', () => {
     expect(logged).toEqual([expect.objectContaining({ level: 'error', reason: expect.any(String) })]);
   });
 
-  // What was refused is in the log with its reason, and no secret that was in the URL or a header is.
-  test('refused', async () => {
+  test('is a refusal whose log line has the reason, and no secret of the URL or a header', async () => {
     logged.length = 0;
     const delivery = deliveryOf('dockerhub', { ...QUAY });
     expect((await handleWebhook(eventOf(delivery), deps)).statusCode).toBe(403);
@@ -263,15 +255,13 @@ describe('what is answered', () => {
     expect(JSON.stringify(logged)).not.toContain(SECRETS.dockerhub[0]);
   });
 
-  // A browser, or somebody who looks for open doors.
-  test('no POST', async () => {
+  test('is 405 unless the request is a POST', async () => {
     const http = { ...good.requestContext.http, method: 'GET' };
     const answer = await handleWebhook({ ...good, requestContext: { ...good.requestContext, http } }, deps);
     expect(answer).toMatchObject({ statusCode: 405, headers: { allow: 'POST' } });
   });
 
-  // Text bodies come as they are, headers in any case, and a body may be missing.
-  test('other forms of the event', async () => {
+  test('is the same for text bodies, any case of headers, and a missing body', async () => {
     const { authorization: _, ...rest } = good.headers;
     const plain = {
       ...good,
@@ -315,7 +305,7 @@ describe('a message in the run of a notification', () => {
     expect(allowed(message({ ...order, run: 'ecr-1' }, what), CONFIG)).toBeUndefined();
   });
 
-  test('is reduced to what the configuration names: tags without digests, and its platforms', () => {
+  test('is reduced to the configuration: tags without digests, and the configured platforms', () => {
     const images = [{ tag: 'latest', digest: DIGEST as Digest }, { tag: 'edge' }];
     const linux = { os: 'linux', architecture: 'amd64' };
     expect(allowed(message(testhook, { kind: 'images', images, sole: true }), CONFIG)).toEqual(
@@ -328,7 +318,7 @@ describe('a message in the run of a notification', () => {
       expect(allowed(message(newest, what), CONFIG)).toEqual(message(newest, what));
   });
 
-  test('of a schedule, or by hand, is left as it is', () => {
+  test('stays unchanged if the run belongs to a schedule or a request', () => {
     for (const run of ['2026-01-01T00-00-00-000Z-prod', 'request-1']) {
       const one = message({ run, source: 'quay.io/any/thing' }, latest);
       expect(allowed(one, CONFIG)).toBe(one);
@@ -336,9 +326,9 @@ describe('a message in the run of a notification', () => {
   });
 });
 
-describe('ECR', () => {
-  // The event that AWS documents.
-  test('a push', () => {
+describe('an ECR event', () => {
+  // This is the documented event of AWS.
+  test('of a push becomes messages', () => {
     const repository = '123456789012.dkr.ecr.us-west-2.amazonaws.com/my-repository-name';
     expect(translateEcr(ECR)).toEqual({ kind: 'pushed', sender: 'ecr', items: [{ repository, tag: 'latest' }] });
     const { messages, entry } = decideEcr(ECR, CONFIG);
@@ -357,13 +347,12 @@ describe('ECR', () => {
     ['a tag that is none', { ...ECR, detail: { ...ECR.detail, 'image-tag': 'a b' } }, 'refused'],
     ['no repository', { ...ECR, detail: { ...ECR.detail, 'repository-name': null } }, 'refused'],
     ['nothing', null, 'refused'],
-  ])('%s', (_, event, kind) => {
+  ])('is ignored or refused: %s', (_, event, kind) => {
     expect(translateEcr(event)).toMatchObject({ kind, reason: expect.any(String) });
     expect(decideEcr(event, CONFIG).messages).toEqual([]);
   });
 
-  // China's partition has a domain of its own.
-  test('in China', () => {
+  test('of the China partition has its own registry domain', () => {
     expect(translateEcr({ ...ECR, region: 'cn-north-1' })).toMatchObject({
       items: [{ repository: '123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/my-repository-name' }],
     });

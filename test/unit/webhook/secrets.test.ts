@@ -3,8 +3,7 @@ import { SENDERS } from '../../../lib/webhook/delivery.ts';
 import { isOneOf, parseSecrets, secretOf } from '../../../lib/webhook/secrets.ts';
 
 describe('the secrets', () => {
-  // One or several of each sender; a sender that is left out has none.
-  test('as they are kept', () => {
+  test('are one or several per sender, and none for a sender that is left out', () => {
     const text = JSON.stringify({ github: 'g'.repeat(16), quay: ['new'.repeat(6), 'old'.repeat(6)] });
     expect(parseSecrets(text, 'secret')).toEqual({
       github: ['g'.repeat(16)],
@@ -14,7 +13,7 @@ describe('the secrets', () => {
   });
 
   // `printf github | openssl dgst -sha256 -hmac TEXT`
-  test('one text alone gives each sender a secret of its own, which is not the text', () => {
+  test('are derived for each sender from one text, which is not a secret itself', () => {
     const text = 'a1'.repeat(24);
     const secrets = parseSecrets(text, 'secret');
     expect(secrets).toEqual(Object.fromEntries(SENDERS.map((sender) => [sender, [secretOf(sender, text)]])));
@@ -22,7 +21,7 @@ describe('the secrets', () => {
     expect(new Set([text, ...Object.values(secrets).flat()]).size).toBe(SENDERS.length + 1);
   });
 
-  // A typo must not leave a sender unguarded, nor an empty text be a secret that everybody knows. Nothing is quoted.
+  // A typo must not leave a sender without a secret, and an empty text must not become a known secret.
   test.each([
     ['not JSON', '{"github":hunter2hunter2hunter2', /invalid JSON/],
     ['a secret alone that is short', 'hunter2', /invalid JSON/],
@@ -34,13 +33,13 @@ describe('the secrets', () => {
     ['no string', '{"github":{"hunter2":1}}', /github: expected a string/],
     ['a line break that was pasted with it', '{"github":"hunter2hunter2hunter2\\n"}', /white space around it/],
     ['none', '{"github":[]}', /github has no secret/],
-  ])('%s', (_, text, reason) => {
+  ])('are refused without a quotation: %s', (_, text, reason) => {
     const parse = (): unknown => parseSecrets(text, 'arn:secret');
     expect(parse).toThrow(reason);
     expect(parse).toThrow(/^read webhook secrets: arn:secret: (?!.*hunter2)/);
   });
 
-  test('are compared whole', () => {
+  test('are compared as a whole', () => {
     expect(isOneOf('abc', ['xyz', 'abc'])).toBe(true);
     expect(['', 'ab', 'abcd', 'ABC'].some((given) => isOneOf(given, ['abc']))).toBe(false);
     expect(isOneOf('', [])).toBe(false);

@@ -38,39 +38,34 @@ function forged({ headers, body, path = '', query = '' }: Delivery): Delivery {
   };
 }
 
-describe.each(GOOD)('%s', (sender, document, items) => {
+describe.each(GOOD)('a delivery of %s', (sender, document, items) => {
   const good = deliveryOf(sender, document);
 
-  // The delivery that its sender documents says what was pushed.
-  test('a push', () => {
+  test('of a push has the pushed repository and tags', () => {
     expect(translate(good, SECRETS)).toEqual({ kind: 'pushed', sender, items });
   });
 
-  // Nothing that proves who sent it.
-  test('from nobody', () => {
+  test('without a proof of its sender is refused', () => {
     expect(translate(unproven(good), SECRETS)).toMatchObject({ kind: 'refused', status: 401 });
   });
 
-  // A secret that differs in its last character.
-  test('with another secret', () => {
+  // The secret differs in its last character.
+  test('with another secret is refused', () => {
     expect(translate(forged(good), SECRETS)).toMatchObject({ kind: 'refused', status: 403 });
   });
 
-  // The sender has no secret here: then there is nothing that it could prove itself with.
-  test('without a secret of its own', () => {
+  test('is refused if the sender has no secret', () => {
     const { [sender]: _, ...others } = SECRETS;
     expect(translate(good, others)).toMatchObject({ kind: 'refused', status: 403 });
     expect(translate(good, { ...others, [sender]: [] })).toMatchObject({ kind: 'refused', status: 403 });
   });
 
-  // While a secret is being changed the old and the new one are both good.
-  test('with the new secret, or the old', () => {
+  test('is accepted with the new and with the old secret during a change', () => {
     const both = { [sender]: ['another-secret-0123456789', ...SECRETS[sender]] };
     expect(translate(good, both)).toMatchObject({ kind: 'pushed' });
   });
 
-  // Any other sender's words, over this one's secret: one registry cannot speak for another.
-  test('the words of others', () => {
+  test('with the document of another sender is refused', () => {
     for (const [other, foreign] of GOOD) {
       if (other === sender) continue;
       const { ['x-github-event']: _, ...headers } = deliveryOf(sender, foreign).headers;
@@ -83,18 +78,17 @@ describe.each(GOOD)('%s', (sender, document, items) => {
     ['too large', 'x'.repeat(MAX_DELIVERY_BYTES + 1), {}, 413],
     ['a form', 'payload=%7B%7D', { 'content-type': 'application/x-www-form-urlencoded' }, 415],
     ['without a type', '{}', { 'content-type': undefined }, 415],
-    ['no JSON', '{"a":', {}, 400],
-    ['no UTF-8', Uint8Array.of(0x22, 0xff, 0x22), {}, 400],
-    ['no object', '[]', {}, 400],
+    ['not JSON', '{"a":', {}, 400],
+    ['not UTF-8', Uint8Array.of(0x22, 0xff, 0x22), {}, 400],
+    ['not an object', '[]', {}, 400],
     ['null', 'null', {}, 400],
-    ['nested deeply', '['.repeat(100_000) + ']'.repeat(100_000), {}, 400],
+    ['deeply nested', '['.repeat(100_000) + ']'.repeat(100_000), {}, 400],
     ['cut', JSON.stringify(document).slice(0, -1), {}, 400],
-  ])('proven, and %s', (_, body, headers, status) => {
+  ])('with a proof is refused if the body is %s', (_, body, headers, status) => {
     expect(translate(deliveryOf(sender, body, headers), SECRETS)).toMatchObject({ kind: 'refused', status });
   });
 
-  // Fields that are wrong in any way, one at a time: refused or ignored with a reason, or not read at all; never thrown.
-  test('with any field broken', () => {
+  test('with an invalid field never throws', () => {
     const paths = pathsOf(document);
     const values = fc.constantFrom<unknown>(
       null,
@@ -121,8 +115,8 @@ describe.each(GOOD)('%s', (sender, document, items) => {
 });
 
 describe('github', () => {
-  // The body is what is signed: one byte more, and it is somebody else's.
-  test('a body that was changed', () => {
+  // The signature covers the body.
+  test('refuses a changed body', () => {
     const good = deliveryOf('github', GITHUB);
     const body = Buffer.concat([good.body, Buffer.from(' ')]);
     expect(translate({ ...good, body }, SECRETS)).toMatchObject({ status: 403 });
@@ -139,15 +133,16 @@ describe('github', () => {
       {},
       /not a container image/,
     ],
-  ])('%s is ignored', (_, document, headers, reason) => {
+  ])('ignores %s', (_, document, headers, reason) => {
     expect(translate(deliveryOf('github', document, headers), SECRETS)).toEqual({
       kind: 'ignored',
       reason: expect.stringMatching(reason),
     });
   });
 
-  // The older event has the same in another place; an image pushed by digest has an empty tag; a port is not a tag.
-  test('package events, and packages without a tag', () => {
+  // The older event has the same fields in another place, an image pushed by digest has an empty tag, and a port is
+  // not a tag.
+  test('accepts package events, and has no tag for a package without one', () => {
     const { registry_package: original, ...rest } = GITHUB;
     const version = {
       package_url: 'containers.github.example.com:8443/Team/App:',
@@ -194,7 +189,7 @@ describe('the signed time of github', () => {
 });
 
 describe('hostile names', () => {
-  test('a package URL of 200,000 colons is read in linear time', () => {
+  test('are read in linear time, such as a package URL of 200,000 colons', () => {
     const { registry_package: original } = GITHUB;
     const read = (count: number): number => {
       let steps = 0;
@@ -217,8 +212,7 @@ describe('hostile names', () => {
 });
 
 describe('harbor', () => {
-  // What was pushed by digest has no tag, whatever Harbor calls it.
-  test('a push by digest', () => {
+  test('has no tag for a push by digest', () => {
     const resource = { digest: DIGEST, tag: DIGEST, resource_url: `localhost/harbor/alpine@${DIGEST}` };
     const document = { ...HARBOR, event_data: { resources: [resource] } };
     expect(translate(deliveryOf('harbor', document), SECRETS)).toMatchObject({
@@ -226,14 +220,14 @@ describe('harbor', () => {
     });
   });
 
-  test.each(['PULL_ARTIFACT', 'DELETE_ARTIFACT', 'SCANNING_COMPLETED', 'REPLICATION'])('%s is ignored', (type) => {
+  test.each(['PULL_ARTIFACT', 'DELETE_ARTIFACT', 'SCANNING_COMPLETED', 'REPLICATION'])('ignores %s', (type) => {
     expect(translate(deliveryOf('harbor', { ...HARBOR, type }), SECRETS)).toMatchObject({ kind: 'ignored' });
   });
 });
 
 describe('quay', () => {
-  // Its other notifications name the repository too.
-  test('a build is ignored', () => {
+  // Quay's other notifications also name the repository.
+  test('ignores a build', () => {
     const { updated_tags: _, ...others } = QUAY;
     expect(translate(deliveryOf('quay', { ...others, docker_tags: ['a'] }), SECRETS)).toMatchObject({
       kind: 'ignored',
@@ -242,8 +236,7 @@ describe('quay', () => {
 });
 
 describe('dockerhub', () => {
-  // Official images go without a namespace, and the secret may be in the query or the path.
-  test('an official image', () => {
+  test('accepts an official image without a namespace, with the secret in the query or the path', () => {
     const document = { ...DOCKERHUB, repository: { repo_name: 'alpine' } };
     const delivery = { ...deliveryOf('dockerhub', document), path: '/', query: `a=b&secret=${SECRETS.dockerhub[0]}` };
     expect(translate(delivery, SECRETS)).toMatchObject({ items: [{ repository: 'docker.io/library/alpine' }] });
@@ -255,12 +248,11 @@ describe('distribution', () => {
     ['pulls only', [distributionEvent('pull', {})]],
     ['layers only', [distributionEvent('push', { mediaType: 'application/octet-stream' })]],
     ['nothing', []],
-  ])('%s is ignored', (_, events) => {
+  ])('ignores %s', (_, events) => {
     expect(translate(deliveryOf('distribution', { events }), SECRETS)).toMatchObject({ kind: 'ignored' });
   });
 
-  // Old registries do not say where they are: whoever pushed does.
-  test('the host', () => {
+  test('takes the host of the request if an old registry sends none', () => {
     const events = [distributionEvent('push', { url: undefined, repository: 'team/app' })];
     expect(translate(deliveryOf('distribution', { events }), SECRETS)).toMatchObject({
       items: [{ repository: '192.168.100.227:5000/team/app' }],
@@ -268,9 +260,8 @@ describe('distribution', () => {
   });
 });
 
-describe('all of them', () => {
-  // Lists are bounded before they are read.
-  test('too much at once', () => {
+describe('all senders', () => {
+  test('have a limit on the pushes of a delivery, before the list is read', () => {
     const many = <T>(one: T): T[] => Array.from({ length: MAX_PUSHED + 1 }, () => one);
     const resources = many(HARBOR.event_data.resources[0]);
     for (const delivery of [
@@ -281,8 +272,7 @@ describe('all of them', () => {
       expect(translate(delivery, SECRETS)).toMatchObject({ kind: 'refused', status: 413 });
   });
 
-  // Whatever comes from whoever knows no secret, nothing of it is parsed, and no secret is in the answer.
-  test('strangers', () => {
+  test('get no parsing without the secret, and responses without secrets', () => {
     const strings = fc.oneof(fc.string(), fc.constantFrom('', 'Bearer', 'Bearer ', 'sha256=', '%', '%zz', 'secret='));
     const names = fc.constantFrom('authorization', 'x-hub-signature-256', 'x-github-event', 'content-type');
     fc.assert(
