@@ -3,15 +3,15 @@ import { describe, expect, test } from 'vitest';
 import { Failure, type FailureCode } from '../../lib/core/failure.ts';
 import type { ObjectStore, Part, ReadableObject, Upload } from '../../lib/store/store.ts';
 
-/** An implementation of the object store, empty, for one test alone. */
+/** An empty implementation of the object store, for one test. */
 export interface StoreUnderTest {
   readonly store: ObjectStore;
   close(): Promise<void>;
-  /** The same store as another process finds it later: the first is closed, and nothing remembered. */
+  /** The same store as another process would open it later: the first one is closed. */
   readonly reopen?: () => Promise<StoreUnderTest>;
 }
 
-/** What every implementation of `ObjectStore` has to do. */
+/** The contract of `ObjectStore`, for any implementation. */
 export function objectStoreContract(name: string, open: () => Promise<StoreUnderTest>): void {
   const scenario = (title: string, run: (store: ObjectStore, under: StoreUnderTest) => Promise<void>): void => {
     test(title, async () => {
@@ -377,7 +377,7 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
   });
 }
 
-/** Bytes that depend on their place and the seed, so that no two parts look alike. */
+/** Bytes that depend on their offset and the seed, so that all parts differ. */
 function noise(length: number, seed = 0): Buffer {
   const bytes = Buffer.allocUnsafe(length);
   let state = (seed + 1) * 2_654_435_761;
@@ -406,7 +406,7 @@ function uploadPart(
   return store.uploadPart(upload, number, bytes.subarray((number - 1) * partSize, number * partSize));
 }
 
-/** Buffers of megabytes are compared at once, and not element by element. */
+/** Compares buffers of megabytes as a whole, and not by element. */
 function same(actual: Uint8Array | undefined, expected: Uint8Array): void {
   expect(actual?.length).toBe(expected.length);
   expect(actual !== undefined && Buffer.compare(actual, expected) === 0, 'the bytes are the same').toBe(true);

@@ -2,21 +2,21 @@ import { describe, expect, test } from 'vitest';
 import type { Consumer, Delivery, MessageOf, QueueName, Queues } from '../../lib/queue/queue.ts';
 import { tagged } from '../unit/queue/samples.ts';
 
-/** An implementation of the queues with whatever hands its messages to handlers, as Lambda does. */
+/** An implementation of the queues, with the poller that delivers its messages to handlers. */
 export interface QueuesUnderTest extends AsyncDisposable {
   readonly queues: Queues;
-  /** Deliveries of a message before it is a dead letter. */
+  /** Deliveries of a message before it becomes a dead letter. */
   readonly maxReceives: number;
-  /** What had all its deliveries so far, by tag. */
+  /** Messages that became dead letters, by tag. */
   readonly dead: readonly string[];
   consume<Q extends QueueName>(queue: Q, consumer: Consumer<MessageOf<Q>>): void;
-  /** Resolves when every message is done or dead. Messages that failed and may come again at once do so unasked. */
+  /** Resolves when every message is done or dead. Failed messages without a wait are delivered again automatically. */
   idle(): Promise<void>;
-  /** Lets so many milliseconds pass, for real where there is no other way. */
+  /** Advances this number of milliseconds, in real time if necessary. */
   elapse(ms: number): Promise<void>;
 }
 
-/** What every implementation of `Queues` has to do, behind whichever poller. */
+/** The contract of `Queues`, for any implementation and poller. */
 export function queuesContract(name: string, open: () => Promise<QueuesUnderTest>): void {
   describe(`queues: ${name}`, () => {
     test('messages of a group are handled in the order in which they were sent', async () => {
@@ -38,7 +38,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       const b1 = Promise.withResolvers<void>();
       const handler = log.handler(async (tags) => {
         if (tags.includes('b1')) b1.resolve();
-        // Ends only when the other group is handled meanwhile.
+        // It ends only if the other group is handled meanwhile.
         if (tags.includes('a1')) await b1.promise;
         return [];
       });
@@ -76,7 +76,7 @@ export function queuesContract(name: string, open: () => Promise<QueuesUnderTest
       });
       await under.idle();
       const whole = log.batches[0]?.length === 3;
-      // A poller may hand out less than there is; then a3 was not in the batch that failed.
+      // A poller may deliver fewer messages than exist; then a3 was not in the failed batch.
       expect(log.tags).toEqual(whole ? ['a1', 'a2', 'a3', 'a2', 'a3'] : ['a1', 'a2', 'a2', 'a3']);
       const a2 = log.deliveries.filter(({ message }) => tagOf(message) === 'a2');
       expect(a2.map(({ receiveCount }) => receiveCount)).toEqual([1, 2]);
@@ -185,7 +185,7 @@ function tagOf(message: Finalize): string {
   return message.image.tag ?? '';
 }
 
-/** What was delivered, in order, and how much of one group at once. */
+/** The delivered batches in order, and the largest number of concurrent batches of one group. */
 class Log {
   readonly batches: string[][] = [];
   readonly deliveries: Delivery<Finalize>[] = [];
@@ -200,7 +200,7 @@ class Log {
     return this.tags.filter((tag) => tag.startsWith(group));
   }
 
-  /** A handler that writes the log and does what `work` does: it returns the tags that failed. */
+  /** A handler that writes the log and calls `work`, which returns the failed tags. */
   handler(
     work: (tags: readonly string[]) => readonly string[] | Promise<readonly string[]> = () => [],
     retryAfterMs = 0,

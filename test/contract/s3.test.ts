@@ -21,7 +21,7 @@ if ('skipped' in server) {
 } else {
   afterAll(() => server.close());
 
-  // Each test has a bucket of its own, which the server's end takes away.
+  // Each test has its own bucket, which is deleted with the server.
   const open = async (bucket?: string): Promise<StoreUnderTest> => {
     const of = bucket ?? (await server.bucket());
     const store = await server.store({ bucket: of });
@@ -38,7 +38,7 @@ if ('skipped' in server) {
       await store.put('repositories/host/path/index.json', Buffer.from('{}'));
       expect(await store.holds('repositories/')).toBe(true);
       expect(await store.holds('blobs/')).toBe(false);
-      const absent = await server.store({ bucket: 'mirror-sync-that-nobody-made' });
+      const absent = await server.store({ bucket: 'mirror-sync-missing' });
       await expect(absent.prepare()).rejects.toMatchObject({ code: 'name-unknown' });
     });
 
@@ -186,11 +186,13 @@ async function inTens<T>(items: readonly T[], work: (item: T) => Promise<unknown
 
 interface Proxy extends AsyncDisposable {
   readonly endpoint: string;
-  /** How often something was bent. */
+  /** The number of corrupted requests. */
   bent(): number;
 }
 
-/** TCP in between that bends the first request with this text in it, or cuts each answer's connection after n bytes. */
+/**
+ * A TCP proxy that corrupts the first request with this text, or cuts the connection of each response after n bytes.
+ */
 async function startProxy(
   to: string,
   { bend, cutAnswersAfter = Infinity }: { readonly bend?: string; readonly cutAnswersAfter?: number },

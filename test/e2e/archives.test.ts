@@ -1,4 +1,4 @@
-/** The command line on folders that are not simply an archive: prepared by others, mistyped, or not writable. */
+/** The command line on folders that are not a plain archive: prepared by others, mistyped, or not writable. */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { lutimes, mkdir, readdir, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
@@ -104,7 +104,7 @@ describe('an address that is not one of an archive', () => {
 });
 
 describe('a destination that cannot be written', () => {
-  // One line, at once, however many images were asked for; and no registry is asked anything.
+  // The error is one line, at once, for any number of images, and no registry is asked.
   async function isRefused(to: string, why: string): Promise<void> {
     const ended = await mirrorSync(['sync', reference, `${registry.host}/team/app:v2`, '--to', to]);
     expect(ended).toMatchObject({ code: 2, stdout: '' });

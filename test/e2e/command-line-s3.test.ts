@@ -1,4 +1,4 @@
-/** The command line with its archive on a real S3 server: what works with a folder works with s3://bucket/prefix. */
+/** The command line with an archive on a real S3 server, with the same behaviour as for a folder. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { globSync } from 'node:fs';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -19,7 +19,7 @@ const MiB = 1024 * 1024;
 const LARGE = makeLayer({ seed: 1, size: 17 * MiB, compression: 'none' });
 const SMALL = makeLayer({ seed: 2, size: 100_000 });
 const IMAGE = makeImage({ layers: [LARGE, SMALL] });
-const NOBODYS = ociLayout.blob(digestOf(Buffer.from('a blob that nobody asks for')));
+const UNUSED = ociLayout.blob(digestOf(Buffer.from('an unused blob')));
 const NEVER = new AbortController().signal;
 
 let registry: TestRegistry;
@@ -101,9 +101,9 @@ else
       const archive = `s3://${bucket}/a`;
       expect(await run('sync', `${registry.host}/team/app:1`, '--to', archive)).toMatchObject({ code: 0 });
       const store = await server.store({ bucket, prefix: 'a' });
-      const rotten = Buffer.from(SMALL.blob);
-      rotten[10]! ^= 1;
-      await store.put(ociLayout.blob(SMALL.digest), rotten);
+      const corrupt = Buffer.from(SMALL.blob);
+      corrupt[10]! ^= 1;
+      await store.put(ociLayout.blob(SMALL.digest), corrupt);
       const verified = await run('verify', archive);
       expect(verified.code).toBe(1);
       expect(verified.stdout + verified.stderr).toContain(SMALL.digest);
@@ -120,10 +120,10 @@ else
     test('sync aborts the uploads of stored blobs, and others only by their age', async () => {
       const bucket = await server.bucket();
       const store = await server.store({ bucket, prefix: 'a' });
-      for (const key of [ociLayout.blob(LARGE.digest), NOBODYS]) await store.createUpload(key, { partSize: 8 * MiB });
+      for (const key of [ociLayout.blob(LARGE.digest), UNUSED]) await store.createUpload(key, { partSize: 8 * MiB });
       const keys = async (): Promise<string[]> => (await Array.fromAsync(store.uploads(''))).map(({ key }) => key);
       expect(await run('sync', `${registry.host}/team/app:1`, '--to', `s3://${bucket}/a`)).toMatchObject({ code: 0 });
-      expect(await keys()).toEqual([NOBODYS]);
+      expect(await keys()).toEqual([UNUSED]);
       const archive = new Archive(store, ociLayout);
       expect(await cleanUploads(archive, { now: Date.now() + MAX_UPLOAD_AGE_MS - 60_000, signal: NEVER })).toBe(0);
       expect(await cleanUploads(archive, { now: Date.now() + MAX_UPLOAD_AGE_MS + 60_000, signal: NEVER })).toBe(1);
@@ -136,7 +136,7 @@ test('sync aborts an upload in a folder that is older than a week', async () => 
   const archive = folder.join('archive');
   {
     await using store = new FolderStore(archive);
-    for (const key of [NOBODYS, ociLayout.blob(digestOf(Buffer.from('begun yesterday')))])
+    for (const key of [UNUSED, ociLayout.blob(digestOf(Buffer.from('begun yesterday')))])
       await store.createUpload(key, { partSize: MiB });
   }
   const ages = [MAX_UPLOAD_AGE_MS + 60_000, MAX_UPLOAD_AGE_MS - 60_000];

@@ -1,4 +1,4 @@
-/** The command line against a registry of the kit: what it prints, what it ends with, what it leaves. */
+/** The command line against a registry of the kit: its output, its exit code and its archive. */
 import { createHash } from 'node:crypto';
 import { access, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -51,7 +51,7 @@ test('invalid images are refused with their reasons, and the others of the run a
   for (const [i, { name, code }] of poisons.entries()) {
     const image = summary.images.find(({ reference }) => reference === named(`team/app:poison-${i}`));
     expect(image, name).toMatchObject({ status: 'failed' });
-    // What (a digest), where (the repository) and why.
+    // The reason names the digest, the repository and the problem.
     expect(image?.reason, name).toMatch(WHY[name] ?? /./);
     expect(image?.reason, name).toContain(named('team/app'));
     expect(image?.reason, name).toMatch(/sha256:[0-9a-f]{64}/);
@@ -65,7 +65,7 @@ test('invalid images are refused with their reasons, and the others of the run a
   expect((await mirrorSync(['verify', archive])).code).toBe(0);
 });
 
-/** The words for a person; that the code is right is asked of every poison. */
+/** The words for a user. The code is asserted for every kind. */
 const WHY: Readonly<Record<string, RegExp>> = {
   'wrong diffID': /layers from manifest don't match image configuration: layer 1 .* unpacks to .*, config .* says/,
   'swapped diffIDs': /layers from manifest don't match image configuration: layer 0 .* unpacks to .*, config .* says/,
@@ -140,7 +140,7 @@ test('the last line of --json is the summary, in exactly this form', async () =>
   const ended = await mirrorSync(['sync', ...wanted, '--to', archive, '--json']);
 
   expect(ended.code).toBe(1);
-  // Of `other` only what it does not share with `image`.
+  // Of `other`, only the content that it does not share with `image`.
   const bytes = other.manifest.length + other.config.length + (other.layers[1]?.size ?? 0);
   const repository = named('team/app');
   const summary: unknown = summaryOf(ended);

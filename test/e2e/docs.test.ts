@@ -1,4 +1,6 @@
-/** The shell blocks of the documentation, run as a reader types them: against registries and a bucket on this machine. */
+/**
+ * The shell blocks of the documentation, run as a reader types them, against registries and a bucket on this machine.
+ */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';

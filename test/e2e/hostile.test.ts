@@ -1,4 +1,7 @@
-/** Every kind of hostile registry against the real program: what it prints, how long it lives, what it takes, what it gives away. */
+/**
+ * Every kind of hostile registry against the real program: its output, duration and memory, and the data that it
+ * reveals.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

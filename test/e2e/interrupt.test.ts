@@ -1,4 +1,4 @@
-/** Ctrl-C in the middle of a download: a clean end, and the next run goes on from there. */
+/** Ctrl-C in the middle of a download: a clean end, which the next run continues. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { globSync, readFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { describeWith } from '../kit/real.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { tempFolder, type TempFolder } from '../kit/temp.ts';
 
-/** Bytes of a part: what no `FolderStore` of the CLI's is told differently. */
+/** The part size of the command line's `FolderStore`, in bytes. */
 const PART = FOLDER_PART_LIMITS.usualPartBytes ?? 0;
 const PARTS = 6;
 
@@ -35,7 +35,7 @@ afterEach(async () => {
   await folder.remove();
 });
 
-/** The numbers of the parts of the one unfinished upload that have landed, as they are on disk. */
+/** The numbers of the stored parts of the only unfinished upload, as they are on disk. */
 function landedOnDisk(): number[] {
   const [journal] = globSync(`${archive}/.mirror/uploads/*/journal`);
   if (journal === undefined) return [];
@@ -45,7 +45,7 @@ function landedOnDisk(): number[] {
     .sort((a, b) => a - b);
 }
 
-/** The ranges of the layer that were asked for, as `bytes=first-last`. */
+/** The requested ranges of the layer, as `bytes=first-last`. */
 function asked(): (string | undefined)[] {
   return registry.requests.filter(({ kind }) => kind === 'blob').map(({ range }) => range);
 }
@@ -56,7 +56,7 @@ test.each([
   ['SIGHUP', 129],
 ] as const)('%s keeps the stored parts, and the next sync fetches only the rest', async (signal, code) => {
   const reference = `${registry.host}/team/app:1.0`;
-  // Two ranges come whole; every other one stops in the middle for good.
+  // Two ranges arrive completely; every other range stalls forever.
   const stall = registry.misbehave({
     match: { kind: 'blob', digest: layer.digest },
     after: 2,
@@ -86,7 +86,7 @@ test.each([
   expect((await mirrorSync(['verify', archive])).code).toBe(0);
 });
 
-// script(1) of util-linux gives it a terminal, and what it reads goes there as if it were typed.
+// script(1) of util-linux provides a terminal, and passes its input on as if it were typed.
 describeWith(['script'], 'on a terminal', () => {
   test('the key Ctrl-C does the same, and removes the progress', async () => {
     const stall = registry.misbehave({

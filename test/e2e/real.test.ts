@@ -1,4 +1,4 @@
-/** Real images from a real registry, mirrored by the real command line, and read by tools that know nothing of it. */
+/** Real images from a real registry, mirrored by the real command line, and read by independent tools. */
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ const PROJECT = join(import.meta.dirname, '../..');
 const APP = 'tools/app';
 const OTHER = 'team/other';
 
-/** What each tag is upstream: what buildah and skopeo have to make of it for the tests to test anything. */
+/** The kind of image that each tag is upstream, as the tests require of buildah and skopeo. */
 const UPSTREAM = {
   docker: 'application/vnd.docker.distribution.manifest.v2+json',
   // Another name of `docker`, by skopeo.
@@ -79,7 +79,7 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
     trees['child'] = { ...trees['amd64'], ...(await treeOf(top)) };
     await buildah.push(child, upstream(`${APP}:child`), 'v2s2');
 
-    // Trees of their own: of a layer that the registry has already, buildah pushes no other compression.
+    // The trees differ, because buildah pushes an existing layer in no other compression.
     const zstd = await buildah.build('zstd', await plant('zstd'));
     await buildah.push(zstd, upstream(`${APP}:zstd`), 'oci', '--compression-format', 'zstd');
     const plain = await buildah.build('plain', await plant('plain'));
@@ -92,8 +92,8 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
   }
 
   /**
-   * Where `oci:` finds a tag. skopeo looks up tags of OCI media types only, and takes whatever a layout of one entry has;
-   * so what is in Docker's format gets a layout of its own beside the shared blobs.
+   * The reference of a tag for `oci:`. skopeo looks up only tags of OCI media types, and accepts any entry of a layout with one
+   * entry. So an image in Docker's format gets its own layout next to the shared blobs.
    */
   async function layoutOf(tag: Tag, of = archive): Promise<string> {
     const repository = join(of, 'repositories', registry.host.replace(':', '_'), APP);
@@ -248,7 +248,10 @@ describeWith(['docker-registry', 'buildah', 'skopeo', 'umoci', 'zstd', 'tar'], '
     expect((await mirrorSync(['verify', to])).code).toBe(0);
   });
 
-  /** What umoci makes of the image for an architecture. It wants the blobs inside the layout, and Docker's images as OCI's. */
+  /**
+   * The files that umoci unpacks of the image for an architecture. It requires blobs inside the layout, and OCI
+   * formats.
+   */
   async function unpack(layout: string, arch: string, of = archive): Promise<Tree> {
     await using own = await tempFolder();
     const flat = own.join('flat');
@@ -275,7 +278,7 @@ function documentOf(bytes: Buffer): Document {
   return JSON.parse(bytes.toString()) as Document;
 }
 
-/** Every file with what changes when it is written. */
+/** Every file with the properties that a write changes. */
 async function filesOf(root: string): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
   for (const path of (await readdir(root, { recursive: true })).sort()) {

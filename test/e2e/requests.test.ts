@@ -1,4 +1,4 @@
-/** What a mirror costs a real S3 server, request by request: docs/decisions/0003 says what is counted, and why. */
+/** The requests of a mirror to a real S3 server: docs/decisions/0003 describes the counts. */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
@@ -20,7 +20,7 @@ const BYTES = randomBytes((PARTS - 1) * DEFAULT_PART_BYTES + 1000, 5);
 const LAYER = layerOf(BYTES, BYTES, 'none');
 const SMALL = layerOf(BYTES.subarray(0, 1000), BYTES.subarray(0, 1000), 'none');
 
-/** A fresh blob of `PARTS` parts: begun, its parts, completed, and its receipt. */
+/** A fresh blob of `PARTS` parts: its creation, its parts, its completion, and its receipt. */
 const FRESH = { CreateMultipartUpload: 1, UploadPart: PARTS, CompleteMultipartUpload: 1, PutObject: 1 };
 
 function total(requests: Readonly<Record<string, number>>): number {
@@ -107,9 +107,9 @@ else {
     test('costs a fixed number of requests for one image of one blob, and one for a second sync', async () => {
       const bucket = await server.bucket();
       const spent = await cost(bucket, '1');
-      // Besides the blob's own: the resolver looks for tag index, manifest, config, receipt, object and uploads, and
-      // writes two of them; the finalizer reads receipt (twice), manifest, config and tag index, and writes the
-      // repository's marker and its tag index.
+      // In addition to the blob's own requests, the resolver looks up tag index, manifest, config, receipt, object and
+      // uploads, and writes manifest and config. The finalizer reads receipt (twice), manifest, config and tag index, and
+      // writes the repository's marker and its tag index.
       const { PutObject: receipt, ...parts } = FRESH;
       expect(spent).toEqual({
         ...parts,

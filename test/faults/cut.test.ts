@@ -25,12 +25,12 @@ const STEP = 64 * KiB;
 interface Scene {
   readonly partBytes: number;
   readonly size: number;
-  /** Where the blob is cut, as offsets. */
+  /** The offsets at which the blob is cut. */
   readonly cuts: readonly number[];
-  /** Times that a process is killed at a random call, and as often at a random time. */
+  /** The number of kills at a random call, and the same number at a random time. */
   readonly kills: number;
   readonly env: Readonly<Record<string, string>>;
-  /** A store of its own for one attempt, by name. */
+  /** A separate store for one attempt, by name. */
   readonly fresh: () => Promise<{ readonly name: string } & AsyncDisposable>;
 }
 
@@ -109,7 +109,7 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
       else process.env[name] = value;
   });
 
-  /** What is on its way in the store: parts that have landed, or nothing. */
+  /** The stored parts of an unfinished upload. */
   async function partsIn(store: ObjectStore): Promise<number[]> {
     for await (const upload of store.uploads(key)) {
       const parts = landed(size, partBytes, await Array.fromAsync(store.parts(upload)));
@@ -119,8 +119,8 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
   }
 
   /**
-   * Goes on in another run: every byte arrives, and of the blob only what was missing is asked for. Where it is not yet
-   * `settled` what had landed, because the server is still busy with what a process sent before it was killed, no more is.
+   * Asserts that another run stores every byte and requests only the missing ranges of the blob. Without `settled`, the
+   * server may still be storing parts of the killed process, so fewer ranges are acceptable.
    */
   async function mustGoOn(name: string, where: string, options: { readonly settled?: boolean } = {}): Promise<void> {
     await using opened = openStore(name, partBytes);
@@ -133,7 +133,7 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
     registry.forgetRequests();
     const { outcomes } = await bring(registry.host, store);
     const [outcome] = outcomes;
-    // One that was killed late may have done all there was to do.
+    // A process that was killed late may have finished.
     const expected = options.settled === false && outcome?.status === 'unchanged' ? 'unchanged' : 'mirrored';
     expect(outcome?.reason ?? outcome?.status, where).toBe(expected);
     const found = await store.get(key, { maxBytes: size });
@@ -195,7 +195,7 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
       await bring(registry.host, opened.store, { faults: counted });
       for (let kill = 0; kill < kills; kill += 1) {
         await using target = await fresh();
-        // Spread over the run, and never twice the same: a fixed sequence, so that a failure can be had again.
+        // The times are spread over the run by a fixed sequence, so that a failure can be reproduced.
         const at = 8 + Math.floor(((kill + 0.37) / kills) * (counted.calls.length - 10));
         const script = join(import.meta.dirname, 'one-blob.child.ts');
         const child = spawn(process.execPath, [script, registry.host, target.name, String(partBytes), String(at)], {
@@ -243,7 +243,7 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
   });
 }
 
-/** Numbers from 0 to 1, always the same ones for a seed (a linear congruential generator, Numerical Recipes). */
+/** Numbers from 0 to 1 by a seed (a linear congruential generator, Numerical Recipes). */
 function randomFrom(seed: number): () => number {
   let state = seed;
   return () => (state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32) / 2 ** 32;
@@ -253,7 +253,7 @@ function rangeOf({ start, size }: PartRange): string {
   return `bytes=${start}-${start + size - 1}`;
 }
 
-/** A store that tells when so many parts have landed. */
+/** A store that notifies when this number of parts is stored. */
 function watched(inner: ObjectStore): {
   readonly store: ObjectStore;
   readonly haveLanded: (count: number) => Promise<void>;
@@ -280,7 +280,7 @@ function watched(inner: ObjectStore): {
   };
 }
 
-/** Sources whose blobs break off at an offset, however often they are asked; not before `ready` says so. */
+/** Sources whose blobs break off at an offset, for every request, once `ready` returns true. */
 function deadBeyond(sources: Sources, cut: number, ready: () => Promise<void>): Sources {
   const dead = async (): Promise<Failure> => {
     await ready();

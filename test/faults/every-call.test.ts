@@ -11,15 +11,15 @@ import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { tempFolder } from '../kit/temp.ts';
 import { AFTER, BEFORE, NEW, prepare, references, run } from './scene.ts';
 
-/** Children at once: the machine has two cores. */
+/** The number of concurrent children. */
 const CHILDREN = 2;
 
-/** Invariants 1 to 6 on what is on disk, and 7 on what the run says of it. */
+/** Invariants 1 to 6 on the archive, and 7 on the output of the run. */
 function mustHold(folder: string, host: string, outcomes: Mirrored['outcomes'], where: string): void {
   const { violations, tags, named } = inspect(folder);
   expect(violations, where).toEqual([]);
   const [moved, added] = references(host);
-  // The tag is where it was or where it has moved to, and what it was stays pullable.
+  // The tag is at its old or its new digest, and its old digest can still be pulled.
   expect([BEFORE.digest, AFTER.digest], where).toContain(tags.get(moved));
   expect(named, where).toContain(BEFORE.digest);
   expect([undefined, NEW.digest], where).toContain(tags.get(added));
@@ -30,7 +30,7 @@ function mustHold(folder: string, host: string, outcomes: Mirrored['outcomes'], 
   }
 }
 
-/** A plain rerun mirrors everything, fetches no blob that is proven, and leaves no upload behind. */
+/** A second run mirrors everything, fetches no proven blob, and leaves no upload behind. */
 async function mustComplete(registry: TestRegistry, folder: string, where: string): Promise<void> {
   const { proven } = inspect(folder);
   registry.forgetRequests();
@@ -67,7 +67,7 @@ describe('the invariants of a mirror hold if one call fails', () => {
         for (const { status } of outcomes) outcomesByStatus.set(status, (outcomesByStatus.get(status) ?? 0) + 1);
         await mustComplete(registry, folder.path, where);
       }
-      // One failure is mended by another try: a scene in which nothing works anyway would prove nothing.
+      // Most single failures are fixed by a retry: a scene in which every run fails would prove nothing.
       expect(outcomesByStatus.get('mirrored')).toBeGreaterThan(100);
     },
   );
@@ -118,7 +118,7 @@ describe('the invariants of a mirror hold if its process is killed', () => {
     let through = false;
     let killed = 0;
     const one = async (at: number): Promise<void> => {
-      // A registry of its own: the tag moves in it.
+      // Each process has its own registry, in which the tag moves.
       await using registry = await startRegistry();
       await using folder = await tempFolder();
       await prepare(registry, folder.path);

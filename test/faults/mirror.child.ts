@@ -1,4 +1,4 @@
-/** Mirrors the scene, and ends by SIGKILL before its n-th port call. Prints how many there were when it got through. */
+/** Mirrors the scene, and is killed by SIGKILL before its n-th port call. Prints the number of calls if it finishes. */
 import { dieHere, Faults } from '../kit/faults.ts';
 import { run } from './scene.ts';
 

@@ -1,6 +1,6 @@
 /**
- * Brings the blob, and ends by SIGKILL before its n-th port call; or, for whoever kills it from outside, says `ready` just
- * before it begins, and `done`.
+ * Mirrors the blob, and is killed by SIGKILL before its n-th port call. For a kill from outside, it prints `ready` just before
+ * it begins, and `done`.
  */
 import { dieHere, Faults } from '../kit/faults.ts';
 import { bring, openStore } from './one-blob.ts';

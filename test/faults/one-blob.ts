@@ -1,4 +1,4 @@
-/** One large blob, in any store: what the tests of cut and killed downloads bring across. */
+/** One large blob in any store, for the tests with interrupted and killed downloads. */
 import { FolderStore } from '../../lib/store/folder/store.ts';
 import { openS3Store } from '../../lib/store/s3/store.ts';
 import { parseS3Url } from '../../lib/store/s3/url.ts';
@@ -12,7 +12,7 @@ export interface OpenStore extends AsyncDisposable {
   readonly store: ObjectStore;
 }
 
-/** The store that a name stands for, with parts of this size; S3 is found by the environment. */
+/** The store with this name and parts of this size; S3 is configured by the environment. */
 export function openStore(name: string, partBytes: number): OpenStore {
   const opened = name.startsWith('s3:') ? openS3Store(parseS3Url(name)) : new FolderStore(name);
   const store = new Proxy<ObjectStore>(opened, {
@@ -25,7 +25,7 @@ export function openStore(name: string, partBytes: number): OpenStore {
   return { store, [Symbol.asyncDispose]: () => opened.close() };
 }
 
-/** Mirrors `host/team/big:1`; upstream's sources may be wrapped, and every port may be behind `faults`. */
+/** Mirrors `host/team/big:1`. The sources may be wrapped, and every port may be behind `faults`. */
 export async function bring(
   host: string,
   store: ObjectStore,

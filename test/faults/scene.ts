@@ -1,6 +1,6 @@
 /**
- * The mirror that the fault tests break: a tag that has moved to an index of two platforms, whose layers share one and come
- * in several parts, and an image of two layers in a repository that the archive does not know yet.
+ * The mirror of the fault tests: a tag that has moved to an index of two platforms, which share a layer of several parts,
+ * and an image of two layers in a repository that is new to the archive.
  */
 import { FolderStore } from '../../lib/store/folder/store.ts';
 import type { ObjectStore } from '../../lib/store/store.ts';
@@ -11,7 +11,7 @@ import { makeImage, makeIndex, makeLayer } from '../kit/images.ts';
 import { mirror, type Mirrored } from '../kit/mirror.ts';
 import type { TestRegistry } from '../kit/registry.ts';
 
-/** The smallest parts that a folder takes: the large layer has four. */
+/** The smallest part size of a folder: the large layer has four parts. */
 const PART_BYTES = 64 * 1024;
 
 const BASE = makeLayer({ seed: 1, size: 200_000 });
@@ -29,7 +29,7 @@ export function references(host: string): readonly [moved: string, added: string
   return [`${host}/team/app:1`, `${host}/team/new:1`];
 }
 
-/** The archive as it was before the tag moved, and the registry as it is afterwards. */
+/** The archive before the tag moved, and the registry after it. */
 export async function prepare(registry: TestRegistry, folder: string): Promise<void> {
   registry.push('team/app', BEFORE, '1');
   const [moved] = references(registry.host);

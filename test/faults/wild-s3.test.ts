@@ -1,6 +1,6 @@
 /**
- * What a registry does in the wild, during a multipart upload to a real S3 server: the outcome that DESIGN.md's table of
- * failures says, for a blob that is begun and for one that is gone on with.
+ * Misbehaviour of registries during a multipart upload to a real S3 server, with the expected outcome for a new blob and
+ * for a resumed one.
  */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ObjectStore } from '../../lib/store/store.ts';
@@ -50,7 +50,7 @@ else {
     return new Rig({ store, windowBytes, registry: options, now: Date.now });
   };
 
-  /** The first and the third part have landed. */
+  /** The first and the third part are stored. */
   const begun = async ({ store }: Rig): Promise<void> => {
     const upload = await store.createUpload(KEY, { partSize: PART });
     for (const part of [1, 3]) await store.uploadPart(upload, part, BYTES.subarray((part - 1) * PART, part * PART));
@@ -147,7 +147,7 @@ else {
       ['a lasting rate limit', 'rate-limited', { status: 429, headers: { 'retry-after': '600' } }],
       ['a registry that is down', 'unavailable', { status: 503 }],
     ])('is left to the queue after %s as %s, with its stored parts', async (_, code, doing) => {
-      // One part at a time, so that the one before has landed.
+      // One part at a time, so that the part before it is stored.
       await using rig = await openRig({}, PART);
       const down = registry.misbehave({ match: blob, after: 1, do: doing });
       await expect(copy(rig, how)).rejects.toMatchObject({ code, remedy: 'retry' });

@@ -1,6 +1,6 @@
 /**
- * A registry on a bare socket that serves one repository and answers as a list of faults says: any status, header, body,
- * framing and timing. It speaks only as much HTTP as that needs.
+ * A registry on a bare socket that serves one repository, and applies a list of faults to its responses: any status, header,
+ * body, framing and timing. It implements only the necessary HTTP.
  */
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
@@ -12,12 +12,12 @@ export const SECRET = { user: 'bob', password: 'hunter2secret', token: 'tok3n-of
 
 export type Kind = 'ping' | 'manifest' | 'blob' | 'tags' | 'token';
 
-/** What happens to the answer to some requests. */
+/** A fault in the responses to some requests. */
 export interface Fault {
   readonly kind: Kind | 'any';
   /** Requests of this kind that pass first. */
   readonly after: number;
-  /** Requests of this kind that are hit. */
+  /** Requests of this kind that are affected. */
   readonly times: number;
   readonly act: Act;
 }
@@ -37,7 +37,7 @@ export type AuthKind = 'none' | 'basic' | 'bearer';
 export interface WildRegistry extends AsyncDisposable {
   /** `127.0.0.1:PORT` */
   readonly host: string;
-  /** Sets what the next requests meet. */
+  /** Sets the faults of the next requests. */
   behave(auth: AuthKind, faults: readonly Fault[]): void;
 }
 

@@ -3,12 +3,12 @@ import type { IncomingMessage, OutgoingHttpHeader, OutgoingHttpHeaders, ServerRe
 import { type Content, contentOf } from './content.ts';
 import type { Spoiling } from './misbehave.ts';
 
-/** What a well-behaved registry would answer. */
+/** The response of a well-behaved registry. */
 export interface Answer {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string | number>>;
   readonly body?: Content;
-  /** The body's strong ETag; with it, ranges of the body may be asked for. */
+  /** The body's strong ETag; with it, ranges of the body may be requested. */
   readonly etag?: string;
 }
 
@@ -21,7 +21,10 @@ interface Prepared {
 
 let etags = 0;
 
-/** Sends `answer`, or what `spoiling` makes of it. Resolves when it is sent, the client has gone, or it is cut. */
+/**
+ * Sends `answer`, or the response that `spoiling` makes of it. Resolves when it is sent, cut, or the client has
+ * disconnected.
+ */
 export async function send(
   request: IncomingMessage,
   response: ServerResponse,
@@ -46,7 +49,7 @@ export async function send(
   else await sendBody(response, body, { start, end }, spoiling, sent);
 }
 
-/** `headers` with the `changes` made, whatever their case; null removes. */
+/** `headers` with the `changes`, regardless of case; null removes a header. */
 function changed(headers: OutgoingHttpHeaders, changes: Readonly<Record<string, string | null>>): OutgoingHttpHeaders {
   const all = new Map<string, OutgoingHttpHeader | null | undefined>(Object.entries(headers));
   for (const [name, value] of Object.entries(changes)) all.set(name.toLowerCase(), value);
@@ -91,7 +94,7 @@ function ranged(request: IncomingMessage, answer: Answer, body: Content, spoilin
   return { status: 206, headers, start, end };
 }
 
-/** One byte range (RFC 9110, section 14.1.2); several at once are answered with the whole, as a server may. */
+/** One byte range (RFC 9110, section 14.1.2); several ranges are answered with the whole body, as a server may. */
 function parseRange(
   header: string | undefined,
   size: number,
@@ -144,12 +147,12 @@ async function sendBody(
       response.destroy();
     } else response.end();
   } catch (error) {
-    // A client that leaves in the middle is nothing out of the ordinary.
+    // A client that disconnects in the middle is normal.
     if (!gone.signal.aborted) throw error;
   }
 }
 
-/** Resolves once everything written so far is with the kernel. */
+/** Resolves once the kernel has all bytes that were written so far. */
 async function flushed(response: ServerResponse, gone: AbortSignal): Promise<void> {
   const written = new Promise<void>((resolve) => {
     response.write('', () => {
@@ -159,7 +162,7 @@ async function flushed(response: ServerResponse, gone: AbortSignal): Promise<voi
   await unless(gone, written);
 }
 
-/** `promise`, unless the client leaves first. */
+/** `promise`, unless the client disconnects first. */
 function unless(gone: AbortSignal, promise: Promise<void>): Promise<void> {
   return new Promise((resolve, reject) => {
     const leave = (): void => {

@@ -8,26 +8,26 @@ export interface BasicAuth {
   readonly password: string;
 }
 
-/** The distribution token protocol. Without `user`, anyone gets a token, as on Docker Hub. */
+/** The distribution token protocol. Without `user`, any client gets a token, as on Docker Hub. */
 export interface BearerAuth {
   readonly kind: 'bearer';
   readonly user?: string;
   readonly password?: string;
-  /** What Docker's `config.json` calls an identity token; taken by the POST form. */
+  /** The identity token of Docker's `config.json`, which the POST form accepts. */
   readonly refreshToken?: string;
-  /** A token is good for that many requests: revoked before its time, or a clock that runs ahead. */
+  /** The number of requests that a token is valid for: it is revoked early, or a clock is fast. */
   readonly expiresAfterRequests?: number;
-  /** What `expires_in` says; 300 unless told, and `null` leaves it out (then it is 60, says Docker's token spec). */
+  /** The value of `expires_in`; 300 by default, and `null` omits it (then it is 60 by Docker's token specification). */
   readonly ttlSeconds?: number | null;
   /** GET with a query and Basic (Docker Hub, GHCR), or OAuth2's POST of a form (ACR, Docker's own with an identity token). */
   readonly form?: 'get' | 'post';
-  /** Which field of the answer holds the token; both forms are in use, and some send both. */
+  /** The field of the response with the token; both are in use, and some services send both. */
   readonly field?: 'token' | 'access_token' | 'both';
 }
 
 export type Auth = BasicAuth | BearerAuth;
 
-/** What of a request the guard needs. */
+/** The part of a request that the guard needs. */
 export interface Asking {
   readonly method: string;
   readonly url: URL;
@@ -36,9 +36,9 @@ export interface Asking {
 }
 
 export interface Guard {
-  /** What the request is refused with, or `undefined` where it may pass. */
+  /** The response that refuses the request, or `undefined` to let it pass. */
   check(request: Asking): Answer | undefined;
-  /** The answer of the token endpoint. */
+  /** The response of the token endpoint. */
   token(request: Asking, form: URLSearchParams): Answer;
 }
 

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-/** What was put on the event bus. */
+/** The events on the event bus. */
 export interface BusEvent {
   readonly source: string;
   readonly type: string;
@@ -21,11 +21,11 @@ interface Entry {
   readonly Detail: string;
 }
 
-/** What ECR gives out as a token. */
+/** The token of ECR. */
 export const ECR_LOGIN = { user: 'AWS', password: 'a-token-of-ecr' };
 
 /**
- * Secrets Manager, EventBridge and ECR, as far as the functions ask them: GetSecretValue, PutEvents and
+ * The part of Secrets Manager, EventBridge and ECR that the functions use: GetSecretValue, PutEvents and
  * GetAuthorizationToken of AWS's JSON protocol.
  */
 export async function startAwsServices(secrets: Readonly<Record<string, string>>): Promise<AwsServices> {

@@ -1,14 +1,14 @@
-/** The command line as its users have it: a process of its own, its exit code and what it prints. */
+/** The command line as users run it: a separate process with its exit code and output. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { Summary } from '../../lib/app/outcomes.ts';
 
-/** The program, for whoever starts it in another way. */
+/** The path of the program, for tests that start it differently. */
 export const MAIN = join(import.meta.dirname, '../../lib/cli/main.ts');
 
 export interface Ended {
-  /** The exit code; the signal's name where one ended it. */
+  /** The exit code, or the name of the signal that ended it. */
   readonly code: number | NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
@@ -16,16 +16,16 @@ export interface Ended {
 
 export interface Running extends AsyncDisposable {
   readonly process: ChildProcess;
-  /** Resolves when it has ended and all that it printed is here. */
+  /** Resolves when it has ended and all of its output has arrived. */
   readonly ended: Promise<Ended>;
 }
 
-/** What `sync --json` ends with. */
+/** The last line of `sync --json`. */
 export type SyncSummary = Summary & { readonly type: 'summary' };
 
 export type Environment = Readonly<Record<string, string>>;
 
-/** Starts it. No registry credentials of the tester's are in its environment. */
+/** Starts it without the registry credentials of the tester. */
 export function startMirrorSync(args: readonly string[], env: Environment = {}, cwd = process.cwd()): Running {
   const {
     DOCKER_CONFIG: _docker,
@@ -52,7 +52,7 @@ export function startMirrorSync(args: readonly string[], env: Environment = {}, 
   return {
     process: child,
     ended,
-    // For a test that fails half-way.
+    // Ends the process if a test fails before it.
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGKILL');
       await ended;
@@ -64,7 +64,7 @@ export function mirrorSync(args: readonly string[], env: Environment = {}, cwd =
   return startMirrorSync(args, env, cwd).ended;
 }
 
-/** The objects that `--json` prints, one a line. */
+/** The objects that `--json` prints, one per line. */
 export function jsonLines({ stdout }: Ended): unknown[] {
   return stdout
     .split('\n')

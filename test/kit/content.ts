@@ -2,7 +2,7 @@ import { createCipheriv, createHash, hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '../../lib/oci/digest.ts';
 
-/** Bytes that can be read from anywhere, and that need not be in memory: what a registry serves. */
+/** Bytes that can be read from any offset and need not be in memory: the blobs of a registry. */
 export interface Content {
   /** Bytes. */
   readonly size: number;
@@ -42,7 +42,7 @@ export function generated(options: { size: number; seed: number; compressible?: 
   };
 }
 
-/** The same, no faster than that on each connection: a registry far away. */
+/** The same bytes, at a limited rate per connection: a distant registry. */
 export function dripping(content: Content, bytesPerSecond: number): Content {
   return {
     size: content.size,
@@ -55,7 +55,7 @@ export function dripping(content: Content, bytesPerSecond: number): Content {
   };
 }
 
-/** The first `size` bytes of what `generated` gives for `seed`. */
+/** The first `size` bytes of `generated` for `seed`. */
 export function randomBytes(size: number, seed: number): Buffer {
   return keyStream(seed, 0, size);
 }

@@ -6,7 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import type { S3Server } from './s3-server.ts';
 import type { SqsServer } from './sqs-server.ts';
 
-/** S3 and SQS as they were, but every request to them is counted by its operation, whoever sends it. */
+/** Passes requests to S3 and SQS on, and counts them by operation, whichever client sends them. */
 export interface Counting extends AsyncDisposable {
   readonly s3: S3Server;
   readonly sqs: SqsServer;
@@ -32,7 +32,7 @@ export async function counting(s3: S3Server, sqs: SqsServer): Promise<Counting> 
       env: { ...sqs.env, AWS_ENDPOINT_URL_SQS: toSqs.endpoint },
       async createQueue(name, options) {
         const queue = await sqs.createQueue(name, options);
-        // Whoever is told an address of a queue sends what is for that queue to its origin.
+        // Clients that get the address of a queue send its requests to the origin of that address.
         const counted = (url: string): string => new URL(new URL(url).pathname, toSqs.endpoint).href;
         const deadLetters = { ...queue.deadLetters, url: counted(queue.deadLetters.url) };
         return { ...queue, url: counted(queue.url), deadLetters };
@@ -46,7 +46,7 @@ export async function counting(s3: S3Server, sqs: SqsServer): Promise<Counting> 
   };
 }
 
-/** The SDK names most operations in the query (`x-id`); AWS bills by what they are, so that is what is told. */
+/** The SDK names most operations in the query (`x-id`); AWS bills the operation itself, so that is the name here. */
 function s3Operation({ method, url = '' }: IncomingMessage): string {
   const query = new URL(url, 'http://s3').searchParams;
   const named = query.get('x-id');
@@ -60,7 +60,7 @@ function sqsOperation({ headers }: IncomingMessage): string {
   return String(headers['x-amz-target']).replace('AmazonSQS.', '');
 }
 
-/** Passes every request on as it is, signature and `Host` included. */
+/** Passes every request on unchanged, including its signature and `Host`. */
 export async function proxyTo(
   endpoint: string,
   onRequest: (incoming: IncomingMessage) => void,

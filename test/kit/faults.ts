@@ -1,18 +1,18 @@
-/** What to do to one call. */
+/** The fault of a call. */
 export interface Fault {
-  /** Which call, counted from 1 over everything that was wrapped. */
+  /** The number of the call, from 1 over all wrapped ports. */
   readonly at: number;
-  /** How many calls from there on; 1 unless told, and `Infinity` for a part that stays dead. */
+  /** The number of failing calls from there on; 1 by default, and `Infinity` for a permanent fault. */
   readonly times?: number;
-  /** `before` (unless told): the call has no effect. `after`: it has its effect, and the answer is lost. */
+  /** `before` (default): the call has no effect. `after`: it has its effect, and the response is lost. */
   readonly when?: 'before' | 'after';
-  /** What the caller gets to see; or a callback, for a process that dies there (`dieHere`). */
+  /** The error that the caller gets; or a callback, for a process that is killed there (`dieHere`). */
   readonly act: Error | (() => void);
 }
 
 /**
- * Counts the calls of any number of ports, and makes one of them fail. A stream is a series of calls: each chunk that
- * is pulled is one. What a call returns is wrapped as well: a source's blob, a blob's body, a listing.
+ * Counts the calls of any number of ports, and makes one of them fail. A stream is a series of calls, one per chunk. The
+ * returned objects are wrapped as well: a source's blob, a blob's body, a listing.
  */
 export class Faults {
   readonly #fault: Fault | undefined;
@@ -22,7 +22,7 @@ export class Faults {
     this.#fault = fault;
   }
 
-  /** What was called, in order: `archive.put blobs/sha256/…`, and `archive.read → next` for a chunk. */
+  /** The calls in order: `archive.put blobs/sha256/…`, and `archive.read → next` for a chunk. */
   get calls(): readonly string[] {
     return this.#calls;
   }
@@ -88,7 +88,8 @@ export class Faults {
     return {
       [Symbol.asyncIterator]: () => {
         const iterator = iterable[Symbol.asyncIterator]();
-        // After its error an iterator is over, and its consumer will not call `return`: what is below must be let go here.
+        // After its error an iterator has ended, and its consumer does not call `return`: the stream below must be
+        // closed here.
         const end = async (): Promise<unknown> => iterator.return?.();
         return {
           next: () => this.#counted(`${name} → next`, () => iterator.next(), end),
@@ -102,8 +103,7 @@ export class Faults {
 type Method = (...args: unknown[]) => unknown;
 
 /**
- * The ports' methods that do nothing yet when they are called: they return at once, and what they return is where the
- * calls happen.
+ * The lazy methods of the ports: they return at once, and the calls happen in the returned object.
  */
 const LAZY = new Set(['list', 'uploads', 'parts', 'tags', 'repository', 'connections', 'blob', 'resumed']);
 
@@ -111,7 +111,7 @@ function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 }
 
-/** Something with behaviour: an object of a class of the project's, or one with functions. Data has neither. */
+/** An object with behaviour: of a class of the project, or with functions. Data has neither. */
 function isPort(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype === Object.prototype || prototype === null)
@@ -135,7 +135,7 @@ export function countCalls<T extends object>(port: T): { readonly port: T; reado
   return { port: faults.wrap(port), faults };
 }
 
-/** The end of a process without notice, as the out-of-memory killer and Lambda's time limit bring it. */
+/** The end of a process without notice, as by the out-of-memory killer and Lambda's time limit. */
 export function dieHere(): void {
   process.kill(process.pid, 'SIGKILL');
 }

@@ -1,4 +1,4 @@
-/** Registries that attack whoever pulls from them, one kind each. All serve the repository `a/b`; tag `v1` is the bait. */
+/** Registries that attack their clients, one kind each. All serve the repository `a/b`; the tag `v1` is the bait. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,13 +7,13 @@ import { sha256 } from './content.ts';
 
 export interface Hostile {
   readonly name: string;
-  /** What mirror.yaml says of the tags; `[v1]` by default. */
+  /** The tags of mirror.yaml; `[v1]` by default. */
   readonly tags?: string;
   /** Answers a request; `other` is a host of another owner. */
   readonly serve: (request: Asked, response: ServerResponse, other: string) => void | Promise<void>;
-  /** Some attacks fail and the image is mirrored all the same. */
+  /** For some attacks that fail, the image is mirrored. */
   readonly expected?: 'mirrored';
-  /** What the reason of the failure says, where it fails. */
+  /** The expected reason of the failure. */
   readonly reason?: RegExp;
 }
 
@@ -127,7 +127,7 @@ function imageOf(layers: readonly { blob: Uint8Array; type: string; diffId: stri
 }
 
 /**
- * Layers of ten bytes that each ask the decompressor for a window of 128 MiB (RFC 8878, section 3.1.1): a header with that
+ * Layers of ten bytes that each require a window of 128 MiB (RFC 8878, section 3.1.1): a header with that
  * window, and one block that repeats a zero.
  */
 function zstdWindows(count: number): Hostile['serve'] {
@@ -149,7 +149,7 @@ function bomb(): Hostile['serve'] {
   return imageOf([{ blob, type: LAYER, diffId: `sha256:${'0'.repeat(64)}` }]);
 }
 
-/** An index of as many manifests, of as many layers each, as the limits on each of them allow. */
+/** An index with the largest number of manifests, each with the largest number of layers. */
 function manyBlobs(): Hostile['serve'] {
   const layersOf = (n: number): Buffer =>
     Buffer.from(
@@ -188,7 +188,7 @@ function digestOf(text: string): string {
 export const HOSTILE: readonly Hostile[] = [
   {
     name: 'tag pages without end',
-    // None of them is mirrored, so that the listing alone is attacked.
+    // No tag is mirrored, so only the listing is attacked.
     tags: "{ include: ['wanted-*'] }",
     serve({ path, query }, response) {
       if (!path.endsWith('/tags/list')) {

@@ -25,10 +25,10 @@ export interface HttpServer extends AsyncDisposable {
   readonly requests: readonly Received[];
 }
 
-/** What a server answers: a status, headers, a body. */
+/** A response: a status, headers and a body. */
 export type Reply = readonly [number, Record<string, string>?, (string | Uint8Array)?];
 
-/** A server on loopback whose every answer is a function of the request. */
+/** A server on loopback whose responses are a function of the request. */
 export async function serveHttp(
   answer: (request: Received) => Reply,
   { tls = false }: { readonly tls?: boolean } = {},

@@ -6,7 +6,7 @@ import { tar, type TarEntry } from './tar.ts';
 
 export type Format = 'oci' | 'docker';
 
-/** A descriptor as it stands in a document, not yet read by anything. */
+/** A descriptor as it appears in a document. */
 export interface RawDescriptor {
   readonly mediaType: string;
   readonly digest: Digest;
@@ -17,12 +17,12 @@ export interface RawDescriptor {
   readonly urls?: readonly string[];
 }
 
-/** What a layer is in a manifest, whatever holds its bytes. */
+/** A layer in a manifest, independent of the storage of its bytes. */
 interface LayerFacts {
   readonly digest: Digest;
   /** Digest of the uncompressed bytes. */
   readonly diffId: Digest;
-  /** OCI's; `makeImage` says it in Docker's words where the format is Docker's. */
+  /** The media type of OCI; `makeImage` uses Docker's for Docker's format. */
   readonly mediaType: string;
   /** Compressed bytes. */
   readonly size: number;
@@ -32,12 +32,12 @@ export interface Layer extends LayerFacts {
   readonly blob: Buffer;
 }
 
-/** A layer of any size that is in nobody's memory. */
+/** A layer of any size that is not in memory. */
 export interface GeneratedLayer extends LayerFacts {
   readonly content: Content;
 }
 
-/** Whatever can be pushed as a manifest, with all that it needs below it. */
+/** Content that can be pushed as a manifest, with all content below it. */
 export interface Pushable {
   readonly manifest: Buffer;
   readonly mediaType: string;
@@ -85,9 +85,9 @@ const CREATED = '2024-01-02T03:04:05Z';
 
 export interface LayerOptions {
   readonly files?: readonly TarEntry[];
-  /** Without `files`: one file of that many pseudo-random bytes, which no compressor makes smaller. */
+  /** Without `files`: one file with this number of pseudo-random bytes, which do not compress. */
   readonly size?: number;
-  /** Tells layers apart. */
+  /** Distinguishes layers. */
   readonly seed?: number;
   readonly compression?: Compression;
   readonly framing?: Framing;
@@ -103,13 +103,13 @@ export function makeLayer(options: LayerOptions = {}): Layer {
   return layerOf(blob, archive, compression);
 }
 
-/** A layer out of bytes as they are; `archive` is what they unpack to. */
+/** A layer of given bytes; `archive` is the unpacked content. */
 export function layerOf(blob: Buffer, archive: Uint8Array, compression: Compression): Layer {
   const mediaType = LAYER_TYPES.oci[compression];
   return { blob, digest: sha256(blob), diffId: sha256(archive), mediaType, size: blob.length };
 }
 
-/** A layer whose bytes are made as they are read; hashes both once. `archive` is what `content` unpacks to. */
+/** A layer whose bytes are generated when they are read; hashes both once. `archive` is the unpacked `content`. */
 export async function generatedLayer(
   content: Content,
   archive: Content = content,
@@ -130,7 +130,7 @@ export interface ImageOptions {
   readonly layers?: readonly (Layer | GeneratedLayer)[];
   readonly platform?: Platform;
   readonly format?: Format;
-  /** Lies, and what else a manifest may say. */
+  /** Wrong values, and other fields of the manifest. */
   readonly overrides?: {
     readonly diffIds?: readonly Digest[];
     readonly descriptors?: (layers: readonly RawDescriptor[]) => readonly RawDescriptor[];
@@ -187,7 +187,7 @@ export function makeIndex(
   return { ...pushable(manifest, mediaType), children };
 }
 
-/** Something that is not an image, as ORAS, cosign and BuildKit store it; with `subject` it is attached to that. */
+/** An artifact, as ORAS, cosign and BuildKit store it; with `subject` it refers to that manifest. */
 export function makeArtifact(
   options: {
     subject?: Pushable;
@@ -222,7 +222,7 @@ export function makeArtifact(
   };
 }
 
-/** A manifest out of bytes as they are, with nothing below it. */
+/** A manifest of given bytes, without content below it. */
 export function pushable(manifest: Buffer, mediaType: string, platform?: Platform): Pushable {
   const digest = sha256(manifest);
   const descriptor = { mediaType, digest, size: manifest.length };
@@ -249,7 +249,7 @@ function spoken(mediaType: string, format: Format): string {
   return compression === undefined ? mediaType : LAYER_TYPES[format][compression];
 }
 
-/** As configs and descriptors spell it (OCI image spec, image index, "platform"). */
+/** The platform as configs and descriptors write it (OCI image spec, image index, "platform"). */
 function platformFields(platform: Platform): Record<string, unknown> {
   const { os, architecture, variant, osVersion, osFeatures } = platform;
   return {

@@ -1,11 +1,11 @@
-/** The command line in this process: for all that does not need a process of its own, since starting one takes long. */
+/** The command line in this process, for tests that do not need a separate process, which takes long to start. */
 import { main } from '../../lib/cli/main.ts';
 import type { Io } from '../../lib/cli/output/io.ts';
 import type { Ended } from './command-line.ts';
 
 export interface InProcess {
   readonly env?: Readonly<Record<string, string>>;
-  /** What standard input holds. */
+  /** The content of standard input. */
   readonly stdin?: string;
   readonly platform?: NodeJS.Platform;
   readonly isTTY?: boolean;
@@ -24,7 +24,7 @@ export async function runMain(args: readonly string[], options: InProcess = {}):
       ...(columns === undefined ? {} : { columns }),
     },
     stderr: { write: (text) => void (stderr += text) },
-    // Credentials of the tester stay out.
+    // The credentials of the tester are not used.
     env: { DOCKER_CONFIG: '/nowhere', ...env },
     signal,
     ...(stdin === undefined ? {} : { stdin: chunked(stdin) }),

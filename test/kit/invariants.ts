@@ -1,4 +1,4 @@
-/** What must hold of an archive at every instant, read from its store as it is and checked without the code that wrote it. */
+/** The invariants of an archive, read from its store and checked without the code that wrote it. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -22,12 +22,12 @@ interface RawReceipt {
   readonly digest: string;
   readonly size: number;
   readonly diffIds: Readonly<Record<string, string>>;
-  /** Not given where the blob is opaque. */
+  /** Missing if the blob is opaque. */
   readonly compression?: 'gzip' | 'zstd' | 'none';
 }
 
 export interface Findings {
-  /** What is broken; empty where every invariant holds. */
+  /** The violated invariants; empty if all hold. */
   readonly violations: readonly string[];
   /** Digest by tag: `host/path:tag`. */
   readonly tags: ReadonlyMap<string, string>;
@@ -74,7 +74,7 @@ function inspectObjects(archive: Objects): Findings {
     violations.push(what);
   };
 
-  // Invariant 2: a receipt tells the truth about bytes that are there.
+  // Invariant 2: a receipt is true, and its bytes exist.
   for (const key of archive.below('.mirror/receipts')) {
     const receipt = JSON.parse(String(archive.read(key))) as RawReceipt;
     const bytes = blob(archive, receipt.digest);
@@ -90,7 +90,8 @@ function inspectObjects(archive: Objects): Findings {
     proven.add(receipt.digest);
   }
 
-  // Invariants 1, 3 and 4: what a tag index names is there whole, down to the last layer, as upstream named it.
+  // Invariants 1, 3 and 4: everything below an entry of a tag index exists, down to the last layer, with upstream's
+  // bytes.
   const reach = (descriptor: RawDescriptor, from: string): void => {
     const bytes = blob(archive, descriptor.digest);
     if (bytes === undefined) {
@@ -127,8 +128,10 @@ function inspectObjects(archive: Objects): Findings {
   return { violations, tags, named, proven };
 }
 
-/** Bytes of uploads that nobody has finished. (A process that dies in the very act of completing leaves a note behind, which
- * is swept up after a day.) */
+/**
+ * Bytes of unfinished uploads. (A process that is killed while it completes an upload leaves a note behind, which is
+ * removed after a day.)
+ */
 export function unfinishedUploads(root: string): string[] {
   return filesBelow(join(root, '.mirror/uploads')).filter((file) => file.endsWith('/data'));
 }

@@ -1,4 +1,4 @@
-/** One image of every kind that real registries hold and that other tools copy: what a mirror has to accept. */
+/** One image of every kind that real registries have and other tools copy. A mirror must accept all of them. */
 import { createHash } from 'node:crypto';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import type { Digest } from '../../lib/oci/digest.ts';
@@ -20,7 +20,7 @@ const DOCKER_LAYER = 'application/vnd.docker.image.rootfs.diff.tar';
 interface RawLayer {
   readonly type: string;
   readonly bytes: Buffer;
-  /** The claim of the config; none where the config makes no claims. */
+  /** The claim of the config, if it makes one. */
   readonly diffId?: string;
   readonly algorithm?: 'sha256' | 'sha512';
   readonly more?: object;

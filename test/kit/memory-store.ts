@@ -23,10 +23,10 @@ interface HeldUpload extends Upload {
   readonly parts: Map<number, { readonly part: Part; readonly bytes: Uint8Array }>;
 }
 
-/** Bytes that a body yields at once. */
+/** The bytes per chunk of a body. */
 const CHUNK_BYTES = 64 * 1024;
 
-/** An object store that lasts as long as it is referred to. Nothing in it waits, so every method is atomic. */
+/** An object store in memory. No operation waits inside, so every method is atomic. */
 export class MemoryStore implements ObjectStore {
   readonly name: string;
   readonly limits: PartLimits;
@@ -140,7 +140,7 @@ export class MemoryStore implements ObjectStore {
       const landed = held.parts.get(index + 1);
       if (part.number !== index + 1) throw refuse(operation, 'invalid', `part ${index + 1} is missing`);
       if (landed?.part.etag !== part.etag || (index + 1 < parts.length && part.size !== held.partSize))
-        throw refuse(operation, 'invalid', `part ${part.number} did not land as it is told`, 'restart');
+        throw refuse(operation, 'invalid', `part ${part.number} is not the stored part`, 'restart');
       return landed.bytes;
     });
     const object = this.#commit(operation, upload.key, Buffer.concat(bytes), condition);

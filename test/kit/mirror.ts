@@ -1,4 +1,6 @@
-/** A whole mirror in this process: kit registry, any store, the in-process queue; what a sync does, without its printing. */
+/**
+ * A complete mirror in this process: kit registry, any store and the in-process queue, without the output of a sync.
+ */
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import type { ObjectStore } from '../../lib/store/store.ts';
@@ -33,7 +35,7 @@ export interface Mirrored {
 
 export async function mirror(options: MirrorOptions): Promise<Mirrored> {
   const { store, references, platforms = 'all', run = `run-${String(Math.random()).slice(2)}` } = options;
-  // Waits are decided as ever, and not sat through.
+  // Waits are decided as usual, and skipped.
   const sources = options.sources ?? createSources({ sleep: () => Promise.resolve(), ...options.registry });
   const archive = new Archive(store, ociLayout);
   const outcomes = new Outcomes();

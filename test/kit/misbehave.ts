@@ -2,7 +2,7 @@ import type { TestRegistry } from './registry.ts';
 
 export type RequestKind = 'ping' | 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'other';
 
-/** Which requests: each field that is given must be equal. */
+/** The affected requests: each given field must be equal. */
 export interface Match {
   readonly method?: string;
   readonly kind?: RequestKind;
@@ -13,30 +13,32 @@ export interface Match {
 
 export interface Rule {
   readonly match?: Match;
-  /** How many matching requests it spoils; all, unless told. */
+  /** The number of matching requests that are affected; all by default. */
   readonly times?: number;
-  /** How many matching requests it lets pass first. */
+  /** The number of matching requests that pass first. */
   readonly after?: number;
-  /** Decides for each matching request, as it comes, whether it is spoilt. */
+  /** Decides for each matching request whether it is affected. */
   readonly when?: () => boolean;
   readonly do: Misbehaviour;
 }
 
-/** What a registry, or what stands before it, does in the wild. Where several rules match, all apply. */
+/** Misbehaviour of a registry, or of a proxy in front of it. If several rules match, all apply. */
 export interface Misbehaviour {
-  /** An answer instead of the right one: 429 and 5xx of a busy registry, 404 of one that lags behind its own index. */
+  /** Another status: 429 and 5xx of a busy registry, 404 of one that lags behind its own index. */
   readonly status?: number;
   /** With `status`: its body; an object is sent as JSON. `errorBody` makes the distribution spec's. */
   readonly body?: string | Uint8Array | object;
   /** Set over the right answer's (or `status`'s) headers; null removes: proxies that drop or rewrite headers. */
   readonly headers?: Readonly<Record<string, string | null>>;
-  /** Breaks the connection after that many bytes of the body: a load balancer's time limit, a restarted backend. */
+  /** Cuts the connection after this number of bytes of the body: a load balancer's time limit, a restarted backend. */
   readonly cutAfter?: number;
-  /** Ends the body early but in good order, without Content-Length: a proxy that hides that its upstream broke. */
+  /**
+   * Ends the body early without an error and without Content-Length: a proxy that hides that its upstream broke off.
+   */
   readonly endAfter?: number;
-  /** Another byte at this offset of the blob: a rotten disk, a cache that mixed two objects. */
+  /** Changes the byte at this offset of the blob: a corrupt disk, a cache that mixed two objects. */
   readonly flipByteAt?: number;
-  /** 200 with the whole blob, whatever range was asked for: Cloudflare's serverless-registry, many caches. */
+  /** 200 with the whole blob for any requested range: Cloudflare's serverless-registry, many caches. */
   readonly ignoreRange?: boolean;
   /**
    * 206, but for another range than was asked for (a cache that answers with its own slices), or with another total
@@ -45,31 +47,34 @@ export interface Misbehaviour {
   readonly wrongContentRange?: true | 'total';
   /** Chunked, without Content-Length: registries behind a proxy that streams. */
   readonly noContentLength?: boolean;
-  /** Sends that many bytes of the body, then nothing more and no end: a connection that a firewall forgot. */
+  /** Sends this number of bytes of the body and then stalls: a connection that a firewall dropped. */
   readonly stallAfter?: number;
-  /** Takes the request and never answers: a backend that hangs. */
+  /** Accepts the request and never answers: a backend that hangs. */
   readonly noAnswer?: boolean;
-  /** Breaks the connection without an answer. */
+  /** Cuts the connection without a response. */
   readonly hangUp?: boolean;
   /** 307 to a signed address on another host, as most registries do for blobs (S3, Cloudflare, Azure). */
   readonly redirectTo?: TestRegistry;
-  /** How many requests such an address answers before it is 403: signatures expire in the middle of a large blob. */
+  /**
+   * The number of requests that such an address answers before it is 403: signatures expire in the middle of a large
+   * blob.
+   */
   readonly expires?: number;
-  /** Another strong ETag with every answer: backends behind one address that do not agree. */
+  /** Another strong ETag with every response: backends behind one address that disagree. */
   readonly changeEtag?: boolean;
 }
 
-/** A rule at work. */
+/** An active rule. */
 export interface Misbehaving {
-  /** How many requests it has spoilt. */
+  /** The number of affected requests. */
   readonly hits: () => number;
-  /** Resolves when it first takes effect: for `stallAfter`, when all that will come has been sent. */
+  /** Resolves when it first takes effect: for `stallAfter`, when the last byte has been sent. */
   readonly begun: Promise<void>;
-  /** Withdraws the rule; answers that it holds back go on. */
+  /** Withdraws the rule; responses that it holds back continue. */
   stop(): void;
 }
 
-/** The body of an error answer (OCI distribution spec, "Error Codes"). */
+/** The body of an error response (OCI distribution spec, "Error Codes"). */
 export function errorBody(code: string, message: string, detail?: unknown): object {
   return { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
 }
@@ -82,7 +87,7 @@ export interface Described {
   readonly tag?: string | undefined;
 }
 
-/** What is to go wrong with one answer, with the ends of the strings by which the test holds it. */
+/** The misbehaviour of one response, with the handles by which the test controls it. */
 export interface Spoiling extends Misbehaviour {
   readonly stall: { readonly begin: () => void; readonly released: Promise<void> };
 }
@@ -103,7 +108,7 @@ export class Rules {
     };
   }
 
-  /** Counts the request against every rule that fits it, and says what those do to its answer. */
+  /** Counts the request against every matching rule, and returns their effect on its response. */
   for(request: Described): Spoiling | undefined {
     const fitting = [...this.#active].filter((active) => active.takes(request));
     if (fitting.length === 0) return undefined;

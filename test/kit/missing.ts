@@ -1,4 +1,4 @@
-/** The last lines of `npm test`: what this machine lacks, which tests that skips, and how to run them. */
+/** The last lines of `npm test`: the tools that this machine lacks, the tests that are skipped, and how to run them. */
 import type { Reporter, TestModule } from 'vitest/node';
 
 const SKIPPED = /(?:^| > )skipped: (.*)$/;

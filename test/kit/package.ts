@@ -10,11 +10,11 @@ const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
 
 export interface InstalledPackage extends AsyncDisposable {
-  /** Of the project that has it in node_modules. */
+  /** The folder of the project that has the package in node_modules. */
   readonly project: TempFolder;
   /** The files of the package, by their paths in it. */
   readonly files: readonly string[];
-  /** Reads one of them. */
+  /** Reads one file of the package. */
   read(path: string): Promise<string>;
 }
 
@@ -24,7 +24,7 @@ export interface Packed {
   readonly files: readonly { readonly path: string }[];
 }
 
-/** Packs what `package.json` lists into a folder, without a change to this one. */
+/** Packs the files of `package.json` into a folder, without a change to this one. */
 export async function packPackage(folder: TempFolder): Promise<Packed> {
   const staged = folder.join('staged');
   await stage(staged);
@@ -40,7 +40,7 @@ export async function installPackage(): Promise<InstalledPackage> {
     const { filename, files } = await packPackage(project);
     await writeFile(project.join('package.json'), '{"type":"module","private":true}');
     await npm(project.path, 'install', '--offline', '--no-audit', '--no-fund', '--no-package-lock', `./${filename}`);
-    // A TypeScript project has these from the registry.
+    // A TypeScript project gets these from the registry.
     await symlink(join(ROOT, 'node_modules/@types'), project.join('node_modules/@types'));
     await symlink(join(ROOT, 'node_modules/undici-types'), project.join('node_modules/undici-types'));
     return {
@@ -55,7 +55,7 @@ export async function installPackage(): Promise<InstalledPackage> {
   }
 }
 
-/** Copies the files of the package to a folder, with bundles and types that are made for it. */
+/** Copies the files of the package to a folder, with new bundles and types. */
 async function stage(folder: string): Promise<void> {
   await mkdir(folder);
   const { files } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { files: string[] };

@@ -7,7 +7,7 @@ import { tempFolder, type TempFolder } from './temp.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Ends whoever opens a connection, so that a package that was made was made offline. */
+/** Ends a process that opens a connection, which proves that the package was made offline. */
 const OFFLINE = `data:text/javascript,${encodeURIComponent(`
   import { Socket } from 'node:net';
   Socket.prototype.connect = () => {
@@ -38,17 +38,17 @@ export interface Statement {
 
 interface Policy {
   readonly PolicyDocument: { readonly Statement: readonly Statement[] };
-  /** Where it stands by itself. */
+  /** The place of the file. */
   readonly Roles?: readonly { readonly Ref: string }[];
 }
 
-/** A package: what CloudFormation is given. */
+/** A package: the input of CloudFormation. */
 export class Packaged implements AsyncDisposable {
   /** Path of the template. */
   readonly path: string;
   readonly resources: Readonly<Record<string, Resource>>;
   readonly outputs: Readonly<Record<string, { readonly Value: unknown }>>;
-  /** What the framework deploys the template with. */
+  /** The settings with which the framework deploys the template. */
   readonly provider: Properties;
   readonly #folder: TempFolder;
 
@@ -98,7 +98,7 @@ export class Packaged implements AsyncDisposable {
     return (this.functions.get(name)?.['Environment'] as { Variables: Properties }).Variables;
   }
 
-  /** What the role of this name allows. */
+  /** The permissions of the role with this name. */
   statements(role: string): Statement[] {
     const own = this.properties(role)['Policies'] as Policy[];
     const attached = this.ofType('AWS::IAM::Policy').map(([, policy]) => policy as unknown as Policy);
@@ -127,7 +127,7 @@ export class Packaged implements AsyncDisposable {
   }
 }
 
-/** A resource as a person would call it: its logical id, or its place in the archive's bucket. */
+/** A resource in readable form: its logical id, or its place in the archive's bucket. */
 export function shortName(resource: unknown): string {
   if (typeof resource === 'string') return resource;
   const { Ref, 'Fn::GetAtt': attribute, 'Fn::Sub': text } = resource as Record<string, unknown>;
@@ -138,8 +138,8 @@ export function shortName(resource: unknown): string {
 }
 
 /**
- * Packages the service as `npm run package` does, in a folder of its own, with bundles that stand for the real ones:
- * offline, and without credentials.
+ * Packages the service as `npm run package` does, in a separate folder, with placeholders for the bundles, offline and without
+ * credentials.
  *
  * @param parameters as in `--param name=value`
  * @param config `mirror.yaml`, to be bundled
@@ -189,15 +189,15 @@ export function namesInZip(zip: Buffer): string[] {
   return names;
 }
 
-/** cfn-lint: where MIRROR_SYNC_TEST_CFN_LINT says, or on the path. */
+/** cfn-lint: the path in MIRROR_SYNC_TEST_CFN_LINT, or the command on the path. */
 export const CFN_LINT = [
   process.env['MIRROR_SYNC_TEST_CFN_LINT'] ?? '',
   ...(process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'cfn-lint')),
 ].find((path) => path !== '' && existsSync(path));
 
-/** What cfn-lint says of a template. */
+/** The findings of cfn-lint in a template. */
 export async function lint({ path }: Packaged): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  // W3005: that a function depends on its role is said twice by the framework, which is harmless.
+  // W3005: the framework states twice that a function depends on its role, which is harmless.
   const options = ['--ignore-checks', 'W3005', '--regions', 'eu-central-1', '--', path];
   const said = promisify(execFile)(CFN_LINT ?? 'cfn-lint', options);
   const { stdout, stderr } = await said.catch((error: unknown) => error as { stdout: string; stderr: string });

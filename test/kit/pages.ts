@@ -1,4 +1,4 @@
-/** The pages of the documentation, as its tests read them. */
+/** The pages of the documentation, for their tests. */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -13,7 +13,7 @@ export function readPage(path: string): string {
 
 export interface Link {
   readonly text: string;
-  /** As it is written: `s3.md#requests`. */
+  /** The target in its written form: `s3.md#requests`. */
   readonly target: string;
 }
 
@@ -39,14 +39,14 @@ export function anchorsOf(page: string): string[] {
 export interface ShellBlock {
   readonly line: number;
   readonly commands: string;
-  /** Why no test runs it. */
+  /** The reason for which no test runs it. */
   readonly notRun: string | undefined;
 }
 
 const BLOCK = /^(?:( *)<!-- not run: ([^\n]+) -->\n)?( *)```(?:sh|bash|console)\n(.*?)\n *```$/gms;
 const WHOLE_PAGE = /^<!-- shell blocks of this page are not run: (.+) -->$/m;
 
-/** The blocks of shell commands. `<!-- not run: REASON -->` above one says that no test runs it. */
+/** The blocks of shell commands. `<!-- not run: REASON -->` above a block says that no test runs it. */
 export function shellBlocks(page: string): ShellBlock[] {
   const [, reason] = WHOLE_PAGE.exec(page) ?? [];
   return [...page.matchAll(BLOCK)].map(({ index, 2: notRun, 4: commands = '' }) => ({

@@ -14,14 +14,14 @@ import type { TestRegistry } from './registry.ts';
 
 /** An image that a mirror must refuse. */
 export interface Poisoned {
-  /** What is wrong with it, for a test's title. */
+  /** The problem, for the title of a test. */
   readonly name: string;
-  /** The failure that says so. */
+  /** The code of the expected failure. */
   readonly code: FailureCode;
   push(registry: TestRegistry, repository: string, tag: string): void;
 }
 
-/** Every way to be poisoned that the mirror promises to notice; each one has everything else right. */
+/** Every invalid image that the mirror must detect; all other parts of each are valid. */
 export function poisoned(): readonly Poisoned[] {
   return [
     poison('wrong diffID', 'diffid-mismatch', ([base]) => ({ diffIds: [base.diffId, makeLayer({ seed: 99 }).diffId] })),
@@ -56,8 +56,8 @@ export function poisoned(): readonly Poisoned[] {
 type TwoLayers = readonly [ReturnType<typeof makeLayer>, ReturnType<typeof makeLayer>];
 
 /**
- * An image of two layers, the upper one its own, with `lies` in its documents, or something done to the registry after
- * it has been pushed there.
+ * An image of two layers, the upper one unique, with wrong values (`lies`) in its documents, or with a change to the registry
+ * after the push.
  */
 function poison(
   name: string,
@@ -69,7 +69,7 @@ function poison(
     name,
     code,
     push: (registry, repository, tag) => {
-      // The layers carry the poison's name: in one registry, what is missing for one image must not be missing for another.
+      // Each layer contains the name of its kind, so that a blob that one image lacks is not provided by another.
       const file = (layer: string) => ({
         path: layer,
         content: Buffer.concat([Buffer.from(name), randomBytes(5000, 11)]),
@@ -90,20 +90,20 @@ function pushing(make: () => Pushable): Poisoned['push'] {
   return (registry, repository, tag) => void registry.push(repository, make(), tag);
 }
 
-/** A gzip stream without its end; its diffID is that of the whole. */
+/** A gzip stream without its end; its diffID is that of the complete stream. */
 function cutShort(): Image {
   const whole = makeLayer({ seed: 12 });
   const cut = layerOf(whole.blob.subarray(0, -4), Buffer.alloc(0), 'gzip');
   return makeImage({ layers: [makeLayer({ seed: 13 }), { ...cut, diffId: whole.diffId }] });
 }
 
-/** Bytes of no kind that a layer can have, whose diffID is right for what they are. */
+/** Bytes that are not a layer, with the right diffID for them. */
 function noLayer(): Image {
   const bytes = randomBytes(4000, 12);
   return makeImage({ layers: [makeLayer({ seed: 13 }), layerOf(bytes, bytes, 'gzip')] });
 }
 
-/** Valid JSON, a good image, and longer than any registry has to take (OCI distribution spec, "Pushing Manifests"). */
+/** Valid JSON and a valid image, longer than a registry must accept (OCI distribution spec, "Pushing Manifests"). */
 function oversized(): Image {
   return makeImage({ overrides: { manifest: { annotations: { padding: 'x'.repeat(4 * 1024 * 1024) } } } });
 }
@@ -114,7 +114,7 @@ function nested(depth: number): Pushable {
   return root;
 }
 
-/** A manifest that is not JSON, as a proxy's error page that is served with status 200. */
+/** A manifest that is not JSON, like an error page of a proxy with status 200. */
 function errorPage(): Pushable {
   return pushable(Buffer.from('<html><h1>It works!</h1></html>'), 'application/vnd.oci.image.manifest.v1+json');
 }

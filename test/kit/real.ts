@@ -31,7 +31,7 @@ export function isInstalled(tool: string): boolean {
   return (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, tool)));
 }
 
-/** What a command prints. @throws Error with what it complained of where it fails */
+/** The output of a command. @throws Error with its error output if it fails */
 export async function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
   const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
@@ -104,7 +104,7 @@ export async function pushTo(host: string, repository: string, image: Image, tag
   return image.digest;
 }
 
-/** A manifest as a registry serves it, with the digest that it says it has. */
+/** A manifest as a registry serves it, with the digest in its header. */
 export interface Served {
   readonly digest: string;
   readonly mediaType: string;
@@ -133,7 +133,7 @@ export interface Built {
 
 export type Format = 'oci' | 'v2s2';
 
-/** buildah with a store of its own in the folder. */
+/** buildah with its own store in the folder. */
 export class Buildah {
   readonly #folder: string;
 
@@ -141,7 +141,7 @@ export class Buildah {
     this.#folder = folder;
   }
 
-  /** An image whose uppermost layer is the tree; from nothing, or from another image. */
+  /** An image with the tree as its top layer, from scratch or from another image. */
   async build(name: string, tree: string, { from = 'scratch', arch = 'amd64' } = {}): Promise<Built> {
     const container = await this.#run('from', '--arch', arch, '--pull=never', from);
     await this.#run('copy', '--quiet', container, tree, '/');
@@ -163,7 +163,7 @@ export class Buildah {
   }
 
   async #run(...args: string[]): Promise<string> {
-    // vfs and chroot ask nothing of the kernel that a container would not let them have.
+    // vfs and chroot need no kernel features that a container lacks.
     const [root, runroot] = [join(this.#folder, 'root'), join(this.#folder, 'runroot')];
     const store = ['--storage-driver', 'vfs', '--root', root, '--runroot', runroot];
     return (await run('buildah', [...store, ...args], { BUILDAH_ISOLATION: 'chroot' })).trim();

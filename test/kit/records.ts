@@ -2,7 +2,7 @@ import type { SQSRecord } from 'aws-lambda';
 
 let records = 0;
 
-/** A message as an event source hands it on. */
+/** A message as an event source delivers it. */
 export function recordOf(body: unknown, { group = 'a', receiveCount = 1, sent = Date.now() } = {}): SQSRecord {
   records += 1;
   return {

@@ -24,15 +24,15 @@ export interface RegistryOptions {
   readonly auth?: Auth;
   /** 405 for HEAD of manifests. */
   readonly refuseHead?: boolean;
-  /** No Docker-Content-Digest in the answer to HEAD of manifests; some old registries and proxies. */
+  /** No Docker-Content-Digest in the response to HEAD of manifests, as with some old registries and proxies. */
   readonly headWithoutDigest?: boolean;
-  /** The most tags that a page has, whatever `n` says (Quay: 100, GHCR: 1000). */
+  /** The most tags per page for any `n` (Quay: 100, GHCR: 1000). */
   readonly pageSize?: number;
-  /** Whether it has the referrers API of distribution spec 1.1; true unless told. */
+  /** Whether it has the referrers API of distribution spec 1.1; true by default. */
   readonly referrers?: boolean;
 }
 
-/** One request as it came, with the status that it got (0: none). */
+/** One request, with the status of its response (0: none). */
 export interface RequestRecord {
   readonly method: string;
   readonly kind: RequestKind;
@@ -44,25 +44,25 @@ export interface RequestRecord {
   readonly range: string | undefined;
   readonly authorization: string | undefined;
   status: number;
-  /** Bytes of the body that were handed to the socket. */
+  /** Bytes of the body that were passed to the socket. */
   bytes: number;
 }
 
 export interface TestRegistry extends AsyncDisposable {
   /** `127.0.0.1:PORT` */
   readonly host: string;
-  /** At least the latest 100,000 requests, in the order in which they came. */
+  /** At least the latest 100,000 requests, in order. */
   readonly requests: readonly RequestRecord[];
-  /** How many of those fit. */
+  /** The number of matching requests. */
   count(filter?: Match & { readonly status?: number }): number;
   /** Forgets the requests so far. */
   forgetRequests(): void;
-  /** The most requests that were being answered at once. */
+  /** The largest number of requests that were answered concurrently. */
   readonly mostAtOnce: number;
 
   /** An image, index or artifact with everything below it. */
   push(repository: string, image: Pushable, tag?: string): Digest;
-  /** Bytes under a digest, which is not checked: a registry's own storage rots as well. */
+  /** Bytes under a digest, which is not checked, as in a registry with corrupt storage. */
   pushBlob(digest: Digest, content: Uint8Array | Content): void;
   tag(repository: string, tag: string, digest: Digest): void;
   untag(repository: string, tag: string): void;
@@ -70,15 +70,15 @@ export interface TestRegistry extends AsyncDisposable {
   removeManifest(repository: string, digest: Digest): void;
 
   misbehave(rule: Rule): Misbehaving;
-  /** An address, on this host, for content of another: it takes no Authorization, and answers `uses` requests. */
+  /** An address on this host for content of another one: it refuses an Authorization, and answers `uses` requests. */
   sign(content: Content, of: Target, uses: number): string;
-  /** Breaks every connection; nothing is left. */
+  /** Cuts every connection, and frees all resources. */
   close(): Promise<void>;
 }
 
 const REQUESTS_KEPT = 100_000;
 
-/** What a signed address stands for, and how many more requests it answers. */
+/** The content of a signed address, and the number of remaining requests. */
 interface Signed {
   readonly content: Content;
   readonly of: Target;
@@ -90,7 +90,7 @@ function xml(status: number, code: string, message: string): Answer {
   return { status, headers: { 'content-type': 'application/xml' }, body: contentOf(Buffer.from(document)) };
 }
 
-/** A registry on a real socket, which pulls (OCI distribution spec 1.1) and misbehaves on request. */
+/** A registry on a real socket for pulls (OCI distribution spec 1.1), which misbehaves on request. */
 export async function startRegistry(options: RegistryOptions = {}): Promise<TestRegistry> {
   const repositories = new Map<string, Repository>();
   const blobs = new Map<string, Content>();
@@ -193,7 +193,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
     const manifest = known.manifests.get(digest);
     if (manifest === undefined)
       return json(404, errorBody('MANIFEST_UNKNOWN', 'manifest unknown', { name: target.repository, ...target }));
-    // The distribution registry does not serve what the client did not say it understands.
+    // The distribution registry serves only types that the client accepts.
     const accepted = (accept ?? '').split(',').map((type) => type.split(';', 1)[0]?.trim());
     if (!accepted.some((type) => type === manifest.mediaType || type === '*/*'))
       return json(

@@ -1,6 +1,6 @@
 import type { RequestKind } from './misbehave.ts';
 
-/** What a path of the distribution API asks for. */
+/** The subject of a path of the distribution API. */
 export interface Target {
   readonly kind: RequestKind;
   readonly repository?: string;
@@ -17,7 +17,7 @@ export interface Repository {
   readonly tags: Map<string, string>;
 }
 
-/** What the referrers API reads in a manifest. */
+/** The fields of a manifest that the referrers API reads. */
 export interface ManifestDocument {
   readonly subject?: { readonly digest?: string };
   readonly artifactType?: string;
@@ -37,7 +37,7 @@ export function route(pathname: string): Target {
   return { kind: 'manifest', repository, ...(reference.includes(':') ? { digest: reference } : { tag: reference }) };
 }
 
-/** Nothing of it, where it is not JSON: a registry of this kit takes any bytes as a manifest. */
+/** Returns nothing if the bytes are not JSON: a registry of this kit accepts any bytes as a manifest. */
 export function documentOf(manifest: Buffer): ManifestDocument {
   try {
     return (JSON.parse(manifest.toString()) ?? {}) as ManifestDocument;

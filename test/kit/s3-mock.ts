@@ -22,7 +22,7 @@ export interface S3Mock {
   restore: () => void;
 }
 
-/** What the SDK's type of `send` leaves out. */
+/** A method that the SDK's type of `send` lacks. */
 export type SendArguments = readonly [unknown, { readonly abortSignal?: AbortSignal }?];
 
 /** Every S3 client of this process, over a map: GetObject, HeadObject, lists, and PutObject with conditions. */
@@ -91,7 +91,7 @@ function refusal(name: string, status: number): S3ServiceException {
   return Object.assign(error, { $response: { statusCode: status, headers: {} } });
 }
 
-/** An error as the SDK throws it for a reply of S3. */
+/** An error as the SDK throws it for a response of S3. */
 export function serviceException(
   name: string,
   status: number,

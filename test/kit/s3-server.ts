@@ -1,6 +1,6 @@
 /**
- * A real S3 server for tests: versitygw on its posix backend, in a folder and on a port of its own; or the server that
- * MIRROR_SYNC_TEST_S3_ENDPOINT names (with MIRROR_SYNC_TEST_S3_ACCESS_KEY and …_SECRET_KEY, a region if it wants one).
+ * A real S3 server for tests: versitygw on its posix backend, in its own folder and on its own port, or the server of
+ * MIRROR_SYNC_TEST_S3_ENDPOINT (with MIRROR_SYNC_TEST_S3_ACCESS_KEY and …_SECRET_KEY, and a region if it needs one).
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -31,23 +31,26 @@ export interface S3Server extends AsyncDisposable {
   readonly endpoint: string;
   readonly region: string;
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
-  /** What a child process has to have in its environment to reach this server with the SDK's usual configuration. */
+  /** The environment with which the SDK of a child process reaches this server. */
   readonly env: Readonly<Record<string, string>>;
-  /** Makes an empty bucket of a new name, which `close` deletes with what is in it. */
+  /** Creates an empty bucket with a new name, which `close` deletes with its content. */
   bucket(): Promise<string>;
-  /** A store in a bucket of its own (or in that one), closed by `close`. */
+  /** A store in a bucket of its own (or in the given one), closed by `close`. */
   store(options?: Partial<S3StoreOptions>): Promise<S3Store>;
   close(): Promise<void>;
 }
 
-/** Why there is no server here; tests say `skipped` with it. */
+/** The reason for which there is no server; skipped tests report it. */
 export interface NoS3Server {
   readonly skipped: string;
 }
 
 const BINARY = 'versitygw';
 
-/** The server, or why there is none. Until it is closed, no AWS_ variable of the tester's is in this process's environment. */
+/**
+ * The server, or the reason for its absence. Until it is closed, this process's environment has no AWS_ variable of
+ * the tester.
+ */
 export async function startS3Server(): Promise<S3Server | NoS3Server> {
   const { env } = process;
   const endpoint = env['MIRROR_SYNC_TEST_S3_ENDPOINT'];
@@ -67,7 +70,7 @@ export async function startS3Server(): Promise<S3Server | NoS3Server> {
   return startGateway(binary, region);
 }
 
-/** Where the shell or `go install` would have it. */
+/** Where the shell or `go install` would place it. */
 async function findBinary(): Promise<string | undefined> {
   const { PATH = '', GOBIN, GOPATH } = process.env;
   const folders = [
@@ -96,7 +99,7 @@ async function startGateway(binary: string, region: string): Promise<S3Server | 
   const credentials = { accessKeyId: 'mirror-sync', secretAccessKey: randomUUID() };
   const port = await freePort();
   const address = `127.0.0.1:${port}`;
-  // It closes each connection after one request unless told; S3 does not.
+  // The server closes each connection after one request by default; S3 does not.
   const options = ['--port', address, '--region', region, '--keep-alive', '--quiet'];
   const child = spawn(binary, [...options, 'posix', root], {
     cwd: folder.path,
@@ -118,7 +121,7 @@ async function startGateway(binary: string, region: string): Promise<S3Server | 
   return { skipped: `${binary} did not start: ${said.trim() || reason}` };
 }
 
-/** Polls with a real request; says why not, where the process ends or 10 s pass without an answer. */
+/** Polls with a real request. Returns the reason if the process ends, or if 10 s pass without a response. */
 async function untilReady(server: S3Server, child: ChildProcess): Promise<string | undefined> {
   const client = new S3Client({ ...server, forcePathStyle: true, maxAttempts: 1 });
   try {
@@ -177,7 +180,7 @@ function serve(address: Address, stop: () => Promise<void>): S3Server {
     async close() {
       await Promise.all(stores.map((store) => store.close()));
       try {
-        // A server of ours goes with its folder.
+        // Our own server is removed with its folder.
         if (process.env['MIRROR_SYNC_TEST_S3_ENDPOINT'] !== undefined)
           for (const bucket of buckets) await removeBucket(client, bucket);
       } finally {
@@ -203,10 +206,10 @@ async function removeBucket(client: S3Client, Bucket: string): Promise<void> {
   await client.send(new DeleteBucketCommand({ Bucket }));
 }
 
-/** The SDK reads its files also where the environment says nothing. */
+/** The SDK reads its files even if the environment does not name them. */
 const NO_AWS_FILES = { AWS_CONFIG_FILE: '/dev/null', AWS_SHARED_CREDENTIALS_FILE: '/dev/null' };
 
-/** Takes what the tester has of AWS_… out of this process's environment; the answer puts it back. */
+/** Removes the tester's AWS_ variables from this process's environment; the returned function restores them. */
 export function withoutAwsVariables(): () => void {
   const before = Object.entries(process.env).filter(([name]) => name.startsWith('AWS_'));
   const clear = (): void => {

@@ -1,4 +1,4 @@
-/** A registry, and a folder for an archive: the set-up of the tests of the command line. */
+/** A registry, and a folder for an archive, for tests of the command line. */
 import { onTestFinished } from 'vitest';
 import { startRegistry, type TestRegistry } from './registry.ts';
 import { tempFolder, type TempFolder } from './temp.ts';
@@ -6,7 +6,7 @@ import { tempFolder, type TempFolder } from './temp.ts';
 export interface Scene {
   readonly registry: TestRegistry;
   readonly folder: TempFolder;
-  /** In the folder, and not created yet. */
+  /** The path of the archive, which does not exist yet. */
   readonly archive: string;
 }
 

@@ -3,7 +3,7 @@ import { sha256 } from './content.ts';
 import { type Layer, makeLayer, type Pushable, pushable } from './images.ts';
 
 export interface Schema1Options {
-  /** Base first. */
+  /** The layers, from the base up. */
   readonly layers?: readonly Layer[];
   readonly name?: string;
   readonly tag?: string;
@@ -15,8 +15,8 @@ export interface Schema1Options {
 }
 
 /**
- * Docker image manifest version 2, schema 1, as registries of before 2016 still serve it: newest layer first, the config
- * in each layer's history, and signed by a key of the moment. Its digest is of the payload without the signatures.
+ * Docker image manifest version 2, schema 1, as registries from before 2016 serve it: newest layer first, the config
+ * in each layer's history, and signed by a temporary key. Its digest is that of the payload without the signatures.
  */
 export function makeSchema1(options: Schema1Options = {}): Pushable {
   const { layers = [makeLayer()], name = 'library/old', tag = 'latest', signed = true, v1, overrides } = options;
@@ -58,7 +58,7 @@ function idOf(index: number): string {
   return sha256(Buffer.from(`layer ${index}`)).slice('sha256:'.length);
 }
 
-/** The signature stands inside the document that it signs, before its last brace (docker/libtrust). */
+/** The signature is inside the document that it signs, before its last brace (docker/libtrust). */
 function prettyJws(payload: Buffer): Buffer {
   const tail = '\n}';
   const formatLength = payload.length - tail.length;

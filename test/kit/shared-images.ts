@@ -1,6 +1,6 @@
 import { type Image, makeImage, makeLayer } from './images.ts';
 
-/** Of many images, one: all share a base layer, every other one a second, and each has one of its own. */
+/** One of many images: all share a base layer, every other one shares a second layer, and each has its own layer. */
 export function sharedImage(index: number): Image {
   const base = makeLayer({ seed: 1, size: 200_000 });
   const shared = makeLayer({ seed: 2 + (index % 2), size: 100_000 });

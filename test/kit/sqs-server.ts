@@ -16,7 +16,7 @@ import { tempFolder } from './temp.ts';
 export interface SqsServer extends AsyncDisposable {
   readonly endpoint: string;
   readonly client: SQSClient;
-  /** What the SDK in another process has to find in its environment. */
+  /** The environment that the SDK in another process needs. */
   readonly env: Readonly<Record<string, string>>;
   /** A FIFO queue as infra/queues.yml makes them, with its dead-letter queue. */
   createQueue(name: string, options: QueueOptions): Promise<TestQueue>;
@@ -44,7 +44,7 @@ export async function startFauxSqs(): Promise<SqsServer> {
   return sqsServer(server.address, () => server.stop());
 }
 
-/** The folder that `mvn dependency:copy-dependencies` has put ElasticMQ's jars into. */
+/** The folder with ElasticMQ's jars from `mvn dependency:copy-dependencies`. */
 const JARS = process.env['MIRROR_SYNC_TEST_ELASTICMQ'] ?? '';
 
 export async function startElasticMq(): Promise<SqsServer | { readonly skipped: string }> {
@@ -96,7 +96,7 @@ function sqsServer(endpoint: string, stop: () => Promise<void>): SqsServer {
   const create = async (name: string, attributes: Record<string, string>): Promise<QueueAddress> => {
     const Attributes = { FifoQueue: 'true', ...attributes };
     const { QueueUrl = '' } = await client.send(new CreateQueueCommand({ QueueName: `${name}.fifo`, Attributes }));
-    // Servers put names into their URLs that only they resolve.
+    // The URLs of some servers contain names that only these servers resolve.
     const url = new URL(new URL(QueueUrl).pathname, endpoint).href;
     const asked = new GetQueueAttributesCommand({ QueueUrl: url, AttributeNames: ['QueueArn'] });
     return { url, arn: (await client.send(asked)).Attributes?.['QueueArn'] ?? '' };

@@ -1,4 +1,6 @@
-/** A small ustar writer (POSIX.1-2017, pax; only what layers need): real archives that real tools unpack. */
+/**
+ * A small ustar writer (POSIX.1-2017, pax; only the features that layers need): real archives that real tools unpack.
+ */
 
 export interface TarEntry {
   /** Relative, `/`-separated; a directory's may end with `/`. Whiteouts are files: `etc/.wh.hosts`. */
@@ -6,7 +8,7 @@ export interface TarEntry {
   /** A file's content; a file without it is empty. */
   readonly content?: Uint8Array | string;
   readonly type?: 'file' | 'directory' | 'symlink' | 'hardlink';
-  /** Where a link leads. */
+  /** The target of a link. */
   readonly target?: string;
   readonly mode?: number;
   readonly uid?: number;
@@ -38,7 +40,7 @@ function entryBlocks(entry: TarEntry): Buffer[] {
   return [...paxBlocks, header(path, TYPE_FLAGS[type], content.length, fields), ...padded(content)];
 }
 
-/** Names that are long or not ASCII go into a pax record; the name in the header is then only a fallback. */
+/** Long and non-ASCII names are in a pax record; the name in the header is then only a fallback. */
 function fits(name: string): boolean {
   return name.length <= 100 && /^[\x20-\x7e]*$/.test(name);
 }

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A folder of a test's own; `await using` removes it with everything in it. */
+/** A separate folder for a test; `await using` removes it with its content. */
 export interface TempFolder extends AsyncDisposable {
   readonly path: string;
   /** A path inside it. */

@@ -1,4 +1,4 @@
-/** Self-signed for `mirror-sync.test`, names below it, and loopback; valid until 2126. Made for tests, and good for nothing else. */
+/** Self-signed for `mirror-sync.test`, names below it, and loopback; valid until 2126. Only for tests. */
 export const TLS = {
   key: `-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQggOWYnjPhKXrxa7S+

@@ -1,11 +1,11 @@
-/** Folders full of what layers are made of, and what of it a test compares. */
+/** Folders with typical content of layers, and the properties that a test compares. */
 import { createHash } from 'node:crypto';
 import { chmod, copyFile, link, lstat, mkdir, readdir, readFile, readlink, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 const PROJECT = join(import.meta.dirname, '../..');
 
-/** What a tree holds, by path: for files mode and content; which of them are one file; for links where they lead. */
+/** The content of a tree by path: mode and content of files, which of them are hard links, and the targets of links. */
 export type Tree = Record<string, string>;
 
 export async function treeOf(root: string): Promise<Tree> {
@@ -45,7 +45,7 @@ export async function plantTree(root: string, name: string): Promise<void> {
   await put(`opt/${'deep-'.repeat(20)}/${'deeper-'.repeat(20)}/${'n'.repeat(255)}`, 'LICENSE', 0o444);
   await put('srv/grüße/naïve 日本語.txt', 'README.md', 0o640);
   await writeFile(join(root, 'etc/empty'), '');
-  // What tells one run's layers from another's: tools remember across runs what they have compressed how.
+  // The content differs per run, because tools remember the compression of a layer across runs.
   await writeFile(join(root, 'etc/build'), `${name} ${root}\n`);
   await link(join(root, 'usr/bin/tool'), join(root, 'usr/bin/tool-1.0'));
   await symlink('tool-1.0', join(root, 'usr/bin/link'));

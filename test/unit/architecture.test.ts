@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Who may import whom: a room, and the rooms that it may look into besides itself. */
+/** The directories that each directory may import. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   core: [],
   oci: ['core'],
@@ -26,13 +26,13 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
 
 const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"](\.[^'"]+)['"]|import\(\s*['"](\.[^'"]+)['"]\s*\)/g;
 
-/** `lib/oci/digest.ts` is in the room `oci`, `functions/layer.ts` in `functions`. */
+/** `lib/oci/digest.ts` belongs to the directory `oci`, and `functions/layer.ts` to `functions`. */
 function roomOf(file: string): string {
   const [first = '', second = ''] = file.split('/');
   return first === 'lib' ? second : first;
 }
 
-/** What a file imports from other rooms and may not. */
+/** The forbidden imports of a file from other directories. */
 function trespasses(file: string, text: string): string[] {
   const room = roomOf(file);
   const allowed = ARROWS[room];

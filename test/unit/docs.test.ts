@@ -1,10 +1,10 @@
-/** The pages of the documentation: their links, and whether a reader finds them. */
+/** The pages of the documentation: their links, and the index that lists them. */
 import { existsSync, globSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { anchorsOf, localLinks, PAGES, readPage, ROOT, shellBlocks } from '../kit/pages.ts';
 
-/** Links that lead nowhere. */
+/** Links whose target does not exist. */
 function brokenLinks(path: string, page: string): string[] {
   return localLinks(page).flatMap(({ text, target }) => {
     const [file = '', anchor] = target.split('#');

@@ -1,4 +1,4 @@
-/** The examples in examples/: each command is one that mirror-sync knows, and each file is what its reader expects. */
+/** The examples in examples/: mirror-sync accepts each command, and each file has the form that its reader expects. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -37,7 +37,7 @@ async function expectKnown([command = '', ...args]: readonly string[]): Promise<
   for (const option of args.filter((arg) => arg.startsWith('-'))) expect(help.stdout).toContain(`  ${option}`);
 }
 
-/** The commands that a text has on lines of their own, or behind a prefix. */
+/** The commands of a text on lines of their own, or after a prefix. */
 function commandsIn(text: string, prefix: RegExp): string[][] {
   return text.split('\n').flatMap((line) => {
     const [, words] = prefix.exec(line) ?? [];

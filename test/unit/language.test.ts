@@ -13,22 +13,6 @@ const EXCEPTIONS: readonly string[] = [
   'lib/app',
   'lib/cli',
   'lib/store/folder',
-  'test/contract',
-  'test/e2e',
-  'test/faults',
-  'test/fuzz',
-  'test/kit',
-  'test/unit/architecture.test.ts',
-  'test/unit/app',
-  'test/unit/cli',
-  'test/unit/config',
-  'test/unit/functions',
-  'test/unit/kit',
-  'test/unit/registry',
-  'test/unit/scripts',
-  'test/unit/store',
-  'test/unit/upkeep',
-  'test/unit/webhook',
 ];
 
 const REFUSED: readonly RegExp[] = [

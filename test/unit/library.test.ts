@@ -7,7 +7,7 @@ import { startRegistry, type TestRegistry } from '../kit/registry.ts';
 import { tempFolder, type TempFolder } from '../kit/temp.ts';
 
 const IMAGE = makeImage({ layers: [makeLayer({ seed: 1 })] });
-/** Credentials of the tester stay out. */
+/** The credentials of the tester are not used. */
 const env = { DOCKER_CONFIG: '/nowhere' };
 
 let registry: TestRegistry;

@@ -62,7 +62,7 @@ await describeOnAws('the configuration', ({ start, s3 }) => {
     await stack.schedule('first');
     await stack.drained();
 
-    // Warm sandboxes read the broken file a minute later, and keep the last good one.
+    // Warm sandboxes read the invalid file a minute later, and keep the last good one.
     await stack.configure(bad);
     await writeFile(folder.join('later'), '');
     await ask('warm');
@@ -78,7 +78,7 @@ await describeOnAws('the configuration', ({ start, s3 }) => {
       });
     }
 
-    // A cold layer function behind a warm resolver, then a cold resolver: each message has its two deliveries, and more.
+    // A cold layer function behind a warm resolver, then a cold resolver: each message has two deliveries and more.
     await layer.cool();
     await ask('behind');
     await layer.logged((lines) => waitsIn(lines) >= 2);
@@ -143,7 +143,7 @@ await describeOnAws('the configuration', ({ start, s3 }) => {
     await stack.drained();
     expect(await tagsOf(stack, source)).toEqual(expected);
 
-    // A run of unchanged images is known, too: by one object, and by its event.
+    // A run with only unchanged images is recorded as well: by one object, and by its event.
     const { outcome } = await stack.schedule('unchanged');
     const { run } = (outcome as { payload: { run: string } }).payload;
     await stack.drained();

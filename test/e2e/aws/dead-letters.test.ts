@@ -20,7 +20,7 @@ await describeOnAws('dead letters', ({ start }) => {
   let order: Order;
   let digest: Digest;
 
-  // A run that has mirrored `good`; whatever else it asked for has crashed its function.
+  // A run that has mirrored `good`; all other messages have crashed their functions.
   beforeAll(async () => {
     registry = await startRegistry();
     digest = registry.push('team/app', makeImage({ layers: [layer] }), 'good');
@@ -37,7 +37,7 @@ await describeOnAws('dead letters', ({ start }) => {
     await registry.close();
   });
 
-  /** What is reported of each tag, and told by event, once these messages are dead and dealt with. */
+  /** The report and the event of each tag, once these messages are dead and handled. */
   async function buried(...messages: readonly Message[]): Promise<{ reports: object; events: object }> {
     const before = stack.events.length;
     const Records = messages.map((message) => recordOf(serialise(message), { group: order.repository }));

@@ -7,10 +7,10 @@ import { startRegistry } from '../../kit/registry.ts';
 
 const MiB = 1024 * 1024;
 
-/** Nine parts of 8 MiB on S3; the last takes about as long as the others, so that it does not fit in between. */
+/** Nine parts of 8 MiB on S3; the last one takes about as long as the others, so that it does not fit in between. */
 const SIZE = 72 * MiB - 12_345;
 
-/** 3.2 s a part: four parts side by side land before a function of 8 s gives up, and the next four do not. */
+/** 3.2 s per part: four concurrent parts are stored before a function of 8 s stops, and the next four are not. */
 const BYTES_PER_SECOND = 2.5 * MiB;
 
 await describeOnAws('a layer that takes longer than a function may', ({ start }) => {
@@ -36,7 +36,7 @@ await describeOnAws('a layer that takes longer than a function may', ({ start })
       .map((body) => (JSON.parse(body) as { continuation: number }).continuation);
     expect(continuations.slice(0, 3)).toEqual([0, 1, 2]);
     expect(new Set(continuations).size).toBe(continuations.length);
-    // No invocation was killed: each knew its time.
+    // Every invocation stopped before its timeout.
     expect(stack.functions.layer.invocations.filter(({ outcome }) => 'error' in outcome)).toEqual([]);
     const sent = registry.requests.filter(({ kind }) => kind === 'blob').reduce((sum, { bytes }) => sum + bytes, 0);
     expect(sent).toBeLessThan(2.5 * SIZE);

@@ -22,7 +22,7 @@ await describeOnAws('on AWS', ({ start }) => {
   describeWith(['docker-registry'], 'from a real registry', () => {
     let folder: TempFolder;
     let registry: Distribution;
-    /** What stands before the registry, and takes note of what is asked for. */
+    /** A proxy in front of the registry that records the requests. */
     let front: Awaited<ReturnType<typeof proxyTo>>;
     let source: string;
     let stack: Stack;
@@ -63,7 +63,7 @@ await describeOnAws('on AWS', ({ start }) => {
       expect(await tags()).toEqual(expected);
       const verified = await verifyArchive(stack.archive, { signal, concurrency: 2 });
       expect(verified.problems).toEqual([]);
-      // 1 base, 2 shared, and one of its own for each; and a config for each: no blob twice.
+      // One base, two shared layers, and one layer and one config per image: each blob is stored once.
       expect(count('GET', 'blob')).toBe(IMAGES + 3 + IMAGES);
       const told = stack.events.filter(({ type }) => type === 'Image Mirrored').map(({ detail }) => detail['tag']);
       expect(new Set(told)).toEqual(new Set(Object.keys(expected)));
@@ -110,7 +110,7 @@ await describeOnAws('on AWS', ({ start }) => {
   });
 });
 
-/** What the distribution registry posts when a tag is pushed, as a function URL hands it on. */
+/** The notification of the distribution registry for a pushed tag, as a function URL delivers it. */
 function delivery(source: string, digest: Digest): object {
   const [host, ...path] = source.split('/');
   const mediaType = 'application/vnd.oci.image.manifest.v1+json';

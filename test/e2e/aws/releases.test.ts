@@ -33,7 +33,7 @@ await describeOnAws('messages of other releases', ({ start }) => {
     const tags = async () =>
       (await stack.archive.tagIndex(source))?.index.entries().flatMap(({ tag }) => tag ?? []) ?? [];
 
-    // Resolver, layer and finalizer follow from the first; the others find that their work is done.
+    // The first message leads to the work of resolver, layer and finalizer. The others find that the work is done.
     await stack.send('resolve', await message('resolve-images'), 'registry#1');
     await stack.drained();
     expect(await tags()).toEqual(['v1']);
@@ -66,12 +66,12 @@ await describeOnAws('messages of other releases', ({ start }) => {
     const { message } = resolveMessage(order, { kind: 'images', images: [{ tag: 'v1' }] });
     const later = (change: object): string => serialise({ ...message, ...change });
 
-    // One more field: it is ignored.
+    // An additional field is ignored.
     await stack.send('resolve', later({ priority: 'high' }), 'a');
     await stack.drained();
     expect((await stack.archive.tagIndex(source))?.index.byTag('v1')).toMatchObject({ digest });
 
-    // Another version, in each queue: it waits beyond its two deliveries, and holds up nothing of its group for good.
+    // Another version in each queue waits beyond its two deliveries, and does not block its group permanently.
     const { resolver, layer, finalizer } = stack.functions;
     for (const queue of ['resolve', 'layer', 'finalize'] as const)
       await stack.send(queue, later({ version: 2 }), 'later');
@@ -80,7 +80,7 @@ await describeOnAws('messages of other releases', ({ start }) => {
     for (const queue of ['resolve', 'layer', 'finalize']) expect(await stack.waiting(queue)).toBe(1);
     for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
 
-    // After four days it is a dead letter, and its image has failed.
+    // After four days it becomes a dead letter, and its image has failed.
     const Records = [recordOf(later({ version: 2, run: 'request-2' }))];
     expect((await stack.functions['dead-letters'].invoke({ Records })).outcome).toEqual({
       payload: { batchItemFailures: [] },

@@ -12,10 +12,10 @@ const TAGS = 10_000;
 const SLICES = TAGS / 100;
 const PAGES = TAGS / 1_000;
 
-/** Its operations; `GetQueueAttributes` is how the test sees that nothing is left. */
+/** The operations of the test itself: `GetQueueAttributes` shows whether messages are left. */
 const SQS = new Set(['SendMessageBatch', 'ReceiveMessage', 'DeleteMessageBatch', 'GetQueueAttributes']);
 
-/** Milliseconds: a twentieth of the time that the resolver has (resolverTimeout in serverless.yml). */
+/** Milliseconds: a twentieth of resolverTimeout in serverless.yml. */
 const SHARE_MS = 180_000 / 20;
 
 const s3 = await startS3Server();
@@ -62,7 +62,8 @@ else
       expect(registry.count({ kind: 'tags', method: 'GET' })).toBe(PAGES);
       expect(registry.requests).toHaveLength(TAGS + PAGES);
 
-      // Of S3: the tag index once a slice, and the configuration once a sandbox and minute. One write: that the run has begun.
+      // S3: the tag index per slice, and the configuration per sandbox and minute. The only write is the start of the
+      // run.
       const { GetObject = 0 } = counts;
       expect(GetObject).toBeGreaterThanOrEqual(SLICES + 1);
       expect(GetObject).toBeLessThanOrEqual(SLICES + 10);
@@ -70,7 +71,8 @@ else
       const others = Object.keys(counts).filter((operation) => !SQS.has(operation));
       expect(others.toSorted()).toEqual(['GetObject', 'PutObject']);
 
-      // Of SQS: ten slices a batch, and one batch more for the order to list; each is received and deleted by itself.
+      // SQS: ten slices per batch, and one batch for the order to list; each message is received and deleted by
+      // itself.
       expect(counts['SendMessageBatch']).toBe(SLICES / 10 + 1);
       expect(counts['DeleteMessageBatch']).toBe(SLICES + 1);
       expect(stack.batches('resolve')).toHaveLength(SLICES + 1);
@@ -82,10 +84,10 @@ else
       expect(invocations).toHaveLength(1 + 1 + SLICES);
       expect(invocations.filter(({ outcome }) => 'error' in outcome)).toEqual([]);
       expect(Math.max(...invocations.map(({ durationMs }) => durationMs))).toBeLessThan(SHARE_MS);
-      // Of two sandboxes, whose peaks never fall: what they have needed is known when half is done.
+      // The peaks of two sandboxes never fall, so their memory is known after half of the work.
       const peaks = invocations.map(({ peakBytes = 0 }) => peakBytes);
       const half = Math.max(...peaks.slice(0, peaks.length / 2));
-      // (What the collector has not come round to yet counts as well.)
+      // (Garbage that is not collected yet counts as well.)
       expect(Math.max(...peaks) / half).toBeLessThan(1.25);
       expect(Math.max(...peaks)).toBeLessThan(256e6);
     });

@@ -100,7 +100,7 @@ await describeOnAws('on AWS, in trouble', ({ start, s3 }) => {
     const reports = await readRun(stack.archive, run);
     const expected: Record<string, string> = {
       ...Object.fromEntries(poisoned().map(({ code }, index) => [`team/app:bad${index}`, code])),
-      // Of a repository that is not there, its name.
+      // A missing repository is reported by its name.
       'team/none': 'name-unknown',
     };
     const shortName = (reference: unknown): string => String(reference).slice(registry.host.length + 1);
@@ -121,7 +121,7 @@ await describeOnAws('on AWS, in trouble', ({ start, s3 }) => {
         Object.values(expected).filter((one) => one === code).length,
       );
 
-    // What a person is shown: each image that failed with its reason, and an exit code that says so.
+    // The output for a user: each failed image with its reason, and an exit code.
     const shown = await mirrorSync(['status', stack.archive.store.name, run], s3.env);
     expect(shown.code).toBe(1);
     expect(shown.stdout).toContain(`mirrored  ${registry.host}/team/app:good`);

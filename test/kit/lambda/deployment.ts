@@ -27,28 +27,28 @@ export interface DeploymentOptions {
   readonly s3: S3Server;
   /** `mirror.yaml`. */
   readonly config: string;
-  /** Milliseconds; 60,000 unless told. */
+  /** Milliseconds; 60,000 by default. */
   readonly layerTimeoutMs?: number;
-  /** How long a message is out of sight behind a killed sandbox. */
+  /** The time for which a message is invisible after its sandbox was killed. */
   readonly visibilitySeconds?: number;
   readonly maxReceives?: number;
   readonly environment?: Readonly<Record<string, string>>;
-  /** What is to become of a function's next request to S3. */
+  /** The fault of a function's next request to S3. */
   readonly s3Fault?: GateOptions['s3Fault'];
 }
 
 /**
- * What serverless.yml deploys, on servers of this machine, at rest: bundles, queues, a bucket, secrets and an event bus. Each
- * function has the variables that the template gives it, and reaches all of these through its role, and not otherwise.
+ * The deployment of serverless.yml on servers of this machine, at rest: bundles, queues, a bucket, secrets and an event bus.
+ * Each function has the variables of the template, and reaches the resources only through its role.
  */
 export interface Deployment extends AsyncDisposable {
   readonly archive: Archive;
   readonly queues: Readonly<Record<QueueName, TestQueue>>;
-  /** What was put on the event bus. */
+  /** The events on the event bus. */
   readonly events: AwsServices['events'];
   /** How the sandboxes of each function are started. */
   readonly functions: Readonly<Record<FunctionName, Omit<SandboxOptions, 'onLog'>>>;
-  /** Rejects as soon as a role lacks something, and says what. */
+  /** Rejects with the missing permission as soon as a role lacks one. */
   readonly denied: Promise<never>;
 }
 

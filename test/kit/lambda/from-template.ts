@@ -2,13 +2,13 @@ import { packaged, type Statement } from '../packaged.ts';
 import type { TestQueue } from '../sqs-server.ts';
 import { type CloudNames, resolved } from './iam.ts';
 
-/** What the template says of a function, with the names that things have here. */
+/** The settings of a function in the template, with the names of this machine. */
 export interface FromTemplate {
   readonly statements: readonly Statement[];
   readonly variables: Readonly<Record<string, string>>;
 }
 
-/** What is there already, in the place of what the template would create. */
+/** Existing resources, instead of those that the template creates. */
 export interface Cloud {
   readonly queues: Readonly<Record<'resolve' | 'layer' | 'finalize', TestQueue>>;
   readonly bucket: string;
@@ -62,7 +62,7 @@ export function namesOf({ queues, bucket, secrets }: Cloud, endpoint: string): C
       LayerDeadLetters: layer.deadLetters.arn,
       FinalizeQueue: finalize.arn,
       FinalizeDeadLetters: finalize.deadLetters.arn,
-      // Lambda itself sends to it, with the function's role: no function does.
+      // Lambda itself sends to it with the function's role; no function does.
       Undelivered: 'arn:aws:sqs:eu-central-1:000000000000:undelivered',
     },
     queueArn: (url) => {

@@ -2,19 +2,19 @@ import { Semaphore } from '../../../lib/core/semaphore.ts';
 import { type Invocation, Sandbox, type SandboxOptions } from './sandbox.ts';
 
 export interface LambdaOptions extends Omit<SandboxOptions, 'onLog'> {
-  /** Sandboxes at once; who asks for more waits. 10 unless told. */
+  /** The number of concurrent sandboxes; further events wait. 10 by default. */
   readonly concurrency?: number;
 }
 
-/** A Lambda function: sandboxes that are started as they are needed, and used again as long as they live. */
+/** A Lambda function: sandboxes are started on demand, and reused as long as they live. */
 export class LambdaFunction implements AsyncDisposable {
   readonly #options: LambdaOptions;
   readonly #permits: Semaphore;
   readonly #idle: Sandbox[] = [];
   readonly #busy = new Set<Sandbox>();
-  /** What became of each event, in the order in which that was known. */
+  /** The outcome of each event, in the order of their ends. */
   readonly invocations: Invocation[] = [];
-  /** What was written to standard output and standard error. */
+  /** The content of standard output and standard error. */
   readonly logs: string[] = [];
   #written = Promise.withResolvers<void>();
 
@@ -23,7 +23,7 @@ export class LambdaFunction implements AsyncDisposable {
     this.#permits = new Semaphore(options.concurrency ?? 10);
   }
 
-  /** The sandboxes that handle an event right now. */
+  /** The sandboxes that are handling an event. */
   get running(): number {
     return this.#busy.size;
   }
@@ -42,19 +42,19 @@ export class LambdaFunction implements AsyncDisposable {
   }
 
   /**
-   * Resolves when the log is as the caller expects it. The answer of an invocation comes over HTTP and its log over a pipe,
-   * so that the last lines may arrive after the answer.
+   * Resolves when the log is as the caller expects it. The response of an invocation arrives over HTTP and its log over a
+   * pipe, so the last lines may arrive after the response.
    */
   async logged(isExpected: (lines: readonly string[]) => boolean): Promise<void> {
     while (!isExpected(this.logs)) await this.#written.promise;
   }
 
-  /** Ends every sandbox that has nothing to do, so that the next event meets a cold one. */
+  /** Ends every idle sandbox, so that the next event meets a cold one. */
   async cool(): Promise<void> {
     await Promise.all(this.#idle.splice(0).map((sandbox) => sandbox.close()));
   }
 
-  /** Kills every sandbox that handles an event right now, as a crash would. */
+  /** Kills every sandbox that is handling an event, as a crash would. */
   kill(): void {
     for (const sandbox of this.#busy) sandbox.kill();
   }
@@ -65,7 +65,7 @@ export class LambdaFunction implements AsyncDisposable {
   }
 
   async #sandbox(): Promise<Sandbox> {
-    // The one that was used last is the warmest.
+    // The most recently used sandbox is the warmest.
     const warm = this.#idle.pop();
     const onLog = (line: string): void => {
       this.logs.push(line);

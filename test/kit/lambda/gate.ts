@@ -8,15 +8,15 @@ import type { Statement } from '../packaged.ts';
 import { allows, type CloudNames, type Need, needsOfS3, needsOfTarget } from './iam.ts';
 
 /**
- * What S3 does now and then: it is busy or broken (503, 500), a connection is cut before the request is through, or after it
- * was done and before the answer (`lost`).
+ * Occasional faults of S3: it is busy or broken (503, 500), or a connection is cut before the request (`cut`) or before the
+ * response (`lost`).
  */
 export type S3Fault = 500 | 503 | 'cut' | 'lost';
 
 export interface GateOptions {
-  /** The function's. */
+  /** The role of the function. */
   readonly name: string;
-  /** Where requests go on to. */
+  /** The destination of the requests. */
   readonly s3: string;
   readonly sqs: string;
   readonly services: string;
@@ -24,9 +24,8 @@ export interface GateOptions {
 }
 
 /**
- * What stands between a function and AWS: IAM. Each request is told by its action and its resource, refused where the
- * function's role in the template does not allow it, and handed on untouched otherwise, the Host that it was signed for
- * included.
+ * IAM between a function and AWS. Each request is identified by its action and its resource. It is refused if the
+ * function's role in the template does not allow it, and otherwise passed on unchanged, including the signed Host.
  */
 export class Gate implements AsyncDisposable {
   readonly #server = createServer();
@@ -49,12 +48,12 @@ export class Gate implements AsyncDisposable {
     return gate;
   }
 
-  /** Lets through what the function's role (resolved) allows; before that, nothing. */
+  /** Allows the permissions of the function's role (resolved); before that, none. */
   open(statements: readonly Statement[], names: CloudNames): void {
     this.#role = { statements, names };
   }
 
-  /** Rejects when the role lacks something, and says what: `s3:GetObject arn:…`. */
+  /** Rejects with the missing permission if the role lacks one: `s3:GetObject arn:…`. */
   get denied(): Promise<never> {
     return this.#denied.promise;
   }
@@ -63,7 +62,7 @@ export class Gate implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** What the SDK in the function's process has to find in its environment. */
+  /** The environment that the SDK in the function's process needs. */
   get env(): Readonly<Record<string, string>> {
     const services = ['S3', 'SQS', 'SECRETS_MANAGER', 'EVENTBRIDGE', 'ECR'];
     return Object.fromEntries(services.map((service) => [`AWS_ENDPOINT_URL_${service}`, this.endpoint]));
@@ -105,7 +104,7 @@ export class Gate implements AsyncDisposable {
     }
     const fault = s3Fault?.();
     if (fault === undefined || fault === 'lost') {
-      // Who may not list is not told either that there is nothing.
+      // A client without the permission to list does not learn that an object is missing.
       const bucket = `arn:aws:s3:::${url.pathname.split('/')[1] ?? ''}`;
       const hidden =
         needs[0]?.action === 's3:GetObject' && !this.#allows({ action: 's3:ListBucket', resource: bucket });
@@ -151,7 +150,7 @@ function refuse(response: ServerResponse, status: number, code: string, method: 
   response.writeHead(status, { 'content-type': 'application/xml' }).end(method === 'HEAD' ? undefined : document);
 }
 
-/** @param goesOn told of the answer's status; where it says no, it has seen to the response itself */
+/** @param goesOn called with the status of the response; if it returns false, it has handled the response itself */
 async function forward(
   request: IncomingMessage,
   response: ServerResponse,
@@ -169,7 +168,7 @@ async function forward(
     headers: request.rawHeaders,
     setHost: false,
   });
-  // Whoever gives up on this side gives up on the other.
+  // A disconnect on this side disconnects the other side.
   response.once('close', () => upstream.destroy());
   upstream.on('error', () => response.destroy());
   const answered = once(upstream, 'response') as Promise<[IncomingMessage]>;

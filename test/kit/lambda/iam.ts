@@ -4,11 +4,11 @@
  */
 import type { Statement } from '../packaged.ts';
 
-/** Something that a request needs to be allowed. */
+/** A permission that a request needs. */
 export interface Need {
   readonly action: string;
   readonly resource: string;
-  /** `s3:prefix`, where a listing has one. */
+  /** `s3:prefix`, if a listing has one. */
   readonly prefix?: string;
 }
 
@@ -28,7 +28,7 @@ export function needsOfS3(
     return [{ action: 's3:ListBucket', resource: arn, prefix: url.searchParams.get('prefix') ?? '' }];
   }
   const need = (action: string): Need => ({ action, resource: `${arn}/${key}` });
-  // Who names the version that is to be replaced learns whether it is there.
+  // A client that names the version to replace learns whether that version exists.
   const onVersion = headers['if-match'] === undefined ? [] : [need('s3:GetObject')];
   switch (method) {
     case 'HEAD':
@@ -57,7 +57,7 @@ export function needsOfTarget(target: string, body: unknown, names: CloudNames):
   const [service, operation = ''] = target.split('.');
   switch (service) {
     case 'AmazonSQS':
-      // A batch is what its entries are.
+      // A batch needs the permissions of its entries.
       return [{ action: `sqs:${operation.replace(/Batch$/, '')}`, resource: names.queueArn(QueueUrl) }];
     case 'secretsmanager':
       return [{ action: `secretsmanager:${operation}`, resource: SecretId }];
@@ -75,9 +75,9 @@ export function needsOfTarget(target: string, body: unknown, names: CloudNames):
 
 const BUSES = 'arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/';
 
-/** What the template's resources are here. */
+/** The resources of the template on this machine. */
 export interface CloudNames {
-  /** What a reference to a resource, or a pseudo parameter, gives. */
+  /** The value of a reference to a resource or of a pseudo parameter. */
   readonly ref: Readonly<Record<string, string>>;
   readonly arn: Readonly<Record<string, string>>;
   readonly queueArn: (url: string) => string;
@@ -101,10 +101,10 @@ export function resolved(value: unknown, names: CloudNames): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, resolved(each, names)]));
 }
 
-/** The account that everything of a test is in. */
+/** The account of all resources of a test. */
 const ACCOUNT = '000000000000';
 
-/** Whether a role with these statements (resolved) may. */
+/** Whether a role with these statements (resolved) has the permission. */
 export function allows(statements: readonly Statement[], { action, resource, prefix }: Need): boolean {
   return statements.some(({ Effect, Action, Resource, Condition = {} }) => {
     if (Effect !== 'Allow') throw new Error(`the kit knows no ${Effect}`);
@@ -118,7 +118,7 @@ export function allows(statements: readonly Statement[], { action, resource, pre
 
 type Conditions = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
-/** The conditions of the roles: the bucket's account, and the prefix of a listing that names one. */
+/** The conditions of the roles: the bucket's account, and the prefix of a listing. */
 function meets(conditions: Conditions, prefix: string | undefined): boolean {
   const each = Object.entries(conditions).flatMap(([operator, keys]) =>
     Object.entries(keys).map(([key, value]) => [`${operator} ${key}`, value] as const),

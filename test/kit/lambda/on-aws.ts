@@ -5,17 +5,17 @@ import type { TempFolder } from '../temp.ts';
 import { buildBundles, Stack, type StackOptions } from './stack.ts';
 import { skippedFor } from '../skipped.ts';
 
-/** What the functions run on here, for all tests of a file. */
+/** The servers of the functions, for all tests of a file. */
 export interface OnAws {
   readonly s3: S3Server;
   readonly sqs: SqsServer;
-  /** A stack of its own: queues, bucket and functions. Whoever starts it disposes of it. */
+  /** A separate stack of queues, a bucket and functions. The caller disposes of it. */
   readonly start: (options: Omit<StackOptions, 'bundles' | 's3' | 'sqs'>) => Promise<Stack>;
 }
 
 /**
- * Tests of what is deployed: the built bundles, a real S3 server, and ElasticMQ (fauxqs where there is no Java). Where there
- * is no S3 server they are skipped, and say so.
+ * Tests of the deployment: the built bundles, a real S3 server, and ElasticMQ (fauxqs without Java). Without an S3 server
+ * they are skipped with the reason.
  */
 export async function describeOnAws(title: string, tests: (aws: OnAws) => void): Promise<void> {
   const s3 = await startS3Server();

@@ -15,23 +15,23 @@ export interface EventSource {
   readonly client: SQSClient;
   readonly queue: { readonly url: string; readonly arn: string };
   readonly target: Pick<LambdaFunction, 'invoke'>;
-  /** Messages in a batch at most; 10 is all that SQS gives at once. */
+  /** The largest number of messages in a batch; SQS returns at most 10 at once. */
   readonly batchSize: number;
-  /** Batches in flight at once (Lambda's maximumConcurrency). */
+  /** The number of concurrent batches (Lambda's maximumConcurrency). */
   readonly concurrency: number;
-  /** Messages that are delivered again although they were handled, as "at least once" allows. */
+  /** Handled messages that are delivered again, as "at least once" allows. */
   readonly again?: (record: SQSRecord) => boolean;
-  /** Milliseconds for which a batch that was received is held back, so that those of other groups overtake it. */
+  /** Milliseconds for which a received batch is held back, so that batches of other groups overtake it. */
   readonly heldBackMs?: () => number;
-  /** Nothing is received before this resolves: a mapping that is enabled later. */
+  /** Polling starts when this resolves, as with a mapping that is enabled later. */
   readonly enabled?: Promise<unknown>;
 }
 
 /**
  * An event source mapping as Lambda runs it for an SQS FIFO queue (AWS Lambda, "Using Lambda with Amazon SQS", "Handling
- * errors for an SQS event source"): it receives batches, hands each to the function, and deletes what the function has
- * not named as failed. What failed stays in flight until its visibility timeout ends, or until the function changes that;
- * order within groups, redrive and the timeouts are the queue's.
+ * errors for an SQS event source"). It receives batches, passes each to the function, and deletes the messages that the
+ * function has not named as failed. Failed messages stay in flight until their visibility timeout ends, or until the
+ * function changes it. The queue is responsible for the order within groups, the redrive and the timeouts.
  */
 export class EventSourcePoller implements AsyncDisposable {
   readonly #source: EventSource;
@@ -41,7 +41,7 @@ export class EventSourcePoller implements AsyncDisposable {
   readonly #running: Promise<void>;
   #turn = Promise.withResolvers<void>();
   #failure: { readonly error: unknown } | undefined;
-  /** The batches that were handed to the function, each with the bodies of its messages. */
+  /** The batches that the function got, each with the bodies of its messages. */
   readonly batches: string[][] = [];
 
   constructor(source: EventSource) {
@@ -56,7 +56,7 @@ export class EventSourcePoller implements AsyncDisposable {
     return this.#batches.size;
   }
 
-  /** Messages in the queue, whether they can be seen or not. */
+  /** The number of visible and invisible messages in the queue. */
   async waiting(): Promise<number> {
     const { client, queue } = this.#source;
     const { Attributes: counts = {} } = await client.send(
@@ -68,7 +68,7 @@ export class EventSourcePoller implements AsyncDisposable {
     return Object.values(counts).reduce((sum, count) => sum + Number(count), 0);
   }
 
-  /** Resolves when something has happened: a receive has come back, or a batch is done. Rejects where polling has failed. */
+  /** Resolves after a receive or a batch. Rejects after polling has failed. */
   async turn(): Promise<void> {
     if (this.#failure === undefined) await this.#turn.promise;
     if (this.#failure !== undefined) throw this.#failure.error;
@@ -141,7 +141,7 @@ export class EventSourcePoller implements AsyncDisposable {
   async #delete(records: readonly SQSRecord[]): Promise<void> {
     if (records.length === 0) return;
     const Entries = records.map(({ receiptHandle }, index) => ({ Id: String(index), ReceiptHandle: receiptHandle }));
-    // One that cannot be deleted any more, since it took too long, will come again.
+    // A message that cannot be deleted because it took too long is delivered again.
     await this.#source.client.send(new DeleteMessageBatchCommand({ QueueUrl: this.#source.queue.url, Entries }));
   }
 
@@ -190,8 +190,8 @@ export class EventSourcePoller implements AsyncDisposable {
 }
 
 /**
- * The messages that the answer names as failed; undefined where all are. Nothing named is success; an answer that cannot
- * be read, or names what was not in the batch, fails it whole.
+ * The messages that the response names as failed; undefined if all failed. A response without names is a success. An
+ * unreadable response, or one that names other messages, fails the whole batch.
  */
 export function failedOf(payload: unknown, records: readonly SQSRecord[]): ReadonlySet<string> | undefined {
   if (payload === null || payload === undefined) return new Set();
@@ -205,8 +205,8 @@ export function failedOf(payload: unknown, records: readonly SQSRecord[]): Reado
 }
 
 /**
- * Resolves when nothing is left: every queue is empty, also of what is in flight, and no batch began while that was looked
- * at. Whoever handles a message sends what follows from it before it is deleted, so that nothing hides between two queues.
+ * Resolves when every queue is empty, including messages in flight, and no batch began during the check. A handler sends
+ * new messages before its own message is deleted, so no message is missing between two queues.
  */
 export async function drained(pollers: readonly EventSourcePoller[]): Promise<void> {
   const begun = (): number => pollers.reduce((sum, { batches }) => sum + batches.length, 0);

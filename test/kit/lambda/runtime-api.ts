@@ -12,7 +12,7 @@ export interface RuntimeError {
   readonly trace?: readonly string[];
 }
 
-/** What the function returned (parsed), or how it failed. */
+/** The return value of the function (parsed), or its failure. */
 export type Outcome = { readonly payload: unknown } | { readonly error: RuntimeError };
 
 interface Job {
@@ -24,8 +24,8 @@ interface Job {
 }
 
 /**
- * Lambda's Runtime API for one sandbox (AWS Lambda, "Using the Lambda runtime API"): the runtime asks for the next event,
- * and waits until there is one; it posts a response or an error, and asks again. One event at a time.
+ * Lambda's Runtime API for one sandbox (AWS Lambda, "Using the Lambda runtime API"): the runtime requests the next
+ * event, waits until there is one, posts a response or an error, and requests again. It handles one event at a time.
  */
 export class RuntimeApi implements AsyncDisposable {
   readonly #server: Server;
@@ -60,7 +60,7 @@ export class RuntimeApi implements AsyncDisposable {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Hands over an event as soon as the runtime asks. `onSent`: its time runs from then. */
+  /** Delivers an event as soon as the runtime requests one. `onSent`: the time of the event starts now. */
   invoke(event: unknown, options: { readonly timeoutMs: number; readonly onSent: () => void }): Promise<Outcome> {
     if (this.#job !== undefined) throw new Error('a sandbox handles one event at a time');
     const { promise, resolve } = Promise.withResolvers<Outcome>();
@@ -69,7 +69,7 @@ export class RuntimeApi implements AsyncDisposable {
     return promise;
   }
 
-  /** Ends the event that is being handled, if one is. */
+  /** Ends the event that is being handled, if there is one. */
   settle(outcome: Outcome): void {
     const job = this.#job;
     this.#job = undefined;
@@ -124,7 +124,7 @@ export class RuntimeApi implements AsyncDisposable {
 
 export interface RuntimeApiOptions {
   readonly functionArn: string;
-  /** The runtime asks for an event, and there is none. */
+  /** The runtime requests an event, and there is none. */
   readonly onIdle: () => void;
   readonly onInitError: (error: RuntimeError) => void;
 }

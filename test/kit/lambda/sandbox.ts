@@ -11,7 +11,7 @@ export interface SandboxOptions {
   readonly name: string;
   /** Path of the bundle, `…/index.mjs`, which exports `handler`. */
   readonly bundle: string;
-  /** Nothing else is in the function's environment but what Lambda itself puts there. */
+  /** The function's environment contains only this and the variables of Lambda itself. */
   readonly environment: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
   /** MiB. */
@@ -24,23 +24,26 @@ export interface Invocation {
   readonly outcome: Outcome;
   /** Milliseconds from the event to its outcome. */
   readonly durationMs: number;
-  /** Milliseconds from the start of the process to its first question for an event; of a sandbox's first invocation. */
+  /** Milliseconds from the start of the process to its first request for an event; for a sandbox's first invocation. */
   readonly initMs: number | undefined;
-  /** The most memory that the process has had so far, in bytes; where the system tells. */
+  /** The peak memory of the process so far, in bytes, if the system reports it. */
   readonly peakBytes: number | undefined;
-  /** The processor time of all its threads, a first invocation's with its start, in milliseconds; where the system tells. */
+  /**
+   * The processor time of all threads in milliseconds, including the start for a first invocation, if the system
+   * reports it.
+   */
   readonly cpuMs: number | undefined;
 }
 
-/** A process that is gone must not leave one behind that sleeps for ever. */
+/** A process that has ended must not leave a stopped child behind. */
 const living = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const child of living) child.kill('SIGKILL');
 });
 
 /**
- * One execution environment of a function, as Lambda runs it: a process that is started for its first event, kept for
- * others, frozen between them, and killed when one takes too long or the process ends by itself.
+ * One execution environment of a function, as Lambda runs it: a process that is started for its first event, reused for
+ * others, frozen between them, and killed when an event takes too long.
  */
 export class Sandbox {
   readonly #options: SandboxOptions;
@@ -50,7 +53,7 @@ export class Sandbox {
   readonly #exited: Promise<unknown>;
   #initMs: number | undefined;
   #warm = false;
-  /** Processor time until now, in milliseconds. */
+  /** The processor time so far, in milliseconds. */
   #cpu: number | undefined;
   #initError: RuntimeError | undefined;
   #killedFor: RuntimeError | undefined;
@@ -91,7 +94,7 @@ export class Sandbox {
     return sandbox;
   }
 
-  /** Whether it can take another event: its process is alive. */
+  /** Whether the process is alive and can handle another event. */
   get alive(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
@@ -126,7 +129,7 @@ export class Sandbox {
     };
   }
 
-  /** Ends the process at once, wherever it is. */
+  /** Kills the process at any point. */
   kill(): void {
     this.#child.kill('SIGKILL');
   }
@@ -139,14 +142,14 @@ export class Sandbox {
     await this.#api[Symbol.asyncDispose]();
   }
 
-  /** Since this was last asked. */
+  /** The time since the last call. */
   #cpuMs(): number | undefined {
     const before = this.#cpu ?? 0;
     this.#cpu = cpuMs(this.#child.pid);
     return this.#cpu && this.#cpu - before;
   }
 
-  /** Lambda freezes a sandbox that has nothing to do: what it left running stands still until the next event. */
+  /** Lambda freezes an idle sandbox: remaining work pauses until the next event. */
   #asked(): void {
     this.#initMs ??= performance.now() - this.#started;
     this.#child.kill('SIGSTOP');
@@ -172,7 +175,7 @@ function lambdaEnvironment({ name, bundle, memory }: SandboxOptions): Record<str
     AWS_LAMBDA_LOG_GROUP_NAME: `/aws/lambda/${name}`,
     AWS_LAMBDA_LOG_STREAM_NAME: 'sandbox',
     AWS_REGION: 'eu-central-1',
-    // There is no such folder, and so nothing of the tester's in it.
+    // This folder does not exist, so the process sees nothing of the tester.
     HOME: '/home/sbx_user1051',
     LANG: 'en_US.UTF-8',
     PATH: '/usr/local/bin:/usr/bin:/bin',
@@ -190,7 +193,7 @@ function peakBytes(pid: number | undefined): number | undefined {
   }
 }
 
-/** What the kernel's scheduler has counted for each thread, in nanoseconds. */
+/** The processor time of each thread by the kernel's scheduler, in nanoseconds. */
 function cpuMs(pid: number | undefined): number | undefined {
   const tasks = `/proc/${pid ?? ''}/task`;
   try {

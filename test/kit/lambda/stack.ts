@@ -12,7 +12,7 @@ import type { Invocation } from './sandbox.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 
-/** The bundles as they are deployed, built into a folder of their own. */
+/** The deployed bundles, built into a separate folder. */
 export async function buildBundles(): Promise<TempFolder> {
   const folder = await tempFolder();
   await promisify(execFile)(process.execPath, [join(ROOT, 'scripts/build.ts'), folder.path]);
@@ -20,11 +20,11 @@ export async function buildBundles(): Promise<TempFolder> {
 }
 
 export interface StackOptions extends DeploymentOptions, Pick<EventSource, 'again' | 'heldBackMs'> {
-  /** The layer queue is not polled before this resolves. */
+  /** The layer queue is polled once this resolves. */
   readonly layersEnabled?: Promise<unknown>;
 }
 
-/** A deployment at work: its queues are polled, and its functions are invoked. */
+/** A running deployment: its queues are polled, and its functions are invoked. */
 export class Stack implements AsyncDisposable {
   readonly functions: Readonly<Record<FunctionName, LambdaFunction>>;
   readonly #deployment: Deployment;
@@ -75,12 +75,12 @@ export class Stack implements AsyncDisposable {
     return this.#deployment.archive;
   }
 
-  /** What was put on the event bus. */
+  /** The events on the event bus. */
   get events(): Deployment['events'] {
     return this.#deployment.events;
   }
 
-  /** The batches that a queue has given so far, by the queue's name; `dead layer` for its dead letters. */
+  /** The batches of a queue so far, by the queue's name; `dead layer` for its dead letters. */
   batches(queue: string): readonly (readonly string[])[] {
     return this.#pollers[queue]?.batches ?? [];
   }
@@ -95,13 +95,13 @@ export class Stack implements AsyncDisposable {
     await this.#deployment.archive.store.delete('config/mirror.yaml');
   }
 
-  /** What a schedule of that name sends. */
+  /** Sends the event of a schedule of that name. */
   schedule(name: string): Promise<Invocation> {
     const arn = `arn:aws:scheduler:eu-central-1:000000000000:schedule/default/${name}`;
     return this.functions.resolver.invoke({ schedule: { arn, time: new Date().toISOString() } });
   }
 
-  /** Puts a body into a queue, whatever it is. */
+  /** Sends any body to a queue. */
   async send(queue: keyof Deployment['queues'], body: string, group: string): Promise<void> {
     const { url: QueueUrl } = this.#deployment.queues[queue];
     const MessageDeduplicationId = randomUUID();
@@ -114,15 +114,15 @@ export class Stack implements AsyncDisposable {
     await this.#sqs.send(command);
   }
 
-  /** Messages in a queue, whether they can be seen or not. */
+  /** The number of visible and invisible messages in a queue. */
   waiting(queue: string): Promise<number> {
     return this.#pollers[queue]!.waiting();
   }
 
   /**
-   * Resolves when nothing is left in any queue, or in these.
+   * Resolves when all queues are empty, or these.
    *
-   * @throws Error as soon as a role lacks something, also where that would be made up for
+   * @throws Error as soon as a role lacks a permission, even if the function would recover
    */
   drained(...queues: readonly string[]): Promise<void> {
     const pollers = queues.length === 0 ? Object.values(this.#pollers) : queues.map((queue) => this.#pollers[queue]!);

@@ -1,4 +1,4 @@
-/** What functions have told in their logs: lines of JSON, and metrics in CloudWatch's embedded format among them. */
+/** The logs of functions: lines of JSON, and metrics in CloudWatch's embedded format. */
 type Line = Readonly<Record<string, unknown>>;
 
 interface Embedded {
@@ -14,12 +14,12 @@ function parsed(lines: readonly string[]): Line[] {
   return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Line);
 }
 
-/** The lines that say something. */
+/** The lines with a message. */
 export function saidIn(lines: readonly string[]): Line[] {
   return parsed(lines).filter((line) => !('_aws' in line));
 }
 
-/** The sum of each metric: `ImagesFailed`; with a dimension besides the service, `ImagesFailedByCode denied`. */
+/** The sum of each metric: `ImagesFailed`; with a dimension in addition to the service, `ImagesFailedByCode denied`. */
 export function metricsIn(lines: readonly string[]): Record<string, number> {
   const sums: Record<string, number> = {};
   for (const line of parsed(lines)) {

@@ -1,4 +1,4 @@
-/** Completions, as a shell gives them. */
+/** Completions, as the shells return them. */
 import { execFile, spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';

@@ -1,4 +1,4 @@
-/** What `sync` mirrors where the command line names neither references nor a configuration. */
+/** The images that `sync` mirrors if the command line has neither references nor a configuration. */
 import { writeFile } from 'node:fs/promises';
 import { beforeEach, expect, test } from 'vitest';
 import { type Ended, mirrorSync, summaryOf } from '../../kit/command-line.ts';

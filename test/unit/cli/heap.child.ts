@@ -1,4 +1,4 @@
-/** Makes garbage, and holds on to some of it for a while, as long as it is told to; then says how large the heap became. */
+/** Creates garbage and keeps some of it for a while, for the given time; then prints the size of the heap. */
 import { getHeapSpaceStatistics } from 'node:v8';
 import { setImmediate as turn } from 'node:timers/promises';
 import { keepHeapSmall } from '../../../lib/cli/heap.ts';

@@ -36,7 +36,7 @@ function strict(schema: unknown): unknown {
 
 const ajv = new Ajv({ schemas: { schema: strict(SCHEMA) as object } });
 
-/** Fails for a line that is not as the definition says. Returns the types of the lines. */
+/** Fails for a line that does not match the definition. Returns the types of the lines. */
 function expectValid(lines: readonly unknown[], summary?: string): string[] {
   return lines.map((line) => {
     const { type } = line as { type: string };

@@ -27,7 +27,7 @@ describe('the kind of output', () => {
   });
 });
 
-/** What is printed of a run of one image that fails, a retry and a warning. */
+/** The output of a run with a failed image, a retry and a warning. */
 function printed(options: Partial<OutputOptions>, env: Readonly<Record<string, string>> = {}) {
   let [stdout, stderr] = ['', ''];
   const printer = printerFor(
@@ -82,7 +82,7 @@ const SUMMARY =
   'warnings:\n  a.example/b: upstream has no tags\n' +
   'failed:\n  registry.example/app:1: no entry\\u001b[2J\n';
 
-/** The lines without the times before them; each line but those of the summary has one. */
+/** The lines without their times; only lines of the summary have none. */
 const withoutTimes = (text: string): string => text.replaceAll(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /gm, '');
 
 describe('output', () => {

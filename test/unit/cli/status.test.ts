@@ -76,7 +76,7 @@ describe('status', () => {
     const order = { run: 'run-1', source: ALPINE, repository: ALPINE, platforms: 'all' as const };
     const messages = [resolveMessage(order, { kind: 'images', images: [{ tag: '1' }, { tag: '2' }] })];
     await writeRunStart(archive, runStartOf('run-1', 'schedule', messages, NOW));
-    // A start that is tried again keeps the first time.
+    // A repeated start keeps the first time.
     await writeRunStart(archive, runStartOf('run-1', 'schedule', messages, NOW + 1_000));
     expect(await told(archive)).toEqual({
       code: 0,

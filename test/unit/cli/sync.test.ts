@@ -1,4 +1,4 @@
-/** What `sync` mirrors, as the arguments and a mirror.yaml say it, against a registry of the kit. */
+/** The images that `sync` mirrors from a registry of the kit, for given arguments and a given mirror.yaml. */
 import { writeFile } from 'node:fs/promises';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { type Ended, jsonLines, summaryOf } from '../../kit/command-line.ts';
@@ -329,7 +329,7 @@ test('the progress on a terminal counts each image that the command line names',
     controller.abort();
     return false;
   };
-  // The notice of the interruption draws the progress.
+  // The notice of the interruption redraws the progress.
   registry.misbehave({ match: { kind: 'manifest' }, when: abort, do: {} });
   const references = ['team/app:1.0', 'team/app:1.1', 'team/b:1.0'].map(named);
   const options = { isTTY: true, columns: 80, signal: controller.signal };

@@ -3,7 +3,7 @@ import { terminalPrinter } from '../../../lib/cli/output/terminal-printer.ts';
 import type { BlobEvent, ImageEvent } from '../../../lib/sync/events.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 
-/** As much of a terminal as the printer uses: what is on the screen, and what has scrolled off it. */
+/** The part of a terminal that the printer uses: the screen, and the lines that have scrolled off it. */
 class Screen {
   readonly isTTY = true;
   readonly columns: number;
@@ -134,7 +134,7 @@ test.each([20, 40, 60, 80, 120])('no line is wider than a terminal of %d columns
   printer.close();
   const lines = written.mock.calls.flatMap(([text]) => text.replaceAll(/\p{Cc}\[(?:J|\d+A)|\r/gu, '').split('\n'));
   expect(lines.length).toBeGreaterThan(10);
-  // A word that is longer than the terminal stays whole.
+  // A word that is longer than the terminal is not broken.
   for (const line of lines) if (/\S \S/.test(line)) expect(line.length, line).toBeLessThan(columns);
 });
 

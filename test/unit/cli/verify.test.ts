@@ -16,7 +16,7 @@ let archive: Archive;
 let store: MemoryStore;
 let host: string;
 
-/** Two repositories; the image of the first has lost a layer, and is there with a tag and without. */
+/** Two repositories; the image of the first one has lost a layer, and has references with and without a tag. */
 beforeEach(async () => {
   await using registry = await startRegistry();
   ({ host } = registry);
@@ -161,7 +161,7 @@ describe('the progress of verify', () => {
 
   interface Shown {
     text: string;
-    /** What the clock says, in milliseconds. */
+    /** The time of the clock, in milliseconds. */
     at: number;
     readonly progress: VerifyProgress;
   }

@@ -10,7 +10,7 @@ const patterns = fc
   .array(fc.constantFrom('*', '?', 'a', 'b', '0', '.', '-', '[ab]', '[!a]', '[0-1]'), { minLength: 1, maxLength: 8 })
   .map((parts) => parts.join(''));
 
-/** The same language by other means, which may take exponential time. */
+/** The same language as a regular expression, which may take exponential time. */
 function asRegExp(pattern: string): RegExp {
   const source = pattern.replace(/\[!?[^\]]+\]|[*?.]/g, (part) => {
     if (part === '*') return '.*';

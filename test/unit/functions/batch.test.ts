@@ -14,15 +14,15 @@ function failure(code: FailureCode = 'unavailable'): Failure {
 }
 
 interface Options {
-  /** Tags that cannot be handled, alone or with others. */
+  /** Tags that fail, alone or with others. */
   readonly bad?: Readonly<Record<string, Failure>>;
   readonly giveUp?: 'works' | 'fails';
-  /** The configuration cannot be used. */
+  /** Whether the configuration is invalid. */
   readonly notReady?: Failure;
   readonly requeue?: 'fails';
 }
 
-/** Hands a batch to a handler, and takes note of everything that is done to its messages, by tag. */
+/** Passes a batch to a handler, and records everything that happens to its messages, by tag. */
 async function handled(records: readonly SQSRecord[], { bad = {}, giveUp, notReady, requeue }: Options = {}) {
   const done: string[][] = [];
   const complaints: [string, string][] = [];
@@ -125,7 +125,7 @@ test('a failed message is recorded with its reason on its last delivery, and is 
 test.for([
   ['cannot be recorded', { bad: { bad: failure() }, giveUp: 'fails' }],
   ['was stopped', { bad: { bad: failure('aborted') }, giveUp: 'works' }],
-  ['nobody records here', { bad: { bad: failure() } }],
+  ['has no handler for records', { bad: { bad: failure() } }],
 ] as const)('a message that %s becomes a dead letter alone on its last delivery', async ([, options]) => {
   const records = batch(['a', 'bad', 'c'], { receiveCount: MAX_RECEIVES });
   const { done, returned, recorded } = await handled(records, options);

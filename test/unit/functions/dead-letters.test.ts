@@ -16,7 +16,7 @@ vi.stubEnv('MIRROR_SYNC_FINALIZE_QUEUE_URL', 'https://sqs.example.com/1/finalize
 
 beforeEach(() => {
   sqs.reset();
-  // A message about the tag `bad` is refused for good, any other is taken.
+  // A message about the tag `bad` always fails; others succeed.
   sqs.on(SendMessageBatchCommand).callsFake(({ Entries = [] }: { Entries?: { Id: string; MessageBody: string }[] }) => {
     if (Entries.some(({ MessageBody }) => MessageBody.includes('"bad"')))
       throw Object.assign(new Error('no'), { name: 'AccessDenied', $metadata: { httpStatusCode: 403 } });

@@ -1,4 +1,4 @@
-/** The handlers in this process, over mocks of AWS's clients that take note of every request. */
+/** The handlers in this process, over mocks of the AWS clients that record every request. */
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import {
@@ -34,7 +34,7 @@ const ENVIRONMENT = {
 
 export class OnMocks {
   readonly s3: S3Mock = mockS3();
-  /** By the last word of the ARN. */
+  /** By the last part of the ARN. */
   readonly secrets: Record<string, string> = { credentials: '{}', webhook: '{}' };
   readonly #sqs = mockClient(SQSClient);
   readonly #bridge = mockClient(EventBridgeClient);
@@ -42,7 +42,7 @@ export class OnMocks {
   readonly #written: string[] = [];
 
   constructor() {
-    // What a function keeps for its sandbox is new in each test.
+    // Each test starts without the values that a function caches for its sandbox.
     vi.resetModules();
     for (const [name, value] of Object.entries(ENVIRONMENT)) vi.stubEnv(name, value);
     for (const stream of [process.stdout, process.stderr])
@@ -90,7 +90,7 @@ export class OnMocks {
     return calls.map(({ args: [{ input }] }) => input.MessageBody);
   }
 
-  /** Receipt handles of messages that come again later, with the seconds until then. */
+  /** Receipt handles of messages that return later, with the seconds until then. */
   postponed(queue: string): (readonly [string | undefined, number | undefined])[] {
     const calls = this.#sqs.commandCalls(ChangeMessageVisibilityCommand, { QueueUrl: urlOf(queue) });
     return calls.map(({ args: [{ input }] }) => [input.ReceiptHandle, input.VisibilityTimeout] as const);

@@ -23,7 +23,7 @@ const MIRRORED: ImageEvent = {
 };
 const FAILED: ImageEvent = { ...MIRRORED, status: 'failed', code: 'internal', reason: 'it crashed' };
 
-/** What was told by event, and what is reported in the end. */
+/** The events, and the final reports. */
 async function told(...events: readonly (ImageEvent | 'again')[]) {
   const archive = new Archive(new MemoryStore(), ociLayout);
   const record = recordIn(archive, 'default');
@@ -37,7 +37,7 @@ beforeEach(() => {
   bridge.on(PutEventsCommand).resolves({});
 });
 
-/** What was sent and reported, one step after the other; `down` makes the event bus refuse from there on. */
+/** The sent events and written reports in order; `down` makes the event bus refuse from then on. */
 async function steps(...all: readonly (ImageEvent | 'again' | 'up' | Refusal)[]) {
   const archive = new Archive(new MemoryStore(), ociLayout);
   const record = recordIn(archive, 'default');

@@ -1,4 +1,4 @@
-/** What the functions' registry clients take from mirror.yaml. */
+/** The settings of mirror.yaml in the registry clients of the functions. */
 import { expect, test } from 'vitest';
 import { sourcesFrom } from '../../../functions/sources.ts';
 import { parseConfig } from '../../../lib/config/config.ts';

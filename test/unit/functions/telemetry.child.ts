@@ -1,4 +1,4 @@
-/** Invocations that tell of everything there is to tell of; what they write is the test's to read. */
+/** Invocations that log every kind of event. The test reads their output. */
 import type { Context } from 'aws-lambda';
 import { handleBatch } from '../../../functions/batch.ts';
 import { MissingConfiguration } from '../../../functions/kept.ts';
@@ -31,7 +31,7 @@ const event: Omit<BlobEvent, 'phase' | 'fetched'> = {
 };
 const later = new Failure({ operation: 'get', side: 'source', code: 'rate-limited', detail: 'later', status: 429 });
 
-// Two lanes at once: in one a layer is begun anew after 60 bytes, in the other it fails.
+// Two concurrent lanes: one layer is restarted after 60 bytes, and the other one fails.
 await observed(context, () =>
   handleBatch(
     { Records: [recordOf(message, { group: 'docker.io#1' }), recordOf(message, { group: 'docker.io#2' })] },
@@ -58,7 +58,7 @@ await observed(context, () =>
   ),
 );
 
-// The next invocation begins with nothing of the last.
+// The next invocation starts with no data of the last one.
 const image = { run: ORDER.run, source: ORDER.source, repository: ORDER.repository, reference: `${ORDER.source}:3` };
 await observed({ ...context, awsRequestId: 'request-2' }, () => {
   observe({ type: 'resolved', ...image, missing: 1, missingBytes: 100, blobs: [], fetchedBytes: 7 });
@@ -69,16 +69,16 @@ await observed({ ...context, awsRequestId: 'request-2' }, () => {
   return Promise.resolve();
 });
 
-// A start by schedule, with a broken configuration and an unreachable secret.
+// A start by schedule, with an invalid configuration and an unreachable secret.
 await observed({ ...context, awsRequestId: 'request-3' }, () => {
   onRefused(invalid('read configuration', 'mirror.yaml:3:5: mirrors[0].tgas is not known'), true);
   onRefused(new Failure({ operation: 'read secret', side: 'archive', code: 'unavailable', detail: 'later' }), false);
-  // A schedule's run without a configuration is not a fault.
+  // A scheduled run without a configuration is not an error.
   onRefused(new MissingConfiguration({ operation: 'read', side: 'input', code: 'invalid', detail: 'none' }), false);
   leftOut({ type: 'image', status: 'pending', ...image, run: 'run-3' });
   runStarted('run-3', 'request-3', { messages: 2 });
   return Promise.resolve();
 });
 
-// Nothing to count: not even a warning is written.
+// There is nothing to count, so no warning is logged.
 await observed({ ...context, awsRequestId: 'request-4' }, () => Promise.resolve());

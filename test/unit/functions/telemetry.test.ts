@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { metricsIn, saidIn } from '../../kit/lambda/told.ts';
 import { digestFor, IMAGE, ORDER } from '../queue/samples.ts';
 
-/** Errors are written to another stream, so the order of lines is that of each. */
+/** Errors go to another stream, so only the order within each stream is known. */
 let lines: string[];
 
 beforeAll(async () => {

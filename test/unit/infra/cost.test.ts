@@ -14,7 +14,7 @@ test('docs/cost.md counts the metrics that the functions write', async () => {
       ...first.matchAll(/'([A-Z]\w+)'/g),
     ]),
   );
-  // One more for each failure code that occurs.
+  // Each failure code that occurs adds one metric.
   const counted = new Set(names.map(([, name]) => name).filter((name) => name !== 'ImagesFailedByCode'));
   expect(await readFile(join(ROOT, 'docs/cost.md'), 'utf8')).toContain(`| ${counted.size} metrics, `);
 });
@@ -24,7 +24,7 @@ test('docs/cost.md counts the alarms, and their billed metrics', async () => {
   const alarms = template
     .ofType('AWS::CloudWatch::Alarm')
     .map(([, alarm]) => alarm['Metrics'] as unknown[] | undefined);
-  // An expression is not billed, its metrics are.
+  // An expression is not billed, but its metrics are.
   const metrics = alarms.reduce((sum, terms) => sum + (terms === undefined ? 1 : terms.length - 1), 0);
   const composed = alarms.filter((terms) => terms !== undefined).length;
   expect(composed).toBe(3);

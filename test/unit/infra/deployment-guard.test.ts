@@ -11,7 +11,7 @@ const { refuseOtherArchive, refuseBucket, refuseReservation } = (await import(
   refuseReservation: (ask: Ask, name: string, guard: object) => Promise<void>;
 };
 
-/** AWS, as far as it answers: by command. Whatever is missing here fails, as a right that the deployer lacks. */
+/** The responses of AWS by command. A command without a response fails, as without the permission. */
 function aws(answers: Readonly<Record<string, unknown>>): Ask {
   return (_, command) => {
     const answer = answers[command];
@@ -39,7 +39,7 @@ describe('the archive of an existing deployment', () => {
     [deployed(`s3://${AUTO}/a/`, AUTO), { prefix: 'a/' }],
     [deployed('s3://named/', 'named'), { bucket: 'named' }],
     [deployed('s3://theirs/'), { existingBucket: 'theirs' }],
-    // The bucket that a stack created is handed over to the operator.
+    // The operator takes over the bucket that a stack created.
     [deployed(`s3://${AUTO}/`, AUTO), { existingBucket: AUTO }],
   ] as const)('may be deployed again without a change (%#)', async ([ask, given]) => {
     await expect(check(ask, given)).resolves.toBeUndefined();

@@ -20,7 +20,7 @@ describe('the bucket', () => {
     const enabled = { Status: 'Enabled' };
     expect(template.resources['ArchiveBucket']).toEqual({
       Type: 'AWS::S3::Bucket',
-      // A first deployment that is rolled back leaves no bucket whose name the next one would collide with.
+      // A first deployment that is rolled back leaves no bucket, so the next one can use its name.
       DeletionPolicy: 'RetainExceptOnCreate',
       UpdateReplacePolicy: 'Retain',
       Properties: {

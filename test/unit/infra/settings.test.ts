@@ -176,7 +176,7 @@ describe('the heartbeat alarm', () => {
     { heartbeatHours: '0' },
     { scheduleState: 'DISABLED' },
     { scheduleState: 'DISABLED', heartbeatHours: '24' },
-    // Once a week, and once: CloudWatch looks back for seven days at most.
+    // A weekly and a single run: CloudWatch evaluates at most seven days.
     { schedule: 'cron(0 3 ? * MON *)' },
     { schedule: 'rate(4 days)' },
     { schedule: 'at(2026-01-31T03:00:00)' },

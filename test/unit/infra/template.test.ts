@@ -210,7 +210,7 @@ describe('the functions', () => {
 
 const CONSUME = ['ChangeMessageVisibility', 'DeleteMessage', 'GetQueueAttributes', 'ReceiveMessage'];
 
-/** The archive's bucket, as long as it is this account's. */
+/** The archive's bucket, on condition that it belongs to this account. */
 const IN_BUCKET = { StringEquals: { 'aws:ResourceAccount': ref('AWS::AccountId') } };
 const inBucket = (...permissions: readonly string[]): string[] =>
   permissions.map((one) => `${one} if ${JSON.stringify(IN_BUCKET)}`);

@@ -12,7 +12,7 @@ import { skippedFor } from '../../kit/skipped.ts';
 
 type Handler = (records: readonly SQSRecord[]) => Promise<unknown>;
 
-/** Stands for a function: what the handler throws is its error. */
+/** A function whose error is the error of the handler. */
 function target(handler: Handler): EventSource['target'] {
   return {
     invoke: async (event): Promise<Invocation> => {
@@ -139,7 +139,7 @@ for (const [name, sqs] of Object.entries(servers)) {
       expect(await dead(sqs, queue)).toBe(1);
     });
 
-    test('can be told to deliver handled messages again', async () => {
+    test('can deliver handled messages again on request', async () => {
       const queue = await sqs.createQueue('again', { visibilitySeconds: 30, maxReceives: 3 });
       const seen: string[] = [];
       await using polling = poller(

@@ -7,7 +7,7 @@ import { realSleep } from '../../../lib/registry/http/retry-wait.ts';
 import { collect, failureOf, testSources } from './helpers.ts';
 
 const REPOSITORY = 'library/alpine';
-/** Several times what a socket and an exchange buffer, so that a body is not over before it is read. */
+/** Several times the buffers of a socket and an exchange, so that a body does not end before it is read. */
 const SIZE = 3 * 1024 * 1024 + 5;
 const bytes = randomBytes(SIZE, 1);
 const digest = digestOf(bytes);
@@ -84,7 +84,7 @@ describe('a body that breaks off', () => {
     registry.forgetRequests();
     const hopeless = await sources.at(registry.host).blob(digest, { size: SIZE }).open({ start: 0 });
     await failureOf(collect(hopeless), 'unavailable');
-    // Twice the usual tries, since blobs were let through before.
+    // Twice the usual tries, because the host has accepted blobs before.
     expect(ranges(registry).length).toBe(1 + 6);
   });
 
@@ -131,7 +131,7 @@ describe('a body that breaks off', () => {
   test('with an expired token gets a new one', async () => {
     await using registry = await registryWithBlob({ auth: { kind: 'bearer', expiresAfterRequests: 1 } });
     await using sources = testSources();
-    // The second, third and fourth request: the third is the 401, of which there is nothing to cut.
+    // The second, third and fourth request; the third is the 401, which has no body to cut.
     registry.misbehave({ match: { kind: 'blob' }, after: 1, times: 3, do: { cutAfter: 1_000_000 } });
     const body = await sources.at(registry.host).blob(digest, { size: SIZE }).open({ start: 0 });
     expect((await collect(body)).equals(bytes)).toBe(true);
@@ -324,7 +324,7 @@ describe('a foreign layer', () => {
     const urls = [`http://${owner.host}/v2/${REPOSITORY}/blobs/${digest}`];
     const blob = () => sources.at(registry.host).blob(digest, { urls, size: bytes.length });
     expect((await collect(await blob().open({ start: 0 }))).equals(bytes)).toBe(true);
-    // And where it does not: what its address had is the reason.
+    // If the registry fails as well, the problem of the address is the reason.
     registry.removeBlob(digest);
     await failureOf(blob().open({ start: 0 }), 'size-mismatch');
   });
@@ -348,7 +348,7 @@ test.each([
   expect(found.length).toBe(SIZE);
   expect(registry.count({ kind: 'blob' })).toBe(1);
   expect(owner.count()).toBe(1);
-  // What came from a stranger is not a reason to give up: the digest of a second try is that of the registry's bytes.
+  // Bytes of a stranger do not fail the blob: the second try uses the bytes of the registry.
   const again = await sources.at(registry.host).blob(digest, { urls, size: SIZE }).open({ start: 0 });
   expect((await collect(again)).equals(bytes)).toBe(true);
   expect(owner.count()).toBe(1);
@@ -455,7 +455,7 @@ describe('the end of a body frees its connection and its permit', () => {
     expect(failure).toMatchObject({ retryAfterMs: 600_000, remedy: 'retry' });
     expect(sources.waits).toEqual([]);
     expect(registry.count({ kind: 'blob' })).toBe(1);
-    // The endpoint rests, and not the request: nothing else is sent meanwhile.
+    // The endpoint pauses, not the request: no other request is sent meanwhile.
     const other = await failureOf(sources.at(registry.host).resolve('1'), 'rate-limited');
     expect(other).toMatchObject({ retryAfterMs: 600_000 });
     expect(registry.count({ kind: 'manifest' })).toBe(0);
@@ -474,7 +474,7 @@ describe('the end of a body frees its connection and its permit', () => {
     await using registry = await registryWithBlob();
     let over = new AbortController();
     const sleep = async (ms: number, signal?: AbortSignal): Promise<void> => {
-      // As AbortSignal.timeout does, in the middle of the wait.
+      // This is what AbortSignal.timeout does, in the middle of the wait.
       const clock = over;
       setImmediate(() => clock.abort(new DOMException('over', 'TimeoutError')));
       await realSleep(ms, signal);
@@ -535,7 +535,7 @@ describe('the end of a body frees its connection and its permit', () => {
       });
       await failureOf(source.blob(digest).open({ start: 5 }));
       rule.stop();
-      // Requests of this kind rest for a second.
+      // Requests of this kind pause for a second.
       sources.advance(1000);
       await usable(registry, sources);
     }

@@ -1,4 +1,4 @@
-/** Endpoints with `resolve: false`: they serve what a digest names, and decide nothing about tags. */
+/** Endpoints with `resolve: false`: they serve content by digest, and do not resolve tags. */
 import { expect, test } from 'vitest';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
@@ -14,7 +14,7 @@ const config = digestOf(right.config);
 interface Pair extends AsyncDisposable {
   readonly mirror: TestRegistry;
   readonly upstream: TestRegistry;
-  /** Of a registry that is asked at the mirror, which does not resolve, and then upstream. */
+  /** A registry that is reached at the mirror, which does not resolve, and then upstream. */
   readonly sources: TestSources;
 }
 

@@ -94,11 +94,11 @@ test.each([
 interface Scene {
   readonly endpoints?: readonly string[];
   readonly privateAddresses?: boolean;
-  /** What names resolve to; undici asks for all addresses at once. */
+  /** The addresses of names; undici requests all addresses at once. */
   readonly names?: Readonly<Record<string, readonly string[]>>;
 }
 
-/** A guard, with a resolver of its own. */
+/** A guard with its own resolver. */
 function scene({ endpoints = ['https://reg.test'], privateAddresses = false, names = {} }: Scene) {
   vi.spyOn(dns, 'lookup').mockImplementation(((
     hostname: string,

@@ -19,7 +19,7 @@ const CODINGS: readonly (readonly [string, (bytes: Uint8Array) => Buffer])[] = [
   ['gzip, br', (bytes) => brotliCompressSync(gzipSync(bytes))],
 ];
 
-/** Everything comes in a coding, whatever is asked for. */
+/** Every response is encoded, for any Accept-Encoding. */
 function encoded(name: string, encode: (bytes: Uint8Array) => Buffer): Promise<HttpServer> {
   const label = { 'content-encoding': name };
   return serveHttp(({ path, headers, method }): Reply => {
@@ -95,7 +95,7 @@ describe('a blob that arrives encoded', () => {
   const bytes = Buffer.concat([randomBytes(3000, 1), Buffer.alloc(3000)]);
   const digest = digestOf(bytes);
 
-  /** Serves the encoded form, with its ranges, or without telling its length. */
+  /** Serves the encoded form, with ranges or without a length. */
   function blobServer(form: Buffer, label: string, how: 'length' | 'chunked' | 'ranges'): Promise<HttpServer> {
     return serveHttp(({ headers }) => {
       const head = { 'content-encoding': label, ...(how === 'chunked' ? { 'transfer-encoding': 'chunked' } : {}) };

@@ -1,4 +1,4 @@
-/** Two endpoints of one registry, each with credentials of its own. */
+/** Two endpoints of one registry, each with its own credentials. */
 import { expect, test } from 'vitest';
 import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
 import { makeImage } from '../../kit/images.ts';
@@ -22,7 +22,7 @@ function credentialsOf(users: Readonly<Record<string, string>>): Credentials {
   };
 }
 
-/** Every Authorization that a registry received, each once. */
+/** Each different Authorization that a registry received. */
 const received = ({ requests }: TestRegistry): ReadonlySet<string | undefined> =>
   new Set(requests.map(({ authorization }) => authorization));
 
@@ -41,7 +41,8 @@ test.each(['basic', 'bearer'] as const)(
     upstream.push(REPOSITORY, image, 'both');
     upstream.push(REPOSITORY, image, 'upstream-only');
     const source = sources.at('docker.io');
-    // The mirror lacks the second tag, so each round asks both endpoints, the second one with what the first one taught.
+    // The mirror lacks the second tag, so each round asks both endpoints, the second one with the knowledge of the
+    // first round.
     for (const tag of ['both', 'upstream-only', 'both', 'upstream-only'])
       expect((await source.resolve(tag)).digest).toBe(image.digest);
 

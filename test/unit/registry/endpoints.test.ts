@@ -119,7 +119,7 @@ test('continues a blob at the next endpoint if the first one dies', async () => 
     registry.pushBlob(digest, bytes);
   }
   mirror.misbehave({ match: { kind: 'blob' }, do: { cutAfter: 700_000 } });
-  // Another server, another ETag: that alone is not a reason for distrust.
+  // Another server has another ETag, which is not a problem by itself.
   upstream.misbehave({ match: { kind: 'blob' }, do: { headers: { etag: '"another"' } } });
   const body = await sources.at('docker.io').blob(digest).open({ start: 0 });
   expect((await collect(body)).equals(bytes)).toBe(true);

@@ -16,7 +16,7 @@ interface RawServer extends AsyncDisposable {
   readonly connections: () => number;
 }
 
-/** Answers in bytes, one request per connection. */
+/** A server of raw bytes, one request per connection. */
 async function raw(answer: (method: string, path: string) => Buffer): Promise<RawServer> {
   let connections = 0;
   const server = createServer((socket) => {
@@ -24,7 +24,7 @@ async function raw(answer: (method: string, path: string) => Buffer): Promise<Ra
     socket.on('error', () => undefined);
     socket.on('data', (bytes) => {
       request += bytes.toString('latin1');
-      // Not TLS: such a handshake is refused.
+      // This is not TLS, so the handshake fails.
       if (request.startsWith('\x16')) socket.destroy();
       else if (request.includes('\r\n\r\n')) {
         connections += 1;
@@ -48,7 +48,7 @@ async function raw(answer: (method: string, path: string) => Buffer): Promise<Ra
 const chunked = (body: Buffer): Buffer =>
   Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
 
-/** Content with a head that `framing` makes for its length. */
+/** Content with the headers that `framing` returns for its length. */
 function answering(framing: (length: number) => string, encode = (body: Buffer): Buffer => body) {
   return (method: string, path: string): Buffer => {
     const body = path.includes('/manifests/') ? image.manifest : path.includes('/blobs/') ? BLOB : '{"tags":["v1"]}';
@@ -101,7 +101,7 @@ describe('a response', () => {
     const body = await source.blob(DIGEST, { size: BLOB.length }).open({ start: 0 });
     expect((await collect(body)).equals(BLOB)).toBe(true);
     expect(sources.waits).toEqual([]);
-    // Found out once: one request more than there are answers.
+    // The client finds out once: one request more than there are responses.
     expect(server.connections()).toBeLessThanOrEqual(5);
   });
 

@@ -5,16 +5,16 @@ import { createSources, type SourcesOptions } from '../../../lib/registry/source
 
 export interface TestSources extends AsyncDisposable {
   readonly sources: Sources;
-  /** How long was waited, in milliseconds, instead of waiting. */
+  /** Milliseconds that were skipped instead of waited. */
   readonly waits: number[];
-  /** What was waited out. */
+  /** The waits so far. */
   readonly failures: Failure[];
-  /** Lets so many milliseconds pass. */
+  /** Advances the clock by this number of milliseconds. */
   readonly advance: (ms: number) => void;
   readonly at: (host: string, path?: string) => Source;
 }
 
-/** Sources that never sleep, whose waits are their upper bounds, and whose clock goes on by what they wait. */
+/** Sources that never sleep. Their waits are the upper bounds, and their clock advances by the waits. */
 export function testSources(options: SourcesOptions = {}): TestSources {
   const waits: number[] = [];
   let time = Date.now();

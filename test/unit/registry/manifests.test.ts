@@ -81,11 +81,11 @@ test('a manifest may be addressed by sha512', async () => {
 test.each(['digest', 'tag'])('a corrupt manifest is refused by %s', async (by) => {
   await using registry = await startRegistry({ refuseHead: true });
   await using sources = testSources();
-  registry.push(REPOSITORY, image, 'rotten');
+  registry.push(REPOSITORY, image, 'corrupt');
   registry.misbehave({ match: { method: 'GET' }, do: { flipByteAt: 100 } });
   const source = sources.at(registry.host);
   const failure = await failureOf(
-    by === 'tag' ? source.resolve('rotten') : source.manifest(image.digest),
+    by === 'tag' ? source.resolve('corrupt') : source.manifest(image.digest),
     'digest-mismatch',
   );
   expect(failure.remedy).toBe('never');
@@ -136,7 +136,7 @@ test('a registry that is briefly down is retried with growing waits, up to a lim
   expect(sources.waits).toEqual([100, 200]);
   registry.misbehave({ do: { hangUp: true } });
   await failureOf(sources.at(registry.host).resolve('3.20'), 'network');
-  // The waits of 100, 200; between them the pace at which the registry is asked since it has refused.
+  // The waits of 100 and 200; between them the pace of the registry after its refusals.
   expect(sources.waits).toEqual([100, 200, 100, 100, 200]);
 });
 
@@ -151,7 +151,7 @@ test.each([{ status: 500 }, { status: 503 }, { status: 503, headers: { 'retry-af
     const { digest, fetched } = await source.resolve('1');
     expect([digest, fetched?.digest]).toEqual([image.digest, image.digest]);
     expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'HEAD', 'HEAD', 'GET']);
-    // The pauses after three refusals are over at once: HEAD alone is refused, and not the rate.
+    // The pauses after three refusals end at once, because the registry refuses only HEAD.
     const waited = sources.waits.length;
     await source.resolve('2');
     expect(registry.requests.at(-1)?.method).toBe('GET');

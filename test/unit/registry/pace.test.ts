@@ -1,4 +1,4 @@
-/** The rate at which an endpoint is asked, on a simulated clock: a token bucket behind a wire that takes its time. */
+/** The rate of requests to an endpoint, on a simulated clock: a token bucket behind a slow connection. */
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import { PATIENT } from '../../../lib/core/retry.ts';
@@ -29,7 +29,7 @@ interface Limit {
   readonly latencyMs?: number;
 }
 
-/** R requests per second, and as many at once after a rest. */
+/** R requests per second, which is also the burst after a pause. */
 function tokenBucket(rate: number, burst = rate): (now: number) => boolean {
   let tokens = burst;
   let last = 0;
@@ -42,7 +42,7 @@ function tokenBucket(rate: number, burst = rate): (now: number) => boolean {
   };
 }
 
-/** So many requests in each window of time. */
+/** This number of requests in each window of time. */
 function fixedWindow(limit: number, windowMs: number): (now: number) => boolean {
   let current = -1;
   let count = 0;
@@ -96,7 +96,7 @@ class Scene {
 
   readonly retry;
 
-  /** One request; what is not let through in the end is thrown, as the registry client does it. */
+  /** One request; a final refusal is thrown, as by the registry client. */
   async ask(method: 'GET' | 'HEAD', path: string, persistence?: Persistence): Promise<void> {
     const url = new URL(path, 'http://registry.example');
     await this.permits.with(async () => {
@@ -108,7 +108,7 @@ class Scene {
     });
   }
 
-  /** What a sync of so many tags of one image asks for: a HEAD for each, and what the first ones lack. */
+  /** The requests of a sync of tags that name one image: a HEAD for each, and the content for the first ones. */
   async sync(tags: number): Promise<void> {
     await this.ask('GET', '/v2/team/app/tags/list');
     const all = Array.from({ length: tags }, async (_, n) => {
@@ -125,7 +125,7 @@ class Scene {
     return this.seen.filter(({ status }) => status !== 200).length;
   }
 
-  /** Refusals as a part of all requests. */
+  /** The part of all requests that was refused. */
   get refusedPart(): number {
     return this.refused / this.seen.length;
   }
@@ -228,7 +228,7 @@ describe('an endpoint that refuses every request', () => {
     await scene.clock.run(failureOf(scene.ask('GET', '/v2/a/manifests/2'), 'rate-limited'));
     expect(scene.seen.length).toBe(1 + 2 * PATIENT.tries);
     expect(scene.elapsed).toBeGreaterThan(60);
-    // One more request finds out that it is not this one alone that is refused; the others fail without being sent.
+    // One more request finds out whether others are refused as well; the others fail without being sent.
     const all = Array.from({ length: 50 }, (_, n) =>
       failureOf(scene.ask('GET', `/v2/a/manifests/${n}`), 'rate-limited'),
     );
@@ -286,7 +286,7 @@ test.each([1, 12])('a request that alone is answered 503 fails, and the others o
   const asked = Array.from({ length: 200 }, (_, n) => scene.ask('GET', `/v2/team/app/manifests/t${n}`));
   const outcomes = await scene.clock.run(Promise.allSettled(asked));
   expect(outcomes.flatMap(({ status }, n) => (status === 'rejected' ? [n] : []))).toEqual([7]);
-  // Nothing else is let through meanwhile where only one request is sent at a time.
+  // No other request succeeds meanwhile if only one is sent at a time.
   expect(scene.elapsed).toBeLessThan(concurrency === 1 ? 120 : 30);
 });
 

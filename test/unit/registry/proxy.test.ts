@@ -7,7 +7,7 @@ import { createSources } from '../../../lib/registry/sources.ts';
 import { makeImage } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 
-/** A proxy that takes every host for the one registry, and remembers what it was asked for. */
+/** A proxy that sends every host to the same registry, and records its requests. */
 interface TestProxy extends AsyncDisposable {
   readonly url: string;
   readonly asked: string[];
@@ -17,7 +17,7 @@ async function startProxy(registry: TestRegistry): Promise<TestProxy> {
   const asked: string[] = [];
   const sockets = new Set<Socket>();
   const server: Server = createServer((incoming, outgoing) => {
-    // Plain HTTP is asked for with the whole address (RFC 9112, section 3.2.2).
+    // A request in plain HTTP to a proxy has the absolute URL (RFC 9112, section 3.2.2).
     const { origin, pathname } = new URL(incoming.url ?? '');
     asked.push(origin);
     const { method, headers } = incoming;

@@ -109,14 +109,7 @@ test.each<[string, number, Record<string, string>, ByteRange, Partial<ExpectedBl
     'range-mismatch',
   ],
   ['206 without a range', 206, {}, { start: 3, end: 5 }, {}, 'range-mismatch'],
-  [
-    '206 that nobody asked for',
-    206,
-    { 'content-range': 'bytes 0-4/10' },
-    { start: 0, end: undefined },
-    {},
-    'range-mismatch',
-  ],
+  ['an unrequested 206', 206, { 'content-range': 'bytes 0-4/10' }, { start: 0, end: undefined }, {}, 'range-mismatch'],
   [
     'another total than before',
     206,

@@ -17,14 +17,14 @@ const MANIFEST = { 'content-type': image.mediaType, 'docker-content-digest': ima
 const BLOB = randomBytes(1000, 1);
 const BLOB_DIGEST = digestOf(BLOB);
 
-/** A user and a password of its own for each host. */
+/** A different user and password for each host. */
 const perHost = (...hosts: readonly string[]): Credentials => ({
   find: (host) =>
     Promise.resolve(hosts.includes(host) ? { username: 'user', password: `of ${host}`, from: host } : undefined),
 });
 const basic = (host: string): string => `Basic ${Buffer.from(`user:of ${host}`).toString('base64')}`;
 
-/** The content, whatever the repository is called. */
+/** The content of any repository. */
 function content({ path }: Received): Reply {
   if (path.includes('/manifests/')) return [200, MANIFEST, image.manifest];
   if (path.includes('/blobs/')) return [200, {}, BLOB];
@@ -38,7 +38,7 @@ const redirecting = (to: HttpServer, status = 307): Promise<HttpServer> =>
 const authorizations = ({ requests }: HttpServer): (string | undefined)[] =>
   requests.map(({ headers }) => headers.authorization);
 
-/** A server that wants a token of its own token service, which gives it to everyone. */
+/** A server that requires a token of its own token service, which gives one to every client. */
 async function tokenServer(): Promise<HttpServer> {
   const server: HttpServer = await serveHttp((request) => {
     const { path, headers } = request;
@@ -151,7 +151,7 @@ describe('the target of a redirect', () => {
   });
 });
 
-/** An address of this machine that does not call itself loopback, and so may name nothing on this machine. */
+/** An address of this machine that does not count as loopback, so it may not lead to this machine. */
 const elsewhere = (port: number): string => `0.0.0.0:${port}`;
 
 describe('an address within this machine or network', () => {
@@ -174,7 +174,7 @@ describe('an address within this machine or network', () => {
   test.each(OFF_LIMITS)('is not asked if a foreign layer names it: %s', async (url) => {
     await using server = await serveHttp(() => [404, {}, '{"errors":[{"code":"BLOB_UNKNOWN"}]}']);
     const host = elsewhere(server.port);
-    // Allowed as a host of foreign layers, and all the same not as an address.
+    // It is allowed as a host of foreign layers, but not as an address.
     await using sources = testSources({ insecure: [host], foreignHosts: [new URL(url).hostname] });
     const blob = sources.at(host).blob(BLOB_DIGEST, { urls: [url] });
     const failure = await failureOf(blob.open({ start: 0 }), 'denied');
@@ -216,7 +216,7 @@ test.each(['//evil.test/v2/a/b/tags/list?last=z', '/\\evil.test/v2/', 'https://e
 );
 
 describe('a token service that redirects', () => {
-  /** A registry that wants a token from a realm, and serves content to those who bring `t`. */
+  /** A registry that requires a token from a realm, and serves content to clients with the token `t`. */
   const registryFor = (realm: () => string): Promise<HttpServer> =>
     serveHttp((request) =>
       request.headers.authorization === 'Bearer t'

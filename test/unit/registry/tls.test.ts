@@ -17,7 +17,7 @@ function manifest(_: Received): Reply {
   return [200, { 'content-type': image.mediaType, 'docker-content-digest': image.digest }, image.manifest];
 }
 
-/** Names this machine without calling it loopback. */
+/** A name of this machine that does not count as loopback. */
 const elsewhere = (port: number): string => `0.0.0.0:${port}`;
 
 interface Port extends AsyncDisposable {
@@ -26,7 +26,7 @@ interface Port extends AsyncDisposable {
   readonly first: number[];
 }
 
-/** A port whose connections are handled by their first bytes. */
+/** A port that handles a connection by its first bytes. */
 async function listen(handle: (socket: Socket, first: Buffer) => void): Promise<Port> {
   const sockets = new Set<Socket>();
   const first: number[] = [];
@@ -54,7 +54,7 @@ async function listen(handle: (socket: Socket, first: Buffer) => void): Promise<
 
 const TLS_HANDSHAKE = 0x16;
 
-/** One port that passes TLS to one server, and everything else to another. */
+/** One port that passes TLS to one server, and other bytes to another one. */
 const both = (tls: { readonly port: number }, plain: { readonly port: number }): Promise<Port> =>
   listen((socket, bytes) => {
     const to = connect(bytes[0] === TLS_HANDSHAKE ? tls.port : plain.port, '127.0.0.1');

@@ -13,7 +13,7 @@ const WANTED = {
 const USER: Credential = { username: 'user', password: 'pass', from: 'a file' };
 const SCOPE = 'service=a+service&scope=repository%3Ateam%2Fapp%3Apull';
 
-/** The requests for a token, of which the ones before the last are answered with 404. */
+/** The requests for a token; all but the last one are answered with 404. */
 async function requestsWith(credential: Credential | undefined, answers: number): Promise<HttpRequest[]> {
   const requests: HttpRequest[] = [];
   const send = (request: HttpRequest): Promise<Reply> => {

@@ -1,4 +1,4 @@
-/** A clock that jumps to the next timer as soon as nothing else is left to do. */
+/** A clock that jumps to the next timer as soon as no other work is left. */
 export class VirtualClock {
   #now = 0;
   readonly #timers = new Set<{ readonly at: number; readonly ring: () => void }>();
@@ -15,7 +15,7 @@ export class VirtualClock {
       });
     });
 
-  /** Lets time pass until `work` has settled. */
+  /** Advances the time until `work` has settled. */
   async run<T>(work: Promise<T>): Promise<T> {
     const state = { settled: false };
     const end = (): void => {

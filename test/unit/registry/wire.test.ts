@@ -12,7 +12,7 @@ import type { HttpRequest } from '../../../lib/registry/http/message.ts';
 interface TestServer extends AsyncDisposable {
   readonly wire: Wire;
   readonly request: (method: HttpRequest['method']) => HttpRequest;
-  /** How many connections were made so far. */
+  /** The number of connections so far. */
   readonly connections: () => number;
 }
 
@@ -72,7 +72,7 @@ test('an aborted request is not sent', async () => {
   expect(server.connections()).toBe(0);
 });
 
-/** Sends a piece every few milliseconds, until the client goes. */
+/** Sends a piece every few milliseconds, until the client disconnects. */
 function drip(bytes: number): RequestListener {
   return (_, response) => {
     response.writeHead(200, { 'x-signed': 'yes' });
@@ -132,7 +132,7 @@ test('a reader that stops makes the sender stop', async () => {
       response.end();
     };
     more();
-    // Until then, a sender that is not stopped has sent everything.
+    // A sender that is not stopped has sent everything by then.
     setTimeout(() => {
       stopped.resolve(undefined);
     }, 300);

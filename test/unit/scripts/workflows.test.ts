@@ -1,4 +1,4 @@
-/** The files in .github and beside them that nothing in a checkout runs. */
+/** Files in .github and the root folder that nothing in a checkout executes. */
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';

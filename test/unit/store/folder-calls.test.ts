@@ -1,4 +1,4 @@
-/** What the folder store asks of the file system, and in which order: only a power failure would show it otherwise. */
+/** The file system calls of the folder store and their order, which otherwise only a power failure would reveal. */
 import fs from 'node:fs';
 import { open, readdir, stat, symlink, mkdir, truncate, readFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -8,10 +8,10 @@ import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 const MiB = 1024 * 1024;
 
 const seen = vi.hoisted(() => ({
-  /** `write`, `fdatasync` and `fsync` with the inode of what they were called for; `rename` with its target. */
+  /** `write`, `fdatasync` and `fsync` with the inode of their file; `rename` with its target. */
   calls: [] as { readonly call: string; readonly of: unknown }[],
   beforeRename: undefined as ((from: string, to: string) => void) | undefined,
-  /** Called after the second look at a file: the first asks what kind of file it is, the second how long. */
+  /** Called after the second look at a file: the first reads its kind, and the second its length. */
   afterSize: undefined as (() => void) | undefined,
   looks: 0,
 }));
@@ -24,7 +24,7 @@ vi.mock('node:fs', async (importOriginal) => {
       seen.calls.push({ call, of: original.fstatSync(descriptor).ino });
       return (work as Call)(descriptor, ...more);
     };
-    // What `promisify` makes of it is said by its properties.
+    // `promisify` uses the properties of the function.
     return Object.defineProperties(recording, Object.getOwnPropertyDescriptors(work as Call));
   };
   return {
@@ -77,7 +77,7 @@ async function inode(path: string): Promise<number> {
   return (await stat(folder.join('ar', path))).ino;
 }
 
-/** The calls that concern an object, from its last write on. */
+/** The calls for an object, from its last write on. */
 async function lastCalls(key: string, parent: string): Promise<string[]> {
   const [file, directory] = [await inode(key), await inode(parent)];
   const about = seen.calls.filter(({ of }) => of === file || of === directory || of === folder.join('ar', key));
@@ -100,7 +100,7 @@ describe('an object is on the disk before its name is, and its name before the c
       'rename',
       'fsync of the folder',
     ]);
-    // The folders that were made for it have their names as well.
+    // The folders that were created for it have their names on the disk as well.
     const synced = before.filter(({ call }) => call === 'fsync').map(({ of }) => of);
     expect(synced).toEqual([await inode('.'), await inode('blobs'), await inode('blobs/sha256')]);
   });

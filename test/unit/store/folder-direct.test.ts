@@ -11,7 +11,7 @@ import { tempFolder } from '../../kit/temp.ts';
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
-/** A file, open as an unfinished upload's data is. */
+/** A file that is open like the data of an unfinished upload. */
 interface Opened extends AsyncDisposable {
   readonly path: string;
   readonly usual: FileHandle;
@@ -45,7 +45,7 @@ function aligned(bytes: number, seed: number): Uint8Array {
   return filled(new Uint8Array(sharedPages(Math.ceil(bytes / MiB) * MiB), 0, bytes), seed);
 }
 
-/** Whether this machine writes past its page cache; asked of the operating system, not of what is tested here. */
+/** Whether this machine supports O_DIRECT, determined without the code under test. */
 async function probe(): Promise<boolean> {
   const flag = constants.O_DIRECT as number | undefined;
   if (flag === undefined) return false;
@@ -61,7 +61,7 @@ async function probe(): Promise<boolean> {
 
 const possible = await probe();
 
-/** As an upload writes a part; resolves to how many of its bytes went past the page cache. */
+/** Writes like an upload writes a part; resolves to the number of bytes that bypassed the page cache. */
 async function write({ direct, usual }: Opened, bytes: Uint8Array, start: number): Promise<number> {
   const written = await direct.write(bytes, start);
   await writeAll(usual, bytes.subarray(written), start + written);

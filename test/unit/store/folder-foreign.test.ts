@@ -1,4 +1,4 @@
-/** Folders that somebody else made, to have files outside of them read, written or removed. */
+/** Folders that an attacker prepared in order to read, write or remove files outside of them. */
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -33,11 +33,11 @@ interface Scene extends AsyncDisposable {
   readonly store: FolderStore;
   /** A path in the archive's folder, whose parents exist. */
   archive(path: string): Promise<string>;
-  /** What lies in the folder outside of the archive. */
+  /** The content of the folder outside of the archive. */
   outside(): Promise<Record<string, string>>;
 }
 
-/** An archive `ar`, and beside it a folder `victim` with a file that nobody has touched for a day. */
+/** An archive `ar`, and next to it a folder `victim` with a file that is a day old. */
 async function scene(): Promise<Scene> {
   const folder = await tempFolder();
   const victim = folder.join('victim');
@@ -316,7 +316,7 @@ describe('a file that is not regular', () => {
 });
 
 describe('an upload from an untrusted folder', () => {
-  /** An upload as this store makes it, which its process has let go of; and its folder. */
+  /** An unfinished upload of this store that no process holds, and its folder. */
   async function made(at: Scene): Promise<{ readonly id: string; readonly path: string }> {
     await using writer = new FolderStore(at.folder.join('ar'));
     const { id } = await writer.createUpload('blobs/sha256/a', { partSize: PART_SIZE });
@@ -324,7 +324,7 @@ describe('an upload from an untrusted folder', () => {
     return { id, path: at.folder.join('ar/.mirror/uploads', id) };
   }
 
-  /** It is not listed, is `no-such-upload` for whoever knows its id, and nothing outside is written. */
+  /** Asserts that it is not listed, that its id leads to `no-such-upload`, and that nothing outside is written. */
   async function isNone(at: Scene, id: string): Promise<void> {
     const before = await at.outside();
     const upload = { key: 'blobs/sha256/a', id, initiated: new Date() };

@@ -21,7 +21,7 @@ test('a torn record is ignored, and the records after it are read', () => {
   fc.assert(
     fc.property(fc.array(part), part, fc.nat(), fc.array(part), (before, torn, length, after) => {
       const whole = landed(torn);
-      // Without its last character, a newline, it is all there, and is believed once something follows.
+      // A record that only lacks its newline is complete once another one follows.
       const cut = whole.slice(0, length % (whole.length - 1));
       const text = [...before.map(landed), cut, ...after.map(landed)].join('');
       expect(parseJournal(text)).toEqual(new Map([...before, ...after].map((one) => [one.number, one])));

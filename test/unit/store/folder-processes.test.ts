@@ -19,7 +19,7 @@ interface Ended {
 function start(name: string, folder: string, dieAt?: number): ChildProcess {
   const dying = dieAt === undefined ? {} : { MIRROR_SYNC_TEST_DIE_AT: String(dieAt) };
   const child = spawn(process.execPath, ['--import', DIE_AT_STEP, PROGRAMS, name, folder], {
-    // Compiled once and not for each of them: a third of the time.
+    // Compiling them once takes a third of the time.
     env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: join(folder, '../compiled'), ...dying },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -44,7 +44,7 @@ function oneOf(actual: string | undefined, ...expected: readonly (Buffer | strin
   expect(whole, `${actual?.length} bytes: ${actual?.slice(0, 40)}`).toBe(true);
 }
 
-/** What has to hold whenever a process died while it did `everything`. */
+/** The invariants after a process was killed during `everything`. */
 async function checkWhole(store: ObjectStore): Promise<void> {
   const keys = (await Array.fromAsync(store.list(''))).map(({ key }) => key);
   expect(['blobs/parts', 'plain/object', 'reference']).toEqual(expect.arrayContaining(keys));
@@ -52,7 +52,7 @@ async function checkWhole(store: ObjectStore): Promise<void> {
   oneOf(await bytesOf(store, 'reference'), '1', '2', undefined);
   oneOf(await bytesOf(store, 'blobs/parts'), Buffer.concat([part(1, 2), part(2, 2), part(3)]), undefined);
 
-  // An upload that is listed can be continued, and what it lists is there: completed, it has these bytes.
+  // A listed upload can be continued, and its listed parts exist: completed, it has these bytes.
   for await (const upload of store.uploads('')) {
     const parts = await Array.fromAsync(store.parts(upload));
     const landed = new Set(parts.map(({ number }) => number));
@@ -96,7 +96,7 @@ test(
       try {
         for (let step = left.shift(); step !== undefined; step = left.shift()) await dieAt(step);
       } finally {
-        // Where one fails, the other stops as well.
+        // If one fails, the others stop.
         left.length = 0;
       }
     };

@@ -188,7 +188,7 @@ describe('uploads', () => {
     const data = folder.join('archive/.mirror/uploads', upload.id, 'data');
     const first = await store.uploadPart(upload, 1, Buffer.alloc(PART_SIZE, 1));
     await link(data, folder.join('same'));
-    // A part beyond those that are completed is cut off.
+    // A part beyond the completed ones is cut off.
     await store.uploadPart(upload, 2, Buffer.alloc(PART_SIZE, 2));
     await store.completeUpload(upload, [first]);
     await appendFile(folder.join('same'), 'x');
@@ -235,7 +235,7 @@ describe('uploads', () => {
     await using opened = await open();
     const { store } = opened;
     const upload = await store.createUpload('key', { partSize: PART_SIZE });
-    // Too large a part is of another plan: the upload is at fault, and not the blob.
+    // A part that is too large belongs to another plan, so the upload is invalid, and not the blob.
     const remedy = size > PART_SIZE ? 'restart' : 'never';
     await expect(store.uploadPart(upload, number, Buffer.alloc(size))).rejects.toMatchObject({
       code: 'invalid',

@@ -31,7 +31,7 @@ const said = (status: number, code: string, message: string): Reply => ({
   body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>${message}</Message></Error>`,
 });
 
-/** What a store answers that has all of S3; objects are not kept. */
+/** The responses of a complete S3 store; objects are not kept. */
 function usual({ method, url }: Seen): Reply {
   if (method === 'POST' && url.includes('?uploads'))
     return {
@@ -90,7 +90,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 const PART_BYTES = 8 * 1024 * 1024;
 const BYTES = Buffer.from('abc');
 
-/** As Backblaze B2 does. */
+/** Behaves like Backblaze B2. */
 function refusingChecksums(request: Seen): Reply {
   const header = Object.keys(request.headers).find((name) => /^x-amz-(?:sdk-)?checksum/.test(name));
   if (header === undefined) return usual(request);
@@ -158,7 +158,7 @@ describe('a store that refuses checksum headers', () => {
     expect(seen).toEqual([]);
   });
 
-  /** The first write takes effect and its answer is lost; the second meets what is there. */
+  /** The first write takes effect and its response is lost; the second one meets the stored object. */
   function lostAnswer(there: Buffer): (request: Seen) => Reply {
     let puts = 0;
     return ({ method }) => {
@@ -286,7 +286,7 @@ describe('the check of a store before a sync', () => {
 });
 
 describe('the body of a request', () => {
-  /** The headers with which a request goes to an endpoint, without sending it there. */
+  /** The headers of a request to an endpoint, without sending it. */
   async function headersTo(
     endpoint: string,
     send: (client: S3Client) => Promise<unknown>,

@@ -10,8 +10,8 @@ import type { Upload } from '../../../lib/store/store.ts';
 import type { Failure } from '../../../lib/core/failure.ts';
 
 /*
- * What real requests look like on the wire, and what the real SDK makes of real answers: a server on loopback that answers
- * as it is told, one answer a request.
+ * Real requests on the wire, and real responses through the real SDK: a server on loopback with scripted responses, one per
+ * request.
  */
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
@@ -44,7 +44,7 @@ beforeEach(async () => {
   store = openS3Store({
     bucket: 'images',
     prefix: 'archive',
-    // By name: where the host is a number, the SDK addresses by path without being told.
+    // A host name, because the SDK addresses numeric hosts by path on its own.
     endpoint: `http://localhost:${(server.address() as AddressInfo).port}`,
     region: 'us-east-1',
     credentials: { accessKeyId: 'key', secretAccessKey: 'secret' },
@@ -130,7 +130,7 @@ test('a completion with a lost response is recognised by the ETag of its parts',
   expect(seen.map(({ method }) => method)).toEqual(['POST', 'POST', 'HEAD']);
 });
 
-/** The beginning of an answer, and then the end of the connection. */
+/** The beginning of a response, followed by the end of the connection. */
 function cut(status: number, body: string): Answer {
   return (_, response) => {
     response.writeHead(status, { 'content-type': 'application/xml', 'content-length': String(body.length + 100) });

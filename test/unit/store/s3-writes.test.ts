@@ -35,7 +35,7 @@ const parts = [
   { number: 1, size: 5, etag: '"0cc175b9c0f1b6a831c399e269772661"', checksum: 'AAAAAA==' },
   { number: 2, size: 3, etag: '"92eb5ffee6ae2fec3ad71c777531578f"', checksum: 'AAAAAQ==' },
 ];
-/** The ETag of an object of two parts, though not of these. */
+/** The ETag of an object of two other parts. */
 const OTHER = '"00000000000000000000000000000000-2"';
 
 describe('conditional puts', () => {

@@ -5,7 +5,7 @@ import { tempFolder } from '../../kit/temp.ts';
 
 const MiB = 1024 * 1024;
 
-/** A session of an upload that nobody else knows of, and how often the disk was told to take its bytes. */
+/** A session of an upload, with the number of flushes to the disk. */
 async function opened(): Promise<{
   readonly session: Awaited<ReturnType<typeof openSession>>;
   readonly told: { count: number; refuse: boolean; gate: Promise<undefined> };
@@ -17,7 +17,7 @@ async function opened(): Promise<{
   await writeFile(folder.join('upload', 'data'), '');
   const session = await openSession(path, 40 * MiB, { key: 'x', id: 'x', initiated: new Date() });
   const told = { count: 0, refuse: false, gate: Promise.resolve(undefined) };
-  // What goes past the page cache need not be told to the disk.
+  // Writes with O_DIRECT need no flush.
   session.direct.write = () => Promise.resolve(0);
   const datasync = session.data.datasync.bind(session.data);
   session.data.datasync = async () => {

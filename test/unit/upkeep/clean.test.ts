@@ -28,7 +28,7 @@ describe('cleaning unfinished uploads', () => {
 
     expect(await cleanUploads(archive, { now: Date.now(), signal })).toBe(1);
     expect(await keys()).toEqual([layout.blob(fresh), 'elsewhere/x'].sort());
-    // A week later nobody comes back for the other one either.
+    // After a week, the other upload is abandoned as well.
     expect(await cleanUploads(archive, { now: Date.now() + MAX_UPLOAD_AGE_MS + 1000, signal })).toBe(1);
     expect(await keys()).toEqual(['elsewhere/x']);
   });

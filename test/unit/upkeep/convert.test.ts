@@ -19,7 +19,7 @@ const OLD = makeSchema1({
 
 let name: string;
 
-/** An archive with a schema 1 image and one of today. */
+/** An archive with a schema 1 image and an OCI image. */
 async function archived(): Promise<Rig> {
   await using registry = await startRegistry();
   registry.push('library/old', OLD, '1');
@@ -68,7 +68,7 @@ describe('convert', () => {
     });
     expect(config['history']).toMatchObject([{}, { empty_layer: true }, {}]);
     expect(await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 })).toMatchObject({ problems: [] });
-    // And again: the same.
+    // A repetition has the same result.
     expect(await convert(rig, `${name}@${OLD.digest}`, '1-oci')).toBe(digest);
   });
 

@@ -158,7 +158,7 @@ describe('a repair', () => {
       const named = entries.flat().length;
       stages.add(isDeleted ? `deleted, ${named} references` : `there, ${named} references`);
       if (isDeleted) expect(named).toBe(0);
-      // No sync believes a receipt of bytes that are wrong or gone.
+      // No sync relies on a receipt of wrong or missing bytes.
       expect(await archive.receipt(parseDigest(digest))).toBeUndefined();
       await repair(archive, (await verify(archive)).problems);
       expect(await verify(archive)).toMatchObject({ problems: [], references: 0 });
@@ -182,7 +182,7 @@ describe('a repair', () => {
       const references = [`${registry.host}/team/a:v1`];
       const { archive } = await mirror({ store, references });
       const key = archive.layout.blob(own.digest);
-      await store.put(key, Buffer.from('rotten'));
+      await store.put(key, Buffer.from('corrupt'));
       const { problems } = await verify(archive);
       let calls = 0;
       const beside = new Proxy(store, {

@@ -18,7 +18,7 @@ const TOP = makeLayer({ seed: 2, compression: 'zstd' });
 const IMAGE = makeImage({ layers: [BASE, TOP] });
 const CONFIG = sha256(IMAGE.config);
 
-/** An archive in which all is well: an index, its image by a tag of its own, a schema1 image and an artifact. */
+/** A sound archive: an index, its image with a tag of its own, a schema1 image and an artifact. */
 async function archived(): Promise<Rig & { readonly name: string }> {
   await using registry = await startRegistry();
   registry.push('library/app', makeIndex([IMAGE]), 'multi');
@@ -137,7 +137,7 @@ describe('verify', () => {
     expect(told).toEqual(verified.problems);
     // The index that the image is in has it as well.
     expect(verified.problems.some(({ reference }) => reference === `${rig.name}:multi`)).toBe(true);
-    // And whatever does not use it is sound.
+    // Every reference that does not use it is sound.
     expect(verified.problems.some(({ reference }) => reference === `${rig.name}:thing`)).toBe(false);
   });
 

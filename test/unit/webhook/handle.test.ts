@@ -144,7 +144,7 @@ describe('the response', () => {
     const answer = await handleWebhook(good, {
       ...deps,
       send: (messages) => {
-        // Nothing is logged as accepted before the queue has it.
+        // Nothing is logged as accepted before the queue has accepted it.
         expect(logged).toEqual([]);
         return Promise.resolve(void sent.push(...messages));
       },
@@ -311,7 +311,7 @@ describe('a message in the run of a notification', () => {
     expect(allowed(message(testhook, { kind: 'images', images, sole: true }), CONFIG)).toEqual(
       message({ ...testhook, platforms: [linux] }, latest),
     );
-    // The newest tags are chosen from the list, and come as slices of the same run.
+    // The newest tags are selected from the list, and arrive as slices of the same run.
     const newest = { source: 'quay.io/dgangaia/test', repository: 'quay.io/dgangaia/test' };
     const slice = { kind: 'images' as const, images: [{ tag: '1.0' }] };
     for (const what of [{ kind: 'list' as const }, slice])

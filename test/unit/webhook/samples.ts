@@ -1,5 +1,5 @@
 /**
- * Deliveries as their senders document them, shortened where nothing is read:
+ * Deliveries as their senders document them, without unused fields:
  * - Docker Hub: docs.docker.com/docker-hub/repos/manage/webhooks
  * - GitHub: github.com/octokit/webhooks, payload-examples/api.github.com/registry_package/published.docker
  * - Harbor: goharbor.io/docs, "Configure Webhook Notifications", both formats
@@ -150,14 +150,14 @@ export const ECR = {
   detail: {
     result: 'SUCCESS',
     'repository-name': 'my-repository-name',
-    // As it is documented, and too short.
+    // The documented value, which is too short.
     'image-digest': 'sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234',
     'action-type': 'PUSH',
     'image-tag': 'latest',
   },
 };
 
-/** A delivery as its sender makes it. */
+/** A delivery in the format of its sender. */
 export function deliveryOf(sender: Sender, document: unknown, headers: Delivery['headers'] = {}): Delivery {
   const bytes = document instanceof Uint8Array || typeof document === 'string' ? document : JSON.stringify(document);
   const body = Buffer.from(bytes as string);
@@ -182,7 +182,7 @@ export function deliveryOf(sender: Sender, document: unknown, headers: Delivery[
   }
 }
 
-/** One good delivery of each sender, and what it says. */
+/** One valid delivery of each sender, and its content. */
 export const GOOD: readonly (readonly [Sender, object, readonly object[]])[] = [
   ['dockerhub', DOCKERHUB, [{ repository: 'docker.io/svendowideit/testhook', tag: 'latest' }]],
   ['github', GITHUB, [{ repository: 'ghcr.io/codertocat/hello-world', tag: '1.2', digest: DIGEST }]],

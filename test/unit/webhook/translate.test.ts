@@ -16,7 +16,7 @@ import {
   SECRETS,
 } from './samples.ts';
 
-/** The same delivery from a stranger: everything that proves its sender is gone. */
+/** The same delivery without anything that proves its sender. */
 function unproven({ headers, body }: Delivery): Delivery {
   const { authorization: _, 'x-hub-signature-256': __, ...others } = headers;
   return { headers: others, body, path: '/', query: '' };
@@ -206,7 +206,7 @@ describe('hostile names', () => {
       }
       return steps;
     };
-    // No regular expression looks ahead from each colon.
+    // A regular expression would look ahead from each colon.
     expect(read(200_000)).toBe(0);
   });
 });

@@ -1,7 +1,7 @@
 /**
- * Loaded before a program (`--import`): kills it, as `kill -9` does, just before the n-th call that changes what others see
- * of the file system, n from MIRROR_SYNC_TEST_DIE_AT. A write is done by half first. At its end, a program that was not
- * killed prints how many calls there were. Syncs are none of them: only a power failure tells whether they were made.
+ * Loaded before a program (`--import`): kills it, as `kill -9` does, just before the n-th call that changes the visible
+ * state of the file system, with n from MIRROR_SYNC_TEST_DIE_AT. A write is done by half first. A program that was not
+ * killed prints the number of these calls at its end. Syncs do not count, because only a power failure reveals them.
  */
 import fs from 'node:fs';
 import fsPromises, { type FileHandle } from 'node:fs/promises';
@@ -26,7 +26,7 @@ function counted(object: object, name: string, beforeDying?: (self: unknown, arg
     step(() => beforeDying?.(this, args));
     return original.apply(this, args);
   };
-  // What `promisify` makes of it is told by its properties.
+  // `promisify` uses the properties of the function.
   methods[name] = Object.defineProperties(counting, Object.getOwnPropertyDescriptors(original));
 }
 

@@ -1,4 +1,4 @@
-/** What processes do to a folder in these tests: `node programs.ts NAME FOLDER`. */
+/** The programs that change a folder in these tests: `node programs.ts NAME FOLDER`. */
 import { once } from 'node:events';
 import { Failure } from '../../../../lib/core/failure.ts';
 import { FolderStore } from '../../../../lib/store/folder/store.ts';
@@ -6,7 +6,7 @@ import type { ObjectStore, Part } from '../../../../lib/store/store.ts';
 
 export const PART_SIZE = 64 * 1024;
 
-/** Bytes that say what they should be. */
+/** Bytes that are determined by their name. */
 export function part(number: number, version = 1): Buffer {
   return Buffer.alloc(number === 3 ? 1000 : PART_SIZE, `part ${number}, version ${version};`);
 }
@@ -14,7 +14,7 @@ export function part(number: number, version = 1): Buffer {
 export const OLD = Buffer.alloc(3000, 'old');
 export const NEW = Buffer.alloc(4000, 'new');
 
-/** One of everything that changes an archive; may be run again, wherever it was ended. */
+/** Every operation that changes an archive; can be repeated after it was killed at any point. */
 export async function everything(store: ObjectStore): Promise<void> {
   await store.put('plain/object', OLD);
   await store.put('plain/object', NEW);
@@ -37,7 +37,7 @@ export async function everything(store: ObjectStore): Promise<void> {
   await store.delete('plain/object');
 }
 
-/** Counts a reference up, on condition that it is as it was read; not beyond `limit`. */
+/** Increments a number in an object, on condition of the version that was read, up to `limit`. */
 export async function countTo(store: ObjectStore, limit: number): Promise<void> {
   const there = await store.get('reference', { maxBytes: 100 });
   const count = Number(Buffer.from(there?.bytes ?? []).toString());
@@ -46,7 +46,7 @@ export async function countTo(store: ObjectStore, limit: number): Promise<void> 
   await store.put('reference', Buffer.from(String(count + 1)), { condition });
 }
 
-/** Counts up so often, and starts over whenever another process was faster. */
+/** Increments this many times, and starts over after each conflict. */
 async function countUp(store: ObjectStore, times: number): Promise<void> {
   let conflicts = 0;
   for (let done = 0; done < times;) {
@@ -60,7 +60,7 @@ async function countUp(store: ObjectStore, times: number): Promise<void> {
   }
 }
 
-/** Begins an upload, says so, and waits to be killed. */
+/** Begins an upload, prints that, and waits to be killed. */
 async function linger(store: ObjectStore): Promise<void> {
   const upload = await store.createUpload('blobs/parts', { partSize: PART_SIZE });
   await store.uploadPart(upload, 1, part(1));
