@@ -1,6 +1,6 @@
 /**
- * A plug-in of osls: before `deploy` changes anything, it compares with AWS, and refuses what packaging, which is offline, cannot
- * know. A right that the deployer lacks does not stop it: then AWS has the last word.
+ * A plug-in of osls. Before `deploy` changes anything, it compares the settings with AWS, which packaging, offline, cannot do. If
+ * the deployer lacks a permission, a check is skipped, and AWS decides.
  */
 import { realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -21,7 +21,7 @@ export default class DeploymentGuard {
     const { settings } = this.#serverless.service.custom;
     const { naming } = this.#provider;
     const config = await this.#provider.getAwsSdkV3Config();
-    // The clients that osls itself uses: from where its own command is.
+    // The clients that osls uses.
     const require = createRequire(realpathSync(process.argv[1]));
     const ask = async (client, command, request) => {
       const sdk = require(`@aws-sdk/client-${client.toLowerCase()}`);
@@ -34,8 +34,8 @@ export default class DeploymentGuard {
 }
 
 /**
- * An archive that is deployed stays where it is: with another address the functions would start over in an empty one, and with
- * another `bucket` CloudFormation would replace the old one.
+ * Refuses to move a deployed archive: with another URL the functions would start in an empty archive, and with another `bucket`
+ * CloudFormation would replace the old bucket.
  *
  * @param {Ask} ask
  * @param {string} stack
@@ -44,11 +44,11 @@ export default class DeploymentGuard {
 export async function refuseOtherArchive(ask, stack, { bucket, existingBucket, prefix }) {
   const found = await tolerant(ask('CloudFormation', 'DescribeStacks', { StackName: stack }));
   const deployed = found?.Stacks?.[0]?.Outputs?.find(({ OutputKey }) => OutputKey === 'Archive')?.OutputValue;
-  // Nothing is deployed yet, or a first deployment failed.
+  // The stack does not exist, or its first deployment failed.
   if (deployed === undefined) return;
   let name = existingBucket || bucket;
   if (name === '') {
-    // AWS chose the name, unless it was given the last time. (`<stack>-<logical id>-<random>`, each part shortened to 24.)
+    // AWS generated the name (`<stack>-<logical id>-<random>`, each part cut to 24), unless the last deployment named it.
     const resource = { StackName: stack, LogicalResourceId: 'ArchiveBucket' };
     const created = await tolerant(ask('CloudFormation', 'DescribeStackResource', resource));
     const physical = created?.StackResourceDetail?.PhysicalResourceId ?? '';
@@ -75,7 +75,7 @@ export async function refuseBucket(ask, region, { existingBucket }) {
   } catch (error) {
     if (error.$metadata?.httpStatusCode === 404)
       throw plain(`deploy archive: there is no bucket ${existingBucket}; create it, or leave existingBucket empty`);
-    // Also where listing is denied: S3 names the region all the same.
+    // S3 sends the region even if listing is denied.
     actual = error.$response?.headers?.['x-amz-bucket-region'];
   }
   if (actual !== undefined && actual !== region)
@@ -86,7 +86,7 @@ export async function refuseBucket(ask, region, { existingBucket }) {
 }
 
 /**
- * Lambda keeps 100 of an account's concurrency (all of it, where that is less) for functions without a reservation.
+ * Lambda keeps 100 of an account's concurrency (or all of a smaller quota) for functions without a reservation.
  *
  * @param {Ask} ask
  * @param {string} functionName
@@ -106,7 +106,7 @@ export async function refuseReservation(ask, functionName, { webhookConcurrency 
     );
 }
 
-/** What AWS does not answer is not compared. */
+/** Returns undefined after an error, so that the check is skipped. */
 async function tolerant(answer) {
   try {
     return await answer;

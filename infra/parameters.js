@@ -1,4 +1,4 @@
-/** The parameters of serverless.yml: which values each may have, and the names that there are. */
+/** The parameters of serverless.yml and their valid values. */
 import { isSchedule } from './schedule-expression.js';
 
 /** The retention periods of CloudWatch Logs, in days (PutRetentionPolicy). */
@@ -17,13 +17,13 @@ const optional = ({ expected, fits, ...rest }) => ({
   expected: `${expected}, or nothing`,
   fits: (text) => text === '' || fits(text),
 });
-/** Or `off`, which on the command line stands for an empty value: osls takes none there. */
+/** Accepts `off` as the empty value, because osls accepts no empty value on the command line. */
 const orOff = ({ expected, fits }) => ({
   expected: `${expected}, or off`,
   fits: (text) => text === '' || text === 'off' || fits(text),
   empty: 'off',
 });
-/** The ARN of something that has to be in the region that is deployed to, where its pattern names one. */
+/** The ARN of a resource, which must be in the deployment's region if the ARN has a region. */
 const arn = (service, resource, expected) => {
   const pattern = new RegExp(`^arn:aws(?:-[a-z]+)*:${service}:([a-z0-9-]+):\\d{12}:${resource}$`);
   return { expected, fits: (text) => pattern.test(text), regionOf: (text) => pattern.exec(text)?.[1] };
@@ -47,16 +47,16 @@ export const PARAMETERS = {
   runReportDays: number(1, 3650),
 
   config: choice('bucket', 'bundled'),
-  // The roles name this ARN, and AWS compares it with the complete one, which ends with six characters of its own.
+  // The roles contain this ARN, and AWS compares it with the complete one, which has a suffix of six random characters.
   credentialsSecret: optional(
     arn(
       'secretsmanager',
       'secret:[\\w/+=.@-]+-[A-Za-z0-9]{6}',
-      'the complete ARN of a secret, its last six characters included',
+      'the complete ARN of a secret, including its last six characters',
     ),
   ),
   ecrPull: choice('on', 'off'),
-  // An alias names another key tomorrow; the roles name a key.
+  // The roles need a key, and an alias can change to another key.
   kmsKey: optional(arn('kms', 'key/[\\w-]+', 'the ARN of a KMS key (arn:aws:kms:…:key/…, not an alias)')),
   permissionsBoundary: optional(
     matching(/^arn:aws(-[a-z]+)*:iam::(\d{12}|aws):policy\/[\w+=,.@/-]+$/, 'the ARN of an IAM policy'),
@@ -77,7 +77,7 @@ export const PARAMETERS = {
   resolverConcurrency: number(2, 1000),
   layerConcurrency: number(2, 1000),
   finalizerConcurrency: number(2, 1000),
-  // With one delivery a single interruption would end a message. SQS takes at most a thousand.
+  // With 1 delivery, a single interruption would end a message. The maximum of SQS is 1,000.
   maxReceives: number(2, 1000),
 
   resolverMemory: number(128, 10_240),
@@ -87,7 +87,7 @@ export const PARAMETERS = {
   layerTimeout: number(1, 900),
   finalizerTimeout: number(1, 900),
 
-  // CloudWatch sends nothing to a FIFO topic.
+  // CloudWatch does not support FIFO topics.
   alarmTopic: optional(arn('sns', '[\\w-]{1,256}', 'the ARN of an SNS topic (standard, not FIFO)')),
   oldestMessageSeconds: number(60, 1_209_600),
   errorsIn15Minutes: number(1, 1_000_000),
@@ -103,7 +103,7 @@ export const PARAMETERS = {
   logLevel: choice('DEBUG', 'INFO', 'WARN', 'ERROR'),
 };
 
-/** Parameters that exclude each other, or need each other. */
+/** Parameters that exclude or require each other. */
 const TOGETHER = [
   {
     holds: ({ bucket, existingBucket }) => bucket === '' || existingBucket === '',
@@ -116,9 +116,9 @@ const TOGETHER = [
 ];
 
 /**
- * Reads all parameters, and refuses what cannot work before anything is deployed, with every problem at once.
+ * Reads all parameters, and reports all problems at once before anything is deployed.
  *
- * @param {Osls} osls what osls hands to a function in a variable
+ * @param {Osls} osls the argument that osls passes to a function in a variable
  * @returns {Promise<Record<string, string>>}
  *
  * @typedef {{
@@ -144,7 +144,7 @@ export async function readParameters({ options = {}, resolveVariable, resolveCon
   return values;
 }
 
-/** Names on the command line, and in any section of `params`, that no parameter has: osls would ignore them. */
+/** Reports unknown names on the command line and in `params`, which osls would ignore. */
 async function unknownNames({ param }, sections) {
   const known = Object.keys(PARAMETERS);
   const given = new Set([
@@ -156,13 +156,13 @@ async function unknownNames({ param }, sections) {
   const { closest } = await import('../lib/core/suggest.ts');
   return unknown.map((name) => {
     const meant = closest(name, known);
-    const remedy = meant === undefined ? `known are ${known.join(', ')}` : `did you mean ${meant}?`;
-    return `${name}: there is no such parameter; ${remedy}`;
+    const remedy = meant === undefined ? `available: ${known.join(', ')}` : `did you mean ${meant}?`;
+    return `${name}: unknown parameter; ${remedy}`;
   });
 }
 
 function isTimezone(text) {
-  // Node.js also takes offsets and other capitals; Scheduler takes the names of the time zone database only.
+  // Node.js also accepts offsets and other capitals; Scheduler accepts only the names of the time zone database.
   if (!/^[A-Z][\w+-]*(\/[A-Z][\w+-]*)*$/.test(text)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: text });
@@ -172,7 +172,7 @@ function isTimezone(text) {
   }
 }
 
-/** An error without a stack, which osls would print instead of the message. */
+/** An error without a stack, because osls would print the stack instead of the message. */
 export function plain(message) {
   return Object.assign(new Error(message), { stack: message });
 }

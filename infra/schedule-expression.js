@@ -8,7 +8,7 @@ const SECONDS = { minute: 60, hour: 3600, day: 86_400 };
 const MONTHS = ['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC'];
 const DAYS = ['SUN', 'MON', 'TUE', 'WED', 'THU', 'FRI', 'SAT'];
 
-/** The fields of a cron expression: the numbers, the names for them (the first is the lowest number), and other forms. */
+/** The fields of a cron expression: the range of numbers, their names from the lowest number, and other forms. */
 const FIELDS = [
   { min: 0, max: 59, names: [], other: /^$/ },
   { min: 0, max: 23, names: [], other: /^$/ },
@@ -34,8 +34,8 @@ export function isSchedule(expression) {
 }
 
 /**
- * The longest time between two executions, in seconds, where the expression gives it without a calendar: of a rate, and
- * of a cron expression that leaves the date open, so that it fires at least once a day.
+ * The longest time between two executions in seconds, for a rate, and for a cron expression without a date, which fires at
+ * least once a day. Undefined for all others, which need a calendar.
  *
  * @param {string} expression
  * @returns {number | undefined}
@@ -55,7 +55,7 @@ function rateSeconds(inner) {
 
 function isCron(fields) {
   if (fields.length !== FIELDS.length || !fields.every((field, index) => isField(field, FIELDS[index]))) return false;
-  // A day is chosen in one of two ways, and the other one says so with a question mark.
+  // Exactly one of the two day fields is a question mark.
   return (fields[2] === '?') !== (fields[4] === '?');
 }
 

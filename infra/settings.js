@@ -6,20 +6,20 @@ import { longestGap } from './schedule-expression.js';
 const ROOT = join(import.meta.dirname, '..');
 const NONE = { Ref: 'AWS::NoValue' };
 
-/** CloudWatch's longest period of an alarm, and the longest time that an alarm looks back, in seconds. */
+/** CloudWatch's maximum period and maximum evaluation range of an alarm, in seconds. */
 const MAX_PERIOD = 86_400;
 const MAX_LOOK_BACK = 7 * 86_400;
 
-/** The region that is deployed to, where neither the command line nor the environment names one: osls would take us-east-1. */
+/** The default region: an error, because osls would use us-east-1. */
 export function region() {
   throw plain(
-    'read region: none is set (the profile in ~/.aws/config is not read); export AWS_REGION, or add --region',
+    'read region: no region is set (the profile in ~/.aws/config is not read); set AWS_REGION, or use --region',
   );
 }
 
 /**
- * Derives from the parameters in serverless.yml the values that several places need. Refuses, before anything is deployed, values
- * that cannot work. Called by osls: `${file(infra/settings.js):settings}`.
+ * Derives shared values from the parameters in serverless.yml, and refuses invalid values before anything is deployed. osls calls
+ * it: `${file(infra/settings.js):settings}`.
  *
  * @param {import('./parameters.js').Osls} osls
  */
@@ -44,7 +44,7 @@ export async function settings(osls) {
   if (given.config === 'bundled') await readBundled();
 
   return {
-    // Files of this folder, or nothing where their resources exist already or are not wanted.
+    // Files of this folder; empty if their resources already exist or are disabled.
     resources: {
       bucket: file('bucket.yml', existingBucket === ''),
       credentials: file('credentials.yml', credentialsSecret === ''),
@@ -56,7 +56,7 @@ export async function settings(osls) {
       sqsBudget: file('budget-sqs.yml', given.sqsRequestsPerDay !== ''),
       notifications: file('notifications.yml', alarmTopic !== ''),
     },
-    // What deployment-guard.js compares with AWS.
+    // deployment-guard.js compares these with AWS.
     guard: {
       bucket,
       existingBucket,
@@ -65,7 +65,7 @@ export async function settings(osls) {
     },
     bucketName: bucket === '' ? NONE : bucket,
     bucketArn: { 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${name}` },
-    // The roles reach this account's bucket only: a name that was deleted may be somebody else's bucket tomorrow.
+    // The roles reach only this account's bucket, because another account may reuse the name of a deleted bucket.
     bucketOwner: given.bucketOwner === '' ? { Ref: 'AWS::AccountId' } : given.bucketOwner,
     bucketEncryption:
       kmsKey === ''

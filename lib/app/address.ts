@@ -1,9 +1,9 @@
-/** Addresses of archives as people type them: what is refused, because it would become a folder of an odd name. */
+/** Checks the addresses of archives, and refuses typos that would create a folder with a strange name. */
 import { invalid } from '../core/failure.ts';
 import { isS3Url } from '../store/s3/url.ts';
 import { show } from '../oci/show.ts';
 
-/** Schemes and transports of other tools, with what was probably meant; the rest is what follows them, without slashes. */
+/** The schemes and transports of other tools, and the suggestions for them; `rest` follows the scheme, without slashes. */
 const MEANT: ReadonlyMap<string, (rest: string) => string> = new Map([
   ...['s3', 's3a', 's3n'].map((scheme) => [scheme, (rest: string) => `write s3://${rest}`] as const),
   ['arn', (rest) => `write s3://${rest.replace(/^aws[\w-]*:s3:::/, '')}`],
@@ -32,19 +32,19 @@ const MEANT: ReadonlyMap<string, (rest: string) => string> = new Map([
 ]);
 
 /**
- * A folder's name may hold a colon or begin with `~` only after a slash. Otherwise `s3:bucket`, `oci:x` and a quoted `~/x`
- * would each make a folder in the working directory, and the command would succeed.
+ * The path of a folder may have a colon or start with `~` only after a slash. Otherwise `s3:bucket`, `oci:x` and a quoted `~/x`
+ * would create a folder in the working directory.
  *
- * @throws Failure `invalid` that names what was probably meant
+ * @throws Failure `invalid` with a suggestion
  */
 export function checkAddress(name: string): void {
   if (isS3Url(name)) return;
   const wrong = (detail: string): Error => invalid(`open archive ${show(name)}`, detail);
   if (name === '') throw wrong('the address is empty; name a folder or s3://bucket/prefix');
   if (name.startsWith('~'))
-    throw wrong(`the shell did not replace ~ (it does so without quotes); write $HOME, or ./${name} for a folder`);
+    throw wrong(`the shell does not replace a quoted ~; write $HOME, or ./${name} for a folder`);
   const [, word = '', rest = ''] = /^([^/:]+):\/*(.*)$/s.exec(name) ?? [];
   if (word === '') return;
   const meant = MEANT.get(word.trim().toLowerCase())?.(rest) ?? 'an archive is a folder or s3://bucket/prefix';
-  throw wrong(`it begins with ${show(`${word}:`)}; ${meant} (for a folder of this name, write ./${name})`);
+  throw wrong(`the address starts with ${show(`${word}:`)}; ${meant} (for a folder of this name, write ./${name})`);
 }

@@ -6,7 +6,7 @@ export interface TagChoice {
   end(): readonly string[];
 }
 
-/** Which of a repository's tags the configuration wants. */
+/** The tags of a repository that the configuration selects. */
 export function tagChoice(
   config: Config,
   { source, repository }: { readonly source: string; readonly repository: string },
@@ -15,10 +15,7 @@ export function tagChoice(
   return choiceOf(mirror?.tags ?? ALL_TAGS);
 }
 
-/**
- * Chooses tags page by page. Where only the newest are wanted, candidates are kept until the last page was seen, and never
- * more than that many.
- */
+/** Chooses tags page by page. For a selection of the newest N tags, at most N candidates are kept until the last page. */
 export function choiceOf(selection: TagSelection): TagChoice {
   if (selection.kind === 'listed' || selection.newest === undefined)
     return { page: (tags) => selectTags(tags, selection), end: () => [] };

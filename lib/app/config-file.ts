@@ -10,7 +10,7 @@ type Input = AsyncIterable<Uint8Array | string>;
 
 /** @param path of a mirror.yaml; `-` is standard input */
 export async function readConfig(path: string, { stdin }: { readonly stdin?: Input | undefined }): Promise<Config> {
-  // Loaded when it is needed, with all of YAML.
+  // The YAML parser is loaded on demand.
   const { MAX_CONFIG_BYTES, parseConfig } = await import('../config/config.ts');
   if (path === STDIN) return parseConfig(await readAll(stdin, MAX_CONFIG_BYTES), 'standard input');
   try {
@@ -28,7 +28,7 @@ async function readAll(stdin: Input | undefined, limit: number): Promise<string>
     const bytes = Buffer.from(chunk);
     length += bytes.length;
     chunks.push(bytes);
-    // parseConfig says that it is too large.
+    // parseConfig reports that it is too large.
     if (length > limit) break;
   }
   if (length === 0) throw invalid('read configuration from standard input', 'it is empty');

@@ -1,8 +1,8 @@
-/** What a program that runs mirror-sync gives it, so that a test can replace it. */
+/** The environment that the calling program provides, so that a test can replace it. */
 export interface Host {
   /** Environment variables: credentials, proxies, S3. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Aborted when the work is to stop. */
+  /** Aborts the work. */
   readonly signal: AbortSignal;
   /** `process.platform` */
   readonly platform?: NodeJS.Platform;

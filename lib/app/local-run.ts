@@ -1,6 +1,4 @@
-/**
- * The three roles in one process, over an in-process queue: what the functions are on Lambda. It only wires.
- */
+/** Runs the three roles in one process with an in-process queue. */
 import { asFailure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { partSizeFor } from '../store/parts.ts';
@@ -26,25 +24,20 @@ export interface LocalRun {
   readonly sources: Sources;
   readonly observe: Observe;
   readonly signal: AbortSignal;
-  /** Blobs on their way at once. */
+  /** The number of blobs that are fetched concurrently. */
   readonly concurrency: number;
   readonly windowBytes?: number;
-  /** How long a failed message stays away, in milliseconds. */
+  /** The time until a failed message is delivered again, in milliseconds. */
   readonly retryMs?: number;
-  /** Puts something around the queue that the roles send to. */
+  /** Wraps the queues that the roles send to. */
   readonly wrapQueues?: (queues: Queues) => Queues;
-  /** Which tags are wanted where all are listed; all of them unless told. */
+  /** Selects tags of a listed repository. Default: all. */
   readonly chooseTags?: NonNullable<ResolverContext['chooseTags']>;
-  /** What the operator allows. */
   readonly limits?: Limits | undefined;
-  /** What to resolve. */
   readonly messages: readonly Outgoing[];
 }
 
-/**
- * Memory for parts on their way: eight of a folder, six of S3, whose parts are larger. The process stays below 200 MB
- * with it, and below 256 MB where it has the S3 client as well (bench/README.md).
- */
+/** The window. With it the process stays below 200 MB, and below 256 MB with the S3 client (bench/README.md). */
 const WINDOW_BYTES = 32 * 1024 * 1024;
 const WINDOW_PARTS = 6;
 
@@ -52,36 +45,33 @@ function windowFor({ store }: Archive): Window {
   return new Window(Math.max(WINDOW_BYTES, WINDOW_PARTS * partSizeFor(undefined, store.limits)));
 }
 
-/**
- * Deliveries of a message in all. The registry client and the store are patient themselves; this is for what broke in
- * between.
- */
+/** The deliveries of a message. The registry client and the store have their own retries. */
 const MAX_RECEIVES = 2;
 
 const RESOLVERS = 4;
 const FINALIZERS = 2;
 
-/** Messages that a finalizer commits in one write; the more, the fewer times a large tag index is rewritten. */
+/** The messages that a finalizer commits in one write; a larger batch rewrites a large tag index less often. */
 const FINALIZE_BATCH = 200;
 
 /**
- * A repository's finalizer rests for as many times as long as it was at work, at most so many milliseconds: so a tenth of the
- * time goes into writing a large tag index, however large it is.
+ * The pause of a repository's finalizer, as a multiple of its last run, up to a maximum. Writing a tag index of any size
+ * therefore takes a tenth of the time.
  */
 const REST = 9;
 const MAX_REST_MS = 1_000;
 
-/** How many blobs are fetched at once is `concurrency` here, and not how many lanes a host has: see `byDigest`. */
+/** `concurrency`, and not the number of lanes, limits the concurrent blobs: see `byDigest`. */
 const LANES = 1_024;
 
-/** Runs until every message is dealt with, or the signal is aborted; nothing is left running afterwards. */
+/** Runs until all messages are handled or the signal is aborted. */
 export async function runLocal(run: LocalRun): Promise<void> {
   const { archive, sources, observe, concurrency } = run;
   const queues: InProcessQueues = new InProcessQueues({
     maxReceives: MAX_RECEIVES,
     ...(run.retryMs === undefined ? {} : { retryMs: run.retryMs }),
     async deadLetter({ delivery: { message }, failure }, signal) {
-      const reason = failure ?? asFailure(new Error('it failed on every delivery'), 'handle message', 'queue');
+      const reason = failure ?? asFailure(new Error('all deliveries failed'), 'handle message', 'queue');
       if (message.type === 'layer') await failLayer({ queues, observe }, message, reason, signal);
       else failedImages(message, reason).forEach(observe);
     },
@@ -158,10 +148,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
   }
 }
 
-/**
- * A lane for each blob, whatever host it comes from: here lanes only keep one blob from being fetched twice at once, and
- * two registries may have the same one.
- */
+/** One lane per blob across all registries, so that a blob is not fetched twice concurrently. */
 function byDigest(queues: Queues): Queues {
   return {
     send: (queue, messages, options) => {

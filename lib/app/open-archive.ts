@@ -13,19 +13,19 @@ import type { Host } from './host.ts';
 export interface OpenArchive extends AsyncDisposable {
   readonly archive: Archive;
   /**
-   * Makes the archive ready for writes, before anything is fetched for it.
+   * Prepares the archive for writes, before anything is fetched.
    *
-   * @returns whether no other process is known to do the same
-   * @throws Failure (side `input`) that says why it cannot be written
+   * @returns whether no other sync is known to run
+   * @throws Failure (side `input`) with the reason why it is not writable
    */
   readonly prepare: () => Promise<{ readonly alone: boolean }>;
 }
 
 /**
- * An archive as a user names it: a folder, or `s3://bucket/prefix`.
+ * Opens an archive: a folder, or `s3://bucket/prefix`.
  *
- * @param purpose `write` allows an archive that does not exist yet. For `read` that is an error: a mistyped name must not be
- *   reported as an archive without faults
+ * @param purpose `write` allows an archive that does not exist. For `read` that is an error, so that a mistyped name is not
+ *   reported as a correct archive
  */
 export async function openArchive(
   name: string,
@@ -34,7 +34,7 @@ export async function openArchive(
 ): Promise<OpenArchive> {
   checkAddress(name);
   if (isS3Url(name)) return openS3(name, purpose, env, signal);
-  // Decision 0004: Windows lacks what a folder archive is built on.
+  // See decision 0004.
   if (platform === 'win32')
     throw invalid(
       `open archive ${name}`,
@@ -90,7 +90,7 @@ async function ready<T>(name: string, signal: AbortSignal, prepare: () => Promis
   }
 }
 
-/** What an archive has below its root, one of these at least. */
+/** An archive has at least one of these below its root. */
 const PARTS = ['repositories', 'blobs', '.mirror'] as const;
 
 async function mustBeFolder(path: string, name: string): Promise<void> {
@@ -99,7 +99,7 @@ async function mustBeFolder(path: string, name: string): Promise<void> {
   if (!parts.includes(true)) throw noArchive(name, `the folder has none of ${SHOWN_PARTS}`);
 }
 
-/** One listing of one key, if the archive has a repository. */
+/** One listing of one key is enough if the archive has a repository. */
 async function mustHoldArchive(store: S3Store, name: string, signal: AbortSignal): Promise<void> {
   for (const part of PARTS) if (await store.holds(`${part}/`, { signal })) return;
   throw noArchive(name, `no object below it has a key that begins with ${SHOWN_PARTS}`);

@@ -14,20 +14,20 @@ type FinalStatus = Exclude<ImageEvent['status'], 'pending'>;
 
 /** The result of one requested image. */
 export interface Outcome {
-  /** The reference as it was requested: `docker.io/library/alpine:3.20`; the repository where its tags could not be listed. */
+  /** The requested reference (`docker.io/library/alpine:3.20`), or the repository if its tags could not be listed. */
   readonly reference: string;
   /** Repository in the archive. */
   readonly repository: string;
   readonly digest: Digest | null;
   readonly status: FinalStatus;
-  /** The digest that the tag named in the archive before, where the tag has moved. */
+  /** The previous digest in the archive, if the tag has moved. */
   readonly previous?: Digest;
-  /** The failure's code, for machines. */
+  /** The code of the failure. */
   readonly code?: string;
   readonly reason?: string;
   /** Warnings about the image, each a sentence. */
   readonly notes?: readonly string[];
-  /** Bytes fetched from the registry for this image. A blob that several images share counts for the image that fetched it. */
+  /** Bytes fetched for this image. A shared blob counts for the image that fetched it. */
   readonly bytes: number;
 }
 
@@ -71,18 +71,18 @@ interface Asked {
 export class Outcomes {
   readonly #images = new Map<string, Asked>();
   readonly #warnings = new Map<string, Warning>();
-  /** By digest and tag, which is all that a blob event says of its image; the first requested image counts the bytes. */
+  /** By digest and tag, as in blob events; the first requested image counts the bytes. */
   readonly #found = new Map<string, Asked>();
 
   /** Bytes of the attempts under way, by blob. */
   readonly #fetched = new Map<Digest, number>();
 
-  /** Adds an image for which the run owes a result. */
+  /** Adds a requested image. */
   expect(name: ImageName): void {
     this.#asked(name);
   }
 
-  /** Records an event. Returns whether it is news: a repeated one is not to be shown again. */
+  /** Records an event. Returns whether it is new; repeated events are not shown. */
   observe(event: MirrorEvent): boolean {
     switch (event.type) {
       case 'listed':
@@ -132,7 +132,7 @@ export class Outcomes {
     const before = this.#fetched.get(blob) ?? 0;
     if (phase === 'started' || phase === 'progress' || phase === 'verifying') this.#fetched.set(blob, fetched);
     else this.#fetched.delete(blob);
-    // A smaller number is that of another attempt.
+    // A smaller number belongs to a new attempt.
     return fetched < before ? fetched : fetched - before;
   }
 
@@ -169,7 +169,7 @@ function finalOf({ previous, code, reason, notes }: ImageEvent, status: FinalSta
   };
 }
 
-/** Why nothing is mirrored of a repository whose tags were listed. */
+/** The reason why no tag of a listed repository is mirrored. */
 export function noTagsReason({ count, some }: NonNullable<ListedEvent['upstream']>): string {
   if (count === 0) return 'upstream has no tags';
   const names = some.map(printable).join(', ');
@@ -180,7 +180,7 @@ function foundAs({ source, tag, digest }: Pick<ImageName, 'source' | 'tag' | 'di
   return JSON.stringify([source, tag, digest]);
 }
 
-/** The name for people: with its place in the archive, where that has another name. */
+/** The displayed name, with the repository in the archive if that differs. */
 export function shownName({ reference, repository }: Pick<ImageName, 'reference' | 'repository'>): string {
   const rest = reference.startsWith(repository) ? reference.slice(repository.length) : reference;
   return rest === '' || rest.startsWith(':') || rest.startsWith('@') ? reference : `${reference} (as ${repository})`;

@@ -2,7 +2,7 @@ import { invalid } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { closest } from '../core/suggest.ts';
 
-/** All repositories of the archive, or those that were named, sorted; one that the archive lacks is an error. */
+/** All repositories of the archive, or the named ones, sorted. A missing repository is an error. */
 export async function repositoriesOf(
   archive: Archive,
   command: { readonly name: string; readonly archive: string; readonly repositories: readonly string[] },

@@ -1,4 +1,4 @@
-/** From what is to be mirrored (all that the configuration names, or what somebody asks for) to messages for the resolver. */
+/** Creates messages for the resolver from the configuration or a request. */
 import { invalid } from '../core/failure.ts';
 import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
 import { closest } from '../core/suggest.ts';
@@ -7,10 +7,10 @@ import { type Order, type ResolveMessage, SLICE, type Wanted } from '../queue/me
 import { resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 
-/** References in one request by hand; more are a configuration. */
+/** The maximum number of references in one manual request. */
 const MAX_REFERENCES = 1_000;
 
-/** Everything that the configuration names: tags are listed upstream unless they are listed there. */
+/** The messages for the whole configuration; tags are listed upstream unless the configuration lists them. */
 export function ordersOf(config: Config, run: string): Outgoing<ResolveMessage>[] {
   return config.mirrors.flatMap((mirror) => {
     const order = orderOf(mirror, run);
@@ -23,8 +23,8 @@ export function ordersOf(config: Config, run: string): Outgoing<ResolveMessage>[
 }
 
 /**
- * What references select of a configuration: a name alone a repository with the tags that are configured, one with a tag or
- * a digest that image. Platforms and destinations are those of the configuration.
+ * The messages for the references within a configuration. A name without a tag selects the repository with its configured
+ * tags, and a name with a tag or a digest selects that image. The configuration determines platforms and destinations.
  *
  * @throws Failure `invalid` for a reference whose repository is not configured
  */
@@ -52,7 +52,7 @@ function withoutSole(what: ResolveMessage['what']): ResolveMessage['what'] {
   return what.kind === 'list' ? what : { kind: 'images', images: what.images };
 }
 
-/** Sources that a message names, of those that there are. */
+/** The number of sources in an error message. */
 const SOME_SOURCES = 5;
 
 function notConfigured(source: string, sources: readonly string[]): string {
@@ -63,10 +63,10 @@ function notConfigured(source: string, sources: readonly string[]): string {
 }
 
 /**
- * What somebody asks for: `{"references": ["docker.io/library/alpine:3.20", …]}`. A name alone means all of its tags, or those
- * that the configuration chooses where it mirrors the repository; so do its platforms and its destination.
+ * The messages for a manual request: `{"references": ["docker.io/library/alpine:3.20", …]}`. A name without a tag means all tags.
+ * For a configured repository, the configuration selects the tags, the platforms and the destination.
  *
- * @throws Failure `invalid` that says what is wrong with the request
+ * @throws Failure `invalid` with the problem
  */
 export function ordersFor(request: unknown, config: Config, run: string): Outgoing<ResolveMessage>[] {
   return ordersTo(referencesOf(request), (source) => {
@@ -76,7 +76,7 @@ export function ordersFor(request: unknown, config: Config, run: string): Outgoi
   });
 }
 
-/** References as messages: a name alone lists all tags; the images of a repository go together. */
+/** The messages for references: a name without a tag lists all tags, and the images of a repository share a message. */
 export function ordersTo(
   references: readonly Reference[],
   ordersFrom: (source: string) => readonly Order[],
@@ -100,16 +100,18 @@ function referencesOf(request: unknown): Reference[] {
   if (typeof request !== 'object' || request === null) throw invalid(operation, `expected an object; ${example}`);
   const { references, ...others } = request as Record<string, unknown>;
   const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw invalid(operation, `${JSON.stringify(unknown)} is not known; ${example}`);
+  if (unknown !== undefined) throw invalid(operation, `unknown field ${JSON.stringify(unknown)}; ${example}`);
   if (!Array.isArray(references) || references.length === 0) throw invalid(operation, `no references; ${example}`);
-  if (references.length > MAX_REFERENCES) throw invalid(operation, `more than ${MAX_REFERENCES} references at once`);
+  if (references.length > MAX_REFERENCES)
+    throw invalid(operation, `expected at most ${MAX_REFERENCES} references, got ${references.length}`);
   return references.map((text: unknown) => {
-    if (typeof text !== 'string') throw invalid(operation, `a reference is a text, not ${JSON.stringify(text)}`);
+    if (typeof text !== 'string')
+      throw invalid(operation, `expected a string as the reference, got ${JSON.stringify(text)}`);
     return parseReference(text);
   });
 }
 
-/** What a mirror says but for its tags. */
+/** The settings of a mirror without its tags. */
 export function orderOf({ tags: _, ...mirror }: Mirror, run: string): Order {
   return { run, ...mirror };
 }

@@ -1,4 +1,4 @@
-/** One sync without a user interface: the command line and the library (lib/index.ts) both run it. */
+/** One sync without a user interface, for the command line and the library (lib/index.ts). */
 import { randomUUID } from 'node:crypto';
 import { homedir } from 'node:os';
 import { asFailure } from '../core/failure.ts';
@@ -25,7 +25,7 @@ import type { Host } from './host.ts';
 import { runLocal } from './local-run.ts';
 import { Outcomes, type Summary } from './outcomes.ts';
 
-/** What is mirrored, and how. */
+/** The images to mirror, and the settings of the sync. */
 export interface SyncRequest {
   /** References select mirrors of the configuration; without references all of it is mirrored. */
   readonly config: Config | undefined;
@@ -34,23 +34,23 @@ export interface SyncRequest {
    * configuration they select mirrors of it; without any, all of it is mirrored.
    */
   readonly references: readonly Reference[];
-  /** Which tags of the repositories that are named: those that match one of these patterns. */
+  /** The patterns that select tags of the named repositories. */
   readonly tags: readonly string[] | undefined;
   readonly platforms: readonly Platform[];
   readonly foreignLayers: 'fetch' | 'skip';
   readonly strictMediaTypes: boolean;
-  /** Hosts whose certificate may be invalid, and that may be without TLS. */
+  /** Hosts from which invalid certificates and plain HTTP are accepted. */
   readonly insecure: readonly string[];
   readonly authfile: string | undefined;
   /** Connections per registry, and blobs that are fetched concurrently. */
   readonly concurrency: number;
   /** Hosts in addition to Microsoft's from which foreign layers are fetched. */
   readonly foreignHosts: readonly string[];
-  /** The longest wait for a registry that limits its requests, in milliseconds. */
+  /** The maximum wait for a registry's rate limit, in milliseconds. */
   readonly maxWaitMs: number;
 }
 
-/** The process that runs the sync, and what the sync reports to. */
+/** The process that runs the sync, and the receivers of its reports. */
 export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
   /** Gets the name of each image that the request names; `event` has those that are listed upstream. */
   readonly expect?: (name: ImageName) => void;
@@ -60,12 +60,12 @@ export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
   readonly notice: (text: string) => void;
 }
 
-/** A wait that a person would take for a hang, in milliseconds. */
+/** A longer wait is reported, because it would look like a hang. */
 const NOTED_WAIT_MS = 1_000;
 
 /** The result of an image that has none when the run ends. */
 const INTERRUPTED = { code: 'aborted', reason: 'interrupted; run the same command again to continue' };
-const UNFINISHED = { code: 'internal', reason: 'it did not finish' };
+const UNFINISHED = { code: 'internal', reason: 'the image was not finished' };
 
 const NOT_ALONE = 'another sync is running on this archive; both go on, and blobs that both need may be fetched twice';
 
@@ -86,7 +86,7 @@ export async function runSync(
   };
   const started = performance.now();
   try {
-    // Before a registry is asked: an archive that cannot be written is one error, and not one for each image.
+    // An archive that is not writable is one error, and not one per image.
     if (!(await prepare()).alone) notice(NOT_ALONE);
     for (const { message } of messages)
       if (message.what.kind === 'images')
@@ -145,7 +145,7 @@ async function openSources(request: SyncRequest, { env, notice }: SyncHost): Pro
       },
       explain(host) {
         const name = settings.credentials(host);
-        return name === false ? 'mirror.yaml says credentials: false' : credentials.explain?.(name);
+        return name === false ? 'mirror.yaml has credentials: false' : credentials.explain?.(name);
       },
     },
   });
@@ -167,7 +167,7 @@ function selectionOf(tags: SyncRequest['tags']): TagSelection {
   return tags === undefined ? ALL_TAGS : { kind: 'filtered', include: tags, exclude: [] };
 }
 
-/** A failure here changes nothing about what was mirrored: every sync tries again. */
+/** A failure does not affect the mirrored images; the next sync tries again. */
 async function clean(archive: Archive, { notice, signal }: SyncHost): Promise<void> {
   try {
     await cleanUploads(archive, { now: Date.now(), signal });

@@ -1,4 +1,4 @@
-/** A command of the command line. Parsing, help, suggestions, completions and docs/cli.md all read this description. */
+/** A command of the command line; parsing, help, suggestions, completions and docs/cli.md use this description. */
 import { type Failure, invalid } from '../core/failure.ts';
 import type { Io } from './output/io.ts';
 

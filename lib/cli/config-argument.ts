@@ -1,10 +1,10 @@
-/** Mistakes in how a command names its configuration. */
+/** Checks how a command names its configuration. */
 import { stat } from 'node:fs/promises';
 import { STDIN } from '../app/config-file.ts';
 import { invalid } from '../core/failure.ts';
 import type { SyncCommand } from './sync-arguments.ts';
 
-/** Refuses a command that names nothing to mirror where no configuration is implied either. */
+/** Refuses a command without references and without a configuration. */
 export async function requireConfig({ config, isConfigImplied }: SyncCommand): Promise<void> {
   if (config === undefined || !isConfigImplied || config === STDIN || (await isFile(config))) return;
   throw invalid(
@@ -13,7 +13,7 @@ export async function requireConfig({ config, isConfigImplied }: SyncCommand): P
   );
 }
 
-/** Refuses a file name among the references: it is a configuration, of which the option was forgotten. */
+/** Refuses a file name as a reference; it is probably a configuration without --config. */
 export async function refuseFiles(names: readonly string[]): Promise<void> {
   for (const name of names)
     if (/\.ya?ml$/i.test(name) && (await isFile(name)))

@@ -6,7 +6,7 @@ const COLUMNS = 80;
 
 const ABOUT = 'mirror-sync: mirrors container images into a folder or S3, and proves every byte';
 
-/** The commands that have no options of their own. */
+/** The commands without options. */
 export const PSEUDO_COMMANDS: readonly Pick<Command, 'name' | 'summary'>[] = [
   { name: 'help', summary: 'show the options of a command: mirror-sync help COMMAND' },
   { name: 'version', summary: 'print the version, like --version' },
@@ -20,7 +20,7 @@ export const EXAMPLES: readonly string[] = [
   'mirror-sync verify ./archive',
 ];
 
-/** Paragraphs that hold for all commands. */
+/** Paragraphs about all commands. */
 export const NOTES: readonly string[] = [
   'REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…',
   'ARCHIVE is a folder, or s3://bucket/prefix.',
@@ -57,7 +57,7 @@ export function synopsis(name: string, { short, value, choices }: Option): strin
   return `--${name}${short === undefined ? '' : `, -${short}`}${values === undefined ? '' : ` ${values}`}`;
 }
 
-/** A term, and its explanation in a column of its own. */
+/** A term and its explanation, in two columns. */
 function entry(term: string, explanation: string, indent: number): string[] {
   const [first = '', ...more] = wrap(explanation, COLUMNS - indent);
   const head = `  ${term}`.padEnd(indent);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The packed command line begins here: older releases of Node.js are refused before anything is imported that they lack.
- * Node.js 18 reads this file, so it has no newer syntax.
+ * The entry point of the package. It refuses older releases of Node.js before they fail on an import. This file must be valid
+ * in Node.js 18.
  */
 const REQUIRED = 24;
 

@@ -6,7 +6,7 @@ import { keepHeapSmall } from './heap.ts';
 import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal, writeLine } from './output/io.ts';
 import { helpFor, parseCommand, type ParsedCommand } from './parse.ts';
 
-/** Runs a command line. Resolves to its exit code, whatever happens. */
+/** Runs a command line. Always resolves to an exit code. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   let command: ParsedCommand;
   try {
@@ -26,14 +26,14 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** A Failure says all there is to say. Anything else is a bug of ours, whose stack a report needs. */
+/** A Failure needs only its message. Anything else is a bug, whose report needs the stack. */
 function textOf(error: unknown, operation: string): string {
   const text = error instanceof Failure ? error.message : error instanceof Error ? (error.stack ?? '') : String(error);
   const lines = text.split('\n').map(printable).join('\n');
   return lines.startsWith(operation) ? lines : `${operation}: ${lines}`;
 }
 
-/** Reads one line. Not in raw mode, so that Ctrl-C stays a signal; the end of the input is an empty answer. */
+/** Reads one line without raw mode, so that Ctrl-C remains a signal. The end of the input is an empty answer. */
 async function ask(question: string, signal: AbortSignal): Promise<string> {
   using lines = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
   const ended = once(lines, 'close').then(() => '');
@@ -45,15 +45,15 @@ export async function start(): Promise<void> {
   keepHeapSmall();
   const controller = new AbortController();
   const stop = (signal: StopSignal): void => {
-    // A second signal, of whatever kind, has its usual effect: the process ends at once.
+    // A second signal of any kind ends the process immediately.
     for (const each of STOP_SIGNALS) process.off(each, stop);
     controller.abort(new Stopped(signal));
   };
   for (const signal of STOP_SIGNALS) process.on(signal, stop);
-  // A reader that went away (`| head`) is not an error.
+  // A closed pipe (`| head`) is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') process.stderr.write(`mirror-sync: write output: ${error.message}\n`);
-    controller.abort(new DOMException('nothing reads the output', 'AbortError'));
+    controller.abort(new DOMException('the output is closed', 'AbortError'));
   });
   const { stdin, stdout, stderr, env, platform } = process;
   process.exitCode = await main(process.argv.slice(2), {

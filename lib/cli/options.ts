@@ -1,11 +1,11 @@
-/** From the arguments of a command to the values of its options. */
+/** Parses the options of a command. */
 import { parseArgs } from 'node:util';
 import { closest } from '../core/suggest.ts';
 import { own } from '../core/own.ts';
 import { show } from '../oci/show.ts';
 import { type Arguments, type Command, type Option, usage } from './command.ts';
 
-/** @throws Failure (side `input`) that names an unknown option and the one that was probably meant, or a missing value */
+/** @throws Failure (side `input`) for an unknown option, with a suggestion, or for a missing value */
 export function parseOptions({ name: command, options }: Command, args: readonly string[]): Arguments {
   const { tokens, positionals } = parseArgs({
     args: [...args],

@@ -1,4 +1,4 @@
-/** From the arguments of the process to a command that can run. */
+/** Parses the arguments of the process. */
 import { readFileSync } from 'node:fs';
 import { invalid } from '../core/failure.ts';
 import { closest } from '../core/suggest.ts';

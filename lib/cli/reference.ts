@@ -1,4 +1,4 @@
-/** The page docs/cli.md, from the table of commands. */
+/** Generates docs/cli.md from the table of commands. */
 import type { Command } from './command.ts';
 import { EXAMPLES, NOTES, synopsis } from './help.ts';
 

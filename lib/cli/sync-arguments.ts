@@ -1,4 +1,4 @@
-/** The arguments of `mirror-sync sync`, checked. */
+/** Checks the arguments of `mirror-sync sync`. */
 import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from '../app/defaults.ts';
 import type { SyncRequest } from '../app/sync.ts';
 import { Failure } from '../core/failure.ts';
@@ -80,7 +80,7 @@ export function parseSync(args: Arguments, env: Environment): SyncCommand {
   };
 }
 
-/** A variable that is empty counts as not set. */
+/** An empty variable counts as unset. */
 function set(variable: string | undefined): string | undefined {
   return variable === '' ? undefined : variable;
 }

@@ -69,7 +69,7 @@ test.each([
   const ended = await running.ended;
 
   expect(ended.code).toBe(code);
-  expect(ended.stderr).toMatch(/stopping; what has arrived is kept/);
+  expect(ended.stderr).toMatch(/stopping; received data is kept/);
   const interrupted = summaryOf(ended);
   expect(interrupted).toMatchObject({ mirrored: 0, unchanged: 0, failed: 1 });
   expect(interrupted.images[0]?.reason).toMatch(/interrupted; run the same command again/);
@@ -110,7 +110,7 @@ describeWith(['script'], 'on a terminal', () => {
       const left = shown.slice(shown.lastIndexOf('\u001b[J'));
       expect(left).toMatch(/0 mirrored, 0 unchanged, 1 interrupted, 0 failed; \d+(?:\.\d)? MB fetched/);
       expect(left).not.toMatch(/\[=*>/);
-      expect(shown).toMatch(/stopping; what has arrived is kept/);
+      expect(shown).toMatch(/stopping; received data is kept/);
     } finally {
       child.kill('SIGKILL');
     }

@@ -8,10 +8,8 @@ const ROOT = join(import.meta.dirname, '../..');
 const EXCEPTIONS: readonly string[] = [
   'bench',
   'docs/decisions',
-  'infra',
   'scripts',
-  'lib/app',
-  'lib/cli',
+  'lib/cli/heap.ts',
   'lib/store/folder',
 ];
 

@@ -20,16 +20,16 @@ interface Row {
   readonly type: 'reference';
   readonly reference: string;
   readonly digest: string;
-  /** Bytes of everything that the reference stands for, each object counted once. */
+  /** The bytes of the closure, each object counted once. */
   readonly size: number | null;
-  /** What of an index is mirrored: all, or the images of these platforms. */
+  /** The mirrored images of an index: all, or those of these platforms. */
   readonly platforms: 'all' | readonly string[];
-  /** Layers that may not be distributed are left out. */
+  /** Whether non-distributable layers are skipped. */
   readonly foreignLayers?: 'skip';
   readonly observed: string | null;
-  /** The tag that a digest without a tag had, */
+  /** The former tag of a digest without a tag. */
   readonly hadTag?: string;
-  /** and when that tag was seen to name another digest. */
+  /** The time at which that tag was observed to name another digest. */
   readonly replaced?: string;
 }
 
@@ -107,7 +107,7 @@ async function listArchive(request: ListRequest, archive: Archive, { stdout, std
   return code;
 }
 
-/** The result of a read; reports a corrupt index and one of a newer release, and returns undefined for them. */
+/** The result of a read. Reports a corrupt index or one of a newer release, and returns undefined. */
 async function readable<T>(reading: Promise<T>, report: (failure: Failure) => void): Promise<T | undefined> {
   try {
     return await reading;
@@ -118,7 +118,7 @@ async function readable<T>(reading: Promise<T>, report: (failure: Failure) => vo
   }
 }
 
-/** Everything that the reference stands for; undefined where something of it is missing or wrong: `verify` says what. */
+/** The closure of a reference; undefined if something is missing or corrupt, which `verify` reports. */
 async function closureOf(reader: ClosureReader, digest: Digest, scope: Scope): Promise<Complete | undefined> {
   try {
     const state = await checkClosure(digest, scope, reader, { mayLack: () => true });
@@ -131,14 +131,14 @@ async function closureOf(reader: ClosureReader, digest: Digest, scope: Scope): P
 
 type Complete = Extract<ClosureState, { readonly complete: true }>;
 
-/** The platforms that the image was mirrored for, without those that it does not have. */
+/** The requested platforms, without those that the image does not have. */
 function platformsOf({ platforms }: Scope, absent: readonly Platform[]): Row['platforms'] {
   if (platforms === 'all') return 'all';
   const missing = new Set(absent.map(formatPlatform));
   return platforms.map(formatPlatform).filter((name) => !missing.has(name));
 }
 
-/** Objects that several images share count once, so that this is what the archive takes. */
+/** The size of the archive, in which shared objects count once. */
 function totalOf(objects: ReadonlyMap<Digest, number>): string {
   let sum = 0;
   for (const size of objects.values()) sum += size;

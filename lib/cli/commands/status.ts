@@ -62,7 +62,7 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
     }
     for (const report of pending) writeLine(stdout, `  pending   ${shownName(report)}  since ${report.at}`);
     for (const report of failed)
-      writeLine(stdout, `  failed    ${shownName(report)}: ${report.reason ?? 'no reason given'}`);
+      writeLine(stdout, `  failed    ${shownName(report)}: ${report.reason ?? 'unknown reason'}`);
     const counts = `${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`;
     const others =
       earlier[0] === undefined ? '' : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0]}`;

@@ -95,16 +95,16 @@ export const sync = defineCommand({
   },
 });
 
-/** Mirrors what the command names into the archive, and shows it. Resolves to the exit code. */
+/** Runs the sync and prints its progress. Resolves to the exit code. */
 async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io): Promise<number> {
   const { env, signal } = io;
   await refuseFiles(command.names);
   const config = command.config === undefined ? undefined : await readConfig(command.config, io);
   const printer = printerFor(command, io);
   const sayStopping = (): void => {
-    printer.notice('stopping; what has arrived is kept (again to end at once)');
+    printer.notice('stopping; received data is kept (repeat to exit immediately)');
   };
-  if (command.isConfigImplied && !command.quiet) printer.notice(`mirroring what ${command.config} names`);
+  if (command.isConfigImplied && !command.quiet) printer.notice(`using ${command.config}`);
   signal.addEventListener('abort', sayStopping, { once: true });
   try {
     const summary = await runSync({ ...command, config }, opened, {

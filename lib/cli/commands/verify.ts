@@ -17,7 +17,7 @@ export interface VerifyRequest {
   readonly repositories: readonly string[];
   /** Removes corrupt blobs and the tags that use them, and rewrites the receipts of verified blobs. */
   readonly repair: boolean;
-  /** Repairs without a question. */
+  /** Repairs without confirmation. */
   readonly yes: boolean;
   readonly json: boolean;
 }
@@ -54,8 +54,8 @@ export const verify = defineCommand({
 });
 
 /**
- * Reads and hashes everything that can be reached. Resolves to 1 if something is wrong, also if it was repaired; to 2 if a repair
- * would remove references and has no confirmation.
+ * Reads and hashes all content. Resolves to 1 if there are problems, even repaired ones; to 2 if a repair would remove
+ * references without confirmation.
  */
 export async function verifyAndReport(request: VerifyRequest, archive: Archive, io: Io): Promise<number> {
   const { json, repair } = request;
@@ -106,7 +106,7 @@ const HINT =
   'with --repair, the receipts of verified blobs are rewritten, and corrupt blobs and the references to them are removed; ' +
   'the next sync restores their tags from upstream';
 
-/** Lists what a repair would remove, and asks whether it may: some of it may not be had again. */
+/** Lists the references that a repair would remove, and asks for confirmation, because upstream may no longer have them. */
 async function confirm(
   removals: readonly Removal[],
   { json }: VerifyRequest,

@@ -2,7 +2,7 @@ import type { Command } from '../command.ts';
 import { isFlag } from '../options.ts';
 import { entriesOf, type Entry } from './entries.ts';
 
-/** Without `compopt` and `mapfile`, which the bash of macOS (3.2) lacks. Where the function completes nothing, bash completes paths. */
+/** Uses neither `compopt` nor `mapfile`, which the bash of macOS (3.2) lacks. If the function finds nothing, bash completes paths. */
 export function bashCompletion(commands: readonly Command[]): string {
   const entries = entriesOf(commands);
   return `# bash completion of mirror-sync

@@ -1,4 +1,4 @@
-/** What every shell completes: the table of commands, as a completion needs it. */
+/** The table of commands for shell completions. */
 import type { Command, Option } from '../command.ts';
 import { PSEUDO_COMMANDS } from '../help.ts';
 
@@ -28,7 +28,7 @@ export function entriesOf(commands: readonly Command[]): readonly Entry[] {
 
 const HELP: Option = { short: 'h', help: 'show the options of the command' };
 
-/** The first clause of a text: what a list of completions has room for. */
+/** The first clause of a text, which fits into a list of completions. */
 export function clause(text: string): string {
   return text.split(/[;(.:]\s|\s\(|,\s(?:such|or|like)\s/)[0]?.trim() ?? '';
 }

@@ -1,15 +1,15 @@
 import type { Host } from '../../app/host.ts';
 import { printable } from '../../oci/show.ts';
 
-/** What a command may use of the process, so that a test can replace it. */
+/** The parts of the process that a command may use, so that a test can replace them. */
 export interface Io extends Host {
-  /** Standard input, where the command reads it. */
+  /** Standard input, if the command reads it. */
   readonly stdin?: AsyncIterable<Uint8Array | string>;
   /** Asks a person, and resolves to the answer; undefined if there is no terminal. */
   readonly ask?: ((question: string) => Promise<string>) | undefined;
   readonly stdout: Output;
   readonly stderr: Output;
-  /** Aborted when the command is to stop; the reason may be a `Stopped`. */
+  /** Aborts the command; the reason may be a `Stopped`. */
   readonly signal: AbortSignal;
 }
 
@@ -20,12 +20,12 @@ export interface Output {
   readonly rows?: number;
 }
 
-/** Writes a line. Registries and archives choose parts of nearly every text, so control and format characters are escaped. */
+/** Writes a line. Texts from registries and archives are untrusted, so control and format characters are escaped. */
 export function writeLine(out: Output, text: string): void {
   out.write(`${printable(text)}\n`);
 }
 
-/** Writes a value as a line of JSON. JSON leaves DEL, C1 and format characters as they are, so they are escaped here. */
+/** Writes a value as a line of JSON, and escapes DEL, C1 and format characters, which JSON does not escape. */
 export function writeJson(out: Output, value: object): void {
   writeLine(out, JSON.stringify(value));
 }
@@ -33,19 +33,19 @@ export function writeJson(out: Output, value: object): void {
 /** Exit codes, as documented in the README. */
 export const EXIT = {
   ok: 0,
-  /** Some image failed, or something in the archive is wrong. */
+  /** An image failed, or the archive has a problem. */
   failed: 1,
   usage: 2,
-  /** Stopped by Ctrl-C (128 + SIGINT), as shells have it. */
+  /** Interrupted by Ctrl-C (128 + SIGINT). */
   interrupted: 130,
 } as const;
 
-/** 128 and the signal's number, as shells report it. */
+/** 128 plus the number of the signal, as in shells. */
 const SIGNAL_CODES = { SIGINT: EXIT.interrupted, SIGTERM: 143, SIGHUP: 129 } as const;
 export type StopSignal = keyof typeof SIGNAL_CODES;
 export const STOP_SIGNALS = Object.keys(SIGNAL_CODES) as readonly StopSignal[];
 
-/** Why a command was aborted: a signal that asks for it to stop. */
+/** The abort reason after a signal. */
 export class Stopped extends DOMException {
   readonly exitCode: number;
 

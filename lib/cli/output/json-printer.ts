@@ -1,10 +1,7 @@
 import { type Output, writeJson, writeLine } from './io.ts';
 import type { Printer } from './printer.ts';
 
-/**
- * One JSON object a line; the last is the summary. Progress within a blob is left out: whoever reads this wants to know
- * what happened, and a line for every 64 KiB would drown it.
- */
+/** One JSON object per line; the last is the summary. The progress of blobs, an event per 64 KiB, is not printed. */
 export function jsonPrinter(out: Output, errors: Output): Printer {
   const line = (value: object): void => {
     writeJson(out, value);

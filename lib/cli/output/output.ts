@@ -1,4 +1,4 @@
-/** How a run is shown, decided once from the options, the terminal and the environment. */
+/** Determines the kind of output from the options, the terminal and the environment. */
 import type { Io, Output } from './io.ts';
 import { jsonPrinter } from './json-printer.ts';
 import { plainPrinter } from './plain-printer.ts';
@@ -11,22 +11,19 @@ export type Progress = (typeof PROGRESS)[number];
 export interface OutputOptions {
   readonly json: boolean;
   readonly quiet: boolean;
-  /** What the user asked for; undefined leaves it to the terminal and the environment. */
+  /** The requested kind; by default the terminal and the environment determine it. */
   readonly progress: Progress | undefined;
 }
 
 /**
- * - `bar`: lines that scroll and a block that moves, with cursor escapes.
- * - `plain`: a line with its time for each result, without escapes.
+ * - `bar`: scrolling lines above a redrawn block, with cursor escapes.
+ * - `plain`: a line with the time per result, without escapes.
  * - `none`: warnings and the summary.
- * - `json`: an object for each event.
+ * - `json`: an object per event.
  */
 export type OutputKind = Progress | 'json';
 
-/**
- * `--progress bar` overrides CI and NO_COLOR, which are about what is usual. Nothing makes a pipe or a dumb terminal draw,
- * since neither can.
- */
+/** `--progress bar` overrides CI and NO_COLOR, but not a pipe or a dumb terminal, which cannot draw. */
 export function outputKind(
   { json, quiet, progress }: OutputOptions,
   { stdout, env }: { readonly stdout: Pick<Output, 'isTTY'>; readonly env: Io['env'] },
@@ -35,7 +32,7 @@ export function outputKind(
   if (quiet || progress === 'none') return 'none';
   if (progress === 'plain' || stdout.isTTY !== true || env['TERM'] === 'dumb') return 'plain';
   if (progress === 'bar') return 'bar';
-  // https://no-color.org counts any value but an empty one; CI=false is how some turn CI off.
+  // https://no-color.org accepts any value except an empty one; some users disable CI with CI=false.
   const isCi = !['', '0', 'false'].includes(env['CI'] ?? '');
   return isCi || (env['NO_COLOR'] ?? '') !== '' ? 'plain' : 'bar';
 }

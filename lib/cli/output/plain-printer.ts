@@ -6,10 +6,10 @@ import type { Printer } from './printer.ts';
 import { RunProgress } from './run-progress.ts';
 import { summaryLines } from './summary.ts';
 
-/** A long blob must not look like a hang to a reader, or to a CI that ends silent jobs. */
+/** The interval of progress lines, because a CI system may end a silent job. */
 const PROGRESS_MS = 30_000;
 
-/** For a pipe or a log: one line per image and per page of tags, each with its time. */
+/** For a pipe or a log: one line with the time per image and per page of tags. */
 export function plainPrinter(out: Output, errors: Output, now: () => number = () => Date.now()): Printer {
   const progress = new RunProgress();
   const stamped = (to: Output, text: string): void => {

@@ -3,13 +3,13 @@ import type { Digest } from '../../oci/digest.ts';
 import { bytes, plural } from '../../core/format.ts';
 import { type BlobEvent, type ImageEvent, imageName, type ImageName, type MirrorEvent } from '../../sync/events.ts';
 
-/** The rate is the mean of this time, in milliseconds. */
+/** The rate is the mean of this time. */
 const RATE_MS = 10_000;
 
 type ImageState = 'expected' | 'resolved' | 'failed' | 'done';
 
 interface Blob {
-  /** Undefined where no descriptor has it (schema 1). */
+  /** Undefined for layers of schema 1 manifests. */
   readonly size: number | undefined;
   readonly fetched: number;
   readonly isStored: boolean;
@@ -74,11 +74,11 @@ export class RunProgress {
   #observeBlob({ blob, phase, size, fetched }: BlobEvent): void {
     const known = this.#blobs.get(blob);
     const before = known?.fetched ?? 0;
-    // A smaller number is that of another attempt.
+    // A smaller number belongs to a new attempt.
     this.#arrived += fetched < before ? fetched : fetched - before;
     // Another image has stored it.
     if (known?.isStored === true) return;
-    // An object that is present needs no bytes; a failed blob may start again.
+    // A present blob needs no bytes; a failed blob may start again.
     if (phase === 'present' || phase === 'failed') this.#blobs.delete(blob);
     else {
       const whole = size ?? known?.size;

@@ -6,7 +6,7 @@ export function sizeOf({ columns = 0, rows = 0 }: Output): { readonly columns: n
   return { columns: columns > 0 ? columns : 80, rows: rows > 0 ? rows : 24 };
 }
 
-/** Cuts a line before the last column: a terminal that has written there may already be on the next line. */
+/** Cuts a line before the last column, after which some terminals wrap immediately. */
 export function fit(line: string, columns: number): string {
   return line.length < columns ? line : `${line.slice(0, Math.max(0, columns - 2))}…`;
 }

@@ -10,7 +10,7 @@ export interface SummaryLine {
   readonly tone?: Tone;
 }
 
-/** Failures are last, where a reader looks first. Images that were interrupted share one line. */
+/** Failures are last, because a reader sees the end first. Interrupted images share one line. */
 export function summaryLines({ bytes: fetched, images, warnings, elapsedMs, ...counts }: Summary): SummaryLine[] {
   const rate = fetched > 0 && elapsedMs > 0 ? `, ${bytes((fetched * 1000) / elapsedMs)}/s` : '';
   const failed = images.filter(({ status, code }) => status === 'failed' && code !== 'aborted');

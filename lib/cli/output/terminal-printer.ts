@@ -9,10 +9,9 @@ import { coloured, fit, fitName, sizeOf } from './screen.ts';
 import { summaryLines } from './summary.ts';
 import { wrap } from './wrap.ts';
 
-/** Redraws per second: smooth for the eye, and cheap for the processor. */
 const REDRAWS_PER_SECOND = 10;
 
-/** Blobs that have a line of their own; the others are counted. */
+/** The maximum number of blobs with their own lines; others are counted. */
 const MAX_LINES = 16;
 
 /** Characters inside a bar. A narrow terminal has room for numbers only. */

@@ -1,11 +1,11 @@
-/** Shows the progress of `verify` on standard error: it may take a day. */
+/** Shows the progress of `verify`, which may take a day, on standard error. */
 import type { Progress } from '../../upkeep/verify.ts';
 import { printable } from '../../oci/show.ts';
 import { bytes, plural, seconds } from '../../core/format.ts';
 import { type Io, writeLine } from './io.ts';
 import { sizeOf } from './screen.ts';
 
-/** Milliseconds between two states of the line on a terminal, and between two lines elsewhere. */
+/** Milliseconds between two updates of the line on a terminal, and between two lines elsewhere. */
 const REDRAW_MS = 100;
 const LINE_MS = 30_000;
 

@@ -154,18 +154,18 @@ describe('ordersFor', () => {
   test('accepts 1,000 references and refuses one more', () => {
     const texts = Array.from({ length: 1_001 }, (_, index) => `quay.io/team/app:${index}`);
     expect(tagsOf(ask(...texts.slice(1)))).toHaveLength(10);
-    expect(detailOf(() => ask(...texts))).toBe('read request: more than 1000 references at once');
+    expect(detailOf(() => ask(...texts))).toBe('read request: expected at most 1000 references, got 1001');
   });
 
   test.each([
     ['a text', 'alpine', /^read request: expected an object; send {"references": \[/],
     ['null', null, /^read request: expected an object; /],
-    ['a list', ['alpine'], /^read request: "0" is not known; /],
-    ['another key', { references: ['alpine'], tags: [] }, /^read request: "tags" is not known; /],
+    ['a list', ['alpine'], /^read request: unknown field "0"; /],
+    ['another key', { references: ['alpine'], tags: [] }, /^read request: unknown field "tags"; /],
     ['no references', {}, /^read request: no references; /],
     ['references that are not a list', { references: 'alpine' }, /^read request: no references; /],
     ['an empty list', { references: [] }, /^read request: no references; /],
-    ['a number among them', { references: ['alpine', 3] }, /^read request: a reference is a text, not 3$/],
+    ['a number among them', { references: ['alpine', 3] }, /^read request: expected a string as the reference, got 3$/],
     ['a text that is not a reference', { references: ['UPPER/Case'] }, /UPPER\/Case/],
   ])('refuses %s with the reason', (_, request, problem) => {
     expect(detailOf(() => ordersFor(request, CONFIG, RUN))).toMatch(problem);

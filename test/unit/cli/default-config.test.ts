@@ -29,14 +29,14 @@ const references = (ended: Ended): string[] => summaryOf(ended).images.map(({ re
 test('sync mirrors the images of mirror.yaml in the working directory, and names the file', async () => {
   await configured('mirror.yaml', '1.0');
   const ended = await mirrorSync(['sync', '--to', 'archive', '--json'], {}, folder.path);
-  expect(ended).toMatchObject({ code: 0, stderr: 'mirroring what mirror.yaml names\n' });
+  expect(ended).toMatchObject({ code: 0, stderr: 'using mirror.yaml\n' });
   expect(references(ended)).toEqual([`${registry.host}/team/app:1.0`]);
 });
 
 test('sync takes the file and the archive from the environment', async () => {
   const env = { MIRROR_SYNC_CONFIG: await configured('other.yaml', '2.0'), MIRROR_SYNC_ARCHIVE: folder.join('a') };
   const ended = await runMain(['sync', '--json'], { env });
-  expect(ended).toMatchObject({ code: 0, stderr: `mirroring what ${env.MIRROR_SYNC_CONFIG} names\n` });
+  expect(ended).toMatchObject({ code: 0, stderr: `using ${env.MIRROR_SYNC_CONFIG}\n` });
   expect(references(ended)).toEqual([`${registry.host}/team/app:2.0`]);
   expect((await runMain(['ls', env.MIRROR_SYNC_ARCHIVE])).stdout).toContain(`${registry.host}/team/app:2.0`);
 });

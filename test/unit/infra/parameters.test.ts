@@ -171,7 +171,7 @@ describe('the storage class', () => {
 describe('the region', () => {
   test("is required, because the framework's default may differ from the region of the AWS CLI", async () => {
     const stdout: unknown = expect.stringContaining(
-      'read region: none is set (the profile in ~/.aws/config is not read); export AWS_REGION, or add --region',
+      'read region: no region is set (the profile in ~/.aws/config is not read); set AWS_REGION, or use --region',
     );
     await expect(packaged({}, undefined, [])).rejects.toMatchObject({ stdout });
   });

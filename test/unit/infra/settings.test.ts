@@ -48,7 +48,7 @@ describe('a parameter', () => {
   });
 
   const BUCKET = 'expected the name of a bucket, without s3:// and without a slash, or nothing';
-  const SECRET = 'expected the complete ARN of a secret, its last six characters included, or nothing';
+  const SECRET = 'expected the complete ARN of a secret, including its last six characters, or nothing';
   const TOPIC = 'expected the ARN of an SNS topic (standard, not FIFO), or nothing';
   const BUS = 'expected the name of an event bus in this account and region (not an ARN)';
   const SCHEDULE = 'expected rate(6 hours), cron(0 3 * * ? *) or at(2026-01-31T03:00:00)';
@@ -132,17 +132,15 @@ describe('a parameter', () => {
 
   test('with an unknown name on the command line is refused with the most similar one', async () => {
     await expect(settingsOf({ shedule: 'rate(1 hour)' })).rejects.toThrow(
-      'read parameter shedule: there is no such parameter; did you mean schedule?',
+      'read parameter shedule: unknown parameter; did you mean schedule?',
     );
-    await expect(settingsOf({ x: '1' })).rejects.toThrow(
-      'read parameter x: there is no such parameter; known are bucket, ',
-    );
+    await expect(settingsOf({ x: '1' })).rejects.toThrow('read parameter x: unknown parameter; available: bucket, ');
   });
 
   test('with an unknown name in the section of any stage is refused', async () => {
     const sections = { ...params, test: { alarmTopics: 'x' } };
     await expect(settingsOf({}, sections)).rejects.toThrow(
-      'read parameter alarmTopics: there is no such parameter; did you mean alarmTopic?',
+      'read parameter alarmTopics: unknown parameter; did you mean alarmTopic?',
     );
   });
 
