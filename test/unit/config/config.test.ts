@@ -353,6 +353,20 @@ mirrors: [{ source: alpine, tags: all }]`;
       expect(() => parse(withEndpoints(endpoints))).not.toThrow();
   });
 
+  test('an invalid host hides neither the problems of its settings nor those of other parts', () => {
+    const text = `version: 1
+registries:
+  docker: { connections: 0 }
+  __proto__: { insecure: true }
+mirrors: [{ source: '', tags: all }]`;
+    expect(problemsOf(text)).toEqual(['4:3: unknown setting "__proto__"']);
+    expect(problemsOf(text.replace(/.*__proto__.*\n/, ''))).toEqual([
+      '3:3: registries.docker: "docker": write docker.io, as references name it',
+      '3:26: registries.docker.connections: must be a whole number from 1 to 64, not 0',
+      '4:21: mirrors[0].source: must be a repository, such as docker.io/library/alpine, not nothing',
+    ]);
+  });
+
   test('for an endpoint with settings as for one without', () => {
     const text = `version: 1
 registries:
