@@ -1,13 +1,26 @@
-/** Decompression as a sink: bytes go in with backpressure, the uncompressed bytes come out through a callback. */
+import type { ContentOptions, DiffIds } from './content.ts';
 
-/** Takes uncompressed bytes, in order. They are overwritten once it has returned. */
-export type Sink = (chunk: Uint8Array) => void;
+export type Compressed = 'gzip' | 'zstd';
 
+/** A plain object, which can be posted to a thread. */
+export interface InflateOptions extends ContentOptions {
+  readonly compression: Compressed;
+  /** The largest window that a zstd frame may ask for, as the base-2 logarithm of its bytes. */
+  readonly windowLog: number;
+}
+
+/** Decompression with backpressure: compressed bytes go in, the digests of the uncompressed bytes come out. */
 export interface Inflater {
-  /** Resolves when the bytes have been consumed and may be reused; the next may be written before. Rejects with `not-as-declared` or the sink's error. */
+  /**
+   * Resolves when the bytes are processed and may be overwritten. The next bytes may be written before that. After a
+   * failure, every call rejects with it.
+   *
+   * @throws Failure `not-as-declared` for other bytes, `too-large` beyond the limits, and `no-space` where a frame needs
+   *   a window that is larger than `windowLog`, and not larger than the largest
+   */
   write(chunk: Uint8Array): Promise<void>;
-  /** Resolves when everything has come out. Rejects where the stream was cut short. */
-  end(): Promise<void>;
-  /** Resolves when nothing reads any more what was written. */
+  /** Resolves to the digests once all bytes are processed. Rejects where the stream is incomplete. */
+  end(): Promise<DiffIds>;
+  /** Resolves when the written bytes are not read any more. Later calls reject. */
   destroy(): Promise<void>;
 }

@@ -1,62 +1,35 @@
-/** The worker side of `inflating-threads.ts`. It only connects the parts. */
-import { parentPort, workerData } from 'node:worker_threads';
-import { asFailure } from '../core/failure.ts';
-import { release } from '../core/release.ts';
-import { type FromThread, type Ring, slot, SLOTS, type ToThread } from './inflating-threads.ts';
-import { SyncInflater } from './sync-inflate.ts';
+/** The thread of `inflating-threads.ts`. */
+import { parentPort } from 'node:worker_threads';
+import { asFailure, type Failure } from '../core/failure.ts';
+import type { FromThread, ToThread } from './inflating-threads.ts';
+import { destroyed, StreamInflater } from './stream-inflater.ts';
 
-const { memory, taken } = workerData as Ring;
+const inflaters = new Map<number, StreamInflater>();
 
-const inflaters = new Map<number, SyncInflater>();
-
-/** The number of slots that were filled and handed over so far. */
-let filled = 0;
-
-function tell(message: FromThread): void {
-  parentPort?.postMessage(message);
+async function run(message: ToThread): Promise<Omit<FromThread, 'request'>> {
+  if (message.kind === 'open') {
+    inflaters.set(message.inflater, new StreamInflater(message.options));
+    return {};
+  }
+  const inflater = inflaters.get(message.inflater);
+  if (inflater === undefined) throw destroyed();
+  if (message.kind === 'write') await inflater.write(message.bytes);
+  if (message.kind === 'end') return { diffIds: await inflater.end() };
+  if (message.kind === 'destroy') {
+    inflaters.delete(message.inflater);
+    await inflater.destroy();
+  }
+  return {};
 }
 
-/** Waits for a free slot. Blocking is safe here: the main thread wakes this one after it has emptied a slot. */
-function room(): Uint8Array {
-  for (let count = Atomics.load(taken, 0); filled - count >= SLOTS; count = Atomics.load(taken, 0))
-    Atomics.wait(taken, 0, count);
-  return slot(memory, filled);
-}
-
-function open({ inflater, compression, windowLog, wanted }: Extract<ToThread, { kind: 'open' }>): SyncInflater {
-  const output = {
-    room,
-    filled: (length: number): void => {
-      if (Atomics.load(wanted, 0) === 0) throw new Error('the rest is not wanted');
-      tell({ kind: 'out', inflater, slot: filled, length });
-      filled += 1;
-    },
-  };
-  return new SyncInflater(compression, output, windowLog);
+function plain({ operation, side, code, detail }: Failure): FromThread['failure'] {
+  return { operation, side, code, detail };
 }
 
 parentPort?.on('message', (message: ToThread) => {
-  const { inflater: id } = message;
-  if (message.kind === 'open') {
-    inflaters.set(id, open(message));
-    return;
-  }
-  const inflater = inflaters.get(id);
-  if (inflater === undefined) return;
-  if (message.kind === 'destroy') {
-    inflater.destroy();
-    inflaters.delete(id);
-    tell({ kind: 'done', inflater: id });
-    return;
-  }
-  try {
-    if (message.kind === 'write') {
-      inflater.write(message.bytes);
-      release(message.bytes);
-    } else inflater.end();
-    tell({ kind: 'done', inflater: id });
-  } catch (error) {
-    const { operation, side, code, detail } = asFailure(error, 'inflate', 'archive');
-    tell({ kind: 'done', inflater: id, failure: { operation, side, code, detail } });
-  }
+  run(message)
+    .catch((error: unknown) => ({ failure: plain(asFailure(error, 'inflate', 'archive')) }))
+    .then((result) => {
+      parentPort?.postMessage({ request: message.request, ...result } satisfies FromThread);
+    }, undefined);
 });

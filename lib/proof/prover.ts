@@ -8,6 +8,7 @@ import type { Compression } from '../oci/compression.ts';
 import { type Algorithm, type Digest, digestParts, hasher, toDigest } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import { algorithmsOf } from './algorithms.ts';
+import type { DiffIds } from './content.ts';
 import { Unpacker } from './unpacker.ts';
 
 export interface Expected {
@@ -18,8 +19,6 @@ export interface Expected {
   /** The algorithms of the diffIDs to prove; see `LayerMessage`. */
   readonly diffIds?: readonly Algorithm[] | undefined;
 }
-
-export type DiffIds = Partial<Readonly<Record<Algorithm, Digest>>>;
 
 export interface Proof {
   readonly digest: Digest;
@@ -51,41 +50,29 @@ export interface ProverOptions {
 /** Uncompressed bytes above which a layer is refused: real layers are smaller, decompression bombs are not. */
 const MAX_UNCOMPRESSED_BYTES = 128 * 1024 ** 3;
 
-/** Uncompressed bytes per stored byte. Checked only from a size on, below which unpacking takes little time. */
-const MAX_RATIO = 1000;
+/** The ratio of uncompressed to stored bytes is limited from this size on, below which unpacking takes little time. */
 const RATIO_FROM_BYTES = 1024 ** 3;
 
 export class Prover {
   readonly #expected: Expected;
-  readonly #maxUncompressed: number;
-  readonly #ratioFrom: number;
   readonly #declared: Compression;
   readonly #strict: boolean;
   readonly #stored: Hash;
-  readonly #hashes: ReadonlyMap<Algorithm, Hash>;
   readonly #unpacker: Unpacker | undefined;
   #size = 0;
-  #uncompressed = 0;
   #unreadable: string | undefined;
   #deferred = false;
 
   constructor(expected: Expected, options: ProverOptions = {}) {
     this.#expected = expected;
-    this.#maxUncompressed = options.maxUncompressed ?? MAX_UNCOMPRESSED_BYTES;
-    this.#ratioFrom = options.ratioFrom ?? RATIO_FROM_BYTES;
     this.#strict = options.strict ?? false;
     this.#declared = compressionOf(expected.mediaType);
-    this.#stored = hasher(digestParts(expected.digest).algorithm);
+    const { digest, size } = expected;
+    this.#stored = hasher(digestParts(digest).algorithm);
     const algorithms = algorithmsOf(expected);
-    this.#hashes = new Map(algorithms.map((algorithm) => [algorithm, hasher(algorithm)]));
+    const { maxUncompressed = MAX_UNCOMPRESSED_BYTES, ratioFrom = RATIO_FROM_BYTES, patient } = options;
     if (algorithms.length > 0)
-      this.#unpacker = new Unpacker(this.#declared, {
-        size: expected.size,
-        patient: options.patient,
-        sink: (chunk) => {
-          this.#take(chunk);
-        },
-      });
+      this.#unpacker = new Unpacker(this.#declared, { digest, algorithms, maxUncompressed, ratioFrom, size, patient });
   }
 
   get size(): number {
@@ -110,7 +97,7 @@ export class Prover {
     const digest = toDigest(digestParts(expected).algorithm, this.#stored.digest('hex'));
     if (digest !== expected)
       throw this.#refuse('digest-mismatch', `its ${this.#size} bytes hash to ${digest}; they are not what was named`);
-    if (!this.#isOver) await this.#readable(this.#unpacker?.end());
+    const diffIds = this.#isOver ? undefined : await this.#readable(this.#unpacker?.end());
     const proof = { digest, size: this.#size, diffIds: {} };
     if (this.#deferred) return { ...proof, deferred: true };
     const compression = this.#unpacker?.compression;
@@ -119,10 +106,7 @@ export class Prover {
       this.#unreadable ??= compression === 'none' ? 'its bytes are a plain tar' : `its bytes are ${compression}`;
     if (this.#unreadable !== undefined)
       throw this.#refuse('not-as-declared', `${mediaType} does not hold: ${this.#unreadable}`);
-    if (compression === undefined) return proof;
-    const diffIds = Object.fromEntries(
-      [...this.#hashes].map(([algorithm, hash]) => [algorithm, toDigest(algorithm, hash.digest('hex'))]),
-    ) as DiffIds;
+    if (compression === undefined || diffIds === undefined) return proof;
     return { ...proof, diffIds, compression, ...(differs ? { declared: mediaType } : {}) };
   }
 
@@ -139,34 +123,24 @@ export class Prover {
    * Remembers bytes that do not decompress, and does not throw: only the end shows whether they are the wrong bytes (a
    * digest mismatch) or the right ones with a wrong declaration.
    */
-  async #readable(work: Promise<'deferred' | undefined> | undefined): Promise<void> {
-    if (work === undefined) return;
+  async #readable<T>(work: Promise<T | 'deferred'> | undefined): Promise<T | undefined> {
     try {
-      if ((await work) === 'deferred') this.#deferred = true;
+      const done = await work;
+      if (done !== 'deferred') return done;
+      this.#deferred = true;
     } catch (error) {
       const failure = asFailure(error, 'unpack', 'source');
       if (failure.code !== 'not-as-declared') throw failure;
       this.#unreadable ??= failure.message;
     }
-  }
-
-  #take(chunk: Uint8Array): void {
-    this.#uncompressed += chunk.length;
-    if (this.#uncompressed > this.#maxUncompressed)
-      throw this.#refuse('too-large', `it unpacks to more than ${this.#maxUncompressed} bytes, which is the limit`);
-    if (this.#uncompressed > this.#ratioFrom && this.#uncompressed > MAX_RATIO * this.#size)
-      throw this.#refuse(
-        'too-large',
-        `its first ${this.#size} bytes unpack to more than ${MAX_RATIO} times as many, which is the limit`,
-      );
-    for (const hash of this.#hashes.values()) hash.update(chunk);
+    return undefined;
   }
 
   #longer(size: number): string {
     return `it is longer than the ${size} bytes that its descriptor says`;
   }
 
-  #refuse(code: 'size-mismatch' | 'digest-mismatch' | 'not-as-declared' | 'too-large', detail: string): Failure {
+  #refuse(code: 'size-mismatch' | 'digest-mismatch' | 'not-as-declared', detail: string): Failure {
     return new Failure({ operation: `verify blob ${this.#expected.digest}`, side: 'source', code, detail });
   }
 }

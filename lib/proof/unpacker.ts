@@ -5,21 +5,22 @@
 import { Budget } from '../core/budget.ts';
 import { Failure } from '../core/failure.ts';
 import { type Compression, detectCompression, HEAD_BYTES, MAX_WINDOW_LOG, windowLogOf } from '../oci/compression.ts';
-import { createInflater } from './inflate.ts';
-import type { Inflater, Sink } from './inflater.ts';
+import { Content, type ContentOptions, type DiffIds } from './content.ts';
+import type { Compressed, Inflater, InflateOptions } from './inflater.ts';
+import { ThreadInflater } from './inflating-threads.ts';
+import { StreamInflater } from './stream-inflater.ts';
 
 /** Memory for the windows of all concurrent zstd streams, in bytes: one of the largest, or 16 usual ones. */
 const windows = new Budget(2 ** MAX_WINDOW_LOG);
 
-/** Blobs of this size and above are inflated on a thread: below, handing them over takes longer than inflating. */
-const LARGE_BYTES = 4 * 1024 * 1024;
+/** Blobs of this size and above are inflated on a thread. For smaller ones, starting a thread takes longer. */
+export const LARGE_BYTES = 4 * 1024 * 1024;
 
-export interface UnpackerOptions {
+export interface UnpackerOptions extends ContentOptions {
   /** Bytes of the blob, where known. */
   readonly size: number | undefined;
   /** See `ProverOptions`. */
   readonly patient: { readonly signal: AbortSignal; readonly window: 'as-announced' | 'largest' } | undefined;
-  readonly sink: Sink;
 }
 
 /** `deferred`: there is not enough memory for the window now; nothing more needs to be written. */
@@ -32,6 +33,9 @@ export class Unpacker {
   #head: Uint8Array = new Uint8Array(0);
   #compression: Compression | undefined;
   #inflater: Inflater | undefined;
+  /** Takes the bytes of a blob that is not compressed. */
+  readonly #plain: Content;
+  #stored = 0;
   #reserved = 0;
   #deferred = false;
   #destroyed = false;
@@ -39,6 +43,7 @@ export class Unpacker {
   constructor(declared: Compression, options: UnpackerOptions) {
     this.#declared = declared;
     this.#o = options;
+    this.#plain = new Content(options);
   }
 
   /** The compression of the bytes; undefined until enough of them have arrived. */
@@ -57,14 +62,14 @@ export class Unpacker {
     return Promise.resolve(undefined);
   }
 
-  /** Resolves when all output has come out. */
-  async end(): Written {
+  /** Resolves to the digests of the uncompressed bytes. */
+  async end(): Promise<'deferred' | DiffIds> {
     if (this.#compression === undefined) {
       const isEmpty = this.#head.length === 0;
       const found = isEmpty ? 'none' : detectCompression(this.#head, this.#declared, { whole: true });
       if ((await this.#begin(found ?? this.#declared, this.#head)) === 'deferred') return 'deferred';
     }
-    return deferring(this.#inflater?.end());
+    return this.#deferred ? 'deferred' : deferring(this.#inflater?.end() ?? Promise.resolve(this.#plain.diffIds()));
   }
 
   /** Resolves when the written bytes are not read any more. */
@@ -97,30 +102,26 @@ export class Unpacker {
     return undefined;
   }
 
-  #inflate(compression: 'gzip' | 'zstd', head: Uint8Array, windowLog?: number): Written {
-    const { size, sink } = this.#o;
-    const large = (size ?? Infinity) >= LARGE_BYTES;
-    this.#inflater = createInflater(compression, sink, { large, ...(windowLog === undefined ? {} : { windowLog }) });
+  #inflate(compression: Compressed, head: Uint8Array, windowLog = MAX_WINDOW_LOG): Written {
+    const { size = Infinity, digest, algorithms, maxUncompressed, ratioFrom } = this.#o;
+    const options: InflateOptions = { digest, algorithms, maxUncompressed, ratioFrom, compression, windowLog };
+    this.#inflater = size >= LARGE_BYTES ? new ThreadInflater(options) : new StreamInflater(options);
     return this.#pass(head);
   }
 
-  #pass(chunk: Uint8Array): Written {
-    if (this.#inflater !== undefined) return deferring(this.#inflater.write(chunk));
-    return this.#plain(chunk);
-  }
-
-  /** An async function turns the sink's error into a rejection. */
-  async #plain(chunk: Uint8Array): Written {
-    this.#o.sink(chunk);
-    return Promise.resolve(undefined);
+  async #pass(chunk: Uint8Array): Written {
+    if (this.#inflater !== undefined)
+      return (await deferring(this.#inflater.write(chunk))) === 'deferred' ? 'deferred' : undefined;
+    this.#stored += chunk.length;
+    this.#plain.update(chunk, this.#stored);
+    return undefined;
   }
 }
 
-/** A frame that needs a larger window than was reserved is not wrong: it is unpacked when the memory is available. */
-async function deferring(work: Promise<void> | undefined): Written {
+/** A frame that needs a larger window than was reserved is valid: it is unpacked when the memory is available. */
+async function deferring<T>(work: Promise<T>): Promise<T | 'deferred'> {
   try {
-    await work;
-    return undefined;
+    return await work;
   } catch (error) {
     if (error instanceof Failure && error.code === 'no-space') return 'deferred';
     throw error;

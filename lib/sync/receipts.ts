@@ -4,7 +4,8 @@ import type { Algorithm } from '../oci/digest.ts';
 import { compressionOf } from '../oci/mediatype.ts';
 import type { LayerMessage } from '../queue/messages.ts';
 import { algorithmsOf } from '../proof/algorithms.ts';
-import type { DiffIds, Proof } from '../proof/prover.ts';
+import type { DiffIds } from '../proof/content.ts';
+import type { Proof } from '../proof/prover.ts';
 
 type Claimed = Pick<LayerMessage['blob'], 'mediaType'> & { readonly diffIds?: readonly Algorithm[] | undefined };
 

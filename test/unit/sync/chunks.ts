@@ -1,6 +1,9 @@
-import { createInflater } from '../../../lib/proof/inflate.ts';
+import { type Digest, digestOf } from '../../../lib/oci/digest.ts';
+import type { Inflater } from '../../../lib/proof/inflater.ts';
+import { ThreadInflater } from '../../../lib/proof/inflating-threads.ts';
+import { StreamInflater } from '../../../lib/proof/stream-inflater.ts';
 
-/** `bytes` in chunks of these sizes, which repeat, each in its own buffer. */
+/** Cuts `bytes` into chunks of these sizes, repeatedly; each has a buffer of its own. */
 export function chunked(bytes: Uint8Array, sizes: readonly number[]): Buffer[] {
   const chunks: Buffer[] = [];
   for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
@@ -11,21 +14,29 @@ export function chunked(bytes: Uint8Array, sizes: readonly number[]): Buffer[] {
   return chunks;
 }
 
-/** The unpacked chunks. Each chunk is overwritten once it has been written, as in a reused buffer. */
+/** An inflater on this thread, or on a thread of its own if `large`. */
+export function createInflater(
+  compression: 'gzip' | 'zstd',
+  { large, maxUncompressed = Infinity }: { readonly large: boolean; readonly maxUncompressed?: number },
+): Inflater {
+  const limits = { maxUncompressed, ratioFrom: Infinity, windowLog: 27 };
+  const options = { compression, digest: digestOf(Buffer.from('blob')), algorithms: ['sha256'], ...limits } as const;
+  return large ? new ThreadInflater(options) : new StreamInflater(options);
+}
+
+/** The digest of the uncompressed bytes. Each chunk is overwritten after its write, as a reused buffer would be. */
 export async function inflate(
   compression: 'gzip' | 'zstd',
   chunks: readonly Buffer[],
   options = { large: false },
-): Promise<Buffer> {
-  const out: Buffer[] = [];
-  const inflater = createInflater(compression, (chunk) => out.push(Buffer.from(chunk)), options);
+): Promise<Digest | undefined> {
+  const inflater = createInflater(compression, options);
   try {
     for (const chunk of chunks) {
       await inflater.write(chunk);
       chunk.fill(0xff);
     }
-    await inflater.end();
-    return Buffer.concat(out);
+    return (await inflater.end()).sha256;
   } finally {
     await inflater.destroy();
   }

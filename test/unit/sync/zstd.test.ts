@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { constants, createZstdDecompress, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createInflater } from '../../../lib/proof/inflate.ts';
+import { digestOf } from '../../../lib/oci/digest.ts';
 import { skippableFrame } from '../../kit/compress.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { chunked, inflate } from './chunks.ts';
@@ -83,7 +83,7 @@ test('unpacks every frame for any chunks', async () => {
     fc.asyncProperty(fc.array(piece, { minLength: 1, maxLength: 8 }), cuts, async (pieces, sizes) => {
       const stored = Buffer.concat(pieces.map((one) => one.stored));
       const whole = Buffer.concat(pieces.map((one) => one.content));
-      expect((await inflate('zstd', chunked(stored, sizes))).equals(whole)).toBe(true);
+      expect(await inflate('zstd', chunked(stored, sizes))).toBe(digestOf(whole));
     }),
     { numRuns: 60 },
   );
@@ -100,7 +100,7 @@ test('unpacks every frame if each chunk is a single byte', async () => {
   ];
   const stored = Buffer.concat(pieces.map((one) => one.stored));
   const whole = Buffer.concat(pieces.map((one) => one.content));
-  expect(await inflate('zstd', chunked(stored, [1]))).toEqual(whole);
+  expect(await inflate('zstd', chunked(stored, [1]))).toBe(digestOf(whole));
 });
 
 // This is the reason for not using Node's own stream.
@@ -112,7 +112,7 @@ test("Node's own decompressor drops the bytes that follow a frame in the same wr
   stream.end(two);
   await once(stream, 'end');
   expect(Buffer.concat(out).toString()).toBe('first');
-  expect((await inflate('zstd', [two])).toString()).toBe('firstsecond');
+  expect(await inflate('zstd', [two])).toBe(digestOf(Buffer.from('firstsecond')));
 });
 
 describe('an invalid zstd stream is refused as not-as-declared', () => {
@@ -171,7 +171,7 @@ test('only a boundary between frames is accepted as the end of a stream', async 
 
 // They are a valid stream without content (RFC 8878, section 3.1).
 test('skippable frames alone unpack to nothing', async () => {
-  expect(await inflate('zstd', [skippableFrame(Buffer.from('metadata'))])).toEqual(Buffer.alloc(0));
+  expect(await inflate('zstd', [skippableFrame(Buffer.from('metadata'))])).toBe(digestOf(Buffer.alloc(0)));
 });
 
 // The frame requires a window of 1 GiB.
@@ -179,17 +179,4 @@ test('a frame with too large a window is refused before anything is allocated', 
   const header = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, (30 - 10) << 3]);
   const stored = Buffer.concat([header, blockHeader(true, 0, 1), Buffer.from('x')]);
   await expect(inflate('zstd', [stored])).rejects.toMatchObject({ code: 'not-as-declared' });
-});
-
-test.each([false, true])('a destroyed inflater refuses further writes (large: %s)', async (large) => {
-  const stored = zstdCompressSync(randomBytes(300_000, 1));
-  let out = 0;
-  const inflater = createInflater('zstd', (chunk) => (out += chunk.length), { large });
-  await inflater.write(stored.subarray(0, 200_000));
-  expect(out).toBeGreaterThan(0);
-  await inflater.destroy();
-  const before = out;
-  await expect(inflater.write(stored.subarray(200_000))).rejects.toMatchObject({ detail: 'it has been given up' });
-  await expect(inflater.end()).rejects.toMatchObject({ detail: 'it has been given up' });
-  expect(out).toBe(before);
 });
