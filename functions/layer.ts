@@ -4,7 +4,7 @@ import { readEnvironment } from '../lib/config/environment.ts';
 import { deadlineFrom } from '../lib/sync/deadline.ts';
 import { failLayer } from '../lib/sync/layer/fail-layer.ts';
 import { copyLayer } from '../lib/sync/layer/layer.ts';
-import { Window } from '../lib/sync/transfer/window.ts';
+import { BufferPool } from '../lib/sync/transfer/buffer-pool.ts';
 import type { LayerMessage } from '../lib/queue/messages.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleBatch } from './batch.ts';
@@ -14,8 +14,8 @@ import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
 
-/** The window: 12 parts of 8 MiB. */
-const WINDOW_BYTES = 96 * 1024 * 1024;
+/** The memory of all transfers: 12 parts of 8 MiB. */
+const BUFFER_BYTES = 96 * 1024 * 1024;
 
 const wired = once(() => {
   const env = readEnvironment(
@@ -37,7 +37,7 @@ const wired = once(() => {
     archive: openArchive(env.archive),
     queues: openQueues({ layer: layerQueue, finalize: finalizeQueue }),
     sources: sourcesFrom(config, env.credentialsSecret, { lanes, onRetry }),
-    window: new Window(WINDOW_BYTES),
+    buffers: new BufferPool(BUFFER_BYTES),
     postpone: postponeIn(layerQueue),
     requeue: requeueIn(layerQueue),
   };
@@ -46,7 +46,7 @@ const wired = once(() => {
 /** Copies one blob per message from the registry to the archive. */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, () => {
-    const { archive, queues, config, sources, window, lanes, maxReceives, postpone, requeue } = wired();
+    const { archive, queues, config, sources, buffers, lanes, maxReceives, postpone, requeue } = wired();
     const signal = signalOf(context);
     return handleBatch<LayerMessage>(event, {
       type: 'layer',
@@ -58,7 +58,7 @@ export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResp
         const [read, current] = await Promise.all([config(), sources()]);
         const settings = registrySettings(read, lanes);
         await copyLayer(
-          { archive, queues, sources: current, window, observe, now: Date.now, lanes: settings.connections },
+          { archive, queues, sources: current, buffers, observe, now: Date.now, lanes: settings.connections },
           message,
           {
             receiveCount,

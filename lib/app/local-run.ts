@@ -13,7 +13,7 @@ import { failLayer } from '../sync/layer/fail-layer.ts';
 import { copyLayer } from '../sync/layer/layer.ts';
 import { type Limits, Quota } from '../sync/resolver/quota.ts';
 import { resolve } from '../sync/resolver/resolve.ts';
-import { Window } from '../sync/transfer/window.ts';
+import { BufferPool } from '../sync/transfer/buffer-pool.ts';
 import { digestParts } from '../oci/digest.ts';
 import { InProcessQueues } from '../queue/in-process/in-process.ts';
 import type { Outgoing, Queues } from '../queue/queue.ts';
@@ -26,7 +26,7 @@ export interface LocalRun {
   readonly signal: AbortSignal;
   /** The number of blobs that are fetched concurrently. */
   readonly concurrency: number;
-  readonly windowBytes?: number;
+  readonly bufferBytes?: number;
   /** The time until a failed message is delivered again, in milliseconds. */
   readonly retryMs?: number;
   /** Wraps the queues that the roles send to. */
@@ -37,12 +37,12 @@ export interface LocalRun {
   readonly messages: readonly Outgoing[];
 }
 
-/** The window. With it the process stays below 200 MB, and below 256 MB with the S3 client (bench/README.md). */
-const WINDOW_BYTES = 32 * 1024 * 1024;
-const WINDOW_PARTS = 6;
+/** The memory of all transfers. With it the process stays below 200 MB, and below 256 MB with the S3 client (bench/README.md). */
+const BUFFER_BYTES = 32 * 1024 * 1024;
+const BUFFER_PARTS = 6;
 
-function windowFor({ store }: Archive): Window {
-  return new Window(Math.max(WINDOW_BYTES, WINDOW_PARTS * partSizeFor(undefined, store.limits)));
+function buffersFor({ store }: Archive): BufferPool {
+  return new BufferPool(Math.max(BUFFER_BYTES, BUFFER_PARTS * partSizeFor(undefined, store.limits)));
 }
 
 /** The deliveries of a message. The registry client and the store have their own retries. */
@@ -83,7 +83,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     lanes: () => LANES,
     now: () => Date.now(),
   };
-  const window = run.windowBytes === undefined ? windowFor(archive) : new Window(run.windowBytes);
+  const buffers = run.bufferBytes === undefined ? buffersFor(archive) : new BufferPool(run.bufferBytes);
 
   const resolver = {
     ...common,
@@ -105,7 +105,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     batchSize: 1,
     async handler(deliveries, signal) {
       for (const { message, receiveCount } of deliveries)
-        await copyLayer({ ...common, sources, window }, message, {
+        await copyLayer({ ...common, sources, buffers }, message, {
           receiveCount,
           last: receiveCount >= MAX_RECEIVES,
           deadline: NO_DEADLINE,

@@ -52,7 +52,7 @@ export class Content {
   diffIds(): DiffIds {
     return Object.fromEntries(
       this.#hashes.map(([algorithm, hash]) => [algorithm, toDigest(algorithm, hash.digest('hex'))]),
-    ) as DiffIds;
+    );
   }
 
   #tooLarge(detail: string): Failure {

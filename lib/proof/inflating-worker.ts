@@ -27,9 +27,7 @@ function plain({ operation, side, code, detail }: Failure): FromThread['failure'
 }
 
 parentPort?.on('message', (message: ToThread) => {
-  run(message)
+  void run(message)
     .catch((error: unknown) => ({ failure: plain(asFailure(error, 'inflate', 'archive')) }))
-    .then((result) => {
-      parentPort?.postMessage({ request: message.request, ...result } satisfies FromThread);
-    }, undefined);
+    .then((result) => parentPort?.postMessage({ request: message.request, ...result } satisfies FromThread));
 });

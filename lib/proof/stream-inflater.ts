@@ -83,21 +83,25 @@ export class StreamInflater implements Inflater {
 
   /** Resolves when the stream has called back, and rejects when the inflater fails. */
   async #step(start: (resolve: () => void) => void): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwFailure();
     await new Promise<void>((resolve, reject) => {
       this.#reject = reject;
       start(resolve);
     });
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwFailure();
   }
 
   #afterLast<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(() => {
-      if (this.#failure !== undefined) throw this.#failure;
+      this.#throwFailure();
       return work();
     });
     this.#last = done.catch(() => undefined);
     return done;
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   #take(chunk: Buffer): void {

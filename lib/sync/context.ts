@@ -4,7 +4,7 @@ import type { Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
 import type { ImageEvent, Observe } from './events.ts';
 import type { Quota } from './resolver/quota.ts';
-import type { Window } from './transfer/window.ts';
+import type { BufferPool } from './transfer/buffer-pool.ts';
 
 /** The dependencies of the three roles. Each gets only what it may use; the wiring makes them once per process. */
 export interface ResolverContext extends Common {
@@ -31,7 +31,7 @@ export interface TagChoice {
 export interface LayerContext extends Common {
   readonly sources: Sources;
   readonly archive: Archive;
-  readonly window: Window;
+  readonly buffers: BufferPool;
   /** Uncompressed bytes beyond which a layer is refused; by default a generous limit. */
   readonly maxUncompressed?: number | undefined;
 }

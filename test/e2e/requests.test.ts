@@ -46,7 +46,7 @@ else {
   describe('the layer role', () => {
     async function cost(store: S3Store, message: Parameters<Rig['copy']>[0]): Promise<Record<string, number>> {
       const before = store.requests();
-      await using rig = new Rig({ store, windowBytes: 5 * DEFAULT_PART_BYTES });
+      await using rig = new Rig({ store, bufferBytes: 5 * DEFAULT_PART_BYTES });
       await rig.copy(message);
       expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
       const spent = Object.entries(store.requests()).map(

@@ -38,7 +38,7 @@ else {
   });
   afterEach(() => Promise.all([registry.close(), other.close()]));
 
-  const openRig = async (options: SourcesOptions = {}, windowBytes = 3 * PART): Promise<Rig> => {
+  const openRig = async (options: SourcesOptions = {}, bufferBytes = 3 * PART): Promise<Rig> => {
     const opened = await server.store();
     const store = new Proxy<ObjectStore>(opened, {
       get(_, key) {
@@ -47,7 +47,7 @@ else {
         return typeof value === 'function' ? (value.bind(opened) as unknown) : value;
       },
     });
-    return new Rig({ store, windowBytes, registry: options, now: Date.now });
+    return new Rig({ store, bufferBytes, registry: options, now: Date.now });
   };
 
   /** The first and the third part are stored. */
@@ -71,7 +71,7 @@ else {
       diffIds: { sha256: LAYER.diffId },
     });
     expect(await rig.uploads()).toEqual([]);
-    expect(rig.window.usedBytes).toBe(0);
+    expect(rig.buffers.usedBytes).toBe(0);
   };
 
   describe.each(['fresh', 'resumed'] as const)('a blob in transfer to S3 (%s)', (how) => {

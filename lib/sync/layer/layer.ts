@@ -249,7 +249,7 @@ class LayerCopy {
   }
 
   #transfer(): Transfer {
-    const { archive, sources, window, maxUncompressed } = this.#context;
+    const { archive, sources, buffers, maxUncompressed } = this.#context;
     const { blob, source, strictMediaTypes: strict } = this.#message;
     const { signal, deadline } = this.#options;
     const { digest, size, urls } = blob;
@@ -264,7 +264,7 @@ class LayerCopy {
         ...(size === undefined ? {} : { size }),
         ...(urls === undefined ? {} : { urls }),
       }),
-      window,
+      buffers,
       deadline,
       signal,
       maxUncompressed,

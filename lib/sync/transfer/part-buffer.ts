@@ -1,10 +1,6 @@
 import { Failure } from '../../core/failure.ts';
-import { release } from '../../core/release.ts';
 
-/**
- * Bytes that the prover gets at once while a part is still arriving: a hand-over to zlib's thread costs as much as 64
- * KiB.
- */
+/** Bytes that the prover gets at once while a part is still arriving. */
 const SLICE_BYTES = 1024 * 1024;
 
 /** One part in transfer: the source fills it at one end while it is hashed at the other. */
@@ -44,15 +40,8 @@ export class PartBuffer {
     this.#notify();
   }
 
-  /** Fills the part with a body that must have exactly its length. */
-  async fill(body: AsyncIterable<Uint8Array>, onBytes: (count: number) => void): Promise<void> {
-    for await (const chunk of body) {
-      if (this.append(chunk) < chunk.length) throw wrongLength(this, 'more');
-      onBytes(chunk.length);
-      release(chunk);
-    }
-    if (!this.full) throw wrongLength(this, 'fewer');
-    this.complete();
+  get isComplete(): boolean {
+    return this.#complete;
   }
 
   /** The bytes in order, as they arrive. Throws the signal's reason when it is aborted meanwhile. */

@@ -1,10 +1,8 @@
 import { Failure } from '../../core/failure.ts';
-import { TaskGroup } from '../../core/task-group.ts';
 import { landed, missing } from '../../store/parts.ts';
 import type { Part, Upload } from '../../store/store.ts';
-import { PartBuffer } from './part-buffer.ts';
-import { extentOf, partSizeOf, rangeIgnored, type Transfer, type Transferred, waitedFor } from './transfer.ts';
-import { weightOf } from './window.ts';
+import { PartFetcher } from './fetch-parts.ts';
+import { partSizeOf, type Transfer, type Transferred } from './transfer.ts';
 
 /**
  * Continues an unfinished upload: fetches only the missing parts and completes it, on condition that there is no object
@@ -16,48 +14,16 @@ export async function resume(
   const { size } = t.expected;
   if (size === undefined) throw new RangeError('an upload of unknown size cannot be resumed');
   const partSize = partSizeOf(t);
-  const parts = landed(size, partSize, t.landed);
-  const tasks = new TaskGroup(AbortSignal.any([t.signal, t.deadline.over]));
-  let stopped = false as boolean;
-  tasks.run(async (signal) => {
-    const wanted = missing(size, partSize, parts);
-    let left = wanted.reduce((sum, range) => sum + range.size, 0);
-    let held = 0;
-    for (const range of wanted) {
-      const buffer = await t.window.take(range.size, signal, weightOf(left, held));
-      left -= range.size;
-      held += 1;
-      if (t.deadline.near()) {
-        t.window.give(buffer);
-        stopped = true;
-        return;
-      }
-      tasks.run(async () => {
-        try {
-          const part = new PartBuffer(range.number, buffer);
-          const body = await t.source.open(extentOf([range]), { signal });
-          if (!body.ranged) throw rangeIgnored(t.expected);
-          await part.fill(body.body, t.onBytes);
-          t.window.full(buffer);
-          parts.push(await t.store.uploadPart(t.upload, part.number, part.bytes, { signal }));
-          t.onPart();
-        } finally {
-          held -= 1;
-          t.window.give(buffer);
-        }
-      });
-    }
-  });
+  const there = landed(size, partSize, t.landed);
+  const fetcher = new PartFetcher(t);
   try {
-    await tasks.join();
-  } catch (error) {
-    if (error !== t.deadline.over.reason) throw error;
-    const waited = waitedFor(tasks.thrown);
-    if (waited !== undefined) throw waited;
-    stopped = true;
+    const isDone = await fetcher.run(() => fetcher.fetch(t.upload, missing(size, partSize, there)));
+    if (!isDone) return { kind: 'continue', resumable: true };
+  } finally {
+    await fetcher.close();
+    fetcher.inFlight.giveBack();
   }
-  if (stopped) return { kind: 'continue', resumable: true };
-  await complete(t, parts, (listed) => landed(size, partSize, listed));
+  await complete(t, [...there, ...fetcher.stored], (listed) => landed(size, partSize, listed));
   return { kind: 'assembled' };
 }
 

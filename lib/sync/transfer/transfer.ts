@@ -1,8 +1,8 @@
 /**
  * The transfer of a blob from the registry into the store, either fresh (`download.ts`) or continued (`resume.ts`).
  *
- * The window alone limits the memory. A part's buffer is taken before its range is requested, and given back once it is
- * stored and hashed.
+ * The buffer pool alone limits the memory. A part's buffer is taken before its range is requested, and given back once
+ * it is stored and hashed.
  */
 import { Failure } from '../../core/failure.ts';
 import { DEFAULT_PART_BYTES, type PartRange, partSizeFor } from '../../store/parts.ts';
@@ -10,7 +10,7 @@ import type { ObjectStore } from '../../store/store.ts';
 import type { BlobSource } from '../../registry/source.ts';
 import type { Deadline } from '../deadline.ts';
 import type { Expected, Proof } from '../../proof/prover.ts';
-import type { Window } from './window.ts';
+import type { BufferPool } from './buffer-pool.ts';
 
 export interface Transfer {
   readonly store: ObjectStore;
@@ -18,7 +18,7 @@ export interface Transfer {
   readonly key: string;
   readonly expected: Expected;
   readonly source: BlobSource;
-  readonly window: Window;
+  readonly buffers: BufferPool;
   readonly deadline: Deadline;
   readonly signal: AbortSignal;
   readonly maxUncompressed?: number | undefined;
@@ -45,19 +45,19 @@ export type Transferred =
   | { readonly kind: 'continue'; readonly resumable: boolean };
 
 /**
- * The size of a transfer's parts. A part larger than the whole window would defeat the window; only a blob beyond 78
+ * The size of a transfer's parts. A part larger than the whole buffer pool would defeat it; only a blob beyond 78
  * GiB on S3, or a descriptor with a wrong size, needs one.
  */
-export function partSizeOf({ expected, store, window }: Transfer): number {
+export function partSizeOf({ expected, store, buffers }: Transfer): number {
   const partSize = partSizeFor(expected.size, store.limits);
-  if (partSize <= Math.max(window.totalBytes, DEFAULT_PART_BYTES)) return partSize;
+  if (partSize <= Math.max(buffers.totalBytes, DEFAULT_PART_BYTES)) return partSize;
   throw new Failure({
     operation: `copy blob ${expected.digest}`,
     side: 'archive',
     code: 'too-large',
     detail:
-      `its ${expected.size ?? 0} bytes need parts of ${partSize} bytes, and the window for all parts on their way has ` +
-      `${window.totalBytes}`,
+      `its ${expected.size ?? 0} bytes need parts of ${partSize} bytes, and the buffers of all transfers have ` +
+      `${buffers.totalBytes}`,
   });
 }
 

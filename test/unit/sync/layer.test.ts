@@ -63,7 +63,7 @@ async function expectStored(rig: Rig): Promise<void> {
   expect((await rig.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);
   expect(await rig.archive.receipt(LAYER.digest)).toMatchObject(RECEIPT);
   expect(await rig.uploads()).toEqual([]);
-  expect(rig.window.usedBytes).toBe(0);
+  expect(rig.buffers.usedBytes).toBe(0);
   expect(rig.sent('finalize')).toMatchObject([{ image: { tag: '3.20' } }]);
   expect(rig.sent('finalize')[0]?.failure).toBeUndefined();
 }
@@ -306,7 +306,7 @@ describe('a problem of the blob is recorded at once', () => {
     expect(await rig.blob(LAYER.digest)).toBeUndefined();
     expect(await rig.archive.receipt(LAYER.digest)).toBeUndefined();
     expect(await rig.uploads()).toEqual([]);
-    expect(rig.window.usedBytes).toBe(0);
+    expect(rig.buffers.usedBytes).toBe(0);
   });
 
   test('a blob that is unknown to the registry fails', async () => {
@@ -357,7 +357,7 @@ describe('two writers of one blob', () => {
   // A message is delivered twice, and both deliveries start together. Several rounds produce different interleavings.
   test.each(['nothing', 'everything'] as const)('end with one valid object (look %s)', async (look) => {
     for (let round = 0; round < 5; round += 1) {
-      await using rig = new Rig({ windowBytes: 16 * PART });
+      await using rig = new Rig({ bufferBytes: 16 * PART });
       const message = messageFor(registry, LAYER, { look });
       const outcomes = await Promise.allSettled([rig.copy(message), rig.copy(message, { receiveCount: 2 })]);
       // A writer that gave up is delivered again.
@@ -430,7 +430,7 @@ describe('near the deadline', () => {
     const phases: string[][] = [];
     for (let message: LayerMessage | undefined = messageFor(registry, LAYER); message !== undefined;) {
       const { store: port, deadline } = invocation(store, 2);
-      await using rig = new Rig({ store: port, windowBytes: PART });
+      await using rig = new Rig({ store: port, bufferBytes: PART });
       await rig.copy(message, { deadline });
       const [next] = rig.sent('layer');
       phases.push(rig.phases());
@@ -500,12 +500,12 @@ describe('near the deadline', () => {
     registry.misbehave({ match: { kind: 'blob' }, do: { ignoreRange: true } });
     const store = partStore();
     const first = invocation(store, 2);
-    await using one = new Rig({ store: first.store, windowBytes: PART });
+    await using one = new Rig({ store: first.store, bufferBytes: PART });
     await one.copy(messageFor(registry, LAYER), first);
     const [next] = one.sent('layer');
     expect(next).toMatchObject({ continuation: 1 });
     const second = invocation(store, 2);
-    await using two = new Rig({ store: second.store, windowBytes: PART });
+    await using two = new Rig({ store: second.store, bufferBytes: PART });
     await two.copy(next!, second);
     expect(two.sent('layer')).toEqual([]);
     expect(two.sent('finalize')).toMatchObject([{ failure: { code: 'timeout' } }]);
@@ -546,7 +546,7 @@ describe('near the deadline', () => {
       expect(rig.sent('finalize')).toMatchObject([
         { failure: { code: 'rate-limited', reason: expect.stringContaining('retry after 10 min') } },
       ]);
-      expect(rig.window.usedBytes).toBe(0);
+      expect(rig.buffers.usedBytes).toBe(0);
     },
   );
 
@@ -568,7 +568,7 @@ describe('near the deadline', () => {
     ['from its first part on', []],
     ['after some of its parts', [2, 5]],
   ])('a layer that stalls %s fails after two continuations without a new part', async (_when, without) => {
-    await using rig = new Rig({ windowBytes: PART });
+    await using rig = new Rig({ bufferBytes: PART });
     if (without.length > 0) await begun(rig.store, without);
     const parts = async (): Promise<unknown> => (await rig.uploads()).flatMap((upload) => upload.parts);
     const before = await parts();
@@ -585,14 +585,14 @@ describe('near the deadline', () => {
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'timeout', reason } }]);
     expect(rig.phases()).toEqual(['started', 'continued', 'started', 'continued', 'started', 'failed']);
     expect(await parts()).toEqual(before);
-    expect(rig.window.usedBytes).toBe(0);
+    expect(rig.buffers.usedBytes).toBe(0);
   });
 
   test('stalled continuations are counted from 0 after a continuation that stores a new part', async () => {
     const store = partStore();
     await begun(store, [2, 3, 4]);
     const { store: port, deadline } = invocation(store, 1);
-    await using rig = new Rig({ store: port, windowBytes: PART });
+    await using rig = new Rig({ store: port, bufferBytes: PART });
     const stalled = await stall(rig, messageFor(registry, LAYER, { look: 'everything', continuation: 1 }));
     expect(stalled).toMatchObject({ continuation: 2, stalled: 1 });
     await rig.copy(stalled!, { deadline });
@@ -605,7 +605,7 @@ describe('near the deadline', () => {
 
   test('stalled continuations are counted from 0 after a continuation that stores the first parts', async () => {
     const { store, deadline } = invocation(partStore(), 2);
-    await using rig = new Rig({ store, windowBytes: PART });
+    await using rig = new Rig({ store, bufferBytes: PART });
     const message = messageFor(registry, LAYER, { look: 'everything', continuation: 2 });
     await rig.copy({ ...message, stalled: 1 }, { deadline });
     expect(rig.sent('finalize')).toEqual([]);
@@ -618,7 +618,7 @@ describe('near the deadline', () => {
     let last = 0;
     for (let message: LayerMessage | undefined = messageFor(registry, LAYER); message !== undefined;) {
       const { store: port, deadline } = invocation(store, 1);
-      await using rig = new Rig({ store: port, windowBytes: PART });
+      await using rig = new Rig({ store: port, bufferBytes: PART });
       await rig.copy(message, { deadline });
       last = message.continuation;
       [message] = rig.sent('layer');
@@ -655,7 +655,7 @@ describe('a repeated message finishes the blob after any call has failed', () =>
           () => false,
           (error: unknown) => error instanceof Failure,
         );
-        expect(rig.window.usedBytes).toBe(0);
+        expect(rig.buffers.usedBytes).toBe(0);
         // Invariant 2: a receipt exists only with a proof.
         if ((await after.archive.receipt(LAYER.digest)) !== undefined)
           expect((await after.blob(LAYER.digest))?.equals(LAYER.blob)).toBe(true);

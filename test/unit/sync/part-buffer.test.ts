@@ -7,13 +7,6 @@ import { chunked } from './chunks.ts';
 
 const NEVER = new AbortController().signal;
 
-async function* bodyOf(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
-  for (const chunk of chunks) {
-    await Promise.resolve();
-    yield chunk;
-  }
-}
-
 async function read(part: PartBuffer, signal = NEVER): Promise<Buffer> {
   const slices: Buffer[] = [];
   for await (const slice of part.slices(signal)) {
@@ -31,48 +24,20 @@ test('yields every byte once and in order while it is filled with any chunks', a
       async (size, sizes) => {
         const bytes = randomBytes(size, 1);
         const part = new PartBuffer(1, Buffer.alloc(size));
-        let counted = 0;
-        const [back] = await Promise.all([
-          read(part),
-          part.fill(bodyOf(chunked(bytes, sizes)), (count) => (counted += count)),
-        ]);
+        const fill = async (): Promise<void> => {
+          for (const chunk of chunked(bytes, sizes)) {
+            await Promise.resolve();
+            expect(part.append(chunk)).toBe(chunk.length);
+          }
+          part.complete();
+        };
+        const [back] = await Promise.all([read(part), fill()]);
         expect(back.equals(bytes)).toBe(true);
         expect(Buffer.from(part.bytes).equals(bytes)).toBe(true);
-        expect(counted).toBe(size);
       },
     ),
     { numRuns: 30 },
   );
-});
-
-describe('fill', () => {
-  test.each([
-    ['fewer', [Buffer.alloc(4), Buffer.alloc(5)]],
-    ['more', [Buffer.alloc(4), Buffer.alloc(7)]],
-    ['none', []],
-  ])('accepts exactly the bytes that fit: %s', async (_, chunks) => {
-    const part = new PartBuffer(3, Buffer.alloc(10));
-    await expect(part.fill(bodyOf(chunks), () => undefined)).rejects.toMatchObject({
-      code: 'range-mismatch',
-      remedy: 'restart',
-    });
-  });
-
-  test('closes a body that sends too many bytes', async () => {
-    let returned = false;
-    async function* endless(): AsyncGenerator<Uint8Array> {
-      try {
-        for (;;) {
-          await Promise.resolve();
-          yield Buffer.alloc(8);
-        }
-      } finally {
-        returned = true;
-      }
-    }
-    await expect(new PartBuffer(1, Buffer.alloc(10)).fill(endless(), () => undefined)).rejects.toThrow();
-    expect(returned).toBe(true);
-  });
 });
 
 describe('a part that is shorter than its buffer', () => {

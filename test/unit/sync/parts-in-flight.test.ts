@@ -1,71 +1,78 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { TaskGroup } from '../../../lib/core/task-group.ts';
+import type { PartBuffer } from '../../../lib/sync/transfer/part-buffer.ts';
 import { PartsInFlight } from '../../../lib/sync/transfer/parts-in-flight.ts';
 import type { Prover } from '../../../lib/proof/prover.ts';
-import { Window } from '../../../lib/sync/transfer/window.ts';
+import { BufferPool } from '../../../lib/sync/transfer/buffer-pool.ts';
 
 const PART = 64 * 1024;
 
-/** A prover that hashes at once. */
+/** Hashes immediately. */
 const prover = { write: () => Promise.resolve() } as unknown as Prover;
 
 function flight(parts: number) {
-  const window = new Window(parts * PART);
+  const pool = new BufferPool(parts * PART);
   const tasks = new TaskGroup();
-  return { window, tasks, parts: new PartsInFlight(window, prover, tasks, 10 * PART) };
+  return { pool, tasks, parts: new PartsInFlight(pool, tasks, prover) };
 }
 
-test('holds the buffer of a part until the part is stored and hashed', async () => {
-  const { window, tasks, parts } = flight(2);
-  const part = await parts.take(1, PART);
-  expect(window.usedBytes).toBe(PART);
+function complete(parts: PartsInFlight, part: PartBuffer): PromiseWithResolvers<void> {
   part.append(Buffer.alloc(PART));
   parts.complete(part);
-  await tasks.join();
-  expect(window.usedBytes).toBe(PART);
-  parts.stored(part);
-  expect(window.usedBytes).toBe(0);
-});
+  const stored = Promise.withResolvers<void>();
+  void parts.release(part, stored.promise);
+  return stored;
+}
 
-test('takes the next part from the window if it has a free buffer, and releases the part before when it is done', async () => {
-  const { window, tasks, parts } = flight(2);
-  const first = await parts.take(1, PART);
-  first.append(Buffer.alloc(PART));
-  parts.complete(first);
-  const second = await parts.following(first, PART, new Promise(() => undefined));
-  expect(second.number).toBe(2);
-  expect(second.buffer.buffer).not.toBe(first.buffer.buffer);
-  parts.stored(first);
-  second.append(Buffer.alloc(PART));
-  parts.complete(second);
-  await tasks.join();
-  expect(window.usedBytes).toBe(PART);
-  parts.stored(second);
-  expect(window.usedBytes).toBe(0);
-});
+const settled = (): Promise<void> => new Promise(setImmediate);
 
-test('reuses the buffer of a part once it is stored and hashed, if the window has no other', async () => {
-  const { window, tasks, parts } = flight(1);
-  const first = await parts.take(1, PART);
-  first.append(Buffer.alloc(PART));
-  parts.complete(first);
-  const stored = Promise.resolve().then(() => {
-    parts.stored(first);
+describe('PartsInFlight', () => {
+  test('keeps the buffer of a part until it is stored and hashed', async () => {
+    const { pool, parts } = flight(2);
+    const part = await parts.take({ number: 1, size: PART });
+    expect(pool.usedBytes).toBe(PART);
+    const stored = complete(parts, part);
+    await settled();
+    expect(pool.usedBytes).toBe(PART);
+    stored.resolve();
+    await settled();
+    expect(pool.usedBytes).toBe(0);
   });
-  const second = await parts.following(first, PART / 2, stored);
-  expect(second.buffer.buffer).toBe(first.buffer.buffer);
-  expect(second.buffer).toHaveLength(PART / 2);
-  second.append(Buffer.alloc(PART / 2));
-  parts.complete(second);
-  await tasks.join();
-  parts.stored(second);
-  expect(window.usedBytes).toBe(0);
-});
 
-test('gives back all buffers that it holds', async () => {
-  const { window, parts } = flight(2);
-  await parts.take(1, PART);
-  await parts.take(2, PART);
-  parts.giveBack();
-  expect(window.usedBytes).toBe(0);
+  test('takes the buffer of a following part from the pool if one is free', async () => {
+    const { pool, parts } = flight(2);
+    const first = await parts.take({ number: 1, size: PART });
+    const stored = complete(parts, first);
+    const second = await parts.following({ number: 2, size: PART });
+    expect(second.number).toBe(2);
+    expect(second.buffer.buffer).not.toBe(first.buffer.buffer);
+    stored.resolve();
+    await settled();
+    expect(pool.usedBytes).toBe(PART);
+    complete(parts, second).resolve();
+    await settled();
+    expect(pool.usedBytes).toBe(0);
+  });
+
+  test('reuses the buffer of the oldest complete part if the pool has none', async () => {
+    const { pool, parts } = flight(2);
+    const [first, second] = [await parts.take({ number: 1, size: PART }), await parts.take({ number: 2, size: PART })];
+    const [one, two] = [complete(parts, first), complete(parts, second)];
+    const following = parts.following({ number: 3, size: PART / 2 });
+    two.resolve();
+    await settled();
+    one.resolve();
+    const third = await following;
+    expect(third.buffer.buffer).toBe(first.buffer.buffer);
+    expect(third.buffer).toHaveLength(PART / 2);
+    expect(pool.usedBytes).toBe(PART);
+  });
+
+  test('gives back all buffers', async () => {
+    const { pool, parts } = flight(3);
+    await parts.take({ number: 1, size: PART });
+    parts.complete(await parts.take({ number: 2, size: PART }));
+    parts.giveBack();
+    expect([pool.usedBytes, pool.fullBytes, pool.filling]).toEqual([0, 0, 0]);
+  });
 });

@@ -10,7 +10,7 @@ import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
 import { copyLayer } from '../../../lib/sync/layer/layer.ts';
 import type { ResolveOptions } from '../../../lib/sync/resolver/options.ts';
 import { resolve } from '../../../lib/sync/resolver/resolve.ts';
-import { Window } from '../../../lib/sync/transfer/window.ts';
+import { BufferPool } from '../../../lib/sync/transfer/buffer-pool.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import type {
   FinalizeMessage,
@@ -39,7 +39,7 @@ export interface RigOptions {
   readonly store?: ObjectStore;
   readonly sources?: Sources;
   readonly registry?: SourcesOptions;
-  readonly windowBytes?: number;
+  readonly bufferBytes?: number;
   readonly maxUncompressed?: number;
   readonly now?: () => number;
 }
@@ -48,7 +48,7 @@ export class Rig implements AsyncDisposable {
   readonly store: ObjectStore;
   readonly archive: Archive;
   readonly sources: Sources;
-  readonly window: Window;
+  readonly buffers: BufferPool;
   readonly events: MirrorEvent[] = [];
   /** The sent messages in order, without repetitions of a deduplication id. */
   readonly outgoing: { readonly queue: QueueName; readonly message: Message }[] = [];
@@ -63,7 +63,7 @@ export class Rig implements AsyncDisposable {
     this.store = options.store ?? partStore();
     this.archive = new Archive(this.store, ociLayout);
     this.sources = options.sources ?? patientSources(options.registry);
-    this.window = new Window(options.windowBytes ?? 4 * PART);
+    this.buffers = new BufferPool(options.bufferBytes ?? 4 * PART);
     this.#maxUncompressed = options.maxUncompressed;
     this.now = options.now ?? ((): number => 1_000_000);
   }
@@ -72,7 +72,7 @@ export class Rig implements AsyncDisposable {
     return {
       archive: this.archive,
       sources: this.sources,
-      window: this.window,
+      buffers: this.buffers,
       queues: {
         send: (queue: QueueName, messages: readonly Outgoing[]): Promise<void> => {
           // As in every queue, a message that a reader would refuse is refused here.

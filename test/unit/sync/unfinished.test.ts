@@ -136,8 +136,8 @@ describe('once the blob is stored, no upload is left', () => {
     other.push('library/app', makeImage({ layers: [LAYER] }), 'v1');
     for (let distance = 0; distance < 40; distance += 1) {
       const store = partStore();
-      await using one = new Rig({ store, windowBytes: PART, now: Date.now });
-      await using two = new Rig({ store, windowBytes: PART, now: Date.now });
+      await using one = new Rig({ store, bufferBytes: PART, now: Date.now });
+      await using two = new Rig({ store, bufferBytes: PART, now: Date.now });
       const first = one.copy(messageFor(registry, LAYER, { look: 'everything' }));
       for (let turn = 0; turn < distance * 2; turn += 1) await new Promise(setImmediate);
       await Promise.all([first, two.copy(messageFor(other, LAYER, { look: 'everything' }))]);
@@ -165,7 +165,7 @@ test.each([
       await before.uploadPart(upload, number, bytes.subarray((number - 1) * mebibytes * MiB, number * mebibytes * MiB));
   }
   await using store = new FolderStore(folder.path);
-  await using rig = new Rig({ store, windowBytes: 40 * MiB, now: Date.now });
+  await using rig = new Rig({ store, bufferBytes: 40 * MiB, now: Date.now });
   const failure = await rig.copy(messageFor(registry, layer, { look: 'everything' })).catch((error: unknown) => error);
   expect((failure as Failure | undefined)?.message).toBeUndefined();
   expect(rig.sent('finalize')[0]?.failure).toBeUndefined();

@@ -33,7 +33,7 @@ async function expectStored(rig: Rig): Promise<void> {
     diffIds: { sha256: LAYER.diffId },
   });
   expect(await rig.uploads()).toEqual([]);
-  expect(rig.window.usedBytes).toBe(0);
+  expect(rig.buffers.usedBytes).toBe(0);
 }
 
 /** Parts 3 and 6 are missing. */
@@ -179,7 +179,7 @@ describe('a download fails permanently and leaves nothing behind', () => {
       expect(await rig.uploads()).toEqual([]);
       expect(await rig.blob(LAYER.digest)).toBeUndefined();
       expect(await rig.archive.receipt(LAYER.digest)).toBeUndefined();
-      expect(rig.window.usedBytes).toBe(0);
+      expect(rig.buffers.usedBytes).toBe(0);
     }
   });
 });
@@ -191,14 +191,14 @@ describe('a download fails temporarily and keeps the stored parts for the next d
     ['connections that break', 'network', { hangUp: true }],
   ])('after %s: %s', async (_, code, doing) => {
     const down = registry.misbehave({ match: blob, after: 4, do: doing });
-    await using rig = new Rig({ windowBytes: PART });
+    await using rig = new Rig({ bufferBytes: PART });
     const message = messageFor(registry, LAYER);
     const failure = (await rig.copy(message).catch((error: unknown) => error)) as Failure;
     expect(failure).toBeInstanceOf(Failure);
     expect(failure).toMatchObject({ code, remedy: 'retry' });
     if (code === 'rate-limited') expect(failure.retryAfterMs).toBe(600_000);
     expect(rig.outgoing).toEqual([]);
-    expect(rig.window.usedBytes).toBe(0);
+    expect(rig.buffers.usedBytes).toBe(0);
     const [left] = await rig.uploads();
     expect(left?.parts).toHaveLength(4);
 
@@ -218,7 +218,7 @@ describe('a download fails temporarily and keeps the stored parts for the next d
     expect(rig.phases()).toEqual(['started', 'started', 'started']);
     expect(await rig.uploads()).toEqual([]);
     expect(rig.outgoing).toEqual([]);
-    expect(rig.window.usedBytes).toBe(0);
+    expect(rig.buffers.usedBytes).toBe(0);
   });
 });
 

@@ -1,0 +1,182 @@
+import { getEventListeners } from 'node:events';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { BufferPool } from '../../../lib/sync/transfer/buffer-pool.ts';
+
+const MiB = 1024 * 1024;
+
+const settled = (): Promise<void> => new Promise(setImmediate);
+
+describe('BufferPool', () => {
+  test('grants a buffer that fits at once, and others when memory is given back', async () => {
+    const pool = new BufferPool(100);
+    const first = await pool.take(60);
+    let second: Buffer | undefined;
+    const waiting = pool.take(60).then((buffer) => (second = buffer));
+    await settled();
+    expect(second).toBeUndefined();
+    expect(pool.usedBytes).toBe(60);
+    pool.give(first, false);
+    await waiting;
+    expect(second).toHaveLength(60);
+    expect(pool.usedBytes).toBe(60);
+  });
+
+  test('grants buffers in the order of the requests, whatever their sizes', async () => {
+    const pool = new BufferPool(100);
+    const held = await pool.take(50);
+    const order: string[] = [];
+    const large = pool.take(80).then(() => order.push('large'));
+    const small = pool.take(10).then(() => order.push('small'));
+    await settled();
+    expect(order).toEqual([]);
+    expect(pool.tryTake(10)).toBeUndefined();
+    pool.give(held, false);
+    await Promise.all([large, small]);
+    expect(order).toEqual(['large', 'small']);
+  });
+
+  test('takes a buffer at once only if it is free', () => {
+    const pool = new BufferPool(100);
+    expect(pool.tryTake(60)).toHaveLength(60);
+    expect(pool.tryTake(60)).toBeUndefined();
+    expect(pool.tryTake(40)).toHaveLength(40);
+    expect(pool.usedBytes).toBe(100);
+  });
+
+  test('grants a buffer that is larger than the pool when no other is taken', async () => {
+    const pool = new BufferPool(100);
+    const held = await pool.take(1);
+    let huge: Buffer | undefined;
+    const waiting = pool.take(500).then((buffer) => (huge = buffer));
+    await settled();
+    expect(huge).toBeUndefined();
+    pool.give(held, false);
+    await waiting;
+    expect(huge).toHaveLength(500);
+    pool.give(huge!, false);
+    expect(pool.usedBytes).toBe(0);
+  });
+
+  test('takes nothing for an aborted wait, and grants the next request', async () => {
+    const pool = new BufferPool(100);
+    await pool.take(50);
+    const controller = new AbortController();
+    const large = pool.take(80, controller.signal);
+    const small = pool.take(30);
+    const reason = new Error('over');
+    controller.abort(reason);
+    await expect(large).rejects.toBe(reason);
+    await small;
+    expect(pool.usedBytes).toBe(80);
+    await expect(pool.take(1, AbortSignal.abort(reason))).rejects.toBe(reason);
+    expect(pool.usedBytes).toBe(80);
+    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+  });
+
+  test('does not count a buffer for which there is no memory', async () => {
+    const pool = new BufferPool(100);
+    await expect(pool.take(Number.MAX_SAFE_INTEGER)).rejects.toThrow(RangeError);
+    expect(pool.usedBytes).toBe(0);
+    expect(await pool.take(100)).toHaveLength(100);
+  });
+
+  test('counts full buffers until they are given back or reused', async () => {
+    const pool = new BufferPool(100);
+    const [first, second] = [await pool.take(30), await pool.take(20)];
+    expect([pool.fullBytes, pool.filling]).toEqual([0, 2]);
+    pool.full(first);
+    pool.full(second);
+    expect([pool.fullBytes, pool.filling]).toEqual([50, 0]);
+    const again = pool.reuse(second, 5);
+    expect(again).toHaveLength(5);
+    expect(again.buffer).toBe(second.buffer);
+    expect([pool.fullBytes, pool.filling]).toEqual([30, 1]);
+    pool.give(first, true);
+    pool.give(again, false);
+    expect([pool.fullBytes, pool.filling, pool.usedBytes]).toEqual([0, 0, 0]);
+  });
+
+  test('never exceeds its size, and grants each request that fits and is next', async () => {
+    const step = fc.oneof(
+      {
+        weight: 3,
+        arbitrary: fc.record({ kind: fc.constant('take' as const), bytes: fc.integer({ min: 0, max: 130 }) }),
+      },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('give' as const), which: fc.nat(10) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('abort' as const), which: fc.nat(30) }) },
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+        const pool = new BufferPool(100);
+        interface Taker {
+          readonly bytes: number;
+          readonly controller: AbortController;
+          buffer?: Buffer;
+          over?: true;
+        }
+        const takers: Taker[] = [];
+        const held = (): Taker[] => takers.filter(({ buffer, over }) => buffer !== undefined && over === undefined);
+        for (const next of steps) {
+          if (next.kind === 'take') {
+            const taker: Taker = { bytes: next.bytes, controller: new AbortController() };
+            takers.push(taker);
+            pool.take(next.bytes, taker.controller.signal).then(
+              (buffer) => (taker.buffer = buffer),
+              () => (taker.over = true),
+            );
+          } else if (next.kind === 'abort') takers[next.which]?.controller.abort();
+          else {
+            const holder = held()[next.which];
+            if (holder !== undefined) {
+              holder.over = true;
+              pool.give(holder.buffer!, false);
+            }
+          }
+          await settled();
+          const out = held();
+          const sum = out.reduce((total, { bytes }) => total + Math.min(bytes, 100), 0);
+          expect(pool.usedBytes).toBe(sum);
+          expect(sum).toBeLessThanOrEqual(100);
+          for (const { buffer, bytes } of out) expect(buffer).toHaveLength(bytes);
+          const waiting = takers.find(({ buffer, over }) => buffer === undefined && over === undefined);
+          if (waiting !== undefined) expect(sum + Math.min(waiting.bytes, 100)).toBeGreaterThan(100);
+        }
+        for (let out = held(); out.length > 0; out = held()) {
+          for (const taker of out) {
+            taker.over = true;
+            pool.give(taker.buffer!, false);
+          }
+          await settled();
+        }
+        expect(pool.usedBytes).toBe(0);
+        expect(takers.every(({ over }) => over === true)).toBe(true);
+      }),
+      { numRuns: 80 },
+    );
+  });
+
+  test('uses shared memory of a few sizes for large buffers, and reuses it', async () => {
+    const pool = new BufferPool(64 * MiB);
+    const first = await pool.take(5 * MiB);
+    expect(first.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect(first).toHaveLength(5 * MiB);
+    expect(pool.usedBytes).toBe(8 * MiB);
+    pool.give(first, false);
+    expect((await pool.take(6 * MiB)).buffer).toBe(first.buffer);
+    expect((await pool.take(9 * MiB + 1)).buffer.byteLength).toBe(10 * MiB);
+    expect((await pool.take(4 * MiB - 1)).buffer).toBeInstanceOf(ArrayBuffer);
+  });
+
+  test('keeps spare memory and used memory together below its size', async () => {
+    const pool = new BufferPool(16 * MiB);
+    const first = await pool.take(8 * MiB);
+    const second = await pool.take(8 * MiB);
+    pool.give(first, false);
+    const other = await pool.take(4 * MiB);
+    pool.give(second, false);
+    // The first buffer was dropped for the one of 4 MiB; the second one is still there.
+    expect((await pool.take(8 * MiB)).buffer).toBe(second.buffer);
+    expect(other.buffer.byteLength).toBe(4 * MiB);
+  });
+});
