@@ -55,7 +55,7 @@ export async function firstEvents(
     {
       name: 'layer',
       does: 'brings a layer of 3 KB',
-      event: recordOf(layer?.type === 'layer' ? { ...layer, look: 'nothing' } : undefined),
+      event: recordOf(layer?.type === 'layer' ? { ...layer, look: 'receipt' } : undefined),
     },
     { name: 'finalizer', does: 'checks an image, and finds its tag written', event: record('finalize') },
     { name: 'webhook', does: 'passes on a push', event: pushTo(registry.host) },

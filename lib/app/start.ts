@@ -82,16 +82,13 @@ export function ordersTo(
   ordersFrom: (source: string) => readonly Order[],
 ): Outgoing<ResolveMessage>[] {
   const byRepository = Map.groupBy(references, formatRepository);
-  const messages = [...byRepository].flatMap(([source, wanted]) =>
+  return [...byRepository].flatMap(([source, wanted]) =>
     ordersFrom(source).flatMap((order) => {
       const images = wanted.flatMap((reference) => wantedOf(reference) ?? []);
       const all = images.length < wanted.length ? [resolveMessage(order, { kind: 'list' })] : [];
       return [...all, ...slices(order, images)];
     }),
   );
-  const [only, ...more] = messages;
-  if (only?.message.what.kind !== 'images' || more.length > 0) return messages;
-  return [resolveMessage(only.message, { ...only.message.what, sole: true })];
 }
 
 function referencesOf(request: unknown): Reference[] {

@@ -40,14 +40,7 @@ export const SLICE = 100;
 export interface ResolveMessage extends Order {
   readonly version: typeof MESSAGE_VERSION;
   readonly type: 'resolve';
-  readonly what:
-    | { readonly kind: 'list' }
-    | {
-        readonly kind: 'images';
-        readonly images: readonly Wanted[];
-        /** These are all images of the run, so no other message of it can need the same blobs. */
-        readonly sole?: true;
-      };
+  readonly what: { readonly kind: 'list' } | { readonly kind: 'images'; readonly images: readonly Wanted[] };
 }
 
 /**
@@ -101,11 +94,10 @@ export interface LayerMessage extends Order {
   /**
    * The objects that the layer function has to look up in the archive, on the first delivery, before it asks upstream:
    *
-   * - `nothing`: the resolver has looked, and this is the first message of the run for this blob;
-   * - `receipt`: the resolver has looked, but another message may have brought the blob meanwhile;
+   * - `receipt`: the resolver has found nothing, but another message may have brought the blob meanwhile;
    * - `everything`: a receipt, the object, an unfinished upload.
    */
-  readonly look: 'nothing' | 'receipt' | 'everything';
+  readonly look: 'receipt' | 'everything';
   /** Starts at 0, and increases by one per continuation. */
   readonly continuation: number;
   /**

@@ -88,9 +88,12 @@ function readResolve(place: Place): ResolveMessage {
 function readWhat(place: Place): ResolveMessage['what'] {
   const kind = oneOf(place.at('kind'), ['list', 'images']);
   if (kind === 'list') return { kind };
-  const sole = place.at('sole').optionalFlag() ? (true as const) : undefined;
-  return defined({ kind, images: some(place.at('images')).map(readWanted), sole });
+  // Earlier releases also say whether these are all images of the run; nothing depends on it.
+  return { kind, images: some(place.at('images')).map(readWanted) };
 }
+
+/** Earlier releases also send `nothing`, which saved the first message of a run the request for the receipt. */
+const LOOKS = ['receipt', 'everything', 'nothing'] as const;
 
 function readLayer(place: Place, now: number): LayerMessage {
   const blob = place.at('blob');
@@ -111,7 +114,7 @@ function readLayer(place: Place, now: number): LayerMessage {
         .optionalList(ANY_LENGTH)
         ?.map((algorithm) => oneOf(algorithm, ALGORITHMS)),
     }),
-    look: oneOf(place.at('look'), ['nothing', 'receipt', 'everything']),
+    look: oneOf(place.at('look'), LOOKS) === 'everything' ? ('everything' as const) : ('receipt' as const),
     continuation: place.at('continuation').size(),
     stalled: optional(place.at('stalled'), (stalled) => stalled.size()),
   });

@@ -59,7 +59,7 @@ else {
   const copy = async (rig: Rig, how: 'fresh' | 'resumed', from: TestRegistry = registry): Promise<void> => {
     if (how === 'resumed') await begun(rig);
     from.forgetRequests();
-    await rig.copy(messageFor(from, LAYER, { look: how === 'fresh' ? 'nothing' : 'everything' }));
+    await rig.copy(messageFor(from, LAYER, { look: how === 'fresh' ? 'receipt' : 'everything' }));
   };
 
   const expectStored = async (rig: Rig): Promise<void> => {

@@ -132,18 +132,15 @@ class LayerCopy {
     const { archive } = this.#context;
     const { blob } = this.#message;
     const { signal } = this.#options;
-    let look = lookFor;
-    if (look !== 'nothing') {
-      const receipt = await archive.receipt(blob.digest, { signal });
-      if (receipt !== undefined && provenBy(receipt, blob) !== undefined) {
-        this.#tell('present');
-        // The last attempt may have ended between its receipt and its cleanup.
-        if (this.#again) await this.#uploads.abortAll();
-        return 'done';
-      }
-      // The blob exists, and another message has proven less of it.
-      if (receipt !== undefined) look = 'everything';
+    const receipt = await archive.receipt(blob.digest, { signal });
+    if (receipt !== undefined && provenBy(receipt, blob) !== undefined) {
+      this.#tell('present');
+      // The last attempt may have ended between its receipt and its cleanup.
+      if (this.#again) await this.#uploads.abortAll();
+      return 'done';
     }
+    // With a receipt, the blob exists, and another message has proven less of it.
+    const look = receipt === undefined ? lookFor : 'everything';
     if (look === 'everything') {
       const found = await archive.store.head(this.#key, { signal });
       if (found !== undefined) {

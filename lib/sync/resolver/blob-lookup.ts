@@ -39,7 +39,7 @@ export class BlobLookup {
     const key = archive.layout.blob(blob.digest);
     const begun =
       (await this.#unfinishedUploads()).has(key) || (await archive.store.head(key, { signal })) !== undefined;
-    return begun ? 'everything' : 'nothing';
+    return begun ? 'everything' : 'receipt';
   }
 
   /** Listed once for all blobs of the slice, and only when one is missing. */

@@ -15,7 +15,7 @@ import { finalizeMessage, layerMessage } from '../../queue/outgoing.ts';
 import type { Resolved, Source } from '../../registry/source.ts';
 import { checkPlatforms, held } from '../closure.ts';
 import type { ResolverContext } from '../context.ts';
-import { BlobLookup, type Look } from './blob-lookup.ts';
+import { BlobLookup } from './blob-lookup.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { once } from './once.ts';
@@ -53,11 +53,7 @@ class Slice {
   readonly #message: ResolveMessage;
   readonly #options: ResolveOptions;
   readonly #source: Source;
-  readonly #sole: boolean;
   readonly #lookup: BlobLookup;
-  /** Blobs that this slice has sent messages for. */
-  readonly #ordered = new Set<Digest>();
-  readonly #sending: Semaphore;
   /** Tags often name the same image, which is walked once. */
   readonly #walks = new Map<string, Promise<Walked>>();
   #tags: Promise<readonly string[] | undefined> | undefined;
@@ -66,12 +62,6 @@ class Slice {
     this.#context = context;
     this.#message = message;
     this.#options = options;
-    const { what } = message;
-    // An earlier delivery may have sent messages for the blobs.
-    this.#sole = what.kind === 'images' && what.sole === true && options.receiveCount === 1;
-    // An image's messages follow the previous image's where one is marked as the first: it must be the first in its
-    // lane.
-    this.#sending = new Semaphore(this.#sole ? 1 : SIDE_BY_SIDE);
     this.#source = context.sources.repository(parseRepository(message.source));
     const { source, strictMediaTypes: strict } = message;
     this.#lookup = new BlobLookup(context.archive, options.signal, { source, strict, now: context.now() });
@@ -211,7 +201,10 @@ class Slice {
     const looked = await settleAll(
       blobs.map((blob) => permits.with(async () => ({ blob, look: await this.#lookup.find(blob) }))),
     );
-    const missing = looked.flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]));
+    // The largest first, so that none is left over at the end, alone on its connections.
+    const missing = looked
+      .flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]))
+      .sort((a, b) => (b.blob.size ?? 0) - (a.blob.size ?? 0));
     this.#context.quota?.fetch(
       imageName(this.#message, wanted).reference,
       missing.map(({ blob }) => blob),
@@ -241,21 +234,11 @@ class Slice {
       await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
     else {
       await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, this.#message, signal);
-      await this.#sending.with(async () => {
-        const outgoing = missing.map(({ blob: { data: _, ...blob }, look }) =>
-          layerMessage(this.#message, image, blob, { lanes: lanes(host), look: this.#told(blob, look) }),
-        );
-        await queues.send('layer', outgoing, { signal });
-      }, signal);
+      const outgoing = missing.map(({ blob: { data: _, ...blob }, look }) =>
+        layerMessage(this.#message, image, blob, { lanes: lanes(host), look }),
+      );
+      await queues.send('layer', outgoing, { signal });
     }
-  }
-
-  /** The lookup state for the layer function. Of several messages for one blob only the first may skip the lookup. */
-  #told({ digest }: Pick<NeededBlob, 'digest'>, look: Look): Look {
-    if (look !== 'nothing') return look;
-    const first = this.#sole && !this.#ordered.has(digest);
-    this.#ordered.add(digest);
-    return first ? 'nothing' : 'receipt';
   }
 }
 

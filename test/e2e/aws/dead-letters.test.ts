@@ -68,7 +68,7 @@ await describeOnAws('dead letters', ({ start }) => {
       order,
       image,
       { digest: layer.digest, mediaType, size: layer.size },
-      { lanes: 4, look: 'nothing' },
+      { lanes: 4, look: 'receipt' },
     );
     const { reports, events } = await buried(message);
     expect(reports).toMatchObject({ good: ['mirrored'], layered: ['failed', 'internal', reason('layer')] });
@@ -92,7 +92,7 @@ await describeOnAws('dead letters', ({ start }) => {
       order,
       image,
       { digest: layer.digest, mediaType, size: layer.size },
-      { lanes: 4, look: 'nothing' },
+      { lanes: 4, look: 'receipt' },
     );
     const { reports, events } = await buried({ ...message, version: 2 as never });
     expect(reports).toMatchObject({

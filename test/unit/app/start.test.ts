@@ -91,7 +91,7 @@ describe('ordersOfSome', () => {
 
   test('marks the message of a single image of a single mirror as the only one', () => {
     expect(ordersOfSome(CONFIG, references('quay.io/team/app:1'), RUN)).toEqual([
-      resolveMessage(APP, { kind: 'images', images: [{ tag: '1' }], sole: true }),
+      resolveMessage(APP, { kind: 'images', images: [{ tag: '1' }] }),
     ]);
   });
 
@@ -147,7 +147,7 @@ describe('ordersFor', () => {
     const digest = digestFor('image');
     const wanted = [{ tag: '1' }, { digest }, { tag: '2', digest }];
     expect(ask('quay.io/team/app:1', `quay.io/team/app@${digest}`, `quay.io/team/app:2@${digest}`)).toEqual([
-      resolveMessage(APP, { kind: 'images', images: wanted, sole: true }),
+      resolveMessage(APP, { kind: 'images', images: wanted }),
     ]);
   });
 
@@ -180,12 +180,5 @@ describe('ordersTo', () => {
       list(APP),
       images(APP, '1', '2'),
     ]);
-  });
-
-  test('marks only a single message of images as the only one', () => {
-    const sole = ({ message: { what } }: Outgoing<ResolveMessage>) => 'sole' in what && what.sole;
-    expect(orders('quay.io/team/app').map(sole)).toEqual([false]);
-    expect(orders('quay.io/team/app:1').map(sole)).toEqual([true]);
-    expect(orders('quay.io/team/app:1', 'quay.io/team/other:1').map(sole)).toEqual([false, false]);
   });
 });

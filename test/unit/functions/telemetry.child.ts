@@ -19,7 +19,7 @@ import { digestFor, IMAGE, LAYER, ORDER } from '../queue/samples.ts';
 
 const context = { awsRequestId: 'request-1', functionName: 'sample' } as Context;
 const blob = { digest: digestFor('blob'), mediaType: LAYER, size: 100 };
-const { message } = layerMessage(ORDER, IMAGE, blob, { lanes: 4, look: 'nothing' });
+const { message } = layerMessage(ORDER, IMAGE, blob, { lanes: 4, look: 'receipt' });
 const event: Omit<BlobEvent, 'phase' | 'fetched'> = {
   type: 'blob',
   run: ORDER.run,

@@ -133,7 +133,7 @@ describe('scheduling', () => {
       batchSize: 1,
       handler: async ([delivery]) => {
         log.push(delivery?.message.what.kind ?? '');
-        await queues.send('layer', [layerMessage(ORDER, IMAGE, blob, { lanes: 1, look: 'nothing' })]);
+        await queues.send('layer', [layerMessage(ORDER, IMAGE, blob, { lanes: 1, look: 'receipt' })]);
         return DONE;
       },
     });

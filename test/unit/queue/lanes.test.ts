@@ -8,7 +8,7 @@ import { digestFor, IMAGE, LAYER, ORDER } from './samples.ts';
 
 const LANES = 8;
 const BLOB: LayerMessage['blob'] = { digest: digestFor('layer'), mediaType: LAYER, size: 10 };
-const OPTIONS = { lanes: LANES, look: 'nothing' } as const;
+const OPTIONS = { lanes: LANES, look: 'receipt' } as const;
 
 function slice(...tags: string[]): ResolveMessage['what'] {
   return { kind: 'images', images: tags.map((tag) => ({ tag })) };

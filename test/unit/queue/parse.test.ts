@@ -18,7 +18,7 @@ const layer: LayerMessage = {
   platforms: [{ os: 'linux', architecture: 'arm', variant: 'v7' }],
   image: IMAGE,
   blob: { digest: digestFor('layer'), mediaType: LAYER, size: 10 },
-  look: 'nothing',
+  look: 'receipt',
   continuation: 0,
 };
 const finalize: FinalizeMessage = { version: 1, type: 'finalize', ...ORDER, image: IMAGE };
@@ -168,7 +168,7 @@ describe('messages of other releases', () => {
     ['platforms', changed(layer, ['platforms'], 'native'), 'platforms: must be one of all, not "native"'],
     ['foreignLayers', changed(layer, ['foreignLayers'], 'hosts'), 'foreignLayers: must be one of skip, not "hosts"'],
     ['work', changed(resolve, ['what', 'kind'], 'new'), 'what.kind: must be one of list, images, not "new"'],
-    ['look', changed(layer, ['look'], 'twice'), 'look: must be one of nothing, receipt, everything, not "twice"'],
+    ['look', changed(layer, ['look'], 'twice'), 'look: must be one of receipt, everything, nothing, not "twice"'],
   ])('with an unknown choice of %s are unsupported', (_what, text, reason) => {
     expect(failureOf(text)).toMatchObject({ code: 'unsupported', message: `read message: ${reason}` });
   });

@@ -121,8 +121,8 @@ describe('batches', () => {
   test('are not sent if one message is too large, and the failure is permanent', async () => {
     const { queues, requests } = bench();
     const blob = { digest: digestFor('layer'), mediaType: LAYER, urls: ['x'.repeat(1_000_000)] };
-    const large = layerMessage(ORDER, IMAGE, blob, { lanes: 1, look: 'nothing' });
-    const small = layerMessage(ORDER, IMAGE, { ...blob, urls: [] }, { lanes: 1, look: 'nothing' });
+    const large = layerMessage(ORDER, IMAGE, blob, { lanes: 1, look: 'receipt' });
+    const small = layerMessage(ORDER, IMAGE, { ...blob, urls: [] }, { lanes: 1, look: 'receipt' });
     await expect(queues.send('layer', [small, large])).rejects.toMatchObject({
       side: 'queue',
       code: 'too-large',

@@ -19,7 +19,7 @@ test.each([
   ['a list', resolveMessage(ORDER, { kind: 'list' }).message, [{ asked: {} }]],
   [
     'a layer message',
-    layerMessage(ORDER, IMAGE, { digest: digestFor('x'), mediaType: LAYER }, { lanes: 1, look: 'nothing' }).message,
+    layerMessage(ORDER, IMAGE, { digest: digestFor('x'), mediaType: LAYER }, { lanes: 1, look: 'receipt' }).message,
     [{ asked: { tag: IMAGE.tag }, digest: IMAGE.digest }],
   ],
   [

@@ -73,7 +73,7 @@ describe('requests to the store', () => {
     const { port, faults } = countCalls(partStore());
     await using rig = new Rig({ store: port });
     await rig.copy(messageFor(registry, LAYER));
-    expect(faults.calls).toHaveLength(PARTS + 3);
+    expect(faults.calls).toHaveLength(PARTS + 4);
     expect(faults.calls.at(-1)).toContain('.put .mirror/receipts/');
     await expectStored(rig);
 
@@ -89,7 +89,7 @@ describe('requests to the store', () => {
     const { port, faults } = countCalls(partStore());
     await using rig = new Rig({ store: port });
     await rig.copy(messageFor(registry, SMALL));
-    expect(faults.calls).toHaveLength(2);
+    expect(faults.calls).toHaveLength(3);
   });
 });
 
@@ -287,7 +287,7 @@ describe('the state of the archive decides the work', () => {
   test('a repeated message looks for everything, whatever its lookup field says', async () => {
     await using rig = new Rig();
     await begun(rig.store, [2]);
-    await rig.copy(messageFor(registry, LAYER, { look: 'nothing' }), { receiveCount: 2 });
+    await rig.copy(messageFor(registry, LAYER, { look: 'receipt' }), { receiveCount: 2 });
     expect(ranges()).toEqual([rangeOf(2)]);
     await expectStored(rig);
   });
@@ -355,7 +355,7 @@ describe('a problem of the blob is recorded at once', () => {
 
 describe('two writers of one blob', () => {
   // A message is delivered twice, and both deliveries start together. Several rounds produce different interleavings.
-  test.each(['nothing', 'everything'] as const)('end with one valid object (look %s)', async (look) => {
+  test.each(['receipt', 'everything'] as const)('end with one valid object (look %s)', async (look) => {
     for (let round = 0; round < 5; round += 1) {
       await using rig = new Rig({ bufferBytes: 16 * PART });
       const message = messageFor(registry, LAYER, { look });
@@ -514,7 +514,7 @@ describe('near the deadline', () => {
 
   // The registry asks for ten minutes, and the invocation has less. On the last delivery the rate limit is the
   // recorded reason, and not the speed.
-  test.each(['nothing', 'everything'] as const)(
+  test.each(['receipt', 'everything'] as const)(
     'a rate limit beyond the deadline is thrown with its wait instead of a continuation (%s)',
     async (look) => {
       registry.misbehave({ match: { kind: 'blob' }, do: { status: 429, headers: { 'retry-after': '600' } } });
@@ -650,7 +650,7 @@ describe('a repeated message finishes the blob after any call has failed', () =>
         const faults = new Faults({ at, when, act });
         await using rig = new Rig({ store: faults.wrap(store, 'store') });
         await using after = new Rig({ store });
-        const message = messageFor(registry, LAYER, { look: found === 'nothing' ? 'nothing' : 'everything' });
+        const message = messageFor(registry, LAYER, { look: found === 'nothing' ? 'receipt' : 'everything' });
         const failed = await rig.copy(message).then(
           () => false,
           (error: unknown) => error instanceof Failure,

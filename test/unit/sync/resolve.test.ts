@@ -1,14 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
-import type { MirrorEvent } from '../../../lib/sync/events.ts';
-import type { ResolveOptions } from '../../../lib/sync/resolver/options.ts';
-import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import type { Order, ResolveMessage, Wanted } from '../../../lib/queue/messages.ts';
 import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
-import type { Queues } from '../../../lib/queue/queue.ts';
 import { sha256 } from '../../kit/content.ts';
 import { countCalls, failNth, Faults } from '../../kit/faults.ts';
 import {
@@ -678,72 +674,14 @@ describe('content of the archive', () => {
     expect(rig.sent('layer').map((message) => message.look)).toEqual([look]);
   });
 
-  test('lets an image that is alone in its run skip all lookups of its blobs', async () => {
-    registry.push('library/app', IMAGE, 'v1');
+  test('sends the messages of an image with the largest blob first', async () => {
+    const layers = [1, 3, 2].map((n) => makeLayer({ seed: 200 + n, size: n * 1000 }));
+    registry.push('library/app', makeImage({ layers }), 'v1');
     await using rig = new Rig();
-    await rig.resolve(
-      resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v1' }], sole: true }).message,
-    );
-    expect(rig.sent('layer').map((message) => message.look)).toEqual(['nothing', 'nothing']);
-  });
-
-  /** The lookups that the layer messages request, of two images that are the whole run. */
-  async function looksOf(rig: Rig, options: Partial<ResolveOptions> = {}): Promise<Map<string, string[]>> {
-    const images = [{ tag: 'v1' }, { tag: 'v2' }];
-    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images, sole: true }).message, options);
-    const byBlob = Map.groupBy(rig.sent('layer'), ({ blob }) => blob.digest);
-    return new Map([...byBlob].map(([digest, messages]) => [digest, messages.map(({ look }) => look)]));
-  }
-
-  describe('of two images with a common blob, alone in their run', () => {
-    // These are more messages than one request to SQS takes, so another image's message could come between.
-    const tops = Array.from({ length: 11 }, (_, index) => makeLayer({ seed: 200 + index }));
-    const own = makeLayer({ seed: 31 });
-    beforeEach(() => {
-      registry.push('library/app', makeImage({ layers: [...tops, BASE] }), 'v1');
-      registry.push('library/app', makeImage({ layers: [BASE, own] }), 'v2');
-    });
-
-    test('lets only the first message of the blob skip the lookup of a receipt', async () => {
-      await using rig = new Rig();
-      const looks = await looksOf(rig);
-      expect(looks.get(BASE.digest)).toEqual(['nothing', 'receipt']);
-      for (const { digest } of [...tops, own]) expect(looks.get(digest)).toEqual(['nothing']);
-    });
-
-    // SQS forgets messages after five minutes, and the first one may still wait in its lane.
-    test('requires the lookup in all messages of a repeated delivery', async () => {
-      await using rig = new Rig();
-      const looks = await looksOf(rig, { receiveCount: 2 });
-      expect(looks.get(BASE.digest)).toEqual(['receipt', 'receipt']);
-    });
-
-    test.each([
-      ['sends the first message first in its lane', true, 1],
-      ['sends the messages of many slices concurrently', undefined, 2],
-    ] as const)('%s', async (_, sole, together) => {
-      await using rig = new Rig();
-      let sending = 0;
-      let most = 0;
-      let resolved = 0;
-      const both = Promise.withResolvers<undefined>();
-      const send: Queues['send'] = async (queue) => {
-        if (queue !== 'layer') return;
-        most = Math.max(most, (sending += 1));
-        await both.promise;
-        await new Promise(setImmediate);
-        sending -= 1;
-      };
-      const images = [{ tag: 'v1' }, { tag: 'v2' }];
-      const what = { kind: 'images', images, ...(sole === undefined ? {} : { sole }) } as const;
-      const { message } = resolveMessage(orderFor(registry), what);
-      const observe = ({ type }: MirrorEvent): void => {
-        if (type === 'resolved' && (resolved += 1) === images.length) both.resolve(undefined);
-      };
-      const context = { ...rig.context, queues: { send }, observe };
-      await resolve(context, message, { receiveCount: 1, last: false, signal: NEVER });
-      expect(most).toBe(together);
-    });
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    const sizes = rig.sent('layer').map(({ blob }) => blob.size ?? 0);
+    expect(sizes).toHaveLength(3);
+    expect(sizes).toEqual(sizes.toSorted((x, y) => y - x));
   });
 
   test('is looked up once per blob and slice, even if several images have the blob', async () => {

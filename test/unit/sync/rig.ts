@@ -190,7 +190,7 @@ export function messageFor(
     readonly continuation?: number;
   } = {},
 ): LayerMessage {
-  const { look = 'nothing', size = layer.size, urls, continuation = 0 } = options;
+  const { look = 'receipt', size = layer.size, urls, continuation = 0 } = options;
   const image: ImageAsked = { ...IMAGE, digest: digestFor('an image') };
   const blob = {
     digest: layer.digest,

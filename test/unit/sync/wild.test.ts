@@ -65,7 +65,7 @@ describe('a download continues without a restart', () => {
       await using rig = new Rig({ registry: options ?? {} });
       if (resumed) await begun(rig);
       registry.forgetRequests();
-      await rig.copy(messageFor(registry, LAYER, { look: resumed ? 'everything' : 'nothing' }));
+      await rig.copy(messageFor(registry, LAYER, { look: resumed ? 'everything' : 'receipt' }));
       misbehaving.stop();
       await expectStored(rig);
       expect(misbehaving.hits()).toBeGreaterThan(0);
@@ -171,7 +171,7 @@ describe('a download fails permanently and leaves nothing behind', () => {
       const misbehaving = registry.misbehave({ ...rule, ...(resumed ? { after: 0 } : {}), match: blob });
       await using rig = new Rig();
       if (resumed) await begun(rig);
-      await rig.copy(messageFor(registry, LAYER, { look: resumed ? 'everything' : 'nothing' }));
+      await rig.copy(messageFor(registry, LAYER, { look: resumed ? 'everything' : 'receipt' }));
       misbehaving.stop();
       expect(rig.sent('finalize')).toMatchObject([
         { failure: { code: expect.stringContaining(code), reason: expect.stringContaining(LAYER.digest) } },

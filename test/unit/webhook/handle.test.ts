@@ -308,7 +308,7 @@ describe('a message in the run of a notification', () => {
   test('is reduced to the configuration: tags without digests, and the configured platforms', () => {
     const images = [{ tag: 'latest', digest: DIGEST as Digest }, { tag: 'edge' }];
     const linux = { os: 'linux', architecture: 'amd64' };
-    expect(allowed(message(testhook, { kind: 'images', images, sole: true }), CONFIG)).toEqual(
+    expect(allowed(message(testhook, { kind: 'images', images }), CONFIG)).toEqual(
       message({ ...testhook, platforms: [linux] }, latest),
     );
     // The newest tags are selected from the list, and arrive as slices of the same run.
