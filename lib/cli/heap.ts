@@ -1,18 +1,18 @@
 /**
- * V8 lets garbage lie as long as the machine has memory, so that a long run would grow to several times what it has alive;
- * and what is told to Node.js when it starts (`--max-semi-space-size`) cannot be told by a program that is started by its
- * name. The flags below are read anew at every collection.
+ * Limits the heap while the program runs, with two of V8's flags (decision 0010). A program that is started by its name
+ * cannot be given flags, and V8 otherwise collects as late as the memory of the machine allows. V8 reads both flags at
+ * the end of each collection.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 
-/** Where the young generation stops growing; V8's own limit is ten times as much. Smaller ones are collected too early. */
+/** The size at which the young generation stops growing; V8's own limit is ten times as large. */
 const YOUNG_BYTES = 8 * 1024 * 1024;
 
-/** What the old generation may grow by, of what is alive in it, until it is collected: 10 ms each time. */
+/** The growth of the old generation between two collections, in percent of its live bytes. A collection takes 10 ms. */
 const GROWING_PERCENT = 50;
 
-/** For a process that is ours alone. */
+/** Call it in a process that runs only this program. */
 export function keepHeapSmall(): void {
   setFlagsFromString(`--heap-growing-percent=${GROWING_PERCENT}`);
   const observer = new PerformanceObserver(() => {

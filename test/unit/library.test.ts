@@ -48,6 +48,15 @@ describe('sync', () => {
     expect(await tagsOf(archive)).toEqual(['1.0', '1.1']);
   });
 
+  test('reports a wait of a second or more as a notice', async () => {
+    registry.misbehave({ match: { kind: 'manifest' }, times: 1, do: { status: 429, headers: { 'retry-after': '1' } } });
+    const notices: string[] = [];
+    const to = folder.join('archive');
+    const onNotice = (text: string): void => void notices.push(text);
+    expect(await sync([`${registry.host}/team/app:1.0`], { to, env, onNotice })).toMatchObject({ mirrored: 1 });
+    expect(notices).toEqual([expect.stringContaining('trying again in 1')]);
+  });
+
   test('resolves with a failed image, and with its reason', async () => {
     const result = await sync([`${registry.host}/team/app:9`], { to: folder.join('archive'), env });
     expect(result).toMatchObject({ failed: 1, images: [{ status: 'failed', code: 'manifest-unknown' }] });

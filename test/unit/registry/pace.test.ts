@@ -59,6 +59,7 @@ class Scene {
   readonly clock = new VirtualClock();
   readonly wire: PacedWire;
   readonly waits: Failure[] = [];
+  readonly attempts: number[] = [];
   readonly permits: Semaphore;
   readonly seen: { readonly method: string; readonly path: string; readonly at: number; readonly status: number }[] =
     [];
@@ -85,7 +86,10 @@ class Scene {
       sleep: this.clock.sleep,
       maxMs,
       longestMs,
-      onRetry: ({ failure }: { readonly failure: Failure }) => void this.waits.push(failure),
+      onRetry: ({ failure, attempt }: { readonly failure: Failure; readonly attempt: number }) => {
+        this.waits.push(failure);
+        this.attempts.push(attempt);
+      },
     };
     this.wire = new PacedWire(
       { send, speaksTls: () => false, proxyTo: () => undefined },
@@ -218,6 +222,7 @@ describe('an endpoint that refuses every request', () => {
     await scene.clock.run(Promise.all(all));
     expect(scene.elapsed).toBeLessThan(20);
     expect(scene.seen.length).toBeLessThan(12 + PATIENT.tries);
+    expect(new Set(scene.attempts)).toEqual(new Set([1, 2, 3]));
   });
 
   test('gets more than a minute if it has accepted requests before', async () => {

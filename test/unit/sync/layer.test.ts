@@ -303,6 +303,14 @@ describe('a problem of the blob is recorded at once', () => {
     await using rig = new Rig();
     await rig.copy(messageFor(registry, LAYER));
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code, reason: expect.stringContaining(LAYER.digest) } }]);
+    expect(rig.events.at(-1)).toMatchObject({
+      type: 'blob',
+      phase: 'failed',
+      blob: LAYER.digest,
+      size: LAYER.size,
+      tag: '3.20',
+      reason: expect.stringContaining(LAYER.digest),
+    });
     expect(await rig.blob(LAYER.digest)).toBeUndefined();
     expect(await rig.archive.receipt(LAYER.digest)).toBeUndefined();
     expect(await rig.uploads()).toEqual([]);
