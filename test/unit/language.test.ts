@@ -1,5 +1,6 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -49,6 +50,33 @@ function files(): string[] {
 function isWithin(file: string, paths: readonly string[]): boolean {
   return paths.some((path) => file === path || file.startsWith(`${path}/`));
 }
+/** The titles of all tests in a file, each after the titles of its enclosing `describe` blocks. */
+function titlesIn(file: string): string[] {
+  const source = ts.createSourceFile(file, readFileSync(join(ROOT, file), 'utf8'), ts.ScriptTarget.Latest, true);
+  const titles: string[] = [];
+  const visit = (node: ts.Node, outer: string): void => {
+    let inner = outer;
+    const [title] = ts.isCallExpression(node) ? node.arguments : [];
+    const kind = /^(describe|test)\b/.exec(node.getText(source))?.[1];
+    if (kind !== undefined && title !== undefined && ts.isStringLiteralLike(title)) {
+      if (kind === 'describe') inner = `${outer} ${title.text}`;
+      else titles.push(`${outer} ${title.text}`.trim());
+    }
+    node.forEachChild((child) => {
+      visit(child, inner);
+    });
+  };
+  visit(source, '');
+  return titles;
+}
+
+/** An auxiliary verb, or a word that may be a verb in the third person. A title without either is a fragment. */
+const VERB = /\b(?:is|are|was|has|have|can|cannot|may|must|does|do|agree|cost|fail|return|treat|[a-z]{2,}[^\Wsui]s)\b/;
+
+function isFragment(title: string): boolean {
+  return title.split(' ').length < 3 || !VERB.test(title);
+}
+
 describe('the language of the project', () => {
   const found = new Map(files().map((file) => [file, refusedIn(readFileSync(join(ROOT, file), 'utf8'))]));
 
@@ -76,6 +104,20 @@ describe('the language of the project', () => {
     'accepts the phrase in %s',
     (line) => {
       expect(refusedIn(line)).toEqual([]);
+    },
+  );
+
+  test('each test title is a sentence together with its describe titles', () => {
+    const fragments = globSync('test/**/*.ts', { cwd: ROOT }).flatMap((file) =>
+      titlesIn(file).flatMap((title) => (isFragment(title) ? [`${file}: ${title}`] : [])),
+    );
+    expect(fragments).toEqual([]);
+  });
+
+  test.for(['wrong things', 'the bucket in another region', 'in ASCII'])(
+    'treats the title "%s" as a fragment',
+    (title) => {
+      expect(isFragment(title)).toBe(true);
     },
   );
 });
