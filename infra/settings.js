@@ -87,6 +87,7 @@ export async function settings(osls) {
       receipts: objects('.mirror/receipts/*'),
       runs: objects('.mirror/runs/*'),
       repositories: objects('repositories/*'),
+      members: objects('.mirror/members/*'),
     },
     credentialsSecret: credentialsSecret === '' ? { Ref: 'CredentialsSecret' } : credentialsSecret,
     kmsKey: kmsKey === '' ? NONE : kmsKey,

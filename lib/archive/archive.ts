@@ -41,11 +41,13 @@ export class Archive {
    * slices. Parsing its index for each slice would take longer than all other work, and leave more garbage than the
    * collector frees in time.
    */
-  readonly #parsed = new Lru<string, { readonly index: TagIndex; readonly etag: string }>(1);
+  readonly #parsed: Lru<string, { readonly index: TagIndex; readonly etag: string }>;
 
-  constructor(store: ObjectStore, layout: Layout) {
+  /** @param keptEntries entries of parsed tag indexes that are kept in memory; the last index is always kept */
+  constructor(store: ObjectStore, layout: Layout, keptEntries = 1) {
     this.store = store;
     this.layout = layout;
+    this.#parsed = new Lru(keptEntries, ({ index }) => Math.min(index.size + 1, keptEntries));
   }
 
   /** Reads small content and checks its digest; `corrupt` where it does not match. */
@@ -134,10 +136,15 @@ export class Archive {
     options: Cancel = {},
   ): Promise<{ readonly index: TagIndex; readonly etag: string } | undefined> {
     const key = this.layout.tagIndex(repository);
-    const found = await this.store.get(key, { maxBytes: MAX_TAG_INDEX_BYTES, ...options });
+    const known = this.#parsed.get(key);
+    const limits = { maxBytes: MAX_TAG_INDEX_BYTES, ...options };
+    const found =
+      known === undefined || this.store.getChanged === undefined
+        ? await this.store.get(key, limits)
+        : await this.store.getChanged(key, known.etag, limits);
+    if (found === 'unchanged') return known;
     if (found === undefined) return undefined;
     const { etag, bytes } = found;
-    const known = this.#parsed.get(key);
     if (known?.etag === etag) return known;
     const read = { index: TagIndex.parse(bytes, key, Date.now()), etag };
     this.#parsed.set(key, read);

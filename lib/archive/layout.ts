@@ -12,6 +12,8 @@ export interface Layout {
   digestOf(key: string): Digest | undefined;
   receipt(digest: Digest): string;
   tagIndex(repository: string): string;
+  /** The record that a manifest belongs to an image of the repository. */
+  member(repository: string, manifest: Digest): string;
   /** The file that stock tools need beside the tag index, and its content. */
   marker(repository: string): { readonly key: string; readonly content: string };
   /** The prefix of all tag indexes' keys. */

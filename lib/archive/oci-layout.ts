@@ -5,6 +5,7 @@
  *     repositories/<host>/<path>/oci-layout       {"imageLayoutVersion":"1.0.0"}
  *     repositories/<host>/<path>/index.json       the tag index
  *     .mirror/receipts/<algorithm>/<hex>.json     proofs
+ *     .mirror/members/<host>/<path>/_<algorithm>_<hex>.json   manifests of the repository's images
  *     .mirror/runs/<run>/run.json                 the start of a run
  *     .mirror/runs/<run>/<image>.json             run reports
  *     .mirror/runs/.queued/<image>.json           the run that has queued an image
@@ -33,6 +34,11 @@ export const ociLayout: Layout = {
   },
   receipt: (digest) => `.mirror/receipts/${pathOf(digest)}.json`,
   tagIndex: (repository) => `${REPOSITORIES}${folderOf(repository)}${TAG_INDEX}`,
+  // No part of a path begins with `_`, so no repository below this one has the same key.
+  member(repository, manifest) {
+    const { algorithm, hex } = digestParts(manifest);
+    return `.mirror/members/${folderOf(repository)}/_${algorithm}_${hex}.json`;
+  },
   marker: (repository) => ({
     key: `${REPOSITORIES}${folderOf(repository)}/oci-layout`,
     content: '{"imageLayoutVersion":"1.0.0"}',

@@ -5,6 +5,7 @@ import { completion } from './commands/completion.ts';
 import { convert } from './commands/convert.ts';
 import { history } from './commands/history.ts';
 import { ls } from './commands/ls.ts';
+import { serve } from './commands/serve.ts';
 import { status } from './commands/status.ts';
 import { sync } from './commands/sync.ts';
 import { verify } from './commands/verify.ts';
@@ -14,6 +15,7 @@ export const COMMANDS: readonly Command[] = [
   check,
   ls,
   history,
+  serve,
   verify,
   convert,
   status,

@@ -58,7 +58,7 @@ export function wordsFor(thrown: unknown): string {
 }
 
 /** The code of an error. A connection that was tried at several addresses has an error for each; the first one counts. */
-function systemCode(thrown: unknown): string | undefined {
+export function systemCode(thrown: unknown): string | undefined {
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return systemCode(thrown.errors[0]);
   const code: unknown = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
   return typeof code === 'string' ? code : undefined;

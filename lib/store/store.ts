@@ -14,6 +14,13 @@ export interface ObjectStore {
   /** Reads a whole object. @throws Failure `too-large` above `maxBytes` */
   get(key: string, options: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined>;
 
+  /** `get`, but `unchanged` without the bytes where the object still is the version `etag`. For stores over a network. */
+  getChanged?(
+    key: string,
+    etag: string,
+    options: { readonly maxBytes: number } & Cancel,
+  ): Promise<StoredBytes | 'unchanged' | undefined>;
+
   head(key: string, options?: Cancel): Promise<StoredObject | undefined>;
 
   /** Reads an object from `start` (default: 0) to its end; `undefined` if it does not exist. A short stream throws. */

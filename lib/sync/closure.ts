@@ -37,6 +37,8 @@ export type ClosureState =
       readonly bytes: number;
       /** Every object of the closure with its bytes. */
       readonly objects: ReadonlyMap<Digest, number>;
+      /** Every manifest of the closure with its media type; the first is the root. */
+      readonly manifests: ReadonlyMap<Digest, string>;
       /** Warnings, each a sentence. */
       readonly notes: readonly string[];
       /** Platforms of the scope that the image does not have. */
@@ -134,6 +136,7 @@ export async function checkClosure(
   { mayLack = () => false }: { readonly mayLack?: (attestation: Digest) => boolean } = {},
 ): Promise<ClosureState> {
   const objects = new Map<Digest, number>();
+  const manifests = new Map<Digest, string>();
   const notes = new Set<string>();
   const choice = new PlatformChoice(scope.platforms);
   const content: ClosureReader['content'] = (...of) => reader.content(...of);
@@ -150,13 +153,14 @@ export async function checkClosure(
       continue;
     }
     objects.set(digest, bytes);
+    manifests.set(digest, manifest.mediaType);
     for (const [object, size] of found.objects) objects.set(object, size);
     for (const note of found.notes) notes.add(note);
   }
   for (const note of choice.notes) notes.add(note);
   let sum = 0;
   for (const size of objects.values()) sum += size;
-  return { complete: true, bytes: sum, objects, notes: [...notes], absent: choice.absent };
+  return { complete: true, bytes: sum, objects, manifests, notes: [...notes], absent: choice.absent };
 }
 
 /** The config and the blobs of a manifest with their bytes and notes; or the first missing one. */

@@ -17,8 +17,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   sync: ['archive', 'store', 'proof', 'registry', 'queue', 'oci', 'core'],
   upkeep: ['sync', 'archive', 'store', 'proof', 'queue', 'oci', 'core'],
   app: ['config', 'upkeep', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
+  serve: ['archive', 'store', 'oci', 'core'],
   webhook: ['app', 'config', 'queue', 'oci', 'core'],
-  cli: ['app', 'config', 'upkeep', 'sync', 'archive', 'store', 'queue', 'oci', 'core'],
+  cli: ['serve', 'app', 'config', 'upkeep', 'sync', 'archive', 'store', 'queue', 'oci', 'core'],
   // The library.
   'index.ts': ['app', 'config', 'upkeep', 'sync', 'archive', 'store', 'oci', 'core'],
   functions: ['webhook', 'app', 'config', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],

@@ -66,6 +66,12 @@ export class TagIndex {
     }
   }
 
+  /** The number of entries. */
+  get size(): number {
+    const { tags, kept, others } = this.#entries;
+    return [...kept.values()].reduce((sum, group) => sum + group.size, tags.size + others.length);
+  }
+
   byTag(tag: string): TagEntry | undefined {
     return this.#entries.tags.get(tag);
   }
@@ -91,6 +97,11 @@ export class TagIndex {
   /** The digests that a tag named, in the order of time; empty for a tag that it never had. */
   history(tag: string): readonly Period[] {
     return periodsOf(this.#group(tag));
+  }
+
+  /** The digest that a tag named at an instant, in milliseconds since the epoch. */
+  tagAsOf(tag: string, instant: number): TagEntry | undefined {
+    return groupAsOf(tag, this.#group(tag), instant).current;
   }
 
   /**

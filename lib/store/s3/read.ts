@@ -3,7 +3,7 @@ import { GetObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
 import type { FailureCode } from '../../core/failure.ts';
-import type { ReadableObject } from '../store.ts';
+import type { ReadableObject, StoredBytes } from '../store.ts';
 import type { Calls } from './calls.ts';
 import { toFailure } from './failure.ts';
 
@@ -22,12 +22,15 @@ interface Answer {
 /**
  * Opens the object with the full key `key` at byte `start`. The body resumes after a broken connection. It fails if it ends
  * too early, or with `source-changed` if the object has changed.
+ *
+ * @param unless a version that is not wanted: for it, S3 answers 304, which is a Failure with that status
  */
 export async function openObject(
   calls: Calls,
   key: string,
   start: number,
   signal: AbortSignal | undefined,
+  unless?: string,
 ): Promise<OpenObject | undefined> {
   const fail = (code: FailureCode, detail: string): Failure =>
     new Failure({ operation: `GetObject s3://${calls.bucket}/${key}`, side: 'archive', code, detail });
@@ -40,6 +43,7 @@ export async function openObject(
           Key: key,
           ...(from === 0 ? {} : { Range: `bytes=${from}-` }),
           ...(etag === undefined ? {} : { IfMatch: etag }),
+          ...(etag === undefined && unless !== undefined ? { IfNoneMatch: unless } : {}),
         }),
         options,
       ),
@@ -103,6 +107,35 @@ export async function openObject(
   };
 
   return { etag, size, body: body(), cancel: () => opened.destroy() };
+}
+
+/** The bytes of the object with the full key `key`. Refuses (`too-large`) instead of truncating. */
+export async function readWhole(
+  calls: Calls,
+  key: string,
+  options: { readonly maxBytes: number; readonly signal: AbortSignal | undefined; readonly unless?: string },
+): Promise<StoredBytes | undefined> {
+  const { maxBytes, signal, unless } = options;
+  const reading = await openObject(calls, key, 0, signal, unless);
+  if (reading === undefined) return undefined;
+  const { size, etag } = reading;
+  if (size > maxBytes) {
+    reading.cancel();
+    const detail = `the object is too large: expected at most ${maxBytes} bytes, got ${size}`;
+    throw new Failure({
+      operation: `GetObject s3://${calls.bucket}/${key}`,
+      side: 'archive',
+      code: 'too-large',
+      detail,
+    });
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for await (const chunk of reading.body) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return { bytes, size, etag };
 }
 
 /** HeadObject for a full key, optionally with its checksum; `undefined` if the object does not exist. */

@@ -27,7 +27,7 @@ import { hasObjects, listObjects } from './list.ts';
 import * as multipart from './multipart.ts';
 import { present } from './multipart.ts';
 import type { ConditionHeaders, S3Upload } from './multipart.ts';
-import { headObject, openObject } from './read.ts';
+import { headObject, openObject, readWhole } from './read.ts';
 import type { OpenObject } from './read.ts';
 import type { S3Location } from './url.ts';
 
@@ -83,29 +83,21 @@ class Store implements S3Store {
     return this.#calls.close();
   }
 
-  async get(
+  get(key: string, { maxBytes, signal }: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined> {
+    return readWhole(this.#calls, this.#key(key), { maxBytes, signal });
+  }
+
+  async getChanged(
     key: string,
+    unless: string,
     { maxBytes, signal }: { readonly maxBytes: number } & Cancel,
-  ): Promise<StoredBytes | undefined> {
-    const reading = await this.#open(key, 0, signal);
-    if (reading === undefined) return undefined;
-    const { size, etag } = reading;
-    if (size > maxBytes) {
-      reading.cancel();
-      throw this.#failure(
-        'GetObject',
-        key,
-        'too-large',
-        `the object is too large: expected at most ${maxBytes} bytes, got ${size}`,
-      );
+  ): Promise<StoredBytes | 'unchanged' | undefined> {
+    try {
+      return await readWhole(this.#calls, this.#key(key), { maxBytes, signal, unless });
+    } catch (error) {
+      if (error instanceof Failure && error.status === 304) return 'unchanged';
+      throw error;
     }
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for await (const chunk of reading.body) {
-      bytes.set(chunk, at);
-      at += chunk.byteLength;
-    }
-    return { bytes, size, etag };
   }
 
   async head(key: string, { signal }: Cancel = {}): Promise<StoredObject | undefined> {

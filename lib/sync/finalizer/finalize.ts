@@ -6,6 +6,8 @@
 import { asFailure, type Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
+import { recordMembers } from '../../archive/members.ts';
+import type { Digest } from '../../oci/digest.ts';
 import type { TagChange } from '../../archive/tag-index/tag-index.ts';
 import type { FinalizeMessage, Image, RecordedFailure } from '../../queue/messages.ts';
 import { checkClosure, type ClosureReader, receiptReader } from '../closure.ts';
@@ -48,13 +50,14 @@ export async function finalize(
       permits.with(async () => ({ message, outcome: message.failure ?? (await check(message, reader)) })),
     ),
   );
-  const ready: { readonly message: FinalizeMessage; readonly image: Image; readonly notes: readonly string[] }[] = [];
+  const ready: Ready[] = [];
   const reporter = new Reporter(context);
   for (const { message, outcome } of checked)
     if (typeof outcome === 'object' && 'notes' in outcome)
       ready.push({ message, image: message.image as Image, ...outcome });
     else if (outcome !== 'incomplete') await reporter.report(message, 'failed', outcome);
   if (ready.length > 0) {
+    await recordMembers(archive, head.repository, childrenOf(ready), { signal });
     const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
     for (const [at, { message, notes }] of ready.entries()) {
       const { outcome, ...moved } = updates[at] ?? {};
@@ -110,16 +113,32 @@ function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage>
   return byImage.values();
 }
 
+/** An image whose closure is complete. */
+interface Ready extends Complete {
+  readonly message: FinalizeMessage;
+  readonly image: Image;
+}
+
+interface Complete {
+  readonly notes: readonly string[];
+  readonly manifests: ReadonlyMap<Digest, string>;
+}
+
+/** The manifests that the tag index will not name. */
+function childrenOf(ready: readonly Ready[]): ReadonlyMap<Digest, string> {
+  return new Map(ready.flatMap(({ image, manifests }) => [...manifests].filter(([digest]) => digest !== image.digest)));
+}
+
 async function check(
   message: FinalizeMessage,
   reader: ClosureReader,
-): Promise<{ readonly notes: readonly string[] } | 'incomplete' | RecordedFailure> {
+): Promise<Complete | 'incomplete' | RecordedFailure> {
   const image = message.image as Image;
   try {
     if (image.largest !== undefined && !(await reader.has(image.largest))) return 'incomplete';
     const lost = new Set(image.lost);
     const state = await checkClosure(image.digest, message, reader, { mayLack: (digest) => lost.has(digest) });
-    return state.complete ? { notes: state.notes } : 'incomplete';
+    return state.complete ? { notes: state.notes, manifests: state.manifests } : 'incomplete';
   } catch (error) {
     const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
     if (failure.remedy !== 'never') throw failure;

@@ -110,6 +110,7 @@ describe('the index as of an instant', () => {
           const open = periods.find(({ from = 0, to = Infinity }) => from <= instant && instant < to);
           expect(open?.digest).toBe(seen);
           expect(index.asOf(instant).byTag(tag)?.digest).toBe(seen);
+          expect(index.tagAsOf(tag, instant)?.digest).toBe(seen);
         }
       }),
     );

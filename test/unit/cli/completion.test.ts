@@ -49,7 +49,7 @@ const names = COMMANDS.map(({ name }) => name);
 
 describe.each(['bash', 'fish'] as const)('the completion of %s', (shell) => {
   test.runIf(has(shell)).each([
-    [['s'], ['status', 'sync']],
+    [['s'], ['serve', 'status', 'sync']],
     [['help', ''], [...names]],
     [
       ['sync', '--p'],

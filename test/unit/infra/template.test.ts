@@ -272,6 +272,7 @@ describe('the roles', () => {
           's3:GetObject .mirror/receipts/*',
           's3:GetObject repositories/*',
           's3:PutObject repositories/*',
+          's3:PutObject .mirror/members/*',
           's3:GetObject .mirror/runs/*',
           's3:PutObject .mirror/runs/*',
         ),
@@ -309,7 +310,7 @@ describe('the roles', () => {
         expect(Effect).toBe('Allow');
         expect([Action].flat().filter((action) => action.includes('*'))).toEqual([]);
         for (const one of [Resource].flat().map(shortName))
-          expect(one.replace(/(?:blobs|receipts|runs|repositories)\/\*$/, '')).not.toContain('*');
+          expect(one.replace(/(?:blobs|receipts|runs|repositories|members)\/\*$/, '')).not.toContain('*');
       }
     }
   });

@@ -1,0 +1,88 @@
+/** Headers and bodies that several endpoints share. */
+import { rangeOf, hasEtag } from './range.ts';
+import { RegistryError } from './errors.ts';
+
+/** The content of a digest never changes. */
+export const IMMUTABLE = 'public, max-age=31536000, immutable';
+/** A client asks again whether it is still this. */
+export const REVALIDATE = 'no-cache';
+
+export type Headers = Readonly<Record<string, string>>;
+
+type Body = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | null;
+
+/** A whole small body; without it for HEAD, and for a client that has it already. */
+export function whole(request: Request, bytes: Uint8Array, headers: Headers): Response {
+  const etag = headers['etag'];
+  if (etag !== undefined && hasEtag(request.headers.get('if-none-match'), etag)) return unchanged(headers);
+  return answer(request, 200, new Uint8Array(bytes), { ...headers, 'content-length': String(bytes.length) });
+}
+
+/** A JSON document that is made for the request. */
+export function json(request: Request, value: unknown, headers: Headers = {}): Response {
+  const all = { 'content-type': 'application/json', 'cache-control': REVALIDATE, ...headers };
+  return whole(request, Buffer.from(JSON.stringify(value)), all);
+}
+
+/** Opens a body at a byte. It has to be iterated, or its iterator returned. */
+export type Open = (start: number) => Promise<AsyncIterable<Uint8Array>>;
+
+/** A body of which a client may ask for a range. */
+export async function ranged(request: Request, size: number, open: Open, headers: Headers): Promise<Response> {
+  const { 'content-length': _, ...rest } = headers;
+  const etag = rest['etag'] ?? '';
+  if (hasEtag(request.headers.get('if-none-match'), etag)) return unchanged(rest);
+  // RFC 9110, section 14.2: a range is only for GET.
+  const isWanted = request.method === 'GET' && [null, etag].includes(request.headers.get('if-range'));
+  const range = isWanted ? rangeOf(request.headers.get('range'), size) : undefined;
+  const all = { ...rest, 'accept-ranges': 'bytes' };
+  if (range === 'unsatisfiable')
+    return new RegistryError(416, 'UNSUPPORTED', `the blob has ${size} bytes, and none in this range`).response({
+      'content-range': `bytes */${size}`,
+    });
+  const { start, end } = range ?? { start: 0, end: size };
+  const length = { 'content-length': String(end - start) };
+  if (request.method === 'HEAD') return answer(request, 200, null, { ...all, ...length });
+  const body = end === start ? new Uint8Array(0) : streamOf(await open(start), end - start);
+  if (range === undefined) return answer(request, 200, body, { ...all, ...length });
+  return answer(request, 206, body, { ...all, ...length, 'content-range': `bytes ${start}-${end - 1}/${size}` });
+}
+
+function unchanged({ 'content-type': _, ...headers }: Headers): Response {
+  return new Response(null, { status: 304, headers });
+}
+
+function answer({ method }: Request, status: number, body: Body, headers: Headers): Response {
+  return new Response(method === 'HEAD' ? null : body, { status, headers });
+}
+
+/** The first `length` bytes of a body. It is read as fast as the client takes it, and ends with the connection. */
+function streamOf(body: AsyncIterable<Uint8Array>, length: number): ReadableStream<Uint8Array> {
+  const chunks = body[Symbol.asyncIterator]();
+  let left = length;
+  // A generator that has not begun does not close its file: it has to begin first.
+  let isOpen = false;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        isOpen = true;
+        const next = await chunks.next();
+        if (next.done === true) {
+          controller.close();
+          return;
+        }
+        const chunk = next.value.subarray(0, left);
+        left -= chunk.length;
+        controller.enqueue(chunk);
+        if (left > 0) return;
+        await chunks.return?.();
+        controller.close();
+      },
+      async cancel() {
+        if (!isOpen) await chunks.next();
+        await chunks.return?.();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,39 @@
+/** Errors of the OCI distribution spec 1.1 ("Error Codes"), as JSON. */
+
+export type ErrorCode =
+  | 'BLOB_UNKNOWN'
+  | 'DIGEST_INVALID'
+  | 'MANIFEST_UNKNOWN'
+  | 'NAME_INVALID'
+  | 'NAME_UNKNOWN'
+  | 'TAG_INVALID'
+  | 'UNSUPPORTED'
+  // Codes of the distribution registry, for cases that the spec does not name.
+  | 'PAGINATION_NUMBER_INVALID'
+  | 'UNAVAILABLE'
+  | 'UNKNOWN';
+
+/** A refusal that a client caused, or a fault of the archive that the client may know. */
+export class RegistryError extends Error {
+  readonly status: number;
+  readonly code: ErrorCode;
+
+  constructor(status: number, code: ErrorCode, message: string) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+
+  response(headers: Readonly<Record<string, string>> = {}): Response {
+    const body = Buffer.from(`${JSON.stringify({ errors: [{ code: this.code, message: this.message }] })}\n`);
+    return new Response(body, {
+      status: this.status,
+      headers: {
+        'content-type': 'application/json',
+        'content-length': String(body.length),
+        'cache-control': 'no-store',
+        ...headers,
+      },
+    });
+  }
+}

@@ -1,0 +1,129 @@
+/** A registry on a port of this machine. */
+import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
+import { Hono } from 'hono';
+import { invalid } from '../core/failure.ts';
+import { systemCode, wordsFor } from '../core/system-error.ts';
+import type { Registry } from './registry.ts';
+
+/** A response that was sent, or whose client went away. */
+export interface Access {
+  readonly client: string;
+  readonly method: string;
+  readonly target: string;
+  readonly status: number;
+  /** Bytes of the body as announced; undefined if the client did not take all of it. */
+  readonly bytes: number | undefined;
+  readonly ms: number;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  readonly tls?: { readonly cert: Uint8Array; readonly key: Uint8Array } | undefined;
+  readonly onAccess?: (access: Access) => void;
+}
+
+export interface Listening {
+  /** `http://127.0.0.1:5000` */
+  readonly url: string;
+  /** Accepts no more connections, and resolves when all responses are sent. */
+  drain(): Promise<void>;
+}
+
+/** How often connections that became idle are closed while the server drains. */
+const IDLE_MS = 50;
+
+/** @throws Failure (side `input`) for an address that cannot be used, and for a certificate or key that cannot */
+export async function listen(registry: Registry, options: ListenOptions): Promise<Listening> {
+  const { host, port, tls } = options;
+  const app = new Hono<{ Bindings: HttpBindings }>();
+  app.all('*', async ({ env: { incoming, outgoing }, req: { raw } }) => {
+    const started = performance.now();
+    const target = incoming.url ?? '/';
+    const response = await registry.handle(raw, target);
+    const { status } = response;
+    const length = Number(response.headers.get('content-length') ?? 0);
+    outgoing.once('close', () => {
+      const bytes = outgoing.writableFinished ? (raw.method === 'HEAD' ? 0 : length) : undefined;
+      const client = incoming.socket.remoteAddress ?? '';
+      options.onAccess?.({ client, method: raw.method, target, status, bytes, ms: performance.now() - started });
+    });
+    return response;
+  });
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    // Bodies leave byte for byte, also where another program has replaced the global classes.
+    overrideGlobalObjects: false,
+    ...(tls === undefined
+      ? { createServer: createHttpServer }
+      : { createServer: createHttpsServer, serverOptions: readable(tls) }),
+  }) as ReturnType<typeof createHttpServer>;
+  await opened(server, host, port);
+  const { port: bound } = server.address() as AddressInfo;
+  const name = host.includes(':') ? `[${host}]` : host;
+  return {
+    url: `${tls === undefined ? 'http' : 'https'}://${name}:${bound}`,
+    drain: () => drained(server),
+  };
+}
+
+type Server = ReturnType<typeof createHttpServer>;
+
+async function opened(server: Server, host: string, port: number): Promise<void> {
+  const listening = Promise.withResolvers<undefined>();
+  server.once('error', listening.reject);
+  server.listen(port, host, () => {
+    listening.resolve(undefined);
+  });
+  try {
+    await listening.promise;
+  } catch (error) {
+    throw invalid(`listen on ${host}:${port}`, faultOf(error));
+  }
+}
+
+const FAULTS: ReadonlyMap<string | undefined, string> = new Map([
+  ['EADDRINUSE', 'another program uses this port; choose another with --listen'],
+  ['EACCES', 'this user may not listen there; choose a port above 1023 with --listen'],
+  ['EADDRNOTAVAIL', 'this machine does not have the address; choose another with --listen'],
+  ['ENOTFOUND', 'the host name is unknown; write an address with --listen'],
+]);
+
+function faultOf(error: unknown): string {
+  return FAULTS.get(systemCode(error)) ?? wordsFor(error);
+}
+
+/** @throws Failure: `createServer` would throw an error of OpenSSL */
+function readable({ cert, key }: { readonly cert: Uint8Array; readonly key: Uint8Array }): {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+} {
+  const pair = { cert: Buffer.from(cert), key: Buffer.from(key) };
+  try {
+    createHttpsServer(pair).close();
+    return pair;
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    throw invalid('read TLS certificate', `expected a certificate and its key in PEM (${detail}); see --tls-cert`);
+  }
+}
+
+async function drained(server: Server): Promise<void> {
+  const closed = Promise.withResolvers<undefined>();
+  server.close(() => {
+    closed.resolve(undefined);
+  });
+  // A connection is idle once its response is sent.
+  const closing = setInterval(() => {
+    server.closeIdleConnections();
+  }, IDLE_MS);
+  try {
+    await closed.promise;
+  } finally {
+    clearInterval(closing);
+  }
+}

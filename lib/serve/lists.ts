@@ -1,0 +1,45 @@
+import type { Archive } from '../archive/archive.ts';
+import type { TagIndex } from '../archive/tag-index/tag-index.ts';
+import { MEDIA_TYPES } from '../oci/mediatype.ts';
+import { json } from './answers.ts';
+import { requestName } from './names.ts';
+import { pageOf } from './pages.ts';
+import type { NameRequest, Route } from './routes.ts';
+
+/** Lists of tags, repositories and referrers. */
+export class Lists {
+  readonly #archive: Archive;
+
+  constructor(archive: Archive) {
+    this.#archive = archive;
+  }
+
+  tags(request: Request, { name, path, parameters }: NameRequest, index: TagIndex, asOf: number | undefined): Response {
+    const entries = (asOf === undefined ? index : index.asOf(asOf)).entries();
+    const { names: tags, link } = pageOf(
+      entries.flatMap(({ tag }) => tag ?? []),
+      parameters,
+      path,
+    );
+    return json(request, { name, tags }, link === undefined ? {} : { link });
+  }
+
+  async catalog(request: Request, { path, parameters }: Route & { readonly kind: 'catalog' }): Promise<Response> {
+    const names = new Set<string>();
+    for await (const repository of this.#archive.repositories({ signal: request.signal })) {
+      const name = requestName(repository);
+      if (name !== undefined) names.add(name);
+    }
+    const { names: repositories, link } = pageOf([...names].sort(), parameters, path);
+    return json(request, { repositories }, link === undefined ? {} : { link });
+  }
+
+  /** The archive knows no referrers yet. The spec wants an empty index then, and never 404. */
+  referrers(request: Request, { parameters }: NameRequest): Response {
+    const empty = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [] };
+    return json(request, empty, {
+      'content-type': MEDIA_TYPES.ociIndex,
+      ...(parameters.has('artifactType') ? { 'oci-filters-applied': 'artifactType' } : {}),
+    });
+  }
+}

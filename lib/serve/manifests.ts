@@ -1,0 +1,122 @@
+import type { Archive } from '../archive/archive.ts';
+import { memberOf } from '../archive/members.ts';
+import type { TagIndex } from '../archive/tag-index/tag-index.ts';
+import { Failure } from '../core/failure.ts';
+import { Lru } from '../core/lru.ts';
+import type { Digest } from '../oci/digest.ts';
+import { MANIFEST_LIMITS, parseManifest } from '../oci/manifest.ts';
+import { manifestKind } from '../oci/mediatype.ts';
+import { RegistryError } from './errors.ts';
+import type { Repository } from './repositories.ts';
+
+const MiB = 1024 * 1024;
+
+/** Manifests in memory: they never change, so they need no revalidation. */
+const CACHE_BYTES = 64 * MiB;
+/** Indexes that are searched for a child of an image that was archived before children were recorded. */
+const MAX_SEARCHED = 2_000;
+
+export interface Found {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Gives the manifests of a repository's images. */
+export class Manifests {
+  readonly #archive: Archive;
+  readonly #onFault: (text: string) => void;
+  readonly #bytes = new Lru<Digest, Uint8Array>(CACHE_BYTES, (bytes) => bytes.length + 1_000);
+  /** Children of the indexes of a tag index, with their media types. */
+  readonly #children = new WeakMap<TagIndex, Promise<ReadonlyMap<Digest, string>>>();
+
+  constructor(archive: Archive, onFault: (text: string) => void) {
+    this.#archive = archive;
+    this.#onFault = onFault;
+  }
+
+  /** @throws RegistryError for a tag that the repository does not have, or did not have at `asOf` */
+  async byTag(of: Repository, tag: string, asOf: number | undefined, signal: AbortSignal): Promise<Found> {
+    const entry = asOf === undefined ? of.index.byTag(tag) : of.index.tagAsOf(tag, asOf);
+    const when = asOf === undefined ? '' : ` at ${new Date(asOf).toISOString()}`;
+    if (entry === undefined) throw unknown(`${of.name} has no tag ${tag}${when}`);
+    return await this.#read(of, entry.digest, entry.mediaType, signal);
+  }
+
+  /** @throws RegistryError for a digest that belongs to no image of the repository */
+  async byDigest(of: Repository, digest: Digest, signal: AbortSignal): Promise<Found> {
+    const mediaType =
+      of.index.byDigest(digest)?.mediaType ??
+      (await memberOf(this.#archive, of.name, digest, { signal })) ??
+      (await this.#childrenOf(of)).get(digest);
+    if (mediaType === undefined) throw unknown(`no image of ${of.name} has the manifest ${digest}; ${SPARSE}`);
+    return await this.#read(of, digest, mediaType, signal);
+  }
+
+  async #read(of: Repository, digest: Digest, mediaType: string, signal: AbortSignal): Promise<Found> {
+    const bytes = await this.#content(digest, signal);
+    if (bytes !== undefined) return { digest, mediaType, bytes };
+    this.#onFault(`serve ${of.name}@${digest}: the archive lacks the manifest, or it is corrupt; run verify`);
+    throw unknown(`the archive lacks the manifest ${digest}; ${SPARSE}`);
+  }
+
+  /** Bytes that match their digest; undefined where the archive has none. */
+  async #content(digest: Digest, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+    const known = this.#bytes.get(digest);
+    if (known !== undefined) return known;
+    try {
+      const bytes = await this.#archive.content(digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
+      if (bytes !== undefined) this.#bytes.set(digest, bytes);
+      return bytes;
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'corrupt') return undefined;
+      throw error;
+    }
+  }
+
+  /** Searched once for each version of a tag index, for all requests; so no request's end stops it. */
+  async #childrenOf(of: Repository): Promise<ReadonlyMap<Digest, string>> {
+    const known = this.#children.get(of.index);
+    if (known !== undefined) return await known;
+    const searching = this.#search(of);
+    this.#children.set(of.index, searching);
+    try {
+      return await searching;
+    } catch (error) {
+      this.#children.delete(of.index);
+      throw error;
+    }
+  }
+
+  async #search({ index }: Repository): Promise<ReadonlyMap<Digest, string>> {
+    const found = new Map<Digest, string>();
+    let level = index
+      .entries()
+      .filter(({ mediaType }) => manifestKind(mediaType) === 'index')
+      .map(({ digest }) => digest);
+    for (let left = MAX_SEARCHED; level.length > 0 && left > 0; left -= level.length) {
+      const below: Digest[] = [];
+      for (const digest of new Set(level.slice(0, left)))
+        for (const child of await this.#childrenIn(digest)) {
+          if (found.has(child.digest)) continue;
+          found.set(child.digest, child.mediaType);
+          if (manifestKind(child.mediaType) === 'index') below.push(child.digest);
+        }
+      level = below;
+    }
+    return found;
+  }
+
+  async #childrenIn(digest: Digest): Promise<readonly { digest: Digest; mediaType: string }[]> {
+    const bytes = await this.#content(digest, undefined);
+    if (bytes === undefined) return [];
+    const manifest = parseManifest(bytes);
+    return manifest.kind === 'index' ? manifest.manifests : [];
+  }
+}
+
+const SPARSE = 'an image may be archived for some of its platforms only, and mirror-sync ls lists them';
+
+function unknown(message: string): RegistryError {
+  return new RegistryError(404, 'MANIFEST_UNKNOWN', message);
+}

@@ -1,0 +1,43 @@
+/** Pages of names (OCI distribution spec 1.1, "Listing Tags"). Pure. */
+import { show } from '../oci/show.ts';
+import { RegistryError } from './errors.ts';
+
+/** Names of one page at most: a page stays far below the 6 MB of a Lambda response. */
+const MAX_PAGE = 10_000;
+
+export interface Page {
+  readonly names: readonly string[];
+  /** The value of the `Link` header; undefined for the last page. */
+  readonly link: string | undefined;
+}
+
+/**
+ * @param names sorted
+ * @throws RegistryError for an `n` that is not a number
+ */
+export function pageOf(names: readonly string[], parameters: URLSearchParams, path: string): Page {
+  const text = parameters.get('n');
+  if (text !== null && !/^\d{1,9}$/.test(text))
+    throw new RegistryError(400, 'PAGINATION_NUMBER_INVALID', `n=${show(text)} is not a whole number from 0`);
+  const n = Math.min(text === null ? MAX_PAGE : Number(text), MAX_PAGE);
+  const after = parameters.get('last') ?? '';
+  const rest = after === '' ? names : names.slice(firstAfter(names, after));
+  const page = rest.slice(0, n);
+  const last = page.at(-1);
+  if (last === undefined || page.length === rest.length) return { names: page, link: undefined };
+  const next = new URLSearchParams([...parameters].filter(([name]) => name !== 'n' && name !== 'last'));
+  next.set('n', String(n));
+  next.set('last', last);
+  return { names: page, link: `<${path}?${next.toString()}>; rel="next"` };
+}
+
+/** The position of the first name after a text, which need not be one of the names. */
+function firstAfter(names: readonly string[], text: string): number {
+  let [low, high] = [0, names.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((names[middle] ?? '') > text) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

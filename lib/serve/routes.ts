@@ -1,0 +1,95 @@
+/**
+ * From the target of a request to what it asks for. Pure. Names contain slashes, so the path is read from its end.
+ *
+ * The raw target is judged: a URL parser folds `..` and decodes nothing, so that two targets could mean one object.
+ */
+import { basicAsOfTime } from '../core/as-of.ts';
+import { type Digest, digestFault, isDigest } from '../oci/digest.ts';
+import { isTag } from '../oci/reference.ts';
+import { show } from '../oci/show.ts';
+import { RegistryError } from './errors.ts';
+
+/** OCI distribution spec 1.1, "Pulling manifests": `<name>`. */
+const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const MAX_NAME = 255;
+/** A name, a reference and the parameters of a page are much shorter. */
+const MAX_TARGET = 4_096;
+/** A path that looks like an instant is one: no repository that docker or containerd asks for begins so. */
+const AS_OF = /^at-(\d{8}(?:t\d{6}z)?)\/(.*)$/s;
+
+export interface NameRequest {
+  /** The name as in the target, without `at-…/`. */
+  readonly name: string;
+  /** The host that containerd asks for (`?ns=docker.io`). */
+  readonly namespace: string | undefined;
+  /** The state at this time is asked for, in milliseconds since the epoch; undefined for the present. */
+  readonly asOf: number | undefined;
+  readonly parameters: URLSearchParams;
+  /** The path without its query, for links. */
+  readonly path: string;
+}
+
+export type Route =
+  | { readonly kind: 'base' | 'health' }
+  | ({ readonly kind: 'catalog' } & Pick<NameRequest, 'parameters' | 'path'>)
+  | ({ readonly kind: 'tags' } & NameRequest)
+  | ({ readonly kind: 'blob' | 'referrers'; readonly digest: Digest } & NameRequest)
+  | ({ readonly kind: 'manifest'; readonly digest: Digest } & NameRequest)
+  | ({ readonly kind: 'tag'; readonly tag: string } & NameRequest);
+
+/**
+ * @param target the raw request target: path and query
+ * @throws RegistryError
+ */
+export function routeOf(target: string): Route {
+  if (target.length > MAX_TARGET)
+    throw new RegistryError(400, 'NAME_INVALID', `the path has ${target.length} characters (limit: ${MAX_TARGET})`);
+  const [raw, query] = split(target, '?');
+  // Some clients write the colon of a digest so. Every other escape would be a name that no repository has.
+  const path = raw.replaceAll(/%3a/gi, ':');
+  if (path === '/v2/' || path === '/v2') return { kind: 'base' };
+  if (path === '/healthz') return { kind: 'health' };
+  if (!path.startsWith('/v2/'))
+    throw new RegistryError(404, 'UNSUPPORTED', `${show(path)} is not a path of a registry (expected /v2/…)`);
+  const parameters = new URLSearchParams(query);
+  if (path === '/v2/_catalog') return { kind: 'catalog', parameters, path };
+  return endpointOf(path, parameters);
+}
+
+const ENDPOINT = /^\/v2\/(.*)\/(?:(tags)\/list|(manifests|blobs|referrers)\/([^/]+))$/s;
+
+function endpointOf(path: string, parameters: URLSearchParams): Route {
+  const [, name, tags, kind, reference = ''] = ENDPOINT.exec(path) ?? [];
+  if (name === undefined) throw new RegistryError(404, 'UNSUPPORTED', `${show(path)} is not an endpoint of a registry`);
+  const request = { ...namedBy(name, parameters), parameters, path };
+  if (tags !== undefined) return { kind: 'tags', ...request };
+  if (kind === 'manifests') {
+    if (isDigest(reference)) return { kind: 'manifest', digest: reference, ...request };
+    if (isTag(reference)) return { kind: 'tag', tag: reference, ...request };
+    if (!reference.includes(':')) throw new RegistryError(400, 'TAG_INVALID', `${show(reference)} is not a tag`);
+  }
+  if (!isDigest(reference))
+    throw new RegistryError(400, 'DIGEST_INVALID', `${show(reference)} ${digestFault(reference) ?? ''}`);
+  return { kind: kind === 'blobs' ? 'blob' : 'referrers', digest: reference, ...request };
+}
+
+function namedBy(full: string, parameters: URLSearchParams): Pick<NameRequest, 'name' | 'namespace' | 'asOf'> {
+  const [, time, rest] = AS_OF.exec(full) ?? [];
+  const name = rest ?? full;
+  const asOf = time === undefined ? undefined : basicAsOfTime(time);
+  if (time !== undefined && asOf === undefined)
+    throw new RegistryError(
+      400,
+      'NAME_INVALID',
+      `at-${time} is not a time (expected at-20260131t120000z or at-20260131)`,
+    );
+  if (name.length > MAX_NAME)
+    throw new RegistryError(400, 'NAME_INVALID', `the name has ${name.length} characters (limit: ${MAX_NAME})`);
+  if (!NAME.test(name)) throw new RegistryError(400, 'NAME_INVALID', `${show(name)} is not a name of a repository`);
+  return { name, asOf, namespace: parameters.get('ns') ?? undefined };
+}
+
+function split(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}

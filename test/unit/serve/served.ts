@@ -1,0 +1,70 @@
+/** An archive in memory with images, and a registry over it. */
+import { Archive } from '../../../lib/archive/archive.ts';
+import { recordMembers } from '../../../lib/archive/members.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { Registry, type RegistryOptions } from '../../../lib/serve/registry.ts';
+import type { Pushable } from '../../kit/images.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+
+export class Served {
+  readonly store: MemoryStore;
+  readonly archive: Archive;
+  readonly faults: string[] = [];
+  registry: Registry;
+
+  constructor(options: Partial<RegistryOptions> = {}, store = new MemoryStore()) {
+    this.store = store;
+    this.archive = new Archive(store, ociLayout, 1_000);
+    this.registry = this.with(options);
+  }
+
+  /** A registry with other options over the same archive. */
+  with(options: Partial<RegistryOptions>): Registry {
+    const { archive } = this;
+    this.registry = new Registry({ archive, onFault: (text) => this.faults.push(text), ...options });
+    return this.registry;
+  }
+
+  /** Writes an image as a sync does: blobs with receipts, manifests, the records of children, and the reference. */
+  async add(repository: string, image: Pushable, tag?: string, observed = 1_000): Promise<void> {
+    await this.#content(repository, image);
+    const { digest, mediaType, manifest } = image;
+    const members = new Map(below(image).map((child) => [child.digest, child.mediaType]));
+    await recordMembers(this.archive, repository, members);
+    const descriptor = { digest, mediaType, size: manifest.length };
+    await this.archive.updateTags(repository, [
+      { descriptor, observed, platforms: 'all', ...(tag === undefined ? {} : { tag }) },
+    ]);
+  }
+
+  async #content(repository: string, { manifest, digest, blobs, children }: Pushable): Promise<void> {
+    const config = (JSON.parse(manifest.toString()) as { config?: { digest: string } }).config?.digest;
+    for (const [blob, bytes] of blobs) {
+      await this.archive.putContent(blob, bytes);
+      const receipt = { version: 1, digest: blob, size: bytes.length, diffIds: {}, source: repository } as const;
+      if (blob !== config) await this.archive.putReceipt({ ...receipt, verifiedAt: '2026-01-31T00:00:00.000Z' });
+    }
+    await this.archive.putContent(digest, manifest);
+    for (const child of children) await this.#content(repository, child);
+  }
+
+  get(target: string, headers: Readonly<Record<string, string>> = {}, method = 'GET'): Promise<Response> {
+    // The registry reads the raw target, and nothing of the URL.
+    const request = new Request('http://registry.example/', { method, headers });
+    return this.registry.handle(request, target);
+  }
+}
+
+function below({ children }: Pushable): readonly Pushable[] {
+  return children.flatMap((child) => [child, ...below(child)]);
+}
+
+export async function bytesOf(response: Response): Promise<Buffer> {
+  return Buffer.from(await response.arrayBuffer());
+}
+
+/** The status, and the code of the error. */
+export async function refusal(response: Response): Promise<string> {
+  const { errors } = (await response.json()) as { errors: { code: string; message: string }[] };
+  return `${response.status} ${errors.map(({ code }) => code).join()}`;
+}
