@@ -1,4 +1,4 @@
-/** Bundles what is shipped: `node scripts/build.ts [FOLDER]`; `dist` unless told. */
+/** Bundles the package and the functions: `node scripts/build.ts [FOLDER]`. Default: `dist`. */
 import { rm, writeFile } from 'node:fs/promises';
 import { basename, extname, join, resolve } from 'node:path';
 import { build, type Metafile } from 'esbuild';
@@ -8,11 +8,11 @@ import { idle } from './trims.ts';
 
 const OUT = process.argv[2] ?? 'dist';
 
-/** The library shares the files of the command line: both are one package. */
+/** The library and the command line share the files of one package. */
 const LIBRARY = [{ in: 'lib/index.ts', out: 'index' }];
 
 const bundles = [
-  // As deep below the root as `lib/cli`, so that what it reads relative to itself is where it looks.
+  // The same depth below the root as `lib/cli`, so that relative paths remain valid.
   { from: 'lib/cli/launch.ts', folder: `${OUT}/cli`, name: 'mirror-sync.js', how: COMMAND, with: LIBRARY },
   ...functions().map(({ name, from }) => ({
     from,
@@ -23,10 +23,10 @@ const bundles = [
   })),
 ];
 
-/** What runs on a thread of its own is a program of its own: it lies beside each bundle that starts it. */
+/** The programs of worker threads, next to each bundle that starts them. */
 const THREADS = [{ from: 'lib/proof/inflating-worker.ts', startedBy: 'lib/proof/inflating-threads.ts' }];
 
-/** Of the bundles that the npm package has. */
+/** The metafiles of the npm package's bundles. */
 const metafiles: Metafile[] = [];
 
 await rm(resolve(ROOT, OUT), { recursive: true, force: true });
@@ -49,7 +49,7 @@ await Promise.all(
     if (how === COMMAND) metafiles.push(metafile);
   }),
 );
-for (const { path } of idle) throw new Error(`nothing matches ${String(path)} any more: look into scripts/trims.ts`);
+for (const { path } of idle) throw new Error(`trim bundles: nothing matches ${String(path)}; update scripts/trims.ts`);
 
 const packages = bundledPackages(metafiles);
 await writeFile(resolve(ROOT, OUT, 'THIRD-PARTY-NOTICES.txt'), noticesOf(packages));

@@ -1,7 +1,4 @@
-/**
- * How what is shipped is bundled: the command line, and each Lambda function into a folder of its own. A bundle needs
- * nothing beside it, and starts faster than the hundreds of files that it is made of.
- */
+/** The build options of the command line and of the Lambda functions. A bundle starts faster than hundreds of files. */
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { BuildOptions } from 'esbuild';
@@ -15,9 +12,9 @@ const COMMON: BuildOptions = {
   platform: 'node',
   target: 'node24',
   format: 'esm',
-  // Packages that ship both are smaller as modules: what is not used of them is left out.
+  // ES modules allow tree shaking.
   mainFields: ['module', 'main'],
-  // CommonJS inside an ES module bundle calls `require` for Node's own modules, and there is none.
+  // CommonJS code in the bundle needs `require` for Node's modules.
   banner: {
     js: "import { createRequire as createRequireOfBundle } from 'node:module';\nconst require = createRequireOfBundle(import.meta.url);",
   },
@@ -25,13 +22,13 @@ const COMMON: BuildOptions = {
   logLevel: 'warning',
 };
 
-/** What is only loaded when it is needed (the S3 client, YAML) is only read then: it lies beside, in files of its own. */
+/** Code that is loaded on demand (the S3 client, YAML) is in separate files. */
 export const COMMAND: BuildOptions = { ...COMMON, plugins: TRIMS_OF_COMMAND, splitting: true };
 
-/** Functions load at every cold start, so they are minified; names stay, since stacks and logs show them. */
+/** Functions are minified for fast cold starts. Names are kept for stacks and logs. */
 export const FUNCTION: BuildOptions = { ...COMMON, plugins: TRIMS_OF_FUNCTIONS, minify: true, keepNames: true };
 
-/** The functions by their names, each with its source: a file without a handler is none. */
+/** The functions: the files with a handler. */
 export function functions(): { readonly name: string; readonly from: string }[] {
   return globSync('functions/*.ts', { cwd: ROOT })
     .filter((file) => /^export (?:const|async function) handler\b/m.test(readFileSync(join(ROOT, file), 'utf8')))

@@ -1,4 +1,4 @@
-/** Writes mirror.schema.json, which editors check mirror.yaml by, from the definition that the validator reads. */
+/** Writes mirror.schema.json, with which editors check mirror.yaml, from the validator's definition. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';

@@ -1,7 +1,6 @@
 /**
- * The demonstration: a real image out of files that are here, served by a registry on loopback, mirrored by the command
- * line as a user would type it. It needs no network, and leaves nothing behind unless `--keep` asks for the archive. Any
- * step that does not do what it should ends it with exit code 1.
+ * The demonstration: builds an image from local files, serves it from a registry on loopback, and mirrors it with the command
+ * line. It needs no network, and removes the archive unless `--keep` is given. A failed step ends it with exit code 1.
  */
 import { spawn } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
@@ -16,13 +15,12 @@ const ROOT = join(import.meta.dirname, '..');
 const REPOSITORY = 'demo/node';
 const TAG = process.versions.node;
 
-/** Whether the archive stays, to be looked at. */
 const KEEP = process.argv.includes('--keep');
 let kept = false;
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
-  // The command that runs gets the signal as well, and stops cleanly; here only the folder has to go.
+  // The running command also receives the signal and stops; only the folder must be removed here.
   interrupted.abort(new Error('interrupted'));
 });
 
@@ -39,7 +37,7 @@ async function demonstrate(): Promise<void> {
   await using registry = await startRegistry();
   await using disposables = new AsyncDisposableStack();
   const folder = await tempFolder();
-  // With an error nothing is worth keeping.
+  // After an error the folder is removed.
   disposables.defer(() => (kept ? undefined : folder.remove()));
   registry.push(REPOSITORY, image, TAG);
   const reference = `${registry.host}/${REPOSITORY}:${TAG}`;
@@ -57,16 +55,16 @@ async function demonstrate(): Promise<void> {
   registry.forgetRequests();
   await mirrorSync('sync', reference, '--to', archive);
   const seen = registry.requests.map(({ method, path }) => `${method} ${path}`);
-  say(`What the registry saw of that: ${seen.join(', ')}`);
+  say(`Requests to the registry: ${seen.join(', ')}`);
   expect(
     seen.length === 1 && registry.count({ method: 'HEAD' }) === 1,
-    'an unchanged tag should cost one HEAD and no more',
+    'an unchanged tag should cost exactly one HEAD',
   );
 
   kept = KEEP;
   const where = KEEP
     ? `The archive is in ${archive}`
-    : `The archive was in ${archive}, and is gone now; npm run demo -- --keep keeps it`;
+    : `The archive in ${archive} was removed; npm run demo -- --keep keeps it`;
   say(`That is all. ${where}.
 
 To mirror from Docker Hub, into a folder of your own:
@@ -104,7 +102,7 @@ function entries(files: readonly string[]): Promise<TarEntry[]> {
   );
 }
 
-/** Runs the command line with its output where ours goes; on a terminal that includes its progress. */
+/** Runs the command line with inherited output, so that a terminal shows its progress. */
 async function mirrorSync(...args: string[]): Promise<void> {
   interrupted.signal.throwIfAborted();
   say(`$ npm run -s mirror-sync -- ${args.join(' ')}`);

@@ -23,22 +23,22 @@ interface Mutant {
   readonly start: number;
   readonly end: number;
   readonly text: string;
-  /** What is replaced. */
+  /** The replaced text. */
   readonly was: string;
 }
 
 const ROOT = join(import.meta.dirname, '..');
 const SOURCES = ['lib', 'functions', 'infra'];
-/** Fast tests first: only a mutation that they let through meets the slow ones. */
+/** The fast tests run first; the slow tests run only for the mutations that pass them. */
 const FAST = ['test/unit', 'test/contract'];
 const SLOW = ['test/e2e', 'test/faults', 'test/fuzz'];
 const ON_AWS = 'test/e2e/aws';
-/** Tests that start the code as a process or a bundle, which no import shows. */
+/** Tests that start the code as a process or a bundle, without an import. */
 const STARTED = [
   ['lib/cli/', 'test/e2e/command-line', 'test/e2e/interrupt', 'test/e2e/archives', 'test/e2e/kinds'],
   ['functions/', ON_AWS],
 ] as const;
-/** Far more than the slow tests take: a stage that takes longer hangs. */
+/** Far above the time of the slow tests; a longer stage hangs. */
 const STAGE_MS = 1_200_000;
 
 const SWAPS = new Map<ts.SyntaxKind, string>([
@@ -86,7 +86,7 @@ function* mutantsOf(file: string, text: string): Generator<Mutant> {
   yield* found;
 }
 
-/** A value of a template: a number, a word or a key that goes. */
+/** Changes or removes a value or a key of a template. */
 function* mutantsOfYaml(file: string, text: string): Generator<Mutant> {
   let start = 0;
   for (const [index, line] of text.split('\n').entries()) {
@@ -141,10 +141,10 @@ async function copyOfCheckout(): Promise<string> {
   return folder;
 }
 
-/** What one run of tests is about: the arguments of Vitest. */
+/** The arguments of one run of Vitest. */
 type Stage = readonly string[];
 
-/** Test files that import the file themselves, or whose child process does: they fail soonest. */
+/** Test files that import the file directly, or in a child process. */
 async function directTests(file: string): Promise<string[]> {
   const found: string[] = [];
   for (const entry of await readdir(join(ROOT, 'test'), { recursive: true, withFileTypes: true })) {
@@ -159,10 +159,10 @@ async function directTests(file: string): Promise<string[]> {
   return [...new Set(found)];
 }
 
-/** Each is for what the one before lets through, so that most results come soon. */
+/** Each stage runs only for the mutations that pass the previous one. */
 interface Stages {
   readonly direct: readonly Stage[];
-  /** Those in the folder of the same name that import it by way of others. */
+  /** Tests in the folder with the same name that import it indirectly. */
   readonly near: readonly Stage[];
   readonly fast: readonly Stage[];
   readonly slow: readonly Stage[];
@@ -199,7 +199,7 @@ interface Outcome {
 /** Test files that pass without a mutation. */
 const sound = new Set<string>();
 
-/** Runs the stages until a test fails with the mutation. A test that fails without it too detects nothing. */
+/** Runs the stages until a test fails with the mutation. A test that also fails without it does not count. */
 async function outcomeOf(mutant: Mutant, folder: string, stages: readonly Stage[]): Promise<Outcome> {
   const path = join(folder, mutant.file);
   const text = await readFile(path, 'utf8');
@@ -227,7 +227,7 @@ async function outcomeOf(mutant: Mutant, folder: string, stages: readonly Stage[
 }
 
 interface FirstFailure {
-  /** Missing where vitest failed for an error that belongs to no test. */
+  /** Undefined if vitest failed outside of a test. */
   readonly file?: string;
   readonly title: string;
 }
@@ -291,7 +291,7 @@ else {
   const speeds: readonly (keyof Stages)[] = values.direct ? ['direct'] : ['direct', 'near', 'fast', 'slow'];
   const last = speeds.at(-1);
   const folders = await Promise.all(Array.from({ length: Number(values.workers) }, copyOfCheckout));
-  /** Resolves to those that these tests let through. */
+  /** The mutations that pass these tests. */
   const undetected = async (mutants: readonly Mutant[], speed: keyof Stages): Promise<Mutant[]> => {
     const queue = [...mutants];
     const passed: Mutant[] = [];

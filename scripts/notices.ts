@@ -1,6 +1,6 @@
 /**
- * The papers of a bundle: the licences of the packages whose code is in it, and a CycloneDX list of them. `npm sbom` cannot
- * write the list: it knows what is installed, and not what is bundled.
+ * The licences of the packages in a bundle, and their CycloneDX list. `npm sbom` lists the installed packages instead of the
+ * bundled ones.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -65,7 +65,7 @@ function licenceText(of: Bundled, packages: readonly Bundled[]): string {
     const files = globSync(`${path}/{LICEN[CS]E,COPYING,NOTICE}*`, { cwd: ROOT }).sort();
     if (files.length > 0) return files.map((file) => read(file).replaceAll('\r\n', '\n').trim()).join('\n\n');
   }
-  throw new Error(`write licence notices: ${of.name} has no licence file; find out its licence`);
+  throw new Error(`write licence notices: ${of.name} has no licence file; add the text of its licence`);
 }
 
 /** A CycloneDX document. It has no time and no serial number, so the same sources give the same bytes. */
@@ -114,7 +114,7 @@ export function sbomOf(packages: readonly Bundled[]): string {
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
-/** Where Node.js finds a dependency: in the package's own node_modules, or in one above it. */
+/** Resolves a dependency like Node.js: in the package's node_modules, or in one above it. */
 function resolved(name: string, { path }: Bundled, byPath: ReadonlyMap<string, Bundled>): Bundled | undefined {
   for (let above = path; above !== ''; above = above.slice(0, Math.max(0, above.lastIndexOf('/node_modules/')))) {
     const found = byPath.get(`${above}/node_modules/${name}`);

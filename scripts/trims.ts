@@ -1,14 +1,11 @@
-/**
- * What bundles leave out of the packages that they are made of: what this software never reaches in them. What stands in
- * its place says so, should that change.
- */
+/** Replaces modules that are never used in the bundles with an error that names this file. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Plugin } from 'esbuild';
 
 const ROOT = join(import.meta.dirname, '..');
 
-/** A module in place of others, which are known by their path from `node_modules/` on. */
+/** A replacement for modules, which are matched by their path from `node_modules/`. */
 interface Trim {
   readonly path: RegExp;
   readonly contents: string;
@@ -22,8 +19,8 @@ function absent(path: RegExp, what: string): Trim {
 /** For `lib/registry/http/agents.ts`, which uses two agents, and sends bodies that are strings. */
 const UNDICI: readonly Trim[] = [
   {
-    // The entry point brings fetch, WebSocket and the rest along: half a bundle. An import of anything else than these
-    // fails the build, and this list grows.
+    // The entry point includes fetch and WebSocket, half of the bundle. An import of any other export fails the build; add
+    // it to this list.
     path: /undici\/index\.js$/,
     contents: `export { default as Agent } from 'undici/lib/dispatcher/agent.js';
       export { default as buildConnector } from 'undici/lib/core/connect.js';
@@ -31,14 +28,13 @@ const UNDICI: readonly Trim[] = [
   },
   absent(/undici\/lib\/web\//, 'fetch, and bodies such as it takes'),
   absent(/undici\/lib\/milo\//, 'the experimental HTTP parser'),
-  // Lambda has no such processors.
+  // All processors of Lambda have SIMD.
   absent(/undici\/lib\/llhttp\/llhttp-wasm\.js$/, 'the HTTP parser for processors without SIMD'),
 ];
 
 /**
- * Lambda gives a function its role's credentials in the environment, and has no profiles, no single sign-on and no metadata
- * service. All else that the SDK looks for on other machines, with the clients that it needs for that, is a seventh of a
- * bundle.
+ * Lambda has the credentials of a role in the environment. The SDK's other credential providers (profiles, single sign-on,
+ * metadata service) are a seventh of a bundle.
  */
 const AWS_CREDENTIALS: readonly Trim[] = [
   {
@@ -47,19 +43,19 @@ const AWS_CREDENTIALS: readonly Trim[] = [
   },
 ];
 
-/** Trims that no bundle has needed so far: their packages have changed, or nobody imports them any more. */
+/** The trims without a match so far; their packages have changed, or are no longer imported. */
 export const idle = new Set([...UNDICI, ...AWS_CREDENTIALS]);
 
-/** The command line runs on machines that have all kinds of credentials, and size matters less there. */
-export const TRIMS_OF_COMMAND = [inPlaceOf('undici', UNDICI)];
+/** The command line needs all credential providers, and its size matters less. */
+export const TRIMS_OF_COMMAND = [replacing('undici', UNDICI)];
 export const TRIMS_OF_FUNCTIONS = [
   ...TRIMS_OF_COMMAND,
-  inPlaceOf('aws-credentials', AWS_CREDENTIALS),
+  replacing('aws-credentials', AWS_CREDENTIALS),
   yamlAsModules(),
   awsSchemasWithPlainKeys(),
 ];
 
-function inPlaceOf(name: string, trims: readonly Trim[]): Plugin {
+function replacing(name: string, trims: readonly Trim[]): Plugin {
   return {
     name: `trim-${name}`,
     setup(bundle) {
@@ -72,7 +68,7 @@ function inPlaceOf(name: string, trims: readonly Trim[]): Plugin {
   };
 }
 
-/** What `yaml` has for Node.js is CommonJS, of which nothing can be left out; what it has for browsers is the same in modules. */
+/** The browser entry point of `yaml` has ES modules; that for Node.js is CommonJS, without tree shaking. */
 function yamlAsModules(): Plugin {
   return {
     name: 'yaml-as-modules',
@@ -84,9 +80,8 @@ function yamlAsModules(): Plugin {
 }
 
 /**
- * The AWS SDK describes each operation in a constant, with keys that are constants too (`{ [_http]: … }`). For all that
- * esbuild knows such a key could do something, and so it keeps every operation of S3. With the keys' values in their place
- * it keeps those that are used.
+ * The AWS SDK describes each operation in a constant with computed keys (`{ [_http]: … }`). esbuild assumes side effects of such
+ * keys and keeps all operations of S3. With literal keys it keeps only the used ones.
  */
 function awsSchemasWithPlainKeys(): Plugin {
   return {

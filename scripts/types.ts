@@ -1,6 +1,5 @@
 /**
- * Writes the declarations that a program in TypeScript needs of lib/index.ts: `node scripts/types.ts [FOLDER]`; by default
- * `dist/types`. Only the files that index.d.ts leads to are written.
+ * Writes the declarations of lib/index.ts and of the files that it needs: `node scripts/types.ts [FOLDER]`. Default: `dist/types`.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,6 @@
 /**
- * Fails on what nobody uses: exports that no other file imports, files that nobody imports and nobody starts, and
- * dependencies that nobody imports. A type that its own file's interface speaks of is part of that interface; a file
- * that a string names (`join(import.meta.dirname, 'child.ts')`) is started by whoever names it.
+ * Fails on unused exports, files and dependencies. A type in the signature of an export counts as used, and so does a file
+ * that a string names (`join(import.meta.dirname, 'child.ts')`).
  */
 import { globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,7 +8,7 @@ import ts from 'typescript';
 
 const ROOT = join(import.meta.dirname, '..');
 
-/** What is started and not imported. */
+/** Files that are started and not imported. */
 const ENTRIES = [
   'lib/cli/main.ts',
   'lib/cli/launch.ts',
@@ -24,7 +23,7 @@ const ENTRIES = [
   '*.config.ts',
 ];
 
-/** Dependencies that are run, or stand for others, and are imported by nobody. */
+/** Dependencies that are executed, or that other packages need, without an import. */
 const RUN_ONLY = new Set([
   '@types/node',
   'eslint',
@@ -39,7 +38,7 @@ const RUN_ONLY = new Set([
 interface Use {
   /** Relative path, or a package's name. */
   readonly from: string;
-  /** `*` where everything is taken. */
+  /** `*` for a namespace import. */
   readonly name: string;
 }
 
@@ -62,17 +61,17 @@ for (const file of files) {
 const complaints: string[] = [];
 for (const [file, names] of exported) {
   const uses = used.get(file);
-  if (uses === undefined && !entries.has(file)) complaints.push(`${file}: nobody imports it`);
+  if (uses === undefined && !entries.has(file)) complaints.push(`${file}: unused file`);
   if (entries.has(file) || uses?.has('*') === true) continue;
-  for (const name of names) if (uses?.has(name) !== true) complaints.push(`${file}: nobody imports ${name}`);
+  for (const name of names) if (uses?.has(name) !== true) complaints.push(`${file}: unused export ${name}`);
 }
 const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, Record<string, string>>;
 for (const name of Object.keys({ ...manifest['dependencies'], ...manifest['devDependencies'] }))
-  if (!used.has(name) && !RUN_ONLY.has(name)) complaints.push(`package.json: nobody imports ${name}`);
+  if (!used.has(name) && !RUN_ONLY.has(name)) complaints.push(`package.json: unused dependency ${name}`);
 for (const name of used.keys())
   if (!name.includes('/') || name.startsWith('@'))
     if (!(name in { ...manifest['dependencies'], ...manifest['devDependencies'] }) && !name.endsWith('.ts'))
-      complaints.push(`package.json: ${name} is imported and not listed`);
+      complaints.push(`package.json: missing dependency ${name}`);
 
 for (const complaint of complaints) console.error(complaint);
 process.exitCode = complaints.length === 0 ? 0 : 1;
@@ -96,7 +95,7 @@ function exportsOf(source: ts.SourceFile): Set<string> {
   return names;
 }
 
-/** Paths of source files that stand in strings other than those of imports. */
+/** Paths of source files in strings other than import specifiers. */
 function namedIn(source: ts.SourceFile): string[] {
   const paths: string[] = [];
   const visit = (node: ts.Node): void => {
@@ -151,7 +150,7 @@ function namesOf(node: ts.ImportDeclaration | ts.ExportDeclaration): string[] {
 
 function packageOf(specifier: string): string {
   if (specifier.startsWith('node:')) return specifier.replaceAll('/', ':') + '.ts';
-  // Types alone: the package of that name is another.
+  // These are only types; the package with this name is another one.
   if (specifier === 'aws-lambda') return '@types/aws-lambda';
   return specifier
     .split('/')
