@@ -16,7 +16,13 @@ function absent(path: RegExp, what: string): Trim {
   return { path, contents: `throw new Error(${JSON.stringify(message)});` };
 }
 
-/** For `lib/registry/http/agents.ts`, which uses two agents, and sends bodies that are strings. */
+/** For a module that its importer loads at once, and calls only for a feature that is not used here. */
+function uncalled(path: RegExp, what: string): Trim {
+  const message = `${what}: left out of this bundle (scripts/trims.ts)`;
+  return { path, contents: `module.exports = function () { throw new Error(${JSON.stringify(message)}); };` };
+}
+
+/** For `lib/registry/http/agents.ts`, which uses two agents over HTTP/1.1, and sends bodies that are strings. */
 const UNDICI: readonly Trim[] = [
   {
     // The entry point includes fetch and WebSocket, half of the bundle. An import of any other export fails the build; add
@@ -28,6 +34,8 @@ const UNDICI: readonly Trim[] = [
   },
   absent(/undici\/lib\/web\//, 'fetch, and bodies such as it takes'),
   absent(/undici\/lib\/milo\//, 'the experimental HTTP parser'),
+  uncalled(/undici\/lib\/dispatcher\/client-h2\.js$/, 'HTTP/2'),
+  uncalled(/undici\/lib\/dispatcher\/socks5-proxy-agent\.js$/, 'SOCKS proxies'),
   // All processors of Lambda have SIMD.
   absent(/undici\/lib\/llhttp\/llhttp-wasm\.js$/, 'the HTTP parser for processors without SIMD'),
 ];
