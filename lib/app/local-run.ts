@@ -42,7 +42,8 @@ const BUFFER_BYTES = 32 * 1024 * 1024;
 const BUFFER_PARTS = 6;
 
 function buffersFor({ store }: Archive): BufferPool {
-  return new BufferPool(Math.max(BUFFER_BYTES, BUFFER_PARTS * partSizeFor(undefined, store.limits)));
+  const partSize = partSizeFor(undefined, store.limits);
+  return new BufferPool(Math.max(BUFFER_BYTES, BUFFER_PARTS * partSize), partSize);
 }
 
 /** The deliveries of a message. The registry client and the store have their own retries. */

@@ -5,6 +5,8 @@ export type Compressed = 'gzip' | 'zstd';
 /** A plain object, which can be posted to a thread. */
 export interface InflateOptions extends ContentOptions {
   readonly compression: Compressed;
+  /** The size of the blob, in bytes; `Infinity` where it is unknown. */
+  readonly size: number;
   /** The largest window that a zstd frame may ask for, as the base-2 logarithm of its bytes. */
   readonly windowLog: number;
 }

@@ -104,7 +104,7 @@ export class Unpacker {
 
   #inflate(compression: Compressed, head: Uint8Array, windowLog = MAX_WINDOW_LOG): Written {
     const { size = Infinity, digest, algorithms, maxUncompressed, ratioFrom } = this.#o;
-    const options: InflateOptions = { digest, algorithms, maxUncompressed, ratioFrom, compression, windowLog };
+    const options: InflateOptions = { digest, algorithms, maxUncompressed, ratioFrom, compression, windowLog, size };
     this.#inflater = size >= LARGE_BYTES ? new ThreadInflater(options) : new StreamInflater(options);
     return this.#pass(head);
   }

@@ -23,6 +23,7 @@ const NO_LINKS = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 /** Flags for files that an upload has already, or that are made in it. */
 export const FLAGS = {
   data: constants.O_RDWR | NO_LINKS,
+  direct: constants.O_WRONLY | NO_LINKS,
   journal: constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | NO_LINKS,
 } as const;
 

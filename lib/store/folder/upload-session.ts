@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../core/failure.ts';
 import type { Part, Upload } from '../store.ts';
+import { DirectFile } from './direct.ts';
 import { isAbsent, refuse } from './errors.ts';
 import { writeAll } from './files.ts';
 import * as journal from './journal.ts';
@@ -14,10 +15,12 @@ export interface Session {
   readonly partSize: number;
   readonly claim: Claim;
   readonly data: FileHandle;
+  /** The same file, for writes that bypass the page cache. */
+  readonly direct: DirectFile;
   readonly journal: FileHandle;
   readonly landed: Map<number, Part>;
   readonly writing: Set<Promise<unknown>>;
-  /** Bytes that were written since the last background sync began. */
+  /** Bytes that were written through the page cache since the last background sync began. */
   dirty: number;
   /** What the disk was told to take is there; rejects where it could not, which `fdatasync` says only once. */
   synced: Promise<unknown>;
@@ -44,6 +47,8 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
   };
   try {
     const data = await own('data', FLAGS.data);
+    const direct = await DirectFile.open(join(folder, 'data'), FLAGS.direct, await data.stat({ bigint: true }));
+    opened.push(direct);
     const log = await own('journal', FLAGS.journal);
     const landed = journal.parseJournal(await readJournal(log));
     const idle = {
@@ -54,7 +59,7 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
       completing: undefined,
       closing: false,
     };
-    return { partSize, claim, data, journal: log, landed, ...idle };
+    return { partSize, claim, data, direct, journal: log, landed, ...idle };
   } catch (error) {
     await Promise.all(opened.map((handle) => handle.close()));
     claim.release();
@@ -62,8 +67,8 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
   }
 }
 
-export async function closeSession({ data, journal: log, claim }: Session): Promise<void> {
-  await Promise.all([data.close(), log.close()]);
+export async function closeSession({ data, direct, journal: log, claim }: Session): Promise<void> {
+  await Promise.all([data.close(), direct.close(), log.close()]);
   // Last: whoever has it next may rely on nothing being written any more.
   claim.release();
 }
@@ -72,8 +77,9 @@ export async function closeSession({ data, journal: log, claim }: Session): Prom
 export async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
   if (session.landed.has(number)) await forget(session, number);
   const start = (number - 1) * session.partSize;
-  await writeAll(session.data, bytes, start);
-  session.dirty += bytes.length;
+  const written = await session.direct.write(bytes, start);
+  await writeAll(session.data, bytes.subarray(written), start + written);
+  session.dirty += bytes.length - written;
   if (session.dirty >= DIRTY_BYTES && !session.syncing) beginSync(session);
   const part: Part = { number, size: bytes.length, etag: journal.newEtag() };
   await session.journal.appendFile(journal.landed(part));

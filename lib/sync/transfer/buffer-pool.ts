@@ -1,5 +1,7 @@
 import { Budget } from '../../core/budget.ts';
+import { sharedPages } from '../../core/pages.ts';
 import { LARGE_BYTES } from '../../proof/unpacker.ts';
+import { DEFAULT_PART_BYTES } from '../../store/parts.ts';
 
 /**
  * The memory of all blobs in transfer. A part's buffer is taken before its first byte is requested, so bytes without a
@@ -9,17 +11,23 @@ import { LARGE_BYTES } from '../../proof/unpacker.ts';
  * parts that it took before. So the oldest part of each blob can always be completed, and blobs that share a pool never
  * wait for each other in a circle.
  *
- * Large buffers are shared memory, which inflating threads read without a copy. The garbage collector does not count
- * shared memory, so these buffers have a few sizes and are reused.
+ * Large buffers are slots of one block of shared memory: inflating threads read it without a copy, and each slot begins
+ * on a page, as writes that bypass the page cache require (`lib/store/folder/direct.ts`).
  */
 export class BufferPool {
   readonly #budget: Budget;
-  readonly #spare: SharedArrayBuffer[] = [];
+  readonly #slotBytes: number;
+  /** The shared memory; made for the first large buffer. */
+  #shared: SharedArrayBuffer | undefined;
+  /** Offsets of the free slots. */
+  #free: number[] = [];
   #fullBytes = 0;
   #filling = 0;
 
-  constructor(totalBytes: number) {
+  /** @param slotBytes the size of large buffers: the part size of most blobs */
+  constructor(totalBytes: number, slotBytes = DEFAULT_PART_BYTES) {
     this.#budget = new Budget(totalBytes);
+    this.#slotBytes = slotBytes;
   }
 
   get totalBytes(): number {
@@ -45,13 +53,13 @@ export class BufferPool {
    * other is taken. Rejects with the signal's reason when that comes first.
    */
   async take(size: number, signal?: AbortSignal): Promise<Buffer> {
-    await this.#budget.take(capacityFor(size), signal);
+    await this.#budget.take(this.#capacityFor(size), signal);
     return this.#allocate(size);
   }
 
   /** Takes a buffer, if one is free now and no other task waits. */
   tryTake(size: number): Buffer | undefined {
-    return this.#budget.tryTake(capacityFor(size)) ? this.#allocate(size) : undefined;
+    return this.#budget.tryTake(this.#capacityFor(size)) ? this.#allocate(size) : undefined;
   }
 
   /** Marks a buffer as full: its bytes wait to be hashed and stored. */
@@ -64,21 +72,22 @@ export class BufferPool {
   reuse(buffer: Buffer, size: number): Buffer {
     this.#fullBytes -= buffer.length;
     this.#filling += 1;
-    return Buffer.from(buffer.buffer, 0, size);
+    return Buffer.from(buffer.buffer, buffer.byteOffset, size);
   }
 
   /** Gives back a buffer, which must not be read any more. */
   give(buffer: Buffer, isFull: boolean): void {
     if (isFull) this.#fullBytes -= buffer.length;
     else this.#filling -= 1;
-    if (buffer.buffer instanceof SharedArrayBuffer) this.#spare.push(buffer.buffer);
-    this.#budget.give(buffer.buffer.byteLength);
+    const isSlot = buffer.buffer === this.#shared;
+    if (isSlot) this.#free.push(buffer.byteOffset);
+    this.#budget.give(isSlot ? this.#slotBytes : buffer.buffer.byteLength);
   }
 
   #allocate(size: number): Buffer {
-    const capacity = capacityFor(size);
+    const capacity = this.#capacityFor(size);
     try {
-      const buffer = Buffer.from(this.#memory(capacity), 0, size);
+      const buffer = this.#memory(size);
       this.#filling += 1;
       return buffer;
     } catch (error) {
@@ -87,19 +96,22 @@ export class BufferPool {
     }
   }
 
-  /** Memory whose bytes are taken from the budget already. Spare memory counts too: with it, the total is kept. */
-  #memory(capacity: number): ArrayBufferLike {
-    if (capacity < LARGE_BYTES) return new ArrayBuffer(capacity);
-    const at = this.#spare.findIndex(({ byteLength }) => byteLength === capacity);
-    if (at !== -1) return this.#spare.splice(at, 1)[0] ?? new SharedArrayBuffer(capacity);
-    let spare = this.#spare.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    while (spare > 0 && this.usedBytes + spare > this.totalBytes) spare -= this.#spare.shift()?.byteLength ?? 0;
-    return new SharedArrayBuffer(capacity);
+  /** Memory whose bytes are taken from the budget already. */
+  #memory(size: number): Buffer {
+    if (size < LARGE_BYTES) return Buffer.from(new ArrayBuffer(size));
+    if (size > this.#slotBytes) return Buffer.from(new SharedArrayBuffer(size));
+    const count = Math.max(Math.floor(this.totalBytes / this.#slotBytes), 1);
+    if (this.#shared === undefined) {
+      this.#shared = sharedPages(count * this.#slotBytes);
+      this.#free = Array.from({ length: count }, (_, index) => index * this.#slotBytes);
+    }
+    const offset = this.#free.pop();
+    if (offset === undefined) throw new RangeError('BufferPool: no free slot, although the budget has room for one');
+    return Buffer.from(this.#shared, offset, size);
   }
-}
 
-/** Large buffers have sizes that are powers of two or, from 8 MiB, whole MiB, so that they fit other parts. */
-function capacityFor(size: number): number {
-  if (size < LARGE_BYTES) return size;
-  return size > 2 * LARGE_BYTES ? Math.ceil(size / 2 ** 20) * 2 ** 20 : 2 ** Math.ceil(Math.log2(size));
+  /** The bytes of the budget that a buffer takes. */
+  #capacityFor(size: number): number {
+    return size >= LARGE_BYTES && size <= this.#slotBytes ? this.#slotBytes : size;
+  }
 }

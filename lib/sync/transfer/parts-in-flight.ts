@@ -17,8 +17,8 @@ export class PartsInFlight {
   readonly #parts = new Map<PartBuffer, Promise<void>>();
   /** The complete ones among them, oldest first, each with the end of its storing and hashing. */
   readonly #storing = new Map<PartBuffer, Promise<unknown>>();
-  /** All parts so far are hashed. */
-  #hashed: Promise<void> = Promise.resolve();
+  /** All bytes of the parts so far are given to the prover. */
+  #given: Promise<void> = Promise.resolve();
 
   constructor(pool: BufferPool, tasks: TaskGroup, prover?: Prover) {
     this.#pool = pool;
@@ -73,30 +73,26 @@ export class PartsInFlight {
 
   #begin(number: number, buffer: Buffer): PartBuffer {
     const part = new PartBuffer(number, buffer);
-    const prover = this.#prover;
-    if (prover !== undefined) {
-      const before = this.#hashed;
-      this.#hashed = (async (): Promise<void> => {
-        await before;
-        await hash(part, prover, this.#tasks.signal);
-      })();
-      const hashed = this.#hashed;
-      this.#tasks.run(() => hashed);
-    }
-    this.#parts.set(part, this.#hashed);
+    const hashed = this.#prover === undefined ? Promise.resolve() : this.#hash(part, this.#prover);
+    this.#tasks.run(() => hashed);
+    this.#parts.set(part, hashed);
     return part;
   }
-}
 
-/** Hashes the bytes of a part as they arrive. Each slice is written while the one before is still being processed. */
-async function hash(part: PartBuffer, prover: Prover, signal: AbortSignal): Promise<void> {
-  let last: Promise<void> = Promise.resolve();
-  for await (const slice of part.slices(signal)) {
-    const before = last;
-    last = prover.write(slice);
-    // The next turn or the end reports a rejection; until then it must not end the process.
-    last.catch(() => undefined);
-    await before;
+  /** Gives the bytes of a part to the prover as they arrive, after those of all parts before. */
+  async #hash(part: PartBuffer, prover: Prover): Promise<void> {
+    const writes: Promise<void>[] = [];
+    const before = this.#given;
+    this.#given = (async (): Promise<void> => {
+      await before;
+      for await (const slice of part.slices(this.#tasks.signal)) {
+        const write = prover.write(slice);
+        // Its rejection is reported below; until then it must not end the process.
+        write.catch(() => undefined);
+        writes.push(write);
+      }
+    })();
+    await this.#given;
+    await Promise.all(writes);
   }
-  await last;
 }

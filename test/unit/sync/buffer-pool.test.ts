@@ -90,7 +90,7 @@ describe('BufferPool', () => {
     expect([pool.fullBytes, pool.filling]).toEqual([50, 0]);
     const again = pool.reuse(second, 5);
     expect(again).toHaveLength(5);
-    expect(again.buffer).toBe(second.buffer);
+    expect([again.buffer, again.byteOffset]).toEqual([second.buffer, second.byteOffset]);
     expect([pool.fullBytes, pool.filling]).toEqual([30, 1]);
     pool.give(first, true);
     pool.give(again, false);
@@ -156,27 +156,35 @@ describe('BufferPool', () => {
     );
   });
 
-  test('uses shared memory of a few sizes for large buffers, and reuses it', async () => {
-    const pool = new BufferPool(64 * MiB);
-    const first = await pool.take(5 * MiB);
+  test('cuts large buffers from one block of shared memory, and reuses them', async () => {
+    const pool = new BufferPool(24 * MiB, 8 * MiB);
+    const [first, second] = [await pool.take(5 * MiB), await pool.take(8 * MiB)];
     expect(first.buffer).toBeInstanceOf(SharedArrayBuffer);
-    expect(first).toHaveLength(5 * MiB);
-    expect(pool.usedBytes).toBe(8 * MiB);
+    expect(second.buffer).toBe(first.buffer);
+    expect([first.length, first.byteOffset % (8 * MiB), second.byteOffset % (8 * MiB)]).toEqual([5 * MiB, 0, 0]);
+    expect(second.byteOffset).not.toBe(first.byteOffset);
+    expect(pool.usedBytes).toBe(16 * MiB);
     pool.give(first, false);
-    expect((await pool.take(6 * MiB)).buffer).toBe(first.buffer);
-    expect((await pool.take(9 * MiB + 1)).buffer.byteLength).toBe(10 * MiB);
-    expect((await pool.take(4 * MiB - 1)).buffer).toBeInstanceOf(ArrayBuffer);
+    expect((await pool.take(6 * MiB)).byteOffset).toBe(first.byteOffset);
   });
 
-  test('keeps spare memory and used memory together below its size', async () => {
-    const pool = new BufferPool(16 * MiB);
-    const first = await pool.take(8 * MiB);
-    const second = await pool.take(8 * MiB);
-    pool.give(first, false);
-    const other = await pool.take(4 * MiB);
-    pool.give(second, false);
-    // The first buffer was dropped for the one of 4 MiB; the second one is still there.
-    expect((await pool.take(8 * MiB)).buffer).toBe(second.buffer);
-    expect(other.buffer.byteLength).toBe(4 * MiB);
+  test('gives small buffers, and buffers larger than a slot, memory of their own', async () => {
+    const pool = new BufferPool(32 * MiB, 8 * MiB);
+    const [small, large] = [await pool.take(4 * MiB - 1), await pool.take(9 * MiB)];
+    expect(small.buffer).toBeInstanceOf(ArrayBuffer);
+    expect(large.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect(pool.usedBytes).toBe(13 * MiB - 1);
+    pool.give(small, false);
+    pool.give(large, false);
+    expect(pool.usedBytes).toBe(0);
+  });
+
+  test('grants a slot that is larger than the pool when no other buffer is taken', async () => {
+    const pool = new BufferPool(5 * MiB, 8 * MiB);
+    const buffer = await pool.take(6 * MiB);
+    expect(buffer).toHaveLength(6 * MiB);
+    expect(pool.tryTake(1)).toBeUndefined();
+    pool.give(buffer, false);
+    expect(await pool.take(8 * MiB)).toHaveLength(8 * MiB);
   });
 });

@@ -19,7 +19,7 @@ export function createInflater(
   compression: 'gzip' | 'zstd',
   { large, maxUncompressed = Infinity }: { readonly large: boolean; readonly maxUncompressed?: number },
 ): Inflater {
-  const limits = { maxUncompressed, ratioFrom: Infinity, windowLog: 27 };
+  const limits = { maxUncompressed, ratioFrom: Infinity, windowLog: 27, size: Infinity };
   const options = { compression, digest: digestOf(Buffer.from('blob')), algorithms: ['sha256'], ...limits } as const;
   return large ? new ThreadInflater(options) : new StreamInflater(options);
 }
