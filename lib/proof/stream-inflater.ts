@@ -26,7 +26,7 @@ export class StreamInflater implements Inflater {
   /** Bytes written so far. */
   #stored = 0;
   /** Uncompressed bytes that are not hashed yet. */
-  readonly #unhashed: Buffer[] = [];
+  readonly #pending: Buffer[] = [];
   #failure: Failure | undefined;
   #isEnding = false;
   /** Rejects the current step. */
@@ -41,7 +41,7 @@ export class StreamInflater implements Inflater {
     this.#stream = decompressor(options)
       .on('data', (chunk: Buffer) => {
         // The stream continues first, so that zlib's thread inflates while this one hashes.
-        if (this.#unhashed.push(chunk) === 1)
+        if (this.#pending.push(chunk) === 1)
           setImmediate(() => {
             this.#hash();
           });
@@ -115,7 +115,7 @@ export class StreamInflater implements Inflater {
   }
 
   #hash(): void {
-    for (const chunk of this.#unhashed.splice(0))
+    for (const chunk of this.#pending.splice(0))
       try {
         if (this.#failure === undefined) this.#content.update(chunk, this.#stored);
         release(chunk);
