@@ -60,7 +60,15 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
-  { files: ['lib/**', 'functions/**'], rules: { 'mirror-sync/no-computed-record': 'error' } },
+  {
+    files: ['lib/**', 'functions/**'],
+    rules: {
+      'mirror-sync/no-computed-record': 'error',
+      'max-lines': ['error', 300],
+      // A longer function has its reason beside it.
+      'max-lines-per-function': ['error', { max: 40, skipBlankLines: true, skipComments: true }],
+    },
+  },
   { files: ['scripts/**', 'bench/**', 'examples/**'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**'],

@@ -32,6 +32,7 @@ interface Started {
   readonly messages: number;
 }
 
+// eslint-disable-next-line max-lines-per-function -- wires the ports of one invocation
 const wired = once(() => {
   const env = readEnvironment(
     process.env,

@@ -66,6 +66,7 @@ const MAX_REST_MS = 1_000;
 const LANES = 1_024;
 
 /** Runs until all messages are handled or the signal is aborted. */
+// eslint-disable-next-line max-lines-per-function -- wires the ports of one run
 export async function runLocal(run: LocalRun): Promise<void> {
   const { archive, sources, observe, concurrency } = run;
   const queues: InProcessQueues = new InProcessQueues({

@@ -70,6 +70,7 @@ const UNFINISHED = { code: 'internal', reason: 'the image was not finished' };
 const NOT_ALONE = 'another sync is running on this archive; both go on, and blobs that both need may be fetched twice';
 
 /** Mirrors the request into the archive. An aborted sync resolves as well: its unfinished images have failed. */
+// eslint-disable-next-line max-lines-per-function -- the steps of a sync, in order
 export async function runSync(
   request: SyncRequest,
   { archive, prepare }: OpenArchive,

@@ -37,6 +37,7 @@ const CONFIG_SETTINGS = [
 /** The file that `sync` mirrors by default. */
 const DEFAULT_CONFIG = 'mirror.yaml';
 
+// eslint-disable-next-line max-lines-per-function -- the checks of one set of arguments
 export function parseSync(args: Arguments, env: Environment): SyncCommand {
   const { positionals: names } = args;
   const named = args.value('config');

@@ -158,6 +158,7 @@ export class RegistryBlob implements BlobSource {
   }
 
   /** Requests the bytes from a URL outside of the registry, without the registry's credentials. Returns a refusal. */
+  // eslint-disable-next-line max-lines-per-function -- the cases of one response
   async #fromUrl(
     location: Location,
     wanted: ByteRange,

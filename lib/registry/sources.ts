@@ -72,6 +72,7 @@ const MAX_CONNECTIONS = 64;
 const STALL_MS = 30_000;
 
 /** Creates the sources for registries over HTTP, without connecting to them. */
+// eslint-disable-next-line max-lines-per-function -- wires the parts that all clients share
 export function createSources(options: SourcesOptions = {}): Sources {
   const { credentials = NO_CREDENTIALS, connections = CONNECTIONS, now = Date.now } = options;
   const connectionsTo = typeof connections === 'number' ? (): number => connections : connections;
@@ -87,6 +88,7 @@ export function createSources(options: SourcesOptions = {}): Sources {
   const paces = new Map<string, Pace>();
   const wires: Wire[] = [];
   const clients = new Map<string, RegistryClient>();
+  // eslint-disable-next-line max-lines-per-function -- wires the parts of one client
   const client = (host: string): RegistryClient => {
     const known = clients.get(host);
     if (known !== undefined) return known;

@@ -57,6 +57,7 @@ export const verify = defineCommand({
  * Reads and hashes all content. Resolves to 1 if there are problems, even repaired ones; to 2 if a repair would remove
  * references without confirmation.
  */
+// eslint-disable-next-line max-lines-per-function -- the steps of the command, in order
 export async function verifyAndReport(request: VerifyRequest, archive: Archive, io: Io): Promise<number> {
   const { json, repair } = request;
   const { stdout, signal } = io;

@@ -30,6 +30,7 @@ export interface TerminalOptions {
 }
 
 /** For a person: results scroll away above a block that is redrawn, with a line per blob and one for the whole run. */
+// eslint-disable-next-line max-lines-per-function -- the methods of one object, which share its state
 export function terminalPrinter(out: Output, options: TerminalOptions = {}): Printer {
   const { hasColour = true, now = () => performance.now() } = options;
   const progress = new RunProgress();

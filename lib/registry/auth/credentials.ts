@@ -103,6 +103,7 @@ function usualFiles(env: CredentialFiles['env'], home: string, uid: number | und
  * @param place the path of the file or the name of the secret, for errors
  * @throws Failure `invalid` with the place and the key, but without any value
  */
+// eslint-disable-next-line max-lines-per-function -- the keys of one file, in order
 export function parseDockerConfig(text: string, place: string, helperOptions: HelperOptions = {}): Credentials {
   const wrong = (detail: string): Failure => invalid('read credentials', `${place}: ${detail}`);
   let json: unknown;

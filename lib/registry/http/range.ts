@@ -55,6 +55,7 @@ export function parseContentRange(header: string | string[] | undefined): Conten
  * @param answer a 200, 206 or 416
  * @throws Failure `range-ignored`, `range-mismatch`, `source-changed`, or `size-mismatch`
  */
+// eslint-disable-next-line max-lines-per-function -- the cases of one response
 export function checkResponse(
   answer: { readonly status: number; readonly headers: IncomingHttpHeaders },
   wanted: ByteRange,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { constants, renameSync, statSync, unlinkSync } from 'node:fs';
-import { copyFile, rm } from 'node:fs/promises';
-import { dirname, join, sep } from 'node:path';
+import { unlinkSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type {
   Cancel,
   Condition,
@@ -13,9 +13,10 @@ import type {
   StoredObject,
   Upload,
 } from '../store.ts';
-import { attempt, attemptEach, isAbsent, isErrno, isNotAFile, refuse } from './errors.ts';
+import { Committer, isFile } from './commit.ts';
+import { attempt, attemptEach, isAbsent, isNotAFile, refuse } from './errors.ts';
 import { etagOf, etagSync, hashOf, HASHED_BYTES, readWhole, versionOf } from './etag.ts';
-import { BriefFile, FolderSync, makeFolder, writeAll } from './files.ts';
+import { BriefFile, FolderSync, writeAll } from './files.ts';
 import { list } from './list.ts';
 import { Claim, Mutex } from './lock.ts';
 import { Paths } from './paths.ts';
@@ -40,6 +41,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   readonly #mutex: Mutex;
   readonly #uploads: Uploads;
   readonly #folders = new FolderSync();
+  readonly #committer: Committer;
   #prepared: Promise<void> | undefined;
   #running: Claim | undefined;
 
@@ -49,6 +51,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     this.#paths = new Paths(path);
     this.#mutex = new Mutex(this.#paths.lock);
     this.#uploads = new Uploads(this.#paths);
+    this.#committer = new Committer(this.#paths, this.#mutex, this.#folders);
   }
 
   get(key: string, { maxBytes, signal }: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined> {
@@ -124,7 +127,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       const temporary = join(this.#paths.temporary, randomUUID());
       try {
         const etag = await writeFile(temporary, bytes, hash);
-        const copied = await this.#commit(operation, temporary, path, condition, signal);
+        const copied = await this.#committer.commit(operation, temporary, path, condition, signal);
         return { etag: copied ?? etag, size: bytes.length };
       } catch (error) {
         await rm(temporary, { force: true });
@@ -186,7 +189,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       const path = this.#paths.object(upload.key);
       return this.#uploads.complete(upload, parts, async (data, file) => {
         const { etag, size } = await versionOf(operation, file, await file.stat({ bigint: true }));
-        const copied = await this.#commit(operation, data, path, condition, signal);
+        const copied = await this.#committer.commit(operation, data, path, condition, signal);
         return { etag: copied ?? etag, size };
       });
     });
@@ -231,7 +234,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   async #prepare(): Promise<void> {
     this.#prepared ??= (async (): Promise<void> => {
       for (const folder of [this.#paths.temporary, this.#paths.uploads]) {
-        await this.#makeFolder(folder);
+        await this.#committer.makeFolder(folder);
         this.#paths.checkReal(folder);
       }
       await sweep(this.#paths);
@@ -242,13 +245,6 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       this.#prepared = undefined;
       throw error;
     }
-  }
-
-  /** Creates a folder, but not below a link that leads out of the archive. */
-  #makeFolder(path: string): Promise<void> {
-    return makeFolder(path, (existing) => {
-      if (existing.startsWith(this.#paths.root + sep)) this.#paths.checkReal(existing);
-    });
   }
 
   async #openFile(key: string): Promise<BriefFile | undefined> {
@@ -266,75 +262,6 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     file.close();
     return undefined;
   }
-
-  /**
-   * Renames a synced file to its final name, if the condition holds.
-   *
-   * @returns the new version, if the file had to be copied to another disk
-   */
-  async #commit(
-    operation: string,
-    from: string,
-    to: string,
-    condition: Condition | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<string | undefined> {
-    try {
-      await this.#move(operation, from, to, condition, signal);
-      return undefined;
-    } catch (error) {
-      if (!isErrno(error, 'EXDEV') || !to.startsWith(this.#paths.blobs + sep)) throw error;
-    }
-    await this.#makeFolder(this.#paths.temporaryOfBlobs);
-    const near = join(this.#paths.temporaryOfBlobs, randomUUID());
-    try {
-      this.#paths.checkReal(this.#paths.temporaryOfBlobs);
-      await copyFile(from, near, constants.COPYFILE_EXCL);
-      using file = await BriefFile.open(near);
-      await file.datasync();
-      const { etag } = await versionOf(operation, file, file.stat());
-      await this.#move(operation, near, to, condition, signal);
-      return etag;
-    } catch (error) {
-      await rm(near, { force: true });
-      throw error;
-    }
-  }
-
-  async #move(
-    operation: string,
-    from: string,
-    to: string,
-    condition: Condition | undefined,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const move = (): Promise<void> =>
-      this.#mutex.run(() => {
-        this.#paths.checkReal(dirname(from));
-        this.#paths.checkReal(dirname(to));
-        if (condition !== undefined) checkCondition(operation, to, condition);
-        renameSync(from, to);
-      }, signal);
-    try {
-      await move();
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw error;
-      await this.#makeFolder(dirname(to));
-      await move();
-    }
-    await this.#folders.sync(dirname(to));
-  }
-}
-
-function checkCondition(operation: string, path: string, condition: Condition): void {
-  if ('absent' in condition) {
-    if (isFile(path)) throw refuse(operation, 'precondition-failed', 'the object already exists');
-  } else if (etagSync(path) !== condition.etag)
-    throw refuse(operation, 'precondition-failed', 'the object was replaced or deleted after it was read');
-}
-
-function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** Writes a new file, syncs it to disk, and returns its version. */

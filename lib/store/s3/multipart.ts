@@ -10,7 +10,7 @@ import {
 } from '@aws-sdk/client-s3';
 import type { ListMultipartUploadsCommandOutput, ListPartsCommandOutput } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
-import type { Part, StoredObject } from '../store.ts';
+import type { Condition, Part, StoredObject } from '../store.ts';
 import type { Calls } from './calls.ts';
 import { headObject } from './read.ts';
 
@@ -26,9 +26,14 @@ import { headObject } from './read.ts';
  */
 const CHECKSUM = { ChecksumAlgorithm: 'CRC32' } as const;
 
-export interface ConditionHeaders {
+interface ConditionHeaders {
   readonly IfNoneMatch?: string;
   readonly IfMatch?: string;
+}
+
+export function conditionHeaders(condition: Condition | undefined): ConditionHeaders {
+  if (condition === undefined) return {};
+  return 'etag' in condition ? { IfMatch: condition.etag } : { IfNoneMatch: '*' };
 }
 
 export interface S3Upload {

@@ -25,6 +25,7 @@ interface Answer {
  *
  * @param unless a version that is not wanted: for it, S3 answers 304, which is a Failure with that status
  */
+// eslint-disable-next-line max-lines-per-function -- a body and its retries share their state
 export async function openObject(
   calls: Calls,
   key: string,

@@ -1,11 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
-import type { S3Client } from '@aws-sdk/client-s3';
-import { Failure } from '../../core/failure.ts';
-import type { FailureCode } from '../../core/failure.ts';
-import { PATIENT } from '../../core/retry.ts';
-import type { RetryPolicy } from '../../core/retry.ts';
+import { DeleteObjectCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { Failure, type FailureCode } from '../../core/failure.ts';
+import { PATIENT, type RetryPolicy } from '../../core/retry.ts';
 import { S3_PART_LIMITS } from '../parts.ts';
 import type {
   Cancel,
@@ -19,16 +16,12 @@ import type {
   Upload,
 } from '../store.ts';
 import { Calls } from './calls.ts';
-import { connect } from './client.ts';
-import type { ConnectOptions } from './client.ts';
-import { NEEDS_CONDITIONS } from './failure.ts';
-import type { Operation } from './failure.ts';
+import { connect, type ConnectOptions } from './client.ts';
+import { NEEDS_CONDITIONS, type Operation } from './failure.ts';
 import { hasObjects, listObjects } from './list.ts';
 import * as multipart from './multipart.ts';
-import { present } from './multipart.ts';
-import type { ConditionHeaders, S3Upload } from './multipart.ts';
+import { conditionHeaders, present, type S3Upload } from './multipart.ts';
 import { headObject, openObject, readWhole } from './read.ts';
-import type { OpenObject } from './read.ts';
 import type { S3Location } from './url.ts';
 
 export interface S3StoreOptions extends S3Location, ConnectOptions {
@@ -114,7 +107,7 @@ class Store implements S3Store {
     { start = 0, signal }: { readonly start?: number } & Cancel = {},
   ): Promise<ReadableObject | undefined> {
     try {
-      return await this.#open(key, start, signal);
+      return await openObject(this.#calls, this.#key(key), start, signal);
     } catch (error) {
       // A 416 for a `start` at the end of the object is an empty body.
       if (!(error instanceof Failure) || error.status !== 416) throw error;
@@ -287,10 +280,6 @@ class Store implements S3Store {
     return { key: this.#key(key), id };
   }
 
-  #open(key: string, start: number, signal: AbortSignal | undefined): Promise<OpenObject | undefined> {
-    return openObject(this.#calls, this.#key(key), start, signal);
-  }
-
   #failure(operation: Operation, key: string, code: FailureCode, detail: string, cause?: unknown): Failure {
     return new Failure({
       operation: `${operation} s3://${this.#bucket}/${this.#key(key)}`,
@@ -308,9 +297,4 @@ const NO_ETAG = `"${'0'.repeat(32)}"`;
 
 function hashOf(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-function conditionHeaders(condition: Condition | undefined): ConditionHeaders {
-  if (condition === undefined) return {};
-  return 'etag' in condition ? { IfMatch: condition.etag } : { IfNoneMatch: '*' };
 }

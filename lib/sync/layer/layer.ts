@@ -128,6 +128,7 @@ class LayerCopy {
     return this.#options.receiveCount > 1 || this.#message.continuation > 0;
   }
 
+  // eslint-disable-next-line max-lines-per-function -- the cases of the table above, in order
   async #attempt(lookFor: LayerMessage['look'], attempt: number): Promise<'done' | Continued> {
     const { archive } = this.#context;
     const { blob } = this.#message;

@@ -192,6 +192,7 @@ class Slice {
   }
 
   /** Sends one message per missing blob; without any, notifies the finalizer at once. */
+  // eslint-disable-next-line max-lines-per-function -- the steps for one image, in order
   async #order(wanted: Wanted, found: Found, observed: number, walked: Walked): Promise<void> {
     const { queues, observe, lanes } = this.#context;
     const { signal } = this.#options;
