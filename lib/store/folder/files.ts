@@ -1,4 +1,4 @@
-/** What node:fs leaves to its callers: whole reads and writes, and names that outlast a power failure. */
+/** Complete reads and writes, and names that survive a power failure, on top of node:fs. */
 import {
   type BigIntStats,
   closeSync,
@@ -18,7 +18,7 @@ import { promisify } from 'node:util';
 import { isErrno, refuse } from './errors.ts';
 import { isFolder } from './paths.ts';
 
-/** Opening a named pipe would otherwise wait for a writer, perhaps for ever. Regular files ignore it. */
+/** Without O_NONBLOCK, opening a named pipe waits for a writer. Regular files ignore the flag. */
 export const READ_ONLY = constants.O_RDONLY | constants.O_NONBLOCK;
 
 const calls = {
@@ -29,12 +29,12 @@ const calls = {
   fdatasync: promisify(fdatasync),
 };
 
-/** As many bytes go into the page cache in the time that it takes to wake another thread. */
+/** Copying these bytes to the page cache takes as long as waking another thread. */
 const BRIEF_BYTES = 64 * 1024;
 
 /**
- * A file that is opened for a moment. What no disk is asked for is done at once: to hand a call over to libuv's threads
- * takes, in a virtual machine above all, ten times as long as to look at what is open, or to close it.
+ * A file that is open for a short time. Calls that need no disk are synchronous: handing them to libuv's threads takes ten
+ * times as long, above all in a virtual machine.
  */
 export class BriefFile implements Disposable {
   readonly #descriptor: number;
@@ -82,7 +82,7 @@ export class BriefFile implements Disposable {
   }
 }
 
-/** Files of either kind: `BriefFile`, or Node's own handles, for those that stay open. */
+/** A `BriefFile`, or one of Node's handles for files that stay open. */
 export interface Readable {
   read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
 }
@@ -96,9 +96,9 @@ interface Writable {
   ): Promise<{ readonly bytesWritten: number }>;
 }
 
-/** The first `size` bytes of a file, from `start`; fewer where it ends before. */
+/** Reads `size` bytes of a file from `start` on; fewer if the file ends before. */
 export async function readAll(file: Readable, size: number, start = 0): Promise<Uint8Array> {
-  // Not of Node's pool: these may be kept for long, and would keep 8 KiB with them.
+  // Not from Node's pool: bytes that are kept for long would keep 8 KiB of it.
   const bytes = new Uint8Array(Buffer.allocUnsafeSlow(size).buffer);
   let filled = 0;
   while (filled < size) {
@@ -109,17 +109,17 @@ export async function readAll(file: Readable, size: number, start = 0): Promise<
   return bytes;
 }
 
-/** pwrite(2) may write less than it was given: near the end of the disk, or beyond 2 GiB. */
+/** Writes all bytes. pwrite(2) may write fewer: near the end of the disk, or beyond 2 GiB. */
 export async function writeAll(file: Writable, bytes: Uint8Array, start: number): Promise<void> {
   for (let written = 0; written < bytes.length;)
     written += (await file.write(bytes, written, bytes.length - written, start + written)).bytesWritten;
 }
 
 /**
- * Makes a folder and those above it, durably. One by one: Node's recursive mkdir never returns on a file system that
- * answers ENOENT although the parent exists (/proc, automounters), and reports that answer on a read-only one.
+ * Creates a folder and its missing parents durably, one by one: Node's recursive mkdir never returns on a file system that
+ * fails with ENOENT although the parent exists (/proc, automounters), and reports ENOENT on a read-only one.
  *
- * @param check is called with the lowest folder that exists, before anything is made below it
+ * @param check is called with the lowest existing folder, before a folder is created below it
  */
 export async function makeFolder(path: string, check?: (existing: string) => void): Promise<void> {
   const missing: string[] = [];
@@ -136,7 +136,7 @@ async function makeOne(folder: string): Promise<void> {
   try {
     await mkdir(folder);
   } catch (error) {
-    // Another process was faster; a link that was put there is not a folder.
+    // Another process created it meanwhile. A link is not a folder.
     if (isErrno(error, 'EEXIST') && lstatSync(folder).isDirectory()) return;
     if (!isErrno(error, 'ENOENT')) throw error;
     throw refuse(
@@ -148,16 +148,16 @@ async function makeOne(folder: string): Promise<void> {
   }
 }
 
-/** Makes durable which names are in a folder (fsync(2) on a file does not). */
+/** Syncs the names in a folder to disk, which fsync(2) on a file does not do. */
 async function syncFolder(path: string): Promise<void> {
   using folder = await BriefFile.open(path);
   await folder.sync();
 }
 
-/** Syncs folders, each once for all who ask while it is being synced, as databases commit in groups. */
+/** Syncs folders: one sync serves all callers that arrive during the one before, like a group commit of a database. */
 export class FolderSync {
   readonly #running = new Map<string, Promise<void>>();
-  /** Those that wait for the one that runs: it may have begun before their names were in the folder. */
+  /** The syncs that follow a running one, which may have begun before the caller's name was in the folder. */
   readonly #next = new Map<string, Promise<void>>();
 
   async sync(path: string): Promise<void> {

@@ -1,7 +1,7 @@
 /**
- * Opens the files of an unfinished upload. They may have been put there by somebody else (an archive unpacked from a tar
- * file), so nothing is opened that leads elsewhere: a symbolic link, a second name of another file, a named pipe. A folder
- * whose files are not as this store makes them is not an upload.
+ * Opens the files of an unfinished upload. Others may have created them (an archive unpacked from a tar file), so a
+ * symbolic link, a second name of another file and a named pipe are not opened. A folder with other files than this store
+ * creates is not an upload.
  */
 import { constants, lstatSync } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
@@ -15,12 +15,12 @@ import { BriefFile, readAll } from './files.ts';
 /** Bytes. A meta file has about 200. */
 const MAX_META_BYTES = 64 * 1024;
 
-/** Bytes. Ten thousand parts, each written a few times, have less; nothing longer is read into memory. */
+/** Bytes. Ten thousand parts, each written a few times, need less. A longer journal is not read into memory. */
 const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
 
 const NO_LINKS = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** Flags for files that an upload has already, or that are made in it. */
+/** Flags for the existing and new files of an upload. */
 export const FLAGS = {
   data: constants.O_RDWR | NO_LINKS,
   direct: constants.O_WRONLY | NO_LINKS,
@@ -52,12 +52,12 @@ export async function openOwn(path: string, flags: number): Promise<FileHandle |
 
 export async function readJournal(file: FileHandle): Promise<string> {
   const { size } = await file.stat();
-  // A journal that is too long to be ours says nothing.
+  // This store writes no journal of that length.
   if (size > MAX_JOURNAL_BYTES) return '';
   return Buffer.from(await readAll(file, size)).toString('utf8');
 }
 
-/** `undefined` if the folder is not an upload: none was there, its data has become an object, or others made it. */
+/** Returns `undefined` if the folder is not an upload: it is missing, its data is an object by now, or others made it. */
 export async function readMeta(folder: string, limits: PartLimits): Promise<Meta | undefined> {
   try {
     const stats = await lstat(folder);
@@ -78,7 +78,7 @@ function isLock(path: string): boolean {
   return found === undefined || (found.isFile() && found.size === 0);
 }
 
-/** An upload that lost its meta in a power failure (nothing syncs it to disk) has no future, so it is as good as none. */
+/** An upload that lost its `meta` in a power failure, since it is not synced to disk, cannot be continued: it is ignored. */
 function parseMeta(bytes: Uint8Array, { minPartBytes, maxPartBytes }: PartLimits): Meta | undefined {
   try {
     const place = Place.ofBytes('read upload', bytes);
@@ -96,7 +96,7 @@ function parseMeta(bytes: Uint8Array, { minPartBytes, maxPartBytes }: PartLimits
   }
 }
 
-/** open(2) says ELOOP of a symbolic link (FreeBSD: EMLINK), EISDIR of a folder, and ENXIO of a socket. */
+/** open(2) fails with ELOOP for a symbolic link (FreeBSD: EMLINK), EISDIR for a folder, and ENXIO for a socket. */
 function isForeign(error: unknown): boolean {
   return isAbsent(error) || isNotAFile(error) || isErrno(error, 'ELOOP', 'EMLINK', 'EISDIR');
 }

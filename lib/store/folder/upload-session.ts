@@ -22,19 +22,19 @@ export interface Session {
   readonly writing: Set<Promise<unknown>>;
   /** Bytes that were written through the page cache since the last background sync began. */
   dirty: number;
-  /** What the disk was told to take is there; rejects where it could not, which `fdatasync` says only once. */
+  /** The last background sync. It rejects if the disk failed, which `fdatasync` reports only once. */
   synced: Promise<unknown>;
   syncing: boolean;
-  /** Resolves when a completion that is under way has come to its end, whatever that is. */
+  /** Resolves when a running completion has ended, with success or failure. */
   completing: Promise<undefined> | undefined;
-  /** It is being aborted: nothing new is begun with its files. */
+  /** Whether the upload is being aborted: no new work with its files begins. */
   closing: boolean;
 }
 
-/** What a disk is told to take in the background; so much, and not all of a blob, is left to wait for at the end. */
+/** The bytes that start a background sync. The completion waits for at most about as many. */
 const DIRTY_BYTES = 64 * 1024 * 1024;
 
-/** @throws Failure `no-such-upload` where another process writes it, or completed or aborted it */
+/** @throws Failure `no-such-upload` if another process writes, completed or aborted the upload */
 export async function openSession(folder: string, partSize: number, upload: Upload): Promise<Session> {
   const claim = Claim.take(join(folder, 'lock'));
   if (claim === undefined) throw noSuchUpload(upload, 'another process is writing it, or just completed it');
@@ -69,11 +69,11 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
 
 export async function closeSession({ data, direct, journal: log, claim }: Session): Promise<void> {
   await Promise.all([data.close(), direct.close(), log.close()]);
-  // Last: whoever has it next may rely on nothing being written any more.
+  // Last, so that the next owner of the claim can rely on closed files.
   claim.release();
 }
 
-/** The bytes first, and then that they are there; of a part that is overwritten, before both, that it is not. */
+/** Writes the bytes, and then records them in the journal. The record of an overwritten part is removed before both. */
 export async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
   if (session.landed.has(number)) await forget(session, number);
   const start = (number - 1) * session.partSize;
@@ -87,7 +87,7 @@ export async function writePart(session: Session, number: number, bytes: Uint8Ar
   return part;
 }
 
-/** In the background, one at a time: each takes one of the few threads that all of Node.js has. */
+/** Starts a sync in the background, one at a time, because each occupies one of Node's four threads. */
 function beginSync(session: Session): void {
   session.dirty = 0;
   session.syncing = true;
@@ -98,7 +98,7 @@ function beginSync(session: Session): void {
   session.synced.then(over, over);
 }
 
-/** All that was written is on the disk. Where it is not, nobody knows how much of it is: then no part has landed. */
+/** Syncs all written bytes to disk. If that fails, the state of the bytes is unknown, so all parts count as missing. */
 export async function sync(session: Session): Promise<void> {
   try {
     await session.synced;
@@ -115,7 +115,7 @@ export async function forget(session: Session, number: number): Promise<void> {
   await session.journal.appendFile(journal.lost(number));
 }
 
-/** The size of the object that these parts make: contiguous, as they landed, and all but the last as long as planned. */
+/** The size of the object of these parts, which must be contiguous, as stored, and all but the last of the planned size. */
 export function checkParts(upload: Upload, { landed, partSize }: Session, parts: readonly Part[]): number {
   const wrong = (detail: string): Failure =>
     new Failure({
@@ -139,7 +139,7 @@ export function checkParts(upload: Upload, { landed, partSize }: Session, parts:
   return size;
 }
 
-/** It was begun with other parts than whoever goes on with it has: the blob can be had, but not with this upload. */
+/** The failure of a part for an upload that was created with another part size. The blob needs a new upload. */
 export function ofAnotherSize(operation: string, bytes: number, partSize: number): Failure {
   return new Failure({
     operation,

@@ -1,21 +1,20 @@
 /**
- * Multipart uploads in a folder. Parts are written straight to where they belong in the file that becomes the object, so
- * that completing is a rename and copies nothing. An upload is a folder, `.mirror/uploads/<id>/`:
+ * Multipart uploads in a folder. Each part is written to its place in the file that becomes the object, so the completion
+ * is a rename and copies nothing. An upload is a folder, `.mirror/uploads/<id>/`:
  *
  * ```
- * meta      JSON: key, part size, when it began; written once
+ * meta      JSON: key, part size, time of creation; written once
  * data      the bytes, with holes where parts are missing
- * journal   which parts have landed: see journal.ts
+ * journal   the stored parts: see journal.ts
  * lock      held by the process that writes: see lock.ts
  * ```
  *
- * It comes into being whole, by a rename, and goes the same way; an upload without its data is none. So whenever a process
- * is killed, the upload is either listed, with the parts that landed, or gone. Nothing need be on the disk before completion:
- * after a power failure, parts may be listed whose bytes are not there. Who continues an upload reads back what he completes,
- * which an upload that is continued needs anyway.
+ * A rename creates an upload completely, and a rename removes it; a folder without `data` is not an upload. So if a process
+ * is killed, the upload is either listed with its stored parts, or gone. Nothing is synced to disk before the completion:
+ * after a power failure, parts may be listed whose bytes are missing. A continued upload is read back in any case.
  *
- * An upload that a living process writes is its own: others do not see it listed, and to them it is `no-such-upload`. For
- * a process that still had the file open could write into the object that another completed, and proved.
+ * An upload belongs to the process that writes it: other processes do not list it, and get `no-such-upload`. Otherwise, a
+ * process with an open file could write into an object that another process has completed and proven.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
@@ -39,12 +38,12 @@ import {
 } from './upload-session.ts';
 
 /**
- * A disk needs none of S3's limits. These keep a journal short (as many parts as on S3), and a part within one write
- * (Linux: 2 GiB); small parts are for whoever has small objects to cut.
+ * A disk needs none of S3's limits. These limits keep a journal short (as many parts as on S3), and a part within one write
+ * (Linux: 2 GiB).
  */
 export const FOLDER_PART_LIMITS: PartLimits = {
   minPartBytes: 64 * 1024,
-  // A part costs no request here, so it may be smaller than on S3: as many are on their way in half the memory.
+  // A part costs no request here, so it is smaller than on S3, and the same number of parts needs half the memory.
   usualPartBytes: 4 * 1024 ** 2,
   maxPartBytes: 1024 ** 3,
   maxParts: 10_000,
@@ -75,7 +74,7 @@ export class Uploads {
     await mkdir(making);
     await writeFile(join(making, 'meta'), JSON.stringify(meta));
     await writeFile(join(making, 'data'), '');
-    // Claimed before anyone can see it. The files that are open stay the same under their new name.
+    // Claimed before other processes can see it. Open files stay valid after the rename.
     const session = await openSession(making, partSize, upload);
     await rename(making, this.#folder(upload));
     this.#sessions.set(upload.id, Promise.resolve(session));
@@ -123,8 +122,8 @@ export class Uploads {
   }
 
   /**
-   * Hands out the file that these parts make, synced to disk, for `commit` to move to where it belongs. Where that fails the
-   * upload is still there.
+   * Syncs the file of these parts to disk, and calls `commit` to move it to its final name. If that fails, the upload still
+   * exists.
    */
   async complete<T>(
     upload: Upload,
@@ -153,8 +152,8 @@ export class Uploads {
   }
 
   /**
-   * Lets what this process is doing with its files come to its end first: a completion that has begun may still succeed,
-   * and a file that is closed under a write would be an error that means nothing to anybody.
+   * Waits first until this process has ended its work with the files: a completion may still succeed, and a file that is
+   * closed during a write causes a misleading error.
    */
   async abort(upload: Upload): Promise<void> {
     if (!isUuid(upload.id)) return;
@@ -167,7 +166,7 @@ export class Uploads {
     await this.#discard(upload);
   }
 
-  /** Closes what is open. The uploads are left to whoever continues them. */
+  /** Closes the open files, so that other processes can continue the uploads. */
   async close(): Promise<void> {
     const sessions = await Promise.allSettled(this.#sessions.values());
     this.#sessions.clear();
@@ -191,10 +190,10 @@ export class Uploads {
     return openSession(folder, meta.partSize, upload);
   }
 
-  /** One rename, and it is gone; what is then left of it is of no interest to anyone. */
+  /** Removes an upload with one rename. Its remains are deleted afterwards. */
   async #discard(upload: Upload): Promise<void> {
     const opened = this.#sessions.get(upload.id);
-    // Before anything is waited for: of two who discard it, one closes its files.
+    // Before the first await, so that only one of two calls closes the files.
     this.#sessions.delete(upload.id);
     const session = await opened?.catch(() => undefined);
     const remains = join(this.#paths.temporary, randomUUID());
@@ -208,7 +207,7 @@ export class Uploads {
     await rm(remains, { recursive: true, force: true });
   }
 
-  /** @throws Failure if the folder of uploads is a link; `no-such-upload` if there is none */
+  /** @throws Failure if the folder of uploads is a link; `no-such-upload` if it is missing */
   #checkReal(upload: Upload): void {
     try {
       this.#paths.checkReal(this.#paths.uploads);
@@ -218,14 +217,14 @@ export class Uploads {
   }
 
   #folder(upload: Upload): string {
-    // An id becomes a path, so it must be one that was made here.
+    // An id becomes a path, so it must have the form of the ids that this store creates.
     if (!isUuid(upload.id)) throw noSuchUpload(upload);
     this.#checkReal(upload);
     return join(this.#paths.uploads, upload.id);
   }
 }
 
-/** Whether a folder is an upload, and not the remains of one. */
+/** Whether a folder is an upload, and not the remains of a removed one. */
 export async function isUpload(folder: string): Promise<boolean> {
   return (await readMeta(folder, FOLDER_PART_LIMITS)) !== undefined;
 }
@@ -240,7 +239,7 @@ async function readParts(folder: string): Promise<Map<number, Part> | undefined>
   }
 }
 
-/** Whether nobody writes it. Goes by the lock alone, which is let go of again. */
+/** Whether no process writes the upload. Takes its lock, and releases it at once. */
 function isFree(folder: string): boolean {
   const claim = Claim.take(join(folder, 'lock'));
   claim?.release();
