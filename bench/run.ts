@@ -43,7 +43,7 @@ const unknown = jobs.filter((name) => !(name in JOBS));
 if (unknown.length > 0)
   throw new Error(`no such job: ${unknown.join(', ')}; there are ${Object.keys(JOBS).join(', ')}`);
 const tools = new Tools();
-// What leaves somebody out is for whoever looks at it, and is not kept.
+// A run without all contestants is printed, and not kept in results/.
 const whole = values.link === undefined && values.only === '';
 const bench = benchOf();
 
@@ -77,7 +77,7 @@ function benchOf(): Bench {
   return { tools, repetitions, links, only, baseline: values.baseline, signal: interrupted.signal };
 }
 
-/** What one has to know to believe a number. */
+/** The conditions of a measurement. */
 async function conditions(): Promise<string[]> {
   const cores = cpus();
   const load = loadavg()[0] ?? 0;

@@ -215,7 +215,7 @@ function added(starts: readonly Start[] = [], than: readonly Start[] = []): stri
   return ((more ?? 0) - (less ?? 0)).toFixed(0);
 }
 
-/** What is below a few KB everywhere is told together. */
+/** Parts of less than a few KB in every bundle are one row. */
 async function bytesTable(): Promise<string> {
   const all = await Promise.all(
     functions().map(async ({ name, from }) => ({ name, bytes: await bytesByPackage(from) })),

@@ -1,4 +1,4 @@
-/** What unchanged tags and mirrored bytes cost on AWS: counted requests, and measured GB-seconds, at list prices. */
+/** The cost of unchanged tags and of mirrored bytes on AWS: counted requests and measured GB-seconds, at list prices. */
 import { gzipSync } from 'node:zlib';
 import { generated, repeated } from '../../test/kit/content.ts';
 import { counting } from '../../test/kit/counting.ts';
@@ -15,7 +15,7 @@ const TAGS = 1_000;
 const LAYER_BYTES = 1e9;
 
 export const cost: Job = async () => {
-  const title = 'What it costs on AWS';
+  const title = 'The cost on AWS';
   await using bundles = await buildBundles();
   await using registry = await startRegistry();
   const s3 = await startS3Server();
@@ -55,7 +55,7 @@ slower registry makes invocations longer. Prices are list prices of us-east-1 (\
   };
 };
 
-/** A layer that is in nobody's memory. */
+/** A layer that is generated while it is read. */
 async function large(): ReturnType<typeof generatedLayer> {
   const size = 8e6;
   const digits = Buffer.concat(await Array.fromAsync(generated({ size, seed: 1, compressible: true }).read(0, size)));

@@ -15,7 +15,7 @@ import { median } from '../kit/standings.ts';
 const INTO_FOLDER = [200, 2_000];
 const INTO_S3 = [100, 500, 2_000, 5_000];
 
-/** What is compressed once, and then repeated: a gzip member after another is gzip too. */
+/** The content of one gzip member, which is compressed once and then repeated: several members are a gzip stream too. */
 const MEMBER = { size: 8e6, seed: 1, compressible: true };
 
 export const memory: Job = async (bench) => {

@@ -1,4 +1,4 @@
-/** What more tags cost a tag, and in memory. */
+/** The time per tag and the memory, for growing numbers of tags. */
 import { startRegistry } from '../../test/kit/registry.ts';
 import { tempFolder } from '../../test/kit/temp.ts';
 import type { Bench } from '../kit/bench.ts';

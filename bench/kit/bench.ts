@@ -4,7 +4,7 @@ import type { LinkName } from './link.ts';
 import type { Report } from './report.ts';
 import type { Tools } from './tools.ts';
 
-/** What a job is run with. */
+/** The settings and tools of a job. */
 export interface Bench {
   readonly tools: Tools;
   readonly signal: AbortSignal;

@@ -1,4 +1,4 @@
-/** What work on a stack has cost: requests as they were counted, and memory that the functions held. */
+/** The cost of work on a stack: counted requests, and the memory of the functions over time. */
 import type { Counting } from '../../test/kit/counting.ts';
 import { type FunctionName, FUNCTIONS, MEMORY } from '../../test/kit/lambda/deployment.ts';
 import type { Stack } from '../../test/kit/lambda/stack.ts';
@@ -15,7 +15,7 @@ export interface Bill {
 
 interface Use {
   readonly invocations: number;
-  /** What is configured times how long, in GiB and seconds; a sandbox's start included, as Lambda bills it. */
+  /** Configured memory times duration, in GiB and seconds, with the start of the sandbox, as Lambda bills it. */
   readonly gigabyteSeconds: number;
   readonly cpuSeconds: number;
 }

@@ -34,7 +34,7 @@ function packageOf(path: string): string {
 /** A function that imports these modules of the project, as functions import them, and does nothing; its size in bytes. */
 export async function bundleOfImports(modules: readonly string[], outfile: string): Promise<number> {
   const imports = modules.map((path, index) => `import * as part${index} from './${path}';`);
-  // What is exported cannot be left out.
+  // esbuild keeps everything that is exported.
   const kept = modules.map((_, index) => `part${index}`).join(', ');
   const contents = `${imports.join('\n')}\nexport const parts = { ${kept} };\nexport const handler = () => Promise.resolve({});`;
   await build({ ...FUNCTION, stdin: { contents, resolveDir: ROOT, sourcefile: 'imports.ts', loader: 'ts' }, outfile });

@@ -7,7 +7,7 @@ export interface Contestant {
   readonly name: string;
   /** Why it cannot take part here. */
   readonly lacks?: string | undefined;
-  /** What is measured, and what has to be there for it until then. The folder is its own, and empty. */
+  /** Returns the measured command, and releases what it needs afterwards. The folder is empty and used by no other. */
   prepare(folder: string): Promise<Command & Partial<AsyncDisposable>> | (Command & Partial<AsyncDisposable>);
   /** Asked in the folder where it was ended at its limit: how far it came. */
   reached?(folder: string): Promise<string>;
@@ -63,7 +63,7 @@ async function once(
   await using folder = await tempFolder();
   const prepared = await contestant.prepare(folder.path);
   try {
-    // What others left to be written would be written at this one's expense.
+    // Pending writes of the contestant before must not count for this one.
     await promisify(execFile)('sync');
     const sample = await measure(prepared, signal);
     if (sample.inTime) return { sample };

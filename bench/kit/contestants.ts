@@ -6,7 +6,7 @@ import type { Command } from './measure.ts';
 import type { RealLayer } from './layers.ts';
 import type { Tools, ToolName } from './tools.ts';
 
-/** What is copied: tags of one repository, so that everyone can share what the images share. */
+/** The copied images: tags of one repository, so that each contestant can share their common blobs. */
 export interface Images {
   readonly repository: string;
   readonly tags: readonly string[];
@@ -18,7 +18,7 @@ export const OURS = 'mirror-sync';
 export const PROVEN = 'crane with proof';
 export const GUNZIP = "Node's gunzip alone";
 
-/** Who copies, and proves the digests of what it got, but no diffID. */
+/** Tools that copy images and prove digests, but no diffIDs. */
 export const PEERS = ['crane', 'regctl', 'regsync', 'skopeo'] as const;
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -72,7 +72,7 @@ export function peers(host: string, images: Images, tools: Tools): Contestant[] 
   ];
 }
 
-/** What gives the proof that mirror-sync gives: every layer is unpacked and hashed, two at a time. */
+/** crane with the proof of mirror-sync: every layer is unpacked and hashed, two at a time. */
 export function craneWithProof(host: string, images: Images, tools: Tools): Contestant {
   const script = `
     layout=$1; diffids=$2; shift 2
@@ -109,7 +109,7 @@ export async function regsync(
     defaults: { parallel: 8, skipDockerConfig: true },
     sync: [{ source, target, type: 'repository', fastCheck: true }],
   };
-  // What is written is YAML too.
+  // JSON is YAML.
   const path = `${base}-${hosts.join('-').replaceAll(':', '_')}.yml`;
   await writeFile(path, JSON.stringify(config));
   return [tools.path('regsync'), 'once', '-c', path];

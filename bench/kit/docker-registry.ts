@@ -29,7 +29,7 @@ export async function startDockerRegistry(
       folder.path,
       async (port) => {
         const http = { addr: `127.0.0.1:${port}` };
-        // What is written is YAML too.
+        // JSON is YAML.
         const config = { version: 0.1, log: { level: 'error', accesslog: { disabled: true } }, storage, http };
         await writeFile(folder.join(`${port}.yml`), JSON.stringify(config));
       },

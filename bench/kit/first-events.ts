@@ -13,7 +13,7 @@ import { tagged } from './images.ts';
 
 export interface FirstEvent {
   readonly name: FunctionName;
-  /** What it has to do about the event. */
+  /** The work that the event causes. */
   readonly does: string;
   readonly options: Omit<SandboxOptions, 'onLog'>;
   readonly event: unknown;
@@ -51,7 +51,7 @@ export async function firstEvents(
   const layer = sent.get('layer');
   const all: readonly Omit<FirstEvent, 'options'>[] = [
     { name: 'resolver', does: 'finds a tag unchanged', event: record('resolve') },
-    // It has looked for nothing, so that it fetches the layer anew.
+    // With this lookup, it fetches the layer again.
     {
       name: 'layer',
       does: 'brings a layer of 3 KB',
@@ -83,7 +83,7 @@ function recordOf(message: Message | undefined): SQSEvent {
   return { Records: [{ messageId: 'bench', receiptHandle: 'bench', body, attributes, ...rest }] };
 }
 
-/** What the distribution registry posts when a tag is pushed, as a function URL hands it on. */
+/** The notification of the distribution registry for a pushed tag, as a function URL passes it on. */
 function pushTo(host: string): object {
   const mediaType = 'application/vnd.oci.image.manifest.v1+json';
   const target = { mediaType, digest: `sha256:${'0'.repeat(64)}`, size: 1, repository: 'team/app', tag: 'v1' };

@@ -13,14 +13,14 @@ export interface Link extends AsyncDisposable {
   readonly host: string;
 }
 
-/** What a registry across the internet looks like: one connection is slow, and several are not. */
+/** Like a registry across the internet: a single connection is slow, and several are not. */
 const TOXICS = [
   { type: 'latency', attributes: { latency: 20 } },
   // Kilobytes a second, for each connection.
   { type: 'bandwidth', attributes: { rate: 25_000 } },
 ];
 
-/** What a report says of a link. */
+/** The name of each link in reports. */
 export const DESCRIPTIONS: Readonly<Record<LinkName, string>> = {
   loopback: 'loopback',
   toxiproxy: 'toxiproxy (20 ms, 25,000 KB/s a connection)',

@@ -7,11 +7,11 @@ export interface Command {
   readonly argv: readonly string[];
   /** Added to a bare environment: PATH, and a HOME that is empty. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Ended when it takes longer; ten minutes unless told. */
+  /** The command is ended after this time. Default: ten minutes. */
   readonly limitSeconds?: number;
 }
 
-/** What one run of a command cost. */
+/** The time and memory of one run of a command. */
 export interface Sample {
   /** False where it was ended at its limit. */
   readonly inTime: boolean;
@@ -54,7 +54,7 @@ export async function measure(command: Command, signal: AbortSignal): Promise<Sa
   return sample;
 }
 
-/** What a user has set for these programs must not tell in a comparison, nor leave this machine. */
+/** The settings of the user for these programs must not change a comparison, nor leave this machine. */
 export function bareEnvironment(home: string): Record<string, string> {
   return { PATH: process.env['PATH'] ?? '', HOME: home };
 }

@@ -36,7 +36,7 @@ const SERVICES: Readonly<Record<string, Service>> = {
   ListMultipartUploads: 'S3, writes and lists',
 };
 
-/** @throws RangeError for an operation that nobody has looked up */
+/** @throws RangeError for an operation without a known price */
 export function serviceOf(operation: string): Service {
   const service = SERVICES[operation];
   if (service === undefined) throw new RangeError(`what does ${operation} cost? (bench/kit/prices.ts)`);

@@ -1,4 +1,4 @@
-/** Markdown, in which results are told. */
+/** Formats results as Markdown. */
 import type { Standing } from './contest.ts';
 import { divided, median, medianOf, result } from './standings.ts';
 
@@ -8,7 +8,7 @@ export interface Report {
   readonly sections: readonly string[];
 }
 
-/** What was wanted, and what is. */
+/** A target, and the measured figure. */
 export interface Aim {
   readonly what: string;
   /** Undefined where it could not be measured. */
@@ -22,7 +22,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), line(head.map((_, index) => (index === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n');
 }
 
-/** What a table of standings has in its last column. */
+/** The last column of a table of standings. */
 export interface Comparison {
   readonly head: string;
   /** Of the median wall time, in seconds. */

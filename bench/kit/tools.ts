@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 interface Tool {
   /** How to get it. */
   readonly from: string;
-  /** What makes it tell its version. */
+  /** The arguments that print its version. */
   readonly version: readonly string[];
 }
 
