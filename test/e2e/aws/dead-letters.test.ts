@@ -53,7 +53,7 @@ await describeOnAws('dead letters', ({ start }) => {
   }
 
   const reason = (type: string): string =>
-    `handle ${type} message of ${order.source}: no delivery was handled to its end: each one crashed, ran out of time or was throttled; the log of the function has more`;
+    `handle ${type} message of ${order.source}: all deliveries crashed, timed out or were throttled; see the log of the function`;
 
   test('of a slice of tags fail the images that the run has not mirrored', async () => {
     const { message } = resolveMessage(order, { kind: 'images', images: [{ tag: 'good' }, { tag: 'sliced' }] });
