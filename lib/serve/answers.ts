@@ -60,12 +60,9 @@ function answer({ method }: Request, status: number, body: Body, headers: Header
 function streamOf(body: AsyncIterable<Uint8Array>, length: number): ReadableStream<Uint8Array> {
   const chunks = body[Symbol.asyncIterator]();
   let left = length;
-  // A generator that has not begun does not close its file: it has to begin first.
-  let isOpen = false;
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        isOpen = true;
         const next = await chunks.next();
         if (next.done === true) {
           controller.close();
@@ -79,7 +76,6 @@ function streamOf(body: AsyncIterable<Uint8Array>, length: number): ReadableStre
         controller.close();
       },
       async cancel() {
-        if (!isOpen) await chunks.next();
         await chunks.return?.();
       },
     },

@@ -64,7 +64,7 @@ export class Blobs {
     if (found?.size === size) return found.body;
     this.#onFault(`serve blob ${digest}: it was removed or replaced after its proof was read`);
     this.#proven.delete(digest);
-    if (found !== undefined) for await (const _ of found.body) break;
+    await found?.body[Symbol.asyncIterator]().return?.();
     throw unknown(digest);
   }
 

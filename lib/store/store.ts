@@ -88,6 +88,7 @@ export interface StoredBytes extends StoredObject {
 }
 
 export interface ReadableObject extends StoredObject {
+  /** Holds a file or a connection until it has been iterated, or its iterator returned, also before the first chunk. */
   readonly body: AsyncIterable<Uint8Array>;
 }
 

@@ -13,6 +13,7 @@ import type {
   StoredObject,
   Upload,
 } from '../store.ts';
+import { bodyOf } from '../body.ts';
 import { Committer, isFile } from './commit.ts';
 import { attempt, attemptEach, isAbsent, isNotAFile, refuse } from './errors.ts';
 import { etagOf, etagSync, hashOf, HASHED_BYTES, readWhole, versionOf } from './etag.ts';
@@ -82,7 +83,6 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     });
   }
 
-  /** The file of a large object stays open until its body has been iterated, or its iterator returned. */
   read(
     key: string,
     { start = 0, signal }: { readonly start?: number } & Cancel = {},
@@ -98,7 +98,9 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
         streaming = bytes === undefined;
         const body = bytes
           ? pieces(operation, bytes.subarray(start), signal)
-          : stream(operation, file, start, size, signal);
+          : bodyOf(stream(operation, file, start, size, signal), () => {
+              file.close();
+            });
         return { etag, size, body };
       } finally {
         if (!streaming) file.close();

@@ -3,6 +3,7 @@ import { GetObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
 import type { FailureCode } from '../../core/failure.ts';
+import { bodyOf } from '../body.ts';
 import type { ReadableObject, StoredBytes } from '../store.ts';
 import type { Calls } from './calls.ts';
 import { toFailure } from './failure.ts';
@@ -107,7 +108,8 @@ export async function openObject(
     return failure.code === 'internal' ? fail('network', failure.detail) : failure;
   };
 
-  return { etag, size, body: body(), cancel: () => opened.destroy() };
+  const cancel = (): void => void opened.destroy();
+  return { etag, size, body: bodyOf(body(), cancel), cancel };
 }
 
 /** The bytes of the object with the full key `key`. Refuses (`too-large`) instead of truncating. */

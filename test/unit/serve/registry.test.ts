@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { bodyOf } from '../../../lib/store/body.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import type { StoredBytes } from '../../../lib/store/store.ts';
@@ -224,7 +225,7 @@ describe('blobs', () => {
             close();
           }
         }
-        return { ...found, body: body() };
+        return { ...found, body: bodyOf(body(), close) };
       }
     })();
     const slow = new Served({}, store);

@@ -11,7 +11,8 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { BriefFile } from '../../../lib/store/folder/files.ts';
 import { FolderStore } from '../../../lib/store/folder/store.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
@@ -178,6 +179,20 @@ describe('files', () => {
     expect(await readdir(`${own}/tmp`)).toEqual([young]);
     expect(await readdir(`${own}/uploads`)).toEqual([begun]);
   });
+});
+
+test('the file of a body that is returned before its first chunk is closed', async () => {
+  await using opened = await open();
+  await opened.store.put('key', Buffer.alloc(5 * MiB));
+  const closing = vi.spyOn(BriefFile.prototype, 'close');
+  try {
+    const found = await opened.store.read('key');
+    expect(closing).not.toHaveBeenCalled();
+    await found?.body[Symbol.asyncIterator]().return?.();
+    expect(closing).toHaveBeenCalledTimes(1);
+  } finally {
+    closing.mockRestore();
+  }
 });
 
 describe('uploads', () => {

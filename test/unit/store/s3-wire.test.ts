@@ -307,4 +307,7 @@ test('a body that is not read to its end closes its connection', async () => {
   expect((await body?.next())?.done).toBe(false);
   await body?.return?.();
   await left;
+  const unread = new Promise<void>((resolve) => answers.push(endless(resolve)));
+  await (await store.read('k'))?.body[Symbol.asyncIterator]().return?.();
+  await unread;
 });
