@@ -110,8 +110,7 @@ async function* archive({ name, megabytes }: LayerPlan, sources: readonly Source
   let bytes = 0;
   for (let turn = 0; bytes < megabytes * 0.99e6; turn += 1) {
     const source = sources[(first + turn) % sources.length];
-    if (source === undefined)
-      throw new Error(`no file of ${ROOTS.join(', ')} can be read, so that there is nothing to put into layers`);
+    if (source === undefined) throw new Error(`no file of ${ROOTS.join(', ')} can be read, so layers have no content`);
     const content = await readFile(source.path).catch(() => undefined);
     // One that is too large by far for what is left is another layer's.
     if (content === undefined || bytes + content.length > megabytes * 1.02e6) continue;

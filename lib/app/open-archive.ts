@@ -108,7 +108,10 @@ async function mustHoldArchive(store: S3Store, name: string, signal: AbortSignal
 const SHOWN_PARTS = PARTS.map((part) => `${part}/`).join(', ');
 
 function noArchive(name: string, why: string): Error {
-  return invalid('open archive', `there is no archive at ${name} (${why}); 'mirror-sync sync … --to' makes one`);
+  return invalid(
+    'open archive',
+    `${name} is not a mirror-sync archive (${why}); 'mirror-sync sync … --to' creates one`,
+  );
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -95,7 +95,7 @@ export class Archive {
   /**
    * Writes a blob's proof, unless the archive has one that proves as much. The same bytes may be a layer in one image
    * and an opaque file in another, and the layer's proof serves both. Other facts of an earlier proof are kept. Costs
-   * one request where there is no receipt.
+   * one request without a receipt.
    */
   async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
     const key = this.layout.receipt(receipt.digest);

@@ -1,7 +1,6 @@
 /**
- * The manifests that belong to the images of a repository without being named by its tag index: the children of indexes. The
- * finalizer records each of them before it writes the reference, so that a server learns with one read whether it may give a
- * manifest to a client of this repository.
+ * Records the child manifests of the indexes of a repository, which its tag index does not name. The finalizer writes a record
+ * per child before it writes the reference. So a server needs one read to decide whether a manifest belongs to a repository.
  */
 import { Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
@@ -13,10 +12,10 @@ import type { Archive } from './archive.ts';
 
 const MAX_MEMBER_BYTES = 4_096;
 
-/** Records that are written concurrently. */
+/** The number of concurrent writes. */
 const SIDE_BY_SIDE = 8;
 
-/** Records manifests with their media types; any number of times. */
+/** Records manifests with their media types. Repeating it is safe. */
 export async function recordMembers(
   { store, layout }: Archive,
   repository: string,

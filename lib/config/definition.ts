@@ -47,7 +47,10 @@ const registry = mapping({
     endpoints,
     'Where the registry is asked, in this order: its mirrors first, usually the registry itself last. At least one of them resolves tags. Default: the registry itself.',
   ),
-  insecure: setting(flag, 'Accepts any certificate, and plain HTTP where there is no TLS. Loopback does not need it.'),
+  insecure: setting(
+    flag,
+    'Accepts any certificate, and plain HTTP from a host without TLS. Loopback does not need it.',
+  ),
   privateAddresses: setting(
     flag,
     'Lets redirects, token services and foreign layers of this registry lead to private networks, although the registry itself has a public address: for split DNS and interface endpoints. Default: only a registry in a private network may lead there.',

@@ -172,7 +172,7 @@ function isPlain(node: Node | null): boolean {
   return isScalar(node) && node.type === Scalar.PLAIN;
 }
 
-/** The text of a scalar; empty where there is none. */
+/** The text of a scalar; empty for other nodes. */
 function textOf(node: Node | null): string {
   return isScalar(node) && typeof node.value === 'string' ? node.value : '';
 }

@@ -1,4 +1,4 @@
-/** Instants in the past, as a person names them. */
+/** Times in the past, as users write them. */
 import { invalid } from './failure.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -37,7 +37,7 @@ export function basicAsOfTime(text: string): number | undefined {
   return instantOf(`${year}-${month ?? ''}-${day ?? ''}`, time, '.000');
 }
 
-/** Undefined for a day or a time that no calendar has, such as 2026-02-30. */
+/** Undefined for an invalid day or time, such as 2026-02-30. */
 function instantOf(day: string, time: string | undefined, ms: string): number | undefined {
   const iso = `${day}T${time ?? '00:00:00'}${ms}Z`;
   const instant = Date.parse(iso);

@@ -13,7 +13,7 @@ declare const WebAssembly: {
  * mapped in pages, and each reserves 8 GiB of addresses; a plain `SharedArrayBuffer` begins anywhere. Where WebAssembly
  * memory is not available, so does this one.
  *
- * @throws RangeError if there is no memory
+ * @throws RangeError if the process gets no more memory
  */
 export function sharedPages(bytes: number): SharedArrayBuffer {
   const units = Math.ceil(bytes / UNIT_BYTES);

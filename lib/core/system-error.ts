@@ -38,12 +38,12 @@ const WORDS: Readonly<Record<string, string>> = {
   ENETUNREACH: 'the network is unreachable',
   ENETDOWN: 'the network is down',
   EADDRNOTAVAIL: 'no local address or port is free for the connection',
-  ENOTFOUND: 'there is no such host',
+  ENOTFOUND: 'the host name is unknown',
   ENODATA: 'the host name has no address',
   EAI_AGAIN: 'the host name could not be resolved for now',
   EAI_FAIL: 'the name server failed',
   EAI_NODATA: 'the host name has no address',
-  EAI_NONAME: 'there is no such host',
+  EAI_NONAME: 'the host name is unknown',
 };
 
 /** The words for what the system threw; undefined for any other error. */

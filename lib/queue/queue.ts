@@ -62,7 +62,7 @@ export interface BatchResult {
 export interface Consumer<M extends Message = Message> {
   /** Concurrent batches, all of different groups. */
   readonly concurrency: number;
-  /** The maximum number of deliveries per batch. Lambda's limit for FIFO queues is 10; in process there is none. */
+  /** The maximum number of deliveries per batch. Lambda's limit for FIFO queues is 10; the in-process queue has no limit. */
   readonly batchSize: number;
   readonly handler: Handler<M>;
 }

@@ -4,35 +4,35 @@ import { RegistryError } from './errors.ts';
 
 /** The content of a digest never changes. */
 export const IMMUTABLE = 'public, max-age=31536000, immutable';
-/** A client asks again whether it is still this. */
+/** A client has to revalidate before it uses a cached response. */
 export const REVALIDATE = 'no-cache';
 
 export type Headers = Readonly<Record<string, string>>;
 
 type Body = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | null;
 
-/** A whole small body; without it for HEAD, and for a client that has it already. */
+/** A response with a small body; without a body for HEAD, and 304 for a client that has the content. */
 export function whole(request: Request, bytes: Uint8Array, headers: Headers): Response {
   const etag = headers['etag'];
   if (etag !== undefined && hasEtag(request.headers.get('if-none-match'), etag)) return unchanged(headers);
   return answer(request, 200, new Uint8Array(bytes), { ...headers, 'content-length': String(bytes.length) });
 }
 
-/** A JSON document that is made for the request. */
+/** A response with a JSON document. */
 export function json(request: Request, value: unknown, headers: Headers = {}): Response {
   const all = { 'content-type': 'application/json', 'cache-control': REVALIDATE, ...headers };
   return whole(request, Buffer.from(JSON.stringify(value)), all);
 }
 
-/** Opens a body at a byte. It has to be iterated, or its iterator returned. */
+/** Opens a body at an offset in bytes. The body has to be iterated, or its iterator returned. */
 export type Open = (start: number) => Promise<AsyncIterable<Uint8Array>>;
 
-/** A body of which a client may ask for a range. */
+/** A response with a large body, or with the range of it that the client requests. */
 export async function ranged(request: Request, size: number, open: Open, headers: Headers): Promise<Response> {
   const { 'content-length': _, ...rest } = headers;
   const etag = rest['etag'] ?? '';
   if (hasEtag(request.headers.get('if-none-match'), etag)) return unchanged(rest);
-  // RFC 9110, section 14.2: a range is only for GET.
+  // RFC 9110, section 14.2: ranges apply to GET only.
   const isWanted = request.method === 'GET' && [null, etag].includes(request.headers.get('if-range'));
   const range = isWanted ? rangeOf(request.headers.get('range'), size) : undefined;
   const all = { ...rest, 'accept-ranges': 'bytes' };
@@ -56,7 +56,7 @@ function answer({ method }: Request, status: number, body: Body, headers: Header
   return new Response(method === 'HEAD' ? null : body, { status, headers });
 }
 
-/** The first `length` bytes of a body. It is read as fast as the client takes it, and ends with the connection. */
+/** The first `length` bytes of a body, read at the pace of the client. The end of the connection releases the body. */
 function streamOf(body: AsyncIterable<Uint8Array>, length: number): ReadableStream<Uint8Array> {
   const chunks = body[Symbol.asyncIterator]();
   let left = length;

@@ -7,12 +7,12 @@ import { RegistryError } from './errors.ts';
 
 const MiB = 1024 * 1024;
 
-/** A blob without a receipt, such as a config, is hashed each time; so it has to be small. */
+/** A blob without a receipt, such as a config, is hashed for each request, so its size is limited. */
 const MAX_UNPROVEN_BYTES = 4 * MiB;
-/** Sizes of proven blobs that are kept, so that a client that fetches ranges costs one read for each. */
+/** The number of proven blobs whose sizes are kept, so that each range costs one read. */
 const KNOWN = 10_000;
 
-/** Gives blobs that are proven: by a receipt, or by their bytes. */
+/** Serves blobs that are proven: by a receipt, or by their bytes. */
 export class Blobs {
   readonly #archive: Archive;
   readonly #onFault: (text: string) => void;
@@ -44,7 +44,7 @@ export class Blobs {
 
   async #provenSize(digest: Digest, { method, signal }: Request): Promise<number | undefined> {
     const known = this.#proven.get(digest);
-    // HEAD opens nothing, so it would not notice that the blob is gone.
+    // HEAD opens no object, so it would not detect a removed blob.
     if (known !== undefined && method === 'GET') return known;
     const receipt = await this.#archive.receipt(digest, { signal });
     if (receipt === undefined) return undefined;
@@ -68,7 +68,7 @@ export class Blobs {
     throw unknown(digest);
   }
 
-  /** Bytes that match their digest; undefined where the archive has none, or too many to hash. */
+  /** The bytes, if they match the digest; undefined if they are missing, or too many to hash. */
   async #small(digest: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
     try {
       return await this.#archive.content(digest, { maxBytes: MAX_UNPROVEN_BYTES, signal });

@@ -13,7 +13,7 @@ export type ErrorCode =
   | 'UNAVAILABLE'
   | 'UNKNOWN';
 
-/** A refusal that a client caused, or a fault of the archive that the client may know. */
+/** An error response: a fault of the request, or a fault of the archive that the client may learn. */
 export class RegistryError extends Error {
   readonly status: number;
   readonly code: ErrorCode;

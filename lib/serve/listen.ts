@@ -1,4 +1,4 @@
-/** A registry on a port of this machine. */
+/** Serves a registry on a port of this machine. */
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -8,13 +8,13 @@ import { invalid } from '../core/failure.ts';
 import { systemCode, wordsFor } from '../core/system-error.ts';
 import type { Registry } from './registry.ts';
 
-/** A response that was sent, or whose client went away. */
+/** A response that was sent, or whose client disconnected. */
 export interface Access {
   readonly client: string;
   readonly method: string;
   readonly target: string;
   readonly status: number;
-  /** Bytes of the body as announced; undefined if the client did not take all of it. */
+  /** The Content-Length; undefined if the client disconnected before the end. */
   readonly bytes: number | undefined;
   readonly ms: number;
 }
@@ -34,10 +34,10 @@ export interface Listening {
   drain(): Promise<void>;
 }
 
-/** How often connections that became idle are closed while the server drains. */
+/** The interval at which a draining server closes idle connections. */
 const IDLE_MS = 50;
 
-/** @throws Failure (side `input`) for an address that cannot be used, and for a certificate or key that cannot */
+/** @throws Failure (side `input`) for an address, a certificate or a key that cannot be used */
 export async function listen(registry: Registry, options: ListenOptions): Promise<Listening> {
   const { host, port, tls } = options;
   const app = new Hono<{ Bindings: HttpBindings }>();
@@ -56,7 +56,7 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
   });
   const server = createAdaptorServer({
     fetch: app.fetch,
-    // Bodies leave byte for byte, also where another program has replaced the global classes.
+    // The embedding program keeps its global classes.
     overrideGlobalObjects: false,
     ...(tls === undefined
       ? { createServer: createHttpServer }
@@ -97,7 +97,7 @@ function faultOf(error: unknown): string {
   return FAULTS.get(systemCode(error)) ?? wordsFor(error);
 }
 
-/** @throws Failure: `createServer` would throw an error of OpenSSL */
+/** @throws Failure for a certificate or key that OpenSSL refuses */
 function readable({ cert, key }: { readonly cert: Uint8Array; readonly key: Uint8Array }): {
   readonly cert: Buffer;
   readonly key: Buffer;

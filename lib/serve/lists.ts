@@ -34,7 +34,7 @@ export class Lists {
     return json(request, { repositories }, link === undefined ? {} : { link });
   }
 
-  /** The archive knows no referrers yet. The spec wants an empty index then, and never 404. */
+  /** The archive has no referrers yet. For them, the spec requires an empty index, and not a 404. */
   referrers(request: Request, { parameters }: NameRequest): Response {
     const empty = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [] };
     return json(request, empty, {

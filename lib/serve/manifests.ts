@@ -11,9 +11,9 @@ import type { Repository } from './repositories.ts';
 
 const MiB = 1024 * 1024;
 
-/** Manifests in memory: they never change, so they need no revalidation. */
+/** The manifests in memory. They never change, so they need no revalidation. */
 const CACHE_BYTES = 64 * MiB;
-/** Indexes that are searched for a child of an image that was archived before children were recorded. */
+/** The most indexes that are searched for a child manifest that an earlier release archived without a record. */
 const MAX_SEARCHED = 2_000;
 
 export interface Found {
@@ -22,12 +22,12 @@ export interface Found {
   readonly bytes: Uint8Array;
 }
 
-/** Gives the manifests of a repository's images. */
+/** Serves the manifests of a repository's images. */
 export class Manifests {
   readonly #archive: Archive;
   readonly #onFault: (text: string) => void;
   readonly #bytes = new Lru<Digest, Uint8Array>(CACHE_BYTES, (bytes) => bytes.length + 1_000);
-  /** Children of the indexes of a tag index, with their media types. */
+  /** The children of all indexes in a tag index, with their media types. */
   readonly #children = new WeakMap<TagIndex, Promise<ReadonlyMap<Digest, string>>>();
 
   constructor(archive: Archive, onFault: (text: string) => void) {
@@ -60,7 +60,7 @@ export class Manifests {
     throw unknown(`the archive lacks the manifest ${digest}; ${SPARSE}`);
   }
 
-  /** Bytes that match their digest; undefined where the archive has none. */
+  /** The bytes, if they match the digest; undefined if they are missing or corrupt. */
   async #content(digest: Digest, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
     const known = this.#bytes.get(digest);
     if (known !== undefined) return known;
@@ -74,7 +74,7 @@ export class Manifests {
     }
   }
 
-  /** Searched once for each version of a tag index, for all requests; so no request's end stops it. */
+  /** Searches once per version of a tag index, for all requests. So the end of one request does not abort the search. */
   async #childrenOf(of: Repository): Promise<ReadonlyMap<Digest, string>> {
     const known = this.#children.get(of.index);
     if (known !== undefined) return await known;

@@ -1,21 +1,21 @@
-/** The repositories of the archive that a requested name may mean. Pure. */
+/** Maps a requested name to repositories of the archive. Pure. */
 import { Failure } from '../core/failure.ts';
 import { formatRepository, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { RegistryError } from './errors.ts';
 
-/** `registry.example.com_5000`: a colon is not allowed in a name. */
+/** `registry.example.com_5000`, since a name must not contain a colon. */
 const WITH_PORT = /^(.+)_([1-9]\d{0,4})$/;
 
 export interface NameOptions {
-  /** The host of names that have none. */
+  /** The host of names without one. */
   readonly defaultHost: string | undefined;
-  /** The host that the client names beside the path, as containerd does. */
+  /** The host that a client such as containerd sends in the query. */
   readonly namespace: string | undefined;
 }
 
 /**
- * In the order in which they are looked up.
+ * The repositories that a name may mean, in the order of lookup.
  *
  * @throws RegistryError for a namespace that is not a host
  */
@@ -37,16 +37,16 @@ export function candidatesFor(name: string, { namespace, defaultHost }: NameOpti
   return [...found];
 }
 
-/** The name by which a client asks for a repository; undefined for a host that no name can have. */
+/** The name of a repository in requests; undefined if its host cannot be part of a name. */
 export function requestName(repository: string): string | undefined {
   const slash = repository.indexOf('/');
   const host = repository.slice(0, slash).replace(/:(\d+)$/, '_$1');
   return host.includes(':') ? undefined : host + repository.slice(slash);
 }
 
-/** Undefined where `host` is not a host, or the path is not one. */
+/** Undefined if the host or the path is invalid. */
 function repositoryOf(host: string, path: string): string | undefined {
-  // Without one of these, the parser takes the host for a user of Docker Hub.
+  // The parser takes any other host for a user of Docker Hub.
   if (host !== 'localhost' && !/[.:]/.test(host)) return undefined;
   try {
     return formatRepository(parseRepository(`${host}/${path}`));

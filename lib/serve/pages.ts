@@ -2,7 +2,7 @@
 import { show } from '../oci/show.ts';
 import { RegistryError } from './errors.ts';
 
-/** Names of one page at most: a page stays far below the 6 MB of a Lambda response. */
+/** The most names of a page, which keeps it far below the 6 MB of a Lambda response. */
 const MAX_PAGE = 10_000;
 
 export interface Page {
@@ -31,7 +31,7 @@ export function pageOf(names: readonly string[], parameters: URLSearchParams, pa
   return { names: page, link: `<${path}?${next.toString()}>; rel="next"` };
 }
 
-/** The position of the first name after a text, which need not be one of the names. */
+/** The position of the first name after `text`, which may be missing in the list. */
 function firstAfter(names: readonly string[], text: string): number {
   let [low, high] = [0, names.length];
   while (low < high) {

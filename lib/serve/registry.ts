@@ -1,6 +1,6 @@
 /**
  * A read-only registry over an archive: the pull half of the OCI distribution spec 1.1, as a function from a web `Request` to
- * a `Response`. It gives only content that is proven, and manifests byte for byte, whatever `Accept` says.
+ * a `Response`. It serves only proven content, and manifests byte for byte, whatever `Accept` says.
  */
 import { asFailure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -15,11 +15,11 @@ import { Repositories } from './repositories.ts';
 
 export interface RegistryOptions {
   readonly archive: Archive;
-  /** The host of names without one, for clients that send neither a host nor a namespace. */
+  /** The host of names that have none, for clients that send neither a host nor a namespace. */
   readonly defaultHost?: string | undefined;
   /** The state that is served, in milliseconds since the epoch; the present by default. */
   readonly asOf?: number | undefined;
-  /** Gets a sentence for each fault of the archive. */
+  /** Called with a sentence for each fault of the archive. */
   readonly onFault?: (text: string) => void;
 }
 
@@ -44,7 +44,7 @@ export class Registry {
   /**
    * Never rejects.
    *
-   * @param target the raw request target, path and query: a `Request` has folded its `..` and decoded parts of it
+   * @param target the raw request target, path and query: the URL of a `Request` has resolved `..` and decoded parts of it
    */
   async handle(request: Request, target: string): Promise<Response> {
     try {
@@ -99,7 +99,7 @@ export class Registry {
     return asOf ?? this.#o.asOf;
   }
 
-  /** A corrupt tag index, say, or a store that is away. Details go to the log, since they may name other objects. */
+  /** An error of the archive, such as a corrupt tag index. Only the log gets the detail, which may name other objects. */
   #fault(error: unknown, target: string): RegistryError {
     const failure = asFailure(error, 'serve', 'archive');
     if (failure.code !== 'aborted') this.#o.onFault?.(`serve ${target.slice(0, 300)}: ${failure.message}`);

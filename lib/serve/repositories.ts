@@ -5,17 +5,17 @@ import { RegistryError } from './errors.ts';
 import { candidatesFor } from './names.ts';
 import type { NameRequest } from './routes.ts';
 
-/** A repository of the archive, with its tag index as it is now. */
+/** A repository of the archive, with its current tag index. */
 export interface Repository {
   /** `docker.io/library/alpine` */
   readonly name: string;
   readonly index: TagIndex;
 }
 
-/** Names that are kept to answer requests for blobs without reading a tag index. */
+/** The number of names that are kept, so that a request for a blob reads no tag index. */
 const KNOWN = 10_000;
 
-/** Finds the repository that a request names, among those of the archive. */
+/** Finds the repository of a request in the archive. */
 export class Repositories {
   readonly #archive: Archive;
   readonly #defaultHost: string | undefined;

@@ -1,7 +1,7 @@
 /**
- * From the target of a request to what it asks for. Pure. Names contain slashes, so the path is read from its end.
+ * Parses the target of a request. Pure. Names contain slashes, so the path is read from its end.
  *
- * The raw target is judged: a URL parser folds `..` and decodes nothing, so that two targets could mean one object.
+ * It takes the raw target, because a URL parser resolves `..`, so that two targets could name one object.
  */
 import { basicAsOfTime } from '../core/as-of.ts';
 import { type Digest, digestFault, isDigest } from '../oci/digest.ts';
@@ -12,17 +12,17 @@ import { RegistryError } from './errors.ts';
 /** OCI distribution spec 1.1, "Pulling manifests": `<name>`. */
 const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const MAX_NAME = 255;
-/** A name, a reference and the parameters of a page are much shorter. */
+/** Names, references and parameters of pages are much shorter. */
 const MAX_TARGET = 4_096;
-/** A path that looks like an instant is one: no repository that docker or containerd asks for begins so. */
+/** The prefix for a time. No repository of a registry begins with it, because the first component is a host. */
 const AS_OF = /^at-(\d{8}(?:t\d{6}z)?)\/(.*)$/s;
 
 export interface NameRequest {
   /** The name as in the target, without `at-…/`. */
   readonly name: string;
-  /** The host that containerd asks for (`?ns=docker.io`). */
+  /** The host in the query of containerd (`?ns=docker.io`). */
   readonly namespace: string | undefined;
-  /** The state at this time is asked for, in milliseconds since the epoch; undefined for the present. */
+  /** The requested time, in milliseconds since the epoch; undefined for the present. */
   readonly asOf: number | undefined;
   readonly parameters: URLSearchParams;
   /** The path without its query, for links. */
@@ -45,7 +45,7 @@ export function routeOf(target: string): Route {
   if (target.length > MAX_TARGET)
     throw new RegistryError(400, 'NAME_INVALID', `the path has ${target.length} characters (limit: ${MAX_TARGET})`);
   const [raw, query] = split(target, '?');
-  // Some clients write the colon of a digest so. Every other escape would be a name that no repository has.
+  // Some clients escape the colon of a digest. A path with any other escape is refused as an invalid name.
   const path = raw.replaceAll(/%3a/gi, ':');
   if (path === '/v2/' || path === '/v2') return { kind: 'base' };
   if (path === '/healthz') return { kind: 'health' };

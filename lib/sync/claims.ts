@@ -30,7 +30,7 @@ export interface Claims {
   readonly notes: readonly string[];
 }
 
-/** The document that contains the claims of a manifest about its layers; undefined where there is none. */
+/** The document that contains the claims of a manifest about its layers; undefined if it has none. */
 export function claimingConfig(manifest: Manifest): Descriptor | undefined {
   return manifest.kind === 'image' && hasImageConfig(manifest) ? manifest.config : undefined;
 }

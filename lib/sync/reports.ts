@@ -37,7 +37,7 @@ const MAX_NOTES = 1_000;
 const READS = 16;
 
 /**
- * Writes the state of an image. `pending` is written only where there is no report yet: a resolver that is retried must
+ * Writes the state of an image. `pending` is written only without an earlier report: a resolver that is retried must
  * not replace the finalizer's result.
  */
 export async function writeReport(

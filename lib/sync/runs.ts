@@ -50,7 +50,7 @@ export async function writeRunStart(archive: Archive, start: RunStart, options: 
   }
 }
 
-/** The start of a run; undefined where there is none (a run of a notification, or of an earlier release). */
+/** The start of a run; undefined if it is not recorded (a run of a notification, or of an earlier release). */
 export async function readRunStart(archive: Archive, run: string, options: Cancel = {}): Promise<RunStart | undefined> {
   const key = archive.layout.runStart(run);
   const found = await archive.store.get(key, { maxBytes: MAX_START_BYTES, ...options });

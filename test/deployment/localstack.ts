@@ -94,7 +94,7 @@ async function freePort(): Promise<number> {
 
 /**
  * ECR and CloudFormation as far as LocalStack lacks them; everything else goes on to it. osls asks ECR for a repository when it
- * removes a stack: there is none. And it sets a stack policy, which LocalStack would not heed either.
+ * removes a stack, and gets a 404. It also sets a stack policy, which LocalStack ignores.
  */
 async function startGaps(endpoint: string, policies: unknown[]): Promise<Server> {
   const server = createHttpServer((request, response) => {

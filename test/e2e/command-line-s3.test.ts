@@ -48,7 +48,7 @@ else
         for (const args of [['verify'], ['ls'], ['status'], ['convert', 'host.example/old:1']]) {
           const ended = await run(...args, archive);
           expect(ended).toMatchObject({ code: 2, stdout: '' });
-          expect(ended.stderr).toContain(`there is no archive at ${archive} (no object below it`);
+          expect(ended.stderr).toContain(`${archive} is not a mirror-sync archive (no object below it`);
         }
     });
 

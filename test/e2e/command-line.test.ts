@@ -95,14 +95,14 @@ test('--help lists the commands, and a missing archive is an error', async () =>
     expect(help.stdout).toContain(word);
   const none = await mirrorSync(['ls', folder.join('nothing-here')]);
   expect(none).toMatchObject({ code: 2, stdout: '' });
-  expect(none.stderr).toContain('there is no archive at');
+  expect(none.stderr).toContain('is not a mirror-sync archive');
 });
 
 test('a folder that is not an archive is an error with its name', async () => {
   for (const command of ['ls', 'verify', 'status']) {
     const ended = await mirrorSync([command, folder.path]);
     expect(ended).toMatchObject({ code: 2, stdout: '' });
-    expect(ended.stderr).toContain(`open archive: there is no archive at ${folder.path} (the folder has none of`);
+    expect(ended.stderr).toContain(`open archive: ${folder.path} is not a mirror-sync archive (the folder has none of`);
   }
 });
 

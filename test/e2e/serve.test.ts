@@ -179,7 +179,7 @@ describe('mirror-sync serve', () => {
     expect(await failing(archive, '--listen', served.host)).toBe(
       `mirror-sync serve: listen on ${served.host}: another program uses this port; choose another with --listen\n`,
     );
-    expect(await failing(folder.join('none'))).toContain('there is no archive at');
+    expect(await failing(folder.join('none'))).toContain('is not a mirror-sync archive');
     const none = folder.join('none.pem');
     expect(await failing(archive, '--tls-cert', none, '--tls-key', none)).toContain(
       `read TLS file ${none}: no such file or directory`,

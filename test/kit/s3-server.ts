@@ -40,7 +40,7 @@ export interface S3Server extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** The reason for which there is no server; skipped tests report it. */
+/** The reason why the server did not start; skipped tests report it. */
 export interface NoS3Server {
   readonly skipped: string;
 }

@@ -52,7 +52,7 @@ export async function startElasticMq(): Promise<SqsServer | { readonly skipped: 
   const jars = globSync('*.jar', { cwd: JARS }).map((jar) => join(JARS, jar));
   if (jars.length === 0) return { skipped: `${JARS} (MIRROR_SYNC_TEST_ELASTICMQ) has no jars` };
   const java = (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'java')));
-  if (!java) return { skipped: 'there is no java on the path' };
+  if (!java) return { skipped: 'java is not on the path' };
 
   const folder = await tempFolder();
   const port = await freePort();

@@ -1,14 +1,13 @@
 /**
- * The history of a tag, from the observations that its entries keep. Pure.
+ * The history of a tag, from the observations in its entries. Pure.
  *
- * An index keeps every recorded observation, and no periods: an observation that is recorded late may lie within a period
- * and cut it in two, and only the observations say where each half ends. So the same observations give the same periods in
- * whatever order they are recorded.
+ * An index keeps observations and not periods, because an observation that is recorded late may cut a period in two. So the
+ * same observations give the same periods, in whatever order they are recorded.
  */
 import type { Digest } from '../../oci/digest.ts';
 import { compare, type StoredEntry, written } from './entry.ts';
 
-/** The entries of one tag: the current one, and those that the tag has left. */
+/** The entries of one tag: the current one, and former ones. */
 export interface TagGroup {
   readonly current: StoredEntry | undefined;
   readonly left: readonly StoredEntry[];
@@ -26,7 +25,7 @@ export interface Period {
   readonly to: number | undefined;
 }
 
-/** At one instant, the tag named the digest of the entry; or a digest that is not known any more. */
+/** The digest that the tag named at one instant; without an entry, the digest is unknown by now. */
 interface Sighting {
   readonly at: number;
   readonly entry: StoredEntry | undefined;
@@ -40,7 +39,7 @@ function entriesOf({ current, left }: Omit<TagGroup, 'removed'>): readonly Store
 function timeline({ current, left, removed }: TagGroup): readonly Sighting[] {
   const all: Sighting[] = [];
   const former = [...left].sort((a, b) => compare(a.digest, b.digest));
-  // Of two sightings of one instant the first counts: the current entry, then entries with a digest.
+  // The first of two sightings at one instant counts: the current entry, then entries with a digest.
   for (const entry of entriesOf({ current, left: former }))
     for (const at of entry.observations) all.push({ at, entry });
   for (const { replaced } of former) if (replaced !== undefined) all.push({ at: replaced, entry: undefined });
@@ -64,19 +63,19 @@ export function periodsOf(group: TagGroup): readonly Period[] {
   return periods;
 }
 
-/** The time of the first observation after `entry.observed` that was not of this entry; undefined where there is none. */
+/** The time of the first observation after `entry.observed` that was not of this entry; undefined if the entry is still valid. */
 export function replacedAt(entry: StoredEntry, sightings: Iterable<number>): number | undefined {
   let first: number | undefined;
   for (const at of sightings) if (at > entry.observed && at < (first ?? Infinity)) first = at;
   return first;
 }
 
-/** All instants at which the tag was observed, with whatever digest. */
+/** All instants at which the tag was observed. */
 export function instantsOf({ current, left, removed }: TagGroup): readonly number[] {
   return [...(current?.observations ?? []), ...left.flatMap(({ observations }) => observations), ...removed];
 }
 
-/** The entries of a tag as they were at an instant. Entries without a time were never observed, and are left out. */
+/** The entries of a tag at an instant, without those that were never observed. */
 export function groupAsOf(tag: string, group: TagGroup, instant: number): Omit<TagGroup, 'removed'> {
   const sightings = timeline(group).filter(({ at }) => at <= instant);
   const winner = sightings.at(-1)?.entry;
@@ -96,7 +95,7 @@ export function groupAsOf(tag: string, group: TagGroup, instant: number): Omit<T
   return { current: tagged[0], left: former };
 }
 
-/** The entry with only the observations up to an instant; undefined where there are none. */
+/** The entry with its observations up to an instant; undefined without any. */
 export function entryAsOf(entry: StoredEntry, instant: number): StoredEntry | undefined {
   const observations = entry.observations.filter((at) => at <= instant);
   const observed = observations.at(-1);

@@ -22,7 +22,7 @@ interface ServeRequest {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
-/** Entries of tag indexes in memory: about 200 MB. */
+/** The entries of tag indexes in memory, about 200 MB. */
 const KEPT_ENTRIES = 200_000;
 
 export const serve = defineCommand({
@@ -31,7 +31,7 @@ export const serve = defineCommand({
   usage: ['ARCHIVE [--listen HOST:PORT] [options]'],
   description: [
     'A read-only registry: containerd, Docker, podman, skopeo, crane, oras and regctl pull from it (docs/serve.md). Everyone who can ' +
-      'reach the address may pull everything.',
+      'reach the address can pull everything.',
     'SIGTERM and Ctrl-C let running responses end; a second signal ends the command at once.',
   ],
   options: {
@@ -73,7 +73,7 @@ async function serveArchive(request: ServeRequest, io: Io): Promise<number> {
   const { archive: address, asOf, defaultHost } = request;
   const { stdout, stderr, signal } = io;
   const tls = await readTls(request);
-  // The stop signal ends what is begun while the command starts; afterwards, running responses end first.
+  // The stop signal aborts the start of the command. Afterwards, running responses end first.
   const never = new AbortController().signal;
   await using opened = await openArchive(address, 'read', { ...io, signal: never });
   const archive = new Archive(opened.archive.store, opened.archive.layout, KEPT_ENTRIES);

@@ -46,7 +46,7 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
     readRun(archive, last, { signal }),
   ]);
   if (reports.length === 0 && start === undefined)
-    throw invalid(operation, `there is no run ${last}; without a name, status shows the latest`);
+    throw invalid(operation, `unknown run ${last}; without a name, status shows the latest`);
   const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
   const [mirrored, failed, pending] = [of('mirrored'), of('failed'), of('pending')];
   if (json) {

@@ -5,7 +5,7 @@ import { printable } from '../../oci/show.ts';
 export interface Io extends Host {
   /** Standard input, if the command reads it. */
   readonly stdin?: AsyncIterable<Uint8Array | string>;
-  /** Asks a person, and resolves to the answer; undefined if there is no terminal. */
+  /** Asks a person, and resolves to the answer; undefined without a terminal. */
   readonly ask?: ((question: string) => Promise<string>) | undefined;
   readonly stdout: Output;
   readonly stderr: Output;

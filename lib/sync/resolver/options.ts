@@ -12,7 +12,7 @@ export interface ResolveOptions {
   readonly signal: AbortSignal;
 }
 
-/** Whether a temporary failure is recorded, since there is no other delivery. */
+/** Whether a temporary failure is recorded, since it was the last delivery. */
 export function isRecorded(failure: Failure, { last, requeues = false }: ResolveOptions): boolean {
   return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
 }

@@ -67,7 +67,7 @@ export function namesOf({ queues, bucket, secrets }: Cloud, endpoint: string): C
     },
     queueArn: (url) => {
       const queue = all.find((one) => new URL(one.url).pathname === new URL(url).pathname);
-      if (queue === undefined) throw new Error(`there is no queue ${url}`);
+      if (queue === undefined) throw new Error(`unknown queue ${url}`);
       return queue.arn;
     },
   };

@@ -111,7 +111,7 @@ export class Gate implements AsyncDisposable {
       await forward(request, response, s3, undefined, (status) => {
         if (fault === 'lost') response.destroy();
         else if (status === 404 && hidden) {
-          this.#deny(`s3:ListBucket ${bucket}, to hear that there is no ${url.pathname}`);
+          this.#deny(`s3:ListBucket ${bucket}, to get a 404 for ${url.pathname}`);
           refuse(response, 403, 'AccessDenied', method);
         } else return true;
         return false;

@@ -124,7 +124,7 @@ export class RuntimeApi implements AsyncDisposable {
 
 export interface RuntimeApiOptions {
   readonly functionArn: string;
-  /** The runtime requests an event, and there is none. */
+  /** The runtime requests an event while none is queued. */
   readonly onIdle: () => void;
   readonly onInitError: (error: RuntimeError) => void;
 }

@@ -103,7 +103,7 @@ describe('status', () => {
   test('of a missing run, and of an archive without runs, is wrong usage', async () => {
     await expect(told(await reported({ 1: {} }), { run: 'run-2' })).rejects.toMatchObject({
       side: 'input',
-      message: expect.stringContaining('there is no run run-2'),
+      message: expect.stringContaining('unknown run run-2'),
     });
     await expect(told(await reported({}))).rejects.toMatchObject({ side: 'input' });
   });

@@ -187,7 +187,7 @@ describe('the progress of verify', () => {
   });
 
   test.each([
-    ['where there is no terminal', false, {}],
+    ['without a terminal', false, {}],
     ['on a dumb terminal', true, { TERM: 'dumb' }],
   ])('is a line every half minute %s', (_, isTTY, env) => {
     const seen = shown(isTTY, env);

@@ -20,7 +20,7 @@ describe('systemWords', () => {
     ['EACCES', 'permission denied'],
     ['EHOSTUNREACH', 'no route to the host'],
     ['ENETUNREACH', 'the network is unreachable'],
-    ['ENOTFOUND', 'there is no such host'],
+    ['ENOTFOUND', 'the host name is unknown'],
     ['EPROTO', undefined],
   ])('describes %s as %s', (code, words) => {
     expect(systemWords(errno(code))).toBe(words);

@@ -23,7 +23,7 @@ test.each([
   ['EHOSTUNREACH', 'no route to the host'],
   ['ENETUNREACH', 'the network is unreachable'],
   ['ECONNREFUSED', 'the connection was refused'],
-  ['ENOTFOUND', 'there is no such host'],
+  ['ENOTFOUND', 'the host name is unknown'],
   ['EPIPE', 'the connection was closed by the other side'],
   ['EPROTO', 'the TLS handshake failed (EPROTO)'],
 ])('the error %s is described in words', (code, words) => {
@@ -49,7 +49,7 @@ test('the error for an untrusted certificate lists each way to trust it', () => 
 describe('a failure through a proxy', () => {
   test.each([
     ['ECONNREFUSED', 'the connection was refused'],
-    ['ENOTFOUND', 'there is no such host'],
+    ['ENOTFOUND', 'the host name is unknown'],
     ['UND_ERR_CONNECT_TIMEOUT', 'the connection attempt timed out'],
   ])('names the proxy for %s', (code, words) => {
     expect(failureFrom(code, 'x', 'proxy.example:3128').detail).toBe(

@@ -74,7 +74,7 @@ describe('BufferPool', () => {
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
   });
 
-  test('does not count a buffer for which there is no memory', async () => {
+  test('does not count a buffer that cannot be allocated', async () => {
     const pool = new BufferPool(100);
     await expect(pool.take(Number.MAX_SAFE_INTEGER)).rejects.toThrow(RangeError);
     expect(pool.usedBytes).toBe(0);
