@@ -1,5 +1,6 @@
 /** The thread of `inflating-threads.ts`. */
 import { parentPort } from 'node:worker_threads';
+import { release } from '../core/release.ts';
 import { asFailure, type Failure } from '../core/failure.ts';
 import type { FromThread, ToThread } from './inflating-threads.ts';
 import { destroyed, StreamInflater } from './stream-inflater.ts';
@@ -13,7 +14,10 @@ async function run(message: ToThread): Promise<Omit<FromThread, 'request'>> {
   }
   const inflater = inflaters.get(message.inflater);
   if (inflater === undefined) throw destroyed();
-  if (message.kind === 'write') await inflater.write(message.bytes);
+  if (message.kind === 'write') {
+    await inflater.write(message.bytes);
+    release(message.bytes);
+  }
   if (message.kind === 'end') return { diffIds: await inflater.end() };
   if (message.kind === 'destroy') {
     inflaters.delete(message.inflater);

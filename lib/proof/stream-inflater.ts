@@ -7,18 +7,27 @@ import { Content, type DiffIds } from './content.ts';
 import type { Inflater, InflateOptions } from './inflater.ts';
 import { ZstdFrames } from './zstd-frames.ts';
 
-/** The output of one step of zlib, in bytes: smaller for a small blob, larger for few steps. */
-const MIN_OUTPUT_BYTES = 64 * 1024;
-const MAX_OUTPUT_BYTES = 1024 * 1024;
+/**
+ * The bytes of one step of zlib, input and output alike, by the size of the blob. Between two steps, zlib's thread and
+ * this one wait for each other. So a large layer takes large steps, while many concurrent small ones need little memory.
+ */
+const MIN_STEP_BYTES = 64 * 1024;
+const MAX_STEP_BYTES = 4 * 1024 * 1024;
+const STEPS = 64;
+/** The step for a blob of unknown size. */
+const USUAL_STEP_BYTES = 512 * 1024;
 
-/** The input of one write to zlib, in bytes. */
-const INPUT_BYTES = 1024 * 1024;
+function stepBytesOf(size: number): number {
+  if (size === Infinity) return USUAL_STEP_BYTES;
+  return Math.min(Math.max(Math.ceil(size / STEPS), MIN_STEP_BYTES), MAX_STEP_BYTES);
+}
 
 const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge';
 
 export class StreamInflater implements Inflater {
   readonly #options: InflateOptions;
   readonly #content: Content;
+  readonly #stepBytes: number;
   readonly #stream: Gunzip | ZstdDecompress;
   readonly #frames: ZstdFrames | undefined;
   /** zlib reads from this copy, so that the caller's bytes are free even if the stream is destroyed during a write. */
@@ -37,6 +46,7 @@ export class StreamInflater implements Inflater {
   constructor(options: InflateOptions) {
     this.#options = options;
     this.#content = new Content(options);
+    this.#stepBytes = stepBytesOf(options.size);
     if (options.compression === 'zstd') this.#frames = new ZstdFrames();
     this.#stream = decompressor(options)
       .on('data', (chunk: Buffer) => {
@@ -83,7 +93,7 @@ export class StreamInflater implements Inflater {
 
   /** Writes the next bytes, up to the end of a zstd frame. Resolves to the position after them. */
   async #writeSome(chunk: Uint8Array, start: number): Promise<number> {
-    const piece = chunk.subarray(start, start + INPUT_BYTES);
+    const piece = chunk.subarray(start, start + this.#stepBytes);
     const length = this.#frames === undefined ? piece.length : this.#frames.next(piece, 0);
     if (length > this.#input.length) this.#input = Buffer.allocUnsafeSlow(length);
     this.#input.set(piece.subarray(0, length));
@@ -118,7 +128,8 @@ export class StreamInflater implements Inflater {
     for (const chunk of this.#pending.splice(0))
       try {
         if (this.#failure === undefined) this.#content.update(chunk, this.#stored);
-        release(chunk);
+        // The last piece of an output buffer: zlib continues with another one.
+        if (chunk.byteOffset + chunk.length === chunk.buffer.byteLength) release(new Uint8Array(chunk.buffer));
       } catch (error) {
         this.#fail(error as Failure);
       }
@@ -142,7 +153,7 @@ export function destroyed(): Failure {
 }
 
 function decompressor({ compression, windowLog, size }: InflateOptions): Gunzip | ZstdDecompress {
-  const chunkSize = Math.min(Math.max(size, MIN_OUTPUT_BYTES), MAX_OUTPUT_BYTES);
+  const chunkSize = stepBytesOf(size);
   if (compression === 'gzip') return createGunzip({ chunkSize });
   return createZstdDecompress({ chunkSize, params: { [constants.ZSTD_d_windowLogMax]: windowLog } });
 }

@@ -1,7 +1,7 @@
 import { Failure } from '../../core/failure.ts';
 
 /** Bytes that the prover gets at once while a part is still arriving. */
-const SLICE_BYTES = 1024 * 1024;
+const SLICE_BYTES = 4 * 1024 * 1024;
 
 /** One part in transfer: the source fills it at one end while it is hashed at the other. */
 export class PartBuffer {

@@ -1,3 +1,4 @@
+import { release } from '../../core/release.ts';
 import type { TaskGroup } from '../../core/task-group.ts';
 import type { Prover } from '../../proof/prover.ts';
 import type { PartRange } from '../../store/parts.ts';
@@ -63,6 +64,8 @@ export class PartsInFlight {
     if (!this.#storing.delete(part)) return;
     this.#parts.delete(part);
     this.#pool.give(part.buffer, true);
+    // No reader is left: small buffers, which are not reused, are freed at once.
+    release(part.buffer);
   }
 
   /** Gives back all buffers. Call it when they are neither read nor filled any more. */
