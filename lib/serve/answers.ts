@@ -37,7 +37,7 @@ export async function ranged(request: Request, size: number, open: Open, headers
   const range = isWanted ? rangeOf(request.headers.get('range'), size) : undefined;
   const all = { ...rest, 'accept-ranges': 'bytes' };
   if (range === 'unsatisfiable')
-    return new RegistryError(416, 'UNSUPPORTED', `the blob has ${size} bytes, and none in this range`).response({
+    throw new RegistryError(416, 'UNSUPPORTED', `the blob has ${size} bytes, and none in this range`, {
       'content-range': `bytes */${size}`,
     });
   const { start, end } = range ?? { start: 0, end: size };

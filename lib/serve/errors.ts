@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'NAME_INVALID'
   | 'NAME_UNKNOWN'
   | 'TAG_INVALID'
+  | 'UNAUTHORIZED'
   | 'UNSUPPORTED'
   // Codes of the distribution registry, for cases that the spec does not name.
   | 'PAGINATION_NUMBER_INVALID'
@@ -17,11 +18,13 @@ export type ErrorCode =
 export class RegistryError extends Error {
   readonly status: number;
   readonly code: ErrorCode;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, code: ErrorCode, message: string) {
+  constructor(status: number, code: ErrorCode, message: string, headers: Readonly<Record<string, string>> = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    this.headers = headers;
   }
 
   response(headers: Readonly<Record<string, string>> = {}): Response {
@@ -32,6 +35,7 @@ export class RegistryError extends Error {
         'content-type': 'application/json',
         'content-length': String(body.length),
         'cache-control': 'no-store',
+        ...this.headers,
         ...headers,
       },
     });

@@ -9,9 +9,11 @@ import { type Headers, IMMUTABLE, json, REVALIDATE, whole } from './answers.ts';
 import { Blobs } from './blobs.ts';
 import { RegistryError } from './errors.ts';
 import { Lists } from './lists.ts';
+import { type Logins, requireUser } from './logins.ts';
 import { type Found, Manifests } from './manifests.ts';
-import { type NameRequest, type Route, routeOf } from './routes.ts';
+import { isHealth, type NameRequest, type Route, routeOf } from './routes.ts';
 import { Repositories } from './repositories.ts';
+import type { Answer, MissingTag, Served } from './served.ts';
 
 export interface RegistryOptions {
   readonly archive: Archive;
@@ -19,6 +21,8 @@ export interface RegistryOptions {
   readonly defaultHost?: string | undefined;
   /** The state that is served, in milliseconds since the epoch; the present by default. */
   readonly asOf?: number | undefined;
+  /** Required of every request except `/healthz`; everyone may pull by default. */
+  readonly logins?: Logins | undefined;
   /** Called with a sentence for each fault of the archive. */
   readonly onFault?: (text: string) => void;
 }
@@ -41,47 +45,60 @@ export class Registry {
     this.#lists = new Lists(archive);
   }
 
+  /** As `serve`, for the response only. */
+  async handle(request: Request, target: string): Promise<Response> {
+    return (await this.serve(request, target)).response;
+  }
+
   /**
    * Never rejects.
    *
    * @param target the raw request target, path and query: the URL of a `Request` has resolved `..` and decoded parts of it
    */
-  async handle(request: Request, target: string): Promise<Response> {
+  async serve(request: Request, target: string): Promise<Served> {
+    const facts: { user?: string; route?: Route } = {};
+    const { response, redirectedBytes = 0 } = await this.#answer(request, target, facts);
+    for (const [name, value] of Object.entries(VERSION)) response.headers.set(name, value);
+    const { user, route } = facts;
+    const isMiss =
+      response.status === 404 && (route?.kind === 'tag' || route?.kind === 'manifest' || route?.kind === 'blob');
+    const missingTag = isMiss && route.kind === 'tag' ? this.#missingTag(route) : undefined;
+    return { response, kind: route?.kind ?? 'other', user, isMiss, redirectedBytes, missingTag };
+  }
+
+  /** @param facts receives what is known of the request when the answer fails */
+  async #answer(request: Request, target: string, facts: { user?: string; route?: Route }): Promise<Answer> {
     try {
-      const response = await this.#handle(request, target);
-      for (const [name, value] of Object.entries(VERSION)) response.headers.set(name, value);
-      return response;
+      if (this.#o.logins !== undefined && !isHealth(target)) facts.user = await requireUser(this.#o.logins, request);
+      if (request.method !== 'GET' && request.method !== 'HEAD') throw readOnly();
+      facts.route = routeOf(target);
+      return await this.#endpoint(request, facts.route);
     } catch (error) {
       const refusal = error instanceof RegistryError ? error : this.#fault(error, target);
-      const response = refusal.response(VERSION);
-      return request.method === 'HEAD' ? new Response(null, response) : response;
+      const response = refusal.response();
+      return { response: request.method === 'HEAD' ? new Response(null, response) : response };
     }
   }
 
-  async #handle(request: Request, target: string): Promise<Response> {
-    if (request.method !== 'GET' && request.method !== 'HEAD')
-      return new RegistryError(405, 'UNSUPPORTED', 'the archive is read-only; mirror-sync sync writes it').response({
-        allow: 'GET, HEAD',
-      });
-    const route = routeOf(target);
+  async #endpoint(request: Request, route: Route): Promise<Answer> {
     switch (route.kind) {
       case 'base':
       case 'health':
-        return json(request, {});
+        return { response: json(request, {}) };
       case 'catalog':
-        return this.#lists.catalog(request, route);
+        return { response: await this.#lists.catalog(request, route) };
       case 'tags': {
         const { index } = await this.#repositories.find(route, request.signal);
-        return this.#lists.tags(request, route, index, this.#asOf(route));
+        return { response: this.#lists.tags(request, route, index, this.#asOf(route)) };
       }
       case 'referrers':
         await this.#repositories.require(route, request.signal);
-        return this.#lists.referrers(request, route);
+        return { response: this.#lists.referrers(request, route) };
       case 'blob':
         await this.#repositories.require(route, request.signal);
-        return this.#blobs.answer(request, route.digest);
+        return { response: await this.#blobs.answer(request, route.digest) };
       default:
-        return this.#manifest(request, route);
+        return { response: await this.#manifest(request, route) };
     }
   }
 
@@ -99,6 +116,12 @@ export class Registry {
     return asOf ?? this.#o.asOf;
   }
 
+  /** The archive's earlier states do not change, so a sync adds nothing to them. */
+  #missingTag(route: NameRequest & { readonly tag: string }): MissingTag | undefined {
+    if (this.#asOf(route) !== undefined) return undefined;
+    return { repositories: this.#repositories.candidates(route), tag: route.tag };
+  }
+
   /** An error of the archive, such as a corrupt tag index. Only the log gets the detail, which may name other objects. */
   #fault(error: unknown, target: string): RegistryError {
     const failure = asFailure(error, 'serve', 'archive');
@@ -107,6 +130,11 @@ export class Registry {
       ? new RegistryError(500, 'UNKNOWN', 'the archive cannot be read here; the log of the server says why')
       : new RegistryError(503, 'UNAVAILABLE', 'the archive cannot be read now; try again');
   }
+}
+
+function readOnly(): RegistryError {
+  const message = 'the archive is read-only; mirror-sync sync writes it';
+  return new RegistryError(405, 'UNSUPPORTED', message, { allow: 'GET, HEAD' });
 }
 
 function headersOf({ digest, mediaType }: Found, kind: 'tag' | 'manifest'): Headers {

@@ -28,7 +28,7 @@ export class Repositories {
 
   /** @throws RegistryError for a name that the archive lacks */
   async find(request: NameRequest, signal: AbortSignal): Promise<Repository> {
-    for (const name of this.#candidates(request)) {
+    for (const name of this.candidates(request)) {
       const found = await this.#archive.tagIndex(name, { signal });
       if (found === undefined) continue;
       this.#known.set(name, true);
@@ -39,7 +39,7 @@ export class Repositories {
 
   /** @throws RegistryError for a name that the archive lacks */
   async require(request: NameRequest, signal: AbortSignal): Promise<void> {
-    const candidates = this.#candidates(request);
+    const candidates = this.candidates(request);
     if (candidates.some((name) => this.#known.get(name) === true)) return;
     const { store, layout } = this.#archive;
     for (const name of candidates) {
@@ -50,12 +50,13 @@ export class Repositories {
     throw this.#unknown(request);
   }
 
-  #candidates({ name, namespace }: NameRequest): readonly string[] {
+  /** The repositories that a name may mean, in the order of lookup. */
+  candidates({ name, namespace }: NameRequest): readonly string[] {
     return candidatesFor(name, { namespace, defaultHost: this.#defaultHost });
   }
 
   #unknown(request: NameRequest): RegistryError {
-    const candidates = this.#candidates(request);
+    const candidates = this.candidates(request);
     const message =
       candidates.length === 0
         ? `${request.name} has no host; name it first, as in docker.io/library/alpine`

@@ -48,12 +48,17 @@ export function routeOf(target: string): Route {
   // Some clients escape the colon of a digest. A path with any other escape is refused as an invalid name.
   const path = raw.replaceAll(/%3a/gi, ':');
   if (path === '/v2/' || path === '/v2') return { kind: 'base' };
-  if (path === '/healthz') return { kind: 'health' };
+  if (isHealth(target)) return { kind: 'health' };
   if (!path.startsWith('/v2/'))
     throw new RegistryError(404, 'UNSUPPORTED', `${show(path)} is not a path of a registry (expected /v2/…)`);
   const parameters = new URLSearchParams(query);
   if (path === '/v2/_catalog') return { kind: 'catalog', parameters, path };
   return endpointOf(path, parameters);
+}
+
+/** Whether a request may come without a login: a load balancer has none. */
+export function isHealth(target: string): boolean {
+  return target.split('?', 1)[0] === '/healthz';
 }
 
 const ENDPOINT = /^\/v2\/(.*)\/(?:(tags)\/list|(manifests|blobs|referrers)\/([^/]+))$/s;
