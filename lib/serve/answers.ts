@@ -1,6 +1,7 @@
 /** Headers and bodies that several endpoints share. */
 import { rangeOf, hasEtag } from './range.ts';
 import { RegistryError } from './errors.ts';
+import type { Answer } from './served.ts';
 
 /** The content of a digest never changes. */
 export const IMMUTABLE = 'public, max-age=31536000, immutable';
@@ -46,6 +47,24 @@ export async function ranged(request: Request, size: number, open: Open, headers
   const body = end === start ? new Uint8Array(0) : streamOf(await open(start), end - start);
   if (range === undefined) return answer(request, 200, body, { ...all, ...length });
   return answer(request, 206, body, { ...all, ...length, 'content-range': `bytes ${start}-${end - 1}/${size}` });
+}
+
+/**
+ * A redirect to the store, whose response has the range that the client requests. Every link is another, and ends soon, so no
+ * cache may keep one.
+ *
+ * @param link called for a client that does not have the content
+ */
+export async function redirected(
+  request: Request,
+  size: number,
+  link: () => Promise<string>,
+  headers: Headers,
+): Promise<Answer> {
+  const { etag = '', 'content-type': _, ...rest } = headers;
+  if (hasEtag(request.headers.get('if-none-match'), etag)) return { response: unchanged({ etag, ...rest }) };
+  const all = { ...rest, location: await link(), 'content-length': '0', 'cache-control': 'no-store' };
+  return { response: new Response(null, { status: 307, headers: all }), redirectedBytes: size };
 }
 
 function unchanged({ 'content-type': _, ...headers }: Headers): Response {

@@ -23,6 +23,8 @@ export interface RegistryOptions {
   readonly asOf?: number | undefined;
   /** Required of every request except `/healthz`; everyone may pull by default. */
   readonly logins?: Logins | undefined;
+  /** Streams the blobs of an archive in S3; by default, redirects lead the clients to S3. */
+  readonly proxyBlobs?: boolean | undefined;
   /** Called with a sentence for each fault of the archive. */
   readonly onFault?: (text: string) => void;
 }
@@ -37,11 +39,11 @@ export class Registry {
   readonly #lists: Lists;
 
   constructor(options: RegistryOptions) {
-    const { archive, defaultHost, onFault = () => undefined } = options;
+    const { archive, defaultHost, proxyBlobs = false, onFault = () => undefined } = options;
     this.#o = { ...options, onFault };
     this.#repositories = new Repositories(archive, defaultHost);
     this.#manifests = new Manifests(archive, onFault);
-    this.#blobs = new Blobs(archive, onFault);
+    this.#blobs = new Blobs({ archive, proxyBlobs, onFault });
     this.#lists = new Lists(archive);
   }
 
@@ -96,7 +98,7 @@ export class Registry {
         return { response: this.#lists.referrers(request, route) };
       case 'blob':
         await this.#repositories.require(route, request.signal);
-        return { response: await this.#blobs.answer(request, route.digest) };
+        return await this.#blobs.answer(request, route.digest);
       default:
         return { response: await this.#manifest(request, route) };
     }

@@ -27,6 +27,14 @@ export interface ObjectStore {
   read(key: string, options?: { readonly start?: number } & Cancel): Promise<ReadableObject | undefined>;
 
   /**
+   * A URL from which a client without credentials can GET the object, or ranges of it, for at most 15 minutes. It sends no
+   * request to the store, so the object may be missing. For stores over a network.
+   *
+   * @throws Failure `token-expired` if the store's credentials end within a minute
+   */
+  link?(key: string): Promise<string>;
+
+  /**
    * Writes a whole object atomically and durably. If it rejects, the previous object is unchanged. The store verifies the
    * bytes with `sha256` (hex).
    *

@@ -19,6 +19,7 @@ interface ServeRequest {
   readonly port: number;
   readonly defaultHost: string | undefined;
   readonly asOf: number | undefined;
+  readonly proxyBlobs: boolean;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
 }
 
@@ -47,6 +48,9 @@ export const serve = defineCommand({
       value: 'TIME',
       help: 'serve the tags as they were: 2026-01-31T12:00:00Z, or 2026-01-31 for the end of that day in UTC',
     },
+    'proxy-blobs': {
+      help: 'send the blobs of an archive in S3 through this server, for clients that cannot reach the bucket; without it, redirects lead to S3',
+    },
     'tls-cert': { value: 'FILE', isPath: true, help: 'a certificate in PEM, with its chain' },
     'tls-key': { value: 'FILE', isPath: true, help: 'the key of the certificate in PEM' },
   },
@@ -62,6 +66,7 @@ export const serve = defineCommand({
       ...addressOf(args.value('listen') ?? '127.0.0.1:5000'),
       defaultHost: defaultHost === undefined ? undefined : hostOf(defaultHost),
       asOf: time === undefined ? undefined : parseAsOf(time, '--as-of'),
+      proxyBlobs: args.has('proxy-blobs'),
       tls: cert === undefined || key === undefined ? undefined : { cert, key },
     };
     return (io) => serveArchive(request, io);
@@ -70,7 +75,7 @@ export const serve = defineCommand({
 
 /** Serves until a signal, and resolves when the last response is sent. */
 async function serveArchive(request: ServeRequest, io: Io): Promise<number> {
-  const { archive: address, asOf, defaultHost } = request;
+  const { archive: address, asOf, defaultHost, proxyBlobs } = request;
   const { stdout, stderr, signal } = io;
   const tls = await readTls(request);
   // The stop signal aborts the start of the command. Afterwards, running responses end first.
@@ -83,7 +88,7 @@ async function serveArchive(request: ServeRequest, io: Io): Promise<number> {
     import('../../serve/registry.ts'),
     import('../../serve/listen.ts'),
   ]);
-  const registry = new Registry({ archive, defaultHost, asOf, onFault: (text) => writeLine(stderr, text) });
+  const registry = new Registry({ archive, defaultHost, asOf, proxyBlobs, onFault: (text) => writeLine(stderr, text) });
   const { host, port } = request;
   const onAccess = (access: Access): void => writeLine(stdout, lineOf(access));
   const server = await listen(registry, { host, port, tls, onAccess });

@@ -35,7 +35,7 @@ export class Calls {
     for (let attempt = 1; ; attempt += 1) {
       try {
         signal?.throwIfAborted();
-        const client = await (this.#client ??= this.#connect());
+        const client = await this.client();
         signal?.throwIfAborted();
         this.#counts.set(operation, (this.#counts.get(operation) ?? 0) + 1);
         return await send(client, signal === undefined ? {} : { abortSignal: signal });
@@ -44,6 +44,10 @@ export class Calls {
         await this.pause(failure, attempt, signal, request.operation);
       }
     }
+  }
+
+  client(): Promise<S3Client> {
+    return (this.#client ??= this.#connect());
   }
 
   /** Waits before the next try. @throws failure if a retry does not help */

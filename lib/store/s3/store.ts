@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { DeleteObjectCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { Failure, type FailureCode } from '../../core/failure.ts';
@@ -18,6 +18,7 @@ import type {
 import { Calls } from './calls.ts';
 import { connect, type ConnectOptions } from './client.ts';
 import { NEEDS_CONDITIONS, type Operation } from './failure.ts';
+import { linkTo } from './link.ts';
 import { hasObjects, listObjects } from './list.ts';
 import * as multipart from './multipart.ts';
 import { conditionHeaders, present, type S3Upload } from './multipart.ts';
@@ -117,6 +118,10 @@ class Store implements S3Store {
     }
   }
 
+  link(key: string): Promise<string> {
+    return linkTo(this.#calls, this.#key(key));
+  }
+
   async put(
     key: string,
     bytes: Uint8Array,
@@ -156,8 +161,8 @@ class Store implements S3Store {
 
   /** The value of the checksum header; if headers are disabled, the caller's digest is compared here. */
   #checksumOf(key: string, bytes: Uint8Array, sha256: string | undefined): string | undefined {
-    if (this.#calls.checksums) return Buffer.from(sha256 ?? hashOf(bytes), 'hex').toString('base64');
-    const actual = sha256 === undefined ? undefined : hashOf(bytes);
+    if (this.#calls.checksums) return Buffer.from(sha256 ?? hash('sha256', bytes), 'hex').toString('base64');
+    const actual = sha256 === undefined ? undefined : hash('sha256', bytes);
     if (actual === sha256) return undefined;
     const detail = `expected ${bytes.byteLength} bytes with the SHA-256 ${sha256}, got ${actual}`;
     throw this.#failure('PutObject', key, 'digest-mismatch', detail);
@@ -186,11 +191,7 @@ class Store implements S3Store {
 
   async prepare({ signal }: Cancel = {}): Promise<void> {
     try {
-      await this.put(PROBE, Buffer.from('{}\n'), {
-        condition: { etag: NO_ETAG },
-        contentType: 'application/json',
-        signal,
-      });
+      await this.put(PROBE, Buffer.from('{}\n'), { ...NEVER_MET, signal });
     } catch (error) {
       if (error instanceof Failure && error.code === 'precondition-failed') return;
       throw error;
@@ -293,8 +294,4 @@ class Store implements S3Store {
 
 /** The object of a PUT whose condition cannot hold, so that nothing is written. */
 const PROBE = '.mirror/probe.json';
-const NO_ETAG = `"${'0'.repeat(32)}"`;
-
-function hashOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
+const NEVER_MET = { condition: { etag: `"${'0'.repeat(32)}"` }, contentType: 'application/json' };
