@@ -24,7 +24,10 @@ const bundles = [
 ];
 
 /** The programs of worker threads, next to each bundle that starts them. */
-const THREADS = [{ from: 'lib/proof/inflating-worker.ts', startedBy: 'lib/proof/inflating-threads.ts' }];
+const THREADS = [
+  { from: 'lib/proof/inflating-worker.ts', startedBy: 'lib/proof/inflating-threads.ts' },
+  { from: 'lib/serve/bcrypt-worker.ts', startedBy: 'lib/serve/bcrypt.ts' },
+];
 
 /** The metafiles of the npm package's bundles. */
 const metafiles: Metafile[] = [];

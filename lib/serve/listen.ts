@@ -7,15 +7,19 @@ import { Hono } from 'hono';
 import { invalid } from '../core/failure.ts';
 import { systemCode, wordsFor } from '../core/system-error.ts';
 import type { Registry } from './registry.ts';
+import type { Served } from './served.ts';
 
 /** A response that was sent, or whose client disconnected. */
-export interface Access {
+export interface Access extends Omit<Served, 'response'> {
+  /** The address of the client, or of a proxy in front. */
   readonly client: string;
   readonly method: string;
   readonly target: string;
   readonly status: number;
-  /** The Content-Length; undefined if the client disconnected before the end. */
+  /** The bytes of the body; undefined if the client disconnected before the end. */
   readonly bytes: number | undefined;
+  /** The bytes that were written to the connection, with headers. */
+  readonly sentBytes: number;
   readonly ms: number;
 }
 
@@ -30,6 +34,8 @@ export interface ListenOptions {
 export interface Listening {
   /** `http://127.0.0.1:5000` */
   readonly url: string;
+  /** Whether only this machine reaches it. */
+  readonly isLoopback: boolean;
   /** Accepts no more connections, and resolves when all responses are sent. */
   drain(): Promise<void>;
 }
@@ -42,17 +48,10 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
   const { host, port, tls } = options;
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.all('*', async ({ env: { incoming, outgoing }, req: { raw } }) => {
-    const started = performance.now();
-    const target = incoming.url ?? '/';
-    const response = await registry.handle(raw, target);
-    const { status } = response;
-    const length = Number(response.headers.get('content-length') ?? 0);
-    outgoing.once('close', () => {
-      const bytes = outgoing.writableFinished ? (raw.method === 'HEAD' ? 0 : length) : undefined;
-      const client = incoming.socket.remoteAddress ?? '';
-      options.onAccess?.({ client, method: raw.method, target, status, bytes, ms: performance.now() - started });
-    });
-    return response;
+    const report = accessOf(incoming, outgoing);
+    const served = await registry.serve(raw, incoming.url ?? '/');
+    outgoing.once('close', () => options.onAccess?.(report(served)));
+    return served.response;
   });
   const server = createAdaptorServer({
     fetch: app.fetch,
@@ -63,11 +62,33 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
       : { createServer: createHttpsServer, serverOptions: readable(tls) }),
   }) as ReturnType<typeof createHttpServer>;
   await opened(server, host, port);
-  const { port: bound } = server.address() as AddressInfo;
+  const { port: bound, address } = server.address() as AddressInfo;
   const name = host.includes(':') ? `[${host}]` : host;
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${name}:${bound}`,
+    isLoopback: /^(?:::ffff:)?127\.|^::1$/.test(address),
     drain: () => drained(server),
+  };
+}
+
+/** Takes the facts of a request at its begin, and returns those of its end. */
+function accessOf(incoming: HttpBindings['incoming'], outgoing: HttpBindings['outgoing']): (served: Served) => Access {
+  const started = performance.now();
+  const { socket, method = '' } = incoming;
+  const sentBefore = socket.bytesWritten;
+  const client = (socket.remoteAddress ?? '').replace(/^::ffff:/, '');
+  return ({ response: { status, headers }, ...facts }) => {
+    const length = method === 'HEAD' ? 0 : Number(headers.get('content-length') ?? 0);
+    return {
+      ...facts,
+      client,
+      method,
+      target: incoming.url ?? '/',
+      status,
+      bytes: outgoing.writableFinished ? length : undefined,
+      sentBytes: socket.bytesWritten - sentBefore,
+      ms: performance.now() - started,
+    };
   };
 }
 

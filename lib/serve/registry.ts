@@ -25,6 +25,8 @@ export interface RegistryOptions {
   readonly logins?: Logins | undefined;
   /** Streams the blobs of an archive in S3; by default, redirects lead the clients to S3. */
   readonly proxyBlobs?: boolean | undefined;
+  /** The text for Prometheus; without it, `/metrics` is 404. */
+  readonly metrics?: (() => string) | undefined;
   /** Called with a sentence for each fault of the archive. */
   readonly onFault?: (text: string) => void;
 }
@@ -85,8 +87,11 @@ export class Registry {
   async #endpoint(request: Request, route: Route): Promise<Answer> {
     switch (route.kind) {
       case 'base':
-      case 'health':
         return { response: json(request, {}) };
+      case 'health':
+        return { response: json(request, {}, { 'cache-control': 'no-store' }) };
+      case 'metrics':
+        return { response: this.#metrics(request) };
       case 'catalog':
         return { response: await this.#lists.catalog(request, route) };
       case 'tags': {
@@ -102,6 +107,12 @@ export class Registry {
       default:
         return { response: await this.#manifest(request, route) };
     }
+  }
+
+  #metrics(request: Request): Response {
+    if (this.#o.metrics === undefined) throw new RegistryError(404, 'UNSUPPORTED', 'this server has no metrics');
+    const headers = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'cache-control': 'no-store' };
+    return whole(request, Buffer.from(this.#o.metrics()), headers);
   }
 
   async #manifest(request: Request, route: Route & { readonly kind: 'tag' | 'manifest' }): Promise<Response> {

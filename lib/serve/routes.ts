@@ -30,7 +30,7 @@ export interface NameRequest {
 }
 
 export type Route =
-  | { readonly kind: 'base' | 'health' }
+  | { readonly kind: 'base' | 'health' | 'metrics' }
   | ({ readonly kind: 'catalog' } & Pick<NameRequest, 'parameters' | 'path'>)
   | ({ readonly kind: 'tags' } & NameRequest)
   | ({ readonly kind: 'blob' | 'referrers'; readonly digest: Digest } & NameRequest)
@@ -49,6 +49,7 @@ export function routeOf(target: string): Route {
   const path = raw.replaceAll(/%3a/gi, ':');
   if (path === '/v2/' || path === '/v2') return { kind: 'base' };
   if (isHealth(target)) return { kind: 'health' };
+  if (path === '/metrics') return { kind: 'metrics' };
   if (!path.startsWith('/v2/'))
     throw new RegistryError(404, 'UNSUPPORTED', `${show(path)} is not a path of a registry (expected /v2/…)`);
   const parameters = new URLSearchParams(query);

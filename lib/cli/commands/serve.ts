@@ -2,26 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { Archive } from '../../archive/archive.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
-import { parseAsOf } from '../../core/as-of.ts';
-import { Failure, invalid } from '../../core/failure.ts';
+import { invalid } from '../../core/failure.ts';
 import { plural } from '../../core/format.ts';
 import { wordsFor } from '../../core/system-error.ts';
-import { parseRepository } from '../../oci/reference.ts';
-import { show } from '../../oci/show.ts';
-import type { Access, Listening } from '../../serve/listen.ts';
-import { defineCommand, usage } from '../command.ts';
+import type { Listening } from '../../serve/listen.ts';
+import { defineCommand } from '../command.ts';
+import { accessLog } from '../output/access-log.ts';
 import { hintsFor } from '../output/serve-hints.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
-
-interface ServeRequest {
-  readonly archive: string;
-  readonly host: string;
-  readonly port: number;
-  readonly defaultHost: string | undefined;
-  readonly asOf: number | undefined;
-  readonly proxyBlobs: boolean;
-  readonly tls: { readonly cert: string; readonly key: string } | undefined;
-}
+import { parseServe, type ServeCommand } from '../serve-arguments.ts';
 
 /** The entries of tag indexes in memory, about 200 MB. */
 const KEPT_ENTRIES = 200_000;
@@ -53,53 +42,69 @@ export const serve = defineCommand({
     },
     'tls-cert': { value: 'FILE', isPath: true, help: 'a certificate in PEM, with its chain' },
     'tls-key': { value: 'FILE', isPath: true, help: 'the key of the certificate in PEM' },
+    htpasswd: {
+      value: 'FILE',
+      isPath: true,
+      help: 'require a login of this file, which htpasswd -B writes (default: everyone may pull)',
+    },
+    quiet: { short: 'q', help: 'print no line per response', elsewhere: ['silent'] },
+    json: { help: 'one JSON object per response (docs/json.md)' },
   },
   parse(args) {
-    const [archive, ...more] = args.positionals;
-    if (archive === undefined || more.length > 0)
-      throw usage('serve', 'name one archive: a folder, or s3://bucket/prefix');
-    const [cert, key] = [args.value('tls-cert'), args.value('tls-key')];
-    if ((cert === undefined) !== (key === undefined)) throw usage('serve', '--tls-cert and --tls-key belong together');
-    const [time, defaultHost] = [args.value('as-of'), args.value('default-host')];
-    const request: ServeRequest = {
-      archive,
-      ...addressOf(args.value('listen') ?? '127.0.0.1:5000'),
-      defaultHost: defaultHost === undefined ? undefined : hostOf(defaultHost),
-      asOf: time === undefined ? undefined : parseAsOf(time, '--as-of'),
-      proxyBlobs: args.has('proxy-blobs'),
-      tls: cert === undefined || key === undefined ? undefined : { cert, key },
-    };
-    return (io) => serveArchive(request, io);
+    const command = parseServe(args);
+    return (io) => serveArchive(command, io);
   },
 });
 
 /** Serves until a signal, and resolves when the last response is sent. */
-async function serveArchive(request: ServeRequest, io: Io): Promise<number> {
-  const { archive: address, asOf, defaultHost, proxyBlobs } = request;
-  const { stdout, stderr, signal } = io;
-  const tls = await readTls(request);
+async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
+  const { archive: address, asOf, defaultHost } = command;
+  const { stderr, signal } = io;
+  const say = (text: string): void => writeLine(stderr, text);
+  const tls = await readTls(command);
   // The stop signal aborts the start of the command. Afterwards, running responses end first.
   const never = new AbortController().signal;
   await using opened = await openArchive(address, 'read', { ...io, signal: never });
   const archive = new Archive(opened.archive.store, opened.archive.layout, KEPT_ENTRIES);
   const repositories = await repositoriesOf(archive, { name: 'serve', archive: address, repositories: [] }, signal);
-  // Loaded when it is needed: no other command has a server.
-  const [{ Registry }, { listen }] = await Promise.all([
-    import('../../serve/registry.ts'),
-    import('../../serve/listen.ts'),
-  ]);
-  const registry = new Registry({ archive, defaultHost, asOf, proxyBlobs, onFault: (text) => writeLine(stderr, text) });
-  const { host, port } = request;
-  const onAccess = (access: Access): void => writeLine(stdout, lineOf(access));
-  const server = await listen(registry, { host, port, tls, onAccess });
+  const server = await startServer({ ...command, tls }, archive, io);
   const when = asOf === undefined ? '' : ` as of ${new Date(asOf).toISOString()}`;
   const count = plural(repositories.length, 'repository', 'repositories');
-  writeLine(stderr, `serving ${address} (${count})${when} on ${server.url}`);
-  const options = { url: server.url, repositories, defaultHost, isTls: tls !== undefined };
-  for (const line of hintsFor(options)) writeLine(stderr, line);
-  await stopped(server, signal, () => writeLine(stderr, 'stopping: running responses end, and new ones are refused'));
+  say(`serving ${address} (${count})${when} on ${server.url}`);
+  if (command.htpasswd !== undefined && tls === undefined && !server.isLoopback) say(PLAIN_LOGINS);
+  hintsFor({ url: server.url, repositories, defaultHost, isTls: tls !== undefined }).forEach(say);
+  await stopped(server, signal, () => {
+    say('stopping: running responses end, and new ones are refused');
+  });
   return EXIT.ok;
 }
+
+async function startServer(
+  command: Omit<ServeCommand, 'tls'> & { readonly tls: Tls | undefined },
+  archive: Archive,
+  io: Io,
+): Promise<Listening> {
+  const { host, port, tls, htpasswd, defaultHost, asOf, proxyBlobs } = command;
+  const onFault = (text: string): void => writeLine(io.stderr, text);
+  // Loaded when it is needed: no other command has a server.
+  const { HtpasswdLogins, listen, Metrics, Registry } = await import('../../serve/server.ts');
+  const logins = htpasswd === undefined ? undefined : await HtpasswdLogins.open({ file: htpasswd, onFault });
+  const metrics = new Metrics();
+  const options = { archive, defaultHost, asOf, proxyBlobs, logins, metrics: () => metrics.text(), onFault };
+  const log = accessLog(command, io);
+  return await listen(new Registry(options), {
+    host,
+    port,
+    tls,
+    onAccess(access) {
+      metrics.count(access);
+      log(access);
+    },
+  });
+}
+
+const PLAIN_LOGINS =
+  'warning: passwords cross the network in plain text; add --tls-cert and --tls-key, or listen on loopback behind a proxy with TLS';
 
 async function stopped(server: Listening, signal: AbortSignal, onStop: () => void): Promise<void> {
   const stop = Promise.withResolvers<undefined>();
@@ -111,14 +116,12 @@ async function stopped(server: Listening, signal: AbortSignal, onStop: () => voi
   await server.drain();
 }
 
-function lineOf({ client, method, target, status, bytes, ms }: Access): string {
-  const size = bytes === undefined ? 'interrupted' : String(bytes);
-  return `${new Date().toISOString()}  ${client}  ${method} ${target.slice(0, 1_000)}  ${status}  ${size}  ${ms.toFixed(0)} ms`;
+interface Tls {
+  readonly cert: Uint8Array;
+  readonly key: Uint8Array;
 }
 
-async function readTls({
-  tls,
-}: ServeRequest): Promise<{ readonly cert: Uint8Array; readonly key: Uint8Array } | undefined> {
+async function readTls({ tls }: ServeCommand): Promise<Tls | undefined> {
   if (tls === undefined) return undefined;
   const read = async (file: string): Promise<Uint8Array> => {
     try {
@@ -129,22 +132,4 @@ async function readTls({
   };
   const [cert, key] = await Promise.all([read(tls.cert), read(tls.key)]);
   return { cert, key };
-}
-
-function addressOf(text: string): { readonly host: string; readonly port: number } {
-  const [, bracketed, plain, port = ''] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
-  if (host === undefined || Number(port) > 65_535)
-    throw usage('serve', `--listen must be HOST:PORT, such as 127.0.0.1:5000 or [::1]:5000, not ${show(text)}`);
-  return { host, port: Number(port) };
-}
-
-function hostOf(text: string): string {
-  try {
-    const { host } = parseRepository(`${text}/library/x`);
-    if (/[.:]/.test(text) || text === 'localhost') return host;
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-  }
-  throw usage('serve', `--default-host must be a host, such as docker.io or localhost:5000, not ${show(text)}`);
 }

@@ -5,6 +5,7 @@ import Ajv from 'ajv';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { accessLog } from '../../../lib/cli/output/access-log.ts';
 import { printRun } from '../../../lib/cli/commands/status.ts';
 import { imageName } from '../../../lib/sync/events.ts';
 import { writeReport } from '../../../lib/sync/reports.ts';
@@ -114,6 +115,17 @@ describe('docs/events.schema.json describes each line of --json', () => {
     await printRun({ run: undefined, json: true }, runs, io);
     const types = expectValid(jsonLines({ code: 0, stdout, stderr: '' }), 'statusSummary');
     expect(types).toEqual(['report', 'report', 'summary']);
+  });
+
+  test('for serve', () => {
+    let stdout = '';
+    const io = { stdout: { write: (text: string) => void (stdout += text) }, env: {} };
+    const log = accessLog({ json: true, quiet: false }, io);
+    const facts = { isMiss: true, missingTag: undefined, sentBytes: 1, redirectedBytes: 0, ms: 0.5 };
+    const request = { client: '::1', method: 'GET', target: '/v2/', status: 200 };
+    log({ ...facts, ...request, kind: 'base', user: undefined, bytes: undefined });
+    log({ ...facts, ...request, kind: 'blob', user: 'ann', bytes: 1 });
+    expect(expectValid(jsonLines({ code: 0, stdout, stderr: '' }))).toEqual(['access', 'access']);
   });
 
   test('and an unknown field would fail these tests', () => {
