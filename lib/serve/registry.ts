@@ -1,6 +1,7 @@
 /**
  * A read-only registry over an archive: the pull half of the OCI distribution spec 1.1, as a function from a web `Request` to
- * a `Response`. It serves only proven content, and manifests byte for byte, whatever `Accept` says.
+ * a `Response`. It serves only proven content, and manifests byte for byte, whatever `Accept` says. Outside `/v2/` it has pages
+ * for browsers.
  */
 import { asFailure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -11,9 +12,10 @@ import { RegistryError } from './errors.ts';
 import { Lists } from './lists.ts';
 import { type Logins, requireUser } from './logins.ts';
 import { type Found, Manifests } from './manifests.ts';
-import { isHealth, type NameRequest, type Route, routeOf } from './routes.ts';
+import { isHealth, isPage, type NameRequest, type Route, routeOf } from './routes.ts';
 import { Repositories } from './repositories.ts';
 import type { Answer, MissingTag, Served } from './served.ts';
+import { Web, webError } from './web/web.ts';
 
 export interface RegistryOptions {
   readonly archive: Archive;
@@ -39,14 +41,17 @@ export class Registry {
   readonly #manifests: Manifests;
   readonly #blobs: Blobs;
   readonly #lists: Lists;
+  readonly #web: Web;
 
   constructor(options: RegistryOptions) {
-    const { archive, defaultHost, proxyBlobs = false, onFault = () => undefined } = options;
+    const { archive, defaultHost, asOf, logins, proxyBlobs = false, onFault = () => undefined } = options;
     this.#o = { ...options, onFault };
     this.#repositories = new Repositories(archive, defaultHost);
     this.#manifests = new Manifests(archive, onFault);
     this.#blobs = new Blobs({ archive, proxyBlobs, onFault });
     this.#lists = new Lists(archive);
+    const [repositories, manifests] = [this.#repositories, this.#manifests];
+    this.#web = new Web({ archive, repositories, manifests, asOf, needsLogin: logins !== undefined, onFault });
   }
 
   /** As `serve`, for the response only. */
@@ -79,6 +84,7 @@ export class Registry {
       return await this.#endpoint(request, facts.route);
     } catch (error) {
       const refusal = error instanceof RegistryError ? error : this.#fault(error, target);
+      if (isPage(target)) return { response: webError(request, refusal) };
       const response = refusal.response();
       return { response: request.method === 'HEAD' ? new Response(null, response) : response };
     }
@@ -92,6 +98,8 @@ export class Registry {
         return { response: json(request, {}, { 'cache-control': 'no-store' }) };
       case 'metrics':
         return { response: this.#metrics(request) };
+      case 'page':
+        return { response: await this.#web.answer(request, route) };
       case 'catalog':
         return { response: await this.#lists.catalog(request, route) };
       case 'tags': {

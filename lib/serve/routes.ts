@@ -29,7 +29,19 @@ export interface NameRequest {
   readonly path: string;
 }
 
+/** A page for browsers. Its address is that of the image, so a reference is also an address. */
+export interface PageRoute {
+  readonly kind: 'page';
+  /** Undefined for the list of repositories. Without a tag and a digest, the page is about the repository. */
+  readonly image: (NameRequest & { readonly tag: string | undefined; readonly digest: Digest | undefined }) | undefined;
+  /** The path without `/at-…`. */
+  readonly address: string;
+  readonly asOf: number | undefined;
+  readonly parameters: URLSearchParams;
+}
+
 export type Route =
+  | PageRoute
   | { readonly kind: 'base' | 'health' | 'metrics' }
   | ({ readonly kind: 'catalog' } & Pick<NameRequest, 'parameters' | 'path'>)
   | ({ readonly kind: 'tags' } & NameRequest)
@@ -50,9 +62,8 @@ export function routeOf(target: string): Route {
   if (path === '/v2/' || path === '/v2') return { kind: 'base' };
   if (isHealth(target)) return { kind: 'health' };
   if (path === '/metrics') return { kind: 'metrics' };
-  if (!path.startsWith('/v2/'))
-    throw new RegistryError(404, 'UNSUPPORTED', `${show(path)} is not a path of a registry (expected /v2/…)`);
   const parameters = new URLSearchParams(query);
+  if (isPage(target)) return pageRouteOf(path, parameters);
   if (path === '/v2/_catalog') return { kind: 'catalog', parameters, path };
   return endpointOf(path, parameters);
 }
@@ -60,6 +71,29 @@ export function routeOf(target: string): Route {
 /** Whether a request may come without a login: a load balancer has none. */
 export function isHealth(target: string): boolean {
   return target.split('?', 1)[0] === '/healthz';
+}
+
+/** Whether a request is for a page, so that an error is a page as well. */
+export function isPage(target: string): boolean {
+  return !/^\/(?:v2[/?]|(?:v2|metrics|healthz)(?:\?|$))/.test(target);
+}
+
+const PAGE = /^\/(?:(at-\d{8}(?:t\d{6}z)?)(?:\/|$))?([^:@]*)(?::([^:@/]+))?(?:@([^@/]+))?$/s;
+
+function pageRouteOf(path: string, parameters: URLSearchParams): PageRoute {
+  const [, time, name, tag, digest] = PAGE.exec(path.replaceAll(/%40/g, '@')) ?? [];
+  const isImage = name !== undefined && NAME.test(name) && name.length <= MAX_NAME;
+  const isReference = (tag === undefined || isTag(tag)) && (digest === undefined || isDigest(digest));
+  const isHome = name === '' && tag === undefined && digest === undefined;
+  if (!(isHome || (isImage && isReference)))
+    throw new RegistryError(404, 'UNSUPPORTED', `there is no page at ${show(path)}`);
+  const asOf = time === undefined ? undefined : instantOf(time.slice('at-'.length));
+  const shared = { kind: 'page', asOf, parameters } as const;
+  if (isHome) return { ...shared, image: undefined, address: '/' };
+  const reference = digest === undefined ? (tag === undefined ? '' : `:${tag}`) : `@${digest}`;
+  const image = { name, namespace: undefined, asOf, parameters, path };
+  const only = { tag: digest === undefined ? tag : undefined, digest };
+  return { ...shared, image: { ...image, ...only }, address: `/${name}${reference}` };
 }
 
 const ENDPOINT = /^\/v2\/(.*)\/(?:(tags)\/list|(manifests|blobs|referrers)\/([^/]+))$/s;
@@ -82,17 +116,18 @@ function endpointOf(path: string, parameters: URLSearchParams): Route {
 function namedBy(full: string, parameters: URLSearchParams): Pick<NameRequest, 'name' | 'namespace' | 'asOf'> {
   const [, time, rest] = AS_OF.exec(full) ?? [];
   const name = rest ?? full;
-  const asOf = time === undefined ? undefined : basicAsOfTime(time);
-  if (time !== undefined && asOf === undefined)
-    throw new RegistryError(
-      400,
-      'NAME_INVALID',
-      `at-${time} is not a time (expected at-20260131t120000z or at-20260131)`,
-    );
+  const asOf = time === undefined ? undefined : instantOf(time);
   if (name.length > MAX_NAME)
     throw new RegistryError(400, 'NAME_INVALID', `the name has ${name.length} characters (limit: ${MAX_NAME})`);
   if (!NAME.test(name)) throw new RegistryError(400, 'NAME_INVALID', `${show(name)} is not a name of a repository`);
   return { name, asOf, namespace: parameters.get('ns') ?? undefined };
+}
+
+function instantOf(time: string): number {
+  const instant = basicAsOfTime(time);
+  if (instant !== undefined) return instant;
+  const expected = 'expected at-20260131t120000z or at-20260131';
+  throw new RegistryError(400, 'NAME_INVALID', `at-${time} is not a time (${expected})`);
 }
 
 function split(text: string, separator: string): [string, string] {

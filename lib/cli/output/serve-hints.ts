@@ -17,7 +17,7 @@ export function hintsFor({ url, repositories, defaultHost, isTls }: HintOptions)
   const host = repository.slice(0, repository.indexOf('/'));
   const inRequests = name.slice(0, name.indexOf('/'));
   return [
-    'pull from it:',
+    `open ${url}/ in a browser, or pull from it:`,
     `  Docker      docker pull ${authority}/${name}:TAG`,
     defaultHost === undefined
       ? '              registry-mirrors in daemon.json needs --default-host docker.io'

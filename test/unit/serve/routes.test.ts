@@ -36,6 +36,12 @@ describe('a route', () => {
       { kind: 'tag', name: 'a.b/c', asOf: Date.parse('2026-01-31T12:00:00Z') },
     ],
     ['/v2/at-20260131/a.b/c/tags/list', { kind: 'tags', name: 'a.b/c', asOf: Date.parse('2026-01-31T23:59:59.999Z') }],
+    ['/', { kind: 'page', image: undefined, address: '/' }],
+    ['/at-20260131', { kind: 'page', image: undefined, address: '/', asOf: Date.parse('2026-01-31T23:59:59.999Z') }],
+    ['/a.b/c', { kind: 'page', address: '/a.b/c', image: { name: 'a.b/c', tag: undefined, digest: undefined } }],
+    ['/a.b/c:1', { kind: 'page', address: '/a.b/c:1', image: { name: 'a.b/c', tag: '1' } }],
+    [`/a.b/c:1%40${DIGEST}`, { kind: 'page', address: `/a.b/c@${DIGEST}`, image: { digest: DIGEST, tag: undefined } }],
+    ['/at-20260131/a.b/c', { kind: 'page', address: '/a.b/c', image: { name: 'a.b/c' } }],
     // Not an instant, and so a name.
     ['/v2/at-home/c/manifests/x', { kind: 'tag', name: 'at-home/c', asOf: undefined }],
   ])('%s is read', (target, route) => {
@@ -43,7 +49,7 @@ describe('a route', () => {
   });
 
   test.each([
-    ['/', '404 UNSUPPORTED'],
+    ['//', '404 UNSUPPORTED'],
     ['/v1/', '404 UNSUPPORTED'],
     ['http://other.example/v2/', '404 UNSUPPORTED'],
     ['/v2/../v2/', '404 UNSUPPORTED'],

@@ -1,0 +1,184 @@
+/** One image: its layers or platforms, config, history and referrers. */
+import { provenPlatforms, type Period, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { Failure } from '../../core/failure.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { type Manifest, parseManifest } from '../../oci/manifest.ts';
+import { hasImageConfig } from '../../oci/mediatype.ts';
+import type { Found } from '../manifests.ts';
+import { requestName } from '../names.ts';
+import type { Repository } from '../repositories.ts';
+import { type ConfigView, viewOf } from './config.ts';
+import type { Context } from './context.ts';
+import { type Page, prefixOf } from './document.ts';
+import { bytesOf, emptySummary, Reads, type Summary } from './outlines.ts';
+import { chips, crumbs, facts, partOf, table } from './parts.ts';
+import { type Address, pullCommands, type PullKind } from './pull.ts';
+import { annotationsOf, childrenOf, configOf, fitting, historyOf, layersOf, referrersOf } from './sections.ts';
+import { brief, foreign, html, type Html, sizeOf, timeOf } from './text.ts';
+
+/** The manifests that the size of one image may read; an index has at most 1,024 children. */
+const MAX_READS = 1_200;
+/** A larger config is not shown. */
+const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
+
+export interface ImageRequest {
+  readonly repository: Repository;
+  /** The tag or the digest in the address. */
+  readonly tag: string | undefined;
+  readonly digest: Digest | undefined;
+  readonly asOf: number | undefined;
+  readonly address: Address;
+  readonly signal: AbortSignal;
+}
+
+/** Everything that the page shows. */
+interface View {
+  readonly request: ImageRequest;
+  readonly name: string;
+  readonly index: TagIndex;
+  readonly found: Found;
+  readonly manifest: Manifest | undefined;
+  readonly entry: TagEntry | undefined;
+  readonly config: ConfigView | undefined;
+  readonly summary: Summary;
+  readonly needsLogin: boolean;
+}
+
+export async function imagePage(context: Context, request: ImageRequest): Promise<Page> {
+  const { repository, tag, digest, asOf, signal } = request;
+  const { manifests, outlines, needsLogin } = context;
+  const found =
+    digest === undefined
+      ? await manifests.byTag(repository, tag ?? '', asOf, signal)
+      : await manifests.byDigest(repository, digest, signal);
+  const index = asOf === undefined ? repository.index : repository.index.asOf(asOf);
+  const entry = tag === undefined ? repository.index.byDigest(found.digest) : index.byTag(tag);
+  const manifest = manifestIn(found);
+  const summary = emptySummary();
+  const reads = new Reads(MAX_READS, signal);
+  const { mediaType, bytes } = found;
+  await outlines.add(entry ?? childEntry(found.digest, mediaType, bytes.length), summary, reads);
+  const config = await configIn(context, manifest, signal);
+  const name = requestName(repository.name) ?? repository.name;
+  const view: View = { request, name, index, found, manifest, entry, config, summary, needsLogin };
+  const reference = `${name}${referenceOf(request)}`;
+  return { title: reference, address: `/${reference}`, asOf, body: bodyOf(view) };
+}
+
+function referenceOf({ tag, digest }: ImageRequest): string {
+  return digest === undefined ? `:${tag ?? ''}` : `@${digest}`;
+}
+
+/** A child of an index, which the tag index does not name. */
+function childEntry(digest: Digest, mediaType: string, size: number): TagEntry {
+  const nothing = { tag: undefined, platforms: undefined, skipping: undefined, hadTag: undefined, replaced: undefined };
+  return { ...nothing, digest, mediaType, size, observed: 0, observations: [] };
+}
+
+function manifestIn({ bytes, mediaType }: Found): Manifest | undefined {
+  try {
+    return parseManifest(bytes, mediaType);
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
+}
+
+async function configIn(
+  { archive }: Context,
+  manifest: Manifest | undefined,
+  signal: AbortSignal,
+): Promise<ConfigView | undefined> {
+  if (manifest?.kind !== 'image' || manifest.config.size > MAX_CONFIG_BYTES) return undefined;
+  try {
+    const bytes = await archive.content(manifest.config.digest, { maxBytes: MAX_CONFIG_BYTES, signal });
+    return bytes === undefined ? undefined : viewOf(bytes);
+  } catch (error) {
+    if (error instanceof Failure && (error.code === 'corrupt' || error.code === 'too-large')) return undefined;
+    throw error;
+  }
+}
+
+function bodyOf(view: View): Html {
+  const { request, name, manifest, config, found } = view;
+  const { asOf, tag } = request;
+  const address = `${prefixOf(asOf)}/${name}`;
+  const periods = tag === undefined ? [] : view.index.history(tag);
+  return html`${crumbs([
+      { label: 'Repositories', link: `${prefixOf(asOf)}/` },
+      { label: name, link: address },
+    ])}
+    <h1>${name}${request.digest === undefined ? referenceOf(request) : html`@${brief(request.digest)}`}</h1>
+    ${summaryOf(view)}
+    <h2 id="pull">Pull</h2>
+    ${pullOf(view)}
+    ${fitting([
+      ...childrenOf(manifest, view.summary, address),
+      ...layersOf(manifest, config),
+      tagHistoryOf(periods, address, view),
+      ...configOf(config),
+      ...historyOf(manifest, config),
+      annotationsOf(manifest),
+      referrersOf(manifest, address),
+    ])}
+    <p class="quiet"><a href="/v2/${name}/manifests/${found.digest}">The manifest as JSON</a></p>`;
+}
+
+const KINDS: Readonly<Record<Manifest['kind'], string>> = {
+  image: 'Image',
+  index: 'Index of images',
+  artifact: 'Artifact',
+  schema1: 'Docker schema 1 image',
+};
+
+function summaryOf({ found, manifest, entry, summary, request }: View): Html {
+  const { isWhole, platforms } = summary;
+  const part = entry === undefined ? '' : partOf(entry);
+  return html`${facts([
+    ['Digest', html`<code>${found.digest}</code>`],
+    [
+      'Kind',
+      html`${manifest === undefined ? 'Unknown' : KINDS[manifest.kind]}
+        <span class="quiet">(${foreign(found.mediaType)})</span>`,
+    ],
+    ['Platforms', chips([...platforms].sort())],
+    ['Size', sizeOf(bytesOf(summary), isWhole)],
+    ['First observed', entry === undefined ? '' : html`${timeOf(entry.observations[0])} UTC`],
+    ['Last observed', entry === undefined ? '' : html`${timeOf(entry.observed)} UTC`],
+    ['Former tag', entry?.hadTag === undefined || request.tag !== undefined ? '' : foreign(entry.hadTag)],
+  ])}
+  ${part === '' ? '' : html`<p class="note">${foreign(part, 2_000)}</p>`}`;
+}
+
+function pullOf({ request, name, manifest, entry, needsLogin }: View): Html {
+  const kind: PullKind =
+    manifest?.kind === 'schema1'
+      ? 'schema1'
+      : manifest?.kind === 'image' && !hasImageConfig(manifest)
+        ? 'artifact'
+        : 'image';
+  const platforms = entry === undefined ? undefined : provenPlatforms(entry);
+  const isWhole = manifest?.kind === 'index' && (platforms === undefined || platforms === 'all');
+  const reference = `${prefixOf(request.asOf).slice(1)}/${name}${referenceOf(request)}`.replace(/^\//, '');
+  return pullCommands({ address: request.address, reference, kind, isWhole, needsLogin });
+}
+
+/** The digests that the tag had, the newest first. */
+function tagHistoryOf(periods: readonly Period[], address: string, { found, request }: View): Html | '' {
+  if (periods.length === 0) return '';
+  const rows = periods.toReversed().slice(0, 200);
+  return html`<h2 id="tag-history">History of the tag</h2>
+    ${table(
+      periods.length > rows.length
+        ? `The last ${rows.length} of ${periods.length} periods`
+        : 'The digests that the tag had',
+      [{ label: 'Digest' }, { label: 'From (UTC)' }, { label: 'To (UTC)' }],
+      rows.map(({ digest, from, to }) => [
+        digest === undefined
+          ? html`<span class="quiet">removed by a repair</span>`
+          : html`<a href="${address}@${digest}">${brief(digest)}</a>${digest === found.digest ? ' (this page)' : ''}`,
+        timeOf(from),
+        to === undefined ? (request.asOf === undefined ? 'now' : 'later') : timeOf(to),
+      ]),
+    )}`;
+}
