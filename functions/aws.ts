@@ -20,8 +20,10 @@ import { onRefused } from './telemetry.ts';
 /** One client per sandbox, for the archive and the configuration. */
 const s3 = once(() => connect({}));
 
-export function openArchive(url: string): Archive {
-  return new Archive(openS3Store({ ...parseS3Url(url), client: s3, checksums: checksumsFrom(process.env) }), ociLayout);
+/** @param keptEntries entries of parsed tag indexes that are kept in memory */
+export function openArchive(url: string, keptEntries?: number): Archive {
+  const store = openS3Store({ ...parseS3Url(url), client: s3, checksums: checksumsFrom(process.env) });
+  return new Archive(store, ociLayout, keptEntries);
 }
 
 export function openQueues(urls: SqsOptions['urls']): SqsQueues {

@@ -9,6 +9,7 @@ import { printable } from '../lib/oci/show.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { SourcesOptions } from '../lib/registry/sources.ts';
+import type { Served } from '../lib/serve/served.ts';
 import { MissingConfiguration } from './kept.ts';
 import { Tally } from './tally.ts';
 
@@ -175,6 +176,25 @@ export const onRetry: NonNullable<SourcesOptions['onRetry']> = ({ failure, attem
   log('warn', 'retry', { code, reason: message, status, attempt, afterMs });
   metrics.addMetric('Retries', MetricUnit.Count, 1);
 };
+
+/** A request to the registry, with its response. */
+export interface Request {
+  readonly client: string;
+  readonly method: string;
+  readonly target: string;
+  readonly status: number;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+/** Reports who pulled what. A redirect's URL grants access to an object, so no line contains one. */
+export function onServed({ user, kind, isMiss, redirectedBytes }: Served, { target, ...request }: Request): void {
+  log('info', 'request', { user, ...request, target: target.slice(0, 1_000), kind, redirectedBytes });
+  metrics.addMetric('RegistryRequests', MetricUnit.Count, 1);
+  if (isMiss) metrics.addMetric('RegistryMisses', MetricUnit.Count, 1);
+  if (request.status >= 500) metrics.addMetric('RegistryErrors', MetricUnit.Count, 1);
+  if (redirectedBytes > 0) metrics.addMetric('RegistryBytesRedirected', MetricUnit.Bytes, redirectedBytes);
+}
 
 /** Reports a message that is delivered again, with the reason and the number of deliveries. Only failures are counted. */
 export function onFailedRecord(record: SQSRecord, failure: Failure, waits = false): void {

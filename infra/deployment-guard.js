@@ -29,7 +29,8 @@ export default class DeploymentGuard {
     };
     await refuseOtherArchive(ask, naming.getStackName(), settings.guard);
     await refuseBucket(ask, this.#provider.getRegion(), settings.guard);
-    await refuseReservation(ask, this.#serverless.service.getFunction('webhook').name, settings.guard);
+    const nameOf = (id) => this.#serverless.service.getFunction(id).name;
+    await refuseReservations(ask, nameOf, settings.guard);
   }
 }
 
@@ -85,25 +86,39 @@ export async function refuseBucket(ask, region, { existingBucket }) {
     );
 }
 
+/** The function of each reservation. */
+const RESERVED_FOR = { webhookConcurrency: 'webhook', registryConcurrency: 'registry' };
+
 /**
  * Lambda keeps 100 of an account's concurrency (or all of a smaller quota) for functions without a reservation.
  *
  * @param {Ask} ask
- * @param {string} functionName
- * @param {Pick<Guard, 'webhookConcurrency'>} guard
+ * @param {(id: string) => string} nameOf the name of a function
+ * @param {Pick<Guard, 'reserved'>} guard
  */
-export async function refuseReservation(ask, functionName, { webhookConcurrency }) {
-  if (webhookConcurrency === undefined) return;
+export async function refuseReservations(ask, nameOf, { reserved }) {
+  const parameters = Object.keys(reserved);
+  if (parameters.length === 0) return;
   const account = (await tolerant(ask('Lambda', 'GetAccountSettings', {})))?.AccountLimit;
   if (account?.UnreservedConcurrentExecutions === undefined) return;
   const { ConcurrentExecutions: all, UnreservedConcurrentExecutions: unreserved } = account;
-  const own = await tolerant(ask('Lambda', 'GetFunctionConcurrency', { FunctionName: functionName }));
-  const free = unreserved + (own?.ReservedConcurrentExecutions ?? 0) - Math.min(100, all);
-  if (webhookConcurrency > free)
+  const own = await Promise.all(
+    parameters.map(async (parameter) => {
+      const request = { FunctionName: nameOf(RESERVED_FOR[parameter]) };
+      return (await tolerant(ask('Lambda', 'GetFunctionConcurrency', request)))?.ReservedConcurrentExecutions ?? 0;
+    }),
+  );
+  const free = unreserved + sum(own) - Math.min(100, all);
+  const wanted = sum(Object.values(reserved));
+  if (wanted > free)
     throw plain(
-      `reserve concurrency: expected at most ${Math.max(0, free)} for webhookConcurrency (the account has ${all} in this region), ` +
-        `got ${webhookConcurrency}; add --param webhookConcurrency=off (nothing is reserved), or --param webhooks=off, or raise the quota`,
+      `reserve concurrency: expected at most ${Math.max(0, free)} for ${parameters.join(' and ')} (the account has ${all} in this region), ` +
+        `got ${wanted}; add ${parameters.map((each) => `--param ${each}=off`).join(' ')} (nothing is reserved), or raise the quota`,
     );
+}
+
+function sum(numbers) {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 /** Returns undefined after an error, so that the check is skipped. */
@@ -117,5 +132,5 @@ async function tolerant(answer) {
 
 /**
  * @typedef {(client: string, command: string, request: object) => Promise<any>} Ask
- * @typedef {{ bucket: string, existingBucket: string, prefix: string, webhookConcurrency?: number }} Guard
+ * @typedef {{ bucket: string, existingBucket: string, prefix: string, reserved: Record<string, number> }} Guard
  */

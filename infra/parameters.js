@@ -70,6 +70,22 @@ export const PARAMETERS = {
   scheduleState: choice('ENABLED', 'DISABLED'),
   webhooks: choice('on', 'off'),
   webhookConcurrency: orOff(number(1, 1000)),
+  registry: choice('off', 'on', 'alb'),
+  registryAccess: choice('tokens', 'public'),
+  registryDefaultHost: optional(matching(/^[a-z0-9.-]+(:\d+)?$/, 'the host of a registry, such as docker.io')),
+  registryConcurrency: orOff(number(1, 1000)),
+  registryMemory: number(128, 10_240),
+  registryVpc: optional(matching(/^vpc-[0-9a-f]+$/, 'the id of a VPC')),
+  registrySubnets: optional(
+    matching(/^subnet-[0-9a-f]+(,subnet-[0-9a-f]+)+$/, 'the ids of two or more subnets, separated by commas'),
+  ),
+  registryCertificate: optional(arn('acm', 'certificate/[\\w-]+', 'the ARN of a certificate in ACM')),
+  registryDomain: optional(matching(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'a domain name in lower case')),
+  registryScheme: choice('internal', 'internet-facing'),
+  registryClients: matching(
+    /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}(,\d{1,3}(\.\d{1,3}){3}\/\d{1,2})*$/,
+    'ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8',
+  ),
   eventBus: matching(/^(?!aws\.)[\w./-]{1,256}$/, 'the name of an event bus in this account and region (not an ARN)'),
 
   lanes: number(1, 64),
@@ -112,6 +128,12 @@ const TOGETHER = [
   {
     holds: ({ bucketOwner, existingBucket }) => bucketOwner === '' || existingBucket !== '',
     problem: 'bucketOwner: expected existingBucket beside it (a bucket that is created belongs to this account)',
+  },
+  {
+    holds: ({ registry, registryVpc, registrySubnets, registryCertificate, registryDomain }) =>
+      registry !== 'alb' || ![registryVpc, registrySubnets, registryCertificate, registryDomain].includes(''),
+    problem:
+      'registry: alb needs registryVpc, registrySubnets, registryCertificate and registryDomain (a load balancer is in a VPC, and speaks TLS)',
   },
 ];
 

@@ -40,6 +40,7 @@ export async function settings(osls) {
   };
   const webhooks = given.webhooks === 'on';
   const reserved = webhooks && given.webhookConcurrency !== '' ? Number(given.webhookConcurrency) : NONE;
+  const registry = registryOf(given);
   const heartbeat = heartbeatOf(given);
   if (given.config === 'bundled') await readBundled();
 
@@ -55,13 +56,20 @@ export async function settings(osls) {
       lambdaBudget: file('budget-lambda.yml', given.lambdaGbSecondsPerDay !== ''),
       sqsBudget: file('budget-sqs.yml', given.sqsRequestsPerDay !== ''),
       notifications: file('notifications.yml', alarmTopic !== ''),
+      registry: file('registry.yml', registry.isOn),
+      registryTokens: file('registry-tokens.yml', registry.isOn && registry.hasTokens),
+      registryBalancer: file('registry-alb.yml', given.registry === 'alb'),
+      registryEncryption: file('registry-encryption.yml', registry.isOn && kmsKey !== ''),
     },
     // deployment-guard.js compares these with AWS.
     guard: {
       bucket,
       existingBucket,
       prefix,
-      ...(typeof reserved === 'number' ? { webhookConcurrency: reserved } : {}),
+      reserved: {
+        ...(typeof reserved === 'number' ? { webhookConcurrency: reserved } : {}),
+        ...(typeof registry.reserved === 'number' ? { registryConcurrency: registry.reserved } : {}),
+      },
     },
     bucketName: bucket === '' ? NONE : bucket,
     bucketArn: { 'Fn::Sub': `arn:\${AWS::Partition}:s3:::${name}` },
@@ -97,6 +105,9 @@ export async function settings(osls) {
     alarmActions: alarmTopic === '' ? [] : [alarmTopic],
     webhookUrl: webhooks,
     webhookConcurrency: reserved,
+    // Null leaves the function out.
+    registryFunction: registry.isOn ? '${file(infra/registry-function.yml)}' : null,
+    registry,
     // Images are counted over as long as passes between two runs.
     runPeriod: Math.min(Math.max(longestGap(schedule) ?? MAX_PERIOD, 300), MAX_PERIOD),
     heartbeat: heartbeat ?? {},
@@ -121,6 +132,30 @@ export async function settings(osls) {
       layer: timeouts.layer + 300,
       finalize: 6 * timeouts.finalizer,
     },
+  };
+}
+
+/** Everything that follows from the parameters of the registry. */
+function registryOf({
+  registry,
+  registryAccess,
+  registryConcurrency,
+  registryDefaultHost,
+  registrySubnets,
+  registryClients,
+}) {
+  const hasTokens = registryAccess === 'tokens';
+  return {
+    isOn: registry !== 'off',
+    hasUrl: registry === 'on',
+    hasTokens,
+    tokens: hasTokens ? { Ref: 'RegistryTokens' } : 'public',
+    reserved: registry !== 'off' && registryConcurrency !== '' ? Number(registryConcurrency) : NONE,
+    defaultHost: registryDefaultHost,
+    subnets: registrySubnets.split(','),
+    ingress: registryClients
+      .split(',')
+      .map((CidrIp) => ({ IpProtocol: 'tcp', FromPort: 443, ToPort: 443, CidrIp, Description: 'Registry clients' })),
   };
 }
 

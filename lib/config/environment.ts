@@ -40,6 +40,17 @@ const VARIABLES = {
     'MIRROR_SYNC_WEBHOOK_SECRET',
     secretArn('the ARN of the secret that holds the webhooks’ secrets'),
   ),
+  registryTokens: variable(
+    'MIRROR_SYNC_REGISTRY_TOKENS_SECRET',
+    text(
+      /^public$|^arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:[\w/+=.@-]+$/,
+      'the ARN of the secret that holds the hashes of tokens, or public, which lets everyone pull',
+    ),
+  ),
+  registryDefaultHost: variable(
+    'MIRROR_SYNC_REGISTRY_DEFAULT_HOST',
+    z.optional(text(/^[a-z0-9.-]+(:\d+)?$/, 'the registry of names without one, such as docker.io')),
+  ),
   eventBus: variable('MIRROR_SYNC_EVENT_BUS', z.optional(text(/^[\w.:/-]{1,512}$/, 'the name or ARN of an event bus'))),
 };
 

@@ -2,8 +2,9 @@ import type { Archive } from '../archive/archive.ts';
 import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import type { Digest } from '../oci/digest.ts';
-import { IMMUTABLE, type Open, ranged, redirected } from './answers.ts';
+import { IMMUTABLE, type Open, ranged } from './answers.ts';
 import { RegistryError } from './errors.ts';
+import type { Links } from './links.ts';
 import type { Answer } from './served.ts';
 
 const MiB = 1024 * 1024;
@@ -15,28 +16,26 @@ const KNOWN = 10_000;
 
 export interface BlobsOptions {
   readonly archive: Archive;
-  /** Streams the blobs of a store that could serve them itself, for clients that cannot reach it. */
-  readonly proxyBlobs: boolean;
+  readonly links: Links;
   readonly onFault: (text: string) => void;
 }
 
 /** Serves blobs that are proven: by a receipt, or by their bytes. */
 export class Blobs {
   readonly #archive: Archive;
-  readonly #proxyBlobs: boolean;
+  readonly #links: Links;
   readonly #onFault: (text: string) => void;
   readonly #proven = new Lru<Digest, number>(KNOWN);
 
-  constructor({ archive, proxyBlobs, onFault }: BlobsOptions) {
+  constructor({ archive, links, onFault }: BlobsOptions) {
     this.#archive = archive;
-    this.#proxyBlobs = proxyBlobs;
+    this.#links = links;
     this.#onFault = onFault;
   }
 
   /** @throws RegistryError for a blob that the archive lacks, or that is not proven */
   async answer(request: Request, digest: Digest): Promise<Answer> {
     const { signal } = request;
-    const { store, layout } = this.#archive;
     const headers = {
       'content-type': 'application/octet-stream',
       'docker-content-digest': digest,
@@ -45,17 +44,16 @@ export class Blobs {
     };
     const size = await this.#provenSize(digest, request);
     if (size !== undefined) {
-      const link = this.#proxyBlobs ? undefined : store.link?.bind(store, layout.blob(digest));
-      // A link of S3 refuses HEAD.
-      if (link !== undefined && request.method === 'GET') return await redirected(request, size, link, headers);
       const open: Open = (start) => this.#open(digest, size, start, signal);
-      return { response: await ranged(request, size, open, headers) };
+      const redirect = await this.#links.layer(request, { digest, size }, headers);
+      return redirect ?? { response: await ranged(request, size, open, headers) };
     }
     const bytes = await this.#small(digest, signal);
     if (bytes === undefined) throw unknown(digest);
     // eslint-disable-next-line @typescript-eslint/require-await -- the body is in memory
     const open: Open = async (start) => once(bytes.subarray(start));
-    return { response: await ranged(request, bytes.length, open, headers) };
+    const redirect = await this.#links.large(request, { digest, size: bytes.length }, headers);
+    return redirect ?? { response: await ranged(request, bytes.length, open, headers) };
   }
 
   async #provenSize(digest: Digest, { method, signal }: Request): Promise<number | undefined> {

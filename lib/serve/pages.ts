@@ -2,8 +2,10 @@
 import { show } from '../oci/show.ts';
 import { RegistryError } from './errors.ts';
 
-/** The most names of a page, which keeps it far below the 6 MB of a Lambda response. */
+/** The most names of a page. */
 const MAX_PAGE = 10_000;
+/** The most bytes of a page. As base64, they fit into the 1 MB that a load balancer takes from a Lambda function. */
+const MAX_PAGE_BYTES = 512 * 1024;
 
 export interface Page {
   readonly names: readonly string[];
@@ -22,13 +24,21 @@ export function pageOf(names: readonly string[], parameters: URLSearchParams, pa
   const n = Math.min(text === null ? MAX_PAGE : Number(text), MAX_PAGE);
   const after = parameters.get('last') ?? '';
   const rest = after === '' ? names : names.slice(firstAfter(names, after));
-  const page = rest.slice(0, n);
+  const page = rest.slice(0, fitting(rest, n));
   const last = page.at(-1);
   if (last === undefined || page.length === rest.length) return { names: page, link: undefined };
   const next = new URLSearchParams([...parameters].filter(([name]) => name !== 'n' && name !== 'last'));
   next.set('n', String(n));
   next.set('last', last);
   return { names: page, link: `<${path}?${next.toString()}>; rel="next"` };
+}
+
+/** The number of names that a page of at most `n` has. */
+function fitting(names: readonly string[], n: number): number {
+  let bytes = 0;
+  // A name is ASCII, and JSON adds two quotes and a comma.
+  const end = names.findIndex((name, at) => at >= n || (bytes += name.length + 3) > MAX_PAGE_BYTES);
+  return end < 0 ? names.length : end;
 }
 
 /** The position of the first name after `text`, which may be missing in the list. */

@@ -9,6 +9,7 @@ import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { type Headers, IMMUTABLE, json, REVALIDATE, whole } from './answers.ts';
 import { Blobs } from './blobs.ts';
 import { RegistryError } from './errors.ts';
+import { Links } from './links.ts';
 import { Lists } from './lists.ts';
 import { type Logins, requireUser } from './logins.ts';
 import { type Found, Manifests } from './manifests.ts';
@@ -29,6 +30,8 @@ export interface RegistryOptions {
   readonly proxyBlobs?: boolean | undefined;
   /** The text for Prometheus; without it, `/metrics` is 404. */
   readonly metrics?: (() => string) | undefined;
+  /** Redirects lead to larger manifests and configs of an archive in S3; by default, every size is sent. */
+  readonly maxBodyBytes?: number | undefined;
   /** Called with a sentence for each fault of the archive. */
   readonly onFault?: (text: string) => void;
 }
@@ -39,16 +42,19 @@ export class Registry {
   readonly #o: RegistryOptions;
   readonly #repositories: Repositories;
   readonly #manifests: Manifests;
+  readonly #links: Links;
   readonly #blobs: Blobs;
   readonly #lists: Lists;
   readonly #web: Web;
 
   constructor(options: RegistryOptions) {
-    const { archive, defaultHost, asOf, logins, proxyBlobs = false, onFault = () => undefined } = options;
+    const { archive, defaultHost, asOf, logins, onFault = () => undefined } = options;
+    const { proxyBlobs = false, maxBodyBytes = Infinity } = options;
     this.#o = { ...options, onFault };
     this.#repositories = new Repositories(archive, defaultHost);
     this.#manifests = new Manifests(archive, onFault);
-    this.#blobs = new Blobs({ archive, proxyBlobs, onFault });
+    this.#links = new Links({ archive, proxyBlobs, maxBodyBytes });
+    this.#blobs = new Blobs({ archive, links: this.#links, onFault });
     this.#lists = new Lists(archive);
     const [repositories, manifests] = [this.#repositories, this.#manifests];
     this.#web = new Web({ archive, repositories, manifests, asOf, needsLogin: logins !== undefined, onFault });
@@ -113,7 +119,7 @@ export class Registry {
         await this.#repositories.require(route, request.signal);
         return await this.#blobs.answer(request, route.digest);
       default:
-        return { response: await this.#manifest(request, route) };
+        return await this.#manifest(request, route);
     }
   }
 
@@ -123,14 +129,17 @@ export class Registry {
     return whole(request, Buffer.from(this.#o.metrics()), headers);
   }
 
-  async #manifest(request: Request, route: Route & { readonly kind: 'tag' | 'manifest' }): Promise<Response> {
+  async #manifest(request: Request, route: Route & { readonly kind: 'tag' | 'manifest' }): Promise<Answer> {
     const { signal } = request;
     const repository = await this.#repositories.find(route, signal);
     const found =
       route.kind === 'tag'
         ? await this.#manifests.byTag(repository, route.tag, this.#asOf(route), signal)
         : await this.#manifests.byDigest(repository, route.digest, signal);
-    return whole(request, found.bytes, headersOf(found, route.kind));
+    const { digest, bytes } = found;
+    const headers = headersOf(found, route.kind);
+    const redirect = await this.#links.large(request, { digest, size: bytes.length }, headers);
+    return redirect ?? { response: whole(request, bytes, headers) };
   }
 
   #asOf({ asOf }: NameRequest): number | undefined {

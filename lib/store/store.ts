@@ -30,9 +30,10 @@ export interface ObjectStore {
    * A URL from which a client without credentials can GET the object, or ranges of it, for at most 15 minutes. It sends no
    * request to the store, so the object may be missing. For stores over a network.
    *
+   * @param options `contentType` is the type in the response; by default, the type that the object has
    * @throws Failure `token-expired` if the store's credentials end within a minute
    */
-  link?(key: string): Promise<string>;
+  link?(key: string, options?: { readonly contentType?: string }): Promise<string>;
 
   /**
    * Writes a whole object atomically and durably. If it rejects, the previous object is unchanged. The store verifies the

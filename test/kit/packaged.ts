@@ -17,6 +17,8 @@ const OFFLINE = `data:text/javascript,${encodeURIComponent(`
 `)}`;
 
 export const FUNCTIONS = ['resolver', 'layer', 'finalizer', 'webhook', 'dead-letters'];
+/** The function that only some deployments have. */
+export const REGISTRY = 'registry';
 export const QUEUES = ['ResolveQueue', 'LayerQueue', 'FinalizeQueue'];
 export const DEAD_LETTERS = ['ResolveDeadLetters', 'LayerDeadLetters', 'FinalizeDeadLetters'];
 
@@ -157,7 +159,7 @@ export async function packaged(
     await symlink(join(ROOT, 'lib'), folder.join('lib'));
     await writeFile(folder.join('package.json'), '{"type":"module"}');
     if (config !== undefined) await writeFile(folder.join('mirror.yaml'), config);
-    for (const name of FUNCTIONS) {
+    for (const name of [...FUNCTIONS, REGISTRY]) {
       for (const file of ['index.mjs', 'index.mjs.map'])
         await write(folder.join('dist/functions', name, file), `export const handler = '${name}';`);
     }

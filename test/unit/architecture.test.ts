@@ -22,7 +22,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   cli: ['serve', 'app', 'config', 'upkeep', 'sync', 'archive', 'store', 'queue', 'oci', 'core'],
   // The library.
   'index.ts': ['app', 'config', 'upkeep', 'sync', 'archive', 'store', 'oci', 'core'],
-  functions: ['webhook', 'app', 'config', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
+  functions: ['webhook', 'serve', 'app', 'config', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
 };
 
 const IMPORT = /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+['"](\.[^'"]+)['"]|import\(\s*['"](\.[^'"]+)['"]\s*\)/g;

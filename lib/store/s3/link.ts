@@ -18,12 +18,13 @@ const MARGIN_SECONDS = 10;
  *
  * @throws Failure `token-expired` if the credentials end too soon
  */
-export async function linkTo(calls: Calls, key: string): Promise<string> {
+export async function linkTo(calls: Calls, key: string, contentType?: string): Promise<string> {
   const { bucket } = calls;
   try {
     const client = await calls.client();
     const expiresIn = secondsOf(await client.config.credentials(), `sign a URL of s3://${bucket}/${key}`);
-    return await getSignedUrl(client, new GetObjectCommand({ Bucket: bucket, Key: key }), { expiresIn });
+    const command = new GetObjectCommand({ Bucket: bucket, Key: key, ResponseContentType: contentType });
+    return await getSignedUrl(client, command, { expiresIn });
   } catch (error) {
     throw toFailure(error, { operation: 'GetObject', bucket, key });
   }

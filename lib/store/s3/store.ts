@@ -118,8 +118,8 @@ class Store implements S3Store {
     }
   }
 
-  link(key: string): Promise<string> {
-    return linkTo(this.#calls, this.#key(key));
+  link(key: string, options: { readonly contentType?: string } = {}): Promise<string> {
+    return linkTo(this.#calls, this.#key(key), options.contentType);
   }
 
   async put(

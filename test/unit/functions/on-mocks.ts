@@ -11,7 +11,7 @@ import {
 import type { Context } from 'aws-lambda';
 import { mockClient } from 'aws-sdk-client-mock';
 import { vi } from 'vitest';
-import { saidIn } from '../../kit/lambda/told.ts';
+import { metricsIn, saidIn } from '../../kit/lambda/told.ts';
 import { mockS3, type S3Mock, type SendArguments } from '../../kit/s3-mock.ts';
 
 export const MAX_RECEIVES = 3;
@@ -21,6 +21,7 @@ const SECRET = 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:';
 const ENVIRONMENT = {
   AWS_REGION: 'eu-central-1',
   POWERTOOLS_SERVICE_NAME: 'sample',
+  POWERTOOLS_METRICS_NAMESPACE: 'MirrorSync',
   MIRROR_SYNC_ARCHIVE: 's3://bucket/archive',
   MIRROR_SYNC_CONFIG: 's3://bucket/config/mirror.yaml',
   MIRROR_SYNC_RESOLVE_QUEUE_URL: `${QUEUES}resolve.fifo`,
@@ -29,6 +30,7 @@ const ENVIRONMENT = {
   MIRROR_SYNC_MAX_RECEIVES: String(MAX_RECEIVES),
   MIRROR_SYNC_CREDENTIALS_SECRET: `${SECRET}credentials`,
   MIRROR_SYNC_WEBHOOK_SECRET: `${SECRET}webhook`,
+  MIRROR_SYNC_REGISTRY_TOKENS_SECRET: `${SECRET}tokens`,
   MIRROR_SYNC_EVENT_BUS: 'bus',
 };
 
@@ -101,6 +103,11 @@ export class OnMocks {
       .commandCalls(PutEventsCommand)
       .flatMap(({ args: [{ input }] }) => input.Entries ?? [])
       .map(({ EventBusName: bus, DetailType: type }) => ({ bus, type }));
+  }
+
+  /** The sum of each metric. */
+  get metrics(): Readonly<Record<string, number>> {
+    return metricsIn(this.#written.join('').split('\n'));
   }
 
   /** Lines of the log. */

@@ -3,12 +3,12 @@ import { describe, expect, test } from 'vitest';
 
 type Ask = (client: string, command: string, request: object) => Promise<unknown>;
 
-const { refuseOtherArchive, refuseBucket, refuseReservation } = (await import(
+const { refuseOtherArchive, refuseBucket, refuseReservations } = (await import(
   join(import.meta.dirname, '../../../infra/deployment-guard.js')
 )) as {
   refuseOtherArchive: (ask: Ask, stack: string, guard: object) => Promise<void>;
   refuseBucket: (ask: Ask, region: string, guard: object) => Promise<void>;
-  refuseReservation: (ask: Ask, name: string, guard: object) => Promise<void>;
+  refuseReservations: (ask: Ask, nameOf: (id: string) => string, guard: object) => Promise<void>;
 };
 
 /** The responses of AWS by command. A command without a response fails, as without the permission. */
@@ -92,17 +92,18 @@ describe('an existing bucket', () => {
   );
 });
 
-describe('the reserved concurrency of the webhook', () => {
+describe('the reserved concurrency', () => {
+  const nameOf = (id: string): string => `prod-${id}`;
   const check = (all: number, unreserved: number, own: number, wanted?: number): Promise<void> =>
-    refuseReservation(
+    refuseReservations(
       aws({
         GetAccountSettings: {
           AccountLimit: { ConcurrentExecutions: all, UnreservedConcurrentExecutions: unreserved },
         },
         GetFunctionConcurrency: { ReservedConcurrentExecutions: own },
       }),
-      'mirror-sync-prod-webhook',
-      wanted === undefined ? {} : { webhookConcurrency: wanted },
+      nameOf,
+      { reserved: wanted === undefined ? {} : { webhookConcurrency: wanted } },
     );
 
   test('is accepted if a hundred remain for other functions', async () => {
@@ -110,14 +111,31 @@ describe('the reserved concurrency of the webhook', () => {
     await expect(check(1000, 105, 0, 5)).resolves.toBeUndefined();
     await expect(check(1000, 100, 5, 5)).resolves.toBeUndefined();
     await expect(check(10, 10, 0, undefined)).resolves.toBeUndefined();
-    await expect(refuseReservation(aws({}), 'f', { webhookConcurrency: 5 })).resolves.toBeUndefined();
+    await expect(refuseReservations(aws({}), nameOf, { reserved: { webhookConcurrency: 5 } })).resolves.toBeUndefined();
   });
 
   test('is refused if AWS would refuse it, with the remedy', async () => {
     await expect(check(10, 10, 0, 5)).rejects.toThrow(
       'reserve concurrency: expected at most 0 for webhookConcurrency (the account has 10 in this region), got 5; ' +
-        'add --param webhookConcurrency=off (nothing is reserved), or --param webhooks=off, or raise the quota',
+        'add --param webhookConcurrency=off (nothing is reserved), or raise the quota',
     );
     await expect(check(1000, 102, 0, 5)).rejects.toThrow('expected at most 2');
+  });
+
+  test('counts that of the registry as well, and what both already have', async () => {
+    const own: Readonly<Record<string, number>> = { 'prod-webhook': 5, 'prod-registry': 10 };
+    const ask: Ask = (_, command, request) =>
+      Promise.resolve(
+        command === 'GetAccountSettings'
+          ? { AccountLimit: { ConcurrentExecutions: 1_000, UnreservedConcurrentExecutions: 103 } }
+          : { ReservedConcurrentExecutions: own[(request as { FunctionName: string }).FunctionName] },
+      );
+    const of = (registryConcurrency: number): Promise<void> =>
+      refuseReservations(ask, nameOf, { reserved: { webhookConcurrency: 5, registryConcurrency } });
+    await expect(of(13)).resolves.toBeUndefined();
+    await expect(of(14)).rejects.toThrow(
+      'expected at most 18 for webhookConcurrency and registryConcurrency (the account has 1000 in this region), got 19; ' +
+        'add --param webhookConcurrency=off --param registryConcurrency=off',
+    );
   });
 });

@@ -88,6 +88,17 @@ describe('a parameter', () => {
     ['scheduleState', 'off', 'expected one of ENABLED, DISABLED'],
     ['webhooks', 'maybe', ON],
     ['webhookConcurrency', '0', 'expected a whole number from 1 to 1000, or off'],
+    ['registry', 'yes', 'expected one of off, on, alb'],
+    ['registryAccess', 'off', 'expected one of tokens, public'],
+    ['registryDefaultHost', 'https://docker.io', 'expected the host of a registry, such as docker.io, or nothing'],
+    ['registryConcurrency', '0', 'expected a whole number from 1 to 1000, or off'],
+    ['registryMemory', '64', 'expected a whole number from 128 to 10240'],
+    ['registryVpc', 'main', 'expected the id of a VPC, or nothing'],
+    ['registrySubnets', 'subnet-0a', 'expected the ids of two or more subnets, separated by commas, or nothing'],
+    ['registryCertificate', 'mine', 'expected the ARN of a certificate in ACM, or nothing'],
+    ['registryDomain', 'https://registry.example.com', 'expected a domain name in lower case, or nothing'],
+    ['registryScheme', 'public', 'expected one of internal, internet-facing'],
+    ['registryClients', '', 'expected ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8'],
     ['eventBus', '', BUS],
     ['eventBus', 'arn:aws:events:eu-central-1:123456789012:event-bus/x', BUS],
     ['lanes', '65', 'expected a whole number from 1 to 64'],
@@ -114,6 +125,7 @@ describe('a parameter', () => {
   test.for([
     ['alarmTopic', 'arn:aws:sns:us-east-1:123456789012:on-call'],
     ['kmsKey', 'arn:aws:kms:us-east-1:123456789012:key/1234abcd'],
+    ['registryCertificate', 'arn:aws:acm:us-east-1:123456789012:certificate/1234abcd'],
     ['credentialsSecret', 'arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf'],
   ] as const)('%s in another region is refused', async ([name, value]) => {
     await expect(settingsOf({ [name]: value })).rejects.toThrow(
@@ -127,6 +139,9 @@ describe('a parameter', () => {
     );
     await expect(settingsOf({ bucketOwner: '123456789012' })).rejects.toThrow(
       'read parameter bucketOwner: expected existingBucket beside it',
+    );
+    await expect(settingsOf({ registry: 'alb', registryVpc: 'vpc-0a' })).rejects.toThrow(
+      'read parameter registry: alb needs registryVpc, registrySubnets, registryCertificate and registryDomain',
     );
   });
 

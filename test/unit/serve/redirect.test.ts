@@ -15,10 +15,10 @@ class LinkedStore extends MemoryStore {
   readonly links: string[] = [];
   ending: Failure | undefined;
 
-  link(key: string): Promise<string> {
+  link(key: string, { contentType = 'none' } = {}): Promise<string> {
     if (this.ending !== undefined) return Promise.reject(this.ending);
     this.links.push(key);
-    return Promise.resolve(`https://bucket.example/${key}?X-Amz-Signature=${this.links.length}`);
+    return Promise.resolve(`https://bucket.example/${key}?type=${contentType}&X-Amz-Signature=${this.links.length}`);
   }
 }
 
@@ -36,7 +36,7 @@ describe('a blob of a store with links', () => {
       const response = await served.get(BLOB, { range: 'bytes=1-2' });
       expect(response.status).toBe(307);
       expect(Object.fromEntries(response.headers)).toEqual({
-        location: `https://bucket.example/${ociLayout.blob(LAYER.digest)}?X-Amz-Signature=${at}`,
+        location: `https://bucket.example/${ociLayout.blob(LAYER.digest)}?type=none&X-Amz-Signature=${at}`,
         'content-length': '0',
         'cache-control': 'no-store',
         'docker-content-digest': LAYER.digest,
@@ -88,5 +88,31 @@ describe('a blob of a store with links', () => {
     const part = await served.get(BLOB, { range: 'bytes=10-19' });
     expect([part.status, await bytesOf(part)]).toEqual([206, LAYER.blob.subarray(10, 20)]);
     expect(store.links).toEqual([]);
+  });
+});
+
+describe('a host with a limit for its responses', () => {
+  const CONFIG = [...IMAGE.blobs].find(([digest]) => digest !== LAYER.digest)!;
+
+  test('redirects to a manifest and a config above it, each with its media type', async () => {
+    served.with({ maxBodyBytes: 10 });
+    for (const [target, type, digest] of [
+      [`manifests/1.0`, IMAGE.mediaType, IMAGE.digest],
+      [`manifests/${IMAGE.digest}`, IMAGE.mediaType, IMAGE.digest],
+      [`blobs/${CONFIG[0]}`, 'application/octet-stream', CONFIG[0]],
+    ] as const) {
+      const response = await served.get(`/v2/${REPOSITORY}/${target}`);
+      expect(response.status).toBe(307);
+      expect(response.headers.get('location')).toContain(`/${ociLayout.blob(digest)}?type=${type}&`);
+      expect(response.headers.get('docker-content-digest')).toBe(digest);
+      const head = await served.get(`/v2/${REPOSITORY}/${target}`, {}, 'HEAD');
+      expect([head.status, Number(head.headers.get('content-length'))]).toEqual([200, expect.any(Number)]);
+    }
+  });
+
+  test('sends content of exactly the limit', async () => {
+    served.with({ maxBodyBytes: IMAGE.manifest.length });
+    const response = await served.get(`/v2/${REPOSITORY}/manifests/1.0`);
+    expect([response.status, await bytesOf(response)]).toEqual([200, IMAGE.manifest]);
   });
 });

@@ -207,4 +207,13 @@ describe('a page', () => {
     expect(seen).toEqual(many);
     expect(query).toBe('');
   });
+
+  test('has 512 KiB of JSON at most, and the next page continues', () => {
+    const many = Array.from({ length: 5_000 }, (_, n) => String(n).padStart(200, '0'));
+    const { names: first, link } = pageOf(many, new URLSearchParams(), '/p');
+    expect(JSON.stringify(first).length).toBeLessThanOrEqual(512 * 1024);
+    expect(first.length).toBeGreaterThan(2_500);
+    const { names: second } = pageOf(many, new URLSearchParams(/\?(.*)>/.exec(link ?? '')?.[1]), '/p');
+    expect([...first, ...second]).toEqual(many);
+  });
 });

@@ -58,6 +58,14 @@ describe('a link to an object in S3', () => {
     expect(href).toContain(`http://localhost:7070/images/a%20b/%C3%BC%2B/${KEY}?`);
   });
 
+  test('names the type of the response if the caller does', async () => {
+    const store = openS3Store({ bucket: 'images', prefix: '', region: 'eu-central-1', credentials: CREDENTIALS });
+    const { searchParams } = new URL((await store.link?.(KEY, { contentType: 'application/json' })) ?? '');
+    await store.close();
+    expect(searchParams.get('response-content-type')).toBe('application/json');
+    expect(searchParams.get('X-Amz-SignedHeaders')).toBe('host');
+  });
+
   test('is valid for 15 minutes, and ends before the credentials', async () => {
     const seconds = async (options?: Partial<S3StoreOptions>): Promise<string | null> =>
       (await link(options)).searchParams.get('X-Amz-Expires');
