@@ -8,6 +8,7 @@ import { writeReport } from '../lib/sync/reports.ts';
 import { resolve } from '../lib/sync/resolver/resolve.ts';
 import { runStartOf, writeRunStart } from '../lib/sync/runs.ts';
 import { tagChoice } from '../lib/app/choose.ts';
+import { isUnknownRequest } from '../lib/app/missing.ts';
 import { ordersFor, ordersOf } from '../lib/app/start.ts';
 import type { ResolveMessage } from '../lib/queue/messages.ts';
 import { allowed } from '../lib/webhook/orders.ts';
@@ -63,6 +64,7 @@ const wired = once(() => {
       // One per message, because functions share no state.
       quota: new Quota(read.limits),
       chooseTags: (order) => tagChoice(read, order),
+      isExpected: isUnknownRequest,
       queuedBy: async (event, order, signal) => {
         // A manual request is processed even if an earlier run has queued the image.
         if (event.run.startsWith(BY_HAND)) return undefined;

@@ -50,6 +50,12 @@ export interface SyncRequest {
   readonly maxWaitMs: number;
 }
 
+/** The settings of a sync whose messages are known. */
+export type SyncSettings = Pick<
+  SyncRequest,
+  'config' | 'tags' | 'insecure' | 'authfile' | 'concurrency' | 'foreignHosts' | 'maxWaitMs'
+>;
+
 /** The process that runs the sync, and the receivers of its reports. */
 export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
   /** Gets the name of each image that the request names; `event` has those that are listed upstream. */
@@ -70,16 +76,20 @@ const UNFINISHED = { code: 'internal', reason: 'the image was not finished' };
 const NOT_ALONE = 'another sync is running on this archive; both go on, and blobs that both need may be fetched twice';
 
 /** Mirrors the request into the archive. An aborted sync resolves as well: its unfinished images have failed. */
-// eslint-disable-next-line max-lines-per-function -- the steps of a sync, in order
-export async function runSync(
-  request: SyncRequest,
+export async function runSync(request: SyncRequest, opened: OpenArchive, host: SyncHost): Promise<Summary> {
+  const run = runName(Date.now(), randomUUID().slice(0, 8));
+  return await runMessages({ run, messages: ordersFor(request, run) }, request, opened, host);
+}
+
+/** Mirrors the images of messages to the resolver into the archive, as `runSync`. */
+export async function runMessages(
+  { run, messages }: { readonly run: string; readonly messages: readonly Outgoing<ResolveMessage>[] },
+  request: SyncSettings,
   { archive, prepare }: OpenArchive,
   host: SyncHost,
 ): Promise<Summary> {
   const { config, concurrency } = request;
   const { signal, notice } = host;
-  const run = runName(Date.now(), randomUUID().slice(0, 8));
-  const messages = ordersFor(request, run);
   const sources = await openSources(request, host);
   const outcomes = new Outcomes();
   const observe = (event: MirrorEvent): void => {
@@ -114,7 +124,10 @@ export async function runSync(
   }
 }
 
-async function openSources(request: SyncRequest, { env, notice }: SyncHost): Promise<ReturnType<typeof createSources>> {
+async function openSources(
+  request: SyncSettings,
+  { env, notice }: SyncHost,
+): Promise<ReturnType<typeof createSources>> {
   const { config, concurrency, insecure, authfile, foreignHosts, maxWaitMs } = request;
   const credentials = await loadCredentials({ authfile, env, home: homedir() });
   const proxy = proxyFrom(env);

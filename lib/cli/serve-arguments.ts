@@ -14,6 +14,8 @@ export interface ServeCommand {
   readonly proxyBlobs: boolean;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly htpasswd: string | undefined;
+  /** A mirror.yaml, whose images are mirrored when a client misses them; `-` is standard input. */
+  readonly config: string | undefined;
   readonly json: boolean;
   readonly quiet: boolean;
 }
@@ -25,6 +27,9 @@ export function parseServe(args: Arguments): ServeCommand {
   const [cert, key] = [args.value('tls-cert'), args.value('tls-key')];
   if ((cert === undefined) !== (key === undefined)) throw usage('serve', '--tls-cert and --tls-key belong together');
   const [time, defaultHost] = [args.value('as-of'), args.value('default-host')];
+  const config = args.value('config');
+  if (config !== undefined && time !== undefined)
+    throw usage('serve', '--config mirrors current tags, and --as-of serves earlier ones; leave out one of them');
   return {
     archive,
     ...addressOf(args.value('listen') ?? '127.0.0.1:5000'),
@@ -33,6 +38,7 @@ export function parseServe(args: Arguments): ServeCommand {
     proxyBlobs: args.has('proxy-blobs'),
     tls: cert === undefined || key === undefined ? undefined : { cert, key },
     htpasswd: args.value('htpasswd'),
+    config,
     json: args.has('json'),
     quiet: args.has('quiet'),
   };

@@ -1,4 +1,5 @@
 import type { Archive } from '../archive/archive.ts';
+import type { Failure } from '../core/failure.ts';
 import type { Order } from '../queue/messages.ts';
 import type { Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
@@ -16,6 +17,8 @@ export interface ResolverContext extends Common {
   readonly quota?: Quota;
   /** Returns the earlier run that has queued this image and not completed it; such an image is skipped. */
   readonly queuedBy?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<string | undefined>;
+  /** Whether a failure is left out of the records, since it is not an error of the mirror. */
+  readonly isExpected?: (failure: Failure, order: Order) => boolean;
   /** Called for each image that is not complete, before its layers are queued. */
   readonly pending?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<void>;
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
 import { wantsTag } from '../config/tags.ts';
 import { defined } from '../core/defined.ts';
+import { isFill, selectedOrder } from '../app/missing.ts';
 import { orderOf } from '../app/start.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
 import { resolveMessage } from '../queue/outgoing.ts';
@@ -20,16 +21,8 @@ export function ordersFor(items: readonly Pushed[], config: Config, run: string)
   const tagsOf = Map.groupBy(items, ({ repository }) => repository);
   return [...tagsOf].flatMap(([repository, pushed]) => {
     const tags = new Set(pushed.flatMap(({ tag }) => tag ?? []));
-    return mirrorsOf(config, repository).flatMap((mirror) => orderFor(mirror, [...tags], run) ?? []);
+    return mirrorsOf(config, repository).flatMap((mirror) => selectedOrder(mirror, [...tags], run) ?? []);
   });
-}
-
-function orderFor(mirror: Mirror, pushed: readonly string[], run: string): Outgoing<ResolveMessage> | undefined {
-  const order = orderOf(mirror, run);
-  const wanted = pushed.map((tag) => ({ tag, wants: wantsTag(tag, mirror.tags) }));
-  if (wanted.some(({ wants }) => wants === 'depends')) return resolveMessage(order, { kind: 'list' });
-  const images = wanted.filter(({ wants }) => wants === 'yes').map(({ tag }) => ({ tag }));
-  return images.length === 0 ? undefined : resolveMessage(order, { kind: 'images', images });
 }
 
 /**
@@ -46,12 +39,12 @@ export function runOf(kind: 'webhook' | 'ecr', ...identity: readonly (string | U
 const NOTIFIED = /^(?:webhook|ecr)-/;
 
 /**
- * Restricts the message of a notified run to the configuration: the tags, the source, the destination and the platforms of a
- * mirror; undefined if no mirror matches. The resolver calls this, so that an attacker who controls the messages of the
- * webhook function cannot choose what is mirrored, or where.
+ * Restricts the message of a run that a notification or a client of the registry has started to the configuration: the tags,
+ * the source, the destination and the platforms of a mirror; undefined if no mirror matches. The resolver calls this, so that an
+ * attacker who controls the messages of a public function cannot choose what is mirrored, or where.
  */
 export function allowed(message: ResolveMessage, config: Config): ResolveMessage | undefined {
-  if (!NOTIFIED.test(message.run)) return message;
+  if (!NOTIFIED.test(message.run) && !isFill(message.run)) return message;
   const mirror = mirrorsOf(config, message.source).find(({ repository }) => repository === message.repository);
   if (mirror === undefined) return undefined;
   const { what } = message;

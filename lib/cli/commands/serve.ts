@@ -5,12 +5,14 @@ import { repositoriesOf } from '../../app/repositories.ts';
 import { invalid } from '../../core/failure.ts';
 import { plural } from '../../core/format.ts';
 import { wordsFor } from '../../core/system-error.ts';
+import type { Fill } from '../../serve/fill.ts';
 import type { Listening } from '../../serve/listen.ts';
 import { defineCommand } from '../command.ts';
 import { accessLog } from '../output/access-log.ts';
 import { hintsFor } from '../output/serve-hints.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
 import { parseServe, type ServeCommand } from '../serve-arguments.ts';
+import { openFill } from '../serve-fill.ts';
 
 /** The entries of tag indexes in memory, about 200 MB. */
 const KEPT_ENTRIES = 200_000;
@@ -47,6 +49,11 @@ export const serve = defineCommand({
       isPath: true,
       help: 'require a login of this file, which htpasswd -B writes (default: everyone may pull)',
     },
+    config: {
+      value: 'FILE',
+      isPath: true,
+      help: 'mirror an image of this mirror.yaml when a client requests a tag that the archive lacks; the next pull finds it',
+    },
     quiet: { short: 'q', help: 'print no line per response', elsewhere: ['silent'] },
     json: { help: 'one JSON object per response (docs/json.md)' },
   },
@@ -64,10 +71,13 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   const tls = await readTls(command);
   // The stop signal aborts the start of the command. Afterwards, running responses end first.
   const never = new AbortController().signal;
-  await using opened = await openArchive(address, 'read', { ...io, signal: never });
+  const filling = await openFill(command, io);
+  // Without an archive yet, the first missing image creates it.
+  const purpose = filling === undefined ? 'read' : 'write';
+  await using opened = await openArchive(address, purpose, { ...io, signal: never });
   const archive = new Archive(opened.archive.store, opened.archive.layout, KEPT_ENTRIES);
   const repositories = await repositoriesOf(archive, { name: 'serve', archive: address, repositories: [] }, signal);
-  const server = await startServer({ ...command, tls }, archive, io);
+  const server = await startServer({ ...command, tls, fill: filling?.fill }, archive, io);
   const when = asOf === undefined ? '' : ` as of ${new Date(asOf).toISOString()}`;
   const count = plural(repositories.length, 'repository', 'repositories');
   say(`serving ${address} (${count})${when} on ${server.url}`);
@@ -76,15 +86,16 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   await stopped(server, signal, () => {
     say('stopping: running responses end, and new ones are refused');
   });
+  await filling?.ended();
   return EXIT.ok;
 }
 
 async function startServer(
-  command: Omit<ServeCommand, 'tls'> & { readonly tls: Tls | undefined },
+  command: Omit<ServeCommand, 'tls'> & { readonly tls: Tls | undefined; readonly fill: Fill | undefined },
   archive: Archive,
   io: Io,
 ): Promise<Listening> {
-  const { host, port, tls, htpasswd, defaultHost, asOf, proxyBlobs } = command;
+  const { host, port, tls, fill, htpasswd, defaultHost, asOf, proxyBlobs } = command;
   const onFault = (text: string): void => writeLine(io.stderr, text);
   // Loaded when it is needed: no other command has a server.
   const { HtpasswdLogins, listen, Metrics, Registry } = await import('../../serve/server.ts');
@@ -99,6 +110,10 @@ async function startServer(
     onAccess(access) {
       metrics.count(access);
       log(access);
+      if (fill !== undefined && access.missingTag !== undefined)
+        void fill.request(access.missingTag).then((result) => {
+          metrics.countOrder(result);
+        });
     },
   });
 }

@@ -83,7 +83,7 @@ class Slice {
           const failure = await this.#hinted(this.#named(error, wanted), wanted);
           if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, this.#options)))
             failures.push(failure);
-          else {
+          else if (this.#context.isExpected?.(failure, this.#message) !== true) {
             const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
             await queues.send('finalize', [outgoing], { signal });
           }

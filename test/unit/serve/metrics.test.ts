@@ -12,6 +12,9 @@ describe('the metrics of a server', () => {
     metrics.count({ ...RESPONSE, status: 404, isMiss: true });
     metrics.count({ ...RESPONSE, kind: 'blob', bytes: undefined });
     metrics.count({ ...RESPONSE, kind: 'blob', status: 307, bytes: 0, redirectedBytes: 5_000_000_000 });
+    metrics.countOrder('ordered');
+    metrics.countOrder('recent');
+    metrics.countOrder('recent');
     expect(metrics.text().split('\n')).toEqual([
       '# HELP mirror_sync_serve_requests_total Responses, by the kind of the request and the status.',
       '# TYPE mirror_sync_serve_requests_total counter',
@@ -22,6 +25,10 @@ describe('the metrics of a server', () => {
       '# HELP mirror_sync_serve_misses_total Requests for a manifest or a blob that the archive lacks.',
       '# TYPE mirror_sync_serve_misses_total counter',
       'mirror_sync_serve_misses_total{kind="tag"} 1',
+      '# HELP mirror_sync_serve_orders_total Requests for missing tags, by their result.',
+      '# TYPE mirror_sync_serve_orders_total counter',
+      'mirror_sync_serve_orders_total{result="ordered"} 1',
+      'mirror_sync_serve_orders_total{result="recent"} 2',
       '# HELP mirror_sync_serve_interrupted_total Responses whose client disconnected before the end.',
       '# TYPE mirror_sync_serve_interrupted_total counter',
       'mirror_sync_serve_interrupted_total 1',

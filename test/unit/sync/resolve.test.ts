@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
+import { isUnknownRequest } from '../../../lib/app/missing.ts';
+import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
@@ -928,6 +930,16 @@ describe('a tag whose digest cannot be fetched', () => {
     await rig.resolve(wanting([{ tag: 'v1' }]));
     expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
   });
+});
+
+test('a failure that the context expects is not recorded', async () => {
+  await using rig = new Rig();
+  const context = { ...rig.context, isExpected: isUnknownRequest };
+  const options = { receiveCount: 1, last: true, signal: NEVER };
+  await resolve(context, wanting([{ tag: 'none' }], { run: 'fill-1' }), options);
+  expect(rig.sent('finalize')).toEqual([]);
+  await resolve(context, wanting([{ tag: 'none' }], { run: 'webhook-1' }), options);
+  expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'name-unknown' } }]);
 });
 
 test('the observation time of an image is the time of the request, and not of the response', async () => {
