@@ -48,9 +48,9 @@ thead th { border-top: 0; color: var(--quiet); font-weight: 500; font-size: .85r
 thead th a { color: inherit; }
 tbody th { font-weight: 600; overflow-wrap: anywhere; }
 thead th:first-child { min-width: 4rem; }
-thead .name { min-width: 11rem; }
-thead .some { min-width: 13rem; }
-thead .type { min-width: 20rem; }
+thead th.name { min-width: 11rem; }
+thead th.some { min-width: 13rem; }
+thead th.type { min-width: 20rem; }
 td.wide .short { white-space: nowrap; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 td.wide { overflow-wrap: anywhere; }
@@ -58,7 +58,7 @@ time, .digest { white-space: nowrap; }
 tbody tr:hover { background: color-mix(in srgb, var(--soft) 55%, transparent); }
 .chips { display: flex; flex-wrap: wrap; gap: .25rem; list-style: none; margin: 0; padding: 0; }
 .chips li { background: var(--soft); border-radius: 4px; padding: 0 .4rem; font-size: .825rem; overflow-wrap: anywhere; }
-.plain { list-style: none; margin: 0; padding: 0; }
+.plain { list-style: none; margin: 0; padding: 0; overflow-wrap: anywhere; }
 bdi { overflow-wrap: anywhere; }
 details > summary { cursor: pointer; }
 main > details { margin-top: 1rem; }

@@ -6,6 +6,8 @@ import { Registry, type RegistryOptions } from '../../../lib/serve/registry.ts';
 import type { Pushable } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 
+const HOUR = 3_600_000;
+
 export class Served {
   readonly store: MemoryStore;
   readonly archive: Archive;
@@ -28,13 +30,24 @@ export class Served {
   /** Writes an image as a sync does: blobs with receipts, manifests, the records of children, and the reference. */
   async add(repository: string, image: Pushable, tag?: string, observed = 1_000): Promise<void> {
     await this.#content(repository, image);
-    const { digest, mediaType, manifest } = image;
     const members = new Map(below(image).map((child) => [child.digest, child.mediaType]));
     await recordMembers(this.archive, repository, members);
+    await this.tag(repository, image, [tag], observed);
+  }
+
+  /** Writes references to an image whose content the archive has, an hour after each other. */
+  async tag(
+    repository: string,
+    { digest, mediaType, manifest }: Pushable,
+    tags: readonly (string | undefined)[],
+    observed: number,
+  ): Promise<void> {
     const descriptor = { digest, mediaType, size: manifest.length };
-    await this.archive.updateTags(repository, [
-      { descriptor, observed, platforms: 'all', ...(tag === undefined ? {} : { tag }) },
-    ]);
+    const changes = tags.map((tag, at) => ({
+      ...{ descriptor, observed: observed + at * HOUR, platforms: 'all' as const },
+      ...(tag === undefined ? {} : { tag }),
+    }));
+    await this.archive.updateTags(repository, changes);
   }
 
   async #content(repository: string, { manifest, digest, blobs, children }: Pushable): Promise<void> {
