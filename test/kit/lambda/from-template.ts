@@ -16,11 +16,18 @@ export interface Cloud {
   readonly secrets: { readonly credentials: string; readonly webhook: string };
 }
 
-/** The template as `npm run package` makes it, once a process: what the tests run is what is deployed, with ECR. */
-let template: ReturnType<typeof packaged> | undefined;
+/** The templates as `npm run package` makes them, once a process: what the tests run is what is deployed. */
+const templates = new Map<string, ReturnType<typeof packaged>>();
 
-export async function fromTemplate(name: string, names: CloudNames): Promise<FromTemplate> {
-  const read = await (template ??= packaged({ ecrPull: 'on' }));
+export async function fromTemplate(
+  name: string,
+  names: CloudNames,
+  parameters: Readonly<Record<string, string>> = { ecrPull: 'on' },
+): Promise<FromTemplate> {
+  const key = JSON.stringify(parameters);
+  const template = templates.get(key) ?? packaged(parameters);
+  templates.set(key, template);
+  const read = await template;
   await read[Symbol.asyncDispose]();
   const logs = ({ Action }: Statement): boolean => [Action].flat().every((action) => action.startsWith('logs:'));
   return {
