@@ -34,6 +34,8 @@ export interface LocalRun {
   /** Selects tags of a listed repository. Default: all. */
   readonly chooseTags?: NonNullable<ResolverContext['chooseTags']>;
   readonly limits?: Limits | undefined;
+  /** The clock of observations, in milliseconds since the epoch. Default: the time of this machine. */
+  readonly now?: () => number;
   readonly messages: readonly Outgoing[];
 }
 
@@ -83,7 +85,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     queues: byDigest(run.wrapQueues?.(queues) ?? queues),
     observe,
     lanes: () => LANES,
-    now: () => Date.now(),
+    now: run.now ?? (() => Date.now()),
   };
   const buffers = run.bufferBytes === undefined ? buffersFor(archive) : new BufferPool(run.bufferBytes);
 

@@ -3,6 +3,7 @@ import type { TagIndex } from '../archive/tag-index/tag-index.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { json } from './answers.ts';
 import { requestName } from './names.ts';
+import { indexAt } from './past.ts';
 import { pageOf } from './pages.ts';
 import type { NameRequest, Route } from './routes.ts';
 
@@ -15,7 +16,7 @@ export class Lists {
   }
 
   tags(request: Request, { name, path, parameters }: NameRequest, index: TagIndex, asOf: number | undefined): Response {
-    const entries = (asOf === undefined ? index : index.asOf(asOf)).entries();
+    const entries = indexAt(index, asOf).entries();
     const { names: tags, link } = pageOf(
       entries.flatMap(({ tag }) => tag ?? []),
       parameters,

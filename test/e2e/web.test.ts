@@ -112,6 +112,7 @@ describeWith(['chromium'], 'the web page', () => {
 
   test.each([
     ['a desktop in light mode', 1280, 'light'],
+    ['a small window in light mode', 1030, 'light'],
     ['a phone in dark mode', 390, 'dark'],
   ] as const)('fits %s, has contrast, and runs nothing of strangers', async (_, width, colorScheme) => {
     await withPage({ viewport: { width, height: 800 }, colorScheme }, async (page) => {

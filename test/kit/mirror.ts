@@ -25,6 +25,7 @@ export interface MirrorOptions {
   readonly signal?: AbortSignal;
   readonly run?: string;
   readonly wrapQueues?: (queues: Queues) => Queues;
+  readonly now?: () => number;
 }
 
 export interface Mirrored {
@@ -68,6 +69,7 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
       concurrency: 4,
       retryMs: 1,
       ...(options.wrapQueues === undefined ? {} : { wrapQueues: options.wrapQueues }),
+      ...(options.now === undefined ? {} : { now: options.now }),
       messages,
     });
   } finally {

@@ -6,6 +6,7 @@ import { type Manifest, parseManifest } from '../../oci/manifest.ts';
 import { hasImageConfig } from '../../oci/mediatype.ts';
 import type { Found } from '../manifests.ts';
 import { requestName } from '../names.ts';
+import { indexAt } from '../past.ts';
 import type { Repository } from '../repositories.ts';
 import { type ConfigView, viewOf } from './config.ts';
 import type { Context } from './context.ts';
@@ -51,7 +52,7 @@ export async function imagePage(context: Context, request: ImageRequest): Promis
     digest === undefined
       ? await manifests.byTag(repository, tag ?? '', asOf, signal)
       : await manifests.byDigest(repository, digest, signal);
-  const index = asOf === undefined ? repository.index : repository.index.asOf(asOf);
+  const index = indexAt(repository.index, asOf);
   const entry = tag === undefined ? repository.index.byDigest(found.digest) : index.byTag(tag);
   const manifest = manifestIn(found);
   const summary = emptySummary();

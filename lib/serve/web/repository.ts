@@ -3,6 +3,7 @@ import type { TagEntry } from '../../archive/tag-index/tag-index.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { isTag } from '../../oci/reference.ts';
 import { requestName } from '../names.ts';
+import { indexAt } from '../past.ts';
 import type { Repository } from '../repositories.ts';
 import type { Context } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
@@ -28,7 +29,7 @@ export async function repositoryPage(context: Context, request: RepositoryReques
   const { repository, asOf, parameters, signal } = request;
   const name = requestName(repository.name) ?? repository.name;
   const query = queryOf(parameters, ORDERS);
-  const index = asOf === undefined ? repository.index : repository.index.asOf(asOf);
+  const index = indexAt(repository.index, asOf);
   const slice = sliceOf(chosen(rowsOf(index), query), query.page);
   const reads = new Reads(MAX_READS, signal);
   const rows = await settleAll(

@@ -74,7 +74,13 @@ pre { margin: 0; padding: .7rem .9rem; background: var(--soft); border-radius: 6
 .bad { color: var(--bad); }
 nav.pages { display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; align-items: center; margin-top: .9rem; font-size: .95rem; }
 nav.pages span { color: var(--quiet); }
-@media (max-width: 52rem) {
+@media (max-width: 80rem) {
+  thead th { white-space: normal; }
+  thead th.name, thead th.some { min-width: 7rem; }
+  thead th.type { min-width: 12rem; }
+  th, td { padding-left: .6rem; padding-right: .6rem; }
+}
+@media (max-width: 64rem) {
   .wrap, main.wrap { padding-left: .9rem; padding-right: .9rem; }
   h1 { font-size: 1.3rem; }
   table, tbody { display: block; }

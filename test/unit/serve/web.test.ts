@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { indexAt } from '../../../lib/serve/past.ts';
 import { foreign, maybeLink } from '../../../lib/serve/web/text.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { AMD64 } from '../archive/observations.ts';
@@ -294,6 +295,13 @@ describe('pages of an earlier time', () => {
     }
     for (const day of ['2026-02-30', '//evil.example', 'x'])
       expect((await served.get(`/?at=${encodeURIComponent(day)}`)).status).toBe(400);
+  });
+
+  test('of one state come from one computation', async () => {
+    const { index } = (await served.archive.tagIndex(NAME))!;
+    expect(indexAt(index, START)).toBe(indexAt(index, START));
+    expect(indexAt(index, START + DAY)).not.toBe(indexAt(index, START));
+    expect(indexAt(index, undefined)).toBe(index);
   });
 
   test('are those of --as-of by default', async () => {
