@@ -9,6 +9,7 @@ import { printable } from '../lib/oci/show.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { SourcesOptions } from '../lib/registry/sources.ts';
+import type { FillResult } from '../lib/serve/fill.ts';
 import type { Served } from '../lib/serve/served.ts';
 import { MissingConfiguration } from './kept.ts';
 import { Tally } from './tally.ts';
@@ -184,6 +185,8 @@ export interface Request {
   readonly target: string;
   readonly status: number;
   readonly bytes: number;
+  /** The result of an order for a missing tag. */
+  readonly order: FillResult | undefined;
   readonly ms: number;
 }
 
@@ -192,6 +195,7 @@ export function onServed({ user, kind, isMiss, redirectedBytes }: Served, { targ
   log('info', 'request', { user, ...request, target: target.slice(0, 1_000), kind, redirectedBytes });
   metrics.addMetric('RegistryRequests', MetricUnit.Count, 1);
   if (isMiss) metrics.addMetric('RegistryMisses', MetricUnit.Count, 1);
+  if (request.order === 'ordered') metrics.addMetric('RegistryOrders', MetricUnit.Count, 1);
   if (request.status >= 500) metrics.addMetric('RegistryErrors', MetricUnit.Count, 1);
   if (redirectedBytes > 0) metrics.addMetric('RegistryBytesRedirected', MetricUnit.Bytes, redirectedBytes);
 }

@@ -73,6 +73,7 @@ export const PARAMETERS = {
   registry: choice('off', 'on', 'alb'),
   registryAccess: choice('tokens', 'public'),
   registryDefaultHost: optional(matching(/^[a-z0-9.-]+(:\d+)?$/, 'the host of a registry, such as docker.io')),
+  registryFill: choice('on', 'off'),
   registryConcurrency: orOff(number(1, 1000)),
   registryMemory: number(128, 10_240),
   registryVpc: optional(matching(/^vpc-[0-9a-f]+$/, 'the id of a VPC')),

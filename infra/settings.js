@@ -41,6 +41,7 @@ export async function settings(osls) {
   const webhooks = given.webhooks === 'on';
   const reserved = webhooks && given.webhookConcurrency !== '' ? Number(given.webhookConcurrency) : NONE;
   const registry = registryOf(given);
+  const config = given.config === 'bucket' ? url('config/mirror.yaml') : 'mirror.yaml';
   const heartbeat = heartbeatOf(given);
   if (given.config === 'bundled') await readBundled();
 
@@ -59,6 +60,7 @@ export async function settings(osls) {
       registry: file('registry.yml', registry.isOn),
       registryTokens: file('registry-tokens.yml', registry.isOn && registry.hasTokens),
       registryBalancer: file('registry-alb.yml', given.registry === 'alb'),
+      registryFill: file('registry-fill.yml', registry.isOn && given.registryFill === 'on'),
       registryEncryption: file('registry-encryption.yml', registry.isOn && kmsKey !== ''),
     },
     // deployment-guard.js compares these with AWS.
@@ -88,7 +90,12 @@ export async function settings(osls) {
     blobTransitions:
       given.blobStorage === 'STANDARD' ? NONE : [{ StorageClass: given.blobStorage, TransitionInDays: 0 }],
     archive: url(''),
-    config: given.config === 'bucket' ? url('config/mirror.yaml') : 'mirror.yaml',
+    config,
+    // The variables of the registry function for `registryFill`.
+    registryFill:
+      given.registryFill === 'on'
+        ? { isOn: 'on', config, queue: { Ref: 'ResolveQueue' }, keyActions: ['kms:Decrypt', 'kms:GenerateDataKey'] }
+        : { isOn: 'off', config: NONE, queue: NONE, keyActions: ['kms:Decrypt'] },
     objects: {
       config: objects('config/mirror.yaml'),
       blobs: objects('blobs/*'),

@@ -51,6 +51,10 @@ const VARIABLES = {
     'MIRROR_SYNC_REGISTRY_DEFAULT_HOST',
     z.optional(text(/^[a-z0-9.-]+(:\d+)?$/, 'the registry of names without one, such as docker.io')),
   ),
+  registryFill: variable(
+    'MIRROR_SYNC_REGISTRY_FILL',
+    z._default(text(/^(?:on|off)$/, 'on, which mirrors images that clients miss, or off'), 'off'),
+  ),
   eventBus: variable('MIRROR_SYNC_EVENT_BUS', z.optional(text(/^[\w.:/-]{1,512}$/, 'the name or ARN of an event bus'))),
 };
 

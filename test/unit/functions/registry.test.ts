@@ -78,6 +78,39 @@ describe('the registry function', () => {
     expect(aws.metrics).toMatchObject({ RegistryRequests: 1, RegistryMisses: 1 });
   });
 
+  test('orders a missing image that the configuration mirrors, once, and answers 404', async () => {
+    vi.stubEnv('MIRROR_SYNC_REGISTRY_FILL', 'on');
+    aws.config = `version: 1\nmirrors: [{ source: ${REPOSITORY}, tags: ['2.0'] }]`;
+    for (const tag of ['2.0', '2.0', '3.0'])
+      expect(await call({ target: `/v2/${REPOSITORY}/manifests/${tag}`, headers: LOGIN })).toMatchObject({
+        statusCode: 404,
+      });
+    expect(aws.sent('resolve')).toMatchObject([
+      { message: { source: REPOSITORY, what: { images: [{ tag: '2.0' }] } }, isAbortable: true },
+    ]);
+    expect(requests()).toMatchObject([{ order: 'ordered' }, { order: 'recent' }, { order: 'unlisted' }]);
+    expect(aws.metrics).toMatchObject({ RegistryMisses: 3, RegistryOrders: 1 });
+  });
+
+  test('orders nothing without a login, without registryFill, and by digest', async () => {
+    aws.config = `version: 1\nmirrors: [{ source: ${REPOSITORY}, tags: ['2.0'] }]`;
+    await call({ target: `/v2/${REPOSITORY}/manifests/2.0`, headers: LOGIN });
+    vi.resetModules();
+    vi.stubEnv('MIRROR_SYNC_REGISTRY_FILL', 'on');
+    await call({ target: `/v2/${REPOSITORY}/manifests/2.0` });
+    await call({ target: `/v2/${REPOSITORY}/manifests/sha256:${'a'.repeat(64)}`, headers: LOGIN });
+    expect(aws.sent('resolve')).toEqual([]);
+  });
+
+  test('answers 404 also if an order fails, and logs the reason', async () => {
+    vi.stubEnv('MIRROR_SYNC_REGISTRY_FILL', 'on');
+    aws.config = 'version: 1\nmirrors: wrong';
+    const result = await call({ target: `/v2/${REPOSITORY}/manifests/2.0`, headers: LOGIN });
+    expect(result).toMatchObject({ statusCode: 404 });
+    expect(requests()).toMatchObject([{ order: 'failed' }]);
+    expect(aws.log).toContainEqual(expect.objectContaining({ level: 'ERROR', message: 'fault' }));
+  });
+
   test('asks for a login, except for health checks', async () => {
     const refused = await call({ target: '/v2/' });
     expect(refused).toMatchObject({ statusCode: 401, headers: { 'www-authenticate': 'Basic realm="mirror-sync"' } });

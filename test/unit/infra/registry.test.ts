@@ -19,9 +19,10 @@ const BALANCER = {
 let off: Packaged;
 let on: Packaged;
 let alb: Packaged;
+let filling: Packaged;
 
 beforeAll(async () => {
-  [off, on, alb] = await Promise.all([
+  [off, on, alb, filling] = await Promise.all([
     packaged(),
     packaged({ registry: 'on', registryDefaultHost: 'docker.io' }),
     packaged({
@@ -32,10 +33,11 @@ beforeAll(async () => {
       kmsKey: KEY,
       prefix: 'mirror/',
     }),
+    packaged({ registry: 'on', registryFill: 'on', kmsKey: KEY }),
   ]);
 });
 
-afterAll(() => Promise.all([off, on, alb].map((each) => each[Symbol.asyncDispose]())));
+afterAll(() => Promise.all([off, on, alb, filling].map((each) => each[Symbol.asyncDispose]())));
 
 const arn = (id: string): object => ({ 'Fn::GetAtt': [id, 'Arn'] });
 const ref = (id: string): object => ({ Ref: id });
@@ -70,13 +72,23 @@ describe('the registry function', () => {
 
   test('has exactly the variables that it reads', async () => {
     const source = await readFile(join(import.meta.dirname, '../../../functions/registry.ts'), 'utf8');
-    const [, wanted = ''] = /readEnvironment\(\s*process\.env,([^)]*)\)/.exec(source) ?? [];
+    const wanted = [...source.matchAll(/readEnvironment\(\s*env,([^)]*)\)/g)].map(([, names]) => names).join();
     const read = new Set<string>();
     const environment = new Proxy({}, { getOwnPropertyDescriptor: (_, variable) => void read.add(String(variable)) });
     const names = [...wanted.matchAll(/'(\w+)'/g)].map(([, key]) => key as keyof Environment);
     expect(() => readEnvironment(environment, ...names)).toThrow('is not set');
     const given = Object.keys(on.variables(REGISTRY)).filter((variable) => variable.startsWith('MIRROR_SYNC_'));
     expect(new Set(given)).toEqual(read);
+    expect(on.variables(REGISTRY)).toMatchObject({
+      MIRROR_SYNC_REGISTRY_FILL: 'off',
+      MIRROR_SYNC_CONFIG: ref('AWS::NoValue'),
+      MIRROR_SYNC_RESOLVE_QUEUE_URL: ref('AWS::NoValue'),
+    });
+    expect(filling.variables(REGISTRY)).toMatchObject({
+      MIRROR_SYNC_REGISTRY_FILL: 'on',
+      MIRROR_SYNC_CONFIG: { 'Fn::Sub': 's3://${ArchiveBucket}/config/mirror.yaml' },
+      MIRROR_SYNC_RESOLVE_QUEUE_URL: ref('ResolveQueue'),
+    });
   });
 
   // This list is complete. A change that adds a permission must add it here.
@@ -101,6 +113,16 @@ describe('the registry function', () => {
     const [useKey, ...others] = alb.permissions(REGISTRY);
     expect(useKey).toMatch(/^kms:Decrypt arn:aws:kms:\S+ if /);
     expect(others).toEqual(expected('mirror/').toSorted());
+  });
+
+  test('may also read the configuration and send messages to the resolver with registryFill=on', () => {
+    const more = filling.permissions(REGISTRY).filter((one) => !on.permissions(REGISTRY).includes(one));
+    expect(more.map((one) => one.replace(/ if .*/, ''))).toEqual([
+      `kms:Decrypt ${KEY}`,
+      `kms:GenerateDataKey ${KEY}`,
+      's3:GetObject config/mirror.yaml',
+      'sqs:SendMessage ResolveQueue',
+    ]);
   });
 
   test('has an encrypted log and encrypted variables with a customer-managed key', () => {
@@ -198,6 +220,6 @@ describe('the alarms of the registry', () => {
 
 describe('cfn-lint', () => {
   test.skipIf(CFN_LINT === undefined)('reports nothing (skipped if it is not installed)', async () => {
-    for (const template of [on, alb]) expect(await lint(template)).toEqual({ stdout: '', stderr: '' });
+    for (const template of [on, alb, filling]) expect(await lint(template)).toEqual({ stdout: '', stderr: '' });
   });
 });

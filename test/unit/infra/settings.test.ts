@@ -91,6 +91,7 @@ describe('a parameter', () => {
     ['registry', 'yes', 'expected one of off, on, alb'],
     ['registryAccess', 'off', 'expected one of tokens, public'],
     ['registryDefaultHost', 'https://docker.io', 'expected the host of a registry, such as docker.io, or nothing'],
+    ['registryFill', 'yes', ON],
     ['registryConcurrency', '0', 'expected a whole number from 1 to 1000, or off'],
     ['registryMemory', '64', 'expected a whole number from 128 to 10240'],
     ['registryVpc', 'main', 'expected the id of a VPC, or nothing'],
