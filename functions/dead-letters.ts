@@ -2,10 +2,11 @@ import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda'
 import { asFailure, Failure } from '../lib/core/failure.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import { failLayer } from '../lib/sync/layer/fail-layer.ts';
-import { type ImageEvent, imageName } from '../lib/sync/events.ts';
+import { type ImageEvent, imageName, type Observe } from '../lib/sync/events.ts';
 import { failedImages } from '../lib/sync/failures.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
+import type { Queues } from '../lib/queue/queue.ts';
 import { namesInUnreadable } from '../lib/queue/unreadable.ts';
 import { once, openArchive, openQueues } from './aws.ts';
 import { failImages } from './fail-images.ts';
@@ -16,7 +17,7 @@ import { handling, log, observe, observed, onLostRecord } from './telemetry.ts';
 const wired = once(() => {
   const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus');
   const archive = openArchive(env.archive);
-  return { queues: openQueues({ finalize: env.finalizeQueue }), record: recordIn(archive, env.eventBus) };
+  return { queues: openQueues({ finalize: env.finalizeQueue }), record: recordIn(archive, env.eventBus), observe };
 });
 
 /**
@@ -24,30 +25,42 @@ const wired = once(() => {
  * recorded by the functions themselves.
  */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
-  observed(context, async () => {
-    const signal = signalOf(context);
-    const failures: { readonly itemIdentifier: string; readonly failure?: Failure }[] = [];
-    for (const record of event.Records) {
-      const { messageId: itemIdentifier } = record;
-      // To keep the order of a group, no message behind a failure is handled.
-      if (failures.length > 0) failures.push({ itemIdentifier });
-      else
-        try {
-          await handling([record], () => recordDeadLetter(record, signal));
-        } catch (error) {
-          const failure = asFailure(error, 'record dead letter', 'queue');
-          onLostRecord(record, failure);
-          failures.push({ itemIdentifier, failure });
-        }
-    }
-    const [first] = failures;
-    // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
-    if (first?.failure !== undefined && failures.length === event.Records.length) throw first.failure;
-    return { batchItemFailures: failures.map(({ itemIdentifier }) => ({ itemIdentifier })) };
-  });
+  observed(context, () => handleDeadLetters(event, wired(), signalOf(context)));
 
-async function recordDeadLetter(record: SQSRecord, signal: AbortSignal): Promise<void> {
-  const { queues, record: recordEvent } = wired();
+/** Everything that the handler uses; the simulation has its own. */
+export interface DeadLetterPorts {
+  readonly queues: Queues;
+  readonly record: (event: ImageEvent) => Promise<void>;
+  readonly observe: Observe;
+}
+
+export async function handleDeadLetters(
+  event: SQSEvent,
+  ports: DeadLetterPorts,
+  signal: AbortSignal,
+): Promise<SQSBatchResponse> {
+  const failures: { readonly itemIdentifier: string; readonly failure?: Failure }[] = [];
+  for (const record of event.Records) {
+    const { messageId: itemIdentifier } = record;
+    // To keep the order of a group, no message behind a failure is handled.
+    if (failures.length > 0) failures.push({ itemIdentifier });
+    else
+      try {
+        await handling([record], () => recordDeadLetter(record, ports, signal));
+      } catch (error) {
+        const failure = asFailure(error, 'record dead letter', 'queue');
+        onLostRecord(record, failure);
+        failures.push({ itemIdentifier, failure });
+      }
+  }
+  const [first] = failures;
+  // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
+  if (first?.failure !== undefined && failures.length === event.Records.length) throw first.failure;
+  return { batchItemFailures: failures.map(({ itemIdentifier }) => ({ itemIdentifier })) };
+}
+
+async function recordDeadLetter(record: SQSRecord, ports: DeadLetterPorts, signal: AbortSignal): Promise<void> {
+  const { queues, record: recordEvent } = ports;
   let message: Message;
   try {
     message = parseMessage(record.body);
@@ -65,7 +78,7 @@ async function recordDeadLetter(record: SQSRecord, signal: AbortSignal): Promise
   });
   switch (message.type) {
     case 'layer':
-      await failLayer({ queues, observe }, message, failure, signal);
+      await failLayer(ports, message, failure, signal);
       return;
     case 'resolve':
       await failImages(queues, message, failure, signal);

@@ -6,7 +6,7 @@ import { failedImages } from '../lib/sync/failures.ts';
 import { finalize } from '../lib/sync/finalizer/finalize.ts';
 import type { FinalizeMessage } from '../lib/queue/messages.ts';
 import { once, openArchive } from './aws.ts';
-import { handleBatch } from './batch.ts';
+import { type BatchOptions, handleBatch } from './batch.ts';
 import { postponeIn } from './postpone.ts';
 import { recordIn } from './record.ts';
 import { requeueIn } from './requeue.ts';
@@ -22,6 +22,7 @@ const wired = once(() => {
     maxReceives: env.maxReceives,
     postpone: postponeIn(env.finalizeQueue),
     requeue: requeueIn(env.finalizeQueue),
+    onFailure: onFailedRecord,
   };
 });
 
@@ -29,25 +30,33 @@ const wired = once(() => {
 const BATCH = 10;
 
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
-  observed(context, () => {
-    const { archive, record, maxReceives, postpone, requeue } = wired();
-    const signal = signalOf(context);
-    const reader = cachedReader(receiptReader(archive, signal));
-    return handleBatch<FinalizeMessage>(event, {
-      type: 'finalize',
-      together: BATCH,
-      maxReceives,
-      handle: (deliveries) =>
-        finalize(
-          { archive, record },
-          deliveries.map(({ message }) => message),
-          { signal, reader },
-        ),
-      giveUp: async ({ message }, failure) => {
-        for (const event of failedImages(message, failure)) await record(event);
-      },
-      postpone,
-      requeue,
-      onFailure: onFailedRecord,
-    });
+  observed(context, () => handleFinalizations(event, wired(), signalOf(context)));
+
+/** Everything that the handler uses; the simulation has its own. */
+export type FinalizerPorts = Pick<ReturnType<typeof wired>, 'archive' | 'record' | 'maxReceives'> &
+  Pick<BatchOptions<FinalizeMessage>, 'postpone' | 'requeue' | 'onFailure'>;
+
+export function handleFinalizations(
+  event: SQSEvent,
+  { archive, record, maxReceives, postpone, requeue, onFailure }: FinalizerPorts,
+  signal: AbortSignal,
+): Promise<SQSBatchResponse> {
+  const reader = cachedReader(receiptReader(archive, signal));
+  return handleBatch<FinalizeMessage>(event, {
+    type: 'finalize',
+    together: BATCH,
+    maxReceives,
+    handle: (deliveries) =>
+      finalize(
+        { archive, record },
+        deliveries.map(({ message }) => message),
+        { signal, reader },
+      ),
+    giveUp: async ({ message }, failure) => {
+      for (const image of failedImages(message, failure)) await record(image);
+    },
+    postpone,
+    requeue,
+    onFailure,
   });
+}

@@ -26,12 +26,14 @@ export function postponeIn(
   tell: typeof log = log,
 ): (records: readonly SQSRecord[], failure?: Failure) => Promise<void> {
   return async (records, failure) => {
-    const seconds = failure === undefined ? 0 : secondsFor(failure, records[0]);
+    const seconds = secondsUntilNext(failure, records[0]);
     await Promise.all(records.map((record) => hide(queueUrl, record, seconds, tell)));
   };
 }
 
-function secondsFor(failure: Failure, record: SQSRecord | undefined): number {
+/** The time until the next delivery after a failure, in seconds; without a failure, none. */
+export function secondsUntilNext(failure: Failure | undefined, record: SQSRecord | undefined): number {
+  if (failure === undefined) return 0;
   const attempt = Number(record?.attributes.ApproximateReceiveCount ?? 1);
   const retryable = failure.remedy === 'never' ? asRetryable(failure) : failure;
   const untold = failure.code === 'rate-limited' && failure.retryAfterMs === undefined;

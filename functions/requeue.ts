@@ -11,7 +11,7 @@ const LONGEST_WAIT_MS = 4 * 24 * 60 * 60_000;
 const WAIT_MS = 20_000;
 
 /** The message attribute with the time of the first send, in milliseconds since the epoch. */
-const FIRST_SENT = 'firstSent';
+export const FIRST_SENT = 'firstSent';
 
 /** The SDK retries this single request. */
 const sqs = once(() => new SQSClient({ maxAttempts: 4 }));
@@ -22,19 +22,23 @@ const sqs = once(() => new SQSClient({ maxAttempts: 4 }));
  */
 export function requeueIn(QueueUrl: string): (record: SQSRecord) => Promise<void> {
   return async (record) => {
-    const { body: MessageBody, attributes, messageId } = record;
-    const { MessageGroupId, MessageDeduplicationId = '' } = attributes;
-    const copy = createHash('sha256').update(`${MessageDeduplicationId} ${messageId}`).digest('hex');
+    const { body: MessageBody, attributes } = record;
+    const { MessageGroupId } = attributes;
     await sqs().send(
       new SendMessageCommand({
         QueueUrl,
         MessageBody,
         MessageGroupId,
-        MessageDeduplicationId: copy,
+        MessageDeduplicationId: copyIdOf(record),
         MessageAttributes: { [FIRST_SENT]: { DataType: 'Number', StringValue: String(firstSent(record)) } },
       }),
     );
   };
+}
+
+/** The deduplication id of the copy. */
+export function copyIdOf({ attributes: { MessageDeduplicationId = '' }, messageId }: SQSRecord): string {
+  return createHash('sha256').update(`${MessageDeduplicationId} ${messageId}`).digest('hex');
 }
 
 /** The maximum wait for a registry's rate limit; the longest quotas are per day. */
@@ -50,7 +54,7 @@ export function hasWaitedTooLong(record: SQSRecord, now: number): boolean {
   return now - firstSent(record) > LONGEST_WAIT_MS;
 }
 
-function firstSent({ attributes, messageAttributes }: SQSRecord): number {
+export function firstSent({ attributes, messageAttributes }: SQSRecord): number {
   return Number(messageAttributes[FIRST_SENT]?.stringValue ?? attributes.SentTimestamp);
 }
 

@@ -10,10 +10,13 @@ import { runStartOf, writeRunStart } from '../lib/sync/runs.ts';
 import { tagChoice } from '../lib/app/choose.ts';
 import { isUnknownRequest } from '../lib/app/missing.ts';
 import { ordersFor, ordersOf } from '../lib/app/start.ts';
+import type { ImageEvent, Observe } from '../lib/sync/events.ts';
 import type { ResolveMessage } from '../lib/queue/messages.ts';
+import type { Queues } from '../lib/queue/queue.ts';
+import type { Sources } from '../lib/registry/source.ts';
 import { allowed } from '../lib/webhook/orders.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
-import { handleBatch } from './batch.ts';
+import { type BatchOptions, handleBatch } from './batch.ts';
 import { failImages } from './fail-images.ts';
 import { MissingConfiguration } from './kept.ts';
 import { postponeIn } from './postpone.ts';
@@ -33,7 +36,6 @@ interface Started {
   readonly messages: number;
 }
 
-// eslint-disable-next-line max-lines-per-function -- wires the ports of one invocation
 const wired = once(() => {
   const env = readEnvironment(
     process.env,
@@ -52,41 +54,19 @@ const wired = once(() => {
   const archive = openArchive(env.archive);
   const queues = openQueues({ resolve: resolveQueue, layer: layerQueue, finalize: finalizeQueue });
   const sources = sourcesFrom(config, env.credentialsSecret, { lanes, onRetry });
-  const context = async (): Promise<ResolverContext> => {
-    const [read, current] = await Promise.all([config(), sources()]);
-    return {
-      archive,
-      queues,
-      sources: current,
-      observe,
-      now: Date.now,
-      lanes: registrySettings(read, lanes).connections,
-      // One per message, because functions share no state.
-      quota: new Quota(read.limits),
-      chooseTags: (order) => tagChoice(read, order),
-      isExpected: isUnknownRequest,
-      queuedBy: async (event, order, signal) => {
-        // A manual request is processed even if an earlier run has queued the image.
-        if (event.run.startsWith(BY_HAND)) return undefined;
-        const run = await queuedBy(archive, event, order, Date.now(), { signal });
-        if (run !== undefined) leftOut(event);
-        return run;
-      },
-      pending: async (event, order, signal) => {
-        await writeReport(archive, event, Date.now(), { signal });
-        await markQueued(archive, event, order, Date.now(), { signal });
-      },
-    };
-  };
   return {
     config,
     archive,
     eventBus: env.eventBus,
     queues,
-    context,
+    sources,
+    lanes,
     maxReceives: env.maxReceives,
     postpone: postponeIn(resolveQueue),
     requeue: requeueIn(resolveQueue),
+    observe,
+    leftOut,
+    onFailure: onFailedRecord,
   };
 });
 
@@ -94,12 +74,26 @@ const wired = once(() => {
 export const handler = (event: unknown, context: Context): Promise<SQSBatchResponse | Started> =>
   observed<SQSBatchResponse | Started>(context, async () => {
     const request = readRequest(event, context.awsRequestId);
-    return request.kind === 'batch' ? resolveBatch(request.batch, context) : start(request, context);
+    return request.kind === 'batch'
+      ? handleResolutions(request.batch, wired(), signalOf(context))
+      : start(request, context);
   });
 
-async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  const { config, context: resolver, queues, maxReceives, postpone, requeue } = wired();
-  const signal = signalOf(context);
+/** Everything that the handler of a batch uses; the simulation has its own. */
+export type ResolverPorts = Pick<ReturnType<typeof wired>, 'lanes' | 'maxReceives' | 'archive' | 'config'> & {
+  readonly queues: Queues;
+  readonly sources: () => Promise<Sources>;
+  readonly observe: Observe;
+  /** Called for an image that an earlier run has queued. */
+  readonly leftOut: (event: ImageEvent) => void;
+} & Pick<BatchOptions<ResolveMessage>, 'postpone' | 'requeue' | 'onFailure'>;
+
+export async function handleResolutions(
+  event: SQSEvent,
+  ports: ResolverPorts,
+  signal: AbortSignal,
+): Promise<SQSBatchResponse> {
+  const { config, queues, maxReceives, postpone, requeue, onFailure } = ports;
   return handleBatch<ResolveMessage>(event, {
     type: 'resolve',
     together: 1,
@@ -113,14 +107,43 @@ async function resolveBatch(event: SQSEvent, context: Context): Promise<SQSBatch
         log('warn', 'message refused', { run, source, repository, reason: 'no mirror in mirror.yaml matches' });
         return;
       }
-      await resolve(await resolver(), message, { receiveCount, last: receiveCount >= maxReceives, requeues, signal });
+      const last = receiveCount >= maxReceives;
+      await resolve(await contextOf(ports), message, { receiveCount, last, requeues, signal });
     },
     giveUp: ({ message }, failure) => failImages(queues, message, failure, signal),
-    ready: resolver,
+    ready: () => contextOf(ports),
     postpone,
     requeue,
-    onFailure: onFailedRecord,
+    onFailure,
   });
+}
+
+async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
+  const { archive, queues, observe: told, leftOut: onLeftOut } = ports;
+  const [read, sources] = await Promise.all([ports.config(), ports.sources()]);
+  return {
+    archive,
+    queues,
+    sources,
+    observe: told,
+    now: Date.now,
+    lanes: registrySettings(read, ports.lanes).connections,
+    // One per message, because functions share no state.
+    quota: new Quota(read.limits),
+    chooseTags: (order) => tagChoice(read, order),
+    isExpected: isUnknownRequest,
+    queuedBy: async (event, order, signal) => {
+      // A manual request is processed even if an earlier run has queued the image.
+      if (event.run.startsWith(BY_HAND)) return undefined;
+      const run = await queuedBy(archive, event, order, Date.now(), { signal });
+      if (run !== undefined) onLeftOut(event);
+      return run;
+    },
+    pending: async (event, order, signal) => {
+      await writeReport(archive, event, Date.now(), { signal });
+      await markQueued(archive, event, order, Date.now(), { signal });
+    },
+  };
 }
 
 async function start(request: Exclude<Request, { kind: 'batch' }>, context: Context): Promise<Started> {

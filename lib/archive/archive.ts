@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { asFailure, Failure, invalid } from '../core/failure.ts';
 import { instantFault } from '../core/instant.ts';
 import { Lru } from '../core/lru.ts';
@@ -25,6 +25,8 @@ const CONFLICTS: RetryPolicy = { tries: 12, baseMs: 50, capMs: 2_000 };
 
 const JSON_TYPE = 'application/json';
 
+type Wait = (ms: number, operation: string, signal: AbortSignal | undefined) => Promise<void>;
+
 /** The result of an observation. */
 export interface TagUpdate {
   readonly outcome: TagOutcome;
@@ -36,6 +38,7 @@ export interface TagUpdate {
 export class Archive {
   readonly store: ObjectStore;
   readonly layout: Layout;
+  readonly #wait: Wait;
   /**
    * The tag index that was read or written last, by its version. A repository of ten thousand tags has a hundred
    * slices. Parsing its index for each slice would take longer than all other work, and leave more garbage than the
@@ -43,10 +46,14 @@ export class Archive {
    */
   readonly #parsed: Lru<string, { readonly index: TagIndex; readonly etag: string }>;
 
-  /** @param keptEntries entries of parsed tag indexes that are kept in memory; the last index is always kept */
-  constructor(store: ObjectStore, layout: Layout, keptEntries = 1) {
+  /**
+   * @param keptEntries entries of parsed tag indexes that are kept in memory; the last index is always kept
+   * @param wait waits for a time in milliseconds
+   */
+  constructor(store: ObjectStore, layout: Layout, keptEntries = 1, wait: Wait = sleep) {
     this.store = store;
     this.layout = layout;
+    this.#wait = wait;
     this.#parsed = new Lru(keptEntries, ({ index }) => Math.min(index.size + 1, keptEntries));
   }
 
@@ -202,7 +209,7 @@ export class Archive {
     const failure = asFailure(error, `write ${key}`, 'archive');
     const decision = decide(failure, attempt, CONFLICTS, Math.random());
     if (failure.code !== 'precondition-failed' || !decision.again) throw failure;
-    await pause(decision.afterMs, failure.operation, signal);
+    await this.#wait(decision.afterMs, failure.operation, signal);
   }
 
   /** Every repository that has a tag index. */
@@ -244,9 +251,9 @@ function previousOf(before: TagIndex, change: TagChange | undefined, outcome: Ta
   return outcome !== 'written' || previous === undefined || previous === change?.descriptor.digest ? {} : { previous };
 }
 
-async function pause(ms: number, operation: string, signal: AbortSignal | undefined): Promise<void> {
+async function sleep(ms: number, operation: string, signal: AbortSignal | undefined): Promise<void> {
   try {
-    await sleep(ms, undefined, { signal });
+    await delay(ms, undefined, { signal });
   } catch (error) {
     throw asFailure(error, operation, 'archive');
   }

@@ -16,14 +16,15 @@ export const NO_DEADLINE: Deadline = { near: () => false, over: new AbortControl
 
 /**
  * @param remainingMs the time that is left, in milliseconds; of a short time, parts in flight get no more than half
+ * @param timeout a signal that is aborted after this time
  */
-export function deadlineFrom(remainingMs: () => number): Deadline {
+export function deadlineFrom(remainingMs: () => number, timeout = (ms: number) => AbortSignal.timeout(ms)): Deadline {
   const all = remainingMs();
   const landingMs = Math.min(LANDING_MS, all / 2);
   const partingMs = Math.min(PARTING_MS, all / 4);
   return {
     near: () => remainingMs() < landingMs,
     // Whole milliseconds: AbortSignal.timeout throws at anything else.
-    over: AbortSignal.timeout(Math.max(Math.floor(all - partingMs), 0)),
+    over: timeout(Math.max(Math.floor(all - partingMs), 0)),
   };
 }
