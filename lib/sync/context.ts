@@ -19,7 +19,7 @@ export interface ResolverContext extends Common {
   readonly queuedBy?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<string | undefined>;
   /** Whether a failure is left out of the records, since it is not an error of the mirror. */
   readonly isExpected?: (failure: Failure, order: Order) => boolean;
-  /** Called for each image that is not complete, before its layers are queued. */
+  /** Called for each image that is not complete, after its layers are queued. */
   readonly pending?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<void>;
 }
 

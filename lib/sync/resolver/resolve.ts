@@ -234,11 +234,12 @@ class Slice {
     if (missing.length === 0)
       await queues.send('finalize', [finalizeMessage(this.#message, image, 'resolver')], { signal });
     else {
-      await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, this.#message, signal);
       const outgoing = missing.map(({ blob: { data: _, ...blob }, look }) =>
         layerMessage(this.#message, image, blob, { lanes: lanes(host), look }),
       );
       await queues.send('layer', outgoing, { signal });
+      // Not before: an image is pending only if its messages exist, and the last of them brings its final state.
+      await this.#context.pending?.({ type: 'image', status: 'pending', ...name }, this.#message, signal);
     }
   }
 }

@@ -67,6 +67,27 @@ function finals(rig: Rig): (readonly [string | undefined, string])[] {
   );
 }
 
+describe('an image that is incomplete', () => {
+  test('is recorded as pending only after its layers are in the queue', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    const told: string[] = [];
+    const context = {
+      ...rig.context,
+      queues: { send: (queue: string) => Promise.resolve(void told.push(queue)) },
+      pending: () => Promise.resolve(void told.push('pending')),
+    };
+    await resolve(context, wanting([{ tag: 'v1' }]), { receiveCount: 1, last: false, signal: NEVER });
+    expect(told).toEqual(['layer', 'pending']);
+    const failing = { ...context, queues: { send: () => Promise.reject(new Error('no queue')) } };
+    told.length = 0;
+    await expect(
+      resolve(failing, wanting([{ tag: 'v1' }]), { receiveCount: 1, last: false, signal: NEVER }),
+    ).rejects.toThrow('no queue');
+    expect(told).toEqual([]);
+  });
+});
+
 describe('an image that is in the archive', () => {
   test('costs one HEAD, one read of the tag index, and no write', async () => {
     registry.push('library/app', IMAGE, 'v1');
