@@ -46,8 +46,10 @@ export async function writeReport(
   now: number,
   options: Cancel & { readonly unsent?: boolean } = {},
 ): Promise<void> {
-  const { reference, repository, digest, previous, status, code, reason, notes } = event;
-  if (status === 'unchanged') return;
+  const { reference, repository, digest, previous, code, reason, notes } = event;
+  // An image that the resolver found unchanged has no report. One that was overtaken has, and it is kept by its digest.
+  if (event.status === 'unchanged' && code === undefined) return;
+  const status = event.status === 'unchanged' ? 'mirrored' : event.status;
   const report: Report = {
     version: 1,
     reference,

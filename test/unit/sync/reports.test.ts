@@ -76,6 +76,13 @@ describe('the report of a run', () => {
     expect(await readRun(archive, 'run-1')).toMatchObject([{ status: 'mirrored' }]);
   });
 
+  test('is final for an image that a newer observation has overtaken', async () => {
+    const archive = archiveOf();
+    await writeReport(archive, event({ status: 'pending' }), NOW);
+    await writeReport(archive, event({ status: 'unchanged', code: 'overtaken', reason: 'kept by its digest' }), NOW);
+    expect(await readRun(archive, 'run-1')).toMatchObject([{ status: 'mirrored', code: 'overtaken' }]);
+  });
+
   test('needs no write for an unchanged image', async () => {
     const archive = archiveOf();
     await writeReport(archive, event({ status: 'unchanged' }), NOW);
