@@ -1,11 +1,13 @@
 import type { Archive } from '../archive/archive.ts';
 import { memberOf } from '../archive/members.ts';
-import type { TagIndex } from '../archive/tag-index/tag-index.ts';
+import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
 import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../oci/manifest.ts';
 import { manifestKind } from '../oci/mediatype.ts';
+import { PlatformChoice } from '../oci/platform-choice.ts';
 import { RegistryError } from './errors.ts';
 import type { Repository } from './repositories.ts';
 
@@ -88,31 +90,46 @@ export class Manifests {
     }
   }
 
+  /** The children that the entries are proven for. The archive may have others, of which it lacks layers. */
   async #search({ index }: Repository): Promise<ReadonlyMap<Digest, string>> {
     const found = new Map<Digest, string>();
-    let level = index
-      .entries()
-      .filter(({ mediaType }) => manifestKind(mediaType) === 'index')
-      .map(({ digest }) => digest);
+    let level: readonly Searched[] = indexesOf(index);
     for (let left = MAX_SEARCHED; level.length > 0 && left > 0; left -= level.length) {
-      const below: Digest[] = [];
-      for (const digest of new Set(level.slice(0, left)))
-        for (const child of await this.#childrenIn(digest)) {
-          if (found.has(child.digest)) continue;
+      const below: Searched[] = [];
+      for (const { digest, choice } of level.slice(0, left))
+        for (const child of choice.among(await this.#childrenIn(digest))) {
           found.set(child.digest, child.mediaType);
-          if (manifestKind(child.mediaType) === 'index') below.push(child.digest);
+          if (manifestKind(child.mediaType) === 'index') below.push({ digest: child.digest, choice });
         }
       level = below;
     }
     return found;
   }
 
-  async #childrenIn(digest: Digest): Promise<readonly { digest: Digest; mediaType: string }[]> {
+  async #childrenIn(digest: Digest): Promise<readonly Descriptor[]> {
     const bytes = await this.#content(digest, undefined);
     if (bytes === undefined) return [];
     const manifest = parseManifest(bytes);
     return manifest.kind === 'index' ? manifest.manifests : [];
   }
+}
+
+/** The indexes of a tag index, each once for each set of platforms that it is proven for. */
+function indexesOf(index: TagIndex): readonly Searched[] {
+  const found = new Map<string, Searched>();
+  for (const entry of index.entries()) {
+    const { digest, mediaType } = entry;
+    if (manifestKind(mediaType) !== 'index') continue;
+    for (const { platforms } of scopesOf(entry))
+      found.set(JSON.stringify([digest, platforms]), { digest, choice: new PlatformChoice(platforms) });
+  }
+  return [...found.values()];
+}
+
+/** An index to search, and the platforms that are wanted of it. */
+interface Searched {
+  readonly digest: Digest;
+  readonly choice: PlatformChoice;
 }
 
 const SPARSE = 'an image may be archived for some of its platforms only, and mirror-sync ls lists them';

@@ -88,6 +88,20 @@ describe('manifests', () => {
       expect(await bytesOf(await served.get(`/v2/${NAME}/manifests/${of}`))).toEqual(manifest);
   });
 
+  test('of a platform that an index was not mirrored for are unknown, although another repository has them', async () => {
+    const arm = makeImage({ layers: [LAYER], platform: { os: 'linux', architecture: 'arm64' } });
+    const both = makeIndex([IMAGE, arm]);
+    await served.add('docker.io/library/other', both, '3.0');
+    const { digest: of, mediaType, manifest } = both;
+    const platforms = [{ os: 'linux', architecture: 'amd64' }];
+    await served.archive.updateTags(REPOSITORY, [
+      { descriptor: { digest: of, mediaType, size: manifest.length }, observed: 3_000, platforms, tag: '3.0' },
+    ]);
+    const found = await served.get(`/v2/${NAME}/manifests/${IMAGE.digest}`);
+    expect(found.status).toBe(200);
+    expect(await refusal(await served.get(`/v2/${NAME}/manifests/${arm.digest}`))).toBe('404 MANIFEST_UNKNOWN');
+  });
+
   test('of another repository, and blobs that look like manifests, are unknown', async () => {
     const foreign = makeImage({ layers: [makeLayer({ seed: 3 })] });
     await served.add('docker.io/library/other', foreign, 'x');
