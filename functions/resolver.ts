@@ -6,7 +6,7 @@ import { markQueued, queuedBy } from '../lib/sync/resolver/queued.ts';
 import { Quota } from '../lib/sync/resolver/quota.ts';
 import { writeReport } from '../lib/sync/reports.ts';
 import { resolve } from '../lib/sync/resolver/resolve.ts';
-import { runStartOf, writeRunStart } from '../lib/sync/runs.ts';
+import { type RunStart, runStartOf, writeRunStart } from '../lib/sync/runs.ts';
 import { tagChoice } from '../lib/app/choose.ts';
 import { isUnknownRequest } from '../lib/app/missing.ts';
 import { ordersFor, ordersOf } from '../lib/app/start.ts';
@@ -146,10 +146,13 @@ async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
   };
 }
 
-async function start(request: Exclude<Request, { kind: 'batch' }>, context: Context): Promise<Started> {
-  const { config, queues, archive, eventBus } = wired();
+/** Starts a run: sends its first messages. Repeating it is safe, since the queue drops what it has. */
+export async function startRun(
+  request: Exclude<Request, { kind: 'batch' }>,
+  { config, queues, archive }: Pick<ResolverPorts, 'config' | 'queues' | 'archive'>,
+  signal: AbortSignal,
+): Promise<RunStart | undefined> {
   const { run, kind } = request;
-  const signal = signalOf(context);
   let read: Config;
   try {
     read = await config();
@@ -157,14 +160,22 @@ async function start(request: Exclude<Request, { kind: 'batch' }>, context: Cont
     if (kind !== 'schedule' || !(error instanceof MissingConfiguration)) throw error;
     // A deployment may not have its configuration yet; the next scheduled run reads it again.
     log('warn', 'run not started', { run, reason: error.message });
-    return { run, messages: 0 };
+    return undefined;
   }
   const messages = kind === 'schedule' ? ordersOf(read, run) : ordersFor(request.request, read, run);
   await queues.send('resolve', messages, { signal });
   const started = runStartOf(run, kind === 'schedule' ? 'schedule' : 'request', messages, Date.now());
   await writeRunStart(archive, started, { signal });
+  return started;
+}
+
+async function start(request: Exclude<Request, { kind: 'batch' }>, context: Context): Promise<Started> {
+  const { eventBus, ...ports } = wired();
+  const { run } = request;
+  const started = await startRun(request, ports, signalOf(context));
+  if (started === undefined) return { run, messages: 0 };
   const { version: _, run: __, at: ___, ...counts } = started;
   runStarted(run, context.awsRequestId, counts);
   if (eventBus !== undefined) await sendRunStarted(started, eventBus);
-  return { run, messages: messages.length };
+  return { run, messages: started.messages };
 }

@@ -20,6 +20,8 @@ const ENTRIES = [
   'test/container/run.ts',
   'test/deployment/run.ts',
   'test/package/run.ts',
+  'test/simulation/main.ts',
+  'test/simulation/mutations.ts',
   '*.config.ts',
 ];
 

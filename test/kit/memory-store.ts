@@ -23,6 +23,17 @@ interface HeldUpload extends Upload {
   readonly parts: Map<number, { readonly part: Part; readonly bytes: Uint8Array }>;
 }
 
+export interface MemoryStoreOptions {
+  readonly name?: string;
+  readonly limits?: Partial<PartLimits>;
+  /** A new name, for uploads and parts. */
+  readonly id?: () => string;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+  /** Called after an object was written or deleted. */
+  readonly onChange?: (key: string) => void;
+}
+
 /** The bytes per chunk of a body. */
 const CHUNK_BYTES = 64 * 1024;
 
@@ -33,9 +44,30 @@ export class MemoryStore implements ObjectStore {
   readonly #objects = new Map<string, Held>();
   readonly #uploads = new Map<string, HeldUpload>();
 
-  constructor(options: { readonly name?: string; readonly limits?: Partial<PartLimits> } = {}) {
+  readonly #id: () => string;
+  readonly #now: () => number;
+  readonly #onChange: (key: string) => void;
+
+  constructor(options: MemoryStoreOptions = {}) {
     this.name = options.name ?? 'memory';
     this.limits = { minPartBytes: 1, maxPartBytes: 1024 ** 3, maxParts: 10_000, ...options.limits };
+    this.#id = options.id ?? randomUUID;
+    this.#now = options.now ?? ((): number => Date.now());
+    this.#onChange = options.onChange ?? (() => undefined);
+  }
+
+  /** The bytes of an object, and the keys of all objects, without a call of the port. */
+  peek(key: string): Uint8Array | undefined {
+    return this.#objects.get(key)?.bytes;
+  }
+
+  keys(): readonly string[] {
+    return [...this.#objects.keys()];
+  }
+
+  /** Replaces the bytes of an object as a broken disk does. */
+  damage(key: string, bytes: Uint8Array): void {
+    this.#commit(`damage ${key}`, key, bytes, undefined);
   }
 
   async get(
@@ -81,7 +113,8 @@ export class MemoryStore implements ObjectStore {
 
   async delete(key: string, { etag, signal }: { readonly etag?: string } & Cancel = {}): Promise<void> {
     begin(`delete ${key}`, signal);
-    if (etag === undefined || this.#objects.get(key)?.etag === etag) this.#objects.delete(key);
+    if (etag !== undefined && this.#objects.get(key)?.etag !== etag) return;
+    if (this.#objects.delete(key)) this.#onChange(key);
   }
 
   async *list(prefix: string, { signal }: Cancel = {}): AsyncGenerator<ListedObject> {
@@ -100,7 +133,7 @@ export class MemoryStore implements ObjectStore {
 
   async createUpload(key: string, { partSize, signal }: { readonly partSize: number } & Cancel): Promise<Upload> {
     begin(`create upload ${key}`, signal);
-    const upload = { key, id: randomUUID(), initiated: new Date() };
+    const upload = { key, id: this.#id(), initiated: new Date(this.#now()) };
     this.#uploads.set(upload.id, { ...upload, partSize, parts: new Map() });
     return upload;
   }
@@ -115,7 +148,7 @@ export class MemoryStore implements ObjectStore {
         'invalid',
         `it is not part 1 to ${this.limits.maxParts} of at most ${held.partSize} bytes`,
       );
-    const part = { number, size: bytes.length, etag: `"${randomUUID()}"` };
+    const part = { number, size: bytes.length, etag: `"${this.#id()}"` };
     held.parts.set(number, { part, bytes: new Uint8Array(bytes) });
     return part;
   }
@@ -167,8 +200,9 @@ export class MemoryStore implements ObjectStore {
         'precondition-failed',
         there === undefined ? 'it is not there' : 'another version is there',
       );
-    const held = { bytes, size: bytes.length, etag: `"${hashOf(bytes)}"`, modified: new Date() };
+    const held = { bytes, size: bytes.length, etag: `"${hashOf(bytes)}"`, modified: new Date(this.#now()) };
     this.#objects.set(key, held);
+    this.#onChange(key);
     return { etag: held.etag, size: held.size };
   }
 }

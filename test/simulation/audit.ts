@@ -1,0 +1,340 @@
+/**
+ * The invariants of docs/architecture.md, checked after every step on the bytes of the archive. The code shares nothing with
+ * the code that writes them.
+ */
+import { createHash } from 'node:crypto';
+import type { MemoryStore } from '../kit/memory-store.ts';
+import type { Upload } from '../../lib/store/store.ts';
+import type { Process } from './process.ts';
+import type { Upstream } from './upstream.ts';
+import type { World } from './world.ts';
+
+interface RawDescriptor {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly platform?: { readonly os: string; readonly architecture: string };
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+interface RawManifest {
+  readonly config?: RawDescriptor;
+  readonly layers?: readonly RawDescriptor[];
+  readonly manifests?: readonly RawDescriptor[];
+}
+
+interface Entry {
+  readonly tag: string | undefined;
+  readonly hadTag: string | undefined;
+  readonly digest: string;
+  readonly observed: number;
+  readonly observations: readonly number[];
+  readonly platforms: string;
+}
+
+interface RawReport {
+  readonly repository?: string;
+  readonly status: string;
+  readonly digest?: string;
+  readonly reason?: string;
+}
+
+const INDEX = /^repositories\/(.+)\/index\.json$/;
+
+/** The violation of an invariant, as an error that ends the schedule. */
+export class Violation extends Error {
+  override readonly name = 'Violation';
+}
+
+export class Audit {
+  readonly #memory: MemoryStore;
+  readonly #upstream: Upstream;
+  readonly #world: World;
+  readonly #changed = new Set<string>();
+  readonly #indexes = new Map<string, readonly Entry[]>();
+  readonly #reports = new Map<string, RawReport>();
+  /** The changes of each tag in the archive: `host/path:tag`. */
+  readonly #history = new Map<string, { readonly at: number; readonly digest: string | undefined }[]>();
+  /** Objects that the disk has damaged, or that nothing may rely on until they are written again. */
+  readonly #damaged = new Set<string>();
+  /** When a repair removed a digest from a repository. */
+  readonly #uploads = new Map<
+    string,
+    { readonly id: string; readonly key: string; readonly creator: Process; parts: number }
+  >();
+  /** Nothing fails, so that an upload with parts has to be continued. */
+  mustResume = false;
+  /** No process is slow or killed, so that an upload without a blob belongs to the process that began it. */
+  mustSpare = false;
+  readonly #removed = new Map<string, number>();
+  /** The repairs that run now, and may remove references. */
+  #repairs = 0;
+
+  constructor(memory: MemoryStore, upstream: Upstream, world: World) {
+    this.#memory = memory;
+    this.#upstream = upstream;
+    this.#world = world;
+  }
+
+  changed(key: string): void {
+    this.#changed.add(key);
+  }
+
+  damaged(digest: string): void {
+    this.#damaged.add(digest);
+  }
+
+  repairing(isRunning: boolean): void {
+    this.#repairs += isRunning ? 1 : -1;
+  }
+
+  /** The digests that a tag of the archive had in an interval, with both ends. */
+  digestsOf(reference: string, from: number, to: number): ReadonlySet<string | undefined> {
+    const changes = this.#history.get(reference) ?? [];
+    const found = new Set<string | undefined>();
+    if ((changes[0]?.at ?? Infinity) > from) found.add(undefined);
+    for (const [index, { at, digest }] of changes.entries())
+      if (at <= to && (changes[index + 1]?.at ?? Infinity) >= from) found.add(digest);
+    return found;
+  }
+
+  /** Whether a repair has removed a digest from a repository since then. */
+  removedSince(repository: string, digest: string, from: number): boolean {
+    const removed = this.#removed.get(`${repository}@${digest}`);
+    return removed !== undefined && removed >= from;
+  }
+
+  isDamaged(digest: string): boolean {
+    return this.#damaged.has(digest);
+  }
+
+  /** A process begins an upload of a blob. */
+  created(process: Process, { key, id }: Upload): void {
+    if (process.mustResume && this.mustResume)
+      for (const other of this.#uploads.values())
+        if (other.key === key && other.parts > 0 && other.creator.lane === process.lane && !other.creator.isAlive)
+          this.#world.fail(new Violation(`${process.name} begins ${key} again, and upload ${other.id} has parts`));
+    this.#uploads.set(id, { id, key, creator: process, parts: 0 });
+  }
+
+  stored({ id }: Upload): void {
+    const upload = this.#uploads.get(id);
+    if (upload !== undefined) upload.parts += 1;
+  }
+
+  ended(process: Process, { key, id }: Upload, how: 'completed' | 'aborted'): void {
+    const upload = this.#uploads.get(id);
+    this.#uploads.delete(id);
+    if (how === 'completed' || upload === undefined || !this.mustSpare) return;
+    const { creator } = upload;
+    const receipt = `.mirror/receipts/${key.slice('blobs/'.length)}.json`;
+    if (creator !== process && creator.isAlive && this.#memory.peek(receipt) === undefined)
+      this.#world.fail(
+        new Violation(`${process.name} aborts upload ${id} of ${key}, which ${creator.name} still fills`),
+      );
+  }
+
+  tagsOf(repository: string): ReadonlyMap<string, string> {
+    const entries = this.#indexes.get(repository) ?? [];
+    return new Map(entries.flatMap(({ tag, digest }) => (tag === undefined ? [] : [[tag, digest] as const])));
+  }
+
+  repositories(): readonly string[] {
+    return [...this.#indexes.keys()];
+  }
+
+  report(key: string): RawReport | undefined {
+    return this.#reports.get(key);
+  }
+
+  reports(): ReadonlyMap<string, RawReport> {
+    return this.#reports;
+  }
+
+  /** @throws Violation */
+  check(): void {
+    if (this.#changed.size === 0) return;
+    const keys = [...this.#changed];
+    this.#changed.clear();
+    let isReachable = false;
+    for (const key of keys) {
+      const [, repository] = INDEX.exec(key) ?? [];
+      if (repository !== undefined) this.#index(repository, this.#memory.peek(key));
+      else if (key.startsWith('blobs/')) this.#blob(key);
+      else if (key.startsWith('.mirror/runs/') && !key.includes('/.queued/') && !key.endsWith('/run.json'))
+        this.#report(key);
+      isReachable ||= repository !== undefined || key.startsWith('blobs/') || key.startsWith('.mirror/receipts/');
+    }
+    if (!isReachable) return;
+    this.#receipts();
+    for (const [repository, entries] of this.#indexes)
+      for (const entry of entries) this.#closure(`${repository}:${entry.tag ?? entry.digest}`, entry);
+  }
+
+  /** A blob that is written with the right bytes is not damaged any more. */
+  #blob(key: string): void {
+    const digest = key.slice('blobs/'.length).replace('/', ':');
+    const bytes = this.#memory.peek(key);
+    if (bytes !== undefined && hashOf(bytes) === digest) this.#damaged.delete(digest);
+  }
+
+  /** Invariant 2: a receipt is true, and its bytes exist. */
+  #receipts(): void {
+    for (const key of this.#memory.keys()) {
+      if (!key.startsWith('.mirror/receipts/')) continue;
+      const receipt = jsonOf(this.#memory.peek(key)) as {
+        digest: string;
+        size: number;
+        diffIds: Record<string, string>;
+      };
+      const { digest, size, diffIds } = receipt;
+      if (this.#damaged.has(digest)) continue;
+      const bytes = this.#content(digest);
+      if (bytes === undefined) throw new Violation(`the receipt of ${digest} has no blob`);
+      if (hashOf(bytes) !== digest) throw new Violation(`the receipt of ${digest} is for other bytes`);
+      if (bytes.length !== size) throw new Violation(`the receipt of ${digest} has the wrong size`);
+      // All layers of the simulation are plain tar archives.
+      for (const diffId of Object.values(diffIds))
+        if (diffId !== digest) throw new Violation(`the receipt of ${digest} has a wrong diffID`);
+    }
+  }
+
+  /** Invariants 1, 3 and 4: the closure of a reference is there, with the bytes of its digests, and proven. */
+  #closure(name: string, { digest, platforms }: Pick<Entry, 'digest' | 'platforms'>): void {
+    const manifest = this.#document(name, digest);
+    if (manifest === undefined) return;
+    for (const child of manifest.manifests ?? []) {
+      const { platform } = child;
+      const isWanted =
+        platforms === 'all' ||
+        platform === undefined ||
+        platforms.split(',').includes(`${platform.os}/${platform.architecture}`);
+      if (isWanted) this.#closure(`${name} > ${digest.slice(7, 15)}`, { digest: child.digest, platforms });
+    }
+    for (const { digest: blob } of manifest.config === undefined ? [] : [manifest.config]) this.#document(name, blob);
+    for (const { digest: blob } of manifest.layers ?? []) {
+      if (this.#damaged.has(blob)) continue;
+      const bytes = this.#content(blob);
+      if (bytes === undefined) throw new Violation(`${name}: layer ${blob} is missing`);
+      if (hashOf(bytes) !== blob) throw new Violation(`${name}: layer ${blob} has other bytes`);
+      if (this.#memory.peek(`.mirror/receipts/${blob.replace(':', '/')}.json`) === undefined)
+        throw new Violation(`${name}: layer ${blob} has no receipt`);
+    }
+  }
+
+  #document(name: string, digest: string): RawManifest | undefined {
+    if (this.#damaged.has(digest)) return undefined;
+    const bytes = this.#content(digest);
+    if (bytes === undefined) throw new Violation(`${name}: ${digest} is missing`);
+    if (hashOf(bytes) !== digest) throw new Violation(`${name}: ${digest} has other bytes`);
+    return jsonOf(bytes) as RawManifest;
+  }
+
+  #content(digest: string): Uint8Array | undefined {
+    return this.#memory.peek(`blobs/${digest.replace(':', '/')}`);
+  }
+
+  /** Invariants 5 and 6: tags move forward, to digests that upstream had, and no digest is lost. */
+  #index(repository: string, bytes: Uint8Array | undefined): void {
+    const before = this.#indexes.get(repository) ?? [];
+    if (bytes === undefined) throw new Violation(`the tag index of ${repository} is deleted`);
+    const entries = entriesOf(bytes);
+    this.#indexes.set(repository, entries);
+    const tags = new Set<string>();
+    for (const { tag, digest, observed } of entries) {
+      if (tag === undefined) continue;
+      if (tags.has(tag)) throw new Violation(`${repository}:${tag} is there twice`);
+      tags.add(tag);
+      const was = before.find((entry) => entry.tag === tag);
+      const { observed: last = 0 } = was ?? {};
+      const isSame = was?.digest === digest;
+      if (isSame && last > observed) throw new Violation(`${repository}:${tag} forgets a later observation`);
+      if (!isSame && last >= observed) throw new Violation(`${repository}:${tag} moves back to ${digest}`);
+      if (!this.#upstream.had(repository, tag, digest, observed, this.#world.now))
+        throw new Violation(`${repository}:${tag} names ${digest}, which upstream did not have then`);
+      if (!isSame) this.#moved(`${repository}:${tag}`, digest);
+    }
+    for (const { tag, hadTag, digest, observations } of before) {
+      if (tag !== undefined && !tags.has(tag)) this.#moved(`${repository}:${tag}`, undefined);
+      const name = tag ?? hadTag;
+      const still = entries.find((entry) => entry.digest === digest && (entry.tag ?? entry.hadTag) === name);
+      if (still === undefined) {
+        if (this.#repairs === 0) throw new Violation(`${repository} loses ${digest} of ${String(name)}`);
+        this.#removed.set(`${repository}@${digest}`, this.#world.now);
+        continue;
+      }
+      const kept = new Set(still.observations);
+      // Of a digest without a tag, only the first and the last observation are kept.
+      if (name !== undefined && observations.some((at) => !kept.has(at)))
+        throw new Violation(`${repository}:${name} forgets an observation of ${digest}`);
+    }
+  }
+
+  #moved(reference: string, digest: string | undefined): void {
+    this.#history.set(reference, [...(this.#history.get(reference) ?? []), { at: this.#world.now, digest }]);
+  }
+
+  /** Invariant 7: a run's mirrored image stays mirrored. */
+  #report(key: string): void {
+    const bytes = this.#memory.peek(key);
+    if (bytes === undefined) throw new Violation(`the report ${key} is deleted`);
+    const report = jsonOf(bytes) as RawReport;
+    const before = this.#reports.get(key);
+    this.#reports.set(key, report);
+    const { status, digest, repository } = report;
+    if (status === 'mirrored' && digest !== undefined && repository !== undefined) {
+      const isThere = (this.#indexes.get(repository) ?? []).some((entry) => entry.digest === digest);
+      if (!isThere && !this.#removed.has(`${repository}@${digest}`))
+        throw new Violation(`the report ${key} is mirrored, and the archive has no ${digest}`);
+    }
+    if (before?.status === 'mirrored' && report.status !== 'mirrored' && before.digest === report.digest)
+      throw new Violation(`the report ${key} was mirrored, and is ${report.status} now`);
+    if (before !== undefined && before.status !== 'pending' && report.status === 'pending')
+      throw new Violation(`the report ${key} was ${before.status}, and is pending again`);
+  }
+}
+
+const entriesOfBytes = new WeakMap<Uint8Array, readonly Entry[]>();
+
+function entriesOf(bytes: Uint8Array): readonly Entry[] {
+  const known = entriesOfBytes.get(bytes);
+  if (known !== undefined) return known;
+  const { manifests } = jsonOf(bytes) as { manifests: readonly RawDescriptor[] };
+  const entries = manifests.map(({ digest, annotations = {} }): Entry => {
+    const last = annotations['dev.mirror-sync.observed'];
+    const several = annotations['dev.mirror-sync.observations']?.split(',') ?? [];
+    const observations = [...several, ...(last === undefined ? [] : [last])].map((text) => Date.parse(text));
+    return {
+      tag: annotations['org.opencontainers.image.ref.name'],
+      hadTag: annotations['dev.mirror-sync.tag'],
+      digest,
+      observed: Math.max(...observations),
+      observations: [...new Set(observations)],
+      platforms: annotations['dev.mirror-sync.platforms'] ?? 'all',
+    };
+  });
+  entriesOfBytes.set(bytes, entries);
+  return entries;
+}
+
+const hashes = new WeakMap<Uint8Array, string>();
+
+/** Stored bytes are never changed in place, so each object is hashed once. */
+export function hashOf(bytes: Uint8Array): string {
+  const known = hashes.get(bytes);
+  if (known !== undefined) return known;
+  const hash = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  hashes.set(bytes, hash);
+  return hash;
+}
+
+const documents = new WeakMap<Uint8Array, unknown>();
+
+function jsonOf(bytes: Uint8Array | undefined): unknown {
+  if (bytes === undefined) throw new Violation('an object is missing');
+  const known = documents.get(bytes);
+  if (known !== undefined) return known;
+  const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+  documents.set(bytes, value);
+  return value;
+}

@@ -1,0 +1,260 @@
+/** A schedule: conditions and actions from a seed, its run, and what must hold at its end. */
+import { imageName } from '../../lib/sync/events.ts';
+import { verifyArchive } from '../../lib/upkeep/verify.ts';
+import { Archive } from '../../lib/archive/archive.ts';
+import { ociLayout } from '../../lib/archive/oci-layout.ts';
+import { MAX_UPLOAD_AGE_MS } from '../../lib/upkeep/clean.ts';
+import { parseMessage } from '../../lib/queue/parse.ts';
+import { type Action, perform } from './actions.ts';
+import { Violation } from './audit.ts';
+import { IMAGES } from './images.ts';
+import { NO_FAULTS, type Rates } from './process.ts';
+import { type Conditions, System } from './system.ts';
+import { MOODS } from './upstream.ts';
+import { type Line, World } from './world.ts';
+
+export interface Schedule {
+  readonly seed: number;
+  readonly conditions: Conditions;
+  readonly actions: readonly Action[];
+  /** The names of the calls that may fail; all of them where it is undefined. */
+  readonly faults?: ReadonlySet<string>;
+}
+
+export interface Ended {
+  /** The first violation, with the invariant in words; undefined if all held. */
+  readonly violation: string | undefined;
+  /** The calls that failed. */
+  readonly faults: ReadonlySet<string>;
+  readonly trace: readonly Line[];
+  readonly steps: number;
+}
+
+const REPOSITORIES = ['r1.example/app', 'r1.example/team/base', 'r2.example/app'] as const;
+const TAGS = ['1', '2', 'latest'] as const;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+/** The time in the name of the last run, which begins when nothing is left to do. */
+const LAST_RUN = 10 ** 9;
+/** Rounds of a repair and a run, as deep as the indexes of an image are nested. */
+const REPAIRS = 4;
+/** More events than any schedule needs. */
+const MAX_EVENTS = 200_000;
+
+/** Chooses a schedule. */
+
+export function scheduleOf(seed: number): Schedule {
+  const dice = new World(seed);
+  let rolls = 0;
+  const chance = (): number => dice.chance(`choice ${(rolls += 1)}`);
+  const below = (limit: number): number => Math.floor(chance() * limit);
+  const pick = <T>(values: readonly T[]): T => values[below(values.length)] as T;
+  const conditions: Conditions = {
+    rates: ratesOf(pick(['none', 'slow', 'few', 'some', 'many'] as const), chance() < 0.5),
+    lanes: pick([1, 2, 4]),
+    maxReceives: pick([2, 3, 5]),
+    timeouts: {
+      resolver: pick([20_000, 60_000, 180_000]),
+      layer: pick([10_000, 20_000, 60_000, 900_000]),
+      finalizer: pick([20_000, 120_000]),
+    },
+    uploadsListedAfterMs: pick([0, 0, 30_000]),
+    earlierMessages: pick([0, 0, 0.2]),
+  };
+  const span = pick([5 * MINUTE, 40 * MINUTE, 6 * HOUR]);
+  const actions: Action[] = [{ at: 0, do: 'configure', text: configOf(chance) }];
+  const add = (count: number, make: () => Action): void => {
+    for (let index = 0; index < count; index += 1) actions.push(make());
+  };
+  const at = (): number => 1_000 + below(span);
+  const some = (): { readonly repository: string; readonly tag: string } => ({
+    repository: pick(REPOSITORIES),
+    tag: pick(TAGS),
+  });
+  add(3 + below(3), () => ({ at: below(1_000), do: 'push', ...some(), image: below(IMAGES.length) }));
+  add(1 + below(2), () => ({ at: 1_000 + below(MINUTE), do: 'run' }));
+  add(below(4), () => ({ at: at(), do: 'push', ...some(), image: below(IMAGES.length) }));
+  add(below(2), () => ({ at: at(), do: 'delete', ...some() }));
+  add(below(3), () => ({ at: at(), do: 'run' }));
+  add(below(3), () => ({ at: at(), do: 'webhook', ...some() }));
+  add(below(2), () => ({ at: at(), do: 'request', reference: referenceOf(some(), chance()) }));
+  add(below(3), () => ({
+    at: at(),
+    do: 'mood',
+    host: pick(['r1.example', 'r2.example']),
+    mood: pick(MOODS),
+    forMs: below(span),
+  }));
+  add(below(2), () => ({ at: at(), do: 'configure', text: configOf(chance) }));
+  // A mistake in the file, which is corrected later.
+  if (chance() < 0.1) {
+    const from = at();
+    actions.push({ at: from, do: 'configure', text: 'version: 1\nmirrors: not a list\n' });
+    actions.push({ at: from + below(10 * MINUTE), do: 'configure', text: configOf(chance) });
+  }
+  if (chance() < 0.3) add(1 + below(2), () => ({ at: at(), do: 'damage', blob: below(20) }));
+  add(below(2), () => ({ at: at(), do: 'verify' }));
+  add(below(3), () => ({ at: at(), do: 'read', times: 2 + below(4) }));
+  return { seed, conditions, actions: actions.sort((a, b) => a.at - b.at) };
+}
+
+function referenceOf(
+  { repository, tag }: { readonly repository: string; readonly tag: string },
+  chance: number,
+): string {
+  if (chance < 0.4) return `${repository}:${tag}`;
+  const { digest } = IMAGES[Math.floor(chance * IMAGES.length)]!;
+  return chance < 0.7 ? `${repository}@${digest}` : `${repository}:${tag}@${digest}`;
+}
+
+function ratesOf(how: 'none' | 'slow' | 'few' | 'some' | 'many', withKills: boolean): Rates {
+  if (how === 'none') return NO_FAULTS;
+  if (how === 'slow') return { ...NO_FAULTS, slow: 0.1 };
+  const rate = { few: 0.002, some: 0.01, many: 0.04 }[how];
+  return { before: rate, after: rate, lost: rate / 4, slow: rate, kill: withKills ? rate / 2 : 0 };
+}
+
+function configOf(chance: () => number): string {
+  const mirrors = REPOSITORIES.filter(() => chance() < 0.8).map((source) => {
+    const tags = chance() < 0.6 ? 'all' : chance() < 0.5 ? "['1', latest]" : "{ include: ['[0-9]*'] }";
+    const platforms = source.startsWith('r2') && chance() < 0.5 ? '[linux/amd64]' : 'all';
+    return `  - source: ${source}\n    tags: ${tags}\n    platforms: ${platforms}\n`;
+  });
+  const source = `  - source: ${REPOSITORIES[0]}\n    tags: all\n    platforms: all\n`;
+  return `version: 1\nmirrors:\n${mirrors.length === 0 ? source : mirrors.join('')}`;
+}
+
+/** The configuration at the end: everything. */
+const WHOLE = `version: 1\nmirrors:\n${REPOSITORIES.map((source) => `  - source: ${source}\n    tags: all\n    platforms: all\n`).join('')}`;
+
+/** Runs a schedule in this process, whose clock and random numbers it replaces meanwhile. */
+export async function runSchedule(schedule: Schedule): Promise<Ended> {
+  const system = new System(schedule.seed, schedule.conditions, schedule.faults);
+  const { world, faults } = system;
+  const real = { now: Date.now, random: Math.random };
+  let numbers = 0;
+  Date.now = () => world.now;
+  Math.random = () => world.chance(`random ${(numbers += 1)}`);
+  let violation: string | undefined;
+  try {
+    await new Course(system, schedule).run();
+  } catch (error) {
+    violation = error instanceof Violation ? error.message : String((error as Error).stack);
+  } finally {
+    Date.now = real.now;
+    Math.random = real.random;
+  }
+  if (violation !== undefined) world.say('audit', violation);
+  return { violation, faults: new Set(faults.struck.keys()), trace: world.trace, steps: world.steps };
+}
+
+class Course {
+  readonly #system: System;
+  readonly #schedule: Schedule;
+
+  constructor(system: System, schedule: Schedule) {
+    this.#system = system;
+    this.#schedule = schedule;
+    const { rates, uploadsListedAfterMs } = schedule.conditions;
+    const { before, after, lost, kill, slow } = rates;
+    const isHealthy = !schedule.actions.some((action) => ['mood', 'damage'].includes(action.do));
+    system.audit.mustResume = isHealthy && uploadsListedAfterMs === 0 && before + after + lost + kill === 0;
+    system.audit.mustSpare = isHealthy && slow + kill + lost === 0;
+    system.world.afterEvent = (): void => {
+      system.audit.check();
+    };
+  }
+
+  async run(): Promise<void> {
+    const { world } = this.#system;
+    for (const action of this.#schedule.actions)
+      world.after(action.at, () => {
+        perform(this.#system, action);
+      });
+    await world.run(MAX_EVENTS);
+    this.#system.calm();
+    if (!this.#system.isIdle) throw new Violation('messages are left, although nothing happens any more');
+    this.#outcomes();
+    await this.#complete();
+  }
+
+  /** Invariant 7: each requested image has a final state. */
+  #outcomes(): void {
+    const { audit, requested, outcomes } = this.#system;
+    const done = new Set(
+      outcomes.map(({ event: { run, repository, reference } }) => `${run} ${repository} ${reference}`),
+    );
+    for (const body of requested) {
+      const message = parseMessage(body);
+      if (message.type !== 'resolve' || message.what.kind !== 'images') continue;
+      for (const image of message.what.images) {
+        const { run, repository, reference } = imageName(message, image);
+        const report = audit.report(ociLayout.runReport(run, `${repository} ${reference}`));
+        if (report?.status === 'pending') throw new Violation(`${reference} of ${run} is pending for ever`);
+        const isAllowed = !run.startsWith('webhook-') || this.#isConfigured();
+        if (report === undefined && !done.has(`${run} ${repository} ${reference}`) && isAllowed)
+          throw new Violation(`${reference} of ${run} has no final state`);
+      }
+    }
+  }
+
+  /** A webhook's image is refused where the configuration has changed meanwhile. */
+  #isConfigured(): boolean {
+    return this.#schedule.actions.filter(({ do: what }) => what === 'configure').length === 1;
+  }
+
+  /** One run without faults brings everything, and leaves nothing behind. */
+  async #complete(): Promise<void> {
+    const { audit, upstream } = this.#system;
+    await this.#perform({ at: 0, do: 'configure', text: WHOLE });
+    const isDamaged = this.#schedule.actions.some(({ do: what }) => what === 'damage');
+    // A damaged manifest hides the objects below it from the first repair.
+    for (let round = 0; round < (isDamaged ? REPAIRS : 1); round += 1) {
+      if (isDamaged) await this.#perform({ at: LAST_RUN + round, do: 'verify' });
+      await this.#perform({ at: LAST_RUN + round, do: 'run' });
+    }
+    for (const repository of REPOSITORIES) {
+      const tags = audit.tagsOf(repository);
+      for (const tag of upstream.tagsOf(repository)) {
+        const [wanted, found] = [upstream.digestOf(repository, tag), tags.get(tag)];
+        if (wanted !== found)
+          throw new Violation(
+            `${repository}:${tag} is ${String(found)} at the end, and not ${wanted} (${this.#reasonOf(repository, tag)})`,
+          );
+      }
+    }
+    await this.#isSound();
+    await this.#isClean();
+  }
+
+  #reasonOf(repository: string, tag: string): string {
+    const key = ociLayout.runReport(`run-${LAST_RUN}`, `${repository} ${repository}:${tag}`);
+    const { status = 'no report', reason = '' } = this.#system.audit.report(key) ?? {};
+    return `${status} ${reason}`.trim();
+  }
+
+  async #perform(action: Action): Promise<void> {
+    const { world } = this.#system;
+    world.after(HOUR, () => {
+      perform(this.#system, action);
+    });
+    await world.run(MAX_EVENTS);
+  }
+
+  async #isSound(): Promise<void> {
+    const { memory } = this.#system;
+    const signal = new AbortController().signal;
+    const { problems } = await verifyArchive(new Archive(memory, ociLayout), { signal, concurrency: 1 });
+    const [first] = problems;
+    if (first !== undefined) throw new Violation(`verify finds at the end: ${first.reference}: ${first.reason}`);
+  }
+
+  /** Uploads that no process completes end by age, and the others with their blob. */
+  async #isClean(): Promise<void> {
+    const { memory, world } = this.#system;
+    for await (const { key, initiated } of memory.uploads('')) {
+      const isOld = world.now - initiated.getTime() > MAX_UPLOAD_AGE_MS;
+      if (isOld) throw new Violation(`the upload of ${key} is left`);
+    }
+  }
+}
