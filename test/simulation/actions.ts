@@ -1,4 +1,4 @@
-/** What people, registries and disks do to the system, at chosen times. */
+/** Actions of people, registries and disks on the system, at chosen times. */
 import { verifyArchive } from '../../lib/upkeep/verify.ts';
 import { repairArchive } from '../../lib/upkeep/repair.ts';
 import { ordersFor, runOf } from '../../lib/webhook/orders.ts';
@@ -27,7 +27,7 @@ export type Action = { readonly at: number } & (
 const TRIES = 3;
 const BETWEEN_TRIES_MS = 60_000;
 
-/** Does it now. What takes time goes on in a process of its own. */
+/** Performs an action now. Work that takes time goes on in a process of its own. */
 export function perform(system: System, action: Action): void {
   const { world, upstream } = system;
   const name = `${action.do} at ${(action.at / 1_000).toFixed(0)} s`;

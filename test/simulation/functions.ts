@@ -32,7 +32,7 @@ export interface Instance {
 
 const BUFFERED_PARTS = 4;
 
-/** What a process needs; `process` may change between two invocations. */
+/** The archive and the configuration of a process, which may change between two invocations. */
 export function instanceOf(system: System, process: Process): Instance {
   const instance: { process: Process } = { process };
   const port = {

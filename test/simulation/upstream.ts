@@ -7,7 +7,7 @@ import type { Process } from './process.ts';
 import { eachOf } from './store.ts';
 import type { World } from './world.ts';
 
-/** What a registry does wrong for a while. */
+/** Faults of a registry that last for a while. */
 export const MOODS = [
   'rate-limited',
   'unavailable',
