@@ -7,7 +7,7 @@ export interface Fault {
   /** `before` (default): the call has no effect. `after`: it has its effect, and the response is lost. */
   readonly when?: 'before' | 'after';
   /** The error that the caller gets; or a callback, for a process that is killed there (`dieHere`). */
-  readonly act: Error | (() => void);
+  readonly act: Error | (() => void | Promise<void>);
 }
 
 /**
@@ -54,7 +54,7 @@ export class Faults {
     const { at = Infinity, times = 1, when = 'before', act } = this.#fault ?? {};
     const here = number >= at && number < at + times;
     const strike = async (): Promise<void> => {
-      if (typeof act === 'function') act();
+      if (typeof act === 'function') await act();
       else if (act !== undefined) {
         await undo?.();
         throw act;
