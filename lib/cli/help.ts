@@ -32,7 +32,7 @@ export function overview(commands: readonly Command[]): string {
   return textOf([
     [ABOUT],
     ['Usage: mirror-sync COMMAND [options]'],
-    ['Commands:', ...[...commands, ...PSEUDO_COMMANDS].flatMap(({ name, summary }) => entry(name, summary, 15))],
+    ['Commands:', ...[...commands, ...PSEUDO_COMMANDS].flatMap(({ name, summary }) => entry(name, summary, 17))],
     ['Examples:', ...EXAMPLES.map((example) => `  ${example}`)],
     ...NOTES.map((note) => wrap(note, COLUMNS)),
     ["Run 'mirror-sync COMMAND --help' for the options of a command."],

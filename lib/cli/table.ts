@@ -1,6 +1,7 @@
 /** All commands. */
 import type { Command } from './command.ts';
 import { check } from './commands/check.ts';
+import { clientConfig } from './commands/client-config.ts';
 import { completion } from './commands/completion.ts';
 import { convert } from './commands/convert.ts';
 import { history } from './commands/history.ts';
@@ -16,6 +17,7 @@ export const COMMANDS: readonly Command[] = [
   ls,
   history,
   serve,
+  clientConfig,
   verify,
   convert,
   status,

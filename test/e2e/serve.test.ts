@@ -46,7 +46,7 @@ describe('mirror-sync serve', () => {
     const ended = await served.stop();
     expect(ended.code).toBe(0);
     expect(ended.stdout).toMatch(/^\S+Z  127\.0\.0\.1  -  GET \/v2\/\S+\/manifests\/kind-0  200  \d+  \d+ ms$/m);
-    expect(ended.stderr).toContain('location = "127.0.0.1:');
+    expect(ended.stderr).toContain(`--registry http://${served.host} ${mirrored.archive}\n`);
     expect(ended.stderr).toContain('stopping: running responses end');
   });
 

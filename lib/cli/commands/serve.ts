@@ -65,7 +65,7 @@ export const serve = defineCommand({
 
 /** Serves until a signal, and resolves when the last response is sent. */
 async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
-  const { archive: address, asOf, defaultHost } = command;
+  const { archive: address, asOf } = command;
   const { stderr, signal } = io;
   const say = (text: string): void => writeLine(stderr, text);
   const tls = await readTls(command);
@@ -82,7 +82,7 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   const count = plural(repositories.length, 'repository', 'repositories');
   say(`serving ${address} (${count})${when} on ${server.url}`);
   if (command.htpasswd !== undefined && tls === undefined && !server.isLoopback) say(PLAIN_LOGINS);
-  hintsFor({ url: server.url, repositories, defaultHost, isTls: tls !== undefined }).forEach(say);
+  hintsFor({ url: server.url, archive: address, repositories, isTls: tls !== undefined }).forEach(say);
   await stopped(server, signal, () => {
     say('stopping: running responses end, and new ones are refused');
   });

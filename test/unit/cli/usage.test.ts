@@ -50,7 +50,7 @@ test.each([
   [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is not a tag/],
   [
     ['mirror', 'alpine'],
-    /unknown command "mirror" \(available: sync, check, ls, history, serve, verify, convert, status, completion\)/,
+    /unknown command "mirror" \(available: sync, check, ls, history, serve, client-config, verify, convert, status, completion\)/,
   ],
   [['snyc', 'alpine'], /unknown command "snyc" \(did you mean sync\?\)/],
 ])('%j is wrong usage with exit code 2 and the problem', async (args, why) => {
@@ -105,7 +105,7 @@ describe('help', () => {
     async (args: string[]) => {
       const ended = await runMain(args);
       expect(ended).toMatchObject({ code: 0, stderr: '' });
-      for (const { name, summary } of TABLE) expect(ended.stdout).toContain(`  ${name.padEnd(12)} ${summary}\n`);
+      for (const { name, summary } of TABLE) expect(ended.stdout).toContain(`  ${name.padEnd(14)} ${summary}\n`);
       for (const word of ['--all-tags', '--platform', '--config']) expect(ended.stdout).toContain(word);
     },
   );

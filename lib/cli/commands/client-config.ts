@@ -1,0 +1,110 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { openArchive } from '../../app/open-archive.ts';
+import { repositoriesOf } from '../../app/repositories.ts';
+import { invalid } from '../../core/failure.ts';
+import { systemCode, wordsFor } from '../../core/system-error.ts';
+import { show } from '../../oci/show.ts';
+import { requestName } from '../../serve/names.ts';
+import { type Client, type ConfigFile } from '../clients/client.ts';
+import { containerd } from '../clients/containerd.ts';
+import { docker } from '../clients/docker.ts';
+import { k3s } from '../clients/k3s.ts';
+import { podman } from '../clients/podman.ts';
+import { defineCommand, usage } from '../command.ts';
+import { EXIT, type Io, writeLine } from '../output/io.ts';
+
+const NAME = 'client-config';
+
+const CLIENTS: ReadonlyMap<string, Client> = new Map([
+  ['containerd', containerd],
+  ['docker', docker],
+  ['podman', podman],
+  ['k3s', k3s],
+]);
+
+interface ClientConfigCommand {
+  readonly client: Client;
+  readonly registry: URL;
+  readonly archive: string | undefined;
+  readonly exclusive: boolean;
+  readonly output: string | undefined;
+}
+
+export const clientConfig = defineCommand({
+  name: NAME,
+  summary: 'print files that make clients pull from an archive',
+  usage: ['CLIENT --registry URL [ARCHIVE] [--exclusive]'],
+  description: [
+    'CLIENT is containerd, docker, podman or k3s. It asks the archive that mirror-sync serve offers at URL first, and then the registry itself. The files are for each ' +
+      'registry of ARCHIVE, or for docker.io without one. Their limits are printed on standard error (docs/serve.md).',
+  ],
+  options: {
+    registry: { value: 'URL', help: 'the address of the served archive: https://mirror.example.com' },
+    exclusive: { help: 'do not let the client ask the registry itself' },
+    output: {
+      value: 'FOLDER',
+      isPath: true,
+      help: 'write the files below this folder instead of printing them; existing files stay',
+    },
+  },
+  words: [...CLIENTS.keys()],
+  parse(args) {
+    const [name, archive, ...more] = args.positionals;
+    const client = CLIENTS.get(name ?? '');
+    const available = [...CLIENTS.keys()].join(', ');
+    if (name === undefined || more.length > 0)
+      throw usage(NAME, `name one client (${available}) and at most one archive`);
+    if (client === undefined) throw usage(NAME, `unknown client ${show(name)} (available: ${available})`);
+    const registry = registryOf(args.value('registry'));
+    const command = { client, registry, archive, exclusive: args.has('exclusive'), output: args.value('output') };
+    return (io) => printConfig(command, io);
+  },
+});
+
+async function printConfig(command: ClientConfigCommand, io: Io): Promise<number> {
+  const { client, registry, archive, exclusive, output } = command;
+  const hosts = archive === undefined ? ['docker.io'] : await hostsIn(archive, io);
+  const { files, notes } = client({ registry, hosts, exclusive });
+  for (const [at, file] of files.entries())
+    if (output !== undefined) await writeConfig(file, output, io);
+    else if (file.hasComments) io.stdout.write(`${at === 0 ? '' : '\n'}# ${file.path}\n${file.text}`);
+    else {
+      writeLine(io.stderr, `${file.path}:`);
+      io.stdout.write(file.text);
+    }
+  for (const note of notes) writeLine(io.stderr, `note: ${note}`);
+  return EXIT.ok;
+}
+
+/** The registries whose images are in an archive. */
+async function hostsIn(archive: string, io: Io): Promise<readonly string[]> {
+  await using opened = await openArchive(archive, 'read', io);
+  const names = await repositoriesOf(opened.archive, { name: NAME, archive, repositories: [] }, io.signal);
+  const hosts = new Set<string>();
+  for (const name of names) if (requestName(name) !== undefined) hosts.add(name.slice(0, name.indexOf('/')));
+  if (hosts.size === 0) throw invalid(`read archive ${archive}`, 'it has no repository; leave it out for docker.io');
+  return [...hosts];
+}
+
+async function writeConfig({ path, name, text }: ConfigFile, folder: string, { stdout }: Io): Promise<void> {
+  const file = join(folder, name);
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, text, { flag: 'wx' });
+  } catch (error) {
+    const exists = systemCode(error) === 'EEXIST';
+    throw invalid(`write ${file}`, exists ? 'the file exists; remove it, or choose another --output' : wordsFor(error));
+  }
+  writeLine(stdout, `${file}  for ${path}`);
+}
+
+function registryOf(text: string | undefined): URL {
+  const example = 'such as https://mirror.example.com or http://127.0.0.1:5000';
+  if (text === undefined) throw usage(NAME, `name the served archive with --registry URL, ${example}`);
+  const url = URL.parse(text);
+  const isOrigin = url !== null && [url.origin, `${url.origin}/`].includes(url.href);
+  if (!isOrigin || !/^https?:$/.test(url.protocol))
+    throw usage(NAME, `--registry must be an address without a path, ${example}, not ${show(text)}`);
+  return url;
+}
