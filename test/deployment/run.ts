@@ -9,7 +9,10 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
@@ -73,7 +76,8 @@ try {
   say('LocalStack is up');
 
   const messages = await messagesOf(localstack.endpoint);
-  await serverless('deploy', '--param', `alarmTopic=${TOPIC}`);
+  const registryParams = ['--param', 'registry=on', '--param', 'registryAccess=public'];
+  await serverless('deploy', '--param', `alarmTopic=${TOPIC}`, ...registryParams);
   assert.equal(localstack.stackPolicies.length, 1, 'the stack policy is set');
   const archive = await output('Archive');
   assert.equal(await output('Config'), `${archive}config/mirror.yaml`);
@@ -99,6 +103,22 @@ try {
   await mirrorSync('verify', archive);
   say(`mirrored and verified ${IMAGES} tags`);
 
+  const { host } = new URL(await output('RegistryLambdaFunctionUrl'));
+  const pull = (path: string): ReturnType<typeof getFrom> =>
+    getFrom(localstack.endpoint, host, `/v2/${registry.host.replace(':', '_')}/team/app/${path}`);
+  const { manifest, digest, blobs } = sharedImage(0);
+  const pulled = await pull('manifests/v0');
+  assert.equal(pulled.status, 200);
+  assert.equal(pulled.headers['docker-content-digest'], digest);
+  assert.ok(pulled.body.equals(manifest), 'the manifest has the bytes of upstream');
+  const answers = await Promise.all([...blobs.keys()].map((blob) => pull(`blobs/${blob}`)));
+  assert.deepEqual(
+    new Set(answers.map(({ status }) => status)),
+    new Set([200, 307]),
+    'configs are sent, and layers redirected',
+  );
+  say('the function URL of the registry serves an image');
+
   await invoke({ references: [`${registry.host}/team/app:missing`] });
   const failure = await messages((text) => text.includes('team/app:missing'));
   assert.match(failure, /team\/app:missing failed \(manifest-unknown\): .+ - run request-/);
@@ -121,6 +141,7 @@ try {
   const params = Object.entries(changed).flatMap(([name, value]) => ['--param', `${name}=${value}`]);
   await serverless('deploy', ...params);
   assert.equal(await output('Archive'), archive);
+  await assert.rejects(output('RegistryLambdaFunctionUrl'), 'the registry is off, which is the default');
   say('deployed again: another configuration, a customer-managed key, no public URL');
 
   registry.push('team/app', sharedImage(IMAGES), `v${IMAGES}`);
@@ -140,6 +161,16 @@ try {
 } finally {
   if (passed) await folder.remove();
   else say(`the logs are in ${folder.path}`);
+}
+
+/** GET of a function URL, whose host LocalStack reads in the header. */
+async function getFrom(
+  endpoint: string,
+  host: string,
+  path: string,
+): Promise<{ readonly status: number | undefined; readonly headers: IncomingHttpHeaders; readonly body: Buffer }> {
+  const [response] = (await once(get(`${endpoint}${path}`, { headers: { host } }), 'response')) as [IncomingMessage];
+  return { status: response.statusCode, headers: response.headers, body: await buffer(response) };
 }
 
 /**
