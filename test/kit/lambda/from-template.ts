@@ -40,7 +40,10 @@ export async function fromTemplate(
         Condition: resolved(statement.Condition, names),
       })),
     variables: Object.fromEntries(
-      Object.entries(read.variables(name)).map(([variable, value]) => [variable, String(resolved(value, names))]),
+      Object.entries(read.variables(name))
+        // CloudFormation leaves out such a variable.
+        .filter(([, value]) => JSON.stringify(value) !== '{"Ref":"AWS::NoValue"}')
+        .map(([variable, value]) => [variable, String(resolved(value, names))]),
     ),
   };
 }
