@@ -44,16 +44,17 @@ export class BcryptThread {
     const worker = new Worker(PROGRAM, { execArgv: [], name: 'bcrypt' });
     worker.on('message', ({ request, matches }: FromThread) => this.#calls.get(request)?.resolve(matches));
     worker.on('error', (error: unknown) => {
-      this.#end(error instanceof Error ? error.message : String(error));
+      this.#end(worker, error instanceof Error ? error.message : String(error));
     });
     worker.on('exit', (code) => {
-      this.#end(`exit code ${code}`);
+      this.#end(worker, `exit code ${code}`);
     });
     return worker;
   }
 
-  /** The next call starts another thread. */
-  #end(detail: string): void {
+  /** The next call starts another thread. A thread that fails reports its end too. */
+  #end(worker: Worker, detail: string): void {
+    if (this.#worker !== worker) return;
     this.#worker = undefined;
     const fields = { operation: 'check password', side: 'input', code: 'internal' } as const;
     for (const { reject } of this.#calls.values())

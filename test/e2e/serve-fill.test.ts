@@ -1,10 +1,12 @@
 /** `mirror-sync serve --config` mirrors the images that clients miss. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { mirrorSync } from '../kit/command-line.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { startS3Server } from '../kit/s3-server.ts';
 import { serving, type Serving } from '../kit/serving.ts';
+import { skippedFor } from '../kit/skipped.ts';
 import { tempFolder, type TempFolder } from '../kit/temp.ts';
 
 const IMAGE = makeImage({ layers: [makeLayer({ seed: 1 })] });
@@ -121,4 +123,22 @@ describe('mirror-sync serve --config', () => {
     const wrong = await mirrorSync(['serve', archive, '--config', config]);
     expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('mirror.yaml') as string]);
   });
+});
+
+const s3 = await startS3Server();
+
+describe('mirror-sync serve --config and S3', () => {
+  if ('skipped' in s3) skippedFor(s3.skipped);
+  else {
+    afterAll(() => s3.close());
+
+    test('creates the archive with the first missing image', async () => {
+      const bucket = await s3.bucket();
+      await using served = await serving(`s3://${bucket}/new`, ['--config', config], s3.env);
+      const target = 'docker.io/library/app/manifests/1.0';
+      expect(await status(served, target)).toBe(404);
+      await expect.poll(() => status(served, target), { timeout: 20_000 }).toBe(200);
+      expect((await served.stop()).code).toBe(0);
+    });
+  }
 });

@@ -1,12 +1,13 @@
 /** `mirror-sync serve` as a process: the responses on the wire, its end, and its errors. */
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mirrorSync } from '../kit/command-line.ts';
+import { makeImage, makeLayer } from '../kit/images.ts';
 import { run } from '../kit/real.ts';
-import { IMAGES, LAYERS, type Mirrored, mirrorImages, serving } from '../kit/serving.ts';
+import { IMAGES, type Mirrored, mirrorImages, type Serving, serving } from '../kit/serving.ts';
 import { TLS } from '../kit/tls.ts';
 
 let mirrored: Mirrored;
@@ -77,23 +78,6 @@ describe('mirror-sync serve', () => {
     expect(await raw(served.host, request('/v2/'))).toContain(' 200 ');
   });
 
-  test('ends running responses before it ends, and a second signal ends it at once', async () => {
-    await using served = await serving(mirrored.archive);
-    const [, port = ''] = served.host.split(':');
-    const layer = LAYERS[0]!;
-    const path = `/v2/${mirrored.name}/blobs/${layer.digest}`;
-    const socket = connect(Number(port), '127.0.0.1');
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
-    const [first] = (await once(socket, 'data')) as [Buffer];
-    socket.pause();
-    served.running.process.kill('SIGTERM');
-    const chunks = [first];
-    for await (const chunk of socket) chunks.push(chunk as Buffer);
-    const all = Buffer.concat(chunks);
-    expect(all.subarray(all.indexOf('\r\n\r\n') + 4)).toEqual(layer.blob);
-    expect((await served.running.ended).code).toBe(0);
-  });
-
   test('speaks TLS', async () => {
     const [cert, key] = [mirrored.folder.join('cert.pem'), mirrored.folder.join('key.pem')];
     await writeFile(cert, TLS.cert);
@@ -124,5 +108,60 @@ describe('mirror-sync serve', () => {
     expect(
       await failing(mirrored.archive, '--listen', '127.0.0.1:0', '--tls-cert', wrong, '--tls-key', wrong),
     ).toContain('read TLS certificate: expected a certificate and its key in PEM');
+  });
+});
+
+describe('a response that a client reads slowly', () => {
+  const LARGE = makeLayer({ seed: 3, size: 30_000_000, compression: 'none' });
+  let large: Mirrored;
+
+  beforeAll(async () => {
+    large = await mirrorImages(new Map([['1', makeImage({ layers: [LARGE] })]]));
+  });
+
+  afterAll(async () => {
+    await large[Symbol.asyncDispose]();
+  });
+
+  /** A connection that has received the begin of the blob, and reads no more until it is resumed. */
+  async function begun({ host }: Serving): Promise<{ readonly socket: Socket; readonly first: Buffer }> {
+    const [, port = ''] = host.split(':');
+    const socket = connect(Number(port), '127.0.0.1');
+    socket.write(`GET /v2/${large.name}/blobs/${LARGE.digest} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const [first] = (await once(socket, 'data')) as [Buffer];
+    socket.pause();
+    return { socket, first };
+  }
+
+  /** Sends SIGTERM, and resolves when the server says that it stops. */
+  async function stopping({ running: { process } }: Serving): Promise<void> {
+    const said = new Promise<void>((resolve) => {
+      process.stderr?.on('data', (chunk: Buffer) => {
+        if (chunk.includes('stopping: ')) resolve();
+      });
+    });
+    process.kill('SIGTERM');
+    await said;
+  }
+
+  test('ends before the server ends', async () => {
+    await using served = await serving(large.archive);
+    const { socket, first } = await begun(served);
+    await stopping(served);
+    await expect(fetch(`http://${served.host}/v2/`)).rejects.toThrow('fetch failed');
+    const chunks = [first];
+    for await (const chunk of socket) chunks.push(chunk as Buffer);
+    const all = Buffer.concat(chunks);
+    expect(all.subarray(all.indexOf('\r\n\r\n') + 4).equals(LARGE.blob)).toBe(true);
+    expect((await served.running.ended).code).toBe(0);
+  });
+
+  test('is interrupted by a second signal', async () => {
+    await using served = await serving(large.archive);
+    const { socket } = await begun(served);
+    await stopping(served);
+    served.running.process.kill('SIGTERM');
+    expect((await served.running.ended).code).toBe('SIGTERM');
+    socket.destroy();
   });
 });

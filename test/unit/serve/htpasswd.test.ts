@@ -1,6 +1,7 @@
-import { rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { hashSync } from 'bcryptjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { BcryptThread } from '../../../lib/serve/bcrypt.ts';
 import { parseHtpasswd } from '../../../lib/serve/htpasswd.ts';
 import { HtpasswdLogins } from '../../../lib/serve/htpasswd-logins.ts';
 import { RegistryError } from '../../../lib/serve/errors.ts';
@@ -48,6 +49,17 @@ describe('a file of htpasswd', () => {
   test('never has its hashes in an error', () => {
     for (const text of [`ann:${HASH}x`, `ann:${HASH.replace('$04', '$31')}`, `ann:${HASH}\nann:${HASH}`])
       expect(() => parse(text)).toThrow(expect.not.stringContaining(HASH.slice(8)) as string);
+  });
+});
+
+describe('the thread of bcrypt', () => {
+  test('compares passwords, and is started again after it has ended', async () => {
+    const thread = new BcryptThread();
+    expect(await Promise.all([thread.compare('secret', HASH), thread.compare('other', HASH)])).toEqual([true, false]);
+    const failed = [thread.compare('secret', 1 as unknown as string), thread.compare('secret', HASH)];
+    for (const each of await Promise.allSettled(failed))
+      expect(each).toMatchObject({ reason: { message: expect.stringContaining('the thread ended') as string } });
+    expect(await thread.compare('secret', HASH)).toBe(true);
   });
 });
 
@@ -175,10 +187,11 @@ describe('the logins of a file', () => {
   });
 
   test('notice a file of the same size with the time of the old one', async () => {
+    const time = new Date('2026-01-31T12:00:00Z');
+    await utimes(file, time, time);
     const { logins } = await counted();
-    const { atime, mtime } = await stat(file);
     await writeFile(file, `eve:${HASH}\nbob:${hash('pass:wörd')}\n`);
-    await utimes(file, atime, mtime);
+    await utimes(file, time, time);
     clock += 1_000;
     expect(await logins.userOf(basic('ann:secret'))).toBeUndefined();
     expect(await logins.userOf(basic('eve:secret'))).toBe('eve');
