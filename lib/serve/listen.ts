@@ -49,8 +49,10 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.all('*', async ({ env: { incoming, outgoing }, req: { raw } }) => {
     const report = accessOf(incoming, outgoing);
+    // A client may disconnect before its response is known.
+    const closed = new Promise<void>((resolve) => outgoing.once('close', resolve));
     const served = await registry.serve(raw, incoming.url ?? '/');
-    outgoing.once('close', () => options.onAccess?.(report(served)));
+    void closed.then(() => options.onAccess?.(report(served)));
     return served.response;
   });
   const server = createAdaptorServer({
