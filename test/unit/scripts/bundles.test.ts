@@ -36,10 +36,10 @@ describe('the bundles', () => {
       expect(text).not.toContain(elsewhere);
   });
 
-  test('that prove layers have the program of their worker thread next to them', async () => {
+  test('have the programs of their worker threads next to them', async () => {
     expect(await readdir(bundles.join('functions/layer'))).toEqual(['index.mjs', 'inflating-worker.mjs']);
     expect(await readdir(bundles.join('cli'))).toEqual(
-      expect.arrayContaining(['inflating-worker.mjs', 'mirror-sync.js']),
+      expect.arrayContaining(['bcrypt-worker.mjs', 'inflating-worker.mjs', 'mirror-sync.js']),
     );
     expect(await readdir(bundles.join('functions/finalizer'))).toEqual(['index.mjs']);
   });
@@ -62,7 +62,7 @@ describe('the bundles', () => {
   });
 
   // Loading these takes as long as the start of Node.js.
-  test('of the command line load the S3 client and YAML only on demand', async () => {
+  test('of the command line load the S3 client, YAML and the server only on demand', async () => {
     const launcher = await readFile(bundles.join('cli/mirror-sync.js'), 'utf8');
     const [, main = ''] = /import\("\.\/(main-\w+\.js)"\)/.exec(launcher) ?? [];
     const read = new Map<string, string>();
@@ -76,7 +76,8 @@ describe('the bundles', () => {
     await readAll(main);
     expect(read.size).toBeGreaterThan(1);
     for (const [name, text] of read)
-      for (const later of ['CompleteMultipartUpload', 'YAMLParseError']) expect(text, name).not.toContain(later);
+      for (const later of ['CompleteMultipartUpload', 'YAMLParseError', 'bcrypt-worker.mjs'])
+        expect(text, name).not.toContain(later);
   });
 
   // Node.js 18 and 20 can parse this file.
