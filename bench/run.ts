@@ -15,6 +15,7 @@ import { layer, set } from './jobs/copies.ts';
 import { cost } from './jobs/cost.ts';
 import { memory } from './jobs/memory.ts';
 import { s3 } from './jobs/s3.ts';
+import { serve } from './jobs/serve.ts';
 import { tags } from './jobs/tags.ts';
 import { versions } from './jobs/versions.ts';
 import type { Bench, Job } from './kit/bench.ts';
@@ -22,7 +23,17 @@ import { LINKS } from './kit/link.ts';
 import type { Report } from './kit/report.ts';
 import { Tools } from './kit/tools.ts';
 
-const JOBS: Readonly<Record<string, Job>> = { layer, set, tags, memory, s3, 'cold-start': coldStart, cost, versions };
+const JOBS: Readonly<Record<string, Job>> = {
+  layer,
+  set,
+  tags,
+  memory,
+  s3,
+  'cold-start': coldStart,
+  serve,
+  cost,
+  versions,
+};
 const RESULTS = join(import.meta.dirname, 'results');
 
 const { values, positionals } = parseArgs({
