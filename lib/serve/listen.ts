@@ -40,6 +40,12 @@ export interface Listening {
   drain(): Promise<void>;
 }
 
+/**
+ * A client that sends a request while the server closes the idle connection gets an error. Clients and load balancers keep
+ * connections for up to 60 s, so the server keeps them longer.
+ */
+const KEEP_ALIVE_MS = 75_000;
+
 /** The interval at which a draining server closes idle connections. */
 const IDLE_MS = 50;
 
@@ -63,6 +69,7 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
       ? { createServer: createHttpServer }
       : { createServer: createHttpsServer, serverOptions: readable(tls) }),
   }) as ReturnType<typeof createHttpServer>;
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   await opened(server, host, port);
   const { port: bound, address } = server.address() as AddressInfo;
   const name = host.includes(':') ? `[${host}]` : host;

@@ -17,6 +17,14 @@ export async function* pieces(
   }
 }
 
+interface Section {
+  readonly start: number;
+  readonly size: number;
+  /** Default: 1 MiB. */
+  readonly chunkBytes: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
 /**
  * Reads an open file from `start` to `size`, and closes it. The next chunk is read while the consumer processes the last
  * one. The consumer owns the memory of each chunk.
@@ -24,13 +32,11 @@ export async function* pieces(
 export async function* stream(
   operation: string,
   file: BriefFile,
-  start: number,
-  size: number,
-  signal: AbortSignal | undefined,
+  { start, size, chunkBytes = CHUNK_BYTES, signal }: Section,
 ): AsyncGenerator<Uint8Array, void, void> {
   let at = start;
   const ahead = (): Promise<Uint8Array> => {
-    const reading = readAll(file, Math.min(CHUNK_BYTES, size - at), at);
+    const reading = readAll(file, Math.min(chunkBytes, size - at), at);
     // Prevents an unhandled rejection when the consumer has stopped; otherwise `await next` throws the error.
     reading.catch(() => undefined);
     return reading;
@@ -40,7 +46,7 @@ export async function* stream(
     while (at < size) {
       signal?.throwIfAborted();
       const chunk = await next;
-      if (chunk.length < Math.min(CHUNK_BYTES, size - at))
+      if (chunk.length < Math.min(chunkBytes, size - at))
         throw refuse(operation, 'truncated', `the file ended after ${at + chunk.length} of ${size} bytes`);
       at += chunk.length;
       if (at < size) next = ahead();

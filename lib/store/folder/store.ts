@@ -9,6 +9,7 @@ import type {
   ObjectStore,
   Part,
   ReadableObject,
+  ReadOptions,
   StoredBytes,
   StoredObject,
   Upload,
@@ -83,10 +84,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     });
   }
 
-  read(
-    key: string,
-    { start = 0, signal }: { readonly start?: number } & Cancel = {},
-  ): Promise<ReadableObject | undefined> {
+  read(key: string, { start = 0, chunkBytes, signal }: ReadOptions & Cancel = {}): Promise<ReadableObject | undefined> {
     const operation = `read ${key}`;
     return attempt(operation, signal, async () => {
       const file = await this.#openFile(key);
@@ -98,7 +96,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
         streaming = bytes === undefined;
         const body = bytes
           ? pieces(operation, bytes.subarray(start), signal)
-          : bodyOf(stream(operation, file, start, size, signal), () => {
+          : bodyOf(stream(operation, file, { start, size, chunkBytes, signal }), () => {
               file.close();
             });
         return { etag, size, body };
