@@ -16,6 +16,7 @@ import { cost } from './jobs/cost.ts';
 import { memory } from './jobs/memory.ts';
 import { s3 } from './jobs/s3.ts';
 import { serve } from './jobs/serve.ts';
+import { serveLoad } from './jobs/serve-load.ts';
 import { tags } from './jobs/tags.ts';
 import { versions } from './jobs/versions.ts';
 import type { Bench, Job } from './kit/bench.ts';
@@ -31,6 +32,7 @@ const JOBS: Readonly<Record<string, Job>> = {
   s3,
   'cold-start': coldStart,
   serve,
+  'serve-load': serveLoad,
   cost,
   versions,
 };
