@@ -72,7 +72,11 @@ export function onRefused(failure: Failure, keptLast: boolean): void {
   // A scheduled run without a configuration is not an error, and waiting messages are reported one by one.
   if (failure instanceof MissingConfiguration && !keptLast) return;
   const { code, message, side } = failure;
-  const entry = { code, reason: message, then: keptLast ? 'the last valid one stays in use' : 'messages wait for it' };
+  const entry = {
+    code,
+    reason: message,
+    then: keptLast ? 'the last valid one stays in use' : 'the work waits for a valid one',
+  };
   // If S3 or Secrets Manager is unavailable, the configuration may be valid.
   if (side !== 'input') {
     log(keptLast ? 'warn' : 'error', 'configuration not read', entry);

@@ -88,7 +88,7 @@ describe('the log', () => {
     expect(ofThird.map(({ message, reason, then }) => [message, reason, then])).toContainEqual([
       'configuration not read',
       'read secret: later',
-      'messages wait for it',
+      'the work waits for a valid one',
     ]);
   });
 
