@@ -33,7 +33,7 @@ export const serveLoad: Job = async (bench) => {
     throughS3 = await pulls(`s3://${await server.bucket()}/archive`, server.env, bench.signal);
   }
   const sections = [
-    'Clients in one process pull an image of 50 MB from `mirror-sync serve` at the same time, and hash each byte. An error or a wrong byte ends the job.',
+    'Clients in one process pull an image of 50 MB from `mirror-sync serve` at the same time, and hash each byte. An error or a wrong byte ends the job. Each row is one run.',
     '## From a folder',
     runsTable(intoFolder),
     '## From S3, through redirects',
