@@ -2,7 +2,7 @@ import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge
 import { asFailure, Failure } from '../lib/core/failure.ts';
 import type { Archive } from '../lib/archive/archive.ts';
 import type { ImageEvent } from '../lib/sync/events.ts';
-import { readReportOf, type Report, writeReport } from '../lib/sync/reports.ts';
+import { findReport, type Report, writeReport } from '../lib/sync/reports.ts';
 import type { RunStart } from '../lib/sync/runs.ts';
 import { defined } from '../lib/core/defined.ts';
 import type { Digest } from '../lib/oci/digest.ts';
@@ -31,17 +31,21 @@ export function recordIn(
     );
   };
   return async (event, again = false) => {
-    const said = again || event.status === 'failed' ? await readReportOf(archive, event) : undefined;
+    const found = again || event.status === 'failed' ? await findReport(archive, event) : undefined;
+    const said = found?.report;
+    // Another process may record the image as mirrored meanwhile. Then the next delivery reads that.
+    const conditionOf = ({ status }: ImageEvent): Pick<Parameters<typeof writeReport>[3] & object, 'condition'> =>
+      status === 'failed' && found !== undefined ? { condition: found.condition } : {};
     if (said !== undefined && isSaid(event, said, again)) {
       if (said.unsent !== true) return;
       const outcome = statusOf(event, said);
       const failure = await send(outcome);
       if (failure !== undefined) throw failure;
-      await writeReport(archive, outcome, Date.now());
+      await writeReport(archive, outcome, Date.now(), conditionOf(outcome));
       return;
     }
     const failure = await send(event);
-    await writeReport(archive, event, Date.now(), { unsent: failure !== undefined });
+    await writeReport(archive, event, Date.now(), { unsent: failure !== undefined, ...conditionOf(event) });
     observe(event);
     if (failure !== undefined) throw failure;
   };

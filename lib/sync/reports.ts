@@ -5,7 +5,7 @@
 import { asFailure, Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { Archive } from '../archive/archive.ts';
-import type { Cancel } from '../store/store.ts';
+import type { Cancel, Condition } from '../store/store.ts';
 import { Place } from '../oci/document.ts';
 import type { ImageEvent } from './events.ts';
 
@@ -39,12 +39,14 @@ const READS = 16;
 /**
  * Writes the state of an image. `pending` is written only without an earlier report: a resolver that is retried must
  * not replace the finalizer's result.
+ *
+ * @throws Failure `precondition-failed` if `condition` does not hold
  */
 export async function writeReport(
   archive: Archive,
   event: ImageEvent,
   now: number,
-  options: Cancel & { readonly unsent?: boolean } = {},
+  options: Cancel & { readonly unsent?: boolean; readonly condition?: Condition } = {},
 ): Promise<void> {
   const { reference, repository, digest, previous, code, reason, notes } = event;
   // An image that the resolver found unchanged has no report. One that was overtaken has, and it is kept by its digest.
@@ -64,10 +66,11 @@ export async function writeReport(
     at: new Date(now).toISOString(),
   };
   const key = keyOf(archive, event);
-  const condition = status === 'pending' ? { condition: { absent: true } as const } : {};
+  const condition = status === 'pending' ? ({ absent: true } as const) : options.condition;
   try {
     const bytes = Buffer.from(`${JSON.stringify(report)}\n`);
-    await archive.store.put(key, bytes, { ...condition, contentType: 'application/json', signal: options.signal });
+    const conditional = condition === undefined ? {} : { condition };
+    await archive.store.put(key, bytes, { ...conditional, contentType: 'application/json', signal: options.signal });
   } catch (error) {
     const failure = asFailure(error, `write ${key}`, 'archive');
     if (status !== 'pending' || failure.code !== 'precondition-failed') throw failure;
@@ -80,10 +83,23 @@ export async function readReportOf(
   event: ImageEvent,
   options: Cancel = {},
 ): Promise<Report | undefined> {
+  return (await findReport(archive, event, options)).report;
+}
+
+/** The same, and the condition for replacing exactly that report. */
+export async function findReport(
+  archive: Archive,
+  event: ImageEvent,
+  options: Cancel = {},
+): Promise<{ readonly report: Report | undefined; readonly condition: Condition }> {
+  const key = keyOf(archive, event);
+  const found = await archive.store.get(key, { maxBytes: MAX_REPORT_BYTES, ...options });
+  if (found === undefined) return { report: undefined, condition: { absent: true } };
+  const condition = { etag: found.etag };
   try {
-    return await readReport(archive, keyOf(archive, event), options);
+    return { report: parseReport(found.bytes, key), condition };
   } catch (error) {
-    if (error instanceof Failure && error.code === 'corrupt') return undefined;
+    if (error instanceof Failure && error.code === 'corrupt') return { report: undefined, condition };
     throw error;
   }
 }

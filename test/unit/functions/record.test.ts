@@ -37,6 +37,23 @@ beforeEach(() => {
   bridge.on(PutEventsCommand).resolves({});
 });
 
+test('a failure does not replace the report of an image that is mirrored meanwhile', async () => {
+  const store = new MemoryStore();
+  const archive = new Archive(store, ociLayout);
+  const get = store.get.bind(store);
+  // The finalizer records the image between the read and the write of the dead letter's failure.
+  store.get = async (...args) => {
+    const found = await get(...args);
+    store.get = get;
+    await recordIn(archive, 'default')(MIRRORED);
+    return found;
+  };
+  const record = recordIn(archive, 'default');
+  await expect(record(FAILED)).rejects.toMatchObject({ code: 'precondition-failed' });
+  await record(FAILED);
+  expect(await readRun(archive, ORDER.run)).toMatchObject([{ status: 'mirrored' }]);
+});
+
 /** The sent events and written reports in order; `down` makes the event bus refuse from then on. */
 async function steps(...all: readonly (ImageEvent | 'again' | 'up' | Refusal)[]) {
   const archive = new Archive(new MemoryStore(), ociLayout);
