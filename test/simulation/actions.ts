@@ -7,6 +7,7 @@ import { instanceOf } from './functions.ts';
 import { IMAGES } from './images.ts';
 import { Process } from './process.ts';
 import { read } from './reader.ts';
+import { sync } from './sync.ts';
 import type { System } from './system.ts';
 import type { Mood } from './upstream.ts';
 
@@ -17,6 +18,7 @@ export type Action = { readonly at: number } & (
   | { readonly do: 'configure'; readonly text: string }
   | { readonly do: 'run' }
   | { readonly do: 'request'; readonly reference: string }
+  | { readonly do: 'sync'; readonly reference: string }
   | { readonly do: 'webhook'; readonly repository: string; readonly tag: string }
   | { readonly do: 'verify' }
   | { readonly do: 'damage'; readonly blob: number }
@@ -59,6 +61,11 @@ export function perform(system: System, action: Action): void {
     case 'verify':
       verify(system, name);
       return;
+    case 'sync': {
+      const process = new Process(name, world, system.faults);
+      settle(process, sync(system, process, action.reference), () => undefined);
+      return;
+    }
     case 'read':
       read(system, name, action.times);
   }

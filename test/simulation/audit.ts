@@ -64,7 +64,7 @@ export class Audit {
   >();
   /** Nothing fails, so that an upload with parts has to be continued. */
   mustResume = false;
-  /** No process is slow or killed, so that an upload without a blob belongs to the process that began it. */
+  /** No process is slow, so that none gives up a blob, and aborts all of its uploads. */
   mustSpare = false;
   readonly #removed = new Map<string, number>();
   /** The repairs that run now, and may remove references. */
@@ -85,7 +85,17 @@ export class Audit {
   }
 
   repairing(isRunning: boolean): void {
+    // The last writes of a repair are judged as such.
+    if (!isRunning) this.#checkNow();
     this.#repairs += isRunning ? 1 : -1;
+  }
+
+  #checkNow(): void {
+    try {
+      this.check();
+    } catch (error) {
+      this.#world.fail(error);
+    }
   }
 
   /** The digests that a tag of the archive had in an interval, with both ends. */
@@ -139,6 +149,11 @@ export class Audit {
     return new Map(entries.flatMap(({ tag, digest }) => (tag === undefined ? [] : [[tag, digest] as const])));
   }
 
+  /** The platforms that the image of a tag is proven for: `all`, or a list with commas. */
+  platformsOf(repository: string, tag: string): string | undefined {
+    return this.#indexes.get(repository)?.find((entry) => entry.tag === tag)?.platforms;
+  }
+
   repositories(): readonly string[] {
     return [...this.#indexes.keys()];
   }
@@ -160,22 +175,23 @@ export class Audit {
     for (const key of keys) {
       const [, repository] = INDEX.exec(key) ?? [];
       if (repository !== undefined) this.#index(repository, this.#memory.peek(key));
-      else if (key.startsWith('blobs/')) this.#blob(key);
       else if (key.startsWith('.mirror/runs/') && !key.includes('/.queued/') && !key.endsWith('/run.json'))
         this.#report(key);
       isReachable ||= repository !== undefined || key.startsWith('blobs/') || key.startsWith('.mirror/receipts/');
     }
     if (!isReachable) return;
+    for (const digest of this.#damaged) this.#healed(digest);
     this.#receipts();
     for (const [repository, entries] of this.#indexes)
       for (const entry of entries) this.#closure(`${repository}:${entry.tag ?? entry.digest}`, entry);
   }
 
-  /** A blob that is written with the right bytes is not damaged any more. */
-  #blob(key: string): void {
-    const digest = key.slice('blobs/'.length).replace('/', ':');
-    const bytes = this.#memory.peek(key);
-    if (bytes !== undefined && hashOf(bytes) === digest) this.#damaged.delete(digest);
+  /** A blob that has the right bytes again, and a receipt if it is a layer, is not damaged any more. */
+  #healed(digest: string): void {
+    const bytes = this.#content(digest);
+    if (bytes === undefined || hashOf(bytes) !== digest) return;
+    const isDocument = bytes[0] === 0x7b;
+    if (isDocument || this.#memory.peek(receiptOf(digest)) !== undefined) this.#damaged.delete(digest);
   }
 
   /** Invariant 2: a receipt is true, and its bytes exist. */
@@ -217,7 +233,7 @@ export class Audit {
       const bytes = this.#content(blob);
       if (bytes === undefined) throw new Violation(`${name}: layer ${blob} is missing`);
       if (hashOf(bytes) !== blob) throw new Violation(`${name}: layer ${blob} has other bytes`);
-      if (this.#memory.peek(`.mirror/receipts/${blob.replace(':', '/')}.json`) === undefined)
+      if (this.#memory.peek(receiptOf(blob)) === undefined)
         throw new Violation(`${name}: layer ${blob} has no receipt`);
     }
   }
@@ -292,6 +308,10 @@ export class Audit {
     if (before !== undefined && before.status !== 'pending' && report.status === 'pending')
       throw new Violation(`the report ${key} was ${before.status}, and is pending again`);
   }
+}
+
+function receiptOf(digest: string): string {
+  return `.mirror/receipts/${digest.replace(':', '/')}.json`;
 }
 
 const entriesOfBytes = new WeakMap<Uint8Array, readonly Entry[]>();

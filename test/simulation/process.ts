@@ -141,6 +141,10 @@ export class Process {
     const id = `${this.name} #${this.#calls}`;
     const fault = this.#faults.of(id);
     const { promise, resolve, reject } = Promise.withResolvers<T>();
+    // Either the request or its answer is slow.
+    const isSlowRequest = this.world.chance(`way ${id}`) < 0.5;
+    const slowMs = (isRequest: boolean): number =>
+      fault === 'slow' && isRequest === isSlowRequest ? this.world.chance(`slow ${id}`) * MAX_SLOW_MS : 0;
     let isSettled = false;
     const settle = (word: string, how: () => void): void => {
       if (isSettled || !this.#isAlive) return;
@@ -164,7 +168,7 @@ export class Process {
       else if (fault === 'after')
         this.after(this.#latency(id, 'answer'), () => fail('unavailable', 'failed after its effect'));
       else if (fault === 'lost') this.after(CLIENT_TIMEOUT_MS, () => fail('timeout', 'the answer was lost'));
-      else this.after(this.#latency(id, 'answer'), () => settle(word, how));
+      else this.after(this.#latency(id, 'answer') + slowMs(false), () => settle(word, how));
     };
     const act = (): void => {
       if (isSettled || !this.#isAlive) return;
@@ -179,10 +183,7 @@ export class Process {
     if (signal?.aborted === true) onAbort();
     else {
       signal?.addEventListener('abort', onAbort, { once: true });
-      this.after(
-        this.#latency(id, 'request') + (fault === 'slow' ? this.world.chance(`slow ${id}`) * MAX_SLOW_MS : 0),
-        act,
-      );
+      this.after(this.#latency(id, 'request') + slowMs(true), act);
     }
     return promise;
   }
