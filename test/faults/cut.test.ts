@@ -68,14 +68,14 @@ describe('a blob on its way into S3', () => {
     skippedFor(server.skipped);
     return;
   }
-  // S3's smallest part. Every multiple of 64 KiB takes half a minute: in CI; elsewhere every thirteenth.
+  // S3's smallest part. Every multiple of 64 KiB takes more than a minute: every third in CI, and elsewhere every thirteenth.
   const partBytes = 5 * KiB * KiB;
   const size = 2 * partBytes + 700_000;
   let taken = 0;
   cutAndKilled({
     partBytes,
     size,
-    cuts: cutsOf(size, partBytes, process.env['MIRROR_SYNC_REQUIRE_REAL'] === undefined ? 13 * STEP : STEP),
+    cuts: cutsOf(size, partBytes, process.env['MIRROR_SYNC_REQUIRE_REAL'] === undefined ? 13 * STEP : 3 * STEP),
     kills: 4,
     env: server.env,
     async fresh() {
@@ -224,11 +224,11 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
     const undisturbed = await start(clean.name);
     const began = performance.now();
     await once(undisturbed.stdout, 'data');
-    const whole = performance.now() - began;
+    let whole = performance.now() - began;
     await once(undisturbed, 'exit');
     const random = randomFrom(77);
     let killed = 0;
-    for (let kill = 0; kill < 2 * kills; kill += 1) {
+    while (killed <= kills) {
       await using target = await fresh();
       const ms = random() * whole;
       const child = await start(target.name);
@@ -237,9 +237,10 @@ function cutAndKilled({ partBytes, size, cuts, kills, env, fresh }: Scene): void
       child.kill('SIGKILL');
       await exited;
       if (child.signalCode === 'SIGKILL') killed += 1;
+      // It was faster than the first child, beside which other tests may have run.
+      else whole = ms;
       await mustGoOn(target.name, `killed after ${ms} ms of ${whole}`, { settled: false });
     }
-    expect(killed).toBeGreaterThan(kills);
   });
 }
 
