@@ -107,7 +107,11 @@ function start(
 function verify(system: System, name: string): void {
   const { world, faults, audit } = system;
   let isRepairing = false;
+  audit.verifying(true);
+  let isOver = false;
   const over = (): void => {
+    if (!isOver) audit.verifying(false);
+    isOver = true;
     if (isRepairing) audit.repairing(false);
     isRepairing = false;
   };

@@ -67,6 +67,7 @@ export class Audit {
   /** No process is slow, so that none gives up a blob, and aborts all of its uploads. */
   mustSpare = false;
   readonly #removed = new Map<string, number>();
+  #verifications = 0;
   /** The repairs that run now, and may remove references. */
   #repairs = 0;
 
@@ -82,6 +83,10 @@ export class Audit {
 
   damaged(digest: string): void {
     this.#damaged.add(digest);
+  }
+
+  verifying(isRunning: boolean): void {
+    this.#verifications += isRunning ? 1 : -1;
   }
 
   repairing(isRunning: boolean): void {
@@ -180,7 +185,8 @@ export class Audit {
       isReachable ||= repository !== undefined || key.startsWith('blobs/') || key.startsWith('.mirror/receipts/');
     }
     if (!isReachable) return;
-    for (const digest of this.#damaged) this.#healed(digest);
+    // A verification that runs may still remove the receipts of blobs that it has found damaged.
+    if (this.#verifications === 0) for (const digest of this.#damaged) this.#healed(digest);
     this.#receipts();
     for (const [repository, entries] of this.#indexes)
       for (const entry of entries) this.#closure(`${repository}:${entry.tag ?? entry.digest}`, entry);

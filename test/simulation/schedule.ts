@@ -92,6 +92,28 @@ export function scheduleOf(seed: number): Schedule {
     actions.push({ at: from + below(10 * MINUTE), do: 'configure', text: configOf(chance) });
   }
   add(below(3), () => ({ at: at(), do: 'sync', reference: referenceOf(some(), chance()) }));
+  if (chance() < 0.5) {
+    // A tag that moves while several runs mirror it.
+    const { repository, tag } = some();
+    const from = at();
+    const soon = (): number => from + below(40_000);
+    const image = below(IMAGES.length);
+    actions.push({ at: from, do: 'push', repository, tag, image });
+    actions.push({ at: from + 1_000 + below(2_000), do: 'run' });
+    add(1 + below(2), () => ({ at: soon(), do: 'push', repository, tag, image: image + 1 + below(IMAGES.length - 1) }));
+    add(1 + below(2), () => ({ at: from + 1_000 + below(4_000), do: 'sync', reference: repository }));
+    add(1 + below(2), () =>
+      chance() < 0.5 ? { at: soon(), do: 'run' } : { at: soon(), do: 'webhook', repository, tag },
+    );
+    if (chance() < 0.3)
+      actions.push({
+        at: soon(),
+        do: 'mood',
+        host: repository.split('/')[0] ?? '',
+        mood: 'wrong-bytes',
+        forMs: below(20_000),
+      });
+  }
   if (chance() < 0.3) {
     // A repair, and new images meanwhile, which may have the damaged blobs.
     const damaged = at();
