@@ -119,13 +119,13 @@ export async function handleResolutions(
 }
 
 async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
-  const { archive, queues, observe: told, leftOut: onLeftOut } = ports;
+  const { archive, queues, observe: onEvent, leftOut: onLeftOut } = ports;
   const [read, sources] = await Promise.all([ports.config(), ports.sources()]);
   return {
     archive,
     queues,
     sources,
-    observe: told,
+    observe: onEvent,
     now: Date.now,
     lanes: registrySettings(read, ports.lanes).connections,
     // One per message, because functions share no state.

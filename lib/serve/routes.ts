@@ -86,7 +86,7 @@ function pageRouteOf(path: string, parameters: URLSearchParams): PageRoute {
   const isReference = (tag === undefined || isTag(tag)) && (digest === undefined || isDigest(digest));
   const isHome = name === '' && tag === undefined && digest === undefined;
   if (!(isHome || (isImage && isReference)))
-    throw new RegistryError(404, 'UNSUPPORTED', `there is no page at ${show(path)}`);
+    throw new RegistryError(404, 'UNSUPPORTED', `the server has no page ${show(path)}`);
   const asOf = time === undefined ? undefined : instantOf(time.slice('at-'.length));
   const shared = { kind: 'page', asOf, parameters } as const;
   if (isHome) return { ...shared, image: undefined, address: '/' };

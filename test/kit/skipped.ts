@@ -10,7 +10,8 @@ export function skippedFor(reason: string): void {
       throw new Error(`${reason}; .ci/run installs what the tests need`);
     });
   else {
-    // New contributors need only Node.js to pass the tests.
-    test.skip(`skipped: ${reason}`, () => undefined); // reason: a server or tool that is not installed; the title names it
+    // Skipped because a server or a tool is not installed, which the title names. New contributors need only Node.js to pass
+    // the tests, and CI fails above.
+    test.skip(`skipped: ${reason}`, () => undefined);
   }
 }

@@ -71,20 +71,20 @@ describe('an image that is incomplete', () => {
   test('is recorded as pending only after its layers are in the queue', async () => {
     registry.push('library/app', IMAGE, 'v1');
     await using rig = new Rig();
-    const told: string[] = [];
+    const calls: string[] = [];
     const context = {
       ...rig.context,
-      queues: { send: (queue: string) => Promise.resolve(void told.push(queue)) },
-      pending: () => Promise.resolve(void told.push('pending')),
+      queues: { send: (queue: string) => Promise.resolve(void calls.push(queue)) },
+      pending: () => Promise.resolve(void calls.push('pending')),
     };
     await resolve(context, wanting([{ tag: 'v1' }]), { receiveCount: 1, last: false, signal: NEVER });
-    expect(told).toEqual(['layer', 'pending']);
+    expect(calls).toEqual(['layer', 'pending']);
     const failing = { ...context, queues: { send: () => Promise.reject(new Error('no queue')) } };
-    told.length = 0;
+    calls.length = 0;
     await expect(
       resolve(failing, wanting([{ tag: 'v1' }]), { receiveCount: 1, last: false, signal: NEVER }),
     ).rejects.toThrow('no queue');
-    expect(told).toEqual([]);
+    expect(calls).toEqual([]);
   });
 });
 
