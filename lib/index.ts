@@ -15,7 +15,7 @@ import { repositoriesOf } from './app/repositories.ts';
 import { runSync } from './app/sync.ts';
 import type { Summary } from './app/outcomes.ts';
 import { parseForeignHost, parseHost } from './config/hosts.ts';
-import { parseGlob } from './config/glob.ts';
+import { parseGlob } from './oci/glob.ts';
 import type { MirrorEvent } from './sync/events.ts';
 import { type Problem, type Progress, type Verified, verifyArchive } from './upkeep/verify.ts';
 import type { Digest } from './oci/digest.ts';

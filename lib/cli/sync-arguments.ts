@@ -3,7 +3,7 @@ import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from '../ap
 import type { SyncRequest } from '../app/sync.ts';
 import { Failure } from '../core/failure.ts';
 import { parseForeignHost, parseHost } from '../config/hosts.ts';
-import { parseGlob } from '../config/glob.ts';
+import { parseGlob } from '../oci/glob.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';

@@ -5,7 +5,7 @@ import { parsePlatform } from '../oci/platform.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { annotated, bytes, described, integer, list, mapping, number, setting, text } from './fields.ts';
-import { parseGlob } from './glob.ts';
+import { parseGlob } from '../oci/glob.ts';
 import { parseEndpoint, parseForeignHost, parseHost } from './hosts.ts';
 
 export const CONFIG_VERSION = 1;

@@ -1,4 +1,4 @@
-import { isLiteral, matchesGlob, parseGlob } from './glob.ts';
+import { isLiteral, matchesGlob, parseGlob } from '../oci/glob.ts';
 import { compareVersions, isVersion } from './version.ts';
 
 /** Which tags of a repository are mirrored. Plain data: it can travel in a message. */

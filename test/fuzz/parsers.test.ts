@@ -9,7 +9,7 @@ import { JsonFault, readJson } from '../../lib/core/json.ts';
 import { parseCommand } from '../../lib/cli/parse.ts';
 import { parseConfig } from '../../lib/config/config.ts';
 import { parseHost } from '../../lib/config/hosts.ts';
-import { parseGlob } from '../../lib/config/glob.ts';
+import { parseGlob } from '../../lib/oci/glob.ts';
 import { parseImageConfig } from '../../lib/oci/config.ts';
 import { parseDigest } from '../../lib/oci/digest.ts';
 import { Place } from '../../lib/oci/document.ts';

@@ -13,6 +13,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   archive: ['store', 'oci', 'core'],
   proof: ['oci', 'core'],
   queue: ['oci', 'core'],
+  signatures: ['oci', 'core'],
   config: ['oci', 'core'],
   sync: ['archive', 'store', 'proof', 'registry', 'queue', 'oci', 'core'],
   upkeep: ['sync', 'archive', 'store', 'proof', 'queue', 'oci', 'core'],

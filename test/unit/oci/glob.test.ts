@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
-import { isLiteral, matchesGlob, parseGlob } from '../../../lib/config/glob.ts';
+import { isLiteral, matchesGlob, parseGlob, parseIdentityGlob } from '../../../lib/oci/glob.ts';
 
 const matches = (pattern: string, tag: string): boolean => matchesGlob(parseGlob(pattern), tag);
 
@@ -73,5 +73,34 @@ describe('patterns', () => {
   ])('refuse %j with the reason', (pattern, reason) => {
     expect(() => parseGlob(pattern)).toThrow(Failure);
     expect(() => parseGlob(pattern)).toThrow(reason);
+  });
+
+  test.each([
+    [
+      'https://github.com/o/r/.github/workflows/release.yml@refs/tags/*',
+      [
+        'https://github.com/o/r/.github/workflows/release.yml@refs/tags/v1.0',
+        'https://github.com/o/r/.github/workflows/release.yml@refs/tags/a/b',
+      ],
+      [
+        'https://github.com/o/r/.github/workflows/release.yml@refs/heads/main',
+        'xhttps://github.com/o/r/.github/workflows/release.yml@refs/tags/v1',
+      ],
+    ],
+    ['release@example.com', ['release@example.com'], ['release@example.com.evil.org', 'release@exampleXcom']],
+    ['https://*.example.com', ['https://a.example.com'], ['https://example.com']],
+  ])('of identities match and do not match the listed identities: %s', (pattern, taken, left) => {
+    const glob = parseIdentityGlob(pattern);
+    expect(taken.filter((identity) => matchesGlob(glob, identity))).toEqual(taken);
+    expect(left.filter((identity) => matchesGlob(glob, identity))).toEqual([]);
+  });
+
+  test.each([
+    ['', 'it is empty'],
+    ['a b', '" " is in no identity'],
+    ['a'.repeat(1025), 'longer than 1024 characters, and so than any identity'],
+    ['[', 'is not closed'],
+  ])('of identities refuse %j with the reason', (pattern, reason) => {
+    expect(() => parseIdentityGlob(pattern)).toThrow(reason);
   });
 });

@@ -1,8 +1,21 @@
 import { type Failure, invalid } from '../core/failure.ts';
-import { show } from '../oci/show.ts';
+import { show } from './show.ts';
 
-/** Characters of a pattern; a tag has no more (OCI distribution spec 1.1: 128). */
-const MAX_LENGTH = 128;
+/** The texts that a pattern is for. */
+interface Kind {
+  readonly name: string;
+  readonly plural: string;
+  /** One character that such a text can have. */
+  readonly character: RegExp;
+  /** Characters of a text, and so of its pattern. */
+  readonly maxLength: number;
+}
+
+/** OCI distribution spec 1.1: a tag has at most 128 characters. */
+const TAG: Kind = { name: 'tag', plural: 'tags', character: /^[\w.-]$/, maxLength: 128 };
+
+/** The URI or address of a signer, or the URL of its issuer. */
+const IDENTITY: Kind = { name: 'identity', plural: 'identities', character: /^[!-~]$/, maxLength: 1024 };
 
 /** A part of a pattern: any run of characters (`*`), or the test of one character. */
 type Token = 'run' | ((character: string) => boolean);
@@ -14,9 +27,23 @@ type Token = 'run' | ((character: string) => boolean);
  * @throws {Failure} `invalid` where the pattern is broken, or has a character that no tag has
  */
 export function parseGlob(pattern: string): readonly Token[] {
+  return parse(pattern, TAG);
+}
+
+/**
+ * The same for the identity of a signer, or for its issuer. `*` also matches slashes.
+ *
+ * @throws {Failure} `invalid`
+ */
+export function parseIdentityGlob(pattern: string): readonly Token[] {
+  return parse(pattern, IDENTITY);
+}
+
+function parse(pattern: string, kind: Kind): readonly Token[] {
   const wrong = (detail: string): Failure => invalid(`parse pattern ${show(pattern)}`, detail);
   if (pattern === '') throw wrong('it is empty');
-  if (pattern.length > MAX_LENGTH) throw wrong(`it is longer than ${MAX_LENGTH} characters, and so than any tag`);
+  if (pattern.length > kind.maxLength)
+    throw wrong(`it is longer than ${kind.maxLength} characters, and so than any ${kind.name}`);
   const tokens: Token[] = [];
   for (let at = 0; at < pattern.length; at += 1) {
     const character = pattern.charAt(at);
@@ -26,18 +53,18 @@ export function parseGlob(pattern: string): readonly Token[] {
     else if (character === '[') {
       const end = pattern.indexOf(']', at + 1);
       if (end < 0) throw wrong('a "[" is not closed');
-      tokens.push(parseClass(pattern.slice(at + 1, end), wrong));
+      tokens.push(parseClass(pattern.slice(at + 1, end), kind, wrong));
       at = end;
-    } else if (/[\w.-]/.test(character)) tokens.push((other) => other === character);
+    } else if (kind.character.test(character)) tokens.push((other) => other === character);
     else
       throw wrong(
-        `${show(character)} is in no tag; a pattern has the characters of tags and *, ?, [a-z], [!a-z] (it is not a regular expression)`,
+        `${show(character)} is in no ${kind.name}; a pattern has the characters of ${kind.plural} and *, ?, [a-z], [!a-z] (it is not a regular expression)`,
       );
   }
   return tokens;
 }
 
-function parseClass(text: string, wrong: (detail: string) => Failure): Token {
+function parseClass(text: string, kind: Kind, wrong: (detail: string) => Failure): Token {
   const negated = text.startsWith('!');
   const members = negated ? text.slice(1) : text;
   const ranges: (readonly [first: string, last: string])[] = [];
@@ -45,7 +72,8 @@ function parseClass(text: string, wrong: (detail: string) => Failure): Token {
     const first = members.charAt(at);
     const isRange = members[at + 1] === '-' && at + 2 < members.length;
     const last = isRange ? members.charAt(at + 2) : first;
-    if (!/^[\w.-]{2}$/.test(first + last)) throw wrong(`[${text}] has a character that is in no tag`);
+    if (!kind.character.test(first) || !kind.character.test(last))
+      throw wrong(`[${text}] has a character that is in no ${kind.name}`);
     if (first > last) throw wrong(`[${text}] has the range ${first}-${last}, which is empty`);
     if (isRange) at += 2;
     ranges.push([first, last]);
