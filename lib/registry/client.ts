@@ -3,6 +3,7 @@ import { Lru } from '../core/lru.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
+import type { ReferrerTags } from './referrer-tags.ts';
 import type { PacedWire } from './http/paced-wire.ts';
 import { waitOrThrow, type RetryOptions } from './http/retry-wait.ts';
 import { readExcerpt } from './http/short.ts';
@@ -38,6 +39,9 @@ export interface EndpointAttempt {
 
 const TRIED_ADDRESSES = 1024;
 
+/** Repositories whose tags are kept. */
+const REPOSITORIES = 64;
+
 /** The minimum time for which a failed endpoint is tried after the others. */
 const DEFER_MS = 60_000;
 
@@ -48,6 +52,8 @@ export class RegistryClient {
   readonly permits: Semaphore;
   /** The recently tried URLs of foreign layers; a second try for a layer starts with the registry. */
   readonly triedAddresses = new Lru<string, true>(TRIED_ADDRESSES);
+  /** The tags that name referrers, by the path of the repository. */
+  readonly referrerTags = new Lru<string, ReferrerTags>(REPOSITORIES);
 
   constructor(options: ClientOptions) {
     this.options = options;

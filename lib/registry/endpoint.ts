@@ -61,6 +61,8 @@ export class Endpoint {
 
   /** Whether it refuses HEAD on manifests, so that GET is used immediately. */
   refusesHead = false;
+  /** Until this time, it is not asked for referrers. */
+  hasNoReferrersUntil = 0;
   /** Until this time, other endpoints are tried first. */
   deferredUntil = 0;
 

@@ -18,6 +18,8 @@ export interface ManifestOptions {
   readonly reference: string;
   readonly operation: string;
   readonly signal: AbortSignal | undefined;
+  /** Whether a 404 for HEAD is final; by default, a GET explains it. */
+  readonly trustsHead?: boolean;
 }
 
 /** Resolves a tag or digest, with HEAD where possible, because Docker Hub does not count HEAD as a pull. */
@@ -39,9 +41,15 @@ export async function resolveAt(one: EndpointAttempt, options: ManifestOptions):
   }
   const digest = contentDigest(reply);
   if (reply.status === 200 && digest !== undefined) return { digest, mediaType: declaredType(reply) };
+  if (reply.status === 404 && options.trustsHead === true) throw unknownTag(options, reply);
   const fetched = await manifestAt(one, options);
   endpoint.refusesHead = HEAD_REFUSED.has(reply.status);
   return resolvedBy(fetched);
+}
+
+function unknownTag({ operation }: ManifestOptions, { url, status }: Reply): Failure {
+  const detail = `${url.host} answered ${status}`;
+  return new Failure({ operation, side: 'source', code: 'manifest-unknown', detail, status });
 }
 
 /** The statuses of an endpoint that does not support HEAD on manifests. */

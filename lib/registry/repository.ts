@@ -4,7 +4,8 @@ import { formatReference, formatRepository, type Repository } from '../oci/refer
 import { RegistryBlob } from './blob.ts';
 import type { RegistryClient } from './client.ts';
 import { manifestAt, resolveAt } from './manifests.ts';
-import type { BlobSource, Cancel, FetchedManifest, Resolved, Source } from './source.ts';
+import { listReferrers } from './referrers.ts';
+import type { BlobSource, Cancel, FetchedManifest, Referrers, ReferrersQuery, Resolved, Source } from './source.ts';
 import { listTags } from './tags.ts';
 
 export class RegistryRepository implements Source {
@@ -85,6 +86,13 @@ export class RegistryRepository implements Source {
   tags({ signal }: Cancel = {}): AsyncIterable<readonly string[]> {
     const operation = `list tags of ${this.repository}`;
     return listTags({ client: this.#client, repository: this.#name.path, operation, signal });
+  }
+
+  referrers(digest: Digest, query: ReferrersQuery & Cancel = {}): Promise<Referrers> {
+    const { artifactTypes, fresh, signal } = query;
+    const operation = `list referrers of ${this.#at(digest)}`;
+    const repository = this.#name.path;
+    return listReferrers({ client: this.#client, repository, digest, operation, artifactTypes, fresh, signal });
   }
 
   #at(digest: Digest): string {

@@ -29,6 +29,39 @@ export interface Source {
 
   /** All tags, one page at a time, in the registry's order. */
   tags(options?: Cancel): AsyncIterable<readonly string[]>;
+
+  /**
+   * The referrers of a manifest, such as its signatures: from the referrers API, or the tag schema `sha256-…`, and from
+   * cosign's tags. A bounded list, and a hint only: the manifest of a referrer says what it refers to.
+   *
+   * Costs one request for a registry with the API, and the list of the repository's tags once for all its manifests. A
+   * registry without the API costs one request for each referrer's tag that the list has.
+   *
+   * @throws Failure for a temporary problem, and for a list that cannot be read
+   */
+  referrers(digest: Digest, options?: ReferrersQuery & Cancel): Promise<Referrers>;
+}
+
+export interface ReferrersQuery {
+  /** Only referrers of these types, and those whose type the list does not say. Default: all. */
+  readonly artifactTypes?: readonly string[] | undefined;
+  /** Lists the tags of the repository again, even if they were listed a moment ago. */
+  readonly fresh?: boolean | undefined;
+}
+
+export interface Referrers {
+  readonly manifests: readonly Referrer[];
+  /** The parts that are missing in the list, each a sentence. */
+  readonly notes: readonly string[];
+}
+
+/** A referrer as the registry lists it. */
+export interface Referrer extends Resolved {
+  /** Bytes; unknown for a tag. */
+  readonly size?: number;
+  readonly artifactType?: string;
+  /** The tag of cosign (`sha256-….sig`) that names it. The manifest of such a referrer has no subject. */
+  readonly tag?: string;
 }
 
 export interface Cancel {

@@ -30,6 +30,8 @@ export interface RegistryOptions {
   readonly pageSize?: number;
   /** Whether it has the referrers API of distribution spec 1.1; true by default. */
   readonly referrers?: boolean;
+  /** The most referrers per page; by default, all are in one. */
+  readonly referrersPageSize?: number;
 }
 
 /** One request, with the status of its response (0: none). */
@@ -184,7 +186,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
     if (target.kind === 'manifest') return manifestAnswer(method, target, known, request.headers.accept);
     if (target.kind === 'blob') return blobAnswer(target.digest ?? '');
     if (target.kind === 'tags') return tagsAnswer(target.repository, known, url.searchParams);
-    return referrersAnswer(target.digest ?? '', known, url.searchParams.get('artifactType'));
+    return referrersAnswer(target.digest ?? '', known, url);
   }
 
   function manifestAnswer(method: string, target: Target, known: Repository, accept: string | undefined): Answer {
@@ -228,17 +230,23 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
   }
 
   /** Distribution spec 1.1, "Listing Referrers". */
-  function referrersAnswer(digest: string, known: Repository, artifactType: string | null): Answer {
+  function referrersAnswer(digest: string, known: Repository, { pathname, searchParams: query }: URL): Answer {
     if (options.referrers === false) return json(404, errorBody('NOT_FOUND', 'no such page'));
+    const artifactType = query.get('artifactType');
     const all = [...known.manifests].flatMap(([own, { bytes, mediaType, document }]) => {
       if (document.subject?.digest !== digest) return [];
       const type = document.artifactType ?? document.config?.mediaType;
       return [{ mediaType, digest: own, size: bytes.length, artifactType: type, annotations: document.annotations }];
     });
-    const manifests = all.filter((descriptor) => artifactType === null || descriptor.artifactType === artifactType);
+    const wanted = all.filter((descriptor) => artifactType === null || descriptor.artifactType === artifactType);
+    const from = Number(query.get('from') ?? 0);
+    const end = from + (options.referrersPageSize ?? Infinity);
+    const manifests = wanted.slice(from, end);
+    query.set('from', String(end));
+    const link = end < wanted.length ? { link: `<${pathname}?${query.toString()}>; rel="next"` } : {};
     const mediaType = 'application/vnd.oci.image.index.v1+json';
     const filtered: Record<string, string> = artifactType === null ? {} : { 'oci-filters-applied': 'artifactType' };
-    return json(200, { schemaVersion: 2, mediaType, manifests }, { 'content-type': mediaType, ...filtered });
+    return json(200, { schemaVersion: 2, mediaType, manifests }, { 'content-type': mediaType, ...filtered, ...link });
   }
 
   const registry: TestRegistry = {

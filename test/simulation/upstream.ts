@@ -160,6 +160,8 @@ export class Upstream {
           return { body: eachOf(chunks, next), ranged, total: whole.length, resumed: () => 0 };
         },
       }),
+      referrers: (digest, { signal } = {}) =>
+        call(`list referrers of ${digest}`, () => ({ manifests: [], notes: [] }), signal),
       tags: ({ signal } = {}) => this.#tags(host, repository, (what, effect) => call(what, effect, signal)),
     };
   }

@@ -64,6 +64,10 @@ function upstream(): Source {
       return Promise.resolve(config);
     },
     blob: unused,
+    referrers() {
+      calls += 1;
+      return Promise.resolve({ manifests: [], notes: [] });
+    },
   };
 }
 

@@ -1,0 +1,64 @@
+import { Failure } from '../core/failure.ts';
+import { isReferrerTag } from '../oci/referrer-tags.ts';
+
+/** The requests that would look for the tags of one manifest: the tag schema's, and three of cosign. */
+const PROBES = 4;
+
+/** The names that are kept; a repository with more of them is probed. */
+const MAX_KEPT = 20_000;
+
+/**
+ * The tags of a repository that name referrers. Most repositories have none, and a page of the tag list shows that with one
+ * request for all manifests.
+ *
+ * A list is read only as far as the probes for the manifests so far would have cost as many requests. So the list at most
+ * doubles the requests, whatever its length is.
+ */
+export class ReferrerTags {
+  /** The time at which the list was begun, in milliseconds since the epoch. */
+  readonly since: number;
+  readonly #pages: AsyncIterator<readonly string[], void>;
+  readonly #found = new Set<string>();
+  #isComplete = false;
+  #isUseless = false;
+  #read = 0;
+  #credit = 0;
+  /** Callers take turns, so that each page is read once. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(pages: AsyncIterable<readonly string[], void>, since: number) {
+    this.#pages = pages[Symbol.asyncIterator]();
+    this.since = since;
+  }
+
+  /**
+   * Whether the repository has a tag, for the tags of one manifest; undefined if only a request can tell.
+   *
+   * @throws Failure `aborted`
+   */
+  async has(): Promise<((tag: string) => boolean) | undefined> {
+    const turn = this.#turn.then(() => this.#readOn());
+    this.#turn = turn.catch(() => undefined);
+    await turn;
+    return this.#isComplete ? (tag) => this.#found.has(tag) : undefined;
+  }
+
+  async #readOn(): Promise<void> {
+    this.#credit += PROBES;
+    while (!this.#isComplete && !this.#isUseless && this.#read < this.#credit) {
+      try {
+        this.#read += 1;
+        const next = await this.#pages.next();
+        if (next.done === true) this.#isComplete = true;
+        else for (const tag of next.value) if (isReferrerTag(tag)) this.#found.add(tag);
+      } catch (error) {
+        this.#isUseless = true;
+        if (error instanceof Failure && error.code === 'aborted') throw error;
+      }
+      if (this.#found.size > MAX_KEPT) this.#isUseless = true;
+    }
+    if (!this.#isUseless) return;
+    this.#found.clear();
+    await this.#pages.return?.();
+  }
+}

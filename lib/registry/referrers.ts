@@ -1,0 +1,105 @@
+/**
+ * Lists the referrers of a manifest, such as signatures and SBOMs (OCI distribution spec 1.1, "Listing Referrers"). A list is
+ * a hint: only the manifest of a referrer, which its digest proves, says what it refers to.
+ */
+import type { Failure } from '../core/failure.ts';
+import type { Digest } from '../oci/digest.ts';
+import { MEDIA_TYPES } from '../oci/mediatype.ts';
+import { type CosignTag, cosignTags, referrersTag } from '../oci/referrer-tags.ts';
+import type { RegistryClient } from './client.ts';
+import { sourceFailure } from './errors.ts';
+import { manifestAt, resolveAt } from './manifests.ts';
+import { ReferrerList } from './referrer-list.ts';
+import { fromApi } from './referrers-api.ts';
+import { ReferrerTags } from './referrer-tags.ts';
+import type { FetchedManifest, Referrers, Resolved } from './source.ts';
+import { listTags } from './tags.ts';
+
+export interface ReferrersOptions {
+  readonly client: RegistryClient;
+  /** The path of the repository. */
+  readonly repository: string;
+  readonly digest: Digest;
+  readonly operation: string;
+  /** Only referrers of these types, and those of unknown type. Default: all. */
+  readonly artifactTypes?: readonly string[] | undefined;
+  /** Asks the registry for its tags, even if they were listed a moment ago. */
+  readonly fresh?: boolean | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The time for which a list of tags is used, in milliseconds; shorter than the time until the next check of an image. */
+const TAGS_KEPT_MS = 5 * 60_000;
+
+/**
+ * The referrers from the registry's API, or else from the index of the tag schema; and those of cosign's tags, which cosign
+ * writes to every registry.
+ *
+ * @throws Failure for a temporary problem, and for a list that cannot be read
+ */
+export async function listReferrers(options: ReferrersOptions): Promise<Referrers> {
+  const { digest, artifactTypes } = options;
+  const list = new ReferrerList(digest, artifactTypes);
+  const hasApi = await fromApi(options, list);
+  const wanted = cosignTags(digest).filter(({ artifactType }) => artifactTypes?.includes(artifactType) ?? true);
+  if (wanted.length > 0 || !hasApi) {
+    const isThere = await tagsOf(options).has();
+    if (!hasApi && (isThere?.(referrersTag(digest)) ?? true)) await fromTagSchema(options, list);
+    const found = wanted.filter(({ tag }) => isThere?.(tag) ?? true);
+    await Promise.all(found.map((tag) => fromCosignTag(tag, options, list)));
+  }
+  return { manifests: list.manifests, notes: list.notes };
+}
+
+function tagsOf({ client, repository, operation, fresh, signal }: ReferrersOptions): ReferrerTags {
+  const now = client.options.now();
+  const known = client.referrerTags.get(repository);
+  if (known !== undefined && fresh !== true && now - known.since < TAGS_KEPT_MS) return known;
+  const tags = new ReferrerTags(listTags({ client, repository, operation, signal }), now);
+  client.referrerTags.set(repository, tags);
+  return tags;
+}
+
+/** The index under the tag `sha256-…`. Any other manifest under that tag lists nothing. */
+async function fromTagSchema(options: ReferrersOptions, list: ReferrerList): Promise<void> {
+  const { client, operation, repository, digest, signal } = options;
+  const reference = referrersTag(digest);
+  const ask = { client, repository, reference, operation, signal };
+  let found: FetchedManifest | undefined;
+  try {
+    found = await client.request(operation, (one) => manifestAt(one, ask), { by: 'tag', signal });
+  } catch (thrown) {
+    const failure = permanent(thrown, options);
+    if (failure.code !== 'manifest-unknown') list.note(`tag ${reference} cannot be read: ${failure.detail}`);
+    return;
+  }
+  if (found.mediaType !== '' && found.mediaType !== MEDIA_TYPES.ociIndex)
+    list.note(`tag ${reference} is not a list of referrers, it names a manifest of type ${found.mediaType}`);
+  else list.addPage(found.bytes, operation);
+}
+
+async function fromCosignTag(
+  { tag, artifactType }: CosignTag,
+  options: ReferrersOptions,
+  list: ReferrerList,
+): Promise<void> {
+  const { client, operation, repository, signal } = options;
+  const ask = { client, repository, reference: tag, operation, signal, trustsHead: true };
+  let found: Resolved;
+  try {
+    found = await client.request(operation, (one) => resolveAt(one, ask), { by: 'tag', signal });
+  } catch (thrown) {
+    const failure = permanent(thrown, options);
+    if (failure.code !== 'manifest-unknown') list.note(`tag ${tag} cannot be read: ${failure.detail}`);
+    return;
+  }
+  const { digest, mediaType, fetched } = found;
+  list.add({ tag, artifactType, digest, mediaType, ...(fetched === undefined ? {} : { fetched }) });
+}
+
+/** The failure that concerns one tag only; a temporary one is thrown. */
+function permanent(thrown: unknown, { operation, signal }: ReferrersOptions): Failure {
+  const failure = sourceFailure(thrown, operation, signal);
+  if (failure.remedy !== 'never') throw failure;
+  return failure;
+}

@@ -1,0 +1,332 @@
+import { describe, expect, test } from 'vitest';
+import { cosignTags, referrersTag, subjectOfTag } from '../../../lib/oci/referrer-tags.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
+import type { Referrers } from '../../../lib/registry/source.ts';
+import { makeArtifact, makeImage, makeIndex } from '../../kit/images.ts';
+import { errorBody, startRegistry, type RegistryOptions, type TestRegistry } from '../../kit/registry.ts';
+import { failureOf, testSources } from './helpers.ts';
+
+const REPOSITORY = 'library/alpine';
+const IMAGE = makeImage({ layers: [] });
+const SBOM = makeArtifact({ subject: IMAGE, artifactType: 'application/spdx+json', blobs: [Buffer.from('sbom')] });
+const SIGNATURE = makeArtifact({
+  subject: IMAGE,
+  artifactType: 'application/x.signature',
+  blobs: [Buffer.from('sig')],
+});
+const COSIGN = makeArtifact({ artifactType: 'application/x.cosign', blobs: [Buffer.from('cosign')] });
+const SCHEMA_TAG = referrersTag(IMAGE.digest);
+const [SIG, ATT, SBOM_TAG] = cosignTags(IMAGE.digest).map(({ tag }) => tag) as [string, string, string];
+
+async function registryWith(options?: RegistryOptions): Promise<TestRegistry> {
+  const registry = await startRegistry(options);
+  for (const each of [IMAGE, SBOM, SIGNATURE]) registry.push(REPOSITORY, each);
+  registry.tag(REPOSITORY, 'latest', IMAGE.digest);
+  return registry;
+}
+
+/** A registry without the API, and with the tag schema. */
+async function registryWithTagSchema(): Promise<TestRegistry> {
+  const registry = await registryWith({ referrers: false });
+  registry.push(REPOSITORY, makeIndex([SBOM, SIGNATURE]), SCHEMA_TAG);
+  return registry;
+}
+
+function digestsOf({ manifests }: Referrers): readonly string[] {
+  return manifests.map(({ digest }) => digest);
+}
+
+/** The requests as method and kind: `GET referrers`. */
+function requestsOf(registry: TestRegistry): readonly string[] {
+  return registry.requests.map(({ method, kind }) => `${method} ${kind}`);
+}
+
+const ALL = [SBOM.digest, SIGNATURE.digest];
+
+describe('a registry with the referrers API', () => {
+  test('costs one request for each manifest, and one list of tags for all', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    const { manifests, notes } = await source.referrers(IMAGE.digest);
+    expect(manifests).toEqual([
+      {
+        digest: SBOM.digest,
+        mediaType: MEDIA_TYPES.ociManifest,
+        size: SBOM.manifest.length,
+        artifactType: 'application/spdx+json',
+      },
+      expect.objectContaining({ digest: SIGNATURE.digest, artifactType: 'application/x.signature' }),
+    ]);
+    expect(notes).toEqual([]);
+    expect(await source.referrers(SBOM.digest)).toEqual({ manifests: [], notes: [] });
+    expect(requestsOf(registry)).toEqual(['GET referrers', 'GET tags', 'GET referrers']);
+  });
+
+  test('is followed through all pages of a list', async () => {
+    await using registry = await registryWith({ referrersPageSize: 1 });
+    await using sources = testSources();
+    expect(digestsOf(await sources.at(registry.host).referrers(IMAGE.digest))).toEqual(ALL);
+    expect(registry.count({ kind: 'referrers' })).toBe(2);
+  });
+
+  test('gets the query of a link only, with the host and path that worked', async () => {
+    await using registry = await registryWith({ referrersPageSize: 1 });
+    await using sources = testSources();
+    const link = `<https://elsewhere.example/v2/x/referrers/${SBOM.digest}?from=1>; rel="next"`;
+    registry.misbehave({ match: { kind: 'referrers' }, times: 1, do: { headers: { link } } });
+    expect(digestsOf(await sources.at(registry.host).referrers(IMAGE.digest))).toEqual(ALL);
+    expect(registry.requests[1]?.path).toBe(`/v2/${REPOSITORY}/referrers/${IMAGE.digest}?from=1`);
+  });
+
+  test('filters by one type itself, and its response is filtered again', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    const one = await source.referrers(IMAGE.digest, { artifactTypes: ['application/spdx+json'] });
+    expect(digestsOf(one)).toEqual([SBOM.digest]);
+    const path = `/v2/${REPOSITORY}/referrers/${IMAGE.digest}?artifactType=${encodeURIComponent('application/spdx+json')}`;
+    // The types are not cosign's, so its tags are not looked up.
+    expect(registry.requests.map((request) => request.path)).toEqual([path]);
+    registry.misbehave({
+      do: { status: 200, body: { schemaVersion: 2, manifests: [SBOM, SIGNATURE].map(describe_) } },
+    });
+    const two = await source.referrers(IMAGE.digest, { artifactTypes: ['a/b', 'application/x.signature'] });
+    expect(digestsOf(two)).toEqual([SIGNATURE.digest]);
+    expect(registry.requests.at(-1)?.path).not.toContain('?');
+  });
+
+  test('is retried after a temporary failure', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    registry.misbehave({ match: { kind: 'referrers' }, times: 1, do: { status: 502 } });
+    expect(digestsOf(await sources.at(registry.host).referrers(IMAGE.digest))).toEqual(ALL);
+  });
+
+  test('is not asked again for ten minutes after all tries have failed', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    const rule = registry.misbehave({ match: { kind: 'referrers' }, do: { status: 500 } });
+    await failureOf(source.referrers(IMAGE.digest), 'unavailable');
+    expect(registry.count({ kind: 'referrers' })).toBe(3);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([]);
+    expect(registry.count({ kind: 'referrers' })).toBe(3);
+    rule.stop();
+    sources.advance(10 * 60_000);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+  });
+});
+
+function describe_({ descriptor }: { readonly descriptor: object }): object {
+  const artifactType = descriptor === SBOM.descriptor ? 'application/spdx+json' : 'application/x.signature';
+  return { ...descriptor, artifactType };
+}
+
+describe('a registry without the referrers API', () => {
+  test.each([
+    [404, '404 page not found'],
+    [404, errorBody('NOT_FOUND', 'no such page')],
+    [400, errorBody('NAME_INVALID', 'invalid name')],
+    [405, ''],
+    [406, '{}'],
+    [410, ''],
+    [501, ''],
+    [403, errorBody('DENIED', 'no')],
+    [401, '<html>'],
+    [200, '<html>'],
+  ])('is recognised by a response of %i (%o), and read by its tag schema', async (status, body) => {
+    await using registry = await registryWithTagSchema();
+    await using sources = testSources();
+    const headers = { 'content-type': 'text/html' };
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status, body, headers } });
+    const found = await sources.at(registry.host).referrers(IMAGE.digest);
+    expect(digestsOf(found)).toEqual(ALL);
+    expect(found.notes).toEqual([]);
+  });
+
+  test('costs one request to learn that, one list of tags, and one for each tag of a referrer', async () => {
+    await using registry = await registryWithTagSchema();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+    expect(requestsOf(registry)).toEqual(['GET referrers', 'GET tags', 'GET manifest']);
+    for (const { digest } of [SBOM, SIGNATURE]) expect((await source.referrers(digest)).manifests).toEqual([]);
+    expect(registry.requests).toHaveLength(3);
+    // The next repository of the registry needs its own list of tags.
+    await source.referrers(IMAGE.digest);
+    expect(registry.count({ kind: 'referrers' })).toBe(1);
+  });
+
+  test('is asked for its API again after an hour', async () => {
+    await using registry = await registryWithTagSchema();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    await source.referrers(IMAGE.digest);
+    sources.advance(60 * 60_000);
+    await source.referrers(IMAGE.digest);
+    expect(registry.count({ kind: 'referrers' })).toBe(2);
+  });
+
+  test('is asked for its API per repository after an error about content', async () => {
+    await using registry = await registryWithTagSchema();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    const body = errorBody('MANIFEST_UNKNOWN', 'manifest unknown');
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 404, body } });
+    await source.referrers(IMAGE.digest);
+    await source.referrers(IMAGE.digest);
+    expect(registry.count({ kind: 'referrers' })).toBe(2);
+  });
+
+  test('may have another manifest under the tag of the schema, which lists nothing', async () => {
+    await using registry = await registryWith({ referrers: false });
+    await using sources = testSources();
+    registry.tag(REPOSITORY, SCHEMA_TAG, IMAGE.digest);
+    const { manifests, notes } = await sources.at(registry.host).referrers(IMAGE.digest);
+    expect(manifests).toEqual([]);
+    expect(notes).toEqual([expect.stringContaining(`tag ${SCHEMA_TAG} is not a list of referrers`)]);
+  });
+});
+
+describe("cosign's tags", () => {
+  test.each([true, false])('are referrers, with the API (%o) and without', async (referrers) => {
+    await using registry = await registryWith({ referrers });
+    await using sources = testSources();
+    registry.push(REPOSITORY, COSIGN, SIG);
+    registry.push(REPOSITORY, SBOM, SBOM_TAG);
+    registry.forgetRequests();
+    const { manifests } = await sources.at(registry.host).referrers(IMAGE.digest);
+    expect(manifests.filter(({ tag }) => tag !== undefined)).toEqual([
+      expect.objectContaining({
+        tag: SIG,
+        digest: COSIGN.digest,
+        artifactType: 'application/vnd.dev.cosign.artifact.sig.v1+json',
+      }),
+      expect.objectContaining({ tag: SBOM_TAG, digest: SBOM.digest }),
+    ]);
+    expect(requestsOf(registry)).toEqual(['GET referrers', 'GET tags', 'HEAD manifest', 'HEAD manifest']);
+  });
+
+  test('are probed if the tags cannot be listed', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    registry.push(REPOSITORY, COSIGN, ATT);
+    registry.misbehave({ match: { kind: 'tags' }, do: { status: 403, body: errorBody('DENIED', 'no') } });
+    const source = sources.at(registry.host);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([...ALL, COSIGN.digest]);
+    await source.referrers(SBOM.digest);
+    expect(requestsOf(registry)).toEqual([
+      ...['GET referrers', 'GET tags', 'HEAD manifest', 'HEAD manifest', 'HEAD manifest'],
+      ...['GET referrers', 'HEAD manifest', 'HEAD manifest', 'HEAD manifest'],
+    ]);
+  });
+
+  test('of a repository with many tags are probed until a list costs fewer requests', async () => {
+    await using registry = await registryWith({ pageSize: 100 });
+    await using sources = testSources();
+    for (let tag = 0; tag < 650; tag += 1) registry.tag(REPOSITORY, `v${tag}`, IMAGE.digest);
+    const source = sources.at(registry.host);
+    await source.referrers(IMAGE.digest);
+    expect([registry.count({ kind: 'tags' }), registry.count({ kind: 'manifest' })]).toEqual([4, 3]);
+    await source.referrers(SBOM.digest);
+    await source.referrers(SIGNATURE.digest);
+    expect([registry.count({ kind: 'tags' }), registry.count({ kind: 'manifest' })]).toEqual([7, 3]);
+  });
+
+  test('are listed again after five minutes, and for a fresh query', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    await source.referrers(IMAGE.digest);
+    registry.push(REPOSITORY, COSIGN, SIG);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+    expect(digestsOf(await source.referrers(IMAGE.digest, { fresh: true }))).toContain(COSIGN.digest);
+    registry.push(REPOSITORY, COSIGN, ATT);
+    sources.advance(5 * 60_000);
+    expect(await source.referrers(IMAGE.digest)).toMatchObject({ manifests: { length: 4 } });
+  });
+});
+
+describe('a hostile list', () => {
+  async function listed(body: unknown, headers: Record<string, string> = {}): Promise<Referrers> {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    const type = { 'content-type': MEDIA_TYPES.ociIndex, ...headers };
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body: body as object, headers: type } });
+    return await sources.at(registry.host).referrers(IMAGE.digest);
+  }
+
+  const good = SBOM.descriptor;
+
+  test('that names its subject does not make it a referrer of itself', async () => {
+    expect(digestsOf(await listed({ manifests: [IMAGE.descriptor, good, good] }))).toEqual([SBOM.digest]);
+  });
+
+  test.each([
+    ['a digest that is not one', { ...good, digest: 'sha256:123' }],
+    ['a blob', { ...good, digest: IMAGE.digest.replace(/.$/, '0'), mediaType: 'application/octet-stream' }],
+    ['a size above the limit of a manifest', { ...good, size: 5 * 1024 * 1024 }],
+    ['a negative size', { ...good, size: -1 }],
+    ['a number', 7],
+    ['a key that differs in case', { ...good, Digest: IMAGE.digest }],
+  ])('with %s hides no other referrer', async (_, wrong) => {
+    const { manifests, notes } = await listed({ manifests: [wrong, SIGNATURE.descriptor] });
+    expect(manifests.map(({ digest }) => digest)).toEqual([SIGNATURE.digest]);
+    expect(notes).toEqual(['1 referrer cannot be mirrored: the list does not describe a manifest']);
+  });
+
+  test('of more than a thousand referrers is cut, with a note', async () => {
+    const many = Array.from({ length: 1_500 }, (_, n) => ({
+      ...good,
+      digest: `sha256:${String(n).padStart(64, '0')}`,
+    }));
+    const { manifests, notes } = await listed({ manifests: many });
+    expect(manifests).toHaveLength(1_000);
+    expect(notes).toEqual(['upstream lists more than 1000 referrers; the others are not mirrored']);
+  });
+
+  test('that repeats its pages ends, with a note', async () => {
+    const { manifests, notes } = await listed({ manifests: [good] }, { link: '<?page=2>; rel="next"' });
+    expect(manifests).toHaveLength(1);
+    expect(notes).toEqual([expect.stringContaining('repeats a page of the list of referrers')]);
+  });
+
+  test('of endless pages ends after fifty, with a note', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    for (let page = 0; page < 60; page += 1) {
+      const link = `<?page=${page}>; rel="next"`;
+      registry.misbehave({ match: { kind: 'referrers' }, after: page, times: 1, do: { headers: { link } } });
+    }
+    const { notes } = await sources.at(registry.host).referrers(IMAGE.digest);
+    expect(notes).toEqual(['upstream lists its referrers on more than 50 pages; the others are not mirrored']);
+    expect(registry.count({ kind: 'referrers' })).toBe(50);
+  });
+
+  test.each([['<html>'], ['[]'], [{ manifests: {} }], [{ manifests: 7 }]])('%o is refused', async (body) => {
+    const failure = await failureOf(listed(body), 'invalid');
+    expect(failure.message).toContain(`list referrers of `);
+    expect(failure.detail).toContain('the list of referrers is invalid');
+  });
+
+  test('of more than 4 MiB is refused', async () => {
+    await failureOf(listed({ padding: 'x'.repeat(4 * 1024 * 1024), manifests: [] }), 'too-large');
+  });
+
+  test.each([[{}], [{ manifests: null }]])('%o is an empty one', async (body) => {
+    expect(await listed(body)).toEqual({ manifests: [], notes: [] });
+  });
+});
+
+test('the tags of referrers name their subject', () => {
+  const digest = IMAGE.digest;
+  expect([SCHEMA_TAG, SIG, ATT, SBOM_TAG].map(subjectOfTag)).toEqual([digest, digest, digest, digest]);
+  expect(SIG).toBe(`sha256-${digest.slice('sha256:'.length)}.sig`);
+  for (const tag of ['latest', `${SIG}x`, SCHEMA_TAG.slice(0, -1), `${SCHEMA_TAG}0`, SCHEMA_TAG.toUpperCase()])
+    expect(subjectOfTag(tag)).toBeUndefined();
+  const long = `sha512:${'a'.repeat(128)}` as typeof digest;
+  expect(referrersTag(long)).toBe(`sha512-${'a'.repeat(64)}`);
+  expect(subjectOfTag(referrersTag(long))).toBeUndefined();
+  expect(cosignTags(long)).toEqual([]);
+});
