@@ -1,6 +1,7 @@
 /** Headers and bodies that several endpoints share. */
 import { rangeOf, hasEtag } from './range.ts';
 import { RegistryError } from './errors.ts';
+import { type Content, firstOf, Reply } from './reply.ts';
 import type { Answer } from './served.ts';
 
 /** The content of a digest never changes. */
@@ -9,8 +10,6 @@ export const IMMUTABLE = 'public, max-age=31536000, immutable';
 export const REVALIDATE = 'no-cache';
 
 export type Headers = Readonly<Record<string, string>>;
-
-type Body = ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | null;
 
 /** A response with a small body; without a body for HEAD, and 304 for a client that has the content. */
 export function whole(request: Request, bytes: Uint8Array, headers: Headers): Response {
@@ -44,7 +43,7 @@ export async function ranged(request: Request, size: number, open: Open, headers
   const { start, end } = range ?? { start: 0, end: size };
   const length = { 'content-length': String(end - start) };
   if (request.method === 'HEAD') return answer(request, 200, null, { ...all, ...length });
-  const body = end === start ? new Uint8Array(0) : streamOf(await open(start), end - start);
+  const body = end === start ? new Uint8Array(0) : firstOf(await open(start), end - start);
   if (range === undefined) return answer(request, 200, body, { ...all, ...length });
   return answer(request, 206, body, { ...all, ...length, 'content-range': `bytes ${start}-${end - 1}/${size}` });
 }
@@ -64,40 +63,13 @@ export async function redirected(
   const { etag = '', 'content-type': _, ...rest } = headers;
   if (hasEtag(request.headers.get('if-none-match'), etag)) return { response: unchanged({ etag, ...rest }) };
   const all = { ...rest, location: await link(), 'content-length': '0', 'cache-control': 'no-store' };
-  return { response: new Response(null, { status: 307, headers: all }), redirectedBytes: size };
+  return { response: new Reply(null, { status: 307, headers: all }), redirectedBytes: size };
 }
 
 function unchanged({ 'content-type': _, ...headers }: Headers): Response {
-  return new Response(null, { status: 304, headers });
+  return new Reply(null, { status: 304, headers });
 }
 
-function answer({ method }: Request, status: number, body: Body, headers: Headers): Response {
-  return new Response(method === 'HEAD' ? null : body, { status, headers });
-}
-
-/** The first `length` bytes of a body, read at the pace of the client. The end of the connection releases the body. */
-function streamOf(body: AsyncIterable<Uint8Array>, length: number): ReadableStream<Uint8Array> {
-  const chunks = body[Symbol.asyncIterator]();
-  let left = length;
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const next = await chunks.next();
-        if (next.done === true) {
-          controller.close();
-          return;
-        }
-        const chunk = next.value.subarray(0, left);
-        left -= chunk.length;
-        controller.enqueue(chunk);
-        if (left > 0) return;
-        await chunks.return?.();
-        controller.close();
-      },
-      async cancel() {
-        await chunks.return?.();
-      },
-    },
-    { highWaterMark: 0 },
-  );
+function answer({ method }: Request, status: number, content: Content, headers: Headers): Response {
+  return new Reply(method === 'HEAD' ? null : content, { status, headers });
 }

@@ -3,10 +3,13 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import { invalid } from '../core/failure.ts';
 import { systemCode, wordsFor } from '../core/system-error.ts';
 import type { Registry } from './registry.ts';
+import { Reply } from './reply.ts';
+import { send } from './send.ts';
 import type { Served } from './served.ts';
 
 /** A response that was sent, or whose client disconnected. */
@@ -59,7 +62,10 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
     const closed = new Promise<void>((resolve) => outgoing.once('close', resolve));
     const served = await registry.serve(raw, incoming.url ?? '/');
     void closed.then(() => options.onAccess?.(report(served)));
-    return served.response;
+    const { response } = served;
+    if (!(response instanceof Reply)) return response;
+    await send(response, outgoing);
+    return RESPONSE_ALREADY_SENT;
   });
   const server = createAdaptorServer({
     fetch: app.fetch,

@@ -24,7 +24,16 @@ export interface ObjectStore {
   head(key: string, options?: Cancel): Promise<StoredObject | undefined>;
 
   /** Reads an object from `start` (default: 0) to its end; `undefined` if it does not exist. A short stream throws. */
-  read(key: string, options?: ReadOptions & Cancel): Promise<ReadableObject | undefined>;
+  read(key: string, options?: { readonly start?: number } & Cancel): Promise<ReadableObject | undefined>;
+
+  /**
+   * Like `read`, but without the version, and for many bodies at a time: all chunks of a body share one buffer of `chunkBytes`,
+   * so a chunk is valid until the next one is requested. For stores on this machine.
+   */
+  stream?(
+    key: string,
+    options: { readonly start: number; readonly chunkBytes: number } & Cancel,
+  ): Promise<Omit<ReadableObject, 'etag'> | undefined>;
 
   /**
    * A URL from which a client without credentials can GET the object, or ranges of it, for at most 15 minutes. It sends no
@@ -77,12 +86,6 @@ export interface ObjectStore {
 
   /** Deletes an upload and its parts. A missing upload is not an error. */
   abortUpload(upload: Upload, options?: Cancel): Promise<void>;
-}
-
-export interface ReadOptions {
-  readonly start?: number;
-  /** The size of chunks, for a reader with many bodies at a time. A store whose chunks come from a network ignores it. */
-  readonly chunkBytes?: number;
 }
 
 export interface Cancel {

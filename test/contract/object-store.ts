@@ -88,6 +88,26 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         }
       });
 
+      scenario('can be streamed from any offset, in chunks that one buffer holds', async (store) => {
+        if (store.stream === undefined) return;
+        for (const size of [0, 1000, 5_000_000]) {
+          const bytes = noise(size);
+          await store.put('key', bytes);
+          for (const start of [0, size >> 1, size]) {
+            const streamed = await store.stream('key', { start, chunkBytes: 300_000 });
+            expect(streamed?.size).toBe(size);
+            const copies: Buffer[] = [];
+            for await (const chunk of streamed?.body ?? []) {
+              expect(chunk.length).toBeLessThanOrEqual(300_000);
+              copies.push(Buffer.from(chunk));
+            }
+            same(Buffer.concat(copies), bytes.subarray(start));
+          }
+          await fails('invalid', store.stream('key', { start: size + 1, chunkBytes: 1 }));
+        }
+        expect(await store.stream('nothing', { start: 0, chunkBytes: 1 })).toBeUndefined();
+      });
+
       scenario("are copies of the caller's buffer", async (store) => {
         const bytes = noise(1000);
         await store.put('key', bytes);

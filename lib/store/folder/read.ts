@@ -1,3 +1,5 @@
+import type { Failure } from '../../core/failure.ts';
+import { bodyOf } from '../body.ts';
 import { refuse, toFailure } from './errors.ts';
 import { type BriefFile, readAll } from './files.ts';
 
@@ -20,8 +22,6 @@ export async function* pieces(
 interface Section {
   readonly start: number;
   readonly size: number;
-  /** Default: 1 MiB. */
-  readonly chunkBytes: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -32,11 +32,11 @@ interface Section {
 export async function* stream(
   operation: string,
   file: BriefFile,
-  { start, size, chunkBytes = CHUNK_BYTES, signal }: Section,
+  { start, size, signal }: Section,
 ): AsyncGenerator<Uint8Array, void, void> {
   let at = start;
   const ahead = (): Promise<Uint8Array> => {
-    const reading = readAll(file, Math.min(chunkBytes, size - at), at);
+    const reading = readAll(file, Math.min(CHUNK_BYTES, size - at), at);
     // Prevents an unhandled rejection when the consumer has stopped; otherwise `await next` throws the error.
     reading.catch(() => undefined);
     return reading;
@@ -46,8 +46,7 @@ export async function* stream(
     while (at < size) {
       signal?.throwIfAborted();
       const chunk = await next;
-      if (chunk.length < Math.min(chunkBytes, size - at))
-        throw refuse(operation, 'truncated', `the file ended after ${at + chunk.length} of ${size} bytes`);
+      if (chunk.length < Math.min(CHUNK_BYTES, size - at)) throw ended(operation, at + chunk.length, size);
       at += chunk.length;
       if (at < size) next = ahead();
       yield chunk;
@@ -58,4 +57,55 @@ export async function* stream(
     await next.catch(() => undefined);
     file.close();
   }
+}
+
+/** Opens a body whose chunks share one buffer. It closes the file. */
+export function opened(
+  operation: string,
+  file: BriefFile,
+  section: Omit<Section, 'size'>,
+  chunkBytes: number,
+): { readonly size: number; readonly body: AsyncIterable<Uint8Array> } {
+  const close = (): void => {
+    file.close();
+  };
+  try {
+    const size = Number(file.stat().size);
+    checkStart(operation, section.start, size);
+    return { size, body: bodyOf(overwriting(operation, file, { ...section, size }, chunkBytes), close) };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Nothing is read ahead: while the file is read, the connection sends from the buffers of the kernel. */
+async function* overwriting(
+  operation: string,
+  file: BriefFile,
+  { start, size, signal }: Section,
+  chunkBytes: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  try {
+    const buffer = Buffer.allocUnsafeSlow(Math.min(chunkBytes, size - start));
+    for (let at = start; at < size;) {
+      signal?.throwIfAborted();
+      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, size - at), at);
+      if (bytesRead === 0) throw ended(operation, at, size);
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } catch (error) {
+    throw toFailure(error, operation, signal);
+  } finally {
+    file.close();
+  }
+}
+
+function ended(operation: string, at: number, size: number): Failure {
+  return refuse(operation, 'truncated', `the file ended after ${at} of ${size} bytes`);
+}
+
+export function checkStart(operation: string, start: number, size: number): void {
+  if (start > size) throw refuse(operation, 'invalid', `invalid start: expected at most ${size}, got ${start}`);
 }

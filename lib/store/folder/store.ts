@@ -9,7 +9,6 @@ import type {
   ObjectStore,
   Part,
   ReadableObject,
-  ReadOptions,
   StoredBytes,
   StoredObject,
   Upload,
@@ -22,7 +21,7 @@ import { BriefFile, FolderSync, writeAll } from './files.ts';
 import { list } from './list.ts';
 import { Claim, Mutex } from './lock.ts';
 import { Paths } from './paths.ts';
-import { pieces, stream } from './read.ts';
+import { checkStart, opened, pieces, stream } from './read.ts';
 import { sweep } from './sweep.ts';
 import { FOLDER_PART_LIMITS, Uploads } from './uploads.ts';
 
@@ -84,7 +83,10 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     });
   }
 
-  read(key: string, { start = 0, chunkBytes, signal }: ReadOptions & Cancel = {}): Promise<ReadableObject | undefined> {
+  read(
+    key: string,
+    { start = 0, signal }: { readonly start?: number } & Cancel = {},
+  ): Promise<ReadableObject | undefined> {
     const operation = `read ${key}`;
     return attempt(operation, signal, async () => {
       const file = await this.#openFile(key);
@@ -92,17 +94,28 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
       let streaming = false;
       try {
         const { etag, size, bytes } = await versionOf(operation, file, file.stat());
-        if (start > size) throw refuse(operation, 'invalid', `invalid start: expected at most ${size}, got ${start}`);
+        checkStart(operation, start, size);
         streaming = bytes === undefined;
         const body = bytes
           ? pieces(operation, bytes.subarray(start), signal)
-          : bodyOf(stream(operation, file, { start, size, chunkBytes, signal }), () => {
+          : bodyOf(stream(operation, file, { start, size, signal }), () => {
               file.close();
             });
         return { etag, size, body };
       } finally {
         if (!streaming) file.close();
       }
+    });
+  }
+
+  stream(
+    key: string,
+    { start, chunkBytes, signal }: { readonly start: number; readonly chunkBytes: number } & Cancel,
+  ): Promise<Omit<ReadableObject, 'etag'> | undefined> {
+    const operation = `read ${key}`;
+    return attempt(operation, signal, async () => {
+      const file = await this.#openFile(key);
+      return file === undefined ? undefined : opened(operation, file, { start, signal }, chunkBytes);
     });
   }
 

@@ -67,6 +67,25 @@ describe('a response is reported', () => {
   });
 });
 
+test('a body that breaks off ends the connection, so that no client takes a part for the whole', async () => {
+  const read = store.read.bind(store);
+  store.read = async (...of) => {
+    const found = await read(...of);
+    return found === undefined ? undefined : { ...found, body: brokenAfter(found.body) };
+  };
+  const response = await fetch(`${server.url}/v2/${NAME}/blobs/${LAYER.digest}`);
+  expect(response.status).toBe(200);
+  await expect(response.arrayBuffer()).rejects.toThrow();
+  await expect.poll(() => accesses).toMatchObject([{ kind: 'blob', bytes: undefined }]);
+});
+
+async function* brokenAfter(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
+  for await (const chunk of body) {
+    yield chunk;
+    throw new Error('the disk has failed');
+  }
+}
+
 test('a server on loopback says so', () => {
   expect(server.isLoopback).toBe(true);
 });
