@@ -3,7 +3,7 @@ import { asFailure, type Failure } from '../lib/core/failure.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import type { Delivery } from '../lib/queue/queue.ts';
-import { hasWaitedTooLong, mayWaitForLimit, waiting } from './requeue.ts';
+import { hasWaitedTooLong, mayWaitForLimit, waiting } from './waiting.ts';
 import { handling } from './telemetry.ts';
 
 export interface BatchOptions<M extends Message> {
@@ -29,6 +29,9 @@ export interface BatchOptions<M extends Message> {
   /** `waits` if the message is not the cause. */
   readonly onFailure: (record: SQSRecord, failure: Failure, waits: boolean) => void;
 }
+
+/** The parts of the options that depend on the deployment's queue, and not on the type of its messages. */
+export type QueuePorts = Pick<BatchOptions<Message>, 'maxReceives' | 'postpone' | 'requeue' | 'onFailure'>;
 
 /** The reason why a message is not handled. */
 interface Problem {

@@ -1,23 +1,16 @@
-import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { asFailure, Failure } from '../lib/core/failure.ts';
+import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { readEnvironment } from '../lib/config/environment.ts';
-import { failLayer } from '../lib/sync/layer/fail-layer.ts';
-import { type ImageEvent, imageName, type Observe } from '../lib/sync/events.ts';
-import { failedImages } from '../lib/sync/failures.ts';
-import type { Message } from '../lib/queue/messages.ts';
-import { parseMessage } from '../lib/queue/parse.ts';
-import type { Queues } from '../lib/queue/queue.ts';
-import { namesInUnreadable } from '../lib/queue/unreadable.ts';
 import { once, openArchive, openQueues } from './aws.ts';
-import { failImages } from './fail-images.ts';
+import { eventsTo } from './event-bus.ts';
+import { handleDeadLetters } from './handlers/dead-letters.ts';
 import { recordIn } from './record.ts';
 import { signalOf } from './signal.ts';
-import { handling, log, observe, observed, onLostRecord } from './telemetry.ts';
+import { observe, observed } from './telemetry.ts';
 
 const wired = once(() => {
   const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus');
-  const archive = openArchive(env.archive);
-  return { queues: openQueues({ finalize: env.finalizeQueue }), record: recordIn(archive, env.eventBus), observe };
+  const record = recordIn(openArchive(env.archive), eventsTo(env.eventBus));
+  return { queues: openQueues({ finalize: env.finalizeQueue }), record, observe };
 });
 
 /**
@@ -26,81 +19,3 @@ const wired = once(() => {
  */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, () => handleDeadLetters(event, wired(), signalOf(context)));
-
-/** Everything that the handler uses; the simulation has its own. */
-export interface DeadLetterPorts {
-  readonly queues: Queues;
-  readonly record: (event: ImageEvent) => Promise<void>;
-  readonly observe: Observe;
-}
-
-export async function handleDeadLetters(
-  event: SQSEvent,
-  ports: DeadLetterPorts,
-  signal: AbortSignal,
-): Promise<SQSBatchResponse> {
-  const failures: { readonly itemIdentifier: string; readonly failure?: Failure }[] = [];
-  for (const record of event.Records) {
-    const { messageId: itemIdentifier } = record;
-    // To keep the order of a group, no message behind a failure is handled.
-    if (failures.length > 0) failures.push({ itemIdentifier });
-    else
-      try {
-        await handling([record], () => recordDeadLetter(record, ports, signal));
-      } catch (error) {
-        const failure = asFailure(error, 'record dead letter', 'queue');
-        onLostRecord(record, failure);
-        failures.push({ itemIdentifier, failure });
-      }
-  }
-  const [first] = failures;
-  // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
-  if (first?.failure !== undefined && failures.length === event.Records.length) throw first.failure;
-  return { batchItemFailures: failures.map(({ itemIdentifier }) => ({ itemIdentifier })) };
-}
-
-async function recordDeadLetter(record: SQSRecord, ports: DeadLetterPorts, signal: AbortSignal): Promise<void> {
-  const { queues, record: recordEvent } = ports;
-  let message: Message;
-  try {
-    message = parseMessage(record.body);
-  } catch (error) {
-    for (const event of unreadable(record, asFailure(error, 'read message', 'queue'))) await recordEvent(event);
-    return;
-  }
-  const failure = new Failure({
-    operation: `handle ${message.type} message of ${message.source}`,
-    side: 'queue',
-    code: 'internal',
-    detail:
-      'all deliveries crashed, timed out or were throttled; ' +
-      `see the log of the function (message ${record.messageId})`,
-  });
-  switch (message.type) {
-    case 'layer':
-      await failLayer(ports, message, failure, signal);
-      return;
-    case 'resolve':
-      await failImages(queues, message, failure, signal);
-      return;
-    case 'finalize':
-      for (const event of failedImages(message, failure)) await recordEvent(event);
-  }
-}
-
-/** The failures of the images in an unreadable message. A message without images is only logged. */
-function unreadable({ messageId, body }: SQSRecord, { code, message: reason }: Failure): readonly ImageEvent[] {
-  const named = namesInUnreadable(body);
-  if (named === undefined) {
-    log('error', 'dead letter that cannot be read', { messageId, reason, body: body.slice(0, 4096) });
-    return [];
-  }
-  return named.images.map(({ asked, digest }) => ({
-    type: 'image',
-    status: 'failed',
-    ...imageName(named, asked),
-    ...(digest === undefined ? {} : { digest }),
-    code,
-    reason: `${reason} (message ${messageId})`,
-  }));
-}

@@ -1,15 +1,12 @@
-import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { asFailure, Failure } from '../lib/core/failure.ts';
+import { asFailure, type Failure } from '../lib/core/failure.ts';
 import type { Archive } from '../lib/archive/archive.ts';
 import type { ImageEvent } from '../lib/sync/events.ts';
 import { findReport, type Report, writeReport } from '../lib/sync/reports.ts';
-import type { RunStart } from '../lib/sync/runs.ts';
 import { defined } from '../lib/core/defined.ts';
 import type { Digest } from '../lib/oci/digest.ts';
-import { once } from './aws.ts';
-import { log, observe } from './telemetry.ts';
+import { observe } from './telemetry.ts';
 
-const bridge = once(() => new EventBridgeClient({}));
+export type RecordImage = (event: ImageEvent, again?: boolean) => Promise<void>;
 
 /**
  * Records the final status of an image: event, run report, log and metrics. The report is written even if the event bus
@@ -19,15 +16,12 @@ const bridge = once(() => new EventBridgeClient({}));
  * A run's mirrored image never becomes failed: a crashed handler fails all images of its slice, and so does a second
  * message for a stored layer.
  */
-export function recordIn(
-  archive: Archive,
-  eventBus: string | undefined,
-): (event: ImageEvent, again?: boolean) => Promise<void> {
+export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Promise<void>) | undefined): RecordImage {
   const send = async (event: ImageEvent): Promise<Failure | undefined> => {
-    if (eventBus === undefined || event.status === 'unchanged') return undefined;
-    return publish(event, eventBus).then(
+    if (publish === undefined || event.status === 'unchanged') return undefined;
+    return publish(event).then(
       () => undefined,
-      (error: unknown) => asFailure(error, `send event to ${eventBus}`, 'archive'),
+      (error: unknown) => asFailure(error, 'send event', 'archive'),
     );
   };
   return async (event, again = false) => {
@@ -61,47 +55,4 @@ function isSaid(event: ImageEvent, said: Report, again: boolean): boolean {
 function statusOf(event: ImageEvent, { status, digest, code, reason, notes }: Report): ImageEvent {
   const { code: _, reason: __, notes: ___, digest: found, ...name } = event;
   return { ...name, status, ...defined({ digest: (digest as Digest | undefined) ?? found, code, reason, notes }) };
-}
-
-function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const { run, source, repository, reference, tag, digest, previous, status, code, reason, notes } = event;
-  return put(eventBus, status === 'failed' ? 'Image Failed' : 'Image Mirrored', {
-    run,
-    source,
-    repository,
-    reference,
-    tag,
-    digest,
-    previous,
-    status,
-    code,
-    reason,
-    notes,
-  });
-}
-
-/** Sends the event of a run's start. A failure is only logged. */
-export async function sendRunStarted({ version: _, ...start }: RunStart, eventBus: string): Promise<void> {
-  try {
-    await put(eventBus, 'Run Started', start);
-  } catch (error) {
-    log('error', 'event not sent', { run: start.run, eventBus, reason: String(error) });
-  }
-}
-
-async function put(eventBus: string, DetailType: string, detail: object): Promise<void> {
-  // Several deployments may share a bus; their rules match the service.
-  const Detail = JSON.stringify({ service: process.env['POWERTOOLS_SERVICE_NAME'], ...detail });
-  const { FailedEntryCount = 0, Entries = [] } = await bridge().send(
-    new PutEventsCommand({
-      Entries: [{ EventBusName: eventBus, Source: 'mirror-sync', DetailType, Detail }],
-    }),
-  );
-  if (FailedEntryCount === 0) return;
-  throw new Failure({
-    operation: `send event to ${eventBus}`,
-    side: 'archive',
-    code: 'unavailable',
-    detail: `${Entries[0]?.ErrorCode ?? ''}: ${Entries[0]?.ErrorMessage ?? 'no message'}`,
-  });
 }

@@ -10,6 +10,9 @@ export type Request =
   /** A manual `{"references": […]}`, which `ordersFor` parses. */
   | { readonly kind: 'references'; readonly run: string; readonly request: object };
 
+/** A request for a run. */
+export type StartRequest = Exclude<Request, { kind: 'batch' }>;
+
 const EXAMPLE = 'it is {"references": ["docker.io/library/alpine:3.20"]}';
 
 /** Far above the batch size of any queue. */

@@ -2,7 +2,7 @@
 import { verifyArchive } from '../../lib/upkeep/verify.ts';
 import { repairArchive } from '../../lib/upkeep/repair.ts';
 import { ordersFor, runOf } from '../../lib/webhook/orders.ts';
-import { startRun } from '../../functions/resolver.ts';
+import { startRun } from '../../functions/handlers/start-run.ts';
 import { instanceOf } from './functions.ts';
 import { IMAGES } from './images.ts';
 import { Process } from './process.ts';

@@ -1,12 +1,12 @@
 /** The Lambda functions: sandboxes that live for several invocations, each with a time limit, and may be killed. */
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { handleDeadLetters } from '../../functions/dead-letters.ts';
-import { handleFinalizations } from '../../functions/finalizer.ts';
+import { handleDeadLetters } from '../../functions/handlers/dead-letters.ts';
+import { handleFinalizations } from '../../functions/handlers/finalizations.ts';
 import { kept } from '../../functions/kept.ts';
-import { handleLayers } from '../../functions/layer.ts';
-import { secondsUntilNext } from '../../functions/postpone.ts';
+import { handleLayers } from '../../functions/handlers/layers.ts';
+import { secondsUntilNext } from '../../functions/next-delivery.ts';
 import { recordIn } from '../../functions/record.ts';
-import { handleResolutions } from '../../functions/resolver.ts';
+import { handleResolutions } from '../../functions/handlers/resolutions.ts';
 import { RECORDING_MS } from '../../functions/signal.ts';
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';

@@ -7,7 +7,7 @@ import type { SQSRecord } from 'aws-lambda';
 import { Failure } from '../../lib/core/failure.ts';
 import { prepare } from '../../lib/queue/prepare.ts';
 import type { Outgoing, QueueName, Queues } from '../../lib/queue/queue.ts';
-import { copyIdOf, FIRST_SENT, firstSent } from '../../functions/requeue.ts';
+import { copyIdOf, FIRST_SENT, firstSent } from '../../functions/waiting.ts';
 import type { World } from './world.ts';
 
 /** AWS: "the deduplication interval is 5 minutes". */

@@ -1,6 +1,7 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { mockClient } from 'aws-sdk-client-mock';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { eventsTo } from '../../../functions/event-bus.ts';
 import { recordIn } from '../../../functions/record.ts';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
@@ -26,7 +27,7 @@ const FAILED: ImageEvent = { ...MIRRORED, status: 'failed', code: 'internal', re
 /** The events, and the final reports. */
 async function told(...events: readonly (ImageEvent | 'again')[]) {
   const archive = new Archive(new MemoryStore(), ociLayout);
-  const record = recordIn(archive, 'default');
+  const record = recordIn(archive, eventsTo('default'));
   for (const [at, event] of events.entries()) if (event !== 'again') await record(event, events[at + 1] === 'again');
   const types = bridge.commandCalls(PutEventsCommand).map(({ args: [{ input }] }) => input.Entries?.[0]?.DetailType);
   return { types, reports: (await readRun(archive, ORDER.run)).map(({ status }) => status) };
@@ -45,10 +46,10 @@ test('a failure does not replace the report of an image that is mirrored meanwhi
   store.get = async (...args) => {
     const found = await get(...args);
     store.get = get;
-    await recordIn(archive, 'default')(MIRRORED);
+    await recordIn(archive, eventsTo('default'))(MIRRORED);
     return found;
   };
-  const record = recordIn(archive, 'default');
+  const record = recordIn(archive, eventsTo('default'));
   await expect(record(FAILED)).rejects.toMatchObject({ code: 'precondition-failed' });
   await record(FAILED);
   expect(await readRun(archive, ORDER.run)).toMatchObject([{ status: 'mirrored' }]);
@@ -57,7 +58,7 @@ test('a failure does not replace the report of an image that is mirrored meanwhi
 /** The sent events and written reports in order; `down` makes the event bus refuse from then on. */
 async function steps(...all: readonly (ImageEvent | 'again' | 'up' | Refusal)[]) {
   const archive = new Archive(new MemoryStore(), ociLayout);
-  const record = recordIn(archive, 'default');
+  const record = recordIn(archive, eventsTo('default'));
   const errors: string[] = [];
   for (const [at, step] of all.entries()) {
     if (step === 'again') continue;

@@ -1,0 +1,56 @@
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { asFailure, Failure } from '../lib/core/failure.ts';
+import type { ImageEvent } from '../lib/sync/events.ts';
+import type { RunStart } from '../lib/sync/runs.ts';
+import { once } from './aws.ts';
+import { log } from './telemetry.ts';
+
+const bridge = once(() => new EventBridgeClient({}));
+
+/** Sends the events of images to a bus; undefined without a bus. */
+export function eventsTo(eventBus: string | undefined): ((event: ImageEvent) => Promise<void>) | undefined {
+  return eventBus === undefined ? undefined : (event) => publish(event, eventBus);
+}
+
+function publish(event: ImageEvent, eventBus: string): Promise<void> {
+  const { run, source, repository, reference, tag, digest, previous, status, code, reason, notes } = event;
+  return put(eventBus, status === 'failed' ? 'Image Failed' : 'Image Mirrored', {
+    run,
+    source,
+    repository,
+    reference,
+    tag,
+    digest,
+    previous,
+    status,
+    code,
+    reason,
+    notes,
+  });
+}
+
+/** Sends the event of a run's start. A failure is only logged. */
+export async function sendRunStarted({ version: _, ...start }: RunStart, eventBus: string): Promise<void> {
+  try {
+    await put(eventBus, 'Run Started', start);
+  } catch (error) {
+    log('error', 'event not sent', { run: start.run, eventBus, reason: String(error) });
+  }
+}
+
+async function put(eventBus: string, DetailType: string, detail: object): Promise<void> {
+  // Several deployments may share a bus; their rules match the service.
+  const Detail = JSON.stringify({ service: process.env['POWERTOOLS_SERVICE_NAME'], ...detail });
+  const { FailedEntryCount = 0, Entries = [] } = await bridge()
+    .send(new PutEventsCommand({ Entries: [{ EventBusName: eventBus, Source: 'mirror-sync', DetailType, Detail }] }))
+    .catch((error: unknown) => {
+      throw asFailure(error, `send event to ${eventBus}`, 'archive');
+    });
+  if (FailedEntryCount === 0) return;
+  throw new Failure({
+    operation: `send event to ${eventBus}`,
+    side: 'archive',
+    code: 'unavailable',
+    detail: `${Entries[0]?.ErrorCode ?? ''}: ${Entries[0]?.ErrorMessage ?? 'no message'}`,
+  });
+}

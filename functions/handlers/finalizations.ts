@@ -1,0 +1,39 @@
+import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import type { Archive } from '../../lib/archive/archive.ts';
+import type { FinalizeMessage } from '../../lib/queue/messages.ts';
+import { cachedReader } from '../../lib/sync/cached-reader.ts';
+import { receiptReader } from '../../lib/sync/closure.ts';
+import { failedImages } from '../../lib/sync/failures.ts';
+import { finalize } from '../../lib/sync/finalizer/finalize.ts';
+import { handleBatch, type QueuePorts } from '../batch.ts';
+import type { RecordImage } from '../record.ts';
+
+/** The maximum of a FIFO queue. The messages of one repository are committed in one write. */
+const BATCH = 10;
+
+export interface FinalizerPorts extends QueuePorts {
+  readonly archive: Archive;
+  readonly record: RecordImage;
+}
+
+export function handleFinalizations(
+  event: SQSEvent,
+  { archive, record, ...queue }: FinalizerPorts,
+  signal: AbortSignal,
+): Promise<SQSBatchResponse> {
+  const reader = cachedReader(receiptReader(archive, signal));
+  return handleBatch<FinalizeMessage>(event, {
+    ...queue,
+    type: 'finalize',
+    together: BATCH,
+    handle: (deliveries) =>
+      finalize(
+        { archive, record },
+        deliveries.map(({ message }) => message),
+        { signal, reader },
+      ),
+    giveUp: async ({ message }, failure) => {
+      for (const image of failedImages(message, failure)) await record(image);
+    },
+  });
+}

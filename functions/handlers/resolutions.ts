@@ -1,0 +1,90 @@
+import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { tagChoice } from '../../lib/app/choose.ts';
+import { isUnknownRequest } from '../../lib/app/missing.ts';
+import type { Archive } from '../../lib/archive/archive.ts';
+import { type Config, registrySettings } from '../../lib/config/mirrors.ts';
+import type { ResolveMessage } from '../../lib/queue/messages.ts';
+import type { Queues } from '../../lib/queue/queue.ts';
+import type { Sources } from '../../lib/registry/source.ts';
+import type { ResolverContext } from '../../lib/sync/context.ts';
+import type { ImageEvent, Observe } from '../../lib/sync/events.ts';
+import { writeReport } from '../../lib/sync/reports.ts';
+import { markQueued, queuedBy } from '../../lib/sync/resolver/queued.ts';
+import { Quota } from '../../lib/sync/resolver/quota.ts';
+import { resolve } from '../../lib/sync/resolver/resolve.ts';
+import { allowed } from '../../lib/webhook/orders.ts';
+import { handleBatch, type QueuePorts } from '../batch.ts';
+import { failImages } from '../fail-images.ts';
+import { log } from '../telemetry.ts';
+
+/** The prefix of runs that a person has started. */
+const BY_HAND = 'request-';
+
+export interface ResolverPorts extends QueuePorts {
+  readonly archive: Archive;
+  readonly queues: Queues;
+  readonly config: () => Promise<Config>;
+  readonly sources: () => Promise<Sources>;
+  readonly lanes: number;
+  readonly observe: Observe;
+  /** Called for an image that an earlier run has queued. */
+  readonly leftOut: (event: ImageEvent) => void;
+}
+
+export async function handleResolutions(
+  event: SQSEvent,
+  ports: ResolverPorts,
+  signal: AbortSignal,
+): Promise<SQSBatchResponse> {
+  const { config, queues, maxReceives, postpone, requeue, onFailure } = ports;
+  return handleBatch<ResolveMessage>(event, {
+    type: 'resolve',
+    together: 1,
+    maxReceives,
+    async handle([delivery], requeues) {
+      if (delivery === undefined) return;
+      const { receiveCount } = delivery;
+      const message = allowed(delivery.message, await config());
+      if (message === undefined) {
+        const { run, source, repository } = delivery.message;
+        log('warn', 'message refused', { run, source, repository, reason: 'no mirror in mirror.yaml matches' });
+        return;
+      }
+      const last = receiveCount >= maxReceives;
+      await resolve(await contextOf(ports), message, { receiveCount, last, requeues, signal });
+    },
+    giveUp: ({ message }, failure) => failImages(queues, message, failure, signal),
+    ready: () => contextOf(ports),
+    postpone,
+    requeue,
+    onFailure,
+  });
+}
+
+async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
+  const { archive, queues, observe: onEvent, leftOut: onLeftOut } = ports;
+  const [read, sources] = await Promise.all([ports.config(), ports.sources()]);
+  return {
+    archive,
+    queues,
+    sources,
+    observe: onEvent,
+    now: Date.now,
+    lanes: registrySettings(read, ports.lanes).connections,
+    // One per message, because functions share no state.
+    quota: new Quota(read.limits),
+    chooseTags: (order) => tagChoice(read, order),
+    isExpected: isUnknownRequest,
+    queuedBy: async (event, order, signal) => {
+      // A manual request is processed even if an earlier run has queued the image.
+      if (event.run.startsWith(BY_HAND)) return undefined;
+      const run = await queuedBy(archive, event, order, Date.now(), { signal });
+      if (run !== undefined) onLeftOut(event);
+      return run;
+    },
+    pending: async (event, order, signal) => {
+      await writeReport(archive, event, Date.now(), { signal });
+      await markQueued(archive, event, order, Date.now(), { signal });
+    },
+  };
+}
