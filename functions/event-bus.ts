@@ -13,7 +13,7 @@ export function eventsTo(eventBus: string | undefined): ((event: ImageEvent) => 
 }
 
 function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const { run, source, repository, reference, tag, digest, previous, status, code, reason, notes } = event;
+  const { run, source, repository, reference, tag, digest, previous, changes, status, code, reason, notes } = event;
   return put(eventBus, status === 'failed' ? 'Image Failed' : 'Image Mirrored', {
     run,
     source,
@@ -22,6 +22,7 @@ function publish(event: ImageEvent, eventBus: string): Promise<void> {
     tag,
     digest,
     previous,
+    changes,
     status,
     code,
     reason,

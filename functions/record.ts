@@ -52,7 +52,11 @@ function isSaid(event: ImageEvent, said: Report, again: boolean): boolean {
 }
 
 /** The event with the status of the report. */
-function statusOf(event: ImageEvent, { status, digest, code, reason, notes }: Report): ImageEvent {
-  const { code: _, reason: __, notes: ___, digest: found, ...name } = event;
-  return { ...name, status, ...defined({ digest: (digest as Digest | undefined) ?? found, code, reason, notes }) };
+function statusOf(event: ImageEvent, report: Report): ImageEvent {
+  const { type, run, source, repository, reference, tag } = event;
+  const { status, changes, code, reason, notes } = report;
+  const digest = (report.digest as Digest | undefined) ?? event.digest;
+  const previous = report.previous as Digest | undefined;
+  const name = { type, run, source, repository, reference, tag };
+  return { ...name, status, ...defined({ digest, previous, changes, code, reason, notes }) };
 }

@@ -6,6 +6,7 @@ import {
   type ListedEvent,
   type MirrorEvent,
 } from '../sync/events.ts';
+import type { Changes } from '../changes/changes.ts';
 import type { Digest } from '../oci/digest.ts';
 import { printable } from '../oci/show.ts';
 import { plural } from '../core/format.ts';
@@ -22,6 +23,8 @@ export interface Outcome {
   readonly status: FinalStatus;
   /** The previous digest in the archive, if the tag has moved. */
   readonly previous?: Digest;
+  /** The difference between the previous image and this one. */
+  readonly changes?: Changes;
   /** The code of the failure. */
   readonly code?: string;
   readonly reason?: string;
@@ -52,7 +55,7 @@ export interface Summary {
   readonly warnings: readonly Warning[];
 }
 
-type Final = Pick<Outcome, 'status' | 'previous' | 'code' | 'reason' | 'notes'>;
+type Final = Pick<Outcome, 'status' | 'previous' | 'changes' | 'code' | 'reason' | 'notes'>;
 
 interface Asked {
   readonly reference: string;
@@ -159,10 +162,11 @@ export class Outcomes {
   }
 }
 
-function finalOf({ previous, code, reason, notes }: ImageEvent, status: FinalStatus): Final {
+function finalOf({ previous, changes, code, reason, notes }: ImageEvent, status: FinalStatus): Final {
   return {
     status,
     ...(previous === undefined ? {} : { previous }),
+    ...(changes === undefined ? {} : { changes }),
     ...(code === undefined ? {} : { code }),
     ...(reason === undefined ? {} : { reason }),
     ...(notes === undefined ? {} : { notes }),

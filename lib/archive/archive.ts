@@ -7,6 +7,7 @@ import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import type { Layout } from './layout.ts';
 import { mergedReceipt, parseReceipt, provesAsMuch, type Receipt, serialiseReceipt } from './receipt.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
+import { type Move, moveOf } from './tag-index/move.ts';
 import { type TagChange, TagIndex, type TagOutcome } from './tag-index/tag-index.ts';
 
 const MiB = 1024 * 1024;
@@ -28,10 +29,8 @@ const JSON_TYPE = 'application/json';
 type Wait = (ms: number, operation: string, signal: AbortSignal | undefined) => Promise<void>;
 
 /** The result of an observation. */
-export interface TagUpdate {
+export interface TagUpdate extends Partial<Move> {
   readonly outcome: TagOutcome;
-  /** The digest that the tag named before this update, where it has moved. */
-  readonly previous?: Digest;
 }
 
 /** An archive: gives the objects of a store their meaning. */
@@ -171,7 +170,7 @@ export class Archive {
   ): Promise<readonly TagUpdate[]> {
     const apply = (before: TagIndex): { readonly index: TagIndex; readonly outcomes: readonly TagUpdate[] } => {
       const { index, outcomes } = before.apply(changes);
-      const updates = outcomes.map((outcome, at) => ({ outcome, ...previousOf(before, changes[at], outcome) }));
+      const updates = outcomes.map((outcome, at) => ({ outcome, ...moveOf(before, changes[at], outcome) }));
       return { index, outcomes: updates };
     };
     checkInstants(repository, changes);
@@ -244,11 +243,6 @@ export class Archive {
     const { key, content } = this.layout.marker(repository);
     await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
   }
-}
-
-function previousOf(before: TagIndex, change: TagChange | undefined, outcome: TagOutcome): Pick<TagUpdate, 'previous'> {
-  const previous = change?.tag === undefined ? undefined : before.byTag(change.tag)?.digest;
-  return outcome !== 'written' || previous === undefined || previous === change?.descriptor.digest ? {} : { previous };
 }
 
 async function sleep(ms: number, operation: string, signal: AbortSignal | undefined): Promise<void> {

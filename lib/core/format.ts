@@ -20,6 +20,19 @@ export function seconds(ms: number): string {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
+const SPANS = [
+  [86_400_000, 'day'],
+  [3_600_000, 'hour'],
+  [60_000, 'minute'],
+  [1_000, 'second'],
+] as const;
+
+/** A span of time in its largest unit: `12 days`. */
+export function span(ms: number): string {
+  const [unit, name] = SPANS.find(([length]) => ms >= length) ?? [1_000, 'second'];
+  return plural(Math.max(0, Math.floor(ms / unit)), name);
+}
+
 /** Twelve characters are what Docker shows of a digest, and enough for a person. */
 export function shortDigest(digest: string): string {
   return digest.slice(digest.indexOf(':') + 1, digest.indexOf(':') + 13);

@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
+import type { Changes } from '../changes/changes.ts';
 import type { Image, Order, Wanted } from '../queue/messages.ts';
 
 /**
@@ -71,6 +72,8 @@ export interface ImageEvent extends ImageName {
   readonly status: 'pending' | 'mirrored' | 'unchanged' | 'failed';
   /** The digest that the tag had in the archive before, where it has moved. */
   readonly previous?: Digest;
+  /** The difference between the previous image and this one, where the tag has moved. */
+  readonly changes?: Changes;
   /** The failure's code, for machines. */
   readonly code?: string;
   /** For people: the reason for a failure, or a surprising fact about an image that was mirrored. */

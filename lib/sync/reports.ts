@@ -5,6 +5,8 @@
 import { asFailure, Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { Archive } from '../archive/archive.ts';
+import type { Changes } from '../changes/changes.ts';
+import { readChanges } from '../changes/parse.ts';
 import type { Cancel, Condition } from '../store/store.ts';
 import { Place } from '../oci/document.ts';
 import type { ImageEvent } from './events.ts';
@@ -18,6 +20,8 @@ export interface Report {
   readonly digest?: string;
   /** The digest that the tag had in the archive before, where it has moved. */
   readonly previous?: string;
+  /** The difference between the previous image and this one. */
+  readonly changes?: Changes;
   readonly status: 'pending' | 'mirrored' | 'failed';
   readonly code?: string;
   readonly reason?: string;
@@ -48,7 +52,7 @@ export async function writeReport(
   now: number,
   options: Cancel & { readonly unsent?: boolean; readonly condition?: Condition } = {},
 ): Promise<void> {
-  const { reference, repository, digest, previous, code, reason, notes } = event;
+  const { reference, repository, digest, previous, changes, code, reason, notes } = event;
   // An image that the resolver found unchanged has no report. One that was overtaken has, and it is kept by its digest.
   if (event.status === 'unchanged' && code === undefined) return;
   const status = event.status === 'unchanged' ? 'mirrored' : event.status;
@@ -58,6 +62,7 @@ export async function writeReport(
     repository,
     ...(digest === undefined ? {} : { digest }),
     ...(previous === undefined ? {} : { previous }),
+    ...(changes === undefined ? {} : { changes }),
     status,
     ...(code === undefined ? {} : { code }),
     ...(reason === undefined ? {} : { reason }),
@@ -160,6 +165,7 @@ function parseReport(bytes: Uint8Array, key: string): Report {
       repository: place.at('repository').text(),
       ...(place.at('digest').given ? { digest: place.at('digest').digest() } : {}),
       ...(place.at('previous').given ? { previous: place.at('previous').digest() } : {}),
+      ...(place.at('changes').given ? { changes: readChanges(place.at('changes')) } : {}),
       status: statusOf(place.at('status')),
       ...(code === undefined ? {} : { code }),
       ...(reason === undefined ? {} : { reason }),

@@ -15,14 +15,15 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   queue: ['oci', 'core'],
   signatures: ['oci', 'core'],
   config: ['oci', 'core'],
-  sync: ['archive', 'store', 'proof', 'registry', 'queue', 'oci', 'core'],
+  changes: ['oci', 'core'],
+  sync: ['changes', 'archive', 'store', 'proof', 'registry', 'queue', 'oci', 'core'],
   upkeep: ['sync', 'archive', 'store', 'proof', 'queue', 'oci', 'core'],
-  app: ['config', 'upkeep', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
-  serve: ['archive', 'store', 'oci', 'core'],
+  app: ['config', 'upkeep', 'sync', 'changes', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
+  serve: ['changes', 'archive', 'store', 'oci', 'core'],
   webhook: ['app', 'config', 'queue', 'oci', 'core'],
-  cli: ['serve', 'app', 'config', 'upkeep', 'sync', 'archive', 'store', 'queue', 'oci', 'core'],
+  cli: ['serve', 'app', 'config', 'upkeep', 'sync', 'changes', 'archive', 'store', 'queue', 'oci', 'core'],
   // The library.
-  'index.ts': ['app', 'config', 'upkeep', 'sync', 'archive', 'store', 'oci', 'core'],
+  'index.ts': ['app', 'config', 'upkeep', 'sync', 'changes', 'archive', 'store', 'oci', 'core'],
   functions: ['webhook', 'serve', 'app', 'config', 'sync', 'registry', 'archive', 'store', 'queue', 'oci', 'core'],
 };
 

@@ -1,5 +1,8 @@
 import type { Archive } from '../../archive/archive.ts';
-import type { Period } from '../../archive/tag-index/tag-index.ts';
+import { type Period, provenPlatforms, type TagIndex } from '../../archive/tag-index/tag-index.ts';
+import type { Changes } from '../../changes/changes.ts';
+import { compareImages } from '../../changes/read.ts';
+import { changeLines } from '../../changes/text.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
 import { closest } from '../../core/suggest.ts';
@@ -16,24 +19,39 @@ interface HistoryRequest {
   readonly archive: string;
   readonly reference: Reference;
   readonly json: boolean;
+  /** Compares the image of each period with that of the period before. */
+  readonly changes: boolean;
 }
 
 export const history = defineCommand({
   name: 'history',
   summary: 'list the digests that a tag had, and when',
-  usage: ['REFERENCE ARCHIVE [--json]'],
+  usage: ['REFERENCE ARCHIVE [--changes] [--json]'],
   description: [
     'REFERENCE is a tag as ls prints it. A period begins when a sync first observed the digest, and ends when a sync first observed ' +
       'another one. Each digest of the list can still be read.',
   ],
-  options: { json: { help: 'one JSON object per line (docs/json.md)' } },
+  options: {
+    changes: {
+      help:
+        'show how each image differs from the one before: layers, platforms, user, entrypoint, command, labels, and the names of ' +
+        'environment variables',
+    },
+    json: { help: 'one JSON object per line (docs/json.md)' },
+  },
   parse(args) {
     const [text, archive, ...more] = args.positionals;
     if (text === undefined || archive === undefined || more.length > 0)
       throw usage('history', 'name one tag as ls does, and the archive that has it');
     const reference = withDefaultTag(parseReference(text));
     if (reference.digest !== undefined) throw usage('history', `${show(text)} names a digest; name a tag instead`);
-    const request = { name: 'history', archive, reference, json: args.has('json') } as const;
+    const request = {
+      name: 'history',
+      archive,
+      reference,
+      json: args.has('json'),
+      changes: args.has('changes'),
+    } as const;
     return async (io) => {
       await using opened = await openArchive(archive, 'read', io);
       return await listHistory(request, opened.archive, io);
@@ -56,17 +74,50 @@ async function listHistory(request: HistoryRequest, archive: Archive, { stdout, 
     const hint = meant === undefined ? `mirror-sync ls ${request.archive} lists all tags` : `did you mean ${meant}?`;
     throw invalid(`list history of ${repository}:${tag}`, `${request.archive} has never had the tag; ${hint}`);
   }
+  const changes = request.changes ? await changesOf(archive, index, periods, signal) : [];
   if (json)
-    for (const { digest = null, from, to } of periods)
+    for (const [at, { digest = null, from, to }] of periods.entries())
       writeJson(stdout, {
         type: 'period',
         reference: `${repository}:${tag}`,
         digest,
         from: timeOf(from) ?? null,
         to: timeOf(to) ?? null,
+        changes: changes[at],
       });
-  else for (const line of table(periods, hasTerminal(stdout), stdout)) writeLine(stdout, line);
+  else {
+    const [head = '', ...lines] = table(periods, hasTerminal(stdout), stdout);
+    writeLine(stdout, head);
+    for (const [at, line] of lines.entries()) {
+      writeLine(stdout, line);
+      const change = changes[at];
+      for (const each of change === undefined ? [] : changeLines(change)) writeLine(stdout, `  ${each}`);
+    }
+  }
   return EXIT.ok;
+}
+
+/** The difference of each period from the one before, one after the other: each comparison reads several objects. */
+async function changesOf(
+  archive: Archive,
+  index: TagIndex | undefined,
+  periods: readonly Period[],
+  signal: AbortSignal,
+): Promise<readonly (Changes | undefined)[]> {
+  const found: (Changes | undefined)[] = [];
+  for (const [at, { digest }] of periods.entries()) {
+    const previous = periods[at - 1]?.digest;
+    const entry = digest === undefined ? undefined : index?.byDigest(digest);
+    found.push(
+      digest === undefined || previous === undefined
+        ? undefined
+        : await compareImages(
+            { previous, digest, platforms: (entry && provenPlatforms(entry)) ?? 'all' },
+            (of, maxBytes) => archive.content(of, { maxBytes, signal }),
+          ),
+    );
+  }
+  return found;
 }
 
 function table(periods: readonly Period[], isShort: boolean, out: Io['stdout']): string[] {

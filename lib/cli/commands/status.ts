@@ -1,5 +1,6 @@
 import { invalid } from '../../core/failure.ts';
 import type { Archive } from '../../archive/archive.ts';
+import { changeLines } from '../../changes/text.ts';
 import { listRuns, readRun, type Report } from '../../sync/reports.ts';
 import { readRunStart, type RunStart } from '../../sync/runs.ts';
 import { openArchive } from '../../app/open-archive.ts';
@@ -56,10 +57,7 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
     writeJson(stdout, { type: 'summary', run: last, started, by, messages, repositories, images, ...counts });
   } else {
     writeLine(stdout, `run ${last}${start === undefined ? '' : `, started ${start.at} for ${scopeOf(start)}`}`);
-    for (const report of mirrored) {
-      writeLine(stdout, `  mirrored  ${shownName(report)}  ${digestsOf(report)}`);
-      for (const note of report.notes ?? []) writeLine(stdout, `            ${note}`);
-    }
+    for (const report of mirrored) for (const line of linesOf(report)) writeLine(stdout, line);
     for (const report of pending) writeLine(stdout, `  pending   ${shownName(report)}  since ${report.at}`);
     for (const report of failed)
       writeLine(stdout, `  failed    ${shownName(report)}: ${report.reason ?? 'unknown reason'}`);
@@ -70,6 +68,12 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
     if (start !== undefined) writeLine(stdout, 'Every other image is unchanged, or still queued.');
   }
   return failed.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+function linesOf(report: Report): readonly string[] {
+  const { changes, notes = [] } = report;
+  const remarks = [...(changes === undefined ? [] : changeLines(changes)), ...notes];
+  return [`  mirrored  ${shownName(report)}  ${digestsOf(report)}`, ...remarks.map((line) => `            ${line}`)];
 }
 
 /** The tags of a repository without named images are listed upstream. */

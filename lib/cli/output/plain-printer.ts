@@ -1,3 +1,4 @@
+import { changesInShort } from '../../changes/text.ts';
 import type { MirrorEvent } from '../../sync/events.ts';
 import { plural } from '../../core/format.ts';
 import { type Output, writeLine } from './io.ts';
@@ -51,11 +52,12 @@ export function resultOf(event: MirrorEvent, digestOf: (digest: string) => strin
     case 'listed':
       return `${event.source}: ${event.upstream === undefined ? plural(event.tags.length, 'tag') : `no tags to mirror: ${noTagsReason(event.upstream)}`}`;
     case 'image': {
-      const { status, digest, previous, code, reason, notes = [] } = event;
+      const { status, digest, previous, changes, code, reason, notes = [] } = event;
       const name = shownName(event);
       if (status === 'failed') return `${name}: failed${code === undefined ? '' : ` (${code})`}`;
       const remarks = [
         ...(previous === undefined ? [] : [`moved from ${digestOf(previous)}`]),
+        ...(changes === undefined ? [] : [changesInShort(changes)]),
         ...(reason === undefined ? [] : [reason]),
         ...(notes.length === 0 ? [] : [plural(notes.length, 'warning')]),
       ];

@@ -1,6 +1,6 @@
 /** Reads the config of an image for a page. Values come from strangers: a value of another type than expected counts as missing. */
-import { JsonFault, readJson } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
+import { arrayOf, listOf, objectIn, objectOf, textOf } from '../../core/untyped.ts';
 import type { LayerHistory } from '../../oci/schema1.ts';
 
 /** More elements of a list are not shown. */
@@ -78,36 +78,6 @@ function stepOf(value: unknown): HistoryStep {
   const created = textOf(own(step, 'created'));
   const command = textOf(own(step, 'created_by')) || textOf(own(step, 'comment'));
   return { created: created === '' ? undefined : created, command, isEmpty: own(step, 'empty_layer') === true };
-}
-
-function objectIn(bytes: Uint8Array): Record<string, unknown> | undefined {
-  try {
-    const value = readJson(new TextDecoder().decode(bytes));
-    return isObject(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof JsonFault) return undefined;
-    throw error;
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function objectOf(value: unknown): Record<string, unknown> {
-  return isObject(value) ? value : {};
-}
-
-function arrayOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
-}
-
-function listOf(value: unknown): readonly string[] {
-  return arrayOf(value).map(textOf);
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }
 
 /** An argument as a shell shows it: in quotes if it has spaces. */

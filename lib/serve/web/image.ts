@@ -1,5 +1,5 @@
 /** One image: its layers or platforms, config, history and referrers. */
-import { provenPlatforms, type Period, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { provenPlatforms, type Period, type TagEntry } from '../../archive/tag-index/tag-index.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { type Manifest, parseManifest } from '../../oci/manifest.ts';
@@ -9,6 +9,7 @@ import { requestName } from '../names.ts';
 import { indexAt } from '../past.ts';
 import type { Repository } from '../repositories.ts';
 import { type ConfigView, viewOf } from './config.ts';
+import { changesFor, changesOf, comparison, type Compared } from './changes.ts';
 import type { Context } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
 import { bytesOf, emptySummary, Reads, type Summary } from './outlines.ts';
@@ -28,6 +29,7 @@ export interface ImageRequest {
   readonly tag: string | undefined;
   readonly digest: Digest | undefined;
   readonly asOf: number | undefined;
+  readonly parameters: URLSearchParams;
   readonly address: Address;
   readonly signal: AbortSignal;
 }
@@ -36,12 +38,14 @@ export interface ImageRequest {
 interface View {
   readonly request: ImageRequest;
   readonly name: string;
-  readonly index: TagIndex;
   readonly found: Found;
   readonly manifest: Manifest | undefined;
   readonly entry: TagEntry | undefined;
   readonly config: ConfigView | undefined;
   readonly summary: Summary;
+  /** The digests that the tag had; empty for the page of a digest. */
+  readonly periods: readonly Period[];
+  readonly compared: Compared | undefined;
   readonly needsLogin: boolean;
 }
 
@@ -61,7 +65,11 @@ export async function imagePage(context: Context, request: ImageRequest): Promis
   await outlines.add(entry ?? childEntry(found.digest, mediaType, bytes.length), summary, reads);
   const config = await configIn(context, manifest, signal);
   const name = requestName(repository.name) ?? repository.name;
-  const view: View = { request, name, index, found, manifest, entry, config, summary, needsLogin };
+  const periods = tag === undefined ? [] : index.history(tag);
+  const { parameters } = request;
+  const comparing = { index: repository.index, digest: found.digest, periods, parameters, signal };
+  const compared = await changesFor(context, comparing);
+  const view: View = { request, name, found, manifest, entry, config, summary, periods, compared, needsLogin };
   const reference = `${name}${referenceOf(request)}`;
   return { title: reference, address: `/${reference}`, asOf, body: bodyOf(view) };
 }
@@ -101,10 +109,9 @@ async function configIn(
 }
 
 function bodyOf(view: View): Html {
-  const { request, name, manifest, config, found } = view;
-  const { asOf, tag } = request;
+  const { request, name, manifest, config, found, compared } = view;
+  const { asOf } = request;
   const address = `${prefixOf(asOf)}/${name}`;
-  const periods = tag === undefined ? [] : view.index.history(tag);
   return html`${crumbs([
       { label: 'Repositories', link: `${prefixOf(asOf)}/` },
       { label: name, link: address },
@@ -116,7 +123,8 @@ function bodyOf(view: View): Html {
     ${fitting([
       ...childrenOf(manifest, view.summary, address),
       ...layersOf(manifest, config),
-      tagHistoryOf(periods, address, view),
+      changesOf(compared, address),
+      tagHistoryOf(address, view),
       ...configOf(config),
       ...historyOf(manifest, config),
       annotationsOf(manifest),
@@ -165,7 +173,7 @@ function pullOf({ request, name, manifest, entry, needsLogin }: View): Html {
 }
 
 /** The digests that the tag had, the newest first. */
-function tagHistoryOf(periods: readonly Period[], address: string, { found, request }: View): Html | '' {
+function tagHistoryOf(address: string, { found, request, periods }: View): Html | '' {
   if (periods.length === 0) return '';
   const rows = periods.toReversed().slice(0, 200);
   return html`<h2 id="tag-history">History of the tag</h2>
@@ -173,13 +181,21 @@ function tagHistoryOf(periods: readonly Period[], address: string, { found, requ
       periods.length > rows.length
         ? `The last ${rows.length} of ${periods.length} periods`
         : 'The digests that the tag had',
-      [{ label: 'Digest' }, { label: 'From (UTC)' }, { label: 'To (UTC)' }],
-      rows.map(({ digest, from, to }) => [
+      [{ label: 'Digest' }, { label: 'From (UTC)' }, { label: 'To (UTC)' }, { label: 'Changes' }],
+      rows.map(({ digest, from, to }, at) => [
         digest === undefined
           ? html`<span class="quiet">removed by a repair</span>`
           : html`<a href="${address}@${digest}">${brief(digest)}</a>${digest === found.digest ? ' (this page)' : ''}`,
         timeOf(from),
         to === undefined ? (request.asOf === undefined ? 'now' : 'later') : timeOf(to),
+        changesLink(address, digest, periods[periods.length - 2 - at]?.digest),
       ]),
     )}`;
+}
+
+function changesLink(address: string, digest: Digest | undefined, previous: Digest | undefined): Html | '' {
+  if (digest === undefined || previous === undefined) return '';
+  return html`<a href="${comparison(address, digest, previous)}#changes"
+    >compare<span class="unseen"> ${digest.slice(0, 19)} with the digest before it</span></a
+  >`;
 }

@@ -50,7 +50,7 @@ export class Web {
     if (tag === undefined && digest === undefined)
       return await repositoryPage(this.#context, { repository, asOf, parameters, signal });
     const address = addressOf(request);
-    return await imagePage(this.#context, { repository, tag, digest, asOf, address, signal });
+    return await imagePage(this.#context, { repository, tag, digest, asOf, parameters, address, signal });
   }
 }
 

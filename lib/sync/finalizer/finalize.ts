@@ -6,7 +6,10 @@
 import { asFailure, type Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
+import type { Move } from '../../archive/tag-index/move.ts';
 import { recordMembers } from '../../archive/members.ts';
+import { periodOf } from '../../changes/changes.ts';
+import { compareImages } from '../../changes/read.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { TagChange } from '../../archive/tag-index/tag-index.ts';
 import type { FinalizeMessage, Image, RecordedFailure } from '../../queue/messages.ts';
@@ -60,10 +63,13 @@ export async function finalize(
     await recordMembers(archive, head.repository, childrenOf(ready), { signal });
     const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
     for (const [at, { message, notes }] of ready.entries()) {
-      const { outcome, ...moved } = updates[at] ?? {};
+      const { outcome, ...move } = updates[at] ?? {};
       const again = outcome === 'unchanged';
       if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
-      else await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, again);
+      else {
+        const moved = await changesOf(message, move, reader);
+        await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, again);
+      }
     }
   }
   reporter.end();
@@ -84,7 +90,7 @@ class Reporter {
   async report(
     message: FinalizeMessage,
     status: ImageEvent['status'],
-    word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous' | 'notes'>,
+    word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous' | 'changes' | 'notes'>,
     again = false,
   ): Promise<void> {
     try {
@@ -156,6 +162,22 @@ function changeOf({ message, image }: { readonly message: FinalizeMessage; reado
     ...(foreignLayers === undefined ? {} : { foreignLayers }),
     ...(tag === undefined ? {} : { tag }),
   };
+}
+
+/** The previous digest of a moved tag, and the difference from it. A comparison that fails never fails the image. */
+async function changesOf(
+  { image, platforms }: FinalizeMessage,
+  { previous, since }: Partial<Move>,
+  reader: ClosureReader,
+): Promise<Pick<ImageEvent, 'previous' | 'changes'>> {
+  if (previous === undefined) return {};
+  const { digest, observed } = image as Image;
+  try {
+    const changes = await compareImages({ previous, digest, platforms }, (...of) => reader.content(...of));
+    return { previous, changes: { ...periodOf(since, observed), ...changes } };
+  } catch {
+    return { previous };
+  }
 }
 
 /** Notes of one image that are reported; the others are only counted. */

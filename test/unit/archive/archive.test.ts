@@ -173,7 +173,7 @@ describe('the tag index', () => {
       { outcome: 'older' },
     ]);
     expect(puts).toEqual([ociLayout.marker(REPOSITORY).key, INDEX]);
-    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2)])).toEqual([{ outcome: 'unchanged' }]);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'a', 2)])).toMatchObject([{ outcome: 'unchanged' }]);
     expect(puts).toHaveLength(2);
     expect(await archive.updateTags(REPOSITORY, [saw('v2', 'a', 2)])).toEqual([{ outcome: 'written' }]);
     expect(puts.slice(2)).toEqual([INDEX]);
@@ -186,9 +186,14 @@ describe('the tag index', () => {
     const before = digestOf(Buffer.from('a'));
     await archive.updateTags(REPOSITORY, [saw('v1', 'a', 1)]);
     expect(await archive.updateTags(REPOSITORY, [saw('v1', 'b', 2), saw('v2', 'b', 2)])).toEqual([
-      { outcome: 'written', previous: before },
+      { outcome: 'written', previous: before, since: 1 },
       { outcome: 'written' },
     ]);
+    // The message is delivered again, because the process ended before the report.
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'b', 2)])).toEqual([
+      { outcome: 'unchanged', previous: before, since: 1 },
+    ]);
+    expect(await archive.updateTags(REPOSITORY, [saw('v1', 'b', 3)])).toEqual([{ outcome: 'unchanged' }]);
   });
 
   test('keeps entries that another writer has put between the read and the write', async () => {

@@ -73,10 +73,21 @@ describe('docs/events.schema.json describes each line of --json', () => {
     const args = ['sync', named('team/app'), named('team/none'), '--all-tags', '--to', archive];
     const types = expectValid(jsonLines(await run(...args)), 'syncSummary');
     expect(new Set(types)).toEqual(new Set(['listed', 'resolved', 'blob', 'image', 'summary']));
-    registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 2 })] }), '1.0');
+    const config = {
+      User: 'app',
+      Entrypoint: ['/app'],
+      Cmd: null,
+      Env: ['A=1'],
+      Labels: Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`label-${at}`, 'x'])),
+    };
+    registry.push(
+      'team/app',
+      makeImage({ layers: [makeLayer({ seed: 2 })], overrides: { config: { config } } }),
+      '1.0',
+    );
     const moved = jsonLines(await run('sync', named('team/app:1.0'), '--to', archive));
     expectValid(moved, 'syncSummary');
-    expect(moved.at(-1)).toHaveProperty('images.0.previous');
+    expect(moved.at(-1)).toHaveProperty('images.0.changes.layers');
     const none = jsonLines(await run('sync', named('team/app'), '--tags', 'x*', '--to', archive));
     expectValid(none, 'syncSummary');
     expect(none[0]).toHaveProperty('upstream');
@@ -84,8 +95,9 @@ describe('docs/events.schema.json describes each line of --json', () => {
 
   test('for ls, history and verify', async () => {
     expect(expectValid(jsonLines(await run('ls', archive)))).toEqual(['reference', 'reference']);
-    const periods = jsonLines(await run('history', named('team/app:1.0'), archive));
+    const periods = jsonLines(await run('history', named('team/app:1.0'), archive, '--changes'));
     expect(expectValid(periods)).toEqual(['period', 'period']);
+    expect(periods[1]).toMatchObject({ changes: { layers: { shared: 0, added: 1, removed: 1 } } });
     expect(expectValid(jsonLines(await run('verify', archive)), 'verifySummary')).toEqual(['summary']);
     await rm(join(archive, 'blobs', ...layer.digest.split(':')));
     const repair = jsonLines(await run('verify', archive, '--repair'));

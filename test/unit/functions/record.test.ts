@@ -148,15 +148,29 @@ test('an event names its deployment, so that several deployments can share a bus
   });
 });
 
-test('an event has the digest that a tag had before, and the notes on the image', async () => {
-  const previous = digestFor('before');
-  await told({ ...MIRRORED, previous, notes: ['no diffIDs claimed'] });
-  const [call] = bridge.commandCalls(PutEventsCommand);
-  expect(JSON.parse(call?.args[0].input.Entries?.[0]?.Detail ?? '')).toMatchObject({
-    digest: MIRRORED.digest,
-    previous,
-    notes: ['no diffIDs claimed'],
-  });
+const MOVED: ImageEvent = {
+  ...MIRRORED,
+  previous: digestFor('before'),
+  changes: { layers: { shared: 1, added: 2, removed: 3 }, platforms: { added: [], removed: [] }, settings: [] },
+  notes: ['no diffIDs claimed'],
+};
+
+function lastDetail(): unknown {
+  const call = bridge.commandCalls(PutEventsCommand).at(-1);
+  return JSON.parse(call?.args[0].input.Entries?.[0]?.Detail ?? '');
+}
+
+test('an event has the digest that a tag had before, the difference from it, and the notes on the image', async () => {
+  await told(MOVED);
+  const { digest, previous, changes, notes } = MOVED;
+  expect(lastDetail()).toMatchObject({ digest, previous, changes, notes });
+});
+
+test('an event that is sent again has the previous digest and the difference from it', async () => {
+  const { sent } = await steps('rejects', MOVED, 'up', MIRRORED, 'again');
+  expect(sent).toHaveLength(2);
+  const { previous, changes } = MOVED;
+  expect(lastDetail()).toMatchObject({ previous, changes });
 });
 
 test('a reported result is not reported again', async () => {

@@ -56,6 +56,11 @@ function textOf(markup: string): string {
     .trim();
 }
 
+/** The text of the link that compares an image with the one before. */
+function comparedFrom({ digest }: { readonly digest: string }): string {
+  return `compare ${digest.slice(0, 19)} with the digest before it`;
+}
+
 describe('the list of repositories', () => {
   test('has tags, the size with each object once, and the last change', async () => {
     await served.add(NAME, AMD, '3.21', START + DAY);
@@ -237,10 +242,41 @@ describe('the page of an image', () => {
     await served.add(NAME, INDEX, '3.20', START + 2 * DAY);
     const rows = cellsOf((await page(`/${NAME}:3.20`)).replace(/^.*id="tag-history"/s, '<tr role="row"></tr>'));
     expect(rows.slice(1, 4)).toEqual([
-      [`${INDEX.digest.slice(0, 19)} (this page)`, '2026-02-02 12:00', 'now'],
-      [AMD.digest.slice(0, 19), '2026-02-01 12:00', '2026-02-02 12:00'],
-      [`${INDEX.digest.slice(0, 19)} (this page)`, '2026-01-31 12:00', '2026-02-01 12:00'],
+      [`${INDEX.digest.slice(0, 19)} (this page)`, '2026-02-02 12:00', 'now', comparedFrom(INDEX)],
+      [AMD.digest.slice(0, 19), '2026-02-01 12:00', '2026-02-02 12:00', comparedFrom(AMD)],
+      [`${INDEX.digest.slice(0, 19)} (this page)`, '2026-01-31 12:00', '2026-02-01 12:00', ''],
     ]);
+  });
+
+  test('of a tag compares its image with the one before, and shows foreign texts escaped', async () => {
+    const entrypoint = ['<script>', '\u202e'];
+    const config = { config: { Entrypoint: entrypoint, Env: ['TOKEN=secret'], Labels: { '<b>': 'x' } } };
+    const moved = makeImage({ layers: LAYERS.slice(1), overrides: { config } });
+    await served.add(NAME, moved, '3.20', START + DAY);
+    const body = await page(`/${NAME}:3.20`);
+    const section = /<h2 id="changes">.*?<h2/s.exec(body)?.[0] ?? '';
+    expect(textOf(section)).toContain(`Compared with ${INDEX.digest.slice(0, 19)} , which was current for 1 day`);
+    expect(textOf(section)).toContain('Layers 1 shared, 0 added, 1 removed');
+    expect(textOf(section)).toContain('Platforms removed linux/arm64');
+    expect(cellsOf(section)).toEqual([
+      ['Entrypoint', 'none', '[&quot;&lt;script&gt;&quot;,&quot;\\u202e&quot;]'],
+      ['Command', '[&quot;/bin/true&quot;]', 'none'],
+      ['Variable TOKEN', 'none', 'set'],
+      ['Label &lt;b&gt;', 'none', 'x'],
+    ]);
+    expect(section).not.toContain('secret');
+  });
+
+  test('compares two images of the repository on request, and no others', async () => {
+    await served.add(NAME, AMD, 'x', START);
+    await served.add('docker.io/library/other', ARM, 'x', START);
+    const compared = async (previous: string): Promise<boolean> =>
+      (await page(`/${NAME}@${AMD.digest}?previous=${previous}`)).includes('id="changes"');
+    expect(await compared(INDEX.digest)).toBe(true);
+    expect(await compared(AMD.digest)).toBe(false);
+    expect(await compared(makeLayer({ seed: 9 }).digest)).toBe(false);
+    expect(await compared(ARM.digest)).toBe(false);
+    expect(await compared('x')).toBe(false);
   });
 
   test('exists for artifacts, for schema 1, and for a manifest that refers to another', async () => {

@@ -3,6 +3,7 @@ import { Failure } from '../../../lib/core/failure.ts';
 import { cachedReader } from '../../../lib/sync/cached-reader.ts';
 import { receiptReader } from '../../../lib/sync/closure.ts';
 import { readReportOf, writeReport } from '../../../lib/sync/reports.ts';
+import type { ImageEvent } from '../../../lib/sync/events.ts';
 import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import type { FinalizeMessage, Image as Found } from '../../../lib/queue/messages.ts';
@@ -107,6 +108,50 @@ describe('the notes of an image', () => {
     await rig.finalize([told(IMAGE, { notes: Array.from({ length: 20 }, (_, at) => `note ${at}`) })]);
     expect(rig.records[0]?.notes).toHaveLength(17);
     expect(rig.records[0]?.notes?.at(-1)).toBe('and 4 more');
+  });
+});
+
+describe('a moved tag', () => {
+  const next = makeImage({ layers: [BASE], overrides: { config: { config: { User: 'app' } } } });
+
+  async function moved(rig: Rig): Promise<void> {
+    await fill(rig, IMAGE, [BASE, TOP]);
+    await fill(rig, next, [BASE]);
+    await rig.finalize([told(IMAGE)]);
+    rig.records.length = 0;
+  }
+
+  test('has the difference from the previous image in its result and in its report', async () => {
+    await using rig = new Rig();
+    await moved(rig);
+    await rig.finalize([told(next, { observed: 61_000 })]);
+    const changes = {
+      from: '1970-01-01T00:00:01.000Z',
+      to: '1970-01-01T00:01:01.000Z',
+      layers: { shared: 1, added: 0, removed: 1 },
+      settings: [{ platforms: ['linux/amd64'], user: { from: null, to: 'app' }, command: { to: null } }],
+    };
+    expect(rig.records).toMatchObject([{ status: 'mirrored', previous: IMAGE.digest, changes }]);
+    const [event] = rig.records;
+    await writeReport(rig.archive, event!, 0);
+    expect(await readReportOf(rig.archive, event!)).toMatchObject({ changes });
+    // The process ended before it recorded the result, and the message is delivered again.
+    await rig.finalize([told(next, { observed: 61_000 })]);
+    expect(rig.records[1]).toEqual(rig.records[0]);
+  });
+
+  test('is mirrored even if its images cannot be compared', async () => {
+    await using rig = new Rig();
+    await moved(rig);
+    const reader = receiptReader(rig.archive, new AbortController().signal);
+    const content: typeof reader.content = (digest, limit) =>
+      digest === IMAGE.digest ? Promise.reject(new Error('no connection')) : reader.content(digest, limit);
+    const record = (event: ImageEvent): Promise<void> => Promise.resolve(void rig.records.push(event));
+    const options = { signal: AbortSignal.timeout(60_000), reader: { ...reader, content } };
+    await finalize({ archive: rig.archive, record }, [told(next, { observed: 61_000 })], options);
+    expect(rig.records).toMatchObject([{ status: 'mirrored', previous: IMAGE.digest }]);
+    expect(rig.records[0]).not.toHaveProperty('changes');
+    expect(await tagOf(rig)).toMatchObject({ digest: next.digest });
   });
 });
 
