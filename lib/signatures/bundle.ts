@@ -1,0 +1,83 @@
+import { readJson } from '../core/json.ts';
+import { Place } from '../oci/document.ts';
+import { digestOf, digestParts, type Digest } from '../oci/digest.ts';
+import { show } from '../oci/show.ts';
+import { base64 } from './encoded.ts';
+import { preAuthEncoding } from './envelope.ts';
+import type { ParsedSignature, SignedImage } from './parsed.ts';
+import { IN_TOTO_TYPE, statementFault } from './payload.ts';
+import { SIGNATURE_LIMITS } from './signature.ts';
+
+/** The hashes of a message signature, as Sigstore's HashAlgorithm names them. */
+const HASHES: ReadonlyMap<string, 'sha256' | 'sha512'> = new Map([
+  ['SHA2_256', 'sha256'],
+  ['SHA2_512', 'sha512'],
+]);
+
+/**
+ * Reads a Sigstore bundle (versions 0.1 to 0.3), and checks that it signs this image.
+ *
+ * @throws {Failure} if it cannot be read
+ */
+export function parseBundle(bytes: Uint8Array, image: SignedImage): ParsedSignature | string {
+  if (bytes.length > SIGNATURE_LIMITS.bundleBytes)
+    return `its bundle has ${bytes.length} bytes, and ${SIGNATURE_LIMITS.bundleBytes} is the limit`;
+  const bundle = readJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  const root = new Place('read bundle', '', bundle);
+  const content = root.at('dsseEnvelope').given ? readEnvelope(root, image.digest) : readMessage(root, image);
+  if (typeof content === 'string') return content;
+  return { ...content, ...readMaterial(root.at('verificationMaterial')), bundle };
+}
+
+type Content = Pick<ParsedSignature, 'signed' | 'signature' | 'artifact'>;
+
+function readEnvelope(root: Place, digest: Digest): Content | string {
+  if (root.at('messageSignature').given) return 'it has both an envelope and a message signature';
+  const envelope = root.at('dsseEnvelope');
+  const type = envelope.at('payloadType').text();
+  if (type !== IN_TOTO_TYPE) return `its payload has the type ${show(type)}, expected ${IN_TOTO_TYPE}`;
+  const payload = base64(envelope.at('payload'), SIGNATURE_LIMITS.bundleBytes);
+  const signatures = envelope.at('signatures').list(1);
+  const [only] = signatures;
+  if (only === undefined) return 'its envelope has no signature';
+  const fault = statementFault(payload, digest);
+  return fault ?? { signed: preAuthEncoding(type, payload), signature: base64(only.at('sig')) };
+}
+
+/** A message signature covers the manifest itself. The library does not compare the stated digest with the artifact. */
+function readMessage(root: Place, { digest, manifest }: SignedImage): Content | string {
+  const message = root.at('messageSignature');
+  if (!message.given) return 'its bundle has neither an envelope nor a message signature';
+  const stated = message.at('messageDigest');
+  const name = stated.at('algorithm').text();
+  const algorithm = HASHES.get(name);
+  if (algorithm === undefined) return `its digest algorithm ${show(name)} is not supported`;
+  const hex = base64(stated.at('digest')).toString('hex');
+  const { algorithm: wanted, hex: expected } = digestParts(digest);
+  if (algorithm !== wanted || hex !== expected) return `it signs another digest (${show(`${algorithm}:${hex}`)})`;
+  if (manifest === undefined || digestOf(manifest, algorithm) !== digest)
+    return 'it signs the bytes of the manifest, which are not known';
+  return { signed: manifest, artifact: manifest, signature: base64(message.at('signature')) };
+}
+
+function readMaterial(material: Place): Pick<ParsedSignature, 'certificate' | 'isTimed'> {
+  const { items, proofHashes } = SIGNATURE_LIMITS;
+  const entries = material.at('tlogEntries').optionalList(items) ?? [];
+  for (const entry of entries)
+    if (entry.at('inclusionProof').given) entry.at('inclusionProof').at('hashes').optionalList(proofHashes);
+  const timestamps = material.at('timestampVerificationData');
+  const authorities = timestamps.given ? (timestamps.at('rfc3161Timestamps').optionalList(items) ?? []) : [];
+  for (const each of authorities) base64(each.at('signedTimestamp'));
+  const isTimed = entries.length + authorities.length > 0;
+  const certificate = certificateOf(material);
+  return certificate === undefined ? { isTimed } : { isTimed, certificate };
+}
+
+function certificateOf(material: Place): Uint8Array | undefined {
+  if (material.at('certificate').given) return base64(material.at('certificate').at('rawBytes'));
+  const chain = material.at('x509CertificateChain');
+  if (!chain.given) return undefined;
+  const [leaf] = chain.at('certificates').list(SIGNATURE_LIMITS.items);
+  if (leaf === undefined) throw chain.fail('has no certificate');
+  return base64(leaf.at('rawBytes'));
+}
