@@ -5,7 +5,7 @@ import { Archive } from '../archive/archive.ts';
 import { FolderStore } from '../store/folder/store.ts';
 import { ociLayout } from '../archive/oci-layout.ts';
 import { checksumsFrom } from '../store/s3/checksums.ts';
-import type { S3Store } from '../store/s3/store.ts';
+import type { S3Store, S3StoreOptions } from '../store/s3/store.ts';
 import { isS3Url, parseS3Url } from '../store/s3/url.ts';
 import { checkAddress } from './address.ts';
 import type { Host } from './host.ts';
@@ -31,9 +31,11 @@ export async function openArchive(
   name: string,
   purpose: 'read' | 'write',
   { env, signal, platform }: Host,
+  options: Pick<S3StoreOptions, 'linkedReads'> = {},
 ): Promise<OpenArchive> {
   checkAddress(name);
-  if (isS3Url(name)) return openS3(name, purpose, env, signal);
+  if (isS3Url(name))
+    return openS3(name, purpose, { ...parseS3Url(name), ...options, checksums: checksumsFrom(env) }, signal);
   // See decision 0004.
   if (platform === 'win32')
     throw invalid(
@@ -57,10 +59,9 @@ async function openFolder(name: string, purpose: 'read' | 'write', signal: Abort
 async function openS3(
   name: string,
   purpose: 'read' | 'write',
-  env: Host['env'],
+  options: S3StoreOptions,
   signal: AbortSignal,
 ): Promise<OpenArchive> {
-  const options = { ...parseS3Url(name), checksums: checksumsFrom(env) };
   // Loaded when it is needed: the SDK would cost a mirror into a folder a tenth of a second and 25 MB.
   const { openS3Store } = await import('../store/s3/store.ts');
   const store = openS3Store(options);

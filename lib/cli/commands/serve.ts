@@ -74,7 +74,7 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   const filling = await openFill(command, io);
   // Without an archive yet, the first missing image creates it.
   const purpose = filling === undefined ? 'read' : 'write';
-  await using opened = await openArchive(address, purpose, { ...io, signal: never });
+  await using opened = await openArchive(address, purpose, { ...io, signal: never }, { linkedReads: true });
   const archive = new Archive(opened.archive.store, opened.archive.layout, KEPT_ENTRIES);
   const repositories = await repositoriesOf(archive, { name: 'serve', archive: address, repositories: [] }, signal);
   const server = await startServer({ ...command, tls, fill: filling?.fill }, archive, io);

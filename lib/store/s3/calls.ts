@@ -37,7 +37,7 @@ export class Calls {
         signal?.throwIfAborted();
         const client = await this.client();
         signal?.throwIfAborted();
-        this.#counts.set(operation, (this.#counts.get(operation) ?? 0) + 1);
+        this.count(operation);
         return await send(client, signal === undefined ? {} : { abortSignal: signal });
       } catch (error) {
         const failure = toFailure(error, request, signal);
@@ -59,6 +59,10 @@ export class Calls {
     } catch (error) {
       throw toFailure(error, { operation, bucket: this.bucket, key: '' }, signal);
     }
+  }
+
+  count(operation: Operation): void {
+    this.#counts.set(operation, (this.#counts.get(operation) ?? 0) + 1);
   }
 
   /** The number of requests so far, including failed tries. */

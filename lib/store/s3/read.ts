@@ -4,7 +4,7 @@ import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
 import type { FailureCode } from '../../core/failure.ts';
 import { bodyOf } from '../body.ts';
-import type { ReadableObject, StoredBytes } from '../store.ts';
+import type { Cancel, ReadableObject, StoredBytes } from '../store.ts';
 import type { Calls } from './calls.ts';
 import { toFailure } from './failure.ts';
 
@@ -139,6 +139,21 @@ export async function readWhole(
     at += chunk.byteLength;
   }
   return { bytes, size, etag };
+}
+
+/** As `readWhole`, but `unchanged` without the bytes where the object still is the version `unless`. */
+export async function readChanged(
+  calls: Calls,
+  key: string,
+  unless: string,
+  { maxBytes, signal }: { readonly maxBytes: number } & Cancel,
+): Promise<StoredBytes | 'unchanged' | undefined> {
+  try {
+    return await readWhole(calls, key, { maxBytes, signal, unless });
+  } catch (error) {
+    if (error instanceof Failure && error.status === 304) return 'unchanged';
+    throw error;
+  }
 }
 
 /** HeadObject for a full key, optionally with its checksum; `undefined` if the object does not exist. */

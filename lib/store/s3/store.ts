@@ -19,10 +19,11 @@ import { Calls } from './calls.ts';
 import { connect, type ConnectOptions } from './client.ts';
 import { NEEDS_CONDITIONS, type Operation } from './failure.ts';
 import { linkTo } from './link.ts';
+import { LinkedReads } from './linked-reads.ts';
 import { hasObjects, listObjects } from './list.ts';
 import * as multipart from './multipart.ts';
 import { conditionHeaders, present, type S3Upload } from './multipart.ts';
-import { headObject, openObject, readWhole } from './read.ts';
+import { headObject, openObject, readChanged, readWhole } from './read.ts';
 import type { S3Location } from './url.ts';
 
 export interface S3StoreOptions extends S3Location, ConnectOptions {
@@ -31,6 +32,8 @@ export interface S3StoreOptions extends S3Location, ConnectOptions {
   readonly retry?: RetryPolicy | undefined;
   /** Whether bodies have checksum headers; otherwise the signature covers the bodies. Default: true. */
   readonly checksums?: boolean | undefined;
+  /** Whether `getChanged` asks with links first, for a server that calls it for each request. Default: false. */
+  readonly linkedReads?: boolean | undefined;
 }
 
 export interface S3Store extends ObjectStore {
@@ -59,14 +62,16 @@ class Store implements S3Store {
   /** `''`, or a prefix with a slash at its end. */
   readonly #root: string;
   readonly #calls: Calls;
+  readonly #linkedReads: LinkedReads | undefined;
 
   constructor(options: S3StoreOptions) {
-    const { bucket, prefix, client, retry = PATIENT, checksums = true } = options;
+    const { bucket, prefix, client, retry = PATIENT, checksums = true, linkedReads = false } = options;
     this.name = prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
     this.#bucket = bucket;
     this.#root = prefix === '' ? '' : `${prefix}/`;
     const given = typeof client === 'object' ? () => Promise.resolve(client) : client;
     this.#calls = new Calls(bucket, given ?? (() => connect(options)), retry, checksums);
+    this.#linkedReads = linkedReads ? new LinkedReads(this.#calls) : undefined;
   }
 
   requests(): Record<string, number> {
@@ -83,15 +88,12 @@ class Store implements S3Store {
 
   async getChanged(
     key: string,
-    unless: string,
-    { maxBytes, signal }: { readonly maxBytes: number } & Cancel,
+    etag: string,
+    options: { readonly maxBytes: number } & Cancel,
   ): Promise<StoredBytes | 'unchanged' | undefined> {
-    try {
-      return await readWhole(this.#calls, this.#key(key), { maxBytes, signal, unless });
-    } catch (error) {
-      if (error instanceof Failure && error.status === 304) return 'unchanged';
-      throw error;
-    }
+    const full = this.#key(key);
+    if ((await this.#linkedReads?.isUnchanged(full, etag, options.signal)) === true) return 'unchanged';
+    return await readChanged(this.#calls, full, etag, options);
   }
 
   async head(key: string, { signal }: Cancel = {}): Promise<StoredObject | undefined> {
