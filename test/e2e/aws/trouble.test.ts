@@ -55,8 +55,8 @@ await describeOnAws('on AWS, in trouble', ({ start, s3 }) => {
     let received = 0;
     await using stack = await start({
       config: all(registry),
-      layerTimeoutMs: 25_000,
-      visibilitySeconds: 30,
+      layerTimeoutMs: 12_000,
+      visibilitySeconds: 15,
       again: ({ attributes }) => attributes.ApproximateReceiveCount === '1' && (received += 1) % 3 === 0,
       heldBackMs: () => random() * 300,
       s3Fault: () => {
