@@ -12,9 +12,19 @@ export function eventsTo(eventBus: string | undefined): ((event: ImageEvent) => 
   return eventBus === undefined ? undefined : (event) => publish(event, eventBus);
 }
 
+const DETAIL_TYPES: Readonly<Record<ImageEvent['status'], string>> = {
+  pending: 'Image Mirrored',
+  mirrored: 'Image Mirrored',
+  unchanged: 'Image Mirrored',
+  held: 'Image Held',
+  unverified: 'Image Unverified',
+  drifted: 'Image Drifted',
+  rejected: 'Image Rejected',
+  failed: 'Image Failed',
+};
+
 function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const { run, source, repository, reference, tag, digest, previous, changes, status, code, reason, notes } = event;
-  return put(eventBus, status === 'failed' ? 'Image Failed' : 'Image Mirrored', {
+  const {
     run,
     source,
     repository,
@@ -23,6 +33,24 @@ function publish(event: ImageEvent, eventBus: string): Promise<void> {
     digest,
     previous,
     changes,
+    current,
+    until,
+    status,
+    code,
+    reason,
+    notes,
+  } = event;
+  return put(eventBus, DETAIL_TYPES[status], {
+    run,
+    source,
+    repository,
+    reference,
+    tag,
+    digest,
+    previous,
+    changes,
+    current,
+    until,
     status,
     code,
     reason,

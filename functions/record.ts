@@ -54,9 +54,10 @@ function isSaid(event: ImageEvent, said: Report, again: boolean): boolean {
 /** The event with the status of the report. */
 function statusOf(event: ImageEvent, report: Report): ImageEvent {
   const { type, run, source, repository, reference, tag } = event;
-  const { status, changes, code, reason, notes } = report;
+  const { status, changes, until, code, reason, notes } = report;
   const digest = (report.digest as Digest | undefined) ?? event.digest;
   const previous = report.previous as Digest | undefined;
+  const current = report.current as Digest | undefined;
   const name = { type, run, source, repository, reference, tag };
-  return { ...name, status, ...defined({ digest, previous, changes, code, reason, notes }) };
+  return { ...name, status, ...defined({ digest, previous, changes, current, until, code, reason, notes }) };
 }

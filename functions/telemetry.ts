@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@aws-lambda-powertools/logger';
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import type { Context, SQSRecord } from 'aws-lambda';
+import { defined } from '../lib/core/defined.ts';
 import type { Failure } from '../lib/core/failure.ts';
 import type { BlobEvent, ImageEvent, ListedEvent, MirrorEvent } from '../lib/sync/events.ts';
 import { printable } from '../lib/oci/show.ts';
@@ -140,14 +141,23 @@ function onListed({ run, source, tags, upstream }: ListedEvent): void {
   else log('warn', 'no tags to mirror', { run, image: source, upstreamTags: upstream.count, some: upstream.some });
 }
 
+/** Counts an image by its state. */
+function countImage(status: ImageEvent['status']): void {
+  if (status === 'mirrored') metrics.addMetric('ImagesMirrored', MetricUnit.Count, 1);
+  if (status === 'held') metrics.addMetric('ImagesHeld', MetricUnit.Count, 1);
+  if (status === 'unverified') metrics.addMetric('ImagesUnverified', MetricUnit.Count, 1);
+  if (status === 'drifted') metrics.addMetric('ImagesDrifted', MetricUnit.Count, 1);
+  if (status === 'rejected') metrics.addMetric('ImagesRejected', MetricUnit.Count, 1);
+}
+
 function onImage(event: ImageEvent): void {
-  const { status, run, repository, code, reason, notes } = event;
+  const { status, run, repository, current, until, code, reason, notes } = event;
   if (status === 'unchanged') {
     tally.idle(run, repository, 'unchanged');
     return;
   }
   const failure = code === undefined ? {} : { code, reason };
-  const entry = { run, ...imageOf(event), status, ...failure, ...(notes === undefined ? {} : { notes }) };
+  const entry = { run, ...imageOf(event), status, ...failure, ...defined({ current, until, notes }) };
   if (status === 'failed') {
     log('error', 'image failed', entry);
     const metric = metrics.singleMetric();
@@ -156,7 +166,7 @@ function onImage(event: ImageEvent): void {
     metrics.addMetric('ImagesFailed', MetricUnit.Count, 1);
   } else {
     log('info', `image ${status}`, entry);
-    if (status === 'mirrored') metrics.addMetric('ImagesMirrored', MetricUnit.Count, 1);
+    countImage(status);
   }
 }
 

@@ -1,5 +1,7 @@
 import {
   type BlobEvent,
+  type FinalStatus,
+  IMAGE_STATUSES,
   type ImageEvent,
   imageName,
   type ImageName,
@@ -9,9 +11,8 @@ import {
 import type { Changes } from '../changes/changes.ts';
 import type { Digest } from '../oci/digest.ts';
 import { printable } from '../oci/show.ts';
+import { defined } from '../core/defined.ts';
 import { plural } from '../core/format.ts';
-
-type FinalStatus = Exclude<ImageEvent['status'], 'pending'>;
 
 /** The result of one requested image. */
 export interface Outcome {
@@ -25,6 +26,10 @@ export interface Outcome {
   readonly previous?: Digest;
   /** The difference between the previous image and this one. */
   readonly changes?: Changes;
+  /** The digest that the tag keeps in the archive, if it has drifted. */
+  readonly current?: Digest;
+  /** The time before which a held image is not visible: ISO 8601, UTC. */
+  readonly until?: string;
   /** The code of the failure. */
   readonly code?: string;
   readonly reason?: string;
@@ -43,11 +48,8 @@ export interface Warning {
 }
 
 /** The result of a sync. */
-export interface Summary {
+export interface Summary extends Readonly<Record<FinalStatus, number>> {
   readonly run: string;
-  readonly mirrored: number;
-  readonly unchanged: number;
-  readonly failed: number;
   /** Bytes fetched from registries. */
   readonly bytes: number;
   readonly elapsedMs: number;
@@ -55,7 +57,7 @@ export interface Summary {
   readonly warnings: readonly Warning[];
 }
 
-type Final = Pick<Outcome, 'status' | 'previous' | 'changes' | 'code' | 'reason' | 'notes'>;
+type Final = Pick<Outcome, 'status' | 'previous' | 'changes' | 'current' | 'until' | 'code' | 'reason' | 'notes'>;
 
 interface Asked {
   readonly reference: string;
@@ -162,15 +164,15 @@ export class Outcomes {
   }
 }
 
-function finalOf({ previous, changes, code, reason, notes }: ImageEvent, status: FinalStatus): Final {
-  return {
-    status,
-    ...(previous === undefined ? {} : { previous }),
-    ...(changes === undefined ? {} : { changes }),
-    ...(code === undefined ? {} : { code }),
-    ...(reason === undefined ? {} : { reason }),
-    ...(notes === undefined ? {} : { notes }),
-  };
+function finalOf({ previous, changes, current, until, code, reason, notes }: ImageEvent, status: FinalStatus): Final {
+  return { status, ...defined({ previous, changes, current, until, code, reason, notes }) };
+}
+
+/** The number of images in each final state. */
+export function countByStatus(images: readonly Pick<Outcome, 'status'>[]): Record<FinalStatus, number> {
+  const counts = Object.fromEntries(IMAGE_STATUSES.map((status) => [status, 0])) as Record<FinalStatus, number>;
+  for (const { status } of images) counts[status] += 1;
+  return counts;
 }
 
 /** The reason why no tag of a listed repository is mirrored. */

@@ -23,7 +23,7 @@ import type { OpenArchive } from './open-archive.ts';
 import { seconds } from '../core/format.ts';
 import type { Host } from './host.ts';
 import { runLocal } from './local-run.ts';
-import { Outcomes, type Summary } from './outcomes.ts';
+import { countByStatus, Outcomes, type Summary } from './outcomes.ts';
 
 /** The images to mirror, and the settings of the sync. */
 export interface SyncRequest {
@@ -191,11 +191,8 @@ async function clean(archive: Archive, { notice, signal }: SyncHost): Promise<vo
 }
 
 function summarise(result: Pick<Summary, 'run' | 'images' | 'warnings' | 'elapsedMs'>): Summary {
-  const count = (status: string): number => result.images.filter((image) => image.status === status).length;
   return {
-    mirrored: count('mirrored'),
-    unchanged: count('unchanged'),
-    failed: count('failed'),
+    ...countByStatus(result.images),
     bytes: result.images.reduce((sum, { bytes }) => sum + bytes, 0),
     ...result,
   };

@@ -55,6 +55,7 @@ export async function openFill(command: ServeCommand, io: Io): Promise<Filling |
 /** The line for the result of an ordered image; undefined for any other event. */
 function textOf(event: MirrorEvent): string | undefined {
   if (event.type !== 'image' || event.status === 'pending' || event.status === 'unchanged') return undefined;
-  const { reference, status, digest = '', code = '', reason = '' } = event;
-  return status === 'mirrored' ? `mirrored ${reference}  ${digest}` : `mirror ${reference}: ${reason} (${code})`;
+  const { reference, status, digest = '', until, code = '', reason = '' } = event;
+  if (status === 'failed') return `mirror ${reference}: ${reason} (${code})`;
+  return `${status} ${reference}  ${digest}${until === undefined ? '' : ` (until ${until})`}`;
 }

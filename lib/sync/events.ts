@@ -66,14 +66,32 @@ export interface BlobEvent extends Found {
   readonly reason?: string;
 }
 
+/**
+ * The final states of an image.
+ *
+ * - `mirrored`: its reference is written. `unchanged`: it was there before.
+ * - `held`: its content is in the archive, and its tag is not visible before `until`.
+ * - `unverified`: the policy requires a signature that the image lacks; no layer is fetched.
+ * - `drifted`: the tag has moved upstream, and the policy keeps the tag at the digest `current`.
+ * - `rejected`: a person has decided against this digest.
+ * - `failed`: it could not be mirrored, for the reason in `code` and `reason`.
+ */
+export const IMAGE_STATUSES = ['mirrored', 'unchanged', 'held', 'unverified', 'drifted', 'rejected', 'failed'] as const;
+
+export type FinalStatus = (typeof IMAGE_STATUSES)[number];
+
 /** The state of an image; all but `pending` are final. */
 export interface ImageEvent extends ImageName {
   readonly type: 'image';
-  readonly status: 'pending' | 'mirrored' | 'unchanged' | 'failed';
+  readonly status: 'pending' | FinalStatus;
   /** The digest that the tag had in the archive before, where it has moved. */
   readonly previous?: Digest;
   /** The difference between the previous image and this one, where the tag has moved. */
   readonly changes?: Changes;
+  /** The digest that the tag keeps in the archive, where it has drifted. */
+  readonly current?: Digest;
+  /** The end of the period of a held image: ISO 8601, UTC. */
+  readonly until?: string;
   /** The failure's code, for machines. */
   readonly code?: string;
   /** For people: the reason for a failure, or a surprising fact about an image that was mirrored. */

@@ -2,6 +2,7 @@
  * Run reports: one object per image, below `.mirror/runs/<run>/`. An unchanged image writes none, so a sync of a
  * thousand unchanged tags writes nothing.
  */
+import { defined } from '../core/defined.ts';
 import { asFailure, Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -10,6 +11,9 @@ import { readChanges } from '../changes/parse.ts';
 import type { Cancel, Condition } from '../store/store.ts';
 import { Place } from '../oci/document.ts';
 import type { ImageEvent } from './events.ts';
+
+/** An unchanged image has no report. */
+export const REPORT_STATUSES = ['pending', 'mirrored', 'held', 'unverified', 'drifted', 'rejected', 'failed'] as const;
 
 export interface Report {
   readonly version: 1;
@@ -22,7 +26,11 @@ export interface Report {
   readonly previous?: string;
   /** The difference between the previous image and this one. */
   readonly changes?: Changes;
-  readonly status: 'pending' | 'mirrored' | 'failed';
+  /** The digest that the tag keeps in the archive, where it has drifted. */
+  readonly current?: string;
+  /** The end of the period of a held image: ISO 8601, UTC. */
+  readonly until?: string;
+  readonly status: (typeof REPORT_STATUSES)[number];
   readonly code?: string;
   readonly reason?: string;
   readonly notes?: readonly string[];
@@ -52,7 +60,7 @@ export async function writeReport(
   now: number,
   options: Cancel & { readonly unsent?: boolean; readonly condition?: Condition } = {},
 ): Promise<void> {
-  const { reference, repository, digest, previous, changes, code, reason, notes } = event;
+  const { reference, repository, digest, previous, changes, current, until, code, reason, notes } = event;
   // An image that the resolver found unchanged has no report. One that was overtaken has, and it is kept by its digest.
   if (event.status === 'unchanged' && code === undefined) return;
   const status = event.status === 'unchanged' ? 'mirrored' : event.status;
@@ -60,13 +68,9 @@ export async function writeReport(
     version: 1,
     reference,
     repository,
-    ...(digest === undefined ? {} : { digest }),
-    ...(previous === undefined ? {} : { previous }),
-    ...(changes === undefined ? {} : { changes }),
+    ...defined({ digest, previous, changes, current }),
     status,
-    ...(code === undefined ? {} : { code }),
-    ...(reason === undefined ? {} : { reason }),
-    ...(notes === undefined ? {} : { notes }),
+    ...defined({ until, code, reason, notes }),
     ...(options.unsent === true ? { unsent: true } : {}),
     at: new Date(now).toISOString(),
   };
@@ -155,6 +159,7 @@ function parseReport(bytes: Uint8Array, key: string): Report {
     const version = place.at('version');
     if (version.integer() !== 1) throw version.fail('must be 1');
     const [code, reason] = [place.at('code').optionalText(), place.at('reason').optionalText()];
+    const until = place.at('until').given ? timeOf(place.at('until')) : undefined;
     const notes = place
       .at('notes')
       .optionalList(MAX_NOTES)
@@ -166,10 +171,9 @@ function parseReport(bytes: Uint8Array, key: string): Report {
       ...(place.at('digest').given ? { digest: place.at('digest').digest() } : {}),
       ...(place.at('previous').given ? { previous: place.at('previous').digest() } : {}),
       ...(place.at('changes').given ? { changes: readChanges(place.at('changes')) } : {}),
+      ...(place.at('current').given ? { current: place.at('current').digest() } : {}),
       status: statusOf(place.at('status')),
-      ...(code === undefined ? {} : { code }),
-      ...(reason === undefined ? {} : { reason }),
-      ...(notes === undefined ? {} : { notes }),
+      ...defined({ until, code, reason, notes }),
       ...(place.at('unsent').optionalFlag() ? { unsent: true } : {}),
       at: timeOf(place.at('at')),
     };
@@ -181,8 +185,8 @@ function parseReport(bytes: Uint8Array, key: string): Report {
 
 function statusOf(place: Place): Report['status'] {
   const text = place.text();
-  const status = (['pending', 'mirrored', 'failed'] as const).find((each) => each === text);
-  if (status === undefined) throw place.fail('must be pending, mirrored or failed');
+  const status = REPORT_STATUSES.find((each) => each === text);
+  if (status === undefined) throw place.fail(`must be one of ${REPORT_STATUSES.join(', ')}`);
   return status;
 }
 

@@ -1,12 +1,12 @@
 import { invalid } from '../../core/failure.ts';
 import type { Archive } from '../../archive/archive.ts';
 import { changeLines } from '../../changes/text.ts';
-import { listRuns, readRun, type Report } from '../../sync/reports.ts';
+import { listRuns, readRun, type Report, REPORT_STATUSES } from '../../sync/reports.ts';
 import { readRunStart, type RunStart } from '../../sync/runs.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { archiveOf, defineCommand, usage } from '../command.ts';
 import { plural } from '../../core/format.ts';
-import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
+import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.ts';
 import { shownName } from '../../app/outcomes.ts';
 
 interface StatusRequest {
@@ -49,19 +49,20 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
   if (reports.length === 0 && start === undefined)
     throw invalid(operation, `unknown run ${last}; without a name, status shows the latest`);
   const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
-  const [mirrored, failed, pending] = [of('mirrored'), of('failed'), of('pending')];
+  const failed = of('failed');
   if (json) {
     for (const { version: _, ...report } of reports) writeJson(stdout, { type: 'report', ...report });
-    const counts = { mirrored: mirrored.length, failed: failed.length, pending: pending.length };
+    const counts = Object.fromEntries(REPORT_STATUSES.map((each) => [each, of(each).length]));
     const { at: started, by, messages, repositories, images } = start ?? {};
     writeJson(stdout, { type: 'summary', run: last, started, by, messages, repositories, images, ...counts });
   } else {
     writeLine(stdout, `run ${last}${start === undefined ? '' : `, started ${start.at} for ${scopeOf(start)}`}`);
-    for (const report of mirrored) for (const line of linesOf(report)) writeLine(stdout, line);
-    for (const report of pending) writeLine(stdout, `  pending   ${shownName(report)}  since ${report.at}`);
-    for (const report of failed)
-      writeLine(stdout, `  failed    ${shownName(report)}: ${report.reason ?? 'unknown reason'}`);
-    const counts = `${mirrored.length} mirrored, ${failed.length} failed, ${pending.length} pending`;
+    for (const each of SHOWN) of(each).forEach((report) => printReport(report, stdout));
+    const numbers = COUNTED.map((each) => ({ each, count: of(each).length }));
+    const counts = numbers
+      .filter(({ each, count }) => count > 0 || ALWAYS_COUNTED.has(each))
+      .map(({ each, count }) => `${count} ${each}`)
+      .join(', ');
     const others =
       earlier[0] === undefined ? '' : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0]}`;
     writeLine(stdout, `${counts}${others}`);
@@ -70,10 +71,44 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
   return failed.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-function linesOf(report: Report): readonly string[] {
-  const { changes, notes = [] } = report;
+/** The order of the results; failures are last. */
+const SHOWN: readonly Report['status'][] = [
+  'mirrored',
+  'held',
+  'unverified',
+  'drifted',
+  'rejected',
+  'pending',
+  'failed',
+];
+const COUNTED: typeof SHOWN = [...SHOWN.filter((each) => each !== 'pending'), 'pending'];
+const ALWAYS_COUNTED: ReadonlySet<Report['status']> = new Set(['mirrored', 'pending', 'failed']);
+
+function printReport(report: Report, stdout: Output): void {
+  const { status: state, changes, notes = [] } = report;
   const remarks = [...(changes === undefined ? [] : changeLines(changes)), ...notes];
-  return [`  mirrored  ${shownName(report)}  ${digestsOf(report)}`, ...remarks.map((line) => `            ${line}`)];
+  const separator = state === 'failed' ? ': ' : '  ';
+  writeLine(stdout, `  ${state.padEnd(9)} ${shownName(report)}${separator}${detailOf(report)}`);
+  for (const line of remarks) writeLine(stdout, `            ${line}`);
+}
+
+function detailOf(report: Report): string {
+  const { status: state, digest = '', current = '', until = '', reason, at } = report;
+  switch (state) {
+    case 'mirrored':
+      return digestsOf(report);
+    case 'held':
+      return `${digest} (until ${until})`;
+    case 'drifted':
+      return `${digest} (the tag stays at ${current})`;
+    case 'pending':
+      return `since ${at}`;
+    case 'unverified':
+    case 'rejected':
+      return `${digest} (${reason ?? 'unknown reason'})`;
+    case 'failed':
+      return reason ?? 'unknown reason';
+  }
 }
 
 /** The tags of a repository without named images are listed upstream. */

@@ -14,9 +14,8 @@ export function jsonPrinter(out: Output, errors: Output): Printer {
     notice(text) {
       writeLine(errors, text);
     },
-    summary({ run, mirrored, unchanged, failed, bytes, elapsedMs, images, warnings }) {
-      const counts = { run, mirrored, unchanged, failed, bytes, elapsedMs: Math.round(elapsedMs) };
-      line({ type: 'summary', ...counts, images, warnings });
+    summary({ images, warnings, ...totals }) {
+      line({ type: 'summary', ...totals, elapsedMs: Math.round(totals.elapsedMs), images, warnings });
     },
     close: () => undefined,
   };

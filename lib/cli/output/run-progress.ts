@@ -122,6 +122,10 @@ function stateOf(status: ImageEvent['status']): ImageState {
       return 'failed';
     case 'mirrored':
     case 'unchanged':
+    case 'held':
+    case 'unverified':
+    case 'drifted':
+    case 'rejected':
       return 'done';
   }
 }

@@ -1,7 +1,7 @@
 /** The last lines of a run, for people. */
 import { bytes, plural, seconds } from '../../core/format.ts';
 import { printable } from '../../oci/show.ts';
-import { shownName, type Summary } from '../../app/outcomes.ts';
+import { type Outcome, shownName, type Summary } from '../../app/outcomes.ts';
 
 import type { Tone } from './screen.ts';
 
@@ -9,6 +9,9 @@ export interface SummaryLine {
   readonly text: string;
   readonly tone?: Tone;
 }
+
+/** The states in which policy keeps an image from its tag. */
+const WITHHELD = ['held', 'unverified', 'drifted', 'rejected'] as const;
 
 /** Failures are last, because a reader sees the end first. Interrupted images share one line. */
 export function summaryLines({ bytes: fetched, images, warnings, elapsedMs, ...counts }: Summary): SummaryLine[] {
@@ -18,6 +21,7 @@ export function summaryLines({ bytes: fetched, images, warnings, elapsedMs, ...c
   const results = [
     `${counts.mirrored} mirrored`,
     `${counts.unchanged} unchanged`,
+    ...WITHHELD.flatMap((status) => (counts[status] === 0 ? [] : [`${counts[status]} ${status}`])),
     ...(interrupted === 0 ? [] : [`${interrupted} interrupted`]),
     `${failed.length} failed`,
   ];
@@ -25,15 +29,28 @@ export function summaryLines({ bytes: fetched, images, warnings, elapsedMs, ...c
     ...warnings.map((warning) => `  ${shownName({ reference: warning.source, ...warning })}: ${warning.reason}`),
     ...images.flatMap((image) => (image.notes ?? []).map((note) => `  ${shownName(image)}: ${note}`)),
   ];
+  const withheld = images.filter(({ status }) => WITHHELD.some((each) => each === status));
   const failures = failed.map((image) => `  ${shownName(image)}: ${image.reason ?? 'no reason given'}`);
   return [
     line(`${results.join(', ')}; ${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}`),
     ...listed('warnings:', cautions, 'warning'),
+    ...listed(
+      'not visible in the archive:',
+      withheld.map((image) => `  ${shownName(image)}: ${withheldReason(image)}`),
+      'warning',
+    ),
     ...(interrupted === 0
       ? []
       : [line(`interrupted: ${plural(interrupted, 'image')}; run the same command again to continue`, 'warning')]),
     ...listed('failed:', failures, 'failure'),
   ];
+}
+
+/** `held until 2026-01-31T00:00:00.000Z` */
+function withheldReason({ status, digest, current, until, reason }: Outcome): string {
+  const moved = current === undefined ? '' : ` from ${current} to ${digest ?? 'an unknown digest'}`;
+  const end = until === undefined ? '' : ` until ${until}`;
+  return `${status}${moved}${end}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 function listed(head: string, lines: readonly string[], tone: Tone): SummaryLine[] {

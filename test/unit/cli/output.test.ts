@@ -56,6 +56,10 @@ function printed(options: Partial<OutputOptions>, env: Readonly<Record<string, s
     run: 'run',
     mirrored: 0,
     unchanged: 0,
+    held: 0,
+    unverified: 0,
+    drifted: 0,
+    rejected: 0,
     failed: 1,
     bytes: 0,
     elapsedMs: 100.4,
@@ -135,7 +139,36 @@ describe('output', () => {
 describe('the summary', () => {
   const reference = 'registry.example/app:1';
   const image = { reference, repository: 'registry.example/app', digest: null, status: 'failed', bytes: 0 } as const;
-  const counts = { run: 'run', mirrored: 1, unchanged: 0, failed: 3, bytes: 97_000_000, elapsedMs: 10_000 };
+  const counts = {
+    run: 'run',
+    mirrored: 1,
+    unchanged: 0,
+    held: 0,
+    unverified: 0,
+    drifted: 0,
+    rejected: 0,
+    failed: 3,
+    bytes: 97_000_000,
+    elapsedMs: 10_000,
+  };
+
+  test('lists the images that policy keeps from their tags, with the reason', () => {
+    const digest = digestFor('1');
+    const current = digestFor('2');
+    const images = [
+      { ...image, digest, status: 'held', until: '2026-02-07T00:00:00.000Z' },
+      { ...image, digest, status: 'drifted', current },
+      { ...image, digest, status: 'unverified', reason: 'the image has no signature' },
+    ] as const;
+    const held = { ...counts, mirrored: 0, held: 1, drifted: 1, unverified: 1, failed: 0, bytes: 0, images };
+    expect(summaryLines({ ...held, warnings: [] }).map(({ text }) => text)).toEqual([
+      '0 mirrored, 0 unchanged, 1 held, 1 unverified, 1 drifted, 0 failed; 0 B fetched in 10.0 s',
+      'not visible in the archive:',
+      `  ${reference}: held until 2026-02-07T00:00:00.000Z`,
+      `  ${reference}: drifted from ${current} to ${digest}`,
+      `  ${reference}: unverified: the image has no signature`,
+    ]);
+  });
 
   test('counts interrupted images apart from failed ones, and does not list them', () => {
     const interrupted = { ...image, code: 'aborted', reason: 'interrupted' };

@@ -32,7 +32,18 @@ function tell(printer: Printer): void {
     reason: HOSTILE,
     bytes: 0,
   };
-  const counts = { run: 'run', mirrored: 0, unchanged: 0, failed: 1, bytes: 0, elapsedMs: 1 };
+  const counts = {
+    run: 'run',
+    mirrored: 0,
+    unchanged: 0,
+    held: 0,
+    unverified: 0,
+    drifted: 0,
+    rejected: 0,
+    failed: 1,
+    bytes: 0,
+    elapsedMs: 1,
+  };
   printer.summary({ ...counts, images: [{ ...outcome, status: 'failed' }], warnings: [] });
   printer.close();
 }

@@ -22,6 +22,9 @@ async function reported(words: Readonly<Record<string, Partial<ImageEvent>>>, re
   return archive;
 }
 
+/** The counts of a run without images. */
+const NONE = { mirrored: 0, held: 0, unverified: 0, drifted: 0, rejected: 0, failed: 0, pending: 0 };
+
 async function told(archive: Archive, options: { readonly run?: string; readonly json?: boolean } = {}) {
   const { run, json = false } = options;
   let stdout = '';
@@ -49,6 +52,26 @@ describe('status', () => {
     });
   });
 
+  test('shows the images that policy keeps from their tags, and only failures decide the exit code', async () => {
+    const [digest, current] = [digestFor('1'), digestFor('2')];
+    const archive = await reported({
+      1: { status: 'held', digest, until: '2026-02-07T00:00:00.000Z' },
+      2: { status: 'unverified', digest, reason: 'the image has no signature' },
+      3: { status: 'drifted', digest, current },
+      4: { status: 'rejected', digest, reason: 'rejected by lena' },
+    });
+    expect(await told(archive)).toEqual({
+      code: 0,
+      stdout:
+        'run run-1\n' +
+        `  held      ${ALPINE}:1  ${digest} (until 2026-02-07T00:00:00.000Z)\n` +
+        `  unverified ${ALPINE}:2  ${digest} (the image has no signature)\n` +
+        `  drifted   ${ALPINE}:3  ${digest} (the tag stays at ${current})\n` +
+        `  rejected  ${ALPINE}:4  ${digest} (rejected by lena)\n` +
+        '0 mirrored, 1 held, 1 unverified, 1 drifted, 1 rejected, 0 failed, 0 pending\n',
+    });
+  });
+
   test('prints one line per image and a summary as JSON', async () => {
     const archive = await reported({ 1: {} }, 'quay.io/copy/alpine');
     const { code, stdout } = await told(archive, { json: true });
@@ -66,7 +89,7 @@ describe('status', () => {
         status: 'mirrored',
         at: '2026-01-31T00:00:00.000Z',
       },
-      { type: 'summary', run: 'run-1', mirrored: 1, failed: 0, pending: 0 },
+      { type: 'summary', run: 'run-1', ...NONE, mirrored: 1 },
     ]);
     expect((await told(archive)).stdout).toContain(`${ALPINE}:1 (as quay.io/copy/alpine)`);
   });
@@ -94,9 +117,7 @@ describe('status', () => {
       messages: 1,
       repositories: 1,
       images: 2,
-      mirrored: 0,
-      failed: 0,
-      pending: 0,
+      ...NONE,
     });
   });
 

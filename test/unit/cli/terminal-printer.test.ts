@@ -55,7 +55,20 @@ function ended(status: ImageEvent['status'], reason?: string): ImageEvent {
   return { type: 'image', ...image, status, ...(reason === undefined ? {} : { reason }) };
 }
 
-const NOTHING = { run: 'run', mirrored: 0, unchanged: 0, failed: 0, bytes: 0, elapsedMs: 0, images: [], warnings: [] };
+const NOTHING = {
+  run: 'run',
+  mirrored: 0,
+  unchanged: 0,
+  held: 0,
+  unverified: 0,
+  drifted: 0,
+  rejected: 0,
+  failed: 0,
+  bytes: 0,
+  elapsedMs: 0,
+  images: [],
+  warnings: [],
+};
 
 let now = 0;
 const redraw = (): void => {

@@ -55,6 +55,15 @@ test('a failure does not replace the report of an image that is mirrored meanwhi
   expect(await readRun(archive, ORDER.run)).toMatchObject([{ status: 'mirrored' }]);
 });
 
+test.each([
+  ['held', 'Image Held'],
+  ['unverified', 'Image Unverified'],
+  ['drifted', 'Image Drifted'],
+  ['rejected', 'Image Rejected'],
+] as const)('the event of an image that is %s has the detail type %s', async (status, type) => {
+  expect(await told({ ...MIRRORED, status })).toEqual({ types: [type], reports: [status] });
+});
+
 /** The sent events and written reports in order; `down` makes the event bus refuse from then on. */
 async function steps(...all: readonly (ImageEvent | 'again' | 'up' | Refusal)[]) {
   const archive = new Archive(new MemoryStore(), ociLayout);
