@@ -1,6 +1,6 @@
 import { readJson } from '../core/json.ts';
 import { Place } from '../oci/document.ts';
-import { digestOf, digestParts, type Digest } from '../oci/digest.ts';
+import { digestOf, digestParts } from '../oci/digest.ts';
 import { show } from '../oci/show.ts';
 import { base64 } from './encoded.ts';
 import { preAuthEncoding } from './envelope.ts';
@@ -24,14 +24,14 @@ export function parseBundle(bytes: Uint8Array, image: SignedImage): ParsedSignat
     return `its bundle has ${bytes.length} bytes, and ${SIGNATURE_LIMITS.bundleBytes} is the limit`;
   const bundle = readJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   const root = new Place('read bundle', '', bundle);
-  const content = root.at('dsseEnvelope').given ? readEnvelope(root, image.digest) : readMessage(root, image);
+  const content = root.at('dsseEnvelope').given ? readEnvelope(root, image) : readMessage(root, image);
   if (typeof content === 'string') return content;
   return { ...content, ...readMaterial(root.at('verificationMaterial')), bundle };
 }
 
 type Content = Pick<ParsedSignature, 'signed' | 'signature' | 'artifact'>;
 
-function readEnvelope(root: Place, digest: Digest): Content | string {
+function readEnvelope(root: Place, { digest, predicates }: SignedImage): Content | string {
   if (root.at('messageSignature').given) return 'it has both an envelope and a message signature';
   const envelope = root.at('dsseEnvelope');
   const type = envelope.at('payloadType').text();
@@ -40,7 +40,7 @@ function readEnvelope(root: Place, digest: Digest): Content | string {
   const signatures = envelope.at('signatures').list(1);
   const [only] = signatures;
   if (only === undefined) return 'its envelope has no signature';
-  const fault = statementFault(payload, digest);
+  const fault = statementFault(payload, digest, predicates);
   return fault ?? { signed: preAuthEncoding(type, payload), signature: base64(only.at('sig')) };
 }
 

@@ -22,6 +22,8 @@ export interface ParsedSignature {
 export interface SignedImage {
   readonly digest: Digest;
   readonly manifest?: Uint8Array;
+  /** The types of statements that count. Default: those that vouch for an image. */
+  readonly predicates?: RegExp;
 }
 
 /**

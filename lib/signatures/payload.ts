@@ -30,7 +30,7 @@ export function simpleSigningFault(payload: Uint8Array, digest: Digest): string 
 }
 
 /** The same for an in-toto statement. */
-export function statementFault(payload: Uint8Array, digest: Digest): string | undefined {
+export function statementFault(payload: Uint8Array, digest: Digest, accepted = VOUCHING): string | undefined {
   const { algorithm, hex } = digestParts(digest);
   return faultOf(() => {
     const statement = Place.ofBytes('read statement', payload);
@@ -40,9 +40,7 @@ export function statementFault(payload: Uint8Array, digest: Digest): string | un
     const signed = subjects.map((subject) => subject.at('digest').entry(algorithm).optionalText());
     if (!signed.includes(hex)) return `it signs another digest (${show(signed[0] ?? 'none')})`;
     const predicate = statement.at('predicateType').text();
-    return VOUCHING.test(predicate)
-      ? undefined
-      : `its statement (${show(predicate)}) is not a signature or a provenance`;
+    return accepted.test(predicate) ? undefined : `its statement (${show(predicate)}) is not one that is accepted`;
   });
 }
 
