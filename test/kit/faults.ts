@@ -1,3 +1,5 @@
+import { flushCompileCache } from 'node:module';
+
 /** The fault of a call. */
 export interface Fault {
   /** The number of the call, from 1 over all wrapped ports. */
@@ -137,5 +139,7 @@ export function countCalls<T extends object>(port: T): { readonly port: T; reado
 
 /** The end of a process without notice, as by the out-of-memory killer and Lambda's time limit. */
 export function dieHere(): void {
+  // A process that ends by itself writes its cache of compiled modules, which the next one then reads.
+  flushCompileCache();
   process.kill(process.pid, 'SIGKILL');
 }
