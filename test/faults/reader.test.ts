@@ -10,9 +10,7 @@ import { digestOf } from '../../lib/oci/digest.ts';
 import { Registry } from '../../lib/serve/registry.ts';
 import { FolderStore } from '../../lib/store/folder/store.ts';
 import { Faults } from '../kit/faults.ts';
-import { startRegistry } from '../kit/registry.ts';
-import { tempFolder } from '../kit/temp.ts';
-import { AFTER, BEFORE, NEW, prepare, run } from './scene.ts';
+import { AFTER, BEFORE, NEW, run, Scene } from './scene.ts';
 
 interface Manifest {
   readonly config?: { readonly digest: string };
@@ -73,9 +71,9 @@ async function mustRead(reader: Reader, where: string): Promise<boolean> {
 
 describe('a reader of a served archive gets whole images only', () => {
   test('between any two calls of a mirror', { timeout: 120_000 }, async () => {
-    await using registry = await startRegistry();
-    await using folder = await tempFolder();
-    await prepare(registry, folder.path);
+    await using scene = await Scene.open();
+    const { registry } = scene;
+    await using folder = await scene.archive();
     await using store = new FolderStore(folder.path);
     // It keeps manifests, names and sizes in memory, and must not serve an outdated state from there.
     const lasting = new Reader(store, registry.host);
@@ -100,9 +98,9 @@ describe('a reader of a served archive gets whole images only', () => {
   });
 
   test('while the mirror is killed again and again, and completes', { timeout: 120_000 }, async () => {
-    await using registry = await startRegistry();
-    await using folder = await tempFolder();
-    await prepare(registry, folder.path);
+    await using scene = await Scene.open();
+    const { registry } = scene;
+    await using folder = await scene.archive();
     await using store = new FolderStore(folder.path);
     const reader = new Reader(store, registry.host);
     const ended = new AbortController();

@@ -2,6 +2,7 @@
  * The mirror of the fault tests: a tag that has moved to an index of two platforms, which share a layer of several parts,
  * and an image of two layers in a repository that is new to the archive.
  */
+import { cp } from 'node:fs/promises';
 import { FolderStore } from '../../lib/store/folder/store.ts';
 import type { ObjectStore } from '../../lib/store/store.ts';
 import type { Sources } from '../../lib/registry/source.ts';
@@ -9,7 +10,8 @@ import { createSources } from '../../lib/registry/sources.ts';
 import type { Faults } from '../kit/faults.ts';
 import { makeImage, makeIndex, makeLayer } from '../kit/images.ts';
 import { mirror, type Mirrored } from '../kit/mirror.ts';
-import type { TestRegistry } from '../kit/registry.ts';
+import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import { tempFolder, type TempFolder } from '../kit/temp.ts';
 
 /** The smallest part size of a folder: the large layer has four parts. */
 const PART_BYTES = 64 * 1024;
@@ -29,15 +31,39 @@ export function references(host: string): readonly [moved: string, added: string
   return [`${host}/team/app:1`, `${host}/team/new:1`];
 }
 
-/** The archive before the tag moved, and the registry after it. */
-export async function prepare(registry: TestRegistry, folder: string): Promise<void> {
-  registry.push('team/app', BEFORE, '1');
-  const [moved] = references(registry.host);
-  await using store = new FolderStore(folder);
-  await mirror({ store, references: [moved] });
-  registry.push('team/app', AFTER, '1');
-  registry.push('team/new', NEW, '1');
-  registry.forgetRequests();
+/** Copies of the archive before the tag moved, and the registry after it. */
+export class Scene implements AsyncDisposable {
+  readonly registry: TestRegistry;
+  readonly #before: TempFolder;
+
+  private constructor(registry: TestRegistry, before: TempFolder) {
+    this.registry = registry;
+    this.#before = before;
+  }
+
+  static async open(): Promise<Scene> {
+    const [registry, before] = await Promise.all([startRegistry(), tempFolder()]);
+    registry.push('team/app', BEFORE, '1');
+    const [moved] = references(registry.host);
+    await using store = new FolderStore(before.path);
+    await mirror({ store, references: [moved] });
+    registry.push('team/app', AFTER, '1');
+    registry.push('team/new', NEW, '1');
+    return new Scene(registry, before);
+  }
+
+  /** A copy for one run, and no request in the registry. */
+  async archive(): Promise<TempFolder> {
+    const folder = await tempFolder();
+    await cp(this.#before.path, folder.path, { recursive: true });
+    this.registry.forgetRequests();
+    return folder;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.registry.close();
+    await this.#before.remove();
+  }
 }
 
 /** Mirrors into the folder, with every port behind `faults`. */
