@@ -63,6 +63,7 @@ export async function settings(osls) {
       registryFill: file('registry-fill.yml', registry.isOn && given.registryFill === 'on'),
       registryEncryption: file('registry-encryption.yml', registry.isOn && kmsKey !== ''),
     },
+    protectedResources: protectedResources(existingBucket, credentialsSecret, registry.isOn && registry.hasTokens),
     // deployment-guard.js compares these with AWS.
     guard: {
       bucket,
@@ -140,6 +141,21 @@ export async function settings(osls) {
       finalize: 6 * timeouts.finalizer,
     },
   };
+}
+
+/**
+ * The resources that hold data, as the stack policy names them. CloudFormation refuses a policy that names a resource that the
+ * template does not have.
+ */
+function protectedResources(existingBucket, credentialsSecret, hasTokens) {
+  return [
+    ...(existingBucket === '' ? ['ArchiveBucket'] : []),
+    ...(credentialsSecret === '' ? ['CredentialsSecret'] : []),
+    ...(hasTokens ? ['RegistryTokens'] : []),
+    'WebhookSecret',
+    ...['Resolve', 'Layer', 'Finalize'].flatMap((name) => [`${name}Queue`, `${name}DeadLetters`]),
+    'Undelivered',
+  ].map((id) => `LogicalResourceId/${id}`);
 }
 
 /** Everything that follows from the parameters of the registry. */

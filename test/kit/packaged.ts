@@ -124,6 +124,20 @@ export class Packaged implements AsyncDisposable {
       .toSorted();
   }
 
+  /** The ids of the resources that hold data, sorted. */
+  get withData(): string[] {
+    const ids = ['AWS::SecretsManager::Secret', 'AWS::SQS::Queue'].flatMap((type) =>
+      this.ofType(type).map(([id]) => id),
+    );
+    return ('ArchiveBucket' in this.resources ? ['ArchiveBucket', ...ids] : ids).toSorted();
+  }
+
+  /** The ids of the resources that the stack policy protects, sorted. */
+  get protected(): string[] {
+    const [, { Resource }] = this.provider['stackPolicy'] as [object, { Resource: string[] }];
+    return Resource.map((id) => id.replace('LogicalResourceId/', '')).toSorted();
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.#folder.remove();
   }

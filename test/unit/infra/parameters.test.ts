@@ -38,6 +38,8 @@ describe('the parameters', () => {
     expect(template.resources).not.toHaveProperty('ArchiveBucket');
     expect(template.resources).not.toHaveProperty('ArchiveBucketPolicy');
     expect(template.resources).not.toHaveProperty('CredentialsSecret');
+    // CloudFormation refuses a stack policy that names a resource that the template does not have.
+    expect(template.protected).toEqual(template.withData);
     expect(template.ofType('AWS::Lambda::Url')).toEqual([]);
     expect(template.outputs['Archive']?.Value).toBe('s3://a-bucket-of-mine/mirror/');
     expect(template.outputs['Config']?.Value).toBe('mirror.yaml');

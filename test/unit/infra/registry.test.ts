@@ -51,6 +51,11 @@ describe('a deployment without the registry', () => {
 });
 
 describe('the registry function', () => {
+  test('has a secret for tokens that an update never replaces', () => {
+    expect(on.protected).toContain('RegistryTokens');
+    for (const each of [on, alb]) expect(each.protected).toEqual(each.withData);
+  });
+
   test('has its bundle, its variables and a reserved concurrency', async () => {
     expect(on.functions.get(REGISTRY)).toMatchObject({
       Runtime: 'nodejs24.x',
