@@ -1,5 +1,5 @@
 /**
- * Measures this software, against others and against limits, and writes what it finds to `bench/results/`.
+ * Compares mirror-sync with other tools and with limits, and writes the results to `bench/results/`.
  *
  *   npm run bench                        everything
  *   npm run bench -- layer set           these jobs
@@ -54,9 +54,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 const jobs = positionals.length === 0 ? Object.keys(JOBS).filter((name) => name !== 'versions') : positionals;
 const unknown = jobs.filter((name) => !(name in JOBS));
 if (unknown.length > 0)
-  throw new Error(`no such job: ${unknown.join(', ')}; there are ${Object.keys(JOBS).join(', ')}`);
+  throw new Error(`unknown job: ${unknown.join(', ')} (available: ${Object.keys(JOBS).join(', ')})`);
 const tools = new Tools();
-// A run without all contestants is printed, and not kept in results/.
+// The report of a run with some contestants is printed only.
 const whole = values.link === undefined && values.only === '';
 const bench = benchOf();
 
@@ -65,7 +65,7 @@ try {
   for (const name of jobs) await run(name);
 } catch (error) {
   if (!interrupted.signal.aborted) throw error;
-  console.error('stopped; what was begun is removed');
+  console.error('stopped; temporary files are being removed');
   process.exitCode = 130;
 }
 
@@ -81,9 +81,9 @@ async function run(name: string): Promise<void> {
 function benchOf(): Bench {
   const repetitions = Number(values.repetitions);
   if (!Number.isInteger(repetitions) || repetitions < 1)
-    throw new Error(`--repetitions takes a whole number above 0, not ${values.repetitions}`);
+    throw new Error(`invalid --repetitions: expected a whole number above 0, got ${values.repetitions}`);
   const odd = values.link?.find((link) => !LINKS.some((known) => known === link));
-  if (odd !== undefined) throw new Error(`no such link: ${odd}; there are ${LINKS.join(' and ')}`);
+  if (odd !== undefined) throw new Error(`unknown link: ${odd} (available: ${LINKS.join(', ')})`);
   const asked = LINKS.filter((link) => values.link?.includes(link) ?? true);
   const links = asked.filter((link) => link === 'loopback' || tools.lacks(['toxiproxy-server']) === undefined);
   const only = new Set(values.only.split(',').filter((name) => name !== ''));

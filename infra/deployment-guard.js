@@ -75,7 +75,9 @@ export async function refuseBucket(ask, region, { existingBucket }) {
     actual = (await ask('S3', 'HeadBucket', { Bucket: existingBucket })).BucketRegion;
   } catch (error) {
     if (error.$metadata?.httpStatusCode === 404)
-      throw plain(`deploy archive: there is no bucket ${existingBucket}; create it, or leave existingBucket empty`);
+      throw plain(
+        `deploy archive: the bucket ${existingBucket} does not exist; create it, or leave existingBucket empty`,
+      );
     // S3 sends the region even if listing is denied.
     actual = error.$response?.headers?.['x-amz-bucket-region'];
   }

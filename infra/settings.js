@@ -116,10 +116,10 @@ export async function settings(osls) {
     // Null leaves the function out.
     registryFunction: registry.isOn ? '${file(infra/registry-function.yml)}' : null,
     registry,
-    // Images are counted over as long as passes between two runs.
+    // Images are counted over the time between two runs.
     runPeriod: Math.min(Math.max(longestGap(schedule) ?? MAX_PERIOD, 300), MAX_PERIOD),
     heartbeat: heartbeat ?? {},
-    // Parts of the dashboard's text: the alarms that not every deployment has.
+    // The dashboard's list of alarms ends with those that not every deployment has.
     optionalAlarms: [
       ...(webhooks ? ['WebhookUrlAlarm'] : []),
       ...(heartbeat === undefined ? [] : ['HeartbeatAlarm']),
@@ -129,12 +129,12 @@ export async function settings(osls) {
       .map((id) => `, "\${${id}.Arn}"`)
       .join(''),
     timeouts,
-    // How long a message is out of sight after it was handed out, in seconds: what it waits for behind a sandbox that was
-    // killed (one that failed is put off by its handler). AWS advises six times the function's timeout, for invocations
-    // that Lambda throttles and tries again meanwhile. Not so for layers: that would be 90 minutes for a lane behind one
-    // sandbox that ran out of memory. There a batch is one message, the function stops itself before its timeout, and
-    // maximumConcurrency keeps Lambda from taking messages that it cannot start: five minutes are left for throttling,
-    // and two functions at one blob would be waste, not damage.
+    // Visibility timeouts in seconds: a message is delivered again after this time if its sandbox was killed. (A
+    // handler that fails sets the time itself.) AWS advises six times the function's timeout, because Lambda retries
+    // throttled invocations meanwhile. For layers that would block a lane for 90 minutes after one sandbox ran out of
+    // memory. Five minutes more than the timeout suffice for layers: a batch is one message, the function stops before
+    // its timeout, and maximumConcurrency keeps Lambda from receiving messages that it cannot start. If two functions
+    // copy one blob nevertheless, the result is correct.
     visibility: {
       resolve: 6 * timeouts.resolver,
       layer: timeouts.layer + 300,
@@ -183,25 +183,25 @@ function registryOf({
 }
 
 /**
- * After how long without a run the heartbeat alarm rings: two periods of the schedule, or what `heartbeatHours` says.
- * Nothing where no run is expected, or where CloudWatch cannot look back far enough.
+ * The time without a run after which the heartbeat alarm fires: two periods of the schedule, or `heartbeatHours`.
+ * Undefined if no run is expected, or if the time is longer than CloudWatch can evaluate.
  */
 function heartbeatOf({ heartbeatHours, schedule, scheduleState }) {
   const gap = longestGap(schedule);
   const seconds = heartbeatHours === '' ? 2 * (gap ?? 0) : Number(heartbeatHours) * 3600;
   if (scheduleState !== 'ENABLED' || seconds === 0 || seconds > MAX_LOOK_BACK) return undefined;
-  // Shorter than half an hour, and one run that Lambda tries again would look like none.
+  // Within less than half an hour, a run that Lambda retries would count as missing.
   const looked = Math.max(seconds, 1800);
   const periods = Math.max(2, Math.ceil(looked / MAX_PERIOD));
   return { periods, period: Math.ceil(looked / periods / 60) * 60 };
 }
 
-/** Without this the first run would find a bundle without a configuration, or with one that the functions refuse. */
+/** Otherwise a bundle with a missing or invalid configuration would be noticed only by its first run. */
 async function readBundled() {
   const path = join(ROOT, 'mirror.yaml');
   const text = await readFile(path, 'utf8').catch(() => {
     throw plain(
-      `read parameter config: bundled, but there is no ${path}; docs/configuration.md says what may stand in it`,
+      `read parameter config: bundled, but ${path} does not exist; create it (docs/configuration.md describes it)`,
     );
   });
   const { parseConfig } = await import('../lib/config/config.ts');

@@ -1,4 +1,7 @@
-/** Sends the files below a folder, each read whole or streamed: `files.ts PORT FOLDER`. The least that a server does. */
+/**
+ * Sends the files below a folder, each read whole or streamed: `files.ts PORT FOLDER`. This is the minimum work of a
+ * server.
+ */
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';

@@ -1,10 +1,10 @@
-/** Inflates the files that it is given, two at a time, and does nothing with what comes out. */
+/** Inflates the given files, two at a time, and drops the output. */
 import { createReadStream } from 'node:fs';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 
-/** Larger gives nothing more. */
+/** A larger buffer is not faster. */
 const CHUNK_BYTES = 256 * 1024;
 
 const files = process.argv.slice(2).values();

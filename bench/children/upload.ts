@@ -1,6 +1,7 @@
 /**
- * The raw limit of S3: uploads random bytes, as large as the blobs of a mirror, through the client that the archive has, with
- * its part size and as many parts at once. Nothing is hashed: the one buffer's checksums are computed before anything is sent.
+ * The raw limit of S3: uploads random bytes, as large as the blobs of a mirror, through the archive's S3 client, with
+ * its part size and concurrency. Nothing is hashed during the upload: all parts share one buffer, whose checksums are
+ * computed first.
  *
  * Usage: upload.ts BUCKET PARTS_AT_ONCE SIZE…   (sizes in bytes; the endpoint comes from the environment)
  */
@@ -47,7 +48,7 @@ async function upload(Key: string, size: number): Promise<void> {
   await client.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } }));
 }
 
-/** Of so many of the random bytes. */
+/** The checksum of the first bytes of the buffer. */
 function checksumOf(bytes: number): string {
   const known = checksums.get(bytes);
   if (known !== undefined) return known;

@@ -1,4 +1,4 @@
-/** Cold starts of the functions' bundles under Lambda's runtime client: how long, how large, and where that goes. */
+/** Cold starts of the functions' bundles under Lambda's runtime client: time, size and memory, each by cause. */
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
@@ -14,7 +14,7 @@ import { firstEvents } from '../kit/first-events.ts';
 import { type Aim, aimsTable, megabytes, ratio, table } from '../kit/report.ts';
 import { median } from '../kit/standings.ts';
 
-/** Parts of the bundles that are worth knowing apart, each by the modules that bring it in. */
+/** Parts of the bundles that are measured separately, each with the modules that import it. */
 const PARTS: Readonly<Record<string, readonly string[]>> = {
   'the S3 client, and the archive on it': ['lib/store/s3/store.ts'],
   'with it the clients of SQS and Secrets Manager': ['lib/store/s3/store.ts', 'functions/aws.ts'],
@@ -32,8 +32,8 @@ interface Candidate {
 }
 
 /**
- * One start: milliseconds to the first question for an event, and from there to the answer; milliseconds of a processor
- * for both; peak memory in bytes.
+ * One start: the milliseconds to the first request for an event, and from there to the response; the processor time of
+ * both in milliseconds; the peak memory in bytes.
  */
 interface Start {
   readonly init: number;
@@ -136,7 +136,7 @@ flags and processor that Lambda has at that moment.`,
   return { title, sections };
 };
 
-/** Every candidate once a turn. */
+/** Measures every candidate once per turn. */
 async function inTurns(
   { repetitions, signal }: Bench,
   candidates: readonly Candidate[],
@@ -163,7 +163,10 @@ async function startOf({ name, options, event }: Candidate): Promise<Start> {
   }
 }
 
-/** The same function, after a process that has filled V8's cache and left in peace; a sandbox is killed, and leaves none. */
+/**
+ * The same function with a filled V8 cache. A separate process fills the cache and exits normally, because a killed
+ * sandbox does not write it.
+ */
 async function compiledBefore(candidate: Candidate, cache: string): Promise<Candidate> {
   const { name, options } = candidate;
   const environment = { ...options.environment, NODE_COMPILE_CACHE: cache };
@@ -209,7 +212,7 @@ function peakCell(starts: readonly Start[]): string {
   return megabytes(median(starts.map(({ peak }) => peak)));
 }
 
-/** Milliseconds of init that `starts` take more than `than`. */
+/** The difference in init time between `starts` and `than`, in milliseconds. */
 function added(starts: readonly Start[] = [], than: readonly Start[] = []): string {
   const [more, less] = [starts, than].map((all) => (all.length === 0 ? 0 : median(all.map(({ init }) => init))));
   return ((more ?? 0) - (less ?? 0)).toFixed(0);

@@ -1,4 +1,4 @@
-/** Images into a folder, against those who copy images: one large layer; ten images that share a base. */
+/** Copies images into a folder, and compares tools that copy images: one large layer; ten images that share a base. */
 import { type Bench, compete, type Job } from '../kit/bench.ts';
 import {
   craneWithProof,

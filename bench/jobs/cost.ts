@@ -34,7 +34,7 @@ export const cost: Job = async () => {
   await using stack = await Stack.start({ bundles, sqs: counted.sqs, s3: counted.s3, config, ...limits });
   await knownTags(registry, stack.archive, 'bench/many', TAGS);
 
-  // By hand, for one repository at a time; the first one starts the sandboxes, too.
+  // A manual request for each repository; the first request also starts the sandboxes.
   const ask = (name: string) => () =>
     stack.functions.resolver.invoke({ references: [`${registry.host}/bench/${name}`] });
   process.stderr.write(`a layer of ${layer.size} bytes\n`);

@@ -1,4 +1,4 @@
-/** Memory and the size of a layer: it must not matter. */
+/** Peak memory for layers of different sizes; it must not depend on the size. */
 import { gzipSync } from 'node:zlib';
 import { generated, repeated } from '../../test/kit/content.ts';
 import { generatedLayer, type Image, makeImage } from '../../test/kit/images.ts';
@@ -15,7 +15,10 @@ import { median } from '../kit/standings.ts';
 const INTO_FOLDER = [200, 2_000];
 const INTO_S3 = [100, 500, 2_000, 5_000];
 
-/** The content of one gzip member, which is compressed once and then repeated: several members are a gzip stream too. */
+/**
+ * The content of one gzip member, which is compressed once and then repeated: a sequence of members is a valid gzip
+ * stream.
+ */
 const MEMBER = { size: 8e6, seed: 1, compressible: true };
 
 export const memory: Job = async (bench) => {
@@ -64,7 +67,7 @@ async function peaks(
   return found;
 }
 
-/** An image whose one layer has about so many compressed bytes. */
+/** An image with one layer of about this number of compressed bytes. */
 export async function madeUp(bytes: number): Promise<Image> {
   const digits = Buffer.concat(await Array.fromAsync(generated(MEMBER).read(0, MEMBER.size)));
   const member = gzipSync(digits, { level: 1 });
@@ -73,7 +76,7 @@ export async function madeUp(bytes: number): Promise<Image> {
   return makeImage({ layers: [layer] });
 }
 
-/** A server of its own, so that what was written is gone afterwards. */
+/** A separate server, whose data is removed afterwards. */
 async function toS3(bench: Bench, reference: string): Promise<Sample> {
   const server = await startS3Server();
   if ('skipped' in server) throw new Error(server.skipped);
@@ -101,7 +104,7 @@ function aims(where: string, peaks: readonly Peak[], atMost: number): Aim[] {
   const none = all.length === 0;
   return [
     { what: `${where}: peak RSS`, is: none ? undefined : Math.max(...all) / 1e6, wanted: { atMost }, unit: 'MB' },
-    // Within 10 % of what lies between.
+    // The peak may be 10 % above that of the middle sizes.
     {
       what: `${where}: largest peak, of the middle`,
       is: none ? undefined : Math.max(...all) / middle,

@@ -1,4 +1,4 @@
-/** Images into S3, against those who write to S3 through a registry, and against the raw limit. */
+/** Copies images into S3, and compares with tools that write to S3 through a registry, and with the raw limit. */
 import { join } from 'node:path';
 import { startS3Server, type S3Server } from '../../test/kit/s3-server.ts';
 import { type Bench, compete, type Job } from '../kit/bench.ts';
@@ -16,7 +16,7 @@ import { bestPeerAim, describe } from './copies.ts';
 const RAW = 'random bytes';
 const THROUGH_REGISTRY = ['regsync', 'skopeo sync'];
 
-/** Parts that lib/app/local-run.ts has on their way to S3 at once: its window over the part size. */
+/** The number of parts that lib/app/local-run.ts sends to S3 concurrently: its buffer size divided by the part size. */
 const PARTS_AT_ONCE = 6;
 
 export const s3: Job = async (bench) => {
@@ -56,7 +56,7 @@ async function compare(
 ): Promise<Standing[]> {
   const { tools } = bench;
   await using link = await openLink(name, registry.host, tools);
-  // Through toxiproxy the peers need only write to a folder.
+  // Through toxiproxy the other tools write to a folder only.
   const others =
     name === 'loopback'
       ? [rawUpload(images), ...throughRegistry(link.host, images, tools)]
@@ -124,7 +124,7 @@ function throughRegistry(host: string, { repository }: Images, tools: Tools): Co
   ];
 }
 
-/** A server of its own, which goes with what was written. */
+/** A separate server, whose data is removed with it. */
 async function withS3(
   prepare: (server: S3Server, stack: AsyncDisposableStack) => Promise<Command>,
 ): Promise<Command & AsyncDisposable> {

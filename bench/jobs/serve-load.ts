@@ -18,7 +18,7 @@ interface Run {
   readonly clients: number;
   readonly seconds: number;
   readonly bytes: number;
-  /** Of the server, since its start. */
+  /** The server's peak since its start. */
   readonly peakBytes: number;
 }
 

@@ -1,4 +1,7 @@
-/** Pulls through `mirror-sync serve`, against docker-registry on the same layers, and against plain reads of the same objects. */
+/**
+ * Pulls through `mirror-sync serve`, compared with docker-registry on the same layers and with plain reads of the same
+ * objects.
+ */
 import { Agent, request } from 'undici';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import type { Digest } from '../../lib/oci/digest.ts';
@@ -26,7 +29,7 @@ const CONCURRENT = 1_000;
 const CONNECTIONS = 16;
 
 const PLAIN = { folder: 'a plain file server', s3: 'a plain presigned GET' } as const;
-/** The client that `serve` has for S3, in this process. */
+/** The S3 client of `serve`, in this process. */
 const SDK = 'a plain GET of the S3 client';
 const OURS = { folder: 'serve, from a folder', s3: 'serve, redirecting to S3' } as const;
 const THEIRS = { folder: 'docker-registry, from a folder', s3: 'docker-registry, redirecting to S3' } as const;
@@ -37,10 +40,10 @@ interface Archived {
   readonly name: string;
 }
 
-/** A server with one image, or plain objects. */
+/** A server of one image, or of plain objects. */
 interface Contestant {
   readonly name: string;
-  /** Reads it, and drops it. */
+  /** Reads and drops the layer. */
   readonly manifest: () => Promise<unknown>;
   /** Resolves to its size. */
   readonly layer: () => Promise<number>;

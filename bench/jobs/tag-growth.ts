@@ -16,7 +16,7 @@ interface Growth {
   readonly unchanged: Sample;
 }
 
-/** From a registry that is simulated: pushing ten thousand images to a real one takes longer than mirroring them. */
+/** The registry is simulated, because pushing ten thousand images to a real one takes longer than mirroring them. */
 export async function growthWithTags(
   bench: Bench,
 ): Promise<{ readonly sections: readonly string[]; readonly aims: readonly Aim[] }> {
@@ -52,7 +52,7 @@ function aimsOf(grown: readonly Growth[]): Aim[] {
   const [fewer, most] = grown.slice(-2);
   const perTag = (growth: Growth | undefined): number | undefined => divided(growth?.first.wallSeconds, growth?.count);
   return [
-    // 1 is linear; what starting costs weighs less and less.
+    // Linear growth is 1; it is less at first, because the cost of the start is constant.
     {
       what: `first sync: time of a tag among ${String(most?.count)}, of one among ${String(fewer?.count)}`,
       is: divided(perTag(most), perTag(fewer)),

@@ -1,4 +1,4 @@
-/** A repository with many tags: the first sync, and the one that finds nothing new; time a tag, and memory. */
+/** A repository with many tags: the time per tag and the memory of a first sync, and of a sync without changes. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { tempFolder } from '../../test/kit/temp.ts';
@@ -16,7 +16,7 @@ import { growthWithTags } from './tag-growth.ts';
 
 const FEW = 100;
 const MANY = 1_000;
-/** regsync was seen not to be done with a first sync of a thousand tags after ten minutes. */
+/** A first sync of a thousand tags by regsync was not finished after ten minutes. */
 const REGSYNC_LIMIT_SECONDS = 60;
 
 export const tags: Job = async (bench) => {
@@ -83,7 +83,7 @@ function regsyncAll(tools: Tools, host: string, count: number, folder: string): 
   return regsync(tools, layout, { host, source: `${host}/${repository(count)}`, target: `ocidir://${layout}` });
 }
 
-/** Both find what they have copied before; that of regsync is over loopback, where it takes less long. */
+/** Both tools find all tags unchanged. regsync writes to a registry on loopback, which is faster. */
 async function unchangedOn(bench: Bench, link: Link, upstream: string): Promise<Standing[]> {
   const { tools, signal } = bench;
   await using there = await tempFolder();
@@ -115,7 +115,7 @@ const PER_TAG: Comparison = {
 };
 
 function unchangedAim(where: LinkName, unchanged: readonly Standing[]): Aim[] {
-  // On loopback it is the start of the two programs that is compared.
+  // On loopback the difference is mostly that of the start of the two programs.
   if (where === 'loopback') return [];
   return [
     {

@@ -1,6 +1,6 @@
 /**
- * Two builds of mirror-sync at the same work, in turns: the one of this checkout, and the one below `--baseline`, which is
- * the `dist` folder of another checkout.
+ * Compares two builds of mirror-sync in turns: the build of this checkout, and that in `--baseline`, the `dist` folder
+ * of another checkout.
  */
 import { join, resolve } from 'node:path';
 import { Sandbox } from '../../test/kit/lambda/sandbox.ts';
@@ -22,7 +22,7 @@ import { madeUp } from './memory.ts';
 
 const BEFORE = 'before';
 const AFTER = 'after';
-/** A figure may be worse by this much. */
+/** The factor by which a figure may be worse. */
 const AT_MOST = 1.05;
 const TAGS = [1_000, 4_000];
 /** Millions of bytes. */
@@ -98,7 +98,7 @@ function intoFolder(args: readonly string[]): Prepare {
   return (build) => (folder) => ({ argv: sync(build, ...args, '--to', join(folder, 'archive')) });
 }
 
-/** A server of its own each time, which goes with what was written. */
+/** A separate server for each run, whose data is removed with it. */
 function intoS3(host: string, pushed: Images): Prepare {
   return (build) => async () => {
     const server = await startS3Server();
@@ -109,7 +109,7 @@ function intoS3(host: string, pushed: Images): Prepare {
   };
 }
 
-/** A first sync of a repository, and one that finds nothing new. */
+/** A first sync of a repository, and a sync without changes. */
 async function manyTags(bench: Bench, builds: readonly Build[]): Promise<Round[]> {
   const rounds: Round[] = [];
   await using registry = await startRegistry();
@@ -125,7 +125,7 @@ async function manyTags(bench: Bench, builds: readonly Build[]): Promise<Round[]
   return rounds;
 }
 
-/** The registry makes the layer up. */
+/** The registry generates the layer. */
 async function large(bench: Bench, builds: readonly Build[]): Promise<Round> {
   await using registry = await startRegistry();
   registry.push('bench/large', await madeUp(LARGE_LAYER * 1e6), 'large');

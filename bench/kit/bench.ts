@@ -9,9 +9,9 @@ export interface Bench {
   readonly tools: Tools;
   readonly signal: AbortSignal;
   readonly repetitions: number;
-  /** The links that are asked for and that this machine has. */
+  /** The requested links that this machine supports. */
   readonly links: readonly LinkName[];
-  /** Programs that take part; all of them where it is empty. */
+  /** The programs to measure; if empty, all. */
   readonly only: ReadonlySet<string>;
   /** The `dist` folder of an earlier build, for the job that compares builds. */
   readonly baseline: string | undefined;
@@ -19,7 +19,7 @@ export interface Bench {
 
 export type Job = (bench: Bench) => Promise<Report>;
 
-/** A contest among those that are asked for. */
+/** A contest of the requested programs. */
 export function compete(bench: Bench, what: string, contestants: readonly Contestant[]): Promise<Standing[]> {
   process.stderr.write(`${what}\n`);
   const asked = contestants.filter(({ name }) => {

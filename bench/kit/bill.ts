@@ -15,17 +15,17 @@ export interface Bill {
 
 interface Use {
   readonly invocations: number;
-  /** Configured memory times duration, in GiB and seconds, with the start of the sandbox, as Lambda bills it. */
+  /** Configured memory times duration, in GiB and seconds, including the start of the sandbox, as Lambda bills it. */
   readonly gigabyteSeconds: number;
   readonly cpuSeconds: number;
 }
 
 const QUEUES = ['resolve', 'layer', 'finalize'];
 
-/** What Lambda itself writes of an invocation: START, END and REPORT. */
+/** The log lines that Lambda itself writes for an invocation: START, END and REPORT. */
 const LOG_BYTES_OF_LAMBDA = 350;
 
-/** Runs `work`, until nothing is left in any queue. */
+/** Runs `work` and waits until all queues are empty. */
 export async function billFor(stack: Stack, counted: Counting, work: () => Promise<unknown>): Promise<Bill> {
   const received = (): number => QUEUES.reduce((sum, queue) => sum + stack.batches(queue).length, 0);
   const logged = (): number => FUNCTIONS.flatMap((name) => stack.functions[name].logs).join('\n').length;
@@ -35,9 +35,9 @@ export async function billFor(stack: Stack, counted: Counting, work: () => Promi
   await work();
   await stack.drained();
   const requests = new Map(Object.entries(counted.counts));
-  // That is how the stack sees that nothing is left.
+  // The stack polls these to detect that the queues are empty.
   requests.delete('GetQueueAttributes');
-  // Without those that brought nothing: they come from waiting, and not from work.
+  // Empty receives are not counted: they are caused by waiting, and not by work.
   requests.set('ReceiveMessage', received() - before.received);
   const functions = FUNCTIONS.flatMap((name): [FunctionName, Use][] => {
     const own = stack.functions[name].invocations.slice(done.get(name));

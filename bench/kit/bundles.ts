@@ -1,9 +1,9 @@
-/** Bundles for measuring: whose bytes are in them, and what a part of one costs alone. */
+/** Measures bundles: the bytes of each package in a bundle, and the size of a single part. */
 import { stat } from 'node:fs/promises';
 import { build } from 'esbuild';
 import { FUNCTION, ROOT } from '../../scripts/bundle.ts';
 
-/** Bytes in a function's bundle by the package that they come from; what is this project's own is `mirror-sync`. */
+/** The bytes in a function's bundle by package; `mirror-sync` is this project's code. */
 export async function bytesByPackage(from: string): Promise<Map<string, number>> {
   const { metafile } = await build({
     ...FUNCTION,
@@ -21,7 +21,7 @@ export async function bytesByPackage(from: string): Promise<Map<string, number>>
   return bytes;
 }
 
-/** The SDK is a hundred packages; what they are for is what one wants to know. */
+/** The SDK consists of a hundred packages, which are grouped by purpose. */
 function packageOf(path: string): string {
   const [, name] = /.*node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path) ?? [];
   if (name === undefined) return 'mirror-sync';
@@ -31,10 +31,10 @@ function packageOf(path: string): string {
   return name.startsWith('@aws-sdk/') || name.startsWith('@smithy/') ? 'aws-sdk: what its clients share' : name;
 }
 
-/** A function that imports these modules of the project, as functions import them, and does nothing; its size in bytes. */
+/** Builds a function that imports these modules of the project and does nothing. Returns its size in bytes. */
 export async function bundleOfImports(modules: readonly string[], outfile: string): Promise<number> {
   const imports = modules.map((path, index) => `import * as part${index} from './${path}';`);
-  // esbuild keeps everything that is exported.
+  // esbuild keeps all exports.
   const kept = modules.map((_, index) => `part${index}`).join(', ');
   const contents = `${imports.join('\n')}\nexport const parts = { ${kept} };\nexport const handler = () => Promise.resolve({});`;
   await build({ ...FUNCTION, stdin: { contents, resolveDir: ROOT, sourcefile: 'imports.ts', loader: 'ts' }, outfile });

@@ -5,21 +5,21 @@ import { type Command, measure, type Sample } from './measure.ts';
 
 export interface Contestant {
   readonly name: string;
-  /** Why it cannot take part here. */
+  /** The reason why this machine cannot measure it. */
   readonly lacks?: string | undefined;
-  /** Returns the measured command, and releases what it needs afterwards. The folder is empty and used by no other. */
+  /** Returns the measured command, and releases what it needs afterwards. The folder is empty and exclusive. */
   prepare(folder: string): Promise<Command & Partial<AsyncDisposable>> | (Command & Partial<AsyncDisposable>);
-  /** Asked in the folder where it was ended at its limit: how far it came. */
+  /** Returns the progress of a run that was ended at its limit, from its folder. */
   reached?(folder: string): Promise<string>;
 }
 
-/** How a contestant did. */
+/** The results of a contestant. */
 export interface Standing {
   readonly name: string;
   readonly lacks?: string | undefined;
-  /** One a repetition; none for who did not take part. */
+  /** One sample per repetition; empty if it was not measured. */
   readonly samples: readonly Sample[];
-  /** Where it was ended at its limit: how far it came. */
+  /** The progress of a run that was ended at its limit. */
   readonly reached?: string | undefined;
 }
 
@@ -29,8 +29,8 @@ export interface ContestOptions {
 }
 
 /**
- * Measures each contestant `repetitions` times, in turns, so that what else this machine does meets all of them. Each time
- * another one begins, and what was written is gone from the disk before the next.
+ * Measures each contestant `repetitions` times, in turns, so that other load affects all of them equally. Each turn
+ * begins with another contestant, and the written files are removed before the next contestant.
  */
 export async function contest(contestants: readonly Contestant[], options: ContestOptions): Promise<Standing[]> {
   const { repetitions, signal } = options;
@@ -40,7 +40,7 @@ export async function contest(contestants: readonly Contestant[], options: Conte
   for (let repetition = 0; repetition < repetitions; repetition += 1)
     for (let turn = 0; turn < able.length; turn += 1) {
       const contestant = able[(repetition + turn) % able.length];
-      // One that was ended at its limit is not waited for again.
+      // A contestant that was ended at its limit is not repeated.
       if (contestant === undefined || reached.has(contestant.name)) continue;
       const { sample, ended } = await once(contestant, signal);
       const so = `${sample.wallSeconds.toFixed(2)} s${ended === undefined ? '' : `, not done: ${ended}`}`;
@@ -63,7 +63,7 @@ async function once(
   await using folder = await tempFolder();
   const prepared = await contestant.prepare(folder.path);
   try {
-    // Pending writes of the contestant before must not count for this one.
+    // Pending writes of the previous contestant must not count for this one.
     await promisify(execFile)('sync');
     const sample = await measure(prepared, signal);
     if (sample.inTime) return { sample };

@@ -1,4 +1,4 @@
-/** How each program is asked to copy images from a registry on loopback into a folder, at its best. */
+/** The fastest known command of each program that copies images from a registry on loopback into a folder. */
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Contestant } from './contest.ts';
@@ -23,12 +23,12 @@ export const PEERS = ['crane', 'regctl', 'regsync', 'skopeo'] as const;
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** The program as it is packed (`npm run build`); $BENCH_CLI runs another, the sources say: `lib/cli/main.ts`. */
+/** The packed program (`npm run build`); $BENCH_CLI names another one, such as the sources: `lib/cli/main.ts`. */
 export function mirrorSync(...args: string[]): [string, ...string[]] {
   return [process.execPath, resolve(ROOT, process.env['BENCH_CLI'] || 'dist/cli/mirror-sync.js'), ...args];
 }
 
-/** A script of ours as a contestant; the path is relative to this folder. */
+/** A script of this folder as a contestant. */
 export function child(path: string, ...args: string[]): [string, ...string[]] {
   return [process.execPath, join(import.meta.dirname, path), ...args];
 }
@@ -90,7 +90,7 @@ export function craneWithProof(host: string, images: Images, tools: Tools): Cont
   };
 }
 
-/** The least that anything in Node.js spends on the proof: no network, no hash, nothing written. */
+/** The minimum cost of a proof in Node.js: without network, hashes and writes. */
 export function gunzipAlone({ layers }: Images): Contestant {
   return { name: GUNZIP, prepare: () => ({ argv: child('../children/gunzip.ts', ...layers.map(({ path }) => path)) }) };
 }
@@ -119,7 +119,10 @@ export function references(host: string, { repository, tags }: Omit<Images, 'lay
   return tags.map((tag) => `${host}/${repository}:${tag}`);
 }
 
-/** Runs `command` in a shell once a tag, with the tag in `$tag` and `args` in `$0`, `$1`, …; stops at a failure. */
+/**
+ * Runs `command` in a shell once per tag, with the tag in `$tag` and `args` in `$0`, `$1`, …; stops at the first
+ * failure.
+ */
 function each(command: string, args: readonly string[], tags: readonly string[]): string[] {
   return ['sh', '-c', `set -e; for tag in ${tags.join(' ')}; do ${command}; done`, ...args];
 }

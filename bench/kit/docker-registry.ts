@@ -1,4 +1,7 @@
-/** The CNCF distribution registry, as the upstream that all contestants read, and as what the peers need to write to S3. */
+/**
+ * The CNCF distribution registry: the upstream of all contestants, and the gateway through which other tools write to
+ * S3.
+ */
 import { writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { Agent, request } from 'undici';
@@ -11,11 +14,11 @@ import { tempFolder } from '../../test/kit/temp.ts';
 import { type Server, startServer } from './server.ts';
 
 export interface DockerRegistry extends Server {
-  /** An image with everything below it; what was pushed before is not sent again. */
+  /** Pushes an image with all its content; content that the registry has is not sent again. */
   push(repository: string, image: Pushable, tag: string): Promise<void>;
 }
 
-/** With its storage in a folder that goes with it, or in a bucket. */
+/** Starts a registry that stores in a bucket, or in a folder that is removed with it. */
 export async function startDockerRegistry(
   binary: string,
   bucket?: { readonly server: S3Server; readonly name: string },
@@ -104,7 +107,7 @@ class Pusher {
     await this.#send('PUT', url.href, 201, headers, Readable.from(content.read(0, content.size)));
   }
 
-  /** Resolves to the Location that it answers. */
+  /** Resolves to the Location header of the response. */
   async #send(
     method: 'POST' | 'PUT',
     url: string,

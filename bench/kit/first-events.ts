@@ -20,8 +20,8 @@ export interface FirstEvent {
 }
 
 /**
- * An event for each function that takes it through all that it is made of, as often as one likes: it reads its
- * configuration and secrets, asks registry and archive, and sends or writes something. On servers of this machine.
+ * A repeatable event for each function that uses all of its dependencies: it reads configuration and secrets, sends
+ * requests to the registry and the archive, and sends or writes something. All servers run on this machine.
  */
 export async function firstEvents(
   bundles: TempFolder,
@@ -35,7 +35,7 @@ export async function firstEvents(
   const config = `version: 1\nmirrors:\n  - source: ${source}\n    tags: all\n`;
   const deployment = stack.use(await deploy({ bundles, sqs, s3, config }));
 
-  // The messages that mirroring it once has sent: by type, the last of each.
+  // The last message of each type that one mirror of the image has sent.
   const sent = new Map<Message['type'], Message>();
   await mirror({
     store: deployment.archive.store,

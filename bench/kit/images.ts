@@ -34,7 +34,7 @@ export async function pushSet(registry: DockerRegistry): Promise<Images> {
   return { repository: 'bench/set', tags: APPS, layers };
 }
 
-/** As many tags, each an image of its own: a small layer that only it has, on one that all have. */
+/** Images with one tag each: a small layer of their own on a layer that all share. */
 export function* tagged(count: number): Generator<readonly [tag: string, image: Image]> {
   const base = makeLayer({ size: 64 * 1024, seed: 0 });
   for (let index = 1; index <= count; index += 1)

@@ -1,4 +1,4 @@
-/** Layers with what layers have inside: files of this machine in a tar archive, compressed by gzip -6 into one member. */
+/** Layers with realistic content: files of this machine in a tar archive, compressed by gzip -6 into one member. */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { type GeneratedLayer, layerOf } from '../../test/kit/images.ts';
 import { tar } from '../../test/kit/tar.ts';
 
 export interface RealLayer extends GeneratedLayer {
-  /** Where its compressed bytes are, for those who read them from disk. */
+  /** The path of the compressed bytes. */
   readonly path: string;
   /** Uncompressed bytes. */
   readonly unpacked: number;
@@ -21,19 +21,19 @@ export interface RealLayer extends GeneratedLayer {
 
 export interface LayerPlan {
   readonly name: string;
-  /** Uncompressed size, about; in millions of bytes. */
+  /** The approximate uncompressed size in millions of bytes. */
   readonly megabytes: number;
 }
 
-/** Programs, libraries, sources, documents: what distributions put into images. */
+/** Programs, libraries, sources and documents, which distributions put into images. */
 const ROOTS = ['/usr/bin', '/usr/lib', '/usr/local', '/usr/share', dirname(dirname(process.execPath))];
 const LARGEST_FILE = 32e6;
-/** Changes with how layers are made. */
+/** The version of this procedure; a cached layer of another version is not used. */
 const VERSION = 1;
 
 interface Source {
   readonly path: string;
-  /** By which it takes its place: a mixture that is the same each time. */
+  /** The sort key of a file: a pseudo-random order that is the same each time. */
   readonly rank: string;
 }
 
@@ -103,7 +103,7 @@ class Tap {
   }
 }
 
-/** Begins somewhere else for each name, and goes round where a machine has too little. */
+/** Each layer begins at another file, and starts over at the first one if the machine has too few. */
 async function* archive({ name, megabytes }: LayerPlan, sources: readonly Source[]): AsyncGenerator<Buffer> {
   const end = tar([]);
   const first = Number.parseInt(rankOf(name).slice(0, 12), 16) % sources.length;
@@ -112,7 +112,7 @@ async function* archive({ name, megabytes }: LayerPlan, sources: readonly Source
     const source = sources[(first + turn) % sources.length];
     if (source === undefined) throw new Error(`no file of ${ROOTS.join(', ')} can be read, so layers have no content`);
     const content = await readFile(source.path).catch(() => undefined);
-    // One that is too large by far for what is left is another layer's.
+    // A file that is much larger than the remaining size is left for another layer.
     if (content === undefined || bytes + content.length > megabytes * 1.02e6) continue;
     const entry = tar([{ path: `${name}/${turn}${source.path}`, content }]);
     bytes += content.length;

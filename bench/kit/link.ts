@@ -1,4 +1,4 @@
-/** The ways from a contestant to the registry. */
+/** The network links from a contestant to the registry. */
 import { request } from 'undici';
 import { tempFolder } from '../../test/kit/temp.ts';
 import { freePort, startServer } from './server.ts';
@@ -9,14 +9,14 @@ export type LinkName = (typeof LINKS)[number];
 
 export interface Link extends AsyncDisposable {
   readonly name: LinkName;
-  /** Where the registry is found at the end of this link. */
+  /** The address of the registry through this link. */
   readonly host: string;
 }
 
-/** Like a registry across the internet: a single connection is slow, and several are not. */
+/** Resembles a registry across the internet: one connection is slow, and several are fast. */
 const TOXICS = [
   { type: 'latency', attributes: { latency: 20 } },
-  // Kilobytes a second, for each connection.
+  // Kilobytes per second and connection.
   { type: 'bandwidth', attributes: { rate: 25_000 } },
 ];
 

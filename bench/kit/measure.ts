@@ -7,13 +7,13 @@ export interface Command {
   readonly argv: readonly string[];
   /** Added to a bare environment: PATH, and a HOME that is empty. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The command is ended after this time. Default: ten minutes. */
+  /** The time after which the command is ended. Default: ten minutes. */
   readonly limitSeconds?: number;
 }
 
 /** The time and memory of one run of a command. */
 export interface Sample {
-  /** False where it was ended at its limit. */
+  /** False if it was ended at its limit. */
   readonly inTime: boolean;
   readonly wallSeconds: number;
   /** User and system, of the command and every process that it waited for. */
@@ -25,7 +25,7 @@ export interface Sample {
 const LIMIT_SECONDS = 600;
 const SCRIPT = join(import.meta.dirname, 'measure.py');
 
-/** Runs `command` in a process of its own. Rejects where it fails, with the end of what it said. */
+/** Runs `command` in a process of its own. Rejects if it fails, with the end of its output. */
 export async function measure(command: Command, signal: AbortSignal): Promise<Sample> {
   signal.throwIfAborted();
   await using folder = await tempFolder();
@@ -44,17 +44,17 @@ export async function measure(command: Command, signal: AbortSignal): Promise<Sa
   child.once('error', ({ message }) => {
     said += message;
   });
-  // Comes after an error as well, and not before the process is gone.
+  // This event follows an error as well, and comes only after the process has ended.
   await new Promise((resolve) => child.once('close', resolve));
   signal.throwIfAborted();
   const text = await readFile(report, 'utf8').catch(() => undefined);
-  if (text === undefined) throw new Error(`${argv.join(' ')} could not be measured (python3 does it):\n${said}`);
+  if (text === undefined) throw new Error(`measure ${argv.join(' ')}: python3 failed:\n${said}`);
   const sample = JSON.parse(text) as Sample & { readonly code: number };
   if (sample.inTime && sample.code !== 0) throw new Error(`${argv.join(' ')} ended with ${sample.code}:\n${said}`);
   return sample;
 }
 
-/** The settings of the user for these programs must not change a comparison, nor leave this machine. */
+/** The user's settings for these programs must not affect the comparison, and must stay on this machine. */
 export function bareEnvironment(home: string): Record<string, string> {
   return { PATH: process.env['PATH'] ?? '', HOME: home };
 }

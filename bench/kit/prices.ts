@@ -1,21 +1,20 @@
 /**
- * What AWS asks for what is used here, in dollars: list prices of us-east-1 without the free tier, as we knew them in 2025.
- * They change, and regions differ.
+ * AWS list prices in dollars, of us-east-1 in 2025 and without the free tier. Prices change, and regions differ.
  */
 
-/** Lambda on arm64: for memory held, the start of a sandbox included. */
+/** Lambda on arm64: GB-seconds, including the start of a sandbox. */
 export const GIGABYTE_SECOND = 0.0000133334;
 export const INVOCATION = 0.2 / 1e6;
 
-/** EventBridge, a custom event. */
+/** EventBridge: a custom event. */
 export const EVENT = 1 / 1e6;
 
-/** CloudWatch Logs, as they come in. */
+/** CloudWatch Logs: ingestion. */
 export const GIGABYTE_OF_LOGS = 0.5;
 
 export type Service = 'SQS' | 'S3, reads' | 'S3, writes and lists';
 
-/** A request; one of SQS, here of FIFO queues, has up to ten messages and 64 KiB. */
+/** A request. A request to an SQS FIFO queue has up to ten messages and 64 KiB. */
 export const REQUEST: Readonly<Record<Service, number>> = {
   SQS: 0.5 / 1e6,
   'S3, reads': 0.0004 / 1000,

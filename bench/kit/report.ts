@@ -11,7 +11,7 @@ export interface Report {
 /** A target, and the measured figure. */
 export interface Aim {
   readonly what: string;
-  /** Undefined where it could not be measured. */
+  /** Undefined if it could not be measured. */
   readonly is: number | undefined;
   readonly wanted: { readonly atMost: number } | { readonly atLeast: number };
   readonly unit?: string;
@@ -29,12 +29,12 @@ export interface Comparison {
   readonly cell: (name: string, wall: number) => string;
 }
 
-/** How the wall time of `name` compares with each. */
+/** The ratio of each wall time to that of `name`. */
 export function versus(name: string, standings: readonly Standing[]): Comparison {
   return { head: `${name} ÷ this`, cell: (_, wall) => ratio(divided(result(standings, name), wall)) };
 }
 
-/** One row a contestant. */
+/** One row per contestant. */
 export function standingsTable(standings: readonly Standing[], { head, cell }: Comparison): string {
   const rows = standings.map(({ name, lacks, samples, reached }) => {
     if (lacks !== undefined) return [name, `skipped: ${lacks}`, '', '', '', ''];
@@ -70,7 +70,7 @@ export function aimsTable(aims: readonly Aim[]): string {
   return table(['aim', 'is', 'wanted', ''], rows);
 }
 
-/** Three digits that count. */
+/** Three significant digits. */
 export function ratio(value: number | undefined): string {
   if (value === undefined) return '–';
   return value >= 100

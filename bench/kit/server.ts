@@ -44,7 +44,7 @@ export async function startServer(
     await wait(50);
   }
   await server[Symbol.asyncDispose]();
-  throw new Error(`${program} did not start: ${said.trim() || 'it answers nothing'}`);
+  throw new Error(`start ${program}: ${said.trim() || 'no response'}`);
 }
 
 async function answers(url: string): Promise<boolean> {

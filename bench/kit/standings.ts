@@ -1,4 +1,4 @@
-/** From samples to what a report says. */
+/** Computes the figures of a report from samples. */
 import type { Standing } from './contest.ts';
 import type { Sample } from './measure.ts';
 
@@ -15,7 +15,7 @@ export function medianOf(samples: readonly Sample[], what: Measured): number {
   return median(samples.map((sample) => sample[what]));
 }
 
-/** Median of what `name` did in full; undefined where it took no part or was ended at its limit. */
+/** The median of the complete runs of `name`; undefined if it was not measured or was ended at its limit. */
 export function result(
   standings: readonly Standing[],
   name: string,
@@ -26,7 +26,7 @@ export function result(
   return medianOf(standing.samples, what);
 }
 
-/** The best wall time among these, and whose it is. */
+/** The best wall time of these contestants, and its contestant. */
 export function best(
   standings: readonly Standing[],
   names: readonly string[],

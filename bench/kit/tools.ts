@@ -1,4 +1,4 @@
-/** The programs that the benchmarks compare with and stand on, wherever this machine has them. */
+/** The programs that the benchmarks compare with, and those that they need. */
 import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
 interface Tool {
-  /** How to get it. */
+  /** How to install it. */
   readonly from: string;
   /** The arguments that print its version. */
   readonly version: readonly string[];
@@ -42,12 +42,12 @@ export class Tools {
     );
   }
 
-  /** Its path; its name where it is not there, for a command that is never run. */
+  /** Its path; if it is not installed, its name, for a command that is never run. */
   path(name: ToolName): string {
     return this.#paths.get(name) ?? name;
   }
 
-  /** Why what needs these cannot be run here; undefined where it can. */
+  /** The reason why these programs cannot be used; undefined if they can. */
   lacks(names: readonly ToolName[]): string | undefined {
     const missing = names.filter((name) => !this.#paths.has(name));
     if (missing.length === 0) return undefined;
@@ -67,7 +67,7 @@ async function version(name: ToolName, path: string): Promise<string> {
   return `${name} ${told ?? (await goVersion(path)) ?? '(no version)'}`;
 }
 
-/** What `go install` was asked for: Go writes it into the program. */
+/** The version that `go install` was given; Go records it in the program. */
 async function goVersion(path: string): Promise<string | undefined> {
   const program = await readFile(path);
   const at = program.indexOf('\nmod\t');
@@ -93,7 +93,7 @@ function pathFolders({ PATH = '' }: NodeJS.ProcessEnv): string[] {
   return PATH.split(delimiter).filter((folder) => folder !== '');
 }
 
-/** Where `go install` puts programs, which need not be on the PATH. */
+/** The folder of `go install`, which may be missing from the PATH. */
 function goFolders({ GOBIN, GOPATH }: NodeJS.ProcessEnv): string[] {
   const paths = GOPATH === undefined ? [join(homedir(), 'go')] : GOPATH.split(delimiter);
   return [...(GOBIN === undefined ? [] : [GOBIN]), ...paths.map((path) => join(path, 'bin'))];

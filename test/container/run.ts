@@ -98,4 +98,4 @@ for (const user of [USER, 12_345]) {
   assert.match(verified, /1 reference, 3 objects/);
   say(`as the user ${user} it mirrors into a volume: ${verified}`);
 }
-say('all well');
+say('all steps passed');

@@ -131,5 +131,5 @@ if (!['linux-x64', 'linux-arm64', 'darwin-x64'].includes(`${process.platform}-${
     check(await command(empty, env, program, '--version'), node, 'npm install --global');
     check(await command(empty, env, 'npx', '--yes', './mirror-sync.tgz', '--version'), node, 'npx');
   }
-  say('all well');
+  say('all steps passed');
 }
