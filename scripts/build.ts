@@ -41,7 +41,7 @@ await Promise.all(
     const sizes = Object.values(metafile.outputs).map(({ bytes }) => bytes);
     const total = sizes.reduce((sum, bytes) => sum + bytes, 0);
     console.log(
-      `${join(folder, name)}  ${Math.ceil(total / 1024)} KiB${sizes.length > 1 ? ' with what lies beside' : ''}`,
+      `${join(folder, name)}  ${Math.ceil(total / 1024)} KiB${sizes.length > 1 ? ' with its other files' : ''}`,
     );
     for (const thread of THREADS) {
       if (!(thread.startedBy in metafile.inputs)) continue;

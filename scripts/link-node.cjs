@@ -1,8 +1,8 @@
 'use strict';
 /*
- * Makes `node` the project's own Node.js in every npm script. It runs after `npm ci` and `npm install`, on the Node.js that
- * npm runs on, so its syntax is that of Node.js 18. It is the script `postprepare`: where a packed file with a script `prepare` is
- * installed, npm warns about it.
+ * Makes `node` the project's own Node.js in every npm script. It runs after `npm ci` and `npm install`, on the Node.js
+ * that npm runs on, so its syntax is that of Node.js 18. It is the script `postprepare`, because npm warns when it
+ * installs a packed file that has a script `prepare`.
  *
  * The binaries are the optional dependencies of scripts/node-runtime: npm takes the one for this platform, and
  * package-lock.json pins it by its SHA-512. npm 11 links it into node_modules/.bin; npm 10 does not link the commands of a

@@ -3,9 +3,9 @@
  *
  *     node scripts/mutants.ts --seed 7 --count 60 [--workers 2] [--within lib/oci/] [--direct] [--list]
  *
- * Every worker has a copy of the checkout in a temporary folder. A test that fails, or hangs, detects the mutation, if it
- * passes without it. `--within` draws from the files whose path starts with it; `--direct` runs only the tests that import
- * the file themselves.
+ * Every worker has a copy of the checkout in a temporary folder. A test detects a mutation if it passes without the
+ * mutation, and fails or hangs with it. `--within` draws from the files whose path starts with it; `--direct` runs only
+ * the tests that import the file themselves.
  */
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -16,7 +16,7 @@ function absent(path: RegExp, what: string): Trim {
   return { path, contents: `throw new Error(${JSON.stringify(message)});` };
 }
 
-/** For a module that its importer loads at once, and calls only for a feature that is not used here. */
+/** A replacement for a module that its importer loads at once, but calls only for an unused feature. */
 function uncalled(path: RegExp, what: string): Trim {
   const message = `${what}: left out of this bundle (scripts/trims.ts)`;
   return { path, contents: `module.exports = function () { throw new Error(${JSON.stringify(message)}); };` };

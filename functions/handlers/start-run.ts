@@ -6,7 +6,7 @@ import type { StartRequest } from '../request.ts';
 import { log } from '../telemetry.ts';
 import type { ResolverPorts } from './resolutions.ts';
 
-/** Starts a run: sends its first messages. Repeating it is safe, since the queue drops what it has. */
+/** Starts a run: sends its first messages. Repeating it is safe, because the queue drops messages that it has. */
 export async function startRun(
   request: StartRequest,
   { config, queues, archive }: Pick<ResolverPorts, 'config' | 'queues' | 'archive'>,

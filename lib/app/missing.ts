@@ -9,7 +9,7 @@ import type { Outgoing } from '../queue/queue.ts';
 import { orderOf } from './start.ts';
 
 export interface MissingOrder {
-  /** Equal for equal work, whatever name the client used. */
+  /** Equal orders have the same key, even if clients use different names. */
   readonly key: string;
   readonly run: string;
   readonly messages: readonly Outgoing<ResolveMessage>[];

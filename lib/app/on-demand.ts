@@ -16,14 +16,17 @@ export interface OnDemandOptions extends Omit<SyncHost, 'expect'>, Host {
 
 /** Syncs that run concurrently, so that a large image does not delay all others. */
 const RUNS = 3;
-/** Orders that wait for a sync, about three minutes of the rate at which they come. */
+/** The maximum number of orders that wait for a sync: those of about three minutes at the maximum rate. */
 const MAX_WAITING = 100;
 
 export class OnDemand {
   readonly #o: OnDemandOptions;
   readonly #slots = new Semaphore(RUNS);
   readonly #running = new Map<string, Promise<void>>();
-  /** The archive is open for writes only while a sync runs, so that other processes see a sync only then. */
+  /**
+   * The archive is open for writes only during a sync, because other processes detect an open archive as a running
+   * sync.
+   */
   #opened: Promise<OpenArchive> | undefined;
   #users = 0;
 

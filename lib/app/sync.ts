@@ -58,7 +58,7 @@ export type SyncSettings = Pick<
 
 /** The process that runs the sync, and the receivers of its reports. */
 export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
-  /** Gets the name of each image that the request names; `event` has those that are listed upstream. */
+  /** Gets the name of each image that the request names; images from a list of tags are named by their events. */
   readonly expect?: (name: ImageName) => void;
   /** Gets each event once. */
   readonly event: (event: MirrorEvent) => void;

@@ -86,7 +86,7 @@ function set(variable: string | undefined): string | undefined {
   return variable === '' ? undefined : variable;
 }
 
-/** The patterns of `--tags`; `--all-tags` is all of them. */
+/** The patterns of `--tags`; `--all-tags` means the pattern `*`. */
 function parseTags(args: Arguments): readonly string[] | undefined {
   if (!args.has('tags')) return args.has('all-tags') ? ['*'] : undefined;
   if (args.has('all-tags')) throw usage('sync', '--all-tags and --tags exclude each other');

@@ -51,7 +51,7 @@ function tooLarge(name: string, limit: string): Failure {
   return new Failure({ operation: 'read configuration', side: 'input', code: 'too-large', detail });
 }
 
-/** Another version may have changed everything else, so that only the version is reported. */
+/** Another version may have changed everything else, so only the version is reported. */
 function refuseOtherVersion(file: YamlDocument): void {
   const version = fieldOf(file, 'version');
   if (typeof version !== 'string' || version === String(CONFIG_VERSION) || !/^\d+$/.test(version)) return;
@@ -63,12 +63,12 @@ function fieldOf({ value }: YamlDocument, key: string): unknown {
   return typeof value === 'object' && value !== null ? own(value as Record<string, unknown>, key) : undefined;
 }
 
-/** The defaults of an invalid file; undefined where they are invalid themselves. */
+/** The defaults of an invalid file; undefined if the defaults are invalid. */
 function validDefaults(file: YamlDocument): RawDefaults | undefined {
   return z.safeParse(defaults, fieldOf(file, 'defaults') ?? {}).data;
 }
 
-/** The mirrors of an invalid file that are valid themselves, so that one invalid mirror hides no problem of the others. */
+/** The valid mirrors of an invalid file, so that an invalid mirror does not hide problems of the others. */
 function validMirrors(file: YamlDocument): readonly (RawMirror | undefined)[] {
   const mirrors = fieldOf(file, 'mirrors');
   return Array.isArray(mirrors) ? mirrors.map((each) => z.safeParse(mirror, each).data) : [];
@@ -127,7 +127,7 @@ function selectionOf(tags: NonNullable<RawMirror['tags']>): TagSelection {
   return { kind: 'filtered', include, exclude, ...(newest === undefined ? {} : { newest }) };
 }
 
-/** Two mirrors into one repository would move each other's tags to and fro. */
+/** Two mirrors into one repository would overwrite each other's tags in turns. */
 function refuseTwice(file: YamlDocument, mirrors: readonly Placed[]): void {
   const first = new Map<string, Placed>();
   for (const placed of mirrors) {

@@ -10,7 +10,7 @@ import { parseEndpoint, parseForeignHost, parseHost } from './hosts.ts';
 
 export const CONFIG_VERSION = 1;
 
-/** Connections to one registry, and blobs fetched from it concurrently; some registries take more for an attack. */
+/** Connections to one registry, and blobs fetched from it concurrently; some registries treat more as an attack. */
 const MAX_CONNECTIONS = 64;
 
 const MAX_REGISTRIES = 1_000;

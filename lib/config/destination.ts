@@ -36,7 +36,7 @@ export function destinationOf(template: string, source: Repository): string {
   } catch (error) {
     throw error instanceof Failure ? wrong(`${of}, which is not a repository (${error.detail})`) : error;
   }
-  // Otherwise `team/app` would become docker.io/team/app, which is a surprise.
+  // Otherwise `team/app` would unexpectedly become docker.io/team/app.
   if (repository !== filled)
     throw wrong(`${of}; write it in full and host first, as in ${repository} or mirror.example.com/…`);
   return repository;

@@ -30,7 +30,10 @@ export interface Registry {
   /** In the order in which they are asked. */
   readonly endpoints?: readonly EndpointChoice[];
   readonly insecure?: boolean;
-  /** Whether the addresses that it names may lie in private networks, although its own is public. */
+  /**
+   * Whether its redirects, token services and foreign layers may be in private networks although its own address is
+   * public.
+   */
   readonly privateAddresses?: boolean;
   readonly tokenService?: string;
   readonly connections?: number;

@@ -16,8 +16,8 @@ export interface FilteredTags {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   /**
-   * Only so many of the versions among them, the newest by `compareVersions`. Other tags are left out, unless `include`
-   * names them in full: these are taken, and not counted.
+   * Only this number of the versions among them, the newest by `compareVersions`. Other tags are left out, unless
+   * `include` names them in full: these are taken, and not counted.
    */
   readonly newest?: number;
 }

@@ -15,15 +15,18 @@ import { invalid } from '../core/failure.ts';
 import { formatPath, type Path, type Problem } from '../oci/problems.ts';
 import { printable, show } from '../oci/show.ts';
 
-/** Problems that are reported; a file with more of them is a file of another kind. */
+/** The maximum number of reported problems; a file with more is not a configuration. */
 const MAX_PROBLEMS = 50;
 
-/** Characters of one problem that are reported: the YAML library and the paths of settings repeat parts of the file. */
+/**
+ * The maximum length of a reported problem, because the YAML library and the paths of settings repeat parts of the
+ * file.
+ */
 const MAX_PROBLEM = 400;
 
 /**
- * Values that all aliases together stand for. An alias is validated wherever it stands, so a small file could name
- * millions of values. Ten thousand mirrors that share a filter of twenty patterns name 400,000.
+ * The maximum number of values that all aliases stand for. An alias is validated wherever it stands, so a small file
+ * could name millions of values. Ten thousand mirrors that share a filter of twenty patterns name 400,000.
  */
 const MAX_ALIASED = 1_000_000;
 

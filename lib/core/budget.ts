@@ -19,7 +19,7 @@ export class Budget {
     return true;
   }
 
-  /** Waits for the amount. Rejects with the signal's reason, without having taken any, when that comes first. */
+  /** Waits for the amount. If the signal is aborted first, it rejects with the signal's reason and takes nothing. */
   async take(amount: number, signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (this.tryTake(amount)) return;

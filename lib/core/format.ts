@@ -33,7 +33,7 @@ export function span(ms: number): string {
   return plural(Math.max(0, Math.floor(ms / unit)), name);
 }
 
-/** Twelve characters are what Docker shows of a digest, and enough for a person. */
+/** The first twelve hex characters of a digest, as Docker shows it. */
 export function shortDigest(digest: string): string {
   return digest.slice(digest.indexOf(':') + 1, digest.indexOf(':') + 13);
 }

@@ -1,6 +1,6 @@
 /**
- * Reads JSON that a stranger wrote. `JSON.parse` hides what other readers see differently: of two equal keys it keeps the
- * last, and says nothing. One digest would then stand for two documents (CVE-2021-41190 is of that kind).
+ * Parses untrusted JSON. `JSON.parse` hides what other readers see differently: of two equal keys it silently keeps the
+ * last. One digest would then stand for two documents, as in CVE-2021-41190.
  *
  * The time is linear in the length of the text: one pass over its characters, `JSON.parse`, and one pass over the values.
  */
@@ -8,11 +8,11 @@
 /** Documents of the OCI and Docker specifications nest at most ten levels; deeper ones only exhaust a stack. */
 const MAX_DEPTH = 64;
 
-/** Why a text is refused, as a sentence that starts with the document. */
+/** The reason why a text is refused: a clause whose subject is the document. */
 export class JsonFault extends Error {
   override readonly name = 'JsonFault';
   readonly code: 'invalid' | 'too-deep' | 'too-large';
-  /** The text is not JSON at all, so that no other reader finds anything in it either. */
+  /** The text is not JSON, so other readers refuse it as well. */
   readonly syntax: boolean;
 
   constructor(message: string, code: JsonFault['code'], syntax = false) {
@@ -25,7 +25,7 @@ export class JsonFault extends Error {
 export interface JsonLimits {
   /** UTF-16 units of the text. */
   readonly maxLength?: number;
-  /** Objects and arrays inside each other. */
+  /** The nesting depth of objects and arrays. */
   readonly maxDepth?: number;
 }
 
@@ -65,7 +65,7 @@ function folded(unit: number): number {
   return unit === 0x212a ? 0x6b : unit;
 }
 
-/** The members of all objects of a text, counted by their colons. Means nothing where the text is not JSON. */
+/** The members of all objects of a text, counted by their colons. The result is meaningless if the text is not JSON. */
 function countMembers(text: string, maxDepth: number): number {
   let members = 0;
   let depth = 0;
@@ -99,7 +99,9 @@ function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-/** The keys of all objects of a value; fewer than the members of its text where a key is repeated. */
+/**
+ * The number of keys in all objects of a value. A repeated key makes it smaller than the number of members in the text.
+ */
 function keysOf(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
   let count = 0;
@@ -110,7 +112,7 @@ function keysOf(value: unknown): number {
   return count;
 }
 
-/** The first key of a JSON text that its object has already, as the text has it; only read to name it. */
+/** The first repeated key of a JSON text, as it is written there; for error messages only. */
 function repeatedKey(text: string): string {
   const objects: Set<string>[] = [];
   let last = '';

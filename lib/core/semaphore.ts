@@ -15,7 +15,7 @@ export class Semaphore {
     return this.#free;
   }
 
-  /** Waits for a permit. Rejects with the signal's reason, without having taken one, when it is aborted first. */
+  /** Waits for a permit. If the signal is aborted first, it rejects with the signal's reason and takes no permit. */
   async take(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
     if (this.#free > 0) {
@@ -52,7 +52,7 @@ export class Semaphore {
     else this.#free += 1;
   }
 
-  /** Runs `work` while holding a permit, and gives it back however that ends. */
+  /** Runs `work` with a permit, and always returns the permit. */
   async with<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     await this.take(signal);
     try {

@@ -1,4 +1,7 @@
-/** `Promise.all` that leaves nothing running: the first error, in the order of `work`, once every one has settled. */
+/**
+ * Like `Promise.all`, but waits until all promises have settled, and then throws the first error in the order of
+ * `work`.
+ */
 export async function settleAll<T>(work: readonly Promise<T>[]): Promise<T[]> {
   const outcomes = await Promise.allSettled(work);
   return outcomes.map((outcome) => {

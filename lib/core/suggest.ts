@@ -1,4 +1,4 @@
-/** The name among `known` that was probably meant, where one is close enough to be worth saying. */
+/** The name among `known` that was probably meant; undefined if none is similar enough. */
 export function closest(name: string, known: readonly string[]): string | undefined {
   const tolerated = Math.max(1, Math.floor(name.length / 3));
   let best: { readonly name: string; readonly distance: number } | undefined;

@@ -7,7 +7,7 @@ import { readPlatform, type Platform } from './platform.ts';
 import { printable } from './show.ts';
 
 export interface ImageConfig {
-  /** The platform in the config. Older configs, from before both parts were required, name none. */
+  /** The platform in the config. Older configs may have none, because both parts were optional. */
   readonly platform: Platform | undefined;
   /** Digests of the uncompressed layers, base first; undefined where the config claims none. */
   readonly diffIds: readonly Digest[] | undefined;
@@ -20,7 +20,7 @@ const NO_CLAIM: ImageConfig = { platform: undefined, diffIds: undefined };
 /**
  * Parses the parts of an image config that a mirror can check (OCI image spec, "Image Configuration"). Artifacts of
  * older tools borrow its media type, so a config without a rootfs makes no claim about layers. DiffIDs that can be read
- * are read, even if other parts of the config are odd: an oddity must not be a way around the proof.
+ * are read, even if other parts of the config are invalid: an invalid part must not circumvent the proof.
  *
  * @throws {Failure} `invalid`, `unsupported`, `too-large` or `too-deep` where the config makes a claim that cannot be
  *   read, or one that other readers read differently
@@ -60,7 +60,10 @@ function readRootfs(rootfs: Place): readonly Digest[] | undefined {
   }
 }
 
-/** A platform that cannot be read counts as missing, but one that is there twice, in two cases, is refused. */
+/**
+ * A platform that cannot be read counts as missing. A platform that is given twice, in different letter case, is
+ * refused.
+ */
 function platformOf(config: Place): Platform | undefined {
   for (const key of ['os', 'architecture', 'variant', 'os.version', 'os.features']) config.at(key);
   try {

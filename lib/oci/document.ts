@@ -70,9 +70,8 @@ export class Place {
   }
 
   /**
-   * The value of the field `key`; a place without a value where this object lacks the field. Go's decoder takes keys
-   * that differ only in case for the same field, and the last one wins. An object with such a key has two meanings, and
-   * is refused.
+   * The field `key`; if this object lacks it, a place without a value. Go's decoder takes keys that differ only in case
+   * for the same field, and the last one wins. An object with such a key has two meanings, and is refused.
    */
   at(key: string): Place {
     this.#keys ??= Object.keys(this.object());

@@ -87,7 +87,9 @@ export function isLiteral(pattern: string): boolean {
   return !/[*?[]/.test(pattern);
 }
 
-/** Whether all of `text` matches, in at most length times length steps for any pattern, since only the last run is retried. */
+/**
+ * Whether all of `text` matches. Any pattern takes at most length × length steps, because only the last run is retried.
+ */
 export function matchesGlob(tokens: readonly Token[], text: string): boolean {
   let token = 0;
   let at = 0;

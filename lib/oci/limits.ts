@@ -1,7 +1,8 @@
 /** The limits of a manifest, which bound the work of reading its image. */
 export const MANIFEST_LIMITS = {
   /**
-   * Registries must accept at least this much (OCI distribution spec 1.1, "Pushing Manifests"), and few accept more.
+   * Registries must accept manifests of at least this size (OCI distribution spec 1.1, "Pushing Manifests"), and few
+   * accept larger ones.
    */
   bytes: 4 * 1024 * 1024,
   /**

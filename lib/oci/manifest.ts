@@ -99,7 +99,7 @@ export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
   }
 }
 
-/** Docker's config may lack its type, as in moby. */
+/** As in moby, the config's descriptor in a Docker manifest may have no media type. */
 function readConfig(config: Place, mediaType: string): Descriptor {
   const isUnnamed = mediaType === MEDIA_TYPES.dockerManifest && config.at('mediaType').optionalText() === undefined;
   return isUnnamed ? readDescriptorAs(config, MEDIA_TYPES.dockerConfig) : readDescriptor(config);

@@ -18,7 +18,7 @@ export interface Platform {
 const OS = /^([\w-]+)(?:\(([\w.%-]*)((?:\+[\w.%-]+)*)\))?$/;
 const NAME = /^[\w.-]+$/;
 
-/** More than any image has; every message of a run carries the list. */
+/** The maximum number of OS features of a platform, above that of any image; every message of a run contains them. */
 const MAX_OS_FEATURES = 32;
 
 /**

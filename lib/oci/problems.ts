@@ -59,7 +59,7 @@ function expected(issue: Issue, shown: (issue: Issue) => string): string {
   return `must be ${issue.message}, not ${shown(issue)}`;
 }
 
-/** An alternative of a union that expects a value of another form is not the one that is meant. */
+/** Whether an alternative of a union expects a value of another form, so that its problems are not reported. */
 function isOfAnotherForm({ code, path }: Issue): boolean {
   return path.length === 0 && (code === 'invalid_type' || code === 'invalid_value');
 }

@@ -34,8 +34,8 @@ const TAG = /^\w[\w.-]{0,127}$/;
 const IMAGE_ID = /^[0-9a-f]{64}$/;
 
 /**
- * Names of entries in a repository's own folder, or of a link for stock tools; a nested repository must not have such a
- * name.
+ * Names that a repository's own folder uses, or that are links for other tools; a nested repository must not have such
+ * a name.
  */
 const RESERVED: ReadonlySet<string> = new Set(['blobs', 'index.json', 'oci-layout']);
 

@@ -1,7 +1,9 @@
 /** The tags under which clients store referrers in a registry that has no referrers API. Pure. */
 import { type Digest, digestParts, isDigest } from './digest.ts';
 
-/** cosign's tags: a signature, an attestation and an SBOM. Their manifests name no subject; the tag does. */
+/**
+ * cosign's tags: a signature, an attestation and an SBOM. Such a manifest has no subject; its tag names the subject.
+ */
 const COSIGN_SUFFIXES = ['sig', 'att', 'sbom'] as const;
 
 /** OCI distribution spec 1.1, "Referrers Tag Schema": at most 32 and 64 characters of a digest. */

@@ -9,7 +9,9 @@ const OPERATION = 'parse manifest';
 /** Nearly all manifests have one signature; the rest is room for manifests that were signed again. */
 const MAX_SIGNATURES = 32;
 
-/** Linux takes as many one-byte arguments in one execve; here they only become a line of history. */
+/**
+ * The limit for the arguments of a command, which is that of execve(2) on Linux. They only become a line of history.
+ */
 const MAX_ARGUMENTS = 64 * 1024;
 
 /** An image whose config is spread over its layers (Docker image manifest v2, schema 1), checked as Docker checks it. */
@@ -34,7 +36,7 @@ export interface Schema1Layer {
   readonly v1: Readonly<Record<string, unknown>>;
 }
 
-/** An image config's `history` entry, but for `empty_layer`, with the fields in moby's order. */
+/** An image config's `history` entry, without `empty_layer`, with the fields in moby's order. */
 export interface LayerHistory {
   readonly created?: string;
   readonly author?: string;

@@ -17,7 +17,10 @@ export interface ContentOptions {
   readonly ratioFrom: number;
 }
 
-/** Uncompressed bytes per stored byte, at most. Real layers stay far below it, decompression bombs do not. */
+/**
+ * Uncompressed bytes per stored byte, at most. Real layers stay far below this ratio, and decompression bombs exceed
+ * it.
+ */
 const MAX_RATIO = 1000;
 
 export class Content {

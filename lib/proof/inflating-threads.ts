@@ -41,7 +41,7 @@ class Thread {
   readonly #calls = new Map<number, PromiseWithResolvers<FromThread>>();
   #requests = 0;
   #broken: Failure | undefined;
-  /** Inflaters that are not destroyed. */
+  /** The number of inflaters that are not destroyed. */
   load = 0;
 
   constructor() {
@@ -103,7 +103,7 @@ const MAX_THREADS = Math.min(Math.max(availableParallelism() - 1, 1), 4);
 let threads: readonly Thread[] = [];
 let inflaters = 0;
 
-/** The thread with the least work; a new one while there are processors for it. */
+/** The thread with the least work; a new thread as long as there are enough processors. */
 function nextThread(): Thread {
   threads = threads.filter(({ isBroken }) => !isBroken);
   const [best] = threads.toSorted((a, b) => a.load - b.load);

@@ -41,13 +41,13 @@ export interface ProverOptions {
   /** Refuses bytes that are not compressed as declared. */
   readonly strict?: boolean | undefined;
   /**
-   * Waits for the memory of a zstd window. Only for a caller that holds nothing which others wait for, and that awaits
-   * each write. Without this, unpacking is deferred where the memory is not available.
+   * Waits for the memory of a zstd window. Only for a caller that awaits each write, and that holds no resource for
+   * which others wait. Without this, unpacking is deferred where the memory is not available.
    */
   readonly patient?: { readonly signal: AbortSignal; readonly window: 'as-announced' | 'largest' } | undefined;
 }
 
-/** Uncompressed bytes above which a layer is refused: real layers are smaller, decompression bombs are not. */
+/** The maximum number of uncompressed bytes of a layer; real layers are smaller, and decompression bombs are larger. */
 const MAX_UNCOMPRESSED_BYTES = 128 * 1024 ** 3;
 
 /** The ratio of uncompressed to stored bytes is limited from this size on, below which unpacking takes little time. */
@@ -79,7 +79,10 @@ export class Prover {
     return this.#size;
   }
 
-  /** The next bytes, in order. They may be reused once it has resolved; the next ones may be written before. Throws as soon as there are too many. */
+  /**
+   * The next bytes, in order. They may be reused once it has resolved; the next ones may be written before. Throws as
+   * soon as the bytes exceed the size.
+   */
   async write(chunk: Uint8Array): Promise<void> {
     this.#size += chunk.length;
     const { size } = this.#expected;
@@ -95,8 +98,7 @@ export class Prover {
     if (size !== undefined && this.#size !== size)
       throw this.#refuse('size-mismatch', `it has ${this.#size} bytes, its descriptor says ${size}`);
     const digest = toDigest(digestParts(expected).algorithm, this.#stored.digest('hex'));
-    if (digest !== expected)
-      throw this.#refuse('digest-mismatch', `its ${this.#size} bytes hash to ${digest}; they are not what was named`);
+    if (digest !== expected) throw this.#refuse('digest-mismatch', `its ${this.#size} bytes hash to ${digest}`);
     const diffIds = this.#isOver ? undefined : await this.#readable(this.#unpacker?.end());
     const proof = { digest, size: this.#size, diffIds: {} };
     if (this.#deferred) return { ...proof, deferred: true };

@@ -1,11 +1,14 @@
 import type { Message } from './messages.ts';
 
 /**
- * The queue port: SQS FIFO's semantics. Messages of one group are handled in order, one (batch) in flight a group; every
- * message is delivered at least once; one whose deduplication id was seen within five minutes is accepted and dropped.
+ * The queue port: SQS FIFO's semantics. Messages of one group are handled in order, with one batch in flight per group.
+ * Every message is delivered at least once. A message whose deduplication id was seen within five minutes is accepted
+ * and dropped.
  */
 export interface Queues {
-  /** Resolves once every message is durably accepted; rejects (`side: queue`) naming those that are not. */
+  /**
+   * Resolves once every message is durably accepted; otherwise rejects with `side: queue` and the names of the others.
+   */
   send(
     queue: QueueName,
     messages: readonly Outgoing[],
@@ -53,7 +56,7 @@ export interface BatchResult {
   /** When a failed delivery should come back, in milliseconds from now, by its id; its group waits as long. */
   readonly retryAfterMs?: ReadonlyMap<string, number>;
   /**
-   * How long a group without failures rests, in milliseconds, so that its next batch is larger; at most until no other
+   * The pause of a group without failures, in milliseconds, so that its next batch is larger; it ends early if no other
    * batch is in flight. Only in process: SQS has no such setting for FIFO queues.
    */
   readonly restMs?: number;

@@ -49,8 +49,8 @@ export async function ranged(request: Request, size: number, open: Open, headers
 }
 
 /**
- * A redirect to the store, whose response has the range that the client requests. Every link is another, and ends soon, so no
- * cache may keep one.
+ * A redirect to the store, whose response has the range that the client requests. Every link is unique and expires
+ * soon, so no cache may store it.
  *
  * @param link called for a client that does not have the content
  */

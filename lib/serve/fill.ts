@@ -7,7 +7,7 @@ import type { MissingTag } from './served.ts';
 
 /** An image that may be ordered. */
 export interface FillOrder {
-  /** Equal for equal images, whatever name a client used. */
+  /** Equal for the same image, even if clients use different names. */
   readonly key: string;
   /** Resolves when the order is accepted, and not when the image is mirrored. */
   send(): Promise<void>;

@@ -29,7 +29,7 @@ const MAX_WAITING = 50;
 
 interface Loaded {
   readonly users: Users;
-  /** Compared with the password of an unknown user, which so takes as long as that of a known one. */
+  /** The hash for unknown users, so that their logins take as long as those of known users. */
   readonly decoy: string;
 }
 
@@ -124,7 +124,7 @@ export class HtpasswdLogins implements Logins {
   }
 }
 
-/** Differs when the file is written or replaced, also by a file with an older time. */
+/** Changes whenever the file is written or replaced, even by a file with an older time. */
 async function stampOf(file: string): Promise<string> {
   try {
     const { ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });

@@ -9,7 +9,7 @@ const BCRYPT = /^\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}$/;
 /** A higher cost takes more than two seconds per login. Each step doubles the time. */
 const [MIN_COST, MAX_COST] = [4, 14];
 
-/** Other forms, which registries refuse too. */
+/** The other formats, which registries refuse as well. */
 const OTHERS = [
   [/^\$apr1\$/, 'an MD5 hash'],
   [/^\{SHA\}/, 'a SHA-1 hash'],

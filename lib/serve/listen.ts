@@ -86,7 +86,7 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
   };
 }
 
-/** Takes the facts of a request at its begin, and returns those of its end. */
+/** Records the facts of a request at its start, and returns those at its end. */
 function accessOf(incoming: HttpBindings['incoming'], outgoing: HttpBindings['outgoing']): (served: Served) => Access {
   const started = performance.now();
   const { socket, method = '' } = incoming;

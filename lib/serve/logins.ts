@@ -1,7 +1,7 @@
 /** Logins over HTTP Basic (RFC 7617), which every registry client sends after the challenge. */
 import { RegistryError } from './errors.ts';
 
-/** Knows who may pull. */
+/** Authenticates the clients that may pull. */
 export interface Logins {
   /**
    * The user of a request; undefined for missing or wrong credentials.
@@ -11,7 +11,7 @@ export interface Logins {
   userOf(authorization: string | undefined): Promise<string | undefined>;
 }
 
-/** Clients send credentials only after this header, also a client that has them. */
+/** Clients send their credentials only after they receive this header. */
 const CHALLENGE = { 'www-authenticate': 'Basic realm="mirror-sync"' };
 
 interface Credentials {

@@ -90,7 +90,7 @@ export class Manifests {
     }
   }
 
-  /** The children that the entries are proven for. The archive may have others, of which it lacks layers. */
+  /** The children that the entries are proven for. The archive may lack the layers of other children. */
   async #search({ index }: Repository): Promise<ReadonlyMap<Digest, string>> {
     const found = new Map<Digest, string>();
     let level: readonly Searched[] = indexesOf(index);
@@ -126,7 +126,7 @@ function indexesOf(index: TagIndex): readonly Searched[] {
   return [...found.values()];
 }
 
-/** An index to search, and the platforms that are wanted of it. */
+/** An index to search, and the wanted platforms. */
 interface Searched {
   readonly digest: Digest;
   readonly choice: PlatformChoice;

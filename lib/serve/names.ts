@@ -8,7 +8,7 @@ import { RegistryError } from './errors.ts';
 const WITH_PORT = /^(.+)_([1-9]\d{0,4})$/;
 
 export interface NameOptions {
-  /** The host of names without one. */
+  /** The host of names that have no host. */
   readonly defaultHost: string | undefined;
   /** The host that a client such as containerd sends in the query. */
   readonly namespace: string | undefined;

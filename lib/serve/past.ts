@@ -1,6 +1,9 @@
 import type { TagIndex } from '../archive/tag-index/tag-index.ts';
 
-/** The last earlier state of each index. An index may have ten thousand entries, and its pages are requested one after another. */
+/**
+ * The last earlier state of each index. It is kept because an index may have ten thousand entries, and clients request
+ * its pages one after another.
+ */
 const known = new WeakMap<TagIndex, { readonly instant: number; readonly then: TagIndex }>();
 
 /** The index as it was at an instant, in milliseconds since the epoch; the index itself for the present. */

@@ -8,8 +8,8 @@ export interface ByteRange {
 }
 
 /**
- * The range in a header; `unsatisfiable` if the content has no byte of it. Undefined for the whole content: without a header,
- * and for a header with several ranges or an invalid one, which a server may ignore.
+ * The range in a header; `unsatisfiable` if the content has none of its bytes. Undefined for the whole content: without
+ * a header, and for a header with several ranges or an invalid one, which a server may ignore.
  */
 export function rangeOf(header: string | null, size: number): ByteRange | 'unsatisfiable' | undefined {
   const [, first, last] = /^bytes=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(header ?? '') ?? [];

@@ -14,7 +14,10 @@ export interface ObjectStore {
   /** Reads a whole object. @throws Failure `too-large` above `maxBytes` */
   get(key: string, options: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined>;
 
-  /** `get`, but `unchanged` without the bytes where the object still is the version `etag`. For stores over a network. */
+  /**
+   * Like `get`, but returns `unchanged` instead of the bytes if the object still has the version `etag`. For stores
+   * over a network.
+   */
   getChanged?(
     key: string,
     etag: string,

@@ -1,7 +1,6 @@
 /**
  * Adds an OCI image beside a schema 1 image. The archive keeps the schema 1 manifest as upstream served it, and few
- * tools still read it. The OCI image needs nothing else: its config is made of the history, and its diffIDs are the
- * proven ones.
+ * tools still read it. The OCI image needs only the archive: its config consists of the history and the proven diffIDs.
  */
 import { Failure, invalid } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';

@@ -102,7 +102,7 @@ export class Inspector {
         () => twice(hash, ({ fault }) => fault !== undefined && isCorrupt(fault)),
         this.#o.signal,
       );
-      // Every caller sees a rejection; without a caller, it must not end the process.
+      // Every caller gets the rejection. Without a caller, an unhandled rejection would end the process.
       inspected.catch(() => undefined);
       this.#blobs.set(key, inspected);
     }

@@ -25,14 +25,14 @@ export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
 }
 
 /**
- * Removes from an archive what `verify` found wrong, and rewrites the receipts of proven blobs. A sync may run at the
- * same time: in no order of the two does a reference or a receipt stay for bytes that are removed.
+ * Removes from an archive what `verify` found wrong, and rewrites the receipts of proven blobs. A sync may run
+ * concurrently: whatever the order of their steps, no reference and no receipt remains for removed bytes.
  *
  * 1. Delete the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step,
  * running the repair again is safe.
  * 2. Remove the references that lead to corrupt blobs, so that everything that is left can be pulled (invariant 1).
- * 3. Delete the bytes, on condition that they are those that were read: the right bytes of a concurrent sync, and their
- * receipt, stay.
+ * 3. Delete the bytes on condition that they are the bytes that were read, so that the correct bytes of a concurrent
+ *   sync stay with their receipt.
  */
 export async function repairArchive(
   archive: Archive,

@@ -105,8 +105,8 @@ class Verification {
   }
 
   /**
-   * Reads a tag index. One that cannot be read hides its repository's references, and does not stop the others from
-   * being verified.
+   * Reads a tag index. An unreadable one is a problem of its repository; the other repositories are verified
+   * nevertheless.
    */
   async #index(repository: string): Promise<TagIndex | undefined> {
     try {
@@ -205,7 +205,7 @@ class Reference {
     if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(digest, fault);
   }
 
-  /** Every object matches its digest, but they do not fit together: only the references have to be removed. */
+  /** Every object matches its digest, but the objects contradict each other: only the references have to be removed. */
   #verdict(error: unknown, about: (code: Failure['code']) => Digest): void {
     const failure = asFailure(error, `verify ${this.#at}`, 'archive');
     if (!isVerdict(failure)) throw error;

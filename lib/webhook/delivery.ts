@@ -29,7 +29,10 @@ export type Verdict =
   | { readonly kind: 'ignored'; readonly reason: string }
   | { readonly kind: 'refused'; readonly status: 400 | 401 | 403 | 413 | 415; readonly reason: string };
 
-/** The limit for a delivery. The largest ones, GitHub's, have about 30 KiB; labels of an image can double that. */
+/**
+ * The limit for a delivery. The largest deliveries, those of GitHub, have about 30 KiB; the labels of an image can
+ * double that.
+ */
 export const MAX_DELIVERY_BYTES = 256 * 1024;
 
 /** The limit for the pushes of one delivery, which is that of a slice. */

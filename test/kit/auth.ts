@@ -15,7 +15,7 @@ export interface BearerAuth {
   readonly password?: string;
   /** The identity token of Docker's `config.json`, which the POST form accepts. */
   readonly refreshToken?: string;
-  /** The number of requests that a token is valid for: it is revoked early, or a clock is fast. */
+  /** The number of requests for which a token is valid, as if it were revoked early. */
   readonly expiresAfterRequests?: number;
   /** The value of `expires_in`; 300 by default, and `null` omits it (then it is 60 by Docker's token specification). */
   readonly ttlSeconds?: number | null;

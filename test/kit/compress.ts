@@ -3,7 +3,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 export type Compression = 'gzip' | 'zstd' | 'none';
 
 /**
- * How a compressed layer is put together.
+ * The structure of a compressed layer.
  * - `single`: one gzip member or zstd frame, as docker and buildah write them.
  * - `several`: the content cut in a few, one after the other, as parallel compressors and `cat a.gz b.gz` do.
  * - `chunked`: very many small ones with what lazy pullers need in between: eStargz's footer (a gzip member that is

@@ -6,7 +6,7 @@ import type { Digest } from '../../lib/oci/digest.ts';
 export interface Content {
   /** Bytes. */
   readonly size: number;
-  /** The bytes from `start` up to, not including, `end`. */
+  /** The bytes from `start` to `end` (exclusive). */
   read(start: number, end: number): AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
@@ -76,8 +76,8 @@ function hexStream(seed: number, start: number, end: number): Buffer {
 }
 
 /**
- * `unit`, `times` over. A gzip member or a zstd frame repeated is a valid stream again, so this is a compressed layer
- * of any size that costs the memory of one member.
+ * `unit`, repeated `times` times. A gzip member or a zstd frame repeated is a valid stream again, so this is a
+ * compressed layer of any size that costs the memory of one member.
  */
 export function repeated(unit: Uint8Array, times: number): Content {
   return {

@@ -121,7 +121,7 @@ function isPort(value: object): boolean {
   return !(value instanceof Date || value instanceof Map || value instanceof Set || Array.isArray(value));
 }
 
-/** `port`, whose `n`-th call fails with `error`; by option after its effect. */
+/** `port`, whose `n`-th call fails with `error`; optionally after its effect. */
 export function failNth<T extends object>(
   port: T,
   n: number,

@@ -11,7 +11,7 @@ export interface Hostile {
   readonly tags?: string;
   /** Answers a request; `other` is a host of another owner. */
   readonly serve: (request: Asked, response: ServerResponse, other: string) => void | Promise<void>;
-  /** For some attacks that fail, the image is mirrored. */
+  /** `mirrored` if the image is mirrored although the registry attacks. */
   readonly expected?: 'mirrored';
   /** The expected reason of the failure. */
   readonly reason?: RegExp;

@@ -2,7 +2,7 @@ import type { Archive } from '../../lib/archive/archive.ts';
 import { makeImage, makeLayer } from './images.ts';
 import type { TestRegistry } from './registry.ts';
 
-/** Upstream tags of different images, which are unchanged entries of the archive's tag index. */
+/** Upstream tags of different images that the archive's tag index has already. */
 export async function knownTags(registry: TestRegistry, archive: Archive, path: string, count: number): Promise<void> {
   const layers = [makeLayer()];
   const changes = Array.from({ length: count }, (_, index) => {

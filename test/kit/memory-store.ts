@@ -65,7 +65,7 @@ export class MemoryStore implements ObjectStore {
     return [...this.#objects.keys()];
   }
 
-  /** Replaces the bytes of an object as a broken disk does. */
+  /** Replaces the bytes of an object, as a corrupt disk would. */
   damage(key: string, bytes: Uint8Array): void {
     this.#commit(`damage ${key}`, key, bytes, undefined);
   }

@@ -42,7 +42,7 @@ export interface Misbehaviour {
   readonly ignoreRange?: boolean;
   /**
    * 206, but for another range than was asked for (a cache that answers with its own slices), or with another total
-   * length (the object was replaced underneath). Says truly what it sends.
+   * length (the object was replaced underneath). The headers describe the bytes that are sent.
    */
   readonly wrongContentRange?: true | 'total';
   /** Chunked, without Content-Length: registries behind a proxy that streams. */

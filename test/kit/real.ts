@@ -1,6 +1,6 @@
 /**
- * Tools that know nothing of this project, to make what is mirrored and to read what came of it: docker-registry,
- * buildah, skopeo and umoci as Debian packages them. `.ci/run` installs them.
+ * Independent tools that create the images to mirror, and read the result: docker-registry, buildah, skopeo and umoci
+ * as Debian packages them. `.ci/run` installs them.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

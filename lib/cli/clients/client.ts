@@ -33,7 +33,7 @@ export function isPlain(registry: URL): boolean {
   return registry.protocol === 'http:';
 }
 
-/** A host as the begin of a name in the archive: `localhost_5000`. */
+/** A host as the first part of a name in the archive: `localhost_5000`. */
 export function inNames(host: string): string {
   const name = requestName(`${host}/x`);
   return name === undefined ? host : name.slice(0, name.indexOf('/'));

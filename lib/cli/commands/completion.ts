@@ -11,7 +11,7 @@ const SHELLS: ReadonlyMap<string, (commands: readonly Command[]) => string> = ne
   ['fish', fishCompletion],
 ]);
 
-/** @param commands the table that has this command, too */
+/** @param commands the table of all commands, including this one */
 export function completion(commands: () => readonly Command[]): Command {
   return defineCommand({
     name: 'completion',

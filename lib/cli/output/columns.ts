@@ -3,7 +3,10 @@ import type { Output } from './io.ts';
 import { fit, sizeOf } from './screen.ts';
 import { wrap } from './wrap.ts';
 
-/** Aligned columns. Where a row is too wide for a terminal, each row takes two lines: its first cell, and the others. */
+/**
+ * Aligned columns. If a row is too wide for the terminal, every row takes two lines: the first cell, and then the
+ * others.
+ */
 export function columns(head: readonly string[], rows: readonly (readonly string[])[], out: Output): string[] {
   const width = hasTerminal(out) ? sizeOf(out).columns : undefined;
   const wide = aligned([head, ...rows]);

@@ -17,7 +17,8 @@ const DESCRIBED = 3;
 
 export interface SqsOptions {
   /**
-   * Create it with `maxAttempts: 1`: the SDK can repeat whole requests only, and one policy here repeats everything.
+   * Create it with `maxAttempts: 1`. The SDK repeats whole requests only, and this class repeats single messages as
+   * well.
    */
   readonly client: SQSClient;
   /** The queues that the function may send to. */
@@ -70,7 +71,7 @@ export class SqsQueues implements Queues {
     }
   }
 
-  /** Sends until all are accepted, or no try is left for the refused ones. */
+  /** Sends until SQS has accepted all messages, or until no tries are left. */
   async #sendBatch(queue: QueueName, batch: readonly Prepared[], signal: AbortSignal | undefined): Promise<Refused[]> {
     const { retry, random, wait } = this.#options;
     const final: Refused[] = [];

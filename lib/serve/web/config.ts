@@ -1,9 +1,11 @@
-/** Reads the config of an image for a page. Values come from strangers: a value of another type than expected counts as missing. */
+/**
+ * Reads the config of an image for a page. The values are untrusted: a value of an unexpected type counts as missing.
+ */
 import { own } from '../../core/own.ts';
 import { arrayOf, listOf, objectIn, objectOf, textOf } from '../../core/untyped.ts';
 import type { LayerHistory } from '../../oci/schema1.ts';
 
-/** More elements of a list are not shown. */
+/** The maximum number of shown elements of a list. */
 const MAX_SHOWN = 200;
 
 export interface HistoryStep {

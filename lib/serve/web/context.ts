@@ -3,7 +3,7 @@ import type { Manifests } from '../manifests.ts';
 import type { Repositories } from '../repositories.ts';
 import type { Outlines } from './outlines.ts';
 
-/** Everything that a page is made of. */
+/** The context of a page. */
 export interface Context {
   readonly archive: Archive;
   readonly repositories: Repositories;

@@ -39,7 +39,7 @@ export const PAGE_HEADERS: Headers = {
   'cross-origin-resource-policy': 'same-origin',
 };
 
-/** A client has to ask again before it shows the page again; no shared cache keeps it. */
+/** A client must revalidate the page before it shows it again; shared caches do not store it. */
 const PRIVATE = 'private, no-cache';
 
 export function pageResponse(request: Request, page: Page): Response {

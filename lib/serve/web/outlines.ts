@@ -19,7 +19,7 @@ import { PlatformChoice } from '../../oci/platform-choice.ts';
 
 const MiB = 1024 * 1024;
 
-/** The characters of all outlines in memory, about. */
+/** The approximate number of characters of all outlines in memory. */
 const KEPT = 32 * MiB;
 /** A larger config is not read for its platform. */
 const MAX_CONFIG_BYTES = MiB;

@@ -89,7 +89,7 @@ export interface Crumb {
   readonly link: string;
 }
 
-/** The way to a page. */
+/** The breadcrumbs of a page. */
 export function crumbs(above: readonly Crumb[]): Html {
   return html`<nav class="path" aria-label="Breadcrumb">
     <ol>

@@ -47,7 +47,7 @@ export interface Slice<T> {
   readonly pages: number;
 }
 
-/** One page of a list; the last one for a page behind it. */
+/** One page of a list; for a number above the last page, the last page. */
 export function sliceOf<T>(all: readonly T[], wanted: number): Slice<T> {
   const pages = Math.max(1, Math.ceil(all.length / ROWS));
   const page = Math.min(wanted, pages);

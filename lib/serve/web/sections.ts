@@ -9,7 +9,7 @@ import type { Summary } from './outlines.ts';
 import { facts, table } from './parts.ts';
 import { brief, foreign, html, type Html, maybeLink, numberOf, sizeOf, visible } from './text.ts';
 
-/** More rows of a table are not shown; engines stack at most 128 layers. */
+/** The maximum number of shown rows of a table; engines stack at most 128 layers. */
 const MAX_ROWS = 500;
 const MAX_COMMAND = 500;
 const MAX_VALUE = 1_000;

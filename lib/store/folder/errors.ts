@@ -79,7 +79,7 @@ export async function attempt<T>(
   }
 }
 
-/** The same for a method that yields. */
+/** The same for a generator method. */
 export async function* attemptEach<T>(
   operation: string,
   signal: AbortSignal | undefined,

@@ -29,7 +29,7 @@ const calls = {
   fdatasync: promisify(fdatasync),
 };
 
-/** Copying these bytes to the page cache takes as long as waking another thread. */
+/** The number of bytes whose copy to the page cache takes as long as waking another thread. */
 const BRIEF_BYTES = 64 * 1024;
 
 /**
@@ -157,7 +157,7 @@ async function syncFolder(path: string): Promise<void> {
 /** Syncs folders: one sync serves all callers that arrive during the one before, like a group commit of a database. */
 export class FolderSync {
   readonly #running = new Map<string, Promise<void>>();
-  /** The syncs that follow a running one, which may have begun before the caller's name was in the folder. */
+  /** The next sync of each folder; a running sync may have begun before the caller's name was in the folder. */
   readonly #next = new Map<string, Promise<void>>();
 
   async sync(path: string): Promise<void> {

@@ -79,7 +79,9 @@ export function opened(
   }
 }
 
-/** Nothing is read ahead: while the file is read, the connection sends from the buffers of the kernel. */
+/**
+ * It does not read ahead: during a read, the kernel still sends the previous chunk from the buffers of the connection.
+ */
 async function* overwriting(
   operation: string,
   file: BriefFile,

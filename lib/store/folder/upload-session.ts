@@ -10,7 +10,7 @@ import * as journal from './journal.ts';
 import { Claim } from './lock.ts';
 import { FLAGS, openOwn, readJournal } from './upload-files.ts';
 
-/** Files that stay open from the first part that this process writes to completion. */
+/** Files that stay open from the first part of this process until the completion. */
 export interface Session {
   readonly partSize: number;
   readonly claim: Claim;
@@ -31,7 +31,7 @@ export interface Session {
   closing: boolean;
 }
 
-/** The bytes that start a background sync. The completion waits for at most about as many. */
+/** The bytes that start a background sync. So the completion waits for at most about this number of bytes. */
 const DIRTY_BYTES = 64 * 1024 * 1024;
 
 /** @throws Failure `no-such-upload` if another process writes, completed or aborted the upload */
@@ -73,7 +73,7 @@ export async function closeSession({ data, direct, journal: log, claim }: Sessio
   claim.release();
 }
 
-/** Writes the bytes, and then records them in the journal. The record of an overwritten part is removed before both. */
+/** Writes the bytes, and then records them in the journal. The record of an overwritten part is removed first. */
 export async function writePart(session: Session, number: number, bytes: Uint8Array): Promise<Part> {
   if (session.landed.has(number)) await forget(session, number);
   const start = (number - 1) * session.partSize;

@@ -38,8 +38,8 @@ import {
 } from './upload-session.ts';
 
 /**
- * A disk needs none of S3's limits. These limits keep a journal short (as many parts as on S3), and a part within one write
- * (Linux: 2 GiB).
+ * A disk does not need the limits of S3. These limits keep a journal short (as many parts as on S3), and a part within
+ * one write (Linux: 2 GiB).
  */
 export const FOLDER_PART_LIMITS: PartLimits = {
   minPartBytes: 64 * 1024,

@@ -9,7 +9,7 @@ import { toFailure } from './failure.ts';
 const LONGEST_SECONDS = 15 * 60;
 /** A link that ends sooner could be useless when it reaches the client. */
 const SHORTEST_SECONDS = 60;
-/** The link ends before its credentials do, whose end S3 reports as a missing permission. */
+/** The link expires before its credentials, because S3 reports expired credentials as a missing permission. */
 const MARGIN_SECONDS = 10;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Starts the real Lambda runtime for Node.js, aws-lambda-ric, with rapid-client.js in place of its native module. In plain
- * JavaScript, so that what a cold start takes is not time in which types are stripped.
+ * Starts the real Lambda runtime for Node.js, aws-lambda-ric, with rapid-client.js in place of its native module. It is
+ * plain JavaScript, so that the measured cold start does not include the stripping of types.
  */
 import { registerHooks } from 'node:module';
 

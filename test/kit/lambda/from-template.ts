@@ -16,7 +16,7 @@ export interface Cloud {
   readonly secrets: { readonly credentials: string; readonly webhook: string };
 }
 
-/** The templates as `npm run package` makes them, once a process: what the tests run is what is deployed. */
+/** The templates of `npm run package`, built once per process, so that the tests run what is deployed. */
 const templates = new Map<string, ReturnType<typeof packaged>>();
 
 export async function fromTemplate(

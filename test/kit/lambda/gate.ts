@@ -48,7 +48,7 @@ export class Gate implements AsyncDisposable {
     return gate;
   }
 
-  /** Allows the permissions of the function's role (resolved); before that, none. */
+  /** Sets the permissions of the function's role (resolved). Before this call, all requests are refused. */
   open(statements: readonly Statement[], names: CloudNames): void {
     this.#role = { statements, names };
   }

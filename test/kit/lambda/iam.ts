@@ -1,6 +1,6 @@
 /**
- * What AWS asks of a role before it does what a request wants: which action it is, on which resource (Service
- * Authorization Reference: Amazon S3, Amazon SQS, AWS Secrets Manager, Amazon EventBridge). Pure.
+ * The permissions that AWS requires for a request: actions and resources (Service Authorization Reference: Amazon S3,
+ * Amazon SQS, AWS Secrets Manager, Amazon EventBridge). Pure.
  */
 import type { Statement } from '../packaged.ts';
 

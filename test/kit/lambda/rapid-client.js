@@ -1,6 +1,6 @@
 /**
- * What the native module of aws-lambda-ric does (its src/native/rapid-client.cc), without a compiler: it asks the Runtime
- * API for events and tells it what became of them. Its calls block there; here the next one waits for the one before.
+ * Replaces the native module of aws-lambda-ric (src/native/rapid-client.cc), which needs a compiler: it requests events
+ * from the Runtime API, and sends their results. There its calls block; here each call waits for the previous one.
  */
 import { Agent, request } from 'node:http';
 

@@ -156,7 +156,7 @@ export class Sandbox {
   }
 }
 
-/** Lets Node.js fill most of a function's memory before its process has all of it, in MiB. */
+/** V8's flags for a function with this memory in MiB: the heap may use most of it. */
 export function flagsFor(memory: number): string[] {
   const [old, young] = [Math.floor(memory * 0.9), Math.max(1, Math.floor(memory * 0.05))];
   return [`--max-old-space-size=${old}`, `--max-semi-space-size=${young}`];

@@ -120,7 +120,7 @@ export class Stack implements AsyncDisposable {
   }
 
   /**
-   * Resolves when all queues are empty, or these.
+   * Resolves when the given queues are empty; by default, all.
    *
    * @throws Error as soon as a role lacks a permission, even if the function would recover
    */
