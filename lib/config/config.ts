@@ -5,6 +5,7 @@ import { own } from '../core/own.ts';
 import { formatPath, type Path, problemsOf } from '../oci/problems.ts';
 import { formatRepository } from '../oci/reference.ts';
 import { CONFIG_VERSION, defaults, definition, mirror } from './definition.ts';
+import { policyOf } from './policy.ts';
 import { destinationOf, SAME_NAME } from './destination.ts';
 import type { Config, Mirror } from './mirrors.ts';
 import { ALL_TAGS, type TagSelection } from './tags.ts';
@@ -42,8 +43,9 @@ export function parseConfig(text: string, name: string): Config {
   const mirrors = mirrorsFrom(file, data?.mirrors ?? validMirrors(file), data?.defaults ?? validDefaults(file));
   file.throwIfAny();
   if (error !== undefined) throw error;
-  const { registries = {}, limits, defaults: { connections, foreignHosts } = {} } = data;
-  return defined({ registries: new Map(Object.entries(registries)), mirrors, limits, connections, foreignHosts });
+  const { registries = {}, limits, trustedRoot, defaults: { connections, foreignHosts } = {} } = data;
+  const common = { limits, trustedRoot, connections, foreignHosts };
+  return defined({ registries: new Map(Object.entries(registries)), mirrors, ...common });
 }
 
 function tooLarge(name: string, limit: string): Failure {
@@ -103,8 +105,25 @@ function mirrorOf(file: YamlDocument, raw: RawMirror, path: Path, common: RawDef
     platforms: raw.platforms ?? common.platforms ?? 'all',
     foreignLayers,
     strictMediaTypes,
+    policy: checkedPolicy(file, raw, path, common),
   });
   return { mirror, path: [...path, 'source'] };
+}
+
+function checkedPolicy(
+  file: YamlDocument,
+  raw: RawMirror,
+  path: Path,
+  common: RawDefaults,
+): Mirror['policy'] | undefined {
+  const policy = policyOf(raw.policy, common.policy);
+  if (policy === undefined || policy.verify === 'off') return policy;
+  const place = raw.policy?.verify === undefined ? ['defaults', 'policy'] : [...path, 'policy'];
+  if (policy.signers.length === 0)
+    file.report({ path: place, detail: `verify: ${policy.verify} needs signers, here or in defaults` });
+  else if (policy.signers.some((each) => 'identity' in each) && fieldOf(file, 'trustedRoot') === undefined)
+    file.report({ path: place, detail: 'a signer with an identity needs trustedRoot: the file trusted_root.json' });
+  return policy;
 }
 
 function repositoryOf(file: YamlDocument, raw: RawMirror, path: Path, common: RawDefaults): string | undefined {

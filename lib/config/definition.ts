@@ -6,6 +6,7 @@ import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { annotated, bytes, described, integer, list, mapping, number, setting, text } from './fields.ts';
 import { parseGlob } from '../oci/glob.ts';
+import { policy, trustedRoot } from './policy.ts';
 import { parseEndpoint, parseForeignHost, parseHost } from './hosts.ts';
 
 export const CONFIG_VERSION = 1;
@@ -139,6 +140,7 @@ const common = {
     flag,
     'true refuses an image with a layer whose bytes are compressed in another way than its media type declares. Default: such an image is mirrored, with a warning.',
   ),
+  policy: setting(policy, 'Conditions for the release of images. Each key of a mirror replaces the one of defaults.'),
 };
 
 export const mirror = mapping({
@@ -175,6 +177,10 @@ export const definition = mapping({
   defaults: setting(defaults, 'Settings of every mirror, and of every registry, that has none of its own.'),
   registries: setting(registries, 'Settings of registries, by host.'),
   limits: setting(limits, 'Limits of the space that registries may fill. Default: no limits.'),
+  trustedRoot: setting(
+    trustedRoot,
+    'A file beside this one with the trusted root of Sigstore (trusted_root.json), for signers with an identity.',
+  ),
   mirrors: described(
     list('mirrors', mirror, { min: 1, max: 10_000 }),
     'The repositories to mirror. Each repository goes to one place, and each place has one source.',

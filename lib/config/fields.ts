@@ -87,6 +87,25 @@ export function bytes(): z.ZodMiniType<number> {
   );
 }
 
+const DURATIONS: ReadonlyMap<string, number> = new Map([
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
+
+/** A duration in minutes, hours or days, of at most 10 years; in milliseconds. */
+export function duration(): z.ZodMiniType<number> {
+  return scalar(
+    'a duration, such as 30m, 12h or 7d',
+    (given) => {
+      const [, number = '', unit = ''] = /^(\d{1,7})([mhd])$/.exec(given) ?? [];
+      const ms = Number(number) * (DURATIONS.get(unit) ?? 0);
+      return number !== '' && ms <= 3_653 * 86_400_000 ? ms : undefined;
+    },
+    { type: 'string', pattern: '^\\d{1,7}[mhd]$' },
+  );
+}
+
 /** This number and no other. */
 export function number<const N extends number>(value: N): z.ZodMiniType<N> {
   return scalar(String(value), (given) => (given === String(value) ? value : undefined), { const: value });

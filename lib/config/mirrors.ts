@@ -1,5 +1,6 @@
 /** The configuration, and the questions that others ask it. `config.ts` reads the file, and loads YAML for that. */
 import type { Platform } from '../oci/platform.ts';
+import type { Policy } from '../policy/policy.ts';
 import type { TagSelection } from './tags.ts';
 
 /** `mirror.yaml`, validated, with all defaults filled in. */
@@ -10,6 +11,8 @@ export interface Config {
   /** Hosts from which foreign layers are fetched. */
   readonly foreignHosts?: readonly string[];
   readonly limits?: Limits;
+  /** A file beside the configuration, with the trusted root of Sigstore. */
+  readonly trustedRoot?: string;
   readonly mirrors: readonly Mirror[];
 }
 
@@ -51,6 +54,8 @@ export interface Mirror {
   readonly platforms: 'all' | readonly Platform[];
   readonly foreignLayers?: 'skip';
   readonly strictMediaTypes?: true;
+  /** Undefined without any setting of a policy. */
+  readonly policy?: Policy;
 }
 
 /** The mirrors of an upstream repository (`docker.io/library/alpine`). */
