@@ -165,13 +165,14 @@ export async function verify(at: ArchiveHandle | string, options: VerifyOptions 
       archive: archive.store.name,
       repositories: (options.repositories ?? []).map(nameOf),
     };
-    return await verifyArchive(archive, {
+    const { references, objects, bytes, problems } = await verifyArchive(archive, {
       signal,
       concurrency,
       repositories: await repositoriesOf(archive, named, signal),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(onProblem === undefined ? {} : { onProblem }),
     });
+    return { references, objects, bytes, problems };
   });
 }
 

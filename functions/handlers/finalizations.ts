@@ -2,7 +2,7 @@ import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { Archive } from '../../lib/archive/archive.ts';
 import type { FinalizeMessage } from '../../lib/queue/messages.ts';
 import { cachedReader } from '../../lib/sync/cached-reader.ts';
-import { receiptReader } from '../../lib/sync/closure.ts';
+import { receiptReader } from '../../lib/sync/receipt-reader.ts';
 import { failedImages } from '../../lib/sync/failures.ts';
 import { finalize } from '../../lib/sync/finalizer/finalize.ts';
 import { handleBatch, type QueuePorts } from '../batch.ts';

@@ -1,9 +1,10 @@
 /** Runs the three roles in one process with an in-process queue. */
 import { asFailure } from '../core/failure.ts';
+import { Lru } from '../core/lru.ts';
 import type { Archive } from '../archive/archive.ts';
 import { partSizeFor } from '../store/parts.ts';
-import { cachedReader } from '../sync/cached-reader.ts';
-import { receiptReader } from '../sync/closure.ts';
+import { type CachedReader, cachedReader } from '../sync/cached-reader.ts';
+import { receiptReader } from '../sync/receipt-reader.ts';
 import { NO_DEADLINE } from '../sync/deadline.ts';
 import type { ResolverContext } from '../sync/context.ts';
 import type { Observe } from '../sync/events.ts';
@@ -63,6 +64,9 @@ const FINALIZE_BATCH = 200;
  */
 const REST = 9;
 const MAX_REST_MS = 1_000;
+
+/** Repositories whose manifests and receipts are kept in memory. */
+const READERS = 2 * FINALIZERS;
 
 /** `concurrency`, and not the number of lanes, limits the concurrent blobs: see `byDigest`. */
 const LANES = 1_024;
@@ -125,14 +129,19 @@ export async function runLocal(run: LocalRun): Promise<void> {
       return Promise.resolve();
     },
   };
-  const reader = cachedReader(receiptReader(archive, run.signal));
+  const readers = new Lru<string, CachedReader>(READERS);
+  const readerOf = (repository: string): CachedReader => {
+    const reader = readers.get(repository) ?? cachedReader(receiptReader(archive, run.signal));
+    readers.set(repository, reader);
+    return reader;
+  };
   queues.consume('finalize', {
     concurrency: FINALIZERS,
     batchSize: FINALIZE_BATCH,
     async handler(deliveries, signal) {
       const messages = deliveries.map(({ message }) => message);
       const began = performance.now();
-      await finalize(finalizer, messages, { signal, reader });
+      await finalize(finalizer, messages, { signal, reader: readerOf(messages[0]?.repository ?? '') });
       return { failed: [], restMs: Math.min((performance.now() - began) * REST, MAX_REST_MS) };
     },
   });

@@ -1,43 +1,42 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { asFailure, Failure, invalid } from '../core/failure.ts';
+import { Failure, invalid } from '../core/failure.ts';
 import { instantFault } from '../core/instant.ts';
 import { Lru } from '../core/lru.ts';
-import { decide, type RetryPolicy } from '../core/retry.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
+import { afterConflict, conflict, sleep, type Wait } from './conflicts.ts';
 import type { Layout } from './layout.ts';
-import { mergedReceipt, parseReceipt, provesAsMuch, type Receipt, serialiseReceipt } from './receipt.ts';
+import type { Receipt } from './receipt.ts';
+import { type FoundReceipt, Receipts } from './receipts.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
 import { type Move, moveOf } from './tag-index/move.ts';
 import { type TagChange, TagIndex, type TagOutcome } from './tag-index/tag-index.ts';
 
 const MiB = 1024 * 1024;
 
-/** Far more than a receipt has. */
-const MAX_RECEIPT_BYTES = MiB;
-
 /** A tag index of 100,000 entries has about 40 MiB. */
 const MAX_TAG_INDEX_BYTES = 128 * MiB;
 
-/**
- * Retries when other writers of one tag index, or receipt, commit first. Messages are grouped so that conflicts are
- * rare.
- */
-const CONFLICTS: RetryPolicy = { tries: 12, baseMs: 50, capMs: 2_000 };
-
 const JSON_TYPE = 'application/json';
-
-type Wait = (ms: number, operation: string, signal: AbortSignal | undefined) => Promise<void>;
 
 /** The result of an observation. */
 export interface TagUpdate extends Partial<Move> {
   readonly outcome: TagOutcome;
 }
 
+/** Options of a change of a tag index. */
+type UpdateOptions = Cancel & {
+  /** Gets the version that was written. */
+  readonly written?: (version: string) => void;
+};
+
+/** Finds the changes for a version of a tag index; undefined where there is no index yet. */
+export type FindChanges = (version: string | undefined) => Promise<readonly TagChange[]>;
+
 /** An archive: gives the objects of a store their meaning. */
 export class Archive {
   readonly store: ObjectStore;
   readonly layout: Layout;
   readonly #wait: Wait;
+  readonly #receipts: Receipts;
   /**
    * The tag index that was read or written last, by its version. A repository of ten thousand tags has a hundred
    * slices. Parsing its index for each slice would take longer than all other work, and leave more garbage than the
@@ -53,6 +52,7 @@ export class Archive {
     this.store = store;
     this.layout = layout;
     this.#wait = wait;
+    this.#receipts = new Receipts(store, layout, wait);
     this.#parsed = new Lru(keptEntries, ({ index }) => Math.min(index.size + 1, keptEntries));
   }
 
@@ -95,7 +95,7 @@ export class Archive {
 
   /** Reads a blob's proof. A receipt that cannot be read counts as missing: the blob is proven again. */
   async receipt(digest: Digest, options: Cancel = {}): Promise<Receipt | undefined> {
-    return (await this.#readReceipt(digest, options))?.receipt;
+    return (await this.findReceipt(digest, options))?.receipt;
   }
 
   /**
@@ -104,37 +104,17 @@ export class Archive {
    * one request without a receipt.
    */
   async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
-    const key = this.layout.receipt(receipt.digest);
-    let bytes = serialiseReceipt(receipt);
-    let condition: Condition = { absent: true };
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });
-        return;
-      } catch (error) {
-        await this.#afterConflict(error, attempt, key, options);
-      }
-      const there = await this.#readReceipt(receipt.digest, options);
-      if (there?.receipt !== undefined) {
-        if (provesAsMuch(there.receipt, receipt)) return;
-        bytes = serialiseReceipt(mergedReceipt(receipt, there.receipt));
-      }
-      condition = there === undefined ? { absent: true } : { etag: there.etag };
-    }
+    await this.#receipts.put(receipt, options);
   }
 
-  async #readReceipt(
-    digest: Digest,
-    options: Cancel,
-  ): Promise<{ readonly receipt: Receipt | undefined; readonly etag: string } | undefined> {
-    const found = await this.store.get(this.layout.receipt(digest), { maxBytes: MAX_RECEIPT_BYTES, ...options });
-    if (found === undefined) return undefined;
-    try {
-      return { receipt: parseReceipt(found.bytes, digest), etag: found.etag };
-    } catch (error) {
-      if (error instanceof Failure && error.code === 'corrupt') return { receipt: undefined, etag: found.etag };
-      throw error;
-    }
+  /** The object in the place of a receipt, with its version. */
+  findReceipt(digest: Digest, options: Cancel = {}): Promise<FoundReceipt | undefined> {
+    return this.#receipts.find(digest, options);
+  }
+
+  /** Replaces a wrong receipt, on condition that it still has this version, so that nothing relies on the blob. */
+  async revokeReceipt(digest: Digest, etag: string, now: number, options: Cancel = {}): Promise<void> {
+    await this.#receipts.revoke(digest, etag, now, options);
   }
 
   async tagIndex(
@@ -161,12 +141,24 @@ export class Archive {
    * Applies observations to a repository's tag index, with a condition on the version that was read. Starts over where
    * another writer was faster. Writes nothing where nothing changes.
    *
+   * @param changes or a function that finds them, each time that the process starts over. Everything that the function has
+   *   checked holds when the index is written: a repair changes the versions of all indexes after it has revoked a receipt
    * @returns the outcome of each observation
    */
   async updateTags(
     repository: string,
+    changes: readonly TagChange[] | FindChanges,
+    options: UpdateOptions = {},
+  ): Promise<readonly TagUpdate[]> {
+    return typeof changes === 'function'
+      ? this.#updateTagsWith(repository, changes, options)
+      : this.#apply(repository, changes, options);
+  }
+
+  async #apply(
+    repository: string,
     changes: readonly TagChange[],
-    options: Cancel = {},
+    options: UpdateOptions & { readonly expected?: string },
   ): Promise<readonly TagUpdate[]> {
     const apply = (before: TagIndex): { readonly index: TagIndex; readonly outcomes: readonly TagUpdate[] } => {
       const { index, outcomes } = before.apply(changes);
@@ -177,38 +169,63 @@ export class Archive {
     return this.#edit(repository, apply, options);
   }
 
-  /** Drops every entry that names one of these digests. Only a repair may do this: these digests cannot be pulled. */
-  async dropReferences(repository: string, digests: ReadonlySet<Digest>, options: Cancel = {}): Promise<void> {
-    await this.#edit(repository, (index) => ({ index: index.without(digests), outcomes: undefined }), options);
-  }
-
-  async #edit<T>(
-    repository: string,
-    edit: (index: TagIndex) => { readonly index: TagIndex; readonly outcomes: T },
-    options: Cancel,
-  ): Promise<T> {
+  async #updateTagsWith(repository: string, find: FindChanges, options: UpdateOptions): Promise<readonly TagUpdate[]> {
     const key = this.layout.tagIndex(repository);
+    const { signal } = options;
     for (let attempt = 1; ; attempt += 1) {
-      const read = await this.tagIndex(repository, options);
-      const before = read?.index ?? TagIndex.empty();
-      const { index, outcomes } = edit(before);
-      if (index === before) return outcomes;
+      const version = (await this.store.head(key, { signal }))?.etag;
+      // Before the check, so that a repair finds the repository, and writes an index of another version.
+      if (version === undefined) await this.#mark(repository, { signal });
+      const changes = await find(version);
+      if (changes.length === 0) return [];
       try {
-        if (read === undefined) await this.#mark(repository, options);
-        await this.#putTagIndex(key, index, read?.etag, options);
-        return outcomes;
+        return await this.#apply(repository, changes, { ...options, expected: version ?? 'absent' });
       } catch (error) {
-        await this.#afterConflict(error, attempt, key, options);
+        await afterConflict(error, attempt, { key, wait: this.#wait, signal });
       }
     }
   }
 
-  /** Waits so that another writer can finish; throws any error that is not a conflict, and a conflict too many. */
-  async #afterConflict(error: unknown, attempt: number, key: string, { signal }: Cancel): Promise<void> {
-    const failure = asFailure(error, `write ${key}`, 'archive');
-    const decision = decide(failure, attempt, CONFLICTS, Math.random());
-    if (failure.code !== 'precondition-failed' || !decision.again) throw failure;
-    await this.#wait(decision.afterMs, failure.operation, signal);
+  /**
+   * Drops every entry that names one of these digests, and gives the index another version in any case. Only a repair may do
+   * this: these digests cannot be pulled.
+   */
+  async dropReferences(
+    repository: string,
+    digests: ReadonlySet<Digest>,
+    now: number,
+    options: Cancel = {},
+  ): Promise<void> {
+    const edit = (index: TagIndex): { index: TagIndex; outcomes: undefined } => ({
+      index: index.without(digests).repaired(now),
+      outcomes: undefined,
+    });
+    await this.#edit(repository, edit, options);
+  }
+
+  /** @param expected the version that the edit is for, or `absent`: another one is a conflict, which is thrown */
+  async #edit<T>(
+    repository: string,
+    edit: (index: TagIndex) => { readonly index: TagIndex; readonly outcomes: T },
+    { signal, expected, written }: Cancel & Pick<UpdateOptions, 'written'> & { readonly expected?: string },
+  ): Promise<T> {
+    const key = this.layout.tagIndex(repository);
+    for (let attempt = 1; ; attempt += 1) {
+      const read = await this.tagIndex(repository, { signal });
+      if (expected !== undefined && expected !== (read?.etag ?? 'absent')) throw conflict(key);
+      const before = read?.index ?? TagIndex.empty();
+      const { index, outcomes } = edit(before);
+      if (index === before) return outcomes;
+      try {
+        if (read === undefined && expected === undefined) await this.#mark(repository, { signal });
+        const version = await this.#putTagIndex(key, index, read?.etag, { signal });
+        written?.(version);
+        return outcomes;
+      } catch (error) {
+        if (expected !== undefined) throw error;
+        await afterConflict(error, attempt, { key, wait: this.#wait, signal });
+      }
+    }
   }
 
   /** Every repository that has a tag index. */
@@ -219,13 +236,23 @@ export class Archive {
     }
   }
 
+  /** The same, and those whose first reference may be written now. */
+  async markedRepositories(options: Cancel = {}): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for await (const { key } of this.store.list(this.layout.repositories, options)) {
+      const repository = this.layout.markedBy(key) ?? this.layout.repositoryOf(key);
+      if (repository !== undefined) found.add(repository);
+    }
+    return found;
+  }
+
   /** Writes the state of an image in a run; a later report replaces an earlier one. */
   async writeRunReport(run: string, image: string, report: unknown, options: Cancel = {}): Promise<void> {
     const bytes = Buffer.from(`${JSON.stringify(report)}\n`);
     await this.store.put(this.layout.runReport(run, image), bytes, { contentType: JSON_TYPE, ...options });
   }
 
-  async #putTagIndex(key: string, index: TagIndex, etag: string | undefined, options: Cancel): Promise<void> {
+  async #putTagIndex(key: string, index: TagIndex, etag: string | undefined, options: Cancel): Promise<string> {
     const bytes = index.serialise();
     if (bytes.length > MAX_TAG_INDEX_BYTES)
       throw new Failure({
@@ -237,19 +264,12 @@ export class Archive {
     const condition: Condition = etag === undefined ? { absent: true } : { etag };
     const { etag: written } = await this.store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });
     this.#parsed.set(key, { index, etag: written });
+    return written;
   }
 
   async #mark(repository: string, options: Cancel): Promise<void> {
     const { key, content } = this.layout.marker(repository);
     await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
-  }
-}
-
-async function sleep(ms: number, operation: string, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await delay(ms, undefined, { signal });
-  } catch (error) {
-    throw asFailure(error, operation, 'archive');
   }
 }
 

@@ -16,6 +16,8 @@ export interface Layout {
   member(repository: string, manifest: Digest): string;
   /** The file that stock tools need beside the tag index, and its content. */
   marker(repository: string): { readonly key: string; readonly content: string };
+  /** The repository whose marker has this key; undefined for any other key. */
+  markedBy(key: string): string | undefined;
   /** The prefix of all tag indexes' keys. */
   readonly repositories: string;
   /** The repository whose tag index has this key; undefined for any other key. */

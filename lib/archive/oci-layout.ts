@@ -22,6 +22,7 @@ const RUNS = '.mirror/runs/';
 /** The names of runs contain no dot, so this is not a run. */
 const QUEUED = `${RUNS}.queued/`;
 const TAG_INDEX = '/index.json';
+const MARKER = '/oci-layout';
 
 export const ociLayout: Layout = {
   blobs: 'blobs/',
@@ -40,15 +41,11 @@ export const ociLayout: Layout = {
     return `.mirror/members/${folderOf(repository)}/_${algorithm}_${hex}.json`;
   },
   marker: (repository) => ({
-    key: `${REPOSITORIES}${folderOf(repository)}/oci-layout`,
+    key: `${REPOSITORIES}${folderOf(repository)}${MARKER}`,
     content: '{"imageLayoutVersion":"1.0.0"}',
   }),
-  repositoryOf(key) {
-    if (!key.startsWith(REPOSITORIES) || !key.endsWith(TAG_INDEX)) return undefined;
-    const folder = key.slice(REPOSITORIES.length, -TAG_INDEX.length);
-    const slash = folder.indexOf('/');
-    return slash === -1 ? undefined : folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
-  },
+  repositoryOf: (key) => repositoryWith(key, TAG_INDEX),
+  markedBy: (key) => repositoryWith(key, MARKER),
   runs: RUNS,
   // An image's reference may be longer than a file name, and contains slashes.
   runReport: (run, image) => `${RUNS}${run}/${image === undefined ? '' : fileOf(image)}`,
@@ -60,6 +57,13 @@ export const ociLayout: Layout = {
     return file !== undefined && more.length === 0 ? run : undefined;
   },
 };
+
+function repositoryWith(key: string, file: string): string | undefined {
+  if (!key.startsWith(REPOSITORIES) || !key.endsWith(file)) return undefined;
+  const folder = key.slice(REPOSITORIES.length, -file.length);
+  const slash = folder.indexOf('/');
+  return slash === -1 ? undefined : folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
+}
 
 function fileOf(image: string): string {
   return `${createHash('sha256').update(image).digest('hex')}.json`;

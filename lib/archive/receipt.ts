@@ -60,6 +60,25 @@ export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
   }
 }
 
+/**
+ * Replaces the receipt of a blob that is not what it says. It stays until the blob is proven again: an image whose blobs were
+ * all there, and that nobody brings any more, is then known from one that is still on its way.
+ */
+export function serialiseRevocation(now: number): Uint8Array {
+  return Buffer.from(`${JSON.stringify({ version: 1, revoked: new Date(now).toISOString() })}\n`);
+}
+
+/** The time of a revocation, in milliseconds since the epoch; undefined for any other document. */
+export function readRevocation(bytes: Uint8Array): number | undefined {
+  try {
+    const at = Date.parse(Place.ofBytes('read receipt', bytes).at('revoked').optionalText() ?? '');
+    return Number.isNaN(at) ? undefined : at;
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
+}
+
 const MUST = 'must be gzip, zstd or none where there is a diffID, and is not given where there is none';
 
 function readDiffIds(place: Place): Receipt['diffIds'] {

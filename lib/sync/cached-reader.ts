@@ -8,34 +8,62 @@ const CONTENT_BYTES = 4 * 1024 * 1024;
 const PROOFS = 5_000;
 
 /**
- * Keeps what was found: content and proofs never change once they exist. Missing content is looked up again. A
- * finalizer that gets one message per layer reads every manifest once instead of once per layer.
+ * Keeps what was found, until the version changes for which it was found. Missing content is looked up again. A finalizer
+ * that gets one message per layer reads every manifest once instead of once per layer.
  */
-export function cachedReader(reader: ClosureReader): ClosureReader {
-  const contents = new Lru<Digest, Uint8Array>(CONTENT_BYTES, (bytes) => bytes.length);
-  const proofs = new Lru<string, Proven>(PROOFS);
-  const present = new Lru<Digest, true>(PROOFS);
+export interface CachedReader extends ClosureReader {
+  /**
+   * Forgets everything that was read for another version of the tag index: a repair, which removes content and proofs, changes
+   * the versions.
+   */
+  begin(version: string | undefined): void;
+  /** The caller has replaced the version with its own one. */
+  written(version: string): void;
+}
+
+export function cachedReader(reader: ClosureReader): CachedReader {
+  let found = caches();
+  let current: string | undefined;
   return {
+    begin(version) {
+      if (version !== current) found = caches();
+      current = version;
+    },
+    written(version) {
+      current = version;
+    },
     async has(digest) {
+      const { present } = found;
       if (present.get(digest) === true) return true;
-      const found = await reader.has(digest);
-      if (found) present.set(digest, true);
-      return found;
+      const isThere = await reader.has(digest);
+      if (isThere) present.set(digest, true);
+      return isThere;
     },
     async content(digest, maxBytes) {
+      const { contents } = found;
       const known = contents.get(digest);
       if (known !== undefined && known.length <= maxBytes) return known;
-      const found = await reader.content(digest, maxBytes);
-      if (found !== undefined) contents.set(digest, found);
-      return found;
+      const bytes = await reader.content(digest, maxBytes);
+      if (bytes !== undefined) contents.set(digest, bytes);
+      return bytes;
     },
     async proof(blob) {
+      const { proofs } = found;
       const key = proofKey(blob);
       const known = proofs.get(key);
       if (known !== undefined) return known;
-      const found = await reader.proof(blob);
-      if (found !== undefined) proofs.set(key, found);
-      return found;
+      const proof = await reader.proof(blob);
+      if (proof !== undefined) proofs.set(key, proof);
+      return proof;
     },
+    revoked: (digest) => reader.revoked?.(digest),
+  };
+}
+
+function caches() {
+  return {
+    contents: new Lru<Digest, Uint8Array>(CONTENT_BYTES, (bytes) => bytes.length),
+    proofs: new Lru<string, Proven>(PROOFS),
+    present: new Lru<Digest, true>(PROOFS),
   };
 }

@@ -15,7 +15,7 @@ import type { PlatformPolicy, Scope } from '../queue/messages.ts';
 import { type Blob, type Claims, claimingConfig, claimsOf, isLeftOut, isManifest } from './claims.ts';
 import { turnFor } from './large-manifests.ts';
 import { algorithmsOf } from '../proof/algorithms.ts';
-import { type Proven, provenBy } from './receipts.ts';
+import type { Proven } from './receipts.ts';
 
 /** Configs of images are small documents: moby refuses more than 4 MB as well. */
 export const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
@@ -28,6 +28,8 @@ export interface ClosureReader {
   content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined>;
   /** The proof of a blob, if it covers all claims about the blob; otherwise undefined. */
   proof(blob: Blob): Promise<Proven | undefined>;
+  /** When the proof of a blob was revoked that this reader has found missing, in milliseconds since the epoch. */
+  readonly revoked?: (digest: Digest) => number | undefined;
 }
 
 export type ClosureState =
@@ -44,8 +46,8 @@ export type ClosureState =
       /** Platforms of the scope that the image does not have. */
       readonly absent: readonly Platform[];
     }
-  /** The first missing object. */
-  | { readonly complete: false; readonly missing: Digest };
+  /** The first missing object, and whether it is a manifest or a config. */
+  | { readonly complete: false; readonly missing: Digest; readonly isDocument: boolean };
 
 /** A manifest of a closure; without `manifest` where the archive lacks it. */
 export interface Node {
@@ -142,13 +144,13 @@ export async function checkClosure(
   const content: ClosureReader['content'] = (...of) => reader.content(...of);
   for await (const { digest, bytes, manifest, optional } of traverse(root, scope.platforms, content, choice)) {
     if (manifest === undefined) {
-      if (!optional) return { complete: false, missing: digest };
+      if (!optional) return { complete: false, missing: digest, isDocument: true };
       notes.add(`attestation ${digest} is missing upstream`);
       continue;
     }
     const found = await checkManifest(digest, manifest, scope, reader);
     if ('missing' in found) {
-      if (!optional || !mayLack(digest)) return { complete: false, missing: found.missing };
+      if (!optional || !mayLack(digest)) return { complete: false, ...found };
       notes.add(`attestation ${digest} is incomplete upstream: ${found.missing} is missing`);
       continue;
     }
@@ -170,17 +172,18 @@ async function checkManifest(
   scope: Scope,
   reader: ClosureReader,
 ): Promise<
-  { readonly objects: ReadonlyMap<Digest, number>; readonly notes: readonly string[] } | { readonly missing: Digest }
+  | { readonly objects: ReadonlyMap<Digest, number>; readonly notes: readonly string[] }
+  | { readonly missing: Digest; readonly isDocument: boolean }
 > {
   const found = await readClaims(digest, manifest, scope, (...of) => reader.content(...of));
-  if ('missing' in found) return found;
+  if ('missing' in found) return { ...found, isDocument: true };
   const { claims, config } = found;
   const objects = new Map<Digest, number>();
   if (config !== undefined) objects.set(config.digest, config.bytes);
   const proofs = new Map<Blob, Proven>();
   for (const blob of [...claims.blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0))) {
     const proof = await reader.proof(blob);
-    if (proof === undefined) return { missing: blob.digest };
+    if (proof === undefined) return { missing: blob.digest, isDocument: false };
     proofs.set(blob, proof);
     objects.set(blob.digest, proof.size);
   }
@@ -278,18 +281,6 @@ export async function held(
     if (error instanceof Failure && error.code === 'corrupt') return undefined;
     throw error;
   }
-}
-
-/** The reader of the finalizer: receipts are the proof. */
-export function receiptReader(archive: Archive, signal: AbortSignal): ClosureReader {
-  return {
-    has: async (digest) => (await archive.receipt(digest, { signal })) !== undefined,
-    content: (digest, maxBytes) => archive.content(digest, { maxBytes, signal }),
-    async proof(blob) {
-      const receipt = await archive.receipt(blob.digest, { signal });
-      return receipt === undefined ? undefined : provenBy(receipt, blob);
-    },
-  };
 }
 
 function refuse(digest: Digest, code: Failure['code'], detail: string): Failure {

@@ -4,13 +4,15 @@
  */
 import { Failure, invalid } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
+import type { TagChange } from '../archive/tag-index/tag-index.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest, type Schema1Manifest } from '../oci/manifest.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { formatReference, formatRepository, type Reference } from '../oci/reference.ts';
 import { imageConfigFromSchema1 } from '../oci/schema1-config.ts';
 import { claimsOf } from '../sync/claims.ts';
-import { checkClosure, type ClosureReader, receiptReader } from '../sync/closure.ts';
+import { checkClosure, type ClosureReader } from '../sync/closure.ts';
+import { receiptReader } from '../sync/receipt-reader.ts';
 
 export interface ConvertOptions {
   /** The tag to write. */
@@ -41,10 +43,13 @@ export async function convertSchema1(archive: Archive, reference: Reference, opt
   await archive.putContent(digestOf(config), config, { signal });
   const converted = digestOf(image);
   await archive.putContent(converted, image, { signal });
-  const state = await checkClosure(converted, { platforms: 'all' }, reader);
-  if (!state.complete) throw incomplete(operation, state.missing);
   const descriptor = { mediaType: MEDIA_TYPES.ociManifest, digest: converted, size: image.length };
-  await archive.updateTags(repository, [{ tag: as, descriptor, observed: now, platforms: 'all' }], { signal });
+  const complete = async (): Promise<readonly TagChange[]> => {
+    const state = await checkClosure(converted, { platforms: 'all' }, reader);
+    if (!state.complete) throw incomplete(operation, state.missing);
+    return [{ tag: as, descriptor, observed: now, platforms: 'all' }];
+  };
+  await archive.updateTags(repository, complete, { signal });
   return converted;
 }
 

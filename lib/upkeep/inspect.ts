@@ -6,6 +6,7 @@ import { asFailure, Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Receipt } from '../archive/receipt.ts';
+import type { FoundReceipt } from '../archive/receipts.ts';
 import { ALGORITHMS, type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import type { Blob } from '../sync/claims.ts';
 import { type Proof, Prover } from '../proof/prover.ts';
@@ -20,8 +21,10 @@ export interface Fault {
 export interface Repair {
   /** The references to the object are removed, since they cannot be pulled as named. */
   readonly drop?: true;
-  /** The bytes are proven, and the receipt is rewritten with this proof; or `none`: the receipt is deleted. */
-  readonly receipt?: Proof | 'none';
+  /** The bytes are proven, and the receipt is rewritten with this proof. */
+  readonly receipt?: Proof;
+  /** The receipt of this version is wrong, and is revoked. */
+  readonly revoke?: string;
   /** The object does not match its digest. It is deleted, unless it has been replaced by then. */
   readonly etag?: string;
 }
@@ -66,11 +69,13 @@ export class Inspector {
   }
 
   /** Reads a manifest or a config. The archive's own method does not return the ETag, which a deletion needs. */
-  document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
-    return twice(
-      () => this.#document(digest, maxBytes),
-      (found) => 'repair' in found && isCorrupt(found),
-    );
+  async document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
+    const found = await this.#document(digest, maxBytes);
+    if (!('repair' in found)) return found;
+    // It may be a blob of another image as well. Its receipt is read before the bytes that disprove it.
+    const revoke = revocationOf(await this.#archive.findReceipt(digest, { signal: this.#o.signal }));
+    const again = await this.#document(digest, maxBytes);
+    return 'repair' in again && revoke !== undefined ? { ...again, repair: { ...again.repair, ...revoke } } : again;
   }
 
   async #document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
@@ -119,9 +124,12 @@ export class Inspector {
     const { store, layout } = this.#archive;
     const { signal } = this.#o;
     const { digest, mediaType, diffIds } = blob;
-    const receipt = await this.#archive.receipt(digest, { signal });
+    const there = await this.#archive.findReceipt(digest, { signal });
+    const receipt = there?.receipt;
+    const revoke = revocationOf(there);
     const object = await store.read(layout.blob(digest), { signal });
-    if (object === undefined) return { fault: receipt === undefined ? ABSENT : { ...ABSENT } };
+    if (object === undefined)
+      return { fault: revoke === undefined ? ABSENT : { ...ABSENT, repair: { ...ABSENT.repair, ...revoke } } };
     this.#hashed.add(digest);
     const prover = new Prover({ digest, mediaType, diffIds }, { patient: { signal, window } });
     try {
@@ -134,11 +142,11 @@ export class Inspector {
     } catch (error) {
       signal.throwIfAborted();
       const failure = asFailure(error, `verify ${digest}`, 'archive');
-      if (failure.code === 'digest-mismatch') return { fault: corrupt(failure.detail, object.etag) };
+      if (failure.code === 'digest-mismatch') return { fault: corrupt(failure.detail, object.etag, revoke) };
       if (!isVerdict(failure)) throw error;
       // The bytes match their digest, but not the claims of this image; another image may make the right claims.
       const lies = receipt !== undefined && provenBy(receipt, blob) !== undefined;
-      return { fault: { reason: failure.detail, repair: { drop: true, ...(lies ? { receipt: 'none' } : {}) } } };
+      return { fault: { reason: failure.detail, repair: { drop: true, ...(lies ? revoke : {}) } } };
     } finally {
       await prover.destroy();
     }
@@ -163,10 +171,14 @@ export function isAbsent(fault: Fault): boolean {
   return fault === ABSENT;
 }
 
-const ABSENT: Fault = { reason: 'it is not in the archive', repair: { drop: true, receipt: 'none' } };
+const ABSENT: Fault = { reason: 'it is not in the archive', repair: { drop: true } };
 
-function corrupt(reason: string, etag: string): Fault {
-  return { reason, repair: { drop: true, receipt: 'none', etag } };
+function corrupt(reason: string, etag: string, revoke?: Pick<Repair, 'revoke'>): Fault {
+  return { reason, repair: { drop: true, ...revoke, etag } };
+}
+
+function revocationOf(found: FoundReceipt | undefined): Pick<Repair, 'revoke'> | undefined {
+  return found?.receipt === undefined ? undefined : { revoke: found.etag };
 }
 
 function isCorrupt({ repair }: Fault): boolean {

@@ -1,14 +1,24 @@
+import { Failure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Proof } from '../proof/prover.ts';
 import { receiptFor } from '../sync/receipts.ts';
-import type { Problem } from './verify.ts';
+import { LostObjects } from './lost-objects.ts';
+import { checkedName, nameOf, type Problem } from './verify.ts';
 
 export interface Repaired {
   /** References that were removed. */
   readonly dropped: ReadonlySet<string>;
   /** Blobs whose receipt was rewritten. */
   readonly receipts: number;
+}
+
+export interface RepairOptions {
+  readonly signal: AbortSignal;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** The references that the verification has checked; without them, the repair looks at all. */
+  readonly checked?: ReadonlySet<string>;
 }
 
 /** A reference that a repair removes. */
@@ -28,32 +38,72 @@ export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
  * Removes from an archive what `verify` found wrong, and rewrites the receipts of proven blobs. A sync may run
  * concurrently: whatever the order of their steps, no reference and no receipt remains for removed bytes.
  *
- * 1. Delete the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step,
- * running the repair again is safe.
- * 2. Remove the references that lead to corrupt blobs, so that everything that is left can be pulled (invariant 1).
- * 3. Delete the bytes on condition that they are the bytes that were read, so that the correct bytes of a concurrent
+ * 1. Revoke the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step,
+ * running the repair again is safe. A receipt that a sync has written meanwhile stays.
+ * 2. Remove the references that lead to corrupt blobs, so that everything that is left can be pulled (invariant 1), and give
+ * all tag indexes another version. A finalizer that has read a receipt before step 1 cannot write then, and checks again.
+ * 3. Remove the references that were written after the verification had read the tag indexes, and lead to such blobs.
+ * 4. Delete the bytes on condition that they are the bytes that were read, so that the correct bytes of a concurrent
  *   sync stay with their receipt.
  */
 export async function repairArchive(
   archive: Archive,
   problems: readonly Problem[],
-  options: { readonly signal: AbortSignal; readonly now: number },
+  options: RepairOptions,
 ): Promise<Repaired> {
   const { store, layout } = archive;
   const { signal, now } = options;
-  for (const { digest, repair } of problems)
-    if (digest !== undefined && repair.receipt === 'none') await store.delete(layout.receipt(digest), { signal });
+  const revoked = new Map(problems.map(({ digest, repair }) => [digest, repair.revoke]));
+  for (const [digest, etag] of revoked)
+    if (digest !== undefined && etag !== undefined) await archive.revokeReceipt(digest, etag, now, { signal });
   const wrong = problems.filter(({ repair }) => repair.drop);
-  for (const [repository, found] of Map.groupBy(wrong, (problem) => problem.repository)) {
-    const roots = new Set(found.flatMap(({ root }) => root ?? []));
-    await archive.dropReferences(repository, roots, { signal });
-  }
+  const late = wrong.length === 0 ? [] : await dropReferences(archive, wrong, options);
   for (const { digest, repair } of wrong)
     if (digest !== undefined && repair.etag !== undefined)
       await store.delete(layout.blob(digest), { etag: repair.etag, signal });
   const proven = provenIn(problems);
   for (const { proof, repository } of proven) await archive.putReceipt(receiptFor(proof, repository, now), { signal });
-  return { dropped: new Set(wrong.map(({ reference }) => reference)), receipts: proven.length };
+  return { dropped: new Set([...wrong.map(({ reference }) => reference), ...late]), receipts: proven.length };
+}
+
+/** Steps 2 and 3. Returns the names of the references that the verification has not seen. */
+async function dropReferences(
+  archive: Archive,
+  wrong: readonly Problem[],
+  { signal, now, checked }: RepairOptions,
+): Promise<readonly string[]> {
+  const roots = Map.groupBy(wrong, ({ repository }) => repository);
+  const readable: string[] = [];
+  for (const repository of await archive.markedRepositories({ signal })) {
+    const digests = new Set((roots.get(repository) ?? []).flatMap(({ root }) => root ?? []));
+    const dropping = archive.dropReferences(repository, digests, now, { signal });
+    if (digests.size > 0) await dropping;
+    if (await isReadable(dropping)) readable.push(repository);
+  }
+  const search = new LostObjects(archive, new Set(wrong.flatMap(({ digest }) => digest ?? [])), signal);
+  const dropped: string[] = [];
+  for (const repository of readable) {
+    const entries = (await archive.tagIndex(repository, { signal }))?.index.entries() ?? [];
+    const late = new Set<Digest>();
+    for (const entry of entries) {
+      if (checked?.has(checkedName(repository, entry)) === true || !(await search.isBelow(entry))) continue;
+      late.add(entry.digest);
+      dropped.push(nameOf(repository, entry));
+    }
+    if (late.size > 0) await archive.dropReferences(repository, late, now, { signal });
+  }
+  return dropped;
+}
+
+/** Whether the tag index could be read. No finalizer writes one that cannot. */
+async function isReadable(work: Promise<void>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (error) {
+    if (error instanceof Failure && (error.code === 'corrupt' || error.code === 'unsupported')) return false;
+    throw error;
+  }
 }
 
 interface Proven {
@@ -67,7 +117,7 @@ function provenIn(problems: readonly Problem[]): readonly Proven[] {
   const found = new Map<Digest, Proven>();
   for (const { repair, repository } of problems) {
     const { receipt: proof } = repair;
-    if (proof === undefined || proof === 'none') continue;
+    if (proof === undefined) continue;
     const known = found.get(proof.digest);
     const diffIds = { ...known?.proof.diffIds, ...proof.diffIds };
     const more = proof.compression === undefined ? (known?.proof ?? proof) : proof;

@@ -4,7 +4,7 @@
  */
 import { asFailure, Failure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
-import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
+import { scopesOf, type TagEntry, type TagIndex } from '../archive/tag-index/tag-index.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Scope } from '../queue/messages.ts';
 import type { Manifest } from '../oci/manifest.ts';
@@ -31,6 +31,8 @@ export interface Verified {
   readonly objects: number;
   readonly bytes: number;
   readonly problems: readonly Problem[];
+  /** The references that were checked, by `checkedName`. */
+  readonly checked: ReadonlySet<string>;
 }
 
 /** The progress of a verification. */
@@ -56,6 +58,16 @@ export async function verifyArchive(archive: Archive, options: VerifyOptions): P
   return new Verification(archive, options).run();
 }
 
+/** `host/path:tag` or `host/path@digest`. */
+export function nameOf(repository: string, { tag, digest }: TagEntry): string {
+  return tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
+}
+
+/** A name for the content of a reference, in the scopes that were checked. */
+export function checkedName(repository: string, entry: TagEntry): string {
+  return JSON.stringify([repository, entry.digest, scopesOf(entry)]);
+}
+
 /** The start of a walk. */
 type Origin = Required<Pick<Problem, 'repository' | 'reference' | 'root'>>;
 
@@ -79,16 +91,16 @@ class Verification {
   }
 
   async run(): Promise<Verified> {
+    const checked = new Set<string>();
     let references = 0;
     const { signal, repositories = await Array.fromAsync(this.#archive.repositories({ signal })) } = this.#o;
     for (const [index, repository] of repositories.entries()) {
       this.#at = { repository, position: index + 1, total: repositories.length };
       this.#tell();
       for (const entry of (await this.#index(repository))?.entries() ?? []) {
-        const { tag, digest } = entry;
         references += 1;
-        const reference = tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
-        const origin = { repository, reference, root: digest };
+        checked.add(checkedName(repository, entry));
+        const origin = { repository, reference: nameOf(repository, entry), root: entry.digest };
         const tell = (problem: Problem): void => {
           this.#problem(problem);
         };
@@ -96,7 +108,7 @@ class Verification {
       }
     }
     const { objects, bytes } = this.#inspector;
-    return { references, objects, bytes, problems: this.#problems };
+    return { references, objects, bytes, problems: this.#problems, checked };
   }
 
   #tell(): void {

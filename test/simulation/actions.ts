@@ -107,11 +107,8 @@ function start(
 function verify(system: System, name: string): void {
   const { world, faults, audit } = system;
   let isRepairing = false;
-  audit.verifying(true);
-  let isOver = false;
+  const since = world.now;
   const over = (): void => {
-    if (!isOver) audit.verifying(false);
-    isOver = true;
     if (isRepairing) audit.repairing(false);
     isRepairing = false;
   };
@@ -119,11 +116,12 @@ function verify(system: System, name: string): void {
   const { archive } = instanceOf(system, process);
   const signal = new AbortController().signal;
   const work = async (): Promise<void> => {
-    const { problems } = await verifyArchive(archive, { signal, concurrency: 2 });
+    const { problems, checked } = await verifyArchive(archive, { signal, concurrency: 2 });
     for (const { reference, digest = '', reason } of problems) world.say(name, `${reference}: ${digest} ${reason}`);
     audit.repairing(true);
     isRepairing = true;
-    await repairArchive(archive, problems, { signal, now: world.now });
+    await repairArchive(archive, problems, { signal, now: world.now, checked });
+    audit.repaired(new Set(problems.flatMap(({ digest, repair }) => (repair.drop ? (digest ?? []) : []))), since);
   };
   settle(process, work().finally(over), () => undefined);
 }

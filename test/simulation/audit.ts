@@ -56,7 +56,9 @@ export class Audit {
   /** The changes of each tag in the archive: `host/path:tag`. */
   readonly #history = new Map<string, { readonly at: number; readonly digest: string | undefined }[]>();
   /** Objects that the disk has damaged, or that nothing may rely on until they are written again. */
-  readonly #damaged = new Set<string>();
+  readonly #damaged = new Map<string, number>();
+  /** The closures have to be checked, although nothing has changed. */
+  #isStale = false;
   /** When a repair removed a digest from a repository. */
   readonly #uploads = new Map<
     string,
@@ -67,7 +69,6 @@ export class Audit {
   /** No process is slow, so that none gives up a blob, and aborts all of its uploads. */
   mustSpare = false;
   readonly #removed = new Map<string, number>();
-  #verifications = 0;
   /** The repairs that run now, and may remove references. */
   #repairs = 0;
 
@@ -82,11 +83,17 @@ export class Audit {
   }
 
   damaged(digest: string): void {
-    this.#damaged.add(digest);
+    this.#damaged.set(digest, this.#world.now);
   }
 
-  verifying(isRunning: boolean): void {
-    this.#verifications += isRunning ? 1 : -1;
+  /**
+   * A verification that began at a time has found these digests wrong, and its repair is over: nothing names them any more,
+   * or they are there again.
+   */
+  repaired(digests: ReadonlySet<string>, since: number): void {
+    for (const [digest, at] of this.#damaged) if (at < since && digests.has(digest)) this.#damaged.delete(digest);
+    this.#isStale = true;
+    this.#checkNow();
   }
 
   repairing(isRunning: boolean): void {
@@ -142,8 +149,8 @@ export class Audit {
     this.#uploads.delete(id);
     if (how === 'completed' || upload === undefined || !this.mustSpare) return;
     const { creator } = upload;
-    const receipt = `.mirror/receipts/${key.slice('blobs/'.length)}.json`;
-    if (creator !== process && creator.isAlive && this.#memory.peek(receipt) === undefined)
+    const digest = key.slice('blobs/'.length).replace('/', ':');
+    if (creator !== process && creator.isAlive && !this.#isProven(digest))
       this.#world.fail(
         new Violation(`${process.name} aborts upload ${id} of ${key}, which ${creator.name} still fills`),
       );
@@ -173,10 +180,11 @@ export class Audit {
 
   /** @throws Violation */
   check(): void {
-    if (this.#changed.size === 0) return;
+    if (this.#changed.size === 0 && !this.#isStale) return;
     const keys = [...this.#changed];
     this.#changed.clear();
-    let isReachable = false;
+    let isReachable = this.#isStale;
+    this.#isStale = false;
     for (const key of keys) {
       const [, repository] = INDEX.exec(key) ?? [];
       if (repository !== undefined) this.#index(repository, this.#memory.peek(key));
@@ -185,8 +193,7 @@ export class Audit {
       isReachable ||= repository !== undefined || key.startsWith('blobs/') || key.startsWith('.mirror/receipts/');
     }
     if (!isReachable) return;
-    // A verification that runs may still remove the receipts of blobs that it has found damaged.
-    if (this.#verifications === 0) for (const digest of this.#damaged) this.#healed(digest);
+    for (const digest of [...this.#damaged.keys()]) this.#healed(digest);
     this.#receipts();
     for (const [repository, entries] of this.#indexes)
       for (const entry of entries) this.#closure(`${repository}:${entry.tag ?? entry.digest}`, entry);
@@ -197,7 +204,13 @@ export class Audit {
     const bytes = this.#content(digest);
     if (bytes === undefined || hashOf(bytes) !== digest) return;
     const isDocument = bytes[0] === 0x7b;
-    if (isDocument || this.#memory.peek(receiptOf(digest)) !== undefined) this.#damaged.delete(digest);
+    if (isDocument || this.#isProven(digest)) this.#damaged.delete(digest);
+  }
+
+  /** Whether a blob has a receipt that is not revoked. */
+  #isProven(digest: string): boolean {
+    const receipt = this.#memory.peek(receiptOf(digest));
+    return receipt !== undefined && (jsonOf(receipt) as { revoked?: string }).revoked === undefined;
   }
 
   /** Invariant 2: a receipt is true, and its bytes exist. */
@@ -208,8 +221,10 @@ export class Audit {
         digest: string;
         size: number;
         diffIds: Record<string, string>;
+        revoked?: string;
       };
-      const { digest, size, diffIds } = receipt;
+      const { digest, size, diffIds, revoked } = receipt;
+      if (revoked !== undefined) continue;
       if (this.#damaged.has(digest)) continue;
       const bytes = this.#content(digest);
       if (bytes === undefined) throw new Violation(`the receipt of ${digest} has no blob`);
@@ -239,8 +254,7 @@ export class Audit {
       const bytes = this.#content(blob);
       if (bytes === undefined) throw new Violation(`${name}: layer ${blob} is missing`);
       if (hashOf(bytes) !== blob) throw new Violation(`${name}: layer ${blob} has other bytes`);
-      if (this.#memory.peek(receiptOf(blob)) === undefined)
-        throw new Violation(`${name}: layer ${blob} has no receipt`);
+      if (!this.#isProven(blob)) throw new Violation(`${name}: layer ${blob} has no receipt`);
     }
   }
 

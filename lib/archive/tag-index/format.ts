@@ -10,6 +10,9 @@ const FORMAT = 'dev.mirror-sync.format';
 /** Observations of digests that a repair removed, as `TAG@TIME` with commas: other digests were not the tag's then. */
 const REMOVED = 'dev.mirror-sync.removed';
 
+/** The time of the last repair: it gives the index another version, and nothing reads it. */
+const REPAIRED = 'dev.mirror-sync.repaired';
+
 const [MAJOR, MINOR] = [1, 1] as const;
 
 /** Observation times of removed digests, by tag. */
@@ -58,6 +61,14 @@ export function inThisFormat(document: Document, removed: Removed): Document {
   const others = (document['annotations'] ?? {}) as Readonly<Record<string, string>>;
   const annotations = { ...others, [FORMAT]: `${MAJOR}.${MINOR}`, ...(list === '' ? {} : { [REMOVED]: list }) };
   return { ...document, annotations };
+}
+
+/** The document with the time of a repair, which differs from that of each earlier one. */
+export function repairedAt(document: Document, now: number): Document {
+  const annotations = (document['annotations'] ?? {}) as Readonly<Record<string, string>>;
+  const last = Date.parse(annotations[REPAIRED] ?? '');
+  const at = new Date(Number.isNaN(last) ? now : Math.max(now, last + 1)).toISOString();
+  return { ...document, annotations: { ...annotations, [REPAIRED]: at } };
 }
 
 /** @throws Failure: a write would lose what only a newer release understands */

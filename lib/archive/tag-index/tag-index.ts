@@ -13,7 +13,7 @@ import { Place } from '../../oci/document.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { compare, coversAll, readEntry, type StoredEntry, type TagEntry, union } from './entry.ts';
 import { type Entries, type TagChange, TagIndexDraft, type TagOutcome } from './draft.ts';
-import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed } from './format.ts';
+import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed, repairedAt } from './format.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
 export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
@@ -152,6 +152,11 @@ export class TagIndex {
       others: others.filter(stays),
     };
     return this.#changedTo(entries);
+  }
+
+  /** The same entries in another version, so that a write that is based on this one fails; the same index where it must not be written. */
+  repaired(now: number): TagIndex {
+    return this.#newer === undefined ? new TagIndex(this.#entries, repairedAt(this.#document, now)) : this;
   }
 
   #changedTo(entries: Entries): TagIndex {

@@ -75,7 +75,7 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
       else writeLine(stdout, `${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}`);
     },
   }).finally(() => progress.clear());
-  const { references, objects, bytes: count, problems } = verified;
+  const { references, objects, bytes: count, problems, checked } = verified;
   const ok = problems.length === 0;
   if (!json) {
     const elapsed = seconds(performance.now() - started);
@@ -87,7 +87,7 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   const answer = removals.length === 0 || request.yes ? 'yes' : await confirm(removals, request, io);
   const repaired =
     repair && !ok && answer === 'yes'
-      ? await repairArchive(archive, problems, { signal, now: Date.now() })
+      ? await repairArchive(archive, problems, { signal, now: Date.now(), checked })
       : { dropped: new Set<string>(), receipts: 0 };
   const { dropped, receipts } = repaired;
   if (json) {

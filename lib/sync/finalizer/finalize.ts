@@ -3,9 +3,10 @@
  * entry in the tag index; any problem becomes a recorded failure. A message that comes too early is dropped, since
  * every layer that is still missing sends one of its own.
  */
-import { asFailure, type Failure } from '../../core/failure.ts';
+import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
+import type { Archive, TagUpdate } from '../../archive/archive.ts';
 import type { Move } from '../../archive/tag-index/move.ts';
 import { recordMembers } from '../../archive/members.ts';
 import { periodOf } from '../../changes/changes.ts';
@@ -13,7 +14,9 @@ import { compareImages } from '../../changes/read.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { TagChange } from '../../archive/tag-index/tag-index.ts';
 import type { FinalizeMessage, Image, RecordedFailure } from '../../queue/messages.ts';
-import { checkClosure, type ClosureReader, receiptReader } from '../closure.ts';
+import { cachedReader, type CachedReader } from '../cached-reader.ts';
+import { checkClosure, type ClosureReader } from '../closure.ts';
+import { receiptReader } from '../receipt-reader.ts';
 import type { FinalizerContext } from '../context.ts';
 import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
@@ -21,7 +24,7 @@ import { recorded } from '../failures.ts';
 export interface FinalizeOptions {
   readonly signal: AbortSignal;
   /** Reads proofs; by default from the archive's receipts. */
-  readonly reader?: ClosureReader;
+  readonly reader?: CachedReader;
 }
 
 /** Invariant 5: the image is kept by its digest, and the tag does not move. */
@@ -41,38 +44,77 @@ export async function finalize(
 ): Promise<void> {
   const { archive } = context;
   const { signal } = options;
-  const reader = options.reader ?? receiptReader(archive, signal);
+  const reader = options.reader ?? cachedReader(receiptReader(archive, signal));
   const [head] = messages;
   if (head === undefined) return;
   if (messages.some(({ repository }) => repository !== head.repository))
     throw new RangeError('a batch for the finalizer must be of one repository');
 
-  const permits = new Semaphore(SIDE_BY_SIDE);
-  const checked = await settleAll(
-    [...latest(messages)].map((message) =>
-      permits.with(async () => ({ message, outcome: message.failure ?? (await check(message, reader)) })),
-    ),
-  );
-  const ready: Ready[] = [];
+  const judged = await sideBySide([...latest(messages)], async (message) => ({
+    message,
+    outcome: message.failure ?? (await awaited(message, reader)),
+  }));
+  const wanted = judged.flatMap(({ message, outcome }) => (outcome === undefined ? [message] : []));
+  const { ready, refused, updates } =
+    wanted.length === 0
+      ? { ready: [], refused: [], updates: [] }
+      : await commit(archive, head.repository, wanted, reader, signal);
   const reporter = new Reporter(context);
-  for (const { message, outcome } of checked)
-    if (typeof outcome === 'object' && 'notes' in outcome)
-      ready.push({ message, image: message.image as Image, ...outcome });
-    else if (outcome !== 'incomplete') await reporter.report(message, 'failed', outcome);
-  if (ready.length > 0) {
-    await recordMembers(archive, head.repository, childrenOf(ready), { signal });
-    const updates = await archive.updateTags(head.repository, ready.map(changeOf), { signal });
-    for (const [at, { message, notes }] of ready.entries()) {
-      const { outcome, ...move } = updates[at] ?? {};
-      const again = outcome === 'unchanged';
-      if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
-      else {
-        const moved = await changesOf(message, move, reader);
-        await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, again);
-      }
+  for (const { message, outcome } of [...judged, ...refused])
+    if (typeof outcome === 'object') await reporter.report(message, 'failed', outcome);
+  for (const [at, { message, notes }] of ready.entries()) {
+    const { outcome, ...move } = updates[at] ?? {};
+    const again = outcome === 'unchanged';
+    if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
+    else {
+      const moved = await changesOf(message, move, reader);
+      await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, again);
     }
   }
   reporter.end();
+}
+
+interface Committed {
+  readonly ready: readonly Ready[];
+  readonly refused: readonly Judged[];
+  readonly updates: readonly TagUpdate[];
+}
+
+/**
+ * Writes the references of the images that are complete. They are checked for one version of the tag index, and again after a
+ * conflict: a repair that takes away what was found gives the index another version.
+ */
+async function commit(
+  archive: Archive,
+  repository: string,
+  messages: readonly FinalizeMessage[],
+  reader: CachedReader,
+  signal: AbortSignal,
+): Promise<Committed> {
+  let ready: readonly Ready[] = [];
+  let refused: readonly Judged[] = [];
+  const find = async (version: string | undefined): Promise<readonly TagChange[]> => {
+    reader.begin(version);
+    const checked = await sideBySide(messages, async (message) => ({ message, outcome: await check(message, reader) }));
+    ready = checked.flatMap(({ message, outcome }) =>
+      typeof outcome === 'object' && 'notes' in outcome ? [{ message, image: message.image as Image, ...outcome }] : [],
+    );
+    refused = checked.flatMap(({ message, outcome }) =>
+      typeof outcome === 'object' && 'code' in outcome ? [{ message, outcome }] : [],
+    );
+    await recordMembers(archive, repository, childrenOf(ready), { signal });
+    return ready.map(changeOf);
+  };
+  const written = (version: string): void => {
+    reader.written(version);
+  };
+  const updates = await archive.updateTags(repository, find, { signal, written });
+  return { ready, refused, updates };
+}
+
+async function sideBySide<T, U>(all: readonly T[], check: (one: T) => Promise<U>): Promise<U[]> {
+  const permits = new Semaphore(SIDE_BY_SIDE);
+  return await settleAll(all.map((one) => permits.with(() => check(one))));
 }
 
 /**
@@ -119,6 +161,12 @@ function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage>
   return byImage.values();
 }
 
+/** A message with its result: a failure, or that it comes too early. */
+interface Judged {
+  readonly message: FinalizeMessage;
+  readonly outcome: RecordedFailure | 'incomplete' | undefined;
+}
+
 /** An image whose closure is complete. */
 interface Ready extends Complete {
   readonly message: FinalizeMessage;
@@ -135,21 +183,44 @@ function childrenOf(ready: readonly Ready[]): ReadonlyMap<Digest, string> {
   return new Map(ready.flatMap(({ image, manifests }) => [...manifests].filter(([digest]) => digest !== image.digest)));
 }
 
+/** Looks up the largest blob alone: while it is missing, nothing else needs to be checked. */
+async function awaited(message: FinalizeMessage, reader: ClosureReader): Promise<Judged['outcome']> {
+  const { largest } = message.image as Image;
+  if (largest === undefined || (await reader.has(largest))) return undefined;
+  return lost(message, largest, reader) ?? 'incomplete';
+}
+
 async function check(
   message: FinalizeMessage,
   reader: ClosureReader,
 ): Promise<Complete | 'incomplete' | RecordedFailure> {
   const image = message.image as Image;
   try {
-    if (image.largest !== undefined && !(await reader.has(image.largest))) return 'incomplete';
-    const lost = new Set(image.lost);
-    const state = await checkClosure(image.digest, message, reader, { mayLack: (digest) => lost.has(digest) });
-    return state.complete ? { notes: state.notes, manifests: state.manifests } : 'incomplete';
+    const mayLack = new Set(image.lost);
+    const state = await checkClosure(image.digest, message, reader, { mayLack: (digest) => mayLack.has(digest) });
+    if (state.complete) return { notes: state.notes, manifests: state.manifests };
+    return lost(message, state.missing, reader, state.isDocument) ?? 'incomplete';
   } catch (error) {
     const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
     if (failure.remedy !== 'never') throw failure;
     return recorded(failure.within(`check ${nameOf(message)}`));
   }
+}
+
+/**
+ * The failure of an image whose object was there when the resolver looked for it. The resolver stores all manifests and
+ * configs before it sends a message, and asks for no blob that has a receipt. So no message brings the object.
+ */
+function lost(
+  message: FinalizeMessage,
+  missing: Digest,
+  reader: ClosureReader,
+  isDocument = false,
+): RecordedFailure | undefined {
+  const { observed } = message.image as Image;
+  if (!isDocument && !((reader.revoked?.(missing) ?? 0) >= observed)) return undefined;
+  const detail = `${missing} was found damaged, and removed meanwhile; sync the image again`;
+  return recorded(new Failure({ operation: `check ${nameOf(message)}`, side: 'archive', code: 'corrupt', detail }));
 }
 
 function changeOf({ message, image }: { readonly message: FinalizeMessage; readonly image: Image }): TagChange {

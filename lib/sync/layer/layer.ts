@@ -227,11 +227,11 @@ class LayerCopy {
 
   /** Proves the object in the store. */
   async #proveFound(): Promise<'done' | 'late' | 'wrong'> {
-    const { archive, maxUncompressed } = this.#context;
+    const { archive, maxUncompressed, now } = this.#context;
     const { blob, strictMediaTypes: strict } = this.#message;
     const { signal, deadline } = this.#options;
     this.#tell('verifying');
-    const found = await readBack({ archive, blob, maxUncompressed, strict, signal, deadline });
+    const found = await readBack({ archive, blob, maxUncompressed, strict, now, signal, deadline });
     if (found.kind !== 'proven') return found.kind;
     const { proof } = found;
     if (blob.size !== undefined && proof.size !== blob.size) throw wrongSize(this.#message, proof.size);

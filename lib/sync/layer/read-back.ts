@@ -10,6 +10,8 @@ export interface ReadBack {
   readonly maxUncompressed?: number | undefined;
   readonly strict?: boolean | undefined;
   readonly deadline: Deadline;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
   readonly signal: AbortSignal;
 }
 
@@ -28,16 +30,16 @@ type Reading = Exclude<Found, { kind: 'wrong' }> | { readonly kind: 'mismatch'; 
  * stays.
  */
 export async function readBack(back: ReadBack): Promise<Found> {
-  const { archive, blob, signal } = back;
-  const receipt = archive.layout.receipt(blob.digest);
+  const { archive, blob, now, signal } = back;
   let reading = await read(back);
-  if (reading?.kind === 'mismatch' && (await archive.store.head(receipt, { signal })) !== undefined) {
+  const proven = reading?.kind === 'mismatch' ? await archive.findReceipt(blob.digest, { signal }) : undefined;
+  if (proven?.receipt !== undefined) {
     // The blob was proven before, and images depend on it: one bit error during this read must not cost them their
     // bytes.
     reading = await read(back);
-    // The receipt is deleted first: an interruption leaves an object without a proof, and never a proof without its
+    // The receipt is revoked first: an interruption leaves an object without a proof, and never a proof without its
     // object.
-    if (reading?.kind === 'mismatch') await archive.store.delete(receipt, { signal });
+    if (reading?.kind === 'mismatch') await archive.revokeReceipt(blob.digest, proven.etag, now(), { signal });
   }
   if (reading === undefined) return { kind: 'wrong' };
   if (reading.kind !== 'mismatch') return reading;

@@ -4,7 +4,8 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Archive } from '../../../lib/archive/archive.ts';
-import { checkClosure, receiptReader } from '../../../lib/sync/closure.ts';
+import { checkClosure } from '../../../lib/sync/closure.ts';
+import { receiptReader } from '../../../lib/sync/receipt-reader.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';

@@ -1,6 +1,7 @@
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { checkClosure, receiptReader } from '../../../lib/sync/closure.ts';
+import { checkClosure } from '../../../lib/sync/closure.ts';
+import { receiptReader } from '../../../lib/sync/receipt-reader.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';

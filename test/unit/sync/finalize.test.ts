@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import { cachedReader } from '../../../lib/sync/cached-reader.ts';
-import { receiptReader } from '../../../lib/sync/closure.ts';
+import { receiptReader } from '../../../lib/sync/receipt-reader.ts';
 import { readReportOf, writeReport } from '../../../lib/sync/reports.ts';
 import type { ImageEvent } from '../../../lib/sync/events.ts';
 import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
@@ -18,6 +20,7 @@ import { orderFor, receiptOf, Rig } from './rig.ts';
 const BASE = makeLayer({ seed: 1, size: 9000 });
 const TOP = makeLayer({ seed: 2, size: 100 });
 const IMAGE = makeImage({ layers: [BASE, TOP] });
+const SMALL = makeImage({ layers: [BASE] });
 const HOST = { host: 'registry.example' };
 const REPOSITORY = 'registry.example/library/app';
 
@@ -48,9 +51,10 @@ describe('a reference', () => {
     expect(rig.records).toMatchObject([{ status: 'mirrored', tag: 'v1', digest: IMAGE.digest }]);
   });
 
-  // The closure lacks one object at a time, and the message is dropped silently.
+  // The closure lacks one object at a time. The message is dropped silently where another one comes for a missing blob.
   test('is not written while any part of its closure is missing', async () => {
     const multi = makeIndex([IMAGE]);
+    const documents: readonly string[] = [multi.digest, IMAGE.digest, sha256(IMAGE.config)];
     const all = [multi.digest, IMAGE.digest, ...IMAGE.blobs.keys()];
     expect(all).toHaveLength(5);
     for (const missing of all) {
@@ -60,9 +64,65 @@ describe('a reference', () => {
       await rig.store.delete(rig.archive.layout.receipt(missing));
       await rig.finalize([told(multi)]);
       expect(await rig.archive.tagIndex(REPOSITORY)).toBeUndefined();
-      expect(rig.records).toEqual([]);
+      const reason = expect.stringContaining(`${missing} was found damaged, and removed meanwhile`) as string;
+      expect(rig.records).toMatchObject(
+        documents.includes(missing) ? [{ status: 'failed', code: 'corrupt', reason }] : [],
+      );
     }
   });
+
+  // The resolver looked for the receipt after the observation, at 1000.
+  test.each([
+    ['an image fails where a repair revoked the receipt of a blob after the resolver had found it', 1000, ['failed']],
+    ['an image waits for its layer where the receipt was revoked before', 999, []],
+  ])('%s', async (_, revoked, statuses) => {
+    for (const largest of [undefined, BASE.digest]) {
+      await using rig = new Rig();
+      await fill(rig, IMAGE, [BASE, TOP]);
+      const { etag } = (await rig.archive.findReceipt(BASE.digest))!;
+      await rig.archive.revokeReceipt(BASE.digest, etag, revoked);
+      await rig.finalize([told(IMAGE, largest === undefined ? {} : { largest })]);
+      expect(rig.records.map((record) => 'status' in record && record.status)).toEqual(statuses);
+      expect(await rig.archive.tagIndex(REPOSITORY)).toBeUndefined();
+    }
+  });
+
+  // The repair happens between the check of the closure and the write, in a repository with and without a tag index.
+  test.each([true, false])(
+    'is not written where a repair takes a blob away after the check (index: %s)',
+    async (is) => {
+      const store = new MemoryStore();
+      let reads = 0;
+      const repair = async (): Promise<void> => {
+        const archive = new Archive(store, ociLayout);
+        const { etag } = (await archive.findReceipt(TOP.digest))!;
+        await archive.revokeReceipt(TOP.digest, etag, 2000);
+        for (const repository of await archive.markedRepositories())
+          await archive.dropReferences(repository, new Set(), 2000);
+      };
+      const beside = new Proxy(store, {
+        get(_, name) {
+          const value: unknown = Reflect.get(store, name, store);
+          if (name !== 'get') return typeof value === 'function' ? (value.bind(store) as unknown) : value;
+          return async (key: string, options: { readonly maxBytes: number }) => {
+            const found = await store.get(key, options);
+            if (key === ociLayout.receipt(TOP.digest) && (reads += 1) === 1) await repair();
+            return found;
+          };
+        },
+      });
+      await using rig = new Rig({ store: beside });
+      await fill(rig, IMAGE, [BASE, TOP]);
+      if (is) {
+        await fill(rig, SMALL, []);
+        await rig.finalize([told(SMALL, { tag: 'small' })]);
+      }
+      await rig.finalize([told(IMAGE)]);
+      expect(reads).toBe(2);
+      expect(rig.records.slice(is ? 1 : 0)).toMatchObject([{ status: 'failed', code: 'corrupt' }]);
+      expect(await tagOf(rig)).toBeUndefined();
+    },
+  );
 
   test('is written for the chosen platforms, although others are missing', async () => {
     const arm = makeImage({ layers: [makeLayer({ seed: 3 })], platform: parsePlatform('linux/arm64') });
@@ -147,7 +207,7 @@ describe('a moved tag', () => {
     const content: typeof reader.content = (digest, limit) =>
       digest === IMAGE.digest ? Promise.reject(new Error('no connection')) : reader.content(digest, limit);
     const record = (event: ImageEvent): Promise<void> => Promise.resolve(void rig.records.push(event));
-    const options = { signal: AbortSignal.timeout(60_000), reader: { ...reader, content } };
+    const options = { signal: AbortSignal.timeout(60_000), reader: cachedReader({ ...reader, content }) };
     await finalize({ archive: rig.archive, record }, [told(next, { observed: 61_000 })], options);
     expect(rig.records).toMatchObject([{ status: 'mirrored', previous: IMAGE.digest }]);
     expect(rig.records[0]).not.toHaveProperty('changes');
@@ -200,6 +260,8 @@ describe('requests to the store', () => {
     const before = faults.calls.length;
     await rig.finalize([told(image)]);
     expect(faults.calls.slice(before)).toEqual([
+      `port.head ${rig.archive.layout.tagIndex(REPOSITORY)}`,
+      `port.put ${rig.archive.layout.marker(REPOSITORY).key}`,
       expect.stringContaining(rig.archive.layout.blob(image.digest)),
       expect.stringContaining(rig.archive.layout.blob(sha256(image.config))),
       expect.stringContaining(rig.archive.layout.receipt(BASE.digest)),

@@ -201,10 +201,8 @@ describe('the state of the archive decides the work', () => {
       expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'blob-unknown' } }]);
       expect(await rig.archive.receipt(LAYER.digest)).toBeUndefined();
       expect(await rig.blob(LAYER.digest)).toBeUndefined();
-      expect(faults.calls.filter((call) => call.includes('.delete'))).toEqual([
-        `port.delete ${rig.archive.layout.receipt(LAYER.digest)}`,
-        `port.delete ${KEY}`,
-      ]);
+      const changes = faults.calls.filter((call) => /\.(?:delete|put) /.test(call));
+      expect(changes.slice(-2)).toEqual([`port.put ${rig.archive.layout.receipt(LAYER.digest)}`, `port.delete ${KEY}`]);
     });
   });
 

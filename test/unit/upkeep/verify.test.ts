@@ -58,7 +58,7 @@ test('a sound archive has no problems, and every object is read once', async () 
 
 test('an empty archive has no problems', async () => {
   await using rig = new Rig();
-  expect(await verify(rig)).toEqual({ references: 0, objects: 0, bytes: 0, problems: [] });
+  expect(await verify(rig)).toEqual({ references: 0, objects: 0, bytes: 0, problems: [], checked: new Set() });
 });
 
 describe('verify', () => {
