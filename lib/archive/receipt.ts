@@ -61,8 +61,8 @@ export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
 }
 
 /**
- * Replaces the receipt of a blob that is not what it says. It stays until the blob is proven again: an image whose blobs were
- * all there, and that nobody brings any more, is then known from one that is still on its way.
+ * Replaces the receipt of a blob that is not as it says, until the blob is proven again. So the finalizer distinguishes a
+ * blob that was removed from one that a message still brings.
  */
 export function serialiseRevocation(now: number): Uint8Array {
   return Buffer.from(`${JSON.stringify({ version: 1, revoked: new Date(now).toISOString() })}\n`);

@@ -57,6 +57,7 @@ export class Audit {
   readonly #history = new Map<string, { readonly at: number; readonly digest: string | undefined }[]>();
   /** Objects that the disk has damaged, or that nothing may rely on until they are written again. */
   readonly #damaged = new Map<string, number>();
+  readonly #soundSince = new Map<string, number>();
   /** The closures have to be checked, although nothing has changed. */
   #isStale = false;
   /** When a repair removed a digest from a repository. */
@@ -91,7 +92,7 @@ export class Audit {
    * or they are there again.
    */
   repaired(digests: ReadonlySet<string>, since: number): void {
-    for (const [digest, at] of this.#damaged) if (at < since && digests.has(digest)) this.#damaged.delete(digest);
+    for (const [digest, at] of this.#damaged) if (at < since && digests.has(digest)) this.#sound(digest);
     this.#isStale = true;
     this.#checkNow();
   }
@@ -126,8 +127,14 @@ export class Audit {
     return removed !== undefined && removed >= from;
   }
 
-  isDamaged(digest: string): boolean {
-    return this.#damaged.has(digest);
+  /** Whether an object was damaged at some time since then. */
+  isDamaged(digest: string, from: number): boolean {
+    return this.#damaged.has(digest) || (this.#soundSince.get(digest) ?? -Infinity) >= from;
+  }
+
+  #sound(digest: string): void {
+    this.#damaged.delete(digest);
+    this.#soundSince.set(digest, this.#world.now);
   }
 
   /** A process begins an upload of a blob. */
@@ -204,7 +211,7 @@ export class Audit {
     const bytes = this.#content(digest);
     if (bytes === undefined || hashOf(bytes) !== digest) return;
     const isDocument = bytes[0] === 0x7b;
-    if (isDocument || this.#isProven(digest)) this.#damaged.delete(digest);
+    if (isDocument || this.#isProven(digest)) this.#sound(digest);
   }
 
   /** Whether a blob has a receipt that is not revoked. */

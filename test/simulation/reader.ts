@@ -62,7 +62,7 @@ class Client {
     if (digest !== undefined && digest !== found.digest)
       throw new Violation(`serve sent other bytes for ${repository}:${tag}`);
     // A damaged manifest is not served.
-    const isExcused = [...allowed].some((each) => each !== undefined && audit.isDamaged(each));
+    const isExcused = [...allowed].some((each) => each !== undefined && audit.isDamaged(each, began));
     if (!allowed.has(digest) && !isExcused)
       throw new Violation(`serve sent ${String(digest)} for ${repository}:${tag}, which the archive did not have then`);
     if (digest === undefined) return;
@@ -92,12 +92,13 @@ class Client {
     if (status === 200) {
       const isWrong = hashOf(bytes) !== digest;
       // A blob is proven when it is stored, and a client hashes what it gets.
-      if (isWrong && !this.#system.audit.isDamaged(digest)) throw new Violation(`serve sent other bytes for ${digest}`);
+      if (isWrong && !this.#system.audit.isDamaged(digest, began))
+        throw new Violation(`serve sent other bytes for ${digest}`);
       return !isWrong;
     }
     const { audit } = this.#system;
     // A platform that is not mirrored, a damaged object, or an image that a repair has removed meanwhile.
-    if (status >= 500 || isSparse || audit.isDamaged(digest) || audit.removedSince(repository, root, began))
+    if (status >= 500 || isSparse || audit.isDamaged(digest, began) || audit.removedSince(repository, root, began))
       return false;
     throw new Violation(`serve answered ${status} for ${digest} of ${repository}@${root}, which it serves`);
   }

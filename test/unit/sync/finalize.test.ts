@@ -73,9 +73,9 @@ describe('a reference', () => {
 
   // The resolver looked for the receipt after the observation, at 1000.
   test.each([
-    ['an image fails where a repair revoked the receipt of a blob after the resolver had found it', 1000, ['failed']],
-    ['an image waits for its layer where the receipt was revoked before', 999, []],
-  ])('%s', async (_, revoked, statuses) => {
+    ['fails', 'after', 1000, ['failed']],
+    ['waits for its layer', 'before', 999, []],
+  ])('of an image %s where a receipt was revoked %s the resolver looked', async (_, __, revoked, statuses) => {
     for (const largest of [undefined, BASE.digest]) {
       await using rig = new Rig();
       await fill(rig, IMAGE, [BASE, TOP]);
