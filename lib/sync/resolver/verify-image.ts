@@ -1,0 +1,62 @@
+/** Verifies the signatures of an image before anything below its manifest is fetched. */
+import type { Archive } from '../../archive/archive.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { MANIFEST_LIMITS } from '../../oci/limits.ts';
+import type { FetchedManifest, Referrers, Source } from '../../registry/source.ts';
+import type { FoundSignature, Signer } from '../../signatures/signature.ts';
+import { type Verification, verifySignatures } from '../../signatures/verify.ts';
+import { held } from '../closure.ts';
+import { type FetchedSignatures, fetchSignatures } from './fetch-signatures.ts';
+
+export interface ImageToVerify {
+  readonly digest: Digest;
+  /** The manifest, if it was fetched already. */
+  readonly fetched?: FetchedManifest | undefined;
+  readonly referrers: Referrers;
+}
+
+export interface VerifyOptions {
+  readonly source: Source;
+  readonly archive: Archive;
+  readonly signal: AbortSignal;
+  readonly signers: readonly Signer[];
+  readonly trustedRoot: Uint8Array | undefined;
+}
+
+/**
+ * Fetches the signatures of an image and verifies them. The signatures of a verified image are stored as content, so that its
+ * referrers are not fetched twice.
+ *
+ * @throws Failure for a temporary problem, and for a trusted root or a signer that cannot be read
+ */
+export async function verifyImage(image: ImageToVerify, options: VerifyOptions): Promise<Verification> {
+  const { archive, signal, signers, trustedRoot } = options;
+  const signatures = await fetchSignatures(image.referrers, options);
+  const { digest } = image;
+  const { found } = signatures;
+  const manifest = found.some(isOfManifest) ? await manifestOf(image, options) : undefined;
+  const signed = manifest === undefined ? { digest } : { digest, manifest };
+  const result = await verifySignatures({ ...signed, found, signers, trustedRoot });
+  if ('refused' in result) return withFaults(result.refused, signatures, image.referrers);
+  for (const [of, bytes] of signatures.content) await archive.putContent(of, bytes, { signal });
+  return result;
+}
+
+/** Whether a bundle signs the bytes of the manifest instead of a statement; a false positive costs one request. */
+function isOfManifest(found: FoundSignature): boolean {
+  return found.kind === 'bundle' && Buffer.from(found.bytes).includes('"messageSignature"');
+}
+
+async function manifestOf(
+  { digest, fetched }: ImageToVerify,
+  { source, archive, signal }: VerifyOptions,
+): Promise<Uint8Array> {
+  if (fetched !== undefined) return fetched.bytes;
+  const kept = await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
+  return kept ?? (await source.manifest(digest, { signal })).bytes;
+}
+
+/** Signatures that cannot be read, and lists of them, may be the reason why none verifies. */
+function withFaults(refused: string, { faults }: FetchedSignatures, { notes }: Referrers): Verification {
+  return { refused: [refused, ...faults.slice(0, 1), ...notes.slice(0, 1)].join('; ') };
+}
