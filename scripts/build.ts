@@ -29,6 +29,9 @@ const THREADS = [
   { from: 'lib/serve/bcrypt-worker.ts', startedBy: 'lib/serve/bcrypt.ts' },
 ];
 
+/** A module that functions load on demand, and its file next to the bundle; the command line is split into files anyway. */
+const ON_DEMAND = { from: 'lib/signatures/sigstore.ts', loadedBy: 'lib/signatures/verify.ts' };
+
 /** The metafiles of the npm package's bundles. */
 const metafiles: Metafile[] = [];
 
@@ -49,6 +52,8 @@ await Promise.all(
       const built = await build({ ...how, entryPoints: [thread.from], outfile, splitting: false, metafile: true });
       if (how === COMMAND) metafiles.push(built.metafile);
     }
+    if (how === FUNCTION && ON_DEMAND.loadedBy in metafile.inputs)
+      await build({ ...how, entryPoints: [ON_DEMAND.from], outfile: join(folder, 'sigstore.mjs') });
     if (how === COMMAND) metafiles.push(metafile);
   }),
 );

@@ -1,7 +1,7 @@
 /** The build options of the command line and of the Lambda functions. A bundle starts faster than hundreds of files. */
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { BuildOptions } from 'esbuild';
+import type { BuildOptions, Plugin } from 'esbuild';
 import { TRIMS_OF_COMMAND, TRIMS_OF_FUNCTIONS } from './trims.ts';
 
 export const ROOT = join(import.meta.dirname, '..');
@@ -25,8 +25,23 @@ const COMMON: BuildOptions = {
 /** Code that is loaded on demand (the S3 client, YAML) is in separate files. */
 export const COMMAND: BuildOptions = { ...COMMON, plugins: TRIMS_OF_COMMAND, splitting: true };
 
+/** Sigstore's library is a tenth of the resolver's bundle, and is loaded only if a policy requires signatures. */
+const SIGSTORE_ASIDE: Plugin = {
+  name: 'sigstore-aside',
+  setup(bundle) {
+    bundle.onResolve({ filter: /^\.\/sigstore\.ts$/ }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: './sigstore.mjs', external: true } : undefined,
+    );
+  },
+};
+
 /** Functions are minified for fast cold starts. Names are kept for stacks and logs. */
-export const FUNCTION: BuildOptions = { ...COMMON, plugins: TRIMS_OF_FUNCTIONS, minify: true, keepNames: true };
+export const FUNCTION: BuildOptions = {
+  ...COMMON,
+  plugins: [...TRIMS_OF_FUNCTIONS, SIGSTORE_ASIDE],
+  minify: true,
+  keepNames: true,
+};
 
 /** The functions: the files with a handler. */
 export function functions(): { readonly name: string; readonly from: string }[] {

@@ -1,9 +1,11 @@
-/** Verification with Sigstore's library. Loaded on demand, so that a run without a policy does not load the library. */
+/**
+ * Verification with Sigstore's library. Loaded on demand, so that a run without a policy does not load the library. In a function
+ * it is a file of its own, whose classes are other ones than those of the function: its errors are plain ones.
+ */
 import type { KeyObject } from 'node:crypto';
 import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
 import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { type SignedEntity, toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
-import { asFailure, invalid } from '../core/failure.ts';
 import { JsonFault, readJson } from '../core/json.ts';
 import { show } from '../oci/show.ts';
 import type { ParsedSignature } from './parsed.ts';
@@ -26,7 +28,7 @@ const parsedRoots = new WeakMap<Uint8Array, TrustedRoot>();
 /**
  * Parses a trusted root (`trusted_root.json`, as TUF distributes it).
  *
- * @throws {Failure} `invalid`
+ * @throws {Error} with the reason, as a clause
  */
 export function parseTrustedRoot(bytes: Uint8Array): TrustedRoot {
   const known = parsedRoots.get(bytes);
@@ -37,20 +39,26 @@ export function parseTrustedRoot(bytes: Uint8Array): TrustedRoot {
 }
 
 function readRoot(bytes: Uint8Array): TrustedRoot {
-  const operation = 'read trusted root';
   if (bytes.length > MAX_ROOT_BYTES)
-    throw invalid(operation, `it has ${bytes.length} bytes, and ${MAX_ROOT_BYTES} is the limit`);
-  let root: TrustedRoot;
+    throw new Error(`it has ${bytes.length} bytes, and ${MAX_ROOT_BYTES} is the limit`);
+  const root = TrustedRoot.fromJSON(jsonOf(bytes));
+  if (!MEDIA_TYPE.test(root.mediaType)) throw new Error(`its mediaType ${show(root.mediaType)} is unknown`);
+  if (root.certificateAuthorities.length === 0) throw new Error('it has no certificate authority');
   try {
-    root = TrustedRoot.fromJSON(readJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
-    if (!MEDIA_TYPE.test(root.mediaType)) throw invalid(operation, `its mediaType ${show(root.mediaType)} is unknown`);
     toTrustMaterial(root);
   } catch (thrown) {
-    if (thrown instanceof JsonFault) throw invalid(operation, `it ${thrown.message}`);
-    throw invalid(operation, asFailure(thrown, operation, 'input').detail);
+    throw new Error(`a key or certificate in it cannot be read (${(thrown as Error).message})`, { cause: thrown });
   }
-  if (root.certificateAuthorities.length === 0) throw invalid(operation, 'it has no certificate authority');
   return root;
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  try {
+    return readJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (thrown) {
+    const { message } = thrown as Error;
+    throw new Error(`it ${thrown instanceof JsonFault ? message : 'is not UTF-8'}`, { cause: thrown });
+  }
 }
 
 /**

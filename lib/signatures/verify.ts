@@ -1,10 +1,12 @@
 import { X509Certificate } from 'node:crypto';
+import { invalid } from '../core/failure.ts';
 import { matchesGlob, parseIdentityGlob } from '../oci/glob.ts';
-import { quote, show } from '../oci/show.ts';
+import { printable, quote, show } from '../oci/show.ts';
 import { type ParsedSignature, parseSignature, type SignedImage } from './parsed.ts';
 import { faultOf } from './payload.ts';
 import { isSignedBy, parsePublicKey, type TrustedKey } from './public-key.ts';
 import { type FoundSignature, SIGNATURE_LIMITS, type Signer } from './signature.ts';
+import type * as Library from './sigstore.ts';
 
 /** The signer that a policy accepts, and the time in milliseconds that a log or a timestamp authority proves. */
 interface Verified {
@@ -98,8 +100,7 @@ async function checkCertified(
   trustedRoot: Uint8Array,
   { identities, text }: Pick<Wanted, 'identities' | 'text'>,
 ): Promise<Verified | string> {
-  const { parseTrustedRoot, verifyCertified } = await import('./sigstore.ts');
-  parseTrustedRoot(trustedRoot);
+  const { verifyCertified } = await libraryWith(trustedRoot);
   let signed;
   try {
     signed = verifyCertified(parsed, trustedRoot);
@@ -114,6 +115,21 @@ async function checkCertified(
   return isWanted ? { by: named(identity, issuer), at } : `it is by ${named(identity, issuer)}, expected ${text}`;
 }
 
+/**
+ * Loads the library and checks a trusted root.
+ *
+ * @throws {Failure} `invalid`
+ */
+async function libraryWith(trustedRoot: Uint8Array): Promise<typeof Library> {
+  const library = await import('./sigstore.ts');
+  try {
+    library.parseTrustedRoot(trustedRoot);
+    return library;
+  } catch (thrown) {
+    throw invalid('read trusted root', printable((thrown as Error).message));
+  }
+}
+
 function isMatch(pattern: string, text: string): boolean {
   return matchesGlob(parseIdentityGlob(pattern), text);
 }
@@ -125,8 +141,7 @@ async function timeOf(
   trustedRoot: Uint8Array | undefined,
 ): Promise<{ readonly at?: number }> {
   if (trustedRoot === undefined || !parsed.isTimed) return {};
-  const { parseTrustedRoot, verifyTime } = await import('./sigstore.ts');
-  parseTrustedRoot(trustedRoot);
+  const { verifyTime } = await libraryWith(trustedRoot);
   try {
     return { at: verifyTime(parsed, key, trustedRoot) };
   } catch {

@@ -339,3 +339,23 @@ describe('hostile signatures', () => {
     expect(await refusal([found])).toContain(reason);
   });
 });
+
+describe('a trusted root', () => {
+  test.each([
+    ['text', 'it is not JSON'],
+    ['{"mediaType":"a","mediaType":"b"}', 'the key "mediaType" twice'],
+    ['{"mediaType":"text/plain"}', 'its mediaType "text/plain" is unknown'],
+    ['{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}', 'it has no certificate authority'],
+    [
+      '{"mediaType":"application/vnd.dev.sigstore.trustedroot.v0.2+json","certificateAuthorities":[{"certChain":{"certificates":[{"rawBytes":"AAAA"}]}}]}',
+      'a key or certificate in it cannot be read',
+    ],
+  ])('that cannot be used is a failure of the input and not of the image: %s', async (text, reason) => {
+    const found = [await sigstore.signBundle(IMAGE, RELEASE)];
+    const check = { digest: IMAGE, found, signers: WANTED, trustedRoot: Buffer.from(text) };
+    await expect(verifySignatures(check)).rejects.toMatchObject({
+      code: 'invalid',
+      detail: expect.stringContaining(reason),
+    });
+  });
+});
