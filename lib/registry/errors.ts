@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { asFailure, Failure, type FailureCode } from '../core/failure.ts';
+import { parseRetryAfter } from '../core/http/time.ts';
 import { readJson } from '../core/json.ts';
 import { quote } from '../oci/show.ts';
 import { redact } from './auth/redact.ts';
@@ -60,7 +61,7 @@ export function refusal(answer: ErrorResponse, context: RefusalContext): Failure
   const detail = [`${host} answered ${describe(answer, errors)}`];
   if (code === 'denied' && hint !== undefined) detail.push(hint);
   if (code === 'rate-limited') detail.push(...rateLimit(answer.headers));
-  const after = retryAfterMs(answer.headers['retry-after'], now);
+  const after = parseRetryAfter(answer.headers['retry-after'], now);
   if (after !== undefined) detail.push(`retry after ${inWords(after)}`);
   return new Failure({
     operation,
@@ -128,17 +129,6 @@ function rateLimit(headers: IncomingHttpHeaders): string[] {
   return [
     `the limit is ${limit} pulls per ${Number(seconds) / 3600} h${remaining}; it is usually higher with credentials`,
   ];
-}
-
-/** Longer waits are reduced to one year. */
-const MAX_RETRY_AFTER_MS = 365 * 24 * 3_600_000;
-
-/** RFC 9110, section 10.2.3: seconds or an HTTP date. Returns milliseconds from `now`, from 0 to one year. */
-export function retryAfterMs(header: string | string[] | undefined, now: number): number | undefined {
-  const value = text(Array.isArray(header) ? header[0] : header).trim();
-  if (/^\d+(\.\d+)?$/.test(value)) return Math.min(Math.ceil(Number(value) * 1000), MAX_RETRY_AFTER_MS);
-  const date = value === '' ? Number.NaN : Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.min(Math.max(0, date - now), MAX_RETRY_AFTER_MS);
 }
 
 /** The failure after an abort; the signal's reason if that is a Failure. */

@@ -4,7 +4,7 @@ import { essence, MEDIA_TYPES } from '../oci/mediatype.ts';
 import type { EndpointAttempt } from './client.ts';
 import type { Endpoint, EndpointRequest } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure } from './errors.ts';
-import { nextQuery } from './http/links.ts';
+import { nextQuery } from '../core/http/link.ts';
 import type { Reply } from './http/message.ts';
 import { readExcerpt, readWhole } from './http/short.ts';
 import type { ReferrerList } from './referrer-list.ts';

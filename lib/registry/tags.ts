@@ -3,7 +3,7 @@ import { readJson } from '../core/json.ts';
 import type { RegistryClient, EndpointAttempt } from './client.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { isRecord } from './errors.ts';
-import { nextQuery } from './http/links.ts';
+import { nextQuery } from '../core/http/link.ts';
 import { readWhole } from './http/short.ts';
 
 /** The requested tags per page; registries may send fewer (distribution spec 1.1, end-8b). */

@@ -1,5 +1,6 @@
 /** Headers and bodies that several endpoints share. */
-import { rangeOf, hasEtag } from './range.ts';
+import { hasEtag } from '../core/http/etag.ts';
+import { parseRange } from '../core/http/range.ts';
 import { RegistryError } from './errors.ts';
 import { type Content, firstOf, Reply } from './reply.ts';
 import type { Answer } from './served.ts';
@@ -34,7 +35,7 @@ export async function ranged(request: Request, size: number, open: Open, headers
   if (hasEtag(request.headers.get('if-none-match'), etag)) return unchanged(rest);
   // RFC 9110, section 14.2: ranges apply to GET only.
   const isWanted = request.method === 'GET' && [null, etag].includes(request.headers.get('if-range'));
-  const range = isWanted ? rangeOf(request.headers.get('range'), size) : undefined;
+  const range = isWanted ? parseRange(request.headers.get('range'), size) : undefined;
   const all = { ...rest, 'accept-ranges': 'bytes' };
   if (range === 'unsatisfiable')
     throw new RegistryError(416, 'UNSUPPORTED', `the blob has ${size} bytes, and none in this range`, {

@@ -18,11 +18,12 @@ import { parsePlatform } from '../../lib/oci/platform.ts';
 import { parseReference, parseRepository } from '../../lib/oci/reference.ts';
 import { finalizeMessage, layerMessage, resolveMessage } from '../../lib/queue/outgoing.ts';
 import { parseMessage } from '../../lib/queue/parse.ts';
-import { parseChallenges } from '../../lib/registry/auth/challenge.ts';
+import { parseChallenges } from '../../lib/core/http/challenge.ts';
 import { parseDockerConfig } from '../../lib/registry/auth/credentials.ts';
-import { refusal, registryErrors, retryAfterMs } from '../../lib/registry/errors.ts';
-import { parseLinks } from '../../lib/registry/http/links.ts';
-import { parseContentRange } from '../../lib/registry/http/range.ts';
+import { parseRetryAfter } from '../../lib/core/http/time.ts';
+import { refusal, registryErrors } from '../../lib/registry/errors.ts';
+import { parseLinks } from '../../lib/core/http/link.ts';
+import { parseContentRange } from '../../lib/core/http/content.ts';
 import { parseToken } from '../../lib/registry/auth/tokens.ts';
 import { translateEcr } from '../../lib/webhook/ecr.ts';
 import { parseSecrets } from '../../lib/webhook/secrets.ts';
@@ -172,7 +173,7 @@ const LENIENT: readonly Parser[] = [
   {
     name: 'Retry-After',
     samples: ['120', '1.5', 'Fri, 31 Dec 1999 23:59:59 GMT'],
-    parse: (text) => retryAfterMs(text, 0),
+    parse: (text) => parseRetryAfter(text, 0),
   },
   {
     name: 'error bodies of registries',

@@ -1,10 +1,10 @@
 import { Failure } from '../../core/failure.ts';
+import { parseChallenges } from '../../core/http/challenge.ts';
 import { Lru } from '../../core/lru.ts';
 import { quote } from '../../oci/show.ts';
 import {
   basicAuthorization,
   offersBasic,
-  parseChallenges,
   pullScope,
   requestedToken,
   unusableRealm,

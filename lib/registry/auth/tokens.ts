@@ -1,4 +1,5 @@
 import { Failure } from '../../core/failure.ts';
+import { parseDate } from '../../core/http/time.ts';
 import { readJson } from '../../core/json.ts';
 import { Lru } from '../../core/lru.ts';
 import { basicAuthorization, type TokenRequest } from './challenge.ts';
@@ -119,8 +120,7 @@ export class Tokens {
       throw refusal({ status, headers, body }, { operation, host: url.host, subject: 'token', now, hint });
     }
     const bytes = await readWhole(reply, operation, TOKEN_BYTES);
-    const date = typeof headers['date'] === 'string' ? Date.parse(headers['date']) : Number.NaN;
-    const token = bytes && parseToken(Buffer.from(bytes).toString('utf8'), now, date);
+    const token = bytes && parseToken(Buffer.from(bytes).toString('utf8'), now, parseDate(headers['date']));
     if (token !== undefined) return token;
     const detail = `${url.host} answered ${status} without a valid token`;
     throw new Failure({ operation, side: 'source', code: 'invalid', detail, status });
@@ -163,7 +163,7 @@ function oauthForm(wanted: TokenRequest, credential: Credential | undefined): UR
 }
 
 /** Parses the response of a token service. `issued_at` is on the service's clock, so it is compared with the response's `Date`. */
-export function parseToken(body: string, now: number, date: number): Token | undefined {
+export function parseToken(body: string, now: number, date = Number.NaN): Token | undefined {
   let json: unknown;
   try {
     json = readJson(body);

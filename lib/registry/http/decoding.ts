@@ -1,7 +1,7 @@
+import { parseContentLength, parseContentRange } from '../../core/http/content.ts';
 import { pipeline, Readable, type Transform } from 'node:stream';
 import { Failure } from '../../core/failure.ts';
 import { codingsOf, decoder } from './encoding.ts';
-import { parseContentRange } from './range.ts';
 import type { Reply, ReplyBody } from './message.ts';
 
 /** Blobs up to this size are buffered when only the number of bytes shows whether they are encoded. */
@@ -37,8 +37,7 @@ export async function withoutCodings(
 
 function totalOf({ status, headers }: Reply): number | undefined {
   if (status === 206) return parseContentRange(headers['content-range'])?.total;
-  const length = headers['content-length'];
-  return typeof length === 'string' && /^\d{1,15}$/.test(length) ? Number(length) : undefined;
+  return parseContentLength(headers['content-length']);
 }
 
 /** Drops the length and the ETag, which describe the encoded form. */

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../../core/failure.ts';
+import { parseContentLength } from '../../core/http/content.ts';
 import { stopped } from '../errors.ts';
 import { isLengthMismatch, transportFailure } from './transport.ts';
 import type { HttpRequest, Reply, ReplyBody } from './message.ts';
@@ -122,7 +123,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     if (status < 200 || this.#end !== 'open') return;
     this.#silence?.refresh();
     this.#answered = true;
-    this.#length = lengthOf(headers);
+    this.#length = parseContentLength(headers['content-length']);
     const { url, namedBy } = this.#request;
     this.#reply.resolve({ status, headers, url, namedBy, body: this });
   }
@@ -209,8 +210,4 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#wake?.();
   }
-}
-
-function lengthOf({ 'content-length': length }: IncomingHttpHeaders): number | undefined {
-  return typeof length === 'string' && /^\s*\d{1,15}\s*$/.test(length) ? Number(length) : undefined;
 }

@@ -1,4 +1,5 @@
-import { retryAfterMs, type ErrorResponse } from '../errors.ts';
+import { parseRetryAfter } from '../../core/http/time.ts';
+import type { ErrorResponse } from '../errors.ts';
 import {
   type RefusalStreak,
   isOver,
@@ -121,7 +122,7 @@ export class Pace {
     paced.probed = isNews && this.#state.probing;
     kind.only = kind.streak.refusals === 0 || kind.only === paced ? paced : undefined;
     const refusals = kind.streak.refusals + (isNews || kind.streak.refusals === 0 ? 1 : 0);
-    const askedMs = retryAfterMs(answer.headers['retry-after'], time) ?? 0;
+    const askedMs = parseRetryAfter(answer.headers['retry-after'], time) ?? 0;
     const ms = pauseMs(refusals, askedMs, retry.policy, retry.random());
     const wasAccepted = kind.streak.wasAccepted || (sure && this.#passes > 0);
     if (refusals > kind.streak.refusals) kind.streak = { wasAccepted, refusals, pausedMs: kind.streak.pausedMs + ms };

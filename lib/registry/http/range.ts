@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure, type FailureCode } from '../../core/failure.ts';
+import { parseContentLength, parseContentRange } from '../../core/http/content.ts';
+import { strongEtag } from '../../core/http/etag.ts';
 
 /** The requested bytes of a blob; `end` is exclusive, and undefined for the blob's end. */
 export interface ByteRange {
@@ -30,25 +32,6 @@ export function rangeHeader({ start, end }: ByteRange): string | undefined {
   return `bytes=${start}-${end === undefined ? '' : String(end - 1)}`;
 }
 
-export interface ContentRange {
-  /** Undefined in the header of a 416. */
-  readonly bytes: { readonly start: number; readonly end: number } | undefined;
-  readonly total: number | undefined;
-}
-
-/** RFC 9110, section 14.4: `bytes 0-99/1234`, `bytes 0-99/*`, `bytes *\/1234`. `end` is exclusive here. */
-export function parseContentRange(header: string | string[] | undefined): ContentRange | undefined {
-  if (typeof header !== 'string') return undefined;
-  const found = /^bytes (?:(\d{1,15})-(\d{1,15})|\*)\/(?:(\d{1,15})|\*)$/i.exec(header.trim());
-  if (found === null) return undefined;
-  const [, first, last, length] = found;
-  const bytes = first === undefined || last === undefined ? undefined : { start: Number(first), end: Number(last) + 1 };
-  const total = length === undefined ? undefined : Number(length);
-  if (bytes !== undefined && bytes.end <= bytes.start) return undefined;
-  if (bytes !== undefined && total !== undefined && bytes.end > total) return undefined;
-  return { bytes, total };
-}
-
 /**
  * Checks that a response announces the requested bytes of the expected blob.
  *
@@ -75,7 +58,7 @@ export function checkResponse(
 
   const range = rangeHeader(wanted);
   const contentRange = parseContentRange(headers['content-range']);
-  const contentLength = parseLength(headers['content-length']);
+  const contentLength = parseContentLength(headers['content-length']);
   if (status === 416) {
     checkTotal(contentRange?.total);
     throw fail('range-mismatch', `cannot satisfy ${range ?? 'a request without a range'}`);
@@ -100,13 +83,4 @@ export function checkResponse(
   if (contentLength !== undefined && contentLength !== end - start)
     throw fail('range-mismatch', `sent ${contentLength} bytes as bytes ${start}-${end - 1}`);
   return { ranged: true, end, total, etag };
-}
-
-function parseLength(header: string | string[] | undefined): number | undefined {
-  return typeof header === 'string' && /^\d{1,15}$/.test(header) ? Number(header) : undefined;
-}
-
-/** Only a strong ETag guarantees equal bytes (RFC 9110, section 8.8.1). */
-function strongEtag(header: string | string[] | undefined): string | undefined {
-  return typeof header === 'string' && header.startsWith('"') ? header : undefined;
 }

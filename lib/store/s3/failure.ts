@@ -1,5 +1,6 @@
 /** Maps the errors of S3 and of the connection to it to Failures. */
 import { Failure, asFailure } from '../../core/failure.ts';
+import { parseRetryAfter } from '../../core/http/time.ts';
 import { systemWords } from '../../core/system-error.ts';
 import type { FailureCode, FailureFields } from '../../core/failure.ts';
 import { quote } from '../../oci/show.ts';
@@ -272,14 +273,6 @@ function responseOf(error: Error): ErrorResponse {
   return {
     status: $metadata?.httpStatusCode ?? $response?.statusCode,
     region: $response?.headers?.['x-amz-bucket-region'] ?? Region,
-    retryAfterMs: retryAfter($response?.headers?.['retry-after']),
+    retryAfterMs: parseRetryAfter($response?.headers?.['retry-after'], Date.now()),
   };
-}
-
-/** RFC 9110, section 10.2.3: seconds or an HTTP date. */
-function retryAfter(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  if (/^\d+$/.test(value)) return Number(value) * 1000;
-  const date = Date.parse(value);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { GetObjectCommand, HeadObjectCommand } from '@aws-sdk/client-s3';
 import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
+import { parseContentRange } from '../../core/http/content.ts';
 import type { FailureCode } from '../../core/failure.ts';
 import { bodyOf } from '../body.ts';
 import type { Cancel, ReadableObject, StoredBytes } from '../store.ts';
@@ -60,10 +61,10 @@ export async function openObject(
       if (answer.ContentLength === undefined) return refuse('not-as-declared', 'the response has no Content-Length');
       return { stream, size: answer.ContentLength, etag: answer.ETag };
     }
-    const range = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.ContentRange ?? '');
-    if (range === null) return refuse('range-ignored', `expected the bytes from ${from}, got no Content-Range`);
-    const size = Number(range[3]);
-    if (Number(range[1]) !== from || Number(range[2]) !== size - 1)
+    const { bytes, total: size } = parseContentRange(answer.ContentRange) ?? {};
+    if (bytes === undefined || size === undefined)
+      return refuse('range-ignored', `expected the bytes from ${from}, got no Content-Range`);
+    if (bytes.start !== from || bytes.end !== size)
       return refuse('range-mismatch', `expected the bytes from ${from}, got ${answer.ContentRange}`);
     return { stream, size, etag: answer.ETag };
   };

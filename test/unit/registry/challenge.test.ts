@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { offersBasic, parseChallenges, requestedToken, unusableRealm } from '../../../lib/registry/auth/challenge.ts';
+import { parseChallenges } from '../../../lib/core/http/challenge.ts';
+import { offersBasic, requestedToken, unusableRealm } from '../../../lib/registry/auth/challenge.ts';
 
 // This is the challenge of Docker Hub.
 test('a Bearer challenge has a realm and a service, and its scope is ignored', () => {

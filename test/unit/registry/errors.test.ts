@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
-import { refusal, registryErrors, retryAfterMs } from '../../../lib/registry/errors.ts';
+import { expect, test } from 'vitest';
+import { refusal, registryErrors } from '../../../lib/registry/errors.ts';
 
 const at = { operation: 'get manifest r/a:1', host: 'r.example', subject: 'manifest', now: 0 } as const;
 
@@ -57,16 +57,6 @@ test('an error quotes the start of a body that is not JSON, on one line and with
   const { detail } = refusal({ status: 502, headers: {}, body: `<html>\n\u001b[31m${'x'.repeat(5000)}` }, at);
   expect(detail).toMatch(/^r\.example answered 502 "<html> \\u001b\[31mx+…"$/);
   expect(detail.length).toBeLessThan(260);
-});
-
-describe('Retry-After', () => {
-  test('is read in full, as seconds or as a date', () => {
-    expect(retryAfterMs('86400', 0)).toBe(86_400_000);
-    expect(retryAfterMs('Thu, 01 Jan 1970 02:00:00 GMT', 3_600_000)).toBe(3_600_000);
-    expect(retryAfterMs('Thu, 01 Jan 1970 00:00:00 GMT', 3_600_000)).toBe(0);
-    expect(retryAfterMs('soon', 0)).toBeUndefined();
-    expect(retryAfterMs(undefined, 0)).toBeUndefined();
-  });
 });
 
 test('a quoted body is always printable and bounded', () => {

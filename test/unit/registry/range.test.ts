@@ -1,13 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Failure, FailureCode } from '../../../lib/core/failure.ts';
-import {
-  checkResponse,
-  parseContentRange,
-  rangeHeader,
-  type ExpectedBlob,
-  type ByteRange,
-} from '../../../lib/registry/http/range.ts';
+import { checkResponse, rangeHeader, type ExpectedBlob, type ByteRange } from '../../../lib/registry/http/range.ts';
 
 const nothing: ExpectedBlob = { size: undefined, total: undefined };
 const at = { operation: 'get blob', host: 'r.example' };
@@ -29,14 +23,6 @@ test('a Range header is sent only for a part of the blob', () => {
   expect(rangeHeader({ start: 0, end: undefined })).toBeUndefined();
   expect(rangeHeader({ start: 5, end: undefined })).toBe('bytes=5-');
   expect(rangeHeader({ start: 0, end: 10 })).toBe('bytes=0-9');
-});
-
-test('an impossible Content-Range is ignored', () => {
-  expect(parseContentRange('bytes 0-9/10')).toEqual({ bytes: { start: 0, end: 10 }, total: 10 });
-  expect(parseContentRange('bytes 0-9/*')).toEqual({ bytes: { start: 0, end: 10 }, total: undefined });
-  expect(parseContentRange('bytes */10')).toEqual({ bytes: undefined, total: 10 });
-  for (const wrong of ['bytes 9-0/10', 'bytes 0-10/10', 'bytes 0-9', 'items 0-9/10', '', undefined])
-    expect(parseContentRange(wrong)).toBeUndefined();
 });
 
 // These are the rules by which undici's retry handler resumes, and the descriptor's size.

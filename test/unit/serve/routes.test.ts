@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { RegistryError } from '../../../lib/serve/errors.ts';
 import { candidatesFor, requestName } from '../../../lib/serve/names.ts';
 import { pageOf } from '../../../lib/serve/pages.ts';
-import { hasEtag, rangeOf } from '../../../lib/serve/range.ts';
 import { routeOf } from '../../../lib/serve/routes.ts';
 import { digest } from '../archive/observations.ts';
 
@@ -126,48 +125,6 @@ describe('a name', () => {
     expect(requestName('docker.io/library/alpine')).toBe('docker.io/library/alpine');
     expect(requestName('[::1]:5000/app')).toBeUndefined();
   });
-});
-
-describe('a range', () => {
-  test.each([
-    ['bytes=0-0', { start: 0, end: 1 }],
-    ['bytes=2-4', { start: 2, end: 5 }],
-    ['bytes=2-', { start: 2, end: 10 }],
-    ['bytes=9-9', { start: 9, end: 10 }],
-    ['bytes=2-999', { start: 2, end: 10 }],
-    ['bytes=-3', { start: 7, end: 10 }],
-    ['bytes=-999', { start: 0, end: 10 }],
-    ['bytes=10-', 'unsatisfiable'],
-    ['bytes=10-12', 'unsatisfiable'],
-    ['bytes=-0', 'unsatisfiable'],
-    ['bytes=99999999999999999999-', 'unsatisfiable'],
-    [null, undefined],
-    ['', undefined],
-    ['bytes=-', undefined],
-    ['bytes=5-3', undefined],
-    ['bytes=a-b', undefined],
-    ['bytes=0-1,3-4', undefined],
-    ['items=0-1', undefined],
-  ])('%j of ten bytes is %j', (header, range) => {
-    expect(rangeOf(header, 10)).toEqual(range);
-  });
-
-  test('of an empty blob is unsatisfiable', () => {
-    expect(rangeOf('bytes=0-', 0)).toBe('unsatisfiable');
-    expect(rangeOf('bytes=-1', 0)).toBe('unsatisfiable');
-  });
-});
-
-test.each([
-  [null, false],
-  ['"a"', true],
-  ['W/"a"', true],
-  ['"b", "a"', true],
-  ['*', true],
-  ['"b"', false],
-  ['a', false],
-])('If-None-Match %j has the tag "a": %j', (header, expected) => {
-  expect(hasEtag(header, '"a"')).toBe(expected);
 });
 
 describe('a page', () => {

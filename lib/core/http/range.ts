@@ -1,4 +1,4 @@
-/** Byte ranges (RFC 9110, section 14) and entity tags (section 13). Pure. */
+import { type HeaderValue, singleValue } from './header.ts';
 
 export interface ByteRange {
   /** The first byte. */
@@ -8,11 +8,11 @@ export interface ByteRange {
 }
 
 /**
- * The range in a header; `unsatisfiable` if the content has none of its bytes. Undefined for the whole content: without
+ * The range in a `Range` header (RFC 9110, section 14.2); `unsatisfiable` if the content has none of its bytes. Undefined for the whole content: without
  * a header, and for a header with several ranges or an invalid one, which a server may ignore.
  */
-export function rangeOf(header: string | null, size: number): ByteRange | 'unsatisfiable' | undefined {
-  const [, first, last] = /^bytes=[ \t]*(\d*)-(\d*)[ \t]*$/i.exec(header ?? '') ?? [];
+export function parseRange(header: HeaderValue, size: number): ByteRange | 'unsatisfiable' | undefined {
+  const [, first, last] = /^bytes=[ \t]*(\d*)-(\d*)$/i.exec(singleValue(header) ?? '') ?? [];
   if (first === undefined || last === undefined || first + last === '') return undefined;
   if (first === '') {
     const length = Math.min(Number(last), size);
@@ -22,10 +22,4 @@ export function rangeOf(header: string | null, size: number): ByteRange | 'unsat
   const end = last === '' ? size : Math.min(Number(last) + 1, size);
   if (last !== '' && Number(last) < start) return undefined;
   return start >= size ? 'unsatisfiable' : { start, end };
-}
-
-/** Whether `If-None-Match` has the entity tag; the comparison is weak. */
-export function hasEtag(header: string | null, etag: string): boolean {
-  if (header === null) return false;
-  return header.split(',').some((each) => ['*', etag].includes(each.trim().replace(/^W\//, '')));
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { nextQuery, parseLinks } from '../../../lib/registry/http/links.ts';
+import { nextQuery, parseLinks } from '../../../../lib/core/http/link.ts';
 
 // Registries send relative targets, and some proxies make them absolute.
 test.each([
