@@ -2,65 +2,93 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Semaphore } from '../../lib/core/semaphore.ts';
 import { mirrorSync, summaryOf } from '../kit/command-line.ts';
-import { makeImage, makeLayer, type Pushable } from '../kit/images.ts';
-import { KINDS } from '../kit/kinds.ts';
-import { CLIENTS, matrixTable } from '../kit/matrix.ts';
+import { type Client, CLIENTS, type Copied, COPIED, type Copier, matrixTable, SPARSE, TAGGED } from '../kit/matrix.ts';
 import { describeWith } from '../kit/real.ts';
-import { startS3Server } from '../kit/s3-server.ts';
-import { IMAGES, type Mirrored, mirrorImages, type Serving, serving } from '../kit/serving.ts';
-import { skippedFor } from '../kit/skipped.ts';
+import { describeWithS3 } from '../kit/s3-suite.ts';
+import { type Mirrored, mirrorImages, type Serving, serving } from '../kit/serving.ts';
 
-const LAYERS = [makeLayer({ seed: 21 }), makeLayer({ seed: 22 })];
-const MANY = makeImage({ layers: Array.from({ length: 120 }, (_, at) => LAYERS[at % 2]!) });
-const TAGGED: ReadonlyMap<string, Pushable> = new Map([...IMAGES, ['120-layers', MANY]]);
-
-function kindOf(tag: string): string {
-  return tag.startsWith('kind-') ? KINDS[Number(tag.slice('kind-'.length))]!.name : tag;
-}
+/** Copies at the same time. A client mostly waits, for its own process and for the server. */
+const TOGETHER = 4;
 
 let mirrored: Mirrored;
 beforeAll(async () => {
   mirrored = await mirrorImages(TAGGED);
+  mirrored.registry.push('team/sparse', SPARSE, '1');
+  await mirrorSparse(mirrored.archive);
 });
 afterAll(() => mirrored[Symbol.asyncDispose]());
 
-/** Copies every image with every client that is installed. */
-function copies(title: string, serve: () => Promise<Serving>): void {
+async function mirrorSparse(archive: string, env: Readonly<Record<string, string>> = {}): Promise<void> {
+  const source = `${mirrored.registry.host}/team/sparse:1`;
+  const synced = await mirrorSync(['sync', source, '--platform', 'linux/amd64', '--to', archive, '--json'], env);
+  expect(summaryOf(synced)).toMatchObject({ mirrored: 1, failed: 0 });
+}
+
+/** Copies images with every client that is installed. */
+function copies(
+  title: string,
+  serve: () => Promise<Serving>,
+  chosen: (client: Client) => readonly Copied[] = () => COPIED,
+): void {
   for (const client of CLIENTS)
-    describeWith([client.name], `${client.name} and ${title}`, () => {
-      test('copies each kind as the matrix says', async () => {
+    describeWith(client.programs, `${client.name} and ${title}`, () => {
+      test('copies each kind as the matrix says', { timeout: 120_000 }, async () => {
+        const images = chosen(client);
         await using served = await serve();
-        for (const [tag, { digest }] of TAGGED) {
-          const kind = kindOf(tag);
-          const folder = mirrored.folder.join(`${title}-${client.name}-${tag}`.replaceAll(' ', '-'));
-          const copying = client.copy(served.host, `${mirrored.name}:${tag}`, folder);
-          const refusal = new Map(Object.entries(client.refuses)).get(kind);
-          if (refusal === undefined) expect([kind, await copying]).toEqual([kind, digest]);
-          else await expect(copying, kind).rejects.toThrow(refusal);
-        }
+        const folder = mirrored.folder.join(`${title}-${client.name}`.replaceAll(' ', '-'));
+        await using copier = await client.open({ host: served.host, folder });
+        const permits = new Semaphore(TOGETHER);
+        const results = images.map(async (copied) => {
+          await permits.take();
+          try {
+            return [copied.kind, await resultOf(copier, client, copied, folder)];
+          } finally {
+            permits.give();
+          }
+        });
+        const expected = images.map(({ kind, digest }) => [kind, kind in client.refuses ? 'refused' : digest]);
+        expect(await Promise.all(results)).toEqual(expected);
       });
     });
 }
 
-copies('a folder', () => serving(mirrored.archive));
+/** The digest of a copy, `refused` for the reason in the matrix, or another reason. */
+async function resultOf(
+  copier: Copier,
+  { refuses }: Client,
+  { kind, repository, tag }: Copied,
+  folder: string,
+): Promise<string | undefined> {
+  try {
+    const reference = `${mirrored.name.replace('/app', `/${repository}`)}:${tag}`;
+    return await copier.copy(reference, `${folder}-${repository}-${tag}`);
+  } catch (error) {
+    return refuses[kind]?.test(String(error)) === true ? 'refused' : String(error);
+  }
+}
 
-const server = await startS3Server();
-if ('skipped' in server)
-  describe('an archive in S3', () => {
-    skippedFor(server.skipped);
-  });
-else {
+describe('an archive in a folder', () => {
+  copies('a folder', () => serving(mirrored.archive));
+});
+
+await describeWithS3('an archive in S3', (server) => {
   let archive: string;
   beforeAll(async () => {
     archive = `s3://${await server.bucket()}/archive`;
     const from = `${mirrored.registry.host}/team/app`;
     const synced = await mirrorSync(['sync', from, '--all-tags', '--to', archive, '--json'], server.env);
     expect(summaryOf(synced)).toMatchObject({ failed: 0 });
+    await mirrorSparse(archive, server.env);
   });
-  afterAll(() => server.close());
-  copies('S3', () => serving(archive, [], server.env));
-}
+  copies(
+    'S3',
+    () => serving(archive, [], server.env),
+    // A client that refuses a kind refuses its manifest, which is the same.
+    ({ refuses }) => COPIED.filter(({ kind }) => !(kind in refuses)),
+  );
+});
 
 test('the documentation has the matrix', async () => {
   const page = await readFile(join(import.meta.dirname, '../../docs/serve.md'), 'utf8');

@@ -9,6 +9,8 @@ import { run } from './real.ts';
 export interface Containerd extends AsyncDisposable {
   /** Pulls an image with the hosts.toml files of a folder. @throws Error with the output of ctr */
   pull(reference: string, hostsFolder: string): Promise<void>;
+  /** Reads the whole content of an image, for all platforms, and unpacks nothing. @throws Error with the output of ctr */
+  fetch(reference: string, hostsFolder: string): Promise<void>;
   /** The digest of a pulled image; undefined for an image that was not pulled. */
   digestOf(reference: string): Promise<string | undefined>;
 }
@@ -40,13 +42,16 @@ export async function startContainerd(folder: string): Promise<Containerd> {
       reject(new Error(`containerd ended:\n${said.join('\n')}`));
     }, reject);
   });
-  const ctr = (...args: string[]): Promise<string> => run('ctr', ['--address', socket, 'images', ...args]);
+  const ctr = (...args: string[]): Promise<string> => run('ctr', ['--address', socket, ...args]);
   return {
     async pull(reference, hostsFolder) {
-      await ctr('pull', '--hosts-dir', hostsFolder, '--snapshotter', 'native', reference);
+      await ctr('images', 'pull', '--hosts-dir', hostsFolder, '--snapshotter', 'native', reference);
+    },
+    async fetch(reference, hostsFolder) {
+      await ctr('content', 'fetch', '--all-platforms', '--hosts-dir', hostsFolder, reference);
     },
     async digestOf(reference) {
-      const line = (await ctr('ls')).split('\n').find((each) => each.startsWith(`${reference} `));
+      const line = (await ctr('images', 'ls')).split('\n').find((each) => each.startsWith(`${reference} `));
       return line?.split(/\s+/)[2];
     },
     [Symbol.asyncDispose]: async () => {

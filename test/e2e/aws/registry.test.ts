@@ -1,12 +1,14 @@
 /** The bundled registry function, with the role of the template, over a real S3 server. */
-import { readFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HttpResult } from '../../../functions/http.ts';
+import { conformance } from '../../kit/conformance.ts';
 import { mirrorSync, summaryOf } from '../../kit/command-line.ts';
 import { makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
 import { balancerEvent, functionUrlEvent, type HttpCall } from '../../kit/lambda/http-events.ts';
 import { LOGIN, type RegistryFunction, startRegistryFunction } from '../../kit/lambda/registry.ts';
 import { buildBundles } from '../../kit/lambda/stack.ts';
+import { CLIENTS } from '../../kit/matrix.ts';
 import { describeWith, run } from '../../kit/real.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { startS3Server } from '../../kit/s3-server.ts';
@@ -160,20 +162,31 @@ else
       expect(log).not.toContain(LOGIN.password);
     });
 
-    describeWith(['skopeo'], 'skopeo', () => {
-      test('logs in, and copies an index from a load balancer with its digest', async () => {
-        const [layout, from] = [folder.join('skopeo'), `docker://${registry.host}/${name}:index`];
-        const options = ['--all', '--preserve-digests', '--src-tls-verify=false'];
-        await run('skopeo', [
-          'copy',
-          ...options,
-          '--src-creds',
-          `${LOGIN.user}:${LOGIN.password}`,
-          from,
-          `oci:${layout}:x`,
-        ]);
-        const index = JSON.parse(await readFile(`${layout}/index.json`, 'utf8')) as { manifests: { digest: string }[] };
-        expect(index.manifests[0]?.digest).toBe(IMAGES.get('index')?.digest);
+    for (const client of CLIENTS)
+      describeWith(client.programs, client.name, () => {
+        test('logs in with its file, and copies images and an index from a load balancer with their digests', async () => {
+          const login = folder.join(`login-${client.name}`);
+          await mkdir(login);
+          const auth = Buffer.from(`${LOGIN.user}:${LOGIN.password}`).toString('base64');
+          await writeFile(`${login}/config.json`, JSON.stringify({ auths: { [registry.host]: { auth } } }));
+          const env = { DOCKER_CONFIG: login, REGISTRY_AUTH_FILE: `${login}/config.json` };
+          const target = { host: registry.host, folder: folder.join(client.name), authorization: AUTHORIZATION, env };
+          await using copier = await client.open(target);
+          for (const tag of ['kind-0', 'kind-1', 'index'])
+            expect([tag, await copier.copy(`${name}:${tag}`, folder.join(`${client.name}-${tag}`))]).toEqual([
+              tag,
+              IMAGES.get(tag)?.digest,
+            ]);
+        });
+      });
+
+    describeWith(['conformance'], 'the conformance program of the OCI distribution spec', () => {
+      test('passes its read-only tests through a load balancer', async () => {
+        const results = folder.join('conformance');
+        const env = { OCI_USERNAME: LOGIN.user, OCI_PASSWORD: LOGIN.password };
+        const { failed, passed } = await conformance({ host: registry.host, name, results, env });
+        expect(failed).toBe(0);
+        expect(passed).toBeGreaterThanOrEqual(10);
       });
     });
 
