@@ -8,7 +8,7 @@ import type { Receipt } from './receipt.ts';
 import { type FoundReceipt, Receipts } from './receipts.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
 import { type Move, moveOf } from './tag-index/move.ts';
-import { type TagChange, TagIndex, type TagOutcome } from './tag-index/tag-index.ts';
+import { type ReferrerCheck, type TagChange, TagIndex, type TagOutcome } from './tag-index/tag-index.ts';
 
 const MiB = 1024 * 1024;
 
@@ -186,6 +186,12 @@ export class Archive {
     }
   }
 
+  /** Records checks for new referrers in one write; writes nothing where nothing changes. */
+  async recordChecks(repository: string, checks: readonly ReferrerCheck[], options: UpdateOptions = {}): Promise<void> {
+    checkInstants(repository, [], checks);
+    await this.#edit(repository, (index) => ({ index: index.checked(checks), outcomes: undefined }), options);
+  }
+
   /**
    * Drops every entry that names one of these digests, and gives the index another version in any case. Only a repair may do
    * this: these digests cannot be pulled.
@@ -273,13 +279,17 @@ export class Archive {
   }
 }
 
-/** @throws Failure for an observation in the future, which would make each later one count as older */
-function checkInstants(repository: string, changes: readonly TagChange[]): void {
+/** @throws Failure for a time in the future, which would make each later one count as older */
+function checkInstants(repository: string, changes: readonly TagChange[], checks: readonly ReferrerCheck[] = []): void {
   const now = Date.now();
-  for (const { observed, tag, descriptor } of changes) {
-    const fault = instantFault(observed, now);
+  const observations = changes.map(({ tag, descriptor: { digest }, observed }) => ({ tag, digest, at: observed }));
+  const checked = changes.flatMap(({ tag, descriptor: { digest }, checked: at }) =>
+    at === undefined ? [] : [{ tag, digest, at }],
+  );
+  for (const { tag, digest, at } of [...observations, ...checked, ...checks]) {
+    const fault = instantFault(at, now);
     if (fault === undefined) continue;
-    const reference = tag === undefined ? `${repository}@${descriptor.digest}` : `${repository}:${tag}`;
+    const reference = tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
     throw invalid(`write tag index ${reference}`, `the time of the observation ${fault}`);
   }
 }

@@ -11,6 +11,20 @@ export interface TagChange extends Scope {
   readonly descriptor: { readonly mediaType: string; readonly digest: Digest; readonly size: number };
   /** Milliseconds since the epoch. */
   readonly observed: number;
+  /** The manifest that a referrer refers to, and its artifact type. */
+  readonly subject?: Digest;
+  readonly artifactType?: string;
+  /** The time at which upstream was asked for referrers of the image, in milliseconds since the epoch. */
+  readonly checked?: number;
+}
+
+/** A check of an image for new referrers, which found out nothing else about the image. */
+export interface ReferrerCheck {
+  /** Without a tag, the entry that is kept by its digest alone. */
+  readonly tag?: string;
+  readonly digest: Digest;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
 }
 
 /**
@@ -75,6 +89,18 @@ export class TagIndexDraft {
     const outcome = this.#observe(tag, seen);
     this.#date(tag);
     return outcome;
+  }
+
+  /** Records a check; of an entry that is missing by now, nothing is recorded. */
+  check({ tag, digest, at }: ReferrerCheck): void {
+    const entry = tag === undefined ? this.#kept.get('')?.get(digest) : this.#tags.get(tag);
+    if (entry?.digest !== digest || (entry.checked ?? 0) >= at) return;
+    const checked = written({ ...entry, checked: at });
+    if (tag !== undefined) this.#set(tag, checked);
+    else {
+      this.#group('').set(digest, checked);
+      this.#changed = true;
+    }
   }
 
   #observe(tag: string, seen: StoredEntry): TagOutcome {
@@ -148,13 +174,15 @@ export class TagIndexDraft {
   }
 }
 
-function entryOf({ tag, descriptor, observed, platforms, foreignLayers }: TagChange): StoredEntry {
+function entryOf(change: TagChange): StoredEntry {
+  const { tag, descriptor, observed, platforms, foreignLayers, subject, artifactType, checked } = change;
   const { mediaType, digest, size } = descriptor;
   const observations = observed === 0 ? [] : [observed];
   const fields = { tag, digest, mediaType, size, observed, observations, hadTag: undefined, replaced: undefined };
   const proven = unionOf(platforms, []);
   const [whole, skipping] = foreignLayers === 'skip' ? [undefined, proven] : [proven, undefined];
-  return written({ ...fields, platforms: whole, skipping, document: {} });
+  const refers = { subject, artifactType, checked };
+  return written({ ...fields, ...refers, platforms: whole, skipping, document: {} });
 }
 
 function left(entry: StoredEntry, tag: string): StoredEntry {

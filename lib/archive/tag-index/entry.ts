@@ -25,6 +25,10 @@ export const ANNOTATIONS = {
   platforms: 'dev.mirror-sync.platforms',
   /** The platforms that it was proven for except for their foreign layers, in the same form. */
   skipping: 'dev.mirror-sync.platforms-without-foreign-layers',
+  /** The manifest that a referrer refers to. */
+  subject: 'dev.mirror-sync.subject',
+  /** The last time that upstream was asked for referrers of this image: ISO 8601, UTC, with milliseconds. */
+  checked: 'dev.mirror-sync.referrers-checked',
 } as const;
 
 const OURS: ReadonlySet<string> = new Set(Object.values(ANNOTATIONS));
@@ -64,6 +68,12 @@ export interface TagEntry {
   readonly hadTag: string | undefined;
   /** When the tag moved, in milliseconds since the epoch. */
   readonly replaced: number | undefined;
+  /** The manifest that a referrer refers to: its own statement, or that of cosign's tag. */
+  readonly subject: Digest | undefined;
+  /** The artifact type of a referrer. */
+  readonly artifactType: string | undefined;
+  /** The last check for new referrers, in milliseconds since the epoch. */
+  readonly checked: number | undefined;
 }
 
 /** An entry with its object in the document. */
@@ -73,7 +83,7 @@ export interface StoredEntry extends TagEntry {
 
 /** @throws Failure that names the place */
 export function readEntry(place: Place, now: number): StoredEntry {
-  const { digest, mediaType, size, annotations = {} } = readDescriptor(place);
+  const { digest, mediaType, size, artifactType, annotations = {} } = readDescriptor(place);
   const at = place.at('annotations');
   const time = (name: string): number | undefined => {
     const text = own(annotations, name);
@@ -100,6 +110,9 @@ export function readEntry(place: Place, now: number): StoredEntry {
     skipping: platforms(ANNOTATIONS.skipping),
     hadTag: own(annotations, ANNOTATIONS.hadTag),
     replaced: time(ANNOTATIONS.replaced),
+    subject: own(annotations, ANNOTATIONS.subject) === undefined ? undefined : at.entry(ANNOTATIONS.subject).digest(),
+    artifactType,
+    checked: time(ANNOTATIONS.checked),
     document: place.object(),
   };
 }
@@ -130,6 +143,7 @@ export function union(times: readonly number[], more: readonly number[]): readon
 export function written(entry: StoredEntry): StoredEntry {
   const { tag, digest, mediaType, size, observed, observations, platforms, skipping, hadTag, replaced, document } =
     entry;
+  const { subject, artifactType, checked } = entry;
   const isHistory = observations.length > 1 || (hadTag !== undefined && observed !== 0);
   const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
   const ours: [name: string, value: string | undefined][] = [
@@ -141,11 +155,15 @@ export function written(entry: StoredEntry): StoredEntry {
     [ANNOTATIONS.replaced, replaced === undefined ? undefined : new Date(replaced).toISOString()],
     [ANNOTATIONS.platforms, platforms === undefined ? undefined : formatPlatforms(platforms)],
     [ANNOTATIONS.skipping, skipping === undefined ? undefined : formatPlatforms(skipping)],
+    [ANNOTATIONS.subject, subject],
+    [ANNOTATIONS.checked, checked === undefined ? undefined : new Date(checked).toISOString()],
   ];
   const annotations = [...others.filter(([name]) => !OURS.has(name)), ...ours]
     .filter(([, value]) => value !== undefined)
     .sort(([a], [b]) => compare(a, b));
-  return { ...entry, document: { ...document, mediaType, digest, size, annotations: Object.fromEntries(annotations) } };
+  const type = artifactType === undefined ? {} : { artifactType };
+  const fields = { mediaType, digest, size, ...type, annotations: Object.fromEntries(annotations) };
+  return { ...entry, document: { ...document, ...fields } };
 }
 
 /** The union of two entries of one digest; `entry` itself where `other` adds nothing. */
@@ -159,9 +177,26 @@ export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
   const observed = observations.at(-1) ?? 0;
   const platforms = grown(entry.platforms, other.platforms);
   const skipping = grown(entry.skipping, other.skipping);
-  const both = { ...entry, observed, observations, platforms, skipping };
-  const isKnown = observations.join() === entry.observations.join();
+  const both = { ...entry, observed, observations, platforms, skipping, ...referring(entry, other) };
+  const isKnown = observations.join() === entry.observations.join() && refersTheSame(entry, both);
   return isKnown && provesTheSame(entry, both) ? entry : written(both);
+}
+
+type Referring = Pick<TagEntry, 'subject' | 'artifactType' | 'checked'>;
+
+/** The union of two entries: a subject that was learned is kept, and the last check counts. */
+function referring(entry: Referring, other: Referring): Referring {
+  const checked = Math.max(entry.checked ?? 0, other.checked ?? 0);
+  return {
+    subject: entry.subject ?? other.subject,
+    artifactType: entry.artifactType ?? other.artifactType,
+    checked: checked === 0 ? undefined : checked,
+  };
+}
+
+function refersTheSame(entry: Referring, other: Referring): boolean {
+  const { subject, artifactType, checked } = other;
+  return entry.subject === subject && entry.artifactType === artifactType && entry.checked === checked;
 }
 
 type Proven = Pick<TagEntry, 'platforms' | 'skipping'>;

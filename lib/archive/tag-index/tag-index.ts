@@ -12,12 +12,12 @@ import type { Digest } from '../../oci/digest.ts';
 import { Place } from '../../oci/document.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { compare, coversAll, readEntry, type StoredEntry, type TagEntry, union } from './entry.ts';
-import { type Entries, type TagChange, TagIndexDraft, type TagOutcome } from './draft.ts';
+import { type Entries, type ReferrerCheck, type TagChange, TagIndexDraft, type TagOutcome } from './draft.ts';
 import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed, repairedAt } from './format.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
 export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
-export type { TagChange, TagOutcome } from './draft.ts';
+export type { ReferrerCheck, TagChange, TagOutcome } from './draft.ts';
 export type { Period } from './history.ts';
 
 /** More entries are more likely an attack, or a mistake, than a repository. */
@@ -30,6 +30,7 @@ export class TagIndex {
   /** The name of the document, if a newer release wrote it: this one may read it, and must not write it. */
   readonly #newer: string | undefined;
   #byDigest: ReadonlyMap<Digest, TagEntry> | undefined;
+  #bySubject: ReadonlyMap<Digest, ReadonlyMap<Digest, TagEntry>> | undefined;
 
   private constructor(entries: Entries, document: Readonly<Record<string, unknown>>, newerName?: string) {
     this.#entries = entries;
@@ -89,6 +90,20 @@ export class TagIndex {
     return this.#byDigest.get(digest);
   }
 
+  /** The entries that refer to a manifest, each digest once, in the order of their digests. */
+  referrersOf(subject: Digest): readonly TagEntry[] {
+    if (this.#bySubject === undefined) {
+      const bySubject = new Map<Digest, Map<Digest, TagEntry>>();
+      for (const entry of this.#all()) {
+        if (entry.subject === undefined) continue;
+        const referrers = bySubject.get(entry.subject) ?? new Map<Digest, TagEntry>();
+        bySubject.set(entry.subject, referrers.set(entry.digest, entry));
+      }
+      this.#bySubject = bySubject;
+    }
+    return [...(this.#bySubject.get(subject)?.values() ?? [])].sort((a, b) => compare(a.digest, b.digest));
+  }
+
   /** Tags first, sorted by name; then entries kept by digest, the newest of each tag first. */
   entries(): readonly TagEntry[] {
     return this.#sorted();
@@ -131,6 +146,17 @@ export class TagIndex {
     const draft = new TagIndexDraft(this.#entries);
     const outcomes = changes.map((change) => draft.observe(change));
     return { index: draft.changed ? this.#changedTo(draft.entries) : this, outcomes };
+  }
+
+  /**
+   * Records checks for new referrers; the same index where nothing changes.
+   *
+   * @throws Failure `unsupported` if a newer release wrote the index
+   */
+  checked(checks: readonly ReferrerCheck[]): TagIndex {
+    const draft = new TagIndexDraft(this.#entries);
+    for (const check of checks) draft.check(check);
+    return draft.changed ? this.#changedTo(draft.entries) : this;
   }
 
   /**

@@ -81,7 +81,8 @@ function referenceOf({ tag, digest }: ImageRequest): string {
 /** A child of an index, which the tag index does not name. */
 function childEntry(digest: Digest, mediaType: string, size: number): TagEntry {
   const nothing = { tag: undefined, platforms: undefined, skipping: undefined, hadTag: undefined, replaced: undefined };
-  return { ...nothing, digest, mediaType, size, observed: 0, observations: [] };
+  const refers = { subject: undefined, artifactType: undefined, checked: undefined };
+  return { ...nothing, ...refers, digest, mediaType, size, observed: 0, observations: [] };
 }
 
 function manifestIn({ bytes, mediaType }: Found): Manifest | undefined {
