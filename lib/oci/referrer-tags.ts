@@ -42,6 +42,11 @@ export function subjectOfTag(tag: string): Digest | undefined {
   return isDigest(digest) ? digest : undefined;
 }
 
+/** The digest that a tag of cosign names; undefined for any other tag. */
+export function subjectOfCosignTag(tag: string): Digest | undefined {
+  return tag.includes('.') ? subjectOfTag(tag) : undefined;
+}
+
 /** Whether a tag has the form of a referrer's tag. */
 export function isReferrerTag(tag: string): boolean {
   return REFERRER_TAG.test(tag);

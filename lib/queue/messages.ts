@@ -73,6 +73,21 @@ export interface Image {
   readonly largest?: Digest;
   /** Attestations that upstream has only in part: the image is complete without them. */
   readonly lost?: readonly Digest[];
+  /** The manifest that a referrer refers to, as upstream lists it. */
+  readonly subject?: Digest;
+  /** The image that a referrer was found for, as requested; for events. */
+  readonly root?: Wanted;
+  /** The time at which upstream was asked for referrers of the image, in milliseconds since the epoch. */
+  readonly checked?: number;
+}
+
+/** A check of an unchanged image for new referrers. */
+export interface ReferrerCheck {
+  /** The tag of the entry; without one, the entry is kept by its digest alone. */
+  readonly tag?: string;
+  readonly digest: Digest;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
 }
 
 export interface LayerMessage extends Order {
@@ -114,6 +129,11 @@ export interface FinalizeMessage extends Order {
   readonly image: Image | Wanted;
   /** Set where the image cannot be mirrored: the failure to record. */
   readonly failure?: RecordedFailure;
+  /**
+   * Checks for referrers to record. Such a message has no other effect; its image is one of the checked ones, which an
+   * earlier release finds unchanged.
+   */
+  readonly checks?: readonly ReferrerCheck[];
 }
 
 export interface RecordedFailure {

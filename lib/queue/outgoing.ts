@@ -7,6 +7,7 @@ import {
   MESSAGE_VERSION,
   type Order,
   type RecordedFailure,
+  type ReferrerCheck,
   type ResolveMessage,
   type Wanted,
 } from './messages.ts';
@@ -89,6 +90,17 @@ export function finalizeMessage(
     group: finalizeGroup(message.repository),
     deduplicationId: deduplicationId(message, sender),
   };
+}
+
+/**
+ * A message to the finalizer that records checks for referrers of unchanged images.
+ *
+ * @param image one of them
+ */
+export function checksMessage(order: Order, image: Image, checks: readonly ReferrerCheck[]): Outgoing<FinalizeMessage> {
+  const { group, message: plain } = finalizeMessage(order, image, 'resolver');
+  const message: FinalizeMessage = { ...plain, checks };
+  return { message, group, deduplicationId: deduplicationId(message, 'resolver') };
 }
 
 function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {

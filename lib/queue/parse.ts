@@ -13,6 +13,7 @@ import {
   type Message,
   type Order,
   type RecordedFailure,
+  type ReferrerCheck,
   type ResolveMessage,
   type Wanted,
 } from './messages.ts';
@@ -132,7 +133,16 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
     // A repository whose tags could not be listed has no tag to name.
     image: found ? readImage(image, now) : readName(image),
     failure,
+    checks: place
+      .at('checks')
+      .optionalList(ANY_LENGTH)
+      ?.map((check) => readCheck(check, now)),
   });
+}
+
+function readCheck(place: Place, now: number): ReferrerCheck {
+  const tag = optional(place.at('tag'), readTag);
+  return defined({ tag, digest: place.at('digest').digest(), at: readTime(place.at('at'), now) });
 }
 
 function readFailure(place: Place): RecordedFailure {
@@ -198,6 +208,9 @@ function readImage(place: Place, now: number): Image {
       .at('lost')
       .optionalList(ANY_LENGTH)
       ?.map((lost) => lost.digest()),
+    subject: optional(place.at('subject'), (subject) => subject.digest()),
+    root: optional(place.at('root'), readWanted),
+    checked: optional(place.at('checked'), (checked) => readTime(checked, now)),
   });
 }
 

@@ -10,6 +10,7 @@ import { type Digest, digestParts } from '../oci/digest.ts';
 import { type IndexManifest, MANIFEST_LIMITS, type Manifest, parseManifest } from '../oci/manifest.ts';
 import { compressionOf, isTarLayer } from '../oci/mediatype.ts';
 import type { Platform } from '../oci/platform.ts';
+import { type Referral, referralOf } from '../oci/referral.ts';
 import { isAttestation, PlatformChoice } from '../oci/platform-choice.ts';
 import type { PlatformPolicy, Scope } from '../queue/messages.ts';
 import { type Blob, type Claims, claimingConfig, claimsOf, isLeftOut, isManifest } from './claims.ts';
@@ -45,6 +46,8 @@ export type ClosureState =
       readonly notes: readonly string[];
       /** Platforms of the scope that the image does not have. */
       readonly absent: readonly Platform[];
+      /** The statement of the root that it refers to another manifest. */
+      readonly referral: Referral;
     }
   /** The first missing object, and whether it is a manifest or a config. */
   | { readonly complete: false; readonly missing: Digest; readonly isDocument: boolean };
@@ -139,6 +142,7 @@ export async function checkClosure(
 ): Promise<ClosureState> {
   const objects = new Map<Digest, number>();
   const manifests = new Map<Digest, string>();
+  let referral: Referral = {};
   const notes = new Set<string>();
   const choice = new PlatformChoice(scope.platforms);
   const content: ClosureReader['content'] = (...of) => reader.content(...of);
@@ -154,6 +158,7 @@ export async function checkClosure(
       notes.add(`attestation ${digest} is incomplete upstream: ${found.missing} is missing`);
       continue;
     }
+    if (digest === root) referral = referralOf(manifest);
     objects.set(digest, bytes);
     manifests.set(digest, manifest.mediaType);
     for (const [object, size] of found.objects) objects.set(object, size);
@@ -162,7 +167,7 @@ export async function checkClosure(
   for (const note of choice.notes) notes.add(note);
   let sum = 0;
   for (const size of objects.values()) sum += size;
-  return { complete: true, bytes: sum, objects, manifests, notes: [...notes], absent: choice.absent };
+  return { complete: true, bytes: sum, objects, manifests, notes: [...notes], absent: choice.absent, referral };
 }
 
 /** The config and the blobs of a manifest with their bytes and notes; or the first missing one. */

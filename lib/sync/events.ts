@@ -27,6 +27,8 @@ interface Found {
   readonly source: string;
   readonly tag?: string | undefined;
   readonly digest?: Digest | undefined;
+  /** For a referrer that was not requested itself: the manifest that it refers to, and the requested image. */
+  readonly referrer?: { readonly subject: Digest; readonly root: string } | undefined;
 }
 
 /**
@@ -108,7 +110,9 @@ export function imageName(
   image: Image | Wanted,
 ): ImageName {
   const { tag, digest } = image;
-  return { run, source, repository, reference: referenceOf(source, askedFor(image)), tag, digest };
+  const name = { run, source, repository, reference: referenceOf(source, askedFor(image)), tag, digest };
+  if (!('root' in image) || image.subject === undefined) return name;
+  return { ...name, referrer: { subject: image.subject, root: referenceOf(source, image.root) } };
 }
 
 function askedFor(image: Image | Wanted): Wanted {

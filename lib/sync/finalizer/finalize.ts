@@ -20,6 +20,7 @@ import { receiptReader } from '../receipt-reader.ts';
 import type { FinalizerContext } from '../context.ts';
 import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
+import { changeOf, type Complete, completeOf } from './change.ts';
 
 export interface FinalizeOptions {
   readonly signal: AbortSignal;
@@ -59,6 +60,7 @@ export async function finalize(
     wanted.length === 0
       ? { ready: [], refused: [], updates: [] }
       : await commit(archive, head.repository, wanted, reader, signal);
+  await recordChecks(archive, messages, reader, signal);
   const reporter = new Reporter(context);
   for (const { message, outcome } of [...judged, ...refused])
     if (typeof outcome === 'object') await reporter.report(message, 'failed', outcome);
@@ -78,6 +80,22 @@ interface Committed {
   readonly ready: readonly Ready[];
   readonly refused: readonly Judged[];
   readonly updates: readonly TagUpdate[];
+}
+
+/** Writes the checks for referrers of all messages at once. */
+async function recordChecks(
+  archive: Archive,
+  messages: readonly FinalizeMessage[],
+  reader: CachedReader,
+  signal: AbortSignal,
+): Promise<void> {
+  const checks = messages.flatMap((message) => message.checks ?? []);
+  const [head] = messages;
+  if (head === undefined || checks.length === 0) return;
+  const written = (version: string): void => {
+    reader.written(version);
+  };
+  await archive.recordChecks(head.repository, checks, { signal, written });
 }
 
 /**
@@ -154,6 +172,7 @@ class Reporter {
 function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage> {
   const byImage = new Map<string, FinalizeMessage>();
   for (const message of messages) {
+    if (message.checks !== undefined) continue;
     const { run, reference, digest } = imageName(message, message.image);
     const key = JSON.stringify([run, reference, digest]);
     if (byImage.get(key)?.failure === undefined) byImage.set(key, message);
@@ -171,11 +190,6 @@ interface Judged {
 interface Ready extends Complete {
   readonly message: FinalizeMessage;
   readonly image: Image;
-}
-
-interface Complete {
-  readonly notes: readonly string[];
-  readonly manifests: ReadonlyMap<Digest, string>;
 }
 
 /** The manifests that the tag index will not name. */
@@ -198,10 +212,10 @@ async function check(
   try {
     const mayLack = new Set(image.lost);
     const state = await checkClosure(image.digest, message, reader, { mayLack: (digest) => mayLack.has(digest) });
-    if (state.complete) return { notes: state.notes, manifests: state.manifests };
+    if (state.complete) return completeOf(image, state);
     return lost(message, state.missing, reader, state.isDocument) ?? 'incomplete';
   } catch (error) {
-    const failure: Failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
+    const failure = asFailure(error, `check ${nameOf(message)}`, 'archive');
     if (failure.remedy !== 'never') throw failure;
     return recorded(failure.within(`check ${nameOf(message)}`));
   }
@@ -221,18 +235,6 @@ function lost(
   if (!isDocument && !((reader.revoked?.(missing) ?? 0) >= observed)) return undefined;
   const detail = `${missing} was found damaged, and removed meanwhile; sync the image again`;
   return recorded(new Failure({ operation: `check ${nameOf(message)}`, side: 'archive', code: 'corrupt', detail }));
-}
-
-function changeOf({ message, image }: { readonly message: FinalizeMessage; readonly image: Image }): TagChange {
-  const { digest, mediaType, size, tag, observed } = image;
-  const { platforms, foreignLayers } = message;
-  return {
-    descriptor: { digest, mediaType, size },
-    observed,
-    platforms,
-    ...(foreignLayers === undefined ? {} : { foreignLayers }),
-    ...(tag === undefined ? {} : { tag }),
-  };
 }
 
 /** The previous digest of a moved tag, and the difference from it. A comparison that fails never fails the image. */

@@ -15,7 +15,9 @@ import type { ResolverContext } from '../context.ts';
 import { BlobLookup } from './blob-lookup.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
-import { resolveImage, type SliceWork } from './image.ts';
+import { resolveImage } from './image.ts';
+import type { SliceWork } from './order.ts';
+import { referrerWork, sendChecks } from './referrers.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
 import { listTags } from './list-tags.ts';
 import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
@@ -71,6 +73,8 @@ class Slice {
       }),
     );
     await settleAll(all);
+    // Before a failure is thrown: the checks are done.
+    await work.then(sendChecks, () => undefined);
     // The message is delivered again. Images that are done cost little then: their blobs exist, or were sent.
     const worst = longestWait(failures);
     if (worst !== undefined) throw worst;
@@ -78,12 +82,12 @@ class Slice {
 
   async #work(): Promise<SliceWork> {
     const { archive, now } = this.#context;
-    const { signal } = this.#options;
+    const { signal, last: isLast } = this.#options;
     const { source, repository, strictMediaTypes: strict } = this.#message;
     const index = (await archive.tagIndex(repository, { signal }))?.index;
     const lookup = new BlobLookup(archive, signal, { source, strict, now: now() });
     const shared = { context: this.#context, message: this.#message, source: this.#source };
-    return { ...shared, signal, lookup, walks: new Map(), index };
+    return { ...shared, signal, isLast, lookup, walks: new Map(), referrers: referrerWork(), index };
   }
 
   /** Adds some of upstream's tags to the failure of a missing tag; the tags are listed once. */

@@ -35,6 +35,8 @@ export interface Walked {
   readonly size: number;
   /** Every blob once. */
   readonly blobs: readonly NeededBlob[];
+  /** Every manifest once, the root first. */
+  readonly manifests: readonly Digest[];
   /** Attestations that the image does without, since upstream lacks their config or one of their blobs. */
   readonly lost: readonly Digest[];
   /** Bytes that the walk itself fetched. */
@@ -104,7 +106,8 @@ class Walk {
       this.#choice.conclude();
     });
     const blobs = [...this.#blobs.values()];
-    return { mediaType, size, blobs, lost: this.#lost, fetchedBytes: this.#fetchedBytes };
+    const manifests = [...this.#seen];
+    return { mediaType, size, blobs, manifests, lost: this.#lost, fetchedBytes: this.#fetchedBytes };
   }
 
   async #descend(parent: Digest, children: readonly Child[] | undefined, depth: number): Promise<void> {

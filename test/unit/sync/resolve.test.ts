@@ -666,7 +666,9 @@ describe('content of the archive', () => {
     await rig.resolve(wanting([{ tag: 'v1' }]));
     registry.forgetRequests();
     await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
-    expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD']);
+    // The referrers of the index and of its child are listed.
+    const requests = registry.requests.map(({ method, kind }) => `${method} ${kind}`);
+    expect(requests).toEqual(['HEAD manifest', 'GET referrers', 'GET referrers']);
   });
 
   test.each<[string, Digest]>([

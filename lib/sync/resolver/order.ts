@@ -1,0 +1,144 @@
+/** Sends the messages for an image that was found upstream: one per missing blob, or one to the finalizer. */
+import { Semaphore } from '../../core/semaphore.ts';
+import { settleAll } from '../../core/settle-all.ts';
+import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { defined } from '../../core/defined.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { parseRepository } from '../../oci/reference.ts';
+import type { Image, ResolveMessage, Wanted } from '../../queue/messages.ts';
+import { finalizeMessage, layerMessage } from '../../queue/outgoing.ts';
+import type { Resolved, Source } from '../../registry/source.ts';
+import type { ResolverContext } from '../context.ts';
+import type { BlobLookup, Look } from './blob-lookup.ts';
+import { type ImageName, imageName } from '../events.ts';
+import { once } from './once.ts';
+import type { ReferrerWork } from './referrers.ts';
+import { type NeededBlob, walk, type Walked } from './walk.ts';
+
+/** Blobs of an image that are looked up concurrently. */
+const SIDE_BY_SIDE = 16;
+
+/** The parts that the images of one message share. */
+export interface SliceWork {
+  readonly context: ResolverContext;
+  readonly message: ResolveMessage;
+  readonly signal: AbortSignal;
+  /** Whether a temporary failure is recorded, since the message is not delivered again. */
+  readonly isLast: boolean;
+  readonly source: Source;
+  readonly lookup: BlobLookup;
+  /** Tags often name the same image, which is walked once. */
+  readonly walks: Map<string, Promise<Walked>>;
+  readonly referrers: ReferrerWork;
+  /** The tag index as it was before the message. */
+  readonly index: TagIndex | undefined;
+}
+
+/** An image in upstream. */
+export interface Found extends Partial<Pick<Resolved, 'fetched'>> {
+  readonly digest: Digest;
+  /** The tag to write. */
+  readonly tag?: string;
+  readonly note?: string;
+}
+
+/** An image that was found, with its request. */
+export interface Sought {
+  readonly wanted: Wanted;
+  readonly found: Found;
+  /** The time before the request: a slow response is not a newer observation. In milliseconds since the epoch. */
+  readonly observed: number;
+  readonly name: ImageName;
+}
+
+/** Facts about an image that its messages carry. */
+export interface Remarks extends Pick<Image, 'notes' | 'subject' | 'root'> {
+  readonly checked?: number | undefined;
+}
+
+interface Missing {
+  readonly blob: NeededBlob;
+  readonly look: Look;
+}
+
+/** Walks down from an image; once for each digest. */
+export async function walkOnce(slice: SliceWork, { found, name }: Sought): Promise<Walked> {
+  const { context, message, source, signal, walks } = slice;
+  const options = { source, archive: context.archive, scope: message, signal };
+  const isFirst = !walks.has(found.digest);
+  const walked = await once(walks, found.digest, () => walk(found.digest, found.fetched, options));
+  context.quota?.size(name.reference, walked.blobs);
+  return isFirst ? walked : { ...walked, fetchedBytes: 0 };
+}
+
+/** Sends one message per missing blob; without any, notifies the finalizer at once. */
+export async function order(slice: SliceWork, sought: Sought, walked: Walked, remarks: Remarks): Promise<void> {
+  const { context, message, signal } = slice;
+  const { queues, observe, lanes } = context;
+  const missing = await findMissing(slice, walked.blobs);
+  context.quota?.fetch(
+    sought.name.reference,
+    missing.map(({ blob }) => blob),
+  );
+  const image = imageOf(sought, walked, remarks);
+  const name = imageName(message, image);
+  observe({
+    type: 'resolved',
+    ...name,
+    missing: missing.length,
+    blobs: missing.map(({ blob: { digest, size } }) => ({ digest, size })),
+    missingBytes: missing.reduce((sum, { blob }) => sum + (blob.size ?? 0), 0),
+    fetchedBytes: walked.fetchedBytes,
+  });
+  if (missing.length === 0) {
+    await queues.send('finalize', [finalizeMessage(message, image, 'resolver')], { signal });
+    return;
+  }
+  const { host } = parseRepository(message.source);
+  const outgoing = missing.map(({ blob: { data: _, ...blob }, look }) =>
+    layerMessage(message, image, blob, { lanes: lanes(host), look }),
+  );
+  await queues.send('layer', outgoing, { signal });
+  // Not before: an image is pending only if its messages exist, and the last of them brings its final state.
+  await context.pending?.({ type: 'image', status: 'pending', ...name }, message, signal);
+}
+
+/** The blobs that the archive lacks, the largest first, so that none is left over at the end, alone on its connections. */
+async function findMissing({ lookup }: SliceWork, blobs: readonly NeededBlob[]): Promise<readonly Missing[]> {
+  const permits = new Semaphore(SIDE_BY_SIDE);
+  const looked = await settleAll(
+    blobs.map((blob) => permits.with(async () => ({ blob, look: await lookup.find(blob) }))),
+  );
+  return looked
+    .flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]))
+    .sort((a, b) => (b.blob.size ?? 0) - (a.blob.size ?? 0));
+}
+
+function imageOf(
+  { wanted, found, observed }: Sought,
+  { mediaType, size, blobs, lost }: Walked,
+  { notes = [], checked, subject, root }: Remarks,
+): Image {
+  const { digest, tag, note } = found;
+  return defined({
+    digest,
+    mediaType,
+    size,
+    observed,
+    tag,
+    note,
+    notes: notes.length === 0 ? undefined : notes,
+    asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
+    largest: largestOf(blobs)?.digest,
+    lost: lost.length === 0 ? undefined : lost,
+    checked,
+    subject,
+    root,
+  });
+}
+
+function largestOf(blobs: readonly NeededBlob[]): NeededBlob | undefined {
+  let largest: NeededBlob | undefined;
+  for (const blob of blobs) if ((blob.size ?? 0) >= (largest?.size ?? 0)) largest = blob;
+  return largest;
+}

@@ -1,0 +1,273 @@
+/**
+ * The referrers of an image, such as signatures and SBOMs: of its index, of each mirrored child, and of referrers. Each is
+ * mirrored as an image of its own, so that no problem of a referrer fails the image.
+ */
+import { asFailure, Failure } from '../../core/failure.ts';
+import { Semaphore } from '../../core/semaphore.ts';
+import { settleAll } from '../../core/settle-all.ts';
+import { covers, type TagEntry } from '../../archive/tag-index/tag-index.ts';
+import { defined } from '../../core/defined.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { MANIFEST_LIMITS, parseManifest } from '../../oci/manifest.ts';
+import { referralOf } from '../../oci/referral.ts';
+import { isCheckDue } from '../../policy/referrer-checks.ts';
+import type { Image, ReferrerCheck, Wanted } from '../../queue/messages.ts';
+import { checksMessage, finalizeMessage } from '../../queue/outgoing.ts';
+import type { FetchedManifest, Referrer, Referrers } from '../../registry/source.ts';
+import { held, traverse } from '../closure.ts';
+import { imageName } from '../events.ts';
+import { recorded } from '../failures.ts';
+import { once } from './once.ts';
+import { isTemporary } from './options.ts';
+import { order, type SliceWork, type Sought, walkOnce } from './order.ts';
+
+/** Levels of referrers: a signature of an SBOM is of the second. */
+const MAX_DEPTH = 3;
+
+/** Referrers of one image at all levels. */
+const MAX_REFERRERS = 1_000;
+
+/** Lists and referrers that are handled concurrently; the host's connections limit them further. */
+const SIDE_BY_SIDE = 8;
+
+/** Unchanged images of a message that are checked, so that an archive without records of checks is checked over some runs. */
+const CHECKS = 25;
+
+/** The referrers of a message's images; images that share manifests share their lists. */
+export interface ReferrerWork {
+  readonly lists: Map<string, Promise<Listed>>;
+  /** Tags and digests of referrers that were ordered. */
+  readonly ordered: Set<string>;
+  /** The checks of unchanged images, with the image. */
+  readonly checks: { readonly image: Image; readonly check: ReferrerCheck }[];
+  /** The number of further unchanged images that may be checked. */
+  left: number;
+}
+
+interface Listed extends Referrers {
+  /** The time before the request, in milliseconds since the epoch. */
+  readonly observed: number;
+}
+
+interface FoundReferrer {
+  readonly referrer: Referrer;
+  readonly subject: Digest;
+  readonly observed: number;
+}
+
+export interface FoundReferrers {
+  readonly found: readonly FoundReferrer[];
+  /** Warnings, each a sentence. */
+  readonly notes: readonly string[];
+  /** The time of the first list, in milliseconds since the epoch; undefined where a list could not be read for now. */
+  readonly checked: number | undefined;
+}
+
+export function referrerWork(): ReferrerWork {
+  return { lists: new Map(), ordered: new Set(), checks: [], left: CHECKS };
+}
+
+/** Lists the referrers of one manifest; once for each digest. */
+export function listReferrers({ context, source, signal, referrers }: SliceWork, digest: Digest): Promise<Listed> {
+  return once(referrers.lists, digest, async () => {
+    const observed = context.now();
+    return { observed, ...(await source.referrers(digest, { signal })) };
+  });
+}
+
+/** Finds the referrers of manifests, and theirs. */
+export async function findReferrers(slice: SliceWork, manifests: readonly Digest[]): Promise<FoundReferrers> {
+  return new Search(slice).run(manifests);
+}
+
+class Search {
+  readonly #slice: SliceWork;
+  readonly #permits = new Semaphore(SIDE_BY_SIDE);
+  readonly #found = new Map<string, FoundReferrer>();
+  readonly #notes = new Set<string>();
+  readonly #seen = new Set<Digest>();
+  #checked: number;
+  #isComplete = true;
+
+  constructor(slice: SliceWork) {
+    this.#slice = slice;
+    this.#checked = slice.context.now();
+  }
+
+  async run(manifests: readonly Digest[]): Promise<FoundReferrers> {
+    let level = manifests;
+    for (let depth = 0; depth < MAX_DEPTH && level.length > 0; depth += 1) {
+      const fresh = level.filter((digest) => !this.#seen.has(digest));
+      for (const digest of fresh) this.#seen.add(digest);
+      const below = await settleAll(fresh.map((subject) => this.#permits.with(() => this.#list(subject))));
+      level = below.flat();
+    }
+    const checked = this.#isComplete ? this.#checked : undefined;
+    return { found: [...this.#found.values()], notes: [...this.#notes], checked };
+  }
+
+  /** The digests of the referrers of a manifest. */
+  async #list(subject: Digest): Promise<readonly Digest[]> {
+    let listed: Listed;
+    try {
+      listed = await listReferrers(this.#slice, subject);
+    } catch (error) {
+      this.#notListed(error, subject);
+      return [];
+    }
+    const { observed, manifests, notes } = listed;
+    this.#checked = Math.min(this.#checked, observed);
+    for (const note of notes) this.#notes.add(note);
+    for (const referrer of manifests) this.#add({ referrer, subject, observed });
+    return manifests.map(({ digest }) => digest);
+  }
+
+  #add(found: FoundReferrer): void {
+    const { tag, digest } = found.referrer;
+    const key = tag ?? digest;
+    if (this.#found.has(key)) return;
+    if (this.#found.size < MAX_REFERRERS) this.#found.set(key, found);
+    else this.#notes.add(`the image has more than ${MAX_REFERRERS} referrers; the others are not mirrored`);
+  }
+
+  /** Throws a temporary failure, so that the message is delivered again; on the last delivery the image does without. */
+  #notListed(error: unknown, subject: Digest): void {
+    const { source, isLast } = this.#slice;
+    const failure = asFailure(error, `list referrers of ${source.repository}@${subject}`, 'source');
+    if (failure.code === 'aborted' || (isTemporary(failure) && !isLast)) throw failure;
+    this.#isComplete &&= !isTemporary(failure);
+    this.#notes.add(`the referrers cannot be listed: ${failure.detail}`);
+  }
+}
+
+/** Orders the referrers that the archive lacks. A failure is recorded for its referrer. */
+export async function orderReferrers(
+  slice: SliceWork,
+  root: Wanted,
+  { found }: Pick<FoundReferrers, 'found'>,
+): Promise<void> {
+  const permits = new Semaphore(SIDE_BY_SIDE);
+  // Everything of a referrer is mirrored: the platforms of the image say nothing about it.
+  const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: new Map() };
+  await settleAll(found.map((each) => permits.with(() => orderOne(whole, root, each))));
+}
+
+async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): Promise<void> {
+  const { context, message, signal, isLast, referrers } = slice;
+  const { digest, tag } = found.referrer;
+  if (referrers.ordered.has(tag ?? digest) || isHeld(slice, found.referrer)) return;
+  referrers.ordered.add(tag ?? digest);
+  const image = imageOf(root, found);
+  const name = imageName(message, image);
+  try {
+    const queued = { type: 'image' as const, status: 'pending' as const, ...name };
+    if ((await context.queuedBy?.(queued, message, signal)) !== undefined) return;
+    const fetched = await manifestOf(slice, found);
+    const wanted = tag === undefined ? { digest } : { tag };
+    const sought: Sought = {
+      wanted,
+      found: defined({ digest, tag, fetched }),
+      observed: found.observed,
+      name,
+    };
+    const walked = await walkOnce(slice, sought);
+    await order(slice, sought, walked, { subject: found.subject, root });
+  } catch (error) {
+    const failure = asFailure(error, `resolve ${name.reference}`, 'source');
+    if (failure.code === 'aborted' || (isTemporary(failure) && !isLast)) throw failure;
+    const outgoing = finalizeMessage(message, image, 'resolver', recorded(failure));
+    await context.queues.send('finalize', [outgoing], { signal });
+  }
+}
+
+/** Whether the archive has the referrer, and knows its subject. */
+function isHeld({ index, message }: SliceWork, { digest, tag }: Referrer): boolean {
+  const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
+  return entry?.digest === digest && entry.subject !== undefined && covers(entry, message);
+}
+
+/**
+ * The manifest of a referrer, if it had to be fetched. Only it says what it refers to, so a list that names another manifest
+ * is not followed.
+ */
+async function manifestOf(
+  { context: { archive }, source, signal }: SliceWork,
+  { referrer, subject }: FoundReferrer,
+): Promise<FetchedManifest | undefined> {
+  const { digest, tag, mediaType } = referrer;
+  const kept = await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
+  const fetched = kept === undefined ? (referrer.fetched ?? (await source.manifest(digest, { signal }))) : undefined;
+  const bytes = kept ?? fetched?.bytes ?? new Uint8Array();
+  const declared = fetched?.mediaType ?? mediaType;
+  if (tag === undefined) checkSubject(bytes, declared, { digest, subject, repository: source.repository });
+  return fetched;
+}
+
+function checkSubject(
+  bytes: Uint8Array,
+  declared: string,
+  { digest, subject, repository }: { readonly digest: Digest; readonly subject: Digest; readonly repository: string },
+): void {
+  const operation = `resolve ${repository}@${digest}`;
+  try {
+    const actual = referralOf(parseManifest(bytes, declared)).subject;
+    if (actual === subject) return;
+    const detail = `upstream lists it as a referrer of ${subject}, and it refers to ${actual ?? 'nothing'}`;
+    throw new Failure({ operation, side: 'source', code: 'not-as-declared', detail });
+  } catch (error) {
+    throw error instanceof Failure ? error.within(operation, 'source') : error;
+  }
+}
+
+function imageOf(root: Wanted, { referrer, subject, observed }: FoundReferrer): Image {
+  const { digest, mediaType, size = 0, tag } = referrer;
+  return defined({ digest, mediaType, size, observed, tag, subject, root });
+}
+
+/**
+ * Checks an unchanged image for new referrers, if that is due.
+ *
+ * @returns warnings, each a sentence
+ */
+export async function checkReferrers(slice: SliceWork, sought: Sought, entry: TagEntry): Promise<readonly string[]> {
+  const { context, referrers } = slice;
+  if (!isCheckDue(entry, context.now()) || referrers.left <= 0) return [];
+  referrers.left -= 1;
+  const { wanted } = sought;
+  const search = await findReferrers(slice, await manifestsOf(slice, entry.digest));
+  await orderReferrers(slice, wanted, search);
+  const { digest, mediaType, size, tag, observed } = entry;
+  if (search.checked !== undefined)
+    referrers.checks.push({
+      image: defined({ digest, mediaType, size, tag, observed }),
+      check: defined({ tag, digest, at: search.checked }),
+    });
+  return search.notes;
+}
+
+/** The manifests of an image in the archive. */
+async function manifestsOf({ context, message, signal }: SliceWork, root: Digest): Promise<readonly Digest[]> {
+  const manifests = [root];
+  const content = (digest: Digest, maxBytes: number): Promise<Uint8Array | undefined> =>
+    held(context.archive, digest, { maxBytes, signal });
+  try {
+    for await (const { digest, manifest } of traverse(root, message.platforms, content))
+      if (manifest !== undefined && digest !== root) manifests.push(digest);
+  } catch (error) {
+    // `verify` reports an image that cannot be read.
+    if (!(error instanceof Failure) || isTemporary(error)) throw error;
+  }
+  return manifests;
+}
+
+/** Sends the checks of a message's images to the finalizer: one message, and so one write. */
+export async function sendChecks({ context, message, signal, referrers: { checks } }: SliceWork): Promise<void> {
+  const [first] = checks;
+  if (first === undefined) return;
+  const outgoing = checksMessage(
+    message,
+    first.image,
+    checks.map(({ check }) => check),
+  );
+  await context.queues.send('finalize', [outgoing], { signal });
+}

@@ -1,0 +1,318 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { cosignTags, referrersTag } from '../../../lib/oci/referrer-tags.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
+import { parsePlatform } from '../../../lib/oci/platform.ts';
+import type { Wanted } from '../../../lib/queue/messages.ts';
+import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { verifyArchive } from '../../../lib/upkeep/verify.ts';
+import { countCalls } from '../../kit/faults.ts';
+import { makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { NEVER, orderFor, partStore, Rig } from './rig.ts';
+
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+const PATH = 'library/app';
+
+const AMD64 = makeImage({ layers: [makeLayer({ seed: 1 })] });
+const ARM64 = makeImage({ layers: [makeLayer({ seed: 2 })], platform: parsePlatform('linux/arm64') });
+const INDEX = makeIndex([AMD64, ARM64]);
+const SIGNATURE = artifact(INDEX, 'signature');
+const SBOMS = [artifact(AMD64, 'amd64 sbom'), artifact(ARM64, 'arm64 sbom')] as const;
+const OF_SBOM = artifact(SBOMS[0], 'signature of an sbom');
+const REFERRERS = [SIGNATURE, ...SBOMS, OF_SBOM];
+const COSIGN = makeArtifact({ blobs: [Buffer.from('cosign')] });
+const [SIG] = cosignTags(INDEX.digest).map(({ tag }) => tag) as [string];
+
+function artifact(subject: Pushable, text: string): Pushable {
+  return makeArtifact({ subject, artifactType: 'application/x.thing', blobs: [Buffer.from(text)] });
+}
+
+let registry: TestRegistry;
+beforeEach(async () => {
+  registry = await startRegistry();
+});
+afterEach(() => registry.close());
+
+function wanting(run: string, images: readonly Wanted[] = [{ tag: 'v1' }]) {
+  return resolveMessage({ ...orderFor(registry), run }, { kind: 'images', images }).message;
+}
+
+let runs = 0;
+
+/** Everything of a run, from the resolver to the last finalize message. */
+async function sync(rig: Rig, images?: readonly Wanted[]): Promise<void> {
+  const from = rig.outgoing.length;
+  await rig.resolve(wanting(`run-${(runs += 1)}`, images));
+  await rig.deliver(from);
+}
+
+async function indexOf(rig: Rig) {
+  return (await rig.archive.tagIndex(`${registry.host}/${PATH}`))!.index;
+}
+
+/** The requests upstream, as method and kind, with their number. */
+function requests(): Record<string, number> {
+  const kinds = registry.requests.map(({ method, kind }) => `${method} ${kind}`);
+  return Object.fromEntries([...Map.groupBy(kinds, (kind) => kind)].map(([kind, all]) => [kind, all.length]));
+}
+
+function failures(rig: Rig): (readonly [string | undefined, string | undefined])[] {
+  return rig.records.flatMap(({ status, digest, reason }) => (status === 'failed' ? [[digest, reason] as const] : []));
+}
+
+async function expectReferrers(rig: Rig): Promise<void> {
+  const index = await indexOf(rig);
+  const subjects = [INDEX.digest, AMD64.digest, ARM64.digest, SBOMS[0].digest];
+  expect(subjects.map((subject) => index.referrersOf(subject).map(({ digest }) => digest))).toEqual(
+    REFERRERS.map(({ digest }) => [digest]),
+  );
+  const { problems } = await verifyArchive(rig.archive, { signal: NEVER, concurrency: 1 });
+  expect(problems).toEqual([]);
+}
+
+describe('the referrers of a new image', () => {
+  test('are mirrored with it: of the index, of each child, and of a referrer', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    for (const each of REFERRERS) registry.push(PATH, each);
+    await using rig = new Rig();
+    await sync(rig);
+    await expectReferrers(rig);
+    expect(failures(rig)).toEqual([]);
+    expect((await indexOf(rig)).byDigest(SIGNATURE.digest)).toMatchObject({
+      subject: INDEX.digest,
+      artifactType: 'application/x.thing',
+      tag: undefined,
+      platforms: 'all',
+    });
+    // One list for each of the seven manifests, and one list of the tags for all.
+    expect(requests()).toMatchObject({ 'GET referrers': 7, 'GET tags': 1, 'HEAD manifest': 1, 'GET manifest': 7 });
+    const events = rig.records.filter(({ referrer }) => referrer !== undefined);
+    expect(events.find(({ digest }) => digest === SIGNATURE.digest)).toMatchObject({
+      status: 'mirrored',
+      tag: undefined,
+      referrer: { subject: INDEX.digest, root: `${registry.host}/${PATH}:v1` },
+    });
+    expect(events).toHaveLength(4);
+  });
+
+  test('are found by the tag schema in a registry without the API', async () => {
+    await registry.close();
+    registry = await startRegistry({ referrers: false });
+    registry.push(PATH, INDEX, 'v1');
+    for (const [subject, referrer] of [INDEX, AMD64, ARM64, SBOMS[0]].map(
+      (each, at) => [each, REFERRERS[at]!] as const,
+    ))
+      registry.push(PATH, makeIndex([referrer]), referrersTag(subject.digest));
+    await using rig = new Rig();
+    await sync(rig);
+    await expectReferrers(rig);
+    expect(requests()).toMatchObject({
+      'GET referrers': expect.toSatisfy((count: number) => count <= 3),
+      'GET tags': 1,
+    });
+  });
+
+  test('are found by the tags of cosign, which are written as tags', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    registry.push(PATH, COSIGN, SIG);
+    await using rig = new Rig();
+    await sync(rig);
+    const index = await indexOf(rig);
+    expect(index.byTag(SIG)).toMatchObject({ digest: COSIGN.digest, subject: INDEX.digest });
+    expect(index.referrersOf(INDEX.digest)).toHaveLength(1);
+  });
+
+  test('are kept by their digest when the tag moves', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    for (const each of REFERRERS) registry.push(PATH, each);
+    await using rig = new Rig();
+    await sync(rig);
+    registry.push(PATH, makeImage(), 'v1');
+    rig.now = () => 2_000_000;
+    await sync(rig);
+    expect((await indexOf(rig)).byTag('v1')?.digest).not.toBe(INDEX.digest);
+    await expectReferrers(rig);
+  });
+
+  test('of one platform are those of the mirrored children', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    for (const each of REFERRERS) registry.push(PATH, each);
+    await using rig = new Rig();
+    const order = { ...orderFor(registry), platforms: [parsePlatform('linux/arm64')] };
+    await rig.resolve(resolveMessage(order, { kind: 'images', images: [{ tag: 'v1' }] }).message);
+    await rig.deliver();
+    const index = await indexOf(rig);
+    expect([INDEX, AMD64, ARM64].map(({ digest }) => index.referrersOf(digest).length)).toEqual([1, 0, 1]);
+    expect(failures(rig)).toEqual([]);
+  });
+
+  test('are not required: an artifact whose subject is missing is mirrored', async () => {
+    registry.push(PATH, SIGNATURE, 'v1');
+    await using rig = new Rig();
+    await sync(rig);
+    expect(failures(rig)).toEqual([]);
+    expect((await indexOf(rig)).byTag('v1')).toMatchObject({ digest: SIGNATURE.digest, subject: INDEX.digest });
+  });
+});
+
+describe('a referrer that cannot be mirrored', () => {
+  async function syncListing(rig: Rig, descriptors: readonly object[]): Promise<void> {
+    registry.push(PATH, INDEX, 'v1');
+    const body = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: descriptors };
+    const headers = { 'content-type': MEDIA_TYPES.ociIndex };
+    registry.misbehave({ match: { kind: 'referrers', digest: INDEX.digest }, do: { status: 200, body, headers } });
+    await sync(rig);
+    expect((await indexOf(rig)).byTag('v1')).toMatchObject({ digest: INDEX.digest, checked: 1_000_000 });
+  }
+
+  test('fails alone if it refers to another manifest, and no layer of it is fetched', async () => {
+    await using rig = new Rig();
+    registry.push(PATH, SBOMS[0]);
+    await syncListing(rig, [SBOMS[0].descriptor]);
+    expect(failures(rig)).toEqual([[SBOMS[0].digest, expect.stringContaining(`it refers to ${AMD64.digest}`)]]);
+    expect((await indexOf(rig)).referrersOf(INDEX.digest)).toEqual([]);
+    // The SBOM is listed for the right image as well, and its own failure is that of this list.
+    expect(registry.count({ kind: 'blob', digest: [...SBOMS[0].blobs.keys()].at(-1)! })).toBe(0);
+  });
+
+  test('fails alone if it refers to nothing', async () => {
+    await using rig = new Rig();
+    registry.push(PATH, COSIGN);
+    await syncListing(rig, [COSIGN.descriptor]);
+    expect(failures(rig)).toEqual([[COSIGN.digest, expect.stringContaining('it refers to nothing')]]);
+  });
+
+  test('fails alone if the registry lists it and lacks it', async () => {
+    await using rig = new Rig();
+    await syncListing(rig, [SIGNATURE.descriptor]);
+    expect(failures(rig)).toEqual([[SIGNATURE.digest, expect.stringContaining('404')]]);
+  });
+
+  test('is refused by the finalizer if a message names the wrong subject', async () => {
+    await using rig = new Rig();
+    registry.push(PATH, SIGNATURE, 'v1');
+    await sync(rig);
+    const { digest, mediaType, size } = SIGNATURE.descriptor;
+    const image = { digest, mediaType, size, observed: 1, subject: ARM64.digest, root: { tag: 'v1' } };
+    await rig.finalize([finalizeMessage(orderFor(registry), image, 'resolver').message]);
+    expect(failures(rig)).toEqual([[digest, expect.stringContaining(`as a referrer of ${ARM64.digest}`)]]);
+  });
+
+  test('fails the message for a temporary problem, and is recorded on the last delivery', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    registry.push(PATH, SIGNATURE);
+    await using rig = new Rig();
+    registry.misbehave({ match: { kind: 'manifest', digest: SIGNATURE.digest }, do: { status: 503 } });
+    await expect(rig.resolve(wanting('run-t'))).rejects.toThrow('503');
+    await rig.resolve(wanting('run-t'), { last: true });
+    await rig.deliver();
+    expect(failures(rig)).toEqual([[SIGNATURE.digest, expect.stringContaining('503')]]);
+    expect((await indexOf(rig)).byTag('v1')?.digest).toBe(INDEX.digest);
+  });
+});
+
+describe('a list of referrers that cannot be read', () => {
+  test('does not fail the image, which gets a warning and is checked by the next run', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    registry.push(PATH, SIGNATURE);
+    await using rig = new Rig();
+    const rule = registry.misbehave({ match: { kind: 'referrers' }, do: { status: 503 } });
+    await expect(rig.resolve(wanting('run-l'))).rejects.toThrow('503');
+    await rig.resolve(wanting('run-l'), { last: true });
+    await rig.deliver();
+    expect(rig.records[0]).toMatchObject({
+      status: 'mirrored',
+      notes: [expect.stringMatching(/^the referrers cannot be listed: /)],
+    });
+    expect((await indexOf(rig)).byTag('v1')?.checked).toBeUndefined();
+    rule.stop();
+    await sync(rig);
+    expect((await indexOf(rig)).referrersOf(INDEX.digest)).toHaveLength(1);
+    expect((await indexOf(rig)).byTag('v1')?.checked).toBe(1_000_000);
+  });
+
+  test('is a warning if it is invalid, and the check is done', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    await using rig = new Rig();
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body: '<html>' } });
+    await sync(rig);
+    expect(rig.records[0]?.notes).toEqual([expect.stringContaining('the list of referrers is invalid')]);
+    expect((await indexOf(rig)).byTag('v1')?.checked).toBe(1_000_000);
+  });
+});
+
+describe('a signature that is pushed after its image', () => {
+  test('is mirrored by the first run after ten minutes, with one write for the check', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    const { port, faults } = countCalls(partStore());
+    const start = 1_000_000;
+    await using rig = new Rig({ store: port });
+    await sync(rig);
+    registry.push(PATH, SIGNATURE);
+    registry.push(PATH, COSIGN, SIG);
+    rig.now = () => start + 10 * MINUTE - 1;
+    registry.forgetRequests();
+    await sync(rig);
+    expect(requests()).toEqual({ 'HEAD manifest': 1 });
+    expect((await indexOf(rig)).referrersOf(INDEX.digest)).toEqual([]);
+    rig.now = () => start + 10 * MINUTE;
+    // The list of tags is that of the first run: the clock of the registry's client did not advance.
+    await sync(rig);
+    expect((await indexOf(rig)).referrersOf(INDEX.digest).map(({ digest }) => digest)).toEqual([SIGNATURE.digest]);
+    expect((await indexOf(rig)).byTag('v1')).toMatchObject({ checked: start + 10 * MINUTE, observed: start });
+    registry.forgetRequests();
+    const before = faults.calls.length;
+    await sync(rig);
+    expect(requests()).toEqual({ 'HEAD manifest': 1 });
+    expect(faults.calls.slice(before).filter((call) => call.startsWith('port.put'))).toEqual([]);
+  });
+
+  test('is checked for at each age in turn, and never again after thirty days', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    await using rig = new Rig();
+    await sync(rig);
+    const checks: number[] = [];
+    for (let day = 0; day < 90; day += 1) {
+      rig.now = () => 1_000_000 + day * DAY + 1;
+      registry.forgetRequests();
+      await sync(rig);
+      if (registry.count({ kind: 'referrers' }) > 0) checks.push(day);
+    }
+    expect(checks).toEqual([1, 3, 7, 30]);
+  });
+
+  test('is checked for once in an archive without records, at most 25 images of a message', async () => {
+    const tags = Array.from({ length: 60 }, (_, at) => `v${at}`);
+    const images = tags.map((tag) => makeImage({ layers: [], overrides: { config: { author: tag } } }));
+    for (const [at, tag] of tags.entries()) registry.push(PATH, images[at]!, tag);
+    await using rig = new Rig();
+    const repository = `${registry.host}/${PATH}`;
+    for (const { blobs, manifest, digest } of images) {
+      await rig.archive.putContent(digest, manifest);
+      for (const [blob, bytes] of blobs) await rig.archive.putContent(blob, bytes);
+    }
+    await rig.archive.updateTags(
+      repository,
+      tags.map((tag, at) => ({ tag, descriptor: images[at]!.descriptor, observed: 1000, platforms: 'all' })),
+    );
+    rig.now = () => 400 * DAY;
+    const wanted = tags.map((tag) => ({ tag }));
+    const counts: number[] = [];
+    for (let run = 0; run < 4; run += 1) {
+      registry.forgetRequests();
+      const from = rig.outgoing.length;
+      await sync(rig, wanted);
+      counts.push(registry.count({ kind: 'referrers' }));
+      // All checks of a message are one message, and so one write.
+      expect(rig.outgoing.length - from).toBe(run < 3 ? 1 : 0);
+    }
+    expect(counts).toEqual([25, 25, 10, 0]);
+    expect(rig.records).toEqual([]);
+    expect((await indexOf(rig)).byTag('v7')).toMatchObject({
+      checked: 400 * DAY,
+      observed: 1000,
+      observations: [1000],
+    });
+  });
+});
