@@ -1,13 +1,12 @@
 import type { Archive } from '../archive/archive.ts';
 import type { TagIndex } from '../archive/tag-index/tag-index.ts';
-import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { json } from './answers.ts';
 import { requestName } from './names.ts';
 import { indexAt } from './past.ts';
 import { pageOf } from './pages.ts';
 import type { NameRequest, Route } from './routes.ts';
 
-/** Lists of tags, repositories and referrers. */
+/** Lists of tags and repositories. */
 export class Lists {
   readonly #archive: Archive;
 
@@ -33,14 +32,5 @@ export class Lists {
     }
     const { names: repositories, link } = pageOf([...names].sort(), parameters, path);
     return json(request, { repositories }, link === undefined ? {} : { link });
-  }
-
-  /** The archive has no referrers yet. For them, the spec requires an empty index, and not a 404. */
-  referrers(request: Request, { parameters }: NameRequest): Response {
-    const empty = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [] };
-    return json(request, empty, {
-      'content-type': MEDIA_TYPES.ociIndex,
-      ...(parameters.has('artifactType') ? { 'oci-filters-applied': 'artifactType' } : {}),
-    });
   }
 }

@@ -13,6 +13,7 @@ import { Links } from './links.ts';
 import { Lists } from './lists.ts';
 import { type Logins, requireUser } from './logins.ts';
 import { type Found, Manifests } from './manifests.ts';
+import { ReferrerLists } from './referrers.ts';
 import { isHealth, isPage, type NameRequest, type Route, routeOf } from './routes.ts';
 import { Repositories } from './repositories.ts';
 import type { Answer, MissingTag, Served } from './served.ts';
@@ -45,6 +46,7 @@ export class Registry {
   readonly #links: Links;
   readonly #blobs: Blobs;
   readonly #lists: Lists;
+  readonly #referrers: ReferrerLists;
   readonly #web: Web;
 
   constructor(options: RegistryOptions) {
@@ -56,6 +58,7 @@ export class Registry {
     this.#links = new Links({ archive, proxyBlobs, maxBodyBytes });
     this.#blobs = new Blobs({ archive, links: this.#links, onFault });
     this.#lists = new Lists(archive);
+    this.#referrers = new ReferrerLists(this.#manifests);
     const [repositories, manifests] = [this.#repositories, this.#manifests];
     this.#web = new Web({ archive, repositories, manifests, asOf, needsLogin: logins !== undefined, onFault });
   }
@@ -113,14 +116,18 @@ export class Registry {
         return { response: this.#lists.tags(request, route, index, this.#asOf(route)) };
       }
       case 'referrers':
-        await this.#repositories.require(route, request.signal);
-        return { response: this.#lists.referrers(request, route) };
+        return { response: await this.#referrersOf(request, route) };
       case 'blob':
         await this.#repositories.require(route, request.signal);
         return await this.#blobs.answer(request, route.digest);
       default:
         return await this.#manifest(request, route);
     }
+  }
+
+  async #referrersOf(request: Request, route: Route & { readonly kind: 'blob' | 'referrers' }): Promise<Response> {
+    const repository = await this.#repositories.find(route, request.signal);
+    return await this.#referrers.answer(request, route, repository, this.#asOf(route));
   }
 
   #metrics(request: Request): Response {

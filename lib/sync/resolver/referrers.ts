@@ -68,7 +68,7 @@ export function referrerWork(): ReferrerWork {
 }
 
 /** Lists the referrers of one manifest; once for each digest. */
-export function listReferrers({ context, source, signal, referrers }: SliceWork, digest: Digest): Promise<Listed> {
+function listReferrers({ context, source, signal, referrers }: SliceWork, digest: Digest): Promise<Listed> {
   return once(referrers.lists, digest, async () => {
     const observed = context.now();
     return { observed, ...(await source.referrers(digest, { signal })) };
