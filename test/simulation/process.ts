@@ -14,6 +14,8 @@ export interface Rates {
   readonly slow: number;
   /** The process ends before the call, or after it. */
   readonly kill: number;
+  /** The share of processes whose calls take ten times as long; none by default. */
+  readonly sluggish?: number;
 }
 
 export const NO_FAULTS: Rates = { before: 0, after: 0, lost: 0, slow: 0, kill: 0 };
@@ -37,6 +39,11 @@ export class Faults {
   /** From now on, nothing goes wrong. */
   stop(): void {
     this.#rates = NO_FAULTS;
+  }
+
+  /** The factor for the latency of a process. */
+  paceOf(process: string): number {
+    return this.#world.chance(`pace ${process}`) < (this.#rates.sluggish ?? 0) ? SLUGGISH : 1;
   }
 
   of(call: string): Kind | undefined {
@@ -66,6 +73,7 @@ export class Faults {
 const CLIENT_TIMEOUT_MS = 60_000;
 const MAX_SLOW_MS = 90_000;
 const MAX_LATENCY_MS = 200;
+const SLUGGISH = 10;
 
 export interface CallOptions {
   readonly side: Side;
@@ -189,7 +197,8 @@ export class Process {
   }
 
   #latency(id: string, way: string): number {
-    return Math.floor(this.world.chance(`${way} ${id}`) * MAX_LATENCY_MS) + 1;
+    const pace = this.#faults.paceOf(this.name);
+    return Math.floor(this.world.chance(`${way} ${id}`) * MAX_LATENCY_MS * pace) + 1;
   }
 }
 

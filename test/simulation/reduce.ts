@@ -41,7 +41,8 @@ export async function reduced(
     const shorter = { ...best.schedule, ...change };
     const again = await runSchedule(shorter);
     if (again.violation === undefined || kindOf(again.violation) !== kind) return false;
-    best = { schedule: shorter, ended: again };
+    // Faults that did not happen any more are left out.
+    best = { schedule: { ...shorter, faults: again.faults }, ended: again };
     return true;
   };
   const [first, ...others] = schedule.actions;

@@ -48,7 +48,7 @@ export function scheduleOf(seed: number): Schedule {
   const chance = (): number => dice.chance(`choice ${(rolls += 1)}`);
   const below = (limit: number): number => Math.floor(chance() * limit);
   const pick = <T>(values: readonly T[]): T => values[below(values.length)] as T;
-  const conditions: Conditions = {
+  let conditions: Conditions = {
     rates: ratesOf(pick(['none', 'slow', 'kills', 'errors', 'few', 'some', 'many'] as const), chance() < 0.5),
     lanes: pick([1, 2, 4]),
     maxReceives: pick([2, 3, 5]),
@@ -125,6 +125,44 @@ export function scheduleOf(seed: number): Schedule {
   }
   add(below(2), () => ({ at: at(), do: 'verify' }));
   add(below(3), () => ({ at: at(), do: 'read', times: 2 + below(4) }));
+  if (chance() < 0.15) {
+    // Two writers of the same blobs: layers of slow registries take several invocations.
+    const from = at();
+    const [tag, other] = ['1', '2'] as const;
+    const image = below(IMAGES.length);
+    const [one, two] = ['r1.example/app', 'r2.example/app'] as const;
+    const soon = (ms: number): number => from + 1_000 + below(ms);
+    const slow = (host: string): Action => ({ at: from, do: 'mood', host, mood: 'slow-bodies', forMs: 60_000 });
+    actions.push({ at: from, do: 'configure', text: WHOLE }, slow('r1.example'));
+    if (chance() < 0.5) actions.push(slow('r2.example'));
+    for (const repository of [one, two]) actions.push({ at: from, do: 'push', repository, tag, image });
+    actions.push({ at: from, do: 'push', repository: two, tag: other, image: below(IMAGES.length) });
+    if (chance() < 0.6)
+      actions.push({ at: soon(4_000), do: 'mood', host: 'r1.example', mood: 'wrong-bytes', forMs: 500 + below(6_000) });
+    // The second registry is asked at the same time, when there is no upload yet, and its blobs come later.
+    actions.push({ at: from + 500, do: 'request', reference: `${one}:${tag}` });
+    if (chance() < 0.7) {
+      actions.push({ at: from + 200, do: 'request', reference: `${two}:${other}` });
+      actions.push({ at: from + 501, do: 'request', reference: `${two}:${tag}` });
+    }
+    add(below(3), () => ({ at: soon(20_000), do: chance() < 0.5 ? 'sync' : 'request', reference: `${two}:${tag}` }));
+    conditions = {
+      ...conditions,
+      lanes: pick([1, 1, 2]),
+      timeouts: { ...conditions.timeouts, layer: pick([10_000, 14_000, 20_000]) },
+    };
+  }
+  if (chance() < 0.15) {
+    // Functions die, and a laptop mirrors the same images before their messages are delivered again.
+    const from = at();
+    const repository = pick(REPOSITORIES);
+    actions.push({ at: from, do: 'configure', text: WHOLE });
+    add(1 + below(3), () => ({ at: from, do: 'push', repository, tag: pick(TAGS), image: below(IMAGES.length) }));
+    actions.push({ at: from + 1_000, do: 'run' });
+    add(2 + below(4), () => ({ at: from + 20_000 + below(300_000), do: 'sync', reference: repository }));
+    const rates = { ...NO_FAULTS, kill: pick([0.02, 0.04]), sluggish: pick([0, 0.3]) };
+    conditions = { ...conditions, rates, maxReceives: pick([2, 5]) };
+  }
   return { seed, conditions, actions: actions.sort((a, b) => a.at - b.at) };
 }
 
@@ -189,7 +227,9 @@ class Course {
     this.#schedule = schedule;
     const { rates, uploadsListedAfterMs } = schedule.conditions;
     const { lost, slow } = rates;
-    const isHealthy = !schedule.actions.some((action) => ['mood', 'damage'].includes(action.do));
+    const isHealthy = schedule.actions.every((action) =>
+      action.do === 'mood' ? action.mood === 'slow-bodies' : action.do !== 'damage',
+    );
     system.audit.mustResume = isHealthy && uploadsListedAfterMs === 0;
     system.audit.mustSpare = isHealthy && slow + lost === 0;
     system.world.afterEvent = (): void => {
@@ -290,6 +330,8 @@ class Course {
 
   /** Without faults, no process leaves an upload. Those of processes that were killed end by their age. */
   async #isClean(since: number): Promise<void> {
+    // A continuation does not see the upload before it, where listings are late.
+    if (this.#schedule.conditions.uploadsListedAfterMs > 0) return;
     for await (const { key, initiated } of this.#system.memory.uploads(''))
       if (initiated.getTime() >= since) throw new Violation(`an upload of ${key} is left`);
   }

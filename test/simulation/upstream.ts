@@ -18,6 +18,7 @@ export const MOODS = [
   'wrong-bytes',
   'no-ranges',
   'half-of-the-tags',
+  'slow-bodies',
 ] as const;
 export type Mood = (typeof MOODS)[number];
 
@@ -25,6 +26,9 @@ interface Change {
   readonly at: number;
   readonly digest: Digest | undefined;
 }
+
+/** The time of a slow part of a body, at least, in milliseconds. */
+const SLOW_MS = 1_500;
 
 /** The tags of a page of a listing. */
 const TAGS_PER_PAGE = 2;
@@ -155,8 +159,11 @@ export class Upstream {
           const bytes = whole.subarray(start, ranged ? end : whole.length);
           const middle = Math.ceil(bytes.length / 2);
           const chunks = [bytes.subarray(0, middle), bytes.subarray(middle)].filter(({ length }) => length > 0);
-          const next = (chunk: Uint8Array): Promise<Uint8Array> =>
-            call(`receive ${chunk.length} bytes of ${digest}`, () => this.#chunk(host, digest, chunk), signal);
+          const next = async (chunk: Uint8Array): Promise<Uint8Array> => {
+            if (this.#is(host, 'slow-bodies'))
+              await process.wait(SLOW_MS * (1 + this.#world.chance(`slow ${digest} ${this.#world.now}`)));
+            return call(`receive ${chunk.length} bytes of ${digest}`, () => this.#chunk(host, digest, chunk), signal);
+          };
           return { body: eachOf(chunks, next), ranged, total: whole.length, resumed: () => 0 };
         },
       }),
