@@ -107,7 +107,10 @@ export class Prover {
     if (differs && this.#strict)
       this.#unreadable ??= compression === 'none' ? 'its bytes are a plain tar' : `its bytes are ${compression}`;
     if (this.#unreadable !== undefined)
-      throw this.#refuse('not-as-declared', `${mediaType} does not hold: ${this.#unreadable}`);
+      throw this.#refuse(
+        'not-as-declared',
+        `it is declared as ${mediaType}, but does not unpack as that: ${this.#unreadable}`,
+      );
     if (compression === undefined || diffIds === undefined) return proof;
     return { ...proof, diffIds, compression, ...(differs ? { declared: mediaType } : {}) };
   }

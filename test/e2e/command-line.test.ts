@@ -74,7 +74,7 @@ const WHY: Readonly<Record<string, RegExp>> = {
   'a layer shorter than its descriptor': /expected \d+ bytes, got \d+/,
   'a flipped byte': /hash to sha256:/,
   'a missing blob': /404 BLOB_UNKNOWN/,
-  'declared gzip that is not': /gzip does not hold/,
+  'declared gzip that is not': /gzip, but does not unpack as that/,
   'a manifest over 4 MiB': /a manifest of more than 4194304 bytes/,
   'an error page for a manifest': /is not JSON/,
   'an index nested too deep': /nested more than \d+ deep/,
