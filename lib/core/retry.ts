@@ -27,3 +27,33 @@ export function decide(failure: Failure, attempt: number, policy: RetryPolicy, r
   const jittered = Math.ceil(bound * random);
   return { again: true, afterMs: Math.max(jittered, failure.retryAfterMs ?? 0) };
 }
+
+/** A kind of request that is retried. */
+export interface Retries {
+  /** The failure of a try. */
+  readonly failureOf: (thrown: unknown) => Failure;
+  readonly decide: (failure: Failure, attempt: number) => Decision;
+  /** Waits before the next try. A rejection ends the retries. */
+  readonly wait: (ms: number, failure: Failure, attempt: number) => Promise<void>;
+}
+
+/** Runs `work` until it succeeds. Throws the failure of a try that must not be repeated. */
+export async function retrying<T>(work: (attempt: number) => Promise<T>, retries: Retries): Promise<T> {
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      return await work(attempt);
+    } catch (thrown) {
+      await beforeRetry(retries.failureOf(thrown), attempt, retries);
+    }
+}
+
+/** Waits before the next try. Throws the failure if there is none. */
+export async function beforeRetry(
+  failure: Failure,
+  attempt: number,
+  { decide: decision, wait }: Pick<Retries, 'decide' | 'wait'>,
+): Promise<void> {
+  const next = decision(failure, attempt);
+  if (!next.again) throw failure;
+  await wait(next.afterMs, failure, attempt);
+}

@@ -1,7 +1,8 @@
 import { Failure, type FailureCode } from '../core/failure.ts';
+import { retrying } from '../core/retry.ts';
 import type { RegistryClient } from './client.ts';
 import { sourceFailure, stopped } from './errors.ts';
-import { waitOrThrow } from './http/retry-wait.ts';
+import { retriesOf } from './http/retry-wait.ts';
 import type { BlobResponse, ByteRange } from './http/range.ts';
 import type { BlobBody } from './source.ts';
 import type { Reply } from './http/message.ts';
@@ -129,25 +130,28 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
   /** Retries while the failure allows it; otherwise closes the body. */
   async #persist<T>(work: () => Promise<T>): Promise<T> {
     const { client, operation, signal } = this.#options;
+    const retries = retriesOf(client.options.retry, operation, signal);
     try {
-      for (;;) {
-        try {
-          return await work();
-        } catch (thrown) {
-          const failure = sourceFailure(thrown, operation, signal);
-          this.#response?.reply.body.cancel();
-          this.#response?.onBodyError(failure, this.#isEmpty);
-          this.#response = undefined;
-          // The caller decides whether to start again at the first byte.
-          if (failure.remedy !== 'retry') throw failure;
-          this.#failures += 1;
-          await waitOrThrow(failure, this.#failures, client.options.retry, signal);
-        }
-      }
+      return await retrying(work, {
+        failureOf: (thrown) => {
+          this.#dropResponse(sourceFailure(thrown, operation, signal));
+          return retries.failureOf(thrown);
+        },
+        // The caller decides whether to start again at the first byte.
+        decide: (failure) =>
+          failure.remedy === 'retry' ? retries.decide(failure, (this.#failures += 1)) : { again: false },
+        wait: (ms, failure) => retries.wait(ms, failure, this.#failures),
+      });
     } catch (thrown) {
       this.#close('over');
-      throw sourceFailure(thrown, operation, signal);
+      throw thrown;
     }
+  }
+
+  #dropResponse(failure: Failure): void {
+    this.#response?.reply.body.cancel();
+    this.#response?.onBodyError(failure, this.#isEmpty);
+    this.#response = undefined;
   }
 
   /** Checks the length even after a regular end, because proxies hide errors of their own downloads. */

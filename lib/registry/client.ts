@@ -1,11 +1,12 @@
 import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
+import { retrying } from '../core/retry.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
 import type { ReferrerTags } from './referrer-tags.ts';
 import type { PacedWire } from './http/paced-wire.ts';
-import { waitOrThrow, type RetryOptions } from './http/retry-wait.ts';
+import { retriesOf, type RetryOptions } from './http/retry-wait.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Targets } from './targets.ts';
 import type { Persistence, Reply } from './http/message.ts';
@@ -70,18 +71,14 @@ export class RegistryClient {
     work: (one: EndpointAttempt) => Promise<T>,
     { by, signal }: { readonly by: NamedBy; readonly signal: AbortSignal | undefined },
   ): Promise<T> {
-    for (let attempt = 1; ; attempt += 1) {
-      const last = attempt >= this.options.retry.policy.tries;
-      try {
-        try {
-          return await this.permits.with(() => this.round(operation, work, { by, last, signal }), signal);
-        } catch (thrown) {
-          await waitOrThrow(sourceFailure(thrown, operation, signal), attempt, this.options.retry, signal);
-        }
-      } catch (thrown) {
-        throw sourceFailure(thrown, operation, signal);
-      }
-    }
+    const { retry } = this.options;
+    return retrying(
+      (attempt) => {
+        const last = attempt >= retry.policy.tries;
+        return this.permits.with(() => this.round(operation, work, { by, last, signal }), signal);
+      },
+      retriesOf(retry, operation, signal),
+    );
   }
 
   /**

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Failure } from '../../core/failure.ts';
-import { decide, type RetryPolicy } from '../../core/retry.ts';
+import { decide, type Retries, type RetryPolicy } from '../../core/retry.ts';
+import { sourceFailure } from '../errors.ts';
 import { inWords } from './duration.ts';
 
 export interface RetryInfo {
@@ -29,26 +30,30 @@ export function isRefusal(failure: Failure): boolean {
 }
 
 /**
- * Waits before the next try. Throws the failure if no tries are left, if the wait exceeds the limit, or if the caller's
+ * The retries of a request. The failure is thrown if no tries are left, if the wait exceeds the limit, or if the caller's
  * time is over; a caller with more time finds the wait in the failure. Rate limits are handled in `paced-wire.ts`.
  */
-export async function waitOrThrow(
-  failure: Failure,
-  attempt: number,
-  retry: RetryOptions,
-  signal?: AbortSignal,
-): Promise<void> {
-  const { longestMs, maxMs = Infinity } = retry;
-  if ((failure.retryAfterMs ?? 0) > maxMs && failure.remedy !== 'never') throw tooLong(failure, maxMs);
-  if (isRefusal(failure)) throw failure;
-  const decision = decide(failure, attempt, retry.policy, retry.random());
-  if (!decision.again || decision.afterMs > (longestMs ?? Infinity)) throw failure;
-  retry.onRetry?.({ failure, attempt, afterMs: decision.afterMs });
-  try {
-    await retry.sleep(decision.afterMs, signal);
-  } catch (thrown) {
-    throw isOutOfTime(signal) ? failure : thrown;
-  }
+export function retriesOf(retry: RetryOptions, operation: string, signal: AbortSignal | undefined): Retries {
+  const { longestMs = Infinity, maxMs = Infinity } = retry;
+  return {
+    failureOf(thrown) {
+      const failure = sourceFailure(thrown, operation, signal);
+      return (failure.retryAfterMs ?? 0) > maxMs && failure.remedy !== 'never' ? tooLong(failure, maxMs) : failure;
+    },
+    decide(failure, attempt) {
+      if (isRefusal(failure)) return { again: false };
+      const next = decide(failure, attempt, retry.policy, retry.random());
+      return next.again && next.afterMs > longestMs ? { again: false } : next;
+    },
+    async wait(afterMs, failure, attempt) {
+      retry.onRetry?.({ failure, attempt, afterMs });
+      try {
+        await retry.sleep(afterMs, signal);
+      } catch (thrown) {
+        throw isOutOfTime(signal) ? failure : sourceFailure(thrown, operation, signal);
+      }
+    },
+  };
 }
 
 /** A wait above the maximum is final. */

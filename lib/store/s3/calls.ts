@@ -1,8 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
 import type { Failure } from '../../core/failure.ts';
-import { decide } from '../../core/retry.ts';
-import type { RetryPolicy } from '../../core/retry.ts';
+import { decide, type Retries, retrying, type RetryPolicy } from '../../core/retry.ts';
 import { toFailure } from './failure.ts';
 import type { Operation } from './failure.ts';
 
@@ -31,34 +30,33 @@ export class Calls {
 
   /** @throws Failure, after the last try; with code `aborted` as soon as `signal` is aborted */
   async run<T>(operation: Operation, key: string, signal: AbortSignal | undefined, send: Send<T>): Promise<T> {
-    const request = { operation, bucket: this.bucket, key };
-    for (let attempt = 1; ; attempt += 1) {
-      try {
+    return retrying(
+      async () => {
         signal?.throwIfAborted();
         const client = await this.client();
         signal?.throwIfAborted();
         this.count(operation);
-        return await send(client, signal === undefined ? {} : { abortSignal: signal });
-      } catch (error) {
-        const failure = toFailure(error, request, signal);
-        await this.pause(failure, attempt, signal, request.operation);
-      }
-    }
+        return send(client, signal === undefined ? {} : { abortSignal: signal });
+      },
+      this.retries(operation, key, signal),
+    );
   }
 
   client(): Promise<S3Client> {
     return (this.#client ??= this.#connect());
   }
 
-  /** Waits before the next try. @throws failure if a retry does not help */
-  async pause(failure: Failure, attempt: number, signal: AbortSignal | undefined, operation: Operation): Promise<void> {
-    const decision = mayRetry(failure, operation) && decide(failure, attempt, this.policy, Math.random());
-    if (decision === false || !decision.again) throw failure;
-    try {
-      await wait(decision.afterMs, undefined, signal === undefined ? {} : { signal });
-    } catch (error) {
-      throw toFailure(error, { operation, bucket: this.bucket, key: '' }, signal);
-    }
+  retries(operation: Operation, key: string, signal: AbortSignal | undefined): Retries {
+    const failureOf = (error: unknown): Failure => toFailure(error, { operation, bucket: this.bucket, key }, signal);
+    return {
+      failureOf,
+      decide: (failure, attempt) =>
+        mayRetry(failure, operation) ? decide(failure, attempt, this.policy, Math.random()) : { again: false },
+      wait: (ms) =>
+        wait(ms, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+          throw failureOf(error);
+        }),
+    };
   }
 
   count(operation: Operation): void {

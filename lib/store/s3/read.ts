@@ -4,6 +4,7 @@ import type { HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
 import { parseContentRange } from '../../core/http/content.ts';
 import type { FailureCode } from '../../core/failure.ts';
+import { beforeRetry } from '../../core/retry.ts';
 import { bodyOf } from '../body.ts';
 import type { Cancel, ReadableObject, StoredBytes } from '../store.ts';
 import type { Calls } from './calls.ts';
@@ -93,7 +94,7 @@ export async function openObject(
         throw fail('truncated', `the body ended after ${at} of ${size} bytes`);
       } catch (error) {
         failures += 1;
-        await calls.pause(broken(error), failures, signal, 'GetObject');
+        await beforeRetry(broken(error), failures, calls.retries('GetObject', key, signal));
       }
       ({ stream } = await request(at, etag).catch((error: unknown) => {
         if (error instanceof Failure && (error.code === 'precondition-failed' || error.code === 'blob-unknown'))

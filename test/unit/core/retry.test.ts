@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Failure, type Remedy } from '../../../lib/core/failure.ts';
-import { decide, PATIENT, type RetryPolicy } from '../../../lib/core/retry.ts';
+import { decide, PATIENT, retrying, type RetryPolicy } from '../../../lib/core/retry.ts';
 
 function failure(remedy: Remedy, retryAfterMs?: number): Failure {
   return new Failure({
@@ -61,4 +61,37 @@ test('stops after the configured number of tries, including the first', () => {
       expect(tries).toBe(p.tries);
     }),
   );
+});
+
+test('work is repeated as decided, and the last failure is thrown', async () => {
+  const waits: number[] = [];
+  const attempts: number[] = [];
+  const run = (succeedsAt: number): Promise<string> => {
+    attempts.length = 0;
+    return retrying(
+      (attempt) => {
+        attempts.push(attempt);
+        return attempt === succeedsAt ? Promise.resolve('done') : Promise.reject(new Error(`try ${attempt}`));
+      },
+      {
+        failureOf: (thrown) => failure('retry').within((thrown as Error).message),
+        decide: (_, attempt) => (attempt < 3 ? { again: true, afterMs: attempt * 10 } : { again: false }),
+        wait: (ms) => Promise.resolve(void waits.push(ms)),
+      },
+    );
+  };
+  expect(await run(3)).toBe('done');
+  expect(waits).toEqual([10, 20]);
+  await expect(run(4)).rejects.toMatchObject({ operation: 'try 3' });
+  expect(attempts).toEqual([1, 2, 3]);
+});
+
+test('a rejected wait ends the retries', async () => {
+  const stopped = new Error('stopped');
+  const work = retrying(() => Promise.reject(new Error('busy')), {
+    failureOf: () => failure('retry'),
+    decide: () => ({ again: true, afterMs: 1 }),
+    wait: () => Promise.reject(stopped),
+  });
+  await expect(work).rejects.toBe(stopped);
 });

@@ -1,10 +1,10 @@
 /** The rate of requests to an endpoint, on a simulated clock: a token bucket behind a slow connection. */
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
-import { PATIENT } from '../../../lib/core/retry.ts';
+import { beforeRetry, PATIENT } from '../../../lib/core/retry.ts';
 import { Semaphore } from '../../../lib/core/semaphore.ts';
 import { PacedWire } from '../../../lib/registry/http/paced-wire.ts';
-import { waitOrThrow } from '../../../lib/registry/http/retry-wait.ts';
+import { retriesOf } from '../../../lib/registry/http/retry-wait.ts';
 import { failureOf } from './helpers.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import type { HttpRequest, Persistence, Reply, ReplyBody } from '../../../lib/registry/http/message.ts';
@@ -108,7 +108,7 @@ class Scene {
       if (reply.status === 200) return;
       const code = reply.status === 429 ? 'rate-limited' : 'unavailable';
       const failure = { operation: 'ask', side: 'source', code, detail: 'refused', status: reply.status } as const;
-      await waitOrThrow(new Failure(failure), 1, this.retry);
+      await beforeRetry(new Failure(failure), 1, retriesOf(this.retry, 'ask', undefined));
     });
   }
 
