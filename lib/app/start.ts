@@ -43,13 +43,8 @@ export function ordersOfSome(
   if (whole.size === 0) return single;
   return [
     ...ordersOf({ ...config, mirrors: config.mirrors.filter(({ source }) => whole.has(source)) }, run),
-    // Other messages of the run may want the same blobs.
-    ...single.map(({ message }) => resolveMessage(message, withoutSole(message.what))),
+    ...single,
   ];
-}
-
-function withoutSole(what: ResolveMessage['what']): ResolveMessage['what'] {
-  return what.kind === 'list' ? what : { kind: 'images', images: what.images };
 }
 
 /** The number of sources in an error message. */

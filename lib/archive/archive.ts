@@ -252,12 +252,6 @@ export class Archive {
     return found;
   }
 
-  /** Writes the state of an image in a run; a later report replaces an earlier one. */
-  async writeRunReport(run: string, image: string, report: unknown, options: Cancel = {}): Promise<void> {
-    const bytes = Buffer.from(`${JSON.stringify(report)}\n`);
-    await this.store.put(this.layout.runReport(run, image), bytes, { contentType: JSON_TYPE, ...options });
-  }
-
   async #putTagIndex(key: string, index: TagIndex, etag: string | undefined, options: Cancel): Promise<string> {
     const bytes = index.serialise();
     if (bytes.length > MAX_TAG_INDEX_BYTES)

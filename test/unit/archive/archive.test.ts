@@ -313,14 +313,3 @@ describe('the tag index', () => {
     expect((await Array.fromAsync(archive.repositories())).sort()).toEqual(repositories);
   });
 });
-
-test('a run has one report object per image, and the last report counts', async () => {
-  const { archive, store } = open();
-  await archive.writeRunReport('run-1', 'docker.io/library/alpine:3', { status: 'failed' });
-  await archive.writeRunReport('run-1', 'docker.io/library/alpine:3', { status: 'mirrored' });
-  await archive.writeRunReport('run-1', 'docker.io/library/alpine:4', { status: 'mirrored' });
-  expect(await Array.fromAsync(store.list('.mirror/runs/run-1/'))).toHaveLength(2);
-  const key = ociLayout.runReport('run-1', 'docker.io/library/alpine:3');
-  const report = await store.get(key, { maxBytes: 1000 });
-  expect(JSON.parse(Buffer.from(report?.bytes ?? []).toString())).toEqual({ status: 'mirrored' });
-});
