@@ -1,5 +1,5 @@
 /** The requests of a mirror to a real S3 server: docs/decisions/0003 describes the counts. */
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import { DEFAULT_PART_BYTES } from '../../lib/store/parts.ts';
@@ -11,9 +11,8 @@ import { createSources } from '../../lib/registry/sources.ts';
 import { randomBytes } from '../kit/content.ts';
 import { layerOf, makeImage } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
-import { startS3Server } from '../kit/s3-server.ts';
+import { describeWithS3 } from '../kit/s3-suite.ts';
 import { messageFor, Rig } from '../unit/sync/rig.ts';
-import { skippedFor } from '../kit/skipped.ts';
 
 const PARTS = 3;
 const BYTES = randomBytes((PARTS - 1) * DEFAULT_PART_BYTES + 1000, 5);
@@ -27,14 +26,7 @@ function total(requests: Readonly<Record<string, number>>): number {
   return Object.values(requests).reduce((sum, count) => sum + count, 0);
 }
 
-const server = await startS3Server();
-
-if ('skipped' in server)
-  describe('requests', () => {
-    skippedFor(server.skipped);
-  });
-else {
-  afterAll(() => server.close());
+await describeWithS3('requests', (server) => {
   let registry: TestRegistry;
   beforeEach(async () => {
     registry = await startRegistry();
@@ -123,4 +115,4 @@ else {
       expect(spent).toMatchObject({ ...parts, HeadObject: 2, ListMultipartUploads: 1 });
     });
   });
-}
+});

@@ -4,38 +4,33 @@ import { hashSync } from 'bcryptjs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { mirrorSync } from '../kit/command-line.ts';
 import { startContainerd } from '../kit/containerd.ts';
+import { type Hub, startHub } from '../kit/hub.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { describeWith, run } from '../kit/real.ts';
-import { startRegistry, type TestRegistry } from '../kit/registry.ts';
+import type { TestRegistry } from '../kit/registry.ts';
 import { serving } from '../kit/serving.ts';
-import { tempFolder, type TempFolder } from '../kit/temp.ts';
+import type { TempFolder } from '../kit/temp.ts';
 
 const ARCHIVED = makeImage({ layers: [makeLayer({ seed: 1 })] });
 const OTHER = makeImage({ layers: [makeLayer({ seed: 2 })] });
 const NAME = 'docker.io/library/app';
 
 /** Docker Hub, for the server. */
+let hub: Hub;
 let upstream: TestRegistry;
 let folder: TempFolder;
 let archive: string;
 let config: string;
 
 beforeEach(async () => {
-  [upstream, folder] = await Promise.all([startRegistry(), tempFolder()]);
-  [archive, config] = [folder.join('archive'), folder.join('mirror.yaml')];
-  upstream.push('library/app', ARCHIVED, '1.0');
-  upstream.push('library/app', OTHER, '2.0');
-  const registries = `registries: { docker.io: { endpoints: ['http://${upstream.host}'] } }`;
-  await writeFile(config, `version: 1\n${registries}\nmirrors: [{ source: app, tags: all }]\n`);
+  hub = await startHub({ '1.0': ARCHIVED, '2.0': OTHER }, 'all');
+  ({ upstream, folder, archive, config } = hub);
   const synced = await mirrorSync(['sync', '--config', config, `${NAME}:1.0`, '--to', archive]);
   expect(synced).toMatchObject({ code: 0 });
   upstream.forgetRequests();
 });
 
-afterEach(async () => {
-  await upstream.close();
-  await folder.remove();
-});
+afterEach(() => hub[Symbol.asyncDispose]());
 
 /** The folder with the hosts.toml files for the archive at an address. */
 async function hostsFor(host: string, ...options: string[]): Promise<string> {

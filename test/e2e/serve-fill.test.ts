@@ -1,38 +1,26 @@
 /** `mirror-sync serve --config` mirrors the images that clients miss. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { mirrorSync } from '../kit/command-line.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
-import { startRegistry, type TestRegistry } from '../kit/registry.ts';
-import { startS3Server } from '../kit/s3-server.ts';
+import { type Hub, startHub } from '../kit/hub.ts';
+import type { TestRegistry } from '../kit/registry.ts';
+import { describeWithS3 } from '../kit/s3-suite.ts';
 import { serving, type Serving } from '../kit/serving.ts';
-import { skippedFor } from '../kit/skipped.ts';
-import { tempFolder, type TempFolder } from '../kit/temp.ts';
 
 const IMAGE = makeImage({ layers: [makeLayer({ seed: 1 })] });
 
+let hub: Hub;
 let upstream: TestRegistry;
-let folder: TempFolder;
 let archive: string;
 let config: string;
 
 beforeEach(async () => {
-  [upstream, folder] = await Promise.all([startRegistry(), tempFolder()]);
-  [archive, config] = [folder.join('archive'), folder.join('mirror.yaml')];
-  for (const tag of ['1.0', '1.1', '2.0']) upstream.push('library/app', IMAGE, tag);
-  await writeFile(
-    config,
-    `version: 1
-registries: { docker.io: { endpoints: ['http://${upstream.host}'] } }
-mirrors: [{ source: app, tags: { include: ['1.*'] } }]
-`,
-  );
+  hub = await startHub({ '1.0': IMAGE, '1.1': IMAGE, '2.0': IMAGE }, "{ include: ['1.*'] }");
+  ({ upstream, archive, config } = hub);
 });
 
-afterEach(async () => {
-  await upstream.close();
-  await folder.remove();
-});
+afterEach(() => hub[Symbol.asyncDispose]());
 
 async function status(served: Serving, target: string, method = 'GET'): Promise<number> {
   const response = await fetch(`http://${served.host}/v2/${target}`, { method });
@@ -125,20 +113,13 @@ describe('mirror-sync serve --config', () => {
   });
 });
 
-const s3 = await startS3Server();
-
-describe('mirror-sync serve --config and S3', () => {
-  if ('skipped' in s3) skippedFor(s3.skipped);
-  else {
-    afterAll(() => s3.close());
-
-    test('creates the archive with the first missing image', async () => {
-      const bucket = await s3.bucket();
-      await using served = await serving(`s3://${bucket}/new`, ['--config', config], s3.env);
-      const target = 'docker.io/library/app/manifests/1.0';
-      expect(await status(served, target)).toBe(404);
-      await expect.poll(() => status(served, target), { timeout: 20_000 }).toBe(200);
-      expect((await served.stop()).code).toBe(0);
-    });
-  }
+await describeWithS3('mirror-sync serve --config and S3', (s3) => {
+  test('creates the archive with the first missing image', async () => {
+    const bucket = await s3.bucket();
+    await using served = await serving(`s3://${bucket}/new`, ['--config', config], s3.env);
+    const target = 'docker.io/library/app/manifests/1.0';
+    expect(await status(served, target)).toBe(404);
+    await expect.poll(() => status(served, target), { timeout: 20_000 }).toBe(200);
+    expect((await served.stop()).code).toBe(0);
+  });
 });

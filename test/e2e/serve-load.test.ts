@@ -5,7 +5,7 @@ import { openFilesBelow, peakOf, pullByMany, readStart } from '../kit/clients.ts
 import { mirrorSync, summaryOf } from '../kit/command-line.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
-import { startS3Server } from '../kit/s3-server.ts';
+import { describeWithS3 } from '../kit/s3-suite.ts';
 import { type Serving, serving } from '../kit/serving.ts';
 import { skippedFor } from '../kit/skipped.ts';
 import { tempFolder, type TempFolder } from '../kit/temp.ts';
@@ -86,35 +86,28 @@ else {
     });
   });
 
-  const server = await startS3Server();
-  if ('skipped' in server)
-    describe('an archive in S3 that is served', () => {
-      skippedFor(server.skipped);
+  await describeWithS3('an archive in S3 that is served', (server) => {
+    let archive: string;
+    beforeAll(async () => {
+      archive = `s3://${await server.bucket()}/archive`;
+      await mirrorTo(archive, server.env);
     });
-  else
-    describe('an archive in S3 that is served', () => {
-      let archive: string;
-      beforeAll(async () => {
-        archive = `s3://${await server.bucket()}/archive`;
-        await mirrorTo(archive, server.env);
-      });
-      afterAll(() => server.close());
 
-      test(`sends an image to ${CLIENTS} clients at once through redirects, and its memory stays flat`, async () => {
-        await using served = await serving(archive, [], server.env);
-        expect(await growth(served)).toBeLessThan(100 * MiB);
-      });
-
-      test('holds no connection to S3 for clients that read slowly and disconnect', async () => {
-        await using served = await serving(archive, ['--proxy-blobs'], server.env);
-        // More clients than the S3 client has connections: without their release, the last pull waits for ever.
-        for (let round = 0; round < 2; round += 1) {
-          const sockets = await slowClients(served);
-          for (const socket of sockets) socket.destroy();
-        }
-        await pullByMany(2, served.host, name, '1');
-        const { stdout } = await served.stop();
-        expect(stdout.match(/ interrupted /g)).toHaveLength(2 * CLIENTS);
-      });
+    test(`sends an image to ${CLIENTS} clients at once through redirects, and its memory stays flat`, async () => {
+      await using served = await serving(archive, [], server.env);
+      expect(await growth(served)).toBeLessThan(100 * MiB);
     });
+
+    test('holds no connection to S3 for clients that read slowly and disconnect', async () => {
+      await using served = await serving(archive, ['--proxy-blobs'], server.env);
+      // More clients than the S3 client has connections: without their release, the last pull waits for ever.
+      for (let round = 0; round < 2; round += 1) {
+        const sockets = await slowClients(served);
+        for (const socket of sockets) socket.destroy();
+      }
+      await pullByMany(2, served.host, name, '1');
+      const { stdout } = await served.stop();
+      expect(stdout.match(/ interrupted /g)).toHaveLength(2 * CLIENTS);
+    });
+  });
 }

@@ -2,7 +2,7 @@
  * Misbehaviour of registries during a multipart upload to a real S3 server, with the expected outcome for a new blob and
  * for a resumed one.
  */
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ObjectStore } from '../../lib/store/store.ts';
 import type { FailureCode } from '../../lib/core/failure.ts';
 import type { SourcesOptions } from '../../lib/registry/sources.ts';
@@ -10,9 +10,8 @@ import { randomBytes } from '../kit/content.ts';
 import { layerOf, makeImage } from '../kit/images.ts';
 import type { Rule } from '../kit/misbehave.ts';
 import { startRegistry, type TestRegistry } from '../kit/registry.ts';
-import { startS3Server } from '../kit/s3-server.ts';
+import { describeWithS3 } from '../kit/s3-suite.ts';
 import { messageFor, Rig } from '../unit/sync/rig.ts';
-import { skippedFor } from '../kit/skipped.ts';
 
 /** S3's smallest part. */
 const PART = 5 * 1024 * 1024;
@@ -22,14 +21,7 @@ const PARTS = 4;
 const KEY = `blobs/sha256/${LAYER.digest.slice('sha256:'.length)}`;
 const blob = { kind: 'blob' } as const;
 
-const server = await startS3Server();
-
-if ('skipped' in server)
-  describe('a blob in transfer to S3', () => {
-    skippedFor(server.skipped);
-  });
-else {
-  afterAll(() => server.close());
+await describeWithS3('a blob in transfer to S3', (server) => {
   let registry: TestRegistry;
   let other: TestRegistry;
   beforeEach(async () => {
@@ -162,4 +154,4 @@ else {
       await expectStored(rig);
     });
   });
-}
+});
