@@ -14,6 +14,8 @@ export interface Layout {
   tagIndex(repository: string): string;
   /** The record that a manifest belongs to an image of the repository. */
   member(repository: string, manifest: Digest): string;
+  /** The bundle of an attestation, by a name that its writer chooses. */
+  attestation(name: string): string;
   /** The file that stock tools need beside the tag index, and its content. */
   marker(repository: string): { readonly key: string; readonly content: string };
   /** The repository whose marker has this key; undefined for any other key. */

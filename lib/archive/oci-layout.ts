@@ -6,6 +6,7 @@
  *     repositories/<host>/<path>/index.json       the tag index
  *     .mirror/receipts/<algorithm>/<hex>.json     proofs
  *     .mirror/members/<host>/<path>/_<algorithm>_<hex>.json   manifests of the repository's images
+ *     .mirror/attestations/<name>.json            attestations by the archive, before they are referrers
  *     .mirror/runs/<run>/run.json                 the start of a run
  *     .mirror/runs/<run>/<image>.json             run reports
  *     .mirror/runs/.queued/<image>.json           the run that has queued an image
@@ -40,6 +41,7 @@ export const ociLayout: Layout = {
     const { algorithm, hex } = digestParts(manifest);
     return `.mirror/members/${folderOf(repository)}/_${algorithm}_${hex}.json`;
   },
+  attestation: (name) => `.mirror/attestations/${name}.json`,
   marker: (repository) => ({
     key: `${REPOSITORIES}${folderOf(repository)}${MARKER}`,
     content: '{"imageLayoutVersion":"1.0.0"}',

@@ -1,11 +1,13 @@
 /** The signed form of a statement: a DSSE envelope in a Sigstore bundle, as a referrer of its image. Pure. */
 import { type Digest, digestOf } from '../oci/digest.ts';
+import { Place } from '../oci/document.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { preAuthEncoding } from '../signatures/envelope.ts';
 import type { AttestationKey } from './key.ts';
 import { PREDICATE_TYPE } from './statement.ts';
 
-const BUNDLE_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+/** The artifact type of an attestation, which Sigstore's bundles of others have, too. */
+export const ATTESTATION_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 const IN_TOTO_TYPE = 'application/vnd.in-toto+json';
 const EMPTY = Buffer.from('{}');
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
@@ -16,10 +18,19 @@ export interface Subject {
   readonly size: number;
 }
 
-/** A manifest and its blobs. */
+interface Content {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly bytes: Uint8Array;
+}
+
 export interface StoredAttestation {
-  readonly manifest: Subject & { readonly bytes: Uint8Array };
-  readonly blobs: readonly { readonly digest: Digest; readonly bytes: Uint8Array }[];
+  readonly manifest: Content;
+  readonly blobs: readonly Content[];
+  readonly artifactType: string;
+  /** The time of the statement, in milliseconds since the epoch. */
+  readonly attested: number;
 }
 
 /** Signs a statement. Signatures of ECDSA differ each time. */
@@ -27,7 +38,7 @@ export async function signStatement(statement: object, key: AttestationKey): Pro
   const payload = Buffer.from(JSON.stringify(statement));
   const signature = await key.sign(preAuthEncoding(IN_TOTO_TYPE, payload));
   const bundle = {
-    mediaType: BUNDLE_TYPE,
+    mediaType: ATTESTATION_TYPE,
     verificationMaterial: { publicKey: { hint: Buffer.from(key.id, 'hex').toString('base64') } },
     dsseEnvelope: {
       payload: payload.toString('base64'),
@@ -39,30 +50,46 @@ export async function signStatement(statement: object, key: AttestationKey): Pro
 }
 
 /** The referrer that contains a bundle; the same bundle gives the same manifest. */
-export function attestationOf(bundle: Uint8Array, subject: Subject, created: string): StoredAttestation {
-  const layer = { mediaType: BUNDLE_TYPE, digest: digestOf(bundle), size: bundle.length };
-  const config = { mediaType: EMPTY_TYPE, digest: digestOf(EMPTY), size: EMPTY.length };
+export function attestationOf(bundle: Uint8Array, subject: Subject): StoredAttestation {
+  const layer = contentOf(ATTESTATION_TYPE, bundle);
+  const config = contentOf(EMPTY_TYPE, EMPTY);
   const { mediaType, digest, size } = subject;
-  const bytes = Buffer.from(
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: MEDIA_TYPES.ociManifest,
-      artifactType: BUNDLE_TYPE,
-      config,
-      layers: [layer],
-      subject: { mediaType, digest, size },
-      annotations: {
-        'dev.sigstore.bundle.content': 'dsse-envelope',
-        'dev.sigstore.bundle.predicateType': PREDICATE_TYPE,
-        'org.opencontainers.image.created': created,
-      },
-    }),
-  );
-  return {
-    manifest: { mediaType: MEDIA_TYPES.ociManifest, digest: digestOf(bytes), size: bytes.length, bytes },
-    blobs: [
-      { digest: layer.digest, bytes: bundle },
-      { digest: config.digest, bytes: EMPTY },
-    ],
+  const attested = attestedAt(bundle);
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPES.ociManifest,
+    artifactType: ATTESTATION_TYPE,
+    config: descriptorOf(config),
+    layers: [descriptorOf(layer)],
+    subject: { mediaType, digest, size },
+    annotations: {
+      'dev.sigstore.bundle.content': 'dsse-envelope',
+      'dev.sigstore.bundle.predicateType': PREDICATE_TYPE,
+      'org.opencontainers.image.created': new Date(attested).toISOString(),
+    },
   };
+  return {
+    manifest: contentOf(MEDIA_TYPES.ociManifest, Buffer.from(JSON.stringify(manifest))),
+    blobs: [config, layer],
+    artifactType: ATTESTATION_TYPE,
+    attested,
+  };
+}
+
+function contentOf(mediaType: string, bytes: Uint8Array): Content {
+  return { mediaType, digest: digestOf(bytes), size: bytes.length, bytes };
+}
+
+function descriptorOf({ mediaType, digest, size }: Content): Omit<Content, 'bytes'> {
+  return { mediaType, digest, size };
+}
+
+function attestedAt(bundle: Uint8Array): number {
+  const root = Place.ofBytes('read attestation', bundle);
+  const payload = Buffer.from(root.at('dsseEnvelope').at('payload').text(), 'base64');
+  const predicate = Place.ofBytes('read attestation', payload).at('predicate');
+  const time = predicate.at('archive').at('attested');
+  const at = Date.parse(time.text());
+  if (Number.isNaN(at)) throw time.fail('must be a time in ISO 8601');
+  return at;
 }

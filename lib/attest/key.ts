@@ -30,7 +30,7 @@ export function parseAttestationKey(pem: string): AttestationKey {
 }
 
 /** The hash of a public key's DER, in hex. */
-function keyIdOf(publicKey: KeyObject): string {
+export function keyIdOf(publicKey: KeyObject): string {
   return createHash('sha256')
     .update(publicKey.export({ format: 'der', type: 'spki' }))
     .digest('hex');

@@ -34,7 +34,7 @@ export interface ProvenContent {
   readonly blobs: readonly ProvenBlob[];
 }
 
-interface ProvenBlob {
+export interface ProvenBlob {
   readonly digest: Digest;
   readonly mediaType: string;
   readonly size: number;

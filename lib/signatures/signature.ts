@@ -17,9 +17,6 @@ interface FoundSimpleSigning {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-/** A trusted signer: a public key in PEM, or patterns of an identity and its issuer. */
-export type Signer = { readonly key: string } | { readonly identity: string; readonly issuer: string };
-
 /** Limits that bound the work for the signatures of a hostile registry. */
 export const SIGNATURE_LIMITS = {
   /** Signatures of one image that are checked. */

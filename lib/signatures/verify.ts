@@ -2,10 +2,11 @@ import { X509Certificate } from 'node:crypto';
 import { invalid } from '../core/failure.ts';
 import { matchesGlob, parseIdentityGlob } from '../oci/glob.ts';
 import { printable, quote, show } from '../oci/show.ts';
+import type { Signer } from '../policy/policy.ts';
 import { type ParsedSignature, parseSignature, type SignedImage } from './parsed.ts';
 import { faultOf } from './payload.ts';
 import { isSignedBy, parsePublicKey, type TrustedKey } from './public-key.ts';
-import { type FoundSignature, SIGNATURE_LIMITS, type Signer } from './signature.ts';
+import { type FoundSignature, SIGNATURE_LIMITS } from './signature.ts';
 import type * as Library from './sigstore.ts';
 
 /** The signer that a policy accepts, and the time in milliseconds that a log or a timestamp authority proves. */

@@ -1,7 +1,12 @@
+import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Archive } from '../../archive/archive.ts';
 import { type Removal, removalsOf, repairArchive } from '../../upkeep/repair.ts';
-import { verifyArchive } from '../../upkeep/verify.ts';
+import { checkAttestations } from '../../upkeep/attested.ts';
+import { type Problem, verifyArchive } from '../../upkeep/verify.ts';
+import { Failure, invalid } from '../../core/failure.ts';
+import { wordsFor } from '../../core/system-error.ts';
+import { parsePublicKey, type TrustedKey } from '../../signatures/public-key.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { formatRepository, parseRepository } from '../../oci/reference.ts';
 import { archiveOf, defineCommand, usage } from '../command.ts';
@@ -17,6 +22,8 @@ export interface VerifyRequest {
   readonly repositories: readonly string[];
   /** Removes corrupt blobs and the tags that use them, and rewrites the receipts of verified blobs. */
   readonly repair: boolean;
+  /** Public keys in PEM; each tag must have an attestation by one of them. */
+  readonly attestKeys?: readonly TrustedKey[];
   /** Repairs without confirmation. */
   readonly yes: boolean;
   readonly json: boolean;
@@ -35,6 +42,12 @@ export const verify = defineCommand({
       elsewhere: ['fix'],
     },
     yes: { help: 'repair without the question; required without a terminal' },
+    'attest-public-key': {
+      value: 'FILE',
+      isPath: true,
+      isRepeatable: true,
+      help: 'report each tag without an attestation by this public key in PEM (docs/trust.md); may be repeated',
+    },
     json: { help: 'one JSON object per line; the last is the summary (docs/json.md)' },
   },
   parse(args) {
@@ -47,8 +60,9 @@ export const verify = defineCommand({
     const repositories = names.map((text) => formatRepository(parseRepository(text)));
     const request = { name: 'verify', archive, repositories, json: args.has('json'), repair, yes } as const;
     return async (io) => {
+      const attestKeys = await Promise.all(args.values('attest-public-key').map(readPublicKey));
       await using opened = await openArchive(archive, 'read', io);
-      return await verifyAndReport(request, opened.archive, io);
+      return await verifyAndReport({ ...request, attestKeys }, opened.archive, io);
     };
   },
 });
@@ -64,22 +78,26 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   const line = (value: object): unknown => writeJson(stdout, value);
   const started = performance.now();
   const progress = new VerifyProgress(io);
+  const repositories = await repositoriesOf(archive, request, signal);
+  const onProblem = ({ reference, digest, reason }: Problem): void => {
+    progress.clear();
+    if (json) line({ type: 'problem', reference, digest: digest ?? null, reason });
+    else writeLine(stdout, `${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}`);
+  };
   const verified = await verifyArchive(archive, {
     signal,
     concurrency: availableParallelism(),
-    repositories: await repositoriesOf(archive, request, signal),
+    repositories,
     onProgress: (state) => progress.show(state),
-    onProblem({ reference, digest, reason }) {
-      progress.clear();
-      if (json) line({ type: 'problem', reference, digest: digest ?? null, reason });
-      else writeLine(stdout, `${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}`);
-    },
+    onProblem,
   }).finally(() => progress.clear());
+  const { attestKeys: keys = [] } = request;
+  const unattested = await checkAttestations(archive, { keys, repositories, onProblem, signal });
   const { references, objects, bytes: count, problems, checked } = verified;
-  const ok = problems.length === 0;
+  const ok = problems.length + unattested === 0;
   if (!json) {
     const elapsed = seconds(performance.now() - started);
-    const result = ok ? 'everything is as it should be' : plural(problems.length, 'problem');
+    const result = ok ? 'everything is as it should be' : plural(problems.length + unattested, 'problem');
     const read = `${plural(references, 'reference')}, ${plural(objects, 'object')}, ${bytes(count)} read in ${elapsed}`;
     writeLine(stdout, `${read}: ${result}`);
   }
@@ -92,15 +110,24 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   const { dropped, receipts } = repaired;
   if (json) {
     const more = repair ? { dropped: [...dropped], receipts } : {};
-    line({ type: 'summary', ok, references, objects, bytes: count, problems: problems.length, ...more });
+    line({ type: 'summary', ok, references, objects, bytes: count, problems: problems.length + unattested, ...more });
   } else {
     for (const removal of removals.filter(({ reference }) => dropped.has(reference)))
       writeLine(stdout, `removed: ${describe(removal)}`);
     if (receipts > 0) writeLine(stdout, `rewritten: ${plural(receipts, 'receipt')} of verified blobs`);
-    if (!ok && !repair) writeLine(stdout, HINT);
+    if (problems.length > 0 && !repair) writeLine(stdout, HINT);
   }
   if (answer === 'unasked') return EXIT.usage;
   return ok ? EXIT.ok : EXIT.failed;
+}
+
+async function readPublicKey(path: string): Promise<TrustedKey> {
+  try {
+    return parsePublicKey(await readFile(path, 'utf8'));
+  } catch (error) {
+    const detail = error instanceof Failure ? error.detail : wordsFor(error);
+    throw invalid(`read public key ${path}`, detail);
+  }
 }
 
 const HINT =

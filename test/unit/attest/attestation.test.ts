@@ -105,7 +105,7 @@ describe('an attestation', () => {
   test('is a referrer of its image with the bundle as its layer', async () => {
     const bundle = await signStatement(statementOf(MIRRORED, '1.0.0'), parseAttestationKey(keyOf('P-256').pem));
     const subject = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: IMAGE, size: 5 };
-    const { manifest, blobs } = attestationOf(bundle, subject, '2026-01-03T00:00:00.000Z');
+    const { manifest, blobs, attested } = attestationOf(bundle, subject);
     const parsed = parseManifest(manifest.bytes, manifest.mediaType);
     expect(parsed).toMatchObject({
       kind: 'image',
@@ -114,7 +114,8 @@ describe('an attestation', () => {
       layers: [{ digest: digestOf(bundle), size: bundle.length }],
     });
     expect(blobs.map(({ digest }) => digest)).toContain(digestOf(bundle));
-    expect(attestationOf(bundle, subject, '2026-01-03T00:00:00.000Z').manifest.digest).toBe(manifest.digest);
+    expect(attested).toBe(MIRRORED.attested);
+    expect(attestationOf(bundle, subject).manifest.digest).toBe(manifest.digest);
   });
 });
 

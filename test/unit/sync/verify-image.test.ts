@@ -5,7 +5,7 @@ import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { parseRepository } from '../../../lib/oci/reference.ts';
 import { createSources } from '../../../lib/registry/sources.ts';
 import type { Sources } from '../../../lib/registry/source.ts';
-import type { Signer } from '../../../lib/signatures/signature.ts';
+import type { Signer } from '../../../lib/policy/policy.ts';
 import type { Verification } from '../../../lib/signatures/verify.ts';
 import { verifyImage } from '../../../lib/sync/resolver/verify-image.ts';
 import { makeImage } from '../../kit/images.ts';

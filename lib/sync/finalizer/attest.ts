@@ -1,0 +1,117 @@
+/** Attests images after their references are written: one attestation per image, platforms and key. */
+import { createHash } from 'node:crypto';
+import { Semaphore } from '../../core/semaphore.ts';
+import { settleAll } from '../../core/settle-all.ts';
+import type { Archive } from '../../archive/archive.ts';
+import { keptAttestation } from '../../archive/attestations.ts';
+import type { TagChange } from '../../archive/tag-index/tag-index.ts';
+import { attestationOf, signStatement } from '../../attest/attestation.ts';
+import type { AttestationKey } from '../../attest/key.ts';
+import {
+  type Mirrored,
+  PREDICATE_TYPE,
+  type ProvenBlob,
+  type ProvenContent,
+  statementOf,
+} from '../../attest/statement.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { formatPlatform } from '../../oci/platform.ts';
+import { algorithmsOf } from '../../proof/algorithms.ts';
+import type { Scope } from '../../queue/messages.ts';
+import { claimingConfig } from '../claims.ts';
+import { type ClosureReader, readClaims, traverse } from '../closure.ts';
+import { receiptReader } from '../receipt-reader.ts';
+import { storeBytes } from '../store-bytes.ts';
+
+/** Images that are attested concurrently. */
+const SIDE_BY_SIDE = 4;
+
+/** The signer of an archive, and the release that states. */
+export interface Attestor {
+  readonly key: AttestationKey;
+  readonly version: string;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** An image whose reference is written. */
+export interface AttestedImage extends Omit<Mirrored, 'content' | 'attested'>, Pick<Scope, 'foreignLayers'> {
+  readonly mediaType: string;
+  /** Bytes of the manifest. */
+  readonly size: number;
+}
+
+/**
+ * Writes the attestations of images of one repository, and their entries in the tag index in one write. A repeated call
+ * writes nothing.
+ */
+export async function attestImages(
+  archive: Archive,
+  attestor: Attestor,
+  images: readonly AttestedImage[],
+  signal: AbortSignal,
+): Promise<void> {
+  const [first] = images;
+  if (first === undefined) return;
+  const permits = new Semaphore(SIDE_BY_SIDE);
+  const byName = new Map(images.map((image) => [nameOf(image, attestor.key), image]));
+  const changes = await settleAll(
+    [...byName].map(([name, image]) => permits.with(() => attestOne(archive, attestor, name, image, signal))),
+  );
+  await archive.updateTags(first.repository, changes, { signal });
+}
+
+/** Only a change of the image, its platforms or the key gives another attestation. */
+function nameOf({ repository, digest, platforms }: AttestedImage, { id }: AttestationKey): string {
+  const scope = platforms === 'all' ? platforms : platforms.map(formatPlatform).sort();
+  return createHash('sha256')
+    .update(JSON.stringify([repository, digest, PREDICATE_TYPE, id, scope]))
+    .digest('hex');
+}
+
+async function attestOne(
+  archive: Archive,
+  { key, version, now }: Attestor,
+  name: string,
+  image: AttestedImage,
+  signal: AbortSignal,
+): Promise<TagChange> {
+  const at = now();
+  const make = async (): Promise<Uint8Array> => {
+    const content = await contentOf(archive, image, signal);
+    return signStatement(statementOf({ ...image, content, attested: at }, version), key);
+  };
+  const bundle = await keptAttestation(archive, name, make, { signal });
+  const { manifest, blobs, artifactType, attested } = attestationOf(bundle, image);
+  for (const { bytes, ...blob } of blobs)
+    await storeBytes(archive, blob, bytes, { source: image.repository, now: at, signal });
+  const { bytes, ...descriptor } = manifest;
+  await archive.putContent(descriptor.digest, bytes, { signal });
+  return { descriptor, observed: attested, platforms: 'all', subject: image.digest, artifactType };
+}
+
+/** The proven content of an image whose closure the finalizer has checked. */
+async function contentOf(archive: Archive, image: AttestedImage, signal: AbortSignal): Promise<ProvenContent> {
+  const reader = receiptReader(archive, signal);
+  const content: ClosureReader['content'] = (...of) => reader.content(...of);
+  const manifests: ProvenContent['manifests'][number][] = [];
+  const blobs = new Map<Digest, ProvenBlob>();
+  for await (const { digest, bytes, manifest } of traverse(image.digest, image.platforms, content)) {
+    const found = manifest === undefined ? undefined : await readClaims(digest, manifest, image, content);
+    // An attestation that upstream lacks.
+    if (manifest === undefined || found === undefined || 'missing' in found) continue;
+    manifests.push({ digest, mediaType: manifest.mediaType, size: bytes });
+    const { claims, config } = found;
+    const described = claimingConfig(manifest);
+    if (config !== undefined && described !== undefined)
+      blobs.set(config.digest, { digest: config.digest, mediaType: described.mediaType, size: config.bytes });
+    for (const blob of claims.blobs) {
+      const proof = await reader.proof(blob);
+      if (proof === undefined) continue;
+      const [diffId] = algorithmsOf(blob).flatMap((algorithm) => proof.diffIds[algorithm] ?? []);
+      const proven = { digest: blob.digest, mediaType: blob.mediaType, size: proof.size };
+      blobs.set(blob.digest, diffId === undefined ? proven : { ...proven, diffId });
+    }
+  }
+  return { manifests, blobs: [...blobs.values()] };
+}
