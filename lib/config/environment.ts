@@ -55,6 +55,15 @@ const VARIABLES = {
     'MIRROR_SYNC_REGISTRY_FILL',
     z._default(text(/^(?:on|off)$/, 'on, which mirrors images that clients miss, or off'), 'off'),
   ),
+  attestKey: variable(
+    'MIRROR_SYNC_ATTEST_KEY',
+    z.optional(
+      text(
+        /^arn:[\w-]+:(?:kms:[\w-]+:\d{12}:key\/[\w-]+|secretsmanager:[\w-]+:\d{12}:secret:[\w/+=.@-]+)$/,
+        'the ARN of a KMS key, or of a secret that holds a private key in PEM',
+      ),
+    ),
+  ),
   eventBus: variable('MIRROR_SYNC_EVENT_BUS', z.optional(text(/^[\w.:/-]{1,512}$/, 'the name or ARN of an event bus'))),
 };
 

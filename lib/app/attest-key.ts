@@ -1,0 +1,68 @@
+/** Loads the key that signs attestations: from a file, or from AWS KMS. */
+import { createHash, createPublicKey } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { KMSClient, SigningAlgorithmSpec } from '@aws-sdk/client-kms';
+import { type AttestationKey, keyIdOf, parseAttestationKey } from '../attest/key.ts';
+import { Failure, invalid } from '../core/failure.ts';
+import { wordsFor } from '../core/system-error.ts';
+import { show } from '../oci/show.ts';
+
+/** The signatures that `openssl` and cosign verify, with their hashes. KMS has only SHA-384 for a key of P-384. */
+const ALGORITHMS: readonly (readonly [SigningAlgorithmSpec, hash: string])[] = [
+  ['ECDSA_SHA_256', 'sha256'],
+  ['ECDSA_SHA_384', 'sha384'],
+  ['RSASSA_PKCS1_V1_5_SHA_256', 'sha256'],
+];
+
+const KMS_ARN = /^arn:[\w-]+:kms:([\w-]+):\d{12}:key\/[\w-]+$/;
+
+/** @param place a file with a private key in PEM, or the ARN of a key in KMS */
+export async function loadAttestationKey(place: string): Promise<AttestationKey> {
+  const [, region] = KMS_ARN.exec(place) ?? [];
+  if (region !== undefined) {
+    const { KMSClient } = await import('@aws-sdk/client-kms');
+    return kmsKey(place, new KMSClient({ region }));
+  }
+  let pem: string;
+  try {
+    pem = await readFile(place, 'utf8');
+  } catch (error) {
+    throw invalid(`read attestation key ${place}`, wordsFor(error));
+  }
+  return parseAttestationKey(pem);
+}
+
+/** A key that never leaves KMS. Costs one request, and one per signature. */
+export async function kmsKey(arn: string, client: KMSClient): Promise<AttestationKey> {
+  const { GetPublicKeyCommand, SignCommand } = await import('@aws-sdk/client-kms');
+  const operation = `read attestation key ${arn}`;
+  const { PublicKey: der, SigningAlgorithms: supported = [] } = await client
+    .send(new GetPublicKeyCommand({ KeyId: arn }))
+    .catch((error: unknown) => {
+      throw kmsFailure(operation, error);
+    });
+  const [algorithm, hash] = ALGORITHMS.find(([name]) => supported.includes(name)) ?? [];
+  if (der === undefined || algorithm === undefined || hash === undefined)
+    throw invalid(operation, `it signs with ${show(supported.join(', '))}; use a key of ECC_NIST_P256 for SIGN_VERIFY`);
+  return {
+    id: keyIdOf(createPublicKey({ key: Buffer.from(der), format: 'der', type: 'spki' })),
+    async sign(data) {
+      const Message = createHash(hash).update(data).digest();
+      const request = { KeyId: arn, Message, MessageType: 'DIGEST', SigningAlgorithm: algorithm } as const;
+      const { Signature: signature } = await client.send(new SignCommand(request)).catch((error: unknown) => {
+        throw kmsFailure(`sign with ${arn}`, error);
+      });
+      if (signature === undefined) throw invalid(`sign with ${arn}`, 'the response has no signature');
+      return signature;
+    },
+  };
+}
+
+function kmsFailure(operation: string, error: unknown): Failure {
+  const { name, message } = error as Error;
+  const detail = `${name}: ${message}`;
+  // A retry does not help: the key, its state or the permission is wrong.
+  if (/^(?:NotFound|AccessDenied|Disabled|KMSInvalidState|InvalidKeyUsage|InvalidArn)/.test(name))
+    return invalid(operation, detail);
+  return new Failure({ operation, side: 'archive', code: 'unavailable', detail, cause: error });
+}
