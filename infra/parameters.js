@@ -35,6 +35,8 @@ const BUCKET = matching(
   'the name of a bucket, without s3:// and without a slash',
 );
 
+const ATTEST_KEYS = [arn('kms', 'key/[\\w-]+', ''), arn('secretsmanager', 'secret:[\\w/+=.@-]+-[A-Za-z0-9]{6}', '')];
+
 /** @type {Record<string, { expected: string, fits: (text: string) => boolean, regionOf?: (text: string) => string | undefined, empty?: string }>} */
 export const PARAMETERS = {
   bucket: optional(BUCKET),
@@ -58,6 +60,12 @@ export const PARAMETERS = {
   ecrPull: choice('on', 'off'),
   // The roles need a key, and an alias can change to another key.
   kmsKey: optional(arn('kms', 'key/[\\w-]+', 'the ARN of a KMS key (arn:aws:kms:…:key/…, not an alias)')),
+  attestKey: optional({
+    expected:
+      'the ARN of a KMS key (arn:aws:kms:…:key/…), or the complete ARN of a secret, including its last six characters',
+    fits: (text) => ATTEST_KEYS.some(({ fits }) => fits(text)),
+    regionOf: (text) => ATTEST_KEYS.map(({ regionOf }) => regionOf(text)).find((region) => region !== undefined),
+  }),
   permissionsBoundary: optional(
     matching(/^arn:aws(-[a-z]+)*:iam::(\d{12}|aws):policy\/[\w+=,.@/-]+$/, 'the ARN of an IAM policy'),
   ),

@@ -52,6 +52,7 @@ export async function settings(osls) {
       credentials: file('credentials.yml', credentialsSecret === ''),
       ecr: file('ecr.yml', given.ecrPull === 'on'),
       encryption: file('encryption.yml', kmsKey !== ''),
+      attestation: file('attestation.yml', given.attestKey !== ''),
       webhookUrl: file('webhook-url.yml', webhooks),
       heartbeat: file('heartbeat.yml', heartbeat !== undefined),
       lambdaBudget: file('budget-lambda.yml', given.lambdaGbSecondsPerDay !== ''),
@@ -99,12 +100,18 @@ export async function settings(osls) {
         : { isOn: 'off', config: NONE, queue: NONE, keyActions: ['kms:Decrypt'] },
     objects: {
       config: objects('config/mirror.yaml'),
+      // The trusted root of Sigstore: mirror.yaml names it, and it has this name.
+      trustedRoot: objects('config/trusted_root.json'),
       blobs: objects('blobs/*'),
       receipts: objects('.mirror/receipts/*'),
       runs: objects('.mirror/runs/*'),
       repositories: objects('repositories/*'),
       members: objects('.mirror/members/*'),
+      attestations: objects('.mirror/attestations/*'),
     },
+    attestActions: given.attestKey.includes(':kms:')
+      ? ['kms:GetPublicKey', 'kms:Sign']
+      : ['secretsmanager:GetSecretValue'],
     credentialsSecret: credentialsSecret === '' ? { Ref: 'CredentialsSecret' } : credentialsSecret,
     kmsKey: kmsKey === '' ? NONE : kmsKey,
     queueKeyReuse: kmsKey === '' ? NONE : 3600,

@@ -242,6 +242,7 @@ describe('the alarms', () => {
       ...sum(300),
       ...above(0),
     }),
+    NotAttestedAlarm: alarm('not-attested', { ...ownMetric('ImagesNotAttested'), ...sum(900), ...above(0) }),
     ...Object.fromEntries(
       ['Resolve', 'Layer', 'Finalize'].flatMap((name) => {
         const word = name.toLowerCase();
