@@ -1,9 +1,10 @@
 /** The clients and settings that the functions share, created once per sandbox. */
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { Failure, invalid } from '../lib/core/failure.ts';
+import { readJson } from '../lib/core/json.ts';
 import { Archive } from '../lib/archive/archive.ts';
 import { ociLayout } from '../lib/archive/oci-layout.ts';
 import { checksumsFrom } from '../lib/store/s3/checksums.ts';
@@ -42,6 +43,37 @@ export function configFrom(location: ConfigLocation): ReadConfig {
     parse: (text) => parseConfig(text, nameOf(location)),
     onRefused,
   });
+}
+
+/**
+ * The trusted root that `mirror.yaml` names, from the same place; the last valid one while a new one is not JSON. Undefined without
+ * one.
+ */
+export function trustedRootFrom(location: ConfigLocation, config: ReadConfig): () => Promise<Uint8Array | undefined> {
+  const roots = new Map<string, () => Promise<Uint8Array>>();
+  return async () => {
+    const { trustedRoot: name } = await config();
+    if (name === undefined) return undefined;
+    const read = roots.get(name) ?? rootFrom(beside(location, name));
+    roots.set(name, read);
+    return read();
+  };
+}
+
+function rootFrom(location: ConfigLocation): () => Promise<Uint8Array> {
+  return kept({
+    read: () => configText(location),
+    parse: (text) => {
+      readJson(text);
+      return Buffer.from(text);
+    },
+    onRefused,
+  });
+}
+
+function beside(location: ConfigLocation, name: string): ConfigLocation {
+  if (location.kind === 'file') return { kind: 'file', path: join(dirname(location.path), name) };
+  return { ...location, key: posix.join(posix.dirname(location.key), name) };
 }
 
 async function configText(location: ConfigLocation): Promise<string> {

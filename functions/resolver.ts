@@ -1,6 +1,6 @@
 import type { Context, SQSBatchResponse } from 'aws-lambda';
 import { readEnvironment } from '../lib/config/environment.ts';
-import { configFrom, once, openArchive, openQueues } from './aws.ts';
+import { configFrom, once, openArchive, openQueues, trustedRootFrom } from './aws.ts';
 import { sendRunStarted } from './event-bus.ts';
 import { handleResolutions } from './handlers/resolutions.ts';
 import { startRun } from './handlers/start-run.ts';
@@ -37,6 +37,7 @@ const wired = once(() => {
   const sources = sourcesFrom(config, env.credentialsSecret, { lanes, onRetry });
   return {
     config,
+    trustedRoot: trustedRootFrom(env.config, config),
     archive,
     eventBus: env.eventBus,
     queues,

@@ -24,6 +24,8 @@ export interface ResolverPorts extends QueuePorts {
   readonly archive: Archive;
   readonly queues: Queues;
   readonly config: () => Promise<Config>;
+  /** Sigstore's trusted root. */
+  readonly trustedRoot?: ResolverContext['trustedRoot'];
   readonly sources: () => Promise<Sources>;
   readonly lanes: number;
   readonly observe: Observe;
@@ -73,6 +75,7 @@ async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
     lanes: registrySettings(read, ports.lanes).connections,
     // One per message, because functions share no state.
     quota: new Quota(read.limits),
+    ...(ports.trustedRoot === undefined ? {} : { trustedRoot: ports.trustedRoot }),
     chooseTags: (order) => tagChoice(read, order),
     isExpected: isUnknownRequest,
     queuedBy: async (event, order, signal) => {

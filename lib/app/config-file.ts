@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Failure, invalid } from '../core/failure.ts';
 import { wordsFor } from '../core/system-error.ts';
 import type { Config } from '../config/mirrors.ts';
@@ -8,8 +9,38 @@ export const STDIN = '-';
 
 type Input = AsyncIterable<Uint8Array | string>;
 
-/** @param path of a mirror.yaml; `-` is standard input */
-export async function readConfig(path: string, { stdin }: { readonly stdin?: Input | undefined }): Promise<Config> {
+/** A configuration with the files that it names. */
+export interface LoadedConfig extends Config {
+  /** The content of the file that `trustedRoot` names. */
+  readonly root?: Uint8Array;
+}
+
+/** @param path of a mirror.yaml; `-` is standard input, and files beside it are those of the working directory */
+export async function readConfig(path: string, from: { readonly stdin?: Input | undefined }): Promise<LoadedConfig> {
+  const config = await readFileOrInput(path, from);
+  if (config.trustedRoot === undefined) return config;
+  return { ...config, root: await readRoot(path === STDIN ? '.' : dirname(path), config.trustedRoot) };
+}
+
+async function readRoot(folder: string, name: string): Promise<Uint8Array> {
+  const operation = `read trustedRoot ${name}`;
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(join(folder, name));
+  } catch (error) {
+    throw invalid(operation, wordsFor(error));
+  }
+  // Sigstore's library is loaded on demand.
+  const { parseTrustedRoot } = await import('../signatures/sigstore.ts');
+  try {
+    parseTrustedRoot(bytes);
+  } catch (error) {
+    throw invalid(operation, (error as Error).message);
+  }
+  return bytes;
+}
+
+async function readFileOrInput(path: string, { stdin }: { readonly stdin?: Input | undefined }): Promise<Config> {
   // The YAML parser is loaded on demand.
   const { MAX_CONFIG_BYTES, parseConfig } = await import('../config/config.ts');
   if (path === STDIN) return parseConfig(await readAll(stdin, MAX_CONFIG_BYTES), 'standard input');

@@ -35,6 +35,8 @@ export interface LocalRun {
   /** Selects tags of a listed repository. Default: all. */
   readonly chooseTags?: NonNullable<ResolverContext['chooseTags']>;
   readonly limits?: Limits | undefined;
+  /** Sigstore's trusted root, for signers with an identity. */
+  readonly trustedRoot?: Uint8Array | undefined;
   /** The clock of observations, in milliseconds since the epoch. Default: the time of this machine. */
   readonly now?: () => number;
   readonly messages: readonly Outgoing[];
@@ -97,6 +99,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     ...common,
     sources,
     quota: new Quota(run.limits),
+    trustedRoot: () => Promise.resolve(run.trustedRoot),
     ...(run.chooseTags === undefined ? {} : { chooseTags: run.chooseTags }),
   };
   queues.consume('resolve', {

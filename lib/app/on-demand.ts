@@ -1,7 +1,7 @@
 /** Runs the syncs that requests to a server order, in the server's process. */
 import { asFailure, Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
-import type { Config } from '../config/mirrors.ts';
+import type { LoadedConfig } from './config-file.ts';
 import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS } from './defaults.ts';
 import type { Host } from './host.ts';
 import type { MissingOrder } from './missing.ts';
@@ -11,7 +11,7 @@ import { runMessages, type SyncHost } from './sync.ts';
 export interface OnDemandOptions extends Omit<SyncHost, 'expect'>, Host {
   /** The address of the archive. */
   readonly archive: string;
-  readonly config: Config;
+  readonly config: LoadedConfig;
 }
 
 /** Syncs that run concurrently, so that a large image does not delay all others. */

@@ -3,12 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { homedir } from 'node:os';
 import { asFailure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
-import { type Config, registrySettings } from '../config/mirrors.ts';
+import { registrySettings } from '../config/mirrors.ts';
 import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
 import { cleanUploads } from '../upkeep/clean.ts';
 import { imageName, type ImageName, type MirrorEvent } from '../sync/events.ts';
 import { runName } from '../sync/reports.ts';
 import { choiceOf, tagChoice } from './choose.ts';
+import type { LoadedConfig } from './config-file.ts';
 import { ordersOf, ordersOfSome, ordersTo } from './start.ts';
 import type { ResolveMessage, Scope } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
@@ -28,7 +29,7 @@ import { countByStatus, Outcomes, type Summary } from './outcomes.ts';
 /** The images to mirror, and the settings of the sync. */
 export interface SyncRequest {
   /** References select mirrors of the configuration; without references all of it is mirrored. */
-  readonly config: Config | undefined;
+  readonly config: LoadedConfig | undefined;
   /**
    * Each has a tag or a digest; where tags are chosen (`tags`, or a configuration), a name alone is a repository. With a
    * configuration they select mirrors of it; without any, all of it is mirrored.
@@ -99,13 +100,10 @@ export async function runMessages(
   try {
     // An archive that is not writable is one error, and not one per image.
     if (!(await prepare()).alone) notice(NOT_ALONE);
-    for (const { message } of messages)
-      if (message.what.kind === 'images')
-        for (const wanted of message.what.images) {
-          const name = imageName(message, wanted);
-          outcomes.expect(name);
-          host.expect?.(name);
-        }
+    for (const name of namesOf(messages)) {
+      outcomes.expect(name);
+      host.expect?.(name);
+    }
     await runLocal({
       archive,
       sources,
@@ -114,6 +112,7 @@ export async function runMessages(
       concurrency,
       messages,
       limits: config?.limits,
+      trustedRoot: config?.root,
       chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(request.tags)) : tagChoice(config, order)),
     });
     if (!signal.aborted) await clean(archive, host);
@@ -122,6 +121,13 @@ export async function runMessages(
   } finally {
     await sources.close();
   }
+}
+
+/** The images that messages name; the tags of a list are not known yet. */
+function namesOf(messages: readonly Outgoing<ResolveMessage>[]): readonly ImageName[] {
+  return messages.flatMap(({ message }) =>
+    message.what.kind === 'images' ? message.what.images.map((wanted) => imageName(message, wanted)) : [],
+  );
 }
 
 async function openSources(

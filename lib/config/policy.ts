@@ -1,9 +1,9 @@
 /** The settings of a policy, and their merge with those of `defaults`. */
-import { createPublicKey } from 'node:crypto';
 import * as z from 'zod/mini';
 import { invalid } from '../core/failure.ts';
 import { parseIdentityGlob } from '../oci/glob.ts';
 import { NO_POLICY, type Policy, POLICY_CHOICES, POLICY_LIMITS } from '../policy/policy.ts';
+import { parsePublicKey } from '../signatures/public-key.ts';
 import { described, duration, list, mapping, setting, text } from './fields.ts';
 
 const artifactType = text('an artifact type, such as application/spdx+json', parseArtifactType, { maxLength: 255 });
@@ -78,15 +78,9 @@ function parseArtifactType(name: string): string {
 }
 
 function parseKey(pem: string): string {
-  const detail = 'not a public key in PEM (-----BEGIN PUBLIC KEY-----)';
-  if (!pem.includes('-----BEGIN PUBLIC KEY-----') || pem.length > POLICY_LIMITS.keyLength)
-    throw invalid('parse key', detail);
-  try {
-    createPublicKey(pem);
-    return pem;
-  } catch {
-    throw invalid('parse key', detail);
-  }
+  if (pem.length > POLICY_LIMITS.keyLength) throw invalid('parse key', 'too long for a public key');
+  parsePublicKey(pem);
+  return pem;
 }
 
 function parseFileName(name: string): string {

@@ -79,6 +79,18 @@ export interface Image {
   readonly root?: Wanted;
   /** The time at which upstream was asked for referrers of the image, in milliseconds since the epoch. */
   readonly checked?: number;
+  /**
+   * The signer of the policy that has signed it, and the time that a log proves, in milliseconds since the epoch. Without it, a
+   * policy that requires a signature does not release the image.
+   */
+  readonly verified?: Verified;
+  /** The reason why the required signature is missing; nothing below the manifest is fetched then. */
+  readonly unverified?: string;
+}
+
+export interface Verified {
+  readonly by: string;
+  readonly at?: number;
 }
 
 /** A check of an unchanged image for new referrers. */

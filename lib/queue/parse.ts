@@ -15,6 +15,7 @@ import {
   type RecordedFailure,
   type ReferrerCheck,
   type ResolveMessage,
+  type Verified,
   type Wanted,
 } from './messages.ts';
 
@@ -204,6 +205,8 @@ function readImage(place: Place, now: number): Image {
       ?.map((note) => note.text()),
     observed: readTime(place.at('observed'), now),
     largest: optional(place.at('largest'), (largest) => largest.digest()),
+    verified: optional(place.at('verified'), readVerified),
+    unverified: optional(place.at('unverified'), (reason) => reason.text()),
     lost: place
       .at('lost')
       .optionalList(ANY_LENGTH)
@@ -212,6 +215,11 @@ function readImage(place: Place, now: number): Image {
     root: optional(place.at('root'), readWanted),
     checked: optional(place.at('checked'), (checked) => readTime(checked, now)),
   });
+}
+
+/** The time is that of a log, whose clock may be ahead of this one. */
+function readVerified(place: Place): Verified {
+  return defined({ by: place.at('by').text(), at: optional(place.at('at'), (at) => readTime(at, LAST_TIME)) });
 }
 
 function readTime(place: Place, now: number): number {

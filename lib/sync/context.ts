@@ -15,6 +15,8 @@ export interface ResolverContext extends Common {
   readonly chooseTags?: (order: Order) => TagChoice;
   /** The operator's limits; there are none by default. */
   readonly quota?: Quota;
+  /** The bytes of Sigstore's trusted root, for signers with an identity; undefined without one. */
+  readonly trustedRoot?: () => Promise<Uint8Array | undefined>;
   /** Returns the earlier run that has queued this image and not completed it; such an image is skipped. */
   readonly queuedBy?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<string | undefined>;
   /** Whether a failure is left out of the records, since it is not an error of the mirror. */

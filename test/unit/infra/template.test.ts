@@ -229,6 +229,7 @@ describe('the roles', () => {
         ...[...QUEUES, 'Undelivered'].map((queue) => `sqs:SendMessage ${queue}`),
         ...inBucket(
           's3:GetObject config/mirror.yaml',
+          's3:GetObject config/trusted_root.json',
           's3:GetObject blobs/*',
           's3:GetObject .mirror/receipts/*',
           's3:GetObject repositories/*',
