@@ -8,7 +8,7 @@ import type { Receipt } from './receipt.ts';
 import { type FoundReceipt, Receipts } from './receipts.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
 import { type Move, moveOf } from './tag-index/move.ts';
-import { type ReferrerCheck, type TagChange, TagIndex, type TagOutcome } from './tag-index/tag-index.ts';
+import { type Applied, type ReferrerCheck, type TagChange, TagIndex } from './tag-index/tag-index.ts';
 
 const MiB = 1024 * 1024;
 
@@ -18,9 +18,7 @@ const MAX_TAG_INDEX_BYTES = 128 * MiB;
 const JSON_TYPE = 'application/json';
 
 /** The result of an observation. */
-export interface TagUpdate extends Partial<Move> {
-  readonly outcome: TagOutcome;
-}
+export interface TagUpdate extends Applied, Partial<Move> {}
 
 /** Options of a change of a tag index. */
 type UpdateOptions = Cancel & {
@@ -161,12 +159,19 @@ export class Archive {
     options: UpdateOptions & { readonly expected?: string },
   ): Promise<readonly TagUpdate[]> {
     const apply = (before: TagIndex): { readonly index: TagIndex; readonly outcomes: readonly TagUpdate[] } => {
-      const { index, outcomes } = before.apply(changes);
-      const updates = outcomes.map((outcome, at) => ({ outcome, ...moveOf(before, changes[at], outcome) }));
+      const { index, applied } = before.apply(changes);
+      const updates = applied.map((each, at) => ({ ...each, ...moveOf(before, changes[at], each.outcome) }));
       return { index, outcomes: updates };
     };
     checkInstants(repository, changes);
     return this.#edit(repository, apply, options);
+  }
+
+  /**
+   * Changes the policy of a repository, or its decisions; `edit` is called again where another writer was faster.
+   */
+  async updatePolicy(repository: string, edit: (index: TagIndex) => TagIndex, options: Cancel = {}): Promise<TagIndex> {
+    return this.#edit(repository, (before) => ((index) => ({ index, outcomes: index }))(edit(before)), options);
   }
 
   async #updateTagsWith(repository: string, find: FindChanges, options: UpdateOptions): Promise<readonly TagUpdate[]> {

@@ -1,7 +1,9 @@
 import type { Digest } from '../../oci/digest.ts';
+import { type Control, NO_CONTROL } from './control.ts';
 import { merged, provesTheSame, type Scope, type StoredEntry, unionOf, written } from './entry.ts';
 import type { Removed } from './format.ts';
 import { instantsOf, replacedAt } from './history.ts';
+import { judge, type Observation, type Withheld } from './withhold.ts';
 
 /**
  * An observation: upstream named this digest for `tag`, or, without a tag, had it. Its closure is proven for the scope.
@@ -16,6 +18,10 @@ export interface TagChange extends Scope {
   readonly artifactType?: string;
   /** The time at which upstream was asked for referrers of the image, in milliseconds since the epoch. */
   readonly checked?: number;
+  /** A signer of the policy has signed it; `at` is the time that a log proves, in milliseconds since the epoch. */
+  readonly verified?: { readonly by: string; readonly at?: number };
+  /** The reason why the required signature is missing; nothing below the digest is proven then. */
+  readonly unverified?: string;
 }
 
 /** A check of an image for new referrers, which found out nothing else about the image. */
@@ -33,8 +39,16 @@ export interface ReferrerCheck {
  * - `written`: the index is new in that the tag names this digest, or more of its platforms are proven.
  * - `unchanged`: the index had this entry, possibly since an earlier time.
  * - `older`: a later observation of the tag names another digest. This digest is kept without the tag.
+ * - the others: the policy withholds the digest (withhold.ts).
  */
-export type TagOutcome = 'written' | 'unchanged' | 'older';
+export type TagOutcome = 'written' | 'unchanged' | 'older' | Withheld['outcome'];
+
+/** The outcome of a change, with the facts of a withheld digest. */
+export interface Applied extends Omit<Withheld, 'outcome'> {
+  readonly outcome: TagOutcome;
+  /** Whether this changes the recorded state of a withheld digest. */
+  readonly isNew?: boolean;
+}
 
 /** Entries by tag, by their former tag (`''` for none) and digest, and unchanged entries of other tools. */
 export interface Entries {
@@ -42,6 +56,7 @@ export interface Entries {
   readonly kept: ReadonlyMap<string, ReadonlyMap<Digest, StoredEntry>>;
   readonly others: readonly StoredEntry[];
   readonly removed: Removed;
+  readonly control: Control;
 }
 
 /**
@@ -54,9 +69,14 @@ export class TagIndexDraft {
   readonly #copied = new Map<string, Map<Digest, StoredEntry>>();
   readonly #others: StoredEntry[];
   readonly #removed: Removed;
+  readonly #now: number;
+  #control: Control;
   #changed = false;
 
-  constructor({ tags, kept, others, removed }: Entries) {
+  /** @param now milliseconds since the epoch */
+  constructor({ tags, kept, others, removed, control }: Entries, now: number) {
+    this.#now = now;
+    this.#control = control;
     this.#tags = new Map(tags);
     this.#kept = new Map(kept);
     this.#others = [...others];
@@ -68,7 +88,8 @@ export class TagIndexDraft {
   }
 
   get entries(): Entries {
-    return { tags: this.#tags, kept: this.#kept, others: this.#others, removed: this.#removed };
+    const control = this.#control;
+    return { tags: this.#tags, kept: this.#kept, others: this.#others, removed: this.#removed, control };
   }
 
   /** Adds an entry of a document; false for a repeated tag. */
@@ -82,8 +103,19 @@ export class TagIndexDraft {
     return true;
   }
 
-  observe(change: TagChange): TagOutcome {
-    const seen = entryOf(change);
+  observe(change: TagChange): Applied {
+    const { verified, unverified: refused } = change;
+    const shown = this.#judge({ seen: entryOf(change), verified: verified !== undefined, refused });
+    return 'outcome' in shown ? shown : { outcome: this.#show(shown) };
+  }
+
+  /** Makes a held entry visible, since a person has decided so; it must have an observation after the decision. */
+  release(held: StoredEntry): void {
+    const shown = this.#judge({ seen: held, verified: true, refused: undefined });
+    if (!('outcome' in shown)) this.#show(shown);
+  }
+
+  #show(seen: StoredEntry): 'written' | 'unchanged' | 'older' {
     const { tag } = seen;
     if (tag === undefined) return this.#keep('', seen) ? 'written' : 'unchanged';
     const outcome = this.#observe(tag, seen);
@@ -103,7 +135,23 @@ export class TagIndexDraft {
     }
   }
 
-  #observe(tag: string, seen: StoredEntry): TagOutcome {
+  #judge(observation: Observation): Applied | StoredEntry {
+    const { tag = '', digest } = observation.seen;
+    // A referrer is not an image: it is served if its subject is. A repository without a policy has no other states.
+    if (this.#control === NO_CONTROL || observation.seen.subject !== undefined) return observation.seen;
+    const current = this.#tags.get(tag);
+    const entry = current?.digest === digest ? current : this.#kept.get(tag)?.get(digest);
+    const { control, result } = judge(this.#control, observation, { entry, current: current?.digest }, this.#now);
+    const isNew = control !== this.#control;
+    if (isNew) {
+      this.#control = control;
+      this.#changed = true;
+    }
+    const isRecorded = 'outcome' in result && (result.outcome === 'held' || result.outcome === 'unverified');
+    return isRecorded ? { ...result, isNew } : result;
+  }
+
+  #observe(tag: string, seen: StoredEntry): 'written' | 'unchanged' | 'older' {
     const current = this.#tags.get(tag);
     if (current?.digest === seen.digest) {
       // Later observations of the same digest count too: without them, an observation from between could move the tag
@@ -175,10 +223,11 @@ export class TagIndexDraft {
 }
 
 function entryOf(change: TagChange): StoredEntry {
-  const { tag, descriptor, observed, platforms, foreignLayers, subject, artifactType, checked } = change;
+  const { tag, descriptor, observed, platforms, foreignLayers, subject, artifactType, checked, verified } = change;
   const { mediaType, digest, size } = descriptor;
   const observations = observed === 0 ? [] : [observed];
-  const fields = { tag, digest, mediaType, size, observed, observations, hadTag: undefined, replaced: undefined };
+  const former = { hadTag: undefined, replaced: undefined, hidden: [], signed: verified?.at };
+  const fields = { tag, digest, mediaType, size, observed, observations, ...former };
   const proven = unionOf(platforms, []);
   const [whole, skipping] = foreignLayers === 'skip' ? [undefined, proven] : [proven, undefined];
   const refers = { subject, artifactType, checked };

@@ -29,6 +29,10 @@ export const ANNOTATIONS = {
   subject: 'dev.mirror-sync.subject',
   /** The last time that upstream was asked for referrers of this image: ISO 8601, UTC, with milliseconds. */
   checked: 'dev.mirror-sync.referrers-checked',
+  /** The times at which the digest was observed before it was visible, with commas. */
+  hidden: 'dev.mirror-sync.held',
+  /** The time that a transparency log proves for its signature, in the same form. */
+  signed: 'dev.mirror-sync.signed',
 } as const;
 
 const OURS: ReadonlySet<string> = new Set(Object.values(ANNOTATIONS));
@@ -74,6 +78,10 @@ export interface TagEntry {
   readonly artifactType: string | undefined;
   /** The last check for new referrers, in milliseconds since the epoch. */
   readonly checked: number | undefined;
+  /** Observations before the digest was visible under the tag, in ascending order. */
+  readonly hidden: readonly number[];
+  /** The time that a transparency log proves for its signature, in milliseconds since the epoch. */
+  readonly signed: number | undefined;
 }
 
 /** An entry with its object in the document. */
@@ -89,12 +97,15 @@ export function readEntry(place: Place, now: number): StoredEntry {
     const text = own(annotations, name);
     return text === undefined ? undefined : readTime(at.entry(name), text, now);
   };
-  const several = own(annotations, ANNOTATIONS.observations)?.split(',') ?? [];
+  const times = (name: string): readonly number[] =>
+    union(
+      [],
+      own(annotations, name)
+        ?.split(',')
+        .map((text) => readTime(at.entry(name), text, now)) ?? [],
+    );
   const last = time(ANNOTATIONS.observed);
-  const observations = union(
-    several.map((text) => readTime(at.entry(ANNOTATIONS.observations), text, now)),
-    last === undefined ? [] : [last],
-  );
+  const observations = union(times(ANNOTATIONS.observations), last === undefined ? [] : [last]);
   const platforms = (name: string): Platforms | undefined => {
     const text = own(annotations, name);
     return text === undefined ? undefined : readPlatforms(at.entry(name), text);
@@ -113,6 +124,8 @@ export function readEntry(place: Place, now: number): StoredEntry {
     subject: own(annotations, ANNOTATIONS.subject) === undefined ? undefined : at.entry(ANNOTATIONS.subject).digest(),
     artifactType,
     checked: time(ANNOTATIONS.checked),
+    hidden: times(ANNOTATIONS.hidden),
+    signed: time(ANNOTATIONS.signed),
     document: place.object(),
   };
 }
@@ -144,6 +157,7 @@ export function written(entry: StoredEntry): StoredEntry {
   const { tag, digest, mediaType, size, observed, observations, platforms, skipping, hadTag, replaced, document } =
     entry;
   const { subject, artifactType, checked } = entry;
+  const { hidden, signed } = entry;
   const isHistory = observations.length > 1 || (hadTag !== undefined && observed !== 0);
   const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
   const ours: [name: string, value: string | undefined][] = [
@@ -157,6 +171,8 @@ export function written(entry: StoredEntry): StoredEntry {
     [ANNOTATIONS.skipping, skipping === undefined ? undefined : formatPlatforms(skipping)],
     [ANNOTATIONS.subject, subject],
     [ANNOTATIONS.checked, checked === undefined ? undefined : new Date(checked).toISOString()],
+    [ANNOTATIONS.hidden, hidden.length === 0 ? undefined : formatTimes(hidden)],
+    [ANNOTATIONS.signed, signed === undefined ? undefined : formatTimes([signed])],
   ];
   const annotations = [...others.filter(([name]) => !OURS.has(name)), ...ours]
     .filter(([, value]) => value !== undefined)
@@ -177,8 +193,15 @@ export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
   const observed = observations.at(-1) ?? 0;
   const platforms = grown(entry.platforms, other.platforms);
   const skipping = grown(entry.skipping, other.skipping);
-  const both = { ...entry, observed, observations, platforms, skipping, ...referring(entry, other) };
-  const isKnown = observations.join() === entry.observations.join() && refersTheSame(entry, both);
+  const signed = Math.min(entry.signed ?? Infinity, other.signed ?? Infinity);
+  const hidden = union(entry.hidden, other.hidden).filter((at) => at < (observations[0] ?? Infinity));
+  const times = { observed, observations, hidden, signed: signed === Infinity ? undefined : signed };
+  const both = { ...entry, ...times, platforms, skipping, ...referring(entry, other) };
+  const isKnown =
+    observations.join() === entry.observations.join() &&
+    hidden.join() === entry.hidden.join() &&
+    times.signed === entry.signed &&
+    refersTheSame(entry, both);
   return isKnown && provesTheSame(entry, both) ? entry : written(both);
 }
 

@@ -13,7 +13,8 @@ const REMOVED = 'dev.mirror-sync.removed';
 /** The time of the last repair: it gives the index another version, and nothing reads it. */
 const REPAIRED = 'dev.mirror-sync.repaired';
 
-const [MAJOR, MINOR] = [1, 1] as const;
+/** 1.2 is 1.1 with the property of control.ts, and only an index that has the property has it. */
+const [MAJOR, MINOR] = [1, 2] as const;
 
 /** Observation times of removed digests, by tag. */
 export type Removed = ReadonlyMap<string, readonly number[]>;
@@ -53,13 +54,17 @@ function annotationOf(document: Place, name: string): Place | undefined {
 }
 
 /** The document, without its manifests, in the format of this release. */
-export function inThisFormat(document: Document, removed: Removed): Document {
+export function inThisFormat(document: Document, removed: Removed, hasControl = false): Document {
   const list = [...removed]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([tag, times]) => times.map((time) => `${tag}@${formatTimes([time])}`))
     .join(',');
   const others = (document['annotations'] ?? {}) as Readonly<Record<string, string>>;
-  const annotations = { ...others, [FORMAT]: `${MAJOR}.${MINOR}`, ...(list === '' ? {} : { [REMOVED]: list }) };
+  const annotations = {
+    ...others,
+    [FORMAT]: `${MAJOR}.${hasControl ? MINOR : MINOR - 1}`,
+    ...(list === '' ? {} : { [REMOVED]: list }),
+  };
   return { ...document, annotations };
 }
 

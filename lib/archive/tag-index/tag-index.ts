@@ -12,13 +12,28 @@ import type { Digest } from '../../oci/digest.ts';
 import { Place } from '../../oci/document.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { compare, coversAll, readEntry, type StoredEntry, type TagEntry, union } from './entry.ts';
-import { type Entries, type ReferrerCheck, type TagChange, TagIndexDraft, type TagOutcome } from './draft.ts';
+import { type Control, isEmpty, NO_CONTROL, PROPERTY, readControl, withoutDigests, writeControl } from './control.ts';
+import {
+  type Applied,
+  type Entries,
+  type ReferrerCheck,
+  type TagChange,
+  TagIndexDraft,
+  type TagOutcome,
+} from './draft.ts';
 import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed, repairedAt } from './format.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
 export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
-export type { ReferrerCheck, TagChange, TagOutcome } from './draft.ts';
+export type { Applied, ReferrerCheck, TagChange } from './draft.ts';
 export type { Period } from './history.ts';
+
+/** An index after changes, and the outcome of each change. */
+interface AppliedChanges {
+  readonly index: TagIndex;
+  readonly outcomes: readonly TagOutcome[];
+  readonly applied: readonly Applied[];
+}
 
 /** More entries are more likely an attack, or a mistake, than a repository. */
 const MAX_ENTRIES = 1_000_000;
@@ -40,7 +55,7 @@ export class TagIndex {
 
   static empty(): TagIndex {
     const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex };
-    const entries = { tags: new Map(), kept: new Map(), others: [], removed: new Map() };
+    const entries = { tags: new Map(), kept: new Map(), others: [], removed: new Map(), control: NO_CONTROL };
     return new TagIndex(entries, inThisFormat(document, entries.removed));
   }
 
@@ -55,12 +70,13 @@ export class TagIndex {
       const place = Place.ofBytes(`read tag index ${name}`, bytes);
       if (place.at('schemaVersion').integer() !== 2) throw place.at('schemaVersion').fail('must be 2');
       const { isNewer } = readFormat(place, name);
-      const draft = new TagIndexDraft({ ...TagIndex.empty().#entries, removed: readRemoved(place, now) });
+      const control = readControl(place, now, isNewer);
+      const draft = new TagIndexDraft({ ...TagIndex.empty().#entries, removed: readRemoved(place, now), control }, now);
       for (const manifest of place.at('manifests').list(MAX_ENTRIES)) {
         const entry = readEntry(manifest, now);
         if (!draft.add(entry)) throw manifest.fail(`the tag ${String(entry.tag)} is there twice`);
       }
-      const document = Object.entries(place.object()).filter(([key]) => key !== 'manifests');
+      const document = Object.entries(place.object()).filter(([key]) => key !== 'manifests' && key !== PROPERTY);
       return new TagIndex(draft.entries, Object.fromEntries(document), isNewer ? name : undefined);
     } catch (error) {
       throw error instanceof Failure && error.code !== 'unsupported' ? corrupt(error) : error;
@@ -134,18 +150,38 @@ export class TagIndex {
     }
     const untagged = [...(this.#entries.kept.get('')?.values() ?? [])];
     kept.set('', byDigest(untagged.flatMap((entry) => entryAsOf(entry, instant) ?? [])));
-    return new TagIndex({ tags, kept, others: [], removed: new Map() }, this.#document, this.#newer);
+    const entries = { tags, kept, others: [], removed: new Map(), control: NO_CONTROL };
+    return new TagIndex(entries, this.#document, this.#newer);
   }
 
   /**
    * Applies observations, and returns the outcome of each; the same index where nothing changes.
    *
+   * @param now milliseconds since the epoch, for the ends of periods
    * @throws Failure `unsupported` if a newer release wrote the index
    */
-  apply(changes: readonly TagChange[]): { readonly index: TagIndex; readonly outcomes: readonly TagOutcome[] } {
-    const draft = new TagIndexDraft(this.#entries);
-    const outcomes = changes.map((change) => draft.observe(change));
-    return { index: draft.changed ? this.#changedTo(draft.entries) : this, outcomes };
+  apply(changes: readonly TagChange[], now = Date.now()): AppliedChanges {
+    const draft = new TagIndexDraft(this.#entries, now);
+    const applied = changes.map((change) => draft.observe(change));
+    const outcomes = applied.map(({ outcome }) => outcome);
+    return { index: draft.changed ? this.#changedTo(draft.entries) : this, outcomes, applied };
+  }
+
+  /** The policy, and the digests that it withholds. */
+  get control(): Control {
+    return this.#entries.control;
+  }
+
+  /** The index with another state of its policy (policy-changes.ts). */
+  withControl(control: Control): TagIndex {
+    return control === this.control ? this : this.#changedTo({ ...this.#entries, control });
+  }
+
+  /** Makes held entries visible; `control` has the decision of a person about each. */
+  releasing(held: readonly StoredEntry[], control: Control, now: number): TagIndex {
+    const draft = new TagIndexDraft({ ...this.#entries, control }, now);
+    for (const entry of held) draft.release(entry);
+    return this.#changedTo(draft.entries);
   }
 
   /**
@@ -154,7 +190,7 @@ export class TagIndex {
    * @throws Failure `unsupported` if a newer release wrote the index
    */
   checked(checks: readonly ReferrerCheck[]): TagIndex {
-    const draft = new TagIndexDraft(this.#entries);
+    const draft = new TagIndexDraft(this.#entries, 0);
     for (const check of checks) draft.check(check);
     return draft.changed ? this.#changedTo(draft.entries) : this;
   }
@@ -168,10 +204,11 @@ export class TagIndex {
   without(digests: ReadonlySet<Digest>): TagIndex {
     const stays = ({ digest }: StoredEntry): boolean => !digests.has(digest);
     const all = [...this.#all()];
-    if (all.every(stays)) return this;
+    if (all.every(stays)) return this.withControl(withoutDigests(this.control, digests));
     const { tags, kept, others } = this.#entries;
     const gone = all.filter((entry) => !stays(entry));
     const entries: Entries = {
+      control: withoutDigests(this.control, digests),
       removed: withObservations(this.#entries.removed, gone),
       tags: new Map([...tags].filter(([, entry]) => stays(entry))),
       kept: new Map([...kept].map(([tag, of]) => [tag, new Map([...of].filter(([, entry]) => stays(entry)))])),
@@ -187,7 +224,9 @@ export class TagIndex {
 
   #changedTo(entries: Entries): TagIndex {
     if (this.#newer !== undefined) throw newer('write', this.#newer, formatOf(this.#document));
-    return new TagIndex(entries, inThisFormat(this.#document, entries.removed));
+    const control = isEmpty(entries.control) ? NO_CONTROL : entries.control;
+    const document = inThisFormat(this.#document, entries.removed, control !== NO_CONTROL);
+    return new TagIndex({ ...entries, control }, document);
   }
 
   #group(tag: string): TagGroup {
@@ -197,7 +236,9 @@ export class TagIndex {
 
   /** The same entries give the same bytes. Each entry has its own line, so that text tools can compare two indexes. */
   serialise(): Uint8Array {
-    const head = JSON.stringify(this.#document).slice(0, -1);
+    const property = writeControl(this.control);
+    const document = property === undefined ? this.#document : { ...this.#document, [PROPERTY]: property };
+    const head = JSON.stringify(document).slice(0, -1);
     const lines = this.#sorted().map((entry) => JSON.stringify(entry.document));
     return Buffer.from(`${head},"manifests":[\n${lines.join(',\n')}\n]}\n`);
   }

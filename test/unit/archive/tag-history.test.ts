@@ -214,7 +214,7 @@ describe('formats', () => {
   });
 
   test('reads a newer minor version without writing it', async () => {
-    const document = { ...documentOf(after(saw('v1', 'a', 1000))), annotations: { [FORMAT]: '1.2' } };
+    const document = { ...documentOf(after(saw('v1', 'a', 1000))), annotations: { [FORMAT]: '1.3' } };
     const index = parse(document);
     expect(index.byTag('v1')).toMatchObject({ digest: digest('a') });
     expect(index.apply([saw('v1', 'a', 1000)]).index).toBe(index);
@@ -222,7 +222,7 @@ describe('formats', () => {
       side: 'archive',
       code: 'unsupported',
       message:
-        'write tag index r/index.json: a newer release wrote it (expected formats up to 1.1, got 1.2); update mirror-sync',
+        'write tag index r/index.json: a newer release wrote it (expected formats up to 1.2, got 1.3); update mirror-sync',
     };
     expect(() => index.apply([saw('v1', 'b', 2000)])).toThrow(expect.objectContaining(refused) as Error);
     expect(() => index.without(new Set([digest('a')]))).toThrow(expect.objectContaining(refused) as Error);

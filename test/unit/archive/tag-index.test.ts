@@ -140,7 +140,8 @@ describe('platforms', () => {
     index = reread(wider.index);
     expect(names()).toBe(`linux/amd64,linux/arm64,${formatPlatform(WINDOWS)}`);
     const narrower = index.apply([saw('v1', 'a', 1000, [ARM64])]);
-    expect(narrower).toEqual({ index, outcomes: ['unchanged'] });
+    expect(narrower.index).toBe(index);
+    expect(narrower.outcomes).toEqual(['unchanged']);
     index = index.apply([saw('v1', 'a', 1000, 'all')]).index;
     expect(names()).toBe('all');
     expect(index.apply([saw('v1', 'a', 1000, [AMD64])]).index).toBe(index);

@@ -1,0 +1,166 @@
+/**
+ * The policy of a repository and the digests that it withholds, in a property of the tag index. Tools and older releases ignore the
+ * property, so they see no withheld image.
+ */
+import { defined } from '../../core/defined.ts';
+import { type Decision, MAX_DECISION_TEXT, MAX_DECISIONS } from '../../policy/decisions.ts';
+import type { Initial } from '../../policy/hold.ts';
+import { isSamePolicy, NO_POLICY, parsePolicy, type Policy, serialisePolicy } from '../../policy/policy.ts';
+import type { Digest } from '../../oci/digest.ts';
+import type { Place } from '../../oci/document.ts';
+import { compare, formatTimes, readEntry, readTime, type StoredEntry } from './entry.ts';
+
+export const PROPERTY = 'dev.mirror-sync';
+
+/** A digest without the required signature. */
+export interface Unverified {
+  readonly tag?: string;
+  readonly digest: Digest;
+  /** The first observation and the last check, in milliseconds since the epoch. */
+  readonly first: number;
+  readonly checked: number;
+  readonly reason: string;
+}
+
+export interface Control {
+  readonly policy: Policy;
+  readonly initial: Initial;
+  /** Held entries by tag (`''` for none) and digest. */
+  readonly held: ReadonlyMap<string, ReadonlyMap<Digest, StoredEntry>>;
+  readonly unverified: readonly Unverified[];
+  readonly decisions: readonly Decision[];
+}
+
+export const NO_CONTROL: Control = {
+  policy: NO_POLICY,
+  initial: undefined,
+  held: new Map(),
+  unverified: [],
+  decisions: [],
+};
+
+/** The maximum lengths of the lists. */
+const LIMITS = { held: 1_000_000, unverified: 10_000 } as const;
+/** Digests that one tag has withheld; without the oldest, a digest that returns starts a new period. */
+const HELD_PER_TAG = 16;
+
+export function isEmpty({ policy, held, unverified, decisions }: Control): boolean {
+  return isSamePolicy(policy, NO_POLICY) && held.size + unverified.length + decisions.length === 0;
+}
+
+/** @throws Failure that names the place */
+export function readControl(document: Place, now: number, isNewer: boolean): Control {
+  const place = document.entry(PROPERTY);
+  if (!place.given) return NO_CONTROL;
+  const policy = place.at('policy');
+  const initial = place.at('initial');
+  const held = new Map<string, Map<Digest, StoredEntry>>();
+  for (const each of place.at('held').optionalList(LIMITS.held) ?? []) {
+    const entry = readEntry(each, now);
+    if (entry.observations.length === 0) throw each.fail('has no time of an observation');
+    const group = held.get(entry.tag ?? '') ?? new Map<Digest, StoredEntry>();
+    held.set(entry.tag ?? '', group.set(entry.digest, entry));
+  }
+  return {
+    policy: policy.given ? parsePolicy(policy, isNewer) : NO_POLICY,
+    initial: !initial.given ? undefined : initial.is('open') ? 'open' : readTime(initial, initial.text(), now),
+    held,
+    unverified: (place.at('unverified').optionalList(LIMITS.unverified) ?? []).map((each) => readUnverified(each, now)),
+    decisions: (place.at('decisions').optionalList(MAX_DECISIONS) ?? []).map((each) => readDecision(each, now)),
+  };
+}
+
+function readUnverified(place: Place, now: number): Unverified {
+  const time = (key: string): number => readTime(place.at(key), place.at(key).text(), now);
+  return defined({
+    tag: place.at('tag').optionalText(),
+    digest: place.at('digest').digest(),
+    first: time('first'),
+    checked: time('checked'),
+    reason: place.at('reason').text(),
+  });
+}
+
+function readDecision(place: Place, now: number): Decision {
+  const action = (['release', 'reject'] as const).find((each) => place.at('action').is(each));
+  if (action === undefined) throw place.at('action').fail('must be release or reject');
+  return defined({
+    action,
+    tag: place.at('tag').optionalText(),
+    digest: place.at('digest').digest(),
+    by: place.at('by').text(),
+    at: readTime(place.at('at'), place.at('at').text(), now),
+    reason: place.at('reason').text(),
+  });
+}
+
+/** The property of the document; undefined where it would say nothing. Equal states have equal texts. */
+export function writeControl(control: Control): Readonly<Record<string, unknown>> | undefined {
+  if (isEmpty(control)) return undefined;
+  const { policy, initial, held, unverified, decisions } = control;
+  const byName = (a: Unverified | Decision, b: Unverified | Decision): number =>
+    compare(a.tag ?? '', b.tag ?? '') || compare(a.digest, b.digest);
+  return defined({
+    policy: serialisePolicy(policy),
+    initial: typeof initial === 'number' ? formatTimes([initial]) : initial,
+    held: heldEntries(held).map(({ document }) => document),
+    unverified: unverified.toSorted(byName).map(({ first, checked, ...rest }) => ({
+      ...rest,
+      first: formatTimes([first]),
+      checked: formatTimes([checked]),
+    })),
+    decisions: decisions.toSorted(byName).map(({ at, ...rest }) => ({ ...rest, at: formatTimes([at]) })),
+  });
+}
+
+/** All held entries, sorted by tag and digest. */
+export function heldEntries(held: Control['held']): readonly StoredEntry[] {
+  return [...held]
+    .sort(([a], [b]) => compare(a, b))
+    .flatMap(([, group]) => [...group.values()].sort((a, b) => compare(a.digest, b.digest)));
+}
+
+export function withHeld(held: Control['held'], entry: StoredEntry): Control['held'] {
+  const name = entry.tag ?? '';
+  const group = new Map(held.get(name)).set(entry.digest, entry);
+  if (name !== '' && group.size > HELD_PER_TAG) {
+    const [oldest] = [...group.values()].sort((a, b) => a.observed - b.observed || compare(a.digest, b.digest));
+    if (oldest !== undefined) group.delete(oldest.digest);
+  }
+  return new Map(held).set(name, group);
+}
+
+export function withoutHeld(held: Control['held'], tag: string, digest: Digest): Control['held'] {
+  if (held.get(tag)?.has(digest) !== true) return held;
+  const group = new Map(held.get(tag));
+  group.delete(digest);
+  const all = new Map(held);
+  if (group.size === 0) all.delete(tag);
+  else all.set(tag, group);
+  return all;
+}
+
+/** The list with an observation of a digest without the required signature. */
+export function withUnverified(
+  unverified: readonly Unverified[],
+  { tag, digest, observed, reason }: { tag: string | undefined; digest: Digest; observed: number; reason: string },
+): readonly Unverified[] {
+  const known = unverifiedOf(unverified, tag ?? '', digest);
+  const first = Math.min(known?.first ?? observed, observed);
+  const checked = Math.max(known?.checked ?? observed, observed);
+  const text = known !== undefined && observed < known.checked ? known.reason : reason.slice(0, MAX_DECISION_TEXT);
+  if (known?.first === first && known.checked === checked && known.reason === text) return unverified;
+  const others = unverified.filter((each) => each !== known).sort((a, b) => b.checked - a.checked);
+  return [...others.slice(0, LIMITS.unverified - 1), defined({ tag, digest, first, checked, reason: text })];
+}
+
+export function unverifiedOf(unverified: readonly Unverified[], tag: string, digest: Digest): Unverified | undefined {
+  return unverified.find((each) => each.digest === digest && (each.tag ?? '') === tag);
+}
+
+/** The state without the held entries of digests that cannot be read. */
+export function withoutDigests(control: Control, digests: ReadonlySet<Digest>): Control {
+  let { held } = control;
+  for (const { tag = '', digest } of heldEntries(held)) if (digests.has(digest)) held = withoutHeld(held, tag, digest);
+  return held === control.held ? control : { ...control, held };
+}

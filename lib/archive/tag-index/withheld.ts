@@ -1,0 +1,105 @@
+/** Questions about the digests that a policy withholds, and changes of the policy. Pure. */
+import { Failure } from '../../core/failure.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { type Decision, decisionOn, MAX_DECISIONS, withDecision } from '../../policy/decisions.ts';
+import { heldUntil } from '../../policy/hold.ts';
+import { isSamePolicy, type Policy } from '../../policy/policy.ts';
+import { type Control, heldEntries, unverifiedOf } from './control.ts';
+import { merged, type StoredEntry, type TagEntry, union, written } from './entry.ts';
+import type { TagIndex } from './tag-index.ts';
+
+/** A digest that is in the archive, and that its tag does not show yet. */
+export interface Held {
+  readonly entry: TagEntry;
+  /** The end of its period, in milliseconds since the epoch. */
+  readonly until: number;
+  /** Upstream named this digest last; a digest that upstream has replaced is not released. */
+  readonly isLast: boolean;
+}
+
+/** The index with the policy of a configuration; the same index if it has that policy. */
+export function withPolicy(index: TagIndex, policy: Policy): TagIndex {
+  const { control } = index;
+  if (isSamePolicy(control.policy, policy)) return index;
+  const isNew = control.initial === undefined && index.size === 0 && control.held.size === 0;
+  return index.withControl({ ...control, policy, initial: isNew ? 'open' : control.initial });
+}
+
+/** Ends the time before the first completed run of the repository. */
+export function withoutInitial(index: TagIndex, at: number): TagIndex {
+  return index.control.initial === 'open' ? index.withControl({ ...index.control, initial: at }) : index;
+}
+
+/** All held digests, in the order of their tags. */
+export function heldIn(index: TagIndex): readonly Held[] {
+  return heldEntries(index.control.held).map((entry) => heldOf(index, entry));
+}
+
+/** A held digest of a tag, or of no tag. */
+export function heldAs(index: TagIndex, tag: string | undefined, digest: Digest): Held | undefined {
+  const entry = index.control.held.get(tag ?? '')?.get(digest);
+  return entry === undefined ? undefined : heldOf(index, entry);
+}
+
+/** The held digest that upstream named last for a tag. */
+export function heldFor(index: TagIndex, tag: string): Held | undefined {
+  const group = [...(index.control.held.get(tag)?.values() ?? [])];
+  return group.map((entry) => heldOf(index, entry)).find(({ isLast }) => isLast);
+}
+
+/** The last hold of a digest under any tag. */
+export function heldDigest(index: TagIndex, digest: Digest): Held | undefined {
+  return heldIn(index).findLast(({ entry }) => entry.digest === digest);
+}
+
+function heldOf(index: TagIndex, entry: StoredEntry): Held {
+  const { policy, initial, decisions, held } = index.control;
+  const { tag, digest, observed } = entry;
+  const released = decisionOn(decisions, tag ?? '', digest)?.at;
+  const until = heldUntil(policy, initial, { ...entry, released });
+  const others = tag === undefined ? [] : [index.byTag(tag), ...(held.get(tag)?.values() ?? [])];
+  return { entry, until, isLast: others.every((other) => other === undefined || other.observed <= observed) };
+}
+
+/** The decision of a person about a digest under a tag (undefined: without a tag). */
+export function decisionIn({ control }: TagIndex, tag: string | undefined, digest: Digest): Decision | undefined {
+  return decisionOn(control.decisions, tag ?? '', digest);
+}
+
+/**
+ * The index after the decision of a person. A release makes held entries visible at once; a rejection removes the digest from all
+ * tags, and from those that are held.
+ *
+ * @throws Failure `limit-exceeded`
+ */
+export function withDecisionIn(index: TagIndex, decision: Decision): TagIndex {
+  const { tag, digest, action, at } = decision;
+  const decisions = withDecision(index.control.decisions, decision);
+  if (decisions.length > MAX_DECISIONS)
+    throw new Failure({
+      operation: `${action} ${digest}`,
+      side: 'input',
+      code: 'limit-exceeded',
+      detail: `the repository has ${MAX_DECISIONS} decisions already`,
+    });
+  const control: Control = { ...index.control, decisions };
+  if (action === 'reject') {
+    const isOther = (each: { readonly digest: Digest }): boolean => each.digest !== digest;
+    const unverified = control.unverified.filter(isOther);
+    return index.withControl({ ...control, unverified }).without(new Set([digest]));
+  }
+  const released = heldIn(index)
+    .filter(({ entry, isLast }) => entry.digest === digest && (tag === undefined ? isLast : entry.tag === tag))
+    .map(({ entry }) => observedAt(entry as StoredEntry, at));
+  return index.releasing(released, control, at);
+}
+
+function observedAt(entry: StoredEntry, at: number): StoredEntry {
+  const observations = union(entry.observations, [at]);
+  return merged(written({ ...entry, observations, observed: observations.at(-1) ?? at }), entry);
+}
+
+/** The reason why a digest is not verified; undefined for any other digest. */
+export function doubtOf({ control }: TagIndex, tag: string | undefined, digest: Digest): string | undefined {
+  return unverifiedOf(control.unverified, tag ?? '', digest)?.reason;
+}
