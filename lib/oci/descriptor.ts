@@ -1,6 +1,6 @@
 import { defined } from '../core/defined.ts';
 import type { Digest } from './digest.ts';
-import { Place } from './document.ts';
+import type { Place } from './document.ts';
 import { readPlatform, type Platform } from './platform.ts';
 
 /** OCI image spec, "Content Descriptors"; Docker's descriptors are the same with fewer fields. */
@@ -21,14 +21,7 @@ export interface Descriptor {
 /** More than any foreign layer names; each URL may be tried. */
 const MAX_URLS = 32;
 
-/**
- * @param place the name in errors: `layers[3]`
- * @throws {Failure} `invalid`, naming the field
- */
-export function parseDescriptor(value: unknown, place: string): Descriptor {
-  return readDescriptor(new Place('parse descriptor', place, value));
-}
-
+/** @throws {Failure} `invalid`, naming the field */
 export function readDescriptor(place: Place): Descriptor {
   return readDescriptorAs(place, place.at('mediaType').mediaType());
 }

@@ -1,8 +1,13 @@
 import fc from 'fast-check';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { describe, expect, test } from 'vitest';
-import { parseDescriptor } from '../../../lib/oci/descriptor.ts';
+import { readDescriptor } from '../../../lib/oci/descriptor.ts';
+import { Place } from '../../../lib/oci/document.ts';
 import { DIGEST, failureOf, onlyFailures } from './arbitraries.ts';
+
+function descriptorOf(value: unknown, place: string): ReturnType<typeof readDescriptor> {
+  return readDescriptor(new Place('parse descriptor', place, value));
+}
 
 const plain = { mediaType: 'application/octet-stream', digest: DIGEST, size: 42 };
 
@@ -15,7 +20,7 @@ describe('descriptor', () => {
       artifactType: 'application/vnd.example',
     };
     const platform = { os: 'linux', architecture: 'arm', variant: 'v7', 'os.version': '', features: ['sse4'] };
-    expect(parseDescriptor({ ...full, platform, data: 'e30=' }, 'config')).toEqual({
+    expect(descriptorOf({ ...full, platform, data: 'e30=' }, 'config')).toEqual({
       ...full,
       data: 'e30=',
       platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
@@ -30,14 +35,12 @@ describe('descriptor', () => {
       digest: digestOf(Buffer.from('x')),
       size: 1,
     };
-    expect(parseDescriptor({ ...plain, annotations }, 'x').annotations).toEqual({ kept: 'a text' });
+    expect(descriptorOf({ ...plain, annotations }, 'x').annotations).toEqual({ kept: 'a text' });
   });
 
   test('treats null and a platform without a name as missing', () => {
     const platform = { os: '', architecture: '' };
-    expect(parseDescriptor({ ...plain, urls: null, annotations: null, platform, artifactType: '' }, 'x')).toEqual(
-      plain,
-    );
+    expect(descriptorOf({ ...plain, urls: null, annotations: null, platform, artifactType: '' }, 'x')).toEqual(plain);
   });
 
   test.each([
@@ -60,7 +63,7 @@ describe('descriptor', () => {
     [{ ...plain, platform: 'linux' }, 'layers[3].platform: must be an object'],
     [{ ...plain, platform: { os: 'linux', architecture: 3 } }, 'layers[3].platform.architecture: must be a string'],
   ])('%j is refused: %s', (value, detail) => {
-    const failure = failureOf(() => parseDescriptor(value, 'layers[3]'));
+    const failure = failureOf(() => descriptorOf(value, 'layers[3]'));
     expect(failure).toMatchObject({ code: 'invalid', operation: 'parse descriptor' });
     expect(failure.detail).toContain(detail);
   });
@@ -74,7 +77,7 @@ describe('descriptor', () => {
     });
     fc.assert(
       fc.property(fc.oneof(fc.anything({ withBigInt: true, withNullPrototype: true }), nearly), (value) => {
-        onlyFailures(() => parseDescriptor(value, 'config'));
+        onlyFailures(() => descriptorOf(value, 'config'));
       }),
     );
   });
