@@ -40,6 +40,11 @@ export const POLICY_CHOICES = {
 /** Far more than a policy needs. */
 export const POLICY_LIMITS = { signers: 16, artifactTypes: 100, keyLength: 10_000 } as const;
 
+/** Whether images of upstream stay invisible under a policy, at least for some time. */
+export function withholds({ minimumAgeMs, verify, moved }: Policy): boolean {
+  return minimumAgeMs > 0 || verify === 'require' || moved !== 'follow';
+}
+
 /** 100 years, in milliseconds: `Date` holds the end of any such period. */
 const LONGEST_MS = 100 * 366 * 24 * 3_600_000;
 

@@ -10,6 +10,7 @@ import { manifestKind } from '../oci/mediatype.ts';
 import { PlatformChoice } from '../oci/platform-choice.ts';
 import { RegistryError } from './errors.ts';
 import type { Repository } from './repositories.ts';
+import { withheldDigest, withheldTag } from './withheld.ts';
 
 const MiB = 1024 * 1024;
 
@@ -37,11 +38,12 @@ export class Manifests {
     this.#onFault = onFault;
   }
 
-  /** @throws RegistryError for a tag that the repository does not have, or did not have at `asOf` */
+  /** @throws RegistryError for a tag that the repository does not have or show, or did not have at `asOf` */
   async byTag(of: Repository, tag: string, asOf: number | undefined, signal: AbortSignal): Promise<Found> {
     const entry = asOf === undefined ? of.index.byTag(tag) : of.index.tagAsOf(tag, asOf);
     const when = asOf === undefined ? '' : ` at ${new Date(asOf).toISOString()}`;
-    if (entry === undefined) throw unknown(`${of.name} has no tag ${tag}${when}`);
+    if (entry === undefined)
+      throw (asOf === undefined ? withheldTag(of, tag) : undefined) ?? unknown(`${of.name} has no tag ${tag}${when}`);
     return await this.#read(of, entry.digest, entry.mediaType, signal);
   }
 
@@ -51,7 +53,8 @@ export class Manifests {
       of.index.byDigest(digest)?.mediaType ??
       (await memberOf(this.#archive, of.name, digest, { signal })) ??
       (await this.#childrenOf(of)).get(digest);
-    if (mediaType === undefined) throw unknown(`no image of ${of.name} has the manifest ${digest}; ${SPARSE}`);
+    if (mediaType === undefined)
+      throw withheldDigest(of, digest) ?? unknown(`no image of ${of.name} has the manifest ${digest}; ${SPARSE}`);
     return await this.#read(of, digest, mediaType, signal);
   }
 

@@ -18,6 +18,7 @@ import { isHealth, isPage, type NameRequest, type Route, routeOf } from './route
 import { Repositories } from './repositories.ts';
 import type { Answer, MissingTag, Served } from './served.ts';
 import { Web, webError } from './web/web.ts';
+import { Withheld } from './withheld.ts';
 
 export interface RegistryOptions {
   readonly archive: Archive;
@@ -35,6 +36,13 @@ export interface RegistryOptions {
   readonly maxBodyBytes?: number | undefined;
   /** Called with a sentence for each fault of the archive. */
   readonly onFault?: (text: string) => void;
+}
+
+/** The facts that are known of a request, even if its answer fails. */
+interface Facts {
+  user?: string;
+  route?: Route;
+  isWithheld?: boolean;
 }
 
 const VERSION: Headers = { 'docker-distribution-api-version': 'registry/2.0' };
@@ -74,18 +82,18 @@ export class Registry {
    * @param target the raw request target, path and query: the URL of a `Request` has resolved `..` and decoded parts of it
    */
   async serve(request: Request, target: string): Promise<Served> {
-    const facts: { user?: string; route?: Route } = {};
+    const facts: Facts = {};
     const { response, redirectedBytes = 0 } = await this.#answer(request, target, facts);
     for (const [name, value] of Object.entries(VERSION)) response.headers.set(name, value);
-    const { user, route } = facts;
+    const { user, route, isWithheld = false } = facts;
     const isMiss =
       response.status === 404 && (route?.kind === 'tag' || route?.kind === 'manifest' || route?.kind === 'blob');
-    const missingTag = isMiss && route.kind === 'tag' ? this.#missingTag(route) : undefined;
+    const missingTag = isMiss && !isWithheld && route.kind === 'tag' ? this.#missingTag(route) : undefined;
     return { response, kind: route?.kind ?? 'other', user, isMiss, redirectedBytes, missingTag };
   }
 
   /** @param facts receives what is known of the request when the answer fails */
-  async #answer(request: Request, target: string, facts: { user?: string; route?: Route }): Promise<Answer> {
+  async #answer(request: Request, target: string, facts: Facts): Promise<Answer> {
     try {
       if (this.#o.logins !== undefined && !isHealth(target)) facts.user = await requireUser(this.#o.logins, request);
       if (request.method !== 'GET' && request.method !== 'HEAD') throw readOnly();
@@ -93,6 +101,7 @@ export class Registry {
       return await this.#endpoint(request, facts.route);
     } catch (error) {
       const refusal = error instanceof RegistryError ? error : this.#fault(error, target);
+      facts.isWithheld = refusal instanceof Withheld;
       if (isPage(target)) return { response: webError(request, refusal) };
       const response = refusal.response();
       return { response: request.method === 'HEAD' ? new Response(null, response) : response };

@@ -13,6 +13,8 @@ import { k3s } from '../clients/k3s.ts';
 import { podman } from '../clients/podman.ts';
 import { defineCommand, usage } from '../command.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
+import { withholds } from '../../policy/policy.ts';
+import { readable } from './readable.ts';
 
 const NAME = 'client-config';
 
@@ -41,7 +43,9 @@ export const clientConfig = defineCommand({
   ],
   options: {
     registry: { value: 'URL', help: 'the address of the served archive: https://mirror.example.com' },
-    exclusive: { help: 'do not let the client ask the registry itself' },
+    exclusive: {
+      help: 'do not let the client ask the registry itself; the default where a policy withholds images of ARCHIVE',
+    },
     output: {
       value: 'FOLDER',
       isPath: true,
@@ -64,8 +68,8 @@ export const clientConfig = defineCommand({
 
 async function printConfig(command: ClientConfigCommand, io: Io): Promise<number> {
   const { client, registry, archive, exclusive, output } = command;
-  const hosts = archive === undefined ? ['docker.io'] : await hostsIn(archive, io);
-  const { files, notes } = client({ registry, hosts, exclusive });
+  const { hosts, holding } = archive === undefined ? { hosts: ['docker.io'], holding: [] } : await found(archive, io);
+  const { files, notes } = client({ registry, hosts, exclusive: exclusive || holding.length > 0 });
   for (const [at, file] of files.entries())
     if (output !== undefined) await writeConfig(file, output, io);
     else if (file.hasComments) io.stdout.write(`${at === 0 ? '' : '\n'}# ${file.path}\n${file.text}`);
@@ -74,17 +78,37 @@ async function printConfig(command: ClientConfigCommand, io: Io): Promise<number
       io.stdout.write(file.text);
     }
   for (const note of notes) writeLine(io.stderr, `note: ${note}`);
+  if (!exclusive && holding.length > 0) writeLine(io.stderr, `note: ${becauseOf(holding)}`);
   return EXIT.ok;
 }
 
-/** The registries whose images are in an archive. */
-async function hostsIn(archive: string, io: Io): Promise<readonly string[]> {
+/** Repositories in the note. */
+const SOME = 3;
+
+function becauseOf(holding: readonly string[]): string {
+  const some = holding.slice(0, SOME).join(', ') + (holding.length > SOME ? ', …' : '');
+  return `the files are exclusive, because a policy withholds images (${some}), and the client would get them from the registry itself`;
+}
+
+/** The registries whose images are in an archive, and the repositories whose policy withholds images. */
+async function found(
+  archive: string,
+  io: Io,
+): Promise<{ readonly hosts: readonly string[]; readonly holding: readonly string[] }> {
   await using opened = await openArchive(archive, 'read', io);
   const names = await repositoriesOf(opened.archive, { name: NAME, archive, repositories: [] }, io.signal);
   const hosts = new Set<string>();
-  for (const name of names) if (requestName(name) !== undefined) hosts.add(name.slice(0, name.indexOf('/')));
+  const holding: string[] = [];
+  for (const name of names) {
+    if (requestName(name) === undefined) continue;
+    hosts.add(name.slice(0, name.indexOf('/')));
+    const read = await readable(opened.archive.tagIndex(name, { signal: io.signal }), ({ message }) => {
+      writeLine(io.stderr, `${name}: ${message}`);
+    });
+    if (read !== undefined && withholds(read.index.control.policy)) holding.push(name);
+  }
   if (hosts.size === 0) throw invalid(`read archive ${archive}`, 'it has no repository; leave it out for docker.io');
-  return [...hosts];
+  return { hosts: [...hosts], holding };
 }
 
 async function writeConfig({ path, name, text }: ConfigFile, folder: string, { stdout }: Io): Promise<void> {

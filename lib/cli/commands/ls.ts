@@ -11,11 +11,13 @@ import type { Scope } from '../../queue/messages.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { formatRepository, parseRepository } from '../../oci/reference.ts';
 import { parseAsOf } from '../../core/as-of.ts';
-import { archiveOf, defineCommand } from '../command.ts';
+import { archiveOf, defineCommand, usage } from '../command.ts';
 import { columns, hasTerminal } from '../output/columns.ts';
 import { bytes, plural, shortDigest } from '../../core/format.ts';
 import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
+import { listHeld } from './held.ts';
+import { readable } from './readable.ts';
 
 interface Row {
   readonly type: 'reference';
@@ -47,7 +49,7 @@ interface ListRequest {
 export const ls = defineCommand({
   name: 'ls',
   summary: 'list what an archive holds',
-  usage: ['ARCHIVE [REPOSITORY…] [--as-of TIME] [--json]'],
+  usage: ['ARCHIVE [REPOSITORY…] [--as-of TIME | --held] [--json]'],
   description: [
     'Lists tags first, then the digests that are kept without a tag: with the tag that they had, and when it was seen to name ' +
       'another digest.',
@@ -57,6 +59,9 @@ export const ls = defineCommand({
       value: 'TIME',
       help: 'list what upstream was observed to have at a time: 2026-01-31T12:00:00Z, or 2026-01-31 for the end of that day in UTC',
     },
+    held: {
+      help: 'list the images that a policy holds, with the time until then, that are not verified, or that were rejected',
+    },
     json: { help: 'one JSON object per line (docs/json.md)' },
   },
   parse(args) {
@@ -65,8 +70,14 @@ export const ls = defineCommand({
     const time = args.value('as-of');
     const asOf = time === undefined ? undefined : parseAsOf(time, '--as-of');
     const request = { name: 'ls', archive, repositories, json: args.has('json'), asOf } as const;
+    const isHeld = args.has('held');
+    if (isHeld && time !== undefined) throw usage('ls', '--held lists the present; leave out --as-of');
     return async (io) => {
       await using opened = await openArchive(archive, 'read', io);
+      if (isHeld) {
+        const names = await repositoriesOf(opened.archive, request, io.signal);
+        return await listHeld({ repositories: names, json: request.json }, opened.archive, io);
+      }
       return await listArchive(request, opened.archive, io);
     };
   },
@@ -106,17 +117,6 @@ async function listArchive(request: ListRequest, archive: Archive, { stdout, std
   if (json) for (const row of rows) writeJson(stdout, row);
   else for (const line of [...table(rows, stdout), totalOf(objects)]) writeLine(stdout, line);
   return code;
-}
-
-/** The result of a read. Reports a corrupt index or one of a newer release, and returns undefined. */
-async function readable<T>(reading: Promise<T>, report: (failure: Failure) => void): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (!(error instanceof Failure) || !(error.code === 'corrupt' || error.code === 'unsupported')) throw error;
-    report(error);
-    return undefined;
-  }
 }
 
 /** The closure of a reference; undefined if something is missing or corrupt, which `verify` reports. */

@@ -11,6 +11,7 @@ import { bytesOf, emptySummary, Reads, type Summary } from './outlines.ts';
 import { type Cell, chips, countOf, crumbs, pager, partOf, sortable, table } from './parts.ts';
 import { type Query, queryOf, sliceOf } from './query.ts';
 import { chosen, type Order, ORDERS, type Row, rowsOf } from './rows.ts';
+import { withheldSection } from './withheld.ts';
 import { brief, foreign, html, type Html, sizeOf, timeOf, visible } from './text.ts';
 
 /** The manifests and configs that one page may read. A page has 50 tags, and each of them may have several platforms. */
@@ -42,7 +43,7 @@ export async function repositoryPage(context: Context, request: RepositoryReques
   const body = html`${crumbs([{ label: 'Repositories', link: `${prefixOf(asOf)}/` }])}
     <h1>${name}</h1>
     ${searchForm(query)} ${table(countOf(slice, ...namesOf(rowsOf(index))), columnsOf(query), rows)}
-    ${pager(slice, query, 'name')}
+    ${pager(slice, query, 'name')} ${asOf === undefined ? withheldSection(repository.index) : ''}
     <p class="quiet">
       A sync that finds a tag unchanged records nothing, so the last observation may be older than the last sync.
     </p>`;

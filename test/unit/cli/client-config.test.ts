@@ -2,6 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import type { Ended } from '../../kit/command-line.ts';
+import { NO_POLICY, serialisePolicy } from '../../../lib/policy/policy.ts';
 import { runMain } from '../../kit/in-process.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
@@ -55,6 +56,18 @@ server = "http://mirror.example.com:5000"
 [host."http://mirror.example.com:5000"]
   capabilities = ["pull", "resolve"]
 `);
+  });
+
+  test('names the archive only, and says why, where a policy withholds images', async () => {
+    const control = { policy: serialisePolicy({ ...NO_POLICY, minimumAgeMs: 60_000 }) };
+    const index = { schemaVersion: 2, manifests: [], 'dev.mirror-sync': control };
+    await writeFile(`${archive}/repositories/docker.io/library/alpine/index.json`, JSON.stringify(index));
+    const { stdout, stderr } = await config('containerd', ...HTTP, archive);
+    expect(stdout).toContain('server = "http://mirror.example.com:5000"');
+    expect(stdout).not.toContain('registry-1.docker.io');
+    expect(stderr).toContain(
+      'note: the files are exclusive, because a policy withholds images (docker.io/library/alpine), and the client',
+    );
   });
 
   test('prints the daemon.json of Docker, and its limits on standard error', async () => {

@@ -4,7 +4,11 @@ import { join } from 'node:path';
 import Ajv from 'ajv';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
+import { openArchive } from '../../../lib/app/open-archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { withDecisionIn, withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { accessLog } from '../../../lib/cli/output/access-log.ts';
 import { printRun } from '../../../lib/cli/commands/status.ts';
 import { imageName } from '../../../lib/sync/events.ts';
@@ -127,6 +131,30 @@ describe('docs/events.schema.json describes each line of --json', () => {
     await printRun({ run: undefined, json: true }, runs, io);
     const types = expectValid(jsonLines({ code: 0, stdout, stderr: '' }), 'statusSummary');
     expect(types).toEqual(['report', 'report', 'summary']);
+  });
+
+  test('for ls --held', async () => {
+    const held = folder.join('held');
+    await using opened = await openArchive(held, 'write', { env: {}, signal: new AbortController().signal });
+    await opened.prepare();
+    const policy = { ...NO_POLICY, minimumAgeMs: 60_000 };
+    await opened.archive.updatePolicy('docker.io/team/app', (index) => withPolicy(index, policy));
+    const descriptor = { digest: digestFor('manifest'), mediaType: MEDIA_TYPES.ociManifest, size: 2 };
+    const change = { descriptor, observed: Date.now(), platforms: 'all' as const };
+    await opened.archive.updateTags('docker.io/team/app', [{ ...change, tag: '1' }]);
+    const reject = { action: 'reject', digest: digestFor('layer'), by: 'ann', at: Date.now(), reason: 'old' } as const;
+    await opened.archive.updatePolicy('docker.io/team/app', (index) => withDecisionIn(index, reject));
+    const lines = jsonLines(await runMain(['ls', held, '--held', '--json']));
+    expect(expectValid(lines)).toEqual(['withheld', 'withheld']);
+    expect(lines).toMatchObject([
+      { reference: `docker.io/team/app@${digestFor('layer')}`, state: 'rejected', reason: 'rejected by ann: old' },
+      { reference: 'docker.io/team/app:1', state: 'held', until: new Date(change.observed + 60_000).toISOString() },
+    ]);
+    const { stdout } = await runMain(['ls', held, '--held']);
+    expect(stdout).toContain(`  held until ${new Date(change.observed + 60_000).toISOString()}`);
+    expect(stdout).toContain('  rejected: rejected by ann: old');
+    expect(stdout).toMatch(/\ntotal: 2 withheld images\n$/);
+    expect(await runMain(['ls', held, '--held', '--as-of', '2026-01-31'])).toMatchObject({ code: 2, stdout: '' });
   });
 
   test('for serve', () => {
