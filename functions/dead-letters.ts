@@ -9,8 +9,9 @@ import { observe, observed } from './telemetry.ts';
 
 const wired = once(() => {
   const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus');
-  const record = recordIn(openArchive(env.archive), eventsTo(env.eventBus));
-  return { queues: openQueues({ finalize: env.finalizeQueue }), record, observe };
+  const archive = openArchive(env.archive);
+  const record = recordIn(archive, eventsTo(env.eventBus));
+  return { archive, queues: openQueues({ finalize: env.finalizeQueue }), record, observe };
 });
 
 /**

@@ -1,6 +1,7 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { asFailure, Failure } from '../lib/core/failure.ts';
 import type { ImageEvent } from '../lib/sync/events.ts';
+import { isNotable, type RunSummary } from '../lib/sync/run/summary.ts';
 import type { RunStart } from '../lib/sync/runs.ts';
 import { once } from './aws.ts';
 import { log } from './telemetry.ts';
@@ -65,6 +66,12 @@ export async function sendRunStarted({ version: _, ...start }: RunStart, eventBu
   } catch (error) {
     log('error', 'event not sent', { run: start.run, eventBus, reason: String(error) });
   }
+}
+
+/** Sends the event of a finished run. Rules for notifications match `notable`. */
+export async function sendRunFinished(summary: RunSummary, eventBus: string): Promise<void> {
+  const { version: _, delivered: __, ...detail } = summary;
+  await put(eventBus, 'Run Finished', { ...detail, notable: isNotable(summary) });
 }
 
 async function put(eventBus: string, DetailType: string, detail: object): Promise<void> {

@@ -6,6 +6,7 @@ import type { Context, SQSRecord } from 'aws-lambda';
 import { defined } from '../lib/core/defined.ts';
 import type { Failure } from '../lib/core/failure.ts';
 import type { BlobEvent, ImageEvent, ListedEvent, MirrorEvent } from '../lib/sync/events.ts';
+import type { RunSummary } from '../lib/sync/run/summary.ts';
 import { printable } from '../lib/oci/show.ts';
 import type { Message } from '../lib/queue/messages.ts';
 import { parseMessage } from '../lib/queue/parse.ts';
@@ -61,6 +62,14 @@ export function runStarted(run: string, requestId: string, counts: Keys): void {
   tally.handled(run, requestId);
   log('info', 'run started', { run, ...counts });
   metrics.addMetric('RunsStarted', MetricUnit.Count, 1);
+}
+
+/** Reports the end of a run, after its summary was delivered. */
+export function runFinished({ run, outcome, by, started, counts, moved, missing }: RunSummary): void {
+  const entry = { run, by, started, moved, ...counts, ...(missing === undefined ? {} : { missing }) };
+  log(outcome === 'finished' ? 'info' : 'error', `run ${outcome}`, entry);
+  if (outcome === 'finished') metrics.addMetric('RunsFinished', MetricUnit.Count, 1);
+  else metrics.addMetric('RunsIncomplete', MetricUnit.Count, 1);
 }
 
 /** Reports an image that an earlier run has queued. */

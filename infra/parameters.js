@@ -95,6 +95,9 @@ export const PARAMETERS = {
     /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}(,\d{1,3}(\.\d{1,3}){3}\/\d{1,2})*$/,
     'ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8',
   ),
+  // A FIFO topic is not a target of EventBridge without a group of its own.
+  runTopic: optional(arn('sns', '[\\w-]{1,256}', 'the ARN of an SNS topic (standard, not FIFO)')),
+  runWebhook: optional(matching(/^https:\/\/[^\s/]+(\/\S*)?$/, 'a URL that begins with https://')),
   eventBus: matching(/^(?!aws\.)[\w./-]{1,256}$/, 'the name of an event bus in this account and region (not an ARN)'),
 
   lanes: number(1, 64),

@@ -58,6 +58,8 @@ export async function settings(osls) {
       lambdaBudget: file('budget-lambda.yml', given.lambdaGbSecondsPerDay !== ''),
       sqsBudget: file('budget-sqs.yml', given.sqsRequestsPerDay !== ''),
       notifications: file('notifications.yml', alarmTopic !== ''),
+      runNotifications: file('run-notifications.yml', given.runTopic !== ''),
+      runWebhook: file('run-webhook.yml', given.runWebhook !== ''),
       registry: file('registry.yml', registry.isOn),
       registryTokens: file('registry-tokens.yml', registry.isOn && registry.hasTokens),
       registryBalancer: file('registry-alb.yml', given.registry === 'alb'),
@@ -105,6 +107,7 @@ export async function settings(osls) {
       blobs: objects('blobs/*'),
       receipts: objects('.mirror/receipts/*'),
       runs: objects('.mirror/runs/*'),
+      openRuns: objects('.mirror/runs/.open/*'),
       repositories: objects('repositories/*'),
       members: objects('.mirror/members/*'),
       attestations: objects('.mirror/attestations/*'),
@@ -119,6 +122,10 @@ export async function settings(osls) {
     permissionsBoundary: given.permissionsBoundary === '' ? NONE : given.permissionsBoundary,
     alarmActions: alarmTopic === '' ? [] : [alarmTopic],
     webhookUrl: webhooks,
+    runWebhook:
+      given.runWebhook === ''
+        ? { url: NONE, secret: NONE }
+        : { url: given.runWebhook, secret: { Ref: 'RunWebhookSecret' } },
     webhookConcurrency: reserved,
     // Null leaves the function out.
     registryFunction: registry.isOn ? '${file(infra/registry-function.yml)}' : null,

@@ -1,4 +1,5 @@
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
+import type { Archive } from '../../lib/archive/archive.ts';
 import { asFailure, Failure } from '../../lib/core/failure.ts';
 import type { Message } from '../../lib/queue/messages.ts';
 import { parseMessage } from '../../lib/queue/parse.ts';
@@ -7,11 +8,12 @@ import { namesInUnreadable } from '../../lib/queue/unreadable.ts';
 import { type ImageEvent, imageName, type Observe } from '../../lib/sync/events.ts';
 import { failedImages } from '../../lib/sync/failures.ts';
 import { failLayer } from '../../lib/sync/layer/fail-layer.ts';
-import { failImages } from '../fail-images.ts';
+import { failMessage } from '../fail-images.ts';
 import type { RecordImage } from '../record.ts';
 import { handling, log, onLostRecord } from '../telemetry.ts';
 
 export interface DeadLetterPorts {
+  readonly archive: Archive;
   readonly queues: Queues;
   readonly record: RecordImage;
   readonly observe: Observe;
@@ -64,7 +66,7 @@ async function recordDeadLetter(record: SQSRecord, ports: DeadLetterPorts, signa
       await failLayer(ports, message, failure, signal);
       return;
     case 'resolve':
-      await failImages(queues, message, failure, signal);
+      await failMessage({ archive: ports.archive, queues }, message, failure, signal);
       return;
     case 'finalize':
       for (const event of failedImages(message, failure)) await recordEvent(event);

@@ -12,9 +12,10 @@ import { writeReport } from '../../lib/sync/reports.ts';
 import { markQueued, queuedBy } from '../../lib/sync/resolver/queued.ts';
 import { Quota } from '../../lib/sync/resolver/quota.ts';
 import { resolve } from '../../lib/sync/resolver/resolve.ts';
+import { MessageTally } from '../../lib/sync/run/message-record.ts';
 import { allowed } from '../../lib/webhook/orders.ts';
 import { handleBatch, type QueuePorts } from '../batch.ts';
-import { failImages } from '../fail-images.ts';
+import { failMessage } from '../fail-images.ts';
 import { log } from '../telemetry.ts';
 
 /** The prefix of runs that a person has started. */
@@ -38,7 +39,7 @@ export async function handleResolutions(
   ports: ResolverPorts,
   signal: AbortSignal,
 ): Promise<SQSBatchResponse> {
-  const { config, queues, maxReceives, postpone, requeue, onFailure } = ports;
+  const { archive, config, queues, maxReceives, postpone, requeue, onFailure } = ports;
   return handleBatch<ResolveMessage>(event, {
     type: 'resolve',
     together: 1,
@@ -46,16 +47,18 @@ export async function handleResolutions(
     async handle([delivery], requeues) {
       if (delivery === undefined) return;
       const { receiveCount } = delivery;
+      const tally = new MessageTally(archive);
       const message = allowed(delivery.message, await config());
       if (message === undefined) {
         const { run, source, repository } = delivery.message;
         log('warn', 'message refused', { run, source, repository, reason: 'no mirror in mirror.yaml matches' });
-        return;
+      } else {
+        const last = receiveCount >= maxReceives;
+        await resolve(tally.watched(await contextOf(ports)), message, { receiveCount, last, requeues, signal });
       }
-      const last = receiveCount >= maxReceives;
-      await resolve(await contextOf(ports), message, { receiveCount, last, requeues, signal });
+      await tally.write(delivery.message, { signal });
     },
-    giveUp: ({ message }, failure) => failImages(queues, message, failure, signal),
+    giveUp: ({ message }, failure) => failMessage({ archive, queues }, message, failure, signal),
     ready: () => contextOf(ports),
     postpone,
     requeue,

@@ -1,6 +1,7 @@
 import type { Config } from '../../lib/config/mirrors.ts';
 import { ordersFor, ordersOf } from '../../lib/app/start.ts';
-import { type RunStart, runStartOf, writeRunStart } from '../../lib/sync/runs.ts';
+import { idsOf } from '../../lib/sync/run/message-record.ts';
+import { type RunStart, runStartOf, writeOpenStart, writeRunStart } from '../../lib/sync/runs.ts';
 import { MissingConfiguration } from '../kept.ts';
 import type { StartRequest } from '../request.ts';
 import { log } from '../telemetry.ts';
@@ -26,5 +27,6 @@ export async function startRun(
   await queues.send('resolve', messages, { signal });
   const started = runStartOf(run, kind === 'schedule' ? 'schedule' : 'request', messages, Date.now());
   await writeRunStart(archive, started, { signal });
+  await writeOpenStart(archive, { ...started, ids: idsOf(messages) }, { signal });
   return started;
 }

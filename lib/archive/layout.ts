@@ -30,6 +30,14 @@ export interface Layout {
   runReport(run: string, image?: string): string;
   /** The start of a run, beside its reports. */
   runStart(run: string): string;
+  /** The summary of a finished run, beside its reports. */
+  runSummary(run: string): string;
+  /** The prefix of the records of all runs that are not finished. */
+  readonly openRuns: string;
+  /** The record of a handled message of an open run; without `message`, the start of the run with the ids of its messages. */
+  openRun(run: string, message?: string): string;
+  /** The run and the message of a key below `openRuns`; without a message for the start. */
+  openRunOf(key: string): { readonly run: string; readonly message: string | undefined } | undefined;
   /** The object that names the run which has queued an image. */
   queuedImage(image: string): string;
   /** The run whose report or start has this key; undefined for any other key. */

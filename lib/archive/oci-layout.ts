@@ -9,6 +9,8 @@
  *     .mirror/attestations/<name>.json            attestations by the archive, before they are referrers
  *     .mirror/runs/<run>/run.json                 the start of a run
  *     .mirror/runs/<run>/<image>.json             run reports
+ *     .mirror/runs/<run>/summary.json             the summary of a finished run
+ *     .mirror/runs/.open/<run>/<message>.json     the handled messages of a run that is not finished
  *     .mirror/runs/.queued/<image>.json           the run that has queued an image
  *
  * A port is written with `_` instead of `:`, since tools split `oci:PATH:TAG` at the first colon. Host names have no
@@ -22,6 +24,8 @@ const REPOSITORIES = 'repositories/';
 const RUNS = '.mirror/runs/';
 /** The names of runs contain no dot, so this is not a run. */
 const QUEUED = `${RUNS}.queued/`;
+const OPEN = `${RUNS}.open/`;
+const START = 'run';
 const TAG_INDEX = '/index.json';
 const MARKER = '/oci-layout';
 
@@ -52,6 +56,13 @@ export const ociLayout: Layout = {
   // An image's reference may be longer than a file name, and contains slashes.
   runReport: (run, image) => `${RUNS}${run}/${image === undefined ? '' : fileOf(image)}`,
   runStart: (run) => `${RUNS}${run}/run.json`,
+  runSummary: (run) => `${RUNS}${run}/summary.json`,
+  openRuns: OPEN,
+  openRun: (run, message = START) => `${OPEN}${run}/${message}.json`,
+  openRunOf(key) {
+    const [, run, message] = /^\.mirror\/runs\/\.open\/([A-Za-z0-9-]+)\/([a-z0-9]+)\.json$/.exec(key) ?? [];
+    return run === undefined ? undefined : { run, message: message === START ? undefined : message };
+  },
   queuedImage: (image) => `${QUEUED}${fileOf(image)}`,
   runOf(key) {
     if (key.startsWith(QUEUED)) return undefined;

@@ -1,9 +1,12 @@
 /** Checks the arguments of `mirror-sync sync`. */
 import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from '../app/defaults.ts';
+import type { NotifyTarget } from '../app/run-summary.ts';
 import type { SyncRequest } from '../app/sync.ts';
 import { Failure } from '../core/failure.ts';
 import { parseForeignHost, parseHost } from '../config/hosts.ts';
 import { parseGlob } from '../oci/glob.ts';
+import { parseReceiver } from '../notify/notify.ts';
+import { parseKey } from '../notify/signature.ts';
 import { parsePlatform } from '../oci/platform.ts';
 import { parseReference, type Reference, withDefaultTag } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
@@ -18,6 +21,7 @@ export interface SyncCommand extends Omit<SyncRequest, 'config'> {
   /** The configuration was not named on the command line. */
   readonly isConfigImplied: boolean;
   readonly to: string;
+  readonly notify: NotifyTarget | undefined;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly progress: Progress | undefined;
@@ -33,6 +37,9 @@ const CONFIG_SETTINGS = [
   'strict-media-types',
   'insecure-registry',
 ];
+
+/** Not an option: other users of a machine see the arguments of a process. */
+const NOTIFY_KEY = 'MIRROR_SYNC_NOTIFY_KEY';
 
 /** The file that `sync` mirrors by default. */
 const DEFAULT_CONFIG = 'mirror.yaml';
@@ -66,6 +73,7 @@ export function parseSync(args: Arguments, env: Environment): SyncCommand {
     config,
     isConfigImplied,
     to,
+    notify: parseNotify(args.value('notify'), env),
     tags,
     platforms: args.values('platform').map(parsePlatform),
     foreignLayers: args.value('foreign-layers') === 'skip' ? 'skip' : 'fetch',
@@ -79,6 +87,17 @@ export function parseSync(args: Arguments, env: Environment): SyncCommand {
     quiet: args.has('quiet'),
     progress: PROGRESS.find((kind) => kind === args.value('progress')),
   };
+}
+
+function parseNotify(text: string | undefined, env: Environment): NotifyTarget | undefined {
+  if (text === undefined) return undefined;
+  const key = set(env[NOTIFY_KEY]);
+  if (key === undefined)
+    throw usage(
+      'sync',
+      `--notify signs the summary: set the key in ${NOTIFY_KEY}, such as the output of openssl rand -base64 32`,
+    );
+  return { url: parseReceiver(text, 'read --notify'), key: parseKey(key, NOTIFY_KEY) };
 }
 
 /** An empty variable counts as unset. */

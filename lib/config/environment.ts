@@ -64,6 +64,14 @@ const VARIABLES = {
       ),
     ),
   ),
+  runWebhook: variable(
+    'MIRROR_SYNC_RUN_WEBHOOK',
+    z.optional(text(/^https:\/\/./, 'the URL that gets the summary of each run, as https://…')),
+  ),
+  runWebhookSecret: variable(
+    'MIRROR_SYNC_RUN_WEBHOOK_SECRET',
+    z.optional(secretArn('the ARN of the secret that signs the summaries of runs')),
+  ),
   eventBus: variable('MIRROR_SYNC_EVENT_BUS', z.optional(text(/^[\w.:/-]{1,512}$/, 'the name or ARN of an event bus'))),
 };
 

@@ -21,6 +21,8 @@ export interface Report {
   readonly reference: string;
   /** Repository in the archive. */
   readonly repository: string;
+  /** For a referrer: its subject, and the image that it was found for, as requested. */
+  readonly referrer?: { readonly subject: string; readonly root: string };
   readonly digest?: string;
   /** The digest that the tag had in the archive before, where it has moved. */
   readonly previous?: string;
@@ -60,7 +62,7 @@ export async function writeReport(
   now: number,
   options: Cancel & { readonly unsent?: boolean; readonly condition?: Condition } = {},
 ): Promise<void> {
-  const { reference, repository, digest, previous, changes, current, until, code, reason, notes } = event;
+  const { reference, repository, referrer, digest, previous, changes, current, until, code, reason, notes } = event;
   // An image that the resolver found unchanged has no report. One that was overtaken has, and it is kept by its digest.
   if (event.status === 'unchanged' && code === undefined) return;
   const status = event.status === 'unchanged' ? 'mirrored' : event.status;
@@ -68,7 +70,7 @@ export async function writeReport(
     version: 1,
     reference,
     repository,
-    ...defined({ digest, previous, changes, current }),
+    ...defined({ referrer, digest, previous, changes, current }),
     status,
     ...defined({ until, code, reason, notes }),
     ...(options.unsent === true ? { unsent: true } : {}),
@@ -113,8 +115,22 @@ export async function findReport(
   }
 }
 
+/** The last part of the key of an image's report, shortened; a record of a message names its images by it. */
+export function reportId(archive: Archive, image: Pick<ImageEvent, 'run' | 'repository' | 'reference'>): string {
+  return reportIdOf(keyOf(archive, image));
+}
+
+function reportIdOf(key: string): string {
+  return key.slice(key.lastIndexOf('/') + 1).slice(0, REPORT_ID);
+}
+
+const REPORT_ID = 20;
+
 /** One object per request: its key is made of the reference as requested, and the target repository. */
-function keyOf({ layout }: Archive, { run, repository, reference }: ImageEvent): string {
+function keyOf(
+  { layout }: Archive,
+  { run, repository, reference }: Pick<ImageEvent, 'run' | 'repository' | 'reference'>,
+): string {
   return layout.runReport(run, `${repository} ${reference}`);
 }
 
@@ -133,7 +149,7 @@ export async function readRun(archive: Archive, run: string, options: Cancel = {
   const permits = new Semaphore(READS);
   const reading: Promise<Report | undefined>[] = [];
   for await (const { key } of archive.store.list(archive.layout.runReport(run), options)) {
-    if (key === archive.layout.runStart(run)) continue;
+    if (key === archive.layout.runStart(run) || key === archive.layout.runSummary(run)) continue;
     const report = permits.with(() => readReport(archive, key, options), options.signal);
     // The loop below reports a failed read after the listing; until then the rejection must not end the process.
     report.catch(() => undefined);
@@ -144,7 +160,21 @@ export async function readRun(archive: Archive, run: string, options: Cancel = {
   return reports.sort((a, b) => (name(a) < name(b) ? -1 : 1));
 }
 
-async function readReport(archive: Archive, key: string, options: Cancel): Promise<Report | undefined> {
+/** The keys of a run's reports, with the time of the last write. */
+export async function listReports(
+  archive: Archive,
+  run: string,
+  options: Cancel = {},
+): Promise<readonly { readonly id: string; readonly key: string; readonly modified: Date }[]> {
+  const { layout, store } = archive;
+  const all: { id: string; key: string; modified: Date }[] = [];
+  for await (const { key, modified } of store.list(layout.runReport(run), options))
+    if (key !== layout.runStart(run) && key !== layout.runSummary(run))
+      all.push({ id: reportIdOf(key), key, modified });
+  return all;
+}
+
+export async function readReport(archive: Archive, key: string, options: Cancel): Promise<Report | undefined> {
   const found = await archive.store.get(key, { maxBytes: MAX_REPORT_BYTES, ...options });
   return found === undefined ? undefined : parseReport(found.bytes, key);
 }
@@ -168,6 +198,7 @@ function parseReport(bytes: Uint8Array, key: string): Report {
       version: 1,
       reference: place.at('reference').text(),
       repository: place.at('repository').text(),
+      ...(place.at('referrer').given ? { referrer: referrerIn(place.at('referrer')) } : {}),
       ...(place.at('digest').given ? { digest: place.at('digest').digest() } : {}),
       ...(place.at('previous').given ? { previous: place.at('previous').digest() } : {}),
       ...(place.at('changes').given ? { changes: readChanges(place.at('changes')) } : {}),
@@ -188,6 +219,10 @@ function statusOf(place: Place): Report['status'] {
   const status = REPORT_STATUSES.find((each) => each === text);
   if (status === undefined) throw place.fail(`must be one of ${REPORT_STATUSES.join(', ')}`);
   return status;
+}
+
+function referrerIn(place: Place): NonNullable<Report['referrer']> {
+  return { subject: place.at('subject').digest(), root: place.at('root').text() };
 }
 
 function timeOf(place: Place): string {

@@ -55,7 +55,10 @@ export async function readRunStart(archive: Archive, run: string, options: Cance
   const key = archive.layout.runStart(run);
   const found = await archive.store.get(key, { maxBytes: MAX_START_BYTES, ...options });
   if (found === undefined) return undefined;
-  const place = Place.ofBytes(`read ${key}`, found.bytes);
+  return startIn(Place.ofBytes(`read ${key}`, found.bytes), run);
+}
+
+function startIn(place: Place, run: string): RunStart {
   return {
     version: 1,
     run,
@@ -64,5 +67,39 @@ export async function readRunStart(archive: Archive, run: string, options: Cance
     messages: place.at('messages').size(),
     repositories: place.at('repositories').size(),
     images: place.at('images').size(),
+  };
+}
+
+/** The start of a run that is not finished, with the ids of its first messages. */
+export interface OpenStart extends RunStart {
+  readonly ids: readonly string[];
+}
+
+/** A configuration of 1,000 mirrors has 1,000 ids of 35 bytes. */
+const MAX_OPEN_BYTES = 4 * 1024 * 1024;
+const MAX_IDS = 100_000;
+
+/** Marks a run as open; a repeated start replaces the mark. */
+export async function writeOpenStart(archive: Archive, start: OpenStart, options: Cancel = {}): Promise<void> {
+  const key = archive.layout.openRun(start.run);
+  const bytes = Buffer.from(`${JSON.stringify(start)}\n`);
+  await archive.store.put(key, bytes, { contentType: 'application/json', signal: options.signal });
+}
+
+export async function readOpenStart(
+  archive: Archive,
+  run: string,
+  options: Cancel = {},
+): Promise<OpenStart | undefined> {
+  const key = archive.layout.openRun(run);
+  const found = await archive.store.get(key, { maxBytes: MAX_OPEN_BYTES, ...options });
+  if (found === undefined) return undefined;
+  const place = Place.ofBytes(`read ${key}`, found.bytes);
+  return {
+    ...startIn(place, run),
+    ids: place
+      .at('ids')
+      .list(MAX_IDS)
+      .map((id) => id.text()),
   };
 }

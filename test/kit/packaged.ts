@@ -16,7 +16,7 @@ const OFFLINE = `data:text/javascript,${encodeURIComponent(`
   };
 `)}`;
 
-export const FUNCTIONS = ['resolver', 'layer', 'finalizer', 'webhook', 'dead-letters'];
+export const FUNCTIONS = ['resolver', 'layer', 'finalizer', 'webhook', 'dead-letters', 'runs'];
 /** The function that only some deployments have. */
 export const REGISTRY = 'registry';
 export const QUEUES = ['ResolveQueue', 'LayerQueue', 'FinalizeQueue'];

@@ -2,11 +2,13 @@ import { invalid } from '../../core/failure.ts';
 import type { Archive } from '../../archive/archive.ts';
 import { changeLines } from '../../changes/text.ts';
 import { listRuns, readRun, type Report, REPORT_STATUSES } from '../../sync/reports.ts';
+import { readSummary, type RunSummary } from '../../sync/run/summary.ts';
 import { readRunStart, type RunStart } from '../../sync/runs.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { archiveOf, defineCommand, usage } from '../command.ts';
 import { plural } from '../../core/format.ts';
 import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.ts';
+import { closedFields, closedLine, printClosed } from '../output/run-summary.ts';
 import { shownName } from '../../app/outcomes.ts';
 
 interface StatusRequest {
@@ -17,9 +19,9 @@ interface StatusRequest {
 
 export const status = defineCommand({
   name: 'status',
-  summary: 'show the results of a run on AWS',
+  summary: 'show the results of a run',
   usage: ['ARCHIVE [RUN] [--json]'],
-  description: ['RUN is the latest run by default.'],
+  description: ['RUN is the latest run by default. A sync in which every image is unchanged leaves no results.'],
   options: { json: { help: 'one JSON object per line; the last is the summary (docs/json.md)' } },
   parse(args) {
     const [archive, run, ...more] = archiveOf('status', args);
@@ -40,35 +42,54 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
   if (last === undefined)
     throw invalid(
       operation,
-      'there are none; only runs on AWS write them, and a sync on this machine prints its results',
+      'there are none; each run on AWS writes them, and a sync on this machine does so if an image is not unchanged',
     );
-  const [start, reports] = await Promise.all([
+  const [start, reports, closed] = await Promise.all([
     readRunStart(archive, last, { signal }),
     readRun(archive, last, { signal }),
+    readSummary(archive, last, { signal }),
   ]);
-  if (reports.length === 0 && start === undefined)
+  if (closed?.summary.by === 'sync') return printClosed(closed.summary, json, stdout);
+  if (reports.length === 0 && start === undefined && closed === undefined)
     throw invalid(operation, `unknown run ${last}; without a name, status shows the latest`);
-  const of = (wanted: Report['status']): Report[] => reports.filter((report) => report.status === wanted);
-  const failed = of('failed');
-  if (json) {
-    for (const { version: _, ...report } of reports) writeJson(stdout, { type: 'report', ...report });
-    const counts = Object.fromEntries(REPORT_STATUSES.map((each) => [each, of(each).length]));
-    const { at: started, by, messages, repositories, images } = start ?? {};
-    writeJson(stdout, { type: 'summary', run: last, started, by, messages, repositories, images, ...counts });
-  } else {
-    writeLine(stdout, `run ${last}${start === undefined ? '' : `, started ${start.at} for ${scopeOf(start)}`}`);
-    for (const each of SHOWN) of(each).forEach((report) => printReport(report, stdout));
-    const numbers = COUNTED.map((each) => ({ each, count: of(each).length }));
-    const counts = numbers
-      .filter(({ each, count }) => count > 0 || ALWAYS_COUNTED.has(each))
-      .map(({ each, count }) => `${count} ${each}`)
-      .join(', ');
-    const others =
-      earlier[0] === undefined ? '' : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0]}`;
-    writeLine(stdout, `${counts}${others}`);
-    if (start !== undefined) writeLine(stdout, 'Every other image is unchanged, or still queued.');
-  }
-  return failed.length === 0 ? EXIT.ok : EXIT.failed;
+  const shown = { run: last, earlier, start, reports, closed: closed?.summary };
+  if (json) writeRun(shown, stdout);
+  else showRun(shown, stdout);
+  return reports.some((report) => report.status === 'failed') ? EXIT.failed : EXIT.ok;
+}
+
+interface Shown {
+  readonly run: string;
+  readonly earlier: readonly string[];
+  readonly start: RunStart | undefined;
+  readonly reports: readonly Report[];
+  readonly closed: RunSummary | undefined;
+}
+
+function countOf(reports: readonly Report[], wanted: Report['status']): number {
+  return reports.filter((report) => report.status === wanted).length;
+}
+
+function writeRun({ run, start, reports, closed }: Shown, stdout: Output): void {
+  for (const { version: _, ...report } of reports) writeJson(stdout, { type: 'report', ...report });
+  const counts = Object.fromEntries(REPORT_STATUSES.map((each) => [each, countOf(reports, each)]));
+  const { at: started, by, messages, repositories, images } = start ?? {};
+  const about = { run, started, by, messages, repositories, images };
+  writeJson(stdout, { type: 'summary', ...about, ...counts, ...(closed && closedFields(closed)) });
+}
+
+function showRun({ run, earlier, start, reports, closed }: Shown, stdout: Output): void {
+  writeLine(stdout, `run ${run}${start === undefined ? '' : `, started ${start.at} for ${scopeOf(start)}`}`);
+  for (const each of SHOWN) for (const report of reports) if (report.status === each) printReport(report, stdout);
+  const counts = COUNTED.map((each) => ({ each, count: countOf(reports, each) }))
+    .filter(({ each, count }) => count > 0 || ALWAYS_COUNTED.has(each))
+    .map(({ each, count }) => `${count} ${each}`)
+    .join(', ');
+  const others =
+    earlier[0] === undefined ? '' : `; ${plural(earlier.length, 'earlier run')}, the last of them ${earlier[0]}`;
+  writeLine(stdout, `${counts}${others}`);
+  if (closed !== undefined) writeLine(stdout, closedLine(closed));
+  else if (start !== undefined) writeLine(stdout, 'Every other image is unchanged, or still queued.');
 }
 
 /** The order of the results; failures are last. */

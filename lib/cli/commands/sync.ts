@@ -1,6 +1,7 @@
 import { readConfig } from '../../app/config-file.ts';
 import { DEFAULT_CONCURRENCY } from '../../app/defaults.ts';
 import { type OpenArchive, openArchive } from '../../app/open-archive.ts';
+import { reportRun, runSummaryOf } from '../../app/run-summary.ts';
 import { runSync } from '../../app/sync.ts';
 import { defineCommand } from '../command.ts';
 import { EXIT, type Io, stoppedCode } from '../output/io.ts';
@@ -76,6 +77,12 @@ export const sync = defineCommand({
       value: 'DURATION',
       help: 'give up on a registry that limits requests and lets none through for longer, such as 90s, 15m or 6h (default: 15m)',
     },
+    notify: {
+      value: 'URL',
+      help:
+        'send the summary of the run to this URL when it ends, signed with the key in MIRROR_SYNC_NOTIFY_KEY ' +
+        '(docs/notifications.md)',
+    },
     progress: {
       choices: PROGRESS,
       help:
@@ -121,6 +128,13 @@ async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io):
       },
     });
     printer.summary(summary);
+    await reportRun(runSummaryOf(summary, Date.now()), opened.archive, {
+      target: command.notify,
+      signal,
+      notice: (text) => {
+        printer.notice(text);
+      },
+    });
     if (signal.aborted) return stoppedCode(signal);
     return summary.failed === 0 ? EXIT.ok : EXIT.failed;
   } finally {

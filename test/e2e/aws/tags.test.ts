@@ -62,12 +62,12 @@ else
       expect(registry.count({ kind: 'tags', method: 'GET' })).toBe(PAGES);
       expect(registry.requests).toHaveLength(TAGS + PAGES);
 
-      // S3: the tag index per slice, and the configuration per sandbox and minute. The only write is the start of the
-      // run.
+      // S3: the tag index per slice, and the configuration per sandbox and minute. The start of the run is written twice: for
+      // the status, and for the end of the run. Each message leaves one record.
       const { GetObject = 0 } = counts;
       expect(GetObject).toBeGreaterThanOrEqual(SLICES + 1);
       expect(GetObject).toBeLessThanOrEqual(SLICES + 10);
-      expect(counts['PutObject']).toBe(1);
+      expect(counts['PutObject']).toBe(2 + 1 + SLICES);
       const others = Object.keys(counts).filter((operation) => !SQS.has(operation));
       expect(others.toSorted()).toEqual(['GetObject', 'PutObject']);
 
@@ -77,6 +77,20 @@ else
       expect(counts['DeleteMessageBatch']).toBe(SLICES + 1);
       expect(stack.batches('resolve')).toHaveLength(SLICES + 1);
       for (const queue of ['layer', 'finalize', 'dead resolve']) expect(stack.batches(queue)).toEqual([]);
+    });
+
+    test('are counted in the summary and in the event of the run, although nothing has changed', async () => {
+      counted.forget();
+      const { outcome } = await stack.functions.runs.invoke({});
+      expect(outcome).toEqual({ payload: { closed: 1 } });
+      const counts = { mirrored: 0, unchanged: TAGS, failed: 0 };
+      const detail = { by: 'schedule', outcome: 'finished', counts, moved: 0, images: [], notable: true };
+      expect(stack.events.filter(({ type }) => type === 'Run Finished')).toMatchObject([{ detail }]);
+      // Two listings (the open runs, and the reports), the start, the missing summary and the records; two writes of the summary.
+      expect(counted.counts).toMatchObject({ ListObjectsV2: 2, GetObject: SLICES + 1 + 2, PutObject: 2 });
+      counted.forget();
+      expect((await stack.functions.runs.invoke({})).outcome).toEqual({ payload: { closed: 0 } });
+      expect(counted.counts).toEqual({ ListObjectsV2: 1 });
     });
 
     test('are divided over invocations of similar duration and memory', () => {

@@ -15,7 +15,7 @@ const SECRETS = {
 
 export const WEBHOOK_SECRET = 'the-secret-of-the-webhooks';
 
-export const FUNCTIONS = ['resolver', 'layer', 'finalizer', 'webhook', 'dead-letters'] as const;
+export const FUNCTIONS = ['resolver', 'layer', 'finalizer', 'webhook', 'dead-letters', 'runs'] as const;
 export type FunctionName = (typeof FUNCTIONS)[number];
 
 export const QUEUES = ['resolve', 'layer', 'finalize'] as const;
@@ -59,6 +59,7 @@ export const MEMORY: Readonly<Record<FunctionName, number>> = {
   finalizer: 512,
   webhook: 256,
   'dead-letters': 256,
+  runs: 256,
 };
 
 let deployments = 0;
@@ -107,6 +108,7 @@ export async function deploy(options: DeploymentOptions): Promise<Deployment> {
     finalizer: await lambda('finalizer'),
     webhook: await lambda('webhook'),
     'dead-letters': await lambda('dead-letters'),
+    runs: await lambda('runs'),
   };
   const denied = Promise.race(gates.map((gate) => gate.denied));
   denied.catch(() => undefined);

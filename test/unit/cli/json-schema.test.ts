@@ -12,6 +12,7 @@ import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { accessLog } from '../../../lib/cli/output/access-log.ts';
 import { printRun } from '../../../lib/cli/commands/status.ts';
 import { imageName } from '../../../lib/sync/events.ts';
+import { summaryOf, writeSummary } from '../../../lib/sync/run/summary.ts';
 import { writeReport } from '../../../lib/sync/reports.ts';
 import { runStartOf, writeRunStart } from '../../../lib/sync/runs.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
@@ -114,6 +115,29 @@ describe('docs/events.schema.json describes each line of --json', () => {
       await writeFile(file, text);
       expect(expectValid(jsonLines(await run('check', file)))).toEqual(['check']);
     }
+  });
+
+  test('for status of a sync, and of a run that has ended', async () => {
+    registry.push('team/app', makeImage({ layers: [makeLayer({ seed: 7 })] }), 'new');
+    expect((await run('sync', named('team/app:new'), named('team/app:gone'), '--to', archive)).code).toBe(1);
+    const local = await run('status', archive);
+    expect(local.code).toBe(1);
+    expect(expectValid(jsonLines(local), 'statusSummary')).toEqual(['report', 'report', 'summary']);
+    const counts = { mirrored: 1, unchanged: 0, failed: 1 };
+    expect(jsonLines(local).at(-1)).toMatchObject({ by: 'sync', outcome: 'finished', counts, moved: 0 });
+    const runs = new Archive(new MemoryStore(), ociLayout);
+    const facts = { run: 'run-1', by: 'schedule', outcome: 'incomplete', missing: { messages: 1, images: 2 } } as const;
+    const time = '2026-01-31T00:00:00.000Z';
+    await writeSummary(runs, summaryOf({ ...facts, started: time, finished: time }, [], { queued: 3 }, 1));
+    let stdout = '';
+    const out = { write: (text: string) => void (stdout += text) };
+    const io = { stdout: out, stderr: out, env: {}, signal: new AbortController().signal };
+    expect(await printRun({ run: undefined, json: true }, runs, io)).toBe(0);
+    expectValid(jsonLines({ code: 0, stdout, stderr: '' }), 'statusSummary');
+    expect(jsonLines({ code: 0, stdout, stderr: '' }).at(-1)).toMatchObject({
+      counts: { queued: 3 },
+      missing: { images: 2 },
+    });
   });
 
   test('for status', async () => {

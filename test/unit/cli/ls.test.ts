@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { Ended } from '../../kit/command-line.ts';
 import { jsonLines } from '../../kit/command-line.ts';
@@ -78,12 +80,17 @@ test('only the named repositories are listed', async () => {
   );
 });
 
-test('status of a folder explains that only deployments write run reports', async () => {
+test('status shows the last sync that changed an image, and explains that others leave no results', async () => {
   registry.push('team/app', image(1), '1.0');
+  await sync('team/app:1.0');
+  const { stdout, code } = await runMain(['status', archive]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(
+    /\n {2}mirrored {2}[^ ]*team\/app:1.0 {2}sha256:.*\nfinished .*: 1 mirrored, 0 unchanged, 0 failed\n$/,
+  );
+  await rm(join(archive, '.mirror/runs'), { recursive: true });
   await sync('team/app:1.0');
   const ended = await runMain(['status', archive]);
   expect(ended).toMatchObject({ code: 2, stdout: '' });
-  expect(ended.stderr).toMatch(
-    /^mirror-sync status: read run reports of [^:]*: there are none; only runs on AWS write them/,
-  );
+  expect(ended.stderr).toMatch(/^mirror-sync status: read run reports of [^:]*: there are none; each run on AWS/);
 });

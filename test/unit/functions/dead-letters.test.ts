@@ -6,9 +6,11 @@ import { handler } from '../../../functions/dead-letters.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { serialise } from '../../../lib/queue/parse.ts';
 import { recordOf } from '../../kit/records.ts';
+import { mockS3 } from '../../kit/s3-mock.ts';
 import { ORDER } from '../queue/samples.ts';
 
 const sqs = mockClient(SQSClient);
+const s3 = mockS3();
 const context = { awsRequestId: 'request', getRemainingTimeInMillis: () => 60_000 } as Context;
 
 vi.stubEnv('MIRROR_SYNC_ARCHIVE', 's3://bucket');
@@ -26,6 +28,7 @@ beforeEach(() => {
 
 afterAll(() => {
   sqs.restore();
+  s3.restore();
   vi.unstubAllEnvs();
 });
 
@@ -46,6 +49,10 @@ test('dead letters behind a failed one are returned with it, unhandled', async (
     batchItemFailures: [{ itemIdentifier: bad?.messageId }, { itemIdentifier: last?.messageId }],
   });
   expect(sentTags()).toEqual(['a', 'bad']);
+  // Only the first message counts as handled for its run.
+  expect([...s3.objects.keys()]).toEqual([
+    expect.stringMatching(/^\.mirror\/runs\/\.open\/run-1\/[0-9a-f]{32}\.json$/),
+  ]);
 });
 
 test('a batch without a recorded dead letter is an error of the function', async () => {

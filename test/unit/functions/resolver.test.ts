@@ -163,13 +163,16 @@ describe('a schedule', () => {
     expect(await invoke(SCHEDULE)).toMatchObject({ messages: 1 });
     expect(aws.sent('resolve')).toMatchObject([{ message: { what: { kind: 'list' } }, isAbortable: true }]);
     const counts = { by: 'schedule', messages: 1, repositories: 1, images: 0 };
-    expect(objects('')).toMatchObject([{ version: 1, ...counts }]);
+    expect(objects('')).toMatchObject([
+      { version: 1, ...counts },
+      { version: 1, ...counts, ids: [expect.any(String)] },
+    ]);
     const [line] = aws.log.filter(({ message }) => message === 'run started');
     expect(line).toMatchObject(counts);
     for (const key of ['version', 'at']) expect(line).not.toHaveProperty(key);
     expect(aws.events).toEqual([{ bus: 'bus', type: 'Run Started' }]);
     const writes = aws.s3.requests.filter(({ name }) => name.startsWith('PutObject'));
-    expect(writes.map(({ isAbortable }) => isAbortable)).toEqual([true]);
+    expect(writes.map(({ isAbortable }) => isAbortable)).toEqual([true, true]);
   });
 
   test('starts no run before the configuration exists', async () => {

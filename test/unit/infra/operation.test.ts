@@ -224,6 +224,7 @@ const FUNCTION_IDS = {
   finalizer: 'FinalizerLambdaFunction',
   webhook: 'WebhookLambdaFunction',
   deadLetters: 'DeadDashlettersLambdaFunction',
+  runs: 'RunsLambdaFunction',
 };
 
 describe('the alarms', () => {
@@ -291,6 +292,7 @@ describe('the alarms', () => {
         ];
       }),
     ),
+    RunsIncompleteAlarm: alarm('runs-incomplete', { ...ownMetric('RunsIncomplete'), ...sum(300), ...above(0) }),
     WebhookUrlAlarm: alarm('webhook-url', {
       ...lambdaMetric('Url5xxCount', 'WebhookLambdaFunction'),
       ...sum(900),
@@ -310,7 +312,7 @@ describe('the alarms', () => {
           Id: 'throttles',
           Label: 'throttled invocations',
           Expression:
-            'FILL(resolver, 0) + FILL(layer, 0) + FILL(finalizer, 0) + FILL(webhook, 0) + FILL(deadLetters, 0)',
+            'FILL(resolver, 0) + FILL(layer, 0) + FILL(finalizer, 0) + FILL(webhook, 0) + FILL(deadLetters, 0) + FILL(runs, 0)',
         },
         ...terms('Throttles', 300),
       ],
@@ -324,7 +326,7 @@ describe('the alarms', () => {
           Label: 'GB-seconds',
           Expression:
             '(FILL(resolver, 0) * 512 + FILL(layer, 0) * 1769 + FILL(finalizer, 0) * 512 + ' +
-            '(FILL(webhook, 0) + FILL(deadLetters, 0)) * 256) / 1024000',
+            '(FILL(webhook, 0) + FILL(deadLetters, 0) + FILL(runs, 0)) * 256) / 1024000',
         },
         ...terms('Duration', 86_400),
       ],
@@ -387,6 +389,34 @@ describe('the alarms', () => {
         },
       ],
     });
+  });
+});
+
+describe('the receivers of summaries', () => {
+  test('are a topic and a signed URL, if they are given', async () => {
+    await using given = await packaged({ runTopic: TOPIC, runWebhook: 'https://hooks.example/run?x=1' });
+    expect(given.properties('RunFinishedRule')).toMatchObject({
+      EventPattern: {
+        source: ['mirror-sync'],
+        'detail-type': ['Run Finished'],
+        detail: { service: ['mirror-sync-prod'], notable: [true] },
+      },
+      Targets: [{ Arn: TOPIC, InputPath: '$.detail', DeadLetterConfig: { Arn: arn('Undelivered') } }],
+    });
+    expect(given.variables('runs')).toMatchObject({
+      MIRROR_SYNC_RUN_WEBHOOK: 'https://hooks.example/run?x=1',
+      MIRROR_SYNC_RUN_WEBHOOK_SECRET: ref('RunWebhookSecret'),
+    });
+    expect(given.permissions('runs')).toContain('secretsmanager:GetSecretValue RunWebhookSecret');
+    expect(template.resources).not.toHaveProperty('RunFinishedRule');
+    expect(template.resources).not.toHaveProperty('RunWebhookSecret');
+  });
+
+  test('get the summary from a check every five minutes', () => {
+    const rules = template.ofType('AWS::Events::Rule').filter(([, rule]) => 'ScheduleExpression' in rule);
+    expect(rules.map(([, rule]) => rule)).toMatchObject([
+      { ScheduleExpression: 'rate(5 minutes)', State: 'ENABLED', Targets: [{ Arn: arn('RunsLambdaFunction') }] },
+    ]);
   });
 });
 

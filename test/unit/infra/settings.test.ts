@@ -100,6 +100,8 @@ describe('a parameter', () => {
     ['registryDomain', 'https://registry.example.com', 'expected a domain name in lower case, or nothing'],
     ['registryScheme', 'public', 'expected one of internal, internet-facing'],
     ['registryClients', '', 'expected ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8'],
+    ['runTopic', 'x', TOPIC],
+    ['runWebhook', 'http://x.example', 'expected a URL that begins with https://, or nothing'],
     ['eventBus', '', BUS],
     ['eventBus', 'arn:aws:events:eu-central-1:123456789012:event-bus/x', BUS],
     ['lanes', '65', 'expected a whole number from 1 to 64'],

@@ -175,7 +175,8 @@ describe('the functions', () => {
     for (const name of FUNCTIONS) {
       const given = Object.entries(template.variables(name))
         .filter(([variable]) => /_QUEUE_URL$|_SECRET$/.test(variable))
-        .map(([, value]) => (value as { Ref: string }).Ref);
+        .map(([, value]) => (value as { Ref: string }).Ref)
+        .filter((id) => id !== 'AWS::NoValue');
       const named = template
         .statements(template.roleOf(name))
         .flatMap(({ Resource: resources }) =>
@@ -301,17 +302,31 @@ describe('the roles', () => {
     );
   });
 
+  test('let the function of finished runs write summaries, and delete records of open runs only', () => {
+    expect(template.permissions('runs')).toEqual(
+      rights('RunsLogGroup', [
+        ...inBucket(
+          's3:GetObject .mirror/runs/*',
+          's3:PutObject .mirror/runs/*',
+          's3:DeleteObject .mirror/runs/.open/*',
+        ),
+        LIST_ARCHIVE,
+        'events:PutEvents arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/default',
+      ]),
+    );
+  });
+
   // This includes the roles of the framework: no statement allows every action or every resource.
   test('have no wildcard except for objects below a prefix', () => {
     const roles = template.ofType('AWS::IAM::Role');
-    expect(roles).toHaveLength(6);
+    expect(roles).toHaveLength(7);
     for (const [id, role] of roles) {
       expect(role).not.toHaveProperty('ManagedPolicyArns');
       for (const { Effect, Action, Resource } of template.statements(id)) {
         expect(Effect).toBe('Allow');
         expect([Action].flat().filter((action) => action.includes('*'))).toEqual([]);
         for (const one of [Resource].flat().map(shortName))
-          expect(one.replace(/(?:blobs|receipts|runs|repositories|members)\/\*$/, '')).not.toContain('*');
+          expect(one.replace(/(?:blobs|receipts|runs|runs\/\.open|repositories|members)\/\*$/, '')).not.toContain('*');
       }
     }
   });

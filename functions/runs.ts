@@ -1,0 +1,61 @@
+import type { Context } from 'aws-lambda';
+import { isFill } from '../lib/app/missing.ts';
+import { readEnvironment } from '../lib/config/environment.ts';
+import { notify, parseReceiver } from '../lib/notify/notify.ts';
+import { parseKey } from '../lib/notify/signature.ts';
+import { closeRuns, emptyMemory, type Receiver } from '../lib/sync/run/close-runs.ts';
+import { isNotable, notificationOf } from '../lib/sync/run/summary.ts';
+import { once, openArchive, secretFrom } from './aws.ts';
+import { sendRunFinished } from './event-bus.ts';
+import { signalOf } from './signal.ts';
+import { log, observed, runFinished } from './telemetry.ts';
+
+const wired = once(() => {
+  const env = readEnvironment(process.env, 'archive', 'eventBus', 'runWebhook', 'runWebhookSecret');
+  const { eventBus, runWebhook, runWebhookSecret } = env;
+  return {
+    archive: openArchive(env.archive),
+    memory: emptyMemory(),
+    receivers: (signal: AbortSignal): readonly Receiver[] => [
+      ...(eventBus === undefined ? [] : [eventsTo(eventBus)]),
+      ...(runWebhook === undefined || runWebhookSecret === undefined
+        ? []
+        : [webhookTo(runWebhook, runWebhookSecret, signal)]),
+    ],
+  };
+});
+
+function eventsTo(eventBus: string): Receiver {
+  return { name: 'event', deliver: (summary) => sendRunFinished(summary, eventBus) };
+}
+
+function webhookTo(text: string, secret: string, signal: AbortSignal): Receiver {
+  const url = parseReceiver(text, 'read MIRROR_SYNC_RUN_WEBHOOK');
+  const read = secretFrom(secret, (value) => parseKey(value, 'the key of notifications'));
+  return {
+    name: 'webhook',
+    async deliver(summary) {
+      if (isNotable(summary)) await notify({ url, key: await read(), ...notificationOf(summary) }, { signal });
+    },
+  };
+}
+
+/** Closes the runs that are finished. A schedule starts it every five minutes. */
+export const handler = (_event: unknown, context: Context): Promise<{ readonly closed: number }> =>
+  observed(context, async () => {
+    const { archive, memory, receivers } = wired();
+    const signal = signalOf(context);
+    const closed = await closeRuns(
+      {
+        archive,
+        receivers: receivers(signal),
+        now: Date.now,
+        triggerOf: (run) => (isFill(run) ? 'fill' : 'push'),
+        closed: runFinished,
+        log,
+        signal,
+      },
+      memory,
+    );
+    return { closed: closed.length };
+  });

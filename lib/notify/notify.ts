@@ -1,0 +1,101 @@
+/** Sends one notification to a URL, with retries. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { asFailure, Failure, invalid } from '../core/failure.ts';
+import { decide, type RetryPolicy } from '../core/retry.ts';
+import { USER_AGENT } from '../core/product.ts';
+import { sign } from './signature.ts';
+
+export interface Notification {
+  readonly url: URL;
+  /** The id for all tries. */
+  readonly id: string;
+  /** JSON */
+  readonly body: string;
+  readonly key: Uint8Array;
+}
+
+export interface NotifyOptions {
+  readonly signal: AbortSignal;
+  readonly policy?: RetryPolicy;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
+}
+
+/** Together at most about 90 seconds. */
+const POLICY: RetryPolicy = { tries: 5, baseMs: 1_000, capMs: 15_000 };
+const TIMEOUT_MS = 10_000;
+/** The longest wait that a receiver may ask for. */
+const MAX_RETRY_AFTER_S = 30;
+
+/** A URL without the parts that may contain a secret, for messages. */
+function nameOf({ protocol, host }: URL): string {
+  return `${protocol}//${host}`;
+}
+
+/**
+ * Parses the URL of a receiver: HTTPS, or HTTP on this machine.
+ *
+ * @throws Failure `invalid`
+ */
+export function parseReceiver(text: string, operation: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isLocal = url?.protocol === 'http:' && /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
+  if (url !== undefined && (url.protocol === 'https:' || isLocal)) return url;
+  throw invalid(operation, 'expected a URL that begins with https://');
+}
+
+/**
+ * Sends a notification. Redirects are not followed.
+ *
+ * @throws Failure if the receiver has not accepted it
+ */
+export async function notify(notification: Notification, options: NotifyOptions): Promise<void> {
+  const { signal, policy = POLICY, wait = sleep } = options;
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      await send(notification, options);
+      return;
+    } catch (error) {
+      const failure = asFailure(error, `notify ${nameOf(notification.url)}`, 'archive');
+      const decision = decide(failure, attempt, policy, Math.random());
+      if (!decision.again || signal.aborted) throw failure;
+      await wait(decision.afterMs, signal);
+    }
+}
+
+async function send({ url, id, body, key }: Notification, { signal, now = Date.now }: NotifyOptions): Promise<void> {
+  const operation = `notify ${nameOf(url)}`;
+  const common = { operation, side: 'archive' } as const;
+  const headers = {
+    'content-type': 'application/json',
+    'user-agent': USER_AGENT,
+    ...sign(id, Math.floor(now() / 1_000), body, key),
+  };
+  let response: Response;
+  try {
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limited });
+    await response.body?.cancel();
+  } catch (error) {
+    const { message, cause } = error as Error;
+    const detail = cause instanceof Error ? `${message}: ${cause.message}` : message;
+    const code = signal.aborted ? 'aborted' : 'network';
+    throw new Failure({ ...common, code, detail, cause: error });
+  }
+  const { status } = response;
+  if (status >= 200 && status < 300) return;
+  const isTemporary = status === 408 || status === 425 || status === 429 || status >= 500;
+  const seconds = Number(response.headers.get('retry-after') ?? NaN);
+  throw new Failure({
+    ...common,
+    code: isTemporary ? 'unavailable' : 'denied',
+    detail: `expected status 2xx, got ${status}`,
+    status,
+    ...(seconds > 0 ? { retryAfterMs: Math.min(seconds, MAX_RETRY_AFTER_S) * 1_000 } : {}),
+  });
+}
+
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal });
+}

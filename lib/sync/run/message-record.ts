@@ -1,0 +1,137 @@
+/**
+ * The record of one handled message to the resolver. The records of a run show when the run is finished: each message names the
+ * further messages and the images that it has sent (decision 0018).
+ */
+import type { Archive } from '../../archive/archive.ts';
+import { Place } from '../../oci/document.ts';
+import { deduplicationId } from '../../queue/lanes.ts';
+import type { ResolveMessage } from '../../queue/messages.ts';
+import type { Outgoing, Queues } from '../../queue/queue.ts';
+import type { Cancel } from '../../store/store.ts';
+import type { ResolverContext } from '../context.ts';
+import { imageName } from '../events.ts';
+import { reportId } from '../reports.ts';
+
+export interface MessageRecord {
+  readonly version: 1;
+  /** Repository in the archive. */
+  readonly repository: string;
+  /** Images by the status that needs no further message: `unchanged`, or `queued` by an earlier run. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** The ids of further messages to the resolver. */
+  readonly sent: readonly string[];
+  /** The ids of the reports of images for which layers or the finalizer were ordered. */
+  readonly ordered: readonly string[];
+}
+
+/** A list of 100,000 tags has 1,000 slices. */
+const MAX_RECORD_BYTES = 1024 * 1024;
+const MAX_SENT = 50_000;
+const MAX_ORDERED = 10_000;
+/** The kinds of statuses. */
+const MAX_COUNTS = 100;
+
+const ID_LENGTH = 32;
+
+/** The id of a message: equal for every delivery of it. */
+export function messageId(message: ResolveMessage): string {
+  return deduplicationId(message).slice(0, ID_LENGTH);
+}
+
+/** Counts the work of one message. */
+export class MessageTally {
+  readonly #archive: Archive;
+  readonly #counts = new Map<string, number>();
+  readonly #sent = new Set<string>();
+  readonly #ordered = new Set<string>();
+
+  constructor(archive: Archive) {
+    this.#archive = archive;
+  }
+
+  /** The context with which the message has to be handled. */
+  watched(context: ResolverContext): ResolverContext {
+    const { queuedBy } = context;
+    return {
+      ...context,
+      queues: this.queues(context.queues),
+      observe: (event) => {
+        if (event.type === 'image' && event.status !== 'pending' && event.referrer === undefined)
+          this.#count(event.status);
+        context.observe(event);
+      },
+      ...(queuedBy === undefined
+        ? {}
+        : {
+            queuedBy: async (event, order, signal) => {
+              const run = await queuedBy(event, order, signal);
+              if (run !== undefined && event.referrer === undefined) this.#count('queued');
+              return run;
+            },
+          }),
+    };
+  }
+
+  /** The queues through which the message's images and further messages have to be sent. */
+  queues(queues: Queues): Queues {
+    return {
+      send: async (queue, messages, options) => {
+        for (const { message } of messages)
+          if (message.type === 'resolve') this.#sent.add(messageId(message));
+          else if (!('checks' in message))
+            this.#ordered.add(reportId(this.#archive, imageName(message, message.image)));
+        await queues.send(queue, messages, options);
+      },
+    };
+  }
+
+  /** Writes the record; a further delivery of the message replaces it. */
+  async write(message: ResolveMessage, options: Cancel = {}): Promise<void> {
+    const { store, layout } = this.#archive;
+    const record: MessageRecord = {
+      version: 1,
+      repository: message.repository,
+      counts: Object.fromEntries(this.#counts),
+      sent: [...this.#sent],
+      ordered: [...this.#ordered],
+    };
+    const key = layout.openRun(message.run, messageId(message));
+    await store.put(key, Buffer.from(`${JSON.stringify(record)}\n`), { contentType: 'application/json', ...options });
+  }
+
+  #count(status: string): void {
+    this.#counts.set(status, (this.#counts.get(status) ?? 0) + 1);
+  }
+}
+
+/** The ids of the first messages of a run. */
+export function idsOf(messages: readonly Outgoing<ResolveMessage>[]): readonly string[] {
+  return [...new Set(messages.map(({ message }) => messageId(message)))];
+}
+
+/**
+ * @throws Failure that names the field
+ */
+export async function readMessageRecord(
+  archive: Archive,
+  key: string,
+  options: Cancel = {},
+): Promise<MessageRecord | undefined> {
+  const found = await archive.store.get(key, { maxBytes: MAX_RECORD_BYTES, ...options });
+  if (found === undefined) return undefined;
+  const place = Place.ofBytes(`read ${key}`, found.bytes);
+  const texts = (name: string, limit: number): readonly string[] =>
+    place
+      .at(name)
+      .list(limit)
+      .map((each) => each.text());
+  const counts = place.at('counts');
+  const names = Object.keys(counts.object()).slice(0, MAX_COUNTS);
+  return {
+    version: 1,
+    repository: place.at('repository').text(),
+    counts: Object.fromEntries(names.map((name) => [name, counts.entry(name).size()])),
+    sent: texts('sent', MAX_SENT),
+    ordered: texts('ordered', MAX_ORDERED),
+  };
+}

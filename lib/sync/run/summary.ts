@@ -1,0 +1,219 @@
+/** The summary of a finished run: one object beside its reports, one event, and one notification. */
+import type { Archive } from '../../archive/archive.ts';
+import { asFailure } from '../../core/failure.ts';
+import { Place } from '../../oci/document.ts';
+import type { Cancel, Condition } from '../../store/store.ts';
+import type { Report } from '../reports.ts';
+
+/** An image of a run that is not unchanged. */
+export interface SummaryImage {
+  readonly reference: string;
+  readonly repository: string;
+  readonly status: string;
+  readonly digest?: string;
+  /** The digest that a moved tag had before. */
+  readonly previous?: string;
+  readonly code?: string;
+  readonly reason?: string;
+}
+
+export interface RunSummary {
+  readonly version: 1;
+  readonly run: string;
+  /** The trigger of the run: a sync of the command line, a schedule, a request, a push, or a client that missed an image. */
+  readonly by: RunTrigger;
+  /** `incomplete`: the run had not finished after a day. */
+  readonly outcome: 'finished' | 'incomplete';
+  /** ISO 8601, UTC. The start of a run by a push is the first record of it. */
+  readonly started: string;
+  readonly finished: string;
+  /** Numbers of images by status: `mirrored`, `unchanged`, `failed` and others. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Referrers of images, such as signatures, which are not counted as images. Missing where there are none. */
+  readonly referrers?: { readonly mirrored: number; readonly failed: number };
+  /** Tags that moved to another digest. */
+  readonly moved: number;
+  readonly repositories: number;
+  /** The images that are not unchanged, failed ones first; at most 50. */
+  readonly images: readonly SummaryImage[];
+  /** The images that are left out of this list. */
+  readonly omitted?: number;
+  /** For an incomplete run: the messages without a record, and the images without a result. */
+  readonly missing?: { readonly messages: number; readonly images: number };
+  /** The receivers of the summary so far: `event`, `webhook`. */
+  readonly delivered?: readonly string[];
+}
+
+export type RunTrigger = 'sync' | 'schedule' | 'request' | 'push' | 'fill';
+
+/** Images that a summary lists. With their reasons they have at most 64 KiB, a quarter of an event. */
+const MAX_IMAGES = 50;
+const MAX_REASON = 300;
+const MAX_REFERENCE = 400;
+const MAX_SUMMARY_BYTES = 256 * 1024;
+const MAX_COUNTS = 100;
+
+/** The order of the list: results that need attention come first. */
+const ORDER = ['failed', 'rejected', 'unverified', 'drifted', 'held', 'pending'];
+
+type Facts = Pick<RunSummary, 'run' | 'by' | 'outcome' | 'started' | 'finished' | 'missing'>;
+
+/**
+ * Summarises a run. Pure.
+ *
+ * @param counts images that have no report, by status
+ * @param repositories the repositories of the archive that the run is about
+ */
+export function summaryOf(
+  facts: Facts,
+  all: readonly (SummaryImage | Report)[],
+  counts: Readonly<Record<string, number>>,
+  repositories: number,
+): RunSummary {
+  const isReferrer = (report: SummaryImage | Report): boolean => 'referrer' in report;
+  const reports = all.filter((report) => !isReferrer(report));
+  const referrers = all.filter(isReferrer);
+  const numbers = new Map(['mirrored', 'unchanged', 'failed'].map((status) => [status, 0]));
+  const add = (status: string, count: number): void => void numbers.set(status, (numbers.get(status) ?? 0) + count);
+  for (const [status, count] of Object.entries(counts)) add(status, count);
+  for (const { status } of reports) add(status, 1);
+  const rank = ({ status }: { readonly status: string }): number => {
+    const at = ORDER.indexOf(status);
+    return at < 0 ? ORDER.length : at;
+  };
+  const listed = reports
+    .filter(({ status }) => status !== 'unchanged')
+    .toSorted((a, b) => rank(a) - rank(b) || Number(b.previous !== undefined) - Number(a.previous !== undefined));
+  const images = listed.slice(0, MAX_IMAGES).map(imageOf);
+  return {
+    version: 1,
+    ...facts,
+    counts: Object.fromEntries(numbers),
+    ...(referrers.length === 0
+      ? {}
+      : {
+          referrers: {
+            mirrored: referrers.filter(({ status }) => status === 'mirrored').length,
+            failed: referrers.filter(({ status }) => status === 'failed').length,
+          },
+        }),
+    moved: reports.filter(({ previous }) => previous !== undefined).length,
+    repositories,
+    images,
+    ...(listed.length === images.length ? {} : { omitted: listed.length - images.length }),
+  };
+}
+
+function imageOf({
+  reference,
+  repository,
+  status,
+  digest,
+  previous,
+  code,
+  reason,
+}: SummaryImage | Report): SummaryImage {
+  const short = (text: string, limit: number): string => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
+  return {
+    reference: short(reference, MAX_REFERENCE),
+    repository: short(repository, MAX_REFERENCE),
+    status,
+    ...(digest === undefined ? {} : { digest }),
+    ...(previous === undefined ? {} : { previous }),
+    ...(code === undefined ? {} : { code }),
+    ...(reason === undefined ? {} : { reason: short(reason, MAX_REASON) }),
+  };
+}
+
+/** Whether a run is worth a notification: a push or a client's request that changes nothing is not. */
+export function isNotable({ by, counts, outcome }: RunSummary): boolean {
+  if (by !== 'push' && by !== 'fill') return true;
+  return outcome === 'incomplete' || Object.entries(counts).some(([name, count]) => count > 0 && name !== 'unchanged');
+}
+
+/** The notification about a run. Its id is the run, so receivers can drop repetitions. */
+export function notificationOf(summary: RunSummary): { readonly id: string; readonly body: string } {
+  const { version: _, delivered: __, ...data } = summary;
+  return { id: summary.run, body: JSON.stringify({ type: 'run.finished', timestamp: summary.finished, data }) };
+}
+
+/**
+ * Writes a summary.
+ *
+ * @throws Failure `precondition-failed` if the condition does not hold
+ */
+export async function writeSummary(
+  archive: Archive,
+  summary: RunSummary,
+  options: Cancel & { readonly condition?: Condition } = {},
+): Promise<{ readonly etag: string }> {
+  const key = archive.layout.runSummary(summary.run);
+  const bytes = Buffer.from(`${JSON.stringify(summary)}\n`);
+  try {
+    return await archive.store.put(key, bytes, { contentType: 'application/json', ...options });
+  } catch (error) {
+    throw asFailure(error, `write ${key}`, 'archive');
+  }
+}
+
+/** The summary of a run; undefined while it is not finished, and for a run of an earlier release. */
+export async function readSummary(
+  archive: Archive,
+  run: string,
+  options: Cancel = {},
+): Promise<{ readonly summary: RunSummary; readonly etag: string } | undefined> {
+  const key = archive.layout.runSummary(run);
+  const found = await archive.store.get(key, { maxBytes: MAX_SUMMARY_BYTES, ...options });
+  return found === undefined
+    ? undefined
+    : { summary: parse(Place.ofBytes(`read ${key}`, found.bytes), run), etag: found.etag };
+}
+
+function parse(place: Place, run: string): RunSummary {
+  const [counts, referrers] = [place.at('counts'), place.at('referrers')];
+  const [omitted, missing, delivered] = ['omitted', 'missing', 'delivered'].map((name) => place.at(name)) as [
+    Place,
+    Place,
+    Place,
+  ];
+  return {
+    version: 1,
+    run,
+    by: place.at('by').text() as RunTrigger,
+    outcome: place.at('outcome').text() === 'finished' ? 'finished' : 'incomplete',
+    started: place.at('started').text(),
+    finished: place.at('finished').text(),
+    counts: Object.fromEntries(
+      Object.keys(counts.object())
+        .slice(0, MAX_COUNTS)
+        .map((name) => [name, counts.entry(name).size()]),
+    ),
+    ...(referrers.given
+      ? { referrers: { mirrored: referrers.at('mirrored').size(), failed: referrers.at('failed').size() } }
+      : {}),
+    moved: place.at('moved').size(),
+    repositories: place.at('repositories').size(),
+    images: place.at('images').list(MAX_IMAGES).map(parseImage),
+    ...(omitted.given ? { omitted: omitted.size() } : {}),
+    ...(missing.given
+      ? { missing: { messages: missing.at('messages').size(), images: missing.at('images').size() } }
+      : {}),
+    ...(delivered.given ? { delivered: delivered.list(MAX_COUNTS).map((each) => each.text()) } : {}),
+  };
+}
+
+function parseImage(place: Place): SummaryImage {
+  const optional = (name: 'digest' | 'previous' | 'code' | 'reason'): object => {
+    const text = place.at(name).optionalText();
+    return text === undefined ? {} : { [name]: text };
+  };
+  return {
+    reference: place.at('reference').text(),
+    repository: place.at('repository').text(),
+    status: place.at('status').text(),
+    ...optional('digest'),
+    ...optional('previous'),
+    ...optional('code'),
+    ...optional('reason'),
+  };
+}
