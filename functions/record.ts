@@ -25,6 +25,11 @@ export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Prom
     );
   };
   return async (event, again = false) => {
+    if (event.referrer !== undefined) {
+      // Reports and events are about requested images.
+      observe(event);
+      return;
+    }
     const found = again || event.status === 'failed' ? await findReport(archive, event) : undefined;
     const said = found?.report;
     // Another process may record the image as mirrored meanwhile. Then the next delivery reads that.

@@ -159,8 +159,19 @@ function countImage(status: ImageEvent['status']): void {
   if (status === 'rejected') metrics.addMetric('ImagesRejected', MetricUnit.Count, 1);
 }
 
+/** A referrer that cannot be mirrored does not fail its image, and raises no alarm. */
+function onReferrer(event: ImageEvent): void {
+  const { run, status, code, reason, referrer } = event;
+  const entry = { run, ...imageOf(event), status, of: referrer?.root, ...defined({ code, reason }) };
+  log(status === 'failed' ? 'warn' : 'info', 'referrer', entry);
+}
+
 function onImage(event: ImageEvent): void {
   const { status, run, repository, current, until, code, reason, notes } = event;
+  if (event.referrer !== undefined) {
+    onReferrer(event);
+    return;
+  }
   if (status === 'unchanged') {
     tally.idle(run, repository, 'unchanged');
     return;

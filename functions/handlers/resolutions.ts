@@ -89,6 +89,8 @@ async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
       return run;
     },
     pending: async (event, order, signal) => {
+      // Reports are about requested images.
+      if (event.referrer !== undefined) return;
       await writeReport(archive, event, Date.now(), { signal });
       await markQueued(archive, event, order, Date.now(), { signal });
     },

@@ -39,7 +39,7 @@ export interface Outcome {
   readonly bytes: number;
 }
 
-/** A repository of which no tag is mirrored. */
+/** A repository of which no tag is mirrored, or a referrer that cannot be mirrored. */
 export interface Warning {
   readonly source: string;
   /** Repository in the archive. */
@@ -55,6 +55,8 @@ export interface Summary extends Readonly<Record<FinalStatus, number>> {
   readonly elapsedMs: number;
   readonly images: readonly Outcome[];
   readonly warnings: readonly Warning[];
+  /** Referrers of the images, such as signatures, that were mirrored. */
+  readonly referrers: number;
 }
 
 type Final = Pick<Outcome, 'status' | 'previous' | 'changes' | 'current' | 'until' | 'code' | 'reason' | 'notes'>;
@@ -62,6 +64,9 @@ type Final = Pick<Outcome, 'status' | 'previous' | 'changes' | 'current' | 'unti
 interface Asked {
   readonly reference: string;
   readonly repository: string;
+  /** For a referrer that was not requested: the requested image. */
+  referrerOf: string | undefined;
+  readonly source: string;
   digest: Digest | undefined;
   /** The digest that was announced last. */
   resolved: Digest | undefined;
@@ -84,7 +89,7 @@ export class Outcomes {
 
   /** Adds a requested image. */
   expect(name: ImageName): void {
-    this.#asked(name);
+    this.#asked(name).referrerOf = undefined;
   }
 
   /** Records an event. Returns whether it is new; repeated events are not shown. */
@@ -118,18 +123,40 @@ export class Outcomes {
 
   /** All images; an image without a result has failed for the reason `unfinished`. */
   *all(unfinished: Pick<Outcome, 'code' | 'reason'>): Generator<Outcome, void, void> {
-    for (const { reference, repository, digest, final, bytes } of this.#images.values())
-      yield {
-        reference,
-        repository,
-        digest: digest ?? null,
-        ...(final ?? { status: 'failed', ...unfinished }),
-        bytes,
-      };
+    for (const { reference, repository, digest, final, bytes, referrerOf } of this.#images.values())
+      if (referrerOf === undefined)
+        yield {
+          reference,
+          repository,
+          digest: digest ?? null,
+          ...(final ?? { status: 'failed', ...unfinished }),
+          bytes,
+        };
   }
 
+  /** The mirrored referrers, and the bytes that were fetched for referrers. */
+  get referrers(): { readonly mirrored: number; readonly bytes: number } {
+    let [mirrored, bytes] = [0, 0];
+    for (const image of this.#referrers()) {
+      if (image.final?.status === 'mirrored') mirrored += 1;
+      bytes += image.bytes;
+    }
+    return { mirrored, bytes };
+  }
+
+  /** A referrer that fails does not fail its image. */
   get warnings(): readonly Warning[] {
-    return [...this.#warnings.values()];
+    const failed: Warning[] = [];
+    for (const { source, repository, reference, referrerOf, final } of this.#referrers())
+      if (final?.status === 'failed') {
+        const reason = `referrer ${reference.slice(source.length + 1)} of ${referrerOf ?? ''}: ${final.reason ?? 'no reason given'}`;
+        failed.push({ source, repository, reason });
+      }
+    return [...this.#warnings.values(), ...failed];
+  }
+
+  #referrers(): readonly Asked[] {
+    return [...this.#images.values()].filter(({ referrerOf }) => referrerOf !== undefined);
   }
 
   /** Bytes that arrived since the last event of the blob. */
@@ -152,11 +179,12 @@ export class Outcomes {
     return isNew;
   }
 
-  #asked({ reference, repository, digest }: ImageName): Asked {
+  #asked({ source, reference, repository, digest, referrer }: ImageName): Asked {
     const key = `${repository} ${reference}`;
     let image = this.#images.get(key);
     if (image === undefined) {
-      image = { reference, repository, digest, resolved: undefined, final: undefined, bytes: 0 };
+      const unknown = { resolved: undefined, final: undefined, bytes: 0 };
+      image = { source, reference, repository, digest, referrerOf: referrer?.root, ...unknown };
       this.#images.set(key, image);
     }
     image.digest ??= digest;

@@ -117,7 +117,7 @@ export async function runMessages(
     });
     if (!signal.aborted) await clean(archive, host);
     const images = [...outcomes.all(signal.aborted ? INTERRUPTED : UNFINISHED)];
-    return summarise({ run, images, warnings: outcomes.warnings, elapsedMs: performance.now() - started });
+    return summarise({ run, images, outcomes, elapsedMs: performance.now() - started });
   } finally {
     await sources.close();
   }
@@ -196,10 +196,15 @@ async function clean(archive: Archive, { notice, signal }: SyncHost): Promise<vo
   }
 }
 
-function summarise(result: Pick<Summary, 'run' | 'images' | 'warnings' | 'elapsedMs'>): Summary {
+function summarise({
+  outcomes: { warnings, referrers },
+  ...result
+}: Pick<Summary, 'run' | 'images' | 'elapsedMs'> & { readonly outcomes: Outcomes }): Summary {
   return {
     ...countByStatus(result.images),
-    bytes: result.images.reduce((sum, { bytes }) => sum + bytes, 0),
+    bytes: result.images.reduce((sum, { bytes }) => sum + bytes, referrers.bytes),
     ...result,
+    warnings,
+    referrers: referrers.mirrored,
   };
 }

@@ -17,6 +17,8 @@ export interface ImageName extends Found {
   readonly repository: string;
   /** As requested: `docker.io/library/alpine:3.20@sha256:…`; the repository where its tags could not be listed. */
   readonly reference: string;
+  /** For a referrer that was not requested itself: the manifest that it refers to, and the requested image. */
+  readonly referrer?: { readonly subject: Digest; readonly root: string };
 }
 
 /** An image as far as it was found. */
@@ -27,8 +29,6 @@ interface Found {
   readonly source: string;
   readonly tag?: string | undefined;
   readonly digest?: Digest | undefined;
-  /** For a referrer that was not requested itself: the manifest that it refers to, and the requested image. */
-  readonly referrer?: { readonly subject: Digest; readonly root: string } | undefined;
 }
 
 /**

@@ -19,7 +19,8 @@ export function failedImages(message: ResolveMessage | FinalizeMessage, failure:
 
 /** The images of a message; the repository alone, without tag or digest, where the message asks for a list of tags. */
 export function namesIn(message: ResolveMessage | FinalizeMessage): readonly Wanted[] {
-  if (message.type === 'finalize') return [message.image];
+  // Checks for referrers are repeated by the next run.
+  if (message.type === 'finalize') return message.checks === undefined ? [message.image] : [];
   return message.what.kind === 'list' ? [{}] : message.what.images;
 }
 

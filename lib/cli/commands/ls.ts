@@ -1,6 +1,6 @@
 import { Failure } from '../../core/failure.ts';
 import type { Archive } from '../../archive/archive.ts';
-import { scopesOf } from '../../archive/tag-index/tag-index.ts';
+import { scopesOf, type TagEntry } from '../../archive/tag-index/tag-index.ts';
 import { cachedReader } from '../../sync/cached-reader.ts';
 import { checkClosure, type ClosureReader, type ClosureState } from '../../sync/closure.ts';
 import { receiptReader } from '../../sync/receipt-reader.ts';
@@ -18,6 +18,8 @@ import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.t
 import { repositoriesOf } from '../../app/repositories.ts';
 import { listHeld } from './held.ts';
 import { readable } from './readable.ts';
+import { defined } from '../../core/defined.ts';
+import { type Placed, withReferrers } from './ls-order.ts';
 
 interface Row {
   readonly type: 'reference';
@@ -30,6 +32,9 @@ interface Row {
   /** Whether non-distributable layers are skipped. */
   readonly foreignLayers?: 'skip';
   readonly observed: string | null;
+  /** The manifest that a referrer refers to, and its type. */
+  readonly subject?: string;
+  readonly artifactType?: string;
   /** The former tag of a digest without a tag. */
   readonly hadTag?: string;
   /** The time at which that tag was observed to name another digest. */
@@ -52,7 +57,7 @@ export const ls = defineCommand({
   usage: ['ARCHIVE [REPOSITORY…] [--as-of TIME | --held] [--json]'],
   description: [
     'Lists tags first, then the digests that are kept without a tag: with the tag that they had, and when it was seen to name ' +
-      'another digest.',
+      'another digest. Referrers, such as signatures, are below the image that they refer to.',
   ],
   options: {
     'as-of': {
@@ -87,7 +92,7 @@ export const ls = defineCommand({
 async function listArchive(request: ListRequest, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
   const { json, asOf } = request;
   let code: number = EXIT.ok;
-  const rows: Row[] = [];
+  const rows: { readonly row: Row; readonly depth: number }[] = [];
   const objects = new Map<Digest, number>();
   const reader = cachedReader(receiptReader(archive, signal));
   for (const repository of await repositoriesOf(archive, request, signal)) {
@@ -96,27 +101,40 @@ async function listArchive(request: ListRequest, archive: Archive, { stdout, std
       code = EXIT.failed;
     });
     const index = asOf === undefined ? found?.index : found?.index.asOf(asOf);
+    const lines: Line[] = [];
     for (const entry of index?.entries() ?? []) {
-      const { tag, digest, observed, hadTag, replaced } = entry;
-      const [scope] = scopesOf(entry);
-      const state = await closureOf(reader, digest, scope);
-      for (const [object, size] of state?.objects ?? []) objects.set(object, size);
-      rows.push({
-        type: 'reference',
-        reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
-        digest,
-        size: state?.bytes ?? null,
-        platforms: platformsOf(scope, state?.absent ?? []),
-        ...(scope.foreignLayers === undefined ? {} : { foreignLayers: scope.foreignLayers }),
-        observed: observed === 0 ? null : new Date(observed).toISOString(),
-        ...(hadTag === undefined ? {} : { hadTag }),
-        ...(replaced === undefined ? {} : { replaced: new Date(replaced).toISOString() }),
-      });
+      const line = await lineOf(repository, entry, reader);
+      for (const [object, size] of line.objects) objects.set(object, size);
+      lines.push(line);
     }
+    rows.push(...withReferrers(lines).map(({ line: { row }, depth }) => ({ row, depth })));
   }
-  if (json) for (const row of rows) writeJson(stdout, row);
+  if (json) for (const { row } of rows) writeJson(stdout, row);
   else for (const line of [...table(rows, stdout), totalOf(objects)]) writeLine(stdout, line);
   return code;
+}
+
+interface Line extends Placed {
+  readonly row: Row;
+  readonly objects: ReadonlyMap<Digest, number>;
+}
+
+async function lineOf(repository: string, entry: TagEntry, reader: ClosureReader): Promise<Line> {
+  const { tag, digest, observed, hadTag, replaced, subject, artifactType } = entry;
+  const [scope] = scopesOf(entry);
+  const state = await closureOf(reader, digest, scope);
+  const row: Row = {
+    type: 'reference',
+    reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`,
+    digest,
+    size: state?.bytes ?? null,
+    platforms: platformsOf(scope, state?.absent ?? []),
+    ...defined({ foreignLayers: scope.foreignLayers }),
+    observed: observed === 0 ? null : new Date(observed).toISOString(),
+    ...defined({ subject, artifactType, hadTag }),
+    ...(replaced === undefined ? {} : { replaced: new Date(replaced).toISOString() }),
+  };
+  return { row, subject, manifests: state?.manifests.keys() ?? [digest], objects: state?.objects ?? new Map() };
 }
 
 /** The closure of a reference; undefined if something is missing or corrupt, which `verify` reports. */
@@ -146,20 +164,28 @@ function totalOf(objects: ReadonlyMap<Digest, number>): string {
   return `total: ${bytes(sum)} in ${plural(objects.size, 'object')}`;
 }
 
-function table(rows: readonly Row[], out: Output): string[] {
+function table(rows: readonly { readonly row: Row; readonly depth: number }[], out: Output): string[] {
   const head = ['REFERENCE', 'DIGEST', 'SIZE', 'PLATFORMS', 'OBSERVED'];
   const isShort = hasTerminal(out);
-  const lines = rows.map(({ reference, digest, size, platforms, foreignLayers, observed, hadTag, replaced }) => [
-    // Escaped before it is aligned: an escape is longer than its character.
-    printable(
-      hadTag === undefined
-        ? reference
-        : `${reference} (was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`})`,
-    ),
-    isShort ? shortDigest(digest) : digest,
-    size === null ? 'incomplete' : bytes(size),
-    (platforms === 'all' ? 'all' : platforms.join(',')) + (foreignLayers === undefined ? '' : ' (no foreign layers)'),
-    observed ?? '',
-  ]);
+  const lines = rows.map(({ row, depth }) => {
+    const { digest, size, platforms, foreignLayers, observed } = row;
+    return [
+      // Escaped before it is aligned: an escape is longer than its character.
+      '  '.repeat(depth) + printable(nameOf(row)),
+      isShort ? shortDigest(digest) : digest,
+      size === null ? 'incomplete' : bytes(size),
+      (platforms === 'all' ? 'all' : platforms.join(',')) + (foreignLayers === undefined ? '' : ' (no foreign layers)'),
+      observed ?? '',
+    ];
+  });
   return columns(head, lines, out);
+}
+
+/** The reference, with the type of a referrer and the former tag of a digest. */
+function nameOf({ reference, subject, artifactType, hadTag, replaced }: Row): string {
+  const remarks = [
+    ...(subject === undefined ? [] : [artifactType ?? 'referrer']),
+    ...(hadTag === undefined ? [] : [`was ${hadTag}${replaced === undefined ? '' : ` until ${replaced}`}`]),
+  ];
+  return remarks.length === 0 ? reference : `${reference} (${remarks.join(', ')})`;
 }

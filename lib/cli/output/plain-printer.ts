@@ -52,10 +52,11 @@ export function resultOf(event: MirrorEvent, digestOf: (digest: string) => strin
     case 'listed':
       return `${event.source}: ${event.upstream === undefined ? plural(event.tags.length, 'tag') : `no tags to mirror: ${noTagsReason(event.upstream)}`}`;
     case 'image': {
-      const { status, digest, previous, changes, current, until, code, reason, notes = [] } = event;
+      const { status, digest, previous, changes, current, until, code, reason, notes = [], referrer } = event;
       const name = shownName(event);
       if (status === 'failed') return `${name}: failed${code === undefined ? '' : ` (${code})`}`;
       const remarks = [
+        ...(referrer === undefined ? [] : [`referrer of ${referrer.root}`]),
         ...(previous === undefined ? [] : [`moved from ${digestOf(previous)}`]),
         ...(changes === undefined ? [] : [changesInShort(changes)]),
         ...(current === undefined ? [] : [`the tag stays at ${digestOf(current)}`]),

@@ -38,7 +38,7 @@ export class RunProgress {
         for (const tag of event.tags) this.expect(imageName(event, { tag }));
         break;
       case 'resolved':
-        this.#images.set(keyOf(event), 'resolved');
+        this.#set(event, 'resolved');
         for (const { digest, size } of event.blobs)
           if (!this.#blobs.has(digest)) this.#blobs.set(digest, { size, fetched: 0, isStored: false });
         break;
@@ -46,9 +46,14 @@ export class RunProgress {
         this.#observeBlob(event);
         break;
       case 'image':
-        this.#images.set(keyOf(event), stateOf(event.status));
+        this.#set(event, stateOf(event.status));
         break;
     }
+  }
+
+  /** Referrers are not counted as images; their bytes are. */
+  #set(name: ImageName, state: ImageState): void {
+    if (name.referrer === undefined) this.#images.set(keyOf(name), state);
   }
 
   /** The part that is done, from 0 to 1: of the bytes, or of the images if no byte has to be fetched. */

@@ -14,7 +14,8 @@ export interface SummaryLine {
 const WITHHELD = ['held', 'unverified', 'drifted', 'rejected'] as const;
 
 /** Failures are last, because a reader sees the end first. Interrupted images share one line. */
-export function summaryLines({ bytes: fetched, images, warnings, elapsedMs, ...counts }: Summary): SummaryLine[] {
+export function summaryLines(summary: Summary): SummaryLine[] {
+  const { bytes: fetched, images, warnings, elapsedMs, referrers, ...counts } = summary;
   const rate = fetched > 0 && elapsedMs > 0 ? `, ${bytes((fetched * 1000) / elapsedMs)}/s` : '';
   const failed = images.filter(({ status, code }) => status === 'failed' && code !== 'aborted');
   const interrupted = counts.failed - failed.length;
@@ -32,7 +33,9 @@ export function summaryLines({ bytes: fetched, images, warnings, elapsedMs, ...c
   const withheld = images.filter(({ status }) => WITHHELD.some((each) => each === status));
   const failures = failed.map((image) => `  ${shownName(image)}: ${image.reason ?? 'no reason given'}`);
   return [
-    line(`${results.join(', ')}; ${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}`),
+    line(
+      `${results.join(', ')}${referrers === 0 ? '' : ` and ${plural(referrers, 'referrer')}`}; ${bytes(fetched)} fetched in ${seconds(elapsedMs)}${rate}`,
+    ),
     ...listed('warnings:', cautions, 'warning'),
     ...listed(
       'not visible in the archive:',

@@ -15,7 +15,8 @@ import { type Page, prefixOf } from './document.ts';
 import { bytesOf, emptySummary, Reads, type Summary } from './outlines.ts';
 import { chips, crumbs, facts, partOf, table } from './parts.ts';
 import { type Address, pullCommands, type PullKind } from './pull.ts';
-import { annotationsOf, childrenOf, configOf, fitting, historyOf, layersOf, referrersOf } from './sections.ts';
+import { annotationsOf, childrenOf, configOf, fitting, historyOf, layersOf } from './sections.ts';
+import { referrersOf } from './referrers.ts';
 import { brief, foreign, html, type Html, sizeOf, timeOf } from './text.ts';
 
 /** The manifests that the size of one image may read; an index has at most 1,024 children. */
@@ -129,7 +130,7 @@ function bodyOf(view: View): Html {
       ...configOf(config),
       ...historyOf(manifest, config),
       annotationsOf(manifest),
-      referrersOf(manifest, address),
+      referrersOf(manifest, found.digest, indexAt(request.repository.index, asOf), address),
     ])}
     <p class="quiet"><a href="/v2/${name}/manifests/${found.digest}">The manifest as JSON</a></p>`;
 }

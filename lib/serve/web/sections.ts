@@ -188,14 +188,3 @@ export function annotationsOf(manifest: Manifest | undefined): Section {
     ${pairs(shown)}
     ${shown.length < all.length ? html`<p class="quiet">${numberOf(all.length - shown.length)} more are not shown.</p>` : ''}`;
 }
-
-export function referrersOf(manifest: Manifest | undefined, address: string): Section {
-  const subject = manifest === undefined || manifest.kind === 'schema1' ? undefined : manifest.subject;
-  return html`<h2 id="referrers">Referrers</h2>
-    ${
-      subject === undefined
-        ? ''
-        : html`<p>This manifest refers to <a href="${address}@${subject.digest}">${brief(subject.digest)}</a>.</p>`
-    }
-    <p>The archive has no referrers yet: a sync does not read the referrers of an image, such as its signatures.</p>`;
-}

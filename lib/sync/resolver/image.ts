@@ -9,7 +9,7 @@ import type { Wanted } from '../../queue/messages.ts';
 import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { type Found, order, type SliceWork, type Sought, walkOnce } from './order.ts';
-import { checkReferrers, findReferrers, orderReferrers } from './referrers.ts';
+import { checkReferrers, findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
 import { RootUnknown } from './walk.ts';
 
 /** Failures for a missing tag. They do not fail an image that is also requested by digest. */
@@ -43,7 +43,7 @@ async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
   if (await isDecided(slice, sought)) return;
   const walked = await walkOnce(slice, sought);
   const referrers = await findReferrers(slice, walked.manifests);
-  await order(slice, sought, walked, referrers);
+  await order(slice, sought, walked, referrerRemarks(slice, referrers));
   await orderReferrers(slice, sought.wanted, referrers);
 }
 

@@ -10,6 +10,7 @@ import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../../oci/manifest.ts';
 import { referralOf } from '../../oci/referral.ts';
+import { NO_POLICY, type Policy } from '../../policy/policy.ts';
 import { isCheckDue } from '../../policy/referrer-checks.ts';
 import type { Image, ReferrerCheck, Wanted } from '../../queue/messages.ts';
 import { checksMessage, finalizeMessage } from '../../queue/outgoing.ts';
@@ -19,7 +20,7 @@ import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { once } from './once.ts';
 import { isTemporary } from './options.ts';
-import { order, type SliceWork, type Sought, walkOnce } from './order.ts';
+import { order, type Remarks, type SliceWork, type Sought, walkOnce } from './order.ts';
 
 /** Levels of referrers: a signature of an SBOM is of the second. */
 const MAX_DEPTH = 3;
@@ -35,6 +36,8 @@ const CHECKS = 25;
 
 /** The referrers of a message's images; images that share manifests share their lists. */
 export interface ReferrerWork {
+  /** The referrers that the policy of the repository mirrors. */
+  readonly policy: Policy['referrers'];
   readonly lists: Map<string, Promise<Listed>>;
   /** Tags and digests of referrers that were ordered. */
   readonly ordered: Set<string>;
@@ -59,12 +62,15 @@ export interface FoundReferrers {
   readonly found: readonly FoundReferrer[];
   /** Warnings, each a sentence. */
   readonly notes: readonly string[];
-  /** The time of the first list, in milliseconds since the epoch; undefined where a list could not be read for now. */
+  /**
+   * The time of the first list, in milliseconds since the epoch. Undefined where a list could not be read for now, or the
+   * archive lacks a referrer: the next run checks the image again, so that a run that ends early loses no referrer.
+   */
   readonly checked: number | undefined;
 }
 
-export function referrerWork(): ReferrerWork {
-  return { lists: new Map(), ordered: new Set(), checks: [], left: CHECKS };
+export function referrerWork(policy: Policy['referrers'] = NO_POLICY.referrers): ReferrerWork {
+  return { policy, lists: new Map(), ordered: new Set(), checks: [], left: CHECKS };
 }
 
 /** Lists the referrers of one manifest; once for each digest. */
@@ -77,6 +83,7 @@ function listReferrers({ context, source, signal, referrers }: SliceWork, digest
 
 /** Finds the referrers of manifests, and theirs. */
 export async function findReferrers(slice: SliceWork, manifests: readonly Digest[]): Promise<FoundReferrers> {
+  if (slice.referrers.policy === 'none') return { found: [], notes: [], checked: undefined };
   return new Search(slice).run(manifests);
 }
 
@@ -118,8 +125,10 @@ class Search {
     const { observed, manifests, notes } = listed;
     this.#checked = Math.min(this.#checked, observed);
     for (const note of notes) this.#notes.add(note);
-    for (const referrer of manifests) this.#add({ referrer, subject, observed });
-    return manifests.map(({ digest }) => digest);
+    const { policy } = this.#slice.referrers;
+    const wanted = manifests.filter(({ artifactType }) => artifactType === undefined || isWanted(policy, artifactType));
+    for (const referrer of wanted) this.#add({ referrer, subject, observed });
+    return wanted.map(({ digest }) => digest);
   }
 
   #add(found: FoundReferrer): void {
@@ -140,29 +149,45 @@ class Search {
   }
 }
 
-/** Orders the referrers that the archive lacks. A failure is recorded for its referrer. */
+function isWanted(policy: Policy['referrers'], artifactType: string | undefined): boolean {
+  return policy === 'all' || (artifactType !== undefined && policy.includes(artifactType));
+}
+
+/** The facts about referrers that the message of a new image carries. */
+export function referrerRemarks(slice: SliceWork, { found, notes, checked }: FoundReferrers): Remarks {
+  const isDone = found.every(({ referrer }) => isHeld(slice, referrer));
+  return { notes, checked: isDone ? checked : undefined };
+}
+
+/**
+ * Orders the referrers that the archive lacks. A failure is recorded for its referrer.
+ *
+ * @returns whether some are on their way, so that the next run checks the image again
+ */
 export async function orderReferrers(
   slice: SliceWork,
   root: Wanted,
   { found }: Pick<FoundReferrers, 'found'>,
-): Promise<void> {
+): Promise<boolean> {
   const permits = new Semaphore(SIDE_BY_SIDE);
   // Everything of a referrer is mirrored: the platforms of the image say nothing about it.
   const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: new Map() };
-  await settleAll(found.map((each) => permits.with(() => orderOne(whole, root, each))));
+  const missing = found.filter(({ referrer }) => !isHeld(slice, referrer));
+  const ordered = await settleAll(missing.map((each) => permits.with(() => orderOne(whole, root, each))));
+  return ordered.includes(true);
 }
 
-async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): Promise<void> {
+/** Resolves to false for a referrer that cannot be mirrored, or that the policy does not want. */
+async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): Promise<boolean> {
   const { context, message, signal, isLast, referrers } = slice;
   const { digest, tag } = found.referrer;
-  if (referrers.ordered.has(tag ?? digest) || isHeld(slice, found.referrer)) return;
+  if (referrers.ordered.has(tag ?? digest)) return true;
   referrers.ordered.add(tag ?? digest);
   const image = imageOf(root, found);
   const name = imageName(message, image);
   try {
-    const queued = { type: 'image' as const, status: 'pending' as const, ...name };
-    if ((await context.queuedBy?.(queued, message, signal)) !== undefined) return;
-    const fetched = await manifestOf(slice, found);
+    const { fetched, artifactType } = await manifestOf(slice, found);
+    if (tag === undefined && !isWanted(referrers.policy, artifactType)) return false;
     const wanted = tag === undefined ? { digest } : { tag };
     const sought: Sought = {
       wanted,
@@ -172,18 +197,21 @@ async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): P
     };
     const walked = await walkOnce(slice, sought);
     await order(slice, sought, walked, { subject: found.subject, root });
+    return true;
   } catch (error) {
     const failure = asFailure(error, `resolve ${name.reference}`, 'source');
     if (failure.code === 'aborted' || (isTemporary(failure) && !isLast)) throw failure;
     const outgoing = finalizeMessage(message, image, 'resolver', recorded(failure));
     await context.queues.send('finalize', [outgoing], { signal });
+    return isTemporary(failure);
   }
 }
 
-/** Whether the archive has the referrer, and knows its subject. */
-function isHeld({ index, message }: SliceWork, { digest, tag }: Referrer): boolean {
+/** Whether the archive has the whole referrer, and knows its subject. */
+function isHeld({ index, message: { foreignLayers } }: SliceWork, { digest, tag }: Referrer): boolean {
   const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
-  return entry?.digest === digest && entry.subject !== undefined && covers(entry, message);
+  const scope = { platforms: 'all' as const, ...defined({ foreignLayers }) };
+  return entry?.digest === digest && entry.subject !== undefined && covers(entry, scope);
 }
 
 /**
@@ -193,25 +221,16 @@ function isHeld({ index, message }: SliceWork, { digest, tag }: Referrer): boole
 async function manifestOf(
   { context: { archive }, source, signal }: SliceWork,
   { referrer, subject }: FoundReferrer,
-): Promise<FetchedManifest | undefined> {
+): Promise<{ readonly fetched: FetchedManifest | undefined; readonly artifactType: string | undefined }> {
   const { digest, tag, mediaType } = referrer;
   const kept = await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
   const fetched = kept === undefined ? (referrer.fetched ?? (await source.manifest(digest, { signal }))) : undefined;
   const bytes = kept ?? fetched?.bytes ?? new Uint8Array();
   const declared = fetched?.mediaType ?? mediaType;
-  if (tag === undefined) checkSubject(bytes, declared, { digest, subject, repository: source.repository });
-  return fetched;
-}
-
-function checkSubject(
-  bytes: Uint8Array,
-  declared: string,
-  { digest, subject, repository }: { readonly digest: Digest; readonly subject: Digest; readonly repository: string },
-): void {
-  const operation = `resolve ${repository}@${digest}`;
+  const operation = `resolve ${source.repository}@${digest}`;
   try {
-    const actual = referralOf(parseManifest(bytes, declared)).subject;
-    if (actual === subject) return;
+    const { subject: actual, artifactType } = referralOf(parseManifest(bytes, declared));
+    if (tag !== undefined || actual === subject) return { fetched, artifactType };
     const detail = `upstream lists it as a referrer of ${subject}, and it refers to ${actual ?? 'nothing'}`;
     throw new Failure({ operation, side: 'source', code: 'not-as-declared', detail });
   } catch (error) {
@@ -231,13 +250,13 @@ function imageOf(root: Wanted, { referrer, subject, observed }: FoundReferrer): 
  */
 export async function checkReferrers(slice: SliceWork, sought: Sought, entry: TagEntry): Promise<readonly string[]> {
   const { context, referrers } = slice;
-  if (!isCheckDue(entry, context.now()) || referrers.left <= 0) return [];
+  if (referrers.policy === 'none' || !isCheckDue(entry, context.now()) || referrers.left <= 0) return [];
   referrers.left -= 1;
   const { wanted } = sought;
   const search = await findReferrers(slice, await manifestsOf(slice, entry.digest));
-  await orderReferrers(slice, wanted, search);
+  const areOrdered = await orderReferrers(slice, wanted, search);
   const { digest, mediaType, size, tag, observed } = entry;
-  if (search.checked !== undefined)
+  if (search.checked !== undefined && !areOrdered)
     referrers.checks.push({
       image: defined({ digest, mediaType, size, tag, observed }),
       check: defined({ tag, digest, at: search.checked }),

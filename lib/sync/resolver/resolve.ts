@@ -87,7 +87,15 @@ class Slice {
     const index = (await archive.tagIndex(repository, { signal }))?.index;
     const lookup = new BlobLookup(archive, signal, { source, strict, now: now() });
     const shared = { context: this.#context, message: this.#message, source: this.#source };
-    return { ...shared, signal, isLast, lookup, walks: new Map(), referrers: referrerWork(), index };
+    return {
+      ...shared,
+      signal,
+      isLast,
+      lookup,
+      walks: new Map(),
+      referrers: referrerWork(index?.control.policy.referrers),
+      index,
+    };
   }
 
   /** Adds some of upstream's tags to the failure of a missing tag; the tags are listed once. */

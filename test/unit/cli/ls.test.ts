@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { Ended } from '../../kit/command-line.ts';
 import { jsonLines } from '../../kit/command-line.ts';
-import { type Image, makeImage, makeLayer } from '../../kit/images.ts';
+import { type Image, makeArtifact, makeImage, makeIndex, makeLayer } from '../../kit/images.ts';
 import { runMain } from '../../kit/in-process.ts';
 import type { TestRegistry } from '../../kit/registry.ts';
 import { openScene } from '../../kit/scene.ts';
@@ -30,6 +30,27 @@ test('the size of an image counts its manifest, its config and each of its layer
   expect(jsonLines(await runMain(['ls', archive, '--json']))).toMatchObject([
     { type: 'reference', reference: named('team/app:1.0'), digest: whole.digest, size },
   ]);
+});
+
+test('a referrer is listed below the image that it refers to', async () => {
+  const [app, other] = [image(1), image(2)];
+  const sbom = makeArtifact({ subject: app, artifactType: 'application/spdx+json', blobs: [Buffer.from('sbom')] });
+  const signature = makeArtifact({ subject: sbom, artifactType: 'a/b', blobs: [Buffer.from('signature')] });
+  registry.push('team/app', makeIndex([app]), '1.0');
+  registry.push('team/app', other, '2.0');
+  for (const each of [sbom, signature]) registry.push('team/app', each);
+  const synced = await sync('team/app:1.0', 'team/app:2.0');
+  expect(jsonLines(synced).at(-1)).toMatchObject({ mirrored: 2, referrers: 2, images: { length: 2 } });
+  const rows = jsonLines(await runMain(['ls', archive, '--json']));
+  expect(rows).toMatchObject([
+    { reference: named('team/app:1.0') },
+    { digest: sbom.digest, subject: app.digest, artifactType: 'application/spdx+json' },
+    { digest: signature.digest, subject: sbom.digest, artifactType: 'a/b' },
+    { reference: named('team/app:2.0') },
+  ]);
+  const { stdout } = await runMain(['ls', archive]);
+  expect(stdout).toContain(`\n  ${named(`team/app@${sbom.digest}`)} (application/spdx+json)`);
+  expect(stdout).toContain(`\n    ${named(`team/app@${signature.digest}`)} (a/b)`);
 });
 
 test('a digest that a tag has left is listed with that tag and the time of the replacement', async () => {

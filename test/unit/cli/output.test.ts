@@ -74,6 +74,7 @@ function printed(options: Partial<OutputOptions>, env: Readonly<Record<string, s
       },
     ],
     warnings: [{ source: 'a.example/b', repository: 'a.example/b', reason: 'upstream has no tags' }],
+    referrers: 0,
   });
   printer.close();
   return { stdout, stderr };
@@ -161,7 +162,7 @@ describe('the summary', () => {
       { ...image, digest, status: 'unverified', reason: 'the image has no signature' },
     ] as const;
     const held = { ...counts, mirrored: 0, held: 1, drifted: 1, unverified: 1, failed: 0, bytes: 0, images };
-    expect(summaryLines({ ...held, warnings: [] }).map(({ text }) => text)).toEqual([
+    expect(summaryLines({ ...held, warnings: [], referrers: 0 }).map(({ text }) => text)).toEqual([
       '0 mirrored, 0 unchanged, 1 held, 1 unverified, 1 drifted, 0 failed; 0 B fetched in 10.0 s',
       'not visible in the archive:',
       `  ${reference}: held until 2026-02-07T00:00:00.000Z`,
@@ -173,7 +174,7 @@ describe('the summary', () => {
   test('counts interrupted images apart from failed ones, and does not list them', () => {
     const interrupted = { ...image, code: 'aborted', reason: 'interrupted' };
     const images = [interrupted, { ...image, code: 'denied', reason: 'no entry' }, interrupted];
-    expect(summaryLines({ ...counts, images, warnings: [] }).map(({ text }) => text)).toEqual([
+    expect(summaryLines({ ...counts, images, warnings: [], referrers: 0 }).map(({ text }) => text)).toEqual([
       '1 mirrored, 0 unchanged, 2 interrupted, 1 failed; 97.0 MB fetched in 10.0 s, 9.7 MB/s',
       'interrupted: 2 images; run the same command again to continue',
       'failed:',

@@ -44,7 +44,7 @@ function tell(printer: Printer): void {
     bytes: 0,
     elapsedMs: 1,
   };
-  printer.summary({ ...counts, images: [{ ...outcome, status: 'failed' }], warnings: [] });
+  printer.summary({ ...counts, images: [{ ...outcome, status: 'failed' }], warnings: [], referrers: 0 });
   printer.close();
 }
 

@@ -68,6 +68,7 @@ const NOTHING = {
   elapsedMs: 0,
   images: [],
   warnings: [],
+  referrers: 0,
 };
 
 let now = 0;

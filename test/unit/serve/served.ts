@@ -3,6 +3,9 @@ import { Archive } from '../../../lib/archive/archive.ts';
 import { recordMembers } from '../../../lib/archive/members.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { Registry, type RegistryOptions } from '../../../lib/serve/registry.ts';
+import type { Digest } from '../../../lib/oci/digest.ts';
+import { parseManifest } from '../../../lib/oci/manifest.ts';
+import { referralOf } from '../../../lib/oci/referral.ts';
 import type { Pushable } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 
@@ -48,6 +51,20 @@ export class Served {
       ...(tag === undefined ? {} : { tag }),
     }));
     await this.archive.updateTags(repository, changes);
+  }
+
+  /** Writes a referrer as a sync does, with the subject of its manifest, or with that of cosign's tag. */
+  async refer(
+    repository: string,
+    referrer: Pushable,
+    of: { readonly tag?: string; readonly subject?: Digest } = {},
+    observed = 1_000,
+  ): Promise<void> {
+    const { digest, mediaType, manifest } = referrer;
+    await this.#content(repository, referrer);
+    const referral = referralOf(parseManifest(manifest, mediaType));
+    const descriptor = { digest, mediaType, size: manifest.length };
+    await this.archive.updateTags(repository, [{ descriptor, observed, platforms: 'all', ...referral, ...of }]);
   }
 
   async #content(repository: string, { manifest, digest, blobs, children }: Pushable): Promise<void> {

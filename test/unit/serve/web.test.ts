@@ -214,7 +214,17 @@ describe('the page of an image', () => {
     const body = await page(`/${NAME}:3.20`);
     expect(textOf(body)).toContain(INDEX.digest);
     for (const { digest } of [AMD, ARM]) expect(body).toContain(`href="/${NAME}@${digest}"`);
-    expect(textOf(body)).toContain('The archive has no referrers yet');
+    expect(textOf(body)).toContain('The archive has no referrers of this manifest');
+  });
+
+  test('has its referrers, and those of the images of an index', async () => {
+    const [own, below] = [INDEX, AMD].map((subject) => makeArtifact({ subject, artifactType: 'application/x.<b>' }));
+    for (const referrer of [own!, below!]) await served.refer(NAME, referrer, {}, START);
+    const body = await page(`/${NAME}:3.20`);
+    for (const { digest } of [own!, below!]) expect(body).toContain(`href="/${NAME}@${digest}"`);
+    expect(body).toContain('application/x.&lt;b&gt;');
+    expect(textOf(body)).toContain('2 referrers');
+    expect(textOf(await page(`/${NAME}@${own!.digest}`))).toContain('This manifest refers to');
   });
 
   test('has its layers with their commands, its config and its history', async () => {

@@ -2,6 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { cosignTags, referrersTag } from '../../../lib/oci/referrer-tags.ts';
 import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
+import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import type { Wanted } from '../../../lib/queue/messages.ts';
 import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
@@ -163,8 +165,21 @@ describe('a referrer that cannot be mirrored', () => {
     const headers = { 'content-type': MEDIA_TYPES.ociIndex };
     registry.misbehave({ match: { kind: 'referrers', digest: INDEX.digest }, do: { status: 200, body, headers } });
     await sync(rig);
-    expect((await indexOf(rig)).byTag('v1')).toMatchObject({ digest: INDEX.digest, checked: 1_000_000 });
+    expect((await indexOf(rig)).byTag('v1')).toMatchObject({ digest: INDEX.digest, checked: undefined });
   }
+
+  test('is tried by the next run again, and then by each check that is due', async () => {
+    await using rig = new Rig();
+    await syncListing(rig, [SIGNATURE.descriptor]);
+    for (const count of [2, 2, 2]) {
+      await sync(rig);
+      expect(failures(rig)).toHaveLength(count);
+    }
+    expect((await indexOf(rig)).byTag('v1')?.checked).toBe(1_000_000);
+    rig.now = () => 1_000_000 + 10 * MINUTE;
+    await sync(rig);
+    expect(failures(rig)).toHaveLength(3);
+  });
 
   test('fails alone if it refers to another manifest, and no layer of it is fetched', async () => {
     await using rig = new Rig();
@@ -212,6 +227,53 @@ describe('a referrer that cannot be mirrored', () => {
   });
 });
 
+describe('the policy of a repository', () => {
+  async function syncWith(rig: Rig, referrers: 'none' | readonly string[]): Promise<void> {
+    registry.push(PATH, INDEX, 'v1');
+    for (const each of REFERRERS) registry.push(PATH, each);
+    registry.push(PATH, makeArtifact({ subject: INDEX, artifactType: 'application/x.other' }));
+    const repository = `${registry.host}/${PATH}`;
+    await rig.archive.updatePolicy(repository, (index) => withPolicy(index, { ...NO_POLICY, referrers }));
+    registry.forgetRequests();
+    await sync(rig);
+  }
+
+  test('mirrors referrers of some types only', async () => {
+    await using rig = new Rig();
+    await syncWith(rig, ['application/x.other']);
+    const index = await indexOf(rig);
+    expect(index.referrersOf(INDEX.digest).map(({ artifactType }) => artifactType)).toEqual(['application/x.other']);
+    expect(index.referrersOf(AMD64.digest)).toEqual([]);
+  });
+
+  test('may exclude all referrers, and then none are listed', async () => {
+    await using rig = new Rig();
+    await syncWith(rig, 'none');
+    expect(registry.count({ kind: 'referrers' }) + registry.count({ kind: 'tags' })).toBe(0);
+    expect((await indexOf(rig)).byTag('v1')).toMatchObject({ digest: INDEX.digest, checked: undefined });
+  });
+});
+
+describe('a sync that ends early', () => {
+  test('loses no referrer: the next run finds what is missing, and the one after it does nothing', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    for (const each of REFERRERS) registry.push(PATH, each);
+    await using rig = new Rig();
+    await rig.resolve(wanting('run-e'));
+    const isReferrer = (subject: unknown): boolean => subject !== undefined;
+    for (const { message } of [...rig.outgoing])
+      if (message.type === 'layer' && !isReferrer(message.image.subject)) await rig.copy(message);
+    await rig.finalize(rig.sent('finalize').filter(({ image }) => 'observed' in image && !isReferrer(image.subject)));
+    expect((await indexOf(rig)).byTag('v1')).toMatchObject({ digest: INDEX.digest, checked: undefined });
+    await sync(rig);
+    await expectReferrers(rig);
+    await sync(rig);
+    registry.forgetRequests();
+    await sync(rig);
+    expect(requests()).toEqual({ 'HEAD manifest': 1 });
+  });
+});
+
 describe('a list of referrers that cannot be read', () => {
   test('does not fail the image, which gets a warning and is checked by the next run', async () => {
     registry.push(PATH, INDEX, 'v1');
@@ -229,6 +291,7 @@ describe('a list of referrers that cannot be read', () => {
     rule.stop();
     await sync(rig);
     expect((await indexOf(rig)).referrersOf(INDEX.digest)).toHaveLength(1);
+    await sync(rig);
     expect((await indexOf(rig)).byTag('v1')?.checked).toBe(1_000_000);
   });
 
@@ -258,6 +321,9 @@ describe('a signature that is pushed after its image', () => {
     expect((await indexOf(rig)).referrersOf(INDEX.digest)).toEqual([]);
     rig.now = () => start + 10 * MINUTE;
     // The list of tags is that of the first run: the clock of the registry's client did not advance.
+    await sync(rig);
+    // Only the next run sees that nothing is missing.
+    expect((await indexOf(rig)).byTag('v1')?.checked).toBe(start);
     await sync(rig);
     expect((await indexOf(rig)).referrersOf(INDEX.digest).map(({ digest }) => digest)).toEqual([SIGNATURE.digest]);
     expect((await indexOf(rig)).byTag('v1')).toMatchObject({ checked: start + 10 * MINUTE, observed: start });
