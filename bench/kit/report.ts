@@ -25,7 +25,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 /** The last column of a table of standings. */
 export interface Comparison {
   readonly head: string;
-  /** Of the median wall time, in seconds. */
+  /** The cell of a contestant, from its name and its median wall time in seconds. */
   readonly cell: (name: string, wall: number) => string;
 }
 

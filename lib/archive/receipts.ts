@@ -14,7 +14,7 @@ import {
   serialiseRevocation,
 } from './receipt.ts';
 
-/** Far more than a receipt has. */
+/** The maximum size of a receipt, far above that of a real one. */
 const MAX_RECEIPT_BYTES = 1024 * 1024;
 
 const JSON_TYPE = 'application/json';

@@ -2,7 +2,7 @@
 
 export type Compression = 'gzip' | 'zstd' | 'none';
 
-/** Bytes of a tar header: more are never needed. */
+/** The size of a tar header in bytes; the detection never needs more. */
 export const HEAD_BYTES = 512;
 
 /** The first bytes that identify a compression. */

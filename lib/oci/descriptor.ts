@@ -18,7 +18,7 @@ export interface Descriptor {
   readonly data?: string;
 }
 
-/** More than any foreign layer names; each URL may be tried. */
+/** The maximum number of URLs, above that of any foreign layer; each may be tried. */
 const MAX_URLS = 32;
 
 /** @throws {Failure} `invalid`, naming the field */

@@ -19,8 +19,8 @@ type Issue = core.$ZodIssue;
 const SHOWN_KEY = 100;
 
 /**
- * The problems of a value by the issues of zod. The message of a schema is the expected value, such as `a list of tags`,
- * the message of a check is the problem, and the message of unknown keys lists the known ones.
+ * Converts zod's issues with a value to problems. The message of a schema is the expected value, such as `a list of
+ * tags`, the message of a check is the problem, and the message of unknown keys lists the known ones.
  *
  * @param issues reported with `reportInput`
  * @param shown the value of an issue, for a message

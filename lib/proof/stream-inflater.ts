@@ -40,7 +40,7 @@ export class StreamInflater implements Inflater {
   #isEnding = false;
   /** Rejects the current step. */
   #reject: ((failure: Failure) => void) | undefined;
-  /** The last call, of which the next one waits for the end. */
+  /** The last call; the next one waits until it has ended. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: InflateOptions) {

@@ -41,7 +41,7 @@ async function hostsFor(host: string, ...options: string[]): Promise<string> {
 }
 
 describeWith(['containerd', 'ctr'], 'containerd with a hosts.toml', () => {
-  test('pulls from the archive, from upstream what the archive lacks, and afterwards that from the archive too', async () => {
+  test('pulls from the archive, and images that the archive lacks from upstream until they are mirrored', async () => {
     await using served = await serving(archive, ['--config', config]);
     const hosts = await hostsFor(served.host, archive);
     const file = `${hosts}/docker.io/hosts.toml`;

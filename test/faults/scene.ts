@@ -52,7 +52,7 @@ export class Scene implements AsyncDisposable {
     return new Scene(registry, before);
   }
 
-  /** A copy for one run, and no request in the registry. */
+  /** Creates a copy for one run, with a registry that has had no requests. */
   async archive(): Promise<TempFolder> {
     const folder = await tempFolder();
     await cp(this.#before.path, folder.path, { recursive: true });

@@ -11,7 +11,7 @@ export const INDEX = makeIndex([makeImage({ layers: LAYERS }), makeImage({ layer
 /** By tag. */
 export const IMAGES: ReadonlyMap<string, Pushable> = new Map([
   ...KINDS.map(({ image }, at) => [`kind-${at}`, image] as const),
-  // The archive keeps the payload, whose digest it is, without the signatures around it.
+  // The archive has the payload without its signatures, because the digest covers the payload only.
   ['schema1', makeSchema1({ signed: false })],
   ['index', INDEX],
   ['nested', makeIndex([INDEX, makeImage({ layers: [makeLayer({ seed: 3 })] })])],
@@ -19,7 +19,7 @@ export const IMAGES: ReadonlyMap<string, Pushable> = new Map([
 export interface Mirrored extends AsyncDisposable {
   /** The upstream; its repository is `team/app`. */
   readonly registry: TestRegistry;
-  /** Has the archive, and room for files of the tests. */
+  /** A folder with the archive, for files of the tests as well. */
   readonly folder: TempFolder;
   readonly archive: string;
   /** `HOST_PORT/team/app`, the name of the repository in requests. */

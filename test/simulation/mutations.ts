@@ -3,7 +3,7 @@
  *
  *     node test/simulation/mutations.ts [--only NAME]… [--some N] [--schedules N]
  *
- * `--some N` takes N mutations, other ones on each day, so that CI gets around.
+ * `--some N` takes N mutations, different ones each day, so that CI runs all of them in turn.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, globSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';

@@ -6,7 +6,7 @@ export const k3s: Client = ({ registry, hosts, exclusive }) => ({
     {
       path: '/etc/rancher/k3s/registries.yaml',
       name: 'registries.yaml',
-      // A string of JSON is one of YAML.
+      // A JSON string is also valid in YAML.
       text: ['mirrors:', ...hosts.flatMap((host) => mirrorOf(host, registry.origin)), ''].join('\n'),
       hasComments: true,
     },

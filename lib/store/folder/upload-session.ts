@@ -115,7 +115,10 @@ export async function forget(session: Session, number: number): Promise<void> {
   await session.journal.appendFile(journal.lost(number));
 }
 
-/** The size of the object of these parts, which must be contiguous, as stored, and all but the last of the planned size. */
+/**
+ * The size of the object. The parts must be contiguous and equal to the stored ones, and all except the last must have
+ * the planned size.
+ */
 export function checkParts(upload: Upload, { landed, partSize }: Session, parts: readonly Part[]): number {
   const wrong = (detail: string): Failure =>
     new Failure({

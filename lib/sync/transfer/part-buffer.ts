@@ -84,6 +84,6 @@ export function wrongLength(part: PartBuffer, how: 'more' | 'fewer'): Failure {
     operation: `fetch part ${part.number}`,
     side: 'source',
     code: 'range-mismatch',
-    detail: `${how} bytes came than the ${part.buffer.length} that were asked for`,
+    detail: `expected ${part.buffer.length} bytes, got ${how}`,
   });
 }

@@ -17,8 +17,8 @@ const PATH = 'team/app';
 const DEAD = ['dead resolve', 'dead layer', 'dead finalize'];
 
 /**
- * The clock of every sandbox is a minute slow until the file is there, so that what is kept for a minute expires then. A
- * fast clock would take the time that Lambda gives from every invocation.
+ * The clock of every sandbox is a minute slow until this file exists. Then everything that is kept for a minute
+ * expires. A fast clock would take the time that Lambda gives from every invocation.
  */
 function laterOnce(file: string): string {
   const script = `import { existsSync } from 'node:fs'; const now = Date.now;

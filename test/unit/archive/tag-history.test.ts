@@ -20,7 +20,7 @@ const documentOf = (index: TagIndex): Document => JSON.parse(Buffer.from(index.s
 const parse = (document: unknown): TagIndex => TagIndex.parse(Buffer.from(JSON.stringify(document)), 'r/index.json');
 const reread = (index: TagIndex): TagIndex => TagIndex.parse(index.serialise(), 'r/index.json');
 
-/** An index of the release before histories, as it wrote it: `latest` named a, b, a and c. */
+/** An index in the form of the release before histories: `latest` named a, b, a and c. */
 const OLD = readFileSync(join(import.meta.dirname, '../../documents/tag-index-1.0.json'));
 
 describe('tag history', () => {

@@ -22,7 +22,7 @@ function failureOf(text: string): Failure {
   throw new Error('it was accepted');
 }
 
-/** The problems that a text has, without what stands before the first of them. */
+/** The problems of a text, without the words before the first one. */
 function problemsOf(text: string): string[] {
   return failureOf(text)
     .detail.replace(/^\d+ problems?:\s+/, '')

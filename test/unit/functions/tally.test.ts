@@ -4,7 +4,7 @@ import { Tally } from '../../../functions/tally.ts';
 test('divides time and memory among runs by their messages, and lists the bytes of each run', () => {
   const tally = new Tally(1_000);
   tally.handled('a', 'm1');
-  // A message that is handled again alone is the same message.
+  // A message that is handled again alone counts once.
   tally.handled('a', 'm1');
   tally.handled('a', 'm2');
   tally.handled('a', 'm3');

@@ -122,7 +122,7 @@ describe('the reserved concurrency', () => {
     await expect(check(1000, 102, 0, 5)).rejects.toThrow('expected at most 2');
   });
 
-  test('counts that of the registry as well, and what both already have', async () => {
+  test('includes the reservation of the registry, and the existing reservations of both', async () => {
     const own: Readonly<Record<string, number>> = { 'prod-webhook': 5, 'prod-registry': 10 };
     const ask: Ask = (_, command, request) =>
       Promise.resolve(

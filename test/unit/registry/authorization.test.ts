@@ -109,7 +109,7 @@ describe('a Bearer registry', () => {
     registry.push(REPOSITORY, image, '1');
     registry.misbehave({ match: { kind: 'token' }, times: 1, do: { status: 503 } });
     expect((await sources.at(registry.host).resolve('1')).digest).toBe(image.digest);
-    // The pause, and then the pace of the host.
+    // The waits are the pause, and then the pace of the host.
     expect(sources.waits).toEqual([100, 100]);
   });
 

@@ -295,7 +295,7 @@ describe('a foreign layer', () => {
     expect(registry.requests).toEqual([]);
   });
 
-  // A missing copy in the registry is not a reason to give up the address.
+  // If the registry lacks the layer, its address is tried again.
   test('is retried at its own address if that is briefly unavailable', async () => {
     await using owner = await registryWithBlob();
     await using registry = await registryWithBlob();
@@ -348,7 +348,7 @@ test.each([
   expect(found.length).toBe(SIZE);
   expect(registry.count({ kind: 'blob' })).toBe(1);
   expect(owner.count()).toBe(1);
-  // Bytes of a stranger do not fail the blob: the second try uses the bytes of the registry.
+  // Wrong bytes from the address do not fail the blob: the second try uses the bytes of the registry.
   const again = await sources.at(registry.host).blob(digest, { urls, size: SIZE }).open({ start: 0 });
   expect((await collect(again)).equals(bytes)).toBe(true);
   expect(owner.count()).toBe(1);

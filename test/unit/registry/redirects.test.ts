@@ -191,7 +191,7 @@ describe('an address within this machine or network', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test('is not asked for a registry on loopback if it is a metadata service', async () => {
+  test('gets no request if it is a metadata service, even from a registry on loopback', async () => {
     await using server = await serveHttp(() => [307, { location: 'http://[::ffff:a9fe:a9fe]/' }]);
     await using sources = testSources();
     await failureOf(sources.at(server.host).manifest(image.digest), 'denied');

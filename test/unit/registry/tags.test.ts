@@ -46,7 +46,7 @@ test('retries a page that fails temporarily', async () => {
   await using sources = testSources();
   registry.misbehave({ after: 1, times: 1, do: { status: 503 } });
   expect((await pages(sources.at(registry.host))).flat()).toEqual(TAGS);
-  // The pause, and then the pace of the registry.
+  // The waits are the pause, and then the pace of the registry.
   expect(sources.waits).toEqual([100, 100]);
 });
 

@@ -41,7 +41,7 @@ describe('a route', () => {
     ['/a.b/c:1', { kind: 'page', address: '/a.b/c:1', image: { name: 'a.b/c', tag: '1' } }],
     [`/a.b/c:1%40${DIGEST}`, { kind: 'page', address: `/a.b/c@${DIGEST}`, image: { digest: DIGEST, tag: undefined } }],
     ['/at-20260131/a.b/c', { kind: 'page', address: '/a.b/c', image: { name: 'a.b/c' } }],
-    // Not an instant, and so a name.
+    // This is a name, because it is not an instant.
     ['/v2/at-home/c/manifests/x', { kind: 'tag', name: 'at-home/c', asOf: undefined }],
   ])('%s is read', (target, route) => {
     expect(routeOf(target)).toMatchObject(route);

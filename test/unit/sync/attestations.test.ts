@@ -1,6 +1,5 @@
 /**
- * Attestations of BuildKit, of an image with chosen platforms: the image is complete without the attestations that
- * upstream has lost.
+ * An image with chosen platforms is complete without the BuildKit attestations that upstream has lost.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Archive } from '../../../lib/archive/archive.ts';

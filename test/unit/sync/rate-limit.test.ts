@@ -10,7 +10,7 @@ const TAGS = 300;
 /** Requests per second, which is also the burst after a pause. */
 const RATE = 20;
 
-/** A clock that one sleeper at a time advances: a limiting endpoint is waited for once, for all requests. */
+/** A clock that advances for one sleeper at a time, because all requests share one wait for a limiting endpoint. */
 class Clock {
   ms = 0;
   readonly now = (): number => this.ms;

@@ -1,7 +1,8 @@
 /**
  * Loaded before a program (`--import`): kills it, as `kill -9` does, just before the n-th call that changes the visible
- * state of the file system, with n from MIRROR_SYNC_TEST_DIE_AT. A write is done by half first. A program that was not
- * killed prints the number of these calls at its end. Syncs do not count, because only a power failure reveals them.
+ * state of the file system, with n from MIRROR_SYNC_TEST_DIE_AT. Before it is killed at a write, it writes half of the
+ * bytes. A program that was not killed prints the number of these calls at its end. Syncs do not count, because only a
+ * power failure reveals them.
  */
 import fs from 'node:fs';
 import fsPromises, { type FileHandle } from 'node:fs/promises';
