@@ -10,8 +10,8 @@ declare const WebAssembly: {
 
 /**
  * Allocates shared memory that begins on a page of the machine, as O_DIRECT requires (open(2)). WebAssembly memory is
- * mapped in pages, and each reserves 8 GiB of addresses; a plain `SharedArrayBuffer` begins anywhere. Where WebAssembly
- * memory is not available, so does this one.
+ * mapped in pages, and each reserves 8 GiB of addresses; a plain `SharedArrayBuffer` begins anywhere. If WebAssembly
+ * memory is not available, this one begins anywhere as well.
  *
  * @throws RangeError if the process gets no more memory
  */

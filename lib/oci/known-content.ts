@@ -4,8 +4,8 @@ import { type Digest, digestOf, digestParts } from './digest.ts';
 const FAMILIAR: readonly Uint8Array[] = [new Uint8Array(0), Buffer.from('{}')];
 
 /**
- * The bytes of a descriptor that are known without a request: those that it carries itself (`data`; OCI image spec,
- * descriptor.md), and the familiar ones. Digest and size are checked, and bytes that do not match are ignored.
+ * The bytes of a descriptor that are known without a request: its own `data` (OCI image spec, descriptor.md), and the
+ * content above. Digest and size are checked, and bytes that do not match are ignored.
  */
 export function knownContent(descriptor: {
   readonly digest: Digest;

@@ -63,7 +63,8 @@ export async function writeReport(
   options: Cancel & { readonly unsent?: boolean; readonly condition?: Condition } = {},
 ): Promise<void> {
   const { reference, repository, referrer, digest, previous, changes, current, until, code, reason, notes } = event;
-  // An image that the resolver found unchanged has no report. One that was overtaken has, and it is kept by its digest.
+  // An image that the resolver found unchanged has no report. An image that a newer observation overtook has one,
+  // because it is kept by its digest.
   if (event.status === 'unchanged' && code === undefined) return;
   const status = event.status === 'unchanged' ? 'mirrored' : event.status;
   const report: Report = {

@@ -43,7 +43,7 @@ export const SPARSE = makeIndex(
 );
 const SPARSE_KIND = 'an index without the image of a platform';
 
-/** Of distinct layers: containerd waits long for a blob that it fetches already. */
+/** Its layers are distinct, because containerd waits long for a blob that it is already fetching. */
 const MANY = makeImage({ layers: Array.from({ length: 120 }, (_, at) => makeLayer({ seed: 200 + at, size: 100 })) });
 
 /** The images of `team/app` by tag. */

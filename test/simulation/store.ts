@@ -11,7 +11,7 @@ const PAGE = 3;
 export type Port = Pick<Process, 'world' | 'call'> & { readonly process: Process };
 
 export interface Weather {
-  /** New uploads are missing in listings for so long, in milliseconds. */
+  /** The time for which a listing lacks a new upload, in milliseconds. */
   readonly uploadsListedAfterMs: number;
 }
 

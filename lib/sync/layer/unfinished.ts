@@ -80,7 +80,7 @@ export class UnfinishedUploads {
     this.#others.set(upload.id, upload);
   }
 
-  /** Aborts the uploads of a proven blob. Costs no request where none were seen. */
+  /** Aborts the uploads of a proven blob. It sends no request if no listing had such an upload. */
   async abortOthers(): Promise<void> {
     for (const upload of this.#others.values()) await this.abort(upload);
     this.#others.clear();
