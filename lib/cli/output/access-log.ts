@@ -4,6 +4,7 @@ import type { Access } from '../../serve/listen.ts';
 import { type Io, type Output, writeJson, writeLine } from './io.ts';
 import { outputKind } from './output.ts';
 import { coloured, fitName, sizeOf, type Tone } from './screen.ts';
+import { widthOf } from './width.ts';
 
 interface AccessLogOptions {
   readonly json: boolean;
@@ -70,7 +71,7 @@ function fitted({ user, client, method, target, status, bytes, ms }: Access, now
     `${new Date(now).toTimeString().slice(0, 8)}  ${status}  ${method.padEnd(4)} `,
     `  ${size}  ${ms.toFixed(0)} ms  ${printable(user ?? client)}`,
   ];
-  const room = sizeOf(out).columns - before.length - after.length - 1;
+  const room = sizeOf(out).columns - before.length - widthOf(after) - 1;
   return `${before}${fitName(printable(target.slice(0, MAX_TARGET)), Math.max(room, 20))}${after}`;
 }
 

@@ -1,6 +1,7 @@
 /** Tables of text. */
 import type { Output } from './io.ts';
 import { fit, sizeOf } from './screen.ts';
+import { padded, widthOf } from './width.ts';
 import { wrap } from './wrap.ts';
 
 /**
@@ -10,7 +11,7 @@ import { wrap } from './wrap.ts';
 export function columns(head: readonly string[], rows: readonly (readonly string[])[], out: Output): string[] {
   const width = hasTerminal(out) ? sizeOf(out).columns : undefined;
   const wide = aligned([head, ...rows]);
-  if (width === undefined || wide.every((line) => line.length < width)) return wide;
+  if (width === undefined || wide.every((line) => widthOf(line) < width)) return wide;
   const details = aligned([head, ...rows].map(([, ...cells]) => cells));
   return [head, ...rows].flatMap(([first = ''], row) => [
     ...wrap(first, width - 1),
@@ -24,10 +25,10 @@ export function hasTerminal(out: Output): boolean {
 }
 
 function aligned(lines: readonly (readonly string[])[]): string[] {
-  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];
+  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => widthOf(line[column] ?? '')))) ?? [];
   return lines.map((line) =>
     line
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .map((cell, column) => padded(cell, widths[column] ?? 0))
       .join('  ')
       .trimEnd(),
   );

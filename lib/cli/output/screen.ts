@@ -1,5 +1,6 @@
 /** Lines for a terminal: their width and their colours. */
 import type { Output } from './io.ts';
+import { endOf, startOf, widthOf } from './width.ts';
 
 /** A pty without a size reports 0 columns. */
 export function sizeOf({ columns = 0, rows = 0 }: Output): { readonly columns: number; readonly rows: number } {
@@ -8,12 +9,12 @@ export function sizeOf({ columns = 0, rows = 0 }: Output): { readonly columns: n
 
 /** Cuts a line before the last column, after which some terminals wrap immediately. */
 export function fit(line: string, columns: number): string {
-  return line.length < columns ? line : `${line.slice(0, Math.max(0, columns - 2))}…`;
+  return widthOf(line) < columns ? line : `${startOf(line, columns - 2)}…`;
 }
 
 /** Cuts the start of a name, since its end (the tag) distinguishes it. */
 export function fitName(name: string, width: number): string {
-  return name.length <= width ? name : `…${name.slice(name.length - Math.max(0, width - 1))}`;
+  return widthOf(name) <= width ? name : `…${endOf(name, width - 1)}`;
 }
 
 export type Tone = 'failure' | 'warning';

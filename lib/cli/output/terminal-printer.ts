@@ -7,6 +7,7 @@ import type { Printer } from './printer.ts';
 import { RunProgress } from './run-progress.ts';
 import { coloured, fit, fitName, sizeOf } from './screen.ts';
 import { summaryLines } from './summary.ts';
+import { widthOf } from './width.ts';
 import { wrap } from './wrap.ts';
 
 const REDRAWS_PER_SECOND = 10;
@@ -97,7 +98,7 @@ export function terminalPrinter(out: Output, options: TerminalOptions = {}): Pri
 /** `NAME: mirrored  0123456789ab`; a long line loses the start of the name, and keeps the result. */
 function fitResult(line: string, columns: number): string {
   const [, name = line, rest = ''] = /^(\S+?)(: .*)$/.exec(line) ?? [];
-  const room = columns - 1 - rest.length;
+  const room = columns - 1 - widthOf(rest);
   return room < 10 ? fit(line, columns) : `${fitName(name, room)}${rest}`;
 }
 

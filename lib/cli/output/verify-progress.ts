@@ -4,6 +4,7 @@ import { printable } from '../../oci/show.ts';
 import { bytes, plural, seconds } from '../../core/format.ts';
 import { type Io, writeLine } from './io.ts';
 import { sizeOf } from './screen.ts';
+import { startOf } from './width.ts';
 
 /** Milliseconds between two updates of the line on a terminal, and between two lines elsewhere. */
 const REDRAW_MS = 100;
@@ -36,7 +37,7 @@ export class VerifyProgress {
       writeLine(this.#io.stderr, text);
       return;
     }
-    this.#io.stderr.write(`\r\x1b[K${printable(text).slice(0, sizeOf(this.#io.stderr).columns - 1)}`);
+    this.#io.stderr.write(`\r\x1b[K${startOf(printable(text), sizeOf(this.#io.stderr).columns - 1)}`);
     this.#drawn = true;
   }
 

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { columns } from '../../../lib/cli/output/columns.ts';
+import { fit, fitName } from '../../../lib/cli/output/screen.ts';
+import { wrap } from '../../../lib/cli/output/wrap.ts';
+import { widthOf } from '../../../lib/cli/output/width.ts';
+
+const FAMILY = '👨‍👩‍👧';
+
+test.for([
+  ['latest', 6],
+  ['鏡像', 4],
+  ['かがみ', 6],
+  ['e\u0301', 1],
+  [FAMILY, 2],
+  ['🇩🇪', 2],
+  ['…', 1],
+] as const)('the width of "%s" is %i cells', ([text, width]) => {
+  expect(widthOf(text)).toBe(width);
+});
+
+test('a line that is too wide is cut between characters, before the last column', () => {
+  expect(fit('鏡像鏡像', 9)).toBe('鏡像鏡像');
+  expect(fit('鏡像鏡像', 8)).toBe('鏡像鏡…');
+  expect(fit('鏡像鏡像', 7)).toBe('鏡像…');
+  expect(fit(`${FAMILY}e\u0301x`, 4)).toBe(`${FAMILY}…`);
+  expect(fit('鏡', 1)).toBe('…');
+});
+
+test('a name keeps its end, and no character is divided', () => {
+  expect(fitName('鏡像:1.0', 8)).toBe('鏡像:1.0');
+  expect(fitName('鏡像:1.0', 7)).toBe('…像:1.0');
+  expect(fitName(`a${FAMILY}e\u0301`, 3)).toBe('…e\u0301');
+});
+
+test('columns are aligned by cells', () => {
+  const out = { write: () => undefined };
+  expect(
+    columns(
+      ['NAME', 'TAG'],
+      [
+        ['鏡像', '1'],
+        ['e\u0301', '2'],
+      ],
+      out,
+    ),
+  ).toEqual(['NAME  TAG', '鏡像  1', 'e\u0301     2']);
+});
+
+test('a text is wrapped by cells', () => {
+  expect(wrap('鏡像 鏡像 x', 9)).toEqual(['鏡像 鏡像', 'x']);
+  expect(wrap('鏡像 鏡像 x', 8)).toEqual(['鏡像', '鏡像 x']);
+});
