@@ -62,7 +62,7 @@ function licenceText(of: Bundled, packages: readonly Bundled[]): string {
   const isSibling = ({ name, license }: Bundled): boolean =>
     license === of.license && name.startsWith('@') && name.split('/')[0] === of.name.split('/')[0];
   for (const { path } of [of, ...packages.filter(isSibling)]) {
-    const files = globSync(`${path}/{LICEN[CS]E,COPYING,NOTICE}*`, { cwd: ROOT }).sort();
+    const files = globSync(`${path}/{LICEN[CS]E,licen[cs]e,COPYING,NOTICE}*`, { cwd: ROOT }).sort();
     if (files.length > 0) return files.map((file) => read(file).replaceAll('\r\n', '\n').trim()).join('\n\n');
   }
   throw new Error(`write licence notices: ${of.name} has no licence file; add the text of its licence`);
