@@ -124,7 +124,7 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
     if (mediaType !== undefined && manifestKind(mediaType) === undefined)
       throw root.fail(`${show(mediaType)} is not the media type of a manifest that can be mirrored`, 'unsupported');
   if (declared !== undefined && own !== undefined && declared !== own && manifestKind(own) !== 'schema1')
-    throw root.fail(`it was declared as ${declared}, and says of itself ${own}`, 'not-as-declared');
+    throw root.fail(`it was declared as ${declared}, but its mediaType is ${own}`, 'not-as-declared');
 
   // A null list, which Go writes for an empty one, identifies the kind where nothing else does.
   const given = SHAPES.filter(([name]) => root.at(name).given);

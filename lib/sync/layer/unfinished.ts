@@ -107,7 +107,7 @@ export class UnfinishedUploads {
     for await (const upload of store.uploads(key, { signal })) if (upload.key === key) yield upload;
   }
 
-  /** `undefined` where the upload is gone since it was listed. */
+  /** `undefined` if the upload no longer exists. */
   async #partsOf(upload: Upload): Promise<Part[] | undefined> {
     const { store, signal } = this.#options;
     try {

@@ -141,7 +141,7 @@ class Walk {
     await this.#descend(digest, read.children, depth + 1);
   }
 
-  /** Reads a manifest; no other large one is read until the content of a large one is not needed any more. */
+  /** Reads a manifest. Only one large manifest is in memory at a time. */
   async #read(digest: Digest, child?: Child, brought?: FetchedManifest): Promise<Read> {
     const { signal } = this.#o;
     const isExpected = isLargeManifest(child?.size ?? brought?.bytes.length ?? 0);
