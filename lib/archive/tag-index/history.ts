@@ -77,6 +77,10 @@ export function instantsOf({ current, left, removed }: TagGroup): readonly numbe
 
 /** The entries of a tag at an instant, without those that were never observed. */
 export function groupAsOf(tag: string, group: TagGroup, instant: number): Omit<TagGroup, 'removed'> {
+  const { current, left } = group;
+  // Most tags have one digest, of which every observation is earlier.
+  if (left.length === 0 && current !== undefined && current.observed !== 0 && current.observed <= instant)
+    return { current, left };
   const sightings = timeline(group).filter(({ at }) => at <= instant);
   const winner = sightings.at(-1)?.entry;
   const [tagged, former]: [StoredEntry[], StoredEntry[]] = [[], []];

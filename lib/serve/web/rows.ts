@@ -19,8 +19,9 @@ const NATURAL = new Intl.Collator('en', { numeric: true });
 
 /** An index does not change, and may have ten thousand entries. */
 const known = new WeakMap<TagIndex, readonly Row[]>();
+const sorted = new WeakMap<readonly Row[], readonly Row[]>();
 
-/** Tags in the natural order of their names, then digests without a tag. */
+/** In any order. */
 export function rowsOf(index: TagIndex): readonly Row[] {
   const before = known.get(index);
   if (before !== undefined) return before;
@@ -34,7 +35,6 @@ export function rowsOf(index: TagIndex): readonly Row[] {
     if (former) listFor(previous, hadTag).push(entry);
     else rows.push({ entry, first: observations[0] ?? 0, previous: tag === undefined ? [] : listFor(previous, tag) });
   }
-  rows.sort(byName);
   known.set(index, rows);
   return rows;
 }
@@ -51,16 +51,29 @@ function byName({ entry: a }: Row, { entry: b }: Row): number {
   return NATURAL.compare(a.tag, b.tag);
 }
 
-/** The rows that a query selects, in its order. A search finds parts of tags and digests. */
+/** Tags in the natural order of their names, then digests without a tag. */
+function sortedByName(rows: readonly Row[]): readonly Row[] {
+  let all = sorted.get(rows);
+  if (all === undefined) {
+    all = rows.toSorted(byName);
+    sorted.set(rows, all);
+  }
+  return all;
+}
+
+/** The rows that a query selects, in its order. A search finds parts of tags and digests, and sorts only those. */
 export function chosen(rows: readonly Row[], { search, sort, isDescending }: Query<Order>): readonly Row[] {
   const text = search.toLowerCase();
   const found =
     text === ''
-      ? rows
-      : rows.filter(({ entry }) => entry.tag?.toLowerCase().includes(text) === true || entry.digest.includes(text));
+      ? sortedByName(rows)
+      : (sorted.get(rows) ?? rows).filter(
+          ({ entry }) => entry.tag?.toLowerCase().includes(text) === true || entry.digest.includes(text),
+        );
+  const named = text === '' || sorted.has(rows) ? found : found.toSorted(byName);
   const ordered =
     sort === 'name'
-      ? found
-      : found.toSorted((a, b) => (sort === 'first' ? a.first - b.first : a.entry.observed - b.entry.observed));
+      ? named
+      : named.toSorted((a, b) => (sort === 'first' ? a.first - b.first : a.entry.observed - b.entry.observed));
   return isDescending ? ordered.toReversed() : ordered;
 }
