@@ -4,7 +4,7 @@
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import type { ObjectStore } from '../../lib/store/store.ts';
-import { runLocal } from '../../lib/app/local-run.ts';
+import { type LocalRun, runLocal } from '../../lib/app/local-run.ts';
 import { type Outcome, Outcomes } from '../../lib/app/outcomes.ts';
 import { imageName, type MirrorEvent } from '../../lib/sync/events.ts';
 import { formatRepository, parseReference } from '../../lib/oci/reference.ts';
@@ -26,6 +26,9 @@ export interface MirrorOptions {
   readonly run?: string;
   readonly wrapQueues?: (queues: Queues) => Queues;
   readonly now?: () => number;
+  /** Sigstore's trusted root, and the signer of attestations. */
+  readonly trustedRoot?: Uint8Array;
+  readonly attestor?: LocalRun['attestor'];
 }
 
 export interface Mirrored {
@@ -70,6 +73,8 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
       retryMs: 1,
       ...(options.wrapQueues === undefined ? {} : { wrapQueues: options.wrapQueues }),
       ...(options.now === undefined ? {} : { now: options.now }),
+      trustedRoot: options.trustedRoot,
+      attestor: options.attestor,
       messages,
     });
   } finally {

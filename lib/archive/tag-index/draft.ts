@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
-import { type Control, NO_CONTROL } from './control.ts';
+import { subjectOfCosignTag } from '../../oci/referrer-tags.ts';
+import { type Control, NO_CONTROL, withUnverified } from './control.ts';
 import { merged, provesTheSame, type Scope, type StoredEntry, unionOf, written } from './entry.ts';
 import type { Removed } from './format.ts';
 import { instantsOf, replacedAt } from './history.ts';
@@ -105,8 +106,22 @@ export class TagIndexDraft {
 
   observe(change: TagChange): Applied {
     const { verified, unverified: refused } = change;
-    const shown = this.#judge({ seen: entryOf(change), verified: verified !== undefined, refused });
+    const seen = entryOf(change);
+    if (refused !== undefined) return this.#refuse(seen, refused);
+    const shown = this.#judge({ seen, verified: verified !== undefined, refused });
     return 'outcome' in shown ? shown : { outcome: this.#show(shown) };
+  }
+
+  /** Nothing below a digest without the required signature is proven. It never becomes visible, whatever the policy is by now. */
+  #refuse({ tag, digest, observed }: StoredEntry, reason: string): Applied {
+    if (this.#control.policy.verify !== 'require') return { outcome: 'unverified', reason };
+    const unverified = withUnverified(this.#control.unverified, { tag, digest, observed, reason });
+    const isNew = unverified !== this.#control.unverified;
+    if (isNew) {
+      this.#control = { ...this.#control, unverified };
+      this.#changed = true;
+    }
+    return { outcome: 'unverified', reason, isNew };
   }
 
   /** Makes a held entry visible, since a person has decided so; it must have an observation after the decision. */
@@ -138,7 +153,7 @@ export class TagIndexDraft {
   #judge(observation: Observation): Applied | StoredEntry {
     const { tag = '', digest } = observation.seen;
     // A referrer is not an image: it is served if its subject is. A repository without a policy has no other states.
-    if (this.#control === NO_CONTROL || observation.seen.subject !== undefined) return observation.seen;
+    if (this.#control === NO_CONTROL || isReferrer(observation.seen)) return observation.seen;
     const current = this.#tags.get(tag);
     const entry = current?.digest === digest ? current : this.#kept.get(tag)?.get(digest);
     const { control, result } = judge(this.#control, observation, { entry, current: current?.digest }, this.#now);
@@ -220,6 +235,11 @@ export class TagIndexDraft {
     }
     return group;
   }
+}
+
+/** Any image may name a subject. Under a tag, only a tag of cosign makes it a referrer, so that the others are judged. */
+function isReferrer({ tag, subject }: StoredEntry): boolean {
+  return subject !== undefined && (tag === undefined || subjectOfCosignTag(tag) !== undefined);
 }
 
 function entryOf(change: TagChange): StoredEntry {

@@ -10,6 +10,7 @@ import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { type Found, order, type SliceWork, type Sought, walkOnce } from './order.ts';
 import { checkReferrers, findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
+import { passedVerification } from './verification.ts';
 import { RootUnknown } from './walk.ts';
 
 /** Failures for a missing tag. They do not fail an image that is also requested by digest. */
@@ -41,9 +42,12 @@ function soughtOf({ message }: SliceWork, wanted: Wanted, found: Found, observed
 /** The steps after the image is found, in order. */
 async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
   if (await isDecided(slice, sought)) return;
+  const passed = await passedVerification(slice, sought);
+  if (passed === undefined) return;
   const walked = await walkOnce(slice, sought);
   const referrers = await findReferrers(slice, walked.manifests);
-  await order(slice, sought, walked, referrerRemarks(slice, referrers));
+  const remarks = referrerRemarks(slice, referrers);
+  await order(slice, sought, walked, { ...remarks, ...passed, notes: [...passed.notes, ...(remarks.notes ?? [])] });
   await orderReferrers(slice, sought.wanted, referrers);
 }
 

@@ -5,6 +5,7 @@ import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { parseRepository } from '../../oci/reference.ts';
+import type { Policy } from '../../policy/policy.ts';
 import type { Image, ResolveMessage, Wanted } from '../../queue/messages.ts';
 import { finalizeMessage, layerMessage } from '../../queue/outgoing.ts';
 import type { Resolved, Source } from '../../registry/source.ts';
@@ -30,6 +31,8 @@ export interface SliceWork {
   /** Tags often name the same image, which is walked once. */
   readonly walks: Map<string, Promise<Walked>>;
   readonly referrers: ReferrerWork;
+  /** The policy that the archive has recorded. */
+  readonly policy: Policy;
   /** The tag index as it was before the message. */
   readonly index: TagIndex | undefined;
 }
@@ -52,7 +55,7 @@ export interface Sought {
 }
 
 /** Facts about an image that its messages carry. */
-export interface Remarks extends Pick<Image, 'notes' | 'subject' | 'root'> {
+export interface Remarks extends Pick<Image, 'notes' | 'subject' | 'root' | 'verified'> {
   readonly checked?: number | undefined;
 }
 
@@ -117,7 +120,7 @@ async function findMissing({ lookup }: SliceWork, blobs: readonly NeededBlob[]):
 function imageOf(
   { wanted, found, observed }: Sought,
   { mediaType, size, blobs, lost }: Walked,
-  { notes = [], checked, subject, root }: Remarks,
+  { notes = [], checked, subject, root, verified }: Remarks,
 ): Image {
   const { digest, tag, note } = found;
   return defined({
@@ -134,6 +137,7 @@ function imageOf(
     checked,
     subject,
     root,
+    verified,
   });
 }
 

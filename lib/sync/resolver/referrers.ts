@@ -74,7 +74,7 @@ export function referrerWork(policy: Policy['referrers'] = NO_POLICY.referrers):
 }
 
 /** Lists the referrers of one manifest; once for each digest. */
-function listReferrers({ context, source, signal, referrers }: SliceWork, digest: Digest): Promise<Listed> {
+export function listReferrers({ context, source, signal, referrers }: SliceWork, digest: Digest): Promise<Listed> {
   return once(referrers.lists, digest, async () => {
     const observed = context.now();
     return { observed, ...(await source.referrers(digest, { signal })) };

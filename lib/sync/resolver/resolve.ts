@@ -8,6 +8,7 @@ import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { defined } from '../../core/defined.ts';
 import { parseRepository } from '../../oci/reference.ts';
+import { NO_POLICY } from '../../policy/policy.ts';
 import type { ResolveMessage, Wanted } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
 import type { Source } from '../../registry/source.ts';
@@ -85,6 +86,7 @@ class Slice {
     const { signal, last: isLast } = this.#options;
     const { source, repository, strictMediaTypes: strict } = this.#message;
     const index = (await archive.tagIndex(repository, { signal }))?.index;
+    const policy = index?.control.policy ?? NO_POLICY;
     const lookup = new BlobLookup(archive, signal, { source, strict, now: now() });
     const shared = { context: this.#context, message: this.#message, source: this.#source };
     return {
@@ -93,7 +95,8 @@ class Slice {
       isLast,
       lookup,
       walks: new Map(),
-      referrers: referrerWork(index?.control.policy.referrers),
+      referrers: referrerWork(policy.referrers),
+      policy,
       index,
     };
   }

@@ -1,0 +1,64 @@
+/** Applies the policy's `verify` to an image that was found, before anything below its manifest is fetched. */
+import { unverifiedOf } from '../../archive/tag-index/control.ts';
+import { defined } from '../../core/defined.ts';
+import { decisionOn } from '../../policy/decisions.ts';
+import { isVerificationDue, nextVerification } from '../../policy/verification.ts';
+import type { Image, Verified } from '../../queue/messages.ts';
+import { finalizeMessage } from '../../queue/outgoing.ts';
+import { MEDIA_TYPES } from '../../oci/mediatype.ts';
+import { isReferrerTag } from '../../oci/referrer-tags.ts';
+import type { SliceWork, Sought } from './order.ts';
+import { listReferrers } from './referrers.ts';
+import { verifyImage } from './verify-image.ts';
+
+/** An image that may be fetched. */
+export interface Passed {
+  readonly verified?: Verified;
+  /** Warnings, each a sentence. */
+  readonly notes: readonly string[];
+}
+
+/** Undefined for an image that the policy refuses, whose result is recorded. */
+export async function passedVerification(slice: SliceWork, sought: Sought): Promise<Passed | undefined> {
+  const { context, policy, index, signal, source } = slice;
+  const { digest, tag, fetched } = sought.found;
+  // Signatures are not signed.
+  if (policy.verify === 'off' || (tag !== undefined && isReferrerTag(tag))) return { notes: [] };
+  if (decisionOn(index?.control.decisions ?? [], tag ?? '', digest)?.action === 'release') return { notes: [] };
+  const known = index === undefined ? undefined : unverifiedOf(index.control.unverified, tag ?? '', digest);
+  if (policy.verify === 'require' && known !== undefined && !isVerificationDue(known, context.now())) {
+    const reason = nextVerification(known) === undefined ? `${known.reason}; given up after 30 days` : known.reason;
+    context.observe({ type: 'image', status: 'unverified', ...sought.name, reason });
+    return undefined;
+  }
+  const referrers = await listReferrers(slice, digest);
+  const result = await verifyImage(
+    { digest, fetched, referrers },
+    { source, archive: context.archive, signal, signers: policy.signers, trustedRoot: await context.trustedRoot?.() },
+  );
+  if ('verified' in result) return { verified: result.verified, notes: [] };
+  if (policy.verify === 'warn') return { notes: [`not verified: ${result.refused}`] };
+  await refuse(slice, sought, result.refused);
+  return undefined;
+}
+
+/** The finalizer records the refusal, so that all refusals of a batch are one write of the tag index. */
+async function refuse(
+  { context, message, signal }: SliceWork,
+  { found, observed, wanted }: Sought,
+  reason: string,
+): Promise<void> {
+  const { digest, tag, note } = found;
+  const image: Image = defined({
+    digest,
+    // Neither is written for an image that is not visible.
+    mediaType: MEDIA_TYPES.ociManifest,
+    size: 0,
+    observed,
+    tag,
+    note,
+    asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
+    unverified: reason,
+  });
+  await context.queues.send('finalize', [finalizeMessage(message, image, 'resolver')], { signal });
+}
