@@ -1,5 +1,6 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { readEnvironment } from '../lib/config/environment.ts';
+import { attestorFrom } from './attestor.ts';
 import { once, openArchive } from './aws.ts';
 import { eventsTo } from './event-bus.ts';
 import { handleFinalizations } from './handlers/finalizations.ts';
@@ -7,13 +8,15 @@ import { postponeIn } from './postpone.ts';
 import { recordIn } from './record.ts';
 import { requeueIn } from './requeue.ts';
 import { signalOf } from './signal.ts';
-import { observed, onFailedRecord } from './telemetry.ts';
+import { observed, onFailedRecord, onNotAttested } from './telemetry.ts';
 
 const wired = once(() => {
-  const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus', 'maxReceives');
+  const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus', 'maxReceives', 'attestKey');
   const archive = openArchive(env.archive);
   return {
     archive,
+    attestor: attestorFrom(env.attestKey),
+    onNotAttested,
     record: recordIn(archive, eventsTo(env.eventBus)),
     maxReceives: env.maxReceives,
     postpone: postponeIn(env.finalizeQueue),

@@ -77,6 +77,12 @@ export function leftOut({ run, repository }: ImageEvent): void {
   tally.idle(run, repository, 'queued');
 }
 
+/** Reports images that a policy wants attested, and that are not. */
+export function onNotAttested({ code, message }: Failure, repository: string): void {
+  log('error', 'not attested', { repository, code, reason: message });
+  metrics.addMetric('ImagesNotAttested', MetricUnit.Count, 1);
+}
+
 /** Reports a configuration or a secret that cannot be read or is invalid. */
 export function onRefused(failure: Failure, keptLast: boolean): void {
   // A scheduled run without a configuration is not an error, and waiting messages are reported one by one.

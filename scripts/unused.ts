@@ -53,6 +53,7 @@ for (const file of files) {
   const source = ts.createSourceFile(file, readFileSync(join(ROOT, file), 'utf8'), ts.ScriptTarget.Latest, true);
   exported.set(file, exportsOf(source));
   for (const { from, name } of usesOf(source)) {
+    if (from.endsWith('.json')) continue;
     const target = from.startsWith('.') ? join(dirname(file), from) : packageOf(from);
     const names = used.get(target) ?? new Set();
     used.set(target, names.add(name));

@@ -4,6 +4,7 @@ import type { FinalizeMessage } from '../../lib/queue/messages.ts';
 import { cachedReader } from '../../lib/sync/cached-reader.ts';
 import { receiptReader } from '../../lib/sync/receipt-reader.ts';
 import { failedImages } from '../../lib/sync/failures.ts';
+import type { Attesting } from '../../lib/sync/finalizer/attestations.ts';
 import { finalize } from '../../lib/sync/finalizer/finalize.ts';
 import { handleBatch, type QueuePorts } from '../batch.ts';
 import type { RecordImage } from '../record.ts';
@@ -11,14 +12,14 @@ import type { RecordImage } from '../record.ts';
 /** The maximum of a FIFO queue. The messages of one repository are committed in one write. */
 const BATCH = 10;
 
-export interface FinalizerPorts extends QueuePorts {
+export interface FinalizerPorts extends QueuePorts, Attesting {
   readonly archive: Archive;
   readonly record: RecordImage;
 }
 
 export function handleFinalizations(
   event: SQSEvent,
-  { archive, record, ...queue }: FinalizerPorts,
+  { archive, record, attestor, onNotAttested, ...queue }: FinalizerPorts,
   signal: AbortSignal,
 ): Promise<SQSBatchResponse> {
   const reader = cachedReader(receiptReader(archive, signal));
@@ -28,7 +29,7 @@ export function handleFinalizations(
     together: BATCH,
     handle: (deliveries) =>
       finalize(
-        { archive, record },
+        { archive, record, attestor, onNotAttested },
         deliveries.map(({ message }) => message),
         { signal, reader },
       ),

@@ -6,6 +6,8 @@ import { type AttestationKey, keyIdOf, parseAttestationKey } from '../attest/key
 import { Failure, invalid } from '../core/failure.ts';
 import { wordsFor } from '../core/system-error.ts';
 import { show } from '../oci/show.ts';
+import type { Attestor } from '../sync/finalizer/attest.ts';
+import { VERSION } from './version.ts';
 
 /** The signatures that `openssl` and cosign verify, with their hashes. KMS has only SHA-384 for a key of P-384. */
 const ALGORITHMS: readonly (readonly [SigningAlgorithmSpec, hash: string])[] = [
@@ -30,6 +32,18 @@ export async function loadAttestationKey(place: string): Promise<AttestationKey>
     throw invalid(`read attestation key ${place}`, wordsFor(error));
   }
   return parseAttestationKey(pem);
+}
+
+/** The signer of attestations with the key at a place; undefined without a place. The key is read on first use. */
+export function attestorWith(place: string | undefined): (() => Promise<Attestor>) | undefined {
+  if (place === undefined) return undefined;
+  let loading: Promise<AttestationKey> | undefined;
+  return async () => {
+    loading ??= loadAttestationKey(place);
+    // A failure is not kept.
+    loading.catch(() => (loading = undefined));
+    return { key: await loading, version: VERSION, now: Date.now };
+  };
 }
 
 /** A key that never leaves KMS. Costs one request, and one per signature. */

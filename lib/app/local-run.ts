@@ -9,6 +9,7 @@ import { NO_DEADLINE } from '../sync/deadline.ts';
 import type { ResolverContext } from '../sync/context.ts';
 import type { Observe } from '../sync/events.ts';
 import { failedImages } from '../sync/failures.ts';
+import type { Attesting } from '../sync/finalizer/attestations.ts';
 import { finalize } from '../sync/finalizer/finalize.ts';
 import { failLayer } from '../sync/layer/fail-layer.ts';
 import { copyLayer } from '../sync/layer/layer.ts';
@@ -37,6 +38,8 @@ export interface LocalRun {
   readonly limits?: Limits | undefined;
   /** Sigstore's trusted root, for signers with an identity. */
   readonly trustedRoot?: Uint8Array | undefined;
+  /** The signer of attestations; undefined without a key. */
+  readonly attestor?: Attesting['attestor'];
   /** The clock of observations, in milliseconds since the epoch. Default: the time of this machine. */
   readonly now?: () => number;
   readonly messages: readonly Outgoing[];
@@ -127,6 +130,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
   });
   const finalizer = {
     archive,
+    attestor: run.attestor,
     record: (event: Parameters<Observe>[0]): Promise<void> => {
       observe(event);
       return Promise.resolve();

@@ -69,7 +69,8 @@ export class OnDemand {
   /** Never rejects. */
   async #sync(order: MissingOrder): Promise<void> {
     const { config, signal, notice } = this.#o;
-    const settings = { tags: undefined, insecure: [], foreignHosts: [], authfile: undefined };
+    const attestKey = this.#o.env['MIRROR_SYNC_ATTEST_KEY'] || undefined;
+    const settings = { tags: undefined, insecure: [], foreignHosts: [], authfile: undefined, attestKey };
     const limits = { concurrency: DEFAULT_CONCURRENCY, maxWaitMs: DEFAULT_MAX_WAIT_MS };
     try {
       await this.#slots.with(async () => {

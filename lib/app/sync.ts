@@ -8,6 +8,7 @@ import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
 import { cleanUploads } from '../upkeep/clean.ts';
 import { imageName, type ImageName, type MirrorEvent } from '../sync/events.ts';
 import { runName } from '../sync/reports.ts';
+import { attestorWith } from './attest-key.ts';
 import { choiceOf, tagChoice } from './choose.ts';
 import type { LoadedConfig } from './config-file.ts';
 import { ordersOf, ordersOfSome, ordersTo } from './start.ts';
@@ -49,12 +50,14 @@ export interface SyncRequest {
   readonly foreignHosts: readonly string[];
   /** The maximum wait for a registry's rate limit, in milliseconds. */
   readonly maxWaitMs: number;
+  /** The key of attestations: a file, or the ARN of a key in KMS. */
+  readonly attestKey?: string | undefined;
 }
 
 /** The settings of a sync whose messages are known. */
 export type SyncSettings = Pick<
   SyncRequest,
-  'config' | 'tags' | 'insecure' | 'authfile' | 'concurrency' | 'foreignHosts' | 'maxWaitMs'
+  'config' | 'tags' | 'insecure' | 'authfile' | 'concurrency' | 'foreignHosts' | 'maxWaitMs' | 'attestKey'
 >;
 
 /** The process that runs the sync, and the receivers of its reports. */
@@ -113,6 +116,7 @@ export async function runMessages(
       messages,
       limits: config?.limits,
       trustedRoot: config?.root,
+      attestor: attestorWith(request.attestKey),
       chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(request.tags)) : tagChoice(config, order)),
     });
     if (!signal.aborted) await clean(archive, host);

@@ -115,6 +115,11 @@ export class Archive {
     await this.#receipts.revoke(digest, etag, now, options);
   }
 
+  /** The tag index as it was last read or written, if it is still in memory. Costs no request. */
+  lastRead(repository: string): TagIndex | undefined {
+    return this.#parsed.get(this.layout.tagIndex(repository))?.index;
+  }
+
   async tagIndex(
     repository: string,
     options: Cancel = {},

@@ -83,6 +83,7 @@ export function parseSync(args: Arguments, env: Environment): SyncCommand {
     concurrency: parseConcurrency(args.value('concurrency')),
     foreignHosts: args.values('foreign-host').map(parseForeignHost),
     maxWaitMs: parseMaxWait(args.value('max-wait')),
+    attestKey: args.value('attest-key') ?? set(env['MIRROR_SYNC_ATTEST_KEY']),
     json: args.has('json'),
     quiet: args.has('quiet'),
     progress: PROGRESS.find((kind) => kind === args.value('progress')),

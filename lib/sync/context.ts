@@ -4,6 +4,7 @@ import type { Order } from '../queue/messages.ts';
 import type { Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
 import type { ImageEvent, Observe } from './events.ts';
+import type { Attesting } from './finalizer/attestations.ts';
 import type { Quota } from './resolver/quota.ts';
 import type { BufferPool } from './transfer/buffer-pool.ts';
 
@@ -41,7 +42,7 @@ export interface LayerContext extends Common {
   readonly maxUncompressed?: number | undefined;
 }
 
-export interface FinalizerContext {
+export interface FinalizerContext extends Attesting {
   readonly archive: Archive;
   /**
    * Takes the final state of an image, for the run report and for subscribers. Called at least once per image. `again`

@@ -83,6 +83,12 @@ export const sync = defineCommand({
         'send the summary of the run to this URL when it ends, signed with the key in MIRROR_SYNC_NOTIFY_KEY ' +
         '(docs/notifications.md)',
     },
+    'attest-key': {
+      value: 'FILE',
+      isPath: true,
+      help: 'sign attestations with this private key in PEM, or with a key in AWS KMS, named by its ARN (default: MIRROR_SYNC_ATTEST_KEY)',
+      elsewhere: ['key'],
+    },
     progress: {
       choices: PROGRESS,
       help:

@@ -20,6 +20,7 @@ import { receiptReader } from '../receipt-reader.ts';
 import type { FinalizerContext } from '../context.ts';
 import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
+import { attestReady, type NotAttested } from './attestations.ts';
 import { changeOf, type Complete, completeOf } from './change.ts';
 
 export interface FinalizeOptions {
@@ -61,16 +62,20 @@ export async function finalize(
       ? { ready: [], refused: [], updates: [] }
       : await commit(archive, head.repository, wanted, reader, signal);
   await recordChecks(archive, messages, reader, signal);
+  const unattested = await attestReady(context, ready, updates, signal);
   const reporter = new Reporter(context);
   for (const { message, outcome } of [...judged, ...refused])
     if (typeof outcome === 'object') await reporter.report(message, 'failed', outcome);
   for (const [at, { message, notes }] of ready.entries()) {
-    const { outcome, ...move } = updates[at] ?? {};
-    const again = outcome === 'unchanged';
-    if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
+    const { outcome, isNew, ...move } = updates[at] ?? {};
+    const again = outcome === 'unchanged' || isNew === false;
+    const lack = unattested?.images.has(message) === true ? unattested : undefined;
+    if (outcome === 'unverified') await reporter.report(message, outcome, { reason: updates[at]?.reason ?? '' }, again);
+    else if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
+    else if (lack?.isRequired === true) await reporter.report(message, 'failed', recorded(lack.failure));
     else {
       const moved = await changesOf(message, move, reader);
-      await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes) }, again);
+      await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes, lack) }, again);
     }
   }
   reporter.end();
@@ -209,6 +214,8 @@ async function check(
   reader: ClosureReader,
 ): Promise<Complete | 'incomplete' | RecordedFailure> {
   const image = message.image as Image;
+  // Nothing below its manifest was fetched, and it stays invisible.
+  if (image.unverified !== undefined) return { notes: [], manifests: new Map(), referral: {} };
   try {
     const mayLack = new Set(image.lost);
     const state = await checkClosure(image.digest, message, reader, { mayLack: (digest) => mayLack.has(digest) });
@@ -257,9 +264,14 @@ async function changesOf(
 const MAX_NOTES = 16;
 
 /** The resolver's remarks and the notes of the closure, each once. */
-function remarksOf({ image }: FinalizeMessage, found: readonly string[]): Pick<ImageEvent, 'reason' | 'notes'> {
+function remarksOf(
+  { image }: FinalizeMessage,
+  found: readonly string[],
+  lack: NotAttested | undefined,
+): Pick<ImageEvent, 'reason' | 'notes'> {
   const { note, notes = [] } = image as Image;
-  const all = [...new Set([...notes, ...found])];
+  const unattested = lack === undefined ? [] : [`not attested: ${lack.failure.detail}`];
+  const all = [...new Set([...notes, ...found, ...unattested])];
   const shown = all.length > MAX_NOTES ? [...all.slice(0, MAX_NOTES), `and ${all.length - MAX_NOTES} more`] : all;
   return { ...(note === undefined ? {} : { reason: note }), ...(shown.length === 0 ? {} : { notes: shown }) };
 }

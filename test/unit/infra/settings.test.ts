@@ -168,7 +168,7 @@ describe('a parameter', () => {
   });
 
   test('config=bundled without a mirror.yaml is refused', async () => {
-    await expect(settingsOf({ config: 'bundled' })).rejects.toThrow('read parameter config: bundled, but there is no ');
+    await expect(settingsOf({ config: 'bundled' })).rejects.toThrow('read parameter config: bundled, but ');
   });
 });
 
