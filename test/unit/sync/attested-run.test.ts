@@ -1,0 +1,84 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { Archive } from '../../../lib/archive/archive.ts';
+import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
+import type { TagEntry } from '../../../lib/archive/tag-index/tag-index.ts';
+import { parseAttestationKey } from '../../../lib/attest/key.ts';
+import { Failure, invalid } from '../../../lib/core/failure.ts';
+import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
+import type { Attestor } from '../../../lib/sync/finalizer/attest.ts';
+import { makeImage } from '../../kit/images.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
+import { mirror } from '../../kit/mirror.ts';
+import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
+import { keyPair } from '../../kit/sigstore.ts';
+
+const image = makeImage();
+const pem = keyPair().privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+const attestor = (): Promise<Attestor> =>
+  Promise.resolve({ key: parseAttestationKey(pem), version: '1.0.0', now: Date.now });
+
+let registry: TestRegistry;
+let store: MemoryStore;
+let archive: Archive;
+
+beforeAll(async () => {
+  registry = await startRegistry();
+  registry.push('app', image, '1');
+  registry.push('app', image, '2');
+});
+
+afterAll(() => registry.close());
+
+beforeEach(() => {
+  store = new MemoryStore();
+  archive = new Archive(store, ociLayout);
+});
+
+async function sync(attest: Policy['attest'], signer?: () => Promise<Attestor>, tag = '1') {
+  const repository = `${registry.host}/app`;
+  await archive.updatePolicy(repository, (index) => withPolicy(index, { ...NO_POLICY, attest }));
+  const references = [`${repository}:${tag}`];
+  const { outcomes } = await mirror({ store, references, ...(signer === undefined ? {} : { attestor: signer }) });
+  const index = (await archive.tagIndex(repository))?.index;
+  const attestations: readonly TagEntry[] = index?.referrersOf(image.digest) ?? [];
+  return { outcome: outcomes[0], attestations };
+}
+
+describe('a mirrored image', () => {
+  test('gets one attestation, which another tag and another run do not repeat', async () => {
+    const first = await sync('on', attestor);
+    expect(first.outcome).toMatchObject({ status: 'mirrored' });
+    expect(first.attestations).toMatchObject([{ artifactType: 'application/vnd.dev.sigstore.bundle.v0.3+json' }]);
+    expect((await sync('on', attestor)).outcome).toMatchObject({ status: 'unchanged' });
+    const second = await sync('on', attestor, '2');
+    expect(second.outcome).toMatchObject({ status: 'mirrored' });
+    expect(second.attestations).toEqual(first.attestations);
+  });
+
+  test('gets none unless the policy wants it', async () => {
+    expect(await sync('off', attestor)).toMatchObject({ outcome: { status: 'mirrored' }, attestations: [] });
+  });
+
+  test('has a note without a key, and is a failure if the policy requires attestations', async () => {
+    const { outcome, attestations } = await sync('on');
+    expect(outcome).toMatchObject({
+      status: 'mirrored',
+      notes: [expect.stringContaining('not attested: no attestation key is set')],
+    });
+    expect(attestations).toEqual([]);
+    expect((await sync('require', undefined, '2')).outcome).toMatchObject({
+      status: 'failed',
+      reason: expect.stringContaining('set --attest-key or MIRROR_SYNC_ATTEST_KEY'),
+    });
+  });
+
+  test('is attested at the next delivery if the key is unavailable for now', async () => {
+    let calls = 0;
+    const busy = new Failure({ operation: 'sign', side: 'archive', code: 'unavailable', detail: 'busy' });
+    const signer = (): Promise<Attestor> => ((calls += 1) === 1 ? Promise.reject(busy) : attestor());
+    expect(await sync('on', signer)).toMatchObject({ outcome: { status: 'mirrored' }, attestations: [{}] });
+    const wrong = (): Promise<Attestor> => Promise.reject(invalid('read key', 'denied'));
+    expect((await sync('on', wrong, '2')).outcome).toMatchObject({ notes: ['not attested: denied'] });
+  });
+});
