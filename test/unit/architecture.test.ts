@@ -90,7 +90,7 @@ function trespasses(file: string, text: string): string[] {
   if (allowed === undefined) return [`${file} is in a room that this test does not know`];
   return [...text.matchAll(IMPORT)]
     .map(([, from, dynamic]) => join(dirname(file), from ?? dynamic ?? ''))
-    .filter((target) => roomOf(target) !== room && !allowed.includes(roomOf(target)))
+    .filter((target) => target !== 'package.json' && roomOf(target) !== room && !allowed.includes(roomOf(target)))
     .map((target) => `${file} imports ${target}`);
 }
 

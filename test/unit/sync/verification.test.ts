@@ -71,8 +71,10 @@ async function tags(): Promise<readonly (string | undefined)[]> {
 }
 
 function alteredEntry(signature: FoundSignature & { kind: 'bundle' }): FoundSignature & { kind: 'bundle' } {
-  const text = Buffer.from(signature.bytes).toString();
-  return { ...signature, bytes: Buffer.from(text.replace(/"integratedTime":"(\d+)\d"/, '"integratedTime":"$15"')) };
+  const later = Buffer.from(signature.bytes)
+    .toString()
+    .replace(/"integratedTime":"(\d+)"/, (_, time: string) => `"integratedTime":"${Number(time) + 1}"`);
+  return { ...signature, bytes: Buffer.from(later) };
 }
 
 describe('an image whose policy requires a signature', () => {
