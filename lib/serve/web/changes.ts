@@ -94,9 +94,18 @@ function settingsTable({ platforms, omitted = 0, ...change }: SettingsChange): H
     ...variables,
     ...labels.map((label) => [html`Label ${foreign(label.name)}`, ...beforeAndAfter(label)]),
   ] satisfies Cell[][];
-  const more = omitted === 0 ? '' : `; ${plural(omitted, 'more change')} are not shown`;
-  const caption = html`${platforms.length === 0 ? 'Settings' : html`Settings of ${foreign(platforms.join(', '), 2_000)}`}${more}`;
-  return table(caption, [{ label: 'Setting', width: 'name' }, { label: 'Before' }, { label: 'After' }], rows);
+  const of = platforms.length === 0 ? '' : html` of ${foreign(platforms.join(', '), 2_000)}`;
+  const caption = omitted === 0 ? plural(rows.length, 'change') : `${rows.length} of ${rows.length + omitted} changes`;
+  return html`<h3>Settings${of}</h3>
+    ${table(
+      caption,
+      [
+        { label: 'Setting', width: 'name' },
+        { label: 'Before', width: 'some' },
+        { label: 'After', width: 'some' },
+      ],
+      rows,
+    )}`;
 }
 
 function variable(name: string): Html {
