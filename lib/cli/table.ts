@@ -4,6 +4,7 @@ import { check } from './commands/check.ts';
 import { clientConfig } from './commands/client-config.ts';
 import { completion } from './commands/completion.ts';
 import { convert } from './commands/convert.ts';
+import { reject, release } from './commands/decide.ts';
 import { history } from './commands/history.ts';
 import { ls } from './commands/ls.ts';
 import { serve } from './commands/serve.ts';
@@ -19,6 +20,8 @@ export const COMMANDS: readonly Command[] = [
   serve,
   clientConfig,
   verify,
+  release,
+  reject,
   convert,
   status,
   completion(() => COMMANDS),

@@ -174,6 +174,15 @@ describe('docs/events.schema.json describes each line of --json', () => {
       { reference: `docker.io/team/app@${digestFor('layer')}`, state: 'rejected', reason: 'rejected by ann: old' },
       { reference: 'docker.io/team/app:1', state: 'held', until: new Date(change.observed + 60_000).toISOString() },
     ]);
+    const decided = await runMain([
+      'release',
+      'docker.io/team/app@' + digestFor('other'),
+      held,
+      '--reason',
+      'x',
+      '--json',
+    ]);
+    expect(expectValid(jsonLines(decided))).toEqual(['decision']);
     const { stdout } = await runMain(['ls', held, '--held']);
     expect(stdout).toContain(`  held until ${new Date(change.observed + 60_000).toISOString()}`);
     expect(stdout).toContain('  rejected: rejected by ann: old');

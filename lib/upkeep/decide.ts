@@ -1,0 +1,82 @@
+/** Records the decision of a person about an image: to show a held one, or to show one never. */
+import type { Archive } from '../archive/archive.ts';
+import { recordMembers } from '../archive/members.ts';
+import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
+import { heldAs, heldDigest, heldFor, type Held, withDecisionIn } from '../archive/tag-index/withheld.ts';
+import { defined } from '../core/defined.ts';
+import { Failure, invalid } from '../core/failure.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatReference, formatRepository, type Reference } from '../oci/reference.ts';
+import type { Decision } from '../policy/decisions.ts';
+import { checkClosure } from '../sync/closure.ts';
+import { receiptReader } from '../sync/receipt-reader.ts';
+
+export interface DecideOptions extends Pick<Decision, 'action' | 'by' | 'reason'> {
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  readonly signal: AbortSignal;
+}
+
+export interface Decided {
+  readonly repository: string;
+  readonly tag: string | undefined;
+  readonly digest: Digest;
+  /** Whether clients can pull the image now. */
+  readonly isVisible: boolean;
+}
+
+/**
+ * A tag alone means the held digest that upstream named last; for a rejection also the visible digest of the tag. A digest may be
+ * one that the archive does not have yet.
+ *
+ * @throws Failure `invalid` for an unknown repository, and for a tag without such a digest
+ */
+export async function decideImage(archive: Archive, reference: Reference, options: DecideOptions): Promise<Decided> {
+  const { action, by, reason, now, signal } = options;
+  const operation = `${action} ${formatReference(reference)}`;
+  const repository = formatRepository(reference);
+  const { tag } = reference;
+  const index = (await archive.tagIndex(repository, { signal }))?.index;
+  if (index === undefined) throw invalid(operation, `${archive.store.name} has no repository ${repository}`);
+  const digest = reference.digest ?? digestOf(index, tag ?? '', action);
+  if (digest === undefined) throw invalid(operation, notFound(action));
+  const held = tag === undefined ? heldDigest(index, digest) : heldAs(index, tag, digest);
+  if (action === 'release' && held !== undefined)
+    await mustBeComplete(archive, repository, held, { operation, signal });
+  const decision = defined({ action, tag, digest, by, at: now, reason });
+  const after = await archive.updatePolicy(repository, (before) => withDecisionIn(before, decision), { signal });
+  const isVisible = (tag === undefined ? after.byDigest(digest) : after.byTag(tag))?.digest === digest;
+  return { repository, tag, digest, isVisible };
+}
+
+function digestOf(index: TagIndex, tag: string, action: Decision['action']): Digest | undefined {
+  const held = heldFor(index, tag)?.entry.digest;
+  const doubted = index.control.unverified.findLast((each) => each.tag === tag)?.digest;
+  return held ?? doubted ?? (action === 'reject' ? index.byTag(tag)?.digest : undefined);
+}
+
+function notFound(action: Decision['action']): string {
+  return action === 'release'
+    ? 'no image is withheld under this tag; mirror-sync ls --held lists the withheld images'
+    : 'the archive has no such tag; name the digest to reject one that is not mirrored yet';
+}
+
+/** A repair may have removed content since the image was held. The records of its children are written before it is shown. */
+async function mustBeComplete(
+  archive: Archive,
+  repository: string,
+  { entry }: Held,
+  { operation, signal }: { readonly operation: string; readonly signal: AbortSignal },
+): Promise<void> {
+  const reader = receiptReader(archive, signal);
+  const members = new Map<Digest, string>();
+  for (const scope of scopesOf(entry)) {
+    const state = await checkClosure(entry.digest, scope, reader, { mayLack: () => true });
+    if (!state.complete) {
+      const detail = `the archive lacks ${state.missing}; the next sync fetches it, so release the image after that`;
+      throw new Failure({ operation, side: 'archive', code: 'corrupt', detail });
+    }
+    for (const [digest, mediaType] of state.manifests) if (digest !== entry.digest) members.set(digest, mediaType);
+  }
+  await recordMembers(archive, repository, members, { signal });
+}
