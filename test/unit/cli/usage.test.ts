@@ -51,7 +51,7 @@ test.each([
   [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is not a tag/],
   [
     ['mirror', 'alpine'],
-    /unknown command "mirror" \(available: sync, check, ls, history, serve, client-config, verify, convert, status, completion\)/,
+    /unknown command "mirror" \(available: sync, check, ls, history, serve, client-config, verify, release, reject, convert, status, completion\)/,
   ],
   [['snyc', 'alpine'], /unknown command "snyc" \(did you mean sync\?\)/],
 ])('%j is wrong usage with exit code 2 and the problem', async (args, why) => {
