@@ -12,6 +12,7 @@ import type { Manifests } from './manifests.ts';
 import { indexAt } from './past.ts';
 import type { Repository } from './repositories.ts';
 import type { NameRequest } from './routes.ts';
+import { withheldDigest } from './withheld.ts';
 
 /** The most bytes of a page. As base64, they fit into the 1 MB that a load balancer takes from a Lambda function. */
 const MAX_PAGE_BYTES = 512 * 1024;
@@ -45,9 +46,12 @@ export class ReferrerLists {
   ): Promise<Response> {
     const type = parameters.get('artifactType') ?? '';
     const after = parameters.get('last') ?? '';
-    const entries = indexAt(repository.index, asOf)
-      .referrersOf(digest)
-      .filter((entry) => entry.digest > after && (type === '' || entry.artifactType === type));
+    // A digest that policy withholds is not served, and neither is the list of its referrers.
+    const isWithheld =
+      repository.index.byDigest(digest) === undefined && withheldDigest(repository, digest) !== undefined;
+    const entries = (isWithheld ? [] : indexAt(repository.index, asOf).referrersOf(digest)).filter(
+      (entry) => entry.digest > after && (type === '' || entry.artifactType === type),
+    );
     const page: ListedReferrer[] = [];
     let bytes = 0;
     let next: string | undefined;

@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { countCalls } from '../../kit/faults.ts';
@@ -68,6 +70,24 @@ describe('an entry of a referrer', () => {
   test('with a subject that is not a digest is corrupt', () => {
     const text = textOf(after(SBOM)).replace(SUBJECT, 'sha256:1');
     expect(() => TagIndex.parse(Buffer.from(text), 'index.json')).toThrow(/dev\.mirror-sync\.subject/);
+  });
+});
+
+describe('a policy that holds images', () => {
+  const HELD = withPolicy(after(), { ...NO_POLICY, minimumAgeMs: 1_000_000 });
+  const SIG = `${SUBJECT.replace(':', '-')}.sig`;
+
+  test('holds no referrer and no tag of cosign', () => {
+    const { index } = HELD.apply([SBOM, { ...SIGNATURE, tag: SIG }], 3000);
+    expect(index.referrersOf(SUBJECT)).toHaveLength(2);
+  });
+
+  test('holds an image under a tag, also if its manifest names a subject', () => {
+    for (const tag of ['latest', SIG.replace(SUBJECT.slice(7), digest('other').slice(7))]) {
+      const { index, outcomes } = HELD.apply([{ ...SBOM, tag }], 3000);
+      expect(outcomes).toEqual(['held']);
+      expect(index.entries()).toEqual([]);
+    }
   });
 });
 
