@@ -237,9 +237,9 @@ export class TagIndexDraft {
   }
 }
 
-/** Any image may name a subject. Under a tag, only a tag of cosign makes it a referrer, so that the others are judged. */
+/** Any image may name a subject. Under a tag, only the tag of cosign for that subject makes it a referrer, and others are judged. */
 function isReferrer({ tag, subject }: StoredEntry): boolean {
-  return subject !== undefined && (tag === undefined || subjectOfCosignTag(tag) !== undefined);
+  return subject !== undefined && (tag === undefined || subjectOfCosignTag(tag) === subject);
 }
 
 function entryOf(change: TagChange): StoredEntry {
