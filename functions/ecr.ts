@@ -1,5 +1,4 @@
 /** Logins to private registries of Amazon ECR, with a token from ECR's API that is valid for 12 hours. */
-import { ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
 import { Failure } from '../lib/core/failure.ts';
 import type { Credential, Credentials } from '../lib/registry/auth/credentials.ts';
 
@@ -68,9 +67,10 @@ function placeOf(host: string): Place | undefined {
 
 /** One token is valid for all registries of a region, including those of other accounts. */
 async function logIn({ region, fips }: Place): Promise<Login> {
-  const client = new ECRClient({ region, useFipsEndpoint: fips });
   try {
-    const { authorizationData: [data] = [] } = await client.send(new GetAuthorizationTokenCommand({}));
+    // The client is loaded on demand.
+    const { authorizationFor } = await import('./ecr-client.ts');
+    const data = await authorizationFor(region, fips);
     const decoded = Buffer.from(data?.authorizationToken ?? '', 'base64').toString();
     const colon = decoded.indexOf(':');
     if (data?.expiresAt === undefined || colon < 0) throw new Error('the response has no token');
@@ -79,8 +79,6 @@ async function logIn({ region, fips }: Place): Promise<Login> {
     return { credential, until: data.expiresAt.getTime() - MARGIN_MS };
   } catch (error) {
     throw refused(region, error);
-  } finally {
-    client.destroy();
   }
 }
 

@@ -29,8 +29,11 @@ const THREADS = [
   { from: 'lib/serve/bcrypt-worker.ts', startedBy: 'lib/serve/bcrypt.ts' },
 ];
 
-/** A module that functions load on demand, and its file next to the bundle; the command line is split into files anyway. */
-const ON_DEMAND = { from: 'lib/signatures/sigstore.ts', loadedBy: 'lib/signatures/verify.ts' };
+/** Modules that functions load on demand, as files next to the bundle; the command line is split into files anyway. */
+const ON_DEMAND = [
+  { from: 'lib/signatures/sigstore.ts', loadedBy: 'lib/signatures/verify.ts' },
+  { from: 'functions/ecr-client.ts', loadedBy: 'functions/ecr.ts' },
+];
 
 /** The metafiles of the npm package's bundles. */
 const metafiles: Metafile[] = [];
@@ -52,8 +55,10 @@ await Promise.all(
       const built = await build({ ...how, entryPoints: [thread.from], outfile, splitting: false, metafile: true });
       if (how === COMMAND) metafiles.push(built.metafile);
     }
-    if (how === FUNCTION && ON_DEMAND.loadedBy in metafile.inputs)
-      await build({ ...how, entryPoints: [ON_DEMAND.from], outfile: join(folder, 'sigstore.mjs') });
+    for (const module of how === FUNCTION ? ON_DEMAND : []) {
+      if (!(module.loadedBy in metafile.inputs)) continue;
+      await build({ ...how, entryPoints: [module.from], outfile: join(folder, `${basename(module.from, '.ts')}.mjs`) });
+    }
     if (how === COMMAND) metafiles.push(metafile);
   }),
 );

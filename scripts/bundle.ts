@@ -25,12 +25,12 @@ const COMMON: BuildOptions = {
 /** Code that is loaded on demand (the S3 client, YAML) is in separate files. */
 export const COMMAND: BuildOptions = { ...COMMON, plugins: TRIMS_OF_COMMAND, splitting: true };
 
-/** Sigstore's library is a tenth of the resolver's bundle, and is loaded only if a policy requires signatures. */
-const SIGSTORE_ASIDE: Plugin = {
-  name: 'sigstore-aside',
+/** Few deployments require signatures or pull from ECR. The code for that is in files that are loaded on demand. */
+const ON_DEMAND: Plugin = {
+  name: 'on-demand',
   setup(bundle) {
-    bundle.onResolve({ filter: /^\.\/sigstore\.ts$/ }, ({ kind }) =>
-      kind === 'dynamic-import' ? { path: './sigstore.mjs', external: true } : undefined,
+    bundle.onResolve({ filter: /^\.\/(?:sigstore|ecr-client)\.ts$/ }, ({ kind, path }) =>
+      kind === 'dynamic-import' ? { path: path.replace(/\.ts$/, '.mjs'), external: true } : undefined,
     );
   },
 };
@@ -38,7 +38,7 @@ const SIGSTORE_ASIDE: Plugin = {
 /** Functions are minified for fast cold starts. Names are kept for stacks and logs. */
 export const FUNCTION: BuildOptions = {
   ...COMMON,
-  plugins: [...TRIMS_OF_FUNCTIONS, SIGSTORE_ASIDE],
+  plugins: [...TRIMS_OF_FUNCTIONS, ON_DEMAND],
   minify: true,
   keepNames: true,
 };

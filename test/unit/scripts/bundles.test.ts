@@ -36,12 +36,19 @@ describe('the bundles', () => {
       expect(text).not.toContain(elsewhere);
   });
 
-  test('have the programs of their worker threads next to them', async () => {
-    expect(await readdir(bundles.join('functions/layer'))).toEqual(['index.mjs', 'inflating-worker.mjs']);
+  test('have the programs of their worker threads, and code for rare cases, next to them', async () => {
+    expect(await readdir(bundles.join('functions/layer'))).toEqual([
+      'ecr-client.mjs',
+      'index.mjs',
+      'inflating-worker.mjs',
+    ]);
+    expect(await readdir(bundles.join('functions/resolver'))).toEqual(expect.arrayContaining(['sigstore.mjs']));
+    expect(await textOf('resolver')).not.toContain('inclusion promise could not be verified');
     expect(await readdir(bundles.join('cli'))).toEqual(
       expect.arrayContaining(['bcrypt-worker.mjs', 'inflating-worker.mjs', 'mirror-sync.js']),
     );
-    expect(await readdir(bundles.join('functions/finalizer'))).toEqual(['index.mjs']);
+    expect(await readdir(bundles.join('functions/finalizer'))).toEqual(['index.mjs', 'inflating-worker.mjs']);
+    expect(await readdir(bundles.join('functions/dead-letters'))).toEqual(['index.mjs']);
   });
 
   test('contain only the S3 operations that the code uses', async () => {

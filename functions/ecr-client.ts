@@ -1,0 +1,12 @@
+import { type AuthorizationData, ECRClient, GetAuthorizationTokenCommand } from '@aws-sdk/client-ecr';
+
+/** Requests a token for all registries of a region. In a deployment, this is a file of its own. */
+export async function authorizationFor(region: string, fips: boolean): Promise<AuthorizationData | undefined> {
+  const client = new ECRClient({ region, useFipsEndpoint: fips });
+  try {
+    const { authorizationData: [data] = [] } = await client.send(new GetAuthorizationTokenCommand({}));
+    return data;
+  } finally {
+    client.destroy();
+  }
+}
