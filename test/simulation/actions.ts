@@ -14,6 +14,7 @@ import type { Mood } from './upstream.ts';
 export type Action = { readonly at: number } & (
   | { readonly do: 'push'; readonly repository: string; readonly tag: string; readonly image: number }
   | { readonly do: 'delete'; readonly repository: string; readonly tag: string }
+  | { readonly do: 'attach'; readonly repository: string; readonly tag: string; readonly number: number }
   | { readonly do: 'mood'; readonly host: string; readonly mood: Mood; readonly forMs: number }
   | { readonly do: 'configure'; readonly text: string }
   | { readonly do: 'run' }
@@ -37,6 +38,9 @@ export function perform(system: System, action: Action): void {
   switch (action.do) {
     case 'push':
       upstream.push(action.repository, action.tag, IMAGES[action.image % IMAGES.length]!);
+      return;
+    case 'attach':
+      upstream.attach(action.repository, action.tag, action.number);
       return;
     case 'delete':
       upstream.delete(action.repository, action.tag);

@@ -30,6 +30,8 @@ interface Entry {
   readonly observed: number;
   readonly observations: readonly number[];
   readonly platforms: string;
+  /** The manifest that a referrer refers to. */
+  readonly subject: string | undefined;
 }
 
 interface RawReport {
@@ -173,6 +175,12 @@ export class Audit {
     return this.#indexes.get(repository)?.find((entry) => entry.tag === tag)?.platforms;
   }
 
+  /** The referrers of a manifest in the archive. */
+  referrersOf(repository: string, digest: string): ReadonlySet<string> {
+    const entries = this.#indexes.get(repository) ?? [];
+    return new Set(entries.flatMap((entry) => (entry.subject === digest ? [entry.digest] : [])));
+  }
+
   repositories(): readonly string[] {
     return [...this.#indexes.keys()];
   }
@@ -284,7 +292,12 @@ export class Audit {
     const entries = entriesOf(bytes);
     this.#indexes.set(repository, entries);
     const tags = new Set<string>();
-    for (const { tag, digest, observed } of entries) {
+    for (const { tag, digest, observed, subject } of entries) {
+      if (
+        subject !== undefined &&
+        !this.#upstream.referrersOf(repository, subject).some((one) => one.digest === digest)
+      )
+        throw new Violation(`${repository}@${digest} refers to ${subject} in the archive, and not upstream`);
       if (tag === undefined) continue;
       if (tags.has(tag)) throw new Violation(`${repository}:${tag} is there twice`);
       tags.add(tag);
@@ -358,6 +371,7 @@ function entriesOf(bytes: Uint8Array): readonly Entry[] {
       observed: Math.max(...observations),
       observations: [...new Set(observations)],
       platforms: annotations['dev.mirror-sync.platforms'] ?? 'all',
+      subject: annotations['dev.mirror-sync.subject'],
     };
   });
   entriesOfBytes.set(bytes, entries);

@@ -33,6 +33,7 @@ const REPOSITORIES = ['r1.example/app', 'r1.example/team/base', 'r2.example/app'
 const TAGS = ['1', '2', 'latest'] as const;
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 /** The time in the name of the last run, which begins when nothing is left to do. */
 const LAST_RUN = 10 ** 9;
 /** Rounds of a repair and a run, as deep as the indexes of an image are nested. */
@@ -145,12 +146,31 @@ export function scheduleOf(seed: number): Schedule {
       actions.push({ at: from + 200, do: 'request', reference: `${two}:${other}` });
       actions.push({ at: from + 501, do: 'request', reference: `${two}:${tag}` });
     }
-    add(below(3), () => ({ at: soon(20_000), do: chance() < 0.5 ? 'sync' : 'request', reference: `${two}:${tag}` }));
+    add(1 + below(3), () => ({
+      at: soon(12_000),
+      do: chance() < 0.5 ? 'sync' : 'request',
+      reference: `${two}:${tag}`,
+    }));
     conditions = {
       ...conditions,
+      rates: { ...conditions.rates, sluggish: pick([0, 0.3]) },
       lanes: pick([1, 1, 2]),
       timeouts: { ...conditions.timeouts, layer: pick([10_000, 14_000, 20_000]) },
     };
+  }
+  if (chance() < 0.12) {
+    // Signatures and SBOMs, at once and late, with runs over two months.
+    const from = at();
+    const { repository, tag } = some();
+    actions.push({ at: from, do: 'push', repository, tag, image: below(IMAGES.length) });
+    add(1 + below(4), () => ({
+      at: from + below(pick([MINUTE, DAY, 20 * DAY])),
+      do: 'attach',
+      repository,
+      tag,
+      number: below(1_000),
+    }));
+    add(2 + below(4), () => ({ at: from + 1_000 + below(60 * DAY), do: 'run' }));
   }
   if (chance() < 0.15) {
     // Functions die, and a laptop mirrors the same images before their messages are delivered again.
@@ -256,6 +276,8 @@ class Course {
     const done = new Set(
       outcomes.map(({ event: { run, repository, reference } }) => `${run} ${repository} ${reference}`),
     );
+    for (const [key, { status }] of audit.reports())
+      if (status === 'pending') throw new Violation(`the report ${key} is pending for ever`);
     for (const body of requested) {
       const message = parseMessage(body);
       if (message.type !== 'resolve' || message.what.kind !== 'images') continue;
@@ -268,6 +290,24 @@ class Course {
           throw new Violation(`${reference} of ${run} has no final state`);
       }
     }
+  }
+
+  /** Signatures that were pushed late are found within 30 days, and no image is checked after that. */
+  async #referrers(): Promise<void> {
+    const { audit, upstream } = this.#system;
+    if (!this.#schedule.actions.some(({ do: what }) => what === 'attach')) return;
+    // The second run checks what the first one has mirrored.
+    for (const round of [1, 2]) await this.#perform({ at: LAST_RUN + 100 * round, do: 'run' }, 31 * DAY);
+    const { referrerLists } = upstream;
+    await this.#perform({ at: LAST_RUN + 300, do: 'run' });
+    if (upstream.referrerLists !== referrerLists) throw new Violation('referrers are listed, although no check is due');
+    for (const repository of REPOSITORIES)
+      for (const digest of new Set(audit.tagsOf(repository).values())) {
+        const found = audit.referrersOf(repository, digest);
+        for (const referrer of upstream.referrersOf(repository, digest))
+          if (!found.has(referrer.digest))
+            throw new Violation(`${repository}@${digest} lacks its referrer ${referrer.digest} at the end`);
+      }
   }
 
   /** A webhook's image is refused where the configuration has changed meanwhile. */
@@ -301,6 +341,7 @@ class Course {
           throw new Violation(`${repository}:${tag} lacks platforms at the end`);
       }
     }
+    await this.#referrers();
     await this.#isSound();
     await this.#isClean(since);
   }
@@ -311,10 +352,10 @@ class Course {
     return `${status} ${reason}`.trim();
   }
 
-  async #perform(action: Action): Promise<void> {
+  async #perform(action: Action, wait = this.#isDamaged ? 25 * HOUR : HOUR): Promise<void> {
     const { world } = this.#system;
     // An image that is pending in an earlier run is left to that for a day.
-    world.after(this.#isDamaged ? 25 * HOUR : HOUR, () => {
+    world.after(wait, () => {
       perform(this.#system, action);
     });
     await world.run(MAX_EVENTS);

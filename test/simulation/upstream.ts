@@ -1,8 +1,8 @@
 /** The registries: what they have, what they had at each instant, and how they misbehave. */
 import { Failure, type FailureCode } from '../../lib/core/failure.ts';
 import type { Digest } from '../../lib/oci/digest.ts';
-import type { BlobBody, Resolved, Source, Sources } from '../../lib/registry/source.ts';
-import type { Pushable } from '../kit/images.ts';
+import type { BlobBody, Referrer, Resolved, Source, Sources } from '../../lib/registry/source.ts';
+import { makeArtifact, type Pushable } from '../kit/images.ts';
 import type { Process } from './process.ts';
 import { eachOf } from './store.ts';
 import type { World } from './world.ts';
@@ -37,9 +37,13 @@ export class Upstream {
   readonly #world: World;
   /** `r1.example/app` to the tags with their history. */
   readonly #repositories = new Map<string, Map<string, Change[]>>();
-  readonly #manifests = new Map<Digest, Pushable>();
+  readonly #manifests = new Map<string, Pushable>();
   readonly #blobs = new Map<Digest, Buffer>();
   readonly #moods = new Map<string, Set<Mood>>();
+  /** The referrers of each manifest: `r1.example/app@sha256:…`. */
+  readonly #referrers = new Map<string, Pushable[]>();
+  /** The requests for referrers so far. */
+  referrerLists = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -53,6 +57,20 @@ export class Upstream {
 
   delete(repository: string, tag: string): void {
     if (this.digestOf(repository, tag) !== undefined) this.#change(repository, tag, undefined);
+  }
+
+  /** Pushes an artifact that refers to the image of a tag. */
+  attach(repository: string, tag: string, number: number): void {
+    const subject = this.#manifests.get(this.digestOf(repository, tag) ?? 'sha256:');
+    if (subject === undefined) return;
+    const referrer = makeArtifact({ subject, blobs: [Buffer.from(`a signature ${number}`)] });
+    this.#add(referrer);
+    const name = `${repository}@${subject.digest}`;
+    this.#referrers.set(name, [...(this.#referrers.get(name) ?? []), referrer]);
+  }
+
+  referrersOf(repository: string, digest: string): readonly Pushable[] {
+    return this.#referrers.get(`${repository}@${digest}`) ?? [];
   }
 
   begin(host: string, mood: Mood): void {
@@ -168,7 +186,15 @@ export class Upstream {
         },
       }),
       referrers: (digest, { signal } = {}) =>
-        call(`list referrers of ${digest}`, () => ({ manifests: [], notes: [] }), signal),
+        call(
+          `list referrers of ${digest}`,
+          () => {
+            this.referrerLists += 1;
+            const manifests = this.referrersOf(repository, digest).map(({ descriptor }) => descriptor as Referrer);
+            return { manifests, notes: [] };
+          },
+          signal,
+        ),
       tags: ({ signal } = {}) => this.#tags(host, repository, (what, effect) => call(what, effect, signal)),
     };
   }

@@ -61,7 +61,7 @@ export async function finalize(
     wanted.length === 0
       ? { ready: [], refused: [], updates: [] }
       : await commit(archive, head.repository, wanted, reader, signal);
-  await recordChecks(archive, messages, reader, signal);
+  await recordChecks(archive, messages, signal);
   const unattested = await attestReady(context, ready, updates, signal);
   const reporter = new Reporter(context);
   for (const { message, outcome } of [...judged, ...refused])
@@ -91,16 +91,13 @@ interface Committed {
 async function recordChecks(
   archive: Archive,
   messages: readonly FinalizeMessage[],
-  reader: CachedReader,
   signal: AbortSignal,
 ): Promise<void> {
   const checks = messages.flatMap((message) => message.checks ?? []);
   const [head] = messages;
   if (head === undefined || checks.length === 0) return;
-  const written = (version: string): void => {
-    reader.written(version);
-  };
-  await archive.recordChecks(head.repository, checks, { signal, written });
+  // The reader forgets what it has read: a repair may have changed the index between the last check and this write.
+  await archive.recordChecks(head.repository, checks, { signal });
 }
 
 /**
