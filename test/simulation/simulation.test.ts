@@ -46,9 +46,7 @@ describe('the simulation', () => {
     async (file) => {
       const { about, schedule } = fromJson(readFileSync(join(import.meta.dirname, file), 'utf8'));
       expect(about).toMatch(/\w/);
-      const ended = await runSchedule(schedule);
-      expect(ended.violation).toBeUndefined();
-      expect(ended.faults.size).toBe(schedule.faults?.size);
+      expect((await runSchedule(schedule)).violation).toBeUndefined();
     },
   );
 

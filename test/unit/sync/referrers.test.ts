@@ -348,6 +348,25 @@ describe('a signature that is pushed after its image', () => {
     expect(checks).toEqual([1, 3, 7, 30]);
   });
 
+  test('is ordered again after the last check, if it could not be mirrored', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    await using rig = new Rig();
+    await sync(rig);
+    registry.push(PATH, SIGNATURE);
+    const rule = registry.misbehave({ match: { kind: 'blob' }, do: { status: 404 } });
+    rig.now = () => 1_000_000 + 40 * DAY;
+    await sync(rig);
+    expect((await indexOf(rig)).referrersOf(INDEX.digest)).toEqual([]);
+    rule.stop();
+    rig.now = () => 1_000_000 + 41 * DAY;
+    await sync(rig);
+    expect((await indexOf(rig)).referrersOf(INDEX.digest).map(({ digest }) => digest)).toEqual([SIGNATURE.digest]);
+    await sync(rig);
+    registry.forgetRequests();
+    await sync(rig);
+    expect(registry.count({ kind: 'referrers' })).toBe(0);
+  });
+
   test('is checked for once in an archive without records, at most 25 images of a message', async () => {
     const tags = Array.from({ length: 60 }, (_, at) => `v${at}`);
     const images = tags.map((tag) => makeImage({ layers: [], overrides: { config: { author: tag } } }));
