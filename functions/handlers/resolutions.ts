@@ -1,5 +1,5 @@
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import { tagChoice } from '../../lib/app/choose.ts';
+import { configuredPolicy, tagChoice } from '../../lib/app/choose.ts';
 import { isUnknownRequest } from '../../lib/app/missing.ts';
 import type { Archive } from '../../lib/archive/archive.ts';
 import { type Config, registrySettings } from '../../lib/config/mirrors.ts';
@@ -80,6 +80,7 @@ async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
     quota: new Quota(read.limits),
     ...(ports.trustedRoot === undefined ? {} : { trustedRoot: ports.trustedRoot }),
     chooseTags: (order) => tagChoice(read, order),
+    policyOf: (order) => configuredPolicy(read, order),
     isExpected: isUnknownRequest,
     queuedBy: async (event, order, signal) => {
       // A manual request is processed even if an earlier run has queued the image.

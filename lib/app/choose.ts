@@ -1,4 +1,5 @@
 import { type Config, mirrorsOf } from '../config/mirrors.ts';
+import { NO_POLICY, type Policy } from '../policy/policy.ts';
 import { ALL_TAGS, selectTags, type TagSelection } from '../config/tags.ts';
 
 export interface TagChoice {
@@ -13,6 +14,15 @@ export function tagChoice(
 ): TagChoice {
   const mirror = mirrorsOf(config, source).find((candidate) => candidate.repository === repository);
   return choiceOf(mirror?.tags ?? ALL_TAGS);
+}
+
+/** The policy of a repository in the configuration; undefined for a repository that it does not mirror. */
+export function configuredPolicy(
+  config: Config,
+  { source, repository }: { readonly source: string; readonly repository: string },
+): Policy | undefined {
+  const mirror = mirrorsOf(config, source).find((candidate) => candidate.repository === repository);
+  return mirror === undefined ? undefined : (mirror.policy ?? NO_POLICY);
 }
 
 /** Chooses tags page by page. For a selection of the newest N tags, at most N candidates are kept until the last page. */

@@ -1,4 +1,5 @@
 /** Runs the three roles in one process with an in-process queue. */
+import { defined } from '../core/defined.ts';
 import { asFailure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -35,6 +36,8 @@ export interface LocalRun {
   readonly wrapQueues?: (queues: Queues) => Queues;
   /** Selects tags of a listed repository. Default: all. */
   readonly chooseTags?: NonNullable<ResolverContext['chooseTags']>;
+  /** The policy of a repository in the configuration. */
+  readonly policyOf?: ResolverContext['policyOf'];
   readonly limits?: Limits | undefined;
   /** Sigstore's trusted root, for signers with an identity. */
   readonly trustedRoot?: Uint8Array | undefined;
@@ -103,7 +106,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     sources,
     quota: new Quota(run.limits),
     trustedRoot: () => Promise.resolve(run.trustedRoot),
-    ...(run.chooseTags === undefined ? {} : { chooseTags: run.chooseTags }),
+    ...defined({ chooseTags: run.chooseTags, policyOf: run.policyOf }),
   };
   queues.consume('resolve', {
     concurrency: RESOLVERS,

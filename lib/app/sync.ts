@@ -7,12 +7,13 @@ import { registrySettings } from '../config/mirrors.ts';
 import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
 import { cleanUploads } from '../upkeep/clean.ts';
 import { imageName, type ImageName, type MirrorEvent } from '../sync/events.ts';
+import { closeInitial } from '../sync/initial.ts';
 import { runName } from '../sync/reports.ts';
 import { attestorWith } from './attest-key.ts';
-import { choiceOf, tagChoice } from './choose.ts';
+import { choiceOf, configuredPolicy, tagChoice } from './choose.ts';
 import type { LoadedConfig } from './config-file.ts';
 import { ordersOf, ordersOfSome, ordersTo } from './start.ts';
-import type { ResolveMessage, Scope } from '../queue/messages.ts';
+import type { Order, ResolveMessage, Scope } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import { loadCredentials } from '../registry/auth/credentials.ts';
 import { FOREIGN_HOSTS } from '../registry/http/foreign-hosts.ts';
@@ -82,7 +83,18 @@ const NOT_ALONE = 'another sync is running on this archive; both go on, and blob
 /** Mirrors the request into the archive. An aborted sync resolves as well: its unfinished images have failed. */
 export async function runSync(request: SyncRequest, opened: OpenArchive, host: SyncHost): Promise<Summary> {
   const run = runName(Date.now(), randomUUID().slice(0, 8));
-  return await runMessages({ run, messages: ordersFor(request, run) }, request, opened, host);
+  const summary = await runMessages({ run, messages: ordersFor(request, run) }, request, opened, host);
+  if (request.references.length === 0 && !host.signal.aborted)
+    await completeFirst(request.config, opened.archive, summary);
+  return summary;
+}
+
+/** Ends the first run of each repository that has no failures. */
+async function completeFirst(config: SyncRequest['config'], archive: Archive, { images }: Summary): Promise<void> {
+  const failed = new Set(images.flatMap(({ status, repository }) => (status === 'failed' ? [repository] : [])));
+  for (const { repository, policy } of config?.mirrors ?? [])
+    if (policy !== undefined && policy.minimumAgeMs > 0 && !failed.has(repository))
+      await closeInitial(archive, repository, Date.now());
 }
 
 /** Mirrors the images of messages to the resolver into the archive, as `runSync`. */
@@ -117,6 +129,7 @@ export async function runMessages(
       limits: config?.limits,
       trustedRoot: config?.root,
       attestor: attestorWith(request.attestKey),
+      ...(config === undefined ? {} : { policyOf: (order: Order) => configuredPolicy(config, order) }),
       chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(request.tags)) : tagChoice(config, order)),
     });
     if (!signal.aborted) await clean(archive, host);

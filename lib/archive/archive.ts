@@ -1,7 +1,7 @@
-import { Failure, invalid } from '../core/failure.ts';
-import { instantFault } from '../core/instant.ts';
+import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
+import { checkInstants } from './instants.ts';
 import { afterConflict, conflict, sleep, type Wait } from './conflicts.ts';
 import type { Layout } from './layout.ts';
 import type { Receipt } from './receipt.ts';
@@ -26,8 +26,13 @@ type UpdateOptions = Cancel & {
   readonly written?: (version: string) => void;
 };
 
+/** An index whose state the caller has checked; undefined where there is no index yet. */
+interface Checked {
+  readonly read: { readonly index: TagIndex; readonly etag: string } | undefined;
+}
+
 /** Finds the changes for a version of a tag index; undefined where there is no index yet. */
-export type FindChanges = (version: string | undefined) => Promise<readonly TagChange[]>;
+export type FindChanges = (version: string | undefined, index?: TagIndex) => Promise<readonly TagChange[]>;
 
 /** An archive: gives the objects of a store their meaning. */
 export class Archive {
@@ -161,7 +166,7 @@ export class Archive {
   async #apply(
     repository: string,
     changes: readonly TagChange[],
-    options: UpdateOptions & { readonly expected?: string },
+    options: UpdateOptions & { readonly checked?: Checked },
   ): Promise<readonly TagUpdate[]> {
     const apply = (before: TagIndex): { readonly index: TagIndex; readonly outcomes: readonly TagUpdate[] } => {
       const { index, applied } = before.apply(changes);
@@ -183,13 +188,14 @@ export class Archive {
     const key = this.layout.tagIndex(repository);
     const { signal } = options;
     for (let attempt = 1; ; attempt += 1) {
-      const version = (await this.store.head(key, { signal }))?.etag;
+      const read = await this.tagIndex(repository, { signal });
+      const version = read?.etag;
       // Before the check, so that a repair finds the repository, and writes an index of another version.
       if (version === undefined) await this.#mark(repository, { signal });
-      const changes = await find(version);
+      const changes = await find(version, read?.index);
       if (changes.length === 0) return [];
       try {
-        return await this.#apply(repository, changes, { ...options, expected: version ?? 'absent' });
+        return await this.#apply(repository, changes, { ...options, checked: { read } });
       } catch (error) {
         await afterConflict(error, attempt, { key, wait: this.#wait, signal });
       }
@@ -219,29 +225,36 @@ export class Archive {
     await this.#edit(repository, edit, options);
   }
 
-  /** @param expected the version that the edit is for, or `absent`: another one is a conflict, which is thrown */
+  /** @param checked the version that the edit is for: another one is a conflict, which is thrown */
   async #edit<T>(
     repository: string,
     edit: (index: TagIndex) => { readonly index: TagIndex; readonly outcomes: T },
-    { signal, expected, written }: Cancel & Pick<UpdateOptions, 'written'> & { readonly expected?: string },
+    { signal, checked, written }: Cancel & Pick<UpdateOptions, 'written'> & { readonly checked?: Checked },
   ): Promise<T> {
     const key = this.layout.tagIndex(repository);
     for (let attempt = 1; ; attempt += 1) {
-      const read = await this.tagIndex(repository, { signal });
-      if (expected !== undefined && expected !== (read?.etag ?? 'absent')) throw conflict(key);
+      const read = checked === undefined ? await this.tagIndex(repository, { signal }) : checked.read;
       const before = read?.index ?? TagIndex.empty();
       const { index, outcomes } = edit(before);
-      if (index === before) return outcomes;
+      if (index === before) {
+        if (checked !== undefined) await this.#mustBe(key, read?.etag, { signal });
+        return outcomes;
+      }
       try {
-        if (read === undefined && expected === undefined) await this.#mark(repository, { signal });
+        if (read === undefined && checked === undefined) await this.#mark(repository, { signal });
         const version = await this.#putTagIndex(key, index, read?.etag, { signal });
         written?.(version);
         return outcomes;
       } catch (error) {
-        if (expected !== undefined) throw error;
+        if (checked !== undefined) throw error;
         await afterConflict(error, attempt, { key, wait: this.#wait, signal });
       }
     }
+  }
+
+  /** Where nothing is written, no condition of a write shows that another process has changed the index. */
+  async #mustBe(key: string, version: string | undefined, options: Cancel): Promise<void> {
+    if ((await this.store.head(key, options))?.etag !== version) throw conflict(key);
   }
 
   /** Every repository that has a tag index. */
@@ -280,20 +293,5 @@ export class Archive {
   async #mark(repository: string, options: Cancel): Promise<void> {
     const { key, content } = this.layout.marker(repository);
     await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
-  }
-}
-
-/** @throws Failure for a time in the future, which would make each later one count as older */
-function checkInstants(repository: string, changes: readonly TagChange[], checks: readonly ReferrerCheck[] = []): void {
-  const now = Date.now();
-  const observations = changes.map(({ tag, descriptor: { digest }, observed }) => ({ tag, digest, at: observed }));
-  const checked = changes.flatMap(({ tag, descriptor: { digest }, checked: at }) =>
-    at === undefined ? [] : [{ tag, digest, at }],
-  );
-  for (const { tag, digest, at } of [...observations, ...checked, ...checks]) {
-    const fault = instantFault(at, now);
-    if (fault === undefined) continue;
-    const reference = tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
-    throw invalid(`write tag index ${reference}`, `the time of the observation ${fault}`);
   }
 }

@@ -151,4 +151,6 @@ export interface FinalizeMessage extends Order {
 export interface RecordedFailure {
   readonly code: string;
   readonly reason: string;
+  /** The digest that the tag keeps, where the policy does not follow it. */
+  readonly current?: Digest;
 }

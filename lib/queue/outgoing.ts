@@ -83,7 +83,7 @@ export function finalizeMessage(
     type: 'finalize',
     ...orderOf(order),
     image,
-    ...(failure === undefined ? {} : { failure: { code: failure.code, reason: shortened(failure.reason) } }),
+    ...(failure === undefined ? {} : { failure: { ...failure, reason: shortened(failure.reason) } }),
   };
   return {
     message,

@@ -147,7 +147,8 @@ function readCheck(place: Place, now: number): ReferrerCheck {
 }
 
 function readFailure(place: Place): RecordedFailure {
-  return { code: place.at('code').text(), reason: place.at('reason').text() };
+  const current = optional(place.at('current'), (digest) => digest.digest());
+  return defined({ code: place.at('code').text(), reason: place.at('reason').text(), current });
 }
 
 function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VERSION } {

@@ -1,6 +1,7 @@
 import type { Archive } from '../archive/archive.ts';
 import type { Failure } from '../core/failure.ts';
 import type { Order } from '../queue/messages.ts';
+import type { Policy } from '../policy/policy.ts';
 import type { Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
 import type { ImageEvent, Observe } from './events.ts';
@@ -14,6 +15,8 @@ export interface ResolverContext extends Common {
   readonly archive: Archive;
   /** Chooses among a repository's tags; all of them by default. */
   readonly chooseTags?: (order: Order) => TagChoice;
+  /** The policy of the configuration; without one, the recorded policy applies. */
+  readonly policyOf?: (order: Order) => Policy | undefined;
   /** The operator's limits; there are none by default. */
   readonly quota?: Quota;
   /** The bytes of Sigstore's trusted root, for signers with an identity; undefined without one. */

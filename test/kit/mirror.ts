@@ -8,6 +8,7 @@ import { type LocalRun, runLocal } from '../../lib/app/local-run.ts';
 import { type Outcome, Outcomes } from '../../lib/app/outcomes.ts';
 import { imageName, type MirrorEvent } from '../../lib/sync/events.ts';
 import { formatRepository, parseReference } from '../../lib/oci/reference.ts';
+import type { Policy } from '../../lib/policy/policy.ts';
 import type { PlatformPolicy } from '../../lib/queue/messages.ts';
 import { resolveMessage } from '../../lib/queue/outgoing.ts';
 import type { Queues } from '../../lib/queue/queue.ts';
@@ -29,6 +30,8 @@ export interface MirrorOptions {
   /** Sigstore's trusted root, and the signer of attestations. */
   readonly trustedRoot?: Uint8Array;
   readonly attestor?: LocalRun['attestor'];
+  /** The policy of a configuration; without one, the recorded policy applies. */
+  readonly policy?: Policy;
 }
 
 export interface Mirrored {
@@ -75,6 +78,7 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
       ...(options.now === undefined ? {} : { now: options.now }),
       trustedRoot: options.trustedRoot,
       attestor: options.attestor,
+      ...(options.policy === undefined ? {} : { policyOf: () => options.policy }),
       messages,
     });
   } finally {

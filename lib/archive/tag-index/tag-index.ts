@@ -25,7 +25,7 @@ import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed, r
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
 export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
-export type { Applied, ReferrerCheck, TagChange } from './draft.ts';
+export type { Applied, ReferrerCheck, TagChange, TagOutcome } from './draft.ts';
 export type { Period } from './history.ts';
 
 /** An index after changes, and the outcome of each change. */

@@ -142,7 +142,8 @@ async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io):
       },
     });
     if (signal.aborted) return stoppedCode(signal);
-    return summary.failed === 0 ? EXIT.ok : EXIT.failed;
+    if (summary.failed > 0) return EXIT.failed;
+    return summary.drifted > 0 ? EXIT.drifted : EXIT.ok;
   } finally {
     signal.removeEventListener('abort', sayStopping);
     printer.close();

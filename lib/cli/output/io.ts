@@ -36,6 +36,8 @@ export const EXIT = {
   /** An image failed, or the archive has a problem. */
   failed: 1,
   usage: 2,
+  /** A tag has moved upstream, and the policy keeps it; nothing has failed. */
+  drifted: 3,
   /** Interrupted by Ctrl-C (128 + SIGINT). */
   interrupted: 130,
 } as const;

@@ -12,7 +12,7 @@ import { recordMembers } from '../../archive/members.ts';
 import { periodOf } from '../../changes/changes.ts';
 import { compareImages } from '../../changes/read.ts';
 import type { Digest } from '../../oci/digest.ts';
-import type { TagChange } from '../../archive/tag-index/tag-index.ts';
+import { type TagChange, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import type { FinalizeMessage, Image, RecordedFailure } from '../../queue/messages.ts';
 import { cachedReader, type CachedReader } from '../cached-reader.ts';
 import { checkClosure, type ClosureReader } from '../closure.ts';
@@ -22,6 +22,7 @@ import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { attestReady, type NotAttested } from './attestations.ts';
 import { changeOf, type Complete, completeOf } from './change.ts';
+import { isVisible, isWithheld, Reporter } from './reporter.ts';
 
 export interface FinalizeOptions {
   readonly signal: AbortSignal;
@@ -64,13 +65,13 @@ export async function finalize(
   await recordChecks(archive, messages, signal);
   const unattested = await attestReady(context, ready, updates, signal);
   const reporter = new Reporter(context);
-  for (const { message, outcome } of [...judged, ...refused])
-    if (typeof outcome === 'object') await reporter.report(message, 'failed', outcome);
+  for (const { message, outcome } of [...judged, ...refused]) await reporter.failed(message, outcome);
   for (const [at, { message, notes }] of ready.entries()) {
-    const { outcome, isNew, ...move } = updates[at] ?? {};
+    const update = updates[at];
+    const { outcome, isNew, ...move } = update ?? {};
     const again = outcome === 'unchanged' || isNew === false;
     const lack = unattested?.images.has(message) === true ? unattested : undefined;
-    if (outcome === 'unverified') await reporter.report(message, outcome, { reason: updates[at]?.reason ?? '' }, again);
+    if (update !== undefined && isWithheld(update)) await reporter.withheld(message, update);
     else if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
     else if (lack?.isRequired === true) await reporter.report(message, 'failed', recorded(lack.failure));
     else {
@@ -113,7 +114,7 @@ async function commit(
 ): Promise<Committed> {
   let ready: readonly Ready[] = [];
   let refused: readonly Judged[] = [];
-  const find = async (version: string | undefined): Promise<readonly TagChange[]> => {
+  const find = async (version: string | undefined, index?: TagIndex): Promise<readonly TagChange[]> => {
     reader.begin(version);
     const checked = await sideBySide(messages, async (message) => ({ message, outcome: await check(message, reader) }));
     ready = checked.flatMap(({ message, outcome }) =>
@@ -122,8 +123,12 @@ async function commit(
     refused = checked.flatMap(({ message, outcome }) =>
       typeof outcome === 'object' && 'code' in outcome ? [{ message, outcome }] : [],
     );
-    await recordMembers(archive, repository, childrenOf(ready), { signal });
-    return ready.map(changeOf);
+    const changes = ready.map(changeOf);
+    // The children of an image that stays invisible must not be served either.
+    const { outcomes } = (index ?? TagIndex.empty()).apply(changes);
+    const shown = ready.filter((_, at) => isVisible(outcomes[at]));
+    await recordMembers(archive, repository, childrenOf(shown), { signal });
+    return changes;
   };
   const written = (version: string): void => {
     reader.written(version);
@@ -135,39 +140,6 @@ async function commit(
 async function sideBySide<T, U>(all: readonly T[], check: (one: T) => Promise<U>): Promise<U[]> {
   const permits = new Semaphore(SIDE_BY_SIDE);
   return await settleAll(all.map((one) => permits.with(() => check(one))));
-}
-
-/**
- * Records every image of a batch. A record that fails does not stop the others: an event bus that refuses stops no
- * report.
- */
-class Reporter {
-  readonly #context: FinalizerContext;
-  #failure: { readonly error: unknown } | undefined;
-
-  constructor(context: FinalizerContext) {
-    this.#context = context;
-  }
-
-  async report(
-    message: FinalizeMessage,
-    status: ImageEvent['status'],
-    word?: Partial<RecordedFailure> & Pick<ImageEvent, 'previous' | 'changes' | 'notes'>,
-    again = false,
-  ): Promise<void> {
-    try {
-      await this.#context.record({ type: 'image', status, ...imageName(message, message.image), ...word }, again);
-    } catch (error) {
-      this.#failure ??= { error };
-    }
-  }
-
-  /**
-   * @throws the first failure, so that the queue delivers the messages again
-   */
-  end(): void {
-    if (this.#failure !== undefined) throw this.#failure.error;
-  }
 }
 
 /** One message per image: of several for the same image, a failure, or else the last. */

@@ -12,6 +12,7 @@ import { type Found, order, type SliceWork, type Sought, walkOnce } from './orde
 import { checkReferrers, findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
 import { passedVerification } from './verification.ts';
 import { RootUnknown } from './walk.ts';
+import { isWithheld } from './withheld.ts';
 
 /** Failures for a missing tag. They do not fail an image that is also requested by digest. */
 const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
@@ -41,7 +42,7 @@ function soughtOf({ message }: SliceWork, wanted: Wanted, found: Found, observed
 
 /** The steps after the image is found, in order. */
 async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
-  if (await isDecided(slice, sought)) return;
+  if ((await isWithheld(slice, sought)) || (await isDecided(slice, sought))) return;
   const passed = await passedVerification(slice, sought);
   if (passed === undefined) return;
   const walked = await walkOnce(slice, sought);

@@ -7,8 +7,10 @@ import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { defined } from '../../core/defined.ts';
+import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { withPolicy } from '../../archive/tag-index/withheld.ts';
+import { isSamePolicy, NO_POLICY } from '../../policy/policy.ts';
 import { parseRepository } from '../../oci/reference.ts';
-import { NO_POLICY } from '../../policy/policy.ts';
 import type { ResolveMessage, Wanted } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
 import type { Source } from '../../registry/source.ts';
@@ -84,8 +86,8 @@ class Slice {
   async #work(): Promise<SliceWork> {
     const { archive, now } = this.#context;
     const { signal, last: isLast } = this.#options;
-    const { source, repository, strictMediaTypes: strict } = this.#message;
-    const index = (await archive.tagIndex(repository, { signal }))?.index;
+    const { source, strictMediaTypes: strict } = this.#message;
+    const index = await this.#index();
     const policy = index?.control.policy ?? NO_POLICY;
     const lookup = new BlobLookup(archive, signal, { source, strict, now: now() });
     const shared = { context: this.#context, message: this.#message, source: this.#source };
@@ -99,6 +101,17 @@ class Slice {
       policy,
       index,
     };
+  }
+
+  /** The tag index with the policy of the configuration: it is recorded before the first message leaves. */
+  async #index(): Promise<TagIndex | undefined> {
+    const { archive, policyOf } = this.#context;
+    const { signal } = this.#options;
+    const { repository } = this.#message;
+    const index = (await archive.tagIndex(repository, { signal }))?.index;
+    const policy = policyOf?.(this.#message);
+    if (policy === undefined || isSamePolicy(policy, index?.control.policy ?? NO_POLICY)) return index;
+    return await archive.updatePolicy(repository, (before) => withPolicy(before, policy), { signal });
   }
 
   /** Adds some of upstream's tags to the failure of a missing tag; the tags are listed once. */
