@@ -3,18 +3,20 @@ import { isFill } from '../lib/app/missing.ts';
 import { readEnvironment } from '../lib/config/environment.ts';
 import { notify, parseReceiver } from '../lib/notify/notify.ts';
 import { parseKey } from '../lib/notify/signature.ts';
+import { changeMessage } from '../lib/queue/outgoing.ts';
 import { closeRuns, emptyMemory, type Receiver } from '../lib/sync/run/close-runs.ts';
 import { isNotable, notificationOf } from '../lib/sync/run/summary.ts';
-import { once, openArchive, secretFrom } from './aws.ts';
+import { once, openArchive, openQueues, secretFrom } from './aws.ts';
 import { sendRunFinished } from './event-bus.ts';
 import { signalOf } from './signal.ts';
 import { log, observed, runFinished } from './telemetry.ts';
 
 const wired = once(() => {
-  const env = readEnvironment(process.env, 'archive', 'eventBus', 'runWebhook', 'runWebhookSecret');
+  const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus', 'runWebhook', 'runWebhookSecret');
   const { eventBus, runWebhook, runWebhookSecret } = env;
   return {
     archive: openArchive(env.archive),
+    queues: openQueues({ finalize: env.finalizeQueue }),
     memory: emptyMemory(),
     receivers: (signal: AbortSignal): readonly Receiver[] => [
       ...(eventBus === undefined ? [] : [eventsTo(eventBus)]),
@@ -43,7 +45,7 @@ function webhookTo(text: string, secret: string, signal: AbortSignal): Receiver 
 /** Closes the runs that are finished. A schedule starts it every five minutes. */
 export const handler = (_event: unknown, context: Context): Promise<{ readonly closed: number }> =>
   observed(context, async () => {
-    const { archive, memory, receivers } = wired();
+    const { archive, queues, memory, receivers } = wired();
     const signal = signalOf(context);
     const closed = await closeRuns(
       {
@@ -51,6 +53,10 @@ export const handler = (_event: unknown, context: Context): Promise<{ readonly c
         receivers: receivers(signal),
         now: Date.now,
         triggerOf: (run) => (isFill(run) ? 'fill' : 'push'),
+        firstRunFinished: (repository, run) => {
+          const order = { run, source: repository, repository, platforms: 'all' } as const;
+          return queues.send('finalize', [changeMessage(order, { completed: Date.now() })], { signal });
+        },
         closed: runFinished,
         log,
         signal,

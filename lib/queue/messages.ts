@@ -1,5 +1,6 @@
 import type { Algorithm, Digest } from '../oci/digest.ts';
 import type { Platform } from '../oci/platform.ts';
+import type { Policy } from '../policy/policy.ts';
 
 /**
  * The version of messages. A field that a reader may ignore is added without a new version; a field that changes the
@@ -146,7 +147,12 @@ export interface FinalizeMessage extends Order {
    * earlier release finds unchanged.
    */
   readonly checks?: readonly ReferrerCheck[];
+  /** A change of the repository's state. Such a message has no other effect, and no image. */
+  readonly change?: RepositoryChange;
 }
+
+/** A change that only the finalizer writes: the policy to record, or the end of the first completed run in milliseconds. */
+export type RepositoryChange = { readonly policy: Policy } | { readonly completed: number };
 
 export interface RecordedFailure {
   readonly code: string;

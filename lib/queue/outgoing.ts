@@ -8,6 +8,7 @@ import {
   type Order,
   type RecordedFailure,
   type ReferrerCheck,
+  type RepositoryChange,
   type ResolveMessage,
   type Wanted,
 } from './messages.ts';
@@ -101,6 +102,16 @@ export function checksMessage(order: Order, image: Image, checks: readonly Refer
   const { group, message: plain } = finalizeMessage(order, image, 'resolver');
   const message: FinalizeMessage = { ...plain, checks };
   return { message, group, deduplicationId: deduplicationId(message, 'resolver') };
+}
+
+/** A message to the finalizer that changes the state of a repository. Equal changes of a run are one message. */
+export function changeMessage(order: Order, change: RepositoryChange): Outgoing<FinalizeMessage> {
+  const message: FinalizeMessage = { version: MESSAGE_VERSION, type: 'finalize', ...orderOf(order), image: {}, change };
+  return {
+    message,
+    group: finalizeGroup(message.repository),
+    deduplicationId: deduplicationId(message, 'resolver'),
+  };
 }
 
 function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {

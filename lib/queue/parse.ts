@@ -5,6 +5,7 @@ import { Place } from '../oci/document.ts';
 import type { Platform } from '../oci/platform.ts';
 import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
+import { parsePolicy } from '../policy/policy.ts';
 import {
   type FinalizeMessage,
   type Image,
@@ -14,6 +15,7 @@ import {
   type Order,
   type RecordedFailure,
   type ReferrerCheck,
+  type RepositoryChange,
   type ResolveMessage,
   type Verified,
   type Wanted,
@@ -126,7 +128,8 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
   const image = place.at('image');
   const found = image.at('observed').given;
   const failure = optional(place.at('failure'), readFailure);
-  if (!found && failure === undefined)
+  const change = optional(place.at('change'), (given) => readChange(given, now));
+  if (!found && failure === undefined && change === undefined)
     throw place.at('failure').fail('is missing; an image that was not found needs it');
   return defined({
     ...readOrder(place),
@@ -138,7 +141,13 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
       .at('checks')
       .optionalList(ANY_LENGTH)
       ?.map((check) => readCheck(check, now)),
+    change,
   });
+}
+
+function readChange(place: Place, now: number): RepositoryChange {
+  const policy = place.at('policy');
+  return policy.given ? { policy: parsePolicy(policy) } : { completed: readTime(place.at('completed'), now) };
 }
 
 function readCheck(place: Place, now: number): ReferrerCheck {

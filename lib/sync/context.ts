@@ -17,6 +17,8 @@ export interface ResolverContext extends Common {
   readonly chooseTags?: (order: Order) => TagChoice;
   /** The policy of the configuration; without one, the recorded policy applies. */
   readonly policyOf?: (order: Order) => Policy | undefined;
+  /** Called if the repository has not completed its first run, in which `initial: accept` exempts digests. */
+  readonly initial?: () => void;
   /** The operator's limits; there are none by default. */
   readonly quota?: Quota;
   /** The bytes of Sigstore's trusted root, for signers with an identity; undefined without one. */

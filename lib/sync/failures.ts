@@ -20,8 +20,13 @@ export function failedImages(message: ResolveMessage | FinalizeMessage, failure:
 /** The images of a message; the repository alone, without tag or digest, where the message asks for a list of tags. */
 export function namesIn(message: ResolveMessage | FinalizeMessage): readonly Wanted[] {
   // Checks for referrers are repeated by the next run.
-  if (message.type === 'finalize') return message.checks === undefined ? [message.image] : [];
+  if (message.type === 'finalize') return message.checks === undefined && !isEnd(message) ? [message.image] : [];
   return message.what.kind === 'list' ? [{}] : message.what.images;
+}
+
+/** The next completed run ends the first one again. */
+function isEnd({ change }: FinalizeMessage): boolean {
+  return change !== undefined && 'completed' in change;
 }
 
 /** The parts that were stored before did not belong to the blob. */

@@ -149,7 +149,12 @@ test('the last line of --json is the summary, in exactly this form', async () =>
     run: expect.stringMatching(/^\d{4}-\d{2}-\d{2}T[\dZ-]+-[0-9a-f]{8}$/),
     mirrored: 1,
     unchanged: 1,
+    held: 0,
+    unverified: 0,
+    drifted: 0,
+    rejected: 0,
     failed: 1,
+    referrers: 0,
     bytes,
     elapsedMs: expect.any(Number),
     images: [
@@ -248,8 +253,8 @@ test('a moved tag is mirrored with the digest that it had before', async () => {
   expect(jsonLines(json)).toContainEqual(expect.objectContaining({ type: 'image', ...moved }));
   registry.push('team/app', old, '1.0');
   const plain = await mirrorSync(args);
-  const line = `${named('team/app:1.0')}: mirrored  ${old.digest} (moved from ${current.digest})`;
-  expect(plain.stdout.split('\n').map(withoutTime)).toContain(line);
+  const line = `${named('team/app:1.0')}: mirrored  ${old.digest} (moved from ${current.digest};`;
+  expect(plain.stdout).toContain(line);
 });
 
 test('a name alone is latest, and with --all-tags all of its tags on all pages', async () => {
@@ -265,7 +270,8 @@ test('a name alone is latest, and with --all-tags all of its tags on all pages',
   expect(all.code).toBe(0);
   expect(summaryOf(all)).toMatchObject({ mirrored: 7, unchanged: 1, failed: 0 });
   expect((await listed()).map(({ reference }) => reference)).toEqual(tags.map((tag) => `${name}:${tag}`).sort());
-  expect(paged.count({ kind: 'tags' })).toBe(3);
+  // Three pages for the list of the second run, and three in each run for cosign's tags of the new images.
+  expect(paged.count({ kind: 'tags' })).toBe(9);
 });
 
 // The listed tags are mirrored nevertheless.

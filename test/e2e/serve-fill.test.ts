@@ -90,12 +90,14 @@ describe('mirror-sync serve --config', () => {
       'failed',
       'mirrored',
     ]);
+    // The hint for a missing tag lists the tags once more; the referrers of 1.1 did so before.
+    const lists = upstream.count({ kind: 'tags' });
     await using plain = await serving(archive, ['--config', config]);
     expect(await status(plain, 'docker.io/library/app/manifests/1.0')).toBe(404);
     await expect
       .poll(async () => await (await fetch(`http://${plain.host}/metrics`)).text())
       .toContain('orders_total{result="ordered"} 1');
-    await expect.poll(() => upstream.count({ kind: 'tags' })).toBeGreaterThan(1);
+    await expect.poll(() => upstream.count({ kind: 'tags' })).toBeGreaterThan(lists);
     const { stderr } = await plain.stop();
     expect(stderr.split('\n').filter((line) => line.startsWith('mirror docker.io/library/app:1.0: '))).toHaveLength(1);
   });

@@ -13,7 +13,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   policy: ['oci', 'core'],
   archive: ['policy', 'store', 'oci', 'core'],
   proof: ['oci', 'core'],
-  queue: ['oci', 'core'],
+  queue: ['policy', 'oci', 'core'],
   signatures: ['policy', 'oci', 'core'],
   attest: ['signatures', 'policy', 'oci', 'core'],
   config: ['signatures', 'policy', 'oci', 'core'],

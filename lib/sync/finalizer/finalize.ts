@@ -22,6 +22,7 @@ import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { attestReady, type NotAttested } from './attestations.ts';
 import { changeOf, type Complete, completeOf } from './change.ts';
+import { recordChanges } from './changes.ts';
 import { isVisible, isWithheld, Reporter } from './reporter.ts';
 
 export interface FinalizeOptions {
@@ -45,14 +46,14 @@ export async function finalize(
   messages: readonly FinalizeMessage[],
   options: FinalizeOptions,
 ): Promise<void> {
-  const { archive } = context;
-  const { signal } = options;
+  const [{ archive }, { signal }] = [context, options];
   const reader = options.reader ?? cachedReader(receiptReader(archive, signal));
   const [head] = messages;
   if (head === undefined) return;
   if (messages.some(({ repository }) => repository !== head.repository))
     throw new RangeError('a batch for the finalizer must be of one repository');
 
+  await recordChanges(archive, messages, signal);
   const judged = await sideBySide([...latest(messages)], async (message) => ({
     message,
     outcome: message.failure ?? (await awaited(message, reader)),
@@ -146,7 +147,7 @@ async function sideBySide<T, U>(all: readonly T[], check: (one: T) => Promise<U>
 function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage> {
   const byImage = new Map<string, FinalizeMessage>();
   for (const message of messages) {
-    if (message.checks !== undefined) continue;
+    if (message.checks !== undefined || message.change !== undefined) continue;
     const { run, reference, digest } = imageName(message, message.image);
     const key = JSON.stringify([run, reference, digest]);
     if (byImage.get(key)?.failure === undefined) byImage.set(key, message);

@@ -7,12 +7,12 @@ import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { defined } from '../../core/defined.ts';
-import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { withPolicy } from '../../archive/tag-index/withheld.ts';
 import { isSamePolicy, NO_POLICY } from '../../policy/policy.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import type { ResolveMessage, Wanted } from '../../queue/messages.ts';
-import { finalizeMessage } from '../../queue/outgoing.ts';
+import { changeMessage, finalizeMessage } from '../../queue/outgoing.ts';
 import type { Source } from '../../registry/source.ts';
 import type { ResolverContext } from '../context.ts';
 import { BlobLookup } from './blob-lookup.ts';
@@ -89,6 +89,7 @@ class Slice {
     const { source, strictMediaTypes: strict } = this.#message;
     const index = await this.#index();
     const policy = index?.control.policy ?? NO_POLICY;
+    if (policy.initial === 'accept' && index?.control.initial === 'open') this.#context.initial?.();
     const lookup = new BlobLookup(archive, signal, { source, strict, now: now() });
     const shared = { context: this.#context, message: this.#message, source: this.#source };
     return {
@@ -103,15 +104,19 @@ class Slice {
     };
   }
 
-  /** The tag index with the policy of the configuration: it is recorded before the first message leaves. */
+  /**
+   * The tag index with the policy of the configuration. The finalizer records the policy before the images of this message: its
+   * queue keeps the order within a repository.
+   */
   async #index(): Promise<TagIndex | undefined> {
-    const { archive, policyOf } = this.#context;
+    const { archive, policyOf, queues } = this.#context;
     const { signal } = this.#options;
     const { repository } = this.#message;
     const index = (await archive.tagIndex(repository, { signal }))?.index;
     const policy = policyOf?.(this.#message);
     if (policy === undefined || isSamePolicy(policy, index?.control.policy ?? NO_POLICY)) return index;
-    return await archive.updatePolicy(repository, (before) => withPolicy(before, policy), { signal });
+    await queues.send('finalize', [changeMessage(this.#message, { policy })], { signal });
+    return withPolicy(index ?? TagIndex.empty(), policy);
   }
 
   /** Adds some of upstream's tags to the failure of a missing tag; the tags are listed once. */

@@ -32,8 +32,8 @@ export interface CloseRunsPorts {
   readonly now: () => number;
   /** The trigger of a run without a recorded start. */
   readonly triggerOf: (run: string) => RunTrigger;
-  /** Called for each repository of a finished run. */
-  readonly finished?: (repository: string) => Promise<void>;
+  /** Called for each repository whose first run by the schedule has finished. */
+  readonly firstRunFinished?: (repository: string, run: string) => Promise<void>;
   /** Called for each closed run. */
   readonly closed: (summary: RunSummary) => void;
   readonly log: (level: 'error', message: string, entry: Readonly<Record<string, unknown>>) => void;
@@ -121,11 +121,16 @@ async function closeRun(open: OpenRun, ports: CloseRunsPorts, memory: Memory): P
   }
   const { summary, etag } = written;
   await deliver(summary, etag, ports, isOverdue);
-  const repositories = new Set([...records.values()].map(({ repository }) => repository));
-  if (summary.outcome === 'finished') for (const repository of repositories) await ports.finished?.(repository);
+  // A push or a request brings only some of the tags.
+  if (summary.outcome === 'finished' && start?.by === 'schedule')
+    for (const repository of initialIn(records)) await ports.firstRunFinished?.(repository, run);
   await forget(open, ports);
   ports.closed(summary);
   return summary;
+}
+
+function initialIn(records: ReadonlyMap<string, MessageRecord>): ReadonlySet<string> {
+  return new Set([...records.values()].flatMap(({ repository, initial }) => (initial === true ? [repository] : [])));
 }
 
 interface Known {

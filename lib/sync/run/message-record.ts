@@ -22,6 +22,8 @@ export interface MessageRecord {
   readonly sent: readonly string[];
   /** The ids of the reports of images for which layers or the finalizer were ordered. */
   readonly ordered: readonly string[];
+  /** The repository has not completed its first run, in which `initial: accept` exempts digests. */
+  readonly initial?: true;
 }
 
 /** A list of 100,000 tags has 1,000 slices. */
@@ -44,6 +46,7 @@ export class MessageTally {
   readonly #counts = new Map<string, number>();
   readonly #sent = new Set<string>();
   readonly #ordered = new Set<string>();
+  #isInitial = false;
 
   constructor(archive: Archive) {
     this.#archive = archive;
@@ -55,6 +58,9 @@ export class MessageTally {
     return {
       ...context,
       queues: this.queues(context.queues),
+      initial: () => {
+        this.#isInitial = true;
+      },
       observe: (event) => {
         if (event.type === 'image' && event.status !== 'pending' && event.referrer === undefined)
           this.#count(event.status);
@@ -78,7 +84,7 @@ export class MessageTally {
       send: async (queue, messages, options) => {
         for (const { message } of messages)
           if (message.type === 'resolve') this.#sent.add(messageId(message));
-          else if (!('checks' in message))
+          else if (!('checks' in message) && !('change' in message))
             this.#ordered.add(reportId(this.#archive, imageName(message, message.image)));
         await queues.send(queue, messages, options);
       },
@@ -94,6 +100,7 @@ export class MessageTally {
       counts: Object.fromEntries(this.#counts),
       sent: [...this.#sent],
       ordered: [...this.#ordered],
+      ...(this.#isInitial ? { initial: true } : {}),
     };
     const key = layout.openRun(message.run, messageId(message));
     await store.put(key, Buffer.from(`${JSON.stringify(record)}\n`), { contentType: 'application/json', ...options });
@@ -133,5 +140,6 @@ export async function readMessageRecord(
     counts: Object.fromEntries(names.map((name) => [name, counts.entry(name).size()])),
     sent: texts('sent', MAX_SENT),
     ordered: texts('ordered', MAX_ORDERED),
+    ...(place.at('initial').optionalFlag() ? { initial: true } : {}),
   };
 }

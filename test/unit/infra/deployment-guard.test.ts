@@ -79,7 +79,7 @@ describe('an existing bucket', () => {
   });
 
   test('is refused if it does not exist', async () => {
-    await expect(check(failure(404))).rejects.toThrow('deploy archive: there is no bucket theirs; create it');
+    await expect(check(failure(404))).rejects.toThrow('deploy archive: the bucket theirs does not exist; create it');
   });
 
   test.for([{ BucketRegion: 'us-west-2' }, failure(301, 'us-west-2'), failure(403, 'us-west-2')])(

@@ -126,7 +126,7 @@ describe('a customer-managed key', () => {
     };
     for (const [type, property] of Object.entries(with_)) {
       const all = encrypted.ofType(type);
-      expect(all.length).toBe(type === 'AWS::SecretsManager::Secret' ? 2 : 5);
+      expect(all.length).toBe(type === 'AWS::SecretsManager::Secret' ? 2 : 6);
       for (const [, each] of all) expect(each[property]).toBe(KEY);
     }
     const roles = encrypted.ofType('AWS::IAM::Role').map(([id]) => id);

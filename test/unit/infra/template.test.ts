@@ -305,6 +305,7 @@ describe('the roles', () => {
   test('let the function of finished runs write summaries, and delete records of open runs only', () => {
     expect(template.permissions('runs')).toEqual(
       rights('RunsLogGroup', [
+        'sqs:SendMessage FinalizeQueue',
         ...inBucket(
           's3:GetObject .mirror/runs/*',
           's3:PutObject .mirror/runs/*',

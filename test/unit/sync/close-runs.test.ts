@@ -4,7 +4,8 @@ import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import type { ResolveMessage, Wanted } from '../../../lib/queue/messages.ts';
-import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
+import { changeMessage, finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import { type ImageEvent, imageName } from '../../../lib/sync/events.ts';
 import { writeReport } from '../../../lib/sync/reports.ts';
@@ -55,7 +56,7 @@ function ports(of = archive): CloseRunsPorts {
     ],
     now: () => now,
     triggerOf: () => 'push',
-    finished: (repository) => Promise.resolve(void finished.push(repository)),
+    firstRunFinished: (repository, run) => Promise.resolve(void finished.push(`${repository} ${run}`)),
     closed: () => undefined,
     log: () => undefined,
     signal: new AbortController().signal,
@@ -79,6 +80,7 @@ async function handle(
     readonly sent?: readonly (typeof LIST)[];
     readonly ordered?: readonly Wanted[];
     readonly checks?: boolean;
+    readonly isInitial?: boolean;
   },
 ): Promise<void> {
   const tally = new MessageTally(archive);
@@ -94,6 +96,10 @@ async function handle(
     'finalize',
     (work.ordered ?? []).map((image) => finalizeMessage(message, image, 'resolver', failure)),
   );
+  if (work.isInitial === true) {
+    context.initial?.();
+    await context.queues.send('finalize', [changeMessage(message, { policy: NO_POLICY })]);
+  }
   if (work.checks === true) {
     const image = { digest: `sha256:${'c'.repeat(64)}`, mediaType: 'a/b', size: 1, observed: 1 } as never;
     const outgoing = finalizeMessage(message, image, 'resolver');
@@ -129,7 +135,7 @@ describe('a run', () => {
       },
     ]);
     expect(delivered).toHaveLength(1);
-    expect(finished).toEqual([ORDER.repository]);
+    expect(finished).toEqual([]);
     expect(open()).toEqual([]);
     expect((await readSummary(archive, 'run-1'))?.summary).toMatchObject({
       outcome: 'finished',
@@ -137,6 +143,16 @@ describe('a run', () => {
     });
     expect(await check()).toEqual([]);
     expect(delivered).toHaveLength(1);
+  });
+
+  test.each([
+    ['schedule', [`${ORDER.repository} run-1`]],
+    ['request', []],
+  ] as const)('of a %s that is the first of a repository ends its initial time: %j', async (by, expected) => {
+    await writeOpenStart(archive, { ...runStartOf('run-1', by, [LIST], now), ids: idsOf([LIST]) });
+    await handle(LIST, { isInitial: true });
+    expect(await check()).toMatchObject([{ outcome: 'finished' }]);
+    expect(finished).toEqual(expected);
   });
 
   test('is not finished while an image has no result', async () => {

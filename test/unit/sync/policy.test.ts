@@ -7,7 +7,12 @@ import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { Registry } from '../../../lib/serve/registry.ts';
 import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
-import { closeInitial } from '../../../lib/sync/initial.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
+import { changeMessage } from '../../../lib/queue/outgoing.ts';
+import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
+import { failedImages } from '../../../lib/sync/failures.ts';
+import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
 import { makeImage, makeIndex, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror } from '../../kit/mirror.ts';
@@ -104,9 +109,30 @@ describe('minimumAge', () => {
     const policy: Policy = { ...WEEK, initial: 'accept' };
     push();
     expect((await sync(0, policy)).outcome?.status).toBe('mirrored');
-    await closeInitial(new Archive(store, ociLayout), repository(), START + DAY);
+    const archive = new Archive(store, ociLayout);
+    const record = (): Promise<void> => Promise.resolve();
+    const order = { run: 'run-1', source: repository(), repository: repository(), platforms: 'all' as const };
+    const { message } = changeMessage(order, { completed: START + DAY });
+    const { signal } = new AbortController();
+    await finalize({ archive, record }, [parseMessage(serialise(message)) as FinalizeMessage], { signal });
     push();
     expect((await sync(2, policy)).outcome?.status).toBe('held');
+  });
+
+  test('is recorded by the finalizer, before the images of the same batch and in the order of the messages', async () => {
+    const archive = new Archive(store, ociLayout);
+    const order = { run: 'run-1', source: repository(), repository: repository(), platforms: 'all' as const };
+    const messages = [WEEK, NO_POLICY, WEEK].map((policy) => changeMessage(order, { policy }).message);
+    const read = messages.map((message) => parseMessage(serialise(message)) as FinalizeMessage);
+    const records: unknown[] = [];
+    const record = (event: unknown): Promise<void> => Promise.resolve(void records.push(event));
+    await finalize({ archive, record }, read, { signal: new AbortController().signal });
+    expect((await archive.tagIndex(repository()))?.index.control.policy).toEqual(WEEK);
+    expect(records).toEqual([]);
+    const failure = new Failure({ operation: 'write', side: 'archive', code: 'denied', detail: 'no' });
+    expect(failedImages(read[0]!, failure)).toMatchObject([
+      { reference: repository(), status: 'failed', code: 'denied' },
+    ]);
   });
 
   test('records the children of a held index only when it is released', async () => {
