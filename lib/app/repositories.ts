@@ -13,7 +13,7 @@ export async function repositoriesOf(
   for await (const repository of archive.repositories({ signal })) all.push(repository);
   for (const repository of repositories)
     if (!all.includes(repository)) {
-      const meant = closest(repository, all);
+      const meant = closest(repository, all.toSorted());
       const hint = meant === undefined ? `mirror-sync ls ${address} lists all of them` : `did you mean ${meant}?`;
       throw invalid(`${name === 'ls' ? 'list' : name} ${repository}`, `it is not in ${address}; ${hint}`);
     }

@@ -9,7 +9,9 @@ export async function knownTags(registry: TestRegistry, archive: Archive, path: 
     const tag = `v${index}`;
     const image = makeImage({ layers, overrides: { manifest: { annotations: { tag } } } });
     registry.push(path, image, tag);
-    return { tag, descriptor: image.descriptor, observed: 1_000_000, platforms: 'all' as const };
+    // All checks for referrers are done.
+    const checked = Date.now();
+    return { tag, descriptor: image.descriptor, observed: 1_000_000, platforms: 'all' as const, checked };
   });
   await archive.updateTags(`${registry.host}/${path}`, changes);
 }
