@@ -26,12 +26,12 @@ type UpdateOptions = Cancel & {
   readonly written?: (version: string) => void;
 };
 
-/** An index whose state the caller has checked; undefined where there is no index yet. */
+/** An index whose state the caller has checked; undefined for a repository without an index. */
 interface Checked {
   readonly read: { readonly index: TagIndex; readonly etag: string } | undefined;
 }
 
-/** Finds the changes for a version of a tag index; undefined where there is no index yet. */
+/** Finds the changes for a version of a tag index; undefined for a repository without an index. */
 export type FindChanges = (version: string | undefined, index?: TagIndex) => Promise<readonly TagChange[]>;
 
 /** An archive: gives the objects of a store their meaning. */
