@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { heldFor } from '../../../lib/archive/tag-index/withheld.ts';
+import { resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { serialise } from '../../../lib/queue/parse.ts';
 import { readRun } from '../../../lib/sync/reports.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { describeOnAws } from '../../kit/lambda/on-aws.ts';
@@ -40,6 +42,14 @@ await describeOnAws('a policy', ({ start }) => {
       ['held', moved],
       ['held', added],
     ]);
+    // Neither a push nor a client of the registry can show what the schedule holds.
+    for (const run of ['webhook-1', 'fill-1']) {
+      const order = { run, source, repository: source, platforms: 'all' as const };
+      const { message, group } = resolveMessage(order, { kind: 'images', images: [{ tag: '1' }, { tag: '2' }] });
+      await stack.send('resolve', serialise(message), group);
+    }
+    await stack.drained();
+    expect((await index())?.entries().map(({ tag, digest }) => [tag, digest])).toEqual([['1', first]]);
     for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
   }, 120_000);
 });
