@@ -25,38 +25,8 @@ const DETAIL_TYPES: Readonly<Record<ImageEvent['status'], string>> = {
 };
 
 function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const {
-    run,
-    source,
-    repository,
-    reference,
-    tag,
-    digest,
-    previous,
-    changes,
-    current,
-    until,
-    status,
-    code,
-    reason,
-    notes,
-  } = event;
-  return put(eventBus, DETAIL_TYPES[status], {
-    run,
-    source,
-    repository,
-    reference,
-    tag,
-    digest,
-    previous,
-    changes,
-    current,
-    until,
-    status,
-    code,
-    reason,
-    notes,
-  });
+  const { type: _, referrer: __, ...detail } = event;
+  return put(eventBus, DETAIL_TYPES[event.status], detail);
 }
 
 /** Sends the event of a run's start. A failure is only logged. */

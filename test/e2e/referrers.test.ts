@@ -1,4 +1,6 @@
 /** Stock tools find the same referrers in a served archive as in its source. */
+import { symlink } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { cosignTags, referrersTag } from '../../lib/oci/referrer-tags.ts';
 import { mirrorSync } from '../kit/command-line.ts';
@@ -76,6 +78,12 @@ describeWith(['oras', 'regctl'], 'referrers', () => {
       const [upstream = [], archived] = (await Promise.all(tree)).map(treeOf);
       expect(archived).toEqual(upstream);
       for (const { digest } of [...SBOMS, ...SIGNATURES, NESTED]) expect(upstream.join('\n')).toContain(digest);
+
+      // The link that the README describes.
+      const layout = join(archive, 'repositories', source.replace(':', '_'));
+      await symlink(relative(layout, join(archive, 'blobs')), join(layout, 'blobs'));
+      const ofFolder = await run('oras', ['discover', '--oci-layout', '--format', 'tree', `${layout}:1`]);
+      for (const { digest } of SIGNATURES) expect(ofFolder).toContain(digest);
     });
   });
 });

@@ -10,8 +10,7 @@ export function skippedFor(reason: string): void {
       throw new Error(`${reason}; .ci/run installs what the tests need`);
     });
   else {
-    // Skipped because a server or a tool is not installed, which the title names. New contributors need only Node.js to pass
-    // the tests, and CI fails above.
-    test.skip(`skipped: ${reason}`, () => undefined);
+    // New contributors need only Node.js to pass the tests. CI fails above.
+    test.skip(`skipped: ${reason}`, () => undefined); // Skipped because this machine lacks the server or the tool that the title names.
   }
 }

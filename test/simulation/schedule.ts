@@ -143,7 +143,7 @@ export function scheduleOf(seed: number): Schedule {
     actions.push({ at: from, do: 'push', repository: two, tag: other, image: below(IMAGES.length) });
     if (isWrong)
       actions.push({ at: soon(4_000), do: 'mood', host: 'r1.example', mood: 'wrong-bytes', forMs: 500 + below(6_000) });
-    // The second registry is asked at the same time, when there is no upload yet, and its blobs come later.
+    // Both registries receive the request before an upload begins. The second one sends its blobs later.
     actions.push({ at: from + 500, do: 'request', reference: `${one}:${tag}` });
     if (chance() < 0.7) {
       actions.push({ at: from + 200, do: 'request', reference: `${two}:${other}` });
