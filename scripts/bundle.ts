@@ -2,7 +2,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { BuildOptions, Plugin } from 'esbuild';
-import { TRIMS_OF_COMMAND, TRIMS_OF_FUNCTIONS } from './trims.ts';
+import { ESBUILD_DETECTION, TRIMS_OF_COMMAND, TRIMS_OF_FUNCTIONS } from './trims.ts';
 
 export const ROOT = join(import.meta.dirname, '..');
 
@@ -14,6 +14,7 @@ const COMMON: BuildOptions = {
   format: 'esm',
   // ES modules allow tree shaking.
   mainFields: ['module', 'main'],
+  define: ESBUILD_DETECTION,
   // CommonJS code in the bundle needs `require` for Node's modules.
   banner: {
     js: "import { createRequire as createRequireOfBundle } from 'node:module';\nconst require = createRequireOfBundle(import.meta.url);",

@@ -1,5 +1,6 @@
 /** Replaces modules that are never used in the bundles with an error that names this file. */
 import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Plugin } from 'esbuild';
 
@@ -22,6 +23,13 @@ function uncalled(path: RegExp, what: string): Trim {
   return { path, contents: `module.exports = function () { throw new Error(${JSON.stringify(message)}); };` };
 }
 
+/** A CommonJS module with these of its exports, which are data. */
+function only(path: RegExp, module: string, names: readonly string[]): Trim {
+  const all = createRequire(import.meta.url)(module) as Readonly<Record<string, unknown>>;
+  const kept = Object.fromEntries(names.map((name) => [name, all[name]]));
+  return { path, contents: `module.exports = ${JSON.stringify(kept)};` };
+}
+
 /** For `lib/registry/http/agents.ts`, which uses two agents over HTTP/1.1, and sends bodies that are strings. */
 const UNDICI: readonly Trim[] = [
   {
@@ -33,7 +41,8 @@ const UNDICI: readonly Trim[] = [
       export { default as ProxyAgent } from 'undici/lib/dispatcher/proxy-agent.js';`,
   },
   absent(/undici\/lib\/web\//, 'fetch, and bodies such as it takes'),
-  absent(/undici\/lib\/milo\//, 'the experimental HTTP parser'),
+  // `ESBUILD_DETECTION` leaves out the experimental HTTP parser.
+  only(/undici\/lib\/llhttp\/constants\.js$/, 'undici/lib/llhttp/constants.js', ['ERROR', 'TYPE']),
   uncalled(/undici\/lib\/dispatcher\/client-h2\.js$/, 'HTTP/2'),
   uncalled(/undici\/lib\/dispatcher\/socks5-proxy-agent\.js$/, 'SOCKS proxies'),
   // All processors of Lambda have SIMD.
@@ -51,14 +60,30 @@ const AWS_CREDENTIALS: readonly Trim[] = [
   },
 ];
 
+/** Only the query language of S3 answers with a stream of events. */
+const AWS_EVENT_STREAMS: readonly Trim[] = [
+  {
+    path: /@smithy\/core\/dist-es\/submodules\/event-streams\/index\.js$/,
+    contents: `export const eventStreamSerdeProvider = undefined;
+      export const resolveEventStreamSerdeConfig = (config) => config;
+      export class EventStreamSerde {
+        constructor() { throw new Error('streams of events: left out of this bundle (scripts/trims.ts)'); }
+      }`,
+  },
+];
+
+/** undici has an experimental HTTP parser beside llhttp, and leaves it out of a bundle that defines this name. */
+export const ESBUILD_DETECTION = { esbuildDetection: '1' };
+
 /** The trims without a match so far; their packages have changed, or are no longer imported. */
-export const idle = new Set([...UNDICI, ...AWS_CREDENTIALS]);
+export const idle = new Set([...UNDICI, ...AWS_CREDENTIALS, ...AWS_EVENT_STREAMS]);
 
 /** The command line needs all credential providers, and its size matters less. */
 export const TRIMS_OF_COMMAND = [replacing('undici', UNDICI)];
 export const TRIMS_OF_FUNCTIONS = [
   ...TRIMS_OF_COMMAND,
   replacing('aws-credentials', AWS_CREDENTIALS),
+  replacing('aws-event-streams', AWS_EVENT_STREAMS),
   yamlAsModules(),
   awsSchemasWithPlainKeys(),
 ];

@@ -57,6 +57,11 @@ describe('the bundles', () => {
     expect(text).not.toContain('GetBucketAnalyticsConfiguration');
   });
 
+  test('contain neither the second HTTP parser of undici nor the event streams of the SDK', async () => {
+    const text = await textOf('resolver');
+    for (const unused of ['UNDICI_USE_MILO', 'METHODS_RTSP', ':exception-type']) expect(text).not.toContain(unused);
+  });
+
   // Profiles and single sign-on are for the machines of users.
   test('of the command line look for credentials wherever the SDK does', async () => {
     const files = await readdir(bundles.join('cli'));
