@@ -8,6 +8,9 @@ import type { Policy } from '../policy/policy.ts';
  */
 export const MESSAGE_VERSION = 1;
 
+/** The version of a message with a `change`: a finalizer that does not know policies must not handle the message. */
+export const CHANGE_VERSION = 2;
+
 export type Message = ResolveMessage | LayerMessage | FinalizeMessage;
 
 /** The part of an image that is mirrored. */
@@ -136,7 +139,7 @@ export interface LayerMessage extends Order {
 }
 
 export interface FinalizeMessage extends Order {
-  readonly version: typeof MESSAGE_VERSION;
+  readonly version: typeof MESSAGE_VERSION | typeof CHANGE_VERSION;
   readonly type: 'finalize';
   /** Neither tag nor digest where the tags of the repository could not be listed. */
   readonly image: Image | Wanted;
@@ -147,7 +150,7 @@ export interface FinalizeMessage extends Order {
    * earlier release finds unchanged.
    */
   readonly checks?: readonly ReferrerCheck[];
-  /** A change of the repository's state. Such a message has no other effect, and no image. */
+  /** A change of the repository's state, in version 2 only. Such a message has no other effect, and no image. */
   readonly change?: RepositoryChange;
 }
 

@@ -1,6 +1,7 @@
 import { defined } from '../core/defined.ts';
 import { deduplicationId, finalizeGroup, type FinalizeSender, layerGroup, resolveGroup } from './lanes.ts';
 import {
+  CHANGE_VERSION,
   type FinalizeMessage,
   type Image,
   type LayerMessage,
@@ -106,7 +107,7 @@ export function checksMessage(order: Order, image: Image, checks: readonly Refer
 
 /** A message to the finalizer that changes the state of a repository. Equal changes of a run are one message. */
 export function changeMessage(order: Order, change: RepositoryChange): Outgoing<FinalizeMessage> {
-  const message: FinalizeMessage = { version: MESSAGE_VERSION, type: 'finalize', ...orderOf(order), image: {}, change };
+  const message: FinalizeMessage = { version: CHANGE_VERSION, type: 'finalize', ...orderOf(order), image: {}, change };
   return {
     message,
     group: finalizeGroup(message.repository),

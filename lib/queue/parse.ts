@@ -7,6 +7,7 @@ import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { parsePolicy } from '../policy/policy.ts';
 import {
+  CHANGE_VERSION,
   type FinalizeMessage,
   type Image,
   type LayerMessage,
@@ -54,8 +55,11 @@ export function parseMessage(text: string, now: number = Date.now()): Message {
   const place = new Place('read message', '', text).json();
   // The version is checked first, since another version may have changed everything else.
   const version = place.at('version');
-  if (version.integer() !== MESSAGE_VERSION)
-    throw version.fail(`is ${version.integer()}, and this release knows only ${MESSAGE_VERSION}`, 'unsupported');
+  if (version.integer() === CHANGE_VERSION) return readChangeMessage(place, now);
+  if (version.integer() !== MESSAGE_VERSION) {
+    const known = `${MESSAGE_VERSION} and ${CHANGE_VERSION}`;
+    throw version.fail(`is ${version.integer()}, and this release knows only ${known}`, 'unsupported');
+  }
   switch (oneOf(place.at('type'), ['resolve', 'layer', 'finalize'])) {
     case 'resolve':
       return readResolve(place);
@@ -128,8 +132,7 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
   const image = place.at('image');
   const found = image.at('observed').given;
   const failure = optional(place.at('failure'), readFailure);
-  const change = optional(place.at('change'), (given) => readChange(given, now));
-  if (!found && failure === undefined && change === undefined)
+  if (!found && failure === undefined)
     throw place.at('failure').fail('is missing; an image that was not found needs it');
   return defined({
     ...readOrder(place),
@@ -141,8 +144,14 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
       .at('checks')
       .optionalList(ANY_LENGTH)
       ?.map((check) => readCheck(check, now)),
-    change,
   });
+}
+
+/** Version 2 has no other messages. */
+function readChangeMessage(place: Place, now: number): FinalizeMessage {
+  const type = oneOf(place.at('type'), ['finalize']);
+  const change = readChange(place.at('change'), now);
+  return { ...readOrder(place), version: CHANGE_VERSION, type, image: {}, change };
 }
 
 function readChange(place: Place, now: number): RepositoryChange {

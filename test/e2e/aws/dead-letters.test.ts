@@ -94,7 +94,7 @@ await describeOnAws('dead letters', ({ start }) => {
       { digest: layer.digest, mediaType, size: layer.size },
       { lanes: 4, look: 'receipt' },
     );
-    const { reports, events } = await buried({ ...message, version: 2 as never });
+    const { reports, events } = await buried({ ...message, version: 3 as never });
     expect(reports).toMatchObject({
       later: ['failed', 'unsupported', 'read message: version: is 2, and this release knows only 1'],
     });

@@ -74,14 +74,14 @@ await describeOnAws('messages of other releases', ({ start }) => {
     // Another version in each queue waits beyond its two deliveries, and does not block its group permanently.
     const { resolver, layer, finalizer } = stack.functions;
     for (const queue of ['resolve', 'layer', 'finalize'] as const)
-      await stack.send(queue, later({ version: 2 }), 'later');
+      await stack.send(queue, later({ version: 3 }), 'later');
     for (const lambda of [resolver, layer, finalizer])
       await lambda.logged((lines) => saidIn(lines).filter(({ message: said }) => said === 'message waits').length >= 3);
     for (const queue of ['resolve', 'layer', 'finalize']) expect(await stack.waiting(queue)).toBe(1);
     for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
 
     // After four days it becomes a dead letter, and its image has failed.
-    const Records = [recordOf(later({ version: 2, run: 'request-2' }))];
+    const Records = [recordOf(later({ version: 3, run: 'request-2' }))];
     expect((await stack.functions['dead-letters'].invoke({ Records })).outcome).toEqual({
       payload: { batchItemFailures: [] },
     });

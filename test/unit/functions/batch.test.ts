@@ -156,7 +156,7 @@ test('a message of another type is returned as failed, and not handled', async (
 describe('a message that waits', () => {
   const notReady = new Failure({ operation: 'read', side: 'input', code: 'invalid', detail: 'mirror.yaml:3:5: typo' });
   /** Of a later release. */
-  const later = (receiveCount: number): SQSRecord => recordOf('{"version":2,"tag":"later"}', { receiveCount });
+  const later = (receiveCount: number): SQSRecord => recordOf('{"version":3,"tag":"later"}', { receiveCount });
 
   test('returns after 20 s while the configuration is invalid, with the later messages of its group', async () => {
     const { done, returned, complaints, postponed, waits } = await handled(batch(['a', 'b']), {

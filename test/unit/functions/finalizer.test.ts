@@ -92,7 +92,7 @@ test('records the failure of a message on the last delivery according to its env
 });
 
 test('sends a message of a later release to the end of its own queue on the last delivery', async () => {
-  const body = JSON.stringify({ ...messageOf(), version: 2 });
+  const body = JSON.stringify({ ...messageOf(), version: 3 });
   expect(await handle(recordOf(body, { receiveCount: MAX_RECEIVES }))).toEqual([]);
   expect(aws.requeued('finalize')).toEqual([body]);
 });

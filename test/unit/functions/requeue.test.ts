@@ -19,14 +19,14 @@ afterAll(() => {
 const sent = () => sqs.commandCalls(SendMessageCommand).map(({ args: [{ input }] }) => input);
 
 test('a copy has the body, the group and the time of the first send, and its own id', async () => {
-  const record = recordOf('{"version":2}', { group: 'g', sent: 1234 });
+  const record = recordOf('{"version":3}', { group: 'g', sent: 1234 });
   const attributes = { ...record.attributes, MessageDeduplicationId: 'first' };
   await requeueIn(URL)({ ...record, attributes });
   await requeueIn(URL)({ ...record, attributes });
   await requeueIn(URL)({ ...record, attributes, messageId: 'another' });
   expect(sent()[0]).toEqual({
     QueueUrl: URL,
-    MessageBody: '{"version":2}',
+    MessageBody: '{"version":3}',
     MessageGroupId: 'g',
     MessageDeduplicationId: expect.stringMatching(/^[0-9a-f]{64}$/),
     MessageAttributes: { firstSent: { DataType: 'Number', StringValue: '1234' } },

@@ -174,9 +174,9 @@ describe('messages of other releases', () => {
   });
 
   test('of another version are unsupported, whatever else they contain', () => {
-    const failure = failureOf(JSON.stringify({ version: 2, type: 'something new' }));
+    const failure = failureOf(JSON.stringify({ version: 3, type: 'something new' }));
     expect(failure).toMatchObject({ code: 'unsupported', remedy: 'never' });
-    expect(failure.message).toBe('read message: version: is 2, and this release knows only 1');
+    expect(failure.message).toBe('read message: version: is 3, and this release knows only 1 and 2');
   });
 });
 

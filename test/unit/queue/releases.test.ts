@@ -1,13 +1,21 @@
 /**
  * Messages in the serialised form of each release: `test/messages/<version>-<release>/<kind>.json`. A release that changes its
- * messages adds a folder. Existing files there never change, because a rolling update or a rollback delivers messages of one
+ * messages adds a folder, which has the name of the change before the release. Existing files there never change, because a rolling update or a rollback delivers messages of one
  * release to the functions of another.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Message } from '../../../lib/queue/messages.ts';
-import { continuationOf, finalizeMessage, layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import {
+  changeMessage,
+  checksMessage,
+  continuationOf,
+  finalizeMessage,
+  layerMessage,
+  resolveMessage,
+} from '../../../lib/queue/outgoing.ts';
+import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
 import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import { digestFor, LAYER } from './samples.ts';
 
@@ -44,6 +52,40 @@ const ASKED = {
 };
 const BLOB = { digest: digestFor('layer'), mediaType: LAYER, size: 402 };
 const URLS = { ...BLOB, urls: ['https://registry.example/layer'] };
+
+const POLICY: Policy = {
+  ...NO_POLICY,
+  referrers: ['application/spdx+json'],
+  verify: 'require',
+  signers: [{ identity: 'https://ci.example/*', issuer: 'https://issuer.example' }, { key: 'PEM' }],
+  minimumAgeMs: 604_800_000,
+  initial: 'accept',
+  moved: 'keep',
+  attest: 'on',
+};
+const { tag: _, ...UNTAGGED } = IMAGE;
+const REFERRER = { ...UNTAGGED, subject: digestFor('subject'), root: { tag: 'v1' } };
+const VERIFIED = { ...IMAGE, verified: { by: 'https://ci.example/1', at: 1_764_071_000_000 }, notes: ['a remark'] };
+const AT = 1_764_072_000_001;
+
+/** The messages that came with policies and referrers, created by the current release. */
+const OF_POLICIES: Readonly<Record<string, Message>> = {
+  '2-policies/finalize-policy': changeMessage(ORDER, { policy: POLICY }).message,
+  '2-policies/finalize-completed': changeMessage(ORDER, { completed: AT }).message,
+  '1-policies/finalize-verified': finalizeMessage(ORDER, { ...VERIFIED, checked: AT }, 'resolver').message,
+  '1-policies/finalize-unverified': finalizeMessage(ORDER, { ...IMAGE, unverified: 'no signature' }, 'resolver')
+    .message,
+  '1-policies/finalize-drifted': finalizeMessage(ORDER, IMAGE, 'resolver', {
+    code: 'drifted',
+    reason: 'moved',
+    current: digestFor('current'),
+  }).message,
+  '1-policies/finalize-checks': checksMessage(ORDER, IMAGE, [
+    { tag: 'v1', digest: IMAGE.digest, at: AT },
+    { digest: digestFor('other'), at: AT },
+  ]).message,
+  '1-policies/layer-of-a-referrer': layerMessage(ORDER, REFERRER, BLOB, { lanes: 4, look: 'receipt' }).message,
+};
 
 /** The same messages, created by the current release. */
 const OURS: Readonly<Record<string, Message>> = {
@@ -87,3 +129,24 @@ test.each(Object.entries(OURS))(
     expect(JSON.parse(serialise(message))).toEqual(await stored(`1-a7e154c/${name}.json`));
   },
 );
+
+test.each(Object.entries(OF_POLICIES))('the message %s is sent in the form that is stored', async (name, message) => {
+  expect(JSON.parse(serialise(message))).toEqual(await stored(`${name}.json`));
+});
+
+// A finalizer of the previous release knows no policy, and would count the message as a failure of its repository.
+test('a change of a repository has a version of its own, so that a finalizer without policies leaves it in the queue', () => {
+  const { message } = changeMessage(ORDER, { policy: NO_POLICY });
+  expect(message.version).toBe(2);
+  const failureOf = (text: string): unknown => {
+    try {
+      return parseMessage(text);
+    } catch (error) {
+      return error;
+    }
+  };
+  expect(failureOf(JSON.stringify({ ...message, version: 1 }))).toMatchObject({ code: 'invalid' });
+  // A release that knows policies leaves those of its successor in the same way, and other messages of this version.
+  expect(failureOf(JSON.stringify({ ...message, version: 3 }))).toMatchObject({ code: 'unsupported' });
+  expect(failureOf(JSON.stringify({ ...message, type: 'resolve' }))).toMatchObject({ code: 'unsupported' });
+});
