@@ -1,53 +1,85 @@
 /**
  * Records the child manifests of the indexes of a repository, which its tag index does not name. The finalizer writes a record
- * per child before it writes the reference. So a server needs one read to decide whether a manifest belongs to a repository.
+ * per child before it writes the reference. A record proves nothing: it names the root below which the child is found, and the
+ * tag index says whether the archive has that root. So a server needs one read to decide whether a manifest belongs to a
+ * repository, and a record that outlives its image shows nothing.
  */
 import { Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import { settleAll } from '../core/settle-all.ts';
 import type { Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
+import { formatPlatform, parsePlatform } from '../oci/platform.ts';
 import type { Cancel } from '../store/store.ts';
 import type { Archive } from './archive.ts';
+import { isWithin, type Platforms, scopesOf, type TagIndex } from './tag-index/tag-index.ts';
 
-const MAX_MEMBER_BYTES = 4_096;
+/** 100 platforms with long names. */
+const MAX_MEMBER_BYTES = 65_536;
+const MAX_PLATFORMS = 100;
 
 /** The number of concurrent writes. */
 const SIDE_BY_SIDE = 8;
 
-/** Records manifests with their media types. Repeating it is safe. */
+/** A child manifest of an image. */
+export interface Member {
+  readonly mediaType: string;
+  /** The digest of the image. */
+  readonly root: Digest;
+  /** The platforms with which the image was proven; the child is one of them, or an index above one. */
+  readonly platforms: Platforms;
+}
+
+/** Records manifests. Repeating it is safe. A manifest of several images has the record of the last one. */
 export async function recordMembers(
   { store, layout }: Archive,
   repository: string,
-  members: ReadonlyMap<Digest, string>,
+  members: ReadonlyMap<Digest, Member>,
   options: Cancel = {},
 ): Promise<void> {
   const permits = new Semaphore(SIDE_BY_SIDE);
   await settleAll(
-    [...members].map(([digest, mediaType]) =>
+    [...members].map(([digest, { mediaType, root, platforms: proven }]) =>
       permits.with(async () => {
-        const bytes = Buffer.from(`${JSON.stringify({ version: 1, mediaType })}\n`);
+        const platforms = proven === 'all' ? proven : proven.map(formatPlatform);
+        const bytes = Buffer.from(`${JSON.stringify({ version: 2, mediaType, root, platforms })}\n`);
         await store.put(layout.member(repository, digest), bytes, { contentType: 'application/json', ...options });
       }),
     ),
   );
 }
 
-/** The media type of a manifest that belongs to an image of the repository; undefined for any other. */
+/** The record of a manifest; undefined if it has none, or that of an earlier release, which names no root. */
 export async function memberOf(
   { store, layout }: Archive,
   repository: string,
   digest: Digest,
   options: Cancel = {},
-): Promise<string | undefined> {
+): Promise<Member | undefined> {
   const key = layout.member(repository, digest);
   const found = await store.get(key, { maxBytes: MAX_MEMBER_BYTES, ...options });
   if (found === undefined) return undefined;
   try {
-    return Place.ofBytes(`read ${key}`, found.bytes).at('mediaType').mediaType();
+    return readMember(Place.ofBytes(`read ${key}`, found.bytes));
   } catch (error) {
     // The next sync of the image writes it again.
     if (error instanceof Failure) return undefined;
     throw error;
   }
+}
+
+function readMember(place: Place): Member | undefined {
+  if (!place.at('root').given) return undefined;
+  const platforms = place.at('platforms');
+  return {
+    mediaType: place.at('mediaType').mediaType(),
+    root: place.at('root').digest(),
+    platforms: platforms.is('all') ? 'all' : platforms.list(MAX_PLATFORMS).map((each) => parsePlatform(each.text())),
+  };
+}
+
+/** Whether a tag index names the image of a manifest, with proof for its platforms. */
+export function isProvenMember(index: TagIndex, { root, platforms }: Member): boolean {
+  const entry = index.byDigest(root);
+  return entry !== undefined && scopesOf(entry).some((scope) => isWithin(platforms, scope.platforms));
 }

@@ -1,5 +1,5 @@
 import type { Archive } from '../archive/archive.ts';
-import { memberOf } from '../archive/members.ts';
+import { isProvenMember, memberOf } from '../archive/members.ts';
 import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
 import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
@@ -16,7 +16,7 @@ const MiB = 1024 * 1024;
 
 /** The manifests in memory. They never change, so they need no revalidation. */
 const CACHE_BYTES = 64 * MiB;
-/** The most indexes that are searched for a child manifest that an earlier release archived without a record. */
+/** The most indexes that are searched for a child manifest without a record of an image that the archive has. */
 const MAX_SEARCHED = 2_000;
 
 export interface Found {
@@ -51,11 +51,17 @@ export class Manifests {
   async byDigest(of: Repository, digest: Digest, signal: AbortSignal): Promise<Found> {
     const mediaType =
       of.index.byDigest(digest)?.mediaType ??
-      (await memberOf(this.#archive, of.name, digest, { signal })) ??
+      (await this.#recorded(of, digest, signal)) ??
       (await this.#childrenOf(of)).get(digest);
     if (mediaType === undefined)
       throw withheldDigest(of, digest) ?? unknown(`no image of ${of.name} has the manifest ${digest}; ${SPARSE}`);
     return await this.#read(of, digest, mediaType, signal);
+  }
+
+  /** By its record, which takes one read. Without it, all indexes of the repository are searched. */
+  async #recorded(of: Repository, digest: Digest, signal: AbortSignal): Promise<string | undefined> {
+    const member = await memberOf(this.#archive, of.name, digest, { signal });
+    return member !== undefined && isProvenMember(of.index, member) ? member.mediaType : undefined;
   }
 
   async #read(of: Repository, digest: Digest, mediaType: string, signal: AbortSignal): Promise<Found> {

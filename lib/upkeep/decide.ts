@@ -1,6 +1,6 @@
 /** Records the decision of a person about an image: to show a held one, or to show one never. */
 import type { Archive } from '../archive/archive.ts';
-import { recordMembers } from '../archive/members.ts';
+import { type Member, recordMembers } from '../archive/members.ts';
 import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
 import { heldAs, heldDigest, heldFor, type Held, withDecisionIn } from '../archive/tag-index/withheld.ts';
 import { defined } from '../core/defined.ts';
@@ -69,14 +69,16 @@ async function mustBeComplete(
   { operation, signal }: { readonly operation: string; readonly signal: AbortSignal },
 ): Promise<void> {
   const reader = receiptReader(archive, signal);
-  const members = new Map<Digest, string>();
+  const members = new Map<Digest, Member>();
   for (const scope of scopesOf(entry)) {
     const state = await checkClosure(entry.digest, scope, reader, { mayLack: () => true });
     if (!state.complete) {
       const detail = `the archive lacks ${state.missing}; the next sync fetches it, so release the image after that`;
       throw new Failure({ operation, side: 'archive', code: 'corrupt', detail });
     }
-    for (const [digest, mediaType] of state.manifests) if (digest !== entry.digest) members.set(digest, mediaType);
+    const { platforms } = scope;
+    for (const [digest, mediaType] of state.manifests)
+      if (digest !== entry.digest) members.set(digest, { mediaType, root: entry.digest, platforms });
   }
   await recordMembers(archive, repository, members, { signal });
 }

@@ -24,7 +24,7 @@ import {
 import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed, repairedAt } from './format.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
-export { ANNOTATIONS, covers, isWithin, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
+export { ANNOTATIONS, covers, isWithin, type Platforms, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
 export type { Applied, ReferrerCheck, TagChange, TagOutcome } from './draft.ts';
 export type { Period } from './history.ts';
 

@@ -8,7 +8,7 @@ import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import type { Archive, TagUpdate } from '../../archive/archive.ts';
 import type { Move } from '../../archive/tag-index/move.ts';
-import { recordMembers } from '../../archive/members.ts';
+import { type Member, recordMembers } from '../../archive/members.ts';
 import { periodOf } from '../../changes/changes.ts';
 import { compareImages } from '../../changes/read.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -168,8 +168,12 @@ interface Ready extends Complete {
 }
 
 /** The manifests that the tag index will not name. */
-function childrenOf(ready: readonly Ready[]): ReadonlyMap<Digest, string> {
-  return new Map(ready.flatMap(({ image, manifests }) => [...manifests].filter(([digest]) => digest !== image.digest)));
+function childrenOf(ready: readonly Ready[]): ReadonlyMap<Digest, Member> {
+  const members = new Map<Digest, Member>();
+  for (const { image, manifests, message } of ready)
+    for (const [digest, mediaType] of manifests)
+      if (digest !== image.digest) members.set(digest, { mediaType, root: image.digest, platforms: message.platforms });
+  return members;
 }
 
 /** Looks up the largest blob alone: while it is missing, nothing else needs to be checked. */

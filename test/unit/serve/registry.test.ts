@@ -88,6 +88,22 @@ describe('manifests', () => {
       expect(await bytesOf(await served.get(`/v2/${NAME}/manifests/${of}`))).toEqual(manifest);
   });
 
+  test('of an image that a repair has removed are unknown, although the tag has its index for another platform', async () => {
+    const arm = makeImage({ layers: [LAYER], platform: { os: 'linux', architecture: 'arm64' } });
+    const both = makeIndex([IMAGE, arm]);
+    await served.add(REPOSITORY, both, undefined, 3_000);
+    expect((await served.get(`/v2/${NAME}/manifests/${arm.digest}`)).status).toBe(200);
+    await served.archive.dropReferences(REPOSITORY, new Set([both.digest]), 4_000);
+    expect(await refusal(await served.get(`/v2/${NAME}/manifests/${arm.digest}`))).toBe('404 MANIFEST_UNKNOWN');
+    const { digest: of, mediaType, manifest } = both;
+    const platforms = [{ os: 'linux', architecture: 'amd64' }];
+    await served.archive.updateTags(REPOSITORY, [
+      { descriptor: { digest: of, mediaType, size: manifest.length }, observed: 5_000, platforms, tag: '3.0' },
+    ]);
+    expect(await refusal(await served.get(`/v2/${NAME}/manifests/${arm.digest}`))).toBe('404 MANIFEST_UNKNOWN');
+    expect((await served.get(`/v2/${NAME}/manifests/${IMAGE.digest}`)).status).toBe(200);
+  });
+
   test('of a platform that an index was not mirrored for are unknown, although another repository has them', async () => {
     const arm = makeImage({ layers: [LAYER], platform: { os: 'linux', architecture: 'arm64' } });
     const both = makeIndex([IMAGE, arm]);

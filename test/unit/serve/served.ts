@@ -33,7 +33,12 @@ export class Served {
   /** Writes an image as a sync does: blobs with receipts, manifests, the records of children, and the reference. */
   async add(repository: string, image: Pushable, tag?: string, observed = 1_000): Promise<void> {
     await this.#content(repository, image);
-    const members = new Map(below(image).map((child) => [child.digest, child.mediaType]));
+    const members = new Map(
+      below(image).map(({ digest, mediaType }) => [
+        digest,
+        { mediaType, root: image.digest, platforms: 'all' as const },
+      ]),
+    );
     await recordMembers(this.archive, repository, members);
     await this.tag(repository, image, [tag], observed);
   }

@@ -51,7 +51,7 @@ describe('a release', () => {
       isVisible: true,
     });
     expect(await current()).toBe(NEW.digest);
-    expect(await memberOf(served.archive, NAME, CHILD.digest)).toBe(CHILD.mediaType);
+    expect(await memberOf(served.archive, NAME, CHILD.digest)).toMatchObject({ root: NEW.digest });
     const index = (await served.archive.tagIndex(NAME))?.index;
     expect(index?.history('latest')).toEqual([
       { digest: OLD.digest, from: now - 30 * DAY, to: now },
