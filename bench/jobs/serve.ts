@@ -49,11 +49,11 @@ interface Contestant {
   readonly layer: () => Promise<number>;
 }
 
-/** Milliseconds per manifest, manifests per second, and bytes of the layer per second. */
-interface Turn {
-  readonly latency: number;
-  readonly rate: number;
-  readonly throughput: number;
+/** Of each turn: milliseconds per manifest, manifests per second, and bytes of the layer per second. */
+interface Measured {
+  readonly latency: number[];
+  readonly rate: number[];
+  readonly throughput: number[];
 }
 
 export const serve: Job = async (bench) => {
@@ -67,20 +67,30 @@ export const serve: Job = async (bench) => {
   await using stack = new AsyncDisposableStack();
   const { contestants, size, bucket, name } = await contestantsOf(bench, s3, stack);
   process.stderr.write('serving\n');
-  const turns = new Map<string, Turn[]>(contestants.map(({ name }) => [name, []]));
-  for (let turn = 0; turn < bench.repetitions; turn += 1)
-    for (const contestant of contestants) {
-      bench.signal.throwIfAborted();
-      turns.get(contestant.name)?.push(await turnOf(contestant, size));
-    }
+  const measured = new Map<string, Measured>(
+    contestants.map((each) => [each.name, { latency: [], rate: [], throughput: [] }]),
+  );
+  for (let turn = 0; turn < bench.repetitions; turn += 1) {
+    // Another contestant is the first one in each turn.
+    const ordered = [
+      ...contestants.slice(turn % contestants.length),
+      ...contestants.slice(0, turn % contestants.length),
+    ];
+    // The layers have a round of their own: requests for manifests warm the connection for one contestant only.
+    for (const part of [manifestsOf, layerOf])
+      for (const contestant of ordered) {
+        bench.signal.throwIfAborted();
+        await part(contestant, measured.get(contestant.name) as Measured, size);
+      }
+  }
   const starts = await coldStarts(bench, s3, { bucket, name });
-  const of = (name: string, what: keyof Turn): number => median((turns.get(name) ?? []).map((turn) => turn[what]));
+  const of = (name: string, what: keyof Measured): number => median(measured.get(name)?.[what] ?? []);
   return {
     title,
     sections: [
       `One image with a layer of ${(size / 1e6).toFixed(0)} MB. All are read by the same client in this process, which follows redirects,
 and S3 is versitygw. In each turn, each server is asked for the manifest ${SEQUENTIAL} times, then ${CONCURRENT} times from ${CONNECTIONS}
-connections, then for the layer. Numbers are medians of ${bench.repetitions} turns.`,
+connections. Then each is asked for the layer. Numbers are medians of ${bench.repetitions} turns.`,
       table(
         ['', 'manifest, ms', 'manifests per second', 'layer, MB/s'],
         contestants.map(({ name }) => [
@@ -103,8 +113,9 @@ answers a login and sends a manifest.`,
   };
 };
 
-function aimsOf(of: (name: string, what: keyof Turn) => number, starts: Starts): Aim[] {
-  const quotient = (what: keyof Turn, a: string, b: string): number | undefined => divided(of(a, what), of(b, what));
+function aimsOf(of: (name: string, what: keyof Measured) => number, starts: Starts): Aim[] {
+  const quotient = (what: keyof Measured, a: string, b: string): number | undefined =>
+    divided(of(a, what), of(b, what));
   return [
     {
       what: 'manifest from a folder ÷ a plain read of its file',
@@ -205,7 +216,7 @@ async function digestOf(url: string): Promise<Digest> {
   return String(headers['docker-content-digest']) as Digest;
 }
 
-async function turnOf({ name, manifest, layer }: Contestant, size: number): Promise<Turn> {
+async function manifestsOf({ manifest }: Contestant, measured: Measured): Promise<void> {
   const latencies: number[] = [];
   for (let at = 0; at < SEQUENTIAL; at += 1) latencies.push(await millisecondsOf(manifest));
   let left = CONCURRENT;
@@ -216,11 +227,16 @@ async function turnOf({ name, manifest, layer }: Contestant, size: number): Prom
       }),
     ),
   );
+  measured.latency.push(median(latencies));
+  measured.rate.push(CONCURRENT / (together / 1_000));
+}
+
+async function layerOf({ name, layer }: Contestant, { throughput }: Measured, size: number): Promise<void> {
   const ofLayer = await millisecondsOf(async () => {
     const bytes = await layer();
     if (bytes !== size) throw new Error(`${name}: expected a layer of ${size} bytes, got ${bytes}`);
   });
-  return { latency: median(latencies), rate: CONCURRENT / (together / 1_000), throughput: size / (ofLayer / 1_000) };
+  throughput.push(size / (ofLayer / 1_000));
 }
 
 async function millisecondsOf(work: () => Promise<unknown>): Promise<number> {
