@@ -9,7 +9,7 @@ import { ociLayout } from './archive/oci-layout.ts';
 import type { ObjectStore } from './store/store.ts';
 import type { TagEntry } from './archive/tag-index/tag-index.ts';
 import { type OpenArchive, openArchive as openAddress } from './app/open-archive.ts';
-import { readConfig } from './app/config-file.ts';
+import { readConfig, readTrustedRoot } from './app/config-file.ts';
 import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from './app/defaults.ts';
 import { repositoriesOf } from './app/repositories.ts';
 import { runSync } from './app/sync.ts';
@@ -87,6 +87,8 @@ export interface SyncOptions extends Common {
   readonly foreignHosts?: readonly string[];
   /** Credentials in the format of Docker's config.json; by default the files of Docker, podman and skopeo. */
   readonly authfile?: string;
+  /** The path of Sigstore's trusted root, for a policy of the archive that requires signatures by certificates. */
+  readonly trustedRoot?: string;
   /** Connections per registry, and blobs that are fetched concurrently: 1 to 64. */
   readonly concurrency?: number;
   /** The longest wait for a registry that limits requests, in milliseconds; 15 minutes by default. */
@@ -126,6 +128,7 @@ export async function sync(references: readonly string[], options: SyncOptions):
     insecure: (options.insecureRegistries ?? []).map(parseHost),
     foreignHosts: (options.foreignHosts ?? []).map(parseForeignHost),
     authfile: options.authfile,
+    trustedRoot: await trustedRootOf(options),
     concurrency,
     maxWaitMs,
   } as const;
@@ -138,6 +141,10 @@ export async function sync(references: readonly string[], options: SyncOptions):
     host.signal.throwIfAborted();
     return result;
   });
+}
+
+function trustedRootOf({ trustedRoot: path }: SyncOptions): Promise<Uint8Array> | undefined {
+  return path === undefined ? undefined : readTrustedRoot(path, `read trustedRoot ${path}`);
 }
 
 export interface VerifyOptions extends Common {

@@ -19,14 +19,16 @@ export interface LoadedConfig extends Config {
 export async function readConfig(path: string, from: { readonly stdin?: Input | undefined }): Promise<LoadedConfig> {
   const config = await readFileOrInput(path, from);
   if (config.trustedRoot === undefined) return config;
-  return { ...config, root: await readRoot(path === STDIN ? '.' : dirname(path), config.trustedRoot) };
+  const name = config.trustedRoot;
+  const root = join(path === STDIN ? '.' : dirname(path), name);
+  return { ...config, root: await readTrustedRoot(root, `read trustedRoot ${name}`) };
 }
 
-async function readRoot(folder: string, name: string): Promise<Uint8Array> {
-  const operation = `read trustedRoot ${name}`;
+/** Reads the trusted root of Sigstore, and checks it. */
+export async function readTrustedRoot(path: string, operation: string): Promise<Uint8Array> {
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(join(folder, name));
+    bytes = await readFile(path);
   } catch (error) {
     throw invalid(operation, wordsFor(error));
   }

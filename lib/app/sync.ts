@@ -51,6 +51,8 @@ export interface SyncRequest {
   readonly foreignHosts: readonly string[];
   /** The maximum wait for a registry's rate limit, in milliseconds. */
   readonly maxWaitMs: number;
+  /** The trusted root of Sigstore, for signers with an identity in a recorded policy; a configuration has its own. */
+  readonly trustedRoot?: Uint8Array | undefined;
   /** The key of attestations: a file, or the ARN of a key in KMS. */
   readonly attestKey?: string | undefined;
 }
@@ -58,7 +60,15 @@ export interface SyncRequest {
 /** The settings of a sync whose messages are known. */
 export type SyncSettings = Pick<
   SyncRequest,
-  'config' | 'tags' | 'insecure' | 'authfile' | 'concurrency' | 'foreignHosts' | 'maxWaitMs' | 'attestKey'
+  | 'config'
+  | 'tags'
+  | 'insecure'
+  | 'authfile'
+  | 'concurrency'
+  | 'foreignHosts'
+  | 'maxWaitMs'
+  | 'trustedRoot'
+  | 'attestKey'
 >;
 
 /** The process that runs the sync, and the receivers of its reports. */
@@ -127,7 +137,7 @@ export async function runMessages(
       concurrency,
       messages,
       limits: config?.limits,
-      trustedRoot: config?.root,
+      trustedRoot: config === undefined ? request.trustedRoot : config.root,
       attestor: attestorWith(request.attestKey),
       ...(config === undefined ? {} : { policyOf: (order: Order) => configuredPolicy(config, order) }),
       chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(request.tags)) : tagChoice(config, order)),

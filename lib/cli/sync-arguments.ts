@@ -13,7 +13,7 @@ import { show } from '../oci/show.ts';
 import { type Arguments, type Environment, usage } from './command.ts';
 import { type Progress, PROGRESS } from './output/output.ts';
 
-export interface SyncCommand extends Omit<SyncRequest, 'config'> {
+export interface SyncCommand extends Omit<SyncRequest, 'config' | 'trustedRoot'> {
   /** The references as they were typed. */
   readonly names: readonly string[];
   /** A mirror.yaml; `-` is standard input. */
@@ -21,6 +21,8 @@ export interface SyncCommand extends Omit<SyncRequest, 'config'> {
   /** The configuration was not named on the command line. */
   readonly isConfigImplied: boolean;
   readonly to: string;
+  /** The file with the trusted root. */
+  readonly trustedRoot: string | undefined;
   readonly notify: NotifyTarget | undefined;
   readonly json: boolean;
   readonly quiet: boolean;
@@ -36,6 +38,7 @@ const CONFIG_SETTINGS = [
   'foreign-host',
   'strict-media-types',
   'insecure-registry',
+  'trusted-root',
 ];
 
 /** Not an option: other users of a machine see the arguments of a process. */
@@ -83,6 +86,7 @@ export function parseSync(args: Arguments, env: Environment): SyncCommand {
     concurrency: parseConcurrency(args.value('concurrency')),
     foreignHosts: args.values('foreign-host').map(parseForeignHost),
     maxWaitMs: parseMaxWait(args.value('max-wait')),
+    trustedRoot: args.value('trusted-root'),
     attestKey: args.value('attest-key') ?? set(env['MIRROR_SYNC_ATTEST_KEY']),
     json: args.has('json'),
     quiet: args.has('quiet'),

@@ -91,7 +91,7 @@ async function checkOne(
   if (certificate === undefined) return `it is by a key that is not trusted (expected ${text})`;
   if (identities.length === 0) return `it is by the certificate of ${claimedBy(certificate)} (expected ${text})`;
   if (image.trustedRoot === undefined)
-    return `it is by the certificate of ${claimedBy(certificate)}, and no trusted root is configured; set trustedRoot`;
+    return `it is by the certificate of ${claimedBy(certificate)}, and no trusted root is given; set trustedRoot in mirror.yaml, or add --trusted-root FILE`;
   return checkCertified(parsed, certificate, image.trustedRoot, { identities, text });
 }
 

@@ -1,8 +1,8 @@
-import { readConfig } from '../../app/config-file.ts';
+import { readConfig, readTrustedRoot } from '../../app/config-file.ts';
 import { DEFAULT_CONCURRENCY } from '../../app/defaults.ts';
 import { type OpenArchive, openArchive } from '../../app/open-archive.ts';
 import { reportRun, runSummaryOf } from '../../app/run-summary.ts';
-import { runSync } from '../../app/sync.ts';
+import { runSync, type SyncRequest } from '../../app/sync.ts';
 import { defineCommand } from '../command.ts';
 import { EXIT, type Io, stoppedCode } from '../output/io.ts';
 import { printerFor, PROGRESS } from '../output/output.ts';
@@ -83,6 +83,11 @@ export const sync = defineCommand({
         'send the summary of the run to this URL when it ends, signed with the key in MIRROR_SYNC_NOTIFY_KEY ' +
         '(docs/notifications.md)',
     },
+    'trusted-root': {
+      value: 'FILE',
+      isPath: true,
+      help: "verify signatures by certificates against this trusted_root.json, where the archive's policy requires them (docs/trust.md)",
+    },
     'attest-key': {
       value: 'FILE',
       isPath: true,
@@ -112,7 +117,7 @@ export const sync = defineCommand({
 async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io): Promise<number> {
   const { env, signal } = io;
   await refuseFiles(command.names);
-  const config = command.config === undefined ? undefined : await readConfig(command.config, io);
+  const files = await readFiles(command, io);
   const printer = printerFor(command, io);
   const sayStopping = (): void => {
     printer.notice('stopping; received data is kept (repeat to exit immediately)');
@@ -120,7 +125,7 @@ async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io):
   if (command.isConfigImplied && !command.quiet) printer.notice(`using ${command.config}`);
   signal.addEventListener('abort', sayStopping, { once: true });
   try {
-    const summary = await runSync({ ...command, config }, opened, {
+    const summary = await runSync({ ...command, ...files }, opened, {
       env,
       signal,
       expect: (name) => {
@@ -148,4 +153,14 @@ async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io):
     signal.removeEventListener('abort', sayStopping);
     printer.close();
   }
+}
+
+async function readFiles(
+  { config, trustedRoot: root }: SyncCommand,
+  io: Io,
+): Promise<Required<Pick<SyncRequest, 'config' | 'trustedRoot'>>> {
+  return {
+    config: config === undefined ? undefined : await readConfig(config, io),
+    trustedRoot: root === undefined ? undefined : await readTrustedRoot(root, `read --trusted-root ${root}`),
+  };
 }

@@ -1,6 +1,7 @@
 /** Applies the policy's `verify` to an image that was found, before anything below its manifest is fetched. */
 import { unverifiedOf } from '../../archive/tag-index/control.ts';
 import { defined } from '../../core/defined.ts';
+import { Failure } from '../../core/failure.ts';
 import { decisionOn } from '../../policy/decisions.ts';
 import { isVerificationDue, nextVerification } from '../../policy/verification.ts';
 import type { Image, Verified } from '../../queue/messages.ts';
@@ -38,8 +39,14 @@ export async function passedVerification(slice: SliceWork, sought: Sought): Prom
   );
   if ('verified' in result) return { verified: result.verified, notes: [] };
   if (policy.verify === 'warn') return { notes: [`not verified: ${result.refused}`] };
+  if (result.lacksRoot === true) throw undecided(sought.name.reference, result.refused);
   await refuse(slice, sought, result.refused);
   return undefined;
+}
+
+/** Without a trusted root, nothing is recorded: the image counts as unverified only after a check against one. */
+function undecided(reference: string, detail: string): Failure {
+  return new Failure({ operation: `verify ${reference}`, side: 'source', code: 'invalid', detail });
 }
 
 /** The finalizer records the refusal, so that all refusals of a batch are one write of the tag index. */

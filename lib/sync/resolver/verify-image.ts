@@ -16,6 +16,9 @@ export interface ImageToVerify {
   readonly referrers: Referrers;
 }
 
+/** Without a trusted root, signatures by certificates are neither accepted nor refused. */
+type Result = Verification & { readonly lacksRoot?: true };
+
 export interface VerifyOptions {
   readonly source: Source;
   readonly archive: Archive;
@@ -30,7 +33,7 @@ export interface VerifyOptions {
  *
  * @throws Failure for a temporary problem, and for a trusted root or a signer that cannot be read
  */
-export async function verifyImage(image: ImageToVerify, options: VerifyOptions): Promise<Verification> {
+export async function verifyImage(image: ImageToVerify, options: VerifyOptions): Promise<Result> {
   const { archive, signal, signers, trustedRoot } = options;
   const signatures = await fetchSignatures(image.referrers, options);
   const { digest } = image;
@@ -38,7 +41,11 @@ export async function verifyImage(image: ImageToVerify, options: VerifyOptions):
   const manifest = found.some(isOfManifest) ? await manifestOf(image, options) : undefined;
   const signed = manifest === undefined ? { digest } : { digest, manifest };
   const result = await verifySignatures({ ...signed, found, signers, trustedRoot });
-  if ('refused' in result) return withFaults(result.refused, signatures, image.referrers);
+  if ('refused' in result) {
+    const lacksRoot = trustedRoot === undefined && found.length > 0 && signers.some((each) => 'identity' in each);
+    const refusal = withFaults(result.refused, signatures, image.referrers);
+    return lacksRoot ? { ...refusal, lacksRoot } : refusal;
+  }
   for (const [of, bytes] of signatures.content) await archive.putContent(of, bytes, { signal });
   return result;
 }
