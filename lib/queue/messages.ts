@@ -90,6 +90,8 @@ export interface Image {
   readonly verified?: Verified;
   /** The reason why the required signature is missing; nothing below the manifest is fetched then. */
   readonly unverified?: string;
+  /** The name of the signers that have refused it (`policy/verification.ts`). */
+  readonly signers?: string;
 }
 
 export interface Verified {

@@ -226,6 +226,7 @@ function readImage(place: Place, now: number): Image {
     largest: optional(place.at('largest'), (largest) => largest.digest()),
     verified: optional(place.at('verified'), readVerified),
     unverified: optional(place.at('unverified'), (reason) => reason.text()),
+    signers: optional(place.at('signers'), (signers) => signers.text()),
     lost: place
       .at('lost')
       .optionalList(ANY_LENGTH)

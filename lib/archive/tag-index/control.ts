@@ -20,6 +20,8 @@ export interface Unverified {
   readonly first: number;
   readonly checked: number;
   readonly reason: string;
+  /** The name of the signers that have refused it (`policy/verification.ts`); the next run checks a digest without it. */
+  readonly signers?: string;
 }
 
 export interface Control {
@@ -78,6 +80,7 @@ function readUnverified(place: Place, now: number): Unverified {
     first: time('first'),
     checked: time('checked'),
     reason: place.at('reason').text(),
+    signers: place.at('signers').optionalText(),
   });
 }
 
@@ -143,15 +146,22 @@ export function withoutHeld(held: Control['held'], tag: string, digest: Digest):
 /** The list with an observation of a digest without the required signature. */
 export function withUnverified(
   unverified: readonly Unverified[],
-  { tag, digest, observed, reason }: { tag: string | undefined; digest: Digest; observed: number; reason: string },
+  observation: Pick<Unverified, 'digest' | 'reason'> & {
+    readonly tag: string | undefined;
+    readonly observed: number;
+    readonly signers: string | undefined;
+  },
 ): readonly Unverified[] {
+  const { tag, digest, observed } = observation;
   const known = unverifiedOf(unverified, tag ?? '', digest);
   const first = Math.min(known?.first ?? observed, observed);
   const checked = Math.max(known?.checked ?? observed, observed);
-  const text = known !== undefined && observed < known.checked ? known.reason : reason.slice(0, MAX_DECISION_TEXT);
-  if (known?.first === first && known.checked === checked && known.reason === text) return unverified;
+  const last = known !== undefined && observed < known.checked ? known : observation;
+  const [text, signers] = [last.reason.slice(0, MAX_DECISION_TEXT), last.signers];
+  if (known?.first === first && known.checked === checked && known.reason === text && known.signers === signers)
+    return unverified;
   const others = unverified.filter((each) => each !== known).sort((a, b) => b.checked - a.checked);
-  return [...others.slice(0, LIMITS.unverified - 1), defined({ tag, digest, first, checked, reason: text })];
+  return [...others.slice(0, LIMITS.unverified - 1), defined({ tag, digest, first, checked, reason: text, signers })];
 }
 
 export function unverifiedOf(unverified: readonly Unverified[], tag: string, digest: Digest): Unverified | undefined {

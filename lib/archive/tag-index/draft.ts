@@ -23,6 +23,8 @@ export interface TagChange extends Scope {
   readonly verified?: { readonly by: string; readonly at?: number };
   /** The reason why the required signature is missing; nothing below the digest is proven then. */
   readonly unverified?: string;
+  /** The name of the signers that have refused it. */
+  readonly signers?: string;
 }
 
 /** A check of an image for new referrers, which found out nothing else about the image. */
@@ -105,17 +107,17 @@ export class TagIndexDraft {
   }
 
   observe(change: TagChange): Applied {
-    const { verified, unverified: refused } = change;
+    const { verified, unverified: refused, signers } = change;
     const seen = entryOf(change);
-    if (refused !== undefined) return this.#refuse(seen, refused);
+    if (refused !== undefined) return this.#refuse(seen, refused, signers);
     const shown = this.#judge({ seen, verified: verified !== undefined, refused });
     return 'outcome' in shown ? shown : { outcome: this.#show(shown) };
   }
 
   /** Nothing below a digest without the required signature is proven. It never becomes visible, whatever the policy is by now. */
-  #refuse({ tag, digest, observed }: StoredEntry, reason: string): Applied {
+  #refuse({ tag, digest, observed }: StoredEntry, reason: string, signers: string | undefined): Applied {
     if (this.#control.policy.verify !== 'require') return { outcome: 'unverified', reason };
-    const unverified = withUnverified(this.#control.unverified, { tag, digest, observed, reason });
+    const unverified = withUnverified(this.#control.unverified, { tag, digest, observed, reason, signers });
     const isNew = unverified !== this.#control.unverified;
     if (isNew) {
       this.#control = { ...this.#control, unverified };

@@ -63,7 +63,7 @@ export function judge(control: Control, observation: Observation, visible: Visib
 function unverified(control: Control, { seen, refused }: Observation): Judged {
   const { tag, digest, observed } = seen;
   const reason = refused ?? NO_SIGNATURE;
-  const list = withUnverified(control.unverified, { tag, digest, observed, reason });
+  const list = withUnverified(control.unverified, { tag, digest, observed, reason, signers: undefined });
   const state = list === control.unverified ? control : { ...control, unverified: list };
   return { control: state, result: { outcome: 'unverified', reason } };
 }

@@ -3,7 +3,7 @@ import { unverifiedOf } from '../../archive/tag-index/control.ts';
 import { defined } from '../../core/defined.ts';
 import { Failure } from '../../core/failure.ts';
 import { decisionOn } from '../../policy/decisions.ts';
-import { isVerificationDue, nextVerification } from '../../policy/verification.ts';
+import { isVerificationDue, nameOfSigners, nextVerification } from '../../policy/verification.ts';
 import type { Image, Verified } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
@@ -26,8 +26,10 @@ export async function passedVerification(slice: SliceWork, sought: Sought): Prom
   // Signatures are not signed.
   if (policy.verify === 'off' || (tag !== undefined && isReferrerTag(tag))) return { notes: [] };
   if (decisionOn(index?.control.decisions ?? [], tag ?? '', digest)?.action === 'release') return { notes: [] };
+  const trustedRoot = await context.trustedRoot?.();
+  const signers = nameOfSigners(policy.signers, trustedRoot);
   const known = index === undefined ? undefined : unverifiedOf(index.control.unverified, tag ?? '', digest);
-  if (policy.verify === 'require' && known !== undefined && !isVerificationDue(known, context.now())) {
+  if (policy.verify === 'require' && known !== undefined && !isVerificationDue(known, signers, context.now())) {
     const reason = nextVerification(known) === undefined ? `${known.reason}; given up after 30 days` : known.reason;
     context.observe({ type: 'image', status: 'unverified', ...sought.name, reason });
     return undefined;
@@ -35,12 +37,12 @@ export async function passedVerification(slice: SliceWork, sought: Sought): Prom
   const referrers = await listReferrers(slice, digest);
   const result = await verifyImage(
     { digest, fetched, referrers },
-    { source, archive: context.archive, signal, signers: policy.signers, trustedRoot: await context.trustedRoot?.() },
+    { source, archive: context.archive, signal, signers: policy.signers, trustedRoot },
   );
   if ('verified' in result) return { verified: result.verified, notes: [] };
   if (policy.verify === 'warn') return { notes: [`not verified: ${result.refused}`] };
   if (result.lacksRoot === true) throw undecided(sought.name.reference, result.refused);
-  await refuse(slice, sought, result.refused);
+  await refuse(slice, sought, { unverified: result.refused, signers });
   return undefined;
 }
 
@@ -53,7 +55,7 @@ function undecided(reference: string, detail: string): Failure {
 async function refuse(
   { context, message, signal }: SliceWork,
   { found, observed, wanted }: Sought,
-  reason: string,
+  refusal: Required<Pick<Image, 'unverified' | 'signers'>>,
 ): Promise<void> {
   const { digest, tag, note } = found;
   const image: Image = defined({
@@ -65,7 +67,7 @@ async function refuse(
     tag,
     note,
     asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
-    unverified: reason,
+    ...refusal,
   });
   await context.queues.send('finalize', [finalizeMessage(message, image, 'resolver')], { signal });
 }

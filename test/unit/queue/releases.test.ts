@@ -73,8 +73,11 @@ const OF_POLICIES: Readonly<Record<string, Message>> = {
   '2-policies/finalize-policy': changeMessage(ORDER, { policy: POLICY }).message,
   '2-policies/finalize-completed': changeMessage(ORDER, { completed: AT }).message,
   '1-policies/finalize-verified': finalizeMessage(ORDER, { ...VERIFIED, checked: AT }, 'resolver').message,
-  '1-policies/finalize-unverified': finalizeMessage(ORDER, { ...IMAGE, unverified: 'no signature' }, 'resolver')
-    .message,
+  '1-policies/finalize-unverified': finalizeMessage(
+    ORDER,
+    { ...IMAGE, unverified: 'no signature', signers: '1f2e3d4c5b6a7988' },
+    'resolver',
+  ).message,
   '1-policies/finalize-drifted': finalizeMessage(ORDER, IMAGE, 'resolver', {
     code: 'drifted',
     reason: 'moved',

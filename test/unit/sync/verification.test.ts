@@ -51,8 +51,11 @@ async function apply(policy: Partial<Policy> = {}): Promise<void> {
   await archive.updatePolicy(repository(), (index) => withPolicy(index, whole));
 }
 
-async function sync(now = Date.now(), reference = `${repository()}:1`): Promise<Outcome> {
-  const { trustedRoot } = sigstore;
+async function sync(
+  now = Date.now(),
+  reference = `${repository()}:1`,
+  { trustedRoot }: Pick<Sigstore, 'trustedRoot'> = sigstore,
+): Promise<Outcome> {
   const { outcomes } = await mirror({ store, references: [reference], trustedRoot, now: () => now });
   return outcomes[0]!;
 }
@@ -171,11 +174,53 @@ describe('an image whose policy requires a signature', () => {
     expect(registry.count({ kind: 'referrers' })).toBe(0);
   });
 
-  test('stays visible if it was visible before, also with another trusted root', async () => {
+  test('stays visible if it was visible before', async () => {
     expect(await sync()).toMatchObject({ status: 'mirrored' });
     await apply();
     expect(await sync()).toMatchObject({ status: 'unchanged' });
     expect(await tags()).toEqual(['1']);
+  });
+
+  test('stays visible after a change of the trusted root, which applies to new images', async () => {
+    await apply();
+    const other = await startSigstore();
+    pushBundle(image, await sigstore.signBundle(image.digest, RELEASE));
+    expect(await sync()).toMatchObject({ status: 'mirrored' });
+    registry.forgetRequests();
+    expect(await sync(Date.now(), undefined, other)).toMatchObject({ status: 'unchanged' });
+    expect(await tags()).toContain('1');
+    const [before, after] = [1, 2].map((seed) => makeImage({ layers: [makeLayer({ seed: seed + 2_000 })] }));
+    for (const [tag, each, by] of [
+      ['before', before!, sigstore],
+      ['after', after!, other],
+    ] as const) {
+      registry.push(path(), each, tag);
+      pushBundle(each, await by.signBundle(each.digest, RELEASE));
+    }
+    const now = Date.now();
+    expect(await sync(now, `${repository()}:before`, other)).toMatchObject({ status: 'unverified' });
+    expect(await sync(now, `${repository()}:after`, other)).toMatchObject({ status: 'mirrored' });
+    // The digest that the new root refuses is checked against the former one at once.
+    expect(await sync(now, `${repository()}:before`)).toMatchObject({ status: 'mirrored' });
+  });
+
+  test('is verified again at once after a change of the signers, and once more if it was given up', async () => {
+    await apply({ signers: [{ ...RELEASE, identity: 'https://github.com/other' }] });
+    pushBundle(image, await sigstore.signBundle(image.digest, RELEASE));
+    const start = Date.now() - 100 * DAY;
+    await sync(start);
+    await sync(start + 31 * DAY);
+    const givenUp = { status: 'unverified', reason: expect.stringMatching(/; given up after 30 days$/) };
+    expect(await sync(start + 40 * DAY)).toMatchObject(givenUp);
+    await apply({ signers: [{ ...RELEASE, issuer: 'https://issuer.example' }] });
+    registry.forgetRequests();
+    expect(await sync(start + 40 * DAY)).toMatchObject({ status: 'unverified' });
+    expect(registry.count({ kind: 'referrers' })).toBe(1);
+    registry.forgetRequests();
+    expect(await sync(start + 40 * DAY)).toMatchObject(givenUp);
+    expect(registry.requests.filter(({ kind }) => kind !== 'ping')).toMatchObject([{ method: 'HEAD', tag: '1' }]);
+    await apply();
+    expect(await sync(start + 40 * DAY)).toMatchObject({ status: 'mirrored' });
   });
 
   test('is not exempt because it names a subject, as signatures do', async () => {
