@@ -16,15 +16,18 @@ export interface CheckTimes {
   readonly observations: readonly number[];
   /** The last check; undefined where none is recorded, as in archives of earlier releases. */
   readonly checked: number | undefined;
+  /** The referrers that the last check has ordered, and that the archive lacks. */
+  readonly awaited?: readonly string[];
 }
 
 /**
  * The time at which the next check is due; undefined after the last one. A check that comes late stands for all that were due
- * before it.
+ * before it. While a referrer is awaited, a check is due at once.
  */
-export function nextCheck({ observations, checked }: CheckTimes): number | undefined {
+export function nextCheck({ observations, checked, awaited = [] }: CheckTimes): number | undefined {
   const [first] = observations;
   if (checked === undefined) return first ?? 0;
+  if (awaited.length > 0) return checked;
   if (first === undefined) return undefined;
   return DUE_AT.map((age) => first + age).find((due) => due > checked);
 }

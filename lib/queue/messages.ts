@@ -83,6 +83,8 @@ export interface Image {
   readonly root?: Wanted;
   /** The time at which upstream was asked for referrers of the image, in milliseconds since the epoch. */
   readonly checked?: number;
+  /** The referrers that were ordered then, and that the archive lacks. */
+  readonly awaited?: readonly Digest[];
   /**
    * The signer of the policy that has signed it, and the time that a log proves, in milliseconds since the epoch. Without it, a
    * policy that requires a signature does not release the image.
@@ -106,6 +108,8 @@ export interface ReferrerCheck {
   readonly digest: Digest;
   /** Milliseconds since the epoch. */
   readonly at: number;
+  /** The referrers that were ordered, and that the archive lacks. */
+  readonly awaited?: readonly Digest[];
 }
 
 export interface LayerMessage extends Order {

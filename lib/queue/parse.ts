@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts';
 import { defined } from '../core/defined.ts';
-import { ALGORITHMS } from '../oci/digest.ts';
+import { ALGORITHMS, type Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import type { Platform } from '../oci/platform.ts';
 import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
@@ -161,7 +161,8 @@ function readChange(place: Place, now: number): RepositoryChange {
 
 function readCheck(place: Place, now: number): ReferrerCheck {
   const tag = optional(place.at('tag'), readTag);
-  return defined({ tag, digest: place.at('digest').digest(), at: readTime(place.at('at'), now) });
+  const at = readTime(place.at('at'), now);
+  return defined({ tag, digest: place.at('digest').digest(), at, awaited: readDigests(place.at('awaited')) });
 }
 
 function readFailure(place: Place): RecordedFailure {
@@ -227,14 +228,16 @@ function readImage(place: Place, now: number): Image {
     verified: optional(place.at('verified'), readVerified),
     unverified: optional(place.at('unverified'), (reason) => reason.text()),
     signers: optional(place.at('signers'), (signers) => signers.text()),
-    lost: place
-      .at('lost')
-      .optionalList(ANY_LENGTH)
-      ?.map((lost) => lost.digest()),
+    lost: readDigests(place.at('lost')),
     subject: optional(place.at('subject'), (subject) => subject.digest()),
     root: optional(place.at('root'), readWanted),
     checked: optional(place.at('checked'), (checked) => readTime(checked, now)),
+    awaited: readDigests(place.at('awaited')),
   });
+}
+
+function readDigests(place: Place): readonly Digest[] | undefined {
+  return place.optionalList(ANY_LENGTH)?.map((each) => each.digest());
 }
 
 /** The time is that of a log, whose clock may be ahead of this one. */

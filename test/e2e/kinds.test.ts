@@ -6,7 +6,7 @@ import { startRegistry } from '../kit/registry.ts';
 import { makeSchema1 } from '../kit/schema1.ts';
 import { tempFolder } from '../kit/temp.ts';
 
-test('mirrors every kind of image, and a later run finds all of them unchanged with one HEAD each', async () => {
+test('mirrors every kind of image, and the second run finds all of them unchanged with one HEAD each', async () => {
   await using registry = await startRegistry();
   await using folder = await tempFolder();
   const references = new Map(
@@ -29,11 +29,9 @@ test('mirrors every kind of image, and a later run finds all of them unchanged w
   ).toEqual([]);
   expect(first.mirrored).toBe(references.size);
 
-  // The second run of images with referrers finds that nothing of their lists is missing.
-  expect(await sync()).toMatchObject({ mirrored: 0, unchanged: references.size, failed: 0, referrers: 0 });
   registry.forgetRequests();
   const later = await sync();
-  expect(later).toMatchObject({ mirrored: 0, unchanged: references.size, failed: 0 });
+  expect(later).toMatchObject({ mirrored: 0, unchanged: references.size, failed: 0, referrers: 0 });
   expect(registry.requests.map(({ method, kind }) => `${method} ${kind}`)).toEqual(
     Array.from(references, () => 'HEAD manifest'),
   );

@@ -1,9 +1,11 @@
 import type { Digest } from '../../oci/digest.ts';
 import { subjectOfCosignTag } from '../../oci/referrer-tags.ts';
+import { laterCheck, sorted } from './awaited.ts';
 import { type Control, NO_CONTROL, withUnverified } from './control.ts';
 import { merged, provesTheSame, type Scope, type StoredEntry, unionOf, written } from './entry.ts';
 import type { Removed } from './format.ts';
 import { instantsOf, replacedAt } from './history.ts';
+import { settled } from './settle.ts';
 import { judge, type Observation, type Withheld } from './withhold.ts';
 
 /**
@@ -19,6 +21,8 @@ export interface TagChange extends Scope {
   readonly artifactType?: string;
   /** The time at which upstream was asked for referrers of the image, in milliseconds since the epoch. */
   readonly checked?: number;
+  /** The referrers that were ordered then, and that the archive lacks. */
+  readonly awaited?: readonly Digest[];
   /** A signer of the policy has signed it; `at` is the time that a log proves, in milliseconds since the epoch. */
   readonly verified?: { readonly by: string; readonly at?: number };
   /** The reason why the required signature is missing; nothing below the digest is proven then. */
@@ -34,6 +38,8 @@ export interface ReferrerCheck {
   readonly digest: Digest;
   /** Milliseconds since the epoch. */
   readonly at: number;
+  /** The referrers that were ordered, and that the archive lacks. */
+  readonly awaited?: readonly Digest[];
 }
 
 /**
@@ -141,15 +147,24 @@ export class TagIndexDraft {
   }
 
   /** Records a check; of an entry that is missing by now, nothing is recorded. */
-  check({ tag, digest, at }: ReferrerCheck): void {
+  check({ tag, digest, at, awaited = [] }: ReferrerCheck): void {
     const entry = tag === undefined ? this.#kept.get('')?.get(digest) : this.#tags.get(tag);
-    if (entry?.digest !== digest || (entry.checked ?? 0) >= at) return;
-    const checked = written({ ...entry, checked: at });
-    if (tag !== undefined) this.#set(tag, checked);
-    else {
-      this.#group('').set(digest, checked);
-      this.#changed = true;
-    }
+    if (entry?.digest !== digest) return;
+    const check = laterCheck(entry, { checked: at, awaited: sorted(awaited) });
+    if (check.checked === entry.checked && check.awaited.join() === entry.awaited.join()) return;
+    this.#replace({ ...entry, ...check });
+  }
+
+  /** Removes the referrers from the entries that await them, if they are in the archive by now. */
+  settle(): void {
+    for (const entry of settled([this.#tags, ...this.#kept.values()])) this.#replace(entry);
+  }
+
+  #replace(entry: StoredEntry): void {
+    const { tag, hadTag = '', digest } = entry;
+    if (tag === undefined) this.#group(hadTag).set(digest, written(entry));
+    else this.#tags.set(tag, written(entry));
+    this.#changed = true;
   }
 
   #judge(observation: Observation): Applied | StoredEntry {
@@ -245,14 +260,15 @@ function isReferrer({ tag, subject }: StoredEntry): boolean {
 }
 
 function entryOf(change: TagChange): StoredEntry {
-  const { tag, descriptor, observed, platforms, foreignLayers, subject, artifactType, checked, verified } = change;
+  const { tag, descriptor, observed, platforms, foreignLayers, subject, artifactType, verified } = change;
+  const { checked, awaited = [] } = change;
   const { mediaType, digest, size } = descriptor;
   const observations = observed === 0 ? [] : [observed];
   const former = { hadTag: undefined, replaced: undefined, hidden: [], signed: verified?.at };
   const fields = { tag, digest, mediaType, size, observed, observations, ...former };
   const proven = unionOf(platforms, []);
   const [whole, skipping] = foreignLayers === 'skip' ? [undefined, proven] : [proven, undefined];
-  const refers = { subject, artifactType, checked };
+  const refers = { subject, artifactType, checked, awaited: sorted(awaited) };
   return written({ ...fields, ...refers, platforms: whole, skipping, document: {} });
 }
 

@@ -8,6 +8,7 @@ import { instantFault } from '../../core/instant.ts';
 import { readDescriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';
+import { laterCheck, readAwaited } from './awaited.ts';
 import { formatPlatform, parsePlatform, type Platform } from '../../oci/platform.ts';
 
 export const ANNOTATIONS = {
@@ -29,6 +30,8 @@ export const ANNOTATIONS = {
   subject: 'dev.mirror-sync.subject',
   /** The last time that upstream was asked for referrers of this image: ISO 8601, UTC, with milliseconds. */
   checked: 'dev.mirror-sync.referrers-checked',
+  /** The digests of referrers that this check has ordered, and that the archive lacks, with commas. */
+  awaited: 'dev.mirror-sync.referrers-awaited',
   /** The times at which the digest was observed before it was visible, with commas. */
   hidden: 'dev.mirror-sync.held',
   /** The time that a transparency log proves for its signature, in the same form. */
@@ -78,6 +81,8 @@ export interface TagEntry {
   readonly artifactType: string | undefined;
   /** The last check for new referrers, in milliseconds since the epoch. */
   readonly checked: number | undefined;
+  /** The referrers that this check has ordered, and that the archive lacks. */
+  readonly awaited: readonly Digest[];
   /** Observations before the digest was visible under the tag, in ascending order. */
   readonly hidden: readonly number[];
   /** The time that a transparency log proves for its signature, in milliseconds since the epoch. */
@@ -124,6 +129,7 @@ export function readEntry(place: Place, now: number): StoredEntry {
     subject: own(annotations, ANNOTATIONS.subject) === undefined ? undefined : at.entry(ANNOTATIONS.subject).digest(),
     artifactType,
     checked: time(ANNOTATIONS.checked),
+    awaited: own(annotations, ANNOTATIONS.awaited) === undefined ? [] : readAwaited(at.entry(ANNOTATIONS.awaited)),
     hidden: times(ANNOTATIONS.hidden),
     signed: time(ANNOTATIONS.signed),
     document: place.object(),
@@ -156,8 +162,7 @@ export function union(times: readonly number[], more: readonly number[]): readon
 export function written(entry: StoredEntry): StoredEntry {
   const { tag, digest, mediaType, size, observed, observations, platforms, skipping, hadTag, replaced, document } =
     entry;
-  const { subject, artifactType, checked } = entry;
-  const { hidden, signed } = entry;
+  const { subject, artifactType, checked, awaited, hidden, signed } = entry;
   const isHistory = observations.length > 1 || (hadTag !== undefined && observed !== 0);
   const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
   const ours: [name: string, value: string | undefined][] = [
@@ -171,6 +176,7 @@ export function written(entry: StoredEntry): StoredEntry {
     [ANNOTATIONS.skipping, skipping === undefined ? undefined : formatPlatforms(skipping)],
     [ANNOTATIONS.subject, subject],
     [ANNOTATIONS.checked, checked === undefined ? undefined : new Date(checked).toISOString()],
+    [ANNOTATIONS.awaited, awaited.length === 0 ? undefined : awaited.join()],
     [ANNOTATIONS.hidden, hidden.length === 0 ? undefined : formatTimes(hidden)],
     [ANNOTATIONS.signed, signed === undefined ? undefined : formatTimes([signed])],
   ];
@@ -205,21 +211,19 @@ export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
   return isKnown && provesTheSame(entry, both) ? entry : written(both);
 }
 
-type Referring = Pick<TagEntry, 'subject' | 'artifactType' | 'checked'>;
+type Referring = Pick<TagEntry, 'subject' | 'artifactType' | 'checked' | 'awaited'>;
 
 /** The union of two entries: a subject that was learned is kept, and the last check counts. */
 function referring(entry: Referring, other: Referring): Referring {
-  const checked = Math.max(entry.checked ?? 0, other.checked ?? 0);
-  return {
-    subject: entry.subject ?? other.subject,
-    artifactType: entry.artifactType ?? other.artifactType,
-    checked: checked === 0 ? undefined : checked,
-  };
+  const { checked, awaited } = laterCheck(entry, other);
+  const artifactType = entry.artifactType ?? other.artifactType;
+  return { subject: entry.subject ?? other.subject, artifactType, checked, awaited };
 }
 
 function refersTheSame(entry: Referring, other: Referring): boolean {
-  const { subject, artifactType, checked } = other;
-  return entry.subject === subject && entry.artifactType === artifactType && entry.checked === checked;
+  const { subject, artifactType, checked, awaited } = other;
+  const isSameCheck = entry.checked === checked && entry.awaited.join() === awaited.join();
+  return entry.subject === subject && entry.artifactType === artifactType && isSameCheck;
 }
 
 type Proven = Pick<TagEntry, 'platforms' | 'skipping'>;

@@ -163,6 +163,7 @@ export class TagIndex {
   apply(changes: readonly TagChange[], now = Date.now()): AppliedChanges {
     const draft = new TagIndexDraft(this.#entries, now);
     const applied = changes.map((change) => draft.observe(change));
+    draft.settle();
     const outcomes = applied.map(({ outcome }) => outcome);
     return { index: draft.changed ? this.#changedTo(draft.entries) : this, outcomes, applied };
   }
@@ -181,6 +182,7 @@ export class TagIndex {
   releasing(held: readonly StoredEntry[], control: Control, now: number): TagIndex {
     const draft = new TagIndexDraft({ ...this.#entries, control }, now);
     for (const entry of held) draft.release(entry);
+    draft.settle();
     return this.#changedTo(draft.entries);
   }
 
@@ -192,6 +194,7 @@ export class TagIndex {
   checked(checks: readonly ReferrerCheck[]): TagIndex {
     const draft = new TagIndexDraft(this.#entries, 0);
     for (const check of checks) draft.check(check);
+    draft.settle();
     return draft.changed ? this.#changedTo(draft.entries) : this;
   }
 

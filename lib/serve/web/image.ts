@@ -82,7 +82,14 @@ function referenceOf({ tag, digest }: ImageRequest): string {
 /** A child of an index, which the tag index does not name. */
 function childEntry(digest: Digest, mediaType: string, size: number): TagEntry {
   const nothing = { tag: undefined, platforms: undefined, skipping: undefined, hadTag: undefined, replaced: undefined };
-  const refers = { subject: undefined, artifactType: undefined, checked: undefined, hidden: [], signed: undefined };
+  const refers = {
+    subject: undefined,
+    artifactType: undefined,
+    checked: undefined,
+    awaited: [],
+    hidden: [],
+    signed: undefined,
+  };
   return { ...nothing, ...refers, digest, mediaType, size, observed: 0, observations: [] };
 }
 

@@ -32,7 +32,7 @@ export function changeOf({
   image,
   referral,
 }: Pick<Complete, 'referral'> & { readonly message: FinalizeMessage; readonly image: Image }): TagChange {
-  const { digest, mediaType, size, tag, observed, checked, verified, unverified, signers } = image;
+  const { digest, mediaType, size, tag, observed, checked, awaited, verified, unverified, signers } = image;
   const { platforms, foreignLayers } = message;
   const { artifactType } = referral;
   // The manifests of cosign's tags have no subject.
@@ -41,6 +41,6 @@ export function changeOf({
     descriptor: { digest, mediaType, size },
     observed,
     platforms,
-    ...defined({ foreignLayers, tag, subject, artifactType, checked, verified, unverified, signers }),
+    ...defined({ foreignLayers, tag, subject, artifactType, checked, awaited, verified, unverified, signers }),
   };
 }

@@ -9,7 +9,8 @@ import type { Wanted } from '../../queue/messages.ts';
 import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { type Found, order, type SliceWork, type Sought, walkOnce } from './order.ts';
-import { checkReferrers, findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
+import { checkReferrers } from './checks.ts';
+import { findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
 import { passedVerification } from './verification.ts';
 import { RootUnknown } from './walk.ts';
 import { isWithheld } from './withheld.ts';
@@ -87,7 +88,7 @@ async function isDecided(slice: SliceWork, sought: Sought): Promise<boolean> {
   const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
   if (entry?.digest === digest && covers(entry, message)) {
     await checkArchivedPlatforms(slice, entry);
-    const notes = await checkReferrers(slice, sought, entry);
+    const notes = await checkReferrers(slice, sought.wanted, entry);
     const remarks = defined({ reason: note, notes: notes.length === 0 ? undefined : notes });
     context.observe({ type: 'image', status: 'unchanged', ...name, ...remarks });
     return true;

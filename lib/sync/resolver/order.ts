@@ -55,7 +55,7 @@ export interface Sought {
 }
 
 /** Facts about an image that its messages carry. */
-export interface Remarks extends Pick<Image, 'notes' | 'subject' | 'root' | 'verified'> {
+export interface Remarks extends Pick<Image, 'notes' | 'subject' | 'root' | 'verified' | 'awaited'> {
   readonly checked?: number | undefined;
 }
 
@@ -120,7 +120,7 @@ async function findMissing({ lookup }: SliceWork, blobs: readonly NeededBlob[]):
 function imageOf(
   { wanted, found, observed }: Sought,
   { mediaType, size, blobs, lost }: Walked,
-  { notes = [], checked, subject, root, verified }: Remarks,
+  { notes = [], checked, awaited = [], subject, root, verified }: Remarks,
 ): Image {
   const { digest, tag, note } = found;
   return defined({
@@ -135,6 +135,7 @@ function imageOf(
     largest: largestOf(blobs)?.digest,
     lost: lost.length === 0 ? undefined : lost,
     checked,
+    awaited: awaited.length === 0 ? undefined : awaited,
     subject,
     root,
     verified,

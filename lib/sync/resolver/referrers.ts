@@ -5,17 +5,16 @@
 import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
-import { covers, type TagEntry } from '../../archive/tag-index/tag-index.ts';
+import { covers } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../../oci/manifest.ts';
 import { referralOf } from '../../oci/referral.ts';
 import { NO_POLICY, type Policy } from '../../policy/policy.ts';
-import { isCheckDue } from '../../policy/referrer-checks.ts';
 import type { Image, ReferrerCheck, Wanted } from '../../queue/messages.ts';
-import { checksMessage, finalizeMessage } from '../../queue/outgoing.ts';
+import { finalizeMessage } from '../../queue/outgoing.ts';
 import type { FetchedManifest, Referrer, Referrers } from '../../registry/source.ts';
-import { held, traverse } from '../closure.ts';
+import { held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { once } from './once.ts';
@@ -30,6 +29,12 @@ const MAX_REFERRERS = 1_000;
 
 /** Lists and referrers that are handled concurrently; the host's connections limit them further. */
 const SIDE_BY_SIDE = 8;
+
+/**
+ * Missing referrers that an entry of the tag index names. A check that finds more is not recorded, so that the next run checks the
+ * image again.
+ */
+const MAX_AWAITED = 32;
 
 /** Unchanged images of a message that are checked, so that an archive without records of checks is checked over some runs. */
 const CHECKS = 25;
@@ -63,8 +68,8 @@ export interface FoundReferrers {
   /** Warnings, each a sentence. */
   readonly notes: readonly string[];
   /**
-   * The time of the first list, in milliseconds since the epoch. Undefined where a list could not be read for now, or the
-   * archive lacks a referrer: the next run checks the image again, so that a run that ends early loses no referrer.
+   * The time of the first list, in milliseconds since the epoch. Undefined where a list could not be read for now: the next run
+   * checks the image again.
    */
   readonly checked: number | undefined;
 }
@@ -155,26 +160,35 @@ function isWanted(policy: Policy['referrers'], artifactType: string | undefined)
 
 /** The facts about referrers that the message of a new image carries. */
 export function referrerRemarks(slice: SliceWork, { found, notes, checked }: FoundReferrers): Remarks {
-  const isDone = found.every(({ referrer }) => isHeld(slice, referrer));
-  return { notes, checked: isDone ? checked : undefined };
+  const missing = found.filter(({ referrer }) => !isHeld(slice, referrer)).map(({ referrer }) => referrer.digest);
+  return { notes, ...checkOf(checked, missing) };
+}
+
+/** The record of a check; empty if the next run has to check the image again. */
+export function checkOf(
+  checked: number | undefined,
+  awaited: readonly Digest[],
+): { readonly checked?: number; readonly awaited?: readonly Digest[] } {
+  if (checked === undefined || awaited.length > MAX_AWAITED) return {};
+  return awaited.length === 0 ? { checked } : { checked, awaited };
 }
 
 /**
  * Orders the referrers that the archive lacks. A failure is recorded for its referrer.
  *
- * @returns whether some are on their way, so that the next run checks the image again
+ * @returns those that are on their way, so that the image is checked again until they arrive
  */
 export async function orderReferrers(
   slice: SliceWork,
   root: Wanted,
   { found }: Pick<FoundReferrers, 'found'>,
-): Promise<boolean> {
+): Promise<readonly Digest[]> {
   const permits = new Semaphore(SIDE_BY_SIDE);
   // Everything of a referrer is mirrored: the platforms of the image say nothing about it.
   const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: new Map() };
   const missing = found.filter(({ referrer }) => !isHeld(slice, referrer));
   const ordered = await settleAll(missing.map((each) => permits.with(() => orderOne(whole, root, each))));
-  return ordered.includes(true);
+  return missing.filter((_, at) => ordered[at] === true).map(({ referrer }) => referrer.digest);
 }
 
 /** Resolves to false for a referrer that cannot be mirrored, or that the policy does not want. */
@@ -241,52 +255,4 @@ async function manifestOf(
 function imageOf(root: Wanted, { referrer, subject, observed }: FoundReferrer): Image {
   const { digest, mediaType, size = 0, tag } = referrer;
   return defined({ digest, mediaType, size, observed, tag, subject, root });
-}
-
-/**
- * Checks an unchanged image for new referrers, if that is due.
- *
- * @returns warnings, each a sentence
- */
-export async function checkReferrers(slice: SliceWork, sought: Sought, entry: TagEntry): Promise<readonly string[]> {
-  const { context, referrers } = slice;
-  if (referrers.policy === 'none' || !isCheckDue(entry, context.now()) || referrers.left <= 0) return [];
-  referrers.left -= 1;
-  const { wanted } = sought;
-  const search = await findReferrers(slice, await manifestsOf(slice, entry.digest));
-  const areOrdered = await orderReferrers(slice, wanted, search);
-  const { digest, mediaType, size, tag, observed } = entry;
-  if (search.checked !== undefined && !areOrdered)
-    referrers.checks.push({
-      image: defined({ digest, mediaType, size, tag, observed }),
-      check: defined({ tag, digest, at: search.checked }),
-    });
-  return search.notes;
-}
-
-/** The manifests of an image in the archive. */
-async function manifestsOf({ context, message, signal }: SliceWork, root: Digest): Promise<readonly Digest[]> {
-  const manifests = [root];
-  const content = (digest: Digest, maxBytes: number): Promise<Uint8Array | undefined> =>
-    held(context.archive, digest, { maxBytes, signal });
-  try {
-    for await (const { digest, manifest } of traverse(root, message.platforms, content))
-      if (manifest !== undefined && digest !== root) manifests.push(digest);
-  } catch (error) {
-    // `verify` reports an image that cannot be read.
-    if (!(error instanceof Failure) || isTemporary(error)) throw error;
-  }
-  return manifests;
-}
-
-/** Sends the checks of a message's images to the finalizer: one message, and so one write. */
-export async function sendChecks({ context, message, signal, referrers: { checks } }: SliceWork): Promise<void> {
-  const [first] = checks;
-  if (first === undefined) return;
-  const outgoing = checksMessage(
-    message,
-    first.image,
-    checks.map(({ check }) => check),
-  );
-  await context.queues.send('finalize', [outgoing], { signal });
 }

@@ -129,6 +129,49 @@ describe('a check for referrers', () => {
     );
   });
 
+  test('names the referrers that it has ordered, until they arrive', () => {
+    const awaited = [SBOM.descriptor.digest, SIGNATURE.descriptor.digest].toSorted();
+    const image = { ...saw('v1', 'image', 1000), checked: 5000, awaited };
+    const index = after(image);
+    expect(reread(index).byTag('v1')).toMatchObject({ checked: 5000, awaited });
+    expect(textOf(reread(index))).toBe(textOf(index));
+    expect(after(image, SBOM).byTag('v1')?.awaited).toEqual([SIGNATURE.descriptor.digest]);
+    expect(after(SIGNATURE, image, SBOM).byTag('v1')).toMatchObject({ checked: 5000, awaited: [] });
+    const of = { tag: 'v1', digest: SUBJECT };
+    const missing = [digest('another')];
+    expect(index.checked([{ ...of, at: 4000, awaited: missing }])).toBe(index);
+    expect(index.checked([{ ...of, at: 6000 }]).byTag('v1')).toMatchObject({ checked: 6000, awaited: [] });
+    expect(index.checked([{ ...of, at: 6000, awaited: missing }]).byTag('v1')?.awaited).toEqual(missing);
+    const text = textOf(index).replace(awaited.join(), 'sha256:1');
+    expect(() => TagIndex.parse(Buffer.from(text), 'index.json')).toThrow(/dev\.mirror-sync\.referrers-awaited/);
+  });
+
+  test('awaits the same referrers in whatever order the observations are recorded', () => {
+    const referrer = fc.constantFrom('a', 'b', 'c', 'd');
+    const checks = fc.array(fc.record({ checked: fc.integer({ min: 1, max: 5 }), awaited: fc.array(referrer) }));
+    fc.assert(
+      fc.property(
+        history(),
+        checks,
+        fc.array(referrer),
+        fc.infiniteStream(fc.nat()),
+        (changes, checked, found, keys) => {
+          const images = changes.map((change, at) => {
+            const check = checked[at % (checked.length || 1)];
+            return check === undefined ? change : { ...change, ...check, awaited: check.awaited.map(digest) };
+          });
+          const arrived = found.map((name) => ({ ...saw(`${name}.sig`, name, 20_000), subject: SUBJECT }));
+          const last = (index: TagIndex): unknown =>
+            index.entries().map((entry) => [entry.digest, entry.checked, entry.awaited]);
+          const all = [...images, ...arrived];
+          const shuffled = all.map((each) => [keys.next().value, each] as const).sort(([a], [b]) => a - b);
+          const oneByOne = shuffled.reduce((index, [, each]) => index.apply([each]).index, after());
+          expect(last(oneByOne)).toEqual(last(after(...all)));
+        },
+      ),
+    );
+  });
+
   test('of many images is written once, and a time in the future is refused', async () => {
     const { port, faults } = countCalls(new MemoryStore());
     const archive = new Archive(port, ociLayout);

@@ -24,6 +24,13 @@ test('a late check stands for all that were due before it', () => {
   expect(nextCheck({ ...times, checked: 720 * HOUR })).toBeUndefined();
 });
 
+test('a check is due at once while a referrer is awaited', () => {
+  const times = { observations: [0], checked: 800 * HOUR };
+  expect(isCheckDue(times, 900 * HOUR)).toBe(false);
+  expect(isCheckDue({ ...times, awaited: ['sha256:1'] }, 800 * HOUR)).toBe(true);
+  expect(isCheckDue({ ...times, awaited: [] }, 900 * HOUR)).toBe(false);
+});
+
 test('an image without a recorded check is due once, also without a time', () => {
   expect(nextCheck({ observations: [5], checked: undefined })).toBe(5);
   expect(isCheckDue({ observations: [], checked: undefined }, 0)).toBe(true);
