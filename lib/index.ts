@@ -156,9 +156,9 @@ export interface VerifyOptions extends Common {
   readonly onProblem?: (problem: VerifyProblem) => void;
 }
 
-export type VerifyProblem = Pick<Problem, 'repository' | 'reference' | 'root' | 'digest' | 'reason'>;
+export type VerifyProblem = Pick<Problem, 'repository' | 'reference' | 'root' | 'digest' | 'reason' | 'isHeld'>;
 
-export interface VerifyResult extends Pick<Verified, 'references' | 'objects' | 'bytes'> {
+export interface VerifyResult extends Pick<Verified, 'references' | 'held' | 'objects' | 'bytes'> {
   readonly problems: readonly VerifyProblem[];
 }
 
@@ -172,14 +172,14 @@ export async function verify(at: ArchiveHandle | string, options: VerifyOptions 
       archive: archive.store.name,
       repositories: (options.repositories ?? []).map(nameOf),
     };
-    const { references, objects, bytes, problems } = await verifyArchive(archive, {
+    const { references, held, objects, bytes, problems } = await verifyArchive(archive, {
       signal,
       concurrency,
       repositories: await repositoriesOf(archive, named, signal),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(onProblem === undefined ? {} : { onProblem }),
     });
-    return { references, objects, bytes, problems };
+    return { references, held, objects, bytes, problems };
   });
 }
 

@@ -4,7 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Proof } from '../proof/prover.ts';
 import { receiptFor } from '../sync/receipts.ts';
 import { LostObjects } from './lost-objects.ts';
-import { checkedName, nameOf, type Problem } from './verify.ts';
+import { checkedName, type Problem, referencesOf } from './verify.ts';
 
 export interface Repaired {
   /** References that were removed. */
@@ -26,12 +26,16 @@ export interface Removal {
   readonly reference: string;
   /** Whether the next sync requests it again, as it does for tags. */
   readonly restorable: boolean;
+  /** A policy holds the image; after the next sync, its minimum age counts from that sync. */
+  readonly isHeld: boolean;
 }
 
 /** The references that a repair of these problems would remove, each once. */
 export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
-  const references = new Set(problems.filter(({ repair }) => repair.drop).map(({ reference }) => reference));
-  return [...references].map((reference) => ({ reference, restorable: !reference.includes('@') }));
+  const removals = problems
+    .filter(({ repair }) => repair.drop)
+    .map(({ reference, tag, isHeld = false }) => ({ reference, restorable: tag !== undefined, isHeld }));
+  return [...new Map(removals.map((removal) => [removal.reference, removal])).values()];
 }
 
 /**
@@ -83,12 +87,12 @@ async function dropReferences(
   const search = new LostObjects(archive, new Set(wrong.flatMap(({ digest }) => digest ?? [])), signal);
   const dropped: string[] = [];
   for (const repository of readable) {
-    const entries = (await archive.tagIndex(repository, { signal }))?.index.entries() ?? [];
+    const index = (await archive.tagIndex(repository, { signal }))?.index;
     const late = new Set<Digest>();
-    for (const entry of entries) {
+    for (const { entry, reference } of index === undefined ? [] : referencesOf(repository, index)) {
       if (checked?.has(checkedName(repository, entry)) === true || !(await search.isBelow(entry))) continue;
       late.add(entry.digest);
-      dropped.push(nameOf(repository, entry));
+      dropped.push(reference);
     }
     if (late.size > 0) await archive.dropReferences(repository, late, now, { signal });
   }

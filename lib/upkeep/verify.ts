@@ -5,6 +5,7 @@
 import { asFailure, Failure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { scopesOf, type TagEntry, type TagIndex } from '../archive/tag-index/tag-index.ts';
+import { heldIn } from '../archive/tag-index/withheld.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Scope } from '../queue/messages.ts';
 import type { Manifest } from '../oci/manifest.ts';
@@ -15,10 +16,13 @@ import { type Fault, type Inspected, Inspector, type InspectorOptions, isAbsent,
 export interface Problem extends Fault {
   readonly repository: string;
   /**
-   * The reference that leads to it: `host/path:tag` or `host/path@digest`; the repository where the tag index cannot be
-   * read.
+   * The reference that leads to it: `host/path:tag` or `host/path@digest`, of a held image `host/path:tag@digest`; the
+   * repository where the tag index cannot be read.
    */
   readonly reference: string;
+  readonly tag?: string | undefined;
+  /** A policy holds the image, so that no client can pull it yet. */
+  readonly isHeld?: boolean;
   /** The digest that the reference names. */
   readonly root?: Digest;
   /** The wrong object. */
@@ -27,6 +31,8 @@ export interface Problem extends Fault {
 
 export interface Verified {
   readonly references: number;
+  /** Images of these that a policy holds. */
+  readonly held: number;
   /** Objects read and hashed, and their bytes. */
   readonly objects: number;
   readonly bytes: number;
@@ -59,8 +65,22 @@ export async function verifyArchive(archive: Archive, options: VerifyOptions): P
 }
 
 /** `host/path:tag` or `host/path@digest`. */
-export function nameOf(repository: string, { tag, digest }: TagEntry): string {
+function nameOf(repository: string, { tag, digest }: TagEntry): string {
   return tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
+}
+
+/** The references of a repository: those that clients can pull, and those that a policy holds. */
+export function referencesOf(
+  repository: string,
+  index: TagIndex,
+): readonly (Pick<Problem, 'reference' | 'isHeld'> & { readonly entry: TagEntry })[] {
+  const visible = index.entries().map((entry) => ({ entry, reference: nameOf(repository, entry), isHeld: false }));
+  // The tag may show another digest meanwhile.
+  const held = heldIn(index).map(({ entry }) => {
+    const name = entry.tag === undefined ? repository : `${repository}:${entry.tag}`;
+    return { entry, reference: `${name}@${entry.digest}`, isHeld: true };
+  });
+  return [...visible, ...held];
 }
 
 /** A name for the content of a reference, in the scopes that were checked. */
@@ -69,7 +89,7 @@ export function checkedName(repository: string, entry: TagEntry): string {
 }
 
 /** The start of a walk. */
-type Origin = Required<Pick<Problem, 'repository' | 'reference' | 'root'>>;
+type Origin = Required<Pick<Problem, 'repository' | 'reference' | 'root' | 'tag' | 'isHeld'>>;
 
 class Verification {
   readonly #archive: Archive;
@@ -92,15 +112,17 @@ class Verification {
 
   async run(): Promise<Verified> {
     const checked = new Set<string>();
-    let references = 0;
+    let [references, held] = [0, 0];
     const { signal, repositories = await Array.fromAsync(this.#archive.repositories({ signal })) } = this.#o;
     for (const [index, repository] of repositories.entries()) {
       this.#at = { repository, position: index + 1, total: repositories.length };
       this.#tell();
-      for (const entry of (await this.#index(repository))?.entries() ?? []) {
+      const tags = await this.#index(repository);
+      for (const { entry, reference, isHeld = false } of tags === undefined ? [] : referencesOf(repository, tags)) {
         references += 1;
+        if (isHeld) held += 1;
         checked.add(checkedName(repository, entry));
-        const origin = { repository, reference: nameOf(repository, entry), root: entry.digest };
+        const origin = { repository, reference, root: entry.digest, tag: entry.tag, isHeld };
         const tell = (problem: Problem): void => {
           this.#problem(problem);
         };
@@ -108,7 +130,7 @@ class Verification {
       }
     }
     const { objects, bytes } = this.#inspector;
-    return { references, objects, bytes, problems: this.#problems, checked };
+    return { references, held, objects, bytes, problems: this.#problems, checked };
   }
 
   #tell(): void {

@@ -79,10 +79,10 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   const started = performance.now();
   const progress = new VerifyProgress(io);
   const repositories = await repositoriesOf(archive, request, signal);
-  const onProblem = ({ reference, digest, reason }: Problem): void => {
+  const onProblem = (problem: Problem): void => {
     progress.clear();
-    if (json) line({ type: 'problem', reference, digest: digest ?? null, reason });
-    else writeLine(stdout, `${reference}: ${digest === undefined ? '' : `${digest}: `}${reason}`);
+    if (json) line(jsonOf(problem));
+    else writeLine(stdout, textOf(problem));
   };
   const verified = await verifyArchive(archive, {
     signal,
@@ -93,12 +93,12 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   }).finally(() => progress.clear());
   const { attestKeys: keys = [] } = request;
   const unattested = await checkAttestations(archive, { keys, repositories, onProblem, signal });
-  const { references, objects, bytes: count, problems, checked } = verified;
+  const { references, held, objects, bytes: count, problems, checked } = verified;
   const ok = problems.length + unattested === 0;
   if (!json) {
     const elapsed = seconds(performance.now() - started);
     const result = ok ? 'everything is as it should be' : plural(problems.length + unattested, 'problem');
-    const read = `${plural(references, 'reference')}, ${plural(objects, 'object')}, ${bytes(count)} read in ${elapsed}`;
+    const read = `${plural(references, 'reference')}${held === 0 ? '' : ` (${held} held)`}, ${plural(objects, 'object')}, ${bytes(count)} read in ${elapsed}`;
     writeLine(stdout, `${read}: ${result}`);
   }
   const removals = repair ? removalsOf(problems) : [];
@@ -110,7 +110,16 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   const { dropped, receipts } = repaired;
   if (json) {
     const more = repair ? { dropped: [...dropped], receipts } : {};
-    line({ type: 'summary', ok, references, objects, bytes: count, problems: problems.length + unattested, ...more });
+    line({
+      type: 'summary',
+      ok,
+      references,
+      held,
+      objects,
+      bytes: count,
+      problems: problems.length + unattested,
+      ...more,
+    });
   } else {
     for (const removal of removals.filter(({ reference }) => dropped.has(reference)))
       writeLine(stdout, `removed: ${describe(removal)}`);
@@ -119,6 +128,15 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   }
   if (answer === 'unasked') return EXIT.usage;
   return ok ? EXIT.ok : EXIT.failed;
+}
+
+function textOf({ reference, digest, reason, isHeld = false }: Problem): string {
+  const name = isHeld ? `${reference} (held)` : reference;
+  return `${name}: ${digest === undefined ? '' : `${digest}: `}${reason}`;
+}
+
+function jsonOf({ reference, digest, reason, isHeld = false }: Problem): object {
+  return { type: 'problem', reference, digest: digest ?? null, reason, ...(isHeld ? { held: true } : {}) };
 }
 
 async function readPublicKey(path: string): Promise<TrustedKey> {
@@ -143,8 +161,10 @@ async function confirm(
   const count = plural(removals.length, 'reference');
   if (!json) writeLine(stdout, `--repair would remove ${count}:`);
   for (const removal of removals)
-    if (json) writeJson(stdout, { type: 'removal', ...removal });
-    else writeLine(stdout, `  ${describe(removal)}`);
+    if (json) {
+      const { reference, restorable, isHeld } = removal;
+      writeJson(stdout, { type: 'removal', reference, restorable, ...(isHeld ? { held: true } : {}) });
+    } else writeLine(stdout, `  ${describe(removal)}`);
   if (ask === undefined) {
     writeLine(
       stderr,
@@ -159,7 +179,8 @@ async function confirm(
   return 'no';
 }
 
-function describe({ reference, restorable }: Removal): string {
+function describe({ reference, restorable, isHeld }: Removal): string {
+  if (restorable && isHeld) return `${reference} (held; the next sync restores it, and its minimum age starts again)`;
   return restorable
     ? `${reference} (the next sync restores it, if upstream still has it)`
     : `${reference} (no tag: only a sync of this digest restores it)`;

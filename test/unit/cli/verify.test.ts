@@ -3,6 +3,7 @@ import type { Archive } from '../../../lib/archive/archive.ts';
 import { verifyAndReport, type VerifyRequest } from '../../../lib/cli/commands/verify.ts';
 import { VerifyProgress } from '../../../lib/cli/output/verify-progress.ts';
 import { parseDigest } from '../../../lib/oci/digest.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror } from '../../kit/mirror.ts';
@@ -96,6 +97,7 @@ describe('verify --repair', () => {
         type: 'summary',
         ok: false,
         references: 3,
+        held: 0,
         objects: 5,
         bytes: expect.any(Number) as number,
         problems: 2,
@@ -137,6 +139,30 @@ describe('verify --repair', () => {
     await store.delete(archive.layout.receipt(parseDigest(shared.digest)));
     expect(await run({ repair: true })).toMatchObject({ code: 1, stderr: '' });
     expect(await run()).toMatchObject({ code: 0 });
+  });
+});
+
+describe('a held image', () => {
+  test('is named with its digest, counted, and removed if it is damaged', async () => {
+    await using registry = await startRegistry();
+    registry.push('team/c', sound, 'v1');
+    const policy = { ...NO_POLICY, minimumAgeMs: 86_400_000 };
+    await mirror({ store, references: [`${registry.host}/team/c:v1`], policy });
+    const repositories = [`${registry.host}/team/c`];
+    const name = `${registry.host}/team/c:v1@${sound.digest}`;
+    expect((await run({ repositories })).stdout).toMatch(/^1 reference \(1 held\), 3 objects, /);
+    await store.delete(archive.layout.blob(parseDigest(shared.digest)));
+    expect((await run({ repositories })).stdout).toContain(
+      `${name} (held): ${shared.digest}: it is not in the archive\n`,
+    );
+    expect(lines(await run({ repositories, json: true }))).toMatchObject([
+      { type: 'problem', reference: name, digest: shared.digest, held: true },
+      { type: 'summary', ok: false, references: 1, held: 1 },
+    ]);
+    const repaired = await run({ repair: true, yes: true });
+    expect(repaired.stdout).toContain(
+      `removed: ${name} (held; the next sync restores it, and its minimum age starts again)\n`,
+    );
   });
 });
 

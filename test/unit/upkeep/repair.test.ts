@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
-import { repairArchive, type Repaired } from '../../../lib/upkeep/repair.ts';
+import { removalsOf, repairArchive, type Repaired } from '../../../lib/upkeep/repair.ts';
 import { type Verified, verifyArchive } from '../../../lib/upkeep/verify.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { parseDigest } from '../../../lib/oci/digest.ts';
 import { sha256 } from '../../kit/content.ts';
 import { failNth } from '../../kit/faults.ts';
@@ -55,6 +56,31 @@ describe('a repair', () => {
     const { outcomes } = await mirror({ store, references });
     expect(outcomes.map(({ status }) => status)).toEqual(['mirrored', 'unchanged']);
     expect(await verify(archive)).toMatchObject({ problems: [], references: 2 });
+  });
+
+  test('removes a held image with a damaged layer, and the next sync holds it again', async () => {
+    await using registry = await startRegistry();
+    registry.push('team/a', sound, 'v1');
+    const store = new MemoryStore();
+    const references = [`${registry.host}/team/a:v1`];
+    const age = { ...NO_POLICY, minimumAgeMs: 1_000_000 };
+    const at = Date.now() - 2_000_000;
+    const { archive } = await mirror({ store, references, now: () => at });
+    // The tag keeps its digest while the new one is held.
+    registry.push('team/a', broken, 'v1');
+    const held = { store, references, policy: age, now: () => at + 1_000 };
+    expect((await mirror(held)).outcomes).toMatchObject([{ status: 'held' }]);
+    await store.delete(archive.layout.blob(parseDigest(own.digest)));
+
+    const { problems } = await verify(archive);
+    expect(removalsOf(problems)).toEqual([
+      { reference: `${references[0]}@${broken.digest}`, restorable: true, isHeld: true },
+    ]);
+    await repair(archive, problems);
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 1, held: 0 });
+    const restored = await mirror({ ...held, now: () => at + 5_000 });
+    expect(restored.outcomes).toMatchObject([{ status: 'held', until: new Date(at + 1_005_000).toISOString() }]);
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 2, held: 1 });
   });
 
   test('of a corrupt shared layer removes all images with that layer, and no other', async () => {

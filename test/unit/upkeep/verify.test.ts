@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Receipt } from '../../../lib/archive/receipt.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import { type Problem, verifyArchive, type Verified } from '../../../lib/upkeep/verify.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { sha256 } from '../../kit/content.ts';
@@ -57,9 +58,26 @@ test('a sound archive has no problems, and every object is read once', async () 
   expect(verified.bytes).toBeGreaterThan(BASE.size + TOP.size);
 });
 
+test('a held image is proven like a visible one, and reported as held', async () => {
+  await using registry = await startRegistry();
+  registry.push('app', IMAGE, 'v1');
+  await using rig = new Rig();
+  const references = [`${registry.host}/app:v1`, `${registry.host}/app@${IMAGE.digest}`];
+  await mirror({ store: rig.store, references, policy: { ...NO_POLICY, minimumAgeMs: 86_400_000 } });
+  const sound = await verify(rig);
+  expect(sound).toMatchObject({ references: 2, held: 2, problems: [] });
+  expect(sound.bytes).toBeGreaterThan(BASE.size + TOP.size);
+  await flip(rig, rig.archive.layout.blob(BASE.digest));
+  const problem = { root: IMAGE.digest, digest: BASE.digest, isHeld: true, repair: { drop: true } };
+  expect((await verify(rig)).problems).toMatchObject([
+    { ...problem, reference: `${registry.host}/app@${IMAGE.digest}` },
+    { ...problem, reference: `${registry.host}/app:v1@${IMAGE.digest}`, tag: 'v1' },
+  ]);
+});
+
 test('an empty archive has no problems', async () => {
   await using rig = new Rig();
-  expect(await verify(rig)).toEqual({ references: 0, objects: 0, bytes: 0, problems: [], checked: new Set() });
+  expect(await verify(rig)).toEqual({ references: 0, held: 0, objects: 0, bytes: 0, problems: [], checked: new Set() });
 });
 
 describe('verify', () => {
