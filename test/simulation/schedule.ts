@@ -8,6 +8,7 @@ import { type Action, perform } from './actions.ts';
 import { Violation } from './audit.ts';
 import { IMAGES } from './images.ts';
 import { NO_FAULTS, type Rates } from './process.ts';
+import { rivals } from './rivals.ts';
 import { type Conditions, System } from './system.ts';
 import { MOODS } from './upstream.ts';
 import { type Line, World } from './world.ts';
@@ -185,6 +186,11 @@ export function scheduleOf(seed: number): Schedule {
     add(2 + below(4), () => ({ at: from + 20_000 + below(300_000), do: 'sync', reference: repository }));
     const rates = { ...NO_FAULTS, kill: pick([0.02, 0.04]), sluggish: pick([0, 0.3]) };
     conditions = { ...conditions, rates, maxReceives: pick([2, 5]) };
+  }
+  if (chance() < 0.05) {
+    const rivalry = rivals(at(), conditions, { below, pick });
+    conditions = rivalry.conditions;
+    actions = [{ at: 0, do: 'configure', text: WHOLE }, ...rivalry.actions];
   }
   return { seed, conditions, actions: actions.sort((a, b) => a.at - b.at) };
 }
