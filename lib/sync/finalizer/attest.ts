@@ -1,4 +1,4 @@
-/** Attests images after their references are written: one attestation per image, platforms and key. */
+/** Attests images: one attestation per image, platforms and key. */
 import { createHash } from 'node:crypto';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
@@ -34,7 +34,7 @@ export interface Attestor {
   readonly now: () => number;
 }
 
-/** An image whose reference is written. */
+/** An image whose closure is complete. */
 export interface AttestedImage extends Omit<Mirrored, 'content' | 'attested'>, Pick<Scope, 'foreignLayers'> {
   readonly mediaType: string;
   /** Bytes of the manifest. */
@@ -42,23 +42,21 @@ export interface AttestedImage extends Omit<Mirrored, 'content' | 'attested'>, P
 }
 
 /**
- * Writes the attestations of images of one repository, and their entries in the tag index in one write. A repeated call
- * writes nothing.
+ * Writes the attestations of images as content. A repeated call writes nothing.
+ *
+ * @returns their entries for the tag index
  */
 export async function attestImages(
   archive: Archive,
   attestor: Attestor,
   images: readonly AttestedImage[],
   signal: AbortSignal,
-): Promise<void> {
-  const [first] = images;
-  if (first === undefined) return;
+): Promise<readonly TagChange[]> {
   const permits = new Semaphore(SIDE_BY_SIDE);
   const byName = new Map(images.map((image) => [nameOf(image, attestor.key), image]));
-  const changes = await settleAll(
+  return await settleAll(
     [...byName].map(([name, image]) => permits.with(() => attestOne(archive, attestor, name, image, signal))),
   );
-  await archive.updateTags(first.repository, changes, { signal });
 }
 
 /** Only a change of the image, its platforms or the key gives another attestation. */

@@ -1,12 +1,13 @@
 /** Decides which images of a batch are attested, and what a missing key means. */
 import type { Archive, TagUpdate } from '../../archive/archive.ts';
+import type { TagChange, TagIndex, TagOutcome } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import { asFailure, type Failure, invalid } from '../../core/failure.ts';
-import { subjectOfCosignTag } from '../../oci/referrer-tags.ts';
+import { isReferrerTag } from '../../oci/referrer-tags.ts';
 import { NO_POLICY, type Policy } from '../../policy/policy.ts';
 import type { FinalizeMessage, Image } from '../../queue/messages.ts';
 import { attestImages, type AttestedImage, type Attestor } from './attest.ts';
-import type { Complete } from './change.ts';
+import { changeOf, type Complete } from './change.ts';
 
 /** The parts of the finalizer's context that attestations need. */
 export interface Attesting {
@@ -19,14 +20,80 @@ export interface Attesting {
 export interface NotAttested {
   readonly failure: Failure;
   readonly images: ReadonlySet<FinalizeMessage>;
-  /** Whether the images count as failed. */
-  readonly isRequired: boolean;
 }
 
-/** An image whose reference is written. */
+/** The entries of attestations for the tag index, or the reason why there are none. */
+type Attested = { readonly changes: readonly TagChange[] } | NotAttested;
+
+/** An image whose closure is complete. */
 interface Finalized extends Pick<Complete, 'referral'> {
   readonly message: FinalizeMessage;
   readonly image: Image;
+}
+
+const VISIBLE: ReadonlySet<TagOutcome | undefined> = new Set(['written', 'unchanged']);
+
+/**
+ * Attests the images of one repository that are visible, or will be.
+ *
+ * @param outcomes the outcome of each in the tag index
+ * @throws Failure for a temporary problem, so that the messages are delivered again
+ */
+async function attestReady(
+  { archive, attestor, onNotAttested }: Attesting & { readonly archive: Archive },
+  policy: Policy,
+  { ready, outcomes }: { readonly ready: readonly Finalized[]; readonly outcomes: readonly TagOutcome[] },
+  signal: AbortSignal,
+): Promise<Attested> {
+  const visible = ready.filter((each, at) => isImage(each) && VISIBLE.has(outcomes[at]));
+  const [first] = visible;
+  if (first === undefined) return { changes: [] };
+  try {
+    const images = visible.map((each) => attestedImage(each, policy));
+    return { changes: await attestImages(archive, await (attestor ?? noKey)(), images, signal) };
+  } catch (error) {
+    const failure = permanent(error);
+    onNotAttested?.(failure, first.message.repository);
+    return { failure, images: new Set(visible.map(({ message }) => message)) };
+  }
+}
+
+/** Attests images before their references are written, where the policy requires it: no image is visible without. */
+export async function attestFirst(
+  context: Attesting & { readonly archive: Archive },
+  index: TagIndex,
+  ready: readonly Finalized[],
+  signal: AbortSignal,
+): Promise<Attested> {
+  const { policy } = index.control;
+  if (policy.attest !== 'require') return { changes: [] };
+  const { outcomes } = index.apply(ready.map(changeOf));
+  return attestReady(context, policy, { ready, outcomes }, signal);
+}
+
+/**
+ * Attests images after their references are written, where the policy does not require it.
+ *
+ * @returns the reason if they are not attested
+ * @throws Failure as `attestReady`
+ */
+export async function attestWritten(
+  context: Attesting & { readonly archive: Archive },
+  ready: readonly Finalized[],
+  updates: readonly Pick<TagUpdate, 'outcome'>[],
+  signal: AbortSignal,
+): Promise<NotAttested | undefined> {
+  const { archive } = context;
+  const [first] = ready;
+  if (first === undefined) return undefined;
+  const { repository } = first.message;
+  const policy = await policyIn(archive, repository, signal);
+  if (policy.attest !== 'on') return undefined;
+  const outcomes = updates.map(({ outcome }) => outcome);
+  const attested = await attestReady(context, policy, { ready, outcomes }, signal);
+  if ('failure' in attested) return attested;
+  if (attested.changes.length > 0) await archive.updateTags(repository, attested.changes, { signal });
+  return undefined;
 }
 
 /** The recorded policy of a repository. Its tag index was just read, so it most likely costs no request. */
@@ -35,43 +102,10 @@ async function policyIn(archive: Archive, repository: string, signal: AbortSigna
   return index?.control.policy ?? NO_POLICY;
 }
 
-/**
- * Attests images whose references are written.
- *
- * @param updates the result for each image
- * @returns the failure if they are not attested
- * @throws Failure for a temporary problem, so that the messages are delivered again
- */
-export async function attestReady(
-  { archive, attestor, onNotAttested }: Attesting & { readonly archive: Archive },
-  ready: readonly Finalized[],
-  updates: readonly Pick<TagUpdate, 'outcome'>[],
-  signal: AbortSignal,
-): Promise<NotAttested | undefined> {
-  const [first] = ready;
-  if (first === undefined) return undefined;
-  const { repository } = first.message;
-  const policy = await policyIn(archive, repository, signal);
-  if (policy.attest === 'off') return undefined;
-  const visible = ready.filter((each, at) => isImage(each) && VISIBLE.has(updates[at]?.outcome ?? 'older'));
-  try {
-    const images = visible.map((each) => attestedImage(each, policy));
-    if (images.length > 0) await attestImages(archive, await (attestor ?? noKey)(), images, signal);
-    return undefined;
-  } catch (error) {
-    const failure = permanent(error);
-    onNotAttested?.(failure, repository);
-    const images = new Set(visible.map(({ message }) => message));
-    return { failure, images, isRequired: policy.attest === 'require' };
-  }
-}
-
-const VISIBLE: ReadonlySet<TagUpdate['outcome']> = new Set(['written', 'unchanged']);
-
-/** Referrers, such as signatures and attestations, are not attested. */
+/** Referrers, such as signatures and attestations, and lists of referrers are not attested. */
 function isImage({ image, referral }: Finalized): boolean {
   const { tag, subject } = image;
-  return tag === undefined ? (subject ?? referral.subject) === undefined : subjectOfCosignTag(tag) === undefined;
+  return tag === undefined ? (subject ?? referral.subject) === undefined : !isReferrerTag(tag);
 }
 
 function attestedImage({ message, image }: Finalized, policy: Policy): AttestedImage {

@@ -20,7 +20,7 @@ import { receiptReader } from '../receipt-reader.ts';
 import type { FinalizerContext } from '../context.ts';
 import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
-import { attestReady, type NotAttested } from './attestations.ts';
+import { attestFirst, attestWritten, type NotAttested } from './attestations.ts';
 import { changeOf, type Complete, completeOf } from './change.ts';
 import { recordChanges } from './changes.ts';
 import { isVisible, isWithheld, Reporter } from './reporter.ts';
@@ -60,11 +60,9 @@ export async function finalize(
   }));
   const wanted = judged.flatMap(({ message, outcome }) => (outcome === undefined ? [message] : []));
   const { ready, refused, updates } =
-    wanted.length === 0
-      ? { ready: [], refused: [], updates: [] }
-      : await commit(archive, head.repository, wanted, reader, signal);
+    wanted.length === 0 ? { ready: [], refused: [], updates: [] } : await commit(context, wanted, reader, signal);
   await recordChecks(archive, messages, signal);
-  const unattested = await attestReady(context, ready, updates, signal);
+  const unattested = await attestWritten(context, ready, updates, signal);
   const reporter = new Reporter(context);
   for (const { message, outcome } of [...judged, ...refused]) await reporter.failed(message, outcome);
   for (const [at, { message, notes }] of ready.entries()) {
@@ -74,7 +72,6 @@ export async function finalize(
     const lack = unattested?.images.has(message) === true ? unattested : undefined;
     if (update !== undefined && isWithheld(update)) await reporter.withheld(message, update);
     else if (outcome === 'older') await reporter.report(message, 'unchanged', OVERTAKEN);
-    else if (lack?.isRequired === true) await reporter.report(message, 'failed', recorded(lack.failure));
     else {
       const moved = await changesOf(message, move, reader);
       await reporter.report(message, 'mirrored', { ...moved, ...remarksOf(message, notes, lack) }, again);
@@ -107,15 +104,16 @@ async function recordChecks(
  * conflict: a repair that takes away what was found gives the index another version.
  */
 async function commit(
-  archive: Archive,
-  repository: string,
+  context: FinalizerContext,
   messages: readonly FinalizeMessage[],
   reader: CachedReader,
   signal: AbortSignal,
 ): Promise<Committed> {
+  const { archive } = context;
+  const { repository = '' } = messages[0] ?? {};
   let ready: readonly Ready[] = [];
   let refused: readonly Judged[] = [];
-  const find = async (version: string | undefined, index?: TagIndex): Promise<readonly TagChange[]> => {
+  const find = async (version: string | undefined, index = TagIndex.empty()): Promise<readonly TagChange[]> => {
     reader.begin(version);
     const checked = await sideBySide(messages, async (message) => ({ message, outcome: await check(message, reader) }));
     ready = checked.flatMap(({ message, outcome }) =>
@@ -124,12 +122,18 @@ async function commit(
     refused = checked.flatMap(({ message, outcome }) =>
       typeof outcome === 'object' && 'code' in outcome ? [{ message, outcome }] : [],
     );
+    const attested = await attestFirst(context, index, ready, signal);
+    if ('failure' in attested) {
+      const { failure, images } = attested;
+      refused = [...refused, ...[...images].map((message) => ({ message, outcome: recorded(failure) }))];
+      ready = ready.filter(({ message }) => !images.has(message));
+    }
     const changes = ready.map(changeOf);
     // The children of an image that stays invisible must not be served either.
-    const { outcomes } = (index ?? TagIndex.empty()).apply(changes);
+    const { outcomes } = index.apply(changes);
     const shown = ready.filter((_, at) => isVisible(outcomes[at]));
     await recordMembers(archive, repository, childrenOf(shown), { signal });
-    return changes;
+    return 'changes' in attested ? [...changes, ...attested.changes] : changes;
   };
   const written = (version: string): void => {
     reader.written(version);

@@ -53,6 +53,11 @@ function imageOf({ digest, mediaType, manifest }: Pushable, more: Partial<Attest
   };
 }
 
+/** Attests images and writes the entries of their attestations. */
+async function attest(by: Attestor, images: readonly AttestedImage[]): Promise<void> {
+  await archive.updateTags(REPOSITORY, await attestImages(archive, by, images, NEVER));
+}
+
 async function attestations(): Promise<readonly Digest[]> {
   const index = (await archive.tagIndex(REPOSITORY))?.index;
   return index?.entries().map(({ digest }) => digest) ?? [];
@@ -67,7 +72,7 @@ async function bundleOf(digest: Digest): Promise<Uint8Array> {
 
 describe('the attestation of an image', () => {
   test('is signed, complete in the archive, and names the proven content', async () => {
-    await attestImages(archive, attestor(), [imageOf(INDEX)], NEVER);
+    await attest(attestor(), [imageOf(INDEX)]);
     const [digest] = await attestations();
     const bundle = await bundleOf(digest!);
     expect(attestationFault(bundle, INDEX.digest, [parsePublicKey(pemOf(publicKey))])).toBeUndefined();
@@ -96,19 +101,17 @@ describe('the attestation of an image', () => {
   test('is made once per image, platforms and key', async () => {
     const all = imageOf(INDEX);
     const some = imageOf(INDEX, { platforms: [parsePlatform('linux/amd64')] });
-    await attestImages(archive, attestor(), [all, all], NEVER);
-    await attestImages(archive, attestor(privateKey, AT + 1), [all], NEVER);
+    await attest(attestor(), [all, all]);
+    await attest(attestor(privateKey, AT + 1), [all]);
     expect(await attestations()).toHaveLength(1);
-    await attestImages(archive, attestor(), [some, imageOf(IMAGE)], NEVER);
+    await attest(attestor(), [some, imageOf(IMAGE)]);
     expect(await attestations()).toHaveLength(3);
-    await attestImages(archive, attestor(keyPair().privateKey), [all], NEVER);
+    await attest(attestor(keyPair().privateKey), [all]);
     expect(await attestations()).toHaveLength(4);
   });
 
   test('is one even if two processes sign it at the same time', async () => {
-    await Promise.all(
-      [1, 2, 3].map((at) => attestImages(archive, attestor(privateKey, AT + at), [imageOf(INDEX)], NEVER)),
-    );
+    await Promise.all([1, 2, 3].map((at) => attest(attestor(privateKey, AT + at), [imageOf(INDEX)])));
     expect(await attestations()).toHaveLength(1);
   });
 });
@@ -130,7 +133,7 @@ describe('the check of attestations', () => {
     const descriptor = { mediaType, digest, size: manifest.length };
     await archive.updateTags(REPOSITORY, [{ tag: '1', descriptor, observed: AT, platforms: 'all' }]);
     expect(await problems([mine])).toEqual([`${REPOSITORY}:1: it has no attestation by ${mine.name}`]);
-    await attestImages(archive, attestor(), [imageOf(INDEX)], NEVER);
+    await attest(attestor(), [imageOf(INDEX)]);
     expect(await problems([other, mine])).toEqual([]);
     expect(await problems([])).toEqual([]);
     expect(await problems([other])).toEqual([

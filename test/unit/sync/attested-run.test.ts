@@ -2,12 +2,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
-import type { TagEntry } from '../../../lib/archive/tag-index/tag-index.ts';
+import { type TagEntry, TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
 import { parseAttestationKey } from '../../../lib/attest/key.ts';
 import { Failure, invalid } from '../../../lib/core/failure.ts';
 import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
 import type { Attestor } from '../../../lib/sync/finalizer/attest.ts';
-import { makeImage } from '../../kit/images.ts';
+import { makeImage, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror } from '../../kit/mirror.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -60,17 +60,47 @@ describe('a mirrored image', () => {
     expect(await sync('off', attestor)).toMatchObject({ outcome: { status: 'mirrored' }, attestations: [] });
   });
 
-  test('has a note without a key, and is a failure if the policy requires attestations', async () => {
+  test('has a note without a key', async () => {
     const { outcome, attestations } = await sync('on');
     expect(outcome).toMatchObject({
       status: 'mirrored',
       notes: [expect.stringContaining('not attested: no attestation key is set')],
     });
     expect(attestations).toEqual([]);
-    expect((await sync('require', undefined, '2')).outcome).toMatchObject({
+  });
+
+  test('is a failure without a key if the policy requires attestations, and becomes visible with its attestation', async () => {
+    const key = archive.layout.tagIndex(`${registry.host}/app`);
+    const shown: (readonly (string | undefined)[])[] = [];
+    store = new MemoryStore({
+      onChange(changed) {
+        if (changed !== key) return;
+        const index = TagIndex.parse(store.peek(key)!, key);
+        shown.push(
+          index.entries().map(({ tag, subject }) => tag ?? (subject === image.digest ? 'attestation' : undefined)),
+        );
+      },
+    });
+    archive = new Archive(store, ociLayout);
+    expect((await sync('require')).outcome).toMatchObject({
       status: 'failed',
       reason: expect.stringContaining('set --attest-key or MIRROR_SYNC_ATTEST_KEY'),
     });
+    expect(shown).toEqual([[]]);
+    expect((await sync('require', attestor)).outcome).toMatchObject({ status: 'mirrored' });
+    // One write has both.
+    expect(shown).toEqual([[], ['1', 'attestation']]);
+  });
+
+  test('keeps the digest of a tag that has moved, if the new one cannot be attested', async () => {
+    const [before, after] = [1, 2].map((seed) => makeImage({ layers: [makeLayer({ seed })] }));
+    registry.push('app', before!, 'moving');
+    await sync('require', attestor, 'moving');
+    registry.push('app', after!, 'moving');
+    expect((await sync('require', undefined, 'moving')).outcome).toMatchObject({ status: 'failed' });
+    const index = (await archive.tagIndex(`${registry.host}/app`))?.index;
+    expect(index?.byTag('moving')).toMatchObject({ digest: before!.digest });
+    expect(index?.byDigest(after!.digest)).toBeUndefined();
   });
 
   test('is attested at the next delivery if the key is unavailable for now', async () => {
