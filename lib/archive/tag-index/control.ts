@@ -8,7 +8,8 @@ import type { Initial } from '../../policy/hold.ts';
 import { isSamePolicy, NO_POLICY, parsePolicy, type Policy, serialisePolicy } from '../../policy/policy.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';
-import { compare, formatTimes, readEntry, readTime, type StoredEntry } from './entry.ts';
+import { formatTimes, readEntry, readTime, type StoredEntry } from './entry.ts';
+import { compare } from './platforms.ts';
 
 export const PROPERTY = 'dev.mirror-sync';
 

@@ -5,7 +5,8 @@
  * same observations give the same periods, in whatever order they are recorded.
  */
 import type { Digest } from '../../oci/digest.ts';
-import { compare, type StoredEntry, written } from './entry.ts';
+import { type StoredEntry, written } from './entry.ts';
+import { compare } from './platforms.ts';
 
 /** The entries of one tag: the current one, and former ones. */
 export interface TagGroup {

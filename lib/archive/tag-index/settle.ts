@@ -1,5 +1,6 @@
 import type { Digest } from '../../oci/digest.ts';
-import { isWithin, provenPlatforms, type StoredEntry } from './entry.ts';
+import type { StoredEntry } from './entry.ts';
+import { isWithin, provenPlatforms } from './platforms.ts';
 
 /** The entries that await referrers which have arrived by now, without those. Pure. */
 export function settled(groups: readonly ReadonlyMap<string, StoredEntry>[]): readonly StoredEntry[] {

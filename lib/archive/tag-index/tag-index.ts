@@ -11,7 +11,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { Place } from '../../oci/document.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
-import { compare, coversAll, readEntry, type StoredEntry, type TagEntry, union } from './entry.ts';
+import { readEntry, type StoredEntry, type TagEntry, union } from './entry.ts';
 import { type Control, isEmpty, NO_CONTROL, PROPERTY, readControl, withoutDigests, writeControl } from './control.ts';
 import {
   type Applied,
@@ -22,9 +22,11 @@ import {
   type TagOutcome,
 } from './draft.ts';
 import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed, repairedAt } from './format.ts';
+import { compare, coversAll } from './platforms.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
-export { ANNOTATIONS, covers, isWithin, type Platforms, provenPlatforms, scopesOf, type TagEntry } from './entry.ts';
+export { ANNOTATIONS, type TagEntry } from './entry.ts';
+export { covers, isWithin, type Platforms, provenPlatforms, scopesOf } from './platforms.ts';
 export type { Applied, ReferrerCheck, TagChange, TagOutcome } from './draft.ts';
 export type { Period } from './history.ts';
 

@@ -2,7 +2,7 @@
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { wordsOf } from '../../policy/decisions.ts';
-import { compare } from './entry.ts';
+import { compare } from './platforms.ts';
 import type { TagIndex } from './tag-index.ts';
 import { heldIn } from './withheld.ts';
 
