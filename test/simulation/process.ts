@@ -14,13 +14,15 @@ export interface Rates {
   readonly slow: number;
   /** The process ends before the call, or after it. */
   readonly kill: number;
+  /** A conditional request fails with 409, since another request for the key is under way; none by default. */
+  readonly conflict?: number;
   /** The share of processes whose calls take ten times as long; none by default. */
   readonly sluggish?: number;
 }
 
 export const NO_FAULTS: Rates = { before: 0, after: 0, lost: 0, slow: 0, kill: 0 };
 
-type Kind = 'before' | 'after' | 'lost' | 'slow' | 'killed before' | 'killed after';
+type Kind = 'before' | 'after' | 'lost' | 'slow' | 'killed before' | 'killed after' | 'conflict';
 
 /** Decides which calls fail, and remembers them. */
 export class Faults {
@@ -47,7 +49,7 @@ export class Faults {
   }
 
   of(call: string): Kind | undefined {
-    const { before, after, lost, slow, kill } = this.#rates;
+    const { before, after, lost, slow, kill, conflict = 0 } = this.#rates;
     let left = this.#world.chance(`fault ${call}`);
     const kinds: readonly (readonly [Kind, number])[] = [
       ['before', before],
@@ -56,6 +58,7 @@ export class Faults {
       ['slow', slow],
       ['killed before', kill / 2],
       ['killed after', kill / 2],
+      ['conflict', conflict],
     ];
     for (const [kind, rate] of kinds) {
       if (left < rate) {
@@ -77,6 +80,8 @@ const SLUGGISH = 10;
 
 export interface CallOptions {
   readonly side: Side;
+  /** The request has a condition. */
+  readonly isConditional?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -144,7 +149,7 @@ export class Process {
    * One call of a port. Its effect happens at an instant between the call and the answer, and other processes act between the
    * three. An abort before the effect prevents it.
    */
-  call<T>(what: string, effect: () => Promise<T>, { side, signal }: CallOptions): Promise<T> {
+  call<T>(what: string, effect: () => Promise<T>, { side, signal, isConditional }: CallOptions): Promise<T> {
     this.#calls += 1;
     const id = `${this.name} #${this.#calls}`;
     const fault = this.#faults.of(id);
@@ -161,7 +166,7 @@ export class Process {
       this.world.say(id, `${what}: ${word}`);
       how();
     };
-    const fail = (code: 'unavailable' | 'timeout', detail: string): void => {
+    const fail = (code: 'unavailable' | 'timeout' | 'precondition-failed', detail: string): void => {
       settle(detail, () => {
         reject(new Failure({ operation: what, side, code, detail }));
       });
@@ -182,6 +187,7 @@ export class Process {
       if (isSettled || !this.#isAlive) return;
       if (fault === 'killed before') this.kill(`before ${what}`);
       else if (fault === 'before') fail('unavailable', 'failed before its effect');
+      else if (fault === 'conflict' && isConditional) fail('precondition-failed', 'conflicted with another request');
       else
         effect().then(
           (value) => answer('done', () => resolve(value)),

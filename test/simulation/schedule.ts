@@ -208,9 +208,9 @@ function ratesOf(how: 'none' | 'slow' | 'kills' | 'errors' | 'few' | 'some' | 'm
   if (how === 'none') return NO_FAULTS;
   if (how === 'slow') return { ...NO_FAULTS, slow: 0.1 };
   if (how === 'kills') return { ...NO_FAULTS, kill: 0.03 };
-  if (how === 'errors') return { ...NO_FAULTS, before: 0.02, after: 0.02 };
+  if (how === 'errors') return { ...NO_FAULTS, before: 0.02, after: 0.02, conflict: 0.1 };
   const rate = { few: 0.002, some: 0.01, many: 0.04 }[how];
-  return { before: rate, after: rate, lost: rate / 4, slow: rate, kill: withKills ? rate : 0 };
+  return { before: rate, after: rate, lost: rate / 4, slow: rate, conflict: rate, kill: withKills ? rate : 0 };
 }
 
 function configOf(chance: () => number): string {

@@ -23,8 +23,12 @@ export function storeOf(
   { memory, audit, conditions }: Pick<System, 'memory' | 'audit' | 'conditions'>,
 ): ObjectStore {
   const { uploadsListedAfterMs } = conditions;
-  const call = <T>(what: string, effect: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> =>
-    port.call(what, effect, { side: 'archive', signal });
+  const call = <T>(
+    what: string,
+    effect: () => Promise<T>,
+    signal: AbortSignal | undefined,
+    isConditional = false,
+  ): Promise<T> => port.call(what, effect, { side: 'archive', signal, isConditional });
   const isListed = ({ initiated }: Upload): boolean => port.world.now - initiated.getTime() >= uploadsListedAfterMs;
   return {
     name: memory.name,
@@ -52,9 +56,10 @@ export function storeOf(
     put: (key, bytes, options = {}) => {
       const { signal, ...rest } = options;
       const copy = new Uint8Array(bytes);
-      return call(`put ${key}`, () => memory.put(key, copy, rest), signal);
+      return call(`put ${key}`, () => memory.put(key, copy, rest), signal, rest.condition !== undefined);
     },
-    delete: (key, { signal, ...rest } = {}) => call(`delete ${key}`, () => memory.delete(key, rest), signal),
+    delete: (key, { signal, ...rest } = {}) =>
+      call(`delete ${key}`, () => memory.delete(key, rest), signal, rest.etag !== undefined),
     list: (prefix, { signal } = {}) =>
       listing(
         `list ${prefix}`,
@@ -107,6 +112,7 @@ export function storeOf(
           return object;
         },
         signal,
+        rest.condition !== undefined,
       ),
     abortUpload: (upload, { signal } = {}) =>
       call(

@@ -75,8 +75,9 @@ export class Calls {
 
 /** Whether the same request may succeed later. The caller decides whether to read or upload from the start again. */
 function mayRetry(failure: Failure, operation: Operation): boolean {
-  // After a conflict, S3 recommends to retry a PutObject, but to start a multipart upload again.
+  // After a conflict, S3 recommends to retry the request, but to start a multipart upload again.
   // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-  if (failure.code === 'precondition-failed') return failure.status === 409 && operation === 'PutObject';
+  if (failure.code === 'precondition-failed')
+    return failure.status === 409 && (operation === 'PutObject' || operation === 'DeleteObject');
   return failure.remedy === 'retry' && failure.code !== 'internal';
 }

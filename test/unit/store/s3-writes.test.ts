@@ -104,6 +104,18 @@ describe('conditional puts', () => {
     await store.delete('k', { etag: '"old"' });
     expect(s3.commandCalls(DeleteObjectCommand)[0]?.args[0].input.IfMatch).toBe('"old"');
   });
+
+  test('and a conditional delete are retried on 409, and fail where it lasts', async () => {
+    const conflict = serviceException('ConditionalRequestConflict', 409);
+    s3.on(DeleteObjectCommand).rejectsOnce(conflict).resolves({});
+    await store.delete('k', { etag: '"old"' });
+    expect(store.requests()).toEqual({ DeleteObject: 2 });
+    s3.on(DeleteObjectCommand).rejects(conflict);
+    await expect(store.delete('k', { etag: '"old"' })).rejects.toMatchObject({
+      code: 'precondition-failed',
+      status: 409,
+    });
+  });
 });
 
 describe('completing an upload', () => {
