@@ -113,8 +113,12 @@ function wantedOf({ tag, digest }: Reference): Wanted | undefined {
   return { ...(tag === undefined ? {} : { tag }), ...(digest === undefined ? {} : { digest }) };
 }
 
+/** Several slices have one message that checks their unchanged images for referrers, and so one write. */
 function slices(order: Order, images: readonly Wanted[]): Outgoing<ResolveMessage>[] {
-  return Array.from({ length: Math.ceil(images.length / SLICE) }, (_, at) =>
-    resolveMessage(order, { kind: 'images', images: images.slice(at * SLICE, (at + 1) * SLICE) }),
+  if (images.length === 0) return [];
+  if (images.length <= SLICE) return [resolveMessage(order, { kind: 'images', images })];
+  const messages = Array.from({ length: Math.ceil(images.length / SLICE) }, (_, at) =>
+    resolveMessage(order, { kind: 'images', images: images.slice(at * SLICE, (at + 1) * SLICE), listed: true }),
   );
+  return [...messages, resolveMessage(order, { kind: 'checks' })];
 }

@@ -40,11 +40,22 @@ export type PlatformPolicy = 'all' | readonly Platform[];
 /** Images per message: they share one read of the tag index, and their HEADs are sent concurrently. */
 export const SLICE = 100;
 
-/** Resolve these tags (a slice), these digests, or, with `list`, every tag from this page on. */
+/**
+ * Resolve these tags (a slice), these digests, or, with `list`, every tag from this page on. With `checks`, the unchanged images
+ * of the repository are checked for new referrers if that is due, as many as a run may check.
+ */
 export interface ResolveMessage extends Order {
   readonly version: typeof MESSAGE_VERSION;
   readonly type: 'resolve';
-  readonly what: { readonly kind: 'list' } | { readonly kind: 'images'; readonly images: readonly Wanted[] };
+  readonly what:
+    | { readonly kind: 'list' }
+    | {
+        readonly kind: 'images';
+        readonly images: readonly Wanted[];
+        /** One of several slices: another message checks their unchanged tags for new referrers. */
+        readonly listed?: true;
+      }
+    | { readonly kind: 'checks' };
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Platform } from '../oci/platform.ts';
 import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { parsePolicy } from '../policy/policy.ts';
+import { attempt, oneOf, optional } from './fields.ts';
 import {
   CHANGE_VERSION,
   type FinalizeMessage,
@@ -94,10 +95,11 @@ function readResolve(place: Place): ResolveMessage {
 }
 
 function readWhat(place: Place): ResolveMessage['what'] {
-  const kind = oneOf(place.at('kind'), ['list', 'images']);
-  if (kind === 'list') return { kind };
+  const kind = oneOf(place.at('kind'), ['list', 'images', 'checks']);
+  if (kind !== 'images') return { kind };
   // Earlier releases also say whether these are all images of the run; nothing depends on it.
-  return { kind, images: some(place.at('images')).map(readWanted) };
+  const images = some(place.at('images')).map(readWanted);
+  return place.at('listed').optionalFlag() ? { kind, images, listed: true } : { kind, images };
 }
 
 /** Earlier releases also send `nothing`, which saved the first message of a run the request for the receipt. */
@@ -272,29 +274,8 @@ function readTag(place: Place): string {
   return tag;
 }
 
-/** A later release may add a choice, so that a message with an unknown one waits. */
-function oneOf<T extends string>(place: Place, choices: readonly T[]): T {
-  const text = place.text();
-  const choice = choices.find((each) => each === text);
-  if (choice === undefined) throw place.fail(`must be one of ${choices.join(', ')}, not ${show(text)}`, 'unsupported');
-  return choice;
-}
-
-function optional<T>(place: Place, read: (place: Place) => T): T | undefined {
-  return place.given ? read(place) : undefined;
-}
-
 function some(place: Place): Place[] {
   const elements = place.list(ANY_LENGTH);
   if (elements.length === 0) throw place.fail('must not be empty');
   return elements;
-}
-
-/** Adds the field's path to a parser's failure. */
-function attempt<T>(place: Place, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw place.fail(error instanceof Failure ? error.message : String(error));
-  }
 }

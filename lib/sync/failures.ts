@@ -21,7 +21,9 @@ export function failedImages(message: ResolveMessage | FinalizeMessage, failure:
 export function namesIn(message: ResolveMessage | FinalizeMessage): readonly Wanted[] {
   // Checks for referrers are repeated by the next run.
   if (message.type === 'finalize') return message.checks === undefined && !isEnd(message) ? [message.image] : [];
-  return message.what.kind === 'list' ? [{}] : message.what.images;
+  const { what } = message;
+  if (what.kind === 'images') return what.images;
+  return what.kind === 'list' ? [{}] : [];
 }
 
 /** The next completed run ends the first one again. */

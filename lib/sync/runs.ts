@@ -28,7 +28,7 @@ export function runStartOf(
   now: number,
 ): RunStart {
   const images = messages.reduce(
-    (sum, { message: { what } }) => sum + (what.kind === 'list' ? 0 : what.images.length),
+    (sum, { message: { what } }) => sum + (what.kind === 'images' ? what.images.length : 0),
     0,
   );
   const repositories = new Set(messages.map(({ message }) => message.repository)).size;

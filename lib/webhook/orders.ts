@@ -48,14 +48,12 @@ export function allowed(message: ResolveMessage, config: Config): ResolveMessage
   const mirror = mirrorsOf(config, message.source).find(({ repository }) => repository === message.repository);
   if (mirror === undefined) return undefined;
   const { what } = message;
-  const images =
-    what.kind === 'list' ? [] : what.images.filter(({ tag }) => tag !== undefined && isWanted(tag, mirror));
-  if (what.kind === 'images' && images.length === 0) return undefined;
-  return resolveMessage(
-    orderOf(mirror, message.run),
-    // The registry, and not the message, determines the digest.
-    what.kind === 'list' ? what : { kind: 'images', images: images.map(({ tag }) => defined({ tag })) },
-  ).message;
+  const order = orderOf(mirror, message.run);
+  if (what.kind !== 'images') return resolveMessage(order, what).message;
+  const images = what.images.filter(({ tag }) => tag !== undefined && isWanted(tag, mirror));
+  if (images.length === 0) return undefined;
+  // The registry, and not the message, determines the digest.
+  return resolveMessage(order, { ...what, images: images.map(({ tag }) => defined({ tag })) }).message;
 }
 
 function isWanted(tag: string, { tags }: Mirror): boolean {

@@ -1,25 +1,43 @@
 /** Checks unchanged images for new referrers (policy/referrer-checks.ts). */
 import { defined } from '../../core/defined.ts';
 import { Failure } from '../../core/failure.ts';
-import type { TagEntry } from '../../archive/tag-index/tag-index.ts';
+import type { TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { isCheckDue } from '../../policy/referrer-checks.ts';
+import { nextCheck } from '../../policy/referrer-checks.ts';
 import type { Wanted } from '../../queue/messages.ts';
 import { checksMessage } from '../../queue/outgoing.ts';
 import { held, traverse } from '../closure.ts';
+import type { TagChoice } from '../context.ts';
 import { isTemporary } from './options.ts';
 import type { SliceWork } from './order.ts';
 import { checkOf, findReferrers, orderReferrers } from './referrers.ts';
 
+/** The images of a repository that one run checks. */
+const MAX_DUE = 200;
+
 /**
- * Checks an unchanged image for new referrers, if that is due.
+ * The tags whose check is due, as many as a run may check. A repository with more of them, as in an archive of an earlier release,
+ * has its newest and its oldest checks first, so that neither a new signature nor an old image waits for all others.
+ */
+export function dueEntries(index: TagIndex, choice: TagChoice, now: number): readonly TagEntry[] {
+  const byTag = new Map(index.entries().flatMap((entry) => (entry.tag === undefined ? [] : [[entry.tag, entry]])));
+  const due = [...choice.page([...byTag.keys()]), ...choice.end()]
+    .flatMap((tag) => byTag.get(tag) ?? [])
+    .map((entry) => ({ entry, at: nextCheck(entry) ?? Infinity }))
+    .filter(({ at }) => at <= now)
+    .sort((a, b) => b.at - a.at)
+    .map(({ entry }) => entry);
+  return due.length <= MAX_DUE ? due : [...due.slice(0, MAX_DUE / 2), ...due.slice(-MAX_DUE / 2)];
+}
+
+/**
+ * Checks an unchanged image for new referrers.
  *
  * @returns warnings, each a sentence
  */
 export async function checkReferrers(slice: SliceWork, wanted: Wanted, entry: TagEntry): Promise<readonly string[]> {
-  const { context, referrers } = slice;
-  if (referrers.policy === 'none' || !isCheckDue(entry, context.now()) || referrers.left <= 0) return [];
-  referrers.left -= 1;
+  const { referrers } = slice;
+  if (referrers.policy === 'none') return [];
   const search = await findReferrers(slice, await manifestsOf(slice, entry.digest));
   const { checked: at, awaited } = checkOf(search.checked, await orderReferrers(slice, wanted, search));
   const { digest, mediaType, size, tag, observed } = entry;

@@ -9,6 +9,7 @@ import type { Wanted } from '../../queue/messages.ts';
 import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { type Found, order, type SliceWork, type Sought, walkOnce } from './order.ts';
+import { isCheckDue } from '../../policy/referrer-checks.ts';
 import { checkReferrers } from './checks.ts';
 import { findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
 import { passedVerification } from './verification.ts';
@@ -88,13 +89,19 @@ async function isDecided(slice: SliceWork, sought: Sought): Promise<boolean> {
   const entry = tag === undefined ? index?.byDigest(digest) : index?.byTag(tag);
   if (entry?.digest === digest && covers(entry, message)) {
     await checkArchivedPlatforms(slice, entry);
-    const notes = await checkReferrers(slice, sought.wanted, entry);
+    const notes = isDue(slice, entry) ? await checkReferrers(slice, sought.wanted, entry) : [];
     const remarks = defined({ reason: note, notes: notes.length === 0 ? undefined : notes });
     context.observe({ type: 'image', status: 'unchanged', ...name, ...remarks });
     return true;
   }
   const queued = { type: 'image' as const, status: 'pending' as const, ...name };
   return (await context.queuedBy?.(queued, message, signal)) !== undefined;
+}
+
+/** One of several slices leaves its tags to the message that checks the repository. */
+function isDue({ context, message: { what } }: SliceWork, entry: TagEntry): boolean {
+  const isListed = what.kind === 'images' && what.listed === true && entry.tag !== undefined;
+  return !isListed && isCheckDue(entry, context.now());
 }
 
 /** Other platforms were requested when the entry was written: check whether the archived ones include these. */

@@ -7,6 +7,7 @@ import { finalizeMessage, resolveMessage } from '../../queue/outgoing.ts';
 import type { Outgoing } from '../../queue/queue.ts';
 import type { ResolverContext, TagChoice } from '../context.ts';
 import { recorded } from '../failures.ts';
+import { dueEntries } from './checks.ts';
 import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
 
 /** Invalid tag names that a failure lists; they are rare. */
@@ -15,7 +16,7 @@ const TOLD_NAMES = 10;
 /** Upstream tags that are named where none of them is wanted. */
 const SOME_TAGS = 5;
 
-const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
+export const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
 
 // eslint-disable-next-line max-lines-per-function -- the steps of one page, in order
 export async function listTags(
@@ -43,7 +44,11 @@ export async function listTags(
     const slices: Outgoing[] = [];
     for (let at = 0; at < tags.length; at += SLICE)
       slices.push(
-        resolveMessage(message, { kind: 'images', images: tags.slice(at, at + SLICE).map((tag) => ({ tag })) }),
+        resolveMessage(message, {
+          kind: 'images',
+          images: tags.slice(at, at + SLICE).map((tag) => ({ tag })),
+          listed: true,
+        }),
       );
     observe({ type: 'listed', run, source, repository, tags });
     await queues.send('resolve', slices, { signal });
@@ -56,6 +61,7 @@ export async function listTags(
       await order(choice.page(page));
     }
     await order(choice.end());
+    await orderChecks(context, message, signal);
     if (nameless.length > 0) throw noTags(source, nameless);
     if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
   } catch (error) {
@@ -63,6 +69,15 @@ export async function listTags(
     if (isTemporary(failure) && !isRecorded(failure, options)) throw failure;
     await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
   }
+}
+
+/** Orders the checks of unchanged images for referrers in one message, and so in one write, if any is due. */
+async function orderChecks(context: ResolverContext, message: ResolveMessage, signal: AbortSignal): Promise<void> {
+  const { archive, queues, chooseTags, policyOf, now } = context;
+  const index = (await archive.tagIndex(message.repository, { signal }))?.index;
+  if (index === undefined || (policyOf?.(message) ?? index.control.policy).referrers === 'none') return;
+  if (dueEntries(index, chooseTags?.(message) ?? ALL_TAGS, now()).length === 0) return;
+  await queues.send('resolve', [resolveMessage(message, { kind: 'checks' })], { signal });
 }
 
 /** Upstream lists names that no reference can contain. Such an image exists and is not mirrored, so it is reported. */

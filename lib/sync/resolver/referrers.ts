@@ -36,9 +36,6 @@ const SIDE_BY_SIDE = 8;
  */
 const MAX_AWAITED = 32;
 
-/** Unchanged images of a message that are checked, so that an archive without records of checks is checked over some runs. */
-const CHECKS = 25;
-
 /** The referrers of a message's images; images that share manifests share their lists. */
 export interface ReferrerWork {
   /** The referrers that the policy of the repository mirrors. */
@@ -48,8 +45,6 @@ export interface ReferrerWork {
   readonly ordered: Set<string>;
   /** The checks of unchanged images, with the image. */
   readonly checks: { readonly image: Image; readonly check: ReferrerCheck }[];
-  /** The number of further unchanged images that may be checked. */
-  left: number;
 }
 
 interface Listed extends Referrers {
@@ -75,7 +70,7 @@ export interface FoundReferrers {
 }
 
 export function referrerWork(policy: Policy['referrers'] = NO_POLICY.referrers): ReferrerWork {
-  return { policy, lists: new Map(), ordered: new Set(), checks: [], left: CHECKS };
+  return { policy, lists: new Map(), ordered: new Set(), checks: [] };
 }
 
 /** Lists the referrers of one manifest; once for each digest. */

@@ -7,7 +7,7 @@ import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { defined } from '../../core/defined.ts';
-import { TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { type TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { withPolicy } from '../../archive/tag-index/withheld.ts';
 import { isSamePolicy, NO_POLICY } from '../../policy/policy.ts';
 import { parseRepository } from '../../oci/reference.ts';
@@ -20,10 +20,10 @@ import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { resolveImage } from './image.ts';
 import type { SliceWork } from './order.ts';
-import { sendChecks } from './checks.ts';
+import { checkReferrers, dueEntries, sendChecks } from './checks.ts';
 import { referrerWork } from './referrers.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
-import { listTags } from './list-tags.ts';
+import { ALL_TAGS, listTags } from './list-tags.ts';
 import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
 
 /** Images of a slice that are handled concurrently; the host's connections limit their requests further. */
@@ -36,7 +36,8 @@ export async function resolve(
 ): Promise<void> {
   const { what } = message;
   if (what.kind === 'list') await listTags(context, message, options);
-  else await new Slice(context, message, options).run(what.images);
+  else if (what.kind === 'images') await new Slice(context, message, options).run(what.images);
+  else await new Slice(context, message, options).check();
 }
 
 class Slice {
@@ -77,6 +78,29 @@ class Slice {
       }),
     );
     await settleAll(all);
+    await this.#end(work, failures);
+  }
+
+  /** Checks the unchanged images of the repository for referrers, if that is due. */
+  async check(): Promise<void> {
+    const { now, chooseTags } = this.#context;
+    const work = this.#work();
+    const { index, referrers } = await work;
+    if (index === undefined || referrers.policy === 'none') return;
+    const permits = new Semaphore(SIDE_BY_SIDE);
+    const failures: Failure[] = [];
+    const check = async (entry: TagEntry): Promise<void> => {
+      const wanted = defined({ tag: entry.tag });
+      await checkReferrers(await work, wanted, entry).catch((error: unknown) => {
+        failures.push(this.#named(error, wanted));
+      });
+    };
+    const due = dueEntries(index, chooseTags?.(this.#message) ?? ALL_TAGS, now());
+    await settleAll(due.map((entry) => permits.with(() => check(entry))));
+    await this.#end(work, failures);
+  }
+
+  async #end(work: Promise<SliceWork>, failures: readonly Failure[]): Promise<void> {
     // Before a failure is thrown: the checks are done.
     await work.then(sendChecks, () => undefined);
     // The message is delivered again. Images that are done cost little then: their blobs exist, or were sent.

@@ -41,7 +41,10 @@ const images = (order: Order, ...tags: readonly string[]) =>
 const references = (...texts: readonly string[]) => texts.map(parseReference);
 
 function tagsOf(messages: readonly Outgoing<ResolveMessage>[]): (string | undefined)[][] {
-  return messages.map(({ message: { what } }) => (what.kind === 'list' ? [] : what.images.map(({ tag }) => tag)));
+  return messages.flatMap(({ message: { what } }) => {
+    if (what.kind === 'checks') return [];
+    return [what.kind === 'images' ? what.images.map(({ tag }) => tag) : []];
+  });
 }
 
 function detailOf(work: () => unknown): string {
@@ -69,6 +72,10 @@ describe('ordersOf', () => {
     const messages = ordersOf(configOf(`\n  - { source: alpine, tags: ${JSON.stringify(tags)} }`), RUN);
     expect(tagsOf(messages).map(({ length }) => length)).toEqual(sizes);
     expect(tagsOf(messages).flat()).toEqual(tags);
+    // One message checks the images of several slices for referrers.
+    const checks = messages.filter(({ message }) => message.what.kind === 'checks');
+    const listed = messages.filter(({ message: { what } }) => what.kind === 'images' && what.listed === true);
+    expect([checks.length, listed.length]).toEqual(sizes.length > 1 ? [1, sizes.length] : [0, 0]);
   });
 
   test('never marks a message as the only one, because other runs of the schedule may need its blobs', () => {

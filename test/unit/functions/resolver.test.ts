@@ -54,7 +54,7 @@ const list = (): ResolveMessage => resolveMessage(order, { kind: 'list' }).messa
 const tagsSent = () =>
   aws.sent('resolve').map(({ message }) => {
     const { what } = message as ResolveMessage;
-    return what.kind === 'list' ? [] : what.images.map(({ tag }) => tag);
+    return what.kind === 'images' ? what.images.map(({ tag }) => tag) : [];
   });
 const logged = () => aws.log.map(({ message }) => message);
 

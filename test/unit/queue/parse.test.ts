@@ -167,7 +167,7 @@ describe('messages of other releases', () => {
     ['type', changed(resolve, ['type'], 'solve'), 'type: must be one of resolve, layer, finalize, not "solve"'],
     ['platforms', changed(layer, ['platforms'], 'native'), 'platforms: must be one of all, not "native"'],
     ['foreignLayers', changed(layer, ['foreignLayers'], 'hosts'), 'foreignLayers: must be one of skip, not "hosts"'],
-    ['work', changed(resolve, ['what', 'kind'], 'new'), 'what.kind: must be one of list, images, not "new"'],
+    ['work', changed(resolve, ['what', 'kind'], 'new'), 'what.kind: must be one of list, images, checks, not "new"'],
     ['look', changed(layer, ['look'], 'twice'), 'look: must be one of receipt, everything, nothing, not "twice"'],
   ])('with an unknown choice of %s are unsupported', (_what, text, reason) => {
     expect(failureOf(text)).toMatchObject({ code: 'unsupported', message: `read message: ${reason}` });

@@ -87,6 +87,16 @@ const OF_POLICIES: Readonly<Record<string, Message>> = {
     { tag: 'v1', digest: IMAGE.digest, at: AT },
     { digest: digestFor('other'), at: AT },
   ]).message,
+  '1-policies/finalize-checks-awaiting': checksMessage(ORDER, IMAGE, [
+    { tag: 'v1', digest: IMAGE.digest, at: AT, awaited: [digestFor('referrer')] },
+  ]).message,
+  '1-policies/finalize-awaiting': finalizeMessage(
+    ORDER,
+    { ...IMAGE, checked: AT, awaited: [digestFor('referrer')] },
+    'resolver',
+  ).message,
+  '1-policies/resolve-checks': resolveMessage(ORDER, { kind: 'checks' }).message,
+  '1-policies/resolve-listed': resolveMessage(ORDER, { kind: 'images', images: [{ tag: 'v1' }], listed: true }).message,
   '1-policies/layer-of-a-referrer': layerMessage(ORDER, REFERRER, BLOB, { lanes: 4, look: 'receipt' }).message,
 };
 

@@ -4,8 +4,9 @@ import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
-import type { Wanted } from '../../../lib/queue/messages.ts';
+import type { FinalizeMessage, Wanted } from '../../../lib/queue/messages.ts';
 import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import { countCalls } from '../../kit/faults.ts';
 import { makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
@@ -13,7 +14,8 @@ import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { NEVER, orderFor, partStore, Rig } from './rig.ts';
 
 const MINUTE = 60_000;
-const DAY = 24 * 60 * MINUTE;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 const PATH = 'library/app';
 
 const AMD64 = makeImage({ layers: [makeLayer({ seed: 1 })] });
@@ -390,37 +392,123 @@ describe('a signature that is pushed after its image', () => {
     expect(requests()).toEqual({ 'HEAD manifest': 1 });
   });
 
-  test('is checked for once in an archive without records, at most 25 images of a message', async () => {
-    const tags = Array.from({ length: 60 }, (_, at) => `v${at}`);
+  test('is checked for when the image is requested alone', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    await using rig = new Rig();
+    await sync(rig);
+    registry.push(PATH, SIGNATURE);
+    rig.now = () => 1_000_000 + HOUR;
+    await sync(rig);
+    expect((await indexOf(rig)).referrersOf(INDEX.digest)).toHaveLength(1);
+  });
+});
+
+describe('the checks of a repository whose tags are listed', () => {
+  /** An archive that has these tags, observed long ago, and no record of a check. */
+  async function archived(rig: Rig, tags: readonly string[]): Promise<void> {
     const images = tags.map((tag) => makeImage({ layers: [], overrides: { config: { author: tag } } }));
     for (const [at, tag] of tags.entries()) registry.push(PATH, images[at]!, tag);
-    await using rig = new Rig();
-    const repository = `${registry.host}/${PATH}`;
     for (const { blobs, manifest, digest } of images) {
       await rig.archive.putContent(digest, manifest);
       for (const [blob, bytes] of blobs) await rig.archive.putContent(blob, bytes);
     }
     await rig.archive.updateTags(
-      repository,
+      `${registry.host}/${PATH}`,
       tags.map((tag, at) => ({ tag, descriptor: images[at]!.descriptor, observed: 1000, platforms: 'all' })),
     );
     rig.now = () => 400 * DAY;
-    const wanted = tags.map((tag) => ({ tag }));
-    const counts: number[] = [];
-    for (let run = 0; run < 4; run += 1) {
-      registry.forgetRequests();
-      const from = rig.outgoing.length;
-      await sync(rig, wanted);
-      counts.push(registry.count({ kind: 'referrers' }));
-      // All checks of a message are one message, and so one write.
-      expect(rig.outgoing.length - from).toBe(run < 3 ? 1 : 0);
+  }
+
+  /** A run over all tags; returns the messages with checks. */
+  async function syncAll(rig: Rig): Promise<readonly FinalizeMessage[]> {
+    const from = rig.sent('finalize').length;
+    const at = rig.outgoing.length;
+    registry.forgetRequests();
+    await rig.resolve(resolveMessage({ ...orderFor(registry), run: `run-${(runs += 1)}` }, { kind: 'list' }).message);
+    await rig.deliver(at);
+    return rig.sent('finalize').slice(from);
+  }
+
+  test('have a budget for each run and one message, and so one write', async () => {
+    const tags = Array.from({ length: 250 }, (_, at) => `v${at}`);
+    await using rig = new Rig();
+    await archived(rig, tags);
+    const checks: number[] = [];
+    for (const messages of [1, 1, 0]) {
+      const sent = await syncAll(rig);
+      expect(sent).toHaveLength(messages);
+      checks.push(registry.count({ kind: 'referrers' }));
+      expect(sent.map((message) => message.checks?.length)).toEqual(messages === 0 ? [] : [checks.at(-1)]);
+      expect(registry.count({ method: 'HEAD', kind: 'manifest' })).toBe(250);
     }
-    expect(counts).toEqual([25, 25, 10, 0]);
+    expect(checks).toEqual([200, 50, 0]);
+    expect(requests()).toEqual({ 'GET tags': 1, 'HEAD manifest': 250 });
     expect(rig.records).toEqual([]);
     expect((await indexOf(rig)).byTag('v7')).toMatchObject({
       checked: 400 * DAY,
       observed: 1000,
       observations: [1000],
     });
+  });
+
+  test('leave out the tags that are not wanted', async () => {
+    await using rig = new Rig();
+    await archived(rig, ['v1', 'v2', 'old']);
+    const isWanted = (tag: string): boolean => tag.startsWith('v');
+    const chooseTags = () => ({ page: (tags: readonly string[]) => tags.filter(isWanted), end: () => [] });
+    const { message } = resolveMessage(orderFor(registry), { kind: 'checks' });
+    await resolve({ ...rig.context, chooseTags }, message, { receiveCount: 1, last: false, signal: NEVER });
+    expect(rig.sent('finalize').map(({ checks }) => checks?.map(({ tag }) => tag))).toEqual([['v1', 'v2']]);
+  });
+
+  test('are harmless if their message is delivered twice', async () => {
+    await using rig = new Rig();
+    await archived(rig, ['v1']);
+    const { message } = resolveMessage(orderFor(registry), { kind: 'checks' });
+    await rig.resolve(message);
+    await rig.resolve(message);
+    await rig.deliver();
+    const index = await indexOf(rig);
+    expect(index.byTag('v1')?.checked).toBe(400 * DAY);
+    registry.forgetRequests();
+    await rig.resolve(message);
+    await rig.deliver();
+    expect(registry.requests).toEqual([]);
+    expect(await indexOf(rig)).toBe(index);
+  });
+
+  test.each(['before', 'after'])(
+    'concern the old digest of a tag that moves, if they run %s its move',
+    async (order) => {
+      await using rig = new Rig();
+      await archived(rig, ['v1']);
+      const [old] = (await indexOf(rig)).entries();
+      const next = makeImage();
+      registry.push(PATH, next, 'v1');
+      const { message } = resolveMessage(orderFor(registry), { kind: 'checks' });
+      if (order === 'after') await sync(rig);
+      await rig.resolve(message);
+      if (order === 'before') await sync(rig);
+      await rig.deliver();
+      const index = await indexOf(rig);
+      // The new digest has the record of its own lists.
+      expect(index.byTag('v1')).toMatchObject({ digest: next.digest, checked: 400 * DAY });
+      expect(index.byDigest(old!.digest)).toMatchObject({ hadTag: 'v1', checked: undefined });
+    },
+  );
+
+  test('record the images that were checked before a failure, and the next delivery checks the others', async () => {
+    await using rig = new Rig();
+    await archived(rig, ['v1', 'v2']);
+    const { digest } = (await indexOf(rig)).byTag('v2')!;
+    const rule = registry.misbehave({ match: { kind: 'referrers', digest }, do: { status: 503 } });
+    const { message } = resolveMessage(orderFor(registry), { kind: 'checks' });
+    await expect(rig.resolve(message)).rejects.toThrow('503');
+    await rig.deliver();
+    expect((await indexOf(rig)).entries().map(({ checked }) => checked)).toEqual([400 * DAY, undefined]);
+    rule.stop();
+    await rig.resolve(message, { receiveCount: 2 });
+    await rig.deliver();
+    expect((await indexOf(rig)).entries().map(({ checked }) => checked)).toEqual([400 * DAY, 400 * DAY]);
   });
 });
