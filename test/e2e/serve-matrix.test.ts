@@ -1,13 +1,27 @@
 /** Each client copies each kind of image from a served archive with the digest of upstream, or refuses it as the matrix says. */
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { defined } from '../../lib/core/defined.ts';
 import { Semaphore } from '../../lib/core/semaphore.ts';
 import { mirrorSync, summaryOf } from '../kit/command-line.ts';
-import { type Client, CLIENTS, type Copied, COPIED, type Copier, matrixTable, SPARSE, TAGGED } from '../kit/matrix.ts';
+import { LOGIN, startRegistryFunction } from '../kit/lambda/registry.ts';
+import { buildBundles } from '../kit/lambda/stack.ts';
+import {
+  type Client,
+  CLIENTS,
+  type Copied,
+  COPIED,
+  type Copier,
+  matrixTable,
+  SPARSE,
+  TAGGED,
+  type Target,
+} from '../kit/matrix.ts';
 import { describeWith } from '../kit/real.ts';
 import { describeWithS3 } from '../kit/s3-suite.ts';
-import { type Mirrored, mirrorImages, type Serving, serving } from '../kit/serving.ts';
+import { type Mirrored, mirrorImages, serving } from '../kit/serving.ts';
+import type { TempFolder } from '../kit/temp.ts';
 
 /** Copies at the same time. A client mostly waits, for its own process and for the server. */
 const TOGETHER = 4;
@@ -26,19 +40,23 @@ async function mirrorSparse(archive: string, env: Readonly<Record<string, string
   expect(summaryOf(synced)).toMatchObject({ mirrored: 1, failed: 0 });
 }
 
+/** A server, and the login that a client needs. */
+type Served = Omit<Target, 'folder'> & AsyncDisposable;
+
 /** Copies images with every client that is installed. */
 function copies(
   title: string,
-  serve: () => Promise<Serving>,
+  serve: (client: Client) => Promise<Served>,
   chosen: (client: Client) => readonly Copied[] = () => COPIED,
 ): void {
   for (const client of CLIENTS)
     describeWith(client.programs, `${client.name} and ${title}`, () => {
       test('copies each kind as the matrix says', { timeout: 120_000 }, async () => {
         const images = chosen(client);
-        await using served = await serve();
+        await using served = await serve(client);
         const folder = mirrored.folder.join(`${title}-${client.name}`.replaceAll(' ', '-'));
-        await using copier = await client.open({ host: served.host, folder });
+        const { host, authorization, env } = served;
+        await using copier = await client.open(defined({ host, folder, authorization, env }));
         const permits = new Semaphore(TOGETHER);
         const results = images.map(async (copied) => {
           await permits.take();
@@ -73,15 +91,44 @@ describe('an archive in a folder', () => {
   copies('a folder', () => serving(mirrored.archive));
 });
 
+/** `.ci/nightly` copies every kind through the function. */
+const THROUGH_FUNCTION = process.env['MIRROR_SYNC_EVERY_KIND'] === '1' ? undefined : ['kind-0', 'kind-1', 'index'];
+
 await describeWithS3('an archive in S3', (server) => {
   let archive: string;
+  let bucket: string;
+  let bundles: TempFolder;
   beforeAll(async () => {
-    archive = `s3://${await server.bucket()}/archive`;
+    bundles = await buildBundles();
+    bucket = await server.bucket();
+    archive = `s3://${bucket}/archive`;
     const from = `${mirrored.registry.host}/team/app`;
     const synced = await mirrorSync(['sync', from, '--all-tags', '--to', archive, '--json'], server.env);
     expect(summaryOf(synced)).toMatchObject({ failed: 0 });
     await mirrorSparse(archive, server.env);
   });
+  afterAll(() => bundles.remove());
+
+  /** The bundled function behind a load balancer; each client logs in with its own file. */
+  async function throughFunction({ name }: Client): Promise<Served> {
+    const { host, ...registry } = await startRegistryFunction({ bundles, s3: server, bucket, prefix: 'archive/' });
+    const login = mirrored.folder.join(`login-${name}`);
+    await mkdir(login);
+    const auth = Buffer.from(`${LOGIN.user}:${LOGIN.password}`).toString('base64');
+    await writeFile(`${login}/config.json`, JSON.stringify({ auths: { [host]: { auth } } }));
+    return {
+      host,
+      authorization: `Basic ${auth}`,
+      env: { DOCKER_CONFIG: login, REGISTRY_AUTH_FILE: `${login}/config.json` },
+      [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
+    };
+  }
+
+  copies('the registry function', throughFunction, () =>
+    COPIED.filter(({ tag, repository }) =>
+      repository === 'app' ? (THROUGH_FUNCTION?.includes(tag) ?? true) : !THROUGH_FUNCTION,
+    ),
+  );
   copies(
     'S3',
     () => serving(archive, [], server.env),
