@@ -42,7 +42,8 @@ export const SLICE = 100;
 
 /**
  * Resolve these tags (a slice), these digests, or, with `list`, every tag from this page on. With `checks`, the unchanged images
- * of the repository are checked for new referrers if that is due, as many as a run may check.
+ * of the repository are checked for new referrers if that is due, as many as a run may check, or those whose referrers are
+ * announced.
  */
 export interface ResolveMessage extends Order {
   readonly version: typeof MESSAGE_VERSION;
@@ -55,7 +56,11 @@ export interface ResolveMessage extends Order {
         /** One of several slices: another message checks their unchanged tags for new referrers. */
         readonly listed?: true;
       }
-    | { readonly kind: 'checks' };
+    | {
+        readonly kind: 'checks';
+        /** Referrers that were pushed: tags, as those of cosign, and digests of manifests. A hint. */
+        readonly announced?: readonly Wanted[];
+      };
 }
 
 /**

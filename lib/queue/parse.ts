@@ -96,7 +96,9 @@ function readResolve(place: Place): ResolveMessage {
 
 function readWhat(place: Place): ResolveMessage['what'] {
   const kind = oneOf(place.at('kind'), ['list', 'images', 'checks']);
-  if (kind !== 'images') return { kind };
+  if (kind === 'list') return { kind };
+  if (kind === 'checks')
+    return defined({ kind, announced: optional(place.at('announced'), (given) => some(given).map(readWanted)) });
   // Earlier releases also say whether these are all images of the run; nothing depends on it.
   const images = some(place.at('images')).map(readWanted);
   return place.at('listed').optionalFlag() ? { kind, images, listed: true } : { kind, images };

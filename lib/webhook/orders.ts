@@ -4,7 +4,8 @@ import { wantsTag } from '../config/tags.ts';
 import { defined } from '../core/defined.ts';
 import { isFill, selectedOrder } from '../app/missing.ts';
 import { orderOf } from '../app/start.ts';
-import type { ResolveMessage } from '../queue/messages.ts';
+import { isReferrerTag, subjectOfTag } from '../oci/referrer-tags.ts';
+import type { ResolveMessage, Wanted } from '../queue/messages.ts';
 import { resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import type { Pushed } from './delivery.ts';
@@ -13,16 +14,34 @@ import type { Pushed } from './delivery.ts';
  * The messages to the resolver for pushed images: one per mirror, and only for configured repositories and tags.
  *
  * A message has the tag and never the digest, because the resolver asks the registry for the current digest. A late, repeated
- * or forged delivery therefore cannot move a tag back. Pushes without a tag are ignored: they are parts of a later push.
+ * or forged delivery therefore cannot move a tag back. A push without a tag is a part of a later push, or a referrer; the resolver
+ * sees which one. A referrer, also one under a tag of cosign, is never mirrored by itself: its subject is checked.
  *
  * If a mirror keeps only the newest tags, the message requests the list of tags, which decides whether this one is included.
  */
 export function ordersFor(items: readonly Pushed[], config: Config, run: string): Outgoing<ResolveMessage>[] {
-  const tagsOf = Map.groupBy(items, ({ repository }) => repository);
-  return [...tagsOf].flatMap(([repository, pushed]) => {
-    const tags = new Set(pushed.flatMap(({ tag }) => tag ?? []));
-    return mirrorsOf(config, repository).flatMap((mirror) => selectedOrder(mirror, [...tags], run) ?? []);
+  const byRepository = Map.groupBy(items, ({ repository }) => repository);
+  return [...byRepository].flatMap(([repository, pushed]) => {
+    const tags = new Set(pushed.flatMap(({ tag }) => (tag === undefined || isReferrerTag(tag) ? [] : tag)));
+    const announced = announcedBy(pushed);
+    return mirrorsOf(config, repository).flatMap((mirror) => {
+      const images = selectedOrder(mirror, [...tags], run) ?? [];
+      const isUseful = mirror.policy?.referrers !== 'none' || mirror.policy.verify === 'require';
+      const checks =
+        isUseful && announced.length > 0 ? resolveMessage(orderOf(mirror, run), { kind: 'checks', announced }) : [];
+      return [images, checks].flat();
+    });
   });
+}
+
+/** The pushes that may be referrers, each once. */
+function announcedBy(pushed: readonly Pushed[]): readonly Wanted[] {
+  const found = new Map<string, Wanted>();
+  for (const { tag, digest } of pushed)
+    if (tag === undefined) {
+      if (digest !== undefined) found.set(digest, { digest });
+    } else if (subjectOfTag(tag) !== undefined) found.set(tag, { tag });
+  return [...found.values()];
 }
 
 /**
@@ -49,7 +68,12 @@ export function allowed(message: ResolveMessage, config: Config): ResolveMessage
   if (mirror === undefined) return undefined;
   const { what } = message;
   const order = orderOf(mirror, message.run);
-  if (what.kind !== 'images') return resolveMessage(order, what).message;
+  if (what.kind === 'list') return resolveMessage(order, what).message;
+  if (what.kind === 'checks') {
+    const announced = what.announced?.filter(({ tag }) => tag === undefined || isReferrerTag(tag));
+    if (announced?.length === 0) return undefined;
+    return resolveMessage(order, defined({ kind: what.kind, announced })).message;
+  }
   const images = what.images.filter(({ tag }) => tag !== undefined && isWanted(tag, mirror));
   if (images.length === 0) return undefined;
   // The registry, and not the message, determines the digest.

@@ -10,6 +10,7 @@ import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { type Found, order, type SliceWork, type Sought, walkOnce } from './order.ts';
 import { isCheckDue } from '../../policy/referrer-checks.ts';
+import { announce } from './announced.ts';
 import { checkReferrers } from './checks.ts';
 import { findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
 import { passedVerification } from './verification.ts';
@@ -44,6 +45,7 @@ function soughtOf({ message }: SliceWork, wanted: Wanted, found: Found, observed
 
 /** The steps after the image is found, in order. */
 async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
+  announce(slice, sought.found);
   if ((await isWithheld(slice, sought)) || (await isDecided(slice, sought))) return;
   const passed = await passedVerification(slice, sought);
   if (passed === undefined) return;

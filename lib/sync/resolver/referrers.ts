@@ -41,6 +41,8 @@ export interface ReferrerWork {
   /** The referrers that the policy of the repository mirrors. */
   readonly policy: Policy['referrers'];
   readonly lists: Map<string, Promise<Listed>>;
+  /** The manifests of which a push or a request has announced a referrer. */
+  readonly announced: Set<Digest>;
   /** Tags and digests of referrers that were ordered. */
   readonly ordered: Set<string>;
   /** The checks of unchanged images, with the image. */
@@ -70,14 +72,15 @@ export interface FoundReferrers {
 }
 
 export function referrerWork(policy: Policy['referrers'] = NO_POLICY.referrers): ReferrerWork {
-  return { policy, lists: new Map(), ordered: new Set(), checks: [] };
+  return { policy, lists: new Map(), announced: new Set(), ordered: new Set(), checks: [] };
 }
 
 /** Lists the referrers of one manifest; once for each digest. */
 export function listReferrers({ context, source, signal, referrers }: SliceWork, digest: Digest): Promise<Listed> {
   return once(referrers.lists, digest, async () => {
     const observed = context.now();
-    return { observed, ...(await source.referrers(digest, { signal })) };
+    const fresh = referrers.announced.has(digest);
+    return { observed, ...(await source.referrers(digest, { fresh, signal })) };
   });
 }
 

@@ -10,6 +10,7 @@ import { defined } from '../../core/defined.ts';
 import { type TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { withPolicy } from '../../archive/tag-index/withheld.ts';
 import { isSamePolicy, NO_POLICY } from '../../policy/policy.ts';
+import type { Digest } from '../../oci/digest.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import type { ResolveMessage, Wanted } from '../../queue/messages.ts';
 import { changeMessage, finalizeMessage } from '../../queue/outgoing.ts';
@@ -20,6 +21,7 @@ import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { resolveImage } from './image.ts';
 import type { SliceWork } from './order.ts';
+import { announcedSubject, concernedBy } from './announced.ts';
 import { checkReferrers, dueEntries, sendChecks } from './checks.ts';
 import { referrerWork } from './referrers.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
@@ -37,7 +39,7 @@ export async function resolve(
   const { what } = message;
   if (what.kind === 'list') await listTags(context, message, options);
   else if (what.kind === 'images') await new Slice(context, message, options).run(what.images);
-  else await new Slice(context, message, options).check();
+  else await new Slice(context, message, options).check(what.announced);
 }
 
 class Slice {
@@ -45,6 +47,8 @@ class Slice {
   readonly #message: ResolveMessage;
   readonly #options: ResolveOptions;
   readonly #source: Source;
+  readonly #permits = new Semaphore(SIDE_BY_SIDE);
+  readonly #failures: Failure[] = [];
   #tags: Promise<readonly string[] | undefined> | undefined;
 
   constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
@@ -55,56 +59,77 @@ class Slice {
   }
 
   async run(images: readonly Wanted[]): Promise<void> {
-    const { queues } = this.#context;
-    const { signal } = this.#options;
     // Read once; a failure fails every image.
     const work = this.#work();
     work.catch(() => undefined);
-    const permits = new Semaphore(SIDE_BY_SIDE);
-    const failures: Failure[] = [];
-    const all = images.map((wanted) =>
-      permits.with(async () => {
-        try {
-          await resolveImage(await work, wanted);
-        } catch (error) {
-          const failure = await this.#hinted(this.#named(error, wanted), wanted);
-          if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, this.#options)))
-            failures.push(failure);
-          else if (this.#context.isExpected?.(failure, this.#message) !== true) {
-            const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
-            await queues.send('finalize', [outgoing], { signal });
-          }
-        }
-      }),
+    await settleAll(images.map((wanted) => this.#permits.with(() => this.#resolveOne(work, wanted))));
+    await work.then(
+      (slice) => this.#end(slice),
+      () => this.#throw(),
     );
-    await settleAll(all);
-    await this.#end(work, failures);
   }
 
-  /** Checks the unchanged images of the repository for referrers, if that is due. */
-  async check(): Promise<void> {
+  /** Checks unchanged images of the repository for referrers: those whose referrers are announced, or that are due. */
+  async check(announced: readonly Wanted[] | undefined): Promise<void> {
     const { now, chooseTags } = this.#context;
-    const work = this.#work();
-    const { index, referrers } = await work;
-    if (index === undefined || referrers.policy === 'none') return;
-    const permits = new Semaphore(SIDE_BY_SIDE);
-    const failures: Failure[] = [];
-    const check = async (entry: TagEntry): Promise<void> => {
-      const wanted = defined({ tag: entry.tag });
-      await checkReferrers(await work, wanted, entry).catch((error: unknown) => {
-        failures.push(this.#named(error, wanted));
-      });
-    };
-    const due = dueEntries(index, chooseTags?.(this.#message) ?? ALL_TAGS, now());
-    await settleAll(due.map((entry) => permits.with(() => check(entry))));
-    await this.#end(work, failures);
+    const slice = await this.#work();
+    const { index, referrers } = slice;
+    if (index === undefined) return;
+    const due =
+      announced === undefined && referrers.policy !== 'none'
+        ? dueEntries(index, chooseTags?.(this.#message) ?? ALL_TAGS, now())
+        : [];
+    const subjects = (announced ?? []).map((each) => async () => {
+      const subject = await announcedSubject(slice, each);
+      if (subject !== undefined) referrers.announced.add(subject);
+    });
+    const checks = due.map((entry) => () => checkReferrers(slice, wantedOf(entry), entry));
+    await this.#all([...subjects, ...checks]);
+    await this.#end(slice);
   }
 
-  async #end(work: Promise<SliceWork>, failures: readonly Failure[]): Promise<void> {
+  /** Checks the subjects of announced referrers, and records all checks. */
+  async #end(slice: SliceWork): Promise<void> {
+    const entries = new Map<Digest, TagEntry>();
+    const images: Wanted[] = [];
+    const find = async (subject: Digest): Promise<void> => {
+      const { entry, unverified } = await concernedBy(slice, subject);
+      if (entry !== undefined) entries.set(entry.digest, entry);
+      images.push(...unverified);
+    };
+    await this.#all([...slice.referrers.announced].map((subject) => () => find(subject)));
+    const checks = [...entries.values()].map((entry) => () => checkReferrers(slice, wantedOf(entry), entry));
+    const again = images.map((wanted) => () => this.#resolveOne(slice, wanted));
+    await this.#all([...checks, ...again]);
     // Before a failure is thrown: the checks are done.
-    await work.then(sendChecks, () => undefined);
-    // The message is delivered again. Images that are done cost little then: their blobs exist, or were sent.
-    const worst = longestWait(failures);
+    await sendChecks(slice);
+    this.#throw();
+  }
+
+  /** Does all work; a failure of one does not stop the others. */
+  async #all(works: readonly (() => Promise<unknown>)[]): Promise<void> {
+    const run = (work: () => Promise<unknown>): Promise<unknown> =>
+      work().catch((error: unknown) => this.#failures.push(this.#named(error, {})));
+    await settleAll(works.map((work) => this.#permits.with(() => run(work))));
+  }
+
+  async #resolveOne(work: SliceWork | Promise<SliceWork>, wanted: Wanted): Promise<void> {
+    try {
+      await resolveImage(await work, wanted);
+    } catch (error) {
+      const failure = await this.#hinted(this.#named(error, wanted), wanted);
+      if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, this.#options)))
+        this.#failures.push(failure);
+      else if (this.#context.isExpected?.(failure, this.#message) !== true) {
+        const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
+        await this.#context.queues.send('finalize', [outgoing], { signal: this.#options.signal });
+      }
+    }
+  }
+
+  /** The message is delivered again. Images that are done cost little then: their blobs exist, or were sent. */
+  #throw(): void {
+    const worst = longestWait(this.#failures);
     if (worst !== undefined) throw worst;
   }
 
@@ -167,6 +192,10 @@ class Slice {
     const failure = asFailure(error, operation, 'source');
     return failure.side === 'input' ? failure.within(operation, 'source') : failure;
   }
+}
+
+function wantedOf({ tag, digest }: TagEntry): Wanted {
+  return tag === undefined ? { digest } : { tag };
 }
 
 function longestWait(failures: readonly Failure[]): Failure | undefined {

@@ -29,7 +29,8 @@ export async function passedVerification(slice: SliceWork, sought: Sought): Prom
   const trustedRoot = await context.trustedRoot?.();
   const signers = nameOfSigners(policy.signers, trustedRoot);
   const known = index === undefined ? undefined : unverifiedOf(index.control.unverified, tag ?? '', digest);
-  if (policy.verify === 'require' && known !== undefined && !isVerificationDue(known, signers, context.now())) {
+  const isDue = known === undefined || slice.referrers.announced.has(digest);
+  if (policy.verify === 'require' && !isDue && !isVerificationDue(known, signers, context.now())) {
     const reason = nextVerification(known) === undefined ? `${known.reason}; given up after 30 days` : known.reason;
     context.observe({ type: 'image', status: 'unverified', ...sought.name, reason });
     return undefined;

@@ -96,6 +96,10 @@ const OF_POLICIES: Readonly<Record<string, Message>> = {
     'resolver',
   ).message,
   '1-policies/resolve-checks': resolveMessage(ORDER, { kind: 'checks' }).message,
+  '1-policies/resolve-announced': resolveMessage(ORDER, {
+    kind: 'checks',
+    announced: [{ tag: 'sha256-1.sig' }, { digest: digestFor('referrer') }],
+  }).message,
   '1-policies/resolve-listed': resolveMessage(ORDER, { kind: 'images', images: [{ tag: 'v1' }], listed: true }).message,
   '1-policies/layer-of-a-referrer': layerMessage(ORDER, REFERRER, BLOB, { lanes: 4, look: 'receipt' }).message,
 };

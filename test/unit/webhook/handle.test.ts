@@ -2,12 +2,13 @@ import type { LambdaFunctionURLEvent } from 'aws-lambda';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import { parseConfig } from '../../../lib/config/config.ts';
+import type { Config } from '../../../lib/config/mirrors.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
-import type { Order, ResolveMessage } from '../../../lib/queue/messages.ts';
+import type { Order, ResolveMessage, Wanted } from '../../../lib/queue/messages.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import type { Outgoing } from '../../../lib/queue/queue.ts';
-import { type Delivery, MAX_DELIVERY_BYTES, type Sender } from '../../../lib/webhook/delivery.ts';
+import { type Delivery, MAX_DELIVERY_BYTES, type Pushed, type Sender } from '../../../lib/webhook/delivery.ts';
 import { translateEcr } from '../../../lib/webhook/ecr.ts';
 import { decide, decideEcr, type Decision, handleWebhook } from '../../../lib/webhook/handle.ts';
 import { allowed, ordersFor, runOf } from '../../../lib/webhook/orders.ts';
@@ -323,6 +324,62 @@ describe('a message in the run of a notification', () => {
       const one = message({ run, source: 'quay.io/any/thing' }, latest);
       expect(allowed(one, CONFIG)).toBe(one);
     }
+  });
+});
+
+describe('the push of a referrer', () => {
+  const SIG = `${DIGEST.replace(':', '-')}.sig`;
+  const repository = 'ghcr.io/codertocat/hello-world';
+  const digest = DIGEST as Digest;
+  const whats = (items: readonly Pushed[], config = CONFIG): readonly unknown[] =>
+    ordersFor(items, config, 'webhook-1').map(({ message }) => message.what);
+
+  test('orders a check of its subject, and not an image, also if the mirror selects all tags', () => {
+    expect(whats([{ repository, tag: SIG }])).toEqual([{ kind: 'checks', announced: [{ tag: SIG }] }]);
+    expect(whats([{ repository, tag: SIG.slice(0, -4), digest }])).toMatchObject([{ kind: 'checks' }]);
+    const both = [{ repository, tag: 'v1' }, ...Array.from({ length: 2 }, () => ({ repository, tag: SIG }))];
+    expect(whats(both)).toEqual([
+      { kind: 'images', images: [{ tag: 'v1' }] },
+      { kind: 'checks', announced: [{ tag: SIG }] },
+    ]);
+  });
+
+  test('orders a check if it has a digest alone, since it may be a referrer', () => {
+    expect(whats([{ repository, digest }])).toEqual([{ kind: 'checks', announced: [{ digest }] }]);
+    const { detail } = ECR;
+    const event = { ...ECR, detail: { ...detail, 'image-tag': undefined, 'image-digest': DIGEST } };
+    expect(decideEcr(event, CONFIG).messages.map(({ message }) => message.what)).toEqual([
+      { kind: 'checks', announced: [{ digest }] },
+    ]);
+  });
+
+  test('orders nothing if the policy mirrors no referrers and requires no signature', () => {
+    const config = (policy: string): Config =>
+      parseConfig(
+        `version: 1\ntrustedRoot: root.json\nmirrors:\n  - { source: ${repository}, tags: all, policy: { ${policy} } }`,
+        'mirror.yaml',
+      );
+    expect(whats([{ repository, tag: SIG }], config('referrers: none'))).toEqual([]);
+    const signer = 'signers: [{ identity: a, issuer: b }]';
+    expect(whats([{ repository, tag: SIG }], config(`referrers: none, verify: require, ${signer}`))).toHaveLength(1);
+  });
+
+  test('is restricted to tags of referrers and digests in a message to the resolver', () => {
+    const order = {
+      run: 'webhook-1',
+      source: repository,
+      repository: 'mirror.example.com/hello',
+      platforms: 'all' as const,
+    };
+    const message = (announced: readonly Wanted[]): ResolveMessage =>
+      resolveMessage(order, { kind: 'checks', announced }).message;
+    expect(allowed(message([{ tag: SIG }, { tag: 'latest' }, { digest }]), CONFIG)).toEqual(
+      message([{ tag: SIG }, { digest }]),
+    );
+    expect(allowed(message([{ tag: 'latest' }]), CONFIG)).toBeUndefined();
+    expect(allowed({ ...message([{ tag: SIG }]), source: 'quay.io/other/app' }, CONFIG)).toBeUndefined();
+    const due = resolveMessage(order, { kind: 'checks' }).message;
+    expect(allowed(due, CONFIG)).toEqual(due);
   });
 });
 
