@@ -12,7 +12,7 @@ import { type Found, order, type SliceWork, type Sought, walkOnce } from './orde
 import { isCheckDue } from '../../policy/referrer-checks.ts';
 import { announce } from './announced.ts';
 import { checkReferrers } from './checks.ts';
-import { findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
+import { beginList, findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
 import { passedVerification } from './verification.ts';
 import { RootUnknown } from './walk.ts';
 import { isWithheld } from './withheld.ts';
@@ -49,7 +49,7 @@ async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
   if ((await isWithheld(slice, sought)) || (await isDecided(slice, sought))) return;
   const passed = await passedVerification(slice, sought);
   if (passed === undefined) return;
-  const walked = await walkOnce(slice, sought);
+  const walked = await walkOnce(slice, sought, (digest) => beginList(slice, digest));
   const referrers = await findReferrers(slice, walked.manifests);
   const remarks = referrerRemarks(slice, referrers);
   await order(slice, sought, walked, { ...remarks, ...passed, notes: [...passed.notes, ...(remarks.notes ?? [])] });

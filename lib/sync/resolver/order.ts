@@ -65,9 +65,13 @@ interface Missing {
 }
 
 /** Walks down from an image; once for each digest. */
-export async function walkOnce(slice: SliceWork, { found, name }: Sought): Promise<Walked> {
+export async function walkOnce(
+  slice: SliceWork,
+  { found, name }: Sought,
+  onManifest?: (digest: Digest) => void,
+): Promise<Walked> {
   const { context, message, source, signal, walks } = slice;
-  const options = { source, archive: context.archive, scope: message, signal };
+  const options = { source, archive: context.archive, scope: message, signal, onManifest };
   const isFirst = !walks.has(found.digest);
   const walked = await once(walks, found.digest, () => walk(found.digest, found.fetched, options));
   context.quota?.size(name.reference, walked.blobs);

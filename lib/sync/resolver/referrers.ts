@@ -84,6 +84,11 @@ export function listReferrers({ context, source, signal, referrers }: SliceWork,
   });
 }
 
+/** Begins a list that will be needed, so that its requests overlap with others. Its failure is that of the later call. */
+export function beginList(slice: SliceWork, digest: Digest): void {
+  if (slice.referrers.policy !== 'none') listReferrers(slice, digest).catch(() => undefined);
+}
+
 /** Finds the referrers of manifests, and theirs. */
 export async function findReferrers(slice: SliceWork, manifests: readonly Digest[]): Promise<FoundReferrers> {
   if (slice.referrers.policy === 'none') return { found: [], notes: [], checked: undefined };

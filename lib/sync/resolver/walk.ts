@@ -48,6 +48,8 @@ export interface WalkOptions {
   readonly archive: Archive;
   readonly scope: Scope;
   readonly signal: AbortSignal;
+  /** Called before each manifest is read. */
+  readonly onManifest?: ((digest: Digest) => void) | undefined;
 }
 
 /** The registry does not have the root manifest of a walk. */
@@ -105,9 +107,8 @@ class Walk {
     this.#told(digest, () => {
       this.#choice.conclude();
     });
-    const blobs = [...this.#blobs.values()];
-    const manifests = [...this.#seen];
-    return { mediaType, size, blobs, manifests, lost: this.#lost, fetchedBytes: this.#fetchedBytes };
+    const [blobs, manifests, lost] = [[...this.#blobs.values()], [...this.#seen], this.#lost];
+    return { mediaType, size, blobs, manifests, lost, fetchedBytes: this.#fetchedBytes };
   }
 
   async #descend(parent: Digest, children: readonly Child[] | undefined, depth: number): Promise<void> {
@@ -143,7 +144,8 @@ class Walk {
 
   /** Reads a manifest. Only one large manifest is in memory at a time. */
   async #read(digest: Digest, child?: Child, brought?: FetchedManifest): Promise<Read> {
-    const { signal } = this.#o;
+    const { signal, onManifest } = this.#o;
+    onManifest?.(digest);
     const isExpected = isLargeManifest(child?.size ?? brought?.bytes.length ?? 0);
     return aloneIf(
       isExpected,
@@ -202,14 +204,8 @@ class Walk {
   /** Drops the annotations, which may be megabytes in a large index. */
   #slim(child: Descriptor): Child {
     const { digest, size, mediaType, platform, data } = child;
-    return {
-      digest,
-      size,
-      mediaType,
-      ...(platform === undefined ? {} : { platform }),
-      ...(data === undefined ? {} : { data }),
-      optional: this.#o.scope.platforms !== 'all' && isAttestation(child),
-    };
+    const optional = this.#o.scope.platforms !== 'all' && isAttestation(child);
+    return defined({ digest, size, mediaType, platform, data, optional });
   }
 
   #need(blob: NeededBlob): void {

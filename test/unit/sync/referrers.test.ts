@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { cosignTags, referrersTag } from '../../../lib/oci/referrer-tags.ts';
 import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
@@ -76,6 +76,17 @@ async function expectReferrers(rig: Rig): Promise<void> {
 }
 
 describe('the referrers of a new image', () => {
+  test('are listed while the manifests are fetched, so that the layers wait for no further request', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    await using rig = new Rig();
+    const held = registry.misbehave({ match: { kind: 'manifest', method: 'GET' }, do: { stallAfter: 1 } });
+    const synced = sync(rig);
+    await vi.waitFor(() => expect(registry.count({ kind: 'referrers' })).toBe(1));
+    held.stop();
+    await synced;
+    expect(registry.count({ kind: 'referrers' })).toBe(3);
+  });
+
   test('are mirrored with it: of the index, of each child, and of a referrer', async () => {
     registry.push(PATH, INDEX, 'v1');
     for (const each of REFERRERS) registry.push(PATH, each);
