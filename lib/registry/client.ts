@@ -4,7 +4,7 @@ import { retrying } from '../core/retry.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
-import type { ReferrerTags } from './referrer-tags.ts';
+import type { KnownTags } from './referrer-tags.ts';
 import type { PacedWire } from './http/paced-wire.ts';
 import { retriesOf, type RetryOptions } from './http/retry-wait.ts';
 import { readExcerpt } from './http/short.ts';
@@ -54,7 +54,7 @@ export class RegistryClient {
   /** The recently tried URLs of foreign layers; a second try for a layer starts with the registry. */
   readonly triedAddresses = new Lru<string, true>(TRIED_ADDRESSES);
   /** The tags that name referrers, by the path of the repository. */
-  readonly referrerTags = new Lru<string, ReferrerTags>(REPOSITORIES);
+  readonly referrerTags = new Lru<string, KnownTags>(REPOSITORIES);
 
   constructor(options: ClientOptions) {
     this.options = options;

@@ -7,15 +7,52 @@ const PROBES = 4;
 /** The names that are kept; a repository with more of them is probed. */
 const MAX_KEPT = 20_000;
 
+/** The tags of a repository that name referrers. */
+export interface KnownTags {
+  /** The time at which the list was begun, in milliseconds since the epoch. */
+  readonly since: number;
+  /**
+   * Whether the repository has a tag, for the tags of one manifest; undefined if only a request can tell.
+   *
+   * @throws Failure `aborted`
+   */
+  has(): Promise<((tag: string) => boolean) | undefined>;
+}
+
 /**
- * The tags of a repository that name referrers. Most repositories have none, and a page of the tag list shows that with one
+ * Passes the pages of a list on, and shares its tags of referrers, so that no second list is needed for them.
+ *
+ * @param share gets the tags, which are known when the last page was read; undefined for a list that was not read to its end
+ */
+export async function* sharingTags(
+  pages: AsyncIterable<readonly string[]>,
+  since: number,
+  share: (tags: KnownTags | undefined) => void,
+): AsyncGenerator<readonly string[], void> {
+  const found = new Set<string>();
+  const { promise, resolve } = Promise.withResolvers<((tag: string) => boolean) | undefined>();
+  share({ since, has: () => promise });
+  let isComplete = false;
+  try {
+    for await (const page of pages) {
+      for (const tag of page) if (found.size <= MAX_KEPT && isReferrerTag(tag)) found.add(tag);
+      yield page;
+    }
+    isComplete = found.size <= MAX_KEPT;
+  } finally {
+    if (!isComplete) share(undefined);
+    resolve(isComplete ? (tag) => found.has(tag) : undefined);
+  }
+}
+
+/**
+ * Reads the tags of a repository that name referrers. Most repositories have none, and a page of the tag list shows that with one
  * request for all manifests.
  *
  * A list is read only as far as the probes for the manifests so far would have cost as many requests. So the list at most
  * doubles the requests, whatever its length is.
  */
-export class ReferrerTags {
-  /** The time at which the list was begun, in milliseconds since the epoch. */
+export class ReferrerTags implements KnownTags {
   readonly since: number;
   readonly #pages: AsyncIterator<readonly string[], void>;
   readonly #found = new Set<string>();
@@ -31,11 +68,6 @@ export class ReferrerTags {
     this.since = since;
   }
 
-  /**
-   * Whether the repository has a tag, for the tags of one manifest; undefined if only a request can tell.
-   *
-   * @throws Failure `aborted`
-   */
   async has(): Promise<((tag: string) => boolean) | undefined> {
     const turn = this.#turn.then(() => this.#readOn());
     this.#turn = turn.catch(() => undefined);

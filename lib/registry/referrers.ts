@@ -11,7 +11,7 @@ import { sourceFailure } from './errors.ts';
 import { manifestAt, resolveAt } from './manifests.ts';
 import { ReferrerList } from './referrer-list.ts';
 import { fromApi } from './referrers-api.ts';
-import { ReferrerTags } from './referrer-tags.ts';
+import { type KnownTags, ReferrerTags } from './referrer-tags.ts';
 import type { FetchedManifest, Referrers, Resolved } from './source.ts';
 import { listTags } from './tags.ts';
 
@@ -51,7 +51,7 @@ export async function listReferrers(options: ReferrersOptions): Promise<Referrer
   return { manifests: list.manifests, notes: list.notes };
 }
 
-function tagsOf({ client, repository, operation, fresh, signal }: ReferrersOptions): ReferrerTags {
+function tagsOf({ client, repository, operation, fresh, signal }: ReferrersOptions): KnownTags {
   const now = client.options.now();
   const known = client.referrerTags.get(repository);
   if (known !== undefined && fresh !== true && now - known.since < TAGS_KEPT_MS) return known;

@@ -4,6 +4,7 @@ import { formatReference, formatRepository, type Repository } from '../oci/refer
 import { RegistryBlob } from './blob.ts';
 import type { RegistryClient } from './client.ts';
 import { manifestAt, resolveAt } from './manifests.ts';
+import { sharingTags } from './referrer-tags.ts';
 import { listReferrers } from './referrers.ts';
 import type { BlobSource, Cancel, FetchedManifest, Referrers, ReferrersQuery, Resolved, Source } from './source.ts';
 import { listTags } from './tags.ts';
@@ -85,7 +86,13 @@ export class RegistryRepository implements Source {
 
   tags({ signal }: Cancel = {}): AsyncIterable<readonly string[]> {
     const operation = `list tags of ${this.repository}`;
-    return listTags({ client: this.#client, repository: this.#name.path, operation, signal });
+    const [client, repository] = [this.#client, this.#name.path];
+    const pages = listTags({ client, repository, operation, signal });
+    const before = client.referrerTags.get(repository);
+    return sharingTags(pages, client.options.now(), (tags = before) => {
+      if (tags === undefined) client.referrerTags.delete(repository);
+      else client.referrerTags.set(repository, tags);
+    });
   }
 
   referrers(digest: Digest, query: ReferrersQuery & Cancel = {}): Promise<Referrers> {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { cosignTags, referrersTag, subjectOfTag } from '../../../lib/oci/referrer-tags.ts';
 import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
+import { type KnownTags, sharingTags } from '../../../lib/registry/referrer-tags.ts';
 import type { Referrers } from '../../../lib/registry/source.ts';
 import { makeArtifact, makeImage, makeIndex } from '../../kit/images.ts';
 import { errorBody, startRegistry, type RegistryOptions, type TestRegistry } from '../../kit/registry.ts';
@@ -232,6 +233,51 @@ describe("cosign's tags", () => {
     await source.referrers(SBOM.digest);
     await source.referrers(SIGNATURE.digest);
     expect([registry.count({ kind: 'tags' }), registry.count({ kind: 'manifest' })]).toEqual([7, 3]);
+  });
+
+  test('are known from a list of all tags that was read to its end', async () => {
+    await using registry = await registryWith({ pageSize: 1 });
+    await using sources = testSources();
+    registry.push(REPOSITORY, COSIGN, ATT);
+    const source = sources.at(registry.host);
+    for await (const [tag] of source.tags()) expect(tag).toBeTruthy();
+    for (const _ of [1, 2]) expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([...ALL, COSIGN.digest]);
+    expect([registry.count({ kind: 'tags' }), registry.count({ kind: 'manifest' })]).toEqual([2, 2]);
+  });
+
+  test('are listed if a list of all tags was not read to its end', async () => {
+    await using registry = await registryWith({ pageSize: 1 });
+    await using sources = testSources();
+    registry.push(REPOSITORY, COSIGN, ATT);
+    const source = sources.at(registry.host);
+    for await (const _ of source.tags()) break;
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([...ALL, COSIGN.digest]);
+    expect([registry.count({ kind: 'tags' }), registry.count({ kind: 'manifest' })]).toEqual([3, 1]);
+    // The list of another caller stays known.
+    for await (const _ of source.tags()) break;
+    await source.referrers(IMAGE.digest);
+    expect(registry.count({ kind: 'tags' })).toBe(4);
+  });
+
+  test('are awaited while all tags are listed, and requested one by one if that ends early', async () => {
+    for (const isWhole of [true, false]) {
+      const pages = async function* (): AsyncGenerator<readonly string[]> {
+        yield await Promise.resolve(['v1', SIG]);
+        yield [ATT];
+      };
+      const shared: (KnownTags | undefined)[] = [];
+      const listed = sharingTags(pages(), 7, (tags) => shared.push(tags));
+      await listed.next();
+      const has = shared[0]!.has();
+      if (isWhole) for await (const page of listed) expect(page).toEqual([ATT]);
+      else await listed.return();
+      expect(shared[0]!.since).toBe(7);
+      const isThere = await has;
+      expect([SIG, ATT, SBOM_TAG].map((tag) => isThere?.(tag))).toEqual(
+        isWhole ? [true, true, false] : [undefined, undefined, undefined],
+      );
+      expect(shared.slice(1)).toEqual(isWhole ? [] : [undefined]);
+    }
   });
 
   test('are listed again after five minutes, and for a fresh query', async () => {

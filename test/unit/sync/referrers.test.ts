@@ -140,6 +140,17 @@ describe('the referrers of a new image', () => {
     expect(requests()).toEqual({ 'HEAD manifest': 1 });
   });
 
+  test('cost no second list of the tags in a run that has listed them', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    registry.push(PATH, SIGNATURE);
+    registry.push(PATH, COSIGN, SIG);
+    await using rig = new Rig();
+    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'list' }).message);
+    await rig.deliver();
+    expect((await indexOf(rig)).referrersOf(INDEX.digest)).toHaveLength(2);
+    expect(registry.count({ kind: 'tags' })).toBe(1);
+  });
+
   test('are listed again by the next run if there are too many for the record', async () => {
     const many = Array.from({ length: 33 }, (_, at) => artifact(INDEX, `referrer ${at}`));
     registry.push(PATH, INDEX, 'v1');

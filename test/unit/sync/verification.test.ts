@@ -85,6 +85,8 @@ describe('an image whose policy requires a signature', () => {
     await apply();
     pushBundle(image, await sigstore.signBundle(image.digest, RELEASE));
     expect(await sync()).toMatchObject({ status: 'mirrored', digest: image.digest });
+    // The list that found the signature is also that of the referrers to mirror.
+    expect(registry.count({ kind: 'referrers', digest: image.digest })).toBe(1);
     const entry = (await archive.tagIndex(repository()))?.index.byTag('1');
     expect(entry).toMatchObject({ digest: image.digest, signed: sigstore.issuedAt.getTime() });
     expect(await sync()).toMatchObject({ status: 'unchanged' });
