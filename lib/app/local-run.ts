@@ -43,6 +43,7 @@ export interface LocalRun {
   readonly trustedRoot?: Uint8Array | undefined;
   /** The signer of attestations; undefined without a key. */
   readonly attestor?: Attesting['attestor'];
+  readonly onNotAttested?: Attesting['onNotAttested'];
   /** The clock of observations, in milliseconds since the epoch. Default: the time of this machine. */
   readonly now?: () => number;
   readonly messages: readonly Outgoing[];
@@ -134,6 +135,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
   const finalizer = {
     archive,
     attestor: run.attestor,
+    onNotAttested: run.onNotAttested,
     record: (event: Parameters<Observe>[0]): Promise<void> => {
       observe(event);
       return Promise.resolve();

@@ -7,6 +7,7 @@ import { registrySettings } from '../config/mirrors.ts';
 import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
 import { cleanUploads } from '../upkeep/clean.ts';
 import { imageName, type ImageName, type MirrorEvent } from '../sync/events.ts';
+import type { NotAttestedHandler } from '../sync/finalizer/attestations.ts';
 import { closeInitial } from '../sync/initial.ts';
 import { runName } from '../sync/reports.ts';
 import { attestorWith } from './attest-key.ts';
@@ -139,15 +140,25 @@ export async function runMessages(
       limits: config?.limits,
       trustedRoot: config === undefined ? request.trustedRoot : config.root,
       attestor: attestorWith(request.attestKey),
+      onNotAttested: noticesOfArchived(notice),
       ...(config === undefined ? {} : { policyOf: (order: Order) => configuredPolicy(config, order) }),
       chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(request.tags)) : tagChoice(config, order)),
     });
     if (!signal.aborted) await clean(archive, host);
-    const images = [...outcomes.all(signal.aborted ? INTERRUPTED : UNFINISHED)];
-    return summarise({ run, images, outcomes, elapsedMs: performance.now() - started });
+    return summarise({ run, outcomes, isAborted: signal.aborted, elapsedMs: performance.now() - started });
   } finally {
     await sources.close();
   }
+}
+
+/** Images that the run mirrors have a note of their own. One notice for each repository is enough. */
+function noticesOfArchived(notice: SyncHost['notice']): NotAttestedHandler {
+  const noticed = new Set<string>();
+  return ({ detail }, repository, archived) => {
+    if (archived === undefined || noticed.has(repository)) return;
+    noticed.add(repository);
+    notice(`attest images of ${repository}: ${detail}`);
+  };
 }
 
 /** The images that messages name; the tags of a list are not known yet. */
@@ -224,13 +235,17 @@ async function clean(archive: Archive, { notice, signal }: SyncHost): Promise<vo
 }
 
 function summarise({
-  outcomes: { warnings, referrers },
+  outcomes,
+  isAborted,
   ...result
-}: Pick<Summary, 'run' | 'images' | 'elapsedMs'> & { readonly outcomes: Outcomes }): Summary {
+}: Pick<Summary, 'run' | 'elapsedMs'> & { readonly outcomes: Outcomes; readonly isAborted: boolean }): Summary {
+  const { warnings, referrers } = outcomes;
+  const images = [...outcomes.all(isAborted ? INTERRUPTED : UNFINISHED)];
   return {
-    ...countByStatus(result.images),
-    bytes: result.images.reduce((sum, { bytes }) => sum + bytes, referrers.bytes),
+    ...countByStatus(images),
+    bytes: images.reduce((sum, { bytes }) => sum + bytes, referrers.bytes),
     ...result,
+    images,
     warnings,
     referrers: referrers.mirrored,
   };

@@ -172,6 +172,11 @@ export interface FinalizeMessage extends Order {
    * earlier release finds unchanged.
    */
   readonly checks?: readonly ReferrerCheck[];
+  /**
+   * Images to attest that the archive had before attestations were switched on. A message with these has `checks` as well,
+   * so that it has no other effect.
+   */
+  readonly attest?: readonly Wanted[];
   /** A change of the repository's state, in version 2 only. Such a message has no other effect, and no image. */
   readonly change?: RepositoryChange;
 }

@@ -8,7 +8,6 @@ import {
   MESSAGE_VERSION,
   type Order,
   type RecordedFailure,
-  type ReferrerCheck,
   type RepositoryChange,
   type ResolveMessage,
   type Wanted,
@@ -95,13 +94,17 @@ export function finalizeMessage(
 }
 
 /**
- * A message to the finalizer that records checks for referrers of unchanged images.
+ * A message to the finalizer about unchanged images: it records checks for referrers, and attests images.
  *
  * @param image one of them
  */
-export function checksMessage(order: Order, image: Image, checks: readonly ReferrerCheck[]): Outgoing<FinalizeMessage> {
+export function checksMessage(
+  order: Order,
+  image: Image,
+  { checks = [], attest = [] }: Pick<FinalizeMessage, 'checks' | 'attest'>,
+): Outgoing<FinalizeMessage> {
   const { group, message: plain } = finalizeMessage(order, image, 'resolver');
-  const message: FinalizeMessage = { ...plain, checks };
+  const message: FinalizeMessage = { ...plain, checks, ...(attest.length === 0 ? {} : { attest }) };
   return { message, group, deduplicationId: deduplicationId(message, 'resolver') };
 }
 

@@ -138,16 +138,15 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
   const failure = optional(place.at('failure'), readFailure);
   if (!found && failure === undefined)
     throw place.at('failure').fail('is missing; an image that was not found needs it');
+  const checks = place.at('checks').optionalList(ANY_LENGTH);
   return defined({
     ...readOrder(place),
     type: 'finalize' as const,
     // A repository whose tags could not be listed has no tag to name.
     image: found ? readImage(image, now) : readName(image),
     failure,
-    checks: place
-      .at('checks')
-      .optionalList(ANY_LENGTH)
-      ?.map((check) => readCheck(check, now)),
+    checks: checks?.map((check) => readCheck(check, now)),
+    attest: place.at('attest').optionalList(ANY_LENGTH)?.map(readWanted),
   });
 }
 

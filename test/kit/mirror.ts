@@ -30,6 +30,7 @@ export interface MirrorOptions {
   /** Sigstore's trusted root, and the signer of attestations. */
   readonly trustedRoot?: Uint8Array;
   readonly attestor?: LocalRun['attestor'];
+  readonly onNotAttested?: LocalRun['onNotAttested'];
   /** The policy of a configuration; without one, the recorded policy applies. */
   readonly policy?: Policy;
 }
@@ -78,6 +79,7 @@ export async function mirror(options: MirrorOptions): Promise<Mirrored> {
       ...(options.now === undefined ? {} : { now: options.now }),
       trustedRoot: options.trustedRoot,
       attestor: options.attestor,
+      onNotAttested: options.onNotAttested,
       ...(options.policy === undefined ? {} : { policyOf: () => options.policy }),
       messages,
     });

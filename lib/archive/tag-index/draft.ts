@@ -20,6 +20,8 @@ export interface TagChange extends Scope {
   /** The manifest that a referrer refers to, and its artifact type. */
   readonly subject?: Digest;
   readonly artifactType?: string;
+  /** Of an attestation by this archive: the id of its key. */
+  readonly attestedBy?: string;
   /** The time at which upstream was asked for referrers of the image, in milliseconds since the epoch. */
   readonly checked?: number;
   /** The referrers that were ordered then, and that the archive lacks. */
@@ -262,14 +264,14 @@ function isReferrer({ tag, subject }: StoredEntry): boolean {
 
 function entryOf(change: TagChange): StoredEntry {
   const { tag, descriptor, observed, platforms, foreignLayers, subject, artifactType, verified } = change;
-  const { checked, awaited = [] } = change;
+  const { checked, awaited = [], attestedBy } = change;
   const { mediaType, digest, size } = descriptor;
   const observations = observed === 0 ? [] : [observed];
   const former = { hadTag: undefined, replaced: undefined, hidden: [], signed: verified?.at };
   const fields = { tag, digest, mediaType, size, observed, observations, ...former };
   const proven = unionOf(platforms, []);
   const [whole, skipping] = foreignLayers === 'skip' ? [undefined, proven] : [proven, undefined];
-  const refers = { subject, artifactType, checked, awaited: sorted(awaited) };
+  const refers = { subject, artifactType, checked, awaited: sorted(awaited), attestedBy };
   return written({ ...fields, ...refers, platforms: whole, skipping, document: {} });
 }
 

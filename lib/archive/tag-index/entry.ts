@@ -35,6 +35,8 @@ export const ANNOTATIONS = {
   hidden: 'dev.mirror-sync.held',
   /** The time that a transparency log proves for its signature, in the same form. */
   signed: 'dev.mirror-sync.signed',
+  /** Of an attestation by this archive: the id of its key. */
+  attestedBy: 'dev.mirror-sync.attested-by',
 } as const;
 
 const OURS: ReadonlySet<string> = new Set(Object.values(ANNOTATIONS));
@@ -74,6 +76,8 @@ export interface TagEntry {
   readonly hidden: readonly number[];
   /** The time that a transparency log proves for its signature, in milliseconds since the epoch. */
   readonly signed: number | undefined;
+  /** Of an attestation by this archive: the id of its key. */
+  readonly attestedBy: string | undefined;
 }
 
 /** An entry with its object in the document. */
@@ -92,9 +96,7 @@ export function readEntry(place: Place, now: number): StoredEntry {
   const times = (name: string): readonly number[] =>
     union(
       [],
-      own(annotations, name)
-        ?.split(',')
-        .map((text) => readTime(at.entry(name), text, now)) ?? [],
+      (own(annotations, name)?.split(',') ?? []).map((text) => readTime(at.entry(name), text, now)),
     );
   const last = time(ANNOTATIONS.observed);
   const observations = union(times(ANNOTATIONS.observations), last === undefined ? [] : [last]);
@@ -119,6 +121,7 @@ export function readEntry(place: Place, now: number): StoredEntry {
     awaited: own(annotations, ANNOTATIONS.awaited) === undefined ? [] : readAwaited(at.entry(ANNOTATIONS.awaited)),
     hidden: times(ANNOTATIONS.hidden),
     signed: time(ANNOTATIONS.signed),
+    attestedBy: own(annotations, ANNOTATIONS.attestedBy),
     document: place.object(),
   };
 }
@@ -149,7 +152,7 @@ export function union(times: readonly number[], more: readonly number[]): readon
 export function written(entry: StoredEntry): StoredEntry {
   const { tag, digest, mediaType, size, observed, observations, platforms, skipping, hadTag, replaced, document } =
     entry;
-  const { subject, artifactType, checked, awaited, hidden, signed } = entry;
+  const { subject, artifactType, checked, awaited, hidden, signed, attestedBy } = entry;
   const isHistory = observations.length > 1 || (hadTag !== undefined && observed !== 0);
   const others = Object.entries((document['annotations'] ?? {}) as Record<string, string>);
   const ours: [name: string, value: string | undefined][] = [
@@ -166,6 +169,7 @@ export function written(entry: StoredEntry): StoredEntry {
     [ANNOTATIONS.awaited, awaited.length === 0 ? undefined : awaited.join()],
     [ANNOTATIONS.hidden, hidden.length === 0 ? undefined : formatTimes(hidden)],
     [ANNOTATIONS.signed, signed === undefined ? undefined : formatTimes([signed])],
+    [ANNOTATIONS.attestedBy, attestedBy],
   ];
   const annotations = [...others.filter(([name]) => !OURS.has(name)), ...ours]
     .filter(([, value]) => value !== undefined)
@@ -198,17 +202,21 @@ export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
   return isKnown && provesTheSame(entry, both) ? entry : written(both);
 }
 
-type Referring = Pick<TagEntry, 'subject' | 'artifactType' | 'checked' | 'awaited'>;
+type Referring = Pick<TagEntry, 'subject' | 'artifactType' | 'checked' | 'awaited' | 'attestedBy'>;
 
 /** The union of two entries: a subject that was learned is kept, and the last check counts. */
 function referring(entry: Referring, other: Referring): Referring {
   const { checked, awaited } = laterCheck(entry, other);
-  const artifactType = entry.artifactType ?? other.artifactType;
-  return { subject: entry.subject ?? other.subject, artifactType, checked, awaited };
+  return {
+    subject: entry.subject ?? other.subject,
+    artifactType: entry.artifactType ?? other.artifactType,
+    attestedBy: entry.attestedBy ?? other.attestedBy,
+    checked,
+    awaited,
+  };
 }
 
 function refersTheSame(entry: Referring, other: Referring): boolean {
-  const { subject, artifactType, checked, awaited } = other;
-  const isSameCheck = entry.checked === checked && entry.awaited.join() === awaited.join();
-  return entry.subject === subject && entry.artifactType === artifactType && isSameCheck;
+  const isSameCheck = entry.checked === other.checked && entry.awaited.join() === other.awaited.join();
+  return isSameCheck && (['subject', 'artifactType', 'attestedBy'] as const).every((key) => entry[key] === other[key]);
 }

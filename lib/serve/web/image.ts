@@ -89,6 +89,7 @@ function childEntry(digest: Digest, mediaType: string, size: number): TagEntry {
     awaited: [],
     hidden: [],
     signed: undefined,
+    attestedBy: undefined,
   };
   return { ...nothing, ...refers, digest, mediaType, size, observed: 0, observations: [] };
 }

@@ -85,7 +85,7 @@ async function attestOne(
     await storeBytes(archive, blob, bytes, { source: image.repository, now: at, signal });
   const { bytes, ...descriptor } = manifest;
   await archive.putContent(descriptor.digest, bytes, { signal });
-  return { descriptor, observed: attested, platforms: 'all', subject: image.digest, artifactType };
+  return { descriptor, observed: attested, platforms: 'all', subject: image.digest, artifactType, attestedBy: key.id };
 }
 
 /** The proven content of an image whose closure the finalizer has checked. */

@@ -9,12 +9,15 @@ import type { FinalizeMessage, Image } from '../../queue/messages.ts';
 import { attestImages, type AttestedImage, type Attestor } from './attest.ts';
 import { changeOf, type Complete } from './change.ts';
 
+/** `archived` is the number of images that the archive had before; without it, the images have notes or failures. */
+export type NotAttestedHandler = (failure: Failure, repository: string, archived?: number) => void;
+
 /** The parts of the finalizer's context that attestations need. */
 export interface Attesting {
   /** The signer; undefined without a key. A failure is that of the key. */
   readonly attestor?: (() => Promise<Attestor>) | undefined;
   /** Gets each failure to attest images of a repository. */
-  readonly onNotAttested?: ((failure: Failure, repository: string) => void) | undefined;
+  readonly onNotAttested?: NotAttestedHandler | undefined;
 }
 
 export interface NotAttested {
@@ -50,7 +53,7 @@ async function attestReady(
   if (first === undefined) return { changes: [] };
   try {
     const images = visible.map((each) => attestedImage(each, policy));
-    return { changes: await attestImages(archive, await (attestor ?? noKey)(), images, signal) };
+    return { changes: await attestImages(archive, await signerOf(attestor), images, signal) };
   } catch (error) {
     const failure = permanent(error);
     onNotAttested?.(failure, first.message.repository);
@@ -117,10 +120,11 @@ function attestedImage({ message, image }: Finalized, policy: Policy): AttestedI
   });
 }
 
-function noKey(): Promise<never> {
-  return Promise.reject(
-    invalid('attest image', 'no attestation key is set; set --attest-key or MIRROR_SYNC_ATTEST_KEY'),
-  );
+/** @throws Failure without a key */
+export async function signerOf(attestor: Attesting['attestor']): Promise<Attestor> {
+  if (attestor === undefined)
+    throw invalid('attest image', 'no attestation key is set; set --attest-key or MIRROR_SYNC_ATTEST_KEY');
+  return await attestor();
 }
 
 function permanent(error: unknown): Failure {

@@ -20,6 +20,7 @@ import { receiptReader } from '../receipt-reader.ts';
 import type { FinalizerContext } from '../context.ts';
 import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
+import { attestArchived } from './archived.ts';
 import { attestFirst, attestWritten, type NotAttested } from './attestations.ts';
 import { changeOf, type Complete, completeOf } from './change.ts';
 import { recordChanges } from './changes.ts';
@@ -62,6 +63,7 @@ export async function finalize(
   const { ready, refused, updates } =
     wanted.length === 0 ? { ready: [], refused: [], updates: [] } : await commit(context, wanted, reader, signal);
   await recordChecks(archive, messages, signal);
+  await attestArchived(context, messages, signal);
   const unattested = await attestWritten(context, ready, updates, signal);
   const reporter = new Reporter(context);
   for (const { message, outcome } of [...judged, ...refused]) await reporter.failed(message, outcome);

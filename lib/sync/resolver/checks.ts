@@ -5,7 +5,6 @@ import type { TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { nextCheck } from '../../policy/referrer-checks.ts';
 import type { Wanted } from '../../queue/messages.ts';
-import { checksMessage } from '../../queue/outgoing.ts';
 import { held, traverse } from '../closure.ts';
 import type { TagChoice } from '../context.ts';
 import { isTemporary } from './options.ts';
@@ -62,16 +61,4 @@ async function manifestsOf({ context, message, signal }: SliceWork, root: Digest
     if (!(error instanceof Failure) || isTemporary(error)) throw error;
   }
   return manifests;
-}
-
-/** Sends the checks of a message's images to the finalizer: one message, and so one write. */
-export async function sendChecks({ context, message, signal, referrers: { checks } }: SliceWork): Promise<void> {
-  const [first] = checks;
-  if (first === undefined) return;
-  const outgoing = checksMessage(
-    message,
-    first.image,
-    checks.map(({ check }) => check),
-  );
-  await context.queues.send('finalize', [outgoing], { signal });
 }

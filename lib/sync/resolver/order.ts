@@ -31,6 +31,8 @@ export interface SliceWork {
   /** Tags often name the same image, which is walked once. */
   readonly walks: Map<string, Promise<Walked>>;
   readonly referrers: ReferrerWork;
+  /** Unchanged images to attest, by digest. */
+  readonly unattested: Map<Digest, Image>;
   /** The policy that the archive has recorded. */
   readonly policy: Policy;
   /** The tag index as it was before the message. */

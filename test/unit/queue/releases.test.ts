@@ -83,13 +83,18 @@ const OF_POLICIES: Readonly<Record<string, Message>> = {
     reason: 'moved',
     current: digestFor('current'),
   }).message,
-  '1-policies/finalize-checks': checksMessage(ORDER, IMAGE, [
-    { tag: 'v1', digest: IMAGE.digest, at: AT },
-    { digest: digestFor('other'), at: AT },
-  ]).message,
-  '1-policies/finalize-checks-awaiting': checksMessage(ORDER, IMAGE, [
-    { tag: 'v1', digest: IMAGE.digest, at: AT, awaited: [digestFor('referrer')] },
-  ]).message,
+  '1-policies/finalize-checks': checksMessage(ORDER, IMAGE, {
+    checks: [
+      { tag: 'v1', digest: IMAGE.digest, at: AT },
+      { digest: digestFor('other'), at: AT },
+    ],
+  }).message,
+  '1-policies/finalize-attest': checksMessage(ORDER, IMAGE, {
+    attest: [{ tag: 'v1', digest: IMAGE.digest }, { digest: digestFor('other') }],
+  }).message,
+  '1-policies/finalize-checks-awaiting': checksMessage(ORDER, IMAGE, {
+    checks: [{ tag: 'v1', digest: IMAGE.digest, at: AT, awaited: [digestFor('referrer')] }],
+  }).message,
   '1-policies/finalize-awaiting': finalizeMessage(
     ORDER,
     { ...IMAGE, checked: AT, awaited: [digestFor('referrer')] },

@@ -5,6 +5,7 @@ import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
 import { type TagEntry, TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
 import { parseAttestationKey } from '../../../lib/attest/key.ts';
 import { Failure, invalid } from '../../../lib/core/failure.ts';
+import type { Digest } from '../../../lib/oci/digest.ts';
 import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
 import type { Attestor } from '../../../lib/sync/finalizer/attest.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
@@ -34,6 +35,10 @@ beforeEach(() => {
   store = new MemoryStore();
   archive = new Archive(store, ociLayout);
 });
+
+function content(digest: Digest): Promise<Uint8Array | undefined> {
+  return archive.content(digest, { maxBytes: 100_000 });
+}
 
 async function sync(attest: Policy['attest'], signer?: () => Promise<Attestor>, tag = '1') {
   const repository = `${registry.host}/app`;
@@ -110,5 +115,71 @@ describe('a mirrored image', () => {
     expect(await sync('on', signer)).toMatchObject({ outcome: { status: 'mirrored' }, attestations: [{}] });
     const wrong = (): Promise<Attestor> => Promise.reject(invalid('read key', 'denied'));
     expect((await sync('on', wrong, '2')).outcome).toMatchObject({ notes: ['not attested: denied'] });
+  });
+});
+
+describe('an image that the archive had before attestations were switched on', () => {
+  test('gets one attestation for the cost of a HEAD, and later runs write nothing', async () => {
+    await sync('off');
+    registry.forgetRequests();
+    expect(await sync('on', attestor)).toMatchObject({ outcome: { status: 'unchanged' }, attestations: [{}] });
+    expect(registry.requests.filter(({ kind }) => kind !== 'ping')).toMatchObject([{ method: 'HEAD', tag: '1' }]);
+    const { etag } = (await archive.tagIndex(`${registry.host}/app`))!;
+    expect((await sync('on', attestor)).attestations).toHaveLength(1);
+    expect((await archive.tagIndex(`${registry.host}/app`))?.etag).toBe(etag);
+  });
+
+  test('gets a statement that claims no policy', async () => {
+    await sync('off');
+    const [attestation] = (await sync('require', attestor)).attestations;
+    const manifest = JSON.parse(Buffer.from((await content(attestation!.digest))!).toString()) as {
+      layers: { digest: Digest }[];
+    };
+    const bundle = JSON.parse(Buffer.from((await content(manifest.layers[0]!.digest))!).toString()) as {
+      dsseEnvelope: { payload: string };
+    };
+    const statement = JSON.parse(Buffer.from(bundle.dsseEnvelope.payload, 'base64').toString()) as object;
+    expect(statement).toMatchObject({
+      predicate: {
+        policy: { verify: 'off', minimumAgeSeconds: 0, moved: 'follow' },
+        proven: { manifests: [{ digest: image.digest }], blobs: [{}, {}] },
+      },
+    });
+  });
+
+  test('stays visible without a key, and the failure is reported once', async () => {
+    await sync('off');
+    const failures: unknown[] = [];
+    const repository = `${registry.host}/app`;
+    await archive.updatePolicy(repository, (index) => withPolicy(index, { ...NO_POLICY, attest: 'require' }));
+    const { outcomes } = await mirror({
+      store,
+      references: [`${repository}:1`],
+      onNotAttested: (failure, of, archived) => failures.push([failure.detail, of, archived]),
+    });
+    expect(outcomes).toMatchObject([{ status: 'unchanged' }]);
+    expect(failures).toEqual([[expect.stringContaining('no attestation key is set'), repository, 1]]);
+  });
+
+  test('gets none if it is incomplete', async () => {
+    await sync('off');
+    await store.delete(archive.layout.blob(image.layers[0]!.digest));
+    await store.delete(archive.layout.receipt(image.layers[0]!.digest));
+    expect((await sync('on', attestor)).attestations).toEqual([]);
+  });
+
+  test('waits for a later run if the run attests 50 others', async () => {
+    const repository = `${registry.host}/many`;
+    const images = Array.from({ length: 60 }, (_, seed) => makeImage({ layers: [makeLayer({ seed, size: 10 })] }));
+    for (const [at, each] of images.entries()) registry.push('many', each, `t${at}`);
+    const references = [repository];
+    await mirror({ store, references });
+    await archive.updatePolicy(repository, (index) => withPolicy(index, { ...NO_POLICY, attest: 'on' }));
+    const attested = async (): Promise<number> => {
+      await mirror({ store, references, attestor });
+      const index = (await archive.tagIndex(repository))?.index;
+      return images.filter(({ digest }) => (index?.referrersOf(digest).length ?? 0) > 0).length;
+    };
+    expect([await attested(), await attested()]).toEqual([50, 60]);
   });
 });

@@ -1,0 +1,47 @@
+/** Work on unchanged images that costs no request to upstream: records of checks, and attestations that are missing. */
+import { covers, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { defined } from '../../core/defined.ts';
+import { isReferrerTag } from '../../oci/referrer-tags.ts';
+import { checksMessage } from '../../queue/outgoing.ts';
+import type { TagChoice } from '../context.ts';
+import type { SliceWork } from './order.ts';
+
+/** Images of a message that are attested, so that an archive is attested over some runs. */
+const ATTESTATIONS = 50;
+
+/** Orders the attestation of an unchanged image that the archive had before attestations were switched on. */
+export function orderAttestation({ policy, index, unattested }: SliceWork, entry: TagEntry): void {
+  if (policy.attest === 'off' || index === undefined || !lacksAttestation(index, entry)) return;
+  const { digest, mediaType, size, tag, observed } = entry;
+  if (unattested.size < ATTESTATIONS) unattested.set(digest, defined({ digest, mediaType, size, tag, observed }));
+}
+
+/** The tags of a repository to attest. */
+export function unattestedEntries(
+  { index, policy, message }: Pick<SliceWork, 'policy' | 'message'> & { readonly index: TagIndex },
+  choice: TagChoice,
+): readonly TagEntry[] {
+  if (policy.attest === 'off') return [];
+  const tags = index.entries().flatMap(({ tag }) => tag ?? []);
+  return [...choice.page(tags), ...choice.end()]
+    .flatMap((tag) => index.byTag(tag) ?? [])
+    .filter((entry) => covers(entry, message) && lacksAttestation(index, entry));
+}
+
+/** Follows from the tag index alone. Referrers, and lists of them, are not attested. */
+function lacksAttestation(index: TagIndex, { tag, digest, subject }: TagEntry): boolean {
+  const isImage = tag === undefined ? subject === undefined : !isReferrerTag(tag);
+  return isImage && index.referrersOf(digest).every(({ attestedBy }) => attestedBy === undefined);
+}
+
+/** Sends the checks of a message's images, and the images to attest, to the finalizer: one message. */
+export async function sendUnchanged({ context, message, signal, referrers, unattested }: SliceWork): Promise<void> {
+  const { checks } = referrers;
+  const [first] = [...checks.map(({ image }) => image), ...unattested.values()];
+  if (first === undefined) return;
+  const outgoing = checksMessage(message, first, {
+    checks: checks.map(({ check }) => check),
+    attest: [...unattested.values()].map(({ tag, digest }) => defined({ tag, digest })),
+  });
+  await context.queues.send('finalize', [outgoing], { signal });
+}
