@@ -14,9 +14,10 @@ import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { CreateQueueCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import type { RunSummary } from '../../lib/sync/run/summary.ts';
 import { startRegistry } from '../kit/registry.ts';
 import { sharedImage } from '../kit/shared-images.ts';
 import { tempFolder } from '../kit/temp.ts';
@@ -61,8 +62,8 @@ try {
     assert.ok(value !== undefined, `the stack has the output ${name}`);
     return value;
   };
-  const invoke = async (event: object): Promise<unknown> =>
-    JSON.parse(await serverless('invoke', '--function', 'resolver', '--data', JSON.stringify(event))) as unknown;
+  const invoke = async (event: object, name = 'resolver'): Promise<unknown> =>
+    JSON.parse(await serverless('invoke', '--function', name, '--data', JSON.stringify(event))) as unknown;
   /** Waits until the archive has as many tags. */
   const untilMirrored = async (archive: string, tags: number): Promise<void> => {
     for (let tries = 0; ; tries += 1) {
@@ -77,7 +78,7 @@ try {
 
   const messages = await messagesOf(localstack.endpoint);
   const registryParams = ['--param', 'registry=on', '--param', 'registryAccess=public'];
-  await serverless('deploy', '--param', `alarmTopic=${TOPIC}`, ...registryParams);
+  await serverless('deploy', '--param', `alarmTopic=${TOPIC}`, '--param', `runTopic=${TOPIC}`, ...registryParams);
   assert.equal(localstack.stackPolicies.length, 1, 'the stack policy is set');
   const archive = await output('Archive');
   assert.equal(await output('Config'), `${archive}config/mirror.yaml`);
@@ -102,6 +103,16 @@ try {
   await untilMirrored(archive, IMAGES);
   await mirrorSync('verify', archive);
   say(`mirrored and verified ${IMAGES} tags`);
+
+  // A schedule does this every five minutes. The reports of images are written after their references.
+  const closeRuns = async (): Promise<boolean> => isDeepStrictEqual(await invoke({}, 'runs'), { closed: 1 });
+  for (let tries = 0; !(await closeRuns()); tries += 1) assert.ok(tries < 10, 'the run is finished');
+  const { by, outcome, counts } = JSON.parse(await messages((text) => text.includes('"outcome":'))) as RunSummary;
+  assert.deepEqual(
+    { by, outcome, counts },
+    { by: 'schedule', outcome: 'finished', counts: { mirrored: IMAGES, unchanged: 0, failed: 0 } },
+  );
+  say('the summary of the run is a message to the topic');
 
   const { host } = new URL(await output('RegistryLambdaFunctionUrl'));
   const pull = (path: string): ReturnType<typeof getFrom> =>
