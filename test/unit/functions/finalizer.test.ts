@@ -1,10 +1,12 @@
 import type { SQSRecord } from 'aws-lambda';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
-import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
-import { finalizeMessage } from '../../../lib/queue/outgoing.ts';
+import type { FinalizeMessage, Image } from '../../../lib/queue/messages.ts';
+import { NO_POLICY } from '../../../lib/policy/policy.ts';
+import { changeMessage, checksMessage, finalizeMessage } from '../../../lib/queue/outgoing.ts';
 import { makeImage } from '../../kit/images.ts';
 import { recordOf } from '../../kit/records.ts';
+import { keyPair } from '../../kit/sigstore.ts';
 import { ORDER } from '../queue/samples.ts';
 import { contextOf, MAX_RECEIVES, OnMocks } from './on-mocks.ts';
 
@@ -95,4 +97,24 @@ test('sends a message of a later release to the end of its own queue on the last
   const body = JSON.stringify({ ...messageOf(), version: 3 });
   expect(await handle(recordOf(body, { receiveCount: MAX_RECEIVES }))).toEqual([]);
   expect(aws.requeued('finalize')).toEqual([body]);
+});
+
+test('attests an image that the archive had before, with the key of its environment', async () => {
+  const { image } = messageOf();
+  await handle(recordOf(messageOf()));
+  await handle(recordOf(changeMessage(ORDER, { policy: { ...NO_POLICY, attest: 'on' } }).message));
+  const { digest } = IMAGE;
+  const { message } = checksMessage(ORDER, image as Image, { attest: [{ tag: '1', digest }] });
+  const attested = (): boolean => Buffer.from(aws.s3.objects.get(TAG_INDEX)!).includes('"dev.mirror-sync.attested-by"');
+  expect(await handle(recordOf(message))).toEqual([]);
+  expect(aws.metrics).toMatchObject({ ImagesNotAttested: 1 });
+  expect(attested()).toBe(false);
+
+  vi.resetModules();
+  vi.stubEnv('MIRROR_SYNC_ATTEST_KEY', 'arn:aws:secretsmanager:eu-central-1:000000000000:secret:attest');
+  aws.secrets['attest'] = keyPair().privateKey.export({ format: 'pem', type: 'pkcs8' }).toString();
+  expect(await handle(recordOf(message))).toEqual([]);
+  expect(attested()).toBe(true);
+  // The image itself has no new result.
+  expect(reports()).toEqual(['mirrored']);
 });
