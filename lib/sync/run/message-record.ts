@@ -9,7 +9,7 @@ import type { ResolveMessage } from '../../queue/messages.ts';
 import type { Outgoing, Queues } from '../../queue/queue.ts';
 import type { Cancel } from '../../store/store.ts';
 import type { ResolverContext } from '../context.ts';
-import { imageName } from '../events.ts';
+import { type ImageName, imageName } from '../events.ts';
 import { reportId } from '../reports.ts';
 
 export interface MessageRecord {
@@ -84,8 +84,7 @@ export class MessageTally {
       send: async (queue, messages, options) => {
         for (const { message } of messages)
           if (message.type === 'resolve') this.#sent.add(messageId(message));
-          else if (!('checks' in message) && !('change' in message))
-            this.#ordered.add(reportId(this.#archive, imageName(message, message.image)));
+          else if (!('checks' in message) && !('change' in message)) this.#order(imageName(message, message.image));
         await queues.send(queue, messages, options);
       },
     };
@@ -104,6 +103,11 @@ export class MessageTally {
     };
     const key = layout.openRun(message.run, messageId(message));
     await store.put(key, Buffer.from(`${JSON.stringify(record)}\n`), { contentType: 'application/json', ...options });
+  }
+
+  /** Reports are about requested images, so a referrer has none. */
+  #order(name: ImageName): void {
+    if (name.referrer === undefined) this.#ordered.add(reportId(this.#archive, name));
   }
 
   #count(status: string): void {
