@@ -49,10 +49,10 @@ export class Reporter {
       await this.report(message, outcome.code === 'drifted' ? 'drifted' : 'failed', outcome);
   }
 
-  /** An image that stays invisible. */
+  /** An image that stays invisible. A repeated message does not replace the report of an image that was mirrored, and rejected since. */
   withheld(message: FinalizeMessage, { outcome, until, current, reason, isNew }: WithheldUpdate): Promise<void> {
     const end = until === undefined ? undefined : new Date(until).toISOString();
-    return this.report(message, outcome, defined({ until: end, current, reason }), isNew === false);
+    return this.report(message, outcome, defined({ until: end, current, reason }), isNew !== true);
   }
 
   /**
