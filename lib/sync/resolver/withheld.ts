@@ -2,10 +2,12 @@
 import { covers, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { decisionIn, heldAs, heldFor } from '../../archive/tag-index/withheld.ts';
 import { defined } from '../../core/defined.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { wordsOf } from '../../policy/decisions.ts';
 import type { Image } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
-import type { SliceWork, Sought } from './order.ts';
+import { order, type SliceWork, type Sought, walkOnce } from './order.ts';
 
 /**
  * Whether the policy decides without a request to upstream: a digest that is held, due or rejected, a tag that has drifted, and a
@@ -23,10 +25,10 @@ export async function isWithheld(slice: SliceWork, sought: Sought): Promise<bool
   }
   const visible = tag === undefined ? index.byDigest(digest) : index.byTag(tag);
   if (tag !== undefined && visible !== undefined && visible.digest !== digest && decision === undefined)
-    if (await isDrifted(slice, sought, visible)) return true;
+    if (await isDrifted(slice, sought, visible.digest)) return true;
   if (visible?.digest === digest) {
     const isOver = tag !== undefined && covers(visible, message) && heldFor(index, tag) !== undefined;
-    if (isOver) await finalizeArchived(slice, sought, visible);
+    if (isOver) await orderArchived(slice, sought);
     return isOver;
   }
   const held = heldAs(index, tag, digest);
@@ -38,7 +40,7 @@ export async function isWithheld(slice: SliceWork, sought: Sought): Promise<bool
   }
   // The archive does not record that a held image was verified.
   if (policyOf(index).verify === 'require') return false;
-  await finalizeArchived(slice, sought, held.entry);
+  await orderArchived(slice, sought);
   return true;
 }
 
@@ -49,25 +51,24 @@ function policyOf({ control }: TagIndex): TagIndex['control']['policy'] {
 async function isDrifted(
   { index, context, message, signal }: SliceWork,
   sought: Sought,
-  { digest: current, mediaType }: TagEntry,
+  current: Digest,
 ): Promise<boolean> {
   const moved = index?.control.policy.moved ?? 'follow';
   if (moved === 'follow') return false;
-  const image = imageOf(sought, { mediaType, size: 0 });
+  // The failure names an image that is not fetched.
+  const image = imageOf(sought, { mediaType: MEDIA_TYPES.ociManifest, size: 0 });
   const reason = `upstream has moved the tag to ${image.digest}, and the policy keeps it at ${current}`;
   const failure = { code: moved === 'keep' ? 'drifted' : 'moved', reason, current };
   await context.queues.send('finalize', [finalizeMessage(message, image, 'resolver', failure)], { signal });
   return true;
 }
 
-/** Sends an image whose content is archived to the finalizer, which checks its closure. */
-async function finalizeArchived(
-  { context, message, signal }: SliceWork,
-  sought: Sought,
-  entry: TagEntry,
-): Promise<void> {
-  const outgoing = finalizeMessage(message, imageOf(sought, entry), 'resolver');
-  await context.queues.send('finalize', [outgoing], { signal });
+/**
+ * Orders an image whose content is archived, without its referrers, which were ordered with it. The archive has all of it, so that
+ * the finalizer is asked at once; only what a repair has taken away since is fetched.
+ */
+async function orderArchived(slice: SliceWork, sought: Sought): Promise<void> {
+  await order(slice, sought, await walkOnce(slice, sought), {});
 }
 
 function imageOf(
