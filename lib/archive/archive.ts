@@ -8,6 +8,7 @@ import type { Receipt } from './receipt.ts';
 import { type FoundReceipt, Receipts } from './receipts.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
 import { type Move, moveOf } from './tag-index/move.ts';
+import { withoutDamaged } from './tag-index/withheld.ts';
 import { type Applied, type ReferrerCheck, type TagChange, TagIndex } from './tag-index/tag-index.ts';
 
 const MiB = 1024 * 1024;
@@ -219,7 +220,7 @@ export class Archive {
     options: Cancel = {},
   ): Promise<void> {
     const edit = (index: TagIndex): { index: TagIndex; outcomes: undefined } => ({
-      index: index.without(digests).repaired(now),
+      index: withoutDamaged(index, digests).repaired(now),
       outcomes: undefined,
     });
     await this.#edit(repository, edit, options);

@@ -8,6 +8,7 @@ import type { Initial } from '../../policy/hold.ts';
 import { isSamePolicy, NO_POLICY, parsePolicy, type Policy, serialisePolicy } from '../../policy/policy.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';
+import { type Dropped, readDropped, writeDropped } from './dropped.ts';
 import { formatTimes, readEntry, readTime, type StoredEntry } from './entry.ts';
 import { compare } from './platforms.ts';
 
@@ -32,6 +33,8 @@ export interface Control {
   readonly held: ReadonlyMap<string, ReadonlyMap<Digest, StoredEntry>>;
   readonly unverified: readonly Unverified[];
   readonly decisions: readonly Decision[];
+  /** Digests that a repair has removed. */
+  readonly dropped: readonly Dropped[];
 }
 
 export const NO_CONTROL: Control = {
@@ -40,6 +43,7 @@ export const NO_CONTROL: Control = {
   held: new Map(),
   unverified: [],
   decisions: [],
+  dropped: [],
 };
 
 /** The maximum lengths of the lists. */
@@ -47,6 +51,7 @@ const LIMITS = { held: 1_000_000, unverified: 10_000 } as const;
 /** Digests that one tag has withheld; without the oldest, a digest that returns starts a new period. */
 const HELD_PER_TAG = 16;
 
+/** Records of a repair alone mean nothing without a policy. */
 export function isEmpty({ policy, held, unverified, decisions }: Control): boolean {
   return isSamePolicy(policy, NO_POLICY) && held.size + unverified.length + decisions.length === 0;
 }
@@ -70,6 +75,7 @@ export function readControl(document: Place, now: number, isNewer: boolean): Con
     held,
     unverified: (place.at('unverified').optionalList(LIMITS.unverified) ?? []).map((each) => readUnverified(each, now)),
     decisions: (place.at('decisions').optionalList(MAX_DECISIONS) ?? []).map((each) => readDecision(each, now)),
+    dropped: readDropped(place.at('dropped'), now),
   };
 }
 
@@ -101,7 +107,7 @@ function readDecision(place: Place, now: number): Decision {
 /** The property of the document; undefined where it would say nothing. Equal states have equal texts. */
 export function writeControl(control: Control): Readonly<Record<string, unknown>> | undefined {
   if (isEmpty(control)) return undefined;
-  const { policy, initial, held, unverified, decisions } = control;
+  const { policy, initial, held, unverified, decisions, dropped } = control;
   const byName = (a: Unverified | Decision, b: Unverified | Decision): number =>
     compare(a.tag ?? '', b.tag ?? '') || compare(a.digest, b.digest);
   return defined({
@@ -114,6 +120,7 @@ export function writeControl(control: Control): Readonly<Record<string, unknown>
       checked: formatTimes([checked]),
     })),
     decisions: decisions.toSorted(byName).map(({ at, ...rest }) => ({ ...rest, at: formatTimes([at]) })),
+    dropped: writeDropped(dropped),
   });
 }
 

@@ -2,7 +2,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { subjectOfCosignTag } from '../../oci/referrer-tags.ts';
 import { laterCheck, sorted } from './awaited.ts';
 import { type Control, NO_CONTROL, withUnverified } from './control.ts';
-import { merged, type StoredEntry, written } from './entry.ts';
+import { merged, type StoredEntry, type TagEntry, written } from './entry.ts';
 import type { Removed } from './format.ts';
 import { provesTheSame, type Scope, unionOf } from './platforms.ts';
 import { instantsOf, replacedAt } from './history.ts';
@@ -258,7 +258,7 @@ export class TagIndexDraft {
 }
 
 /** Any image may name a subject. Under a tag, only the tag of cosign for that subject makes it a referrer, and others are judged. */
-function isReferrer({ tag, subject }: StoredEntry): boolean {
+export function isReferrer({ tag, subject }: TagEntry): boolean {
   return subject !== undefined && (tag === undefined || subjectOfCosignTag(tag) === subject);
 }
 

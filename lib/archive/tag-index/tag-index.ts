@@ -91,6 +91,11 @@ export class TagIndex {
     return [...kept.values()].reduce((sum, group) => sum + group.size, tags.size + others.length);
   }
 
+  /** Whether it has never named an image with a tag. */
+  get isFresh(): boolean {
+    return this.size + this.control.held.size + this.#entries.removed.size === 0;
+  }
+
   byTag(tag: string): TagEntry | undefined {
     return this.#entries.tags.get(tag);
   }

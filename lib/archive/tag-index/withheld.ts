@@ -4,7 +4,9 @@ import type { Digest } from '../../oci/digest.ts';
 import { type Decision, decisionOn, MAX_DECISIONS, withDecision } from '../../policy/decisions.ts';
 import { heldUntil } from '../../policy/hold.ts';
 import { isSamePolicy, type Policy } from '../../policy/policy.ts';
-import { type Control, heldEntries, unverifiedOf } from './control.ts';
+import { type Control, heldEntries, NO_CONTROL, unverifiedOf } from './control.ts';
+import { isReferrer } from './draft.ts';
+import { droppedCurrent, withDropped } from './dropped.ts';
 import { merged, type StoredEntry, type TagEntry, union, written } from './entry.ts';
 import type { TagIndex } from './tag-index.ts';
 
@@ -21,7 +23,7 @@ export interface Held {
 export function withPolicy(index: TagIndex, policy: Policy): TagIndex {
   const { control } = index;
   if (isSamePolicy(control.policy, policy)) return index;
-  const isNew = control.initial === undefined && index.size === 0 && control.held.size === 0;
+  const isNew = control.initial === undefined && index.isFresh;
   return index.withControl({ ...control, policy, initial: isNew ? 'open' : control.initial });
 }
 
@@ -86,12 +88,28 @@ export function withDecisionIn(index: TagIndex, decision: Decision): TagIndex {
   if (action === 'reject') {
     const isOther = (each: { readonly digest: Digest }): boolean => each.digest !== digest;
     const unverified = control.unverified.filter(isOther);
-    return index.withControl({ ...control, unverified }).without(new Set([digest]));
+    const dropped = control.dropped.filter(isOther);
+    return index.withControl({ ...control, unverified, dropped }).without(new Set([digest]));
   }
   const released = heldIn(index)
     .filter(({ entry, isLast }) => entry.digest === digest && (tag === undefined ? isLast : entry.tag === tag))
     .map(({ entry }) => observedAt(entry as StoredEntry, at));
   return index.releasing(released, control, at);
+}
+
+/** The index without the entries of digests that cannot be read; the policy applies to them as before when they return. */
+export function withoutDamaged(index: TagIndex, digests: ReadonlySet<Digest>): TagIndex {
+  const after = index.without(digests);
+  if (after === index || after.control === NO_CONTROL) return after;
+  const isGone = ({ digest }: TagEntry): boolean => digests.has(digest);
+  const visible = index.entries().filter((entry) => isGone(entry) && !isReferrer(entry));
+  const held = heldEntries(index.control.held).filter(isGone);
+  return after.withControl({ ...after.control, dropped: withDropped(after.control.dropped, visible, held) });
+}
+
+/** The digest that a tag has, or had before a repair. */
+export function currentOf(index: TagIndex, tag: string): Digest | undefined {
+  return index.byTag(tag)?.digest ?? droppedCurrent(index.control.dropped, tag);
 }
 
 function observedAt(entry: StoredEntry, at: number): StoredEntry {

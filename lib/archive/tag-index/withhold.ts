@@ -6,6 +6,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { decisionOn, wordsOf } from '../../policy/decisions.ts';
 import { heldUntil } from '../../policy/hold.ts';
 import { type Control, unverifiedOf, withHeld, withoutHeld, withUnverified } from './control.ts';
+import { droppedAs, droppedCurrent, shownBefore, withoutDropped } from './dropped.ts';
 import { merged, type StoredEntry, union, written } from './entry.ts';
 
 /** An observation that stays invisible. */
@@ -54,7 +55,7 @@ export function judge(control: Control, observation: Observation, visible: Visib
   const isReleased = decision !== undefined;
   if (policy.verify === 'require' && !verified && !isReleased && visible.entry === undefined)
     return unverified(control, observation);
-  const { current } = visible;
+  const current = visible.current ?? droppedCurrent(control.dropped, seen.tag);
   if (policy.moved !== 'follow' && current !== undefined && current !== seen.digest && !isReleased)
     return { control, result: { outcome: 'drifted', current } };
   return aged(control, seen, visible, { now, released: decision?.at });
@@ -79,26 +80,54 @@ function aged(
   const { tag = '', digest } = seen;
   const record = held.get(tag)?.get(digest);
   const doubt = unverifiedOf(control.unverified, tag, digest);
-  const checked = doubt === undefined ? control.unverified : control.unverified.filter((each) => each !== doubt);
-  const known = union(seen.observations, [...(record?.observations ?? []), ...(visible?.observations ?? [])]);
-  const all = union(known, [...(visible?.hidden ?? []), ...(doubt === undefined ? [] : [doubt.first])]);
+  const lost = droppedAs(control.dropped, tag, digest);
+  const known = union(seen.observations, visible?.observations ?? []);
+  const all = union(known, [
+    ...(record?.observations ?? []),
+    ...(visible?.hidden ?? []),
+    ...(doubt === undefined ? [] : [doubt.first]),
+    ...(lost?.was === 'held' ? [lost.first] : []),
+  ]);
   const signed = earliest(seen.signed, record?.signed, visible?.signed);
   const until = heldUntil(policy, initial, { observations: all, signed, released });
-  const from = Math.min(
-    until <= now ? until : Infinity,
-    visible === undefined ? Infinity : (visible.observations[0] ?? 0),
-  );
-  // Without an age, an observation was hidden because the signature was missing, and its time stays hidden.
-  const candidates = until === 0 || policy.verify === 'require' ? known : all;
-  const shown = candidates.filter((at) => at >= from);
+  const shownSince = visible === undefined ? shownBefore(lost) : (visible.observations[0] ?? 0);
+  const from = Math.min(until <= now ? until : Infinity, shownSince);
+  const shown = candidates({ all, known, record }, policy.verify, until).filter((at) => at >= from);
   const last = shown.at(-1);
   const scoped = { ...(record === undefined ? seen : merged(record, seen)), signed };
-  const next = checked === control.unverified ? control : { ...control, unverified: checked };
+  const next = found(control, seen, last !== undefined);
   if (last === undefined) return hold(next, { ...scoped, observations: all }, until);
   const hidden = all.filter((at) => !shown.includes(at));
   const entry = written({ ...scoped, observations: shown, observed: last, hidden });
   const others = withoutHeld(held, tag, digest);
   return { control: others === held ? next : { ...next, held: others }, result: entry };
+}
+
+/** The observations that may be shown: the others stay hidden, whatever the policy is by now. */
+function candidates(
+  { all, known, record }: Times,
+  verify: Control['policy']['verify'],
+  until: number,
+): readonly number[] {
+  // Without an age, an observation was hidden because the signature was missing, and its time stays hidden.
+  return until === 0 || verify === 'require' ? union(known, record?.observations ?? []) : all;
+}
+
+interface Times {
+  readonly all: readonly number[];
+  /** Those of the observation itself, and those that are visible. */
+  readonly known: readonly number[];
+  readonly record: StoredEntry | undefined;
+}
+
+/** The state without the doubt about a digest, and without the record that a repair has dropped it, or the former one of its tag. */
+function found(control: Control, { tag, digest }: StoredEntry, isShown: boolean): Control {
+  const doubt = unverifiedOf(control.unverified, tag ?? '', digest);
+  const unverified = doubt === undefined ? control.unverified : control.unverified.filter((each) => each !== doubt);
+  const dropped = withoutDropped(control.dropped, tag, digest, isShown);
+  return unverified === control.unverified && dropped === control.dropped
+    ? control
+    : { ...control, unverified, dropped };
 }
 
 function hold(control: Control, entry: StoredEntry, until: number): Judged {

@@ -1,6 +1,6 @@
 /** Decides by the policy in the tag index whether an image that was found upstream needs no request to upstream. */
 import { covers, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
-import { decisionIn, heldAs, heldFor } from '../../archive/tag-index/withheld.ts';
+import { currentOf, decisionIn, heldAs, heldFor } from '../../archive/tag-index/withheld.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
@@ -24,8 +24,9 @@ export async function isWithheld(slice: SliceWork, sought: Sought): Promise<bool
     return true;
   }
   const visible = tag === undefined ? index.byDigest(digest) : index.byTag(tag);
-  if (tag !== undefined && visible !== undefined && visible.digest !== digest && decision === undefined)
-    if (await isDrifted(slice, sought, visible.digest)) return true;
+  const current = tag === undefined ? undefined : currentOf(index, tag);
+  if (current !== undefined && current !== digest && decision === undefined)
+    if (await isDrifted(slice, sought, current)) return true;
   if (visible?.digest === digest) {
     const isOver = tag !== undefined && covers(visible, message) && heldFor(index, tag) !== undefined;
     if (isOver) await orderArchived(slice, sought);
