@@ -7,7 +7,7 @@ import { isSamePolicy, type Policy } from '../../policy/policy.ts';
 import { type Control, heldEntries, NO_CONTROL, unverifiedOf } from './control.ts';
 import { isReferrer } from './draft.ts';
 import { droppedCurrent, withDropped } from './dropped.ts';
-import { merged, type StoredEntry, type TagEntry, union, written } from './entry.ts';
+import { type StoredEntry, type TagEntry, written } from './entry.ts';
 import type { TagIndex } from './tag-index.ts';
 
 /** A digest that is in the archive, and that its tag does not show yet. */
@@ -112,9 +112,9 @@ export function currentOf(index: TagIndex, tag: string): Digest | undefined {
   return index.byTag(tag)?.digest ?? droppedCurrent(index.control.dropped, tag);
 }
 
+/** The observation of a held entry at the time of its release; the earlier ones stay in its record. */
 function observedAt(entry: StoredEntry, at: number): StoredEntry {
-  const observations = union(entry.observations, [at]);
-  return merged(written({ ...entry, observations, observed: observations.at(-1) ?? at }), entry);
+  return written({ ...entry, observations: [at], observed: at });
 }
 
 /** The reason why a digest is not verified; undefined for any other digest. */

@@ -109,8 +109,9 @@ function candidates(
   verify: Control['policy']['verify'],
   until: number,
 ): readonly number[] {
-  // Without an age, an observation was hidden because the signature was missing, and its time stays hidden.
-  return until === 0 || verify === 'require' ? union(known, record?.observations ?? []) : all;
+  // Without an age, the digest was held under an earlier policy, or hidden because its signature was missing.
+  if (until === 0) return known;
+  return verify === 'require' ? union(known, record?.observations ?? []) : all;
 }
 
 interface Times {
