@@ -1,4 +1,8 @@
 /** Actions of people, registries and disks on the system, at chosen times. */
+import { changeMessage } from '../../lib/queue/outgoing.ts';
+import { parseReference } from '../../lib/oci/reference.ts';
+import { closeRuns, emptyMemory } from '../../lib/sync/run/close-runs.ts';
+import { decideImage } from '../../lib/upkeep/decide.ts';
 import { verifyArchive } from '../../lib/upkeep/verify.ts';
 import { repairArchive } from '../../lib/upkeep/repair.ts';
 import { ordersFor, runOf } from '../../lib/webhook/orders.ts';
@@ -19,8 +23,10 @@ export type Action = { readonly at: number } & (
   | { readonly do: 'configure'; readonly text: string }
   | { readonly do: 'run' }
   | { readonly do: 'request'; readonly reference: string }
-  | { readonly do: 'sync'; readonly reference: string }
+  | { readonly do: 'sync'; readonly reference: string; readonly isConfigured?: boolean }
   | { readonly do: 'webhook'; readonly repository: string; readonly tag: string }
+  | { readonly do: 'close' }
+  | { readonly do: 'release' | 'reject'; readonly reference: string }
   | { readonly do: 'verify' }
   | { readonly do: 'damage'; readonly blob: number }
   | { readonly do: 'read'; readonly times: number }
@@ -52,7 +58,7 @@ export function perform(system: System, action: Action): void {
       });
       return;
     case 'configure':
-      system.configText = action.text;
+      system.configure(action.text);
       return;
     case 'damage':
       damage(system, action.blob);
@@ -65,9 +71,16 @@ export function perform(system: System, action: Action): void {
     case 'verify':
       verify(system, name);
       return;
+    case 'close':
+      closeFinished(system, name);
+      return;
+    case 'release':
+    case 'reject':
+      decide(system, action, name);
+      return;
     case 'sync': {
       const process = new Process(name, world, system.faults);
-      settle(process, sync(system, process, action.reference), () => undefined);
+      settle(process, sync(system, process, action), () => undefined);
       return;
     }
     case 'read':
@@ -128,6 +141,52 @@ function verify(system: System, name: string): void {
     audit.repaired(new Set(problems.flatMap(({ digest, repair }) => (repair.drop ? (digest ?? []) : []))), since);
   };
   settle(process, work().finally(over), () => undefined);
+}
+
+/** The decision of an operator about an image. */
+function decide(system: System, action: Action & { readonly do: 'release' | 'reject' }, name: string): void {
+  const { world, faults, policies } = system;
+  const process = new Process(name, world, faults);
+  const { archive } = instanceOf(system, process);
+  const reference = parseReference(action.reference);
+  const options = { action: action.do, by: 'lena', reason: 'a reason', now: world.now };
+  const work = async (): Promise<void> => {
+    const { repository, tag, digest, isVisible } = await decideImage(archive, reference, {
+      ...options,
+      signal: process.timeout(60_000),
+    });
+    world.say(name, `decides on ${digest} of ${String(tag)}, which is ${isVisible ? 'visible' : 'not visible'} now`);
+    policies.decided(repository, action.do, tag, digest, options.now);
+  };
+  settle(process, work(), () => undefined);
+}
+
+/** The function that closes runs: the first run of a repository ends `initial: accept`. */
+function closeFinished(system: System, name: string): void {
+  const { world, faults } = system;
+  const process = new Process(name, world, faults);
+  const { archive } = instanceOf(system, process);
+  const queues = system.queuesFor(process);
+  const signal = process.timeout(60_000);
+  const work = closeRuns(
+    {
+      archive,
+      receivers: [],
+      now: () => world.now,
+      triggerOf: () => 'push',
+      firstRunFinished: (repository, run) => {
+        const order = { run, source: repository, repository, platforms: 'all' } as const;
+        return queues.send('finalize', [changeMessage(order, { completed: world.now })], { signal });
+      },
+      closed: ({ run, outcome }) => {
+        world.say(name, `closes ${run}: ${outcome}`);
+      },
+      log: () => undefined,
+      signal,
+    },
+    emptyMemory(),
+  );
+  settle(process, work, () => undefined);
 }
 
 /** Ends a process with its work. */

@@ -5,8 +5,11 @@
 import { createHash } from 'node:crypto';
 import type { MemoryStore } from '../kit/memory-store.ts';
 import type { Upload } from '../../lib/store/store.ts';
+import type { PolicyAudit } from './policies.ts';
 import type { Process } from './process.ts';
+import { decisionOn, type Entry, type State, stateOf } from './raw-index.ts';
 import type { Upstream } from './upstream.ts';
+import { Violation } from './violation.ts';
 import type { World } from './world.ts';
 
 interface RawDescriptor {
@@ -23,17 +26,6 @@ interface RawManifest {
   readonly manifests?: readonly RawDescriptor[];
 }
 
-interface Entry {
-  readonly tag: string | undefined;
-  readonly hadTag: string | undefined;
-  readonly digest: string;
-  readonly observed: number;
-  readonly observations: readonly number[];
-  readonly platforms: string;
-  /** The manifest that a referrer refers to. */
-  readonly subject: string | undefined;
-}
-
 interface RawReport {
   readonly repository?: string;
   readonly status: string;
@@ -42,18 +34,16 @@ interface RawReport {
 }
 
 const INDEX = /^repositories\/(.+)\/index\.json$/;
-
-/** The violation of an invariant, as an error that ends the schedule. */
-export class Violation extends Error {
-  override readonly name = 'Violation';
-}
+const REPORT = /^\.mirror\/runs\/[^./][^/]*\/[0-9a-f]+\.json$/;
 
 export class Audit {
   readonly #memory: MemoryStore;
   readonly #upstream: Upstream;
   readonly #world: World;
+  readonly #policies: PolicyAudit;
   readonly #changed = new Set<string>();
   readonly #indexes = new Map<string, readonly Entry[]>();
+  readonly #states = new Map<string, State>();
   readonly #reports = new Map<string, RawReport>();
   /** The changes of each tag in the archive: `host/path:tag`. */
   readonly #history = new Map<string, { readonly at: number; readonly digest: string | undefined }[]>();
@@ -75,10 +65,11 @@ export class Audit {
   /** The repairs that run now, and may remove references. */
   #repairs = 0;
 
-  constructor(memory: MemoryStore, upstream: Upstream, world: World) {
+  constructor(memory: MemoryStore, upstream: Upstream, world: World, policies: PolicyAudit) {
     this.#memory = memory;
     this.#upstream = upstream;
     this.#world = world;
+    this.#policies = policies;
   }
 
   changed(key: string): void {
@@ -185,6 +176,11 @@ export class Audit {
     return [...this.#indexes.keys()];
   }
 
+  /** The tag index of a repository as its bytes have it; undefined for a repository without one. */
+  stateOf(repository: string): State | undefined {
+    return this.#states.get(repository);
+  }
+
   report(key: string): RawReport | undefined {
     return this.#reports.get(key);
   }
@@ -203,15 +199,14 @@ export class Audit {
     for (const key of keys) {
       const [, repository] = INDEX.exec(key) ?? [];
       if (repository !== undefined) this.#index(repository, this.#memory.peek(key));
-      else if (key.startsWith('.mirror/runs/') && !key.includes('/.queued/') && !key.endsWith('/run.json'))
-        this.#report(key);
+      else if (REPORT.test(key)) this.#report(key);
       isReachable ||= repository !== undefined || key.startsWith('blobs/') || key.startsWith('.mirror/receipts/');
     }
     if (!isReachable) return;
     for (const digest of [...this.#damaged.keys()]) this.#healed(digest);
     this.#receipts();
-    for (const [repository, entries] of this.#indexes)
-      for (const entry of entries) this.#closure(`${repository}:${entry.tag ?? entry.digest}`, entry);
+    for (const [repository, { entries, held }] of this.#states)
+      for (const entry of [...entries, ...held]) this.#closure(`${repository}:${entry.tag ?? entry.digest}`, entry);
   }
 
   /** A blob that has the right bytes again, and a receipt if it is a layer, is not damaged any more. */
@@ -289,8 +284,12 @@ export class Audit {
   #index(repository: string, bytes: Uint8Array | undefined): void {
     const before = this.#indexes.get(repository) ?? [];
     if (bytes === undefined) throw new Violation(`the tag index of ${repository} is deleted`);
-    const entries = entriesOf(bytes);
+    const state = stateIn(bytes);
+    const { entries } = state;
     this.#indexes.set(repository, entries);
+    this.#states.set(repository, state);
+    const isRejected = (tag: string | undefined, digest: string): boolean =>
+      decisionOn(state, tag ?? '', digest)?.action === 'reject';
     const tags = new Set<string>();
     for (const { tag, digest, observed, subject } of entries) {
       if (
@@ -306,7 +305,9 @@ export class Audit {
       const isSame = was?.digest === digest;
       if (isSame && last > observed) throw new Violation(`${repository}:${tag} forgets a later observation`);
       if (!isSame && last >= observed) throw new Violation(`${repository}:${tag} moves back to ${digest}`);
-      if (!this.#upstream.had(repository, tag, digest, observed, this.#world.now))
+      // A release counts as an observation.
+      const isReleased = decisionOn(state, tag, digest)?.at === observed;
+      if (!isReleased && !this.#upstream.had(repository, tag, digest, observed, this.#world.now))
         throw new Violation(`${repository}:${tag} names ${digest}, which upstream did not have then`);
       if (!isSame) this.#moved(`${repository}:${tag}`, digest);
     }
@@ -315,7 +316,8 @@ export class Audit {
       const name = tag ?? hadTag;
       const still = entries.find((entry) => entry.digest === digest && (entry.tag ?? entry.hadTag) === name);
       if (still === undefined) {
-        if (this.#repairs === 0) throw new Violation(`${repository} loses ${digest} of ${String(name)}`);
+        if (this.#repairs === 0 && !isRejected(name, digest))
+          throw new Violation(`${repository} loses ${digest} of ${String(name)}`);
         this.#removed.set(`${repository}@${digest}`, this.#world.now);
         continue;
       }
@@ -324,6 +326,7 @@ export class Audit {
       if (name !== undefined && observations.some((at) => !kept.has(at)))
         throw new Violation(`${repository}:${name} forgets an observation of ${digest}`);
     }
+    this.#policies.written(repository, state, this.#repairs > 0);
   }
 
   #moved(reference: string, digest: string | undefined): void {
@@ -354,28 +357,14 @@ function receiptOf(digest: string): string {
   return `.mirror/receipts/${digest.replace(':', '/')}.json`;
 }
 
-const entriesOfBytes = new WeakMap<Uint8Array, readonly Entry[]>();
+const states = new WeakMap<Uint8Array, State>();
 
-function entriesOf(bytes: Uint8Array): readonly Entry[] {
-  const known = entriesOfBytes.get(bytes);
+function stateIn(bytes: Uint8Array): State {
+  const known = states.get(bytes);
   if (known !== undefined) return known;
-  const { manifests } = jsonOf(bytes) as { manifests: readonly RawDescriptor[] };
-  const entries = manifests.map(({ digest, annotations = {} }): Entry => {
-    const last = annotations['dev.mirror-sync.observed'];
-    const several = annotations['dev.mirror-sync.observations']?.split(',') ?? [];
-    const observations = [...several, ...(last === undefined ? [] : [last])].map((text) => Date.parse(text));
-    return {
-      tag: annotations['org.opencontainers.image.ref.name'],
-      hadTag: annotations['dev.mirror-sync.tag'],
-      digest,
-      observed: Math.max(...observations),
-      observations: [...new Set(observations)],
-      platforms: annotations['dev.mirror-sync.platforms'] ?? 'all',
-      subject: annotations['dev.mirror-sync.subject'],
-    };
-  });
-  entriesOfBytes.set(bytes, entries);
-  return entries;
+  const state = stateOf(bytes);
+  states.set(bytes, state);
+  return state;
 }
 
 const hashes = new WeakMap<Uint8Array, string>();

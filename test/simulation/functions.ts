@@ -31,6 +31,8 @@ export interface Instance {
 }
 
 const BUFFERED_PARTS = 4;
+/** An idle sandbox ends after this time, with the configuration that it has read. */
+const SANDBOX_MS = 2 * 60 * 60_000;
 
 /** The archive and the configuration of a process, which may change between two invocations. */
 export function instanceOf(system: System, process: Process): Instance {
@@ -71,7 +73,7 @@ export class Functions {
   readonly queues: Readonly<Record<QueueName, SimQueue>>;
   readonly all: readonly SimQueue[];
   readonly #system: System;
-  readonly #idle = new Map<string, Instance[]>();
+  readonly #idle = new Map<string, { readonly instance: Instance; readonly since: number }[]>();
   #sandboxes = 0;
 
   constructor(system: System) {
@@ -130,6 +132,7 @@ export class Functions {
       process.lane = first?.attributes.MessageGroupId ?? '';
       process.mustResume = first !== undefined && isContinued(first);
       const instance = this.#sandbox(role, process);
+      if (role.queue === 'finalize') for (const { body } of records) this.#system.policies.delivered(body);
       world.say(name, `begins with ${records.length} of ${first?.attributes.MessageGroupId ?? ''}: ${aboutOf(first)}`);
       process.after(role.timeoutMs, () => {
         process.kill('its time is over');
@@ -150,11 +153,12 @@ export class Functions {
 
   /** An idle sandbox, or a new one. A killed process takes its sandbox with it. */
   #sandbox(role: Role, process: Process): Instance {
+    const { world } = this.#system;
     const idle = this.#idle.get(role.name) ?? [];
-    const known = this.#system.world.chance(`sandbox of ${process.name}`) < 0.7 ? idle.pop() : undefined;
-    if (known !== undefined) {
-      known.process = process;
-      return known;
+    const known = world.chance(`sandbox of ${process.name}`) < 0.7 ? idle.pop() : undefined;
+    if (known !== undefined && world.now - known.since < SANDBOX_MS) {
+      known.instance.process = process;
+      return known.instance;
     }
     this.#sandboxes += 1;
     return instanceOf(this.#system, process);
@@ -162,7 +166,8 @@ export class Functions {
 
   #end(role: Role, instance: Instance): void {
     instance.process.end();
-    this.#idle.set(role.name, [...(this.#idle.get(role.name) ?? []), instance]);
+    const idle = { instance, since: this.#system.world.now };
+    this.#idle.set(role.name, [...(this.#idle.get(role.name) ?? []), idle]);
   }
 
   #handle(role: Role, event: SQSEvent, instance: Instance): Promise<SQSBatchResponse> {

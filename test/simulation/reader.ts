@@ -1,9 +1,10 @@
 /** A client that pulls images from `serve`, and trusts nothing that it gets. */
 import { Registry } from '../../lib/serve/registry.ts';
-import { Violation, hashOf } from './audit.ts';
+import { hashOf } from './audit.ts';
 import { instanceOf } from './functions.ts';
 import { Process } from './process.ts';
 import type { System } from './system.ts';
+import { Violation } from './violation.ts';
 
 /** The pause between two pulls, in milliseconds. */
 const PAUSE_MS = 20_000;

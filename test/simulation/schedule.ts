@@ -5,18 +5,22 @@ import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import { parseMessage } from '../../lib/queue/parse.ts';
 import { type Action, perform } from './actions.ts';
-import { Violation } from './audit.ts';
 import { IMAGES } from './images.ts';
 import { NO_FAULTS, type Rates } from './process.ts';
+import { withPolicies } from './policy-schedules.ts';
 import { rivals } from './rivals.ts';
 import { type Conditions, System } from './system.ts';
+import { decisionOn, NO_STATE } from './raw-index.ts';
 import { MOODS } from './upstream.ts';
+import { Violation } from './violation.ts';
 import { type Line, World } from './world.ts';
 
 export interface Schedule {
   readonly seed: number;
   readonly conditions: Conditions;
   readonly actions: readonly Action[];
+  /** The text of mirror.yaml for the last runs; by default everything, without a policy. */
+  readonly ending?: string;
   /** The names of the calls that may fail; all of them where it is undefined. */
   readonly faults?: ReadonlySet<string>;
 }
@@ -192,7 +196,12 @@ export function scheduleOf(seed: number): Schedule {
     conditions = rivalry.conditions;
     actions = [{ at: 0, do: 'configure', text: WHOLE }, ...rivalry.actions];
   }
-  return { seed, conditions, actions: actions.sort((a, b) => a.at - b.at) };
+  const policies = withPolicies(dice, actions, { repositories: REPOSITORIES, tags: TAGS, whole: WHOLE });
+  return { seed, conditions, ...policies, ...inOrder(policies?.actions ?? actions) };
+}
+
+function inOrder(actions: readonly Action[]): Pick<Schedule, 'actions'> {
+  return { actions: actions.toSorted((a, b) => a.at - b.at) };
 }
 
 function referenceOf(
@@ -311,7 +320,10 @@ class Course {
     await this.#perform({ at: LAST_RUN + 300, do: 'run' });
     if (upstream.referrerLists !== referrerLists) throw new Violation('referrers are listed, although no check is due');
     for (const repository of REPOSITORIES)
-      for (const digest of new Set(audit.tagsOf(repository).values())) {
+      for (const [tag, digest] of audit.tagsOf(repository)) {
+        // A digest that its tag keeps is not current upstream.
+        if (upstream.digestOf(repository, tag) !== digest) continue;
+        if (audit.stateOf(repository)?.policy.referrers === 'none') continue;
         const found = audit.referrersOf(repository, digest);
         for (const referrer of upstream.referrersOf(repository, digest))
           if (!found.has(referrer.digest))
@@ -330,29 +342,78 @@ class Course {
 
   /** One run without faults brings everything, and leaves nothing behind. */
   async #complete(): Promise<void> {
-    const { audit, upstream, world } = this.#system;
+    const { upstream, world } = this.#system;
     const since = world.now;
-    await this.#perform({ at: 0, do: 'configure', text: WHOLE });
+    const { ending = WHOLE } = this.#schedule;
+    await this.#perform({ at: 0, do: 'configure', text: ending });
+    let ranAt = world.now;
     // A damaged manifest hides the objects below it from the first repair.
     for (let round = 0; round < (this.#isDamaged ? REPAIRS : 1); round += 1) {
       if (this.#isDamaged) await this.#perform({ at: LAST_RUN + round, do: 'verify' });
-      await this.#perform({ at: LAST_RUN + round, do: 'run' });
+      ranAt = await this.#perform({ at: LAST_RUN + round, do: 'run' });
     }
-    for (const repository of REPOSITORIES) {
-      const tags = audit.tagsOf(repository);
+    if (ending !== WHOLE) await this.#release(ranAt);
+    for (const repository of REPOSITORIES)
       for (const tag of upstream.tagsOf(repository)) {
-        const [wanted, found] = [upstream.digestOf(repository, tag), tags.get(tag)];
-        if (wanted !== found)
-          throw new Violation(
-            `${repository}:${tag} is ${String(found)} at the end, and not ${wanted} (${this.#reasonOf(repository, tag)})`,
-          );
-        if (audit.platformsOf(repository, tag) !== 'all')
-          throw new Violation(`${repository}:${tag} lacks platforms at the end`);
+        const problem = this.#problemOf(repository, tag);
+        if (problem !== undefined) throw new Violation(`${repository}:${tag} ${problem}`);
       }
-    }
     await this.#referrers();
     await this.#isSound();
     await this.#isClean(since);
+  }
+
+  /** The reason why a tag is not as upstream has it, and as the policy allows it. */
+  #problemOf(repository: string, tag: string, heldAt = Infinity): string | undefined {
+    const { audit, upstream, policies } = this.#system;
+    const wanted = upstream.digestOf(repository, tag);
+    const found = audit.tagsOf(repository).get(tag);
+    const reason = this.#reasonOf(repository, tag);
+    if (wanted === undefined) return undefined;
+    if (wanted === found)
+      return audit.platformsOf(repository, tag) === 'all' ? undefined : `lacks platforms at the end (${reason})`;
+    const state = audit.stateOf(repository) ?? NO_STATE;
+    const decision = decisionOn(state, tag, wanted)?.action;
+    if (decision === 'reject') return undefined;
+    const pin = policies.pinOf(repository, tag);
+    if (state.policy.moved !== 'follow' && decision === undefined && pin !== undefined && pin !== wanted)
+      return found === undefined || found === pin ? undefined : `is ${found}, and not ${pin} as before`;
+    const held = state.held.find((each) => each.tag === tag && each.digest === wanted);
+    if (held !== undefined && policies.dueAt(repository, tag, wanted) > heldAt) return undefined;
+    return `is ${String(found)} at the end, and not ${wanted} (${reason})`;
+  }
+
+  /**
+   * After one run, everything is visible, or held until its time. One run after that time releases it: a request for the digest
+   * of each tag, and no other.
+   *
+   * @param ranAt the time of the run
+   */
+  async #release(ranAt: number): Promise<void> {
+    const { audit, upstream, policies, world } = this.#system;
+    await this.#perform({ at: LAST_RUN, do: 'close' });
+    let due: number | undefined;
+    let tags = 0;
+    for (const repository of REPOSITORIES) {
+      const { initial, policy } = audit.stateOf(repository) ?? NO_STATE;
+      const hasTags = upstream.tagsOf(repository).length > 0;
+      if (hasTags && initial === 'open' && policy.initial === 'accept')
+        throw new Violation(`the first run of ${repository} does not end`);
+      for (const tag of upstream.tagsOf(repository)) {
+        tags += 1;
+        const problem = this.#problemOf(repository, tag, ranAt);
+        if (problem !== undefined) throw new Violation(`${repository}:${tag} ${problem}`);
+        const wanted = upstream.digestOf(repository, tag) ?? '';
+        const held = audit.stateOf(repository)?.held.some((each) => each.tag === tag && each.digest === wanted);
+        if (held === true) due = Math.max(due ?? 0, policies.dueAt(repository, tag, wanted));
+      }
+    }
+    if (due === undefined) return;
+    const { heads, gets } = upstream;
+    await this.#perform({ at: LAST_RUN + 50, do: 'run' }, Math.max(due - world.now, 0));
+    if (upstream.heads > heads + tags) throw new Violation(`a release asks for more digests than there are tags`);
+    const mayFetch = this.#schedule.actions.some(({ do: what }) => what === 'attach');
+    if (upstream.gets > gets && !mayFetch) throw new Violation('a release fetches from upstream');
   }
 
   #reasonOf(repository: string, tag: string): string {
@@ -361,13 +422,16 @@ class Course {
     return `${status} ${reason}`.trim();
   }
 
-  async #perform(action: Action, wait = this.#isDamaged ? 25 * HOUR : HOUR): Promise<void> {
+  /** @returns the time at which the action began */
+  async #perform(action: Action, wait = this.#isDamaged ? 25 * HOUR : HOUR): Promise<number> {
     const { world } = this.#system;
+    const began = world.now + wait;
     // An image that is pending in an earlier run is left to that for a day.
     world.after(wait, () => {
       perform(this.#system, action);
     });
     await world.run(MAX_EVENTS);
+    return began;
   }
 
   async #isSound(): Promise<void> {

@@ -1,5 +1,5 @@
 /** `mirror-sync sync` on a laptop: the three roles in one process, with queues of its own, over the same archive. */
-import { tagChoice } from '../../lib/app/choose.ts';
+import { configuredPolicy, tagChoice } from '../../lib/app/choose.ts';
 import { ordersFor } from '../../lib/app/start.ts';
 import type { Message } from '../../lib/queue/messages.ts';
 import type { Outgoing, Queues } from '../../lib/queue/queue.ts';
@@ -16,9 +16,21 @@ import type { System } from './system.ts';
 /** The layers that are copied concurrently. */
 const CONCURRENCY = 3;
 
-export async function sync(system: System, process: Process, reference: string): Promise<void> {
+interface SyncRequest {
+  readonly reference: string;
+  /** Whether the laptop has mirror.yaml, and applies its policies instead of those that the archive has recorded. */
+  readonly isConfigured?: boolean;
+}
+
+export async function sync(
+  system: System,
+  process: Process,
+  { reference, isConfigured = false }: SyncRequest,
+): Promise<void> {
   const instance = instanceOf(system, process);
   const config = await instance.config();
+  const { repository, digest } = parts(reference);
+  if (digest !== undefined) system.policies.asked(repository, '', digest, system.world.now);
   const messages: Message[] = ordersFor({ references: [reference] }, config, `sync-${system.world.now}`).map(
     ({ message }) => message,
   );
@@ -30,14 +42,26 @@ export async function sync(system: System, process: Process, reference: string):
   };
   while (messages.length > 0) {
     const some = messages.splice(0, CONCURRENCY);
-    await Promise.all(some.map((message) => handle(system, instance, { message, queues, config })));
+    await Promise.all(some.map((message) => handle(system, instance, { message, queues, config, isConfigured })));
   }
 }
 
+interface Work {
+  readonly message: Message;
+  readonly queues: Queues;
+  readonly config: Awaited<ReturnType<Instance['config']>>;
+  readonly isConfigured: boolean;
+}
+
+function parts(reference: string): { readonly repository: string; readonly digest: string | undefined } {
+  const [, repository = '', digest] = /^([^:@]+)(?::[^@]+)?(?:@(.+))?$/.exec(reference) ?? [];
+  return { repository, digest };
+}
+
 async function handle(
-  { world, upstream, conditions }: System,
+  { world, upstream, conditions, policies }: System,
   { archive, buffers, process }: Instance,
-  { message, queues, config }: { message: Message; queues: Queues; config: Awaited<ReturnType<Instance['config']>> },
+  { message, queues, config, isConfigured }: Work,
 ): Promise<void> {
   const signal = new AbortController().signal;
   const common = {
@@ -51,9 +75,20 @@ async function handle(
   const options = { receiveCount: 1, last: true, signal };
   try {
     if (message.type === 'resolve')
-      await resolve({ ...context, chooseTags: (order) => tagChoice(config, order) }, message, options);
+      await resolve(
+        {
+          ...context,
+          chooseTags: (order) => tagChoice(config, order),
+          ...(isConfigured ? { policyOf: (order) => configuredPolicy(config, order) } : {}),
+        },
+        message,
+        options,
+      );
     else if (message.type === 'layer') await copyLayer(context, message, { ...options, deadline: NO_DEADLINE });
-    else await finalize({ archive, record: () => Promise.resolve() }, [message], { signal });
+    else {
+      policies.delivered(JSON.stringify(message));
+      await finalize({ archive, record: () => Promise.resolve() }, [message], { signal });
+    }
   } catch (error) {
     const failure = asFailure(error, 'sync', 'archive');
     world.say(process.name, `fails: ${failure.message}`);

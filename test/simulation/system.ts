@@ -1,9 +1,11 @@
 /** The whole system in one simulated world: the bucket, the queues, the functions, and the registries. */
 import type { ImageEvent, MirrorEvent } from '../../lib/sync/events.ts';
+import type { ResolveMessage } from '../../lib/queue/messages.ts';
 import type { Queues } from '../../lib/queue/queue.ts';
 import { MemoryStore } from '../kit/memory-store.ts';
 import { Audit } from './audit.ts';
 import { Functions } from './functions.ts';
+import { PolicyAudit } from './policies.ts';
 import { Faults, type Process, type Rates } from './process.ts';
 import { queuesOf } from './queues.ts';
 import { PART_BYTES, type Weather } from './store.ts';
@@ -24,7 +26,7 @@ export interface Conditions extends Weather {
 /** An image of a run whose final state another message brings. */
 interface Outcome {
   readonly event: ImageEvent;
-  readonly kind: 'unchanged' | 'left out';
+  readonly kind: 'decided' | 'left out';
 }
 
 export class System {
@@ -33,12 +35,13 @@ export class System {
   readonly conditions: Conditions;
   readonly memory: MemoryStore;
   readonly upstream: Upstream;
+  readonly policies: PolicyAudit;
   readonly audit: Audit;
   readonly functions: Functions;
   readonly outcomes: Outcome[] = [];
   /** The bodies of all messages that the resolve queue was asked to take. */
   readonly requested: string[] = [];
-  configText = '';
+  #configText = '';
   #ids = 0;
 
   constructor(seed: number, conditions: Conditions, only?: ReadonlySet<string>) {
@@ -55,12 +58,27 @@ export class System {
         this.audit.changed(key);
       },
     });
-    this.audit = new Audit(this.memory, this.upstream, this.world);
+    this.policies = new PolicyAudit(this.world);
+    this.upstream.onNamed = (...of) => {
+      this.policies.asked(...of);
+    };
+    this.audit = new Audit(this.memory, this.upstream, this.world, this.policies);
     this.functions = new Functions(this);
   }
 
+  get configText(): string {
+    return this.#configText;
+  }
+
+  /** Replaces mirror.yaml. */
+  configure(text: string): void {
+    this.#configText = text;
+    this.policies.configured(text);
+  }
+
+  /** The final states that the resolver decides itself: `unchanged`, and `held` and others by the policy. */
   readonly observe = (event: MirrorEvent): void => {
-    if (event.type === 'image' && event.status === 'unchanged') this.outcomes.push({ event, kind: 'unchanged' });
+    if (event.type === 'image' && event.status !== 'pending') this.outcomes.push({ event, kind: 'decided' });
   };
 
   readonly leftOut = (event: ImageEvent): void => {
@@ -90,7 +108,7 @@ export class System {
   /** Some messages have the form of earlier releases, without hints that those did not write. */
   #inForm(body: string): string {
     const message = JSON.parse(body) as Record<string, unknown> & { readonly type: string };
-    if (message.type === 'resolve') this.requested.push(body);
+    if (message.type === 'resolve') this.#request(body);
     if (this.world.chance(`form ${body.length} ${this.world.now}`) >= this.conditions.earlierMessages) return body;
     if (message.type === 'resolve')
       return JSON.stringify({ ...message, what: { ...(message['what'] as object), sole: true } });
@@ -98,5 +116,14 @@ export class System {
     const { stalled: _, blob, ...rest } = message;
     const { diffIds: __, ...earlier } = blob as Record<string, unknown>;
     return JSON.stringify({ ...rest, blob: earlier, ...(rest['look'] === 'receipt' ? { look: 'nothing' } : {}) });
+  }
+
+  #request(body: string): void {
+    this.requested.push(body);
+    const { repository, what } = JSON.parse(body) as Pick<ResolveMessage, 'repository' | 'what'>;
+    if (what.kind !== 'images') return;
+    // Observations without a tag begin with the request.
+    for (const { digest } of what.images)
+      if (digest !== undefined) this.policies.asked(repository, '', digest, this.world.now);
   }
 }

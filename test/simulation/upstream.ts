@@ -44,6 +44,11 @@ export class Upstream {
   readonly #referrers = new Map<string, Pushable[]>();
   /** The requests for referrers so far. */
   referrerLists = 0;
+  /** The requests for the digest of a tag so far, and those for manifests and blobs. */
+  heads = 0;
+  gets = 0;
+  /** Called when a registry names a digest for a tag, with the time at which the request was made. */
+  onNamed: (repository: string, tag: string, digest: Digest, at: number) => void = () => undefined;
 
   constructor(world: World) {
     this.#world = world;
@@ -135,6 +140,8 @@ export class Upstream {
         `${host}: ${what}`,
         // eslint-disable-next-line @typescript-eslint/require-await -- effects are immediate
         async () => {
+          if (what.startsWith('head ')) this.heads += 1;
+          if (what.startsWith('get ')) this.gets += 1;
           this.#complain(host, what);
           return effect();
         },
@@ -145,6 +152,10 @@ export class Upstream {
       if (image === undefined || this.#is(host, 'not-found')) throw refused(`get ${name}`, 'manifest-unknown', '404');
       return image;
     };
+    const named = (tag: string, at: number, image: Pushable): Pushable => {
+      if (!tag.includes(':')) this.onNamed(repository, tag, image.digest, at);
+      return image;
+    };
     const fetched = ({ digest, mediaType, manifest }: Pushable): Resolved & { bytes: Uint8Array } => ({
       digest,
       mediaType,
@@ -152,18 +163,24 @@ export class Upstream {
     });
     return {
       repository,
-      resolve: (reference, { signal } = {}) =>
-        call(
+      resolve: (reference, { signal } = {}) => {
+        const at = this.#world.now;
+        return call(
           `head ${repository}:${reference}`,
           () => {
             const digest = reference.includes(':') ? (reference as Digest) : this.digestOf(repository, reference);
-            const { mediaType, digest: actual } = found(reference, digest);
+            const { mediaType, digest: actual } = named(reference, at, found(reference, digest));
             return { digest: actual, mediaType };
           },
           signal,
-        ),
-      fetchTag: (tag, { signal } = {}) =>
-        call(`get ${repository}:${tag}`, () => fetched(found(tag, this.digestOf(repository, tag))), signal),
+        );
+      },
+      fetchTag: (tag, { signal } = {}) => {
+        const at = this.#world.now;
+        const get = (): Resolved & { bytes: Uint8Array } =>
+          fetched(named(tag, at, found(tag, this.digestOf(repository, tag))));
+        return call(`get ${repository}:${tag}`, get, signal);
+      },
       manifest: (digest, { signal } = {}) =>
         call(`get manifest ${digest}`, () => fetched(found(digest, digest)), signal),
       smallBlob: (digest, { signal }) =>
