@@ -26,7 +26,7 @@ export interface Removal {
   readonly reference: string;
   /** Whether the next sync requests it again, as it does for tags. */
   readonly restorable: boolean;
-  /** A policy holds the image; after the next sync, its minimum age counts from that sync. */
+  /** A policy holds the image; its minimum age counts on. */
   readonly isHeld: boolean;
 }
 

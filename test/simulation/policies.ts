@@ -232,7 +232,9 @@ export class PolicyAudit {
 
   /** `moved: keep` and `fail`: only a release moves a visible tag. */
   #tags(repository: string, before: State, after: State, isRepairing: boolean): void {
-    const current = new Map(after.entries.flatMap(({ tag, digest }) => (tag === undefined ? [] : [[tag, digest]])));
+    const current = new Map(
+      after.entries.flatMap(({ tag, digest }) => (tag === undefined ? [] : [[tag, digest] as const])),
+    );
     for (const { tag } of before.entries) {
       const was = tag === undefined ? undefined : this.#pinned.get(`${repository}:${tag}`);
       if (tag === undefined || was === undefined || current.has(tag) || isRepairing) continue;
@@ -242,8 +244,8 @@ export class PolicyAudit {
       const name = `${repository}:${tag}`;
       const was = this.#pinned.get(name);
       if (was === undefined || was === digest || after.policy.moved === 'follow') continue;
-      if (decisionOn(after, tag ?? '', digest!)?.action !== 'release')
-        throw new Violation(`${name} moves from ${was} to ${String(digest)}, although the policy keeps it`);
+      if (decisionOn(after, tag, digest)?.action !== 'release')
+        throw new Violation(`${name} moves from ${was} to ${digest}, although the policy keeps it`);
     }
   }
 

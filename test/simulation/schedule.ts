@@ -191,12 +191,15 @@ export function scheduleOf(seed: number): Schedule {
     const rates = { ...NO_FAULTS, kill: pick([0.02, 0.04]), sluggish: pick([0, 0.3]) };
     conditions = { ...conditions, rates, maxReceives: pick([2, 5]) };
   }
-  if (chance() < 0.05) {
+  const isRivalry = chance() < 0.05;
+  if (isRivalry) {
     const rivalry = rivals(at(), conditions, { below, pick });
     conditions = rivalry.conditions;
     actions = [{ at: 0, do: 'configure', text: WHOLE }, ...rivalry.actions];
   }
-  const policies = withPolicies(dice, actions, { repositories: REPOSITORIES, tags: TAGS, whole: WHOLE });
+  const policies = isRivalry
+    ? undefined
+    : withPolicies(dice, actions, { repositories: REPOSITORIES, tags: TAGS, whole: WHOLE });
   return { seed, conditions, ...policies, ...inOrder(policies?.actions ?? actions) };
 }
 

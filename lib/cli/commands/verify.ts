@@ -180,7 +180,7 @@ async function confirm(
 }
 
 function describe({ reference, restorable, isHeld }: Removal): string {
-  if (restorable && isHeld) return `${reference} (held; the next sync restores it, and its minimum age starts again)`;
+  if (restorable && isHeld) return `${reference} (held; the next sync restores it, and its minimum age continues)`;
   return restorable
     ? `${reference} (the next sync restores it, if upstream still has it)`
     : `${reference} (no tag: only a sync of this digest restores it)`;

@@ -8,7 +8,9 @@ import {
   heldDigest,
   heldFor,
   heldIn,
+  currentOf,
   withDecisionIn,
+  withoutDamaged,
   withoutInitial,
   withPolicy,
 } from '../../../lib/archive/tag-index/withheld.ts';
@@ -136,6 +138,14 @@ describe('minimumAge', () => {
     expect(textOf(free)).not.toContain('"dev.mirror-sync"');
   });
 
+  test('keeps the times hidden at which a digest was held, after it is removed', () => {
+    const { index } = under(HOLDING).apply([saw('v1', 'a', 1_000), saw('v1', 'b', 1_500)], 1_500);
+    const free = under({}, index).apply([saw('v1', 'a', 1_600)], 1_600).index;
+    expect(free.history('v1')).toEqual([{ digest: digest('a'), from: 1_600, to: undefined }]);
+    const released = withDecisionIn(under({}, index), decision('release', 'b', 1_700, 'v1'));
+    expect(released.history('v1')).toEqual([{ digest: digest('b'), from: 1_700, to: undefined }]);
+  });
+
   test('holds a digest under one tag that is visible under another, and one without a tag', () => {
     const { index, outcomes } = under(HOLDING, after(saw('v1', 'a', 1_000))).apply(
       [saw('v2', 'a', 1_100), saw(undefined, 'b', 1_100)],
@@ -235,6 +245,56 @@ describe('decisions', () => {
     const both = withDecisionIn(withDecisionIn(held, decision('reject', 'a', 1_200)), decision('release', 'a', 1_300));
     expect(both.control.decisions).toHaveLength(1);
     expect(both.apply([saw('v1', 'a', 1_400)], 1_400).outcomes).toEqual(['written']);
+  });
+});
+
+describe('a digest that a repair has removed', () => {
+  const only = new Set([digest('a')]);
+
+  test('is visible at once when it returns, if it was visible before', () => {
+    const visible = under(HOLDING, after(saw('v1', 'a', 1_000)));
+    const repaired = reread(withoutDamaged(visible, only));
+    expect(repaired.byTag('v1')).toBeUndefined();
+    const back = repaired.apply([saw('v1', 'a', 1_200)], 1_200);
+    expect(back.outcomes).toEqual(['written']);
+    expect(textOf(back.index)).not.toContain('dropped');
+    expect(repaired.apply([saw('v1', 'b', 1_200)], 1_200).outcomes).toEqual(['held']);
+  });
+
+  test('continues its period, if it was held', () => {
+    const { index } = under(HOLDING).apply([saw('v1', 'a', 1_000)], 1_000);
+    const back = reread(withoutDamaged(index, only)).apply([saw('v1', 'a', 1_900)], 1_900);
+    expect(back.applied).toMatchObject([{ outcome: 'held', until: 2_000 }]);
+    const twice = reread(withoutDamaged(back.index, only)).apply([saw('v1', 'a', 2_000)], 2_000);
+    expect(twice.index.history('v1')).toEqual([{ digest: digest('a'), from: 2_000, to: undefined }]);
+  });
+
+  test('stays the digest that its tag keeps', () => {
+    const kept = under({ moved: 'keep' }, after(saw('v1', 'a', 1_000)));
+    const repaired = reread(withoutDamaged(kept, only));
+    expect(currentOf(repaired, 'v1')).toBe(digest('a'));
+    expect(repaired.apply([saw('v1', 'b', 1_200)], 1_200).applied).toEqual([
+      { outcome: 'drifted', current: digest('a') },
+    ]);
+    const released = withDecisionIn(repaired, decision('release', 'b', 1_300, 'v1'));
+    const moved = released.apply([saw('v1', 'b', 1_400)], 1_400).index;
+    expect(currentOf(moved, 'v1')).toBe(digest('b'));
+    const rejected = withDecisionIn(moved, decision('reject', 'b', 1_500));
+    expect(currentOf(rejected, 'v1')).toBeUndefined();
+  });
+
+  test('does not open the time of initial: accept again', () => {
+    const repaired = withoutDamaged(after(saw('v1', 'a', 1_000)), only);
+    const index = withPolicy(repaired, { ...HOLDING, initial: 'accept' });
+    expect(index.control.initial).toBeUndefined();
+    expect(index.apply([saw('v1', 'b', 1_200)], 1_200).outcomes).toEqual(['held']);
+  });
+
+  test('is recorded only while a policy applies', () => {
+    const visible = after(saw('v1', 'a', 1_000));
+    expect(textOf(withoutDamaged(visible, only))).toBe(textOf(visible.without(only)));
+    const repaired = withoutDamaged(under(HOLDING, visible), only);
+    expect(format(under({}, repaired))).toBe('1.1');
   });
 });
 

@@ -161,7 +161,7 @@ describe('a held image', () => {
     ]);
     const repaired = await run({ repair: true, yes: true });
     expect(repaired.stdout).toContain(
-      `removed: ${name} (held; the next sync restores it, and its minimum age starts again)\n`,
+      `removed: ${name} (held; the next sync restores it, and its minimum age continues)\n`,
     );
   });
 });

@@ -80,6 +80,7 @@ async function handle(
     readonly sent?: readonly (typeof LIST)[];
     readonly ordered?: readonly Wanted[];
     readonly checks?: boolean;
+    readonly referrer?: boolean;
     readonly isInitial?: boolean;
   },
 ): Promise<void> {
@@ -104,6 +105,11 @@ async function handle(
     const image = { digest: `sha256:${'c'.repeat(64)}`, mediaType: 'a/b', size: 1, observed: 1 } as never;
     const outgoing = finalizeMessage(message, image, 'resolver');
     await context.queues.send('finalize', [{ ...outgoing, message: { ...outgoing.message, checks: [] } }]);
+  }
+  if (work.referrer === true) {
+    const [digest, subject] = ['d', 'e'].map((digit) => `sha256:${digit.repeat(64)}`);
+    const image = { digest, mediaType: 'a/b', size: 1, observed: 1, subject, root: { tag: '1' } } as never;
+    await context.queues.send('finalize', [finalizeMessage(message, image, 'resolver')]);
   }
   await tally.write(message);
 }
@@ -209,6 +215,12 @@ describe('a run', () => {
       images: [],
     });
     expect((await readSummary(archive, 'run-1'))?.summary.referrers).toEqual({ mirrored: 1, failed: 0 });
+  });
+
+  test('waits for no report of a referrer that it has ordered', async () => {
+    await start();
+    await handle(LIST, { unchanged: [{ tag: '1' }], referrer: true });
+    expect(await check()).toMatchObject([{ outcome: 'finished' }]);
   });
 
   test('that has not finished after a day is closed as incomplete, with the missing parts', async () => {

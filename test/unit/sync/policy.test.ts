@@ -72,6 +72,19 @@ describe('minimumAge', () => {
     expect((await sync(8, WEEK)).outcome?.status).toBe('unchanged');
   });
 
+  test('that is over fetches again what a repair has taken away from the held image', async () => {
+    push();
+    await sync(0, WEEK);
+    const [blob] = (await Array.fromAsync(store.list('.mirror/receipts/'))).map(({ key }) => key);
+    const digest = `sha256:${/([0-9a-f]{64})/.exec(blob ?? '')?.[1] ?? ''}` as Digest;
+    const archive = new Archive(store, ociLayout);
+    const { etag = '' } = (await archive.findReceipt(digest)) ?? {};
+    await archive.revokeReceipt(digest, etag, START + 6 * DAY);
+    await store.delete(ociLayout.blob(digest));
+    const released = await sync(7, WEEK);
+    expect(released).toMatchObject({ outcome: { status: 'mirrored' }, requests: ['HEAD', 'GET'] });
+  });
+
   test('of the recorded policy applies to a sync without a configuration', async () => {
     push();
     await sync(0, WEEK);
