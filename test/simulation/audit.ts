@@ -181,6 +181,18 @@ export class Audit {
     return this.#states.get(repository);
   }
 
+  /** A manifest with all manifests below it; those that the archive lacks are left out. */
+  manifestsBelow(digest: string): ReadonlySet<string> {
+    const found = new Set([digest]);
+    // A set yields what is added while it is iterated.
+    for (const each of found) {
+      const bytes = this.#content(each);
+      if (bytes?.[0] !== 0x7b || hashOf(bytes) !== each) continue;
+      for (const child of (jsonOf(bytes) as RawManifest).manifests ?? []) found.add(child.digest);
+    }
+    return found;
+  }
+
   report(key: string): RawReport | undefined {
     return this.#reports.get(key);
   }

@@ -3,6 +3,7 @@ import { Registry } from '../../lib/serve/registry.ts';
 import { hashOf } from './audit.ts';
 import { instanceOf } from './functions.ts';
 import { Process } from './process.ts';
+import { readPolicies } from './policy-reader.ts';
 import type { System } from './system.ts';
 import { Violation } from './violation.ts';
 
@@ -28,7 +29,10 @@ export function read(system: System, name: string, times: number): void {
       if (repositories.length === 0) continue;
       const repository = world.pick(`repository ${name} ${at}`, repositories);
       const tags = [...audit.tagsOf(repository).keys()];
-      if (tags.length > 0) await client.pull(repository, world.pick(`tag ${name} ${at}`, tags));
+      const isAsking = audit.stateOf(repository)?.hasControl === true && world.chance(`asks ${name} ${at}`) < 0.7;
+      if (isAsking)
+        await readPolicies({ system, repository, name: `${name} ${at}`, get: (target) => client.get(target) });
+      else if (tags.length > 0) await client.pull(repository, world.pick(`tag ${name} ${at}`, tags));
     }
   };
   work().then(
@@ -104,8 +108,11 @@ class Client {
     throw new Violation(`serve answered ${status} for ${digest} of ${repository}@${root}, which it serves`);
   }
 
-  async #get(repository: string, path: string): Promise<Response> {
-    const target = `/v2/${repository}/${path}`;
+  #get(repository: string, path: string): Promise<Response> {
+    return this.get(`/v2/${repository}/${path}`);
+  }
+
+  async get(target: string): Promise<Response> {
     const response = await this.#registry.handle(new Request('http://serve.example/'), target);
     let bytes: Uint8Array;
     try {
@@ -118,7 +125,7 @@ class Client {
   }
 }
 
-interface Response {
+export interface Response {
   readonly status: number;
   readonly bytes: Uint8Array;
   readonly digest: string | undefined;
