@@ -93,7 +93,7 @@ async function isDecided(slice: SliceWork, sought: Sought): Promise<boolean> {
   if (entry?.digest === digest && covers(entry, message)) {
     await checkArchivedPlatforms(slice, entry);
     const notes = isDue(slice, entry) ? await checkReferrers(slice, sought.wanted, entry) : [];
-    if (!isLeft(slice, entry)) orderAttestation(slice, entry);
+    orderAttestation(slice, found, entry);
     const remarks = defined({ reason: note, notes: notes.length === 0 ? undefined : notes });
     context.observe({ type: 'image', status: 'unchanged', ...name, ...remarks });
     return true;
@@ -102,13 +102,10 @@ async function isDecided(slice: SliceWork, sought: Sought): Promise<boolean> {
   return (await context.queuedBy?.(queued, message, signal)) !== undefined;
 }
 
-function isDue(slice: SliceWork, entry: TagEntry): boolean {
-  return !isLeft(slice, entry) && isCheckDue(entry, slice.context.now());
-}
-
-/** One of several slices leaves its unchanged tags to the message that checks the repository. */
-function isLeft({ message: { what } }: SliceWork, { tag }: TagEntry): boolean {
-  return what.kind === 'images' && what.listed === true && tag !== undefined;
+/** One of several slices leaves its tags to the message that checks the repository. */
+function isDue({ context, message: { what } }: SliceWork, entry: TagEntry): boolean {
+  const isListed = what.kind === 'images' && what.listed === true && entry.tag !== undefined;
+  return !isListed && isCheckDue(entry, context.now());
 }
 
 /** Other platforms were requested when the entry was written: check whether the archived ones include these. */

@@ -9,7 +9,6 @@ import type { ResolverContext, TagChoice } from '../context.ts';
 import { recorded } from '../failures.ts';
 import { dueEntries } from './checks.ts';
 import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
-import { unattestedEntries } from './unchanged.ts';
 
 /** Invalid tag names that a failure lists; they are rare. */
 const TOLD_NAMES = 10;
@@ -72,15 +71,12 @@ export async function listTags(
   }
 }
 
-/** Orders the work on unchanged images in one message, and so in one write of each kind, if there is any. */
+/** Orders the checks of unchanged images for referrers in one message, and so in one write, if any is due. */
 async function orderChecks(context: ResolverContext, message: ResolveMessage, signal: AbortSignal): Promise<void> {
   const { archive, queues, chooseTags, policyOf, now } = context;
   const index = (await archive.tagIndex(message.repository, { signal }))?.index;
-  if (index === undefined) return;
-  const policy = policyOf?.(message) ?? index.control.policy;
-  const choice = (): TagChoice => chooseTags?.(message) ?? ALL_TAGS;
-  const due = policy.referrers === 'none' ? [] : dueEntries(index, choice(), now());
-  if (due.length === 0 && unattestedEntries({ index, policy, message }, choice()).length === 0) return;
+  if (index === undefined || (policyOf?.(message) ?? index.control.policy).referrers === 'none') return;
+  if (dueEntries(index, chooseTags?.(message) ?? ALL_TAGS, now()).length === 0) return;
   await queues.send('resolve', [resolveMessage(message, { kind: 'checks' })], { signal });
 }
 

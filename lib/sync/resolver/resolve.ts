@@ -15,7 +15,7 @@ import { parseRepository } from '../../oci/reference.ts';
 import type { ResolveMessage, Wanted } from '../../queue/messages.ts';
 import { changeMessage, finalizeMessage } from '../../queue/outgoing.ts';
 import type { Source } from '../../registry/source.ts';
-import type { ResolverContext, TagChoice } from '../context.ts';
+import type { ResolverContext } from '../context.ts';
 import { BlobLookup } from './blob-lookup.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
@@ -23,7 +23,7 @@ import { resolveImage } from './image.ts';
 import type { SliceWork } from './order.ts';
 import { announcedSubject, concernedBy } from './announced.ts';
 import { checkReferrers, dueEntries } from './checks.ts';
-import { orderAttestation, sendUnchanged, unattestedEntries } from './unchanged.ts';
+import { sendUnchanged } from './unchanged.ts';
 import { referrerWork } from './referrers.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
 import { ALL_TAGS, listTags } from './list-tags.ts';
@@ -70,26 +70,22 @@ class Slice {
     );
   }
 
-  /**
-   * Checks unchanged images of the repository for referrers: those whose referrers are announced, or that are due. Without an
-   * announcement, it orders the attestations that are missing as well.
-   */
+  /** Checks unchanged images of the repository for referrers: those whose referrers are announced, or that are due. */
   async check(announced: readonly Wanted[] | undefined): Promise<void> {
     const { now, chooseTags } = this.#context;
     const slice = await this.#work();
-    const { index, policy, referrers } = slice;
+    const { index, referrers } = slice;
     if (index === undefined) return;
-    const choice = (): TagChoice => chooseTags?.(this.#message) ?? ALL_TAGS;
-    const due = announced === undefined && referrers.policy !== 'none' ? dueEntries(index, choice(), now()) : [];
+    const due =
+      announced === undefined && referrers.policy !== 'none'
+        ? dueEntries(index, chooseTags?.(this.#message) ?? ALL_TAGS, now())
+        : [];
     const subjects = (announced ?? []).map((each) => async () => {
       const subject = await announcedSubject(slice, each);
       if (subject !== undefined) referrers.announced.add(subject);
     });
     const checks = due.map((entry) => () => checkReferrers(slice, wantedOf(entry), entry));
     await this.#all([...subjects, ...checks]);
-    if (announced === undefined)
-      for (const entry of unattestedEntries({ index, policy, message: this.#message }, choice()))
-        orderAttestation(slice, entry);
     await this.#end(slice);
   }
 

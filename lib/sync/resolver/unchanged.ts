@@ -1,31 +1,27 @@
 /** Work on unchanged images that costs no request to upstream: records of checks, and attestations that are missing. */
-import { covers, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
+import type { TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import { isReferrerTag } from '../../oci/referrer-tags.ts';
 import { checksMessage } from '../../queue/outgoing.ts';
-import type { TagChoice } from '../context.ts';
-import type { SliceWork } from './order.ts';
+import type { Found, SliceWork } from './order.ts';
 
 /** Images of a message that are attested, so that an archive is attested over some runs. */
-const ATTESTATIONS = 50;
+const ATTESTATIONS = 25;
 
 /** Orders the attestation of an unchanged image that the archive had before attestations were switched on. */
-export function orderAttestation({ policy, index, unattested }: SliceWork, entry: TagEntry): void {
+export function orderAttestation({ policy, index, unattested }: SliceWork, found: Found, entry: TagEntry): void {
   if (policy.attest === 'off' || index === undefined || !lacksAttestation(index, entry)) return;
+  if (!isOfUpstream(found, entry)) return;
   const { digest, mediaType, size, tag, observed } = entry;
   if (unattested.size < ATTESTATIONS) unattested.set(digest, defined({ digest, mediaType, size, tag, observed }));
 }
 
-/** The tags of a repository to attest. */
-export function unattestedEntries(
-  { index, policy, message }: Pick<SliceWork, 'policy' | 'message'> & { readonly index: TagIndex },
-  choice: TagChoice,
-): readonly TagEntry[] {
-  if (policy.attest === 'off') return [];
-  const tags = index.entries().flatMap(({ tag }) => tag ?? []);
-  return [...choice.page(tags), ...choice.end()]
-    .flatMap((tag) => index.byTag(tag) ?? [])
-    .filter((entry) => covers(entry, message) && lacksAttestation(index, entry));
+/**
+ * A statement names upstream as the source. Upstream names the digest for this tag now; without a tag, upstream is not asked, and a
+ * digest that has or had a tag may be one that `convert` has made.
+ */
+function isOfUpstream(found: Found, { tag, hadTag }: TagEntry): boolean {
+  return found.tag !== undefined || (tag ?? hadTag) === undefined;
 }
 
 /** Follows from the tag index alone. Referrers, and lists of them, are not attested. */
