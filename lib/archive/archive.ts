@@ -74,11 +74,6 @@ export class Archive {
     });
   }
 
-  /** Whether there is content under this digest; its bytes are not read. */
-  async hasContent(digest: Digest, options: Cancel = {}): Promise<boolean> {
-    return (await this.store.head(this.layout.blob(digest), options)) !== undefined;
-  }
-
   /**
    * Writes small content, from any writer and any number of times: the content of a digest is always the same. It is
    * written without a condition, which also replaces corrupt content.

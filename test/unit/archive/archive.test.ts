@@ -5,6 +5,7 @@ import { type Receipt, serialiseReceipt } from '../../../lib/archive/receipt.ts'
 import { digestOf } from '../../../lib/oci/digest.ts';
 import type { ObjectStore } from '../../../lib/store/store.ts';
 import type { TagChange } from '../../../lib/archive/tag-index/tag-index.ts';
+import { hasContent } from '../../kit/has-content.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 
 const REPOSITORY = 'docker.io/library/alpine';
@@ -53,10 +54,10 @@ describe('content', () => {
     for (const algorithm of ['sha256', 'sha512'] as const) {
       const name = digestOf(bytes, algorithm);
       expect(await archive.content(name, { maxBytes: 100 })).toBeUndefined();
-      expect(await archive.hasContent(name)).toBe(false);
+      expect(await hasContent(archive, name)).toBe(false);
       await archive.putContent(name, bytes);
       await archive.putContent(name, bytes);
-      expect(await archive.hasContent(name)).toBe(true);
+      expect(await hasContent(archive, name)).toBe(true);
       expect(Buffer.from((await archive.content(name, { maxBytes: 100 })) ?? [])).toEqual(bytes);
     }
   });

@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { outputKind, type OutputOptions, printerFor } from '../../../lib/cli/output/output.ts';
 import { plainPrinter } from '../../../lib/cli/output/plain-printer.ts';
 import { summaryLines } from '../../../lib/cli/output/summary.ts';
+import { NOTHING } from '../../kit/summary.ts';
 import { digestFor } from '../queue/samples.ts';
 
 const DEFAULTS: OutputOptions = { json: false, quiet: false, progress: undefined };
@@ -53,15 +54,8 @@ function printed(options: Partial<OutputOptions>, env: Readonly<Record<string, s
   });
   printer.notice('trying again\u001b[2J');
   printer.summary({
-    run: 'run',
-    mirrored: 0,
-    unchanged: 0,
-    held: 0,
-    unverified: 0,
-    drifted: 0,
-    rejected: 0,
+    ...NOTHING,
     failed: 1,
-    bytes: 0,
     elapsedMs: 100.4,
     images: [
       {
@@ -74,7 +68,6 @@ function printed(options: Partial<OutputOptions>, env: Readonly<Record<string, s
       },
     ],
     warnings: [{ source: 'a.example/b', repository: 'a.example/b', reason: 'upstream has no tags' }],
-    referrers: 0,
   });
   printer.close();
   return { stdout, stderr };
@@ -140,18 +133,7 @@ describe('output', () => {
 describe('the summary', () => {
   const reference = 'registry.example/app:1';
   const image = { reference, repository: 'registry.example/app', digest: null, status: 'failed', bytes: 0 } as const;
-  const counts = {
-    run: 'run',
-    mirrored: 1,
-    unchanged: 0,
-    held: 0,
-    unverified: 0,
-    drifted: 0,
-    rejected: 0,
-    failed: 3,
-    bytes: 97_000_000,
-    elapsedMs: 10_000,
-  };
+  const counts = { ...NOTHING, mirrored: 1, failed: 3, bytes: 97_000_000, elapsedMs: 10_000 };
 
   test('lists the images that policy keeps from their tags, with the reason', () => {
     const digest = digestFor('1');
@@ -162,7 +144,7 @@ describe('the summary', () => {
       { ...image, digest, status: 'unverified', reason: 'the image has no signature' },
     ] as const;
     const held = { ...counts, mirrored: 0, held: 1, drifted: 1, unverified: 1, failed: 0, bytes: 0, images };
-    expect(summaryLines({ ...held, warnings: [], referrers: 0 }).map(({ text }) => text)).toEqual([
+    expect(summaryLines(held).map(({ text }) => text)).toEqual([
       '0 mirrored, 0 unchanged, 1 held, 1 unverified, 1 drifted, 0 failed; 0 B fetched in 10.0 s',
       'not visible in the archive:',
       `  ${reference}: held until 2026-02-07T00:00:00.000Z`,
@@ -174,7 +156,7 @@ describe('the summary', () => {
   test('counts interrupted images apart from failed ones, and does not list them', () => {
     const interrupted = { ...image, code: 'aborted', reason: 'interrupted' };
     const images = [interrupted, { ...image, code: 'denied', reason: 'no entry' }, interrupted];
-    expect(summaryLines({ ...counts, images, warnings: [], referrers: 0 }).map(({ text }) => text)).toEqual([
+    expect(summaryLines({ ...counts, images }).map(({ text }) => text)).toEqual([
       '1 mirrored, 0 unchanged, 2 interrupted, 1 failed; 97.0 MB fetched in 10.0 s, 9.7 MB/s',
       'interrupted: 2 images; run the same command again to continue',
       'failed:',

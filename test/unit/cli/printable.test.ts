@@ -5,6 +5,7 @@ import { main } from '../../../lib/cli/main.ts';
 import { plainPrinter } from '../../../lib/cli/output/plain-printer.ts';
 import type { Printer } from '../../../lib/cli/output/printer.ts';
 import { terminalPrinter } from '../../../lib/cli/output/terminal-printer.ts';
+import { NOTHING } from '../../kit/summary.ts';
 
 /** An escape, a C1 control, DEL, a line end, text direction, a line separator, and a tag character. */
 const HOSTILE = 'a\u001b[2J\u009b1m\u007f\n\u202e\u2066\u200f\u2028\u{e0041}z';
@@ -32,19 +33,7 @@ function tell(printer: Printer): void {
     reason: HOSTILE,
     bytes: 0,
   };
-  const counts = {
-    run: 'run',
-    mirrored: 0,
-    unchanged: 0,
-    held: 0,
-    unverified: 0,
-    drifted: 0,
-    rejected: 0,
-    failed: 1,
-    bytes: 0,
-    elapsedMs: 1,
-  };
-  printer.summary({ ...counts, images: [{ ...outcome, status: 'failed' }], warnings: [], referrers: 0 });
+  printer.summary({ ...NOTHING, failed: 1, images: [{ ...outcome, status: 'failed' }] });
   printer.close();
 }
 

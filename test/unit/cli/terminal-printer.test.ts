@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { terminalPrinter } from '../../../lib/cli/output/terminal-printer.ts';
 import type { BlobEvent, ImageEvent } from '../../../lib/sync/events.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
+import { NOTHING } from '../../kit/summary.ts';
 
 /** The part of a terminal that the printer uses: the screen, and the lines that have scrolled off it. */
 class Screen {
@@ -54,22 +55,6 @@ function blob(seed: number, phase: BlobEvent['phase'], fetched = 0): BlobEvent {
 function ended(status: ImageEvent['status'], reason?: string): ImageEvent {
   return { type: 'image', ...image, status, ...(reason === undefined ? {} : { reason }) };
 }
-
-const NOTHING = {
-  run: 'run',
-  mirrored: 0,
-  unchanged: 0,
-  held: 0,
-  unverified: 0,
-  drifted: 0,
-  rejected: 0,
-  failed: 0,
-  bytes: 0,
-  elapsedMs: 0,
-  images: [],
-  warnings: [],
-  referrers: 0,
-};
 
 let now = 0;
 const redraw = (): void => {

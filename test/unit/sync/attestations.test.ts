@@ -10,6 +10,7 @@ import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { randomBytes, sha256 } from '../../kit/content.ts';
+import { hasContent } from '../../kit/has-content.ts';
 import { type Layer, makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror, type MirrorOptions } from '../../kit/mirror.ts';
@@ -61,7 +62,7 @@ test('a complete attestation is mirrored with its image', async () => {
   const { archive, outcome } = await mirrored();
   expect(outcome).toMatchObject({ status: 'mirrored' });
   expect(outcome).not.toHaveProperty('notes');
-  for (const digest of attestation.blobs.keys()) expect(await archive.hasContent(digest)).toBe(true);
+  for (const digest of attestation.blobs.keys()) expect(await hasContent(archive, digest)).toBe(true);
 });
 
 describe.each([

@@ -17,6 +17,7 @@ import {
   type Pushable,
   pushable,
 } from '../../kit/images.ts';
+import { hasContent } from '../../kit/has-content.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror, type MirrorOptions } from '../../kit/mirror.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -115,7 +116,7 @@ describe('a layer whose bytes are not compressed as declared', () => {
     expect(outcome.reason).toContain(
       `it is declared as ${OCI}+gzip, but does not unpack as that: its bytes are a plain tar`,
     );
-    expect(await archive.hasContent(layer.digest)).toBe(false);
+    expect(await hasContent(archive, layer.digest)).toBe(false);
     const right = await mirrored(imageOf([layerAs(OCI, small)]), { strictMediaTypes: true });
     expect(right.outcome).toMatchObject({ status: 'mirrored' });
     expect(right.outcome).not.toHaveProperty('notes');
@@ -372,7 +373,7 @@ describe('platforms', () => {
     const featured = makeImage({ layers: [makeLayer({ seed: 5 })], platform: { ...windows, osFeatures: ['win32k'] } });
     const both = await mirrored(makeIndex([plain, featured]), only('windows/amd64'));
     expect(both.outcome).not.toHaveProperty('notes');
-    for (const { digest } of [plain, featured]) expect(await both.archive.hasContent(digest)).toBe(true);
+    for (const { digest } of [plain, featured]) expect(await hasContent(both.archive, digest)).toBe(true);
     const one = await mirrored(makeIndex([featured]), only('windows/amd64'));
     expect(one.outcome).toMatchObject({ status: 'mirrored' });
   });

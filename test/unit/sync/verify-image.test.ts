@@ -8,6 +8,7 @@ import type { Sources } from '../../../lib/registry/source.ts';
 import type { Signer } from '../../../lib/policy/policy.ts';
 import type { Verification } from '../../../lib/signatures/verify.ts';
 import { verifyImage } from '../../../lib/sync/resolver/verify-image.ts';
+import { hasContent } from '../../kit/has-content.ts';
 import { makeImage } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -51,7 +52,7 @@ describe('the verification of an image', () => {
     const referrer = bundleReferrer(image, await sigstore.signBundle(image.digest, RELEASE));
     registry.push('app', referrer);
     expect(await verified([RELEASE])).toMatchObject({ verified: { at: sigstore.issuedAt.getTime() } });
-    expect(await archive.hasContent(referrer.digest)).toBe(true);
+    expect(await hasContent(archive, referrer.digest)).toBe(true);
     expect(registry.count({ kind: 'manifest', digest: image.digest })).toBe(0);
     for (const { digest } of image.layers) expect(registry.count({ digest })).toBe(0);
   });
@@ -60,7 +61,7 @@ describe('the verification of an image', () => {
     const referrer = bundleReferrer(image, await sigstore.signBundle(image.digest, RELEASE));
     registry.push('app', referrer);
     expect(await verified([{ ...RELEASE, issuer: 'https://example.com' }])).toHaveProperty('refused');
-    expect(await archive.hasContent(referrer.digest)).toBe(false);
+    expect(await hasContent(archive, referrer.digest)).toBe(false);
   });
 
   test('names a signature that cannot be read, since it may be the wanted one', async () => {
