@@ -27,6 +27,7 @@ const BUILDKIT = makeArtifact({
 const INDEX = makeIndex([...CHILDREN, BUILDKIT]);
 const SINGLE = makeImage({ layers: [makeLayer({ seed: 7 })] });
 const MISSING = makeImage({ layers: [] });
+const TAGS = ['index', 'single', 'lonely'];
 const LONELY = makeArtifact({ subject: MISSING, artifactType: 'application/spdx+json' });
 
 /** `.ci/run` does not install it. */
@@ -127,89 +128,97 @@ function treeOf(text: string): readonly string[] {
     .sort();
 }
 
-describeWith(['docker-registry', 'mirror-sync-olareg', 'oras', 'regctl'], 'referrers in real registries', () => {
-  beforeAll(async () => {
-    const folder = cleanup.use(await tempFolder());
-    archive = folder.join('archive');
-    keys = (name) => folder.join(name);
-    await writeFile(folder.join('content'), 'content');
-    const generate = (name: string): Promise<string> =>
-      run('cosign', ['generate-key-pair', '--output-key-prefix', folder.join(name)], COSIGN);
-    await Promise.all(HAS_COSIGN ? ['good', 'wrong'].map(generate) : []);
-    const registries = [
-      cleanup.use(await startOlareg()),
-      cleanup.use(await startDistribution(folder.join('registry'))),
-    ];
-    const names = registries.map(({ host }) => `${host}/team/app`);
-    await Promise.all(registries.map(({ host }) => pushImages(host)));
-    const attached = await Promise.all(names.map((name) => attachAll(name, folder.path)));
-    const images = names.flatMap((name) => ['index', 'single', 'lonely'].map((tag) => `${name}:${tag}`));
-    const synced = await mirrorSync(['sync', ...images, '--to', archive]);
-    expect(synced).toMatchObject({ code: 0, stderr: '' });
-    const { host } = cleanup.use(await serving(archive));
-    const [api, tags] = names.map((source, at) => ({
-      source,
-      mirror: `${host}/${source.replace(':', '_')}`,
-      attached: attached[at] ?? [],
-    }));
-    sources = { api: api!, tags: tags! };
-  });
-
-  afterAll(() => cleanup.disposeAsync());
-
-  describe.each(['api', 'tags'] as const)('with %s', (kind) => {
-    const both = (): readonly string[] => [sources[kind].source, sources[kind].mirror];
-
-    test('are the same tree for stock clients in the source and in the served archive', async () => {
-      const regctl = (name: string): Promise<string> =>
-        run('regctl', [...plainly(name), 'artifact', 'tree', '--digest-tags', name]);
-      const children = [...CHILDREN, BUILDKIT].map(({ digest }) => `@${digest}`);
-      const same = [':index', ':single', ':lonely', ...children].flatMap((subject) =>
-        [oras, regctl].map(async (discover) => {
-          const [upstream = '', archived = ''] = await Promise.all(both().map((name) => discover(`${name}${subject}`)));
-          expect(treeOf(archived)).toEqual(treeOf(upstream));
-        }),
-      );
-      await Promise.all(same);
-      const whole = await regctl(`${sources[kind].mirror}:index`);
-      for (const digest of sources[kind].attached) expect(whole).toContain(digest);
+describeWith(
+  ['docker-registry', 'mirror-sync-olareg', 'crane', 'oras', 'regctl'],
+  'referrers in real registries',
+  () => {
+    beforeAll(async () => {
+      const folder = cleanup.use(await tempFolder());
+      archive = folder.join('archive');
+      keys = (name) => folder.join(name);
+      await writeFile(folder.join('content'), 'content');
+      const generate = (name: string): Promise<string> =>
+        run('cosign', ['generate-key-pair', '--output-key-prefix', folder.join(name)], COSIGN);
+      await Promise.all(HAS_COSIGN ? ['good', 'wrong'].map(generate) : []);
+      const registries = [
+        cleanup.use(await startOlareg()),
+        cleanup.use(await startDistribution(folder.join('registry'))),
+      ];
+      const names = registries.map(({ host }) => `${host}/team/app`);
+      const [copied, pushed] = names;
+      await pushImages(registries[1]!.host);
+      await Promise.all(TAGS.map((tag) => run('crane', ['copy', `${pushed!}:${tag}`, `${copied!}:${tag}`])));
+      const attached = await Promise.all(names.map((name) => attachAll(name, folder.path)));
+      const images = names.flatMap((name) => TAGS.map((tag) => `${name}:${tag}`));
+      const synced = await mirrorSync(['sync', ...images, '--to', archive]);
+      expect(synced).toMatchObject({ code: 0, stderr: '' });
+      const { host } = cleanup.use(await serving(archive));
+      const [api, tags] = names.map((source, at) => ({
+        source,
+        mirror: `${host}/${source.replace(':', '_')}`,
+        attached: attached[at] ?? [],
+      }));
+      sources = { api: api!, tags: tags! };
     });
 
-    test('are found by stock clients in a folder with the link that the README describes', async () => {
-      const layout = join(archive, 'repositories', sources[kind].source.replace(':', '_'));
-      await symlink(relative(layout, join(archive, 'blobs')), join(layout, 'blobs'));
-      const folder = await run('oras', ['discover', '--oci-layout', '--format', 'tree', `${layout}:single`]);
-      expect(treeOf(folder)).toEqual(treeOf(await oras(`${sources[kind].source}:single`)));
-    });
+    afterAll(() => cleanup.disposeAsync());
 
-    // olareg splits a list into pages, and docker-registry has no list.
-    test('are listed for a subject that is missing', async () => {
-      const list = (name: string, digest: string): Promise<Response> =>
-        fetch(`http://${name.replace('/', '/v2/')}/referrers/${digest}`);
-      const { source, mirror } = sources[kind];
-      expect(await (await list(mirror, MISSING.digest)).json()).toMatchObject({
-        manifests: [{ digest: LONELY.digest }],
+    describe.each(['api', 'tags'] as const)('with %s', (kind) => {
+      const both = (): readonly string[] => [sources[kind].source, sources[kind].mirror];
+
+      test('are the same tree for stock clients in the source and in the served archive', async () => {
+        const regctl = (name: string): Promise<string> =>
+          run('regctl', [...plainly(name), 'artifact', 'tree', '--digest-tags', name]);
+        const children = [...CHILDREN, BUILDKIT].map(({ digest }) => `@${digest}`);
+        const same = [':index', ':single', ':lonely', ...children].flatMap((subject) =>
+          [oras, regctl].map(async (discover) => {
+            const [upstream = '', archived = ''] = await Promise.all(
+              both().map((name) => discover(`${name}${subject}`)),
+            );
+            expect(treeOf(archived)).toEqual(treeOf(upstream));
+          }),
+        );
+        await Promise.all(same);
+        const whole = await regctl(`${sources[kind].mirror}:index`);
+        for (const digest of sources[kind].attached) expect(whole).toContain(digest);
       });
-      const upstream = await list(source, SINGLE.digest);
-      if (kind === 'tags') expect(upstream.status).toBe(404);
-      else expect(upstream.headers.get('link')).toMatch(/rel="?next/);
-    });
 
-    // Skipped if cosign is not installed: building it takes minutes.
-    test.skipIf(!HAS_COSIGN)('are accepted by cosign in both with the right key only', async () => {
-      for (const [tag, { digest }] of [
-        ['index', INDEX],
-        ['single', SINGLE],
-      ] as const) {
-        const verify = (key: string): Promise<readonly string[]> =>
-          Promise.all(both().map((name) => verified(`${name}:${tag}`, key)));
-        const [upstream = '', archived] = await verify('good.pub');
-        expect(JSON.parse(upstream)).toMatchObject([{ critical: { image: { 'docker-manifest-digest': digest } } }]);
-        expect(archived).toBe(upstream);
-        const [refused, refusedToo] = await verify('wrong.pub');
-        expect(refused).toMatch(/no matching (?:attestations|signatures)/);
-        expect(refusedToo).toBe(refused);
-      }
+      test('are found by stock clients in a folder with the link that the README describes', async () => {
+        const layout = join(archive, 'repositories', sources[kind].source.replace(':', '_'));
+        await symlink(relative(layout, join(archive, 'blobs')), join(layout, 'blobs'));
+        const folder = await run('oras', ['discover', '--oci-layout', '--format', 'tree', `${layout}:single`]);
+        expect(treeOf(folder)).toEqual(treeOf(await oras(`${sources[kind].source}:single`)));
+      });
+
+      // olareg splits a list into pages, and docker-registry has no list.
+      test('are listed for a subject that is missing', async () => {
+        const list = (name: string, digest: string): Promise<Response> =>
+          fetch(`http://${name.replace('/', '/v2/')}/referrers/${digest}`);
+        const { source, mirror } = sources[kind];
+        expect(await (await list(mirror, MISSING.digest)).json()).toMatchObject({
+          manifests: [{ digest: LONELY.digest }],
+        });
+        const upstream = await list(source, SINGLE.digest);
+        if (kind === 'tags') expect(upstream.status).toBe(404);
+        else expect(upstream.headers.get('link')).toMatch(/rel="?next/);
+      });
+
+      // Skipped if cosign is not installed: building it takes minutes.
+      test.skipIf(!HAS_COSIGN)('are accepted by cosign in both with the right key only', async () => {
+        for (const [tag, { digest }] of [
+          ['index', INDEX],
+          ['single', SINGLE],
+        ] as const) {
+          const verify = (key: string): Promise<readonly string[]> =>
+            Promise.all(both().map((name) => verified(`${name}:${tag}`, key)));
+          const [upstream = '', archived] = await verify('good.pub');
+          expect(JSON.parse(upstream)).toMatchObject([{ critical: { image: { 'docker-manifest-digest': digest } } }]);
+          expect(archived).toBe(upstream);
+          const [refused, refusedToo] = await verify('wrong.pub');
+          expect(refused).toMatch(/no matching (?:attestations|signatures)/);
+          expect(refusedToo).toBe(refused);
+        }
+      });
     });
-  });
-});
+  },
+);
