@@ -7,6 +7,7 @@ import { nextCheck } from '../../policy/referrer-checks.ts';
 import type { Wanted } from '../../queue/messages.ts';
 import { held, traverse } from '../closure.ts';
 import type { TagChoice } from '../context.ts';
+import { imageName } from '../events.ts';
 import { isTemporary } from './options.ts';
 import type { SliceWork } from './order.ts';
 import { checkOf, findReferrers, orderReferrers } from './referrers.ts';
@@ -46,6 +47,17 @@ export async function checkReferrers(slice: SliceWork, wanted: Wanted, entry: Ta
       check: defined({ tag, digest, at, awaited }),
     });
   return search.notes;
+}
+
+/** The same apart from the image, whose event has no remarks of the check: they are those of a referrer that fails. */
+export async function checkApart(slice: SliceWork, entry: TagEntry): Promise<void> {
+  const { context, message } = slice;
+  const { tag, digest, mediaType, size, observed } = entry;
+  const wanted = tag === undefined ? { digest } : { tag };
+  const notes = await checkReferrers(slice, wanted, entry);
+  if (notes.length === 0) return;
+  const name = imageName(message, { digest, mediaType, size, observed, subject: digest, root: wanted });
+  context.observe({ type: 'image', status: 'failed', ...name, reason: notes.join('; ') });
 }
 
 /** The manifests of an image in the archive. */

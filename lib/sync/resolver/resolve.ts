@@ -22,7 +22,7 @@ import { recorded } from '../failures.ts';
 import { resolveImage } from './image.ts';
 import type { SliceWork } from './order.ts';
 import { announcedSubject, concernedBy } from './announced.ts';
-import { checkReferrers, dueEntries } from './checks.ts';
+import { checkApart, dueEntries } from './checks.ts';
 import { sendUnchanged } from './unchanged.ts';
 import { referrerWork } from './referrers.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
@@ -84,7 +84,7 @@ class Slice {
       const subject = await announcedSubject(slice, each);
       if (subject !== undefined) referrers.announced.add(subject);
     });
-    const checks = due.map((entry) => () => checkReferrers(slice, wantedOf(entry), entry));
+    const checks = due.map((entry) => () => checkApart(slice, entry));
     await this.#all([...subjects, ...checks]);
     await this.#end(slice);
   }
@@ -99,7 +99,7 @@ class Slice {
       images.push(...unverified);
     };
     await this.#all([...slice.referrers.announced].map((subject) => () => find(subject)));
-    const checks = [...entries.values()].map((entry) => () => checkReferrers(slice, wantedOf(entry), entry));
+    const checks = [...entries.values()].map((entry) => () => checkApart(slice, entry));
     const again = images.map((wanted) => () => this.#resolveOne(slice, wanted));
     await this.#all([...checks, ...again]);
     // Before a failure is thrown: the checks are done.
@@ -194,10 +194,6 @@ class Slice {
     const failure = asFailure(error, operation, 'source');
     return failure.side === 'input' ? failure.within(operation, 'source') : failure;
   }
-}
-
-function wantedOf({ tag, digest }: TagEntry): Wanted {
-  return tag === undefined ? { digest } : { tag };
 }
 
 function longestWait(failures: readonly Failure[]): Failure | undefined {

@@ -6,6 +6,7 @@ import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import type { FinalizeMessage, Wanted } from '../../../lib/queue/messages.ts';
 import { finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { Outcomes } from '../../../lib/app/outcomes.ts';
 import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import { countCalls } from '../../kit/faults.ts';
@@ -481,6 +482,22 @@ describe('the checks of a repository whose tags are listed', () => {
     const { message } = resolveMessage(orderFor(registry), { kind: 'checks' });
     await resolve({ ...rig.context, chooseTags }, message, { receiveCount: 1, last: false, signal: NEVER });
     expect(rig.sent('finalize').map(({ checks }) => checks?.map(({ tag }) => tag))).toEqual([['v1', 'v2']]);
+  });
+
+  test('warn of a list that is invalid, and the image is unchanged', async () => {
+    await using rig = new Rig();
+    await archived(rig, ['v1']);
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body: '<html>' } });
+    await syncAll(rig);
+    const outcomes = new Outcomes();
+    for (const event of rig.events) outcomes.observe(event);
+    const repository = `${registry.host}/${PATH}`;
+    expect([...outcomes.all({ reason: 'no result' })]).toMatchObject([
+      { reference: `${repository}:v1`, status: 'unchanged' },
+    ]);
+    expect(outcomes.warnings).toMatchObject([
+      { repository, reason: expect.stringMatching(/ of .*:v1: the referrers cannot be listed: .*invalid/) },
+    ]);
   });
 
   test('are harmless if their message is delivered twice', async () => {
