@@ -55,11 +55,20 @@ export function instanceOf(system: System, process: Process): Instance {
     buffers: new BufferPool(BUFFERED_PARTS * PART_BYTES, PART_BYTES),
     config: kept({
       read: () => port.call('get mirror.yaml', () => Promise.resolve(system.configText), { side: 'archive' }),
-      parse: (text) => parseConfig(text, 'mirror.yaml'),
+      parse: configOf,
       onRefused: () => undefined,
       now: () => system.world.now,
     }),
   });
+}
+
+const configs = new Map<string, Config>();
+
+/** Parses each text once: every invocation reads mirror.yaml, and parsing it takes longer than the rest of its work. */
+function configOf(text: string): Config {
+  const config = configs.get(text) ?? parseConfig(text, 'mirror.yaml');
+  configs.set(text, config);
+  return config;
 }
 
 interface Role {
