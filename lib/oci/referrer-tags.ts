@@ -47,6 +47,11 @@ export function subjectOfCosignTag(tag: string): Digest | undefined {
   return tag.includes('.') ? subjectOfTag(tag) : undefined;
 }
 
+/** Whether a tag has the form of the index that lists referrers. */
+export function isReferrersTag(tag: string): boolean {
+  return isReferrerTag(tag) && !tag.includes('.');
+}
+
 /** Whether a tag has the form of a referrer's tag. */
 export function isReferrerTag(tag: string): boolean {
   return REFERRER_TAG.test(tag);

@@ -149,8 +149,7 @@ describeWith(
       await pushImages(registries[1]!.host);
       await Promise.all(TAGS.map((tag) => run('crane', ['copy', `${pushed!}:${tag}`, `${copied!}:${tag}`])));
       const attached = await Promise.all(names.map((name) => attachAll(name, folder.path)));
-      const images = names.flatMap((name) => TAGS.map((tag) => `${name}:${tag}`));
-      const synced = await mirrorSync(['sync', ...images, '--to', archive]);
+      const synced = await mirrorSync(['sync', ...names, '--all-tags', '--to', archive]);
       expect(synced).toMatchObject({ code: 0, stderr: '' });
       const { host } = cleanup.use(await serving(archive));
       const [api, tags] = names.map((source, at) => ({

@@ -1,5 +1,6 @@
 /** Turns the tags of a repository into slices of images, page by page. */
 import { asFailure, Failure } from '../../core/failure.ts';
+import { isReferrersTag } from '../../oci/referrer-tags.ts';
 import { isTag, parseRepository } from '../../oci/reference.ts';
 import { show } from '../../oci/show.ts';
 import { type ResolveMessage, SLICE } from '../../queue/messages.ts';
@@ -34,7 +35,8 @@ export async function listTags(
   let count = 0;
   const some: string[] = [];
   const order = async (wanted: readonly string[]): Promise<void> => {
-    const named = wanted.filter(isTag);
+    // Lists of referrers are not images: they are read for their images.
+    const named = wanted.filter((tag) => isTag(tag) && !isReferrersTag(tag));
     const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
     for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
     if (tags.length > 0) await send(tags);

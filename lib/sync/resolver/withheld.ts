@@ -5,6 +5,7 @@ import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { wordsOf } from '../../policy/decisions.ts';
+import { subjectOfCosignTag } from '../../oci/referrer-tags.ts';
 import type { Image } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
 import { order, type SliceWork, type Sought, walkOnce } from './order.ts';
@@ -24,7 +25,8 @@ export async function isWithheld(slice: SliceWork, sought: Sought): Promise<bool
     return true;
   }
   const visible = tag === undefined ? index.byDigest(digest) : index.byTag(tag);
-  const current = tag === undefined ? undefined : currentOf(index, tag);
+  // A further signature moves the tag of cosign.
+  const current = tag === undefined || subjectOfCosignTag(tag) !== undefined ? undefined : currentOf(index, tag);
   if (current !== undefined && current !== digest && decision === undefined)
     if (await isDrifted(slice, sought, current)) return true;
   if (visible?.digest === digest) {

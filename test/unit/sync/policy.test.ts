@@ -5,6 +5,7 @@ import { heldFor } from '../../../lib/archive/tag-index/withheld.ts';
 import { memberOf } from '../../../lib/archive/members.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
+import { cosignTags, referrersTag } from '../../../lib/oci/referrer-tags.ts';
 import { Registry } from '../../../lib/serve/registry.ts';
 import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
 import { Failure } from '../../../lib/core/failure.ts';
@@ -13,7 +14,7 @@ import { changeMessage } from '../../../lib/queue/outgoing.ts';
 import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import { failedImages } from '../../../lib/sync/failures.ts';
 import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
-import { makeImage, makeIndex, makeLayer } from '../../kit/images.ts';
+import { makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { mirror } from '../../kit/mirror.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -197,4 +198,24 @@ describe('moved', () => {
       expect(drifted.bytes).toEqual(bytes);
     },
   );
+});
+
+describe('the tags of referrers in a repository whose tags are listed', () => {
+  test('follow upstream under a policy that keeps tags, and lists of referrers are not images', async () => {
+    const image = makeImage({ layers: [makeLayer({ seed: (seed += 1) })] });
+    registry.push(name, image, '1');
+    const [{ tag: signature } = { tag: '' }] = cosignTags(image.digest);
+    const list = referrersTag(image.digest);
+    const referrer = (text: string): Pushable => makeArtifact({ subject: image, blobs: [Buffer.from(text)] });
+    const policy: Policy = { ...NO_POLICY, moved: 'fail' };
+    for (const text of ['first', 'second']) {
+      const pushed = registry.push(name, makeArtifact({ blobs: [Buffer.from(text)] }), signature);
+      registry.push(name, makeIndex([referrer(text)]), list);
+      const { outcomes, archive } = await mirror({ store, references: [repository()], policy });
+      expect(outcomes.map(({ status }) => status)).not.toContain('failed');
+      const index = (await archive.tagIndex(repository()))?.index;
+      expect(index?.byTag(signature)?.digest).toBe(pushed);
+      expect(index?.byTag(list)).toBeUndefined();
+    }
+  });
 });
