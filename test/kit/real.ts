@@ -12,7 +12,7 @@ import { text } from 'node:stream/consumers';
 import { describe } from 'vitest';
 import type { Digest } from '../../lib/oci/digest.ts';
 import { ACCEPT_MANIFESTS } from '../../lib/oci/mediatype.ts';
-import type { Image } from './images.ts';
+import type { Pushable } from './images.ts';
 import { skippedFor } from './skipped.ts';
 
 /** Tests that need these commands on the path. */
@@ -87,7 +87,7 @@ export async function startDistribution(folder: string): Promise<Distribution> {
 }
 
 /** Pushes an image as the distribution spec has it: every blob in one piece, then the manifest. */
-export async function pushTo(host: string, repository: string, image: Image, tag: string): Promise<Digest> {
+export async function pushTo(host: string, repository: string, image: Pushable, tag: string): Promise<Digest> {
   const base = `http://${host}/v2/${repository}`;
   const request = async (method: string, url: string, type: string, body: Buffer | null): Promise<Response> => {
     const response = await fetch(url, { method, headers: { 'content-type': type }, body });

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readRun } from '../../../lib/sync/reports.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
+import { type CosignTag, cosignTags } from '../../../lib/oci/referrer-tags.ts';
 import { secretOf } from '../../../lib/webhook/secrets.ts';
 import { proxyTo } from '../../kit/counting.ts';
+import { makeArtifact } from '../../kit/images.ts';
 import { WEBHOOK_SECRET } from '../../kit/lambda/deployment.ts';
 import { describeOnAws } from '../../kit/lambda/on-aws.ts';
 import type { Stack } from '../../kit/lambda/stack.ts';
@@ -107,14 +109,31 @@ await describeOnAws('on AWS', ({ start }) => {
       const { run } = (outcome as { payload: { run: string } }).payload;
       expect(await readRun(stack.archive, run)).toEqual([]);
     });
+
+    test('a webhook of a signature mirrors it at once as a referrer of its image, and requests no tag of an image', async () => {
+      const subject = expected['v0']!;
+      const [{ tag }] = cosignTags(subject) as [CosignTag];
+      const signature = await pushTo(registry.host, REPOSITORY, makeArtifact({ blobs: [Buffer.from('signed')] }), tag);
+      const other = makeArtifact({ subject: makeArtifact({ blobs: [Buffer.from('not mirrored')] }) });
+      await pushTo(registry.host, REPOSITORY, other, other.digest);
+      asked = [];
+      for (const one of [delivery(source, signature, tag), delivery(source, other.digest, '')])
+        expect((await stack.functions.webhook.invoke(one)).outcome).toMatchObject({ payload: { statusCode: 202 } });
+      await stack.drained();
+      expect((await stack.archive.tagIndex(source))?.index.referrersOf(subject)).toMatchObject([
+        { tag, digest: signature },
+      ]);
+      expect(asked.filter((one) => one.tag !== undefined && !one.tag.startsWith(tag.slice(0, 71)))).toEqual([]);
+      for (const queue of DEAD) expect(stack.batches(queue)).toEqual([]);
+    });
   });
 });
 
 /** The notification of the distribution registry for a pushed tag, as a function URL delivers it. */
-function delivery(source: string, digest: Digest): object {
+function delivery(source: string, digest: Digest, tag = 'new'): object {
   const [host, ...path] = source.split('/');
   const mediaType = 'application/vnd.oci.image.manifest.v1+json';
-  const target = { mediaType, digest, size: 1, repository: path.join('/'), tag: 'new' };
+  const target = { mediaType, digest, size: 1, repository: path.join('/'), ...(tag === '' ? {} : { tag }) };
   return {
     rawPath: '/',
     rawQueryString: '',
