@@ -70,13 +70,15 @@ export function decisionIn({ control }: TagIndex, tag: string | undefined, diges
 
 /**
  * The index after the decision of a person. A release makes held entries visible at once; a rejection removes the digest from all
- * tags, and from those that are held.
+ * tags, and from those that are held. The decision that is written last is the last one, whatever the clocks of two people say.
  *
  * @throws Failure `limit-exceeded`
  */
 export function withDecisionIn(index: TagIndex, decision: Decision): TagIndex {
-  const { tag, digest, action, at } = decision;
-  const decisions = withDecision(index.control.decisions, decision);
+  const { tag, digest, action } = decision;
+  const earlier = index.control.decisions.filter((each) => each.digest === digest);
+  const at = Math.max(decision.at, ...earlier.map((each) => each.at + 1));
+  const decisions = withDecision(index.control.decisions, { ...decision, at });
   if (decisions.length > MAX_DECISIONS)
     throw new Failure({
       operation: `${action} ${digest}`,

@@ -241,6 +241,15 @@ describe('decisions', () => {
     expect(visible.tagAsOf('v1', 1_100)).toBeUndefined();
   });
 
+  test('are ordered by their writes, whatever the clocks of people say', () => {
+    const rejected = withDecisionIn(held, decision('reject', 'a', 1_500));
+    const released = reread(withDecisionIn(rejected, decision('release', 'a', 1_400, 'v1')));
+    expect(decisionIn(released, 'v1', digest('a'))).toMatchObject({ action: 'release', at: 1_501 });
+    expect(released.apply([saw('v1', 'a', 1_600)], 1_600).outcomes).toEqual(['written']);
+    const again = withDecisionIn(released, decision('reject', 'a', 1_000));
+    expect(decisionIn(again, 'v1', digest('a'))?.action).toBe('reject');
+  });
+
   test('are replaced by a later decision about the same digest', () => {
     const both = withDecisionIn(withDecisionIn(held, decision('reject', 'a', 1_200)), decision('release', 'a', 1_300));
     expect(both.control.decisions).toHaveLength(1);
