@@ -318,8 +318,8 @@ export class Audit {
       if (isSame && last > observed) throw new Violation(`${repository}:${tag} forgets a later observation`);
       if (!isSame && last >= observed) throw new Violation(`${repository}:${tag} moves back to ${digest}`);
       // A release counts as an observation.
-      const isReleased = decisionOn(state, tag, digest)?.at === observed;
-      if (!isReleased && !this.#upstream.had(repository, tag, digest, observed, this.#world.now))
+      const isKnown = (isSame && last === observed) || decisionOn(state, tag, digest)?.at === observed;
+      if (!isKnown && !this.#upstream.had(repository, tag, digest, observed, this.#world.now))
         throw new Violation(`${repository}:${tag} names ${digest}, which upstream did not have then`);
       if (!isSame) this.#moved(`${repository}:${tag}`, digest);
     }
