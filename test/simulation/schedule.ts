@@ -393,8 +393,12 @@ class Course {
    * @param ranAt the time of the run
    */
   async #release(ranAt: number): Promise<void> {
-    const { audit, upstream, policies, world } = this.#system;
+    const { audit, upstream, policies, world, memory } = this.#system;
     await this.#perform({ at: LAST_RUN, do: 'close' });
+    const run = `run-${LAST_RUN + (this.#isDamaged ? REPAIRS : 1) - 1}`;
+    const summary = memory.peek(`.mirror/runs/${run}/summary.json`);
+    if (summary === undefined || !Buffer.from(summary).toString('utf8').includes('"outcome":"finished"'))
+      throw new Violation(`${run} is not closed as finished`);
     let due: number | undefined;
     let tags = 0;
     for (const repository of REPOSITORIES) {
