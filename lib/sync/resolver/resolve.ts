@@ -32,6 +32,9 @@ import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
 /** Images of a slice that are handled concurrently; the host's connections limit their requests further. */
 const SIDE_BY_SIDE = 16;
 
+/** The time in which a run begins checks for referrers, in milliseconds: the next run makes the others. A slow registry ends no function. */
+const CHECKS_MS = 60_000;
+
 export async function resolve(
   context: ResolverContext,
   message: ResolveMessage,
@@ -84,7 +87,10 @@ class Slice {
       const subject = await announcedSubject(slice, each);
       if (subject !== undefined) referrers.announced.add(subject);
     });
-    const checks = due.map((entry) => () => checkApart(slice, entry));
+    const end = now() + CHECKS_MS;
+    const checks = due.map((entry) => async () => {
+      if (now() < end) await checkApart(slice, entry);
+    });
     await this.#all([...subjects, ...checks]);
     await this.#end(slice);
   }

@@ -484,6 +484,26 @@ describe('the checks of a repository whose tags are listed', () => {
     expect(rig.sent('finalize').map(({ checks }) => checks?.map(({ tag }) => tag))).toEqual([['v1', 'v2']]);
   });
 
+  test('of a slow registry end after a minute, and the next run makes those that are left', async () => {
+    await using rig = new Rig();
+    await archived(
+      rig,
+      Array.from({ length: 40 }, (_, at) => `v${at}`),
+    );
+    const { message } = resolveMessage(orderFor(registry), { kind: 'checks' });
+    const lists = (): number => registry.count({ kind: 'referrers' });
+    const slow = (): number => 400 * DAY + 40_000 * lists();
+    await resolve({ ...rig.context, now: slow }, message, { receiveCount: 1, last: false, signal: NEVER });
+    const first = lists();
+    expect(first).toBeLessThan(40);
+    await rig.deliver();
+    const checked = async () => (await indexOf(rig)).entries().filter((entry) => entry.checked !== undefined).length;
+    expect(await checked()).toBe(first);
+    await rig.resolve(resolveMessage({ ...orderFor(registry), run: 'run-next' }, { kind: 'checks' }).message);
+    await rig.deliver();
+    expect([lists(), await checked()]).toEqual([40, 40]);
+  });
+
   test('warn of a list that is invalid, and the image is unchanged', async () => {
     await using rig = new Rig();
     await archived(rig, ['v1']);
