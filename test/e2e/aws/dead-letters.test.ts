@@ -96,7 +96,7 @@ await describeOnAws('dead letters', ({ start }) => {
     );
     const { reports, events } = await buried({ ...message, version: 3 as never });
     expect(reports).toMatchObject({
-      later: ['failed', 'unsupported', 'read message: version: is 2, and this release knows only 1'],
+      later: ['failed', 'unsupported', 'read message: version: is 3, and this release knows only 1 and 2'],
     });
     expect(events).toEqual({ later: 'Image Failed' });
   });
