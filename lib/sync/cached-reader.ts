@@ -8,16 +8,16 @@ const CONTENT_BYTES = 4 * 1024 * 1024;
 const PROOFS = 5_000;
 
 /**
- * Keeps what was found, until the version changes for which it was found. Missing content is looked up again. A finalizer
- * that gets one message per layer reads every manifest once instead of once per layer.
+ * Keeps the content that it found for one version of the tag index, until that version changes. Missing content is
+ * looked up again. A finalizer that gets one message per layer reads every manifest once instead of once per layer.
  */
 export interface CachedReader extends ClosureReader {
   /**
-   * Forgets everything that was read for another version of the tag index: a repair, which removes content and proofs, changes
-   * the versions.
+   * Forgets everything that was read for another version of the tag index. A repair removes content and proofs, and
+   * changes the versions.
    */
   begin(version: string | undefined): void;
-  /** The caller has replaced the version with its own one. */
+  /** The caller has written this version of the tag index itself. */
   written(version: string): void;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Checks that the archive holds the whole closure of a reference, proven. The finalizer uses it before it writes a
- * reference, and `verify` afterwards.
+ * Checks that the archive holds the whole closure of a reference, proven. The finalizer checks a closure before it
+ * writes the reference, and `verify` checks it later.
  */
 import { Failure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
@@ -29,7 +29,7 @@ export interface ClosureReader {
   content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined>;
   /** The proof of a blob, if it covers all claims about the blob; otherwise undefined. */
   proof(blob: Blob): Promise<Proven | undefined>;
-  /** When the proof of a blob was revoked that this reader has found missing, in milliseconds since the epoch. */
+  /** The time at which the proof of a missing blob was revoked, in milliseconds since the epoch. */
   readonly revoked?: (digest: Digest) => number | undefined;
 }
 
@@ -46,7 +46,7 @@ export type ClosureState =
       readonly notes: readonly string[];
       /** Platforms of the scope that the image does not have. */
       readonly absent: readonly Platform[];
-      /** The statement of the root that it refers to another manifest. */
+      /** The subject and the artifact type that the root states, if it refers to another manifest. */
       readonly referral: Referral;
     }
   /** The first missing object, and whether it is a manifest or a config. */
@@ -58,7 +58,7 @@ export interface Node {
   readonly bytes: number;
   readonly manifest: Manifest | undefined;
   /**
-   * Whether it may be missing, whole or in part: an attestation of a subset of platforms, without which the image runs.
+   * Whether the manifest or its content may be missing: an image of some platforms runs without its attestations.
    */
   readonly optional: boolean;
 }
@@ -129,7 +129,7 @@ export function childrenOf({ manifests }: IndexManifest, choice: PlatformChoice)
 
 /**
  * Walks a closure, the largest blob of each manifest first, and stops at the first missing object. Throws a Failure
- * where the objects do not fit together.
+ * where the objects contradict each other.
  *
  * @param options.mayLack whether an optional manifest may lack its config or blobs; by default it may not, since they
  *   may still arrive
@@ -265,7 +265,7 @@ export function compare(
   return notes;
 }
 
-/** A layer whose bytes are not compressed as its media type declares; zero bytes are an empty layer, whatever their type. */
+/** A layer whose bytes are not compressed as its media type declares. Zero bytes are an empty layer of any type. */
 function mismatchOf(blob: Blob, proof: Proven | undefined): string | undefined {
   if (proof?.compression === undefined || proof.size === 0 || algorithmsOf(blob).length === 0) return undefined;
   const declared = compressionOf(blob.mediaType);

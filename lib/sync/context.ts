@@ -9,7 +9,10 @@ import type { Attesting } from './finalizer/attestations.ts';
 import type { Quota } from './resolver/quota.ts';
 import type { BufferPool } from './transfer/buffer-pool.ts';
 
-/** The dependencies of the three roles. Each gets only what it may use; the wiring makes them once per process. */
+/**
+ * The dependencies of the three roles. Each role gets only the dependencies that it may use; each process creates them
+ * once.
+ */
 export interface ResolverContext extends Common {
   readonly sources: Sources;
   readonly archive: Archive;
@@ -33,7 +36,7 @@ export interface ResolverContext extends Common {
 
 /** Chooses among tags as they are listed. */
 export interface TagChoice {
-  /** The wanted tags of a page, as far as they are known before all pages were read. */
+  /** The tags of a page that are wanted whatever the later pages contain. */
   page(tags: readonly string[]): readonly string[];
   /** The other wanted tags, after all pages were read. */
   end(): readonly string[];
@@ -51,7 +54,7 @@ export interface FinalizerContext extends Attesting {
   readonly archive: Archive;
   /**
    * Takes the final state of an image, for the run report and for subscribers. Called at least once per image. `again`
-   * is true where the tag index had this state before, so that it was most likely recorded before.
+   * is true where the tag index already had this state, which was then most likely recorded.
    */
   readonly record: (event: ImageEvent, again: boolean) => Promise<void>;
 }

@@ -1,8 +1,8 @@
 /** The time that is left. A function gets it from the Lambda context; a process on a laptop has no limit. */
 export interface Deadline {
-  /** True when no new work should begin, so that parts in flight can complete. */
+  /** Whether it is too late for new work; parts in flight can still complete. */
   near(): boolean;
-  /** Aborted when work in flight is given up, with enough time left to send a message. */
+  /** Aborts work in flight, early enough to send one more message. */
   readonly over: AbortSignal;
 }
 

@@ -9,8 +9,8 @@ import type { Image, Order, Wanted } from '../queue/messages.ts';
 export type MirrorEvent = ListedEvent | ResolvedEvent | BlobEvent | ImageEvent;
 
 /**
- * The image of an event. The request and the target repository distinguish it from all others of a run: one image may
- * be requested by tag, by digest and by both, and may have several targets.
+ * The image of an event. The request and the target repository together identify it within a run: one image may be
+ * requested by tag, by digest and by both, and may have several targets.
  */
 export interface ImageName extends Found {
   /** Repository in the archive. */
@@ -21,7 +21,7 @@ export interface ImageName extends Found {
   readonly referrer?: { readonly subject: Digest; readonly root: string };
 }
 
-/** An image as far as it was found. */
+/** The known facts about an image. */
 interface Found {
   /** The run that asked. */
   readonly run: string;
@@ -32,8 +32,8 @@ interface Found {
 }
 
 /**
- * A page of tags was listed; an image event follows for each of them. An event without tags is sent when all pages were
- * listed and no tag is to be mirrored.
+ * A page of tags was listed; an image event follows for each of them. An event without tags is sent after the last page
+ * if no tag is selected.
  */
 export interface ListedEvent {
   readonly type: 'listed';
@@ -41,11 +41,11 @@ export interface ListedEvent {
   readonly source: string;
   readonly repository: string;
   readonly tags: readonly string[];
-  /** Where no tag is to be mirrored: the number of upstream's tags, and the first few of them. */
+  /** If no tag is selected: the number of upstream's tags, and the first few of them. */
   readonly upstream?: { readonly count: number; readonly some: readonly string[] };
 }
 
-/** The resolver knows what an image consists of. */
+/** The resolver has found all content of an image. */
 export interface ResolvedEvent extends ImageName {
   readonly type: 'resolved';
   /** Blobs that the archive lacks, and their bytes where the descriptors contain sizes. */

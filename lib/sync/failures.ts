@@ -2,7 +2,7 @@ import { Failure } from '../core/failure.ts';
 import type { FinalizeMessage, LayerMessage, RecordedFailure, ResolveMessage, Wanted } from '../queue/messages.ts';
 import { type ImageEvent, imageName } from './events.ts';
 
-/** Converts a failure to the form in which an image's record has it. */
+/** Converts a failure to the form of an image's record. */
 export function recorded(failure: Failure): RecordedFailure {
   return { code: failure.code, reason: failure.message };
 }
@@ -19,7 +19,7 @@ export function failedImages(message: ResolveMessage | FinalizeMessage, failure:
 
 /** The images of a message; the repository alone, without tag or digest, where the message asks for a list of tags. */
 export function namesIn(message: ResolveMessage | FinalizeMessage): readonly Wanted[] {
-  // Checks for referrers are repeated by the next run.
+  // The next run repeats the checks for referrers.
   if (message.type === 'finalize') return message.checks === undefined && !isEnd(message) ? [message.image] : [];
   const { what } = message;
   if (what.kind === 'images') return what.images;
@@ -51,7 +51,7 @@ export function wrongSize(message: LayerMessage, size: number): Failure {
   });
 }
 
-/** A failure that more time or tries cannot fix; `detail` contains the remedy. */
+/** A failure that a retry cannot fix; `detail` contains the remedy. */
 export function tooSlow(message: LayerMessage, side: Failure['side'], detail: string): Failure {
   const operation = `${side === 'archive' ? 'verify' : 'copy'} blob ${message.blob.digest} of ${message.source}`;
   return new Failure({ operation, side, code: 'timeout', remedy: 'never', detail });

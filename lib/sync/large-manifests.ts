@@ -12,12 +12,12 @@ export function isLargeManifest(bytes: number): boolean {
   return bytes >= LARGE_BYTES;
 }
 
-/** Runs `work`; where `isLarge`, no other large work runs meanwhile. The work must not read another large manifest. */
+/** Runs `work`. Only one work with `isLarge` runs at a time. The work must not read another large manifest. */
 export function aloneIf<T>(isLarge: boolean, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   return isLarge ? permits.with(work, signal) : work();
 }
 
-/** The same for work that is not one function. Dispose of the result when the manifest is no longer used. */
+/** The same for work that spans several functions. Dispose of the result when the manifest is no longer used. */
 export async function turnFor(bytes: number): Promise<Disposable> {
   if (!isLargeManifest(bytes)) return { [Symbol.dispose]: () => undefined };
   await permits.take();

@@ -4,7 +4,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ClosureReader } from './closure.ts';
 import { provenBy } from './receipts.ts';
 
-/** The reader of the finalizer: receipts are the proof. */
+/** The reader of the finalizer, which accepts receipts as proof. */
 export function receiptReader(archive: Archive, signal: AbortSignal): ClosureReader {
   const revoked = new Map<Digest, number>();
   const receiptOf = async (digest: Digest): Promise<Receipt | undefined> => {

@@ -9,7 +9,7 @@ import type { Proof } from '../proof/prover.ts';
 
 type Claimed = Pick<LayerMessage['blob'], 'mediaType'> & { readonly diffIds?: readonly Algorithm[] | undefined };
 
-/** A key that is equal for blobs that one proof covers. */
+/** A key that is the same for all claims that one proof covers. */
 export function proofKey(blob: Claimed & Pick<LayerMessage['blob'], 'digest'>): string {
   return `${blob.digest} ${compressionOf(blob.mediaType)} ${[...algorithmsOf(blob)].sort().join(',')}`;
 }

@@ -63,8 +63,8 @@ export async function writeReport(
   options: Cancel & { readonly unsent?: boolean; readonly condition?: Condition } = {},
 ): Promise<void> {
   const { reference, repository, referrer, digest, previous, changes, current, until, code, reason, notes } = event;
-  // An image that the resolver found unchanged has no report. An image that a newer observation overtook has one,
-  // because it is kept by its digest.
+  // An image that the resolver found unchanged has no report. An image with a newer observation of its tag has a
+  // report, because it is kept by its digest.
   if (event.status === 'unchanged' && code === undefined) return;
   const status = event.status === 'unchanged' ? 'mirrored' : event.status;
   const report: Report = {
@@ -127,7 +127,7 @@ function reportIdOf(key: string): string {
 
 const REPORT_ID = 20;
 
-/** One object per request: its key is made of the reference as requested, and the target repository. */
+/** One object per request. Its key consists of the reference as requested, and the target repository. */
 function keyOf(
   { layout }: Archive,
   { run, repository, reference }: Pick<ImageEvent, 'run' | 'repository' | 'reference'>,

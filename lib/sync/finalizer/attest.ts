@@ -26,7 +26,7 @@ import { storeBytes } from '../store-bytes.ts';
 /** Images that are attested concurrently. */
 const SIDE_BY_SIDE = 4;
 
-/** The signer of an archive, and the release that states. */
+/** The signer of an archive, and the release of mirror-sync that makes the statement. */
 export interface Attestor {
   readonly key: AttestationKey;
   readonly version: string;

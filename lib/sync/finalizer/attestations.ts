@@ -9,12 +9,15 @@ import type { FinalizeMessage, Image } from '../../queue/messages.ts';
 import { attestImages, type AttestedImage, type Attestor } from './attest.ts';
 import { changeOf, type Complete } from './change.ts';
 
-/** `archived` is the number of images that the archive had before; without it, the images have notes or failures. */
+/**
+ * `archived` is the number of images that were archived before attestations were switched on; without it, the images
+ * have notes or failures.
+ */
 export type NotAttestedHandler = (failure: Failure, repository: string, archived?: number) => void;
 
 /** The parts of the finalizer's context that attestations need. */
 export interface Attesting {
-  /** The signer; undefined without a key. A failure is that of the key. */
+  /** The signer; undefined without a key. It fails if the key cannot be used. */
   readonly attestor?: (() => Promise<Attestor>) | undefined;
   /** Gets each failure to attest images of a repository. */
   readonly onNotAttested?: NotAttestedHandler | undefined;
@@ -61,7 +64,10 @@ async function attestReady(
   }
 }
 
-/** Attests images before their references are written, where the policy requires it: no image is visible without. */
+/**
+ * Attests images before their references are written, where the policy requires it: an image without an attestation
+ * stays invisible.
+ */
 export async function attestFirst(
   context: Attesting & { readonly archive: Archive },
   index: TagIndex,

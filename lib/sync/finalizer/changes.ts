@@ -3,7 +3,7 @@ import { withPolicy } from '../../archive/tag-index/withheld.ts';
 import type { FinalizeMessage } from '../../queue/messages.ts';
 import { closeInitial } from '../initial.ts';
 
-/** Records the policies and the ends of first runs that messages bring, in their order and before any image. */
+/** Records the policies and the ends of first runs from messages, in the order of the messages and before any image. */
 export async function recordChanges(
   archive: Archive,
   messages: readonly FinalizeMessage[],

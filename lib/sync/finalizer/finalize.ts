@@ -1,7 +1,7 @@
 /**
- * The finalizer role, the only one that writes references. An image whose closure is in the archive, proven, gets its
- * entry in the tag index; any problem becomes a recorded failure. A message that comes too early is dropped, since
- * every layer that is still missing sends one of its own.
+ * The finalizer role, the only one that writes references. An image gets its entry in the tag index once its whole
+ * closure is in the archive and proven; any problem becomes a recorded failure. A message that arrives before the last
+ * layer is dropped, because each missing layer sends another message when it arrives.
  */
 import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
@@ -97,13 +97,14 @@ async function recordChecks(
   const checks = messages.flatMap((message) => message.checks ?? []);
   const [head] = messages;
   if (head === undefined || checks.length === 0) return;
-  // The reader forgets what it has read: a repair may have changed the index between the last check and this write.
+  // This write gives the index another version, so the reader forgets its cache: a repair may have changed the index
+  // since the last check.
   await archive.recordChecks(head.repository, checks, { signal });
 }
 
 /**
- * Writes the references of the images that are complete. They are checked for one version of the tag index, and again after a
- * conflict: a repair that takes away what was found gives the index another version.
+ * Writes the references of the images that are complete. Each check is valid for one version of the tag index, and is
+ * repeated after a conflict, because a repair that removes content changes the version.
  */
 async function commit(
   context: FinalizerContext,
@@ -149,7 +150,7 @@ async function sideBySide<T, U>(all: readonly T[], check: (one: T) => Promise<U>
   return await settleAll(all.map((one) => permits.with(() => check(one))));
 }
 
-/** One message per image: of several for the same image, a failure, or else the last. */
+/** One message per image: if several are for the same image, the failure among them, or else the last one. */
 function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage> {
   const byImage = new Map<string, FinalizeMessage>();
   for (const message of messages) {
@@ -161,7 +162,7 @@ function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage>
   return byImage.values();
 }
 
-/** A message with its result: a failure, or that it comes too early. */
+/** A message with its result: a failure, or that content is still missing. */
 interface Judged {
   readonly message: FinalizeMessage;
   readonly outcome: RecordedFailure | 'incomplete' | undefined;
@@ -173,7 +174,7 @@ interface Ready extends Complete {
   readonly image: Image;
 }
 
-/** The manifests that the tag index will not name. */
+/** The manifests below the root, which the tag index does not name. */
 function childrenOf(ready: readonly Ready[]): ReadonlyMap<Digest, Member> {
   const members = new Map<Digest, Member>();
   for (const { image, manifests, message } of ready)
@@ -209,8 +210,8 @@ async function check(
 }
 
 /**
- * The failure of an image whose object was there when the resolver looked for it. The resolver stores all manifests and
- * configs before it sends a message, and asks for no blob that has a receipt. So no message brings the object.
+ * The failure of an image that lost an object after the resolver had found it. The resolver stores all manifests and
+ * configs before it sends a message, and asks for no blob that has a receipt. So no message fetches the lost object.
  */
 function lost(
   message: FinalizeMessage,
@@ -224,7 +225,7 @@ function lost(
   return recorded(new Failure({ operation: `check ${nameOf(message)}`, side: 'archive', code: 'corrupt', detail }));
 }
 
-/** The previous digest of a moved tag, and the difference from it. A comparison that fails never fails the image. */
+/** The previous digest of a moved tag, and the difference from it. A failed comparison never fails the image. */
 async function changesOf(
   { image, platforms }: FinalizeMessage,
   { previous, since }: Partial<Move>,

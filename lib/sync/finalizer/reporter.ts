@@ -5,7 +5,7 @@ import type { FinalizeMessage, RecordedFailure } from '../../queue/messages.ts';
 import type { FinalizerContext } from '../context.ts';
 import { type ImageEvent, imageName } from '../events.ts';
 
-/** The outcomes of observations that make nothing visible. */
+/** The outcomes of observations that stay invisible. */
 const WITHHELD: ReadonlySet<TagOutcome> = new Set(['held', 'unverified', 'drifted', 'rejected']);
 
 type WithheldUpdate = TagUpdate & { readonly outcome: 'held' | 'unverified' | 'drifted' | 'rejected' };
@@ -19,8 +19,8 @@ export function isVisible(outcome: TagOutcome = 'written'): boolean {
 }
 
 /**
- * Records every image of a batch. A record that fails does not stop the others: an event bus that refuses stops no
- * report.
+ * Records every image of a batch. A failed record does not stop the others: every report is written even if the event
+ * bus refuses an event.
  */
 export class Reporter {
   readonly #context: FinalizerContext;
@@ -49,7 +49,10 @@ export class Reporter {
       await this.report(message, outcome.code === 'drifted' ? 'drifted' : 'failed', outcome);
   }
 
-  /** An image that stays invisible. A repeated message does not replace the report of an image that was mirrored, and rejected since. */
+  /**
+   * An image that stays invisible. If an image was mirrored and then rejected, a repeated message does not replace its
+   * report.
+   */
   withheld(message: FinalizeMessage, { outcome, until, current, reason, isNew }: WithheldUpdate): Promise<void> {
     const end = until === undefined ? undefined : new Date(until).toISOString();
     return this.report(message, outcome, defined({ until: end, current, reason }), isNew !== true);

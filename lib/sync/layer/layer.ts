@@ -35,8 +35,8 @@ const MAX_RESTARTS = 3;
 const MAX_CONTINUATIONS = 200;
 
 /**
- * Consecutive continuations that store no new part, before the layer gives up. A slow registry holds each of them for a
- * whole invocation of 15 minutes. At 10 kB/s a part of 8 MiB arrives within that time.
+ * Consecutive continuations that store no new part, before the layer gives up. A slow registry can occupy each
+ * continuation for a whole invocation of 15 minutes. At 10 kB/s a part of 8 MiB arrives within that time.
  */
 const MAX_STALLED = 2;
 
@@ -45,7 +45,7 @@ const MORE_TIME = 'give the layer function more time or memory';
 export interface LayerOptions {
   /** The number of deliveries of this message, 1 for the first. */
   readonly receiveCount: number;
-  /** There will be no other delivery: a failure is recorded, with its reason, instead of thrown. */
+  /** Whether this is the last delivery: a failure is then recorded with its reason, and not thrown. */
   readonly last: boolean;
   /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
   readonly requeues?: boolean;
@@ -78,7 +78,7 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   }
 }
 
-/** The facts that the next continuation needs. */
+/** The counters that the next continuation needs. */
 interface Continued {
   readonly stalled: number;
 }
@@ -140,7 +140,7 @@ class LayerCopy {
       if (this.#again) await this.#uploads.abortAll();
       return 'done';
     }
-    // With a receipt, the blob exists, and another message has proven less of it.
+    // A receipt for fewer claims exists, and so does the blob.
     const look = receipt === undefined ? lookFor : 'everything';
     if (look === 'everything') {
       const found = await archive.store.head(this.#key, { signal });
@@ -219,7 +219,7 @@ class LayerCopy {
     return this.#stored > 0 || continuation === 0 ? 0 : stalled + 1;
   }
 
-  /** Repetition would not help, so the stored parts are not needed any more. */
+  /** A retry would fail again, so the stored parts are aborted. */
   async #giveUp(side: Failure['side'], detail: string): Promise<never> {
     await this.#uploads.abortAll();
     throw tooSlow(this.#message, side, `${detail}; ${MORE_TIME}`);

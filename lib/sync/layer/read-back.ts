@@ -25,20 +25,19 @@ export type Found =
 type Reading = Exclude<Found, { kind: 'wrong' }> | { readonly kind: 'mismatch'; readonly etag: string };
 
 /**
- * Reads the blob's object back. Only a wrong digest deletes it: other claims of a message may be wrong, and the object
- * is right for all other messages. Bytes that contradict their media type are thrown as a failure, and the object
- * stays.
+ * Reads the blob's object back. Only a wrong digest deletes the object: if another claim of the message is wrong, the
+ * object is still correct for all other messages. Bytes that contradict their media type are thrown as a failure, and
+ * the object stays.
  */
 export async function readBack(back: ReadBack): Promise<Found> {
   const { archive, blob, now, signal } = back;
   let reading = await read(back);
   const proven = reading?.kind === 'mismatch' ? await archive.findReceipt(blob.digest, { signal }) : undefined;
   if (proven?.receipt !== undefined) {
-    // The blob was proven before, and images depend on it: one bit error during this read must not cost them their
-    // bytes.
+    // The blob was proven before, and images depend on it: one bit error during this read must not delete their bytes.
     reading = await read(back);
-    // The receipt is revoked first: an interruption leaves an object without a proof, and never a proof without its
-    // object.
+    // The receipt is revoked first, so an interruption can leave an object without a proof, but never a proof without
+    // its object.
     if (reading?.kind === 'mismatch') await archive.revokeReceipt(blob.digest, proven.etag, now(), { signal });
   }
   if (reading === undefined) return { kind: 'wrong' };
@@ -60,9 +59,9 @@ async function readWith(
 ): Promise<Reading | undefined> {
   const object = await archive.store.read(archive.layout.blob(blob.digest), { signal });
   if (object === undefined) return undefined;
-  // Without the size: a wrong size is an error of the message, and not of the object.
+  // The size is left out: a wrong size is an error of the message, and not of the object.
   const { digest, mediaType, diffIds } = blob;
-  // This code holds nothing that another transfer waits for, so it may wait for the memory of a zstd window.
+  // This code holds no buffer that another transfer waits for, so it may wait for the memory of a zstd window.
   const prover = new Prover({ digest, mediaType, diffIds }, { maxUncompressed, strict, patient: { signal, window } });
   try {
     for await (const chunk of object.body) {

@@ -1,11 +1,11 @@
 /**
- * The unfinished uploads of one blob. A listing does not show whether an upload still has a writer. One that began a
- * minute ago may belong to a killed process, or to another function that fills it right now (the same blob from another
- * registry, or for another run).
+ * The unfinished uploads of one blob. A listing does not show whether an upload still has a writer. An upload that
+ * began a minute ago may belong to a killed process, or to another function that is filling it now (the same blob from
+ * another registry, or for another run).
  *
  * So an upload that may have a writer is kept until the blob exists: two writers that abort each other's uploads would
  * both restart until their images fail. Once the blob's receipt is written, every upload of it is aborted. A remaining
- * writer gets `no-such-upload`, looks again, finds the receipt, and has nothing left to do.
+ * writer gets `no-such-upload`, looks again, finds the receipt, and is done.
  *
  * | an upload of this blob                              | until the blob exists          | once its receipt is written |
  * |-----------------------------------------------------|--------------------------------|-----------------------------|
@@ -74,7 +74,7 @@ export class UnfinishedUploads {
     return best;
   }
 
-  /** Marks an upload that was continued without success, so that it is not tried again. */
+  /** Marks an upload whose continuation failed, so that it is not continued again. */
   refuse(upload: Upload): void {
     this.#refused.add(upload.id);
     this.#others.set(upload.id, upload);
@@ -86,7 +86,7 @@ export class UnfinishedUploads {
     this.#others.clear();
   }
 
-  /** Aborts all uploads of a blob that is proven, or given up, also those that were not listed before. */
+  /** Aborts all uploads of a blob that is proven or has failed, including uploads that were not listed before. */
   async abortAll(): Promise<void> {
     try {
       for await (const upload of this.#all()) await this.abort(upload);

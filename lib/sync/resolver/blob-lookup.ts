@@ -42,7 +42,7 @@ export class BlobLookup {
     return begun ? 'everything' : 'receipt';
   }
 
-  /** Listed once for all blobs of the slice, and only when one is missing. */
+  /** The listing of unfinished uploads: requested once per slice, when the first blob is missing. */
   #unfinishedUploads(): Promise<ReadonlySet<string>> {
     const archive = this.#archive;
     const signal = this.#signal;

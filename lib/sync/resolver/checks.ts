@@ -16,8 +16,8 @@ import { checkOf, findReferrers, orderReferrers } from './referrers.ts';
 const MAX_DUE = 200;
 
 /**
- * The tags whose check is due, as many as a run may check. A repository with more of them, as in an archive of an earlier release,
- * has its newest and its oldest checks first, so that neither a new signature nor an old image waits for all others.
+ * The tags whose check is due, as many as a run may check. If more checks are due, as in an archive of an earlier
+ * release, the newest and the oldest come first, so that neither a new signature nor an old image waits for all others.
  */
 export function dueEntries(index: TagIndex, choice: TagChoice, now: number): readonly TagEntry[] {
   const byTag = new Map(index.entries().flatMap((entry) => (entry.tag === undefined ? [] : [[entry.tag, entry]])));
@@ -49,7 +49,7 @@ export async function checkReferrers(slice: SliceWork, wanted: Wanted, entry: Ta
   return search.notes;
 }
 
-/** The same apart from the image, whose event has no remarks of the check: they are those of a referrer that fails. */
+/** The same, but separate from the event of the image: a problem of the check is reported as a failed referrer. */
 export async function checkApart(slice: SliceWork, entry: TagEntry): Promise<void> {
   const { context, message } = slice;
   const { tag, digest, mediaType, size, observed } = entry;

@@ -1,5 +1,5 @@
 /**
- * The work on one image: find it upstream, decide by the tag index, walk down to its blobs, and order the missing ones.
+ * The work on one image: find it upstream, compare it with the tag index, list its blobs, and order the missing ones.
  */
 import { Failure, type FailureCode } from '../../core/failure.ts';
 import { covers, isWithin, provenPlatforms, type TagEntry } from '../../archive/tag-index/tag-index.ts';
@@ -84,7 +84,7 @@ async function findWhole(
   return { digest: fetched.digest, tag, fetched };
 }
 
-/** Whether the image needs no more work in this message: the archive has it, or an earlier run has queued it. */
+/** Whether the work on the image is done: the archive has it, or an earlier run has queued it. */
 async function isDecided(slice: SliceWork, sought: Sought): Promise<boolean> {
   const { found, name } = sought;
   const { context, message, index, signal } = slice;
@@ -102,7 +102,7 @@ async function isDecided(slice: SliceWork, sought: Sought): Promise<boolean> {
   return (await context.queuedBy?.(queued, message, signal)) !== undefined;
 }
 
-/** One of several slices leaves its tags to the message that checks the repository. */
+/** A slice of a listed repository does not check its tags: another message checks the whole repository. */
 function isDue({ context, message: { what } }: SliceWork, entry: TagEntry): boolean {
   const isListed = what.kind === 'images' && what.listed === true && entry.tag !== undefined;
   return !isListed && isCheckDue(entry, context.now());

@@ -14,7 +14,7 @@ import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
 /** Invalid tag names that a failure lists; they are rare. */
 const TOLD_NAMES = 10;
 
-/** Upstream tags that are named where none of them is wanted. */
+/** The number of upstream's tags that an event lists if none is selected. */
 const SOME_TAGS = 5;
 
 export const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
@@ -35,7 +35,7 @@ export async function listTags(
   let count = 0;
   const some: string[] = [];
   const order = async (wanted: readonly string[]): Promise<void> => {
-    // Lists of referrers are not images: they are read for their images.
+    // The tag of a list of referrers is not an image; the list is read when its image is mirrored.
     const named = wanted.filter((tag) => isTag(tag) && !isReferrersTag(tag));
     const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
     for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
@@ -73,7 +73,7 @@ export async function listTags(
   }
 }
 
-/** Orders the checks of unchanged images for referrers in one message, and so in one write, if any is due. */
+/** Orders the due checks of unchanged images for referrers in one message, which costs one write. */
 async function orderChecks(context: ResolverContext, message: ResolveMessage, signal: AbortSignal): Promise<void> {
   const { archive, queues, chooseTags, policyOf, now } = context;
   const index = (await archive.tagIndex(message.repository, { signal }))?.index;
@@ -82,7 +82,9 @@ async function orderChecks(context: ResolverContext, message: ResolveMessage, si
   await queues.send('resolve', [resolveMessage(message, { kind: 'checks' })], { signal });
 }
 
-/** Upstream lists names that no reference can contain. Such an image exists and is not mirrored, so it is reported. */
+/**
+ * Upstream lists names that no reference can contain. Such images exist and cannot be mirrored, so they are reported.
+ */
 function noTags(source: string, names: readonly string[]): Failure {
   const detail = `upstream lists invalid tag names, which cannot be requested: ${names.map(show).join(', ')}`;
   return new Failure({ operation: `list tags of ${source}`, side: 'source', code: 'invalid', detail });

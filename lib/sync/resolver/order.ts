@@ -19,7 +19,7 @@ import { type NeededBlob, walk, type Walked } from './walk.ts';
 /** Blobs of an image that are looked up concurrently. */
 const SIDE_BY_SIDE = 16;
 
-/** The parts that the images of one message share. */
+/** The state that the images of one message share. */
 export interface SliceWork {
   readonly context: ResolverContext;
   readonly message: ResolveMessage;
@@ -39,7 +39,7 @@ export interface SliceWork {
   readonly index: TagIndex | undefined;
 }
 
-/** An image in upstream. */
+/** An image that upstream has. */
 export interface Found extends Partial<Pick<Resolved, 'fetched'>> {
   readonly digest: Digest;
   /** The tag to write. */
@@ -51,12 +51,15 @@ export interface Found extends Partial<Pick<Resolved, 'fetched'>> {
 export interface Sought {
   readonly wanted: Wanted;
   readonly found: Found;
-  /** The time before the request: a slow response is not a newer observation. In milliseconds since the epoch. */
+  /**
+   * The time before the request, so that a slow response does not count as a newer observation. In milliseconds since
+   * the epoch.
+   */
   readonly observed: number;
   readonly name: ImageName;
 }
 
-/** Facts about an image that its messages carry. */
+/** Facts about an image that its messages contain. */
 export interface Remarks extends Pick<Image, 'notes' | 'subject' | 'root' | 'verified' | 'awaited'> {
   readonly checked?: number | undefined;
 }
@@ -108,11 +111,12 @@ export async function order(slice: SliceWork, sought: Sought, walked: Walked, re
     layerMessage(message, image, blob, { lanes: lanes(host), look }),
   );
   await queues.send('layer', outgoing, { signal });
-  // Not before: an image is pending only if its messages exist, and the last of them brings its final state.
+  // The event comes after the messages: an image is pending only if its messages exist, and the last of them reports
+  // the final state.
   await context.pending?.({ type: 'image', status: 'pending', ...name }, message, signal);
 }
 
-/** The blobs that the archive lacks, the largest first, so that none is left over at the end, alone on its connections. */
+/** The blobs that the archive lacks, the largest first, so that no large blob is transferred alone at the end. */
 async function findMissing({ lookup }: SliceWork, blobs: readonly NeededBlob[]): Promise<readonly Missing[]> {
   const permits = new Semaphore(SIDE_BY_SIDE);
   const looked = await settleAll(

@@ -30,8 +30,8 @@ export async function markQueued(
 }
 
 /**
- * The earlier run in which this image is pending, in the same scope, for less than a day. Two GETs, and none for an
- * unchanged image.
+ * The earlier run in which this image is pending, in the same scope, for less than a day. Costs two GETs, and none for
+ * an unchanged image.
  */
 export async function queuedBy(
   archive: Archive,
@@ -49,7 +49,7 @@ export async function queuedBy(
   return report?.status === 'pending' && report.digest === event.digest ? mark.run : undefined;
 }
 
-/** An unreadable mark only costs the work that it would have saved. */
+/** If the mark is unreadable, the image is queued again, which only repeats work. */
 function readMark(bytes: Uint8Array): { run: string; digest: string; scope: string; at: number } | undefined {
   try {
     const place = Place.ofBytes('read mark', bytes);
@@ -63,7 +63,7 @@ function readMark(bytes: Uint8Array): { run: string; digest: string; scope: stri
   }
 }
 
-/** The parts of an order that decide what of an image is mirrored. */
+/** The settings of an order that determine the mirrored part of an image. */
 function scopeOf({ platforms, foreignLayers, strictMediaTypes }: Scope): string {
   return JSON.stringify({ platforms, foreignLayers, strictMediaTypes });
 }

@@ -31,7 +31,7 @@ export class Quota {
     return this.#limits.runImages ?? Infinity;
   }
 
-  /** The failure of a repository with more wanted tags. */
+  /** The failure of a repository with too many wanted tags. */
   tooManyTags(source: string): Failure {
     const detail = `more than ${this.tags} of its tags are wanted; limits.runImages allows no more`;
     return exceeded(`list tags of ${source}`, detail);

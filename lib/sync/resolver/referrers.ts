@@ -1,6 +1,6 @@
 /**
- * The referrers of an image, such as signatures and SBOMs: of its index, of each mirrored child, and of referrers. Each is
- * mirrored as an image of its own, so that no problem of a referrer fails the image.
+ * The referrers of an image, such as signatures and SBOMs: of its index, of each mirrored child, and of referrers. Each
+ * referrer is mirrored as a separate image, so that its failure does not fail the image.
  */
 import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
@@ -31,8 +31,8 @@ const MAX_REFERRERS = 1_000;
 const SIDE_BY_SIDE = 8;
 
 /**
- * Missing referrers that an entry of the tag index names. A check that finds more is not recorded, so that the next run checks the
- * image again.
+ * Missing referrers that an entry of the tag index names. A check that finds more of them is not recorded, so the next
+ * run checks the image again.
  */
 const MAX_AWAITED = 32;
 
@@ -84,7 +84,7 @@ export function listReferrers({ context, source, signal, referrers }: SliceWork,
   });
 }
 
-/** Begins a list that will be needed, so that its requests overlap with others. Its failure is that of the later call. */
+/** Begins a list early, so that its requests overlap with others. If it fails, the later call fails. */
 export function beginList(slice: SliceWork, digest: Digest): void {
   if (slice.referrers.policy !== 'none') listReferrers(slice, digest).catch(() => undefined);
 }
@@ -147,7 +147,10 @@ class Search {
     else this.#notes.add(`the image has more than ${MAX_REFERRERS} referrers; the others are not mirrored`);
   }
 
-  /** Throws a temporary failure, so that the message is delivered again; on the last delivery the image does without. */
+  /**
+   * Throws a temporary failure, so that the message is delivered again; on the last delivery the image is mirrored
+   * without the list.
+   */
   #notListed(error: unknown, subject: Digest): void {
     const { source, isLast } = this.#slice;
     const failure = asFailure(error, `list referrers of ${source.repository}@${subject}`, 'source');
@@ -187,7 +190,7 @@ export async function orderReferrers(
   { found }: Pick<FoundReferrers, 'found'>,
 ): Promise<readonly Digest[]> {
   const permits = new Semaphore(SIDE_BY_SIDE);
-  // Everything of a referrer is mirrored: the platforms of the image say nothing about it.
+  // A referrer is mirrored completely, because the platforms of the image do not apply to it.
   const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: new Map() };
   const missing = found.filter(({ referrer }) => !isHeld(slice, referrer));
   const ordered = await settleAll(missing.map((each) => permits.with(() => orderOne(whole, root, each))));
@@ -232,8 +235,8 @@ function isHeld({ index, message: { foreignLayers } }: SliceWork, { digest, tag 
 }
 
 /**
- * The manifest of a referrer, if it had to be fetched. Only it says what it refers to, so a list that names another manifest
- * is not followed.
+ * The manifest of a referrer, if it had to be fetched. Only the manifest states its subject, so a list that attaches it
+ * to another manifest is ignored.
  */
 async function manifestOf(
   { context: { archive }, source, signal }: SliceWork,

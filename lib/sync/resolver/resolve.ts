@@ -108,12 +108,12 @@ class Slice {
     const checks = [...entries.values()].map((entry) => () => checkApart(slice, entry));
     const again = images.map((wanted) => () => this.#resolveOne(slice, wanted));
     await this.#all([...checks, ...again]);
-    // Before a failure is thrown: the checks are done.
+    // The checks are sent even if a failure follows, because they are done.
     await sendUnchanged(slice);
     this.#throw();
   }
 
-  /** Does all work; a failure of one does not stop the others. */
+  /** Runs the work of all items; a failure of one does not stop the others. */
   async #all(works: readonly (() => Promise<unknown>)[]): Promise<void> {
     const run = (work: () => Promise<unknown>): Promise<unknown> =>
       work().catch((error: unknown) => this.#failures.push(this.#named(error, {})));
@@ -163,8 +163,8 @@ class Slice {
   }
 
   /**
-   * The tag index with the policy of the configuration. The finalizer records the policy before the images of this message: its
-   * queue keeps the order within a repository.
+   * The tag index with the policy of the configuration. The finalizer records the policy before the images of this
+   * message, because its queue keeps the order within a repository.
    */
   async #index(): Promise<TagIndex | undefined> {
     const { archive, policyOf, queues } = this.#context;

@@ -4,7 +4,10 @@ import type { Source } from '../../registry/source.ts';
 /** Tags that a hint names. */
 const NAMED = 5;
 
-/** The first page of a repository's tags; undefined where they cannot be listed, which means nothing for any tag. */
+/**
+ * The first page of a repository's tags; undefined where they cannot be listed, which does not mean that a tag is
+ * missing.
+ */
 export async function firstTags(source: Source, signal: AbortSignal): Promise<readonly string[] | undefined> {
   try {
     for await (const tags of source.tags({ signal })) return tags.filter(isTag);

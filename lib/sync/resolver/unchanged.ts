@@ -17,14 +17,14 @@ export function orderAttestation({ policy, index, unattested }: SliceWork, found
 }
 
 /**
- * A statement names upstream as the source. Upstream names the digest for this tag now; without a tag, upstream is not asked, and a
- * digest that has or had a tag may be one that `convert` has made.
+ * A statement names upstream as the source. Upstream names the digest for this tag now. Without a tag, upstream is not
+ * asked, and `convert` may have made the digest if it has or had a tag.
  */
 function isOfUpstream(found: Found, { tag, hadTag }: TagEntry): boolean {
   return found.tag !== undefined || (tag ?? hadTag) === undefined;
 }
 
-/** Follows from the tag index alone. Referrers, and lists of them, are not attested. */
+/** The tag index alone decides this. Referrers, and lists of them, are not attested. */
 function lacksAttestation(index: TagIndex, { tag, digest, subject }: TagEntry): boolean {
   const isImage = tag === undefined ? subject === undefined : !isReferrerTag(tag);
   return isImage && index.referrersOf(digest).every(({ attestedBy }) => attestedBy === undefined);

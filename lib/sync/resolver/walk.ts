@@ -20,13 +20,13 @@ import { childrenOf, held, MAX_CONFIG_BYTES } from '../closure.ts';
 import { aloneIf, isLargeManifest } from '../large-manifests.ts';
 import { algorithmsOf } from '../../proof/algorithms.ts';
 
-/** Addresses of a foreign layer that are tried. */
+/** The number of URLs of a foreign layer that are tried. */
 const MAX_URLS = 4;
 
 /** Manifests of one image that are fetched concurrently; the host's connections limit them further. */
 const SIDE_BY_SIDE = 8;
 
-/** A blob with its content, where its descriptor carries that (base64). */
+/** A blob, with its content (base64) if its descriptor embeds it. */
 export type NeededBlob = Blob & Pick<Descriptor, 'data'>;
 
 export interface Walked {
@@ -37,7 +37,7 @@ export interface Walked {
   readonly blobs: readonly NeededBlob[];
   /** Every manifest once, the root first. */
   readonly manifests: readonly Digest[];
-  /** Attestations that the image does without, since upstream lacks their config or one of their blobs. */
+  /** Attestations that are left out, because upstream lacks their config or one of their blobs. */
   readonly lost: readonly Digest[];
   /** Bytes that the walk itself fetched. */
   readonly fetchedBytes: number;
@@ -80,7 +80,7 @@ interface Read {
 }
 
 type Child = Pick<Descriptor, 'digest' | 'size' | 'mediaType' | 'platform' | 'data'> & {
-  /** The image may go without it. */
+  /** Whether the image is mirrored even without it. */
   readonly optional: boolean;
 };
 
@@ -159,7 +159,7 @@ class Walk {
     );
   }
 
-  /** A manifest that the archive has costs upstream no request: registries count these requests. */
+  /** A manifest is read from the archive if it is there, because registries count the requests for manifests. */
   async #bytes(
     digest: Digest,
     child: Child | undefined,
@@ -195,7 +195,8 @@ class Walk {
     if (child?.optional === true) await this.#requireUpstream(claims.blobs);
     if (manifest.kind === 'image' && child?.platform === undefined) this.#choice.image(claims.config?.platform);
     for (const blob of claims.blobs) this.#need(blob);
-    // The stored form of a signed schema1 manifest is not signed, and so has the other media type.
+    // A signed schema1 manifest is stored without its signatures, so its stored form has the media type of unsigned
+    // ones.
     const mediaType = manifest.kind === 'schema1' ? MEDIA_TYPES.schema1 : manifest.mediaType;
     const chosen = manifest.kind === 'index' ? childrenOf(manifest, this.#choice) : undefined;
     return { mediaType, size: content.length, children: chosen?.map((each) => this.#slim(each)) };
@@ -210,8 +211,7 @@ class Walk {
 
   #need(blob: NeededBlob): void {
     const { digest, size, data } = blob;
-    // Only foreign layers have addresses of their own; for other layers, a manifest could send every mirror to a third
-    // party.
+    // URLs count only for foreign layers: otherwise any manifest could direct mirrors to a third party.
     const urls = isForeignLayer(blob.mediaType) ? blob.urls?.slice(0, MAX_URLS) : undefined;
     const known = this.#blobs.get(digest);
     if (known?.size !== undefined && size !== undefined && known.size !== size)
@@ -234,8 +234,8 @@ class Walk {
   }
 
   /**
-   * Checks that each blob is in the archive or upstream. Only the resolver can leave out an attestation: a layer
-   * function knows one blob, and not the image's other content.
+   * Checks that each blob is in the archive or upstream. Only the resolver can leave out an attestation, because a
+   * layer function knows one blob and not the rest of the image.
    *
    * @throws {Failure} `blob-unknown`
    */

@@ -12,7 +12,7 @@ import { order, type SliceWork, type Sought, walkOnce } from './order.ts';
 
 /**
  * Whether the policy decides without a request to upstream: a digest that is held, due or rejected, a tag that has drifted, and a
- * tag that returns to its visible digest. A hold that is not over costs no write.
+ * tag that returns to its visible digest. A hold that continues costs no write.
  */
 export async function isWithheld(slice: SliceWork, sought: Sought): Promise<boolean> {
   const { index, context, message } = slice;
@@ -67,8 +67,8 @@ async function isDrifted(
 }
 
 /**
- * Orders an image whose content is archived, without its referrers, which were ordered with it. The archive has all of it, so that
- * the finalizer is asked at once; only what a repair has taken away since is fetched.
+ * Orders an image whose content is archived, without its referrers, which were ordered with it. The finalizer is asked
+ * at once, because the archive has the content; only content that a repair removed is fetched.
  */
 async function orderArchived(slice: SliceWork, sought: Sought): Promise<void> {
   await order(slice, sought, await walkOnce(slice, sought), {});

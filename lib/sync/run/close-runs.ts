@@ -14,7 +14,7 @@ import { readSummary, type RunSummary, type RunTrigger, summaryOf, writeSummary 
 const MINUTE = 60_000;
 /** A run that has not finished after this time is closed as incomplete. */
 const MAX_RUN_MS = 24 * 60 * MINUTE;
-/** A run without a recorded start (a push) is finished when it had no new record for this time. */
+/** A run without a recorded start (a push) is finished when it has had no new record for this time. */
 const QUIET_MS = 5 * MINUTE;
 /** Reads that run concurrently. */
 const READS = 16;
@@ -40,7 +40,7 @@ export interface CloseRunsPorts {
   readonly signal: AbortSignal;
 }
 
-/** Objects that do not change, by key and time: a process that checks open runs again and again reads each of them once. */
+/** Objects by key and time, so that a process that checks open runs repeatedly reads each unchanged object once. */
 export interface Memory {
   readonly records: Map<string, MessageRecord>;
   readonly reports: Map<string, Report>;
@@ -110,7 +110,7 @@ async function closeRun(open: OpenRun, ports: CloseRunsPorts, memory: Memory): P
   // The first messages of a run without a start are unknown.
   if (start === undefined && now() - open.last < QUIET_MS) return undefined;
   const records = await recordsOf(open, ports, memory);
-  // A check that ended early has written it, or a message was delivered again after the end of the run.
+  // An interrupted check has written the summary, or a message was delivered again after the end of the run.
   let written = await readSummary(archive, run, { signal });
   if (written === undefined) {
     const made = await summarise({ open, start, records, isOverdue }, ports, memory);
@@ -121,7 +121,7 @@ async function closeRun(open: OpenRun, ports: CloseRunsPorts, memory: Memory): P
   }
   const { summary, etag } = written;
   await deliver(summary, etag, ports, isOverdue);
-  // A push or a request brings only some of the tags.
+  // A push or a request covers only some of the tags.
   if (summary.outcome === 'finished' && start?.by === 'schedule')
     for (const repository of initialIn(records)) await ports.firstRunFinished?.(repository, run);
   await forget(open, ports);

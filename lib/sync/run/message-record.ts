@@ -16,13 +16,13 @@ export interface MessageRecord {
   readonly version: 1;
   /** Repository in the archive. */
   readonly repository: string;
-  /** Images by the status that needs no further message: `unchanged`, or `queued` by an earlier run. */
+  /** The numbers of images that need no further message, by status: `unchanged`, or `queued` by an earlier run. */
   readonly counts: Readonly<Record<string, number>>;
   /** The ids of further messages to the resolver. */
   readonly sent: readonly string[];
-  /** The ids of the reports of images for which layers or the finalizer were ordered. */
+  /** The ids of the reports of images whose layers or references are still to be written. */
   readonly ordered: readonly string[];
-  /** The repository has not completed its first run, in which `initial: accept` exempts digests. */
+  /** Whether the repository has not completed its first run, in which `initial: accept` exempts digests. */
   readonly initial?: true;
 }
 

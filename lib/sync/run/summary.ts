@@ -36,7 +36,7 @@ export interface RunSummary {
   readonly repositories: number;
   /** The images that are not unchanged, failed ones first; at most 50. */
   readonly images: readonly SummaryImage[];
-  /** The images that are left out of this list. */
+  /** The number of images that this list leaves out. */
   readonly omitted?: number;
   /** For an incomplete run: the messages without a record, and the images without a result. */
   readonly missing?: { readonly messages: number; readonly images: number };

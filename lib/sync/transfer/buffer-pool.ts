@@ -4,8 +4,9 @@ import { LARGE_BYTES } from '../../proof/unpacker.ts';
 import { DEFAULT_PART_BYTES } from '../../store/parts.ts';
 
 /**
- * The memory of all blobs in transfer. A part's buffer is taken before its first byte is requested, so bytes without a
- * place in memory are not fetched: this is the backpressure. Tasks get buffers in the order in which they asked.
+ * The memory of all blobs in transfer. A part takes its buffer before its first byte is requested. This is the
+ * backpressure: bytes are fetched only if they have a place in memory. Tasks get buffers in the order in which they
+ * asked.
  *
  * Every blob takes its parts in ascending order and gives each back once it is stored and hashed, which needs only
  * parts that it took before. So the oldest part of each blob can always be completed, and blobs that share a pool never
@@ -49,8 +50,8 @@ export class BufferPool {
   }
 
   /**
-   * Takes a buffer of `size` bytes with arbitrary content. A buffer that is larger than the whole pool is granted when no
-   * other is taken. Rejects with the signal's reason when that comes first.
+   * Takes a buffer of `size` bytes with arbitrary content. A buffer that is larger than the whole pool is granted once
+   * all others are free. Rejects with the signal's reason if the signal is aborted before that.
    */
   async take(size: number, signal?: AbortSignal): Promise<Buffer> {
     await this.#budget.take(this.#capacityFor(size), signal);
@@ -110,7 +111,7 @@ export class BufferPool {
     return Buffer.from(this.#shared, offset, size);
   }
 
-  /** The bytes of the budget that a buffer takes. */
+  /** The number of bytes that a buffer takes from the budget. */
   #capacityFor(size: number): number {
     return size >= LARGE_BYTES && size <= this.#slotBytes ? this.#slotBytes : size;
   }

@@ -29,7 +29,7 @@ class Download {
   readonly #prover: Prover;
   readonly #fetcher: PartFetcher;
   #upload: Upload | undefined;
-  /** The whole blob, where it fits in one part: it is put at once, after it is proven. */
+  /** The whole blob, if it fits in one part: it is proven, and then written with one PUT. */
   #only: PartBuffer | undefined;
   /** Whether the blob supports ranges, assumed until a body is open. */
   #resumable = true;
@@ -105,8 +105,8 @@ class Download {
       return await this.#prover.finish();
     } catch (error) {
       const failure = asFailure(error, `verify blob ${this.#t.expected.digest}`, 'source');
-      // Bytes from several responses may each be right and not belong together: that deserves another try from the
-      // first byte.
+      // Several responses may contain different versions of the blob, so the download starts once more from the first
+      // byte.
       if (failure.code !== 'digest-mismatch' || !this.#fetcher.bodies.some((body) => body.resumed() > 0)) throw failure;
       const { operation, side, detail } = failure;
       throw new Failure({ operation, side, code: 'digest-mismatch-resumed', detail, cause: failure });
@@ -119,7 +119,7 @@ class Download {
       const { algorithm, hex } = digestParts(proof.digest);
       await store.put(key, this.#only.bytes, { signal, ...(algorithm === 'sha256' ? { sha256: hex } : {}) });
     } else if (this.#upload !== undefined) {
-      // No condition: proven bytes may replace whatever is there.
+      // The write has no condition, because proven bytes may replace any object.
       const parts = this.#fetcher.stored.toSorted((a, b) => a.number - b.number);
       await store.completeUpload(this.#upload, parts, { signal });
     }
@@ -140,7 +140,7 @@ function tooLong(expected: Expected, size: number): Failure {
   });
 }
 
-/** The failure of a blob of undeclared size, detected only when the parts are used up. */
+/** The failure of a blob that declares no size and needs more parts than an upload can have. */
 function tooLarge(expected: Expected, most: number): Failure {
   return new Failure({
     operation: `copy blob ${expected.digest}`,

@@ -117,7 +117,7 @@ export class PartFetcher {
     this.#tasks.run(() => this.inFlight.release(part, storing));
   }
 
-  /** Whether the deadline is near. From the first time on, the fetcher begins nothing new. */
+  /** Whether the deadline is near. Once it is near, the fetcher begins no new part. */
   isLate(): boolean {
     this.#isLate ||= this.#t.deadline.near();
     return this.#isLate;

@@ -9,7 +9,7 @@ export interface Memory {
   readonly filling: number;
 }
 
-/** The most bytes that one request fetches: a broken connection, or a deadline, costs at most these. */
+/** The most bytes that one request fetches, and so the most that a broken connection or a deadline can waste. */
 const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 
 /**
@@ -34,7 +34,7 @@ export function nextRequest(missing: readonly PartRange[], at: number, memory: M
 }
 
 /**
- * Whether a request for several parts goes on after one of them, which is full by then. Once no other part waits, a
+ * Whether a request for several parts continues after one of them is full. Once no other part waits, a
  * single connection is not fast enough, and the rest is requested concurrently.
  *
  * @param partBytes the size of that part

@@ -18,7 +18,7 @@ export class PartsInFlight {
   readonly #parts = new Map<PartBuffer, Promise<void>>();
   /** The complete ones among them, oldest first, each with the end of its storing and hashing. */
   readonly #storing = new Map<PartBuffer, Promise<unknown>>();
-  /** All bytes of the parts so far are given to the prover. */
+  /** Resolves when the prover has received all bytes of the parts so far. */
   #given: Promise<void> = Promise.resolve();
 
   constructor(pool: BufferPool, tasks: TaskGroup, prover?: Prover) {
@@ -34,8 +34,8 @@ export class PartsInFlight {
 
   /**
    * Waits for a buffer for a part that a body continues with, while earlier parts are being stored. The reader of an
-   * open body must not wait for memory of other blobs, which may be waiting for that very connection. So if the pool has
-   * no free memory, the part gets the buffer of the blob's oldest complete part, once that is stored and hashed.
+   * open body must not wait for memory of other blobs, because they may be waiting for its connection. So if the pool
+   * has no free memory, the part gets the buffer of the blob's oldest complete part, once that is stored and hashed.
    */
   async following({ number, size }: Pick<PartRange, 'number' | 'size'>): Promise<PartBuffer> {
     const free = this.#pool.tryTake(size);
@@ -64,7 +64,7 @@ export class PartsInFlight {
     if (!this.#storing.delete(part)) return;
     this.#parts.delete(part);
     this.#pool.give(part.buffer, true);
-    // No reader is left: small buffers, which are not reused, are freed at once.
+    // The hashing has ended, so small buffers, which are not reused, are freed at once.
     release(part.buffer);
   }
 

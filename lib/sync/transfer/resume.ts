@@ -5,8 +5,8 @@ import { PartFetcher } from './fetch-parts.ts';
 import { partSizeOf, type Transfer, type Transferred } from './transfer.ts';
 
 /**
- * Continues an unfinished upload: fetches only the missing parts and completes it, on condition that there is no object
- * yet, since these bytes are proven only afterwards.
+ * Continues an unfinished upload: fetches only the missing parts and completes it. The completion requires that the
+ * object does not exist yet, because these bytes are proven only afterwards.
  */
 export async function resume(
   t: Transfer & { readonly upload: Upload; readonly landed: readonly Part[] },
@@ -27,7 +27,7 @@ export async function resume(
   return { kind: 'assembled' };
 }
 
-/** Times that another writer of the same upload may replace a part between the listing and the completion. */
+/** The number of times that another writer may replace a part between the listing and the completion. */
 const COMPLETIONS = 3;
 
 /**

@@ -39,14 +39,14 @@ export type Transferred =
    */
   | { readonly kind: 'assembled' }
   /**
-   * Time ran short. The stored parts stay, and another invocation continues; where the source is not `resumable`, it
-   * starts from the first byte, since the rest cannot be requested.
+   * Time ran short. The stored parts stay, and another invocation continues. If the source is not `resumable`, that
+   * invocation starts from the first byte.
    */
   | { readonly kind: 'continue'; readonly resumable: boolean };
 
 /**
- * The size of a transfer's parts. A part larger than the whole buffer pool would defeat it; only a blob beyond 78
- * GiB on S3, or a descriptor with a wrong size, needs one.
+ * The size of a transfer's parts. A part that is larger than the whole buffer pool would exceed the memory limit; only
+ * a blob beyond 78 GiB on S3, or a descriptor with a wrong size, needs one.
  */
 export function partSizeOf({ expected, store, buffers }: Transfer): number {
   const partSize = partSizeFor(expected.size, store.limits);
@@ -68,8 +68,8 @@ export function extentOf(run: readonly PartRange[]): { readonly start: number; r
 }
 
 /**
- * The wait that a transfer was in when its time was over, from its tasks' errors. It is thrown instead of continued at
- * once: another invocation would only send the same request, and wait again.
+ * The wait during which a transfer ran out of time, from its tasks' errors. It is thrown, because a continuation would
+ * only send the same request and wait again.
  */
 export function waitedFor(thrown: readonly unknown[]): Failure | undefined {
   return thrown
@@ -82,6 +82,6 @@ export function rangeIgnored(expected: Expected): Failure {
     operation: `get blob ${expected.digest}`,
     side: 'source',
     code: 'range-ignored',
-    detail: 'the registry sent the whole blob where a range was asked for',
+    detail: 'the registry sent the whole blob (expected a range)',
   });
 }
