@@ -6,7 +6,7 @@ import { preAuthEncoding } from '../signatures/envelope.ts';
 import type { AttestationKey } from './key.ts';
 import { PREDICATE_TYPE } from './statement.ts';
 
-/** The artifact type of an attestation, which Sigstore's bundles of others have, too. */
+/** The artifact type of an attestation; other Sigstore bundles have the same type. */
 export const ATTESTATION_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 const IN_TOTO_TYPE = 'application/vnd.in-toto+json';
 const EMPTY = Buffer.from('{}');
@@ -33,7 +33,7 @@ export interface StoredAttestation {
   readonly attested: number;
 }
 
-/** Signs a statement. Signatures of ECDSA differ each time. */
+/** Signs a statement. Each ECDSA signature of the same bytes is different. */
 export async function signStatement(statement: object, key: AttestationKey): Promise<Uint8Array> {
   const payload = Buffer.from(JSON.stringify(statement));
   const signature = await key.sign(preAuthEncoding(IN_TOTO_TYPE, payload));

@@ -1,4 +1,4 @@
-/** The statement of an archive about an image (in-toto Statement v1), as it is signed. Pure. */
+/** The statement of an archive about an image (in-toto Statement v1), in the form that is signed. Pure. */
 import { type Digest, digestParts } from '../oci/digest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 
@@ -11,14 +11,14 @@ export interface Mirrored {
   /** The upstream repository: `docker.io/library/alpine`. */
   readonly source: string;
   readonly digest: Digest;
-  /** When upstream had this digest, and when the archive states it; milliseconds since the epoch. */
+  /** The time at which upstream had this digest, and the time of the statement, in milliseconds since the epoch. */
   readonly observed: number;
   readonly attested: number;
   readonly platforms: 'all' | readonly Platform[];
   readonly content: ProvenContent;
   /** The policy that the image passed. */
   readonly policy: PassedPolicy;
-  /** The signer that was verified, with the time that a log proves. */
+  /** The signer that was verified, with the time that a transparency log proves. */
   readonly verified?: { readonly by: string; readonly at?: number } | undefined;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The difference between the image that a tag named before and the image that it names now. Pure. All texts come from
- * strangers, so texts and lists are bounded: the whole has at most 24 KiB of JSON, less than a tenth of an event.
+ * The difference between the image that a tag named before and the image that it names now. Pure. All texts are
+ * untrusted, so texts and lists are bounded: the result has at most 24 KiB of JSON, less than a tenth of an event.
  */
 import type { Digest } from '../oci/digest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
@@ -25,7 +25,7 @@ export interface Change<T> {
 
 /** The difference between the settings of two images. Fields that do not differ are missing. */
 export interface SettingsChange {
-  /** The platforms that differ in this way. Empty for an image without a platform. */
+  /** The platforms with this difference; empty for an image without a platform. */
   readonly platforms: readonly string[];
   readonly user?: Change<string>;
   readonly entrypoint?: Change<readonly string[]>;
@@ -34,16 +34,16 @@ export interface SettingsChange {
   readonly environment?: {
     readonly added: readonly string[];
     readonly removed: readonly string[];
-    /** Variables with another value. */
+    /** Variables whose values differ. */
     readonly changed: readonly string[];
   };
   readonly labels?: readonly (Change<string> & { readonly name: string })[];
-  /** The elements of these lists that are left out. */
+  /** The number of elements that these lists leave out. */
   readonly omitted?: number;
 }
 
 export interface Changes {
-  /** The time since which the tag named the previous digest, and until which: ISO 8601, UTC. */
+  /** The times at which the tag began and ceased to name the previous digest: ISO 8601, UTC. */
   readonly from?: string;
   readonly to?: string;
   readonly layers: Overlap;
@@ -72,7 +72,7 @@ export interface Pair<P> {
   readonly after: P | undefined;
 }
 
-/** An image that was read. Images without a container's config have no settings. */
+/** An image that was read; its settings are missing if its config is not that of a container. */
 export interface ReadPart extends Part {
   readonly layers: Layers;
   readonly settings: Settings | undefined;
@@ -83,7 +83,7 @@ export function pairsOf<P extends Part>(before: readonly P[], after: readonly P[
   const [old, current] = [before, after].map(byKey) as [Map<string, P>, Map<string, P>];
   const [only] = before;
   const [alone] = after;
-  // Two images without an index are compared, whatever their platforms are.
+  // If neither reference is an index, the two images are compared even if their platforms differ.
   if (before.length === 1 && after.length === 1) return [{ before: only, after: alone }];
   const pairs = [...new Set([...old.keys(), ...current.keys()])].map((key) => ({
     before: old.get(key),
@@ -131,11 +131,11 @@ export function changesOf(
   return fits(wide) ? wide : fitting(within(NARROW));
 }
 
-/** Leaves out the last settings until the rest fits. */
+/** Drops the last changes of settings until the others fit. */
 function fitting(changes: Changes): Changes {
   const { settings, notes = [] } = changes;
   for (let count = settings.length; count > 0; count -= 1) {
-    const note = `${settings.length - count} of ${settings.length} different changes of settings are left out`;
+    const note = `${settings.length - count} of ${settings.length} changes of settings are left out`;
     const fewer = { ...changes, settings: settings.slice(0, count), notes: [...notes, note] };
     if (fits(fewer)) return fewer;
   }

@@ -25,7 +25,7 @@ function readOverlap(place: Place): Overlap {
 }
 
 function readList(place: Place): readonly string[] {
-  // One note more may say that others are left out.
+  // One more note may state how many are left out.
   return place.list(WIDE.list + 1).map((element) => element.text());
 }
 

@@ -1,4 +1,4 @@
-/** The parts of an image that a comparison looks at. Pure. Values come from strangers. */
+/** The parts of an image that are compared. Pure. Their values are untrusted. */
 import { own } from '../core/own.ts';
 import { arrayOf, listOf, objectIn, objectOf, textOf } from '../core/untyped.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -12,7 +12,7 @@ export interface Settings {
   readonly user: string | undefined;
   readonly entrypoint: readonly string[] | undefined;
   readonly command: readonly string[] | undefined;
-  /** Values by name. They are compared and never shown: a value may be a secret. */
+  /** Values by name. Values are compared and never printed, because one may be a secret. */
   readonly environment: ReadonlyMap<string, string>;
   readonly labels: ReadonlyMap<string, string>;
 }

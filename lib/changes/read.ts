@@ -19,13 +19,16 @@ export type ReadContent = (digest: Digest, maxBytes: number) => Promise<Uint8Arr
 export interface Comparison {
   readonly previous: Digest;
   readonly digest: Digest;
-  /** The platforms that are mirrored of an index. */
+  /** The mirrored platforms of an index. */
   readonly platforms: 'all' | readonly Platform[];
 }
 
-/** The images of one platform each that are read on each side; the root, its config and nested indexes come on top. */
+/**
+ * The maximum number of images of one platform that are read on each side, in addition to the root, its config and
+ * nested indexes.
+ */
 const MAX_IMAGES = 16;
-/** The nested indexes that are read on each side. */
+/** The maximum number of nested indexes that are read on each side. */
 const MAX_NESTED = 4;
 /** Larger manifests and configs are not compared. An index of 1,024 images has less than half of this. */
 const MAX_MANIFEST_BYTES = 1024 * 1024;
@@ -61,7 +64,7 @@ export async function compareImages(
   ]);
 }
 
-/** The parts of a manifest that a comparison needs. The manifest itself may take fifty times as much memory. */
+/** The parts of a manifest that a comparison needs. A whole manifest may take fifty times as much memory. */
 interface Outline {
   readonly layers: Layers;
   readonly platform: Platform | undefined;
@@ -73,7 +76,7 @@ interface Outline {
 class Reader {
   readonly notes: string[] = [];
   readonly #content: ReadContent;
-  /** An image that both sides have is read once. */
+  /** An image that is on both sides is read once. */
   readonly #outlines = new Map<Digest, Promise<Outline | undefined>>();
 
   constructor(content: ReadContent) {

@@ -11,10 +11,13 @@ import type { Config, Mirror } from './mirrors.ts';
 import { ALL_TAGS, type TagSelection } from './tags.ts';
 import { YamlDocument } from './yaml.ts';
 
-/** Characters of a configuration, and bytes that are read of one; ten thousand mirrors need less. */
+/** The maximum size of a configuration, in characters and in bytes; ten thousand mirrors need less. */
 export const MAX_CONFIG_BYTES = 1024 * 1024;
 
-/** Lines of a configuration. The YAML library takes long for hundreds of thousands of comments. */
+/**
+ * The maximum number of lines of a configuration; the YAML library is slow with hundreds of thousands of
+ * comments.
+ */
 const MAX_LINES = 100_000;
 
 type RawDefaults = z.output<typeof defaults>;

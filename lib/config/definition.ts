@@ -54,7 +54,7 @@ const registry = mapping({
   ),
   privateAddresses: setting(
     flag,
-    'Lets redirects, token services and foreign layers of this registry lead to private networks, although the registry itself has a public address: for split DNS and interface endpoints. Default: only a registry in a private network may lead there.',
+    'Lets redirects, token services and foreign layers of this registry lead to private networks, although the registry itself has a public address: for split DNS and interface endpoints. Default: only a registry in a private network may do so.',
   ),
   tokenService: setting(
     host,

@@ -14,7 +14,10 @@ const LANES = 4;
 /** The default number of deliveries of a message; the template sets the same. */
 const MAX_RECEIVES = 5;
 
-/** The variables of the functions, by their names in the code. The message of each schema is what the variable must be. */
+/**
+ * The variables of the functions, by their names in the code. The message of each schema completes the sentence "the
+ * variable must be …".
+ */
 const VARIABLES = {
   archive: variable('MIRROR_SYNC_ARCHIVE', text(/^s3:\/\/[^/]+/, 'the archive, as s3://bucket or s3://bucket/prefix')),
   config: variable('MIRROR_SYNC_CONFIG', configLocation()),
@@ -93,7 +96,7 @@ export function readEnvironment<K extends keyof Environment>(
   const values: Partial<Record<keyof Environment, unknown>> = {};
   for (const each of wanted) {
     const { name, schema } = VARIABLES[each];
-    // Templates set a parameter that a user leaves out to an empty text.
+    // A template passes an empty text for a parameter that the user leaves out.
     const given = own(env, name)?.trim() || undefined;
     const { data, error } = z.safeParse(schema, given);
     const what = error?.issues[0]?.message;
@@ -131,7 +134,7 @@ function secretArn(what: string): z.ZodMiniType<string, string> {
 
 function configLocation(): z.ZodMiniType<ConfigLocation, string> {
   const what = 'the place of the configuration, as s3://bucket/config/mirror.yaml or the name of a bundled file';
-  // A bundled file does not lie outside its bundle.
+  // A bundled file must be inside its bundle.
   const location = text(/^s3:\/\/[^/]+\/.|^(?!\/|.*:\/\/|(?:.*\/)?\.\.(?:\/|$))/, what);
   return z.pipe(
     location,

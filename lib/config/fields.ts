@@ -1,6 +1,6 @@
 /**
  * The schemas of settings. Each one validates the value of a YAML document, and describes it in the JSON Schema for
- * editors. Scalars are texts there, so a number may have quotes.
+ * editors. All scalars of the document are texts, so a number may have quotes.
  */
 import * as z from 'zod/mini';
 import { Failure } from '../core/failure.ts';
@@ -19,7 +19,9 @@ export function setting<S extends z.ZodMiniType>(schema: S, description: string)
   return described(z.exactOptional(schema), description);
 }
 
-/** Adds a description to a schema that has one use. A check of zod would copy the schema, which costs start-up time. */
+/**
+ * Adds a description to a schema that has one use. zod's own method would copy the schema, which costs start-up time.
+ */
 export function described<S extends z.ZodMiniType>(schema: S, description: string): S {
   return annotated(schema, { description });
 }

@@ -12,7 +12,7 @@ export function parseForeignHost(pattern: string): string {
   );
 }
 
-/** A host as references have it, so that a setting for it is found by them. */
+/** A host in the form of references, so that a lookup by a reference finds its settings. */
 export function parseHost(name: string): string {
   const operation = `parse host ${show(name)}`;
   const { host: parsed } = parseRepository(`${name}/any/repository`);
@@ -25,7 +25,7 @@ export function parseHost(name: string): string {
   );
 }
 
-/** The address at which the registry client asks a registry: a host, or an origin whose scheme is then used. */
+/** The address of a registry for the client: a host, or an origin with its scheme. */
 export function parseEndpoint(name: string): string {
   const operation = `parse endpoint ${show(name)}`;
   const [, scheme, rest = ''] = /^(https?:\/\/)(.*)$/.exec(name) ?? [];

@@ -1,4 +1,6 @@
-/** The configuration, and the questions that others ask it. `config.ts` reads the file, and loads YAML for that. */
+/**
+ * The configuration, and the functions that query it. `config.ts` reads the file, and only it loads the YAML library.
+ */
 import type { Platform } from '../oci/platform.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { TagSelection } from './tags.ts';
@@ -16,7 +18,7 @@ export interface Config {
   readonly mirrors: readonly Mirror[];
 }
 
-/** The operator's limits of the space that registries may fill. */
+/** The operator's limits on the space that registries may fill. */
 export interface Limits {
   /** Bytes of an image. */
   readonly imageBytes?: number;

@@ -1,4 +1,4 @@
-/** The settings of a policy, and their merge with those of `defaults`. */
+/** The settings of a policy, and how they merge with `defaults`. */
 import * as z from 'zod/mini';
 import { invalid } from '../core/failure.ts';
 import { parseIdentityGlob } from '../oci/glob.ts';
@@ -65,7 +65,9 @@ export const trustedRoot = text('the name of a file beside this one, such as tru
 
 type RawPolicy = z.output<typeof policy>;
 
-/** The policy of a mirror; each key of the mirror replaces the one of the defaults. Undefined without any setting. */
+/**
+ * The policy of a mirror; each key of the mirror replaces the one of the defaults. Undefined if neither has a setting.
+ */
 export function policyOf(own: RawPolicy | undefined, common: RawPolicy | undefined): Policy | undefined {
   if (own === undefined && common === undefined) return undefined;
   const { minimumAge = 0, initial, ...others } = { ...common, ...own };

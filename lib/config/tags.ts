@@ -4,7 +4,7 @@ import { compareVersions, isVersion } from './version.ts';
 /** Which tags of a repository are mirrored. Plain data: it can travel in a message. */
 export type TagSelection = ListedTags | FilteredTags;
 
-/** These tags, whether upstream has them or not: a tag that upstream lacks is a failure. */
+/** Exactly these tags: a tag that upstream lacks is a failure. */
 export interface ListedTags {
   readonly kind: 'listed';
   readonly tags: readonly string[];
@@ -16,7 +16,7 @@ export interface FilteredTags {
   readonly include: readonly string[];
   readonly exclude: readonly string[];
   /**
-   * Only this number of the versions among them, the newest by `compareVersions`. Other tags are left out, unless
+   * The number of versions among them to mirror: the newest by `compareVersions`. Other tags are left out, unless
    * `include` names them in full: these are taken, and not counted.
    */
   readonly newest?: number;
@@ -25,9 +25,9 @@ export interface FilteredTags {
 export const ALL_TAGS: FilteredTags = { kind: 'filtered', include: ['*'], exclude: [] };
 
 /**
- * Selects the wanted tags, each once, in the order of the list. A list may come in pages: selecting from the tags selected
- * so far and the next page gives in the end the same tags as selecting from the whole list, so that no more than `newest`
- * tags and a page have to be kept.
+ * Selects the wanted tags, each once, in the order of the list. A list may come in pages: select from the tags selected
+ * so far and the next page. The result is the same as for the whole list, and only `newest` tags and a page are in
+ * memory.
  */
 export function selectTags(tags: readonly string[], selection: TagSelection): string[] {
   const there = [...new Set(tags)];
@@ -47,7 +47,7 @@ export function selectTags(tags: readonly string[], selection: TagSelection): st
 }
 
 /**
- * Whether one tag is wanted. Where only the newest tags are wanted, the answer for a version depends on the other tags.
+ * Whether one tag is wanted. If only the newest tags are wanted, the result for a version depends on the other tags.
  */
 export function wantsTag(tag: string, selection: TagSelection): 'yes' | 'no' | 'depends' {
   if (selection.kind === 'listed') return selection.tags.includes(tag) ? 'yes' : 'no';

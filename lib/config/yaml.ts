@@ -25,8 +25,8 @@ const MAX_PROBLEMS = 50;
 const MAX_PROBLEM = 400;
 
 /**
- * The maximum number of values that all aliases stand for. An alias is validated wherever it stands, so a small file
- * could name millions of values. Ten thousand mirrors that share a filter of twenty patterns name 400,000.
+ * The maximum number of values that all aliases expand to. Every use of an alias is validated, so a small file could
+ * expand to millions of values. Ten thousand mirrors that share a filter of twenty patterns name 400,000.
  */
 const MAX_ALIASED = 1_000_000;
 
@@ -40,7 +40,7 @@ export class YamlDocument {
   readonly #name: string;
   readonly #lines = new LineCounter();
   readonly #root: Node | null;
-  /** The node that each alias stands for. */
+  /** The node that each alias refers to. */
   readonly #targets = new Map<Alias, Node>();
   /** The last node of each anchor so far. */
   readonly #anchors = new Map<string, Node>();
@@ -129,7 +129,7 @@ export class YamlDocument {
     return value;
   }
 
-  /** An alias stands for the last node before it that has its anchor (YAML 1.2.2, section 7.1). */
+  /** An alias refers to the last node before it that has its anchor (YAML 1.2.2, section 7.1). */
   #valueOfAlias(alias: Alias): unknown {
     const offset = alias.range?.[0] ?? 0;
     const target = this.#anchors.get(alias.source);
@@ -137,13 +137,13 @@ export class YamlDocument {
       this.#add(offset, `alias *${alias.source} has no anchor &${alias.source} before it`);
       return '';
     }
-    // A node that contains an alias of itself has no end.
+    // A node that contains an alias of itself would expand forever.
     const size = this.#sizes.get(target) ?? Infinity;
     this.#targets.set(alias, target);
     this.#read += size;
     this.#aliased += size;
     if (this.#aliased > MAX_ALIASED) {
-      this.#add(offset, `aliases stand for more than ${MAX_ALIASED} values in all; write out fewer of them`);
+      this.#add(offset, `aliases expand to more than ${MAX_ALIASED} values; use fewer aliases`);
       this.throwIfAny();
     }
     return this.#values.get(target);

@@ -36,7 +36,7 @@ export interface JsonLimits {
  */
 export function readJson(text: string, { maxLength = Infinity, maxDepth = MAX_DEPTH }: JsonLimits = {}): unknown {
   if (text.length > maxLength)
-    throw new JsonFault(`has ${text.length} characters, and ${maxLength} is the limit`, 'too-large');
+    throw new JsonFault(`expected at most ${maxLength} characters, got ${text.length}`, 'too-large');
   const members = countMembers(text, maxDepth);
   let value: unknown;
   try {

@@ -7,7 +7,7 @@ import { sign } from './signature.ts';
 
 export interface Notification {
   readonly url: URL;
-  /** The id for all tries. */
+  /** The id of the notification, the same in all tries. */
   readonly id: string;
   /** JSON */
   readonly body: string;
@@ -22,7 +22,7 @@ export interface NotifyOptions {
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
-/** Together at most about 90 seconds. */
+/** The waits between tries, together at most about 90 seconds. */
 const POLICY: RetryPolicy = { tries: 5, baseMs: 1_000, capMs: 15_000 };
 const TIMEOUT_MS = 10_000;
 /** The longest wait that a receiver may ask for. */

@@ -9,8 +9,8 @@ export const HEAD_BYTES = 512;
 const MAGIC_BYTES = 4;
 
 /**
- * The compression of bytes that start with `head`; undefined where more bytes are needed. The declared compression
- * applies where the bytes fit it, and where they fit none: such bytes then fail to decompress.
+ * The compression of bytes that start with `head`; undefined if more bytes are needed to decide. The declared
+ * compression applies if the bytes match it, and also if they match none; such bytes then fail to decompress.
  *
  * @param whole there are no more bytes
  */
@@ -23,7 +23,7 @@ export function detectCompression(
   const magic = magicOf(head);
   if (magic === declared) return declared;
   if (magic !== 'none' && declared !== 'none') return magic;
-  // Compressed bytes declared as plain, or other bytes declared as compressed: a tar header decides.
+  // The bytes do not match the declaration. A tar header means that they are plain.
   if (head.length < HEAD_BYTES && !whole) return undefined;
   if (isTar(head)) return 'none';
   return declared === 'none' ? magic : declared;
@@ -60,7 +60,8 @@ function isTar(head: Uint8Array): boolean {
 }
 
 /**
- * The largest window of a zstd frame that is accepted: 128 MiB, the limit of the zstd tool, which `--long=27` makes.
+ * The largest accepted window of a zstd frame: 128 MiB. The zstd tool has the same limit, and creates such frames with
+ * `--long=27`.
  */
 export const MAX_WINDOW_LOG = 27;
 
@@ -68,8 +69,8 @@ export const MAX_WINDOW_LOG = 27;
 const USUAL_WINDOW_LOG = 23;
 
 /**
- * The base-2 logarithm of the memory that the first frame of a zstd stream needs. Returns the usual one where the
- * stream starts with something else, so that the head does not name it.
+ * The base-2 logarithm of the memory that the first frame of a zstd stream needs. Returns the usual value if the head
+ * of the stream does not state the window.
  */
 export function windowLogOf(head: Uint8Array): number {
   const bytes = Buffer.from(head.buffer, head.byteOffset, head.byteLength);
@@ -80,7 +81,7 @@ export function windowLogOf(head: Uint8Array): number {
     const window = bytes.readUInt8(5);
     return Math.min(10 + (window >> 3) + ((window & 7) === 0 ? 0 : 1), MAX_WINDOW_LOG);
   }
-  // In a single segment, the whole content is the window.
+  // In a single segment, the window is as large as the whole content.
   const dictionaryBytes = [0, 1, 2, 4][descriptor & 3] ?? 0;
   const sizeBytes = [1, 2, 4, 8][descriptor >> 6] ?? 1;
   const at = 5 + dictionaryBytes;

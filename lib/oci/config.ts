@@ -18,9 +18,9 @@ const OPERATION = 'parse image config';
 const NO_CLAIM: ImageConfig = { platform: undefined, diffIds: undefined };
 
 /**
- * Parses the parts of an image config that a mirror can check (OCI image spec, "Image Configuration"). Artifacts of
- * older tools borrow its media type, so a config without a rootfs makes no claim about layers. DiffIDs that can be read
- * are read, even if other parts of the config are invalid: an invalid part must not circumvent the proof.
+ * Parses the parts of an image config that a mirror can check (OCI image spec, "Image Configuration"). Older tools use
+ * its media type for artifacts, so a config without a rootfs makes no claim about layers. Valid diffIDs are read even
+ * if other parts of the config are invalid, so that an invalid part cannot circumvent the proof.
  *
  * @throws {Failure} `invalid`, `unsupported`, `too-large` or `too-deep` where the config makes a claim that cannot be
  *   read, or one that other readers read differently

@@ -18,7 +18,7 @@ export interface Descriptor {
   readonly data?: string;
 }
 
-/** The maximum number of URLs, above that of any foreign layer; each may be tried. */
+/** The maximum number of URLs, more than any foreign layer has; each of them may be tried. */
 const MAX_URLS = 32;
 
 /** @throws {Failure} `invalid`, naming the field */

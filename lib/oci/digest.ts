@@ -4,7 +4,7 @@ import { show } from './show.ts';
 
 declare const brand: unique symbol;
 
-/** A content address, proven to be well formed: `sha256:<64 hex>` or `sha512:<128 hex>`, in lower case. */
+/** A valid digest: `sha256:<64 hex>` or `sha512:<128 hex>`, in lower case. */
 export type Digest = string & { readonly [brand]: 'Digest' };
 
 /** The algorithms that the OCI image spec registers ("Descriptor", section "Registered algorithms"). */

@@ -70,8 +70,8 @@ export class Place {
   }
 
   /**
-   * The field `key`; if this object lacks it, a place without a value. Go's decoder takes keys that differ only in case
-   * for the same field, and the last one wins. An object with such a key has two meanings, and is refused.
+   * The field `key`; if this object lacks it, a place without a value. Go's decoder treats keys that differ only in
+   * case as the same field, and the last one wins. An object with such a key has two meanings, and is refused.
    */
   at(key: string): Place {
     this.#keys ??= Object.keys(this.object());
@@ -103,7 +103,7 @@ export class Place {
     if (this.#value === null) return [];
     if (!Array.isArray(this.#value)) throw this.#expected('an array');
     if (this.#value.length > limit)
-      throw this.fail(`has ${this.#value.length} elements, and ${limit} is the limit`, 'too-large');
+      throw this.fail(`expected at most ${limit} elements, got ${this.#value.length}`, 'too-large');
     return this.#value.map((value: unknown, index) => new Place(this.#operation, index, value, this));
   }
 
@@ -201,7 +201,7 @@ export class Place {
   }
 }
 
-/** The characters of a key that an error repeats; a key may be as long as its document. */
+/** The maximum number of characters of a key that an error repeats; a key may be as long as its document. */
 const SHOWN_KEY = 100;
 
 function nameOf(key: string): string {

@@ -1,13 +1,13 @@
 import { type Failure, invalid } from '../core/failure.ts';
 import { show } from './show.ts';
 
-/** The texts that a pattern is for. */
+/** The kind of text that a pattern matches. */
 interface Kind {
   readonly name: string;
   readonly plural: string;
-  /** One character that such a text can have. */
+  /** Tests a character that such a text may contain. */
   readonly character: RegExp;
-  /** Characters of a text, and so of its pattern. */
+  /** The maximum length of a text, and so of its pattern, in characters. */
   readonly maxLength: number;
 }
 
@@ -22,7 +22,7 @@ type Token = 'run' | ((character: string) => boolean);
 
 /**
  * A tag pattern, compiled: `*` is any number of characters, `?` is one, `[a-f0-9]` one of these and `[!a-f]` one of the
- * others; any other character is itself. Regular expressions are refused, since a careless one never ends.
+ * others; any other character is itself. Regular expressions are refused, because a careless one can block the process.
  *
  * @throws {Failure} `invalid` where the pattern is broken, or has a character that no tag has
  */
@@ -82,13 +82,13 @@ function parseClass(text: string, kind: Kind, wrong: (detail: string) => Failure
   return (character) => ranges.some(([first, last]) => first <= character && character <= last) !== negated;
 }
 
-/** Whether a pattern is a whole tag, which matches only itself. */
+/** Whether a pattern has no wildcards, and so matches only itself. */
 export function isLiteral(pattern: string): boolean {
   return !/[*?[]/.test(pattern);
 }
 
 /**
- * Whether all of `text` matches. Any pattern takes at most length × length steps, because only the last run is retried.
+ * Whether all of `text` matches. A match takes at most length × length steps, because only the last `*` is retried.
  */
 export function matchesGlob(tokens: readonly Token[], text: string): boolean {
   let token = 0;
@@ -104,7 +104,7 @@ export function matchesGlob(tokens: readonly Token[], text: string): boolean {
       at += 1;
     } else if (retry === undefined) return false;
     else {
-      // The last run takes one character more.
+      // The last `*` matches one more character.
       retry.at += 1;
       at = retry.at;
       token = retry.token;

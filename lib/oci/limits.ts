@@ -12,7 +12,7 @@ export const MANIFEST_LIMITS = {
   layers: 1024,
   /** Children of one index. One invocation fetches all of them; the largest public index seen has about 100. */
   children: 1024,
-  /** Manifests of one image, at all levels: one full index, and itself. Each costs a request. */
+  /** Manifests of one image, at all levels: an index and its maximum number of children. Each costs a request. */
   manifests: 1025,
   /**
    * Blobs of one image. Each costs a request, a message and a receipt. The largest public images seen, with 20
@@ -20,8 +20,8 @@ export const MANIFEST_LIMITS = {
    */
   blobs: 8192,
   /**
-   * Indexes on the way from the root to an image, including the root: an index of indexes of indexes, and no deeper.
-   * Tools make one level, rarely two.
+   * Indexes from the root down to an image, including the root: at most an index of indexes of indexes.
+   * Tools create one level, and rarely two.
    */
   nesting: 3,
 } as const;

@@ -48,7 +48,7 @@ const SHAPES: readonly (readonly [field: string, kind: ManifestKind])[] = [
   ['fsLayers', 'schema1'],
 ];
 
-/** Content types of servers that do not know manifests: they declare nothing. */
+/** Generic content types of servers that do not know manifests; they declare no kind. */
 const UNSPECIFIC: ReadonlySet<string> = new Set([
   '',
   'application/json',
@@ -72,7 +72,7 @@ export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
       operation,
       side: 'input',
       code: 'too-large',
-      detail: `it has ${bytes.length} bytes, and ${MANIFEST_LIMITS.bytes} is the limit`,
+      detail: `expected at most ${MANIFEST_LIMITS.bytes} bytes, got ${bytes.length}`,
     });
   const root = Place.ofBytes(operation, bytes);
   const said = essence(declared);
@@ -126,7 +126,7 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
   if (declared !== undefined && own !== undefined && declared !== own && manifestKind(own) !== 'schema1')
     throw root.fail(`it was declared as ${declared}, but its mediaType is ${own}`, 'not-as-declared');
 
-  // A null list, which Go writes for an empty one, identifies the kind where nothing else does.
+  // Go writes null for an empty list, so a null list identifies the kind if no other field does.
   const given = SHAPES.filter(([name]) => root.at(name).given);
   const fields = given.length > 0 ? given : SHAPES.filter(([name]) => Object.hasOwn(root.object(), name));
   const kinds = [...new Set(fields.map(([, kind]) => kind))];
@@ -169,7 +169,7 @@ function impliedMediaType(root: Place, shape: ManifestKind | undefined): string 
   }
 }
 
-/** Artifact manifests never had a schema version. */
+/** Artifact manifests have no schema version. */
 function checkSchemaVersion(root: Place, kind: ManifestKind): void {
   const place = root.at('schemaVersion');
   if (kind === 'artifact' && !place.given) return;

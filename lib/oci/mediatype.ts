@@ -29,7 +29,7 @@ export const MEDIA_TYPES = {
 
 export type ManifestKind = 'image' | 'index' | 'artifact' | 'schema1';
 
-/** In the order of preference: a registry that converts for old clients must not find schema1 first. */
+/** In the order of preference: schema1 comes last, because some registries convert manifests for old clients. */
 const MANIFEST_KINDS: ReadonlyMap<string, ManifestKind> = new Map<string, ManifestKind>([
   [MEDIA_TYPES.ociIndex, 'index'],
   [MEDIA_TYPES.dockerList, 'index'],
@@ -98,12 +98,17 @@ const TAR_LAYERS: ReadonlySet<string> = new Set([
   MEDIA_TYPES.dockerForeignLayerZstd,
 ]);
 
-/** Layers whose diffID is that of a tar archive. Blobs of every other type are opaque, whatever their suffix is. */
+/**
+ * The media types of layers whose diffID is the digest of a tar archive. Blobs of every other type are opaque, whatever
+ * their suffix is.
+ */
 export function isTarLayer(mediaType: string): boolean {
   return TAR_LAYERS.has(essence(mediaType));
 }
 
-/** The compression that a tar media type declares; the bytes may have another one (`compression.ts`). */
+/**
+ * The compression that a tar media type declares; the actual compression of the bytes may differ (`compression.ts`).
+ */
 export function compressionOf(mediaType: string): Compression {
   const suffix = /[+.](gzip|zstd)$/.exec(essence(mediaType))?.[1];
   return suffix === 'gzip' || suffix === 'zstd' ? suffix : 'none';

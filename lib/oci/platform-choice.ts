@@ -5,9 +5,9 @@ import type { Digest } from './digest.ts';
 import { formatPlatform, matchesPlatform, normalizePlatform, type Platform } from './platform.ts';
 
 /**
- * Chooses among the platforms of one image, over all levels of its indexes. The platforms of each level are chosen as
- * the level is read; at the end it is known whether any wanted platform was found. A nested index may well contain
- * none.
+ * Chooses among the platforms of one image, over all levels of its indexes. The platforms of each level are chosen when
+ * the level is read; only the end shows whether any wanted platform was found. A nested index need not contain a wanted
+ * platform.
  */
 export class PlatformChoice {
   readonly #policy: 'all' | readonly Platform[];
@@ -39,11 +39,11 @@ export class PlatformChoice {
   }
 
   /**
-   * Notes for the user, each a sentence: platforms that the image does not have, and images that are left out for a
-   * difference that the user did not name. Complete only after all levels were read.
+   * Notes for the user, each a sentence: platforms that the image does not have, and images that are left out because
+   * of a variant or an OS feature that the user did not name. Complete only after all levels were read.
    */
   get notes(): readonly string[] {
-    // Artifacts alone have no platforms that could be missing.
+    // An image that consists of artifacts has no platforms that could be missing.
     if (this.#offered.size === 0) return [];
     const absent = this.absent.map((platform) => `platform ${formatPlatform(platform)} is not in the image`);
     return [...absent, ...this.#passedOver];
@@ -81,11 +81,11 @@ export class PlatformChoice {
 
   /**
    * Adds an image to which no index gives a platform, such as the root itself: its config may name the platform.
-   * Configs have named a variant only recently, so one without may fit any variant.
+   * Older configs do not name a variant, so such an image may fit any variant.
    */
   image(platform: Platform | undefined): void {
     if (this.#policy === 'all' || platform === undefined) return;
-    // Attestations and signatures (BuildKit, cosign) borrow an image's config, with the platform "unknown".
+    // Attestations and signatures (BuildKit, cosign) have the config type of an image, and the platform "unknown".
     if (platform.os === 'unknown' || platform.architecture === 'unknown') return;
     const fits = (wanted: Platform): boolean =>
       matchesPlatform(wanted, defined({ ...platform, variant: platform.variant ?? wanted.variant }));
@@ -97,8 +97,7 @@ export class PlatformChoice {
   }
 
   /**
-   * Ends the choice; call it after all levels were read. Nothing is missing where there were only artifacts, which have
-   * no platforms.
+   * Ends the choice; call it after all levels were read. An image that consists of artifacts lacks no platform.
    *
    * @throws {Failure} `no-platform`, naming the available platforms, where images were left out and no image fits
    */

@@ -18,7 +18,7 @@ export interface Platform {
 const OS = /^([\w-]+)(?:\(([\w.%-]*)((?:\+[\w.%-]+)*)\))?$/;
 const NAME = /^[\w.-]+$/;
 
-/** The maximum number of OS features of a platform, above that of any image; every message of a run contains them. */
+/** The maximum number of OS features of a platform, more than any image has; every message of a run contains them. */
 const MAX_OS_FEATURES = 32;
 
 /**
@@ -113,8 +113,8 @@ function normalizeArchitecture(architecture: string, variant: string): [architec
 
 /**
  * Whether an image for `have` satisfies `wanted`. Variants must be equal: an engine may know that arm/v6 also runs on
- * v7, but a mirror does not guess. A wanted platform without OS features accepts any; one with some accepts images that
- * need no others.
+ * v7, but a mirror does not guess. A wanted platform without OS features accepts any image; otherwise an image must not
+ * need other features.
  */
 export function matchesPlatform(wanted: Platform, have: Platform): boolean {
   const want = normalizePlatform(wanted);
@@ -129,8 +129,8 @@ export function matchesPlatform(wanted: Platform, have: Platform): boolean {
 }
 
 /**
- * Windows containers run on the build that they were made for, whatever its revision: of `10.0.17763.5576` the first
- * three numbers are compared, or as many as are wanted. An image that names no version fits every one, as in
+ * Windows containers run on any revision of the build that they were made for: of `10.0.17763.5576` the first three
+ * numbers are compared, or fewer if the wanted version has fewer. An image that names no version fits every one, as in
  * containerd.
  */
 function matchesVersion(wanted: string | undefined, have: string | undefined): boolean {

@@ -39,7 +39,7 @@ export function problemsOf(issues: readonly Issue[], shown: (issue: Issue) => st
       case 'too_small':
         return problem('must not be empty');
       case 'too_big':
-        return problem(`has ${(issue.input as readonly unknown[]).length} entries, and ${issue.maximum} is the limit`);
+        return problem(`expected at most ${issue.maximum} entries, got ${(issue.input as readonly unknown[]).length}`);
       case 'invalid_union': {
         const meant = issue.errors.find((errors) => !errors.some(isOfAnotherForm));
         if (meant === undefined) return problem(expected(issue, shown));

@@ -6,7 +6,7 @@ import { show } from './show.ts';
 
 /** A repository, normalised as Docker does it: `alpine` is host `docker.io` and path `library/alpine`. */
 export interface Repository {
-  /** Registry host in lower case, with its port where one is given: `docker.io`, `localhost:5000`, `[::1]:5000`. */
+  /** Registry host in lower case, with its port if it has one: `docker.io`, `localhost:5000`, `[::1]:5000`. */
   readonly host: string;
   readonly path: string;
 }
@@ -18,7 +18,7 @@ export interface Reference extends Repository {
 }
 
 const DOCKER_HUB = 'docker.io';
-/** Other names of Docker Hub that are in use: the old index, and the host of its API. */
+/** Other names that users write for Docker Hub: the old index, and the host of its API. */
 const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['index.docker.io', 'registry-1.docker.io']);
 
 /** Host and path with the slash between them, in characters. OCI distribution spec 1.1, "Pulling manifests". */
@@ -80,7 +80,7 @@ function parse(text: string, what: string): Reference {
     );
   const repository = { host, path: host === DOCKER_HUB && !path.includes('/') ? `library/${path}` : path };
   const name = formatRepository(repository);
-  if (name.length > MAX_NAME) throw wrong(`its name has ${name.length} characters, and ${MAX_NAME} is the limit`);
+  if (name.length > MAX_NAME) throw wrong(`expected a name of at most ${MAX_NAME} characters, got ${name.length}`);
   return defined({ ...repository, tag, digest: digest as Digest | undefined });
 }
 
@@ -109,7 +109,7 @@ function checkHost(text: string, wrong: Wrong): string {
     throw wrong(
       `${show(text)} is not a host (expected one such as registry.example.com, localhost:5000 or [::1]:5000)`,
     );
-  // In lower case, the next parse would take it for a user of Docker Hub.
+  // In lower case, the next parse would treat it as a user of Docker Hub.
   if (lower !== 'localhost' && !/[.:]/.test(lower))
     throw wrong(
       `${show(text)} is taken for a host, since a path has no upper case: write ${lower} for Docker Hub, or ${lower}:443`,

@@ -1,7 +1,7 @@
 import type { Digest } from './digest.ts';
 import type { Manifest } from './manifest.ts';
 
-/** The statement of a manifest that it refers to another one; empty for a manifest that does not. */
+/** The manifest that a manifest refers to, and its artifact type; empty for a manifest without a subject. */
 export interface Referral {
   readonly subject?: Digest;
   readonly artifactType?: string;

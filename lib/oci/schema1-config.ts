@@ -26,9 +26,9 @@ const V1_FIELDS: ReadonlySet<string> = new Set([
 
 /**
  * Builds the image config that moby builds for a schema 1 image (MakeConfigFromV1Config): the newest layer's config,
- * the history of all layers, and the diffIDs, which only the layers themselves can prove. Keys are sorted and `<`, `>`,
- * `&` escaped as Go's encoder does it, so that the same manifest always gives the same config. For images from before
- * Docker 1.8.3 moby also normalises nested objects; here they stay as they are.
+ * the history of all layers, and the diffIDs, which only the layers themselves can prove. Keys are sorted, and `<`, `>`
+ * and `&` are escaped as in Go's encoder, so that the same manifest always gives the same config. For images from
+ * before Docker 1.8.3 moby also normalises nested objects; here they stay as they are.
  *
  * @param diffIds of the layers that are not throwaway, base first
  * @throws {Failure} `layers-mismatch` where there are more or fewer

@@ -10,7 +10,7 @@ const OPERATION = 'parse manifest';
 const MAX_SIGNATURES = 32;
 
 /**
- * The limit for the arguments of a command, which is that of execve(2) on Linux. They only become a line of history.
+ * The limit for the arguments of a command, which is that of execve(2) on Linux. They become only a line of history.
  */
 const MAX_ARGUMENTS = 64 * 1024;
 
@@ -23,13 +23,13 @@ export interface Schema1Manifest {
   readonly architecture: string;
   /** Base first, without layers whose id repeats the one below. */
   readonly layers: readonly Schema1Layer[];
-  /** The canonical bytes, which are signed and which the digest covers. */
+  /** The payload: the bytes that the signatures and the digest cover. */
   readonly payload: Uint8Array;
 }
 
 export interface Schema1Layer {
   readonly digest: Digest;
-  /** The step changed the config alone, and its blob is an empty layer that is not part of the image. */
+  /** Whether the step changed only the config; its blob is then an empty layer that is not part of the image. */
   readonly throwaway: boolean;
   readonly history: LayerHistory;
   /** The layer's `v1Compatibility`: config, history and id. */
@@ -45,13 +45,12 @@ export interface LayerHistory {
 }
 
 /**
- * The bytes that the digest of a schema 1 manifest covers. A signed manifest carries its signatures inside, before the
- * end of the signed document; the protected header of every signature says how long the document was up to there
- * (`formatLength`) and what followed (`formatTail`). A manifest without signatures is itself the payload: the same
- * array is returned.
+ * The bytes that the digest of a schema 1 manifest covers. A signed manifest contains its signatures before the end of
+ * the signed document. The protected header of every signature states the length of the document before them
+ * (`formatLength`) and the bytes after them (`formatTail`). A manifest without signatures is itself the payload: the
+ * same array is returned.
  *
- * Signatures are not checked, and Docker does not check them either: they contain their own keys, so any key would
- * pass.
+ * Neither this function nor Docker checks the signatures: they contain their own keys, so any key would pass.
  */
 export function signedPayload(bytes: Uint8Array): Uint8Array {
   return readPayload(Place.ofBytes(OPERATION, bytes), bytes);

@@ -7,7 +7,10 @@ const QUOTED = 200;
 /** Most texts contain only these characters, which is quick to test. */
 const ASCII = /^[ -~]*$/;
 
-/** Control and format characters, and the separators of lines and paragraphs: a terminal or a log viewer obeys them. */
+/**
+ * Control and format characters, and the separators of lines and paragraphs, which a terminal or a log viewer
+ * interprets.
+ */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** A value for an error message: on one line, bounded, and without control characters. */
@@ -30,8 +33,8 @@ export function show(value: unknown): string {
 }
 
 /**
- * Foreign text without characters that a terminal or a log viewer obeys: each is escaped as in JSON, so printable JSON
- * stays the same JSON. Line ends are escaped too.
+ * Foreign text in which characters that a terminal or a log viewer interprets are escaped as in JSON, so printable JSON
+ * stays the same. Line ends are escaped too.
  */
 export function printable(text: string): string {
   if (ASCII.test(text)) return text;

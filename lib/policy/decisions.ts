@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.ts';
 
 export interface Decision {
   readonly action: 'release' | 'reject';
-  /** The tag of a release; without it, the release is for each tag. A rejection is for each tag. */
+  /** The tag of a release; without it, the release applies to every tag. A rejection always applies to every tag. */
   readonly tag?: string;
   readonly digest: Digest;
   /** The AWS principal, or the name of the user. */
@@ -13,7 +13,7 @@ export interface Decision {
   readonly reason: string;
 }
 
-/** One decision for a digest and tag is kept: the last. A repository has at most so many. */
+/** Only the last decision for a digest and a tag is kept. The maximum number of decisions of a repository. */
 export const MAX_DECISIONS = 10_000;
 
 /** Characters of a reason, and of the name of a person. */
@@ -29,7 +29,7 @@ export function decisionOn(decisions: readonly Decision[], tag: string, digest: 
   return last;
 }
 
-/** The decisions with a new one, which replaces an earlier one about the same digest and tag. */
+/** Adds a decision, which replaces an earlier one about the same digest and tag. */
 export function withDecision(decisions: readonly Decision[], decision: Decision): readonly Decision[] {
   const others = decisions.filter(({ tag, digest }) => digest !== decision.digest || tag !== decision.tag);
   return [...others, decision];

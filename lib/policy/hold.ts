@@ -5,8 +5,8 @@
 import type { Policy } from './policy.ts';
 
 /**
- * The time until the first completed run of a repository: `open` before its end, and then its end in milliseconds since the
- * epoch. Undefined for a repository that had images before its first policy.
+ * The end of the first completed run of a repository in milliseconds since the epoch; `open` before that. Undefined for
+ * a repository that had images before its first policy.
  */
 export type Initial = 'open' | number | undefined;
 
@@ -16,7 +16,7 @@ export interface Sightings {
   readonly observations: readonly number[];
   /** The time that a transparency log proves for its signature. */
   readonly signed?: number | undefined;
-  /** The decision of a person to release it. */
+  /** The time at which a person released it. */
   readonly released?: number | undefined;
 }
 

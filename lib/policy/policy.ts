@@ -11,7 +11,7 @@ export interface Policy {
   readonly verify: 'require' | 'warn' | 'off';
   /** One of them suffices. */
   readonly signers: readonly Signer[];
-  /** In milliseconds; 0 for none. */
+  /** The minimum age of a digest in milliseconds; 0 without one. */
   readonly minimumAgeMs: number;
   /** Digests that are first observed before the first completed run have no minimum age. */
   readonly initial?: 'accept';
@@ -37,10 +37,10 @@ export const POLICY_CHOICES = {
   attest: ['off', 'on', 'require'],
 } as const;
 
-/** Far more than a policy needs. */
+/** The limits of a policy, far above the needs of any. */
 export const POLICY_LIMITS = { signers: 16, artifactTypes: 100, keyLength: 10_000 } as const;
 
-/** Whether images of upstream stay invisible under a policy, at least for some time. */
+/** Whether a policy can hide images of upstream, at least for some time. */
 export function withholds({ minimumAgeMs, verify, moved }: Policy): boolean {
   return minimumAgeMs > 0 || verify === 'require' || moved !== 'follow';
 }

@@ -1,6 +1,6 @@
 /**
- * When an image is checked for new referrers. A signature or an SBOM is often pushed after its image, and sometimes days
- * later, so the checks become rare with the age of the digest. Pure.
+ * The times at which an image is checked for new referrers. A signature or an SBOM is often pushed after its image, and
+ * sometimes days later, so the checks become rare with the age of the digest. Pure.
  */
 
 const MINUTE = 60_000;
@@ -21,7 +21,7 @@ export interface CheckTimes {
 }
 
 /**
- * The time at which the next check is due; undefined after the last one. A check that comes late stands for all that were due
+ * The time at which the next check is due; undefined after the last one. A late check replaces all checks that were due
  * before it. While a referrer is awaited, a check is due at once.
  */
 export function nextCheck({ observations, checked, awaited = [] }: CheckTimes): number | undefined {

@@ -96,7 +96,7 @@ export class Prover {
   async finish(): Promise<Proof> {
     const { digest: expected, size, mediaType } = this.#expected;
     if (size !== undefined && this.#size !== size)
-      throw this.#refuse('size-mismatch', `it has ${this.#size} bytes, its descriptor says ${size}`);
+      throw this.#refuse('size-mismatch', `expected ${size} bytes, got ${this.#size}`);
     const digest = toDigest(digestParts(expected).algorithm, this.#stored.digest('hex'));
     if (digest !== expected) throw this.#refuse('digest-mismatch', `its ${this.#size} bytes hash to ${digest}`);
     const diffIds = this.#isOver ? undefined : await this.#readable(this.#unpacker?.end());
@@ -142,7 +142,7 @@ export class Prover {
   }
 
   #longer(size: number): string {
-    return `it is longer than the ${size} bytes that its descriptor says`;
+    return `expected ${size} bytes, got more`;
   }
 
   #refuse(code: 'size-mismatch' | 'digest-mismatch' | 'not-as-declared', detail: string): Failure {

@@ -21,7 +21,7 @@ const HASHES: ReadonlyMap<string, 'sha256' | 'sha512'> = new Map([
  */
 export function parseBundle(bytes: Uint8Array, image: SignedImage): ParsedSignature | string {
   if (bytes.length > SIGNATURE_LIMITS.bundleBytes)
-    return `its bundle has ${bytes.length} bytes, and ${SIGNATURE_LIMITS.bundleBytes} is the limit`;
+    return `expected a bundle of at most ${SIGNATURE_LIMITS.bundleBytes} bytes, got ${bytes.length}`;
   const bundle = readJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   const root = new Place('read bundle', '', bundle);
   const content = root.at('dsseEnvelope').given ? readEnvelope(root, image) : readMessage(root, image);

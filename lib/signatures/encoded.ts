@@ -1,7 +1,10 @@
 import { Place } from '../oci/document.ts';
 import { SIGNATURE_LIMITS } from './signature.ts';
 
-/** The bytes of a base64 text (RFC 4648, section 4). Node's decoder skips other characters, so they are refused here. */
+/**
+ * The bytes of a base64 text (RFC 4648, section 4). Node's decoder skips invalid characters, so this function refuses
+ * them.
+ */
 export function base64(place: Place, maxBytes: number = SIGNATURE_LIMITS.itemBytes): Buffer {
   const text = place.text();
   if (text.length > Math.ceil(maxBytes / 3) * 4) throw place.fail(`has more than ${maxBytes} bytes`, 'too-large');
@@ -9,7 +12,7 @@ export function base64(place: Place, maxBytes: number = SIGNATURE_LIMITS.itemByt
   return Buffer.from(text, 'base64');
 }
 
-/** The same for a text that is a value of its own. */
+/** The same for a text outside of a document. */
 export function base64Text(name: string, text: string, maxBytes?: number): Buffer {
   return base64(new Place('read signature', name, text.trim()), maxBytes);
 }

@@ -29,7 +29,7 @@ export function simpleSigningFault(payload: Uint8Array, digest: Digest): string 
   });
 }
 
-/** The same for an in-toto statement. */
+/** The reason why an in-toto statement does not sign `digest`, as a clause; `undefined` if it does. */
 export function statementFault(payload: Uint8Array, digest: Digest, accepted = VOUCHING): string | undefined {
   const { algorithm, hex } = digestParts(digest);
   return faultOf(() => {
@@ -44,7 +44,7 @@ export function statementFault(payload: Uint8Array, digest: Digest, accepted = V
   });
 }
 
-/** Reports a document that cannot be read as the clause of a sentence. */
+/** Describes a document that cannot be parsed, as a clause. */
 export function faultOf(check: () => string | undefined): string | undefined {
   try {
     return check();

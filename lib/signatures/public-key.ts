@@ -13,7 +13,7 @@ const CURVES: readonly string[] = ['prime256v1', 'secp384r1'];
 /** cosign signs with SHA-256 unless another hash is chosen; Sigstore's clients choose the hash by the size of the key. */
 const HASHES = ['sha256', 'sha384', 'sha512'] as const;
 
-/** Bits of an RSA key; NIST SP 800-131A allows no fewer. */
+/** The minimum number of bits of an RSA key (NIST SP 800-131A). */
 const MIN_RSA_BITS = 2048;
 
 /**

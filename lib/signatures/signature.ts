@@ -1,4 +1,4 @@
-/** A signature of an image as a registry has it. Nothing in it is trusted. */
+/** A signature of an image as a registry serves it; no part of it is trusted. */
 export type FoundSignature = FoundBundle | FoundSimpleSigning;
 
 /** A Sigstore bundle: the layer of a referrer whose type is `application/vnd.dev.sigstore.bundle.v0.3+json`. */
@@ -19,9 +19,9 @@ interface FoundSimpleSigning {
 
 /** Limits that bound the work for the signatures of a hostile registry. */
 export const SIGNATURE_LIMITS = {
-  /** Signatures of one image that are checked. */
+  /** The maximum number of signatures of one image that are checked. */
   signatures: 64,
-  /** Bytes of a bundle. An SBOM in an attestation may be larger; it is not a signature. */
+  /** Bytes of a bundle. An attestation with an SBOM may be larger, but is not a signature. */
   bundleBytes: 1024 * 1024,
   /** Bytes of a simple-signing payload, or of one of its annotations. */
   payloadBytes: 64 * 1024,

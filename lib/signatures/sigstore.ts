@@ -1,6 +1,6 @@
 /**
- * Verification with Sigstore's library. Loaded on demand, so that a run without a policy does not load the library. In a function
- * it is a file of its own, whose classes are other ones than those of the function: its errors are plain ones.
+ * Verification with Sigstore's library. Loaded on demand, so that a run without a policy does not load the library. In
+ * a Lambda function this is a separate bundle with its own copies of all classes, so it throws only plain errors.
  */
 import type { KeyObject } from 'node:crypto';
 import { type Bundle, bundleFromJSON } from '@sigstore/bundle';
@@ -10,7 +10,7 @@ import { JsonFault, readJson } from '../core/json.ts';
 import { show } from '../oci/show.ts';
 import type { ParsedSignature } from './parsed.ts';
 
-/** Bytes of a trusted root. Sigstore's public one has less than 10 KB. */
+/** The maximum bytes of a trusted root; that of Sigstore's public instance has less than 10 KB. */
 const MAX_ROOT_BYTES = 1024 * 1024;
 
 const MEDIA_TYPE = /^application\/vnd\.dev\.sigstore\.trustedroot(?:\+json;version=0\.1|\.v0\.[12]\+json)$/;
@@ -39,8 +39,7 @@ export function parseTrustedRoot(bytes: Uint8Array): TrustedRoot {
 }
 
 function readRoot(bytes: Uint8Array): TrustedRoot {
-  if (bytes.length > MAX_ROOT_BYTES)
-    throw new Error(`it has ${bytes.length} bytes, and ${MAX_ROOT_BYTES} is the limit`);
+  if (bytes.length > MAX_ROOT_BYTES) throw new Error(`expected at most ${MAX_ROOT_BYTES} bytes, got ${bytes.length}`);
   const root = TrustedRoot.fromJSON(jsonOf(bytes));
   if (!MEDIA_TYPE.test(root.mediaType)) throw new Error(`its mediaType ${show(root.mediaType)} is unknown`);
   if (root.certificateAuthorities.length === 0) throw new Error('it has no certificate authority');
@@ -63,7 +62,7 @@ function jsonOf(bytes: Uint8Array): unknown {
 
 /**
  * Verifies a signature by a certificate: the chain, the proof that the certificate was logged, the log entry or timestamp,
- * and the signature. The kinds of logs that the root lacks are not required; one time is always required.
+ * and the signature. A kind of log is required only if the root has one; one proven time is always required.
  *
  * @throws {Error} with the reason
  */
@@ -103,7 +102,7 @@ function entityOf({ bundle, artifact }: ParsedSignature): SignedEntity {
   return toSignedEntity(parsed, artifact === undefined ? undefined : Buffer.from(artifact));
 }
 
-/** A time counts only if its authority signed it: the log promised to include the entry, or it is a timestamp. */
+/** A time counts only if its authority signed it, in the log's promise of inclusion or in a timestamp. */
 function latestTime({ timestamps }: SignedEntity): number {
   const times = timestamps.flatMap((each) => {
     if (each.$case === 'timestamp-authority') return [each.timestamp.signingTime.getTime()];

@@ -29,7 +29,7 @@ export function parseSimpleSigning(
   { digest }: SignedImage,
 ): ParsedSignature | string {
   const limit = SIGNATURE_LIMITS.payloadBytes;
-  if (payload.length > limit) return `its payload has ${payload.length} bytes, and ${limit} is the limit`;
+  if (payload.length > limit) return `expected a payload of at most ${limit} bytes, got ${payload.length}`;
   for (const name of Object.values(ANNOTATIONS))
     if ((own(annotations, name)?.length ?? 0) > limit)
       return `its annotation ${name} has more than ${limit} characters`;

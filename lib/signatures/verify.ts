@@ -36,7 +36,7 @@ interface Wanted {
 }
 
 /**
- * Whether one of the signatures found is one of this image by one of these signers. Of several, the one with the earliest
+ * Whether one of these signers has signed this image, according to the found signatures. If several match, the earliest
  * proven time counts, so that a later signature does not make an image younger.
  *
  * @throws {Failure} `invalid` if a signer or the trusted root cannot be parsed
@@ -135,7 +135,7 @@ function isMatch(pattern: string, text: string): boolean {
   return matchesGlob(parseIdentityGlob(pattern), text);
 }
 
-/** A key is trusted by itself, so a log entry is not required; a time counts only if it is proven. */
+/** The key itself is trusted, so a log entry is not required; a time counts only if it is proven. */
 async function timeOf(
   parsed: ParsedSignature,
   { key }: TrustedKey,
@@ -150,7 +150,7 @@ async function timeOf(
   }
 }
 
-/** The name in a certificate that is not verified. */
+/** The name in a certificate that is not verified yet. */
 function claimedBy(certificate: Uint8Array): string {
   try {
     return show(new X509Certificate(certificate).subjectAltName?.replace(/^(?:URI|email):/, '') ?? 'no identity');

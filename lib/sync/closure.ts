@@ -210,7 +210,7 @@ export async function readClaims(
   const bytes = await content(config.digest, MAX_CONFIG_BYTES);
   if (bytes === undefined) return { missing: config.digest };
   if (bytes.length !== config.size)
-    throw refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${config.size}`);
+    throw refuse(digest, 'size-mismatch', `expected a config of ${config.size} bytes, got ${bytes.length}`);
   try {
     const claims = claimsOf(manifest, bytes, scope);
     return { claims, config: { digest: config.digest, bytes: bytes.length } };
@@ -237,11 +237,7 @@ export function compare(
   for (const blob of claims.blobs) {
     const proof = proofOf(blob);
     if (blob.size !== undefined && proof !== undefined && proof.size !== blob.size)
-      throw refuse(
-        digest,
-        'size-mismatch',
-        `blob ${blob.digest} has ${proof.size} bytes, its descriptor says ${blob.size}`,
-      );
+      throw refuse(digest, 'size-mismatch', `blob ${blob.digest}: expected ${blob.size} bytes, got ${proof.size}`);
     const note = mismatchOf(blob, proof);
     if (note === undefined) continue;
     if (scope.strictMediaTypes === true) throw refuse(digest, 'not-as-declared', note);

@@ -47,7 +47,7 @@ export function wrongSize(message: LayerMessage, size: number): Failure {
     operation: `verify blob ${message.blob.digest} of ${message.source}`,
     side: 'source',
     code: 'size-mismatch',
-    detail: `it has ${size} bytes, its descriptor says ${message.blob.size}`,
+    detail: `expected ${message.blob.size} bytes, got ${size}`,
   });
 }
 

@@ -200,7 +200,7 @@ class Reference {
     for (const [{ digest: of, size }, { proof, fault }] of inspected) {
       if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(of, fault);
       const fits = proof === undefined || size === undefined || proof.size === size;
-      if (!fits) this.#wrong(of, `it has ${proof.size} bytes, its descriptor says ${size}`);
+      if (!fits) this.#wrong(of, `expected ${size} bytes, got ${proof.size}`);
       sound &&= proof !== undefined && fits;
     }
     if (claims === undefined || !sound) return;

@@ -100,7 +100,7 @@ class Fetch {
         operation: `read ${digest}`,
         side: 'source',
         code: 'too-large',
-        detail: `it has ${size} bytes, and ${maxBytes} is the limit`,
+        detail: `expected at most ${maxBytes} bytes, got ${size}`,
       });
     const kept = await held(archive, digest, { maxBytes, signal });
     return kept ?? source.smallBlob(digest, { maxBytes, size, signal });

@@ -268,7 +268,7 @@ class Walk {
     const known = kept ?? knownContent(config);
     const bytes = known ?? (await source.smallBlob(digest, { maxBytes: MAX_CONFIG_BYTES, size, signal }));
     if (bytes.length !== size)
-      throw this.#refuse(digest, 'size-mismatch', `the config has ${bytes.length} bytes, the manifest says ${size}`);
+      throw this.#refuse(digest, 'size-mismatch', `expected a config of ${size} bytes, got ${bytes.length}`);
     if (kept === undefined) {
       if (known === undefined) this.#fetchedBytes += bytes.length;
       await archive.putContent(digest, bytes, { signal });
@@ -281,7 +281,7 @@ class Walk {
   }
 
   #wrongSize({ digest, size }: Child, found: number): Failure {
-    return this.#refuse(digest, 'size-mismatch', `it has ${found} bytes, the index says ${size}`);
+    return this.#refuse(digest, 'size-mismatch', `expected ${size} bytes, got ${found}`);
   }
 
   #refuse(digest: Digest, code: Failure['code'], detail: string): Failure {

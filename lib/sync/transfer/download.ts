@@ -136,7 +136,7 @@ function tooLong(expected: Expected, size: number): Failure {
     operation: `verify blob ${expected.digest}`,
     side: 'source',
     code: 'size-mismatch',
-    detail: `it is longer than the ${size} bytes that its descriptor says`,
+    detail: `expected ${size} bytes, got more`,
   });
 }
 

@@ -215,7 +215,7 @@ describe('the comparison of hostile images', () => {
     const { changes } = await compared(index('a'), index('b'));
     expect(Buffer.byteLength(JSON.stringify(changes))).toBeLessThanOrEqual(24 * 1024);
     expect(changes.settings.length).toBeGreaterThan(0);
-    expect(changes.notes?.at(-1)).toMatch(/of 16 different changes of settings are left out$/);
+    expect(changes.notes?.at(-1)).toMatch(/of 16 changes of settings are left out$/);
     const one = await compared(wild('a', 'linux/amd64'), wild('b', 'linux/amd64'));
     expect(Buffer.byteLength(JSON.stringify(one.changes))).toBeLessThanOrEqual(24 * 1024);
     expect(one.changes.settings[0]?.omitted).toBeGreaterThan(500);

@@ -428,11 +428,7 @@ mirrors:
     ['two documents', 'version: 1\n---\nversion: 1', /^2:1: Source contains multiple documents/],
     ['a tag of YAML', 'version: !!int 1', /^1:10: Unresolved tag/],
     ['an alias without an anchor', 'version: 1\nmirrors: *x', /^2:10: alias \*x has no anchor &x before it$/],
-    [
-      'a list within itself',
-      'version: 1\nmirrors: &x [*x]',
-      /^2:14: aliases stand for more than 1000000 values in all/,
-    ],
+    ['a list within itself', 'version: 1\nmirrors: &x [*x]', /^2:14: aliases expand to more than 1000000 values/],
     [
       'keys that are special elsewhere',
       'version: 1\n__proto__: {}\nmirrors: [{source: a, tags: all}]',
@@ -453,19 +449,19 @@ mirrors:
     [
       'a large mirror that an alias repeats ten thousand times',
       `version: 1\nmirrors:\n- &m {source: a, tags: [${Array.from({ length: 10_000 }, (_, i) => `t${i}`).join(',')}]}\n${'- *m\n'.repeat(9_999)}`,
-      /aliases stand for more than 1000000 values/,
+      /aliases expand to more than 1000000 values/,
     ],
     [
       'aliases of aliases',
       `version: 1\na: &a [x,x,x,x,x,x,x,x,x,x]\n${Array.from('bcdefgh')
         .map((name, i) => `${name}: &${name} [${`*${'abcdefgh'[i] ?? ''},`.repeat(10)}]\n`)
         .join('')}mirrors: *h\n`,
-      /aliases stand for more than 1000000 values/,
+      /aliases expand to more than 1000000 values/,
     ],
     [
       'a mapping of many keys',
       `version: 1\nregistries:\n${Array.from({ length: 20_000 }, (_, i) => `  h${i}.io: {}\n`).join('')}`,
-      /has 20000 entries, and 1000 is the limit/,
+      /expected at most 1000 entries, got 20000/,
     ],
     ['hundreds of thousands of comments', '#\n'.repeat(200_000), /more than 100000 lines/],
   ])('for %s', (_, text, why) => {

@@ -73,7 +73,7 @@ describe('an untrusted JSON text', () => {
     expect(readJson('[1]', { maxLength: 3 })).toEqual([1]);
     expect(faultOf('[1,]', { maxLength: 3 })).toMatchObject({
       code: 'too-large',
-      message: 'has 4 characters, and 3 is the limit',
+      message: 'expected at most 3 characters, got 4',
     });
   });
 

@@ -35,7 +35,11 @@ describe('image config', () => {
     [{ rootfs: { type: 'layers+base', diff_ids: [] } }, 'unsupported', 'rootfs.type: must be "layers"'],
     [{ rootfs: { type: 'layers', diff_ids: {} } }, 'invalid', 'rootfs.diff_ids: must be an array, not an object'],
     [{ rootfs: { type: 'layers', diff_ids: [DIGEST, 'x'] } }, 'invalid', 'rootfs.diff_ids[1]: "x" is not a digest'],
-    [{ rootfs: { type: 'layers', diff_ids: Array(1025).fill(DIGEST) } }, 'too-large', 'has 1025 elements'],
+    [
+      { rootfs: { type: 'layers', diff_ids: Array(1025).fill(DIGEST) } },
+      'too-large',
+      'expected at most 1024 elements, got 1025',
+    ],
     ['{"rootfs":{},"rootfs":{}}', 'invalid', 'has the key "rootfs" twice'],
     ['['.repeat(65), 'too-deep', 'nests deeper than 64 levels'],
   ])('%j is refused (%s): %s', (config, code, detail) => {

@@ -137,10 +137,10 @@ describe('reference', () => {
     const longest = `${LONGEST}:${'t'.repeat(128)}@${SHA512}`;
     expect(formatReference(parseReference(longest))).toBe(longest);
     const detail = (text: string): string => failureOf(() => parseReference(text)).detail;
-    expect(detail(`${LONGEST}c`)).toBe('its name has 256 characters, and 255 is the limit');
+    expect(detail(`${LONGEST}c`)).toBe('expected a name of at most 255 characters, got 256');
     // The limit applies to the normalised name.
     expect(detail(LONGEST.replace('example.com/', 'example/'))).toBe(
-      'its name has 261 characters, and 255 is the limit',
+      'expected a name of at most 255 characters, got 261',
     );
     expect(detail('a'.repeat(1000))).toMatch(/^it is longer than/);
   });
