@@ -10,8 +10,8 @@ export interface BatchOptions<M extends Message> {
   /** The type of message that this function handles. */
   readonly type: M['type'];
   /**
-   * Handles deliveries of one group in order; a rejection fails all of them. With `requeues`, it throws a rate limit even on
-   * the last delivery, and the message is queued again.
+   * Handles deliveries of one group in order; a rejection fails all of them. With `requeues`, the handler throws a rate
+   * limit even on the last delivery, and the message is queued again.
    */
   readonly handle: (deliveries: readonly Delivery<M>[], requeues: boolean) => Promise<void>;
   /** The maximum number of messages of one group that are handled together. */
@@ -20,7 +20,10 @@ export interface BatchOptions<M extends Message> {
   readonly maxReceives: number;
   /** Records a failure on the last delivery. If undefined, `handle` records it. */
   readonly giveUp?: (delivery: Delivery<M>, failure: Failure) => Promise<void>;
-  /** Resolves if the configuration and the secrets are valid. Messages wait for that without using up their deliveries. */
+  /**
+   * Resolves if the configuration and the secrets are valid. Until then, messages wait without using up their
+   * deliveries.
+   */
   readonly ready?: () => Promise<unknown>;
   /** Sets the time of the next delivery of these messages of one group; without a failure, immediately. */
   readonly postpone: (records: readonly SQSRecord[], failure?: Failure) => Promise<void>;

@@ -15,8 +15,8 @@ const wired = once(() => {
 });
 
 /**
- * Records dead letters as failures. Their deliveries crashed, timed out or could not be read; all other failures are
- * recorded by the functions themselves.
+ * Records dead letters as failures. Their deliveries crashed, timed out or could not be read; the functions record all
+ * other failures themselves.
  */
 export const handler = (event: SQSEvent, context: Context): Promise<SQSBatchResponse> =>
   observed(context, () => handleDeadLetters(event, wired(), signalOf(context)));

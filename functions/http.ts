@@ -18,7 +18,7 @@ export interface HttpRequest {
   readonly request: Request;
   /** The raw target, path and query. */
   readonly target: string;
-  /** As the client has sent it. */
+  /** The header as sent by the client. */
   readonly method: string;
   /** The address of the client. */
   readonly client: string;
@@ -93,7 +93,7 @@ function listOf(values: string | string[] | undefined): string[] {
   return typeof values === 'string' ? [values] : (values ?? []);
 }
 
-/** Leaves out a header that is not valid in HTTP; none that a registry reads has such a value. */
+/** Drops headers with values that HTTP does not allow; a registry reads none of these. */
 function append(headers: Headers, name: string, value: string): void {
   try {
     headers.append(name, value);

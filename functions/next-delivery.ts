@@ -24,7 +24,7 @@ export function secondsUntilNext(failure: Failure | undefined, record: SQSRecord
   return decision.again ? Math.min(Math.ceil(decision.afterMs / 1000), MAX_VISIBILITY_S) : 0;
 }
 
-/** A failure without a remedy waits as long as any other before it is a dead letter. */
+/** A failure without a remedy has the same waits as any other, until the message is a dead letter. */
 function asRetryable({ operation, side, code, detail }: Failure): Failure {
   return new Failure({ operation, side, code, detail, remedy: 'retry' });
 }

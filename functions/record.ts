@@ -13,8 +13,8 @@ export type RecordImage = (event: ImageEvent, again?: boolean) => Promise<void>;
  * refuses the event. It then contains `unsent`, and the failure is thrown, so that the next delivery of the message sends
  * the event. An event is sent at least once.
  *
- * A run's mirrored image never becomes failed: a crashed handler fails all images of its slice, and so does a second
- * message for a stored layer.
+ * An image that a run has mirrored never becomes failed, although a crashed handler fails all images of its slice, and
+ * a second message for a stored layer may fail.
  */
 export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Promise<void>) | undefined): RecordImage {
   const send = async (event: ImageEvent): Promise<Failure | undefined> => {
@@ -32,7 +32,7 @@ export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Prom
     }
     const found = again || event.status === 'failed' ? await findReport(archive, event) : undefined;
     const said = found?.report;
-    // Another process may record the image as mirrored meanwhile. Then the next delivery reads that.
+    // Another process may record the image as mirrored at the same time; the next delivery then reads that.
     const conditionOf = ({ status }: ImageEvent): Pick<Parameters<typeof writeReport>[3] & object, 'condition'> =>
       status === 'failed' && found !== undefined ? { condition: found.condition } : {};
     if (said !== undefined && isSaid(event, said, again)) {

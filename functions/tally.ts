@@ -1,6 +1,6 @@
 import type { BlobEvent } from '../lib/sync/events.ts';
 
-/** Images of one repository that a run found in a state that needs no work. */
+/** The numbers of one repository's images that need no work in a run. */
 interface Idle {
   readonly run: string;
   readonly repository: string;
@@ -17,7 +17,7 @@ interface Cost {
   readonly bytes: number;
 }
 
-/** The counts of one invocation by run. One log line per image or part would cost more than the work itself. */
+/** The counts of one invocation by run, because one log line per image or part would cost more than the work itself. */
 export class Tally {
   readonly #started: number;
   readonly #idle = new Map<string, Idle>();

@@ -77,7 +77,7 @@ export function leftOut({ run, repository }: ImageEvent): void {
   tally.idle(run, repository, 'queued');
 }
 
-/** Reports images that a policy wants attested, and that are not. */
+/** Reports images without the attestation that a policy requires. */
 export function onNotAttested({ code, message }: Failure, repository: string): void {
   log('error', 'not attested', { repository, code, reason: message });
   metrics.addMetric('ImagesNotAttested', MetricUnit.Count, 1);
@@ -102,7 +102,10 @@ export function onRefused(failure: Failure, keptLast: boolean): void {
   metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
 }
 
-/** Handles messages of one lane (SQS's message group). All log lines name the lane, and a single message its id. */
+/**
+ * Handles messages of one lane (SQS's message group). All log lines contain the lane, and those about one message its
+ * id.
+ */
 export function handling<T>(records: readonly SQSRecord[], work: () => Promise<T>): Promise<T> {
   const [record, ...others] = records;
   for (const { body, messageId } of records) {

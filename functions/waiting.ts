@@ -6,7 +6,7 @@ import { Failure } from '../lib/core/failure.ts';
 /** The maximum wait for a valid configuration, or for a release that can read the message: a long weekend. */
 const LONGEST_WAIT_MS = 4 * 24 * 60 * 60_000;
 
-/** The time between two deliveries of a waiting message. One message of each group is delivered. */
+/** The time between two deliveries of a waiting message. Only one message of each group is delivered. */
 const WAIT_MS = 20_000;
 
 /** The message attribute with the time of the first send, in milliseconds since the epoch. */

@@ -23,7 +23,7 @@ export interface TagUpdate extends Applied, Partial<Move> {}
 
 /** Options of a change of a tag index. */
 type UpdateOptions = Cancel & {
-  /** Gets the version that was written. */
+  /** Called with the version that was written. */
   readonly written?: (version: string) => void;
 };
 
@@ -35,7 +35,7 @@ interface Checked {
 /** Finds the changes for a version of a tag index; undefined for a repository without an index. */
 export type FindChanges = (version: string | undefined, index?: TagIndex) => Promise<readonly TagChange[]>;
 
-/** An archive: gives the objects of a store their meaning. */
+/** An archive over an object store. */
 export class Archive {
   readonly store: ObjectStore;
   readonly layout: Layout;
@@ -43,8 +43,8 @@ export class Archive {
   readonly #receipts: Receipts;
   /**
    * The tag index that was read or written last, by its version. A repository of ten thousand tags has a hundred
-   * slices. Parsing its index for each slice would take longer than all other work, and leave more garbage than the
-   * collector frees in time.
+   * slices. Parsing its index for each slice would take longer than all other work, and create garbage faster than the
+   * collector frees it.
    */
   readonly #parsed: Lru<string, { readonly index: TagIndex; readonly etag: string }>;
 
@@ -60,7 +60,7 @@ export class Archive {
     this.#parsed = new Lru(keptEntries, ({ index }) => Math.min(index.size + 1, keptEntries));
   }
 
-  /** Reads small content and checks its digest; `corrupt` where it does not match. */
+  /** Reads small content and checks its digest; throws `corrupt` if it does not match. */
   async content(digest: Digest, options: { readonly maxBytes: number } & Cancel): Promise<Uint8Array | undefined> {
     const found = await this.store.get(this.layout.blob(digest), options);
     if (found === undefined) return undefined;
@@ -98,7 +98,7 @@ export class Archive {
   }
 
   /**
-   * Writes a blob's proof, unless the archive has one that proves as much. The same bytes may be a layer in one image
+   * Writes a blob's proof, unless the archive has one that covers it. The same bytes may be a layer in one image
    * and an opaque file in another, and the layer's proof serves both. Other facts of an earlier proof are kept. Costs
    * one request without a receipt.
    */
@@ -142,8 +142,8 @@ export class Archive {
   }
 
   /**
-   * Applies observations to a repository's tag index, with a condition on the version that was read. Starts over where
-   * another writer was faster. Writes nothing where nothing changes.
+   * Applies observations to a repository's tag index, with a condition on the version that was read. Starts over if
+   * another writer was faster. Writes nothing if nothing changes.
    *
    * @param changes or a function that finds them, each time that the process starts over. Everything that the function has
    *   checked holds when the index is written: a repair changes the versions of all indexes after it has revoked a receipt
@@ -186,7 +186,8 @@ export class Archive {
     for (let attempt = 1; ; attempt += 1) {
       const read = await this.tagIndex(repository, { signal });
       const version = read?.etag;
-      // Before the check, so that a repair finds the repository, and writes an index of another version.
+      // The marker is written before the check, so that a repair finds the repository, and changes the version of its
+      // index.
       if (version === undefined) await this.#mark(repository, { signal });
       const changes = await find(version, read?.index);
       if (changes.length === 0) return [];
@@ -205,7 +206,7 @@ export class Archive {
   }
 
   /**
-   * Drops every entry that names one of these digests, and gives the index another version in any case. Only a repair may do
+   * Drops every entry that names one of these digests, and always gives the index another version. Only a repair may do
    * this: these digests cannot be pulled.
    */
   async dropReferences(
@@ -248,7 +249,7 @@ export class Archive {
     }
   }
 
-  /** Where nothing is written, no condition of a write shows that another process has changed the index. */
+  /** If nothing is written, no write condition detects that another process has changed the index. */
   async #mustBe(key: string, version: string | undefined, options: Cancel): Promise<void> {
     if ((await this.store.head(key, options))?.etag !== version) throw conflict(key);
   }
@@ -261,7 +262,7 @@ export class Archive {
     }
   }
 
-  /** The same, and those whose first reference may be written now. */
+  /** The same, and the repositories whose first reference may be written at this moment. */
   async markedRepositories(options: Cancel = {}): Promise<ReadonlySet<string>> {
     const found = new Set<string>();
     for await (const { key } of this.store.list(this.layout.repositories, options)) {

@@ -1,6 +1,6 @@
 /**
- * Keeps the first bundle of each attestation. ECDSA signatures differ each time, so a condition on the name lets all writers
- * agree on one.
+ * Keeps the first bundle of each attestation. ECDSA signatures differ each time, so a conditional write lets all
+ * writers use the same one.
  */
 import { Failure } from '../core/failure.ts';
 import type { Cancel } from '../store/store.ts';

@@ -11,7 +11,7 @@ export type Wait = (ms: number, operation: string, signal: AbortSignal | undefin
  */
 const CONFLICTS: RetryPolicy = { tries: 12, baseMs: 50, capMs: 2_000 };
 
-/** Waits so that another writer can finish; throws any error that is not a conflict, and a conflict too many. */
+/** Waits so that another writer can finish; throws errors that are not conflicts, and the last permitted conflict. */
 export async function afterConflict(
   error: unknown,
   attempt: number,

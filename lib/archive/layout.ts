@@ -1,8 +1,8 @@
 import type { Digest } from '../oci/digest.ts';
 
 /**
- * The places of objects in an archive. Keys are the object-store port's; no other module builds keys. Repositories have
- * the form of references: `docker.io/library/alpine`, `localhost:5000/app`.
+ * The places of objects in an archive. The result is a key for the object store; no other module builds keys.
+ * Repositories have the form of references: `docker.io/library/alpine`, `localhost:5000/app`.
  */
 export interface Layout {
   /** The prefix of all blobs' keys. */
@@ -16,7 +16,7 @@ export interface Layout {
   member(repository: string, manifest: Digest): string;
   /** The bundle of an attestation, by a name that its writer chooses. */
   attestation(name: string): string;
-  /** The file that stock tools need beside the tag index, and its content. */
+  /** The file that other tools need beside the tag index, and its content. */
   marker(repository: string): { readonly key: string; readonly content: string };
   /** The repository whose marker has this key; undefined for any other key. */
   markedBy(key: string): string | undefined;

@@ -1,8 +1,8 @@
 /**
  * Records the child manifests of the indexes of a repository, which its tag index does not name. The finalizer writes a record
- * per child before it writes the reference. A record proves nothing: it names the root below which the child is found, and the
- * tag index says whether the archive has that root. So a server needs one read to decide whether a manifest belongs to a
- * repository, and a record that outlives its image shows nothing.
+ * per child before it writes the reference. A record is not a proof: it names the root of the child, and the tag index
+ * states whether the archive has that root. So a server needs one read to decide whether a manifest belongs to a
+ * repository, and ignores a record that outlives its image.
  */
 import { Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
@@ -30,7 +30,7 @@ export interface Member {
   readonly platforms: Platforms;
 }
 
-/** Records manifests. Repeating it is safe. A manifest of several images has the record of the last one. */
+/** Records manifests. Repeating it is safe. A manifest of several images has only the record of the last image. */
 export async function recordMembers(
   { store, layout }: Archive,
   repository: string,
@@ -49,7 +49,7 @@ export async function recordMembers(
   );
 }
 
-/** The record of a manifest; undefined if it has none, or that of an earlier release, which names no root. */
+/** The record of a manifest; undefined without one, and for a record of an earlier release, which names no root. */
 export async function memberOf(
   { store, layout }: Archive,
   repository: string,

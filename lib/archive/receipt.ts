@@ -21,7 +21,7 @@ export interface Receipt {
   readonly compression?: Compression;
   /** The media type that declares another compression. */
   readonly declared?: string;
-  /** Only in receipts of earlier versions: the bytes were taken for plain because the media type said so. */
+  /** Only in receipts of earlier versions, which treated the bytes as plain if the media type said so. */
   readonly assumed?: true;
   /** The upstream repository that it came from. */
   readonly source: string;
@@ -61,8 +61,8 @@ export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
 }
 
 /**
- * Replaces the receipt of a blob that is not as it says, until the blob is proven again. So the finalizer distinguishes a
- * blob that was removed from one that a message still brings.
+ * Replaces the receipt of a blob that contradicts it, until the blob is proven again. So the finalizer distinguishes a
+ * removed blob from one that a message still fetches.
  */
 export function serialiseRevocation(now: number): Uint8Array {
   return Buffer.from(`${JSON.stringify({ version: 1, revoked: new Date(now).toISOString() })}\n`);

@@ -1,4 +1,4 @@
-/** The receipts of an archive, in its store. None is ever deleted: a wrong one is revoked. */
+/** The receipts of an archive, in its store. A wrong receipt is revoked and never deleted. */
 import { asFailure, Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
@@ -19,7 +19,7 @@ const MAX_RECEIPT_BYTES = 1024 * 1024;
 
 const JSON_TYPE = 'application/json';
 
-/** The object in the place of a blob's receipt. */
+/** The object under the key of a blob's receipt. */
 export interface FoundReceipt {
   readonly etag: string;
   /** Undefined where it cannot be read, or is revoked: the blob is proven again. */

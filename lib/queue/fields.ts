@@ -3,7 +3,7 @@ import { Failure } from '../core/failure.ts';
 import type { Place } from '../oci/document.ts';
 import { show } from '../oci/show.ts';
 
-/** A later release may add a choice, so that a message with an unknown one waits. */
+/** A later release may add a choice, so a message with an unknown choice waits. */
 export function oneOf<T extends string>(place: Place, choices: readonly T[]): T {
   const text = place.text();
   const choice = choices.find((each) => each === text);

@@ -6,7 +6,7 @@ import type { FinalizeMessage, Image, LayerMessage, Message, ResolveMessage, Wan
 /**
  * Decides which messages wait for each other (groups), and which are the same message (deduplication ids). Pure.
  *
- * Both are SQS's: at most 128 letters, digits and punctuation characters (MessageGroupId, MessageDeduplicationId).
+ * Both are ids of SQS: at most 128 letters, digits and punctuation characters (MessageGroupId, MessageDeduplicationId).
  */
 export const MAX_ID_LENGTH = 128;
 
@@ -29,9 +29,9 @@ export function layerGroup(source: string, blob: Digest, lanes: number): string 
 
 /**
  * The lane of a resolve message, also `host#n`. Slices of one repository run concurrently, since they share nothing:
- * the observation time decides between changes of a tag. But the load is the registry's: a schedule that starts a
- * hundred repositories at once sends each registry at most `lanes` of them, and a registry that answers 429 delays only
- * its own lanes.
+ * the observation time decides between changes of a tag. The lanes still bound the load of a registry: a schedule that
+ * starts a hundred repositories at once sends each registry at most `lanes` of them, and a registry that answers 429
+ * delays only its own lanes.
  */
 export function resolveGroup(message: ResolveMessage, lanes: number = RESOLVE_LANES): string {
   return lane(message.source, sha256(canonical([message.repository, message.what])), lanes);

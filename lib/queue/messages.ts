@@ -37,13 +37,16 @@ export interface Order extends Scope {
 
 export type PlatformPolicy = 'all' | readonly Platform[];
 
-/** Images per message: they share one read of the tag index, and their HEADs are sent concurrently. */
+/**
+ * The maximum number of images per message. They share one read of the tag index, and their HEADs are sent
+ * concurrently.
+ */
 export const SLICE = 100;
 
 /**
- * Resolve these tags (a slice), these digests, or, with `list`, every tag from this page on. With `checks`, the unchanged images
- * of the repository are checked for new referrers if that is due, as many as a run may check, or those whose referrers are
- * announced.
+ * Resolve these tags (a slice) or digests, or with `list` every tag of the repository. With `checks`, the unchanged
+ * images of the repository are checked for new referrers if that is due, as many as a run may check, or those whose
+ * referrers are announced.
  */
 export interface ResolveMessage extends Order {
   readonly version: typeof MESSAGE_VERSION;
@@ -53,7 +56,9 @@ export interface ResolveMessage extends Order {
     | {
         readonly kind: 'images';
         readonly images: readonly Wanted[];
-        /** One of several slices: another message checks their unchanged tags for new referrers. */
+        /**
+         * Whether this is a slice of a listed repository; another message then checks unchanged tags for new referrers.
+         */
         readonly listed?: true;
       }
     | {
@@ -64,8 +69,8 @@ export interface ResolveMessage extends Order {
 }
 
 /**
- * One image as requested: by tag, by digest, or by both (then the digest decides, and the tag is written only where it
- * names that digest upstream).
+ * One image as requested: by tag, by digest, or by both. With both, the digest decides, and the tag is written only if
+ * it names that digest upstream.
  */
 export interface Wanted {
   readonly tag?: string;
@@ -81,17 +86,17 @@ export interface Image {
   readonly size: number;
   /** The tag to write; without one the image is kept by digest alone. */
   readonly tag?: string;
-  /** As requested, if that was by tag and digest at once; otherwise it was by tag, or without a tag by digest. */
+  /** The request, if it had both a tag and a digest; otherwise it had the tag, or without a tag the digest. */
   readonly asked?: Wanted;
   /** A remark for the user, as a sentence. */
   readonly note?: string;
-  /** Warnings that end with the image's result, each a sentence. */
+  /** Warnings that the image's result contains, each a sentence. */
   readonly notes?: readonly string[];
   /** The observation time, in milliseconds since the epoch (invariant 5). */
   readonly observed: number;
-  /** The largest blob of the closure: while its receipt is missing, nothing else needs to be checked. */
+  /** The largest blob of the closure; while its receipt is missing, the other content need not be checked. */
   readonly largest?: Digest;
-  /** Attestations that upstream has only in part: the image is complete without them. */
+  /** Attestations that upstream has only in part; the image counts as complete without them. */
   readonly lost?: readonly Digest[];
   /** The manifest that a referrer refers to, as upstream lists it. */
   readonly subject?: Digest;
@@ -135,19 +140,19 @@ export interface LayerMessage extends Order {
   readonly blob: {
     readonly digest: Digest;
     readonly mediaType: string;
-    /** Bytes; schema1 does not say. */
+    /** Bytes; missing for schema1, which has no sizes. */
     readonly size?: number;
     readonly urls?: readonly string[];
     /**
-     * The algorithms of the diffIDs that the image claims for it. An empty list: digest and size are its proof.
-     * Missing, as in messages of earlier versions: sha256 for a tar layer.
+     * The algorithms of the diffIDs that the image claims for it. An empty list means that digest and size are the
+     * whole proof. Missing, as in messages of earlier versions: sha256 for a tar layer.
      */
     readonly diffIds?: readonly Algorithm[];
   };
   /**
    * The objects that the layer function has to look up in the archive, on the first delivery, before it asks upstream:
    *
-   * - `receipt`: the resolver has found nothing, but another message may have brought the blob meanwhile;
+   * - `receipt`: the resolver has not found the blob, but another message may have fetched it since;
    * - `everything`: a receipt, the object, an unfinished upload.
    */
   readonly look: 'receipt' | 'everything';
@@ -163,13 +168,13 @@ export interface LayerMessage extends Order {
 export interface FinalizeMessage extends Order {
   readonly version: typeof MESSAGE_VERSION | typeof CHANGE_VERSION;
   readonly type: 'finalize';
-  /** Neither tag nor digest where the tags of the repository could not be listed. */
+  /** Without tag and digest if the tags of the repository could not be listed. */
   readonly image: Image | Wanted;
   /** Set where the image cannot be mirrored: the failure to record. */
   readonly failure?: RecordedFailure;
   /**
-   * Checks for referrers to record. Such a message has no other effect; its image is one of the checked ones, which an
-   * earlier release finds unchanged.
+   * Checks for referrers to record. Such a message has no other effect. Its image is one of the checked images, so that
+   * an earlier release finds it unchanged.
    */
   readonly checks?: readonly ReferrerCheck[];
   /**

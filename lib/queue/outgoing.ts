@@ -126,7 +126,7 @@ function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
   };
 }
 
-/** Callers pass the message that they handle as the order of the next one; only the order's fields are copied. */
+/** Copies only the fields of the order, because callers pass the whole message that they handle. */
 function orderOf({ run, source, repository, platforms, foreignLayers, strictMediaTypes }: Order): Order {
   return defined({ run, source, repository, platforms, foreignLayers, strictMediaTypes });
 }

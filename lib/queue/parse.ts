@@ -26,7 +26,7 @@ import {
 /**
  * Bytes of a serialised message. SQS takes 1 MiB since August 2025, but a queue may have a lower limit, and compatible
  * servers often still stop at 256 KiB. The largest real message, a hundred tags of 128 characters with their digests,
- * needs a tenth of that; SQS bills 64 KiB at a time.
+ * has a tenth of that; SQS bills units of 64 KiB.
  */
 export const MAX_MESSAGE_BYTES = 256 * 1024;
 
@@ -99,7 +99,7 @@ function readWhat(place: Place): ResolveMessage['what'] {
   if (kind === 'list') return { kind };
   if (kind === 'checks')
     return defined({ kind, announced: optional(place.at('announced'), (given) => some(given).map(readWanted)) });
-  // Earlier releases also say whether these are all images of the run; nothing depends on it.
+  // Earlier releases also state whether these are all images of the run, which this release ignores.
   const images = some(place.at('images')).map(readWanted);
   return place.at('listed').optionalFlag() ? { kind, images, listed: true } : { kind, images };
 }
@@ -142,7 +142,7 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
   return defined({
     ...readOrder(place),
     type: 'finalize' as const,
-    // A repository whose tags could not be listed has no tag to name.
+    // If the tags of a repository could not be listed, the message names no tag.
     image: found ? readImage(image, now) : readName(image),
     failure,
     checks: checks?.map((check) => readCheck(check, now)),
@@ -150,7 +150,7 @@ function readFinalize(place: Place, now: number): FinalizeMessage {
   });
 }
 
-/** Version 2 has no other messages. */
+/** Version 2 contains only changes. */
 function readChangeMessage(place: Place, now: number): FinalizeMessage {
   const type = oneOf(place.at('type'), ['finalize']);
   const change = readChange(place.at('change'), now);

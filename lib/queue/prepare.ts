@@ -14,7 +14,7 @@ export interface Prepared extends Outgoing {
 
 /**
  * Checks a message before it is accepted, in every implementation: a message that the queue or its reader would refuse
- * is refused while the sender can still handle it. The result is the message that the reader will get.
+ * is refused while the sender can still handle it. The result is the message as its reader receives it.
  *
  * @throws Failure side `queue`, remedy `never`
  */

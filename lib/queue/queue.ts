@@ -41,8 +41,8 @@ export interface Delivery<M extends Message = Message> {
 }
 
 /**
- * Handles a batch: deliveries of one group, in order. It stops at the first failure, since all deliveries after a
- * failed one return to the queue with it, done or not. A rejection fails the whole batch.
+ * Handles a batch: deliveries of one group, in order. The handler stops at the first failure, because all later
+ * deliveries of the batch return to the queue, even if they are done. A rejection fails the whole batch.
  */
 export type Handler<M extends Message = Message> = (
   deliveries: readonly Delivery<M>[],
@@ -53,11 +53,11 @@ export type Handler<M extends Message = Message> = (
 export interface BatchResult {
   /** Ids of the deliveries that failed. */
   readonly failed: readonly string[];
-  /** When a failed delivery should come back, in milliseconds from now, by its id; its group waits as long. */
+  /** By id, the wait in milliseconds before a failed delivery is repeated; its group waits for the same time. */
   readonly retryAfterMs?: ReadonlyMap<string, number>;
   /**
-   * The pause of a group without failures, in milliseconds, so that its next batch is larger; it ends early if no other
-   * batch is in flight. Only in process: SQS has no such setting for FIFO queues.
+   * The pause of a group after a batch without failures, in milliseconds, which makes the next batch larger. It ends
+   * early if no other batch is in flight. Only in process: SQS has no such setting for FIFO queues.
    */
   readonly restMs?: number;
 }

@@ -4,7 +4,7 @@ import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
 import type { Wanted } from './messages.ts';
 import { MAX_MESSAGE_BYTES } from './parse.ts';
 
-/** The images that a message names, although this release cannot handle the message. */
+/** The images of a message that this release cannot handle. */
 export interface Named {
   readonly run: string;
   readonly source: string;

@@ -21,7 +21,7 @@ export interface RefusalContext {
   /** The host that responded, with its port. */
   readonly host: string;
   readonly subject: Subject;
-  /** The time in the unit of `Date.now()`; a Retry-After may be a date. */
+  /** The current time as from `Date.now()`, because a Retry-After may be a date. */
   readonly now: number;
   /** Appended to a denial: the credentials that were used, or the places that were searched. */
   readonly hint?: string | undefined;

@@ -1,7 +1,7 @@
 import { Failure } from '../core/failure.ts';
 import { isReferrerTag } from '../oci/referrer-tags.ts';
 
-/** The requests that would look for the tags of one manifest: the tag schema's, and three of cosign. */
+/** The number of requests that probe for the tags of one manifest: one for the tag schema, and three for cosign. */
 const PROBES = 4;
 
 /** The names that are kept; a repository with more of them is probed. */
@@ -12,7 +12,7 @@ export interface KnownTags {
   /** The time at which the list was begun, in milliseconds since the epoch. */
   readonly since: number;
   /**
-   * Whether the repository has a tag, for the tags of one manifest; undefined if only a request can tell.
+   * Returns whether the repository has a tag of one manifest; undefined if only a request can answer that.
    *
    * @throws Failure `aborted`
    */
@@ -20,7 +20,7 @@ export interface KnownTags {
 }
 
 /**
- * Passes the pages of a list on, and shares its tags of referrers, so that no second list is needed for them.
+ * Passes on the pages of a list, and keeps the tags of referrers in it, so that a second list is not needed.
  *
  * @param share gets the tags, which are known when the last page was read; undefined for a list that was not read to its end
  */
@@ -46,11 +46,11 @@ export async function* sharingTags(
 }
 
 /**
- * Reads the tags of a repository that name referrers. Most repositories have none, and a page of the tag list shows that with one
- * request for all manifests.
+ * Reads the tags of a repository that name referrers. Most repositories have no such tags, which one page of the tag
+ * list proves for all manifests.
  *
- * A list is read only as far as the probes for the manifests so far would have cost as many requests. So the list at most
- * doubles the requests, whatever its length is.
+ * A list is read only as far as the probes for the manifests so far would have cost as many requests. So even a long
+ * list at most doubles the number of requests.
  */
 export class ReferrerTags implements KnownTags {
   readonly since: number;

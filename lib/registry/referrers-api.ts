@@ -21,7 +21,7 @@ const BROKEN_API_MS = 10 * 60_000;
 /** The endpoint has no referrers API. Another endpoint of the registry may have it. */
 class NoApi extends Failure {
   constructor(operation: string, endpoint: Endpoint) {
-    // This code defers no endpoint: it serves all other content.
+    // This error code does not defer the endpoint, which still serves all other content.
     super({ operation, side: 'source', code: 'manifest-unknown', detail: `${endpoint.name} has no referrers API` });
   }
 }
@@ -97,7 +97,7 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
     return { bytes, next: next === '' ? undefined : next, endpoint };
   } catch (thrown) {
     const failure = sourceFailure(thrown, operation, signal);
-    // Each further manifest would wait for all tries again.
+    // Otherwise each further manifest would wait for all tries.
     if (last && (failure.code === 'unavailable' || failure.code === 'timeout') && failure.status !== 503)
       endpoint.hasNoReferrersUntil = now() + BROKEN_API_MS;
     throw failure;

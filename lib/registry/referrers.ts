@@ -1,6 +1,6 @@
 /**
- * Lists the referrers of a manifest, such as signatures and SBOMs (OCI distribution spec 1.1, "Listing Referrers"). A list is
- * a hint: only the manifest of a referrer, which its digest proves, says what it refers to.
+ * Lists the referrers of a manifest, such as signatures and SBOMs (OCI distribution spec 1.1, "Listing Referrers"). A
+ * list is a hint: only the manifest of a referrer, which its digest proves, states the subject.
  */
 import type { Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -60,7 +60,7 @@ function tagsOf({ client, repository, operation, fresh, signal }: ReferrersOptio
   return tags;
 }
 
-/** The index under the tag `sha256-…`. Any other manifest under that tag lists nothing. */
+/** The index under the tag `sha256-…`. Any other manifest under that tag counts as an empty list. */
 async function fromTagSchema(options: ReferrersOptions, list: ReferrerList): Promise<void> {
   const { client, operation, repository, digest, signal } = options;
   const reference = referrersTag(digest);

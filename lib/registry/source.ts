@@ -32,9 +32,9 @@ export interface Source {
 
   /**
    * The referrers of a manifest, such as its signatures: from the referrers API, or the tag schema `sha256-…`, and from
-   * cosign's tags. A bounded list, and a hint only: the manifest of a referrer says what it refers to.
+   * cosign's tags. The list is bounded, and only a hint: the manifest of a referrer states its subject.
    *
-   * Costs one request for a registry with the API, and the list of the repository's tags once for all its manifests. A
+   * A registry with the API costs one request, and the list of the repository's tags once for all its manifests. A
    * registry without the API costs one request for each referrer's tag that the list has.
    *
    * @throws Failure for a temporary problem, and for a list that cannot be read
@@ -43,7 +43,7 @@ export interface Source {
 }
 
 export interface ReferrersQuery {
-  /** Only referrers of these types, and those whose type the list does not say. Default: all. */
+  /** Only referrers of these types, and those whose type the list omits. Default: all. */
   readonly artifactTypes?: readonly string[] | undefined;
   /** Lists the tags of the repository again, even if they were listed a moment ago. */
   readonly fresh?: boolean | undefined;

@@ -9,9 +9,12 @@ import type { Answer } from './served.ts';
 
 const MiB = 1024 * 1024;
 
-/** A blob without a receipt, such as a config, is hashed for each request, so its size is limited. */
+/** The maximum size of a blob without a receipt, such as a config, which is hashed for each request. */
 const MAX_UNPROVEN_BYTES = 4 * MiB;
-/** Each response from a folder holds one chunk. One client is slower with 128 KiB, and hardly faster with 512 KiB. */
+/**
+ * The size of a chunk; each response from a folder holds one in memory. A single client is slower with 128 KiB, and
+ * hardly faster with 512 KiB.
+ */
 const CHUNK_BYTES = 256 * 1024;
 /** The number of proven blobs whose sizes are kept, so that each range costs one read. */
 const KNOWN = 10_000;
@@ -60,7 +63,7 @@ export class Blobs {
 
   async #provenSize(digest: Digest, { method, signal }: Request): Promise<number | undefined> {
     const known = this.#proven.get(digest);
-    // HEAD opens no object, so it would not detect a removed blob.
+    // A GET opens the object, and so detects a removed blob; HEAD needs the lookup below.
     if (known !== undefined && method === 'GET') return known;
     const receipt = await this.#archive.receipt(digest, { signal });
     if (receipt === undefined) return undefined;

@@ -1,13 +1,13 @@
 /**
  * Fill on miss: a request for a missing tag is answered 404 at once, and the image is ordered, so that the next pull finds it.
- * No client waits for an upstream.
+ * A client never waits for an upstream.
  */
 import { asFailure } from '../core/failure.ts';
 import type { MissingTag } from './served.ts';
 
 /** An image that may be ordered. */
 export interface FillOrder {
-  /** Equal for the same image, even if clients use different names. */
+  /** The key of an image, the same for all names that clients use. */
   readonly key: string;
   /** Resolves when the order is accepted, and not when the image is mirrored. */
   send(): Promise<void>;

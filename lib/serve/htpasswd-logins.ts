@@ -19,7 +19,7 @@ export interface HtpasswdOptions {
   readonly now?: () => number;
 }
 
-/** A changed file is noticed after this time. */
+/** The interval at which the file is checked for changes. */
 const CHECK_MS = 1_000;
 /** The time for which a password is accepted without another comparison, if the file keeps its hash. */
 const ACCEPTED_MS = 5 * 60_000;
@@ -40,7 +40,7 @@ export class HtpasswdLogins implements Logins {
   readonly #compare: NonNullable<HtpasswdOptions['compare']>;
   readonly #comparing = new SharedWork<boolean>();
   #waiting = 0;
-  /** By a keyed hash of user and password, so that the memory has no password. */
+  /** Accepted logins by a keyed hash of user and password, so that no password stays in memory. */
   readonly #accepted = new Lru<string, { readonly hash: string; readonly until: number }>(MAX_ACCEPTED);
   readonly #key = randomBytes(32);
   #loaded: Promise<Loaded>;

@@ -86,7 +86,7 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
   };
 }
 
-/** Records the facts of a request at its start, and returns those at its end. */
+/** Records the start of a request, and returns a function that records its end. */
 function accessOf(incoming: HttpBindings['incoming'], outgoing: HttpBindings['outgoing']): (served: Served) => Access {
   const started = performance.now();
   const { socket, method = '' } = incoming;

@@ -16,7 +16,7 @@ const MiB = 1024 * 1024;
 
 /** The manifests in memory. They never change, so they need no revalidation. */
 const CACHE_BYTES = 64 * MiB;
-/** The most indexes that are searched for a child manifest without a record of an image that the archive has. */
+/** The maximum number of indexes that are searched for a child manifest without a record. */
 const MAX_SEARCHED = 2_000;
 
 export interface Found {
@@ -58,7 +58,7 @@ export class Manifests {
     return await this.#read(of, digest, mediaType, signal);
   }
 
-  /** By its record, which takes one read. Without it, all indexes of the repository are searched. */
+  /** The record finds the image with one read. Without it, all indexes of the repository are searched. */
   async #recorded(of: Repository, digest: Digest, signal: AbortSignal): Promise<string | undefined> {
     const member = await memberOf(this.#archive, of.name, digest, { signal });
     return member !== undefined && isProvenMember(of.index, member) ? member.mediaType : undefined;
@@ -85,7 +85,10 @@ export class Manifests {
     }
   }
 
-  /** Searches once per version of a tag index, for all requests. So the end of one request does not abort the search. */
+  /**
+   * Searches once per version of a tag index, for all requests. The end of one request therefore does not abort the
+   * search.
+   */
   async #childrenOf(of: Repository): Promise<ReadonlyMap<Digest, string>> {
     const known = this.#children.get(of.index);
     if (known !== undefined) return await known;

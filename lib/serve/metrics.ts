@@ -3,7 +3,7 @@ import type { Access } from './listen.ts';
 
 /** Counts responses, and prints the counts in the text format of Prometheus (version 0.0.4). */
 export class Metrics {
-  /** By labels. The kinds and the statuses are few, so the number of lines is bounded. */
+  /** By labels. There are few kinds and statuses, so the number of lines is bounded. */
   readonly #requests = new Map<string, number>();
   readonly #misses = new Map<string, number>();
   readonly #orders = new Map<string, number>();

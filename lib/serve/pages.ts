@@ -2,9 +2,12 @@
 import { show } from '../oci/show.ts';
 import { RegistryError } from './errors.ts';
 
-/** The most names of a page. */
+/** The maximum number of names of a page. */
 const MAX_PAGE = 10_000;
-/** The most bytes of a page. As base64, they fit into the 1 MB that a load balancer takes from a Lambda function. */
+/**
+ * The maximum bytes of a page. In base64, a page fits into the 1 MB that a load balancer accepts from a Lambda
+ * function.
+ */
 const MAX_PAGE_BYTES = 512 * 1024;
 
 export interface Page {

@@ -14,7 +14,10 @@ import type { Repository } from './repositories.ts';
 import type { NameRequest } from './routes.ts';
 import { withheldDigest } from './withheld.ts';
 
-/** The most bytes of a page. As base64, they fit into the 1 MB that a load balancer takes from a Lambda function. */
+/**
+ * The maximum bytes of a page. In base64, a page fits into the 1 MB that a load balancer accepts from a Lambda
+ * function.
+ */
 const MAX_PAGE_BYTES = 512 * 1024;
 
 /** Manifests that are read concurrently. */
@@ -26,7 +29,7 @@ export interface ListedReferrer {
   readonly digest: Digest;
   readonly size: number;
   readonly artifactType?: string;
-  /** Those of its manifest. */
+  /** The annotations of its manifest. */
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
@@ -37,7 +40,7 @@ export class ReferrerLists {
     this.#manifests = manifests;
   }
 
-  /** An index, and never a 404, as the spec requires for a manifest without referrers and for a missing one. */
+  /** The spec requires an index, and never a 404, for a manifest without referrers and for a missing manifest. */
   async answer(
     request: Request,
     { parameters, path, digest }: NameRequest & { readonly digest: Digest },

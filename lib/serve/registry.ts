@@ -38,7 +38,7 @@ export interface RegistryOptions {
   readonly onFault?: (text: string) => void;
 }
 
-/** The facts that are known of a request, even if its answer fails. */
+/** The facts about a request, which are known even if the response fails. */
 interface Facts {
   user?: string;
   route?: Route;
@@ -71,7 +71,7 @@ export class Registry {
     this.#web = new Web({ archive, repositories, manifests, asOf, needsLogin: logins !== undefined, onFault });
   }
 
-  /** As `serve`, for the response only. */
+  /** The same as `serve`, but returns only the response. */
   async handle(request: Request, target: string): Promise<Response> {
     return (await this.serve(request, target)).response;
   }

@@ -14,7 +14,7 @@ const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|
 const MAX_NAME = 255;
 /** Names, references and parameters of pages are much shorter. */
 const MAX_TARGET = 4_096;
-/** The prefix for a time. No repository of a registry begins with it, because the first component is a host. */
+/** The prefix for a time. A repository's name never begins with it, because its first component is a host. */
 const AS_OF = /^at-(\d{8}(?:t\d{6}z)?)\/(.*)$/s;
 
 export interface NameRequest {
@@ -29,7 +29,7 @@ export interface NameRequest {
   readonly path: string;
 }
 
-/** A page for browsers. Its address is that of the image, so a reference is also an address. */
+/** A page for browsers. A page of the archive. The address of an image's page is its reference. */
 export interface PageRoute {
   readonly kind: 'page';
   /** Undefined for the list of repositories. Without a tag and a digest, the page is about the repository. */

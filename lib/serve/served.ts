@@ -12,7 +12,7 @@ export interface Served {
   readonly response: Response;
   /** `other` for a request that names no endpoint, a write, and a missing login. */
   readonly kind: Route['kind'] | 'other';
-  /** Undefined without logins, and for a request that was refused. */
+  /** Undefined if the server has no logins, and for a refused request. */
   readonly user: string | undefined;
   /** Whether the archive lacks the manifest or the blob. */
   readonly isMiss: boolean;

@@ -1,4 +1,4 @@
-/** The parts of a server on this machine. One import loads them, and only the command that needs them. */
+/** The parts of a server on this machine, in one module that only the command `serve` loads. */
 export { Fill } from './fill.ts';
 export { HtpasswdLogins } from './htpasswd-logins.ts';
 export { listen } from './listen.ts';

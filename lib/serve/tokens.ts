@@ -42,8 +42,8 @@ export function parseTokens(text: string, place: string): TokenHashes {
 const SHA256 = /^[0-9a-f]{64}$/i;
 
 /**
- * The user with one of these tokens as password. The token is compared with all hashes of all users, so the time of a refusal
- * tells nothing about them.
+ * The user with one of these tokens as password. The token is compared with all hashes of all users, so the duration of
+ * a refusal reveals nothing about them.
  *
  * @param tokens called for each request with credentials; the caller caches the result
  */

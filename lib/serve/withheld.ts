@@ -1,4 +1,7 @@
-/** The refusals of images that a policy withholds (docs/trust.md). They order nothing: a sync decides when an image is shown. */
+/**
+ * The refusals of images that a policy withholds (docs/trust.md). A refused request orders nothing, because only a sync
+ * makes an image visible.
+ */
 import { heldDigest, heldFor } from '../archive/tag-index/withheld.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from './errors.ts';

@@ -12,7 +12,7 @@ import { SIGNATURE_LIMITS } from '../signatures/signature.ts';
 import type { Problem } from './verify.ts';
 
 export interface AttestedOptions {
-  /** An attestation by one of them suffices; without any, nothing is checked. */
+  /** An attestation by one of these keys suffices; without keys, nothing is checked. */
   readonly keys: readonly TrustedKey[];
   readonly repositories: readonly string[];
   readonly onProblem: (problem: Problem) => void;
@@ -54,7 +54,7 @@ async function faultOf(
   return `it has no attestation by ${keys.map(({ name }) => name).join(' or ')}${faults.slice(0, 3).join('')}`;
 }
 
-/** The bundle of a referrer; undefined if its content is missing or not as it should be, which verification reports. */
+/** The bundle of a referrer; undefined if its content is missing or wrong, which verification reports. */
 async function bundleOf(archive: Archive, referrer: Digest, signal: AbortSignal): Promise<Uint8Array | undefined> {
   try {
     const bytes = await archive.content(referrer, { maxBytes: MANIFEST_LIMITS.bytes, signal });

@@ -5,7 +5,7 @@ export const MAX_UPLOAD_AGE_MS = 7 * 24 * 60 * 60 * 1000;
 
 /**
  * Aborts the unfinished uploads that no sync will continue: those of proven blobs, and those that are too old. Their
- * parts cost storage, and no listing of objects shows them. Resolves to the number of aborted uploads.
+ * parts cost storage, and a listing of objects does not include them. Resolves to the number of aborted uploads.
  */
 export async function cleanUploads(
   archive: Archive,

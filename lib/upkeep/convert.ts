@@ -28,7 +28,7 @@ export async function convertSchema1(archive: Archive, reference: Reference, opt
   const operation = `convert ${formatReference(reference)}`;
   const repository = formatRepository(reference);
   const { tag, digest } = reference;
-  if (as === tag) throw invalid(operation, `${as} is its own tag, which the next sync would take back; choose another`);
+  if (as === tag) throw invalid(operation, `${as} is its own tag, which the next sync would move back; choose another`);
   const index = (await archive.tagIndex(repository, { signal }))?.index;
   const entry = digest === undefined ? index?.byTag(tag ?? '') : index?.byDigest(digest);
   if (entry === undefined) throw invalid(operation, `it is not in ${archive.store.name}`);

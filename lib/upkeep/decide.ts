@@ -1,4 +1,4 @@
-/** Records the decision of a person about an image: to show a held one, or to show one never. */
+/** Records the decision of a person about an image: to release it, or to reject it. */
 import type { Archive } from '../archive/archive.ts';
 import { type Member, recordMembers } from '../archive/members.ts';
 import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
@@ -26,8 +26,8 @@ export interface Decided {
 }
 
 /**
- * A tag alone means the held digest that upstream named last; for a rejection also the visible digest of the tag. A digest may be
- * one that the archive does not have yet.
+ * A tag without a digest means the held digest that upstream named last; for a rejection, it can also mean the visible
+ * digest of the tag. The archive need not have the digest yet.
  *
  * @throws Failure `invalid` for an unknown repository, and for a tag without such a digest
  */

@@ -17,7 +17,7 @@ export interface Fault {
   readonly repair: Repair;
 }
 
-/** The steps that remove a fault from an archive; none where only a person can do it. */
+/** The steps that remove a fault from an archive; empty if only a person can repair it. */
 export interface Repair {
   /** The references to the object are removed, since they cannot be pulled as named. */
   readonly drop?: true;
@@ -68,7 +68,7 @@ export class Inspector {
     return this.#bytes;
   }
 
-  /** Reads a manifest or a config. The archive's own method does not return the ETag, which a deletion needs. */
+  /** Reads a manifest or a config. `Archive` has no such method that returns the ETag, which a deletion needs. */
   async document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
     const found = await this.#document(digest, maxBytes);
     if (!('repair' in found)) return found;
@@ -85,7 +85,7 @@ export class Inspector {
     const found = await store.get(key, { maxBytes, signal }).catch(async (error: unknown) => {
       const there = isTooLarge(error) ? await store.head(key, { signal }) : undefined;
       if (there === undefined || there.size <= maxBytes) throw error;
-      return corrupt(`its ${there.size} bytes are more than such a document has`, there.etag);
+      return corrupt(`the object has ${there.size} bytes, too many for a manifest or a config`, there.etag);
     });
     if (found === undefined) return ABSENT;
     if (!('bytes' in found)) return found;
@@ -185,7 +185,7 @@ function isCorrupt({ repair }: Fault): boolean {
   return repair.etag !== undefined;
 }
 
-/** A wrong result may come from a read error, and must not cost a sound object, so the object is read once more. */
+/** A wrong result may come from a read error, so the object is read once more before it counts as corrupt. */
 async function twice<T>(look: () => Promise<T>, isWrong: (found: T) => boolean): Promise<T> {
   const found = await look();
   return isWrong(found) ? look() : found;

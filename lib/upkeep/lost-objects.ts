@@ -6,7 +6,7 @@ import type { Scope } from '../queue/messages.ts';
 import { cachedReader } from '../sync/cached-reader.ts';
 import { type ClosureReader, held, readClaims, traverse } from '../sync/closure.ts';
 
-/** Objects that were found wrong or missing, and the question whether a reference leads to one of them. */
+/** Objects that were found wrong or missing; finds out whether a reference leads to one of them. */
 export class LostObjects {
   readonly #archive: Archive;
   readonly #lost: ReadonlySet<Digest>;
@@ -25,7 +25,7 @@ export class LostObjects {
     this.#content = (...of) => reader.content(...of);
   }
 
-  /** Whether the closure of an entry has one of the objects, and no sync has brought that again. */
+  /** Whether the closure of an entry contains one of the objects that no sync has restored. */
   async isBelow(entry: TagEntry): Promise<boolean> {
     for (const scope of scopesOf(entry)) if (await this.#isBelow(entry.digest, scope)) return true;
     return false;
@@ -46,7 +46,7 @@ export class LostObjects {
         for (const { digest: blob } of read.claims.blobs) if (await this.#isLost(blob)) return true;
       }
     } catch (error) {
-      // The next verification reports an image whose objects do not fit together.
+      // The next verification reports an image whose objects contradict each other.
       if (!(error instanceof Failure) || error.remedy !== 'never') throw error;
     }
     return false;

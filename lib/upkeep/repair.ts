@@ -17,7 +17,7 @@ export interface RepairOptions {
   readonly signal: AbortSignal;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** The references that the verification has checked; without them, the repair looks at all. */
+  /** The references that the verification has checked; by default, the repair checks all of them itself. */
   readonly checked?: ReadonlySet<string>;
 }
 
@@ -26,7 +26,7 @@ export interface Removal {
   readonly reference: string;
   /** Whether the next sync requests it again, as it does for tags. */
   readonly restorable: boolean;
-  /** A policy holds the image; its minimum age counts on. */
+  /** Whether a policy holds the image; its minimum age continues to count. */
   readonly isHeld: boolean;
 }
 
@@ -40,7 +40,7 @@ export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
 
 /**
  * Removes from an archive what `verify` found wrong, and rewrites the receipts of proven blobs. A sync may run
- * concurrently: whatever the order of their steps, no reference and no receipt remains for removed bytes.
+ * concurrently: in any order of their steps, removed bytes keep neither a reference nor a receipt.
  *
  * 1. Revoke the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step,
  * running the repair again is safe. A receipt that a sync has written meanwhile stays.

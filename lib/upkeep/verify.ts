@@ -31,7 +31,7 @@ export interface Problem extends Fault {
 
 export interface Verified {
   readonly references: number;
-  /** Images of these that a policy holds. */
+  /** The number of these images that a policy holds. */
   readonly held: number;
   /** Objects read and hashed, and their bytes. */
   readonly objects: number;
@@ -75,7 +75,7 @@ export function referencesOf(
   index: TagIndex,
 ): readonly (Pick<Problem, 'reference' | 'isHeld'> & { readonly entry: TagEntry })[] {
   const visible = index.entries().map((entry) => ({ entry, reference: nameOf(repository, entry), isHeld: false }));
-  // The tag may show another digest meanwhile.
+  // The name has the digest, because the tag may name another digest at the same time.
   const held = heldIn(index).map(({ entry }) => {
     const name = entry.tag === undefined ? repository : `${repository}:${entry.tag}`;
     return { entry, reference: `${name}@${entry.digest}`, isHeld: true };
@@ -83,7 +83,7 @@ export function referencesOf(
   return [...visible, ...held];
 }
 
-/** A name for the content of a reference, in the scopes that were checked. */
+/** A key for the content of a reference in its checked scopes. */
 export function checkedName(repository: string, entry: TagEntry): string {
   return JSON.stringify([repository, entry.digest, scopesOf(entry)]);
 }

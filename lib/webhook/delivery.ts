@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 
-/** A webhook as it arrived; its content is not trusted before its sender is authenticated. */
+/** A webhook request as received; it is not trusted before its sender is authenticated. */
 export interface Delivery {
   /** The names are in lower case, as in Lambda's function URLs. */
   readonly headers: Readonly<Record<string, string | undefined>>;
@@ -35,5 +35,5 @@ export type Verdict =
  */
 export const MAX_DELIVERY_BYTES = 256 * 1024;
 
-/** The limit for the pushes of one delivery, which is that of a slice. */
+/** The maximum number of pushes of one delivery, the same as of a slice. */
 export const MAX_PUSHED = 100;

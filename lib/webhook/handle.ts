@@ -30,7 +30,7 @@ export interface Decision {
   readonly answer: Answer;
   /** Sent to the resolve queue before the response. */
   readonly messages: readonly Outgoing<ResolveMessage>[];
-  /** The log entry, without secrets, and so without the path and the query. */
+  /** The log entry, without the path and the query, which may contain secrets. */
   readonly entry: Readonly<Record<string, unknown>>;
 }
 

@@ -14,8 +14,9 @@ import type { Pushed } from './delivery.ts';
  * The messages to the resolver for pushed images: one per mirror, and only for configured repositories and tags.
  *
  * A message has the tag and never the digest, because the resolver asks the registry for the current digest. A late, repeated
- * or forged delivery therefore cannot move a tag back. A push without a tag is a part of a later push, or a referrer; the resolver
- * sees which one. A referrer, also one under a tag of cosign, is never mirrored by itself: its subject is checked.
+ * or forged delivery therefore cannot move a tag back. A push without a tag is a part of a later push, or a referrer;
+ * the resolver finds out which. A referrer is never mirrored by itself, even under a tag of cosign: its subject is
+ * checked.
  *
  * If a mirror keeps only the newest tags, the message requests the list of tags, which decides whether this one is included.
  */

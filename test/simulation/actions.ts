@@ -36,7 +36,7 @@ export type Action = { readonly at: number } & (
 const TRIES = 3;
 const BETWEEN_TRIES_MS = 60_000;
 
-/** Performs an action now. Work that takes time goes on in a process of its own. */
+/** Performs an action now. Longer work continues in a separate process. */
 export function perform(system: System, action: Action): void {
   const { world, upstream } = system;
   const name = `${action.do} at ${(action.at / 1_000).toFixed(0)} s`;
@@ -161,7 +161,7 @@ function decide(system: System, action: Action & { readonly do: 'release' | 'rej
   settle(process, work(), () => undefined);
 }
 
-/** The function that closes runs: the first run of a repository ends `initial: accept`. */
+/** The function that closes runs, which also ends `initial: accept` after the first run of a repository. */
 function closeFinished(system: System, name: string): void {
   const { world, faults } = system;
   const process = new Process(name, world, faults);

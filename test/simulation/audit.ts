@@ -50,16 +50,16 @@ export class Audit {
   /** Objects that the disk has damaged, or that nothing may rely on until they are written again. */
   readonly #damaged = new Map<string, number>();
   readonly #soundSince = new Map<string, number>();
-  /** The closures have to be checked, although nothing has changed. */
+  /** Whether the closures have to be checked although the index has not changed. */
   #isStale = false;
   /** When a repair removed a digest from a repository. */
   readonly #uploads = new Map<
     string,
     { readonly id: string; readonly key: string; readonly creator: Process; parts: number }
   >();
-  /** Nothing fails, so that an upload with parts has to be continued. */
+  /** Whether there are no faults, so that an upload with parts has to be continued. */
   mustResume = false;
-  /** No process is slow, so that none gives up a blob, and aborts all of its uploads. */
+  /** Whether all processes are fast enough, so that none of them gives up a blob and aborts its uploads. */
   mustSpare = false;
   readonly #removed = new Map<string, number>();
   /** The repairs that run now, and may remove references. */
@@ -81,8 +81,8 @@ export class Audit {
   }
 
   /**
-   * A verification that began at a time has found these digests wrong, and its repair is over: nothing names them any more,
-   * or they are there again.
+   * A verification that began at a time has found these digests wrong, and its repair has ended: no reference leads to
+   * them, or they are restored.
    */
   repaired(digests: ReadonlySet<string>, since: number): void {
     for (const [digest, at] of this.#damaged) if (at < since && digests.has(digest)) this.#sound(digest);
@@ -91,7 +91,7 @@ export class Audit {
   }
 
   repairing(isRunning: boolean): void {
-    // The last writes of a repair are judged as such.
+    // The last writes still count as writes of the repair.
     if (!isRunning) this.#checkNow();
     this.#repairs += isRunning ? 1 : -1;
   }
@@ -221,7 +221,7 @@ export class Audit {
       for (const entry of [...entries, ...held]) this.#closure(`${repository}:${entry.tag ?? entry.digest}`, entry);
   }
 
-  /** A blob that has the right bytes again, and a receipt if it is a layer, is not damaged any more. */
+  /** A damaged blob counts as restored once it has the right bytes, and a receipt if it is a layer. */
   #healed(digest: string): void {
     const bytes = this.#content(digest);
     if (bytes === undefined || hashOf(bytes) !== digest) return;
@@ -235,7 +235,7 @@ export class Audit {
     return receipt !== undefined && (jsonOf(receipt) as { revoked?: string }).revoked === undefined;
   }
 
-  /** Invariant 2: a receipt is true, and its bytes exist. */
+  /** Invariant 2: a receipt is correct, and its bytes exist. */
   #receipts(): void {
     for (const key of this.#memory.keys()) {
       if (!key.startsWith('.mirror/receipts/')) continue;
@@ -258,7 +258,7 @@ export class Audit {
     }
   }
 
-  /** Invariants 1, 3 and 4: the closure of a reference is there, with the bytes of its digests, and proven. */
+  /** Invariants 1, 3 and 4: the archive has the whole closure of a reference, with matching digests, and proven. */
   #closure(name: string, { digest, platforms }: Pick<Entry, 'digest' | 'platforms'>): void {
     const manifest = this.#document(name, digest);
     if (manifest === undefined) return;

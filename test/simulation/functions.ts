@@ -26,7 +26,7 @@ export interface Instance {
   readonly archive: Archive;
   readonly config: () => Promise<Config>;
   readonly buffers: BufferPool;
-  /** The process that runs in it now. */
+  /** The process that currently runs in it. */
   process: Process;
 }
 
@@ -124,7 +124,7 @@ export class Functions {
     return new SimQueue(this.#system.world, options, dead);
   }
 
-  /** Never rejects, and resolves also where the function is killed. */
+  /** Never rejects, and resolves even if the function is killed. */
   #invoke(role: Role, records: readonly SQSRecord[]): Promise<ReadonlySet<string> | 'all'> {
     const { world, faults } = this.#system;
     const [first] = records;
@@ -160,7 +160,7 @@ export class Functions {
     });
   }
 
-  /** An idle sandbox, or a new one. A killed process takes its sandbox with it. */
+  /** An idle sandbox, or a new one. The sandbox ends with a killed process. */
   #sandbox(role: Role, process: Process): Instance {
     const { world } = this.#system;
     const idle = this.#idle.get(role.name) ?? [];

@@ -35,11 +35,11 @@ function chosen(): readonly string[] {
 
 interface Tried {
   readonly isDetected: boolean;
-  /** The line of the first violation, or the reason for which there is none. */
+  /** The line of the first violation, or the reason why no violation was found. */
   readonly text: string;
 }
 
-/** A crash or a timeout detects nothing: the schedules must run, and an invariant must fail. */
+/** A crash or a timeout does not count as a detection: the schedules must run, and an invariant must fail. */
 function tried(patch: string): Tried {
   const copy = mkdtempSync(join(tmpdir(), 'mutation-'));
   try {

@@ -8,9 +8,9 @@ import type { World } from './world.ts';
 
 const MINUTE = 60_000;
 const UNITS: Readonly<Record<string, number>> = { m: MINUTE, h: 60 * MINUTE, d: 24 * 60 * MINUTE };
-/** A message with a policy that its configuration had may wait for so long. */
+/** The maximum time for which a message may wait with the policy of an older configuration. */
 const STALE_MS = 6 * 60 * MINUTE;
-/** The longest invocation: a process may still act by the policy that it has read. */
+/** The longest invocation, during which a process may still apply a policy that has changed since. */
 const INVOCATION_MS = 15 * MINUTE;
 
 interface FinalizeBody {
@@ -195,7 +195,7 @@ export class PolicyAudit {
     if (Math.min(...times) > first) throw new Violation(`${words}, and forgets its observation of ${wordOf(first)}`);
   }
 
-  /** Nothing that is held is lost. */
+  /** A held digest is never lost. */
   #stays(repository: string, after: State, entry: Entry, isRepairing: boolean): void {
     const { digest } = entry;
     const name = nameOf(entry);

@@ -1,4 +1,4 @@
-/** A client that asks `serve` for what a policy withholds: tags and digests that are held, lists, and earlier times. */
+/** A client that asks `serve` for withheld content: held tags and digests, lists, and earlier times. */
 import type { Response } from './reader.ts';
 import { digestAt, nameOf, type State } from './raw-index.ts';
 import type { System } from './system.ts';
@@ -39,7 +39,7 @@ function visible(state: State, tag: string): string | undefined {
   return state.entries.find((entry) => entry.tag === tag)?.digest;
 }
 
-/** Whether each state holds a digest that serve has to name. */
+/** Whether a response denies a held digest. */
 function isDenied({ status, bytes }: Response): boolean {
   const text = Buffer.from(bytes).toString('utf8');
   return status === 403 && text.includes('DENIED') && text.includes('held until');

@@ -1,4 +1,4 @@
-/** Policies in a schedule: in the texts of mirror.yaml, with the situations that they are for. */
+/** Adds policies to a schedule: to the texts of mirror.yaml, with situations that exercise them. */
 import type { Action } from './actions.ts';
 import { IMAGES } from './images.ts';
 import type { World } from './world.ts';
@@ -47,7 +47,7 @@ class Policies {
     this.#dice = dice;
     this.#place = place;
     this.#age = this.#pick(['10m', '10m', '2h', '2h', '1d', '7d']);
-    // The situations below replace a part of the others, so that a schedule stays short.
+    // The situations that this class adds replace a part of the other actions, so that a schedule stays short.
     this.#actions = actions.filter(
       ({ do: what }, index) => index === 0 || what === 'configure' || this.#chance() < 0.6,
     );

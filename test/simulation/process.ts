@@ -8,7 +8,7 @@ export interface Rates {
   readonly before: number;
   /** The call fails after its effect. */
   readonly after: number;
-  /** The answer never comes, and the client gives up after a minute. The call has had its effect. */
+  /** The answer never comes, and the client gives up after a minute. The call still takes effect. */
   readonly lost: number;
   /** The call takes some seconds or minutes. */
   readonly slow: number;
@@ -38,7 +38,7 @@ export class Faults {
     this.#only = only;
   }
 
-  /** From now on, nothing goes wrong. */
+  /** Ends all faults. */
   stop(): void {
     this.#rates = NO_FAULTS;
   }
@@ -146,8 +146,8 @@ export class Process {
   }
 
   /**
-   * One call of a port. Its effect happens at an instant between the call and the answer, and other processes act between the
-   * three. An abort before the effect prevents it.
+   * One call of a port. It takes effect at an instant between the call and the answer; other processes act before and
+   * after that instant. An abort before the effect prevents it.
    */
   call<T>(what: string, effect: () => Promise<T>, { side, signal, isConditional }: CallOptions): Promise<T> {
     this.#calls += 1;

@@ -37,7 +37,7 @@ export interface QueueOptions {
   readonly batch: number;
   /** Deliveries after which a message is moved to the dead letters; undefined for a queue of dead letters. */
   readonly maxReceives: number | undefined;
-  /** Handles a batch; resolves to the ids to deliver again, or to `all` where the function failed or ended. */
+  /** Handles a batch; resolves to the ids to deliver again, or to `all` if the function failed or was killed. */
   readonly invoke: (records: readonly SQSRecord[]) => Promise<ReadonlySet<string> | 'all'>;
 }
 
@@ -125,7 +125,7 @@ export class SimQueue {
     this.#look(1);
   }
 
-  /** The next messages, in order, of groups of which none is in flight. */
+  /** The next messages, in order, from groups without a message in flight. */
   #take(): readonly Held[] {
     const { now } = this.#world;
     const blocked = new Set(
@@ -135,7 +135,7 @@ export class SimQueue {
     for (const held of [...this.#messages]) {
       if (taken.length >= this.#o.batch) break;
       if (blocked.has(held.group)) continue;
-      // A message that waits keeps its group waiting.
+      // The whole group waits for a waiting message.
       if (held.visibleAt > now) {
         blocked.add(held.group);
         continue;

@@ -134,7 +134,10 @@ export function decisionOn({ decisions }: State, name: string, digest: string): 
   return about.sort((a, b) => a.at - b.at).at(-1);
 }
 
-/** The digest that a tag had at an instant, as the history says; undefined for none, and for one that was removed. */
+/**
+ * The digest that a tag had at an instant according to the history; undefined if it had none, or if that digest was
+ * removed.
+ */
 export function digestAt({ entries, removed }: State, tag: string, instant: number): string | undefined {
   let last = { at: -Infinity, digest: undefined as string | undefined };
   for (const at of removed.get(tag) ?? []) if (at <= instant && at > last.at) last = { at, digest: undefined };

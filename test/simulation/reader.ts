@@ -1,4 +1,4 @@
-/** A client that pulls images from `serve`, and trusts nothing that it gets. */
+/** A client that pulls images from `serve`, and checks everything that it receives. */
 import { Registry } from '../../lib/serve/registry.ts';
 import { hashOf } from './audit.ts';
 import { instanceOf } from './functions.ts';

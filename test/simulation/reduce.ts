@@ -41,7 +41,7 @@ export async function reduced(
     const shorter = { ...best.schedule, ...change };
     const again = await runSchedule(shorter);
     if (again.violation === undefined || kindOf(again.violation) !== kind) return false;
-    // Faults that did not happen any more are left out.
+    // Faults that no longer happen are left out.
     best = { schedule: { ...shorter, faults: again.faults }, ended: again };
     return true;
   };

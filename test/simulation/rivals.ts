@@ -8,7 +8,7 @@ import type { Conditions } from './system.ts';
 const MINUTE = 60_000;
 /** Images whose largest layer has several parts. */
 const LARGE = [1, 1, 3] as const;
-/** Images that keep the layer functions of the second registry busy, and share no large layer with these. */
+/** Images that keep the layer functions of the second registry busy, and share no large layer with the images above. */
 const OTHER = [5, 7, 7] as const;
 
 export function rivals(
@@ -35,7 +35,7 @@ export function rivals(
       { at: from, do: 'push', repository: two, tag: '1', image },
       { at: from, do: 'push', repository: two, tag: '2', image: pick(OTHER) },
       { at: from + 200, do: 'request', reference: `${two}:2` },
-      // Both look for the blobs before an upload begins.
+      // Both processes look up the blobs before an upload begins.
       { at: from + 500, do: 'request', reference: `${one}:1` },
       { at: from + 501, do: 'request', reference: `${two}:1` },
     ],

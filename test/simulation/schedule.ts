@@ -134,7 +134,7 @@ export function scheduleOf(seed: number): Schedule {
   if (chance() < 0.15) {
     // Two writers of the same blobs: layers of slow registries take several invocations.
     const isWrong = chance() < 0.6;
-    // Otherwise nothing fails, and no upload may be aborted, or begun again.
+    // There are no other faults, so no upload may be aborted, or started again.
     if (!isWrong) actions = actions.filter(({ do: what }) => what !== 'mood' && what !== 'damage');
     const from = at();
     const [tag, other] = ['1', '2'] as const;
@@ -324,7 +324,7 @@ class Course {
     if (upstream.referrerLists !== referrerLists) throw new Violation('referrers are listed, although no check is due');
     for (const repository of REPOSITORIES)
       for (const [tag, digest] of audit.tagsOf(repository)) {
-        // A digest that its tag keeps is not current upstream.
+        // A tag that the policy keeps may differ from upstream.
         if (upstream.digestOf(repository, tag) !== digest) continue;
         if (audit.stateOf(repository)?.policy.referrers === 'none') continue;
         const found = audit.referrersOf(repository, digest);
@@ -343,7 +343,7 @@ class Course {
     return this.#schedule.actions.some(({ do: what }) => what === 'damage');
   }
 
-  /** One run without faults brings everything, and leaves nothing behind. */
+  /** One run without faults mirrors all images, and leaves no unfinished work. */
   async #complete(): Promise<void> {
     const { upstream, world } = this.#system;
     const since = world.now;
@@ -366,7 +366,7 @@ class Course {
     await this.#isClean(since);
   }
 
-  /** The reason why a tag is not as upstream has it, and as the policy allows it. */
+  /** The problem of a tag that has neither upstream's digest nor another state that the policy allows. */
   #problemOf(repository: string, tag: string, heldAt = Infinity): string | undefined {
     const { audit, upstream, policies } = this.#system;
     const wanted = upstream.digestOf(repository, tag);
@@ -387,8 +387,8 @@ class Course {
   }
 
   /**
-   * After one run, everything is visible, or held until its time. One run after that time releases it: a request for the digest
-   * of each tag, and no other.
+   * After one run, every image is visible, or held until the end of its period. One run after that time releases it: a
+   * request for the digest of each tag, and no other.
    *
    * @param ranAt the time of the run
    */
@@ -449,9 +449,9 @@ class Course {
     if (first !== undefined) throw new Violation(`verify finds at the end: ${first.reference}: ${first.reason}`);
   }
 
-  /** Without faults, no process leaves an upload. Those of processes that were killed end by their age. */
+  /** Without faults, no process leaves an upload. Uploads of killed processes are removed by age. */
   async #isClean(since: number): Promise<void> {
-    // A continuation does not see the upload before it, where listings are late.
+    // If listings are late, a continuation does not find the previous upload.
     if (this.#schedule.conditions.uploadsListedAfterMs > 0) return;
     for await (const { key, initiated } of this.#system.memory.uploads(''))
       if (initiated.getTime() >= since) throw new Violation(`an upload of ${key} is left`);

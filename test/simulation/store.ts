@@ -7,7 +7,7 @@ import type { System } from './system.ts';
 /** The elements of a page of a listing. */
 const PAGE = 3;
 
-/** A process, or an instance whose process may change. */
+/** A process, or a sandbox whose process may change. */
 export type Port = Pick<Process, 'world' | 'call'> & { readonly process: Process };
 
 export interface Weather {
@@ -143,7 +143,7 @@ async function chunksOf(
   return { etag: found.etag, size: found.size, chunks };
 }
 
-/** Pages in the order of names. Every page is a call, and shows the state of its time. */
+/** Pages in the order of names. Every page is a separate call, and has the state at that time. */
 async function* listing<T>(
   what: string,
   all: () => Promise<T[]>,

@@ -94,7 +94,7 @@ export class System {
     );
   }
 
-  /** From now on, no fault happens, and the registries answer. */
+  /** Ends all faults of processes and registries. */
   calm(): void {
     this.faults.stop();
     this.upstream.calm();
@@ -105,7 +105,7 @@ export class System {
     return this.functions.all.every(({ size }) => size === 0);
   }
 
-  /** Some messages have the form of earlier releases, without hints that those did not write. */
+  /** Some messages have the form of earlier releases, without the hints that later releases add. */
   #inForm(body: string): string {
     const message = JSON.parse(body) as Record<string, unknown> & { readonly type: string };
     if (message.type === 'resolve') this.#request(body);

@@ -27,7 +27,7 @@ interface Change {
   readonly digest: Digest | undefined;
 }
 
-/** The time of a slow part of a body, at least, in milliseconds. */
+/** The minimum time of a slow part of a body, in milliseconds. */
 const SLOW_MS = 1_500;
 
 /** The tags of a page of a listing. */
@@ -86,7 +86,7 @@ export class Upstream {
     this.#moods.get(host)?.delete(mood);
   }
 
-  /** From now on, all registries behave well. */
+  /** Ends the faults of all registries. */
   calm(): void {
     this.#moods.clear();
   }

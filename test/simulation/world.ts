@@ -26,7 +26,7 @@ export interface Line {
 export class World {
   readonly seed: number;
   readonly trace: Line[] = [];
-  /** Called after each event, once all that it started waits again. */
+  /** Called after each event, once all work that it started is waiting. */
   afterEvent: () => void = () => undefined;
   #failure: { readonly error: unknown } | undefined;
   #now = START;
@@ -85,7 +85,7 @@ export class World {
     };
   }
 
-  /** Runs events until none is left. @throws Error after too many events: something never ends */
+  /** Runs events until none is left. @throws Error after too many events, because some work never ends */
   async run(maxEvents: number): Promise<void> {
     const end = this.#order + maxEvents;
     await turn();

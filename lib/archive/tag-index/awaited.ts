@@ -1,6 +1,6 @@
 /**
- * The referrers that a check has found and ordered, and that the archive lacks. An image is checked again while it awaits one, so
- * that a check that is recorded loses no referrer. Pure.
+ * The referrers that a check has found and ordered, and that the archive still lacks. An image is checked again while
+ * it awaits one, so that a check that is recorded loses no referrer. Pure.
  */
 import { isDigest, type Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';

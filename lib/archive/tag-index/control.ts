@@ -51,7 +51,7 @@ const LIMITS = { held: 1_000_000, unverified: 10_000 } as const;
 /** Digests that one tag has withheld; without the oldest, a digest that returns starts a new period. */
 const HELD_PER_TAG = 16;
 
-/** Records of a repair alone mean nothing without a policy. */
+/** Records of a repair have no effect without a policy. */
 export function isEmpty({ policy, held, unverified, decisions }: Control): boolean {
   return isSamePolicy(policy, NO_POLICY) && held.size + unverified.length + decisions.length === 0;
 }
@@ -104,7 +104,7 @@ function readDecision(place: Place, now: number): Decision {
   });
 }
 
-/** The property of the document; undefined where it would say nothing. Equal states have equal texts. */
+/** The property of the document; undefined if it would be empty. Equal states have equal texts. */
 export function writeControl(control: Control): Readonly<Record<string, unknown>> | undefined {
   if (isEmpty(control)) return undefined;
   const { policy, initial, held, unverified, decisions, dropped } = control;

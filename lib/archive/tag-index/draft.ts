@@ -10,7 +10,8 @@ import { settled } from './settle.ts';
 import { judge, type Observation, type Withheld } from './withhold.ts';
 
 /**
- * An observation: upstream named this digest for `tag`, or, without a tag, had it. Its closure is proven for the scope.
+ * An observation: upstream named this digest for `tag`, or had this digest, if `tag` is missing. Its closure is proven
+ * for the scope.
  */
 export interface TagChange extends Scope {
   readonly tag?: string;
@@ -34,9 +35,9 @@ export interface TagChange extends Scope {
   readonly signers?: string;
 }
 
-/** A check of an image for new referrers, which found out nothing else about the image. */
+/** A check of an image for new referrers, without an observation of the image. */
 export interface ReferrerCheck {
-  /** Without a tag, the entry that is kept by its digest alone. */
+  /** If it is missing, the entry is the one that is kept by its digest alone. */
   readonly tag?: string;
   readonly digest: Digest;
   /** Milliseconds since the epoch. */
@@ -123,7 +124,10 @@ export class TagIndexDraft {
     return 'outcome' in shown ? shown : { outcome: this.#show(shown) };
   }
 
-  /** Nothing below a digest without the required signature is proven. It never becomes visible, whatever the policy is by now. */
+  /**
+   * Nothing below a digest without the required signature is proven. It never becomes visible, even if the policy has
+   * changed.
+   */
   #refuse({ tag, digest, observed }: StoredEntry, reason: string, signers: string | undefined): Applied {
     if (this.#control.policy.verify !== 'require') return { outcome: 'unverified', reason };
     const unverified = withUnverified(this.#control.unverified, { tag, digest, observed, reason, signers });
@@ -135,7 +139,7 @@ export class TagIndexDraft {
     return { outcome: 'unverified', reason, isNew };
   }
 
-  /** Makes a held entry visible, since a person has decided so; it must have an observation after the decision. */
+  /** Makes a held entry visible by the decision of a person; it must have an observation after the decision. */
   release(held: StoredEntry): void {
     const shown = this.#judge({ seen: held, verified: true, refused: undefined });
     if (!('outcome' in shown)) this.#show(shown);
@@ -149,7 +153,7 @@ export class TagIndexDraft {
     return outcome;
   }
 
-  /** Records a check; of an entry that is missing by now, nothing is recorded. */
+  /** Records a check, unless its entry no longer exists. */
   check({ tag, digest, at, awaited = [] }: ReferrerCheck): void {
     const entry = tag === undefined ? this.#kept.get('')?.get(digest) : this.#tags.get(tag);
     if (entry?.digest !== digest) return;
@@ -189,8 +193,7 @@ export class TagIndexDraft {
   #observe(tag: string, seen: StoredEntry): 'written' | 'unchanged' | 'older' {
     const current = this.#tags.get(tag);
     if (current?.digest === seen.digest) {
-      // Later observations of the same digest count too: without them, an observation from between could move the tag
-      // back.
+      // Later observations of the same digest are recorded too; otherwise a late message could move the tag back.
       const both = merged(current, seen);
       this.#set(tag, both);
       return provesTheSame(current, both) ? 'unchanged' : 'written';
@@ -211,7 +214,7 @@ export class TagIndexDraft {
     this.#changed = true;
   }
 
-  /** Keeps an entry by digest, once; false where it adds nothing. */
+  /** Keeps an entry by digest, once; returns false if nothing changes. */
   #keep(hadTag: string, entry: StoredEntry): boolean {
     const known = this.#kept.get(hadTag)?.get(entry.digest);
     const both = known === undefined ? entry : merged(known, entry);

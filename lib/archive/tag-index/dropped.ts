@@ -1,6 +1,6 @@
 /**
- * The digests that a repair has removed from a repository with a policy. The next sync brings them again: a digest that was
- * visible is not held again, a held one continues its period, and a tag that the policy keeps does not move. Pure.
+ * The digests that a repair has removed from a repository with a policy. The next sync restores them: a visible digest
+ * is not held again, a held digest continues its period, and a tag that the policy keeps does not move. Pure.
  */
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -14,7 +14,7 @@ export interface Dropped {
   readonly digest: Digest;
   /** `current`: the tag named it. `former`: it was visible, and the tag had moved. */
   readonly was: 'current' | 'former' | 'held';
-  /** The first observation, of a visible digest the first visible one, in milliseconds since the epoch. */
+  /** The first observation, or for a visible digest the first visible one, in milliseconds since the epoch. */
   readonly first: number;
 }
 
@@ -38,7 +38,7 @@ export function writeDropped(dropped: readonly Dropped[]): readonly Readonly<Rec
     .map(({ first, ...rest }) => ({ ...rest, first: formatTimes([first]) }));
 }
 
-/** The records with those of entries that a repair removes now. */
+/** Adds the records of the entries that a repair removes now. */
 export function withDropped(
   dropped: readonly Dropped[],
   visible: readonly TagEntry[],
@@ -79,7 +79,7 @@ export function droppedAs(dropped: readonly Dropped[], tag: string, digest: Dige
   return dropped.find((each) => each.digest === digest && (each.tag ?? '') === tag);
 }
 
-/** The digest that a tag without one had before a repair. */
+/** The digest that a tag without an entry had before a repair. */
 export function droppedCurrent(dropped: readonly Dropped[], tag: string | undefined): Digest | undefined {
   if (tag === undefined) return undefined;
   return dropped.find((each) => each.was === 'current' && each.tag === tag)?.digest;

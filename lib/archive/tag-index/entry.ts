@@ -54,7 +54,7 @@ export interface TagEntry {
    * only the first and the last are kept.
    */
   readonly observations: readonly number[];
-  /** The platforms with a complete proof; undefined where the entry does not say. */
+  /** The platforms with a complete proof; undefined if the entry does not name any. */
   readonly platforms: Platforms | undefined;
   /**
    * The platforms that are proven except for their foreign layers. Both sets only grow, so they converge in any order.
@@ -204,7 +204,7 @@ export function merged(entry: StoredEntry, other: TagEntry): StoredEntry {
 
 type Referring = Pick<TagEntry, 'subject' | 'artifactType' | 'checked' | 'awaited' | 'attestedBy'>;
 
-/** The union of two entries: a subject that was learned is kept, and the last check counts. */
+/** The union of two entries: a known subject is kept, and the last check counts. */
 function referring(entry: Referring, other: Referring): Referring {
   const { checked, awaited } = laterCheck(entry, other);
   return {

@@ -7,13 +7,16 @@ import type { Place } from '../../oci/document.ts';
 import { formatTimes, readTime, union } from './entry.ts';
 
 const FORMAT = 'dev.mirror-sync.format';
-/** Observations of digests that a repair removed, as `TAG@TIME` with commas: other digests were not the tag's then. */
+/**
+ * Observations of digests that a repair removed, as `TAG@TIME` with commas, so that the history names no other digest
+ * for these times.
+ */
 const REMOVED = 'dev.mirror-sync.removed';
 
-/** The time of the last repair: it gives the index another version, and nothing reads it. */
+/** The time of the last repair. No code reads it; it only gives the index another version. */
 const REPAIRED = 'dev.mirror-sync.repaired';
 
-/** 1.2 is 1.1 with the property of control.ts, and only an index that has the property has it. */
+/** 1.2 is 1.1 with the property of control.ts; an index without the property stays at 1.1. */
 const [MAJOR, MINOR] = [1, 2] as const;
 
 /** Observation times of removed digests, by tag. */

@@ -1,7 +1,7 @@
 /**
  * The history of a tag, from the observations in its entries. Pure.
  *
- * An index keeps observations and not periods, because an observation that is recorded late may cut a period in two. So the
+ * An index records observations and not periods, because a late observation may cut a period in two. So the
  * same observations give the same periods, in whatever order they are recorded.
  */
 import type { Digest } from '../../oci/digest.ts';
@@ -26,7 +26,7 @@ export interface Period {
   readonly to: number | undefined;
 }
 
-/** The digest that the tag named at one instant; without an entry, the digest is unknown by now. */
+/** The digest that the tag named at one instant; without an entry if that digest has been removed. */
 interface Sighting {
   readonly at: number;
   readonly entry: StoredEntry | undefined;
@@ -40,7 +40,7 @@ function entriesOf({ current, left }: Omit<TagGroup, 'removed'>): readonly Store
 function timeline({ current, left, removed }: TagGroup): readonly Sighting[] {
   const all: Sighting[] = [];
   const former = [...left].sort((a, b) => compare(a.digest, b.digest));
-  // The first of two sightings at one instant counts: the current entry, then entries with a digest.
+  // Of two sightings at one instant the first counts, so the current entry comes first, and then entries with a digest.
   for (const entry of entriesOf({ current, left: former }))
     for (const at of entry.observations) all.push({ at, entry });
   for (const { replaced } of former) if (replaced !== undefined) all.push({ at: replaced, entry: undefined });

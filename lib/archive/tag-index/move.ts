@@ -10,8 +10,8 @@ export interface Move {
 }
 
 /**
- * The move that a change made in an index, or made when it was applied the first time: a process may end between the write
- * of the index and the report.
+ * The move that a change made in an index, now or when it was first applied, because a process may end between the
+ * write of the index and the report.
  */
 export function moveOf(before: TagIndex, change: TagChange | undefined, outcome: TagOutcome): Move | undefined {
   if (change?.tag === undefined || outcome === 'older') return undefined;

@@ -39,12 +39,12 @@ export function coversAll(entry: Proven, other: Proven): boolean {
   return isWithin(other.platforms ?? [], entry.platforms) && isWithin(other.skipping ?? [], provenPlatforms(entry));
 }
 
-/** With its foreign layers or without; undefined where the entry does not say. */
+/** The proven platforms, with or without foreign layers; undefined if the entry names none. */
 export function provenPlatforms({ platforms, skipping }: Proven): Platforms | undefined {
   return platforms === undefined || skipping === undefined ? (platforms ?? skipping) : unionOf(platforms, skipping);
 }
 
-/** The scopes that an entry is proven for; everything, where it does not say. */
+/** The scopes that an entry is proven for; everything if it names none. */
 export function scopesOf({ platforms, skipping }: Proven): readonly [Scope, ...Scope[]] {
   if (skipping === undefined) return [{ platforms: platforms ?? 'all' }];
   const without: Scope = { platforms: skipping, foreignLayers: 'skip' };

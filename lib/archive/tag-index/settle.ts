@@ -2,7 +2,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { StoredEntry } from './entry.ts';
 import { isWithin, provenPlatforms } from './platforms.ts';
 
-/** The entries that await referrers which have arrived by now, without those. Pure. */
+/** Removes the referrers that have arrived from the entries that await them. Pure. */
 export function settled(groups: readonly ReadonlyMap<string, StoredEntry>[]): readonly StoredEntry[] {
   const awaiting: StoredEntry[] = [];
   for (const group of groups) for (const entry of group.values()) if (entry.awaited.length > 0) awaiting.push(entry);

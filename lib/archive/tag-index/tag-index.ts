@@ -37,14 +37,16 @@ interface AppliedChanges {
   readonly applied: readonly Applied[];
 }
 
-/** More entries are more likely an attack, or a mistake, than a repository. */
+/** The maximum number of entries; more indicate an attack or a mistake. */
 const MAX_ENTRIES = 1_000_000;
 
 export class TagIndex {
   readonly #entries: Entries;
   /** The document without its manifests. */
   readonly #document: Readonly<Record<string, unknown>>;
-  /** The name of the document, if a newer release wrote it: this one may read it, and must not write it. */
+  /**
+   * The name of the document if a newer release wrote it; this release may read such a document, and must not write it.
+   */
   readonly #newer: string | undefined;
   #byDigest: ReadonlyMap<Digest, TagEntry> | undefined;
   #bySubject: ReadonlyMap<Digest, ReadonlyMap<Digest, TagEntry>> | undefined;
@@ -76,7 +78,7 @@ export class TagIndex {
       const draft = new TagIndexDraft({ ...TagIndex.empty().#entries, removed: readRemoved(place, now), control }, now);
       for (const manifest of place.at('manifests').list(MAX_ENTRIES)) {
         const entry = readEntry(manifest, now);
-        if (!draft.add(entry)) throw manifest.fail(`the tag ${String(entry.tag)} is there twice`);
+        if (!draft.add(entry)) throw manifest.fail(`the tag ${String(entry.tag)} appears twice`);
       }
       const document = Object.entries(place.object()).filter(([key]) => key !== 'manifests' && key !== PROPERTY);
       return new TagIndex(draft.entries, Object.fromEntries(document), isNewer ? name : undefined);
@@ -91,7 +93,7 @@ export class TagIndex {
     return [...kept.values()].reduce((sum, group) => sum + group.size, tags.size + others.length);
   }
 
-  /** Whether it has never named an image with a tag. */
+  /** Whether it has never had an entry. */
   get isFresh(): boolean {
     return this.size + this.control.held.size + this.#entries.removed.size === 0;
   }
@@ -100,7 +102,7 @@ export class TagIndex {
     return this.#entries.tags.get(tag);
   }
 
-  /** An entry with this digest, with or without a tag; of several, the one that is proven for most. */
+  /** An entry with this digest, with or without a tag; if there are several, the one with the most proven platforms. */
   byDigest(digest: Digest): TagEntry | undefined {
     if (this.#byDigest === undefined) {
       const byDigest = new Map<Digest, TagEntry>();
@@ -206,8 +208,8 @@ export class TagIndex {
   }
 
   /**
-   * Removes the entries that name these digests, with or without a tag; the same index where there are none. The times at which
-   * they were observed stay, so that the history does not name another digest for them.
+   * Removes the entries that name these digests, with or without a tag; the same index where there are none. The times
+   * of their observations stay, so that the history names no other digest for these times.
    *
    * @throws Failure `unsupported` if a newer release wrote the index
    */
@@ -227,7 +229,10 @@ export class TagIndex {
     return this.#changedTo(entries);
   }
 
-  /** The same entries in another version, so that a write that is based on this one fails; the same index where it must not be written. */
+  /**
+   * The same entries in another version, so that writes based on this version fail; this index itself if it must not be
+   * written.
+   */
   repaired(now: number): TagIndex {
     return this.#newer === undefined ? new TagIndex(this.#entries, repairedAt(this.#document, now)) : this;
   }

@@ -1,4 +1,4 @@
-/** The images that a repository does not show, for people. Pure. */
+/** The list of a repository's withheld images, for people. Pure. */
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { wordsOf } from '../../policy/decisions.ts';
@@ -16,7 +16,7 @@ export interface WithheldImage {
   readonly since: number;
   /** Of a held image: the end of its period. */
   readonly until?: number;
-  /** Of the others: the result of the verification, or the words of the person. */
+  /** Of the others: the result of the verification, or the person's reason. */
   readonly reason?: string;
 }
 

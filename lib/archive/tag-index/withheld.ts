@@ -10,12 +10,12 @@ import { droppedCurrent, withDropped } from './dropped.ts';
 import { type StoredEntry, type TagEntry, written } from './entry.ts';
 import type { TagIndex } from './tag-index.ts';
 
-/** A digest that is in the archive, and that its tag does not show yet. */
+/** A digest that is in the archive and not yet visible under its tag. */
 export interface Held {
   readonly entry: TagEntry;
   /** The end of its period, in milliseconds since the epoch. */
   readonly until: number;
-  /** Upstream named this digest last; a digest that upstream has replaced is not released. */
+  /** Whether upstream named this digest last; a digest that upstream has replaced is not released. */
   readonly isLast: boolean;
 }
 
@@ -69,8 +69,9 @@ export function decisionIn({ control }: TagIndex, tag: string | undefined, diges
 }
 
 /**
- * The index after the decision of a person. A release makes held entries visible at once; a rejection removes the digest from all
- * tags, and from those that are held. The decision that is written last is the last one, whatever the clocks of two people say.
+ * The index after the decision of a person. A release makes held entries visible at once; a rejection removes the
+ * digest from all tags and all held entries. The decision that is written last is the last one, whatever the clocks of
+ * two people say.
  *
  * @throws Failure `limit-exceeded`
  */
@@ -99,7 +100,9 @@ export function withDecisionIn(index: TagIndex, decision: Decision): TagIndex {
   return index.releasing(released, control, at);
 }
 
-/** The index without the entries of digests that cannot be read; the policy applies to them as before when they return. */
+/**
+ * The index without the entries of unreadable digests; when these digests return, the policy applies to them as before.
+ */
 export function withoutDamaged(index: TagIndex, digests: ReadonlySet<Digest>): TagIndex {
   const after = index.without(digests);
   if (after === index || after.control === NO_CONTROL) return after;
@@ -114,7 +117,7 @@ export function currentOf(index: TagIndex, tag: string): Digest | undefined {
   return index.byTag(tag)?.digest ?? droppedCurrent(index.control.dropped, tag);
 }
 
-/** The observation of a held entry at the time of its release; the earlier ones stay in its record. */
+/** The observation that a release adds to a held entry; the earlier observations stay in its record. */
 function observedAt(entry: StoredEntry, at: number): StoredEntry {
   return written({ ...entry, observations: [at], observed: at });
 }

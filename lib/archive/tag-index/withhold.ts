@@ -38,7 +38,7 @@ interface Visible {
 /** Times of one held entry that are kept: the first, and the last ones. */
 const MAX_TIMES = 32;
 
-const NO_SIGNATURE = 'the message of its layers does not say that a signature was verified';
+const NO_SIGNATURE = 'the message from its layers does not contain a verified signature';
 
 interface Judged {
   readonly control: Control;
@@ -69,7 +69,7 @@ function unverified(control: Control, { seen, refused }: Observation): Judged {
   return { control: state, result: { outcome: 'unverified', reason } };
 }
 
-/** Adds an observation to all others of the digest, and shows the digest from the end of its period. */
+/** Adds an observation to the others of the digest, and makes the digest visible after the end of its period. */
 function aged(
   control: Control,
   seen: StoredEntry,
@@ -103,7 +103,7 @@ function aged(
   return { control: others === held ? next : { ...next, held: others }, result: entry };
 }
 
-/** The observations that may be shown: the others stay hidden, whatever the policy is by now. */
+/** The observations that may be visible; the others stay hidden even if the policy has changed. */
 function candidates(
   { all, known, record }: Times,
   verify: Control['policy']['verify'],
@@ -116,12 +116,15 @@ function candidates(
 
 interface Times {
   readonly all: readonly number[];
-  /** Those of the observation itself, and those that are visible. */
+  /** The observation itself, and the visible ones. */
   readonly known: readonly number[];
   readonly record: StoredEntry | undefined;
 }
 
-/** The state without the doubt about a digest, and without the record that a repair has dropped it, or the former one of its tag. */
+/**
+ * The state without the failed verification of a digest, and without the records of a repair about the digest or the
+ * former digest of its tag.
+ */
 function found(control: Control, { tag, digest }: StoredEntry, isShown: boolean): Control {
   const doubt = unverifiedOf(control.unverified, tag ?? '', digest);
   const unverified = doubt === undefined ? control.unverified : control.unverified.filter((each) => each !== doubt);

@@ -10,7 +10,10 @@ export interface Entry {
   readonly message: Message;
   /** Deliveries so far. */
   receives: number;
-  /** It has failed before, and is delivered alone, so that its neighbours do not become dead letters with it. */
+  /**
+   * Whether it has failed before. It is then delivered alone, so that other messages do not become dead letters with
+   * it.
+   */
   suspect: boolean;
 }
 
@@ -28,16 +31,16 @@ export interface Batch {
 
 /**
  * The state of one FIFO queue: the waiting messages by group, the order of groups, and the deduplication ids of the
- * last five minutes. It decides and runs nothing, and has no timers. Every step costs the same however many messages
- * are queued. Empty groups are dropped.
+ * last five minutes. It runs no handlers, and has no timers. The cost of a step does not depend on the number of queued
+ * messages. Empty groups are dropped.
  */
 export class Fifo {
   readonly #name: string;
   readonly #maxReceives: number;
   readonly #groups = new Map<string, Group>();
   /**
-   * Groups whose first entry may be taken now: those that are neither in flight nor waiting after a failure. A group is
-   * taken at the front and returned at the end, so that each gets its turn.
+   * Groups whose first entry may be taken now: those that are neither in flight nor waiting after a failure. Groups are
+   * taken from the front and returned at the end, so that each gets its turn.
    */
   readonly #ready = new LinkedList<Group>();
   readonly #seen = new Set<string>();
@@ -53,7 +56,9 @@ export class Fifo {
     this.#maxReceives = maxReceives;
   }
 
-  /** Queues a message, unless its deduplication id was seen within five minutes; returns whether it did. */
+  /**
+   * Queues a message, unless its deduplication id was seen within five minutes; returns whether the message was queued.
+   */
   accept({ message, group: name, deduplicationId }: Outgoing, now: number): boolean {
     this.#forget(now);
     if (this.#seen.has(deduplicationId)) return false;

@@ -7,12 +7,12 @@ import type { BatchResult, Consumer, Delivery, MessageOf, Outgoing, QueueName, Q
 export interface DeadLetter {
   readonly queue: QueueName;
   readonly delivery: Delivery;
-  /** The error that the handler threw; undefined where it only named the delivery as failed. */
+  /** The error that the handler threw; undefined if it only reported the delivery as failed. */
   readonly failure: Failure | undefined;
 }
 
 export interface InProcessOptions {
-  /** Records a message that could not be handled; its group waits meanwhile. It must not throw. */
+  /** Records a message that could not be handled; its group waits for this. It must not throw. */
   readonly deadLetter: (letter: DeadLetter, signal: AbortSignal) => Promise<void>;
   /** The maximum number of deliveries of a message. */
   readonly maxReceives?: number;
@@ -74,7 +74,7 @@ export class InProcessQueues implements Queues {
   readonly #running = new Map<Promise<void>, AbortController>();
   /** Functions that cancel the timers of groups that wait after a failure. */
   readonly #timers = new Set<() => void>();
-  /** Functions that end the rests of groups early. */
+  /** Functions that end the pauses of groups early. */
   readonly #rests = new Set<() => void>();
   readonly #waiters: Waiter[] = [];
   /** Messages that were accepted, and are neither done nor recorded as dead. */
@@ -107,7 +107,7 @@ export class InProcessQueues implements Queues {
     this.#look(lane);
   }
 
-  /** Starts to deliver a queue's messages to a handler. A queue has one consumer. */
+  /** Starts to deliver a queue's messages to a handler. A queue can have only one consumer. */
   consume<Q extends QueueName>(queue: Q, consumer: Consumer<MessageOf<Q>>): void {
     const { concurrency, batchSize } = consumer;
     if (!(concurrency >= 1 && batchSize >= 1))
@@ -174,7 +174,7 @@ export class InProcessQueues implements Queues {
       lane.inFlight -= 1;
       this.#look(lane);
       this.#settleWaiters();
-      // Runs after that check: if it delivered nothing, no handler will send the messages that a group rests for.
+      // Runs after that check: if it delivered nothing, no handler can send further messages for a pausing group.
       queueMicrotask(() => {
         if (this.#running.size === 0) for (const end of this.#rests) end();
       });
@@ -187,7 +187,7 @@ export class InProcessQueues implements Queues {
     const outcome = await this.#deliver(lane, consumer, batch, signal);
     const { done, dead } = lane.fifo.putBack(batch, outcome.failed);
     this.#outstanding -= done;
-    // A handler that was stopped has not failed for good.
+    // The failure of a stopped handler is not final.
     if (signal.aborted) return;
     for (const entry of dead) await this.#bury(lane, batch.group, entry, outcome.failure, signal);
     if (this.#stopped) return;

@@ -3,7 +3,7 @@ interface Node<T> {
   next: Node<T> | undefined;
 }
 
-/** A queue whose every step costs the same, however long it is, unlike an array's `shift`. */
+/** A queue whose steps take constant time, unlike an array's `shift`. */
 export class LinkedList<T> {
   #head: Node<T> | undefined;
   #tail: Node<T> | undefined;

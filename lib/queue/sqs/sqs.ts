@@ -17,8 +17,8 @@ const DESCRIBED = 3;
 
 export interface SqsOptions {
   /**
-   * Create it with `maxAttempts: 1`. The SDK repeats whole requests only, and this class repeats single messages as
-   * well.
+   * Create it with `maxAttempts: 1`. This class retries whole requests and single messages; the SDK would retry only
+   * whole requests.
    */
   readonly client: SQSClient;
   /** The queues that the function may send to. */
@@ -36,9 +36,9 @@ interface Refused {
 }
 
 /**
- * The queues as SQS FIFO queues. Batches are sent one after the other, so that a group keeps its order; only where SQS
- * itself refuses one entry of a batch does that message come after the accepted ones. A request whose response was lost
- * is repeated: SQS drops duplicates by their deduplication ids.
+ * The queues as SQS FIFO queues. Batches are sent one at a time, so that a group keeps its order. If SQS refuses one
+ * entry of a batch, that message comes after the accepted ones. A request whose response was lost is repeated: SQS
+ * drops duplicates by their deduplication ids.
  */
 export class SqsQueues implements Queues {
   readonly #options: Required<SqsOptions>;

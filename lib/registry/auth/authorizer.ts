@@ -17,7 +17,7 @@ import type { Token, Tokens } from './tokens.ts';
 /** The Authorization header of one request, with its token. */
 export interface Authorization {
   readonly authorization: string;
-  /** The repository has not requested it yet; other repositories of the registry have. */
+  /** Whether this repository has not used it yet, while others of the registry have. */
   readonly guessed?: true;
   readonly token?: { readonly wanted: TokenRequest; readonly token: Token; readonly fresh: boolean };
 }

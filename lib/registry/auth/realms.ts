@@ -4,7 +4,10 @@ import { isLoopback } from '../http/addresses.ts';
 import type { TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
 
-/** Token services on another host than their registry, from the registries' documentation. Each is valid for its registry. */
+/**
+ * Token services on another host than their registry, from the registries' documentation. Each one gets the credentials
+ * of its registry only.
+ */
 const SERVICES: readonly (readonly [registry: RegExp, service: RegExp])[] = [
   [/^(docker\.io|registry-1\.docker\.io|index\.docker\.io)$/, /^auth\.docker\.io$/],
   [/^registry\.gitlab\.com$/, /^gitlab\.com$/],

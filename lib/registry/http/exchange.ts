@@ -159,7 +159,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   };
 
   readonly #onSilence = (): void => {
-    // A body that this side does not read is not silent.
+    // A body is not silent while this side does not read it.
     if (this.#controller?.paused === true) return;
     this.#giveUp(`sent nothing for ${this.#options.limits.stallMs / 1000} s`);
   };

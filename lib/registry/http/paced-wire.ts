@@ -10,8 +10,8 @@ import type { HttpRequest, Reply, ReplyBody } from './message.ts';
 export type PlainWire = Pick<Wire, 'send' | 'speaksTls' | 'proxyTo'>;
 
 /**
- * The refusals of one request while others are accepted, as a multiple of the usual tries. A 503 is then a failure of this
- * request; a 429 is always a rate limit.
+ * The maximum refusals of one request while others are accepted, as a multiple of the usual tries. A 503 is then a
+ * failure of this request; a 429 is always a rate limit.
  */
 const OVERTAKEN_503 = 2;
 const OVERTAKEN_429 = 10;

@@ -15,7 +15,7 @@ export interface HistoryStep {
 }
 
 export interface ConfigView {
-  /** The facts of the config that are texts, and lists of texts as one line. */
+  /** The texts in the config, and its lists of texts as one line each. */
   readonly facts: readonly (readonly [name: string, value: string])[];
   readonly labels: readonly (readonly [name: string, value: string])[];
   readonly environment: readonly string[];

@@ -100,7 +100,7 @@ export function crumbs(above: readonly Crumb[]): Html {
 
 const CHIPS = 8;
 
-/** Names of platforms; the rest of a long list is a number. */
+/** Names of platforms; a long list ends with the number of the others. */
 export function chips(names: readonly string[]): Html | '' {
   if (names.length === 0) return '';
   const more = names.length > CHIPS + 1 ? names.length - CHIPS : 0;

@@ -11,11 +11,14 @@ const MAX_ROWS = 500;
 
 interface Row {
   readonly entry: TagEntry;
-  /** The part of an index that it refers to; empty for the manifest of the page. */
+  /** The child of the index that it refers to; empty if it refers to the page's own manifest. */
   readonly of: string;
 }
 
-/** The referrers of a manifest, and those of the children of an index. The tag index alone has all facts. */
+/**
+ * The referrers of a manifest, and those of the children of an index. The tag index contains everything that the
+ * section needs.
+ */
 export function referrersOf(manifest: Manifest | undefined, digest: Digest, index: TagIndex, address: string): Html {
   const subject = manifest === undefined || manifest.kind === 'schema1' ? undefined : manifest.subject;
   const own = index.referrersOf(digest).map((entry) => ({ entry, of: '' }));

@@ -6,13 +6,16 @@ import { printable } from '../../oci/show.ts';
 
 export type Html = Awaited<ReturnType<typeof htmlOf>>;
 
-/** Escapes every value that is not itself HTML. No value of a page is a promise, so neither is the result. */
+/**
+ * Escapes every value that is not itself HTML. The values of a page are never promises, so the result is not one
+ * either.
+ */
 export const html = htmlOf as (strings: TemplateStringsArray, ...values: unknown[]) => Html;
 
 /** The characters of a foreign text that a page shows, unless the caller sets another limit. */
 const SHOWN = 300;
 
-/** A foreign text without characters that reorder or hide others, and bounded. `html` escapes it. */
+/** A bounded foreign text without characters that reorder or hide others. `html` escapes it. */
 export function visible(text: string, limit = SHOWN): string {
   const shown = printable(text.slice(0, limit));
   return text.length > limit ? `${shown}… (${text.length} characters)` : shown;

@@ -18,7 +18,7 @@ export interface WebOptions {
   readonly archive: Archive;
   readonly repositories: Repositories;
   readonly manifests: Manifests;
-  /** The state that pages without a time in their address show. */
+  /** The time of the state on pages whose address contains no time. */
   readonly asOf: number | undefined;
   readonly needsLogin: boolean;
   readonly onFault: (text: string) => void;

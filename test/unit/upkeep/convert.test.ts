@@ -75,7 +75,7 @@ describe('convert', () => {
   test.each<[string, () => string, string, RegExp]>([
     ['an image that is not schema 1', () => `${name}:2`, 'x', /it is not a schema 1 image/],
     ['a missing image', () => `${name}:3`, 'x', /it is not in /],
-    ['its own tag', () => `${name}:1`, '1', /which the next sync would take back/],
+    ['its own tag', () => `${name}:1`, '1', /which the next sync would move back/],
   ])('refuses %s', async (_, reference, as, why) => {
     const failure = expect.objectContaining({ side: 'input', message: expect.stringMatching(why) as unknown }) as Error;
     await expect(convert(rig, reference(), as)).rejects.toEqual(failure);
