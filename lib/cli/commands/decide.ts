@@ -57,9 +57,9 @@ export const release = decisionCommand(
 
 export const reject = decisionCommand(
   'reject',
-  'show an image never',
+  'hide an image from clients',
   'Hides a digest under all tags of the repository: clients cannot pull it, and a sync does not bring it back. The content stays in ' +
-    'the archive. A later release takes the rejection back.',
+    'the archive. A later release cancels the rejection.',
 );
 
 function referenceOf({ repository, tag, digest }: Decided): string {

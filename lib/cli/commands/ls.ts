@@ -65,7 +65,7 @@ export const ls = defineCommand({
       help: 'list what upstream was observed to have at a time: 2026-01-31T12:00:00Z, or 2026-01-31 for the end of that day in UTC',
     },
     held: {
-      help: 'list the images that a policy holds, with the time until then, that are not verified, or that were rejected',
+      help: 'list the images that clients cannot pull: held, with the end of the period; not verified; or rejected',
     },
     json: { help: 'one JSON object per line (docs/json.md)' },
   },

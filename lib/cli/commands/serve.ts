@@ -29,11 +29,11 @@ export const serve = defineCommand({
   options: {
     listen: {
       value: 'HOST:PORT',
-      help: 'the address to listen on (default: 127.0.0.1:5000); port 0 takes any free port',
+      help: 'the address to listen on (default: 127.0.0.1:5000); port 0 selects any free port',
     },
     'default-host': {
       value: 'HOST',
-      help: "the registry of names without one, such as docker.io: Docker's registry-mirrors sends none",
+      help: "the registry of names without a host, such as docker.io; Docker's registry-mirrors sends no host",
     },
     'as-of': {
       value: 'TIME',

@@ -75,7 +75,7 @@ export const sync = defineCommand({
     },
     'max-wait': {
       value: 'DURATION',
-      help: 'give up on a registry that limits requests and lets none through for longer, such as 90s, 15m or 6h (default: 15m)',
+      help: 'give up on a registry that refuses all requests for its rate limit for longer than this, such as 90s, 15m or 6h (default: 15m)',
     },
     notify: {
       value: 'URL',

@@ -33,7 +33,7 @@ export const verify = defineCommand({
   name: 'verify',
   summary: 'read and hash everything in an archive again',
   usage: ['ARCHIVE [REPOSITORY…] [--json]', 'ARCHIVE --repair [--yes] [--json]'],
-  description: ['Relies on no receipt. Progress goes to standard error.'],
+  description: ['Ignores receipts. Progress goes to standard error.'],
   options: {
     repair: {
       help:
@@ -41,7 +41,7 @@ export const verify = defineCommand({
         'rewrite the receipts of verified blobs. The command lists what it would remove, and asks',
       elsewhere: ['fix'],
     },
-    yes: { help: 'repair without the question; required without a terminal' },
+    yes: { help: 'repair without asking; required without a terminal' },
     'attest-public-key': {
       value: 'FILE',
       isPath: true,
