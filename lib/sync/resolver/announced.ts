@@ -4,7 +4,7 @@
  */
 import { memberOf } from '../../archive/members.ts';
 import type { TagEntry } from '../../archive/tag-index/tag-index.ts';
-import { decisionIn, heldIn } from '../../archive/tag-index/withheld.ts';
+import { heldIn } from '../../archive/tag-index/withheld.ts';
 import { defined } from '../../core/defined.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -50,10 +50,10 @@ export interface Concerned {
   readonly unverified: readonly Wanted[];
 }
 
+/** A rejected image is neither in the index nor held, so it is not found. */
 export async function concernedBy(slice: SliceWork, subject: Digest): Promise<Concerned> {
   const { index, context, message, signal } = slice;
-  if (index === undefined || decisionIn(index, undefined, subject)?.action === 'reject')
-    return { entry: undefined, unverified: [] };
+  if (index === undefined) return { entry: undefined, unverified: [] };
   const choice = context.chooseTags?.(message) ?? ALL_TAGS;
   const isWanted = ({ tag }: Wanted): boolean =>
     tag === undefined || [...choice.page([tag]), ...choice.end()].length > 0;
