@@ -142,14 +142,20 @@ export class PolicyAudit {
   /** @throws Violation */
   written(repository: string, after: State, isRepairing: boolean): void {
     const before = this.#last(repository);
-    this.#states.set(repository, [...(this.#states.get(repository) ?? []), { at: this.#world.now, state: after }]);
+    const states = this.#states.get(repository) ?? [];
+    states.push({ at: this.#world.now, state: after });
+    this.#states.set(repository, states);
+    if (before.hasControl || after.hasControl) this.#judge(repository, before, after, isRepairing);
+    this.#remember(repository, before, after, isRepairing);
+  }
+
+  #judge(repository: string, before: State, after: State, isRepairing: boolean): void {
     this.#policy(repository, before, after);
     this.#decisions(repository, before, after);
     for (const entry of after.held) this.#heldEntry(repository, before, after, entry);
     for (const entry of before.held) this.#stays(repository, after, entry, isRepairing);
     for (const entry of after.entries) if (!isReferrer(entry)) this.#visible(repository, before, after, entry);
     this.#tags(repository, before, after, isRepairing);
-    this.#remember(repository, before, after, isRepairing);
   }
 
   /** A policy comes from a configuration of the last hours, and the first run of a repository ends once. */
