@@ -30,7 +30,7 @@ export function readRequest(event: unknown, requestId: string): Request {
     throw root.fail(`it is not an object; ${EXAMPLE}`);
   const { Records, schedule, references, ...others } = event as Record<string, unknown>;
   const kinds = Object.entries({ Records, schedule, references }).filter(([, value]) => value !== undefined);
-  if (kinds.length > 1) throw root.fail(`${kinds.map(([name]) => name).join(' and ')} do not go together; ${EXAMPLE}`);
+  if (kinds.length > 1) throw root.fail(`${kinds.map(([name]) => name).join(' and ')} cannot be combined; ${EXAMPLE}`);
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw root.fail(`${JSON.stringify(unknown)} is not known; ${EXAMPLE}`);
   if (Records !== undefined) return { kind: 'batch', batch: batchOf(root.at('Records'), event) };

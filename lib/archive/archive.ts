@@ -279,7 +279,7 @@ export class Archive {
         operation: `write ${key}`,
         side: 'archive',
         code: 'too-large',
-        detail: `it would have ${bytes.length} bytes, and could not be read again: ${MAX_TAG_INDEX_BYTES} is the limit`,
+        detail: `expected at most ${MAX_TAG_INDEX_BYTES} bytes, got ${bytes.length}`,
       });
     const condition: Condition = etag === undefined ? { absent: true } : { etag };
     const { etag: written } = await this.store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });

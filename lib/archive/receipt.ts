@@ -79,7 +79,7 @@ export function readRevocation(bytes: Uint8Array): number | undefined {
   }
 }
 
-const MUST = 'must be gzip, zstd or none where there is a diffID, and is not given where there is none';
+const MUST = 'must be gzip, zstd or none with a diffID, and must be missing without one';
 
 function readDiffIds(place: Place): Receipt['diffIds'] {
   const found: Partial<Record<Algorithm, Digest>> = {};

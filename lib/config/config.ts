@@ -160,7 +160,7 @@ function refuseTwice(file: YamlDocument, mirrors: readonly Placed[]): void {
     else if (other.mirror.source === source)
       file.report({
         path: placed.path,
-        detail: `${source} is mirrored by ${there} already; put its tags together there`,
+        detail: `${source} is mirrored by ${there} already; add these tags there`,
       });
     else
       file.report({

@@ -90,7 +90,7 @@ const pattern = text('a pattern of tags, such as 3.* or v[0-9]*', (glob) => (par
   maxLength: 128,
 });
 
-/** A tag often looks like a number, which an editor accepts too. */
+/** A tag often looks like a number, so the schema for editors accepts numbers as well. */
 const tag = text('a tag', parseTag, { type: ['string', 'number'], pattern: '^\\w[\\w.-]{0,127}$' });
 
 const filter = mapping({
@@ -101,7 +101,7 @@ const filter = mapping({
   exclude: setting(list('patterns', pattern, { min: 1, max: 100 }), 'Tags that match one of these are left out.'),
   newest: setting(
     integer(1, 10_000),
-    'Only so many of the tags that are versions, the newest. Tags that include names in full are taken in addition.',
+    'Only this number of versions, the newest. Tags that include names in full are mirrored as well.',
   ),
 });
 
@@ -113,7 +113,7 @@ const foreignHost = text('a host, such as mcr.microsoft.com or *.example.com', p
 const common = {
   destination: setting(
     text('a repository of the archive', (template) => template),
-    'The repository in the archive, host first; {host}, {path} and {name} stand for the source’s. Default: {host}/{path}.',
+    'The repository in the archive, host first; {host}, {path} and {name} are replaced by those of the source. Default: {host}/{path}.',
   ),
   tags: setting(
     z.union(
@@ -196,7 +196,7 @@ function parseTag(name: string): string {
   throw invalid(
     `parse tag ${show(name)}`,
     /[*?[]/.test(name)
-      ? 'a pattern in a list of tags, which are taken by their names; patterns go under tags: include'
+      ? 'a pattern in a list of tags, which contains only exact tags; patterns go under tags: include'
       : 'not a tag (expected 1 to 128 letters, digits, "_", "." and "-", the first of them not "." or "-")',
   );
 }

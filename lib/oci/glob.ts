@@ -3,7 +3,6 @@ import { show } from './show.ts';
 
 /** The kind of text that a pattern matches. */
 interface Kind {
-  readonly name: string;
   readonly plural: string;
   /** Tests a character that such a text may contain. */
   readonly character: RegExp;
@@ -12,10 +11,10 @@ interface Kind {
 }
 
 /** OCI distribution spec 1.1: a tag has at most 128 characters. */
-const TAG: Kind = { name: 'tag', plural: 'tags', character: /^[\w.-]$/, maxLength: 128 };
+const TAG: Kind = { plural: 'tags', character: /^[\w.-]$/, maxLength: 128 };
 
 /** The URI or address of a signer, or the URL of its issuer. */
-const IDENTITY: Kind = { name: 'identity', plural: 'identities', character: /^[!-~]$/, maxLength: 1024 };
+const IDENTITY: Kind = { plural: 'identities', character: /^[!-~]$/, maxLength: 1024 };
 
 /** A part of a pattern: any run of characters (`*`), or the test of one character. */
 type Token = 'run' | ((character: string) => boolean);
@@ -43,7 +42,7 @@ function parse(pattern: string, kind: Kind): readonly Token[] {
   const wrong = (detail: string): Failure => invalid(`parse pattern ${show(pattern)}`, detail);
   if (pattern === '') throw wrong('it is empty');
   if (pattern.length > kind.maxLength)
-    throw wrong(`it is longer than ${kind.maxLength} characters, and so than any ${kind.name}`);
+    throw wrong(`expected at most ${kind.maxLength} characters, got ${pattern.length}`);
   const tokens: Token[] = [];
   for (let at = 0; at < pattern.length; at += 1) {
     const character = pattern.charAt(at);
@@ -58,7 +57,7 @@ function parse(pattern: string, kind: Kind): readonly Token[] {
     } else if (kind.character.test(character)) tokens.push((other) => other === character);
     else
       throw wrong(
-        `${show(character)} is in no ${kind.name}; a pattern has the characters of ${kind.plural} and *, ?, [a-z], [!a-z] (it is not a regular expression)`,
+        `${kind.plural} cannot contain ${show(character)}; a pattern may contain the characters of ${kind.plural} and *, ?, [a-z], [!a-z] (a pattern is not a regular expression)`,
       );
   }
   return tokens;
@@ -73,7 +72,7 @@ function parseClass(text: string, kind: Kind, wrong: (detail: string) => Failure
     const isRange = members[at + 1] === '-' && at + 2 < members.length;
     const last = isRange ? members.charAt(at + 2) : first;
     if (!kind.character.test(first) || !kind.character.test(last))
-      throw wrong(`[${text}] has a character that is in no ${kind.name}`);
+      throw wrong(`[${text}] has a character that ${kind.plural} cannot contain`);
     if (first > last) throw wrong(`[${text}] has the range ${first}-${last}, which is empty`);
     if (isRange) at += 2;
     ranges.push([first, last]);

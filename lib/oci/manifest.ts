@@ -59,8 +59,8 @@ const UNSPECIFIC: ReadonlySet<string> = new Set([
 
 /**
  * Parses a manifest. The registry's declaration, the manifest's own `mediaType` and its shape decide its kind, and must
- * not contradict each other: a document that one reader takes for an image and another for an index has one digest and
- * two meanings (CVE-2021-41190; OCI image spec, "Image Manifest", `mediaType`).
+ * not contradict each other: if one reader treats a document as an image, and another as an index, one digest has two
+ * meanings (CVE-2021-41190; OCI image spec, "Image Manifest", `mediaType`).
  *
  * @param declared the Content-Type, or the media type of the descriptor that led here
  * @throws {Failure} `invalid`, `too-large`, `too-deep`, `not-as-declared` or `unsupported`

@@ -112,7 +112,7 @@ function checkHost(text: string, wrong: Wrong): string {
   // In lower case, the next parse would treat it as a user of Docker Hub.
   if (lower !== 'localhost' && !/[.:]/.test(lower))
     throw wrong(
-      `${show(text)} is taken for a host, since a path has no upper case: write ${lower} for Docker Hub, or ${lower}:443`,
+      `${show(text)} is read as a host, because paths are in lower case; write ${lower} for Docker Hub, or ${lower}:443`,
     );
   return lower;
 }

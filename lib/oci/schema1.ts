@@ -105,7 +105,7 @@ function readLayers(manifest: Place): Schema1Layer[] {
   const blobs = manifest.at('fsLayers').list(MANIFEST_LIMITS.layers);
   const history = manifest.at('history').list(MANIFEST_LIMITS.layers);
   if (blobs.length !== history.length)
-    throw manifest.fail(`fsLayers has ${blobs.length} elements and history ${history.length}: there must be as many`);
+    throw manifest.fail(`fsLayers has ${blobs.length} elements and history ${history.length} (expected equal numbers)`);
   if (blobs.length === 0) throw manifest.fail('fsLayers is empty: an image has at least one layer');
   // The document lists the newest layer first.
   const entries = blobs.map((blob, index) => readEntry(blob, history[index] as Place)).reverse();

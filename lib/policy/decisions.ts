@@ -1,4 +1,4 @@
-/** Decisions of people about digests: the release of a held one, and the rejection of one. Pure. */
+/** Decisions of people about digests: releases of held digests, and rejections. Pure. */
 import type { Digest } from '../oci/digest.ts';
 
 export interface Decision {

@@ -19,7 +19,7 @@ export interface Policy {
   readonly attest: 'off' | 'on' | 'require';
 }
 
-/** The policy of a repository without any. */
+/** The policy of a repository without a configured policy. */
 export const NO_POLICY: Policy = {
   referrers: 'all',
   verify: 'off',
@@ -37,7 +37,7 @@ export const POLICY_CHOICES = {
   attest: ['off', 'on', 'require'],
 } as const;
 
-/** The limits of a policy, far above the needs of any. */
+/** The limits of a policy, far above the needs of a real one. */
 export const POLICY_LIMITS = { signers: 16, artifactTypes: 100, keyLength: 10_000 } as const;
 
 /** Whether a policy can hide images of upstream, at least for some time. */

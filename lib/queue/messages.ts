@@ -44,9 +44,9 @@ export type PlatformPolicy = 'all' | readonly Platform[];
 export const SLICE = 100;
 
 /**
- * Resolve these tags (a slice) or digests, or with `list` every tag of the repository. With `checks`, the unchanged
- * images of the repository are checked for new referrers if that is due, as many as a run may check, or those whose
- * referrers are announced.
+ * Resolve these tags (a slice) or digests, or with `list` every tag of the repository. With `checks`, check unchanged
+ * images of the repository for new referrers: those that are due, up to the limit of a run, or those whose referrers
+ * are announced.
  */
 export interface ResolveMessage extends Order {
   readonly version: typeof MESSAGE_VERSION;

@@ -108,7 +108,7 @@ export function checksMessage(
   return { message, group, deduplicationId: deduplicationId(message, 'resolver') };
 }
 
-/** A message to the finalizer that changes the state of a repository. Equal changes of a run are one message. */
+/** A message to the finalizer that changes the state of a repository. A run sends equal changes only once. */
 export function changeMessage(order: Order, change: RepositoryChange): Outgoing<FinalizeMessage> {
   const message: FinalizeMessage = { version: CHANGE_VERSION, type: 'finalize', ...orderOf(order), image: {}, change };
   return {

@@ -104,7 +104,7 @@ function readWhat(place: Place): ResolveMessage['what'] {
   return place.at('listed').optionalFlag() ? { kind, images, listed: true } : { kind, images };
 }
 
-/** Earlier releases also send `nothing`, which saved the first message of a run the request for the receipt. */
+/** Earlier releases also send `nothing`, with which the first message of a run did not request the receipt. */
 const LOOKS = ['receipt', 'everything', 'nothing'] as const;
 
 function readLayer(place: Place, now: number): LayerMessage {

@@ -22,9 +22,9 @@ export function prepare(queue: QueueName, outgoing: Outgoing): Prepared {
   const { group, deduplicationId } = outgoing;
   try {
     if (outgoing.message.type !== queue) throw invalid('check type', `${outgoing.message.type} is not for this queue`);
-    if (!ID.test(group)) throw invalid('check group', `${group} is not an id that SQS takes`);
+    if (!ID.test(group)) throw invalid('check group', `${group} is not an id that SQS accepts`);
     if (!ID.test(deduplicationId))
-      throw invalid('check deduplication id', `${deduplicationId} is not an id that SQS takes`);
+      throw invalid('check deduplication id', `${deduplicationId} is not an id that SQS accepts`);
     const body = serialise(outgoing.message);
     return { group, deduplicationId, body, message: parseMessage(body) };
   } catch (error) {

@@ -4,7 +4,7 @@ import { isReferrerTag } from '../oci/referrer-tags.ts';
 /** The number of requests that probe for the tags of one manifest: one for the tag schema, and three for cosign. */
 const PROBES = 4;
 
-/** The names that are kept; a repository with more of them is probed. */
+/** The maximum number of names that are kept; a repository with more is probed. */
 const MAX_KEPT = 20_000;
 
 /** The tags of a repository that name referrers. */

@@ -41,7 +41,7 @@ interface Page {
 export async function fromApi(options: ReferrersOptions, list: ReferrerList): Promise<boolean> {
   const { client, operation, artifactTypes, signal } = options;
   const [type, ...others] = artifactTypes ?? [];
-  // Registries need not support the filter, and it takes one type.
+  // The filter accepts only one type, and registries need not support it.
   const query = type === undefined || others.length > 0 ? '' : `?artifactType=${encodeURIComponent(type)}`;
   const asked = new Set<string>();
   let page: Page;

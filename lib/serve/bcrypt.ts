@@ -1,6 +1,6 @@
 /**
- * A comparison with a bcrypt hash takes a processor for 0.1 s and more. It runs on a thread, one comparison at a time, so that
- * a flood of logins does not stop the responses to clients that are logged in.
+ * A comparison with a bcrypt hash occupies a processor for at least 0.1 s. It runs on a thread, one comparison at a
+ * time, so that a flood of logins does not stop the responses to clients that are logged in.
  */
 import { Worker } from 'node:worker_threads';
 import { Failure } from '../core/failure.ts';

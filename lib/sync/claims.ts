@@ -65,7 +65,7 @@ export function claimsOf(
   }
 }
 
-/** The blobs of a manifest whose claims cannot be read: only digests and sizes can be checked. */
+/** The blobs of a manifest whose claims cannot be read, so that only digests and sizes can be checked. */
 export function unclaimedBlobs(manifest: Manifest, scope: Pick<Scope, 'foreignLayers'>): readonly Blob[] {
   return manifest.kind === 'image'
     ? withoutForeign(manifest.layers, scope).map(opaque)

@@ -109,7 +109,7 @@ async function platformOf(manifest: Manifest, content: ClosureReader['content'])
 }
 
 /**
- * Checks that an image in the archive has one of the platforms, and reads no more of it than that needs.
+ * Checks that an image in the archive has one of the platforms, and reads only the manifests that this requires.
  *
  * @throws {Failure} `no-platform`
  */

@@ -51,8 +51,8 @@ const MAX_NOTES = 1_000;
 const READS = 16;
 
 /**
- * Writes the state of an image. `pending` is written only without an earlier report: a resolver that is retried must
- * not replace the finalizer's result.
+ * Writes the state of an image. `pending` never replaces an earlier report, because a retried resolver must not replace
+ * the finalizer's result.
  *
  * @throws Failure `precondition-failed` if `condition` does not hold
  */

@@ -68,7 +68,7 @@ export class Inspector {
     return this.#bytes;
   }
 
-  /** Reads a manifest or a config. `Archive` has no such method that returns the ETag, which a deletion needs. */
+  /** Reads a manifest or a config. The method of `Archive` does not return the ETag, which a deletion needs. */
   async document(digest: Digest, maxBytes: number): Promise<Uint8Array | Fault> {
     const found = await this.#document(digest, maxBytes);
     if (!('repair' in found)) return found;
@@ -199,16 +199,16 @@ function isTooLarge(error: unknown): boolean {
 function faultOf(receipt: Receipt | undefined, proof: Proof): { readonly fault?: Fault } {
   const wrong = (reason: string): { readonly fault: Fault } => ({ fault: { reason, repair: { receipt: proof } } });
   if (receipt === undefined) return wrong('the blob has no receipt');
-  if (receipt.size !== proof.size) return wrong(`its receipt says ${receipt.size} bytes, it has ${proof.size}`);
+  if (receipt.size !== proof.size) return wrong(`expected ${receipt.size} bytes as in its receipt, got ${proof.size}`);
   if (receipt.compression === undefined || proof.compression === undefined) return {};
   if (receipt.compression !== proof.compression)
     return receipt.assumed === true
       ? {}
-      : wrong(`its receipt says that it is ${receipt.compression}, it is ${proof.compression}`);
+      : wrong(`expected ${receipt.compression} as in its receipt, got ${proof.compression}`);
   for (const algorithm of ALGORITHMS) {
     const [said, found] = [receipt.diffIds[algorithm], proof.diffIds[algorithm]];
     if (said !== undefined && found !== undefined && said !== found)
-      return wrong(`its receipt says that it unpacks to ${said}, it unpacks to ${found}`);
+      return wrong(`expected the unpacked digest ${said} as in its receipt, got ${found}`);
   }
   return {};
 }

@@ -39,8 +39,8 @@ export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
 }
 
 /**
- * Removes from an archive what `verify` found wrong, and rewrites the receipts of proven blobs. A sync may run
- * concurrently: in any order of their steps, removed bytes keep neither a reference nor a receipt.
+ * Removes the wrong objects that `verify` found in an archive, and rewrites the receipts of proven blobs. A sync may
+ * run concurrently: in any order of their steps, removed bytes keep neither a reference nor a receipt.
  *
  * 1. Revoke the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step,
  * running the repair again is safe. A receipt that a sync has written meanwhile stays.
@@ -99,7 +99,7 @@ async function dropReferences(
   return dropped;
 }
 
-/** Whether the tag index could be read. No finalizer writes one that cannot. */
+/** Whether the tag index could be read. A finalizer never writes to an unreadable index. */
 async function isReadable(work: Promise<void>): Promise<boolean> {
   try {
     await work;

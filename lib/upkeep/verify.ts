@@ -75,7 +75,7 @@ export function referencesOf(
   index: TagIndex,
 ): readonly (Pick<Problem, 'reference' | 'isHeld'> & { readonly entry: TagEntry })[] {
   const visible = index.entries().map((entry) => ({ entry, reference: nameOf(repository, entry), isHeld: false }));
-  // The name has the digest, because the tag may name another digest at the same time.
+  // The name contains the digest, because the tag may name another, visible digest.
   const held = heldIn(index).map(({ entry }) => {
     const name = entry.tag === undefined ? repository : `${repository}:${entry.tag}`;
     return { entry, reference: `${name}@${entry.digest}`, isHeld: true };

@@ -52,7 +52,7 @@ export class Audit {
   readonly #soundSince = new Map<string, number>();
   /** Whether the closures have to be checked although the index has not changed. */
   #isStale = false;
-  /** When a repair removed a digest from a repository. */
+  /** The time at which a repair removed a digest from a repository. */
   readonly #uploads = new Map<
     string,
     { readonly id: string; readonly key: string; readonly creator: Process; parts: number }

@@ -60,7 +60,7 @@ export class PolicyAudit {
   readonly #asked = new Map<string, number>();
   /** The first observation that an index has recorded. */
   readonly #recorded = new Map<string, number>();
-  /** The first visible observation of what an index has shown. */
+  /** The first visible observation of each digest that an index has made visible. */
   readonly #shown = new Map<string, number>();
   /** The last delivery of a message to the finalizer about an observation. */
   readonly #delivered = new Map<string, number>();

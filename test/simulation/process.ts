@@ -147,7 +147,7 @@ export class Process {
 
   /**
    * One call of a port. It takes effect at an instant between the call and the answer; other processes act before and
-   * after that instant. An abort before the effect prevents it.
+   * after that instant. An abort before that instant prevents the effect.
    */
   call<T>(what: string, effect: () => Promise<T>, { side, signal, isConditional }: CallOptions): Promise<T> {
     this.#calls += 1;

@@ -39,7 +39,7 @@ export class System {
   readonly audit: Audit;
   readonly functions: Functions;
   readonly outcomes: Outcome[] = [];
-  /** The bodies of all messages that the resolve queue was asked to take. */
+  /** The bodies of all messages that were sent to the resolve queue. */
   readonly requested: string[] = [];
   #configText = '';
   #ids = 0;

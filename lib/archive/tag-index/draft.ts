@@ -260,7 +260,10 @@ export class TagIndexDraft {
   }
 }
 
-/** Any image may name a subject. Under a tag, only the tag of cosign for that subject makes it a referrer, and others are judged. */
+/**
+ * Any image may name a subject. Under a tag, only the tag of cosign for that subject makes it a referrer; the policy
+ * applies to all others.
+ */
 export function isReferrer({ tag, subject }: TagEntry): boolean {
   return subject !== undefined && (tag === undefined || subjectOfCosignTag(tag) === subject);
 }

@@ -62,7 +62,10 @@ export function withDropped(
   return [...earlier, ...now].sort((a, b) => b.first - a.first).slice(0, MAX_DROPPED);
 }
 
-/** The records after a digest is back; the same list where that changes nothing. If it is visible, its tag keeps no other digest. */
+/**
+ * Removes the records of a digest that was restored; returns the same list if nothing changes. If the digest is
+ * visible, its tag keeps no other digest.
+ */
 export function withoutDropped(
   dropped: readonly Dropped[],
   tag: string | undefined,

@@ -23,7 +23,7 @@ export const ANNOTATIONS = {
   replaced: 'dev.mirror-sync.replaced',
   /** The platforms that its closure was proven for: `all`, or a list with commas. */
   platforms: 'dev.mirror-sync.platforms',
-  /** The platforms that it was proven for except for their foreign layers, in the same form. */
+  /** The platforms that it was proven for without their foreign layers, in the same form. */
   skipping: 'dev.mirror-sync.platforms-without-foreign-layers',
   /** The manifest that a referrer refers to. */
   subject: 'dev.mirror-sync.subject',
@@ -57,7 +57,7 @@ export interface TagEntry {
   /** The platforms with a complete proof; undefined if the entry does not name any. */
   readonly platforms: Platforms | undefined;
   /**
-   * The platforms that are proven except for their foreign layers. Both sets only grow, so they converge in any order.
+   * The platforms that are proven without their foreign layers. Both sets only grow, so they converge in any order.
    */
   readonly skipping: Platforms | undefined;
   /** The tag that this entry had before the tag moved. */

@@ -35,7 +35,7 @@ interface Visible {
   readonly current: Digest | undefined;
 }
 
-/** Times of one held entry that are kept: the first, and the last ones. */
+/** The number of observations that a held entry keeps: the first, and the last ones. */
 const MAX_TIMES = 32;
 
 const NO_SIGNATURE = 'the message from its layers does not contain a verified signature';

@@ -13,7 +13,7 @@ import type { HttpRequest, Reply } from '../http/message.ts';
 
 export interface Token {
   readonly value: string;
-  /** The time from which it is not used, on the clock of `now`. */
+  /** The time at which the token is renewed, on the clock of `now`. */
   readonly expiresAt: number;
   /** The reason why it was requested without the existing credentials. */
   readonly withheld?: string;

@@ -30,7 +30,7 @@ export function comparison(address: string, digest: Digest, previous: Digest): s
   return `${address}@${digest}?${PREVIOUS}=${previous}`;
 }
 
-/** The difference between the page's image and the one that its address, or the history of its tag, names. */
+/** Compares the page's image with another one: that in the address, or the previous one in the history of the tag. */
 export async function changesFor({ archive }: Context, request: ChangesRequest): Promise<Compared | undefined> {
   const { index, digest, periods, parameters, signal } = request;
   const at = periods.findLastIndex((period) => period.digest === digest);

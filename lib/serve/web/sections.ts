@@ -26,7 +26,7 @@ export function fitting(sections: readonly Section[]): Html {
   const shown = sections.map((section) => {
     const length = Buffer.byteLength(String(section));
     if (length > left)
-      return html`<p class="note">A section is too large for this page; the manifest and the config have it.</p>`;
+      return html`<p class="note">A section is too large for this page; the manifest and the config contain it.</p>`;
     left -= length;
     return section;
   });

@@ -140,7 +140,7 @@ class LayerCopy {
       if (this.#again) await this.#uploads.abortAll();
       return 'done';
     }
-    // A receipt for fewer claims exists, and so does the blob.
+    // A receipt exists that proves less than this message claims, so the blob exists as well.
     const look = receipt === undefined ? lookFor : 'everything';
     if (look === 'everything') {
       const found = await archive.store.head(this.#key, { signal });

@@ -197,7 +197,7 @@ export async function orderReferrers(
   return missing.filter((_, at) => ordered[at] === true).map(({ referrer }) => referrer.digest);
 }
 
-/** Resolves to false for a referrer that cannot be mirrored, or that the policy does not want. */
+/** Resolves to false for a referrer that cannot be mirrored, or that the policy excludes. */
 async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): Promise<boolean> {
   const { context, message, signal, isLast, referrers } = slice;
   const { digest, tag } = found.referrer;

@@ -63,7 +63,7 @@ class Slice {
   }
 
   async run(images: readonly Wanted[]): Promise<void> {
-    // Read once; a failure fails every image.
+    // The tag index is read once for all images; if that fails, all images fail.
     const work = this.#work();
     work.catch(() => undefined);
     await settleAll(images.map((wanted) => this.#permits.with(() => this.#resolveOne(work, wanted))));

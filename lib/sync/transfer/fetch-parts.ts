@@ -81,7 +81,7 @@ export class PartFetcher {
     }
   }
 
-  /** Opens a body, which the end of this fetcher closes. */
+  /** Opens a body, which is closed when this fetcher ends. */
   async open(range: { readonly start: number; readonly end?: number }): Promise<BlobBody> {
     const body = await this.#t.source.open(range, { signal: this.signal });
     this.bodies.push(body);

@@ -14,9 +14,9 @@ export class PartsInFlight {
   /** Runs the hashing, and ends all waits. */
   readonly #tasks: TaskGroup;
   readonly #prover: Prover | undefined;
-  /** The parts with a buffer, each with the end of its hashing. */
+  /** The parts with a buffer, with promises that resolve when they are hashed. */
   readonly #parts = new Map<PartBuffer, Promise<void>>();
-  /** The complete ones among them, oldest first, each with the end of its storing and hashing. */
+  /** The complete parts, oldest first, with promises that resolve when they are stored and hashed. */
   readonly #storing = new Map<PartBuffer, Promise<unknown>>();
   /** Resolves when the prover has received all bytes of the parts so far. */
   #given: Promise<void> = Promise.resolve();

@@ -17,7 +17,7 @@ test.each([
   [['sync', 'alpine:3', '--to', 'there', '--all-tags'], /names one image/],
   [['sync', 'alpine:3', '--to', 'there', '--tags', '3.*'], /names one image; with --all-tags or --tags/],
   [['sync', 'alpine', '--to', 'there', '--tags', '3.*', '--all-tags'], /--all-tags and --tags exclude each other/],
-  [['sync', 'alpine', '--to', 'there', '--tags', '/^3/'], /"\/" is in no tag/],
+  [['sync', 'alpine', '--to', 'there', '--tags', '/^3/'], /tags cannot contain "\/"/],
   [['sync', 'alpine', '--to', 'there', '--concurrency', '0'], /from 1 to \d+, not "0"/],
   [['sync', 'alpine', '--to', 'there', '--concurrency', 'many'], /not "many"/],
   [['sync', 'alpine', '--to', 'there', '--notify', 'https://x.example'], /set the key in MIRROR_SYNC_NOTIFY_KEY/],

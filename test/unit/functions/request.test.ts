@@ -27,7 +27,7 @@ test.for([
   ['alpine', 'it is not an object'],
   [[], 'it is not an object'],
   [{ reference: ['alpine'] }, '"reference" is not known'],
-  [{ schedule: { arn: ARN, time: TIME }, references: ['alpine'] }, 'schedule and references do not go together'],
+  [{ schedule: { arn: ARN, time: TIME }, references: ['alpine'] }, 'schedule and references cannot be combined'],
   [{ schedule: null }, 'schedule'],
   [{ schedule: {} }, 'schedule.arn'],
   [{ schedule: { arn: ARN } }, 'schedule.time'],

@@ -168,7 +168,7 @@ describe('deduplication', () => {
 
 describe('prepare', () => {
   test.each([
-    ['a group with a space', { group: 'a b' }, /a b is not an id that SQS takes/],
+    ['a group with a space', { group: 'a b' }, /a b is not an id that SQS accepts/],
     ['an empty group', { group: '' }, /is not an id/],
     ['a long group', { group: 'x'.repeat(129) }, /is not an id/],
     ['a deduplication id that is not ASCII', { deduplicationId: 'ü' }, /ü is not an id/],
