@@ -183,7 +183,7 @@ export const definition = mapping({
   ),
   mirrors: described(
     list('mirrors', mirror, { min: 1, max: 10_000 }),
-    'The repositories to mirror. Each repository goes to one place, and each place has one source.',
+    'The repositories to mirror, one entry for each destination. Two entries must not have the same destination.',
   ),
 });
 

@@ -6,7 +6,7 @@ export function jsonSchema(): Readonly<Record<string, unknown>> {
   const { $schema, ...schema } = z.toJSONSchema(definition, {
     target: 'draft-7',
     io: 'input',
-    // zod leaves the examples of a schema out where the text is parsed into something else.
+    // zod omits the examples of a schema that converts its text.
     override: ({ zodSchema, jsonSchema }) => Object.assign(jsonSchema, z.globalRegistry.get(zodSchema)),
   });
   return { $schema, title: 'mirror-sync configuration (mirror.yaml)', ...schema };

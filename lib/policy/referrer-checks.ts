@@ -16,7 +16,7 @@ export interface CheckTimes {
   readonly observations: readonly number[];
   /** The last check; undefined where none is recorded, as in archives of earlier releases. */
   readonly checked: number | undefined;
-  /** The referrers that the last check has ordered, and that the archive lacks. */
+  /** The referrers that the last check has ordered, and that the archive still lacks. */
   readonly awaited?: readonly string[];
 }
 

@@ -104,7 +104,7 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
   }
 }
 
-/** Registries without the API answer 404, 400, 405 or 406, or send a page for people. */
+/** Registries without the API answer 404, 400, 405 or 406, or send an HTML page. */
 async function refused(reply: Reply, endpoint: Endpoint, options: ReferrersOptions): Promise<Failure> {
   const { operation, client } = options;
   const { status, headers, url } = reply;

@@ -86,11 +86,11 @@ export type FinalStatus = (typeof IMAGE_STATUSES)[number];
 export interface ImageEvent extends ImageName {
   readonly type: 'image';
   readonly status: 'pending' | FinalStatus;
-  /** The digest that the tag had in the archive before, where it has moved. */
+  /** The previous digest of the tag in the archive, if the tag has moved. */
   readonly previous?: Digest;
-  /** The difference between the previous image and this one, where the tag has moved. */
+  /** The difference between the previous image and this one, if the tag has moved. */
   readonly changes?: Changes;
-  /** The digest that the tag keeps in the archive, where it has drifted. */
+  /** The digest that a drifted tag keeps in the archive. */
   readonly current?: Digest;
   /** The end of the period of a held image: ISO 8601, UTC. */
   readonly until?: string;

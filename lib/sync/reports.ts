@@ -24,11 +24,11 @@ export interface Report {
   /** For a referrer: its subject, and the image that it was found for, as requested. */
   readonly referrer?: { readonly subject: string; readonly root: string };
   readonly digest?: string;
-  /** The digest that the tag had in the archive before, where it has moved. */
+  /** The previous digest of the tag in the archive, if the tag has moved. */
   readonly previous?: string;
   /** The difference between the previous image and this one. */
   readonly changes?: Changes;
-  /** The digest that the tag keeps in the archive, where it has drifted. */
+  /** The digest that a drifted tag keeps in the archive. */
   readonly current?: string;
   /** The end of the period of a held image: ISO 8601, UTC. */
   readonly until?: string;

@@ -64,7 +64,9 @@ export function periodsOf(group: TagGroup): readonly Period[] {
   return periods;
 }
 
-/** The time of the first observation after `entry.observed` that was not of this entry; undefined if the entry is still valid. */
+/**
+ * The time of the first observation of another digest after `entry.observed`; undefined if the entry is still valid.
+ */
 export function replacedAt(entry: StoredEntry, sightings: Iterable<number>): number | undefined {
   let first: number | undefined;
   for (const at of sightings) if (at > entry.observed && at < (first ?? Infinity)) first = at;

@@ -164,7 +164,7 @@ class LayerCopy {
         if (!done.resumable && this.#message.continuation > 0)
           return this.#giveUp(
             'source',
-            'a whole invocation is too short for what the registry sends in one piece only',
+            'a whole invocation is too short for the blob, because the registry does not support ranges',
           );
         return this.#continue(this.#stalled());
       case 'assembled':

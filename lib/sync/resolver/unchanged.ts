@@ -5,7 +5,7 @@ import { isReferrerTag } from '../../oci/referrer-tags.ts';
 import { checksMessage } from '../../queue/outgoing.ts';
 import type { Found, SliceWork } from './order.ts';
 
-/** Images of a message that are attested, so that an archive is attested over some runs. */
+/** The maximum number of images that one message attests; later runs attest the others. */
 const ATTESTATIONS = 25;
 
 /** Orders the attestation of an unchanged image that the archive had before attestations were switched on. */

@@ -30,7 +30,7 @@ export interface MessageRecord {
 const MAX_RECORD_BYTES = 1024 * 1024;
 const MAX_SENT = 50_000;
 const MAX_ORDERED = 10_000;
-/** The kinds of statuses. */
+/** The statuses that a record counts. */
 const MAX_COUNTS = 100;
 
 const ID_LENGTH = 32;
