@@ -14,7 +14,7 @@ export interface Rates {
   readonly slow: number;
   /** The process ends before the call, or after it. */
   readonly kill: number;
-  /** A conditional request fails with 409, since another request for the key is under way; none by default. */
+  /** The completion of an upload fails with 409, since another request for the key is under way; none by default. */
   readonly conflict?: number;
   /** The share of processes whose calls take ten times as long; none by default. */
   readonly sluggish?: number;
@@ -80,8 +80,8 @@ const SLUGGISH = 10;
 
 export interface CallOptions {
   readonly side: Side;
-  /** The request has a condition. */
-  readonly isConditional?: boolean;
+  /** It completes an upload with a condition. Other requests are repeated by the S3 client after a 409. */
+  readonly isCompletion?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -149,7 +149,7 @@ export class Process {
    * One call of a port. It takes effect at an instant between the call and the answer; other processes act before and
    * after that instant. An abort before that instant prevents the effect.
    */
-  call<T>(what: string, effect: () => Promise<T>, { side, signal, isConditional }: CallOptions): Promise<T> {
+  call<T>(what: string, effect: () => Promise<T>, { side, signal, isCompletion }: CallOptions): Promise<T> {
     this.#calls += 1;
     const id = `${this.name} #${this.#calls}`;
     const fault = this.#faults.of(id);
@@ -187,7 +187,8 @@ export class Process {
       if (isSettled || !this.#isAlive) return;
       if (fault === 'killed before') this.kill(`before ${what}`);
       else if (fault === 'before') fail('unavailable', 'failed before its effect');
-      else if (fault === 'conflict' && isConditional) fail('precondition-failed', 'conflicted with another request');
+      else if (fault === 'conflict' && isCompletion === true)
+        fail('precondition-failed', 'conflicted with another request');
       else
         effect().then(
           (value) => answer('done', () => resolve(value)),

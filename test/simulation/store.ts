@@ -27,8 +27,8 @@ export function storeOf(
     what: string,
     effect: () => Promise<T>,
     signal: AbortSignal | undefined,
-    isConditional = false,
-  ): Promise<T> => port.call(what, effect, { side: 'archive', signal, isConditional });
+    isCompletion = false,
+  ): Promise<T> => port.call(what, effect, { side: 'archive', signal, isCompletion });
   const isListed = ({ initiated }: Upload): boolean => port.world.now - initiated.getTime() >= uploadsListedAfterMs;
   return {
     name: memory.name,
@@ -56,10 +56,9 @@ export function storeOf(
     put: (key, bytes, options = {}) => {
       const { signal, ...rest } = options;
       const copy = new Uint8Array(bytes);
-      return call(`put ${key}`, () => memory.put(key, copy, rest), signal, rest.condition !== undefined);
+      return call(`put ${key}`, () => memory.put(key, copy, rest), signal);
     },
-    delete: (key, { signal, ...rest } = {}) =>
-      call(`delete ${key}`, () => memory.delete(key, rest), signal, rest.etag !== undefined),
+    delete: (key, { signal, ...rest } = {}) => call(`delete ${key}`, () => memory.delete(key, rest), signal),
     list: (prefix, { signal } = {}) =>
       listing(
         `list ${prefix}`,

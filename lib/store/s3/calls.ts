@@ -51,7 +51,7 @@ export class Calls {
     return {
       failureOf,
       decide: (failure, attempt) =>
-        mayRetry(failure, operation) ? decide(failure, attempt, this.policy, Math.random()) : { again: false },
+        mayRetry(failure) ? decide(failure, attempt, this.policy, Math.random()) : { again: false },
       wait: (ms) =>
         wait(ms, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
           throw failureOf(error);
@@ -73,11 +73,10 @@ export class Calls {
   }
 }
 
-/** Whether the same request may succeed later. The caller decides whether to read or upload from the start again. */
-function mayRetry(failure: Failure, operation: Operation): boolean {
-  // After a conflict, S3 recommends to retry the request, but to start a multipart upload again.
-  // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-  if (failure.code === 'precondition-failed')
-    return failure.status === 409 && (operation === 'PutObject' || operation === 'DeleteObject');
-  return failure.remedy === 'retry' && failure.code !== 'internal';
+/**
+ * Whether the same request may succeed later. The caller decides whether to read or upload from the start again, and what an
+ * unmet condition means.
+ */
+function mayRetry({ code, remedy }: Failure): boolean {
+  return remedy === 'retry' && code !== 'internal' && code !== 'precondition-failed';
 }

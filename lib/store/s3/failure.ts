@@ -34,7 +34,7 @@ export interface S3Request {
 const CODES: ReadonlyMap<string, FailureCode> = new Map(
   Object.entries({
     BadDigest: 'digest-mismatch',
-    ConditionalRequestConflict: 'precondition-failed',
+    ConditionalRequestConflict: 'unavailable',
     EntityTooLarge: 'too-large',
     ExpiredToken: 'token-expired',
     ExpiredTokenException: 'token-expired',
@@ -197,6 +197,10 @@ function withResponse(error: Error, status: number, region: string | undefined, 
   // The bytes are still in memory and match the checksum, so they were corrupted in transit.
   if (CODES.get(name) === 'digest-mismatch' && (operation === 'UploadPart' || operation === 'PutObject'))
     return { code: 'digest-mismatch', detail: said, remedy: 'retry' };
+  // Another request for the object is under way. S3 recommends to repeat the request, but to start a multipart upload again.
+  // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+  if (name === 'ConditionalRequestConflict' && operation === 'CompleteMultipartUpload')
+    return { code: 'precondition-failed', detail: said };
   const code = CODES.get(name) ?? codeOfStatus(status, operation);
   return { code, detail: code === 'denied' ? `${said}; ${permissionFor(request)}` : said };
 }

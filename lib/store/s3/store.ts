@@ -212,9 +212,8 @@ class Store implements S3Store {
         ),
       );
     } catch (error) {
-      if (!(error instanceof Failure)) throw error;
-      // After a 409, the object may still have the version of the condition.
-      if (error.code !== 'blob-unknown' && (error.code !== 'precondition-failed' || error.status === 409)) throw error;
+      if (error instanceof Failure && (error.code === 'blob-unknown' || error.code === 'precondition-failed')) return;
+      throw error;
     }
   }
 
