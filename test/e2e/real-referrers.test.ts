@@ -9,7 +9,7 @@ import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mirrorSync } from '../kit/command-line.ts';
-import { type Image, makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../kit/images.ts';
+import { makeArtifact, makeImage, makeIndex, makeLayer, type Pushable } from '../kit/images.ts';
 import { describeWith, type Distribution, isInstalled, pushTo, run, startDistribution } from '../kit/real.ts';
 import { serving } from '../kit/serving.ts';
 import { tempFolder } from '../kit/temp.ts';
@@ -63,7 +63,7 @@ async function startOlareg(): Promise<Distribution> {
 
 /** Pushes the manifests of an index by their digests, and the others under a tag. */
 async function pushImages(host: string): Promise<void> {
-  const push = (image: Pushable, tag: string): Promise<unknown> => pushTo(host, 'team/app', image as Image, tag);
+  const push = (image: Pushable, tag: string): Promise<unknown> => pushTo(host, 'team/app', image, tag);
   await Promise.all([...CHILDREN, BUILDKIT].map((each) => push(each, each.digest)));
   await Promise.all([push(INDEX, 'index'), push(SINGLE, 'single'), push(LONELY, 'lonely')]);
 }
