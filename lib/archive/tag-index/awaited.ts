@@ -5,6 +5,12 @@
 import { isDigest, type Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';
 
+/**
+ * Missing referrers that an entry names. A check that finds more of them is not recorded, so the next run checks the image
+ * again.
+ */
+export const MAX_AWAITED = 32;
+
 /** The result of the last check. */
 export interface LastCheck {
   /** Milliseconds since the epoch. */

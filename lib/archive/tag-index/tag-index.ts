@@ -11,7 +11,7 @@ import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { Place } from '../../oci/document.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
-import { readEntry, type StoredEntry, type TagEntry, union } from './entry.ts';
+import { readEntry, type StoredEntry, type TagEntry } from './entry.ts';
 import { type Control, isEmpty, NO_CONTROL, PROPERTY, readControl, withoutDigests, writeControl } from './control.ts';
 import {
   type Applied,
@@ -21,8 +21,9 @@ import {
   TagIndexDraft,
   type TagOutcome,
 } from './draft.ts';
-import { formatOf, inThisFormat, newer, readFormat, readRemoved, type Removed, repairedAt } from './format.ts';
+import { formatOf, inThisFormat, newer, readFormat, readRemoved, repairedAt } from './format.ts';
 import { compare, coversAll } from './platforms.ts';
+import { entriesWithout } from './remove.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
 export { ANNOTATIONS, type TagEntry } from './entry.ts';
@@ -217,16 +218,8 @@ export class TagIndex {
     const stays = ({ digest }: StoredEntry): boolean => !digests.has(digest);
     const all = [...this.#all()];
     if (all.every(stays)) return this.withControl(withoutDigests(this.control, digests));
-    const { tags, kept, others } = this.#entries;
     const gone = all.filter((entry) => !stays(entry));
-    const entries: Entries = {
-      control: withoutDigests(this.control, digests),
-      removed: withObservations(this.#entries.removed, gone),
-      tags: new Map([...tags].filter(([, entry]) => stays(entry))),
-      kept: new Map([...kept].map(([tag, of]) => [tag, new Map([...of].filter(([, entry]) => stays(entry)))])),
-      others: others.filter(stays),
-    };
-    return this.#changedTo(entries);
+    return this.#changedTo(entriesWithout(this.#entries, gone, digests));
   }
 
   /**
@@ -278,15 +271,6 @@ export class TagIndex {
 
 function byDigest(entries: Iterable<StoredEntry>): ReadonlyMap<Digest, StoredEntry> {
   return new Map([...entries].map((entry) => [entry.digest, entry]));
-}
-
-function withObservations(removed: Removed, gone: readonly StoredEntry[]): Removed {
-  const all = new Map(removed);
-  for (const { tag, hadTag = '', observations } of gone) {
-    const name = tag ?? hadTag;
-    if (name !== '' && observations.length > 0) all.set(name, union(all.get(name) ?? [], observations));
-  }
-  return all;
 }
 
 function corrupt(fault: Failure): Failure {

@@ -5,6 +5,7 @@
 import { asFailure, Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
+import { MAX_AWAITED } from '../../archive/tag-index/awaited.ts';
 import { covers } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -29,12 +30,6 @@ const MAX_REFERRERS = 1_000;
 
 /** Lists and referrers that are handled concurrently; the host's connections limit them further. */
 const SIDE_BY_SIDE = 8;
-
-/**
- * Missing referrers that an entry of the tag index names. A check that finds more of them is not recorded, so the next
- * run checks the image again.
- */
-const MAX_AWAITED = 32;
 
 /** The referrers of a message's images; images that share manifests share their lists. */
 export interface ReferrerWork {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
@@ -144,6 +145,21 @@ describe('a check for referrers', () => {
     expect(index.checked([{ ...of, at: 6000, awaited: missing }]).byTag('v1')?.awaited).toEqual(missing);
     const text = textOf(index).replace(awaited.join(), 'sha256:1');
     expect(() => TagIndex.parse(Buffer.from(text), 'index.json')).toThrow(/dev\.mirror-sync\.referrers-awaited/);
+  });
+
+  test('is due again after a repair has removed a referrer, also after the last check', () => {
+    const other = saw('v2', 'other', 1000);
+    const index = after({ ...saw('v1', 'image', 1000), checked: 5000 }, other, SBOM);
+    const repaired = reread(index.without(new Set([SBOM.descriptor.digest])));
+    expect(repaired.byTag('v1')).toMatchObject({ checked: 5000, awaited: [SBOM.descriptor.digest] });
+    expect(repaired.byTag('v2')?.awaited).toEqual([]);
+    expect(repaired.apply([SBOM]).index.byTag('v1')?.awaited).toEqual([]);
+    const child = { ...SBOM, subject: digest('a child of v3') };
+    const root = saw('v3', 'index', 1000);
+    const indexes = { ...root, descriptor: { ...root.descriptor, mediaType: MEDIA_TYPES.ociIndex } };
+    const without = after(indexes, other, child).without(new Set([child.descriptor.digest]));
+    expect(without.byTag('v3')?.awaited).toEqual([child.descriptor.digest]);
+    expect(without.byTag('v2')?.awaited).toEqual([]);
   });
 
   test('awaits the same referrers in whatever order the observations are recorded', () => {
