@@ -1,4 +1,5 @@
 /** The bundled registry function, with the role of the template, over a real S3 server. */
+import { mkdir, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { HttpResult } from '../../../functions/http.ts';
 import { conformance } from '../../kit/conformance.ts';
@@ -7,6 +8,7 @@ import { makeImage, makeIndex, makeLayer, type Pushable } from '../../kit/images
 import { balancerEvent, functionUrlEvent, type HttpCall } from '../../kit/lambda/http-events.ts';
 import { LOGIN, type RegistryFunction, startRegistryFunction } from '../../kit/lambda/registry.ts';
 import { buildBundles } from '../../kit/lambda/stack.ts';
+import { CLIENTS } from '../../kit/matrix.ts';
 import { describeWith, run } from '../../kit/real.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
 import { describeWithS3 } from '../../kit/s3-suite.ts';
@@ -150,6 +152,24 @@ await describeWithS3('the registry function', (server) => {
     expect(log).not.toContain('X-Amz-Signature');
     expect(log).not.toContain(LOGIN.password);
   });
+
+  for (const client of CLIENTS)
+    describeWith(client.programs, client.name, () => {
+      test('logs in with its file, and copies images and an index from a load balancer with their digests', async () => {
+        const login = folder.join(`login-${client.name}`);
+        await mkdir(login);
+        const auth = Buffer.from(`${LOGIN.user}:${LOGIN.password}`).toString('base64');
+        await writeFile(`${login}/config.json`, JSON.stringify({ auths: { [registry.host]: { auth } } }));
+        const env = { DOCKER_CONFIG: login, REGISTRY_AUTH_FILE: `${login}/config.json` };
+        const target = { host: registry.host, folder: folder.join(client.name), authorization: AUTHORIZATION, env };
+        await using copier = await client.open(target);
+        for (const tag of ['kind-0', 'kind-1', 'index'])
+          expect([tag, await copier.copy(`${name}:${tag}`, folder.join(`${client.name}-${tag}`))]).toEqual([
+            tag,
+            IMAGES.get(tag)?.digest,
+          ]);
+      });
+    });
 
   describeWith(['conformance'], 'the conformance program of the OCI distribution spec', () => {
     test('passes its read-only tests through a load balancer', async () => {
