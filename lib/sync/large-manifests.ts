@@ -17,7 +17,7 @@ export function aloneIf<T>(isLarge: boolean, work: () => Promise<T>, signal?: Ab
   return isLarge ? permits.with(work, signal) : work();
 }
 
-/** The same for work that spans several functions. Dispose of the result when the manifest is no longer used. */
+/** Waits until no other large manifest is in use. The caller disposes of the result after its last use of the manifest. */
 export async function turnFor(bytes: number): Promise<Disposable> {
   if (!isLargeManifest(bytes)) return { [Symbol.dispose]: () => undefined };
   await permits.take();
