@@ -51,9 +51,10 @@ const LIMITS = { held: 1_000_000, unverified: 10_000 } as const;
 /** Digests that one tag has withheld; without the oldest, a digest that returns starts a new period. */
 const HELD_PER_TAG = 16;
 
-/** Records of a repair have no effect without a policy. */
-export function isEmpty({ policy, held, unverified, decisions }: Control): boolean {
-  return isSamePolicy(policy, NO_POLICY) && held.size + unverified.length + decisions.length === 0;
+/** The records of a repair outlive the policy: a policy that returns applies to these digests as before. */
+export function isEmpty({ policy, held, unverified, decisions, dropped }: Control): boolean {
+  const records = held.size + unverified.length + decisions.length + dropped.length;
+  return isSamePolicy(policy, NO_POLICY) && records === 0;
 }
 
 /** @throws Failure that names the place */

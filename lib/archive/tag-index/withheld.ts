@@ -4,7 +4,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { type Decision, decisionOn, MAX_DECISIONS, withDecision } from '../../policy/decisions.ts';
 import { heldUntil } from '../../policy/hold.ts';
 import { isSamePolicy, type Policy } from '../../policy/policy.ts';
-import { type Control, heldEntries, NO_CONTROL, unverifiedOf } from './control.ts';
+import { type Control, heldEntries, NO_CONTROL, unverifiedOf, withoutDigests } from './control.ts';
 import { isReferrer } from './draft.ts';
 import { droppedCurrent, withDropped } from './dropped.ts';
 import { type StoredEntry, type TagEntry, written } from './entry.ts';
@@ -105,11 +105,12 @@ export function withDecisionIn(index: TagIndex, decision: Decision): TagIndex {
  */
 export function withoutDamaged(index: TagIndex, digests: ReadonlySet<Digest>): TagIndex {
   const after = index.without(digests);
-  if (after === index || after.control === NO_CONTROL) return after;
+  if (after === index || index.control === NO_CONTROL) return after;
   const isGone = ({ digest }: TagEntry): boolean => digests.has(digest);
   const visible = index.entries().filter((entry) => isGone(entry) && !isReferrer(entry));
   const held = heldEntries(index.control.held).filter(isGone);
-  return after.withControl({ ...after.control, dropped: withDropped(after.control.dropped, visible, held) });
+  const control = withoutDigests(index.control, digests);
+  return after.withControl({ ...control, dropped: withDropped(control.dropped, visible, held) });
 }
 
 /** The digest that a tag has, or had before a repair. */

@@ -278,6 +278,19 @@ describe('a digest that a repair has removed', () => {
     expect(twice.index.history('v1')).toEqual([{ digest: digest('a'), from: 2_000, to: undefined }]);
   });
 
+  test.each(['before', 'after'])(
+    'continues its period under a policy that returns, if the policy ended %s the repair',
+    (when) => {
+      const { index } = under(HOLDING).apply([saw('v1', 'a', 1_000)], 1_000);
+      const removed = (each: TagIndex): TagIndex => reread(withoutDamaged(each, only));
+      const without = (each: TagIndex): TagIndex => reread(withPolicy(each, NO_POLICY));
+      const returned = withPolicy(when === 'before' ? removed(without(index)) : without(removed(index)), HOLDING);
+      expect(returned.control.initial).toBe(index.control.initial);
+      const back = returned.apply([saw('v1', 'a', 1_900)], 1_900);
+      expect(back.applied).toMatchObject([{ outcome: 'held', until: 2_000 }]);
+    },
+  );
+
   test('stays the digest that its tag keeps', () => {
     const kept = under({ moved: 'keep' }, after(saw('v1', 'a', 1_000)));
     const repaired = reread(withoutDamaged(kept, only));
@@ -299,46 +312,12 @@ describe('a digest that a repair has removed', () => {
     expect(index.apply([saw('v1', 'b', 1_200)], 1_200).outcomes).toEqual(['held']);
   });
 
-  test('is recorded only while a policy applies', () => {
+  test('is recorded in a repository with a policy, until it returns', () => {
     const visible = after(saw('v1', 'a', 1_000));
     expect(textOf(withoutDamaged(visible, only))).toBe(textOf(visible.without(only)));
-    const repaired = withoutDamaged(under(HOLDING, visible), only);
-    expect(format(under({}, repaired))).toBe('1.1');
-  });
-});
-
-describe('an image that names a subject, as a signature does', () => {
-  const named = { ...saw('v1', 'a', 1_000), subject: digest('b') };
-  const strict = { verify: 'require', signers: [{ identity: '*', issuer: '*' }] } as const;
-
-  test('is judged like any other under an ordinary tag', () => {
-    expect(under(strict).apply([named], LATER).outcomes).toEqual(['unverified']);
-    expect(under(HOLDING).apply([named], 1_000).outcomes).toEqual(['held']);
-  });
-
-  test('is a referrer without a tag, and under a tag of cosign', () => {
-    const { tag: _, ...untagged } = named;
-    const signature = { ...named, tag: `${digest('b').replace(':', '-')}.sig` };
-    expect(under(strict).apply([untagged, signature], LATER).outcomes).toEqual(['written', 'written']);
-  });
-});
-
-describe('an image whose verification failed', () => {
-  // The policy may have changed after the resolver read it, and nothing below the manifest was fetched.
-  test.each([[NO_POLICY], [HOLDING], [{ ...NO_POLICY, moved: 'keep' as const }]])(
-    'stays invisible for any policy: %#',
-    (policy) => {
-      const index = under(policy);
-      const { index: next, outcomes } = index.apply([{ ...saw('v1', 'a', 1_000), unverified: 'no signature' }], LATER);
-      expect(outcomes).toEqual(['unverified']);
-      expect(next).toBe(index);
-    },
-  );
-
-  test('does not move its tag back to a digest that was visible before', () => {
-    const { index } = under({}).apply([saw('v1', 'a', 1_000), saw('v1', 'b', 2_000)], LATER);
-    const strict = withPolicy(index, { ...NO_POLICY, verify: 'require', signers: [{ identity: '*', issuer: '*' }] });
-    const { index: next } = strict.apply([{ ...saw('v1', 'a', 3_000), unverified: 'no signature' }], LATER);
-    expect(next.byTag('v1')?.digest).toBe(digest('b'));
+    const repaired = under({}, withoutDamaged(under(HOLDING, visible), only));
+    expect(format(repaired)).toBe('1.2');
+    const back = repaired.apply([saw('v1', 'a', 1_200)], 1_200).index;
+    expect(format(back)).toBe('1.1');
   });
 });
