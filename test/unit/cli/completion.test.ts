@@ -3,6 +3,8 @@ import { execFile, spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Option } from '../../../lib/cli/command.ts';
+import { isFlag } from '../../../lib/cli/options.ts';
 import { COMMANDS } from '../../../lib/cli/table.ts';
 import { runMain } from '../../kit/in-process.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
@@ -82,6 +84,15 @@ describe('the completion of zsh', () => {
       expect(stdout).toContain(`'${name}:${summary}'`);
       for (const option of Object.keys(options)) expect(stdout).toContain(`--${option}[`);
     }
+  });
+
+  test('asks for a value after each option that has one, and after no other', async () => {
+    const { stdout } = await runMain(['completion', 'zsh']);
+    const valued = new Map(
+      [...stdout.matchAll(/--([a-z-]+)\[(?:[^\]\\]|\\.)*\](:?)/g)].map(([, name, colon]) => [name, colon]),
+    );
+    for (const [name, option] of COMMANDS.flatMap(({ options }) => Object.entries<Option>(options)))
+      expect([name, valued.get(name)]).toEqual([name, isFlag(option) ? '' : ':']);
   });
 });
 

@@ -1,5 +1,5 @@
 import type { SQSRecord } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { recordOf } from '../../kit/records.ts';
@@ -27,9 +27,9 @@ afterEach(async () => {
 
 const message = () => messageFor(registry, LAYER);
 
-async function handle(record: SQSRecord): Promise<(string | undefined)[]> {
+async function handle(record: SQSRecord, context = contextOf()): Promise<(string | undefined)[]> {
   const { handler } = await import('../../../functions/layer.ts');
-  const { batchItemFailures } = await handler({ Records: [record] }, contextOf());
+  const { batchItemFailures } = await handler({ Records: [record] }, context);
   return batchItemFailures.map(({ itemIdentifier }) => itemIdentifier);
 }
 
@@ -77,6 +77,15 @@ test('sends a message that meets a rate limit to the end of its own queue on the
   const record = recordOf(message(), LAST);
   expect(await handle(record)).toEqual([]);
   expect(aws.requeued('layer')).toEqual([record.body]);
+  expect(aws.sent('finalize')).toEqual([]);
+});
+
+test('continues a blob that stalls until the time is over in another invocation', async () => {
+  registry.misbehave({ match: { kind: 'blob' }, do: { stallAfter: 10 } });
+  const context = contextOf();
+  vi.spyOn(context, 'getRemainingTimeInMillis').mockReturnValueOnce(60_000).mockReturnValue(400);
+  expect(await handle(recordOf(message()), context)).toEqual([]);
+  expect(aws.sent('layer')).toMatchObject([{ message: { continuation: 1, look: 'everything' }, isAbortable: true }]);
   expect(aws.sent('finalize')).toEqual([]);
 });
 

@@ -306,6 +306,7 @@ describe('a problem of the blob is recorded at once', () => {
       phase: 'failed',
       blob: LAYER.digest,
       size: LAYER.size,
+      fetched: 0,
       tag: '3.20',
       reason: expect.stringContaining(LAYER.digest),
     });
