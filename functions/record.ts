@@ -13,8 +13,8 @@ export type RecordImage = (event: ImageEvent, again?: boolean) => Promise<void>;
  * refuses the event. It then contains `unsent`, and the failure is thrown, so that the next delivery of the message sends
  * the event. An event is sent at least once.
  *
- * An image that a run has mirrored never becomes failed, although a crashed handler fails all images of its slice, and
- * a second message for a stored layer may fail.
+ * An image that a run has mirrored keeps that status: a crashed handler fails all images of its slice, a second message
+ * for a stored layer may fail, and a repeated message may meet another policy or the decision of a person.
  */
 export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Promise<void>) | undefined): RecordImage {
   const send = async (event: ImageEvent): Promise<Failure | undefined> => {
@@ -30,11 +30,11 @@ export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Prom
       observe(event);
       return;
     }
-    const found = again || event.status === 'failed' ? await findReport(archive, event) : undefined;
+    const found = again || !isMirrored(event) ? await findReport(archive, event) : undefined;
     const said = found?.report;
     // Another process may record the image as mirrored at the same time; the next delivery then reads that.
-    const conditionOf = ({ status }: ImageEvent): Pick<Parameters<typeof writeReport>[3] & object, 'condition'> =>
-      status === 'failed' && found !== undefined ? { condition: found.condition } : {};
+    const conditionOf = (outcome: ImageEvent): Pick<Parameters<typeof writeReport>[3] & object, 'condition'> =>
+      !isMirrored(outcome) && found !== undefined ? { condition: found.condition } : {};
     if (said !== undefined && isSaid(event, said, again)) {
       if (said.unsent !== true) return;
       const outcome = statusOf(event, said);
@@ -48,6 +48,10 @@ export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Prom
     observe(event);
     if (failure !== undefined) throw failure;
   };
+}
+
+function isMirrored({ status }: ImageEvent): boolean {
+  return status === 'mirrored' || status === 'unchanged';
 }
 
 /** Whether the report already has this status, or a final one. */

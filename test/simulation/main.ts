@@ -1,4 +1,4 @@
-/** `npm run simulate`: runs schedules, reduces the first one that fails, and prints its trace. */
+/** `npm run simulate`: runs schedules, names those that fail, reduces the first one, and prints its trace. */
 import './silence.ts';
 import { availableParallelism, tmpdir } from 'node:os';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -18,25 +18,29 @@ interface Share {
   readonly seed: number;
   readonly schedules: number;
   readonly workers: number;
+  /** Ends with the first schedule that fails. */
+  readonly first: boolean;
 }
 
 interface Result {
-  /** The seed of the first schedule that failed. */
-  readonly failed: number | undefined;
+  /** The seeds of the schedules that failed. */
+  readonly failed: readonly number[];
   readonly schedules: number;
   readonly steps: number;
 }
 
-/** Runs every `workers`-th schedule from `seed`, up to the first that fails. */
-async function runShare({ seed, schedules, workers }: Share): Promise<Result> {
+/** Runs every `workers`-th schedule from `seed`. */
+async function runShare({ seed, schedules, workers, first }: Share): Promise<Result> {
+  const failed: number[] = [];
   let [count, steps] = [0, 0];
   for (let at = seed; count < schedules; at += workers) {
     const ended = await runSchedule(scheduleOf(at));
     count += 1;
     steps += ended.steps;
-    if (ended.violation !== undefined) return { failed: at, schedules: count, steps };
+    if (ended.violation !== undefined) failed.push(at);
+    if (first && failed.length > 0) break;
   }
-  return { failed: undefined, schedules: count, steps };
+  return { failed, schedules: count, steps };
 }
 
 function inWorker(share: Share): Promise<Result> {
@@ -75,7 +79,7 @@ async function main(): Promise<number> {
       workers: { type: 'string', default: String(availableParallelism()) },
       trace: { type: 'boolean', default: false },
       replay: { type: 'string' },
-      // Only names the first violation.
+      // Ends with the first violation, and only names it.
       first: { type: 'boolean', default: false },
     },
   });
@@ -98,16 +102,18 @@ async function main(): Promise<number> {
     seed: seed + index,
     schedules: Math.floor((all - index - 1) / count) + 1,
     workers: count,
+    first: values.first,
   }));
   const results = await Promise.all(shares.map(inWorker));
   const sum = (of: (result: Result) => number): number => results.reduce((total, result) => total + of(result), 0);
-  const failed = results.flatMap((result) => result.failed ?? []).sort((a, b) => a - b);
+  const failed = results.flatMap((result) => result.failed).sort((a, b) => a - b);
   const seconds = ((performance.now() - began) / 1_000).toFixed(0);
   console.log(
     `${sum((result) => result.schedules)} schedules from seed ${seed}, ${sum(({ steps }) => steps)} events, ${failed.length} failed, ${seconds} s`,
   );
   const [first] = failed;
   if (first === undefined) return 0;
+  console.log(`failed: ${failed.join(', ')}`);
   if (values.first) {
     const { violation = '' } = await runSchedule(scheduleOf(first));
     console.log(`schedule ${first} fails: ${violation}`);

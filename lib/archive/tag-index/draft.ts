@@ -198,7 +198,9 @@ export class TagIndexDraft {
       this.#set(tag, both);
       return provesTheSame(current, both) ? 'unchanged' : 'written';
     }
-    if (current !== undefined && seen.observed <= current.observed) {
+    // A tag whose last digest a repair has removed names no older digest either.
+    const isOlder = current === undefined ? this.#isRemovedAfter(tag, seen) : seen.observed <= current.observed;
+    if (isOlder) {
       this.#keep(tag, left(seen, tag));
       return 'older';
     }
@@ -206,6 +208,10 @@ export class TagIndexDraft {
     this.#set(tag, before === undefined ? seen : merged(tagged(before, tag), seen));
     if (current !== undefined) this.#keep(tag, left(current, tag));
     return 'written';
+  }
+
+  #isRemovedAfter(tag: string, { observed }: StoredEntry): boolean {
+    return (this.#removed.get(tag) ?? []).some((at) => at > observed);
   }
 
   #set(tag: string, entry: StoredEntry): void {
@@ -237,13 +243,13 @@ export class TagIndexDraft {
   #date(tag: string): void {
     const kept = this.#kept.get(tag);
     const current = this.#tags.get(tag);
-    if (kept === undefined || kept.size === 0 || current === undefined) return;
+    if (kept === undefined || kept.size === 0) return;
     const instants = instantsOf({ current, left: [...kept.values()], removed: this.#removed.get(tag) ?? [] });
     for (const entry of [...kept.values()]) {
       // Of two observations of one instant, the first that was applied counts.
       const known = entry.replaced === undefined ? instants : [...instants, entry.replaced];
-      const replaced = replacedAt(entry, known) ?? current.observed;
-      if (entry.replaced === replaced) continue;
+      const replaced = replacedAt(entry, known) ?? current?.observed;
+      if (replaced === undefined || entry.replaced === replaced) continue;
       this.#group(tag).set(entry.digest, written({ ...entry, replaced }));
       this.#changed = true;
     }

@@ -49,10 +49,7 @@ export class Reporter {
       await this.report(message, outcome.code === 'drifted' ? 'drifted' : 'failed', outcome);
   }
 
-  /**
-   * An image that stays invisible. If an image was mirrored and then rejected, a repeated message does not replace its
-   * report.
-   */
+  /** An image that stays invisible. */
   withheld(message: FinalizeMessage, { outcome, until, current, reason, isNew }: WithheldUpdate): Promise<void> {
     const end = until === undefined ? undefined : new Date(until).toISOString();
     return this.report(message, outcome, defined({ until: end, current, reason }), isNew !== true);

@@ -148,6 +148,24 @@ describe('a repair', () => {
     expect(repaired.asOf(9000).byTag('v1')).toBeUndefined();
     expect(repaired.asOf(2500).byTag('v1')).toMatchObject({ digest: digest('b') });
   });
+
+  test('of the current digest gives the tag to no older digest that is recorded later', () => {
+    const only = new Set([digest('b')]);
+    const repaired = reread(after(saw('v1', 'b', 2000)).without(only));
+    const { index: both, outcomes } = repaired.apply([saw('v1', 'a', 1000)]);
+    expect(outcomes).toEqual(['older']);
+    expect(both.byTag('v1')).toBeUndefined();
+    expect(reread(both).history('v1')).toEqual([
+      { digest: digest('a'), from: 1000, to: 2000 },
+      { digest: undefined, from: 2000, to: undefined },
+    ]);
+    expect(both.entries()).toEqual(
+      after(saw('v1', 'a', 1000), saw('v1', 'b', 2000))
+        .without(only)
+        .entries(),
+    );
+    expect(both.apply([saw('v1', 'a', 3000)]).index.byTag('v1')).toMatchObject({ digest: digest('a') });
+  });
 });
 
 describe('formats', () => {

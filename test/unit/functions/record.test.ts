@@ -55,6 +55,13 @@ test('a failure does not replace the report of an image that is mirrored meanwhi
   expect(await readRun(archive, ORDER.run)).toMatchObject([{ status: 'mirrored' }]);
 });
 
+test.each(['held', 'unverified', 'drifted', 'rejected'] as const)(
+  'the report of a mirrored image stays if a repeated message ends as %s',
+  async (status) => {
+    expect(await told(MIRRORED, { ...MIRRORED, status })).toEqual({ types: ['Image Mirrored'], reports: ['mirrored'] });
+  },
+);
+
 test.each([
   ['held', 'Image Held'],
   ['unverified', 'Image Unverified'],
