@@ -9,7 +9,10 @@ import { ZstdFrames } from './zstd-frames.ts';
 
 /**
  * The bytes of one step of zlib, input and output alike, by the size of the blob. Between two steps, zlib's thread and
- * this one wait for each other. So a large layer takes large steps, while many concurrent small ones need little memory.
+ * this one wait for each other. So a large layer takes large steps, while many concurrent small ones need little memory:
+ * 128 KiB for a layer of 1 MiB, 512 KiB for 16 MiB, 1 MiB for 64 MiB, and then a 64th of the layer.
+ *
+ * A buffer of the smallest step is not a part of Node's pool (`Buffer.poolSize`), so its memory can be freed.
  */
 const MIN_STEP_BYTES = 64 * 1024;
 const MAX_STEP_BYTES = 4 * 1024 * 1024;
@@ -19,7 +22,8 @@ const USUAL_STEP_BYTES = 512 * 1024;
 
 function stepBytesOf(size: number): number {
   if (size === Infinity) return USUAL_STEP_BYTES;
-  return Math.min(Math.max(Math.ceil(size / STEPS), MIN_STEP_BYTES), MAX_STEP_BYTES);
+  const bytes = Math.max(Math.sqrt(size * 16 * 1024), size / STEPS);
+  return Math.min(Math.max(Math.ceil(bytes), MIN_STEP_BYTES), MAX_STEP_BYTES);
 }
 
 const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge';
@@ -80,8 +84,9 @@ export class StreamInflater implements Inflater {
       if (this.#frames?.isComplete === false) throw this.#fail(this.#refusal('the last frame is incomplete'));
       this.#isEnding = true;
       await this.#step((resolve) => this.#stream.once('end', resolve).end());
-      this.#hash();
+      this.#hash(true);
       this.#throwFailure();
+      release(this.#input);
       return this.#content.diffIds();
     });
   }
@@ -124,12 +129,14 @@ export class StreamInflater implements Inflater {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #hash(): void {
+  /** @param isLast after the end of the stream */
+  #hash(isLast = false): void {
     for (const chunk of this.#pending.splice(0))
       try {
         if (this.#failure === undefined) this.#content.update(chunk, this.#stored);
-        // The last piece of an output buffer: zlib continues with another one.
-        if (chunk.byteOffset + chunk.length === chunk.buffer.byteLength) release(new Uint8Array(chunk.buffer));
+        // After the last piece of an output buffer, zlib continues with another one.
+        if (isLast || chunk.byteOffset + chunk.length === chunk.buffer.byteLength)
+          release(new Uint8Array(chunk.buffer));
       } catch (error) {
         this.#fail(error as Failure);
       }

@@ -99,7 +99,7 @@ export class BufferPool {
 
   /** Memory whose bytes are taken from the budget already. */
   #memory(size: number): Buffer {
-    if (size < LARGE_BYTES) return Buffer.from(new ArrayBuffer(size));
+    if (size < LARGE_BYTES) return Buffer.allocUnsafeSlow(size);
     if (size > this.#slotBytes) return Buffer.from(new SharedArrayBuffer(size));
     const count = Math.max(Math.floor(this.totalBytes / this.#slotBytes), 1);
     if (this.#shared === undefined) {

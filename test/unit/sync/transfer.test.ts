@@ -96,6 +96,26 @@ function fault(code: FailureCode, remedy?: Remedy): Failure {
 }
 
 describe('download', () => {
+  test.each([
+    ['freed at once after a small blob is stored', undefined, 0],
+    ['not freed while a store that has failed may still read it', 'unavailable', PART],
+  ] as const)('memory is %s', async (_when, code, bytesLeft) => {
+    const buffers = new BufferPool(4 * PART);
+    const taken: Buffer[] = [];
+    const take = buffers.take.bind(buffers);
+    buffers.take = async (...args) => {
+      const buffer = await take(...args);
+      taken.push(buffer);
+      return buffer;
+    };
+    const store = storeOf();
+    if (code !== undefined) store.put = () => Promise.reject(fault(code));
+    const done = download(transferOf({ bytes: randomBytes(PART, 1), buffers, store }));
+    if (code === undefined) await done;
+    else await expect(done).rejects.toMatchObject({ code });
+    expect(taken.map(({ byteLength }) => byteLength)).toEqual([bytesLeft]);
+  });
+
   // Sizes lie around the boundaries of parts. Registries support ranges or not, and declare a length or not. Windows
   // hold from less than a part to several parts.
   test('stores every byte for any size, registry and window', async () => {
