@@ -53,12 +53,14 @@ function inWorker(share: Share): Promise<Result> {
 /** Node keeps the signals of killed processes for the life of their thread, so a thread runs a part of the share. */
 const PER_THREAD = 500;
 
-async function inWorkers(share: Share): Promise<readonly Result[]> {
+/** @param onResult gets the result of each part */
+async function inWorkers(share: Share, onResult: (result: Result) => void): Promise<readonly Result[]> {
   const results: Result[] = [];
   for (let at = 0; at < share.schedules; at += PER_THREAD) {
     const part = { seed: share.seed + at * share.workers, schedules: Math.min(PER_THREAD, share.schedules - at) };
     const result = await inWorker({ ...share, ...part });
     results.push(result);
+    onResult(result);
     if (share.first && result.failed.length > 0) break;
   }
   return results;
@@ -84,6 +86,9 @@ async function report(seed: number): Promise<void> {
     `\n${actions.length} actions and ${faults?.size ?? 0} faults are left; replay them with npm run simulate -- --replay ${file}`,
   );
 }
+
+/** The schedules after which a long run reports its progress. */
+const REPORTED = 2_500;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -118,7 +123,15 @@ async function main(): Promise<number> {
     workers: count,
     first: values.first,
   }));
-  const results = (await Promise.all(shares.map(inWorkers))).flat();
+  let ran = 0;
+  const onResult = ({ schedules, failed }: Result): void => {
+    const before = ran;
+    ran += schedules;
+    const seeds = failed.length === 0 ? '' : `, failed: ${failed.join(', ')}`;
+    const isDue = Math.floor(ran / REPORTED) > Math.floor(before / REPORTED);
+    if (isDue || failed.length > 0) console.error(`${ran} of ${all} schedules${seeds}`);
+  };
+  const results = (await Promise.all(shares.map((share) => inWorkers(share, onResult)))).flat();
   const sum = (of: (result: Result) => number): number => results.reduce((total, result) => total + of(result), 0);
   const failed = results.flatMap((result) => result.failed).sort((a, b) => a - b);
   const seconds = ((performance.now() - began) / 1_000).toFixed(0);
