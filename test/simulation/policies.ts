@@ -256,17 +256,16 @@ export class PolicyAudit {
   }
 
   #remember(repository: string, before: State, after: State, isRepairing: boolean): void {
-    const rejected = new Set(after.decisions.flatMap(({ action, digest }) => (action === 'reject' ? [digest] : [])));
+    const isRejected = (entry: Entry): boolean => decisionOn(after, nameOf(entry), entry.digest)?.action === 'reject';
     // Without a policy, an index records nothing about the digests that a repair has removed.
     const forgets = isRepairing && !after.hasControl;
     for (const entry of before.entries) {
       const name = nameOf(entry);
       const isGone = !after.entries.some((each) => each.digest === entry.digest && nameOf(each) === name);
-      if (isGone && (forgets || rejected.has(entry.digest))) this.#forget(repository, name, entry.digest);
+      if (isGone && (forgets || isRejected(entry))) this.#forget(repository, name, entry.digest);
       else if (isGone) this.#recorded.delete(keyOf(repository, name, entry.digest));
     }
-    for (const entry of before.held)
-      if (rejected.has(entry.digest)) this.#forget(repository, nameOf(entry), entry.digest);
+    for (const entry of before.held) if (isRejected(entry)) this.#forget(repository, nameOf(entry), entry.digest);
     for (const entry of after.entries) {
       if (isReferrer(entry)) continue;
       const key = keyOf(repository, nameOf(entry), entry.digest);
