@@ -108,7 +108,7 @@ describeWith(['script'], 'on a terminal', () => {
       expect(child.exitCode).toBe(130);
       // The output after the last block of progress.
       const left = shown.slice(shown.lastIndexOf('\u001b[J'));
-      expect(left).toMatch(/0 mirrored, 0 unchanged, 1 interrupted, 0 failed; \d+(?:\.\d)? MB fetched/);
+      expect(left).toMatch(/0 mirrored, 0 unchanged, 1 interrupted, 0 failed; \d+(?:\.\d)? [kM]?B fetched/);
       expect(left).not.toMatch(/\[=*>/);
       expect(shown).toMatch(/stopping; received data is kept/);
     } finally {
