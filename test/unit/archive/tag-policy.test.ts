@@ -321,3 +321,39 @@ describe('a digest that a repair has removed', () => {
     expect(format(back)).toBe('1.1');
   });
 });
+
+describe('an image that names a subject, as a signature does', () => {
+  const named = { ...saw('v1', 'a', 1_000), subject: digest('b') };
+  const strict = { verify: 'require', signers: [{ identity: '*', issuer: '*' }] } as const;
+
+  test('is judged like any other under an ordinary tag', () => {
+    expect(under(strict).apply([named], LATER).outcomes).toEqual(['unverified']);
+    expect(under(HOLDING).apply([named], 1_000).outcomes).toEqual(['held']);
+  });
+
+  test('is a referrer without a tag, and under a tag of cosign', () => {
+    const { tag: _, ...untagged } = named;
+    const signature = { ...named, tag: `${digest('b').replace(':', '-')}.sig` };
+    expect(under(strict).apply([untagged, signature], LATER).outcomes).toEqual(['written', 'written']);
+  });
+});
+
+describe('an image whose verification failed', () => {
+  // The policy may have changed after the resolver read it, and nothing below the manifest was fetched.
+  test.each([[NO_POLICY], [HOLDING], [{ ...NO_POLICY, moved: 'keep' as const }]])(
+    'stays invisible for any policy: %#',
+    (policy) => {
+      const index = under(policy);
+      const { index: next, outcomes } = index.apply([{ ...saw('v1', 'a', 1_000), unverified: 'no signature' }], LATER);
+      expect(outcomes).toEqual(['unverified']);
+      expect(next).toBe(index);
+    },
+  );
+
+  test('does not move its tag back to a digest that was visible before', () => {
+    const { index } = under({}).apply([saw('v1', 'a', 1_000), saw('v1', 'b', 2_000)], LATER);
+    const strict = withPolicy(index, { ...NO_POLICY, verify: 'require', signers: [{ identity: '*', issuer: '*' }] });
+    const { index: next } = strict.apply([{ ...saw('v1', 'a', 3_000), unverified: 'no signature' }], LATER);
+    expect(next.byTag('v1')?.digest).toBe(digest('b'));
+  });
+});
