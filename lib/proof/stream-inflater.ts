@@ -17,12 +17,14 @@ import { ZstdFrames } from './zstd-frames.ts';
 const MIN_STEP_BYTES = 64 * 1024;
 const MAX_STEP_BYTES = 4 * 1024 * 1024;
 const STEPS = 64;
+/** A small layer takes steps of the geometric mean of its size and these bytes. */
+const MEAN_BYTES = 16 * 1024;
 /** The step for a blob of unknown size. */
 const USUAL_STEP_BYTES = 512 * 1024;
 
 function stepBytesOf(size: number): number {
   if (size === Infinity) return USUAL_STEP_BYTES;
-  const bytes = Math.max(Math.sqrt(size * 16 * 1024), size / STEPS);
+  const bytes = Math.max(Math.sqrt(size * MEAN_BYTES), size / STEPS);
   return Math.min(Math.max(Math.ceil(bytes), MIN_STEP_BYTES), MAX_STEP_BYTES);
 }
 
@@ -40,6 +42,8 @@ export class StreamInflater implements Inflater {
   #stored = 0;
   /** Uncompressed bytes that are not hashed yet. */
   readonly #pending: Buffer[] = [];
+  /** The last piece that zlib has returned. */
+  #latest: Buffer | undefined;
   #failure: Failure | undefined;
   #isEnding = false;
   /** Rejects the current step. */
@@ -54,6 +58,7 @@ export class StreamInflater implements Inflater {
     if (options.compression === 'zstd') this.#frames = new ZstdFrames();
     this.#stream = decompressor(options)
       .on('data', (chunk: Buffer) => {
+        this.#latest = chunk;
         // The stream continues first, so that zlib's thread inflates while this one hashes.
         if (this.#pending.push(chunk) === 1)
           setImmediate(() => {
@@ -84,9 +89,9 @@ export class StreamInflater implements Inflater {
       if (this.#frames?.isComplete === false) throw this.#fail(this.#refusal('the last frame is incomplete'));
       this.#isEnding = true;
       await this.#step((resolve) => this.#stream.once('end', resolve).end());
-      this.#hash(true);
+      this.#hash();
       this.#throwFailure();
-      release(this.#input);
+      this.#free();
       return this.#content.diffIds();
     });
   }
@@ -129,17 +134,21 @@ export class StreamInflater implements Inflater {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** @param isLast after the end of the stream */
-  #hash(isLast = false): void {
+  #hash(): void {
     for (const chunk of this.#pending.splice(0))
       try {
         if (this.#failure === undefined) this.#content.update(chunk, this.#stored);
-        // After the last piece of an output buffer, zlib continues with another one.
-        if (isLast || chunk.byteOffset + chunk.length === chunk.buffer.byteLength)
-          release(new Uint8Array(chunk.buffer));
+        // The last piece of an output buffer: zlib continues with another one.
+        if (chunk.byteOffset + chunk.length === chunk.buffer.byteLength) release(new Uint8Array(chunk.buffer));
       } catch (error) {
         this.#fail(error as Failure);
       }
+  }
+
+  /** Frees the buffers of a stream that has ended. A piece of a buffer that is free already has no bytes. */
+  #free(): void {
+    release(this.#input);
+    if (this.#latest !== undefined && this.#latest.length > 0) release(new Uint8Array(this.#latest.buffer));
   }
 
   /** Keeps the first failure, stops the stream, and returns the failure. */
