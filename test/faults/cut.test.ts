@@ -75,7 +75,7 @@ describe('a blob on its way into S3', () => {
   cutAndKilled({
     partBytes,
     size,
-    cuts: cutsOf(size, partBytes, process.env['MIRROR_SYNC_EVERY_CUT'] === undefined ? 13 * STEP : STEP),
+    cuts: cutsOf(size, partBytes, process.env['MIRROR_SYNC_EVERY_FAULT'] === undefined ? 13 * STEP : STEP),
     kills: 4,
     env: server.env,
     async fresh() {
