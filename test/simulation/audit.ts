@@ -49,6 +49,8 @@ export class Audit {
   readonly #history = new Map<string, { readonly at: number; readonly digest: string | undefined }[]>();
   /** Objects that the disk has damaged, or that nothing may rely on until they are written again. */
   readonly #damaged = new Map<string, number>();
+  /** The children of damaged indexes. `serve` knows them from their records. */
+  readonly #childrenBefore = new Map<string, readonly string[]>();
   readonly #soundSince = new Map<string, number>();
   /** Whether the closures have to be checked although the index has not changed. */
   #isStale = false;
@@ -76,7 +78,9 @@ export class Audit {
     this.#changed.add(key);
   }
 
+  /** The disk is about to damage an object. */
   damaged(digest: string): void {
+    this.#childrenBefore.set(digest, this.#childrenOf(digest));
     this.#damaged.set(digest, this.#world.now);
   }
 
@@ -185,12 +189,14 @@ export class Audit {
   manifestsBelow(digest: string): ReadonlySet<string> {
     const found = new Set([digest]);
     // A set yields what is added while it is iterated.
-    for (const each of found) {
-      const bytes = this.#content(each);
-      if (bytes?.[0] !== 0x7b || hashOf(bytes) !== each) continue;
-      for (const child of (jsonOf(bytes) as RawManifest).manifests ?? []) found.add(child.digest);
-    }
+    for (const each of found) for (const child of this.#childrenOf(each)) found.add(child);
     return found;
+  }
+
+  #childrenOf(digest: string): readonly string[] {
+    const bytes = this.#content(digest);
+    if (bytes?.[0] !== 0x7b || hashOf(bytes) !== digest) return this.#childrenBefore.get(digest) ?? [];
+    return ((jsonOf(bytes) as RawManifest).manifests ?? []).map((child) => child.digest);
   }
 
   report(key: string): RawReport | undefined {
