@@ -13,7 +13,7 @@ import type { Contestant, Standing } from '../kit/contest.ts';
 import { type Images, references } from '../kit/contestants.ts';
 import { startDockerRegistry } from '../kit/docker-registry.ts';
 import { type FirstEvent, firstEvents } from '../kit/first-events.ts';
-import { pushLayer, pushSet, tagged } from '../kit/images.ts';
+import { manyLayers, pushLayer, pushSet, tagged } from '../kit/images.ts';
 import { DESCRIPTIONS, openLink } from '../kit/link.ts';
 import { measure } from '../kit/measure.ts';
 import { type Aim, aimsTable, megabytes, ratio, table } from '../kit/report.ts';
@@ -47,7 +47,11 @@ export const versions: Job = async (bench) => {
     { name: BEFORE, dist: resolve(bench.baseline) },
     { name: AFTER, dist: resolve(import.meta.dirname, '../../dist') },
   ];
-  const rounds = [...(await images(bench, builds)), ...(await manyTags(bench, builds)), await large(bench, builds)];
+  const rounds = [
+    ...(await images(bench, builds)),
+    ...(await manyTags(bench, builds)),
+    ...(await generatedLayers(bench, builds)),
+  ];
   const starts = await coldStarts(bench, builds);
   const sections = [
     `Each figure is the median of *after*, divided by that of *before*. A figure of up to ${AT_MOST} meets the aim.`,
@@ -125,12 +129,16 @@ async function manyTags(bench: Bench, builds: readonly Build[]): Promise<Round[]
   return rounds;
 }
 
-/** The registry generates the layer. */
-async function large(bench: Bench, builds: readonly Build[]): Promise<Round> {
+/** The registry generates the large layer, and has the small ones in memory. */
+async function generatedLayers(bench: Bench, builds: readonly Build[]): Promise<Round[]> {
   await using registry = await startRegistry();
   registry.push('bench/large', await madeUp(LARGE_LAYER * 1e6), 'large');
-  const args = [`${registry.host}/bench/large:large`];
-  return await round(bench, `a layer of ${LARGE_LAYER} MB into a folder`, builds, intoFolder(args));
+  for (const [tag, image] of manyLayers()) registry.push('bench/small', image, tag);
+  const [one, many] = [[`${registry.host}/bench/large:large`], ['--all-tags', `${registry.host}/bench/small`]];
+  return [
+    await round(bench, `a layer of ${LARGE_LAYER} MB into a folder`, builds, intoFolder(one)),
+    await round(bench, 'five images of 40 layers of 2 MB into a folder', builds, intoFolder(many)),
+  ];
 }
 
 async function round(bench: Bench, what: string, builds: readonly Build[], prepare: Prepare): Promise<Round> {

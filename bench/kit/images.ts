@@ -40,3 +40,14 @@ export function* tagged(count: number): Generator<readonly [tag: string, image: 
   for (let index = 1; index <= count; index += 1)
     yield [`v${index}`, makeImage({ layers: [base, makeLayer({ size: 3000, seed: index })] })];
 }
+
+const SMALL_LAYERS = 40;
+
+/** Five images with many layers of 2 MB each, which the main thread inflates. */
+export function* manyLayers(): Generator<readonly [tag: string, image: Image]> {
+  for (let index = 0; index < 5; index += 1) {
+    const seeds = Array.from({ length: SMALL_LAYERS }, (_, layer) => index * SMALL_LAYERS + layer);
+    const layers = seeds.map((seed) => makeLayer({ size: 2e6, seed, level: 1 }));
+    yield [`many-${index}`, makeImage({ layers })];
+  }
+}
