@@ -268,9 +268,9 @@ export class PolicyAudit {
     for (const entry of before.held) if (isRejected(entry)) this.#forget(repository, nameOf(entry), entry.digest);
     // A rejection frees the tag, also after a repair has removed the digest.
     for (const [name, digest] of this.#pinned) {
+      if (!name.startsWith(`${repository}:`)) continue;
       const tag = name.slice(repository.length + 1);
-      if (name === `${repository}:${tag}` && decisionOn(after, tag, digest)?.action === 'reject')
-        this.#forget(repository, tag, digest);
+      if (decisionOn(after, tag, digest)?.action === 'reject') this.#forget(repository, tag, digest);
     }
     for (const entry of after.entries) {
       if (isReferrer(entry)) continue;
