@@ -1,7 +1,8 @@
 import { Failure } from '../../core/failure.ts';
 
-/** Bytes that the prover gets at once while a part is still arriving. */
-const SLICE_BYTES = 4 * 1024 * 1024;
+/** The bytes that the prover gets at once: at least so many while a part is still arriving, and at most. */
+const MIN_SLICE_BYTES = 1024 * 1024;
+const MAX_SLICE_BYTES = 4 * 1024 * 1024;
 
 /** One part in transfer: the source fills it at one end while it is hashed at the other. */
 export class PartBuffer {
@@ -50,8 +51,8 @@ export class PartBuffer {
     for (;;) {
       signal.throwIfAborted();
       const ready = this.#filled - taken;
-      if (ready >= SLICE_BYTES || (ready > 0 && this.#complete)) {
-        const end = taken + Math.min(ready, SLICE_BYTES);
+      if (ready >= MIN_SLICE_BYTES || (ready > 0 && this.#complete)) {
+        const end = taken + Math.min(ready, MAX_SLICE_BYTES);
         yield this.buffer.subarray(taken, end);
         taken = end;
       } else if (this.#complete) return;

@@ -20,6 +20,8 @@ export class PartsInFlight {
   readonly #storing = new Map<PartBuffer, Promise<unknown>>();
   /** Resolves when the prover has received all bytes of the parts so far. */
   #given: Promise<void> = Promise.resolve();
+  /** The last of these writes. */
+  #written: Promise<void> = Promise.resolve();
 
   constructor(pool: BufferPool, tasks: TaskGroup, prover?: Prover) {
     this.#pool = pool;
@@ -82,20 +84,25 @@ export class PartsInFlight {
     return part;
   }
 
-  /** Gives the bytes of a part to the prover as they arrive, after those of all parts before. */
+  /**
+   * Gives the bytes of a part to the prover as they arrive, after those of all parts before. Two writes at most are
+   * unfinished, so that the prover always has work, and the bytes that arrive meanwhile are written at once.
+   */
   async #hash(part: PartBuffer, prover: Prover): Promise<void> {
-    const writes: Promise<void>[] = [];
     const before = this.#given;
+    let last: Promise<void> | undefined;
     this.#given = (async (): Promise<void> => {
       await before;
       for await (const slice of part.slices(this.#tasks.signal)) {
-        const write = prover.write(slice);
+        const earlier = this.#written;
+        last = prover.write(slice);
         // Its rejection is reported below; until then it must not end the process.
-        write.catch(() => undefined);
-        writes.push(write);
+        last.catch(() => undefined);
+        this.#written = last;
+        await earlier;
       }
     })();
     await this.#given;
-    await Promise.all(writes);
+    await last;
   }
 }

@@ -40,6 +40,28 @@ test('yields every byte once and in order while it is filled with any chunks', a
   );
 });
 
+test('yields the first MiB while the part arrives, and then all that has arrived meanwhile, up to 4 MiB', async () => {
+  const MiB = 1024 * 1024;
+  const part = new PartBuffer(1, Buffer.alloc(10 * MiB));
+  const slices = part.slices(NEVER);
+  const lengthOfNext = async (): Promise<number | undefined> => {
+    const { value } = await slices.next();
+    return value?.length;
+  };
+  part.append(Buffer.alloc(MiB - 1));
+  const first = lengthOfNext();
+  await new Promise(setImmediate);
+  part.append(Buffer.alloc(1));
+  expect(await first).toBe(MiB);
+  part.append(Buffer.alloc(3 * MiB));
+  expect(await lengthOfNext()).toBe(3 * MiB);
+  part.append(Buffer.alloc(6 * MiB));
+  expect(await lengthOfNext()).toBe(4 * MiB);
+  expect(await lengthOfNext()).toBe(2 * MiB);
+  part.complete();
+  expect(await lengthOfNext()).toBeUndefined();
+});
+
 describe('a part that is shorter than its buffer', () => {
   test('contains the received bytes once it is complete', async () => {
     const part = new PartBuffer(1, Buffer.alloc(100));

@@ -39,6 +39,42 @@ describe('PartsInFlight', () => {
     expect(pool.usedBytes).toBe(0);
   });
 
+  test('gives the prover what arrived meanwhile at once, while two writes are unfinished', async () => {
+    const MiB = 1024 * 1024;
+    const writes: { readonly length: number; readonly done: PromiseWithResolvers<void> }[] = [];
+    const slow = {
+      write: ({ length }: Uint8Array): Promise<void> => {
+        const done = Promise.withResolvers<void>();
+        writes.push({ length, done });
+        return done.promise;
+      },
+    } as unknown as Prover;
+    const tasks = new TaskGroup();
+    const parts = new PartsInFlight(new BufferPool(16 * MiB), tasks, slow);
+    const part = await parts.take({ number: 1, size: 6 * MiB });
+    for (let count = 0; count < 6; count += 1) {
+      part.append(Buffer.alloc(MiB));
+      await settled();
+    }
+    expect(writes.map(({ length }) => length)).toEqual([MiB, MiB]);
+    writes[0]?.done.resolve();
+    await settled();
+    expect(writes.map(({ length }) => length)).toEqual([MiB, MiB, 4 * MiB]);
+    parts.complete(part);
+    for (const { done } of writes) done.resolve();
+    await tasks.join();
+  });
+
+  test('fails with the prover', async () => {
+    const failing = { write: () => Promise.reject(new Error('too large')) } as unknown as Prover;
+    const tasks = new TaskGroup();
+    const parts = new PartsInFlight(new BufferPool(2 * PART), tasks, failing);
+    const part = await parts.take({ number: 1, size: PART });
+    part.append(Buffer.alloc(PART));
+    parts.complete(part);
+    await expect(tasks.join()).rejects.toThrow('too large');
+  });
+
   test('takes the buffer of a following part from the pool if one is free', async () => {
     const { pool, parts } = flight(2);
     const first = await parts.take({ number: 1, size: PART });
