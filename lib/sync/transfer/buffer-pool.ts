@@ -2,6 +2,7 @@ import { Budget } from '../../core/budget.ts';
 import { sharedPages } from '../../core/pages.ts';
 import { LARGE_BYTES } from '../../proof/unpacker.ts';
 import { DEFAULT_PART_BYTES } from '../../store/parts.ts';
+import { isAhead } from './next-request.ts';
 
 /**
  * The memory of all blobs in transfer. A part takes its buffer before its first byte is requested. This is the
@@ -24,6 +25,7 @@ export class BufferPool {
   #free: number[] = [];
   #fullBytes = 0;
   #filling = 0;
+  #takenAhead = 0;
 
   /** @param slotBytes the size of large buffers: the part size of most blobs */
   constructor(totalBytes: number, slotBytes = DEFAULT_PART_BYTES) {
@@ -47,6 +49,11 @@ export class BufferPool {
   /** Buffers that are taken and not full. */
   get filling(): number {
     return this.#filling;
+  }
+
+  /** The number of buffers, up to the last one, that were taken in a row while the network was ahead (`isAhead`). */
+  get takenAhead(): number {
+    return this.#takenAhead;
   }
 
   /**
@@ -89,6 +96,7 @@ export class BufferPool {
     const capacity = this.#capacityFor(size);
     try {
       const buffer = this.#memory(size);
+      this.#takenAhead = isAhead(this) ? this.#takenAhead + 1 : 0;
       this.#filling += 1;
       return buffer;
     } catch (error) {

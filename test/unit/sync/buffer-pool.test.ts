@@ -97,6 +97,21 @@ describe('BufferPool', () => {
     expect([pool.fullBytes, pool.filling, pool.usedBytes]).toEqual([0, 0, 0]);
   });
 
+  test('counts the buffers that were taken in a row while the network was ahead', async () => {
+    const pool = new BufferPool(100);
+    const [first, second] = [await pool.take(30), await pool.take(20)];
+    expect(pool.takenAhead).toBe(0);
+    pool.full(first);
+    pool.full(second);
+    const third = await pool.take(10);
+    expect(pool.takenAhead).toBe(1);
+    pool.full(third);
+    await pool.take(10);
+    expect(pool.takenAhead).toBe(2);
+    await pool.take(10);
+    expect(pool.takenAhead).toBe(0);
+  });
+
   test('never exceeds its size, and grants each request that fits and is next', async () => {
     const step = fc.oneof(
       {
