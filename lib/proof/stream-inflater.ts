@@ -36,8 +36,6 @@ export class StreamInflater implements Inflater {
   readonly #stepBytes: number;
   readonly #stream: Gunzip | ZstdDecompress;
   readonly #frames: ZstdFrames | undefined;
-  /** zlib reads from this copy, so that the caller's bytes are free even if the stream is destroyed during a write. */
-  #input = Buffer.alloc(0);
   /** Bytes written so far. */
   #stored = 0;
   /** Uncompressed bytes that are not hashed yet. */
@@ -46,8 +44,8 @@ export class StreamInflater implements Inflater {
   #latest: Buffer | undefined;
   #failure: Failure | undefined;
   #isEnding = false;
-  /** Rejects the current step. */
-  #reject: ((failure: Failure) => void) | undefined;
+  /** Ends the current step; undefined between steps. */
+  #endStep: (() => void) | undefined;
   /** The last call; the next one waits until it has ended. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -58,6 +56,10 @@ export class StreamInflater implements Inflater {
     if (options.compression === 'zstd') this.#frames = new ZstdFrames();
     this.#stream = decompressor(options)
       .on('data', (chunk: Buffer) => {
+        if (this.#failure !== undefined) {
+          this.#stop();
+          return;
+        }
         this.#latest = chunk;
         // The stream continues first, so that zlib's thread inflates while this one hashes.
         if (this.#pending.push(chunk) === 1)
@@ -67,7 +69,8 @@ export class StreamInflater implements Inflater {
       })
       .on('error', (error: NodeJS.ErrnoException) => {
         const isShort = error.code === WINDOW_TOO_LARGE && options.windowLog < MAX_WINDOW_LOG;
-        this.#fail(this.#refusal(error.message, isShort ? 'no-space' : 'not-as-declared'));
+        this.#failure ??= this.#refusal(error.message, isShort ? 'no-space' : 'not-as-declared');
+        this.#stop();
       })
       .on('end', () => {
         // zlib ignores zeros after a gzip member, as GNU gzip does. Go's reader, and so Docker and containerd, fails on
@@ -96,28 +99,28 @@ export class StreamInflater implements Inflater {
     });
   }
 
-  destroy(): Promise<void> {
+  async destroy(): Promise<void> {
     this.#fail(destroyed());
-    return Promise.resolve();
+    await this.#last;
   }
 
   /** Writes the next bytes, up to the end of a zstd frame. Resolves to the position after them. */
   async #writeSome(chunk: Uint8Array, start: number): Promise<number> {
     const piece = chunk.subarray(start, start + this.#stepBytes);
     const length = this.#frames === undefined ? piece.length : this.#frames.next(piece, 0);
-    if (length > this.#input.length) this.#input = Buffer.allocUnsafeSlow(length);
-    this.#input.set(piece.subarray(0, length));
-    await this.#step((resolve) => this.#stream.write(this.#input.subarray(0, length), resolve));
+    await this.#step((resolve) => this.#stream.write(piece.subarray(0, length), resolve));
     return start + length;
   }
 
-  /** Resolves when the stream has called back, and rejects when the inflater fails. */
+  /** Resolves when the stream has called back. Rejects if the inflater has failed, once the stream reads no more bytes. */
   async #step(start: (resolve: () => void) => void): Promise<void> {
     this.#throwFailure();
-    await new Promise<void>((resolve, reject) => {
-      this.#reject = reject;
+    await new Promise<void>((resolve) => {
+      this.#endStep = resolve;
       start(resolve);
     });
+    this.#endStep = undefined;
+    if (this.#failure !== undefined) this.#stop();
     this.#throwFailure();
   }
 
@@ -145,18 +148,24 @@ export class StreamInflater implements Inflater {
       }
   }
 
-  /** Frees the buffers of a stream that has ended. A piece of a buffer that is free already has no bytes. */
+  /** Frees the last buffer of a stream that has ended. A piece of a buffer that is free already has no bytes. */
   #free(): void {
-    release(this.#input);
     if (this.#latest !== undefined && this.#latest.length > 0) release(new Uint8Array(this.#latest.buffer));
   }
 
-  /** Keeps the first failure, stops the stream, and returns the failure. */
+  /**
+   * Keeps the first failure, and returns it. zlib's thread reads the written bytes during a step. So the stream is
+   * destroyed at its next event, when that thread is idle.
+   */
   #fail(failure: Failure): Failure {
     this.#failure ??= failure;
-    this.#reject?.(this.#failure);
-    this.#stream.destroy();
+    if (this.#endStep === undefined) this.#stop();
     return this.#failure;
+  }
+
+  #stop(): void {
+    this.#stream.destroy();
+    this.#endStep?.();
   }
 
   #refusal(detail: string, code: FailureCode = 'not-as-declared'): Failure {
