@@ -29,7 +29,6 @@ export interface LocalRun {
   readonly signal: AbortSignal;
   /** The number of blobs that are fetched concurrently. */
   readonly concurrency: number;
-  readonly bufferBytes?: number;
   /** The time until a failed message is delivered again, in milliseconds. */
   readonly retryMs?: number;
   /** Wraps the queues that the roles send to. */
@@ -50,7 +49,7 @@ export interface LocalRun {
 }
 
 /** The memory of all transfers. With it the process stays below 200 MB, and below 256 MB with the S3 client (bench/README.md). */
-const BUFFER_BYTES = 32 * 1024 * 1024;
+const BUFFER_BYTES = 40 * 1024 * 1024;
 const BUFFER_PARTS = 6;
 
 function buffersFor({ store }: Archive): BufferPool {
@@ -100,7 +99,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     lanes: () => LANES,
     now: run.now ?? (() => Date.now()),
   };
-  const buffers = run.bufferBytes === undefined ? buffersFor(archive) : new BufferPool(run.bufferBytes);
+  const buffers = buffersFor(archive);
 
   const resolver = {
     ...common,

@@ -14,7 +14,7 @@ import { StreamInflater } from './stream-inflater.ts';
 const windows = new Budget(2 ** MAX_WINDOW_LOG);
 
 /** Blobs of this size and above are inflated on a thread. For smaller ones, starting a thread takes longer. */
-export const LARGE_BYTES = 4 * 1024 * 1024;
+const LARGE_BYTES = 4 * 1024 * 1024;
 
 export interface UnpackerOptions extends ContentOptions {
   /** Bytes of the blob, where known. */

@@ -49,7 +49,7 @@ export interface ObjectStore {
 
   /**
    * Writes a whole object atomically and durably. If it rejects, the previous object is unchanged. The store verifies the
-   * bytes with `sha256` (hex).
+   * bytes with `sha256` (hex). They may be reused after the promise has settled.
    *
    * @throws Failure `precondition-failed` if the condition does not hold
    */

@@ -1,42 +1,59 @@
 import { Budget } from '../../core/budget.ts';
 import { sharedPages } from '../../core/pages.ts';
-import { LARGE_BYTES } from '../../proof/unpacker.ts';
 import { DEFAULT_PART_BYTES } from '../../store/parts.ts';
 import { isAhead } from './next-request.ts';
 
+/** A page of the machine, in bytes; larger pages divide a slot as well. */
+const PAGE_BYTES = 4096;
+
+/** A piece of the memory: one large buffer, or several small ones behind each other. */
+interface Slot {
+  readonly offset: number;
+  /** Bytes from the start of the slot to the end of its last buffer. */
+  usedBytes: number;
+  /** Buffers that are not given back. */
+  buffers: number;
+}
+
 /**
  * The memory of all blobs in transfer. A part takes its buffer before its first byte is requested. This is the
- * backpressure: bytes are fetched only if they have a place in memory. Tasks get buffers in the order in which they
- * asked.
+ * backpressure: bytes are fetched only if they have a place in memory. Tasks get slots in the order in which they asked.
  *
  * Every blob takes its parts in ascending order and gives each back once it is stored and hashed, which needs only
  * parts that it took before. So the oldest part of each blob can always be completed, and blobs that share a pool never
  * wait for each other in a circle.
  *
- * Large buffers are slots of one block of shared memory: inflating threads read it without a copy, and each slot begins
- * on a page, as writes that bypass the page cache require (`lib/store/folder/direct.ts`).
+ * The memory is one block of shared memory, divided into slots of the usual part size. A small buffer is put behind
+ * those of a slot that has room. Inflating threads read shared memory without a copy, it needs no garbage collection,
+ * and each buffer begins on a page, as writes that bypass the page cache require (`lib/store/folder/direct.ts`).
  */
 export class BufferPool {
   readonly #budget: Budget;
   readonly #slotBytes: number;
-  /** The shared memory; made for the first large buffer. */
+  /** The shared memory; made for the first buffer. */
   #shared: SharedArrayBuffer | undefined;
-  /** Offsets of the free slots. */
-  #free: number[] = [];
+  readonly #slots: readonly Slot[];
   #fullBytes = 0;
   #filling = 0;
   #takenAhead = 0;
 
-  /** @param slotBytes the size of large buffers: the part size of most blobs */
+  /** @param slotBytes the part size of most blobs: a multiple of the page size */
   constructor(totalBytes: number, slotBytes = DEFAULT_PART_BYTES) {
-    this.#budget = new Budget(totalBytes);
+    const count = Math.max(Math.floor(totalBytes / slotBytes), 1);
+    this.#budget = new Budget(count * slotBytes);
     this.#slotBytes = slotBytes;
+    this.#slots = Array.from({ length: count }, (_, index) => ({
+      offset: index * slotBytes,
+      usedBytes: 0,
+      buffers: 0,
+    }));
   }
 
   get totalBytes(): number {
     return this.#budget.total;
   }
 
+  /** Bytes of the slots that have buffers, and of larger buffers. */
   get usedBytes(): number {
     return this.#budget.used;
   }
@@ -61,13 +78,20 @@ export class BufferPool {
    * all others are free. Rejects with the signal's reason if the signal is aborted before that.
    */
   async take(size: number, signal?: AbortSignal): Promise<Buffer> {
-    await this.#budget.take(this.#capacityFor(size), signal);
-    return this.#allocate(size);
+    signal?.throwIfAborted();
+    const beside = this.#beside(size);
+    if (beside !== undefined) return beside;
+    const bytes = this.#budgetFor(size);
+    await this.#budget.take(bytes, signal);
+    return this.#allocate(size, bytes);
   }
 
-  /** Takes a buffer, if one is free now and no other task waits. */
+  /** Takes a buffer, if one is free now and no other task waits for its memory. */
   tryTake(size: number): Buffer | undefined {
-    return this.#budget.tryTake(this.#capacityFor(size)) ? this.#allocate(size) : undefined;
+    const beside = this.#beside(size);
+    if (beside !== undefined) return beside;
+    const bytes = this.#budgetFor(size);
+    return this.#budget.tryTake(bytes) ? this.#allocate(size, bytes) : undefined;
   }
 
   /** Marks a buffer as full: its bytes wait to be hashed and stored. */
@@ -87,40 +111,61 @@ export class BufferPool {
   give(buffer: Buffer, isFull: boolean): void {
     if (isFull) this.#fullBytes -= buffer.length;
     else this.#filling -= 1;
-    const isSlot = buffer.buffer === this.#shared;
-    if (isSlot) this.#free.push(buffer.byteOffset);
-    this.#budget.give(isSlot ? this.#slotBytes : buffer.buffer.byteLength);
+    const index = Math.floor(buffer.byteOffset / this.#slotBytes);
+    const slot = buffer.buffer === this.#shared ? this.#slots[index] : undefined;
+    if (slot === undefined) {
+      this.#budget.give(buffer.buffer.byteLength);
+      return;
+    }
+    slot.buffers -= 1;
+    if (slot.buffers > 0) return;
+    slot.usedBytes = 0;
+    this.#budget.give(this.#slotBytes);
   }
 
-  #allocate(size: number): Buffer {
-    const capacity = this.#capacityFor(size);
+  /** Bytes to take from the budget for a buffer that does not fit into a slot beside others. */
+  #budgetFor(size: number): number {
+    return Math.max(size, this.#slotBytes);
+  }
+
+  /** A buffer in a slot that has others, and room for this one. */
+  #beside(size: number): Buffer | undefined {
+    // An empty buffer takes a byte, so that its offset belongs to its slot.
+    const most = this.#slotBytes - Math.max(size, 1);
+    const slot = this.#slots.find(({ buffers, usedBytes }) => buffers > 0 && usedBytes <= most);
+    return slot === undefined ? undefined : this.#cut(slot, size);
+  }
+
+  /** Allocates a buffer for which `bytes` were taken from the budget. */
+  #allocate(size: number, bytes: number): Buffer {
     try {
-      const buffer = this.#memory(size);
-      this.#takenAhead = isAhead(this) ? this.#takenAhead + 1 : 0;
-      this.#filling += 1;
-      return buffer;
+      if (size > this.#slotBytes) return this.#count(Buffer.from(new SharedArrayBuffer(size)));
+      // Another task may have begun a slot while this one waited.
+      const beside = this.#beside(size);
+      if (beside !== undefined) {
+        this.#budget.give(bytes);
+        return beside;
+      }
+      const free = this.#slots.find(({ buffers }) => buffers === 0);
+      if (free === undefined) throw new RangeError('BufferPool: no free slot, although the budget has room for one');
+      return this.#cut(free, size);
     } catch (error) {
-      this.#budget.give(capacity);
+      this.#budget.give(bytes);
       throw error;
     }
   }
 
-  /** Memory whose bytes are taken from the budget already. */
-  #memory(size: number): Buffer {
-    if (size < LARGE_BYTES) return Buffer.allocUnsafeSlow(size);
-    if (size > this.#slotBytes) return Buffer.from(new SharedArrayBuffer(size));
-    const count = Math.max(Math.floor(this.totalBytes / this.#slotBytes), 1);
-    if (this.#shared === undefined) {
-      this.#shared = sharedPages(count * this.#slotBytes);
-      this.#free = Array.from({ length: count }, (_, index) => index * this.#slotBytes);
-    }
-    const offset = this.#free.pop();
-    if (offset === undefined) throw new RangeError('BufferPool: no free slot, although the budget has room for one');
-    return Buffer.from(this.#shared, offset, size);
+  #cut(slot: Slot, size: number): Buffer {
+    this.#shared ??= sharedPages(this.#slots.length * this.#slotBytes);
+    const buffer = Buffer.from(this.#shared, slot.offset + slot.usedBytes, size);
+    slot.usedBytes += Math.ceil(size / PAGE_BYTES) * PAGE_BYTES;
+    slot.buffers += 1;
+    return this.#count(buffer);
   }
 
-  /** The number of bytes that a buffer takes from the budget. */
-  #capacityFor(size: number): number {
-    return size >= LARGE_BYTES && size <= this.#slotBytes ? this.#slotBytes : size;
+  #count(buffer: Buffer): Buffer {
+    this.#takenAhead = isAhead(this) ? this.#takenAhead + 1 : 0;
+    this.#filling += 1;
+    return buffer;
   }
 }

@@ -3,7 +3,6 @@
  * as it is full, and the upload is completed only after the digest matched.
  */
 import { asFailure, Failure } from '../../core/failure.ts';
-import { release } from '../../core/release.ts';
 import { digestParts } from '../../oci/digest.ts';
 import { type Expected, type Proof, Prover } from '../../proof/prover.ts';
 import type { BlobBody } from '../../registry/source.ts';
@@ -34,7 +33,6 @@ class Download {
   #only: PartBuffer | undefined;
   /** Whether the blob supports ranges, assumed until a body is open. */
   #resumable = true;
-  #isFinished = false;
 
   constructor(t: Transfer) {
     this.#t = t;
@@ -49,7 +47,6 @@ class Download {
       if (!isDone) return { kind: 'continue', resumable: this.#resumable };
       const proof = await this.#prove();
       await this.#finish(proof);
-      this.#isFinished = true;
       return proof.deferred === true ? { kind: 'assembled' } : { kind: 'proven', proof };
     } catch (error) {
       const failure = asFailure(error, `copy blob ${this.#t.expected.digest}`, 'source');
@@ -62,8 +59,6 @@ class Download {
       // The prover may still be reading buffers that are given back.
       await this.#prover.destroy();
       this.#fetcher.inFlight.giveBack();
-      // The store has read these bytes to the end. Small buffers are not reused, so this one is freed at once.
-      if (this.#isFinished && this.#only !== undefined) release(this.#only.buffer);
     }
   }
 

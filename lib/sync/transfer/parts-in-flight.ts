@@ -1,4 +1,3 @@
-import { release } from '../../core/release.ts';
 import type { TaskGroup } from '../../core/task-group.ts';
 import type { Prover } from '../../proof/prover.ts';
 import type { PartRange } from '../../store/parts.ts';
@@ -66,8 +65,6 @@ export class PartsInFlight {
     if (!this.#storing.delete(part)) return;
     this.#parts.delete(part);
     this.#pool.give(part.buffer, true);
-    // The hashing has ended, so small buffers, which are not reused, are freed at once.
-    release(part.buffer);
   }
 
   /** Gives back all buffers. Call it when they are neither read nor filled any more. */

@@ -2,6 +2,7 @@
 import { Archive } from '../../../lib/archive/archive.ts';
 import type { Receipt } from '../../../lib/archive/receipt.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { partSizeFor } from '../../../lib/store/parts.ts';
 import type { ObjectStore, Part, Upload } from '../../../lib/store/store.ts';
 import type { Deadline } from '../../../lib/sync/deadline.ts';
 import { NO_DEADLINE } from '../../../lib/sync/deadline.ts';
@@ -63,7 +64,7 @@ export class Rig implements AsyncDisposable {
     this.store = options.store ?? partStore();
     this.archive = new Archive(this.store, ociLayout);
     this.sources = options.sources ?? patientSources(options.registry);
-    this.buffers = new BufferPool(options.bufferBytes ?? 4 * PART);
+    this.buffers = new BufferPool(options.bufferBytes ?? 4 * PART, partSizeFor(undefined, this.store.limits));
     this.#maxUncompressed = options.maxUncompressed;
     this.now = options.now ?? ((): number => 1_000_000);
   }
