@@ -85,6 +85,8 @@ await describeWithS3('a blob in transfer to S3', (server) => {
       ['a range other than the requested one', { do: { wrongContentRange: true } }],
       ['a whole body instead of the requested range', { do: { ignoreRange: true } }],
     ])('is restarted after %s', async (_, rule) => {
+      // S3 may keep a part that arrives while its upload is aborted, so the first part of a fresh blob never arrives.
+      if (how === 'fresh') registry.misbehave({ match: blob, times: 1, do: { stallAfter: 1000 } });
       const misbehaving = registry.misbehave({ ...rule, match: blob, after: how === 'fresh' ? 1 : 0, times: 1 });
       await using rig = await openRig();
       await copy(rig, how);
