@@ -14,8 +14,8 @@ export interface InflateOptions extends ContentOptions {
 /** Decompression with backpressure: compressed bytes go in, the digests of the uncompressed bytes come out. */
 export interface Inflater {
   /**
-   * Resolves when the bytes are processed and may be overwritten. The next bytes may be written before that. After a
-   * failure, every call rejects with it.
+   * Resolves when the bytes are processed. They may be overwritten once it has resolved or rejected. The next bytes may be
+   * written before that. After a failure, every call rejects with it.
    *
    * @throws Failure `not-as-declared` for other bytes, `too-large` beyond the limits, and `no-space` where a frame needs
    *   a window that is larger than `windowLog`, and not larger than the largest

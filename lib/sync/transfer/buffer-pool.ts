@@ -3,8 +3,8 @@ import { sharedPages } from '../../core/pages.ts';
 import { DEFAULT_PART_BYTES } from '../../store/parts.ts';
 import { isAhead } from './next-request.ts';
 
-/** A page of the machine, in bytes; larger pages divide a slot as well. */
-const PAGE_BYTES = 4096;
+/** Each buffer begins at a multiple of these bytes in its slot: a block of `lib/store/folder/direct.ts`. */
+const BLOCK_BYTES = 4096;
 
 /** A piece of the memory: one large buffer, or several small ones behind each other. */
 interface Slot {
@@ -25,7 +25,7 @@ interface Slot {
  *
  * The memory is one block of shared memory, divided into slots of the usual part size. A small buffer is put behind
  * those of a slot that has room. Inflating threads read shared memory without a copy, it needs no garbage collection,
- * and each buffer begins on a page, as writes that bypass the page cache require (`lib/store/folder/direct.ts`).
+ * and its buffers are aligned as writes that bypass the page cache require (`lib/store/folder/direct.ts`).
  */
 export class BufferPool {
   readonly #budget: Budget;
@@ -37,7 +37,7 @@ export class BufferPool {
   #filling = 0;
   #takenAhead = 0;
 
-  /** @param slotBytes the part size of most blobs: a multiple of the page size */
+  /** @param slotBytes the part size of most blobs */
   constructor(totalBytes: number, slotBytes = DEFAULT_PART_BYTES) {
     const count = Math.max(Math.floor(totalBytes / slotBytes), 1);
     this.#budget = new Budget(count * slotBytes);
@@ -158,7 +158,7 @@ export class BufferPool {
   #cut(slot: Slot, size: number): Buffer {
     this.#shared ??= sharedPages(this.#slots.length * this.#slotBytes);
     const buffer = Buffer.from(this.#shared, slot.offset + slot.usedBytes, size);
-    slot.usedBytes += Math.ceil(size / PAGE_BYTES) * PAGE_BYTES;
+    slot.usedBytes += Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES;
     slot.buffers += 1;
     return this.#count(buffer);
   }

@@ -1,7 +1,8 @@
 import { Failure } from '../../core/failure.ts';
 
-/** The bytes that the prover gets at once: at least so many while a part is still arriving, and at most. */
+/** The fewest bytes that the prover gets at once while a part is still arriving. */
 const MIN_SLICE_BYTES = 1024 * 1024;
+/** The most bytes that the prover gets at once: hashing them blocks the main thread for a few milliseconds. */
 const MAX_SLICE_BYTES = 4 * 1024 * 1024;
 
 /** One part in transfer: the source fills it at one end while it is hashed at the other. */
