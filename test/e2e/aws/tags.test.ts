@@ -12,7 +12,6 @@ const TAGS = 10_000;
 const SLICES = TAGS / 100;
 const PAGES = TAGS / 1_000;
 
-/** The operations of the test itself: `GetQueueAttributes` shows whether messages are left. */
 const SQS = new Set(['SendMessageBatch', 'ReceiveMessage', 'DeleteMessageBatch', 'GetQueueAttributes']);
 
 /** Milliseconds: a twentieth of resolverTimeout in serverless.yml. */
@@ -68,8 +67,7 @@ else
       expect(GetObject).toBeGreaterThanOrEqual(SLICES + 1);
       expect(GetObject).toBeLessThanOrEqual(SLICES + 10);
       expect(counts['PutObject']).toBe(2 + 1 + SLICES);
-      const others = Object.keys(counts).filter((operation) => !SQS.has(operation));
-      expect(others.toSorted()).toEqual(['GetObject', 'PutObject']);
+      expect(Object.keys(ofS3(counts)).toSorted()).toEqual(['GetObject', 'PutObject']);
 
       // SQS: ten slices per batch, and one batch for the order to list; each message is received and deleted by
       // itself.
@@ -90,7 +88,7 @@ else
       expect(counted.counts).toMatchObject({ ListObjectsV2: 2, GetObject: SLICES + 1 + 2, PutObject: 2 });
       counted.forget();
       expect((await stack.functions.runs.invoke({})).outcome).toEqual({ payload: { closed: 0 } });
-      expect(counted.counts).toEqual({ ListObjectsV2: 1 });
+      expect(ofS3(counted.counts)).toEqual({ ListObjectsV2: 1 });
     });
 
     test('are divided over invocations of similar duration and memory', () => {
@@ -106,3 +104,8 @@ else
       expect(Math.max(...peaks)).toBeLessThan(256e6);
     });
   });
+
+/** The event source mappings poll their queues at any time, so only the counts of S3 are exact. */
+function ofS3(counts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(counts).filter(([operation]) => !SQS.has(operation)));
+}
