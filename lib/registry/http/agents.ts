@@ -48,7 +48,7 @@ export class Agents {
 
   #make({ reach, unverified, proxy, isLenient }: Route): Dispatcher {
     const { connections, connectTimeoutMs, guard } = this.#options;
-    const tls = unverified ? { rejectUnauthorized: false } : {};
+    const tls = unverified ? { rejectUnauthorized: false, ca: [] } : {};
     const options = {
       connections,
       maxHeaderSize: MAX_HEADER_BYTES,

@@ -75,7 +75,8 @@ export class Pace {
     const kind = this.#kind(paced.kind);
     const now = this.#options.now();
     if (kind.answer !== undefined && kind.closedUntil > now) throw new Refused(kind.answer, kind.closedUntil - now);
-    if (turn === 'at-once' && kind.streak.refusals === 0) {
+    const isFirst = this.#waiting.length === 0 && this.#mayGo() && waitMs(this.#state, now) === 0;
+    if (isFirst || (turn === 'at-once' && kind.streak.refusals === 0)) {
       this.#grant(paced);
       return;
     }
