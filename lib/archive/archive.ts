@@ -135,7 +135,9 @@ export class Archive {
     if (found === 'unchanged') return known;
     if (found === undefined) return undefined;
     const { etag, bytes } = found;
-    if (known?.etag === etag) return known;
+    // Slices of one repository read the index at the same time; the first parses it for all of them.
+    const parsed = this.#parsed.get(key);
+    if (parsed?.etag === etag) return parsed;
     const read = { index: TagIndex.parse(bytes, key, Date.now()), etag };
     this.#parsed.set(key, read);
     return read;

@@ -93,11 +93,10 @@ export function readEntry(place: Place, now: number): StoredEntry {
     const text = own(annotations, name);
     return text === undefined ? undefined : readTime(at.entry(name), text, now);
   };
-  const times = (name: string): readonly number[] =>
-    union(
-      [],
-      (own(annotations, name)?.split(',') ?? []).map((text) => readTime(at.entry(name), text, now)),
-    );
+  const times = (name: string): readonly number[] => {
+    const text = own(annotations, name);
+    return text === undefined ? [] : readTimes(at.entry(name), text, now);
+  };
   const last = time(ANNOTATIONS.observed);
   const observations = union(times(ANNOTATIONS.observations), last === undefined ? [] : [last]);
   const platforms = (name: string): Platforms | undefined => {
@@ -136,6 +135,11 @@ export function readTime(place: Place, text: string, now: number): number {
   return ms;
 }
 
+function readTimes(place: Place, text: string, now: number): readonly number[] {
+  const times = text.split(',').map((each) => readTime(place, each, now));
+  return union([], times);
+}
+
 /** The times as the document lists them. */
 export function formatTimes(times: readonly number[]): string {
   return times.map((ms) => new Date(ms).toISOString()).join(',');
@@ -143,6 +147,7 @@ export function formatTimes(times: readonly number[]): string {
 
 /** Each time once, in ascending order; `times` itself where `more` adds nothing. */
 export function union(times: readonly number[], more: readonly number[]): readonly number[] {
+  if (times.length === 0 && more.length < 2) return more;
   const isSorted = times.every((time, at) => at === 0 || (times[at - 1] ?? 0) < time);
   if (isSorted && more.every((time) => times.includes(time))) return times;
   return [...new Set([...times, ...more])].sort((a, b) => a - b);

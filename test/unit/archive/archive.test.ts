@@ -163,6 +163,15 @@ describe('the tag index', () => {
     expect((await other.tagIndex(REPOSITORY))?.index.byTag('v2')).toBeDefined();
   });
 
+  test('is parsed once for concurrent readers of one version', async () => {
+    const { archive, store } = open();
+    await archive.updateTags(REPOSITORY, [saw('v1', 'first', 1_000)]);
+    const other = new Archive(store, ociLayout);
+    const [first, ...others] = await Promise.all([1, 2, 3].map(() => other.tagIndex(REPOSITORY)));
+    expect(first?.index.byTag('v1')).toBeDefined();
+    for (const each of others) expect(each?.index).toBe(first?.index);
+  });
+
   test('gets the layout marker before the first reference, and is not written without a change', async () => {
     const { store, puts } = watched();
     const { archive } = open(store);
