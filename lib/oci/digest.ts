@@ -17,6 +17,8 @@ const HEX_LENGTHS: ReadonlyMap<string, number> = new Map<Algorithm, number>([
   ['sha512', 128],
 ]);
 
+const DIGEST = new RegExp(`^(?:${[...HEX_LENGTHS].map(([name, length]) => `${name}:[0-9a-f]{${length}}`).join('|')})$`);
+
 /**
  * @throws {Failure} `invalid`, with the reason why the text is not a digest
  */
@@ -27,13 +29,14 @@ export function parseDigest(text: string): Digest {
 }
 
 export function isDigest(text: string): text is Digest {
-  return digestFault(text) === undefined;
+  return DIGEST.test(text);
 }
 
 /**
  * The reason why a text is not a digest, as the rest of a sentence that begins with the text; `undefined` for a digest.
  */
 export function digestFault(text: string): string | undefined {
+  if (isDigest(text)) return undefined;
   const colon = text.indexOf(':');
   if (colon < 0) return 'is not a digest (expected algorithm:hex, such as sha256:…)';
   const algorithm = text.slice(0, colon);
@@ -42,7 +45,6 @@ export function digestFault(text: string): string | undefined {
     return `names the digest algorithm ${show(algorithm)}; only ${[...HEX_LENGTHS.keys()].join(' and ')} are supported`;
   const hex = text.slice(colon + 1);
   if (hex.length !== length) return `has ${hex.length} characters after ${algorithm}: (expected ${length})`;
-  if (/^[0-9a-f]+$/.test(hex)) return undefined;
   return /^[0-9a-f]+$/i.test(hex)
     ? 'has upper-case hex digits; write them in lower case'
     : `has characters after ${algorithm}: that are not hex digits`;

@@ -164,12 +164,9 @@ export class Place {
   /** An object whose values are strings, such as annotations. A null value counts as missing. */
   texts(): Record<string, string> {
     const object = this.object();
-    let nulls = false;
-    for (const [name, value] of Object.entries(object))
-      if (value === null) nulls = true;
-      else if (typeof value !== 'string') this.entry(name).text();
-    const given = nulls ? Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null)) : object;
-    return given as Record<string, string>;
+    if (Object.values(object).every((value) => typeof value === 'string')) return object as Record<string, string>;
+    const given = Object.entries(object).filter(([, value]) => value !== null);
+    return Object.fromEntries(given.map(([name]) => [name, this.entry(name).text()]));
   }
 
   optionalTexts(): Record<string, string> | undefined {
