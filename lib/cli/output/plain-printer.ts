@@ -1,6 +1,7 @@
 import { changesInShort } from '../../changes/text.ts';
 import type { MirrorEvent } from '../../sync/events.ts';
 import { plural } from '../../core/format.ts';
+import { Gathered } from './gathered.ts';
 import { type Output, writeLine } from './io.ts';
 import { noTagsReason, shownName } from '../../app/outcomes.ts';
 import type { Printer } from './printer.ts';
@@ -13,11 +14,12 @@ const PROGRESS_MS = 30_000;
 /** For a pipe or a log: one line with the time per image and per page of tags. */
 export function plainPrinter(out: Output, errors: Output, now: () => number = () => Date.now()): Printer {
   const progress = new RunProgress();
+  const lines = new Gathered(out);
   const stamped = (to: Output, text: string): void => {
     writeLine(to, `${new Date(now()).toISOString().slice(0, 19)}Z ${text}`);
   };
   const timer = setInterval(() => {
-    stamped(out, progress.clauses(now()).join(', '));
+    stamped(lines, progress.clauses(now()).join(', '));
   }, PROGRESS_MS);
   timer.unref();
   return {
@@ -27,16 +29,19 @@ export function plainPrinter(out: Output, errors: Output, now: () => number = ()
     event(event) {
       progress.observe(event);
       const text = resultOf(event);
-      if (text !== undefined) stamped(out, text);
+      if (text !== undefined) stamped(lines, text);
     },
     notice(text) {
+      lines.flush();
       stamped(errors, text);
     },
     summary(summary) {
-      for (const { text } of summaryLines(summary)) out.write(`${text}\n`);
+      for (const { text } of summaryLines(summary)) lines.write(`${text}\n`);
+      lines.flush();
     },
     close() {
       clearInterval(timer);
+      lines.flush();
     },
   };
 }
