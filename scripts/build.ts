@@ -33,6 +33,7 @@ const THREADS = [
 const ON_DEMAND = [
   { from: 'lib/signatures/sigstore.ts', loadedBy: 'lib/signatures/verify.ts' },
   { from: 'functions/ecr-client.ts', loadedBy: 'functions/ecr.ts' },
+  { from: 'lib/app/kms-client.ts', loadedBy: 'lib/app/attest-key.ts' },
 ];
 
 /** The metafiles of the npm package's bundles. */

@@ -26,11 +26,11 @@ const COMMON: BuildOptions = {
 /** Code that is loaded on demand (the S3 client, YAML) is in separate files. */
 export const COMMAND: BuildOptions = { ...COMMON, plugins: TRIMS_OF_COMMAND, splitting: true };
 
-/** Few deployments require signatures or pull from ECR. The code for that is in files that are loaded on demand. */
+/** Few deployments require signatures, pull from ECR, or sign with KMS. The code for that is in files that are loaded on demand. */
 const ON_DEMAND: Plugin = {
   name: 'on-demand',
   setup(bundle) {
-    bundle.onResolve({ filter: /^\.\/(?:sigstore|ecr-client)\.ts$/ }, ({ kind, path }) =>
+    bundle.onResolve({ filter: /^\.\/(?:sigstore|ecr-client|kms-client)\.ts$/ }, ({ kind, path }) =>
       kind === 'dynamic-import' ? { path: path.replace(/\.ts$/, '.mjs'), external: true } : undefined,
     );
   },

@@ -22,7 +22,7 @@ const KMS_ARN = /^arn:[\w-]+:kms:([\w-]+):\d{12}:key\/[\w-]+$/;
 export async function loadAttestationKey(place: string): Promise<AttestationKey> {
   const [, region] = KMS_ARN.exec(place) ?? [];
   if (region !== undefined) {
-    const { KMSClient } = await import('@aws-sdk/client-kms');
+    const { KMSClient } = await import('./kms-client.ts');
     return kmsKey(place, new KMSClient({ region }));
   }
   let pem: string;
@@ -48,7 +48,7 @@ export function attestorWith(place: string | undefined): (() => Promise<Attestor
 
 /** A key that never leaves KMS. Costs one request, and one per signature. */
 export async function kmsKey(arn: string, client: KMSClient): Promise<AttestationKey> {
-  const { GetPublicKeyCommand, SignCommand } = await import('@aws-sdk/client-kms');
+  const { GetPublicKeyCommand, SignCommand } = await import('./kms-client.ts');
   const operation = `read attestation key ${arn}`;
   const { PublicKey: der, SigningAlgorithms: supported = [] } = await client
     .send(new GetPublicKeyCommand({ KeyId: arn }))

@@ -47,7 +47,15 @@ describe('the bundles', () => {
     expect(await readdir(bundles.join('cli'))).toEqual(
       expect.arrayContaining(['bcrypt-worker.mjs', 'inflating-worker.mjs', 'mirror-sync.js']),
     );
-    expect(await readdir(bundles.join('functions/finalizer'))).toEqual(['index.mjs', 'inflating-worker.mjs']);
+    expect(await readdir(bundles.join('functions/finalizer'))).toEqual([
+      'index.mjs',
+      'inflating-worker.mjs',
+      'kms-client.mjs',
+    ]);
+    expect(await textOf('finalizer')).toContain('import("./kms-client.mjs")');
+    expect(await textOf('finalizer')).not.toContain('TrentService');
+    const kms = (await import(bundles.join('functions/finalizer/kms-client.mjs'))) as object;
+    expect(Object.keys(kms)).toEqual(['GetPublicKeyCommand', 'KMSClient', 'SignCommand']);
     expect(await readdir(bundles.join('functions/dead-letters'))).toEqual(['index.mjs']);
   });
 
