@@ -36,6 +36,7 @@ export function plainPrinter(out: Output, errors: Output, now: () => number = ()
       stamped(errors, text);
     },
     summary(summary) {
+      clearInterval(timer);
       for (const { text } of summaryLines(summary)) lines.write(`${text}\n`);
       lines.flush();
     },

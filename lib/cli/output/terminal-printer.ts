@@ -38,6 +38,8 @@ export function terminalPrinter(out: Output, options: TerminalOptions = {}): Pri
   const active = new Map<string, Active>();
   let drawn = 0;
   let done = '';
+  /** Notices may follow the summary, such as that of a report that was not sent; the block does not return. */
+  let isOver = false;
 
   const draw = (lines: readonly string[]): void => {
     // Move to the first line of the block, clear from there, write the new results, and draw the block again.
@@ -57,10 +59,14 @@ export function terminalPrinter(out: Output, options: TerminalOptions = {}): Pri
     return [...blobs, ...more, run.replace(/\(\d+ failed\)/, (failed) => coloured(failed, 'failure', hasColour))];
   };
   const redraw = (): void => {
-    draw(block());
+    draw(isOver ? [] : block());
   };
   const timer = setInterval(redraw, 1000 / REDRAWS_PER_SECOND);
   timer.unref();
+  const end = (): void => {
+    isOver = true;
+    clearInterval(timer);
+  };
 
   return {
     expect(name) {
@@ -84,13 +90,15 @@ export function terminalPrinter(out: Output, options: TerminalOptions = {}): Pri
       redraw();
     },
     summary(summary) {
+      end();
       const { columns } = sizeOf(out);
       for (const { text, tone } of summaryLines(summary))
         done += coloured(wrapped(text, columns).trimEnd(), tone, hasColour) + '\n';
-      draw([]);
+      redraw();
     },
     close() {
-      clearInterval(timer);
+      end();
+      redraw();
     },
   };
 }

@@ -183,6 +183,36 @@ test('a notice appears above the block, which the summary removes', () => {
 });
 
 // A pty without a size reports 0 columns.
+test('the block does not return after the summary, and a notice that follows it stands alone', () => {
+  const screen = new Screen(80, 24);
+  const printer = terminalPrinter(screen, { hasColour: false, now: () => now });
+  printer.expect(image);
+  printer.event(blob(1, 'started'));
+  printer.event(blob(1, 'progress', 500_000));
+  redraw();
+  printer.summary({ ...NOTHING, mirrored: 1 });
+  const { lines } = screen;
+  redraw();
+  redraw();
+  expect(screen.lines).toEqual(lines);
+  printer.notice('the report was not sent');
+  redraw();
+  printer.close();
+  expect(screen.lines).toEqual([...lines, 'the report was not sent']);
+});
+
+test('the block is removed at the end of a run that has no summary', () => {
+  const screen = new Screen(80, 24);
+  const printer = terminalPrinter(screen, { hasColour: false, now: () => now });
+  printer.expect(image);
+  printer.event(ended('unchanged'));
+  redraw();
+  expect(screen.lines).toHaveLength(2);
+  printer.close();
+  redraw();
+  expect(screen.lines).toEqual([expect.stringContaining('app:1.0: unchanged')]);
+});
+
 test('a terminal without a size counts as one of 80 by 24', () => {
   const screen = new Screen(80, 24);
   const printer = terminalPrinter(
