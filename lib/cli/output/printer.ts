@@ -8,7 +8,8 @@ export interface Printer {
   event(event: MirrorEvent): void;
   /** Prints a message that is not a result. On a terminal all output goes through the printer, which redraws its block. */
   notice(text: string): void;
+  /** Prints the summary and ends the progress; only notices may follow. */
   summary(summary: Summary): void;
-  /** Removes the block and stops the timer. */
+  /** Ends the progress of a run without a summary as well, and writes the last lines. */
   close(): void;
 }

@@ -182,7 +182,6 @@ test('a notice appears above the block, which the summary removes', () => {
   expect(screen.lines).toEqual(['stopping', '0 mirrored, 0 unchanged, 0 failed; 0 B fetched in 0.1 s']);
 });
 
-// A pty without a size reports 0 columns.
 test('the block does not return after the summary, and a notice that follows it stands alone', () => {
   const screen = new Screen(80, 24);
   const printer = terminalPrinter(screen, { hasColour: false, now: () => now });
@@ -213,6 +212,7 @@ test('the block is removed at the end of a run that has no summary', () => {
   expect(screen.lines).toEqual([expect.stringContaining('app:1.0: unchanged')]);
 });
 
+// A pty without a size reports 0 columns.
 test('a terminal without a size counts as one of 80 by 24', () => {
   const screen = new Screen(80, 24);
   const printer = terminalPrinter(
