@@ -33,10 +33,11 @@ export const tags: Job = async (bench) => {
   const aims: Aim[] = [];
   for (const name of bench.links) {
     await using link = await openLink(name, registry.host, tools);
-    const first = await compete(bench, `First sync, ${DESCRIPTIONS[name]}`, [
+    const contestants = [
       ...[FEW, MANY].map((count) => ourFirst(link, count)),
       ...[FEW, MANY].map((count) => regsyncFirst(link, count, tools)),
-    ]);
+    ];
+    const first = await compete(bench, `First sync, ${DESCRIPTIONS[name]}`, contestants, { removeAtEnd: true });
     const unchanged = await unchangedOn(bench, link, registry.host);
     sections.push(`## First sync, ${DESCRIPTIONS[name]}`, standingsTable(first, PER_TAG));
     sections.push(`## Nothing new, ${DESCRIPTIONS[name]}`, standingsTable(unchanged, PER_TAG));

@@ -2,6 +2,7 @@
  * Compares two builds of mirror-sync in turns: the build of this checkout, and that in `--baseline`, the `dist` folder
  * of another checkout.
  */
+import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Sandbox } from '../../test/kit/lambda/sandbox.ts';
 import { buildBundles } from '../../test/kit/lambda/stack.ts';
@@ -102,6 +103,16 @@ function intoFolder(args: readonly string[]): Prepare {
   return (build) => (folder) => ({ argv: sync(build, ...args, '--to', join(folder, 'archive')) });
 }
 
+/** Both builds send the same requests: a build of before this setting never searches for referrers. */
+function withoutReferrers(repository: string): Prepare {
+  return (build) => async (folder) => {
+    const policy = build.name === AFTER ? ', policy: { referrers: none }' : '';
+    const file = join(folder, 'mirror.yaml');
+    await writeFile(file, `version: 1\nmirrors:\n  - { source: "${repository}", tags: { include: ["*"] }${policy} }\n`);
+    return { argv: sync(build, '--config', file, '--to', join(folder, 'archive')) };
+  };
+}
+
 /** A separate server for each run, whose data is removed with it. */
 function intoS3(host: string, pushed: Images): Prepare {
   return (build) => async () => {
@@ -113,14 +124,18 @@ function intoS3(host: string, pushed: Images): Prepare {
   };
 }
 
-/** A first sync of a repository, and a sync without changes. */
+/** First syncs of a repository, with and without a search for referrers, and a sync without changes. */
 async function manyTags(bench: Bench, builds: readonly Build[]): Promise<Round[]> {
   const rounds: Round[] = [];
   await using registry = await startRegistry();
   for (const count of TAGS) {
-    const args = ['--all-tags', `${registry.host}/bench/tags-${count}`];
+    const repository = `${registry.host}/bench/tags-${count}`;
+    const args = ['--all-tags', repository];
     for (const [tag, image] of tagged(count)) registry.push(`bench/tags-${count}`, image, tag);
-    rounds.push(await round(bench, `${count} tags for the first time`, builds, intoFolder(args)));
+    const first = `${count} tags for the first time`;
+    rounds.push(await round(bench, first, builds, intoFolder(args), { removeAtEnd: true }));
+    const alike = `${first}, without referrers`;
+    rounds.push(await round(bench, alike, builds, withoutReferrers(repository), { removeAtEnd: true }));
     await using there = await tempFolder();
     const again: Prepare = (build) => () => ({ argv: sync(build, ...args, '--to', there.join(build.name)) });
     for (const build of builds) await measure(await again(build)(there.path), bench.signal);
@@ -141,9 +156,15 @@ async function generatedLayers(bench: Bench, builds: readonly Build[]): Promise<
   ];
 }
 
-async function round(bench: Bench, what: string, builds: readonly Build[], prepare: Prepare): Promise<Round> {
+async function round(
+  bench: Bench,
+  what: string,
+  builds: readonly Build[],
+  prepare: Prepare,
+  options: Parameters<typeof compete>[3] = {},
+): Promise<Round> {
   const contestants = builds.map((build) => ({ name: build.name, prepare: prepare(build) }));
-  return { what, standings: await compete(bench, what, contestants) };
+  return { what, standings: await compete(bench, what, contestants, options) };
 }
 
 interface Starts {

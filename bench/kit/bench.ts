@@ -1,5 +1,4 @@
-import type { Contestant, Standing } from './contest.ts';
-import { contest } from './contest.ts';
+import { type Contestant, contest, type ContestOptions, type Standing } from './contest.ts';
 import type { LinkName } from './link.ts';
 import type { Report } from './report.ts';
 import type { Tools } from './tools.ts';
@@ -20,11 +19,16 @@ export interface Bench {
 export type Job = (bench: Bench) => Promise<Report>;
 
 /** A contest of the requested programs. */
-export function compete(bench: Bench, what: string, contestants: readonly Contestant[]): Promise<Standing[]> {
+export function compete(
+  bench: Bench,
+  what: string,
+  contestants: readonly Contestant[],
+  options: Pick<ContestOptions, 'removeAtEnd'> = {},
+): Promise<Standing[]> {
   process.stderr.write(`${what}\n`);
   const asked = contestants.filter(({ name }) => {
     const [program = name] = name.split(', ');
     return bench.only.size === 0 || bench.only.has(program);
   });
-  return contest(asked, bench);
+  return contest(asked, { ...bench, ...options });
 }
