@@ -1,8 +1,7 @@
 /** Attests images that the archive had before attestations were switched on. */
 import { asFailure } from '../../core/failure.ts';
 import { defined } from '../../core/defined.ts';
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import { covers, type TagChange, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { NO_POLICY } from '../../policy/policy.ts';
 import type { FinalizeMessage, Wanted } from '../../queue/messages.ts';
@@ -32,9 +31,8 @@ export async function attestArchived(
   const reader = receiptReader(archive, signal);
   const find = async (_: string | undefined, index = TagIndex.empty()): Promise<readonly TagChange[]> => {
     if (index.control.policy.attest === 'off') return [];
-    const permits = new Semaphore(SIDE_BY_SIDE);
-    const found = await settleAll(
-      wanted.map(({ message, image }) => permits.with(() => archivedImage(index, message, image, reader))),
+    const found = await settleEach(wanted, SIDE_BY_SIDE, ({ message, image }) =>
+      archivedImage(index, message, image, reader),
     );
     const images = found.flatMap((image) => image ?? []);
     return images.length === 0 ? [] : await attestImages(archive, await signerOf(attestor), images, signal);

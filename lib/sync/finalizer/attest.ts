@@ -1,7 +1,6 @@
 /** Attests images: one attestation per image, platforms and key. */
 import { createHash } from 'node:crypto';
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import type { Archive } from '../../archive/archive.ts';
 import { keptAttestation } from '../../archive/attestations.ts';
 import type { TagChange } from '../../archive/tag-index/tag-index.ts';
@@ -52,11 +51,8 @@ export async function attestImages(
   images: readonly AttestedImage[],
   signal: AbortSignal,
 ): Promise<readonly TagChange[]> {
-  const permits = new Semaphore(SIDE_BY_SIDE);
   const byName = new Map(images.map((image) => [nameOf(image, attestor.key), image]));
-  return await settleAll(
-    [...byName].map(([name, image]) => permits.with(() => attestOne(archive, attestor, name, image, signal))),
-  );
+  return settleEach(byName, SIDE_BY_SIDE, ([name, image]) => attestOne(archive, attestor, name, image, signal));
 }
 
 /** Only a change of the image, its platforms or the key gives another attestation. */

@@ -4,8 +4,7 @@
  * layer is dropped, because each missing layer sends another message when it arrives.
  */
 import { asFailure, Failure } from '../../core/failure.ts';
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import type { Archive, TagUpdate } from '../../archive/archive.ts';
 import type { Move } from '../../archive/tag-index/move.ts';
 import { type Member, recordMembers } from '../../archive/members.ts';
@@ -55,7 +54,7 @@ export async function finalize(
     throw new RangeError('a batch for the finalizer must be of one repository');
 
   await recordChanges(archive, messages, signal);
-  const judged = await sideBySide([...latest(messages)], async (message) => ({
+  const judged = await settleEach(latest(messages), SIDE_BY_SIDE, async (message) => ({
     message,
     outcome: message.failure ?? (await awaited(message, reader)),
   }));
@@ -118,7 +117,10 @@ async function commit(
   let refused: readonly Judged[] = [];
   const find = async (version: string | undefined, index = TagIndex.empty()): Promise<readonly TagChange[]> => {
     reader.begin(version);
-    const checked = await sideBySide(messages, async (message) => ({ message, outcome: await check(message, reader) }));
+    const checked = await settleEach(messages, SIDE_BY_SIDE, async (message) => ({
+      message,
+      outcome: await check(message, reader),
+    }));
     ready = checked.flatMap(({ message, outcome }) =>
       typeof outcome === 'object' && 'notes' in outcome ? [{ message, image: message.image as Image, ...outcome }] : [],
     );
@@ -143,11 +145,6 @@ async function commit(
   };
   const updates = await archive.updateTags(repository, find, { signal, written });
   return { ready, refused, updates };
-}
-
-async function sideBySide<T, U>(all: readonly T[], check: (one: T) => Promise<U>): Promise<U[]> {
-  const permits = new Semaphore(SIDE_BY_SIDE);
-  return await settleAll(all.map((one) => permits.with(() => check(one))));
 }
 
 /** One message per image: if several are for the same image, the failure among them, or else the last one. */

@@ -1,7 +1,6 @@
 /** Fetches the signatures of an image from upstream, with a bound on their number and size. */
 import { asFailure, Failure } from '../../core/failure.ts';
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import type { Archive } from '../../archive/archive.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -41,7 +40,6 @@ export async function fetchSignatures(referrers: Referrers, options: FetchOption
 
 class Fetch {
   readonly #o: FetchOptions;
-  readonly #permits = new Semaphore(SIDE_BY_SIDE);
   readonly #found: FoundSignature[] = [];
   readonly #content = new Map<Digest, Uint8Array>();
   readonly #faults: string[] = [];
@@ -55,10 +53,7 @@ class Fetch {
     const candidates = referrers.filter(
       ({ artifactType }) => artifactType === undefined || ARTIFACT_TYPE.test(artifactType),
     );
-    const read = candidates
-      .slice(0, SIGNATURE_LIMITS.signatures)
-      .map((each) => this.#permits.with(() => this.#one(each)));
-    await settleAll(read);
+    await settleEach(candidates.slice(0, SIGNATURE_LIMITS.signatures), SIDE_BY_SIDE, (each) => this.#one(each));
     return { found: this.#found, content: this.#content, faults: this.#faults };
   }
 

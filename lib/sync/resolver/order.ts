@@ -1,6 +1,5 @@
 /** Sends the messages for an image that was found upstream: one per missing blob, or one to the finalizer. */
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -118,10 +117,7 @@ export async function order(slice: SliceWork, sought: Sought, walked: Walked, re
 
 /** The blobs that the archive lacks, the largest first, so that no large blob is transferred alone at the end. */
 async function findMissing({ lookup }: SliceWork, blobs: readonly NeededBlob[]): Promise<readonly Missing[]> {
-  const permits = new Semaphore(SIDE_BY_SIDE);
-  const looked = await settleAll(
-    blobs.map((blob) => permits.with(async () => ({ blob, look: await lookup.find(blob) }))),
-  );
+  const looked = await settleEach(blobs, SIDE_BY_SIDE, async (blob) => ({ blob, look: await lookup.find(blob) }));
   return looked
     .flatMap(({ blob, look }) => (look === undefined ? [] : [{ blob, look }]))
     .sort((a, b) => (b.blob.size ?? 0) - (a.blob.size ?? 0));

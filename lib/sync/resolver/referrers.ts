@@ -3,8 +3,7 @@
  * referrer is mirrored as a separate image, so that its failure does not fail the image.
  */
 import { asFailure, Failure } from '../../core/failure.ts';
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import { MAX_AWAITED } from '../../archive/tag-index/awaited.ts';
 import { covers } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
@@ -92,7 +91,6 @@ export async function findReferrers(slice: SliceWork, manifests: readonly Digest
 
 class Search {
   readonly #slice: SliceWork;
-  readonly #permits = new Semaphore(SIDE_BY_SIDE);
   readonly #found = new Map<string, FoundReferrer>();
   readonly #notes = new Set<string>();
   readonly #seen = new Set<Digest>();
@@ -109,7 +107,7 @@ class Search {
     for (let depth = 0; depth < MAX_DEPTH && level.length > 0; depth += 1) {
       const fresh = level.filter((digest) => !this.#seen.has(digest));
       for (const digest of fresh) this.#seen.add(digest);
-      const below = await settleAll(fresh.map((subject) => this.#permits.with(() => this.#list(subject))));
+      const below = await settleEach(fresh, SIDE_BY_SIDE, (subject) => this.#list(subject));
       level = below.flat();
     }
     const checked = this.#isComplete ? this.#checked : undefined;
@@ -184,11 +182,10 @@ export async function orderReferrers(
   root: Wanted,
   { found }: Pick<FoundReferrers, 'found'>,
 ): Promise<readonly Digest[]> {
-  const permits = new Semaphore(SIDE_BY_SIDE);
   // A referrer is mirrored completely, because the platforms of the image do not apply to it.
   const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: new Map() };
   const missing = found.filter(({ referrer }) => !isHeld(slice, referrer));
-  const ordered = await settleAll(missing.map((each) => permits.with(() => orderOne(whole, root, each))));
+  const ordered = await settleEach(missing, SIDE_BY_SIDE, (each) => orderOne(whole, root, each));
   return missing.filter((_, at) => ordered[at] === true).map(({ referrer }) => referrer.digest);
 }
 

@@ -4,8 +4,7 @@
  * per missing blob (image.ts).
  */
 import { asFailure, Failure } from '../../core/failure.ts';
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import { defined } from '../../core/defined.ts';
 import { type TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { withPolicy } from '../../archive/tag-index/withheld.ts';
@@ -51,7 +50,6 @@ class Slice {
   readonly #message: ResolveMessage;
   readonly #options: ResolveOptions;
   readonly #source: Source;
-  readonly #permits = new Semaphore(SIDE_BY_SIDE);
   readonly #failures: Failure[] = [];
   #tags: Promise<readonly string[] | undefined> | undefined;
 
@@ -66,7 +64,7 @@ class Slice {
     // The tag index is read once for all images; if that fails, all images fail.
     const work = this.#work();
     work.catch(() => undefined);
-    await settleAll(images.map((wanted) => this.#permits.with(() => this.#resolveOne(work, wanted))));
+    await settleEach(images, SIDE_BY_SIDE, (wanted) => this.#resolveOne(work, wanted));
     await work.then(
       (slice) => this.#end(slice),
       () => this.#throw(),
@@ -115,9 +113,9 @@ class Slice {
 
   /** Runs the work of all items; a failure of one does not stop the others. */
   async #all(works: readonly (() => Promise<unknown>)[]): Promise<void> {
-    const run = (work: () => Promise<unknown>): Promise<unknown> =>
-      work().catch((error: unknown) => this.#failures.push(this.#named(error, {})));
-    await settleAll(works.map((work) => this.#permits.with(() => run(work))));
+    await settleEach(works, SIDE_BY_SIDE, (work) =>
+      work().catch((error: unknown) => this.#failures.push(this.#named(error, {}))),
+    );
   }
 
   async #resolveOne(work: SliceWork | Promise<SliceWork>, wanted: Wanted): Promise<void> {

@@ -4,8 +4,7 @@
  */
 import type { Archive } from '../../archive/archive.ts';
 import { asFailure, type Failure } from '../../core/failure.ts';
-import { Semaphore } from '../../core/semaphore.ts';
-import { settleAll } from '../../core/settle-all.ts';
+import { settleAll, settleEach } from '../../core/settle-all.ts';
 import { listReports, readReport, type Report } from '../reports.ts';
 import { type OpenStart, readOpenStart } from '../runs.ts';
 import { type MessageRecord, readMessageRecord } from './message-record.ts';
@@ -170,16 +169,12 @@ async function recordsOf(
   { archive, signal }: CloseRunsPorts,
   memory: Memory,
 ): Promise<ReadonlyMap<string, MessageRecord>> {
-  const permits = new Semaphore(READS);
-  const found = await settleAll(
-    [...records].map(async ([id, { key, modified }]) => {
-      const version = `${key} ${modified}`;
-      const record =
-        memory.records.get(version) ?? (await permits.with(() => readMessageRecord(archive, key, { signal })));
-      if (record !== undefined) memory.records.set(version, record);
-      return [id, record] as const;
-    }),
-  );
+  const found = await settleEach(records, READS, async ([id, { key, modified }]) => {
+    const version = `${key} ${modified}`;
+    const record = memory.records.get(version) ?? (await readMessageRecord(archive, key, { signal }));
+    if (record !== undefined) memory.records.set(version, record);
+    return [id, record] as const;
+  });
   return new Map(found.flatMap(([id, record]) => (record === undefined ? [] : [[id, record]])));
 }
 
@@ -261,7 +256,6 @@ async function deliver(summary: RunSummary, etag: string, ports: CloseRunsPorts,
 /** Deletes the records and, last, the start: until then, another check continues. */
 async function forget({ run, records, hasStart }: OpenRun, { archive, signal }: CloseRunsPorts): Promise<void> {
   const { store, layout } = archive;
-  const permits = new Semaphore(READS);
-  await settleAll([...records.values()].map(({ key }) => permits.with(() => store.delete(key, { signal }))));
+  await settleEach(records.values(), READS, ({ key }) => store.delete(key, { signal }));
   if (hasStart) await store.delete(layout.openRun(run), { signal });
 }
