@@ -3,6 +3,7 @@ import { settleEach } from '../../core/settle-all.ts';
 import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Image, ResolveMessage, Wanted } from '../../queue/messages.ts';
@@ -123,21 +124,26 @@ async function findMissing({ lookup }: SliceWork, blobs: readonly NeededBlob[]):
     .sort((a, b) => (b.blob.size ?? 0) - (a.blob.size ?? 0));
 }
 
+/** An image that is not fetched; it stays invisible, so neither its media type nor its size is written. */
+export function notFetched(sought: Sought): Image {
+  return defined({ ...requested(sought), mediaType: MEDIA_TYPES.ociManifest, size: 0 });
+}
+
+function requested({ wanted, found: { digest, tag, note }, observed }: Sought) {
+  const asked = wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted;
+  return { digest, observed, tag, note, asked };
+}
+
 function imageOf(
-  { wanted, found, observed }: Sought,
+  sought: Sought,
   { mediaType, size, blobs, lost }: Walked,
   { notes = [], checked, awaited = [], subject, root, verified }: Remarks,
 ): Image {
-  const { digest, tag, note } = found;
   return defined({
-    digest,
+    ...requested(sought),
     mediaType,
     size,
-    observed,
-    tag,
-    note,
     notes: notes.length === 0 ? undefined : notes,
-    asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
     largest: largestOf(blobs)?.digest,
     lost: lost.length === 0 ? undefined : lost,
     checked,

@@ -1,14 +1,12 @@
 /** Applies the policy's `verify` to an image that was found, before anything below its manifest is fetched. */
 import { unverifiedOf } from '../../archive/tag-index/control.ts';
-import { defined } from '../../core/defined.ts';
 import { Failure } from '../../core/failure.ts';
 import { decisionOn } from '../../policy/decisions.ts';
 import { isVerificationDue, nameOfSigners, nextVerification } from '../../policy/verification.ts';
-import type { Image, Verified } from '../../queue/messages.ts';
+import type { Verified } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
-import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { isReferrerTag } from '../../oci/referrer-tags.ts';
-import type { SliceWork, Sought } from './order.ts';
+import { notFetched, type SliceWork, type Sought } from './order.ts';
 import { listReferrers } from './referrers.ts';
 import { verifyImage } from './verify-image.ts';
 
@@ -21,7 +19,7 @@ export interface Passed {
 
 /** Undefined for an image that the policy refuses, whose result is recorded. */
 export async function passedVerification(slice: SliceWork, sought: Sought): Promise<Passed | undefined> {
-  const { context, policy, index, signal, source } = slice;
+  const { context, message, policy, index, signal, source } = slice;
   const { digest, tag, fetched } = sought.found;
   // Signatures are not signed.
   if (policy.verify === 'off' || (tag !== undefined && isReferrerTag(tag))) return { notes: [] };
@@ -43,32 +41,13 @@ export async function passedVerification(slice: SliceWork, sought: Sought): Prom
   if ('verified' in result) return { verified: result.verified, notes: [] };
   if (policy.verify === 'warn') return { notes: [`not verified: ${result.refused}`] };
   if (result.lacksRoot === true) throw undecided(sought.name.reference, result.refused);
-  await refuse(slice, sought, { unverified: result.refused, signers });
+  // The finalizer records the refusal, so that all refusals of a batch are one write of the tag index.
+  const image = { ...notFetched(sought), unverified: result.refused, signers };
+  await context.queues.send('finalize', [finalizeMessage(message, image, 'resolver')], { signal });
   return undefined;
 }
 
 /** Without a trusted root, nothing is recorded: the image counts as unverified only after a check against one. */
 function undecided(reference: string, detail: string): Failure {
   return new Failure({ operation: `verify ${reference}`, side: 'source', code: 'invalid', detail });
-}
-
-/** The finalizer records the refusal, so that all refusals of a batch are one write of the tag index. */
-async function refuse(
-  { context, message, signal }: SliceWork,
-  { found, observed, wanted }: Sought,
-  refusal: Required<Pick<Image, 'unverified' | 'signers'>>,
-): Promise<void> {
-  const { digest, tag, note } = found;
-  const image: Image = defined({
-    digest,
-    // Neither is written for an image that is not visible.
-    mediaType: MEDIA_TYPES.ociManifest,
-    size: 0,
-    observed,
-    tag,
-    note,
-    asked: wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted,
-    ...refusal,
-  });
-  await context.queues.send('finalize', [finalizeMessage(message, image, 'resolver')], { signal });
 }

@@ -1,14 +1,11 @@
 /** Decides by the policy in the tag index whether an image that was found upstream needs no request to upstream. */
-import { covers, type TagEntry, type TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { covers } from '../../archive/tag-index/tag-index.ts';
 import { currentOf, decisionIn, heldAs, heldFor } from '../../archive/tag-index/withheld.ts';
-import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { wordsOf } from '../../policy/decisions.ts';
 import { subjectOfCosignTag } from '../../oci/referrer-tags.ts';
-import type { Image } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
-import { order, type SliceWork, type Sought, walkOnce } from './order.ts';
+import { notFetched, order, type SliceWork, type Sought, walkOnce } from './order.ts';
 
 /**
  * Whether the policy decides without a request to upstream: a digest that is held, due or rejected, a tag that has drifted, and a
@@ -42,13 +39,9 @@ export async function isWithheld(slice: SliceWork, sought: Sought): Promise<bool
     return true;
   }
   // The archive does not record that a held image was verified.
-  if (policyOf(index).verify === 'require') return false;
+  if (index.control.policy.verify === 'require') return false;
   await orderArchived(slice, sought);
   return true;
-}
-
-function policyOf({ control }: TagIndex): TagIndex['control']['policy'] {
-  return control.policy;
 }
 
 async function isDrifted(
@@ -58,8 +51,7 @@ async function isDrifted(
 ): Promise<boolean> {
   const moved = index?.control.policy.moved ?? 'follow';
   if (moved === 'follow') return false;
-  // The failure names an image that is not fetched.
-  const image = imageOf(sought, { mediaType: MEDIA_TYPES.ociManifest, size: 0 });
+  const image = notFetched(sought);
   const reason = `upstream has moved the tag to ${image.digest}, and the policy keeps it at ${current}`;
   const failure = { code: moved === 'keep' ? 'drifted' : 'moved', reason, current };
   await context.queues.send('finalize', [finalizeMessage(message, image, 'resolver', failure)], { signal });
@@ -72,13 +64,4 @@ async function isDrifted(
  */
 async function orderArchived(slice: SliceWork, sought: Sought): Promise<void> {
   await order(slice, sought, await walkOnce(slice, sought), {});
-}
-
-function imageOf(
-  { wanted, found, observed }: Sought,
-  { mediaType, size }: Pick<TagEntry, 'mediaType' | 'size'>,
-): Image {
-  const { digest, tag, note } = found;
-  const asked = wanted.tag === undefined || wanted.digest === undefined ? undefined : wanted;
-  return defined({ digest, mediaType, size, observed, tag, note, asked });
 }
