@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Changes } from '../changes/changes.ts';
-import type { Image, Order, Wanted } from '../queue/messages.ts';
+import type { Image, LayerMessage, Order, Wanted } from '../queue/messages.ts';
 
 /**
  * Progress, as it happens: for a terminal, a log, or metrics. Events are delivered at least once, like the queues'
@@ -103,6 +103,15 @@ export interface ImageEvent extends ImageName {
 }
 
 export type Observe = (event: MirrorEvent) => void;
+
+/** An event of the blob of a message. */
+export function blobEvent(
+  { run, source, image: { tag, digest }, blob }: LayerMessage,
+  phase: BlobEvent['phase'],
+  fetched: number,
+): BlobEvent {
+  return { type: 'blob', phase, run, source, tag, digest, blob: blob.digest, size: blob.size, fetched };
+}
 
 /** The name of an image in a message, whether it was found or not. */
 export function imageName(

@@ -17,7 +17,7 @@ import type { LayerMessage } from '../../queue/messages.ts';
 import { continuationOf, finalizeMessage } from '../../queue/outgoing.ts';
 import type { LayerContext } from '../context.ts';
 import type { Deadline } from '../deadline.ts';
-import type { BlobEvent } from '../events.ts';
+import { type BlobEvent, blobEvent } from '../events.ts';
 import { resumedWrong, tooSlow, wrongSize } from '../failures.ts';
 import type { Proof } from '../../proof/prover.ts';
 import { readBack } from './read-back.ts';
@@ -278,17 +278,6 @@ class LayerCopy {
   }
 
   #tell(phase: BlobEvent['phase']): void {
-    const { run, source, image, blob } = this.#message;
-    this.#context.observe({
-      type: 'blob',
-      phase,
-      run,
-      source,
-      tag: image.tag,
-      digest: image.digest,
-      blob: blob.digest,
-      size: blob.size,
-      fetched: this.#fetched,
-    });
+    this.#context.observe(blobEvent(this.#message, phase, this.#fetched));
   }
 }
