@@ -1,8 +1,9 @@
 import type { Archive } from '../../archive/archive.ts';
+import { knownContent } from '../../oci/known-content.ts';
 import type { LayerMessage } from '../../queue/messages.ts';
-import { storeKnown } from './known-blob.ts';
 import { once } from './once.ts';
 import { proofKey, provenBy } from '../receipts.ts';
+import { storeBytes, type StoreOptions } from '../store-bytes.ts';
 import type { NeededBlob } from './walk.ts';
 
 export type Look = LayerMessage['look'];
@@ -10,17 +11,14 @@ export type Look = LayerMessage['look'];
 /** Looks up the blobs of a slice in the archive. */
 export class BlobLookup {
   readonly #archive: Archive;
-  readonly #signal: AbortSignal;
+  readonly #options: StoreOptions;
   readonly #found = new Map<string, Promise<Look | undefined>>();
   readonly #unfinished = new Map<string, Promise<ReadonlySet<string>>>();
 
-  readonly #known: Omit<Parameters<typeof storeKnown>[2], 'signal'>;
-
-  /** @param known for the proof of blobs whose content is known without a request */
-  constructor(archive: Archive, signal: AbortSignal, known: Omit<Parameters<typeof storeKnown>[2], 'signal'>) {
+  /** @param options for the proof of blobs whose content is known without a request */
+  constructor(archive: Archive, options: StoreOptions) {
     this.#archive = archive;
-    this.#signal = signal;
-    this.#known = known;
+    this.#options = options;
   }
 
   /**
@@ -32,10 +30,11 @@ export class BlobLookup {
 
   async #lookFor(blob: NeededBlob): Promise<Look | undefined> {
     const archive = this.#archive;
-    const signal = this.#signal;
+    const { signal } = this.#options;
     const receipt = await archive.receipt(blob.digest, { signal });
     if (receipt !== undefined) return provenBy(receipt, blob) === undefined ? 'everything' : undefined;
-    if (await storeKnown(archive, blob, { ...this.#known, signal })) return undefined;
+    const known = knownContent(blob);
+    if (known !== undefined && (await storeBytes(archive, blob, known, this.#options))) return undefined;
     const key = archive.layout.blob(blob.digest);
     const begun =
       (await this.#unfinishedUploads()).has(key) || (await archive.store.head(key, { signal })) !== undefined;
@@ -44,11 +43,11 @@ export class BlobLookup {
 
   /** The listing of unfinished uploads: requested once per slice, when the first blob is missing. */
   #unfinishedUploads(): Promise<ReadonlySet<string>> {
-    const archive = this.#archive;
-    const signal = this.#signal;
-    return once(this.#unfinished, archive.layout.blobs, async () => {
+    const { layout, store } = this.#archive;
+    const { signal } = this.#options;
+    return once(this.#unfinished, layout.blobs, async () => {
       const keys = new Set<string>();
-      for await (const { key } of archive.store.uploads(archive.layout.blobs, { signal })) keys.add(key);
+      for await (const { key } of store.uploads(layout.blobs, { signal })) keys.add(key);
       return keys;
     });
   }

@@ -145,12 +145,13 @@ class Slice {
     const index = await this.#index();
     const policy = index?.control.policy ?? NO_POLICY;
     if (policy.initial === 'accept' && index?.control.initial === 'open') this.#context.initial?.();
-    const lookup = new BlobLookup(archive, signal, { source, strict, now: now() });
-    const shared = { context: this.#context, message: this.#message, source: this.#source };
+    const lookup = new BlobLookup(archive, { source, strict, now: now(), signal });
     return {
-      ...shared,
+      context: this.#context,
+      message: this.#message,
       signal,
       isLast,
+      source: this.#source,
       lookup,
       walks: new Map(),
       referrers: referrerWork(policy.referrers),
