@@ -12,15 +12,13 @@ export function isLargeManifest(bytes: number): boolean {
   return bytes >= LARGE_BYTES;
 }
 
-/** Runs `work`. Only one work with `isLarge` runs at a time. The work must not read another large manifest. */
-export function aloneIf<T>(isLarge: boolean, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-  return isLarge ? permits.with(work, signal) : work();
-}
-
-/** Waits until no other large manifest is in use. The caller disposes of the result after its last use of the manifest. */
-export async function turnFor(bytes: number): Promise<Disposable> {
+/**
+ * Waits until no other large manifest is in use. The caller disposes of the result after its last use of the manifest,
+ * and before it waits for another large one.
+ */
+export async function turnFor(bytes: number, signal?: AbortSignal): Promise<Disposable> {
   if (!isLargeManifest(bytes)) return { [Symbol.dispose]: () => undefined };
-  await permits.take();
+  await permits.take(signal);
   return {
     [Symbol.dispose]: () => {
       permits.give();

@@ -10,14 +10,14 @@ import { defined } from '../../core/defined.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { knownContent } from '../../oci/known-content.ts';
-import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../../oci/manifest.ts';
+import { MANIFEST_LIMITS, parseManifest } from '../../oci/manifest.ts';
 import { isForeignLayer, MEDIA_TYPES } from '../../oci/mediatype.ts';
 import { isAttestation, PlatformChoice } from '../../oci/platform-choice.ts';
 import type { Scope } from '../../queue/messages.ts';
 import type { FetchedManifest, Source } from '../../registry/source.ts';
 import { type Blob, claimingConfig, claimsOf } from '../claims.ts';
 import { childrenOf, held, MAX_CONFIG_BYTES } from '../closure.ts';
-import { aloneIf, isLargeManifest } from '../large-manifests.ts';
+import { isLargeManifest, turnFor } from '../large-manifests.ts';
 import { algorithmsOf } from '../../proof/algorithms.ts';
 
 /** The number of URLs of a foreign layer that are tried. */
@@ -146,17 +146,13 @@ class Walk {
   async #read(digest: Digest, child?: Child, brought?: FetchedManifest): Promise<Read> {
     const { signal, onManifest } = this.#o;
     onManifest?.(digest);
-    const isExpected = isLargeManifest(child?.size ?? brought?.bytes.length ?? 0);
-    return aloneIf(
-      isExpected,
-      async () => {
-        const { bytes, fetched } = await this.#bytes(digest, child, brought);
-        const isLarge = isLargeManifest(bytes.length);
-        if (child !== undefined && isLarge && !isExpected) throw this.#wrongSize(child, bytes.length);
-        return aloneIf(isLarge && !isExpected, () => this.#parse(digest, bytes, fetched, child), signal);
-      },
-      signal,
-    );
+    const expected = child?.size ?? brought?.bytes.length ?? 0;
+    using _expected = await turnFor(expected, signal);
+    const { bytes, fetched } = await this.#bytes(digest, child, brought);
+    const isUnexpected = isLargeManifest(bytes.length) && !isLargeManifest(expected);
+    if (isUnexpected && child !== undefined) throw this.#wrongSize(child, bytes.length);
+    using _unexpected = await turnFor(isUnexpected ? bytes.length : 0, signal);
+    return await this.#parse(digest, bytes, fetched, child);
   }
 
   /** A manifest is read from the archive if it is there, because registries count the requests for manifests. */
@@ -183,7 +179,8 @@ class Walk {
   ): Promise<Read> {
     const { archive, scope, signal } = this.#o;
     const manifest = this.#told(digest, () => parseManifest(bytes, child?.mediaType ?? fetched?.mediaType));
-    const content = contentOf(manifest, bytes);
+    // The digest of a signed schema1 manifest covers its payload, so the payload is stored.
+    const content = manifest.kind === 'schema1' ? manifest.payload : bytes;
     if (fetched !== undefined) {
       this.#fetchedBytes += bytes.length;
       await archive.putContent(digest, content, { signal });
@@ -287,9 +284,4 @@ class Walk {
   #refuse(digest: Digest, code: Failure['code'], detail: string): Failure {
     return new Failure({ operation: this.#operation(digest), side: 'source', code, detail });
   }
-}
-
-/** The digest of a signed schema1 manifest covers its payload, so the payload is stored. */
-function contentOf(manifest: Manifest, bytes: Uint8Array): Uint8Array {
-  return manifest.kind === 'schema1' ? manifest.payload : bytes;
 }
