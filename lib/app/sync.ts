@@ -8,7 +8,7 @@ import { ALL_TAGS, type TagSelection } from '../config/tags.ts';
 import { cleanUploads } from '../upkeep/clean.ts';
 import { imageName, type ImageName, type MirrorEvent } from '../sync/events.ts';
 import type { NotAttestedHandler } from '../sync/finalizer/attestations.ts';
-import { closeInitial } from '../sync/initial.ts';
+import { closeInitial } from '../sync/finalizer/changes.ts';
 import { runName } from '../sync/reports.ts';
 import { attestorWith } from './attest-key.ts';
 import { choiceOf, configuredPolicy, tagChoice } from './choose.ts';
