@@ -1,13 +1,16 @@
 /** Decides which images of a batch are attested, and what a missing key means. */
 import type { Archive, TagUpdate } from '../../archive/archive.ts';
-import type { TagChange, TagIndex, TagOutcome } from '../../archive/tag-index/tag-index.ts';
+import { covers, type TagChange, TagIndex, type TagOutcome } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import { asFailure, type Failure, invalid } from '../../core/failure.ts';
+import { settleEach } from '../../core/settle-all.ts';
 import { isReferrerTag } from '../../oci/referrer-tags.ts';
 import { NO_POLICY, type Policy } from '../../policy/policy.ts';
-import type { FinalizeMessage, Image } from '../../queue/messages.ts';
+import type { FinalizeMessage, Wanted } from '../../queue/messages.ts';
+import { checkClosure, type ClosureReader } from '../closure.ts';
+import { receiptReader } from '../receipt-reader.ts';
 import { attestImages, type AttestedImage, type Attestor } from './attest.ts';
-import { changeOf, type Complete } from './change.ts';
+import { changeOf, type Ready } from './change.ts';
 
 /**
  * `archived` is the number of images that were archived before attestations were switched on; without it, the images
@@ -31,11 +34,8 @@ export interface NotAttested {
 /** The entries of attestations for the tag index, or the reason why there are none. */
 type Attested = { readonly changes: readonly TagChange[] } | NotAttested;
 
-/** An image whose closure is complete. */
-interface Finalized extends Pick<Complete, 'referral'> {
-  readonly message: FinalizeMessage;
-  readonly image: Image;
-}
+/** Archived images that are checked concurrently. */
+const SIDE_BY_SIDE = 4;
 
 const VISIBLE: ReadonlySet<TagOutcome | undefined> = new Set(['written', 'unchanged']);
 
@@ -48,7 +48,7 @@ const VISIBLE: ReadonlySet<TagOutcome | undefined> = new Set(['written', 'unchan
 async function attestReady(
   { archive, attestor, onNotAttested }: Attesting & { readonly archive: Archive },
   policy: Policy,
-  { ready, outcomes }: { readonly ready: readonly Finalized[]; readonly outcomes: readonly TagOutcome[] },
+  { ready, outcomes }: { readonly ready: readonly Ready[]; readonly outcomes: readonly TagOutcome[] },
   signal: AbortSignal,
 ): Promise<Attested> {
   const visible = ready.filter((each, at) => isImage(each) && VISIBLE.has(outcomes[at]));
@@ -71,7 +71,7 @@ async function attestReady(
 export async function attestFirst(
   context: Attesting & { readonly archive: Archive },
   index: TagIndex,
-  ready: readonly Finalized[],
+  ready: readonly Ready[],
   signal: AbortSignal,
 ): Promise<Attested> {
   const { policy } = index.control;
@@ -88,7 +88,7 @@ export async function attestFirst(
  */
 export async function attestWritten(
   context: Attesting & { readonly archive: Archive },
-  ready: readonly Finalized[],
+  ready: readonly Ready[],
   updates: readonly Pick<TagUpdate, 'outcome'>[],
   signal: AbortSignal,
 ): Promise<NotAttested | undefined> {
@@ -112,12 +112,12 @@ async function policyIn(archive: Archive, repository: string, signal: AbortSigna
 }
 
 /** Referrers, such as signatures and attestations, and lists of referrers are not attested. */
-function isImage({ image, referral }: Finalized): boolean {
+function isImage({ image, referral }: Ready): boolean {
   const { tag, subject } = image;
   return tag === undefined ? (subject ?? referral.subject) === undefined : !isReferrerTag(tag);
 }
 
-function attestedImage({ message, image }: Finalized, policy: Policy): AttestedImage {
+function attestedImage({ message, image }: Ready, policy: Policy): AttestedImage {
   const { repository, source, platforms, foreignLayers } = message;
   const { digest, mediaType, size, observed, verified } = image;
   return defined({
@@ -126,8 +126,55 @@ function attestedImage({ message, image }: Finalized, policy: Policy): AttestedI
   });
 }
 
+/**
+ * Attests images that the archive had before attestations were switched on, unless the archive has changed meanwhile.
+ *
+ * @throws Failure for a temporary problem, so that the messages are delivered again
+ */
+export async function attestArchived(
+  { archive, attestor, onNotAttested }: Attesting & { readonly archive: Archive },
+  messages: readonly FinalizeMessage[],
+  signal: AbortSignal,
+): Promise<void> {
+  const wanted = messages.flatMap((message) => (message.attest ?? []).map((image) => ({ message, image })));
+  const [first] = wanted;
+  if (first === undefined) return;
+  const { repository } = first.message;
+  const reader = receiptReader(archive, signal);
+  const find = async (_: string | undefined, index = TagIndex.empty()): Promise<readonly TagChange[]> => {
+    if (index.control.policy.attest === 'off') return [];
+    const found = await settleEach(wanted, SIDE_BY_SIDE, ({ message, image }) =>
+      archivedImage(index, message, image, reader),
+    );
+    const images = found.flatMap((image) => image ?? []);
+    return images.length === 0 ? [] : await attestImages(archive, await signerOf(attestor), images, signal);
+  };
+  try {
+    await archive.updateTags(repository, find, { signal });
+  } catch (error) {
+    onNotAttested?.(permanent(error), repository, wanted.length);
+  }
+}
+
+/** Undefined for an image that is not visible or complete by now. */
+async function archivedImage(
+  index: TagIndex,
+  { repository, source, platforms, foreignLayers }: FinalizeMessage,
+  { tag, digest }: Wanted,
+  reader: ClosureReader,
+): Promise<AttestedImage | undefined> {
+  const entry = tag === undefined ? digest && index.byDigest(digest) : index.byTag(tag);
+  const scope = { platforms, ...defined({ foreignLayers }) };
+  if (entry === undefined || entry.digest !== digest || !covers(entry, scope)) return undefined;
+  const closure = await checkClosure(digest, scope, reader, { mayLack: () => true });
+  if (!closure.complete) return undefined;
+  const { mediaType, size, observed } = entry;
+  // The archive does not record which policy the image has passed.
+  return { repository, source, ...scope, digest, mediaType, size, observed, policy: NO_POLICY };
+}
+
 /** @throws Failure without a key */
-export async function signerOf(attestor: Attesting['attestor']): Promise<Attestor> {
+async function signerOf(attestor: Attesting['attestor']): Promise<Attestor> {
   if (attestor === undefined)
     throw invalid('attest image', 'no attestation key is set; set --attest-key or MIRROR_SYNC_ATTEST_KEY');
   return await attestor();

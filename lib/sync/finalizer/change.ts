@@ -14,6 +14,12 @@ export interface Complete {
   readonly referral: Referral;
 }
 
+/** An image whose closure is complete, with its message. */
+export interface Ready extends Complete {
+  readonly message: FinalizeMessage;
+  readonly image: Image;
+}
+
 /**
  * @throws Failure `not-as-declared` for a referrer of another manifest: only the manifest says what it refers to, and the
  *   subject in a message is what upstream's list said
@@ -27,11 +33,7 @@ export function completeOf(
   throw new Failure({ operation: `check ${digest}`, side: 'source', code: 'not-as-declared', detail });
 }
 
-export function changeOf({
-  message,
-  image,
-  referral,
-}: Pick<Complete, 'referral'> & { readonly message: FinalizeMessage; readonly image: Image }): TagChange {
+export function changeOf({ message, image, referral }: Ready): TagChange {
   const { digest, mediaType, size, tag, observed, checked, awaited, verified, unverified, signers } = image;
   const { platforms, foreignLayers } = message;
   const { artifactType } = referral;

@@ -19,9 +19,8 @@ import { receiptReader } from '../receipt-reader.ts';
 import type { FinalizerContext } from '../context.ts';
 import { type ImageEvent, imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
-import { attestArchived } from './archived.ts';
-import { attestFirst, attestWritten, type NotAttested } from './attestations.ts';
-import { changeOf, type Complete, completeOf } from './change.ts';
+import { attestArchived, attestFirst, attestWritten, type NotAttested } from './attestations.ts';
+import { changeOf, type Complete, completeOf, type Ready } from './change.ts';
 import { recordChanges } from './changes.ts';
 import { isVisible, isWithheld, Reporter } from './reporter.ts';
 
@@ -163,12 +162,6 @@ function latest(messages: readonly FinalizeMessage[]): Iterable<FinalizeMessage>
 interface Judged {
   readonly message: FinalizeMessage;
   readonly outcome: RecordedFailure | 'incomplete' | undefined;
-}
-
-/** An image whose closure is complete. */
-interface Ready extends Complete {
-  readonly message: FinalizeMessage;
-  readonly image: Image;
 }
 
 /** The manifests below the root, which the tag index does not name. */
