@@ -4,7 +4,7 @@
  */
 import { defined } from '../core/defined.ts';
 import { asFailure, Failure } from '../core/failure.ts';
-import { Semaphore } from '../core/semaphore.ts';
+import { settleEach } from '../core/settle-all.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Changes } from '../changes/changes.ts';
 import { readChanges } from '../changes/parse.ts';
@@ -89,16 +89,10 @@ export async function writeReport(
   }
 }
 
-/** The report so far of an event's image; a file that is not a report counts as missing. */
-export async function readReportOf(
-  archive: Archive,
-  event: ImageEvent,
-  options: Cancel = {},
-): Promise<Report | undefined> {
-  return (await findReport(archive, event, options)).report;
-}
-
-/** The same, and the condition for replacing exactly that report. */
+/**
+ * The report so far of an event's image, and the condition for replacing exactly that report. A file that is not a
+ * report counts as missing.
+ */
 export async function findReport(
   archive: Archive,
   event: ImageEvent,
@@ -147,16 +141,9 @@ export async function listRuns(archive: Archive, options: Cancel = {}): Promise<
 
 /** All reports of a run, by reference and repository. */
 export async function readRun(archive: Archive, run: string, options: Cancel = {}): Promise<Report[]> {
-  const permits = new Semaphore(READS);
-  const reading: Promise<Report | undefined>[] = [];
-  for await (const { key } of archive.store.list(archive.layout.runReport(run), options)) {
-    if (key === archive.layout.runStart(run) || key === archive.layout.runSummary(run)) continue;
-    const report = permits.with(() => readReport(archive, key, options), options.signal);
-    // The loop below reports a failed read after the listing; until then the rejection must not end the process.
-    report.catch(() => undefined);
-    reading.push(report);
-  }
-  const reports = (await Promise.all(reading)).filter((report) => report !== undefined);
+  const listed = await listReports(archive, run, options);
+  const read = await settleEach(listed, READS, ({ key }) => readReport(archive, key, options));
+  const reports = read.filter((report) => report !== undefined);
   const name = ({ reference, repository }: Report): string => `${reference} ${repository}`;
   return reports.sort((a, b) => (name(a) < name(b) ? -1 : 1));
 }

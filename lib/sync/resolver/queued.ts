@@ -8,7 +8,7 @@ import { Failure } from '../../core/failure.ts';
 import { Place } from '../../oci/document.ts';
 import type { Order, Scope } from '../../queue/messages.ts';
 import type { ImageEvent } from '../events.ts';
-import { readReportOf } from '../reports.ts';
+import { findReport } from '../reports.ts';
 
 /** An image that has been pending for longer is queued again, since its messages may be lost. In milliseconds. */
 const BELIEVED_MS = 24 * 60 * 60_000;
@@ -45,7 +45,7 @@ export async function queuedBy(
   const mark = readMark(found.bytes);
   if (mark === undefined || mark.run === event.run || mark.digest !== event.digest) return undefined;
   if (mark.scope !== scopeOf(order) || !(now - mark.at < BELIEVED_MS)) return undefined;
-  const report = await readReportOf(archive, { ...event, run: mark.run }, options);
+  const { report } = await findReport(archive, { ...event, run: mark.run }, options);
   return report?.status === 'pending' && report.digest === event.digest ? mark.run : undefined;
 }
 

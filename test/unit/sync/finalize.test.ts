@@ -4,7 +4,7 @@ import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import { cachedReader } from '../../../lib/sync/cached-reader.ts';
 import { receiptReader } from '../../../lib/sync/receipt-reader.ts';
-import { readReportOf, writeReport } from '../../../lib/sync/reports.ts';
+import { findReport, writeReport } from '../../../lib/sync/reports.ts';
 import type { ImageEvent } from '../../../lib/sync/events.ts';
 import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
@@ -159,7 +159,7 @@ describe('the notes of an image', () => {
     expect(rig.records[0]).not.toHaveProperty('reason');
     const [event] = rig.records;
     await writeReport(rig.archive, event!, 0);
-    expect(await readReportOf(rig.archive, event!)).toMatchObject({ notes: ['first', 'second'] });
+    expect(await findReport(rig.archive, event!)).toMatchObject({ report: { notes: ['first', 'second'] } });
   });
 
   test('are limited to sixteen, with a count of the others', async () => {
@@ -194,7 +194,7 @@ describe('a moved tag', () => {
     expect(rig.records).toMatchObject([{ status: 'mirrored', previous: IMAGE.digest, changes }]);
     const [event] = rig.records;
     await writeReport(rig.archive, event!, 0);
-    expect(await readReportOf(rig.archive, event!)).toMatchObject({ changes });
+    expect(await findReport(rig.archive, event!)).toMatchObject({ report: { changes } });
     // The process ended before it recorded the result, and the message is delivered again.
     await rig.finalize([told(next, { observed: 61_000 })]);
     expect(rig.records[1]).toEqual(rig.records[0]);

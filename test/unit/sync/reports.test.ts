@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { type ImageEvent, imageName } from '../../../lib/sync/events.ts';
-import { listRuns, readReportOf, readRun, runName, writeReport } from '../../../lib/sync/reports.ts';
+import { findReport, listRuns, readRun, runName, writeReport } from '../../../lib/sync/reports.ts';
 import type { Wanted } from '../../../lib/queue/messages.ts';
 import { digestFor } from '../queue/samples.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
@@ -63,7 +63,8 @@ describe('the report of a run', () => {
       [`${ALPINE}:3`, 'quay.io/copy/alpine', 'failed'],
       [`${ALPINE}:3@${digestFor('a')}`, ALPINE, 'failed'],
     ]);
-    expect(await readReportOf(archive, event({}, 'quay.io/copy/alpine'))).toMatchObject({ status: 'failed' });
+    const found = await findReport(archive, event({}, 'quay.io/copy/alpine'));
+    expect(found.report).toMatchObject({ status: 'failed' });
   });
 
   // A retried resolver reports "pending" after the finalizer has reported the result.
