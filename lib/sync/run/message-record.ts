@@ -11,6 +11,7 @@ import type { Cancel } from '../../store/store.ts';
 import type { ResolverContext } from '../context.ts';
 import { type ImageName, imageName } from '../events.ts';
 import { reportId } from '../reports.ts';
+import { readCounts } from './summary.ts';
 
 export interface MessageRecord {
   readonly version: 1;
@@ -30,8 +31,6 @@ export interface MessageRecord {
 const MAX_RECORD_BYTES = 1024 * 1024;
 const MAX_SENT = 50_000;
 const MAX_ORDERED = 10_000;
-/** The statuses that a record counts. */
-const MAX_COUNTS = 100;
 
 const ID_LENGTH = 32;
 
@@ -136,12 +135,10 @@ export async function readMessageRecord(
       .at(name)
       .list(limit)
       .map((each) => each.text());
-  const counts = place.at('counts');
-  const names = Object.keys(counts.object()).slice(0, MAX_COUNTS);
   return {
     version: 1,
     repository: place.at('repository').text(),
-    counts: Object.fromEntries(names.map((name) => [name, counts.entry(name).size()])),
+    counts: readCounts(place.at('counts')),
     sent: texts('sent', MAX_SENT),
     ordered: texts('ordered', MAX_ORDERED),
     ...(place.at('initial').optionalFlag() ? { initial: true } : {}),

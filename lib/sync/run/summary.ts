@@ -1,7 +1,8 @@
 /** The summary of a finished run: one object beside its reports, one event, and one notification. */
 import type { Archive } from '../../archive/archive.ts';
-import { asFailure } from '../../core/failure.ts';
+import { defined } from '../../core/defined.ts';
 import { Place } from '../../oci/document.ts';
+import { optional } from '../../queue/fields.ts';
 import type { Cancel, Condition } from '../../store/store.ts';
 import type { Report } from '../reports.ts';
 
@@ -85,44 +86,32 @@ export function summaryOf(
     .filter(({ status }) => status !== 'unchanged')
     .toSorted((a, b) => rank(a) - rank(b) || Number(b.previous !== undefined) - Number(a.previous !== undefined));
   const images = listed.slice(0, MAX_IMAGES).map(imageOf);
-  return {
-    version: 1,
+  const referrersWith = (wanted: string): number => referrers.filter(({ status }) => status === wanted).length;
+  return defined({
+    version: 1 as const,
     ...facts,
     counts: Object.fromEntries(numbers),
-    ...(referrers.length === 0
-      ? {}
-      : {
-          referrers: {
-            mirrored: referrers.filter(({ status }) => status === 'mirrored').length,
-            failed: referrers.filter(({ status }) => status === 'failed').length,
-          },
-        }),
+    referrers:
+      referrers.length === 0 ? undefined : { mirrored: referrersWith('mirrored'), failed: referrersWith('failed') },
     moved: reports.filter(({ previous }) => previous !== undefined).length,
     repositories,
     images,
-    ...(listed.length === images.length ? {} : { omitted: listed.length - images.length }),
-  };
+    omitted: listed.length === images.length ? undefined : listed.length - images.length,
+  });
 }
 
-function imageOf({
-  reference,
-  repository,
-  status,
-  digest,
-  previous,
-  code,
-  reason,
-}: SummaryImage | Report): SummaryImage {
+function imageOf(report: SummaryImage | Report): SummaryImage {
+  const { reference, repository, status, digest, previous, code, reason } = report;
   const short = (text: string, limit: number): string => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
-  return {
+  return defined({
     reference: short(reference, MAX_REFERENCE),
     repository: short(repository, MAX_REFERENCE),
     status,
-    ...(digest === undefined ? {} : { digest }),
-    ...(previous === undefined ? {} : { previous }),
-    ...(code === undefined ? {} : { code }),
-    ...(reason === undefined ? {} : { reason: short(reason, MAX_REASON) }),
-  };
+    digest,
+    previous,
+    code,
+    reason: reason === undefined ? undefined : short(reason, MAX_REASON),
+  });
 }
 
 /** Whether a run is worth a notification: a push or a client's request that changes nothing is not. */
@@ -149,11 +138,7 @@ export async function writeSummary(
 ): Promise<{ readonly etag: string }> {
   const key = archive.layout.runSummary(summary.run);
   const bytes = Buffer.from(`${JSON.stringify(summary)}\n`);
-  try {
-    return await archive.store.put(key, bytes, { contentType: 'application/json', ...options });
-  } catch (error) {
-    throw asFailure(error, `write ${key}`, 'archive');
-  }
+  return archive.store.put(key, bytes, { contentType: 'application/json', ...options });
 }
 
 /** The summary of a run; undefined while it is not finished, and for a run of an earlier release. */
@@ -170,50 +155,44 @@ export async function readSummary(
 }
 
 function parse(place: Place, run: string): RunSummary {
-  const [counts, referrers] = [place.at('counts'), place.at('referrers')];
-  const [omitted, missing, delivered] = ['omitted', 'missing', 'delivered'].map((name) => place.at(name)) as [
-    Place,
-    Place,
-    Place,
-  ];
-  return {
-    version: 1,
+  return defined({
+    version: 1 as const,
     run,
     by: place.at('by').text() as RunTrigger,
-    outcome: place.at('outcome').text() === 'finished' ? 'finished' : 'incomplete',
+    outcome: place.at('outcome').text() === 'finished' ? ('finished' as const) : ('incomplete' as const),
     started: place.at('started').text(),
     finished: place.at('finished').text(),
-    counts: Object.fromEntries(
-      Object.keys(counts.object())
-        .slice(0, MAX_COUNTS)
-        .map((name) => [name, counts.entry(name).size()]),
-    ),
-    ...(referrers.given
-      ? { referrers: { mirrored: referrers.at('mirrored').size(), failed: referrers.at('failed').size() } }
-      : {}),
+    counts: readCounts(place.at('counts')),
+    referrers: optional(place.at('referrers'), (referrers) => ({
+      mirrored: referrers.at('mirrored').size(),
+      failed: referrers.at('failed').size(),
+    })),
     moved: place.at('moved').size(),
     repositories: place.at('repositories').size(),
     images: place.at('images').list(MAX_IMAGES).map(parseImage),
-    ...(omitted.given ? { omitted: omitted.size() } : {}),
-    ...(missing.given
-      ? { missing: { messages: missing.at('messages').size(), images: missing.at('images').size() } }
-      : {}),
-    ...(delivered.given ? { delivered: delivered.list(MAX_COUNTS).map((each) => each.text()) } : {}),
-  };
+    omitted: optional(place.at('omitted'), (omitted) => omitted.size()),
+    missing: optional(place.at('missing'), (missing) => ({
+      messages: missing.at('messages').size(),
+      images: missing.at('images').size(),
+    })),
+    delivered: optional(place.at('delivered'), (names) => names.list(MAX_COUNTS).map((name) => name.text())),
+  });
+}
+
+/** Numbers of images by status. */
+export function readCounts(place: Place): RunSummary['counts'] {
+  const statuses = Object.keys(place.object()).slice(0, MAX_COUNTS);
+  return Object.fromEntries(statuses.map((status) => [status, place.entry(status).size()]));
 }
 
 function parseImage(place: Place): SummaryImage {
-  const optional = (name: 'digest' | 'previous' | 'code' | 'reason'): object => {
-    const text = place.at(name).optionalText();
-    return text === undefined ? {} : { [name]: text };
-  };
-  return {
+  return defined({
     reference: place.at('reference').text(),
     repository: place.at('repository').text(),
     status: place.at('status').text(),
-    ...optional('digest'),
-    ...optional('previous'),
-    ...optional('code'),
-    ...optional('reason'),
-  };
+    digest: place.at('digest').optionalText(),
+    previous: place.at('previous').optionalText(),
+    code: place.at('code').optionalText(),
+    reason: place.at('reason').optionalText(),
+  });
 }
