@@ -9,7 +9,9 @@ import type { Archive } from '../archive/archive.ts';
 import type { Changes } from '../changes/changes.ts';
 import { readChanges } from '../changes/parse.ts';
 import type { Cancel, Condition } from '../store/store.ts';
+import type { Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
+import { optional } from '../queue/fields.ts';
 import type { ImageEvent } from './events.ts';
 
 /** An unchanged image has no report. */
@@ -176,26 +178,24 @@ function parseReport(bytes: Uint8Array, key: string): Report {
     const place = Place.ofBytes(operation, bytes);
     const version = place.at('version');
     if (version.integer() !== 1) throw version.fail('must be 1');
-    const [code, reason] = [place.at('code').optionalText(), place.at('reason').optionalText()];
-    const until = place.at('until').given ? timeOf(place.at('until')) : undefined;
-    const notes = place
-      .at('notes')
-      .optionalList(MAX_NOTES)
-      ?.map((note) => note.text());
-    return {
-      version: 1,
+    const digest = (name: string): Digest | undefined => optional(place.at(name), (value) => value.digest());
+    return defined({
+      version: 1 as const,
       reference: place.at('reference').text(),
       repository: place.at('repository').text(),
-      ...(place.at('referrer').given ? { referrer: referrerIn(place.at('referrer')) } : {}),
-      ...(place.at('digest').given ? { digest: place.at('digest').digest() } : {}),
-      ...(place.at('previous').given ? { previous: place.at('previous').digest() } : {}),
-      ...(place.at('changes').given ? { changes: readChanges(place.at('changes')) } : {}),
-      ...(place.at('current').given ? { current: place.at('current').digest() } : {}),
+      referrer: optional(place.at('referrer'), referrerIn),
+      digest: digest('digest'),
+      previous: digest('previous'),
+      changes: optional(place.at('changes'), readChanges),
+      current: digest('current'),
       status: statusOf(place.at('status')),
-      ...defined({ until, code, reason, notes }),
-      ...(place.at('unsent').optionalFlag() ? { unsent: true } : {}),
+      until: optional(place.at('until'), timeOf),
+      code: place.at('code').optionalText(),
+      reason: place.at('reason').optionalText(),
+      notes: optional(place.at('notes'), (notes) => notes.list(MAX_NOTES).map((note) => note.text())),
+      ...(place.at('unsent').optionalFlag() ? { unsent: true as const } : {}),
       at: timeOf(place.at('at')),
-    };
+    });
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     throw new Failure({ operation, side: 'archive', code: 'corrupt', detail: error.detail, cause: error });
