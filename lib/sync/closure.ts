@@ -24,11 +24,11 @@ export const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 /** Reads an archive for a check of closures. */
 export interface ClosureReader {
   /** Whether a blob has any proof. */
-  has(digest: Digest): Promise<boolean>;
+  readonly has: (digest: Digest) => Promise<boolean>;
   /** Verified bytes, or undefined where the archive lacks them. */
-  content(digest: Digest, maxBytes: number): Promise<Uint8Array | undefined>;
+  readonly content: (digest: Digest, maxBytes: number) => Promise<Uint8Array | undefined>;
   /** The proof of a blob, if it covers all claims about the blob; otherwise undefined. */
-  proof(blob: Blob): Promise<Proven | undefined>;
+  readonly proof: (blob: Blob) => Promise<Proven | undefined>;
   /** The time at which the proof of a missing blob was revoked, in milliseconds since the epoch. */
   readonly revoked?: (digest: Digest) => number | undefined;
 }
@@ -145,8 +145,7 @@ export async function checkClosure(
   let referral: Referral = {};
   const notes = new Set<string>();
   const choice = new PlatformChoice(scope.platforms);
-  const content: ClosureReader['content'] = (...of) => reader.content(...of);
-  for await (const { digest, bytes, manifest, optional } of traverse(root, scope.platforms, content, choice)) {
+  for await (const { digest, bytes, manifest, optional } of traverse(root, scope.platforms, reader.content, choice)) {
     if (manifest === undefined) {
       if (!optional) return { complete: false, missing: digest, isDocument: true };
       notes.add(`attestation ${digest} is missing upstream`);
@@ -180,11 +179,11 @@ async function checkManifest(
   | { readonly objects: ReadonlyMap<Digest, number>; readonly notes: readonly string[] }
   | { readonly missing: Digest; readonly isDocument: boolean }
 > {
-  const found = await readClaims(digest, manifest, scope, (...of) => reader.content(...of));
+  const found = await readClaims(digest, manifest, scope, reader.content);
   if ('missing' in found) return { ...found, isDocument: true };
   const { claims, config } = found;
   const objects = new Map<Digest, number>();
-  if (config !== undefined) objects.set(config.digest, config.bytes);
+  if (config !== undefined) objects.set(config.digest, config.size);
   const proofs = new Map<Blob, Proven>();
   for (const blob of [...claims.blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0))) {
     const proof = await reader.proof(blob);
@@ -201,10 +200,7 @@ export async function readClaims(
   manifest: Manifest,
   scope: Pick<Scope, 'foreignLayers'>,
   content: ClosureReader['content'],
-): Promise<
-  | { readonly claims: Claims; readonly config?: { readonly digest: Digest; readonly bytes: number } }
-  | { readonly missing: Digest }
-> {
+): Promise<{ readonly claims: Claims; readonly config?: Descriptor } | { readonly missing: Digest }> {
   const config = claimingConfig(manifest);
   if (config === undefined) return { claims: claimsOf(manifest, undefined, scope) };
   const bytes = await content(config.digest, MAX_CONFIG_BYTES);
@@ -212,8 +208,7 @@ export async function readClaims(
   if (bytes.length !== config.size)
     throw refuse(digest, 'size-mismatch', `expected a config of ${config.size} bytes, got ${bytes.length}`);
   try {
-    const claims = claimsOf(manifest, bytes, scope);
-    return { claims, config: { digest: config.digest, bytes: bytes.length } };
+    return { claims: claimsOf(manifest, bytes, scope), config };
   } catch (error) {
     if (error instanceof Failure && error.code === 'layers-mismatch') throw refuse(digest, error.code, error.detail);
     throw error;

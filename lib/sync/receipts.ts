@@ -22,13 +22,12 @@ export type Proven = Pick<Proof, 'size' | 'compression'> & { readonly diffIds: D
  */
 export function provenBy(receipt: Receipt, blob: Claimed): Proven | undefined {
   const { size, compression, diffIds, assumed } = receipt;
+  const proven = defined({ size, compression, diffIds });
   const wanted = algorithmsOf(blob);
-  if (wanted.length === 0) return defined({ size, compression, diffIds });
+  if (wanted.length === 0) return proven;
   // An earlier version assumed the declared compression, and did not look at the bytes.
   if (compression === undefined || (assumed === true && compressionOf(blob.mediaType) !== 'none')) return undefined;
-  return wanted.every((algorithm) => diffIds[algorithm] !== undefined)
-    ? defined({ size, compression, diffIds })
-    : undefined;
+  return wanted.every((algorithm) => diffIds[algorithm] !== undefined) ? proven : undefined;
 }
 
 /**

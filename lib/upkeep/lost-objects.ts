@@ -17,12 +17,11 @@ export class LostObjects {
     this.#archive = archive;
     this.#lost = lost;
     this.#signal = signal;
-    const reader = cachedReader({
+    this.#content = cachedReader({
       has: () => Promise.resolve(false),
       proof: () => Promise.resolve(undefined),
       content: (digest, maxBytes) => held(archive, digest, { maxBytes, signal }),
-    });
-    this.#content = (...of) => reader.content(...of);
+    }).content;
   }
 
   /** Whether the closure of an entry contains one of the objects that no sync has restored. */

@@ -17,8 +17,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { algorithmsOf } from '../../proof/algorithms.ts';
 import type { Scope } from '../../queue/messages.ts';
-import { claimingConfig } from '../claims.ts';
-import { type ClosureReader, readClaims, traverse } from '../closure.ts';
+import { readClaims, traverse } from '../closure.ts';
 import { receiptReader } from '../receipt-reader.ts';
 import { storeBytes } from '../store-bytes.ts';
 
@@ -86,8 +85,7 @@ async function attestOne(
 
 /** The proven content of an image whose closure the finalizer has checked. */
 async function contentOf(archive: Archive, image: AttestedImage, signal: AbortSignal): Promise<ProvenContent> {
-  const reader = receiptReader(archive, signal);
-  const content: ClosureReader['content'] = (...of) => reader.content(...of);
+  const { content, proof: proofOf } = receiptReader(archive, signal);
   const manifests: ProvenContent['manifests'][number][] = [];
   const blobs = new Map<Digest, ProvenBlob>();
   for await (const { digest, bytes, manifest } of traverse(image.digest, image.platforms, content)) {
@@ -96,11 +94,10 @@ async function contentOf(archive: Archive, image: AttestedImage, signal: AbortSi
     if (manifest === undefined || found === undefined || 'missing' in found) continue;
     manifests.push({ digest, mediaType: manifest.mediaType, size: bytes });
     const { claims, config } = found;
-    const described = claimingConfig(manifest);
-    if (config !== undefined && described !== undefined)
-      blobs.set(config.digest, { digest: config.digest, mediaType: described.mediaType, size: config.bytes });
+    if (config !== undefined)
+      blobs.set(config.digest, { digest: config.digest, mediaType: config.mediaType, size: config.size });
     for (const blob of claims.blobs) {
-      const proof = await reader.proof(blob);
+      const proof = await proofOf(blob);
       if (proof === undefined) continue;
       const [diffId] = algorithmsOf(blob).flatMap((algorithm) => proof.diffIds[algorithm] ?? []);
       const proven = { digest: blob.digest, mediaType: blob.mediaType, size: proof.size };

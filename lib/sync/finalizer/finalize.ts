@@ -224,7 +224,7 @@ async function changesOf(
   if (previous === undefined) return {};
   const { digest, observed } = image as Image;
   try {
-    const changes = await compareImages({ previous, digest, platforms }, (...of) => reader.content(...of));
+    const changes = await compareImages({ previous, digest, platforms }, reader.content);
     return { previous, changes: { ...periodOf(since, observed), ...changes } };
   } catch {
     return { previous };
