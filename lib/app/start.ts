@@ -4,7 +4,7 @@ import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
 import { closest } from '../core/suggest.ts';
 import { formatRepository, parseReference, type Reference } from '../oci/reference.ts';
 import { type Order, type ResolveMessage, SLICE, type Wanted } from '../queue/messages.ts';
-import { resolveMessage } from '../queue/outgoing.ts';
+import { resolveMessage, sliceMessages } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 
 /** The maximum number of references in one manual request. */
@@ -117,8 +117,5 @@ function wantedOf({ tag, digest }: Reference): Wanted | undefined {
 function slices(order: Order, images: readonly Wanted[]): Outgoing<ResolveMessage>[] {
   if (images.length === 0) return [];
   if (images.length <= SLICE) return [resolveMessage(order, { kind: 'images', images })];
-  const messages = Array.from({ length: Math.ceil(images.length / SLICE) }, (_, at) =>
-    resolveMessage(order, { kind: 'images', images: images.slice(at * SLICE, (at + 1) * SLICE), listed: true }),
-  );
-  return [...messages, resolveMessage(order, { kind: 'checks' })];
+  return [...sliceMessages(order, images), resolveMessage(order, { kind: 'checks' })];
 }

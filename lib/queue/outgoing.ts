@@ -10,6 +10,7 @@ import {
   type RecordedFailure,
   type RepositoryChange,
   type ResolveMessage,
+  SLICE,
   type Wanted,
 } from './messages.ts';
 import type { Outgoing } from './queue.ts';
@@ -23,6 +24,13 @@ const MAX_REASON_LENGTH = 2_000;
 export function resolveMessage(order: Order, what: ResolveMessage['what'], lanes?: number): Outgoing<ResolveMessage> {
   const message: ResolveMessage = { version: MESSAGE_VERSION, type: 'resolve', ...orderOf(order), what };
   return { message, group: resolveGroup(message, lanes), deduplicationId: deduplicationId(message) };
+}
+
+/** Messages to the resolver for any number of images. Another message checks their unchanged images for referrers. */
+export function sliceMessages(order: Order, images: readonly Wanted[]): Outgoing<ResolveMessage>[] {
+  return Array.from({ length: Math.ceil(images.length / SLICE) }, (_, at) =>
+    resolveMessage(order, { kind: 'images', images: images.slice(at * SLICE, (at + 1) * SLICE), listed: true }),
+  );
 }
 
 /**

@@ -3,9 +3,8 @@ import { asFailure, Failure } from '../../core/failure.ts';
 import { isReferrersTag } from '../../oci/referrer-tags.ts';
 import { isTag, parseRepository } from '../../oci/reference.ts';
 import { show } from '../../oci/show.ts';
-import { type ResolveMessage, SLICE } from '../../queue/messages.ts';
-import { finalizeMessage, resolveMessage } from '../../queue/outgoing.ts';
-import type { Outgoing } from '../../queue/queue.ts';
+import type { ResolveMessage } from '../../queue/messages.ts';
+import { finalizeMessage, resolveMessage, sliceMessages } from '../../queue/outgoing.ts';
 import type { ResolverContext, TagChoice } from '../context.ts';
 import { recorded } from '../failures.ts';
 import { dueEntries } from './checks.ts';
@@ -43,17 +42,9 @@ export async function listTags(
     if (quota !== undefined && tags.length < named.length) throw quota.tooManyTags(source);
   };
   const send = async (tags: readonly string[]): Promise<void> => {
-    const slices: Outgoing[] = [];
-    for (let at = 0; at < tags.length; at += SLICE)
-      slices.push(
-        resolveMessage(message, {
-          kind: 'images',
-          images: tags.slice(at, at + SLICE).map((tag) => ({ tag })),
-          listed: true,
-        }),
-      );
     observe({ type: 'listed', run, source, repository, tags });
-    await queues.send('resolve', slices, { signal });
+    const images = tags.map((tag) => ({ tag }));
+    await queues.send('resolve', sliceMessages(message, images), { signal });
     ordered += tags.length;
   };
   try {
