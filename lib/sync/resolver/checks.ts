@@ -36,8 +36,8 @@ export function dueEntries(index: TagIndex, choice: TagChoice, now: number): rea
  * @returns warnings, each a sentence
  */
 export async function checkReferrers(slice: SliceWork, wanted: Wanted, entry: TagEntry): Promise<readonly string[]> {
-  const { referrers } = slice;
-  if (referrers.policy === 'none') return [];
+  const { policy, referrers } = slice;
+  if (policy.referrers === 'none') return [];
   const search = await findReferrers(slice, await manifestsOf(slice, entry.digest));
   const { checked: at, awaited } = checkOf(search.checked, await orderReferrers(slice, wanted, search));
   const { digest, mediaType, size, tag, observed } = entry;

@@ -10,7 +10,7 @@ import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../../oci/manifest.ts';
 import { referralOf } from '../../oci/referral.ts';
-import { NO_POLICY, type Policy } from '../../policy/policy.ts';
+import type { Policy } from '../../policy/policy.ts';
 import type { Image, ReferrerCheck, Wanted } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
 import type { FetchedManifest, Referrer, Referrers } from '../../registry/source.ts';
@@ -32,8 +32,6 @@ const SIDE_BY_SIDE = 8;
 
 /** The referrers of a message's images; images that share manifests share their lists. */
 export interface ReferrerWork {
-  /** The referrers that the policy of the repository mirrors. */
-  readonly policy: Policy['referrers'];
   readonly lists: Map<string, Promise<Listed>>;
   /** The manifests of which a push or a request has announced a referrer. */
   readonly announced: Set<Digest>;
@@ -65,8 +63,8 @@ export interface FoundReferrers {
   readonly checked: number | undefined;
 }
 
-export function referrerWork(policy: Policy['referrers'] = NO_POLICY.referrers): ReferrerWork {
-  return { policy, lists: new Map(), announced: new Set(), ordered: new Set(), checks: [] };
+export function referrerWork(): ReferrerWork {
+  return { lists: new Map(), announced: new Set(), ordered: new Set(), checks: [] };
 }
 
 /** Lists the referrers of one manifest; once for each digest. */
@@ -80,12 +78,12 @@ export function listReferrers({ context, source, signal, referrers }: SliceWork,
 
 /** Begins a list early, so that its requests overlap with others. If it fails, the later call fails. */
 export function beginList(slice: SliceWork, digest: Digest): void {
-  if (slice.referrers.policy !== 'none') listReferrers(slice, digest).catch(() => undefined);
+  if (slice.policy.referrers !== 'none') listReferrers(slice, digest).catch(() => undefined);
 }
 
 /** Finds the referrers of manifests, and theirs. */
 export async function findReferrers(slice: SliceWork, manifests: readonly Digest[]): Promise<FoundReferrers> {
-  if (slice.referrers.policy === 'none') return { found: [], notes: [], checked: undefined };
+  if (slice.policy.referrers === 'none') return { found: [], notes: [], checked: undefined };
   return new Search(slice).run(manifests);
 }
 
@@ -126,8 +124,10 @@ class Search {
     const { observed, manifests, notes } = listed;
     this.#checked = Math.min(this.#checked, observed);
     for (const note of notes) this.#notes.add(note);
-    const { policy } = this.#slice.referrers;
-    const wanted = manifests.filter(({ artifactType }) => artifactType === undefined || isWanted(policy, artifactType));
+    const { policy } = this.#slice;
+    const wanted = manifests.filter(
+      ({ artifactType }) => artifactType === undefined || isWanted(policy.referrers, artifactType),
+    );
     for (const referrer of wanted) this.#add({ referrer, subject, observed });
     return wanted.map(({ digest }) => digest);
   }
@@ -191,7 +191,7 @@ export async function orderReferrers(
 
 /** Resolves to false for a referrer that cannot be mirrored, or that the policy excludes. */
 async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): Promise<boolean> {
-  const { context, message, signal, isLast, referrers } = slice;
+  const { context, message, policy, signal, isLast, referrers } = slice;
   const { digest, tag } = found.referrer;
   if (referrers.ordered.has(tag ?? digest)) return true;
   referrers.ordered.add(tag ?? digest);
@@ -199,7 +199,7 @@ async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): P
   const name = imageName(message, image);
   try {
     const { fetched, artifactType } = await manifestOf(slice, found);
-    if (tag === undefined && !isWanted(referrers.policy, artifactType)) return false;
+    if (tag === undefined && !isWanted(policy.referrers, artifactType)) return false;
     const wanted = tag === undefined ? { digest } : { tag };
     const sought: Sought = {
       wanted,

@@ -75,10 +75,10 @@ class Slice {
   async check(announced: readonly Wanted[] | undefined): Promise<void> {
     const { now, chooseTags } = this.#context;
     const slice = await this.#work();
-    const { index, referrers } = slice;
+    const { index, policy, referrers } = slice;
     if (index === undefined) return;
     const due =
-      announced === undefined && referrers.policy !== 'none'
+      announced === undefined && policy.referrers !== 'none'
         ? dueEntries(index, chooseTags?.(this.#message) ?? ALL_TAGS, now())
         : [];
     const subjects = (announced ?? []).map((each) => async () => {
@@ -154,7 +154,7 @@ class Slice {
       source: this.#source,
       lookup,
       walks: new Map(),
-      referrers: referrerWork(policy.referrers),
+      referrers: referrerWork(),
       unattested: new Map(),
       policy,
       index,
