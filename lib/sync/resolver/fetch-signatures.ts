@@ -5,7 +5,7 @@ import type { Archive } from '../../archive/archive.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../../oci/manifest.ts';
-import type { Referrer, Referrers, Source } from '../../registry/source.ts';
+import type { FetchedManifest, Referrer, Referrers, Source } from '../../registry/source.ts';
 import { type FoundSignature, SIGNATURE_LIMITS } from '../../signatures/signature.ts';
 import { held } from '../closure.ts';
 
@@ -68,9 +68,7 @@ class Fetch {
   }
 
   async #read({ digest, mediaType, fetched, tag }: Referrer): Promise<void> {
-    const { archive, source, signal } = this.#o;
-    const kept = fetched?.bytes ?? (await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal }));
-    const bytes = kept ?? (await source.manifest(digest, { signal })).bytes;
+    const bytes = await manifestBytes(digest, fetched, this.#o);
     const manifest = parseManifest(bytes, mediaType);
     for (const layer of layersOf(manifest)) {
       const isBundle = BUNDLE.test(layer.mediaType);
@@ -100,6 +98,16 @@ class Fetch {
     const kept = await held(archive, digest, { maxBytes, signal });
     return kept ?? source.smallBlob(digest, { maxBytes, size, signal });
   }
+}
+
+/** The bytes of a manifest, which is fetched only if the archive lacks it. */
+export async function manifestBytes(
+  digest: Digest,
+  fetched: FetchedManifest | undefined,
+  { archive, source, signal }: FetchOptions,
+): Promise<Uint8Array> {
+  const kept = fetched?.bytes ?? (await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal }));
+  return kept ?? (await source.manifest(digest, { signal })).bytes;
 }
 
 function layersOf(manifest: Manifest): readonly Descriptor[] {

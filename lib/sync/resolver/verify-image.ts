@@ -1,13 +1,10 @@
 /** Verifies the signatures of an image before anything below its manifest is fetched. */
-import type { Archive } from '../../archive/archive.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { MANIFEST_LIMITS } from '../../oci/limits.ts';
-import type { FetchedManifest, Referrers, Source } from '../../registry/source.ts';
+import type { FetchedManifest, Referrers } from '../../registry/source.ts';
 import type { Signer } from '../../policy/policy.ts';
 import type { FoundSignature } from '../../signatures/signature.ts';
 import { type Verification, verifySignatures } from '../../signatures/verify.ts';
-import { held } from '../closure.ts';
-import { type FetchedSignatures, fetchSignatures } from './fetch-signatures.ts';
+import { type FetchedSignatures, type FetchOptions, fetchSignatures, manifestBytes } from './fetch-signatures.ts';
 
 export interface ImageToVerify {
   readonly digest: Digest;
@@ -19,10 +16,7 @@ export interface ImageToVerify {
 /** Without a trusted root, signatures by certificates are neither accepted nor refused. */
 type Result = Verification & { readonly lacksRoot?: true };
 
-export interface VerifyOptions {
-  readonly source: Source;
-  readonly archive: Archive;
-  readonly signal: AbortSignal;
+export interface VerifyOptions extends FetchOptions {
   readonly signers: readonly Signer[];
   readonly trustedRoot: Uint8Array | undefined;
 }
@@ -36,9 +30,9 @@ export interface VerifyOptions {
 export async function verifyImage(image: ImageToVerify, options: VerifyOptions): Promise<Result> {
   const { archive, signal, signers, trustedRoot } = options;
   const signatures = await fetchSignatures(image.referrers, options);
-  const { digest } = image;
+  const { digest, fetched } = image;
   const { found } = signatures;
-  const manifest = found.some(isOfManifest) ? await manifestOf(image, options) : undefined;
+  const manifest = found.some(isOfManifest) ? await manifestBytes(digest, fetched, options) : undefined;
   const signed = manifest === undefined ? { digest } : { digest, manifest };
   const result = await verifySignatures({ ...signed, found, signers, trustedRoot });
   if ('refused' in result) {
@@ -53,15 +47,6 @@ export async function verifyImage(image: ImageToVerify, options: VerifyOptions):
 /** Whether a bundle signs the bytes of the manifest instead of a statement; a false positive costs one request. */
 function isOfManifest(found: FoundSignature): boolean {
   return found.kind === 'bundle' && Buffer.from(found.bytes).includes('"messageSignature"');
-}
-
-async function manifestOf(
-  { digest, fetched }: ImageToVerify,
-  { source, archive, signal }: VerifyOptions,
-): Promise<Uint8Array> {
-  if (fetched !== undefined) return fetched.bytes;
-  const kept = await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
-  return kept ?? (await source.manifest(digest, { signal })).bytes;
 }
 
 /** Signatures that cannot be read, and lists of them, may be the reason why none verifies. */
