@@ -17,6 +17,7 @@ import type { LayerMessage } from '../../queue/messages.ts';
 import { continuationOf, finalizeMessage } from '../../queue/outgoing.ts';
 import type { LayerContext } from '../context.ts';
 import type { Deadline } from '../deadline.ts';
+import { type DeliveryOptions, isRecorded, isTemporary } from '../delivery.ts';
 import { type BlobEvent, blobEvent } from '../events.ts';
 import { resumedWrong, tooSlow, wrongSize } from '../failures.ts';
 import type { Proof } from '../../proof/prover.ts';
@@ -42,15 +43,8 @@ const MAX_STALLED = 2;
 
 const MORE_TIME = 'give the layer function more time or memory';
 
-export interface LayerOptions {
-  /** The number of deliveries of this message, 1 for the first. */
-  readonly receiveCount: number;
-  /** Whether this is the last delivery: a failure is then recorded with its reason, and not thrown. */
-  readonly last: boolean;
-  /** A rate limit is thrown on the last delivery too: the caller queues the message again. */
-  readonly requeues?: boolean;
+export interface LayerOptions extends DeliveryOptions {
   readonly deadline: Deadline;
-  readonly signal: AbortSignal;
 }
 
 /**
@@ -72,8 +66,7 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   } catch (error) {
     const operation = `copy blob ${message.blob.digest} of ${message.source}`;
     const failure = asFailure(error, operation, 'source');
-    const isLast = options.last && !(options.requeues === true && failure.code === 'rate-limited');
-    if (failure.code === 'aborted' || (failure.remedy !== 'never' && !isLast)) throw failure;
+    if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, options))) throw failure;
     await failLayer(context, message, failure.within(operation), signal);
   }
 }

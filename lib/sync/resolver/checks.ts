@@ -8,7 +8,7 @@ import type { Wanted } from '../../queue/messages.ts';
 import { held, traverse } from '../closure.ts';
 import type { TagChoice } from '../context.ts';
 import { imageName } from '../events.ts';
-import { isTemporary } from './options.ts';
+import { isTemporary } from '../delivery.ts';
 import type { SliceWork } from './order.ts';
 import { checkOf, findReferrers, orderReferrers } from './referrers.ts';
 

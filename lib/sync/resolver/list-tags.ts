@@ -8,7 +8,7 @@ import { finalizeMessage, resolveMessage, sliceMessages } from '../../queue/outg
 import type { ResolverContext, TagChoice } from '../context.ts';
 import { recorded } from '../failures.ts';
 import { dueEntries } from './checks.ts';
-import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
+import { type DeliveryOptions, isRecorded, isTemporary } from '../delivery.ts';
 
 /** Invalid tag names that a failure lists; they are rare. */
 const TOLD_NAMES = 10;
@@ -22,7 +22,7 @@ export const ALL_TAGS: TagChoice = { page: (tags) => tags, end: () => [] };
 export async function listTags(
   context: ResolverContext,
   message: ResolveMessage,
-  options: ResolveOptions,
+  options: DeliveryOptions,
 ): Promise<void> {
   const { queues, observe, sources } = context;
   const { signal } = options;

@@ -18,7 +18,7 @@ import { held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { once } from './once.ts';
-import { isTemporary } from './options.ts';
+import { isTemporary } from '../delivery.ts';
 import { order, type Remarks, type SliceWork, type Sought, walkOnce } from './order.ts';
 
 /** Levels of referrers: a signature of an SBOM is of the second. */

@@ -26,7 +26,7 @@ import { sendUnchanged } from './unchanged.ts';
 import { referrerWork } from './referrers.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
 import { ALL_TAGS, listTags } from './list-tags.ts';
-import { isRecorded, isTemporary, type ResolveOptions } from './options.ts';
+import { type DeliveryOptions, isRecorded, isTemporary } from '../delivery.ts';
 
 /** Images of a slice that are handled concurrently; the host's connections limit their requests further. */
 const SIDE_BY_SIDE = 16;
@@ -37,7 +37,7 @@ const CHECKS_MS = 60_000;
 export async function resolve(
   context: ResolverContext,
   message: ResolveMessage,
-  options: ResolveOptions,
+  options: DeliveryOptions,
 ): Promise<void> {
   const { what } = message;
   if (what.kind === 'list') await listTags(context, message, options);
@@ -48,12 +48,12 @@ export async function resolve(
 class Slice {
   readonly #context: ResolverContext;
   readonly #message: ResolveMessage;
-  readonly #options: ResolveOptions;
+  readonly #options: DeliveryOptions;
   readonly #source: Source;
   readonly #failures: Failure[] = [];
   #tags: Promise<readonly string[] | undefined> | undefined;
 
-  constructor(context: ResolverContext, message: ResolveMessage, options: ResolveOptions) {
+  constructor(context: ResolverContext, message: ResolveMessage, options: DeliveryOptions) {
     this.#context = context;
     this.#message = message;
     this.#options = options;

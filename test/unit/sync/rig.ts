@@ -6,10 +6,10 @@ import { partSizeFor } from '../../../lib/store/parts.ts';
 import type { ObjectStore, Part, Upload } from '../../../lib/store/store.ts';
 import type { Deadline } from '../../../lib/sync/deadline.ts';
 import { NO_DEADLINE } from '../../../lib/sync/deadline.ts';
+import type { DeliveryOptions } from '../../../lib/sync/delivery.ts';
 import type { BlobEvent, ImageEvent, MirrorEvent } from '../../../lib/sync/events.ts';
 import { finalize } from '../../../lib/sync/finalizer/finalize.ts';
 import { copyLayer } from '../../../lib/sync/layer/layer.ts';
-import type { ResolveOptions } from '../../../lib/sync/resolver/options.ts';
 import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { BufferPool } from '../../../lib/sync/transfer/buffer-pool.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
@@ -108,7 +108,7 @@ export class Rig implements AsyncDisposable {
       .filter((phase) => phase !== 'progress');
   }
 
-  resolve(message: ResolveMessage, options: Partial<ResolveOptions> = {}) {
+  resolve(message: ResolveMessage, options: Partial<DeliveryOptions> = {}) {
     return resolve(this.context, message, { receiveCount: 1, last: false, signal: NEVER, ...options });
   }
 

@@ -1,6 +1,7 @@
-import type { Failure } from '../../core/failure.ts';
+import type { Failure } from '../core/failure.ts';
 
-export interface ResolveOptions {
+/** How a message is delivered to the resolver or to the layer role. */
+export interface DeliveryOptions {
   /** Deliveries of this message so far, this one included. */
   readonly receiveCount: number;
   /**
@@ -13,7 +14,7 @@ export interface ResolveOptions {
 }
 
 /** Whether a temporary failure is recorded, since it was the last delivery. */
-export function isRecorded(failure: Failure, { last, requeues = false }: ResolveOptions): boolean {
+export function isRecorded(failure: Failure, { last, requeues = false }: DeliveryOptions): boolean {
   return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
 }
 
