@@ -95,11 +95,6 @@ export async function readOpenStart(
   const found = await archive.store.get(key, { maxBytes: MAX_OPEN_BYTES, ...options });
   if (found === undefined) return undefined;
   const place = Place.ofBytes(`read ${key}`, found.bytes);
-  return {
-    ...startIn(place, run),
-    ids: place
-      .at('ids')
-      .list(MAX_IDS)
-      .map((id) => id.text()),
-  };
+  const ids = place.at('ids').list(MAX_IDS);
+  return { ...startIn(place, run), ids: ids.map((id) => id.text()) };
 }

@@ -10,8 +10,8 @@
  * | an unfinished multipart upload | fetches the missing parts, completes, reads back                 |
  * | nothing                        | streams the blob: proves, completes, writes a receipt            |
  */
-import type { Failure } from '../../core/failure.ts';
-import { asFailure } from '../../core/failure.ts';
+import { defined } from '../../core/defined.ts';
+import { asFailure, type Failure } from '../../core/failure.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import type { LayerMessage } from '../../queue/messages.ts';
 import { continuationOf, finalizeMessage } from '../../queue/outgoing.ts';
@@ -250,11 +250,7 @@ class LayerCopy {
       store: archive.store,
       key: this.#key,
       expected: blob,
-      source: upstream.blob(digest, {
-        signal,
-        ...(size === undefined ? {} : { size }),
-        ...(urls === undefined ? {} : { urls }),
-      }),
+      source: upstream.blob(digest, { signal, ...defined({ size, urls }) }),
       buffers,
       deadline,
       signal,

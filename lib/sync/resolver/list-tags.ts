@@ -24,11 +24,10 @@ export async function listTags(
   message: ResolveMessage,
   options: DeliveryOptions,
 ): Promise<void> {
-  const { queues, observe, sources } = context;
+  const { queues, observe, sources, quota } = context;
   const { signal } = options;
   const { run, source, repository } = message;
   const choice = context.chooseTags?.(message) ?? ALL_TAGS;
-  const { quota } = context;
   const nameless: string[] = [];
   let ordered = 0;
   let count = 0;
@@ -38,14 +37,13 @@ export async function listTags(
     const named = wanted.filter((tag) => isTag(tag) && !isReferrersTag(tag));
     const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
     for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
-    if (tags.length > 0) await send(tags);
+    if (tags.length > 0) {
+      observe({ type: 'listed', run, source, repository, tags });
+      const images = tags.map((tag) => ({ tag }));
+      await queues.send('resolve', sliceMessages(message, images), { signal });
+      ordered += tags.length;
+    }
     if (quota !== undefined && tags.length < named.length) throw quota.tooManyTags(source);
-  };
-  const send = async (tags: readonly string[]): Promise<void> => {
-    observe({ type: 'listed', run, source, repository, tags });
-    const images = tags.map((tag) => ({ tag }));
-    await queues.send('resolve', sliceMessages(message, images), { signal });
-    ordered += tags.length;
   };
   try {
     for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {

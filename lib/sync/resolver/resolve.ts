@@ -182,15 +182,9 @@ class Slice {
     this.#tags ??= firstTags(this.#source, this.#options.signal);
     const tags = await this.#tags;
     if (tags === undefined) return failure;
-    const { operation, side, code, detail, status, cause } = failure;
-    return new Failure({
-      operation,
-      side,
-      code,
-      detail: `${detail}; ${tagHint(tags, tag)}`,
-      cause,
-      ...defined({ status }),
-    });
+    const { operation, side, code, status, cause } = failure;
+    const detail = `${failure.detail}; ${tagHint(tags, tag)}`;
+    return new Failure({ operation, side, code, detail, cause, ...defined({ status }) });
   }
 
   /** Adds the image's name to the failure of a pure function. */

@@ -214,18 +214,10 @@ class Walk {
     if (known?.size !== undefined && size !== undefined && known.size !== size)
       throw this.#refuse(digest, 'size-mismatch', `the image says both ${known.size} and ${size} bytes of it`);
     const before = known === undefined ? [] : algorithmsOf(known);
-    const now = algorithmsOf(blob);
+    const diffIds = [...new Set([...before, ...algorithmsOf(blob)])];
     // Where one declaration is opaque and the other has diffIDs, the diffIDs have to be proven.
     const { mediaType } = known === undefined || before.length === 0 ? blob : known;
-    const sources = urls ?? known?.urls;
-    this.#blobs.set(digest, {
-      digest,
-      mediaType,
-      ...(size === undefined ? {} : { size }),
-      ...(sources === undefined ? {} : { urls: sources }),
-      ...(data === undefined ? {} : { data }),
-      diffIds: [...new Set([...before, ...now])],
-    });
+    this.#blobs.set(digest, defined({ digest, mediaType, size, urls: urls ?? known?.urls, data, diffIds }));
     const { blobs: limit } = MANIFEST_LIMITS;
     if (this.#blobs.size > limit) throw this.#refuse(digest, 'too-large', `the image has more than ${limit} blobs`);
   }
