@@ -5,8 +5,7 @@
  * repository, and ignores a record that outlives its image.
  */
 import { Failure } from '../core/failure.ts';
-import { Semaphore } from '../core/semaphore.ts';
-import { settleAll } from '../core/settle-all.ts';
+import { settleEach } from '../core/settle-all.ts';
 import type { Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import { formatPlatform, parsePlatform } from '../oci/platform.ts';
@@ -37,16 +36,11 @@ export async function recordMembers(
   members: ReadonlyMap<Digest, Member>,
   options: Cancel = {},
 ): Promise<void> {
-  const permits = new Semaphore(SIDE_BY_SIDE);
-  await settleAll(
-    [...members].map(([digest, { mediaType, root, platforms: proven }]) =>
-      permits.with(async () => {
-        const platforms = proven === 'all' ? proven : proven.map(formatPlatform);
-        const bytes = Buffer.from(`${JSON.stringify({ version: 2, mediaType, root, platforms })}\n`);
-        await store.put(layout.member(repository, digest), bytes, { contentType: 'application/json', ...options });
-      }),
-    ),
-  );
+  await settleEach(members, SIDE_BY_SIDE, async ([digest, { mediaType, root, platforms: proven }]) => {
+    const platforms = proven === 'all' ? proven : proven.map(formatPlatform);
+    const bytes = Buffer.from(`${JSON.stringify({ version: 2, mediaType, root, platforms })}\n`);
+    await store.put(layout.member(repository, digest), bytes, { contentType: 'application/json', ...options });
+  });
 }
 
 /** The record of a manifest; undefined without one, and for a record of an earlier release, which names no root. */
