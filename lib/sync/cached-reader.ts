@@ -16,9 +16,9 @@ export interface CachedReader extends ClosureReader {
    * Forgets everything that was read for another version of the tag index. A repair removes content and proofs, and
    * changes the versions.
    */
-  begin(version: string | undefined): void;
+  readonly begin: (version: string | undefined) => void;
   /** The caller has written this version of the tag index itself. */
-  written(version: string): void;
+  readonly written: (version: string) => void;
 }
 
 export function cachedReader(reader: ClosureReader): CachedReader {

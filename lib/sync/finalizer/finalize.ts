@@ -139,10 +139,7 @@ async function commit(
     await recordMembers(archive, repository, childrenOf(shown), { signal });
     return 'changes' in attested ? [...changes, ...attested.changes] : changes;
   };
-  const written = (version: string): void => {
-    reader.written(version);
-  };
-  const updates = await archive.updateTags(repository, find, { signal, written });
+  const updates = await archive.updateTags(repository, find, { signal, written: reader.written });
   return { ready, refused, updates };
 }
 
