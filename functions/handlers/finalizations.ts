@@ -1,5 +1,4 @@
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { Archive } from '../../lib/archive/archive.ts';
 import type { FinalizeMessage } from '../../lib/queue/messages.ts';
 import { cachedReader } from '../../lib/sync/cached-reader.ts';
 import { receiptReader } from '../../lib/sync/receipt-reader.ts';
@@ -13,7 +12,6 @@ import type { RecordImage } from '../record.ts';
 const BATCH = 10;
 
 export interface FinalizerPorts extends QueuePorts, Attesting {
-  readonly archive: Archive;
   readonly record: RecordImage;
 }
 

@@ -51,7 +51,6 @@ export interface LayerContext extends Common {
 }
 
 export interface FinalizerContext extends Attesting {
-  readonly archive: Archive;
   /**
    * Takes the final state of an image, for the run report and for subscribers. Called at least once per image. `again`
    * is true where the tag index already had this state, which was then most likely recorded.

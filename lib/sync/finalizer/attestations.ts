@@ -20,6 +20,7 @@ export type NotAttestedHandler = (failure: Failure, repository: string, archived
 
 /** The parts of the finalizer's context that attestations need. */
 export interface Attesting {
+  readonly archive: Archive;
   /** The signer; undefined without a key. It fails if the key cannot be used. */
   readonly attestor?: (() => Promise<Attestor>) | undefined;
   /** Gets each failure to attest images of a repository. */
@@ -46,7 +47,7 @@ const VISIBLE: ReadonlySet<TagOutcome | undefined> = new Set(['written', 'unchan
  * @throws Failure for a temporary problem, so that the messages are delivered again
  */
 async function attestReady(
-  { archive, attestor, onNotAttested }: Attesting & { readonly archive: Archive },
+  { archive, attestor, onNotAttested }: Attesting,
   policy: Policy,
   { ready, outcomes }: { readonly ready: readonly Ready[]; readonly outcomes: readonly TagOutcome[] },
   signal: AbortSignal,
@@ -69,7 +70,7 @@ async function attestReady(
  * stays invisible.
  */
 export async function attestFirst(
-  context: Attesting & { readonly archive: Archive },
+  context: Attesting,
   index: TagIndex,
   ready: readonly Ready[],
   signal: AbortSignal,
@@ -87,7 +88,7 @@ export async function attestFirst(
  * @throws Failure as `attestReady`
  */
 export async function attestWritten(
-  context: Attesting & { readonly archive: Archive },
+  context: Attesting,
   ready: readonly Ready[],
   updates: readonly Pick<TagUpdate, 'outcome'>[],
   signal: AbortSignal,
@@ -132,7 +133,7 @@ function attestedImage({ message, image }: Ready, policy: Policy): AttestedImage
  * @throws Failure for a temporary problem, so that the messages are delivered again
  */
 export async function attestArchived(
-  { archive, attestor, onNotAttested }: Attesting & { readonly archive: Archive },
+  { archive, attestor, onNotAttested }: Attesting,
   messages: readonly FinalizeMessage[],
   signal: AbortSignal,
 ): Promise<void> {
