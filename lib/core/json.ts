@@ -48,6 +48,21 @@ export function readJson(text: string, { maxLength = Infinity, maxDepth = MAX_DE
   return value;
 }
 
+/** The object of a JSON text; undefined for any other text. */
+export function readJsonObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value = readJson(text);
+    return isRecord(value) ? value : undefined;
+  } catch (fault) {
+    if (fault instanceof JsonFault) return undefined;
+    throw fault;
+  }
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /**
  * Whether Go takes a key of a document for the field `name`: encoding/json compares them under Unicode simple folding,
  * where ſ (U+017F) is an s and K (U+212A) is a k. `name` is ASCII.

@@ -1,5 +1,5 @@
 import { Failure } from '../core/failure.ts';
-import { JsonFault, readJson } from '../core/json.ts';
+import { isRecord, JsonFault, readJson } from '../core/json.ts';
 import type { Digest } from './digest.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';
@@ -36,7 +36,7 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
     if (fault.syntax) return NO_CLAIM;
     throw new Place(OPERATION, '', value).fail(printable(fault.message), fault.code);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return NO_CLAIM;
+  if (!isRecord(value)) return NO_CLAIM;
   const config = new Place(OPERATION, '', value);
   const rootfs = config.at('rootfs');
   return { platform: platformOf(config), diffIds: rootfs.given ? readRootfs(rootfs) : undefined };

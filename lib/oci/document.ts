@@ -1,5 +1,5 @@
 import { Failure, type FailureCode } from '../core/failure.ts';
-import { foldsTo, JsonFault, readJson } from '../core/json.ts';
+import { foldsTo, isRecord, JsonFault, readJson } from '../core/json.ts';
 import { own } from '../core/own.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { printable, show } from './show.ts';
@@ -77,25 +77,20 @@ export class Place {
     this.#keys ??= Object.keys(this.object());
     for (const other of this.#keys)
       if (other !== key && foldsTo(other, key))
-        throw this.#below(other).fail(
+        throw this.entry(other).fail(
           `is taken for ${show(key)} by readers that ignore case; only ${show(key)} may stand here`,
         );
-    return this.#below(key);
+    return this.entry(key);
   }
 
   /** The value of a key that is a name and not a field, such as an annotation's or a host's. */
   entry(key: string): Place {
-    return this.#below(key);
-  }
-
-  #below(key: string): Place {
     return new Place(this.#operation, key, own(this.object(), key), this);
   }
 
   object(): Record<string, unknown> {
-    if (typeof this.#value !== 'object' || this.#value === null || Array.isArray(this.#value))
-      throw this.#expected('an object');
-    return this.#value as Record<string, unknown>;
+    if (!isRecord(this.#value)) throw this.#expected('an object');
+    return this.#value;
   }
 
   /** The elements of an array; `null` is an empty one, as Go writes a nil slice. */

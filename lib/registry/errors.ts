@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { asFailure, Failure, type FailureCode } from '../core/failure.ts';
 import { parseRetryAfter } from '../core/http/time.ts';
-import { readJson } from '../core/json.ts';
+import { isRecord, readJsonObject } from '../core/json.ts';
+import { textOf } from '../core/untyped.ts';
 import { quote } from '../oci/show.ts';
 import { redact } from './auth/redact.ts';
 import { inWords } from './http/duration.ts';
@@ -95,20 +96,15 @@ export interface RegistryError {
 
 /** The errors in the JSON body of a registry or a token service; empty for any other body. */
 export function registryErrors(body: string): readonly RegistryError[] {
-  let json: unknown;
-  try {
-    json = readJson(body);
-  } catch {
-    return [];
-  }
-  if (!isRecord(json)) return [];
+  const json = readJsonObject(body);
+  if (json === undefined) return [];
   if (Array.isArray(json['errors']))
     return json['errors']
       .filter(isRecord)
-      .map((error) => ({ code: text(error['code']), message: text(error['message']) }));
+      .map((error) => ({ code: textOf(error['code']), message: textOf(error['message']) }));
   // The formats of OAuth 2 (RFC 6749, section 5.2) and of Docker Hub's token service.
-  const code = text(json['error']);
-  const message = text(json['error_description']) || text(json['details']) || text(json['message']);
+  const code = textOf(json['error']);
+  const message = textOf(json['error_description']) || textOf(json['details']) || textOf(json['message']);
   return code === '' && message === '' ? [] : [{ code, message }];
 }
 
@@ -122,9 +118,9 @@ function describe(answer: ErrorResponse, errors: readonly RegistryError[]): stri
 
 /** Docker Hub sends `ratelimit-limit: 100;w=21600` and `ratelimit-remaining: 0;w=21600`: pulls per number of seconds. */
 function rateLimit(headers: IncomingHttpHeaders): string[] {
-  const [, limit, seconds] = /^(\d+);w=(\d+)/.exec(text(headers['ratelimit-limit'])) ?? [];
+  const [, limit, seconds] = /^(\d+);w=(\d+)/.exec(textOf(headers['ratelimit-limit'])) ?? [];
   if (limit === undefined || seconds === undefined) return [];
-  const [left] = /^\d+/.exec(text(headers['ratelimit-remaining'])) ?? [];
+  const [left] = /^\d+/.exec(textOf(headers['ratelimit-remaining'])) ?? [];
   const remaining = left === undefined ? '' : `, ${left} left`;
   return [
     `the limit is ${limit} pulls per ${Number(seconds) / 3600} h${remaining}; it is usually higher with credentials`,
@@ -148,12 +144,4 @@ export function stopped(operation: string, signal?: AbortSignal): Failure {
 export function sourceFailure(thrown: unknown, operation: string, signal?: AbortSignal): Failure {
   if (thrown instanceof Failure) return thrown;
   return signal?.aborted === true ? stopped(operation, signal) : asFailure(thrown, operation, 'source');
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function text(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -1,8 +1,7 @@
 import { Failure } from '../core/failure.ts';
-import { readJson } from '../core/json.ts';
+import { readJsonObject } from '../core/json.ts';
 import type { RegistryClient, EndpointAttempt } from './client.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
-import { isRecord } from './errors.ts';
 import { nextQuery } from '../core/http/link.ts';
 import { readWhole } from './http/short.ts';
 
@@ -106,13 +105,8 @@ async function readPage(
 
 /** `{"name": ..., "tags": [...]}`; some registries send null for no tags. */
 function parseTags(text: string): readonly string[] | undefined {
-  let json: unknown;
-  try {
-    json = readJson(text);
-  } catch {
-    return undefined;
-  }
-  if (!isRecord(json)) return undefined;
+  const json = readJsonObject(text);
+  if (json === undefined) return undefined;
   const tags: unknown = json['tags'] ?? [];
   return Array.isArray(tags) && tags.every((tag) => typeof tag === 'string') ? tags : undefined;
 }

@@ -2,10 +2,11 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure, invalid } from '../../core/failure.ts';
+import { isRecord } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
 import { wordsFor } from '../../core/system-error.ts';
 import { quote } from '../../oci/show.ts';
-import { isRecord, stopped } from '../errors.ts';
+import { stopped } from '../errors.ts';
 import { redact } from './redact.ts';
 
 /** A login for a registry. All fields except `from` are secrets, and must not appear in logs or errors. */

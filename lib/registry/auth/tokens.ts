@@ -1,10 +1,10 @@
 import { Failure } from '../../core/failure.ts';
 import { parseDate } from '../../core/http/time.ts';
-import { readJson } from '../../core/json.ts';
+import { readJsonObject } from '../../core/json.ts';
 import { Lru } from '../../core/lru.ts';
 import { basicAuthorization, type TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
-import { ERROR_BODY_BYTES, isRecord, refusal } from '../errors.ts';
+import { ERROR_BODY_BYTES, refusal } from '../errors.ts';
 import { type RealmRules, type UsableCredential, usableAt } from './realms.ts';
 import { remember } from './redact.ts';
 import { SharedWork } from '../../core/shared-work.ts';
@@ -164,13 +164,8 @@ function oauthForm(wanted: TokenRequest, credential: Credential | undefined): UR
 
 /** Parses the response of a token service. `issued_at` is on the service's clock, so it is compared with the response's `Date`. */
 export function parseToken(body: string, now: number, date = Number.NaN): Token | undefined {
-  let json: unknown;
-  try {
-    json = readJson(body);
-  } catch {
-    return undefined;
-  }
-  if (!isRecord(json)) return undefined;
+  const json = readJsonObject(body);
+  if (json === undefined) return undefined;
   // Go, the language of most clients, ignores the case of keys.
   const fields = new Map(Object.entries(json).map(([key, field]) => [key.toLowerCase(), field]));
   const value = [fields.get('token'), fields.get('access_token')]
