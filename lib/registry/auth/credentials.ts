@@ -1,8 +1,9 @@
-import { execFile } from 'node:child_process';
+import { execFile, type ExecFileException } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Failure, invalid } from '../../core/failure.ts';
-import { isRecord } from '../../core/json.ts';
+import { isRecord, readJsonObject } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
 import { wordsFor } from '../../core/system-error.ts';
 import { quote } from '../../oci/show.ts';
@@ -51,6 +52,8 @@ export interface HelperOptions {
 
 const HELPER_TIMEOUT_MS = 30_000;
 const HELPER_OUTPUT_BYTES = 1024 * 1024;
+
+const execute = promisify(execFile);
 
 /** The key of Docker Hub in credential helpers. */
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
@@ -218,63 +221,28 @@ async function runHelper(
   signal?.throwIfAborted();
   const program = `docker-credential-${name}`;
   const operation = `ask ${program} for ${host}`;
-  const wrong = (detail: string, cause?: unknown): Failure =>
-    new Failure({ operation, side: 'input', code: 'invalid', detail: `${from}: ${detail}`, cause });
+  const wrong = (detail: string): Failure => invalid(operation, `${from}: ${detail}`);
   const server = host === 'docker.io' ? DOCKER_HUB_KEY : host;
-  const { error, stdout, stderr } = await run(program, server, { env, timeoutMs, signal });
-  if (signal?.aborted === true) throw stopped(operation, signal);
-  if (error !== null) {
-    if (error.code === 'ENOENT') throw wrong(`${program} is not installed (not found in PATH)`);
-    if (/credentials not found|no credentials/i.test(stdout)) return undefined;
-    if (error.killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
-    throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(error.code)}`);
-  }
-  let json: unknown;
+  const limits = { maxBuffer: HELPER_OUTPUT_BYTES, timeout: timeoutMs, killSignal: 'SIGKILL' } as const;
+  const running = execute(program, ['get'], { ...limits, env, signal });
+  // A helper may exit without reading its input.
+  running.child.stdin?.on('error', () => undefined);
+  running.child.stdin?.end(server);
+  let printed: string;
   try {
-    json = JSON.parse(stdout);
-  } catch {
-    json = undefined;
+    printed = (await running).stdout;
+  } catch (thrown) {
+    const { code, killed, stdout = '', stderr = '' } = thrown as ExecFileException;
+    if (signal?.aborted === true) throw stopped(operation, signal);
+    if (code === 'ENOENT') throw wrong(`${program} is not installed (not found in PATH)`);
+    if (/credentials not found|no credentials/i.test(stdout)) return undefined;
+    if (killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
+    throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(code)}`);
   }
-  if (!isRecord(json) || typeof json['Username'] !== 'string' || typeof json['Secret'] !== 'string')
+  const { Username: username, Secret: secret } = readJsonObject(printed) ?? {};
+  if (typeof username !== 'string' || typeof secret !== 'string')
     throw wrong(`${program} returned invalid credentials; expected JSON with Username and Secret`);
-  const { Username: username, Secret: secret } = json;
   // Some helpers return an empty secret for an unknown host.
   if (secret === '') return undefined;
   return username === '<token>' ? { username, identityToken: secret, from } : { username, password: secret, from };
-}
-
-interface HelperResult {
-  readonly error: { readonly code?: string | number | null | undefined; readonly killed?: boolean | undefined } | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(
-  program: string,
-  input: string,
-  {
-    env,
-    timeoutMs,
-    signal,
-  }: Pick<HelperOptions, 'env'> & { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
-): Promise<HelperResult> {
-  return new Promise((resolve) => {
-    const child = execFile(
-      program,
-      ['get'],
-      {
-        maxBuffer: HELPER_OUTPUT_BYTES,
-        killSignal: 'SIGKILL',
-        timeout: timeoutMs,
-        ...(env === undefined ? {} : { env: { ...env } }),
-        ...(signal === undefined ? {} : { signal }),
-      },
-      (error, stdout, stderr) => {
-        resolve({ error, stdout, stderr });
-      },
-    );
-    // A helper may exit without reading its input.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(input);
-  });
 }
