@@ -1,6 +1,6 @@
 import { Failure, type FailureCode } from '../core/failure.ts';
 import { retrying } from '../core/retry.ts';
-import type { RegistryClient } from './client.ts';
+import type { Operation } from './client.ts';
 import { sourceFailure, stopped } from './errors.ts';
 import { retriesOf } from './http/retry-wait.ts';
 import type { BlobResponse, ByteRange } from './http/range.ts';
@@ -15,11 +15,8 @@ export interface OpenResponse {
   readonly onBodyError: (failure: Failure, isEmpty: boolean) => void;
 }
 
-export interface ReaderOptions {
-  readonly client: RegistryClient;
-  readonly operation: string;
-  readonly size: number | undefined;
-  readonly signal: AbortSignal | undefined;
+export interface ReaderOptions extends Operation {
+  readonly size?: number | undefined;
   /** The number of reasons, other than resuming, to fetch the whole blob again after a digest mismatch. */
   readonly otherRetryReasons: () => number;
   /** Requests these bytes once. */
@@ -166,13 +163,8 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
   }
 
   #wrong({ url, status }: Reply, code: FailureCode, detail: string): Failure {
-    return new Failure({
-      operation: this.#options.operation,
-      side: 'source',
-      code,
-      detail: `${url.host} ${detail}`,
-      status,
-    });
+    const { operation } = this.#options;
+    return new Failure({ operation, side: 'source', code, detail: `${url.host} ${detail}`, status });
   }
 
   readonly #stop = (): void => {

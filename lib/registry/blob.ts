@@ -1,7 +1,7 @@
 import { Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { BlobReader, type OpenResponse } from './blob-reader.ts';
-import type { RegistryClient, EndpointAttempt } from './client.ts';
+import type { EndpointAttempt, Operation } from './client.ts';
 import { withoutCodings } from './http/decoding.ts';
 import type { EndpointRequest } from './endpoint.ts';
 import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
@@ -10,14 +10,10 @@ import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Persistence, Reply } from './http/message.ts';
 
-export interface BlobOptions {
-  readonly client: RegistryClient;
-  readonly repository: string;
+export interface BlobOptions extends Operation {
   readonly digest: Digest;
-  readonly operation: string;
   readonly size?: number | undefined;
   readonly urls?: readonly string[] | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** The location of a blob outside of the registry. */
@@ -51,7 +47,7 @@ export class RegistryBlob implements BlobSource {
     range: { readonly start: number; readonly end?: number | undefined },
     options?: Cancel,
   ): Promise<BlobBody> {
-    const { client, operation, size } = this.#options;
+    const { operation, size } = this.#options;
     const signals = [this.#options.signal, options?.signal].filter((signal) => signal !== undefined);
     const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
     const end = size === undefined || range.end === undefined ? range.end : Math.min(range.end, size);
@@ -61,9 +57,7 @@ export class RegistryBlob implements BlobSource {
     }
     const wanted = { start: range.start, end };
     const reader = new BlobReader(wanted, {
-      client,
-      operation,
-      size,
+      ...this.#options,
       signal,
       connect: (now) => this.#connect(now, signal),
       // After a digest mismatch of bytes from a foreign URL, the registry is tried.
@@ -100,7 +94,7 @@ export class RegistryBlob implements BlobSource {
       if (opening !== undefined) return opening;
     }
     try {
-      return await client.round(operation, (one) => this.#fromEndpoint(one, wanted, signal), { by: 'digest', signal });
+      return await client.round({ operation, signal }, 'digest', (one) => this.#fromEndpoint(one, wanted, signal));
     } catch (thrown) {
       if (!(thrown instanceof Failure) || thrown.code !== 'blob-unknown') throw thrown;
       for (const url of urls) {
@@ -122,7 +116,7 @@ export class RegistryBlob implements BlobSource {
     const { client, operation } = this.#options;
     if (!URL.canParse(address)) return unusable(operation);
     const url = new URL(address);
-    if (!client.isForeignAllowed(url)) return notAllowed(operation, url);
+    if (!client.options.isForeignAllowed(url)) return notAllowed(operation, url);
     this.#triedUrls.add(address);
     client.triedAddresses.set(address, true);
     const opening = await this.#fromUrl({ url }, wanted, signal, persistence);
@@ -142,9 +136,9 @@ export class RegistryBlob implements BlobSource {
   ): Promise<OpenResponse> {
     const { client, operation, repository, digest } = this.#options;
     const path = `/v2/${repository}/blobs/${digest}`;
-    const ask: EndpointRequest = { operation, repository, method: 'GET', path, persistence };
+    const ask: EndpointRequest = { operation, repository, subject: 'blob', method: 'GET', path, persistence };
     const reply = await this.#bytes((headers) => endpoint.send({ ...ask, headers }, signal), wanted);
-    if (!isBytes(reply)) throw await client.refuse(reply, { endpoint, ask, subject: 'blob' }, signal);
+    if (!isBytes(reply)) throw await client.refuse(reply, endpoint, ask, signal);
     const opened = this.#checkResponse(reply, wanted);
     if (!endpoint.owns(reply.url)) this.#location = { url: reply.url, namedBy: reply.namedBy, home: endpoint.home };
     return {

@@ -3,9 +3,8 @@ import { Lru } from '../core/lru.ts';
 import { retrying } from '../core/retry.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
-import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure, type Subject } from './errors.ts';
+import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure } from './errors.ts';
 import type { KnownTags } from './referrer-tags.ts';
-import type { PacedWire } from './http/paced-wire.ts';
 import { retriesOf, type RetryOptions } from './http/retry-wait.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Targets } from './targets.ts';
@@ -16,12 +15,21 @@ export interface ClientOptions {
   /** In the order of preference; the last one decides that content does not exist. */
   readonly endpoints: readonly Endpoint[];
   readonly connections: number;
-  readonly wire: PacedWire;
   readonly targets: Targets;
   /** Whether a foreign layer may be fetched from this URL. */
   readonly isForeignAllowed: (url: URL) => boolean;
   readonly retry: RetryOptions;
   readonly now: () => number;
+}
+
+/** One operation on a repository, with all its requests. */
+export interface Operation {
+  readonly client: RegistryClient;
+  /** The path of the repository. */
+  readonly repository: string;
+  /** The name of the operation in failures. */
+  readonly operation: string;
+  readonly signal: AbortSignal | undefined;
 }
 
 /**
@@ -61,21 +69,18 @@ export class RegistryClient {
     this.permits = new Semaphore(options.connections);
   }
 
-  isForeignAllowed(url: URL): boolean {
-    return this.options.isForeignAllowed(url);
-  }
-
   /** Sends a short request to every endpoint, and retries it after a wait. */
   async request<T>(
-    operation: string,
+    options: Pick<Operation, 'operation' | 'signal'>,
+    by: NamedBy,
     work: (one: EndpointAttempt) => Promise<T>,
-    { by, signal }: { readonly by: NamedBy; readonly signal: AbortSignal | undefined },
   ): Promise<T> {
     const { retry } = this.options;
+    const { operation, signal } = options;
     return retrying(
       (attempt) => {
         const last = attempt >= retry.policy.tries;
-        return this.permits.with(() => this.round(operation, work, { by, last, signal }), signal);
+        return this.permits.with(() => this.round(options, by, work, last), signal);
       },
       retriesOf(retry, operation, signal),
     );
@@ -86,13 +91,10 @@ export class RegistryClient {
    * the last one in the list is thrown. Only the last endpoint waits for the end of a rate limit.
    */
   async round<T>(
-    operation: string,
+    { operation, signal }: Pick<Operation, 'operation' | 'signal'>,
+    by: NamedBy,
     work: (one: EndpointAttempt) => Promise<T>,
-    {
-      by,
-      last = false,
-      signal,
-    }: { readonly by: NamedBy; readonly last?: boolean; readonly signal: AbortSignal | undefined },
+    last = false,
   ): Promise<T> {
     const { now } = this.options;
     const endpoints = by === 'tag' ? this.options.endpoints.filter(({ resolves }) => resolves) : this.options.endpoints;
@@ -126,29 +128,24 @@ export class RegistryClient {
   /** Maps an error response to a Failure, and frees its connection. */
   async refuse(
     reply: Reply,
-    {
-      endpoint,
-      ask,
-      subject,
-    }: { readonly endpoint: Endpoint; readonly ask: EndpointRequest; readonly subject: Subject },
-    signal?: AbortSignal,
+    endpoint: Endpoint,
+    ask: EndpointRequest,
+    signal: AbortSignal | undefined,
   ): Promise<Failure> {
     const { status, headers, url } = reply;
+    const { operation, subject } = ask;
     const body = await readExcerpt(reply, ERROR_BODY_BYTES);
     const own = endpoint.owns(url);
     const unexplained = own && status === 404 && headers['docker-distribution-api-version'] === undefined;
     if (unexplained && registryErrors(body).length === 0 && !(await endpoint.speaksV2(ask, signal)))
       return new Failure({
-        operation: ask.operation,
+        operation,
         side: 'source',
         code: 'unsupported',
         detail: `${url.host} has no /v2/ API; it is not a registry, or supports only the obsolete v1 protocol`,
         status,
       });
     const hint = own && (status === 401 || status === 403) ? await endpoint.hint(ask.repository, signal) : undefined;
-    return refusal(
-      { status, headers, body },
-      { operation: ask.operation, host: url.host, subject, now: this.options.now(), hint },
-    );
+    return refusal({ status, headers, body }, { operation, host: url.host, subject, now: this.options.now(), hint });
   }
 }

@@ -1,12 +1,9 @@
 import { Failure } from '../core/failure.ts';
 import { Authorizer } from './auth/authorizer.ts';
-import type { Credentials } from './auth/credentials.ts';
-import { ERROR_BODY_BYTES } from './errors.ts';
+import { ERROR_BODY_BYTES, type Subject } from './errors.ts';
 import { credentialHost, originsOf } from './http/hosts.ts';
-import type { PacedWire } from './http/paced-wire.ts';
 import { readExcerpt } from './http/short.ts';
-import { type ContentRequest, sendAuthorized, type Targets } from './targets.ts';
-import type { Tokens } from './auth/tokens.ts';
+import { type ContentRequest, sendAuthorized, type Targets, type TargetsOptions } from './targets.ts';
 import { showsNoTls } from './http/transport.ts';
 import type { HttpRequest, Persistence, Reply } from './http/message.ts';
 
@@ -15,6 +12,7 @@ export interface EndpointRequest {
   readonly operation: string;
   /** The repository's path, which determines the scope of the authorization. */
   readonly repository: string;
+  readonly subject: Subject;
   readonly method: 'GET' | 'HEAD';
   /** Relative to the endpoint's origin, with the query. */
   readonly path: string;
@@ -23,16 +21,12 @@ export interface EndpointRequest {
   readonly persistence?: Persistence;
 }
 
-export interface EndpointOptions {
+export interface EndpointOptions extends TargetsOptions {
   /** A host, or a URL's origin. */
   readonly name: string;
   /** Whether it resolves tags. Default: true. */
   readonly resolves?: boolean | undefined;
-  readonly wire: PacedWire;
-  readonly credentials: Credentials;
-  readonly tokens: Tokens;
   readonly targets: Targets;
-  readonly isInsecure: (host: string) => boolean;
 }
 
 /** The endpoint's origin does not speak TLS. Only this failure allows plain HTTP. */

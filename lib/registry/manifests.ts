@@ -3,7 +3,7 @@ import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../oci/manifest.ts';
 import { ACCEPT_MANIFESTS, essence, manifestKind } from '../oci/mediatype.ts';
 import { signedPayload } from '../oci/schema1.ts';
-import type { RegistryClient, EndpointAttempt } from './client.ts';
+import type { EndpointAttempt, Operation } from './client.ts';
 import type { EndpointRequest } from './endpoint.ts';
 import { sourceFailure } from './errors.ts';
 import { isRefusal } from './http/retry-wait.ts';
@@ -11,13 +11,9 @@ import type { FetchedManifest, Resolved } from './source.ts';
 import { readWhole } from './http/short.ts';
 import type { Reply } from './http/message.ts';
 
-export interface ManifestOptions {
-  readonly client: RegistryClient;
-  readonly repository: string;
+export interface ManifestOptions extends Operation {
   /** A tag or a digest. */
   readonly reference: string;
-  readonly operation: string;
-  readonly signal: AbortSignal | undefined;
   /** Whether a 404 for HEAD is final; by default, a GET explains it. */
   readonly trustsHead?: boolean;
 }
@@ -66,7 +62,7 @@ async function head({ endpoint, persistence }: EndpointAttempt, options: Manifes
   if (status === 200 && digest !== undefined && isDigest(reference) && reference !== digest)
     throw mismatch(operation, reply, digest);
   if (status === 408 || status === 429 || (status >= 500 && status !== 501))
-    throw await client.refuse(reply, { endpoint, ask, subject: 'manifest' }, signal);
+    throw await client.refuse(reply, endpoint, ask, signal);
   return reply;
 }
 
@@ -96,7 +92,7 @@ export async function manifestAt(one: EndpointAttempt, options: ManifestOptions)
   const { client, reference, operation, signal } = options;
   const ask = { ...askFor('GET', options), persistence };
   const reply = await endpoint.send(ask, signal);
-  if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'manifest' }, signal);
+  if (reply.status !== 200) throw await client.refuse(reply, endpoint, ask, signal);
   const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes);
   if (bytes === undefined) {
     const detail = `${reply.url.host} sent a manifest of more than ${MANIFEST_LIMITS.bytes} bytes`;
@@ -113,7 +109,7 @@ export async function manifestAt(one: EndpointAttempt, options: ManifestOptions)
 
 function askFor(method: 'GET' | 'HEAD', { repository, reference, operation }: ManifestOptions): EndpointRequest {
   const path = `/v2/${repository}/manifests/${encodeURIComponent(reference).replaceAll('%3A', ':')}`;
-  return { operation, repository, method, path, headers: { accept: ACCEPT_MANIFESTS } };
+  return { operation, repository, subject: 'manifest', method, path, headers: { accept: ACCEPT_MANIFESTS } };
 }
 
 /**

@@ -39,14 +39,14 @@ interface Page {
  * @throws Failure for a temporary problem, and for a list that cannot be read
  */
 export async function fromApi(options: ReferrersOptions, list: ReferrerList): Promise<boolean> {
-  const { client, operation, artifactTypes, signal } = options;
+  const { client, operation, artifactTypes } = options;
   const [type, ...others] = artifactTypes ?? [];
   // The filter accepts only one type, and registries need not support it.
   const query = type === undefined || others.length > 0 ? '' : `?artifactType=${encodeURIComponent(type)}`;
   const asked = new Set<string>();
   let page: Page;
   try {
-    page = await client.request(operation, (one) => readPage(one, query, options), { by: 'tag', signal });
+    page = await client.request(options, 'tag', (one) => readPage(one, query, options));
   } catch (thrown) {
     if (thrown instanceof NoApi) return false;
     throw thrown;
@@ -65,10 +65,8 @@ export async function fromApi(options: ReferrersOptions, list: ReferrerList): Pr
     }
     asked.add(next);
     // The link to the next page is valid only at the same endpoint.
-    page = await client.request(
-      operation,
-      ({ last }) => readPage({ endpoint, persistence: 'wait', last }, next, options),
-      { by: 'tag', signal },
+    page = await client.request(options, 'tag', (one) =>
+      readPage({ ...one, endpoint, persistence: 'wait' }, next, options),
     );
   }
 }
@@ -79,8 +77,15 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
   const { now } = client.options;
   if (endpoint.hasNoReferrersUntil > now()) throw new NoApi(operation, endpoint);
   const path = `/v2/${repository}/referrers/${digest}${query}`;
-  const headers = { accept: MEDIA_TYPES.ociIndex };
-  const ask: EndpointRequest = { operation, repository, method: 'GET', path, headers, persistence };
+  const ask: EndpointRequest = {
+    operation,
+    repository,
+    subject: 'manifest',
+    method: 'GET',
+    path,
+    headers: { accept: MEDIA_TYPES.ociIndex },
+    persistence,
+  };
   try {
     const reply = await endpoint.send(ask, signal);
     if (reply.status !== 200) throw await refused(reply, endpoint, options);

@@ -6,26 +6,17 @@ import type { Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { type CosignTag, cosignTags, referrersTag } from '../oci/referrer-tags.ts';
-import type { RegistryClient } from './client.ts';
+import type { Operation } from './client.ts';
 import { sourceFailure } from './errors.ts';
 import { manifestAt, resolveAt } from './manifests.ts';
 import { ReferrerList } from './referrer-list.ts';
 import { fromApi } from './referrers-api.ts';
 import { type KnownTags, ReferrerTags } from './referrer-tags.ts';
-import type { FetchedManifest, Referrers, Resolved } from './source.ts';
+import type { FetchedManifest, Referrers, ReferrersQuery, Resolved } from './source.ts';
 import { listTags } from './tags.ts';
 
-export interface ReferrersOptions {
-  readonly client: RegistryClient;
-  /** The path of the repository. */
-  readonly repository: string;
+export interface ReferrersOptions extends Operation, ReferrersQuery {
   readonly digest: Digest;
-  readonly operation: string;
-  /** Only referrers of these types, and those of unknown type. Default: all. */
-  readonly artifactTypes?: readonly string[] | undefined;
-  /** Asks the registry for its tags, even if they were listed a moment ago. */
-  readonly fresh?: boolean | undefined;
-  readonly signal: AbortSignal | undefined;
 }
 
 /** The time for which a list of tags is used, in milliseconds; shorter than the time until the next check of an image. */
@@ -51,23 +42,23 @@ export async function listReferrers(options: ReferrersOptions): Promise<Referrer
   return { manifests: list.manifests, notes: list.notes };
 }
 
-function tagsOf({ client, repository, operation, fresh, signal }: ReferrersOptions): KnownTags {
+function tagsOf(options: ReferrersOptions): KnownTags {
+  const { client, repository, fresh } = options;
   const now = client.options.now();
   const known = client.referrerTags.get(repository);
   if (known !== undefined && fresh !== true && now - known.since < TAGS_KEPT_MS) return known;
-  const tags = new ReferrerTags(listTags({ client, repository, operation, signal }), now);
+  const tags = new ReferrerTags(listTags(options), now);
   client.referrerTags.set(repository, tags);
   return tags;
 }
 
 /** The index under the tag `sha256-…`. Any other manifest under that tag counts as an empty list. */
 async function fromTagSchema(options: ReferrersOptions, list: ReferrerList): Promise<void> {
-  const { client, operation, repository, digest, signal } = options;
+  const { client, operation, digest } = options;
   const reference = referrersTag(digest);
-  const ask = { client, repository, reference, operation, signal };
   let found: FetchedManifest | undefined;
   try {
-    found = await client.request(operation, (one) => manifestAt(one, ask), { by: 'tag', signal });
+    found = await client.request(options, 'tag', (one) => manifestAt(one, { ...options, reference }));
   } catch (thrown) {
     const failure = permanent(thrown, options);
     if (failure.code !== 'manifest-unknown') list.note(`tag ${reference} cannot be read: ${failure.detail}`);
@@ -83,11 +74,10 @@ async function fromCosignTag(
   options: ReferrersOptions,
   list: ReferrerList,
 ): Promise<void> {
-  const { client, operation, repository, signal } = options;
-  const ask = { client, repository, reference: tag, operation, signal, trustsHead: true };
+  const ask = { ...options, reference: tag, trustsHead: true };
   let found: Resolved;
   try {
-    found = await client.request(operation, (one) => resolveAt(one, ask), { by: 'tag', signal });
+    found = await options.client.request(options, 'tag', (one) => resolveAt(one, ask));
   } catch (thrown) {
     const failure = permanent(thrown, options);
     if (failure.code !== 'manifest-unknown') list.note(`tag ${tag} cannot be read: ${failure.detail}`);

@@ -1,8 +1,8 @@
 import { Failure, type FailureCode } from '../core/failure.ts';
-import { digestParts, hasher, isDigest, toDigest, type Digest } from '../oci/digest.ts';
+import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
 import { formatReference, formatRepository, type Repository } from '../oci/reference.ts';
 import { RegistryBlob } from './blob.ts';
-import type { RegistryClient } from './client.ts';
+import type { Operation, RegistryClient } from './client.ts';
 import { manifestAt, resolveAt } from './manifests.ts';
 import { sharingTags } from './referrer-tags.ts';
 import { listReferrers } from './referrers.ts';
@@ -22,19 +22,19 @@ export class RegistryRepository implements Source {
 
   resolve(tagOrDigest: string, { signal }: Cancel = {}): Promise<Resolved> {
     const separator = tagOrDigest.includes(':') ? '@' : ':';
-    const options = this.#options(`resolve ${this.repository}${separator}${tagOrDigest}`, tagOrDigest, signal);
-    const by = isDigest(tagOrDigest) ? 'digest' : 'tag';
-    return this.#client.request(options.operation, (one) => resolveAt(one, options), { by, signal });
+    const operation = this.#operation(`resolve ${this.repository}${separator}${tagOrDigest}`, signal);
+    const options = { ...operation, reference: tagOrDigest };
+    return this.#client.request(operation, isDigest(tagOrDigest) ? 'digest' : 'tag', (one) => resolveAt(one, options));
   }
 
   fetchTag(tag: string, { signal }: Cancel = {}): Promise<FetchedManifest> {
-    const options = this.#options(`get manifest ${this.repository}:${tag}`, tag, signal);
-    return this.#client.request(options.operation, (one) => manifestAt(one, options), { by: 'tag', signal });
+    const options = { ...this.#operation(`get manifest ${this.repository}:${tag}`, signal), reference: tag };
+    return this.#client.request(options, 'tag', (one) => manifestAt(one, options));
   }
 
   manifest(digest: Digest, { signal }: Cancel = {}): Promise<FetchedManifest> {
-    const options = this.#options(`get manifest ${this.#at(digest)}`, digest, signal);
-    return this.#client.request(options.operation, (one) => manifestAt(one, options), { by: 'digest', signal });
+    const options = { ...this.#operation(`get manifest ${this.#at(digest)}`, signal), reference: digest };
+    return this.#client.request(options, 'digest', (one) => manifestAt(one, options));
   }
 
   async smallBlob(
@@ -59,8 +59,7 @@ export class RegistryRepository implements Source {
         chunks.push(chunk);
       }
       const bytes = Buffer.concat(chunks, length);
-      const { algorithm } = digestParts(digest);
-      const found = toDigest(algorithm, hasher(algorithm).update(bytes).digest('hex'));
+      const found = digestOf(bytes, digestParts(digest).algorithm);
       if (found === digest) return bytes;
       const code = resumed() === 0 ? 'digest-mismatch' : 'digest-mismatch-resumed';
       if (last || resumed() === 0) throw fail(code, `the received bytes have the digest ${found}`);
@@ -71,42 +70,30 @@ export class RegistryRepository implements Source {
     digest: Digest,
     options: { readonly size?: number; readonly urls?: readonly string[] } & Cancel = {},
   ): BlobSource {
-    const { size, urls, signal } = options;
-    const operation = `get blob ${this.#at(digest)}`;
-    return new RegistryBlob({
-      client: this.#client,
-      repository: this.#name.path,
-      digest,
-      operation,
-      size,
-      urls,
-      signal,
-    });
+    const operation = this.#operation(`get blob ${this.#at(digest)}`, options.signal);
+    return new RegistryBlob({ ...options, ...operation, digest });
   }
 
   tags({ signal }: Cancel = {}): AsyncIterable<readonly string[]> {
-    const operation = `list tags of ${this.repository}`;
-    const [client, repository] = [this.#client, this.#name.path];
-    const pages = listTags({ client, repository, operation, signal });
+    const operation = this.#operation(`list tags of ${this.repository}`, signal);
+    const { client, repository } = operation;
     const before = client.referrerTags.get(repository);
-    return sharingTags(pages, client.options.now(), (tags = before) => {
+    return sharingTags(listTags(operation), client.options.now(), (tags = before) => {
       if (tags === undefined) client.referrerTags.delete(repository);
       else client.referrerTags.set(repository, tags);
     });
   }
 
   referrers(digest: Digest, query: ReferrersQuery & Cancel = {}): Promise<Referrers> {
-    const { artifactTypes, fresh, signal } = query;
-    const operation = `list referrers of ${this.#at(digest)}`;
-    const repository = this.#name.path;
-    return listReferrers({ client: this.#client, repository, digest, operation, artifactTypes, fresh, signal });
+    const operation = this.#operation(`list referrers of ${this.#at(digest)}`, query.signal);
+    return listReferrers({ ...query, ...operation, digest });
   }
 
   #at(digest: Digest): string {
     return formatReference({ ...this.#name, digest });
   }
 
-  #options(operation: string, reference: string, signal: AbortSignal | undefined) {
-    return { client: this.#client, repository: this.#name.path, reference, operation, signal };
+  #operation(operation: string, signal: AbortSignal | undefined): Operation {
+    return { client: this.#client, repository: this.#name.path, operation, signal };
   }
 }

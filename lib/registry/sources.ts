@@ -123,7 +123,6 @@ export function createSources(options: SourcesOptions = {}): Sources {
       host,
       endpoints,
       connections: connectionsTo(host),
-      wire,
       targets,
       isForeignAllowed: (url) => isForeignAllowed(url, options.foreignHosts ?? FOREIGN_HOSTS, origins),
       retry,

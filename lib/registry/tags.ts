@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts';
 import { readJsonObject } from '../core/json.ts';
-import type { RegistryClient, EndpointAttempt } from './client.ts';
+import type { EndpointAttempt, Operation } from './client.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { nextQuery } from '../core/http/link.ts';
 import { readWhole } from './http/short.ts';
@@ -23,21 +23,14 @@ interface Page {
   readonly endpoint: Endpoint;
 }
 
-interface TagsOptions {
-  readonly client: RegistryClient;
-  readonly repository: string;
-  readonly operation: string;
-  readonly signal: AbortSignal | undefined;
-}
-
 /**
  * The tags of a repository, page by page. Only one page is in memory, and one query for the detection of cycles.
  *
  * @throws Failure `too-large` for more than 200,000 tags
  */
-export async function* listTags(options: TagsOptions): AsyncGenerator<readonly string[]> {
-  const { client, operation, signal } = options;
-  let page = await client.request(operation, (one) => readFirstPage(one, options), { by: 'tag', signal });
+export async function* listTags(options: Operation): AsyncGenerator<readonly string[]> {
+  const { client, operation } = options;
+  let page = await client.request(options, 'tag', (one) => readFirstPage(one, options));
   // Brent's algorithm finds cycles of any length with one remembered page.
   let remembered: string | undefined;
   let total = 0;
@@ -54,10 +47,8 @@ export async function* listTags(options: TagsOptions): AsyncGenerator<readonly s
       until *= 2;
     }
     // The link to the next page is valid only at the same endpoint.
-    page = await client.request(
-      operation,
-      ({ last }) => readPage({ endpoint, persistence: 'wait', last }, next, options),
-      { by: 'tag', signal },
+    page = await client.request(options, 'tag', (one) =>
+      readPage({ ...one, endpoint, persistence: 'wait' }, next, options),
     );
   }
 }
@@ -66,7 +57,7 @@ export async function* listTags(options: TagsOptions): AsyncGenerator<readonly s
 const OTHER_REASON: ReadonlySet<number> = new Set([401, 403, 404, 429]);
 
 /** Requests a page size; some registries refuse it, and serve pages without it. */
-async function readFirstPage(one: EndpointAttempt, options: TagsOptions): Promise<Page> {
+async function readFirstPage(one: EndpointAttempt, options: Operation): Promise<Page> {
   try {
     return await readPage(one, `?n=${PAGE_TAGS}`, options);
   } catch (thrown) {
@@ -76,23 +67,20 @@ async function readFirstPage(one: EndpointAttempt, options: TagsOptions): Promis
   }
 }
 
-async function readPage(
-  { endpoint, persistence }: EndpointAttempt,
-  query: string,
-  options: TagsOptions,
-): Promise<Page> {
+async function readPage({ endpoint, persistence }: EndpointAttempt, query: string, options: Operation): Promise<Page> {
   const { client, repository, operation, signal } = options;
   const path = `/v2/${repository}/tags/list${query}`;
   const ask: EndpointRequest = {
     operation,
     repository,
+    subject: 'tags',
     method: 'GET',
     path,
     headers: { accept: 'application/json' },
     persistence,
   };
   const reply = await endpoint.send(ask, signal);
-  if (reply.status !== 200) throw await client.refuse(reply, { endpoint, ask, subject: 'tags' }, signal);
+  if (reply.status !== 200) throw await client.refuse(reply, endpoint, ask, signal);
   const bytes = await readWhole(reply, operation, PAGE_BYTES);
   if (bytes === undefined)
     throw wrong(operation, `${reply.url.host} sent a page of more than ${PAGE_BYTES} bytes`, 'too-large');

@@ -208,7 +208,8 @@ test.each(['//evil.test/v2/a/b/tags/list?last=z', '/\\evil.test/v2/', 'https://e
     const tokens = new Tokens({ send: () => Promise.reject(new Error('no token')), now: () => 0, rules });
     const targets = new Targets({ ...options, tokens });
     const endpoint = new Endpoint({ ...options, tokens, targets, name: 'reg.test' });
-    const ask = { operation: 'list tags of reg.test/a/b', repository: 'a/b', method: 'GET', path } as const;
+    const operation = 'list tags of reg.test/a/b';
+    const ask = { operation, repository: 'a/b', subject: 'tags', method: 'GET', path } as const;
     const failure = await failureOf(endpoint.send(ask), 'invalid');
     expect(failure.detail).toBe('the path leads to another host, evil.test');
     expect(sent).toEqual([]);
