@@ -3,6 +3,7 @@ import { pipeline, Readable, type Transform } from 'node:stream';
 import { Failure } from '../../core/failure.ts';
 import { codingsOf, decoder } from './encoding.ts';
 import type { Reply, ReplyBody } from './message.ts';
+import { bufferedBody } from './short.ts';
 
 /** Blobs up to this size are buffered when only the number of bytes shows whether they are encoded. */
 const SMALL_BYTES = 4 * 1024 * 1024;
@@ -30,9 +31,8 @@ export async function withoutCodings(
   }
   if (size > SMALL_BYTES || reply.status !== 200) return reply;
   const whole = await wholeOf(reply.body, size);
-  return whole.length === size
-    ? { ...reply, body: new BufferedBody(whole) }
-    : decoded(reply, operation, new BufferedBody(whole));
+  const body = bufferedBody(whole);
+  return whole.length === size ? { ...reply, body } : decoded(reply, operation, body);
 }
 
 function totalOf({ status, headers }: Reply): number | undefined {
@@ -57,28 +57,6 @@ async function wholeOf(body: ReplyBody, size: number): Promise<Buffer> {
   }
   body.cancel();
   return Buffer.concat(pieces);
-}
-
-class BufferedBody implements ReplyBody {
-  #bytes: Buffer | undefined;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes.length === 0 ? undefined : bytes;
-  }
-
-  read(): Promise<Buffer | undefined> {
-    const bytes = this.#bytes;
-    this.#bytes = undefined;
-    return Promise.resolve(bytes);
-  }
-
-  cancel(): void {
-    this.#bytes = undefined;
-  }
-
-  expectShort(): void {
-    // The body is complete.
-  }
 }
 
 /** The decoded body of a reply. */

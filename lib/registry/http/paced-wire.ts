@@ -3,9 +3,9 @@ import { ERROR_BODY_BYTES, refusal, type ErrorResponse } from '../errors.ts';
 import { Pace, type PaceOptions } from './pace.ts';
 import { Refused, type PacedRequest } from './paced-request.ts';
 import { isRefusal } from './retry-wait.ts';
-import { readExcerpt } from './short.ts';
+import { bufferedBody, readExcerpt } from './short.ts';
 import type { Wire } from './wire.ts';
-import type { HttpRequest, Reply, ReplyBody } from './message.ts';
+import type { HttpRequest, Reply } from './message.ts';
 
 export type PlainWire = Pick<Wire, 'send' | 'speaksTls' | 'proxyTo'>;
 
@@ -123,18 +123,6 @@ function kindOf({ method, url }: HttpRequest): string {
 
 /** A reply whose short body has been read and decoded. */
 function replayed(reply: Reply, text: string): Reply {
-  let rest: Buffer | undefined = Buffer.from(text, 'utf8');
   const { 'content-encoding': _, ...headers } = reply.headers;
-  const body: ReplyBody = {
-    read: () => {
-      const chunk = rest;
-      rest = undefined;
-      return Promise.resolve(chunk);
-    },
-    cancel: () => {
-      rest = undefined;
-    },
-    expectShort: () => undefined,
-  };
-  return { ...reply, headers, body };
+  return { ...reply, headers, body: bufferedBody(Buffer.from(text, 'utf8')) };
 }

@@ -20,6 +20,22 @@ export async function readWhole(reply: Received, operation: string, maxBytes: nu
   throw new Failure({ operation, side: 'source', code: 'truncated', detail });
 }
 
+/** A body that has arrived completely. */
+export function bufferedBody(bytes: Buffer): ReplyBody {
+  let rest = bytes.length === 0 ? undefined : bytes;
+  return {
+    read: () => {
+      const chunk = rest;
+      rest = undefined;
+      return Promise.resolve(chunk);
+    },
+    cancel: () => {
+      rest = undefined;
+    },
+    expectShort: () => undefined,
+  };
+}
+
 /** Up to `maxBytes` of a body, for an error message; of a truncated body, the part that arrived. */
 export async function readExcerpt(reply: Received, maxBytes: number): Promise<string> {
   const { bytes } = await readBounded(reply.body, maxBytes, true);
