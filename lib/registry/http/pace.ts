@@ -14,7 +14,8 @@ import {
   type Pace as State,
 } from './pace-policy.ts';
 import { isOutOfTime, type RetryOptions } from './retry-wait.ts';
-import { Refused, type PacedRequest, type Turn } from './paced-request.ts';
+import type { Persistence } from './message.ts';
+import { Refused, type PacedRequest } from './paced-request.ts';
 
 interface Waiter {
   readonly paced: PacedRequest;
@@ -70,13 +71,17 @@ export class Pace {
   }
 
   /** Resolves when the request may be sent. @throws Refused, or the signal's reason */
-  async take(paced: PacedRequest, turn: Turn, signal: AbortSignal | undefined): Promise<void> {
+  async take(
+    paced: PacedRequest,
+    persistence: Persistence | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     signal?.throwIfAborted();
     const kind = this.#kind(paced.kind);
     const now = this.#options.now();
     if (kind.answer !== undefined && kind.closedUntil > now) throw new Refused(kind.answer, kind.closedUntil - now);
     const isFirst = this.#waiting.length === 0 && this.#mayGo() && waitMs(this.#state, now) === 0;
-    if (isFirst || (turn === 'at-once' && kind.streak.refusals === 0)) {
+    if (isFirst || (persistence === 'at-once' && kind.streak.refusals === 0)) {
       this.#grant(paced);
       return;
     }
@@ -188,38 +193,28 @@ export class Pace {
     return kind;
   }
 
-  #queue(paced: PacedRequest, signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#leave(waiter);
-        this.#pump();
-        // After a timeout in the queue, the caller gets the refusal that caused the wait.
-        const answer = isOutOfTime(signal) ? this.#answer : undefined;
-        const remainingMs = this.#state.pausedUntil - this.#options.now();
-        waiter.reject(answer === undefined ? signal?.reason : new Refused(answer, remainingMs));
-      };
-      const settle = (done: () => void): void => {
-        signal?.removeEventListener('abort', onAbort);
-        done();
-      };
-      const waiter: Waiter = {
-        paced,
-        grant: () => {
-          settle(resolve);
-        },
-        reject: (reason) => {
-          settle(() => {
-            reject(reason);
-          });
-        },
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      const behind = this.#waiting.findIndex((other) => other.paced.order > paced.order);
-      const at = behind === -1 ? this.#waiting.length : behind;
-      this.#waiting.splice(paced.probed ? Math.max(at, 1) : at, 0, waiter);
-      // A running timer also serves the new first waiter.
-      if (this.#sleeping === undefined) this.#pump();
-    });
+  async #queue(paced: PacedRequest, signal: AbortSignal | undefined): Promise<void> {
+    const { promise: granted, resolve: grant, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { paced, grant, reject };
+    const onAbort = (): void => {
+      this.#leave(waiter);
+      this.#pump();
+      // After a timeout in the queue, the caller gets the refusal that caused the wait.
+      const answer = isOutOfTime(signal) ? this.#answer : undefined;
+      const remainingMs = this.#state.pausedUntil - this.#options.now();
+      reject(answer === undefined ? signal?.reason : new Refused(answer, remainingMs));
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const behind = this.#waiting.findIndex((other) => other.paced.order > paced.order);
+    const at = behind === -1 ? this.#waiting.length : behind;
+    this.#waiting.splice(paced.probed ? Math.max(at, 1) : at, 0, waiter);
+    // A running timer also serves the new first waiter.
+    if (this.#sleeping === undefined) this.#pump();
+    try {
+      await granted;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
   }
 
   #leave(waiter: Waiter): void {

@@ -1,8 +1,5 @@
 import type { ErrorResponse } from '../errors.ts';
 
-/** `wait`: the request waits for its turn; `at-once`: it is sent even during a pause. */
-export type Turn = 'wait' | 'at-once';
-
 /** One request in all its tries. */
 export interface PacedRequest {
   readonly kind: string;

@@ -48,9 +48,11 @@ export class PacedWire implements PlainWire {
         pace.ended(paced);
         throw thrown;
       }
-      const again =
-        body === undefined ? this.#note(pace, paced, reply) : this.#judge(pace, paced, reply, body, request);
-      if (!again) return body === undefined ? reply : replayed(reply, body);
+      if (body === undefined) {
+        this.#note(pace, paced, reply);
+        return reply;
+      }
+      if (!this.#judge(pace, paced, reply, body, request)) return replayed(reply, body);
     }
   }
 
@@ -69,23 +71,25 @@ export class PacedWire implements PlainWire {
 
   async #take(pace: Pace, paced: PacedRequest, request: HttpRequest, signal: AbortSignal | undefined): Promise<void> {
     try {
-      await pace.take(paced, request.persistence === 'at-once' ? 'at-once' : 'wait', signal);
+      await pace.take(paced, request.persistence, signal);
     } catch (thrown) {
       throw thrown instanceof Refused ? this.#failure(thrown.answer, request) : thrown;
     }
   }
 
-  #note(pace: Pace, paced: PacedRequest, { status }: Reply): false {
+  #note(pace: Pace, paced: PacedRequest, { status }: Reply): void {
     if (status < 500 && !NEUTRAL.has(status)) pace.passed(paced);
     else pace.ended(paced);
-    return false;
   }
 
   /** Whether the request is sent again. */
   #judge(pace: Pace, paced: PacedRequest, reply: Reply, body: string, request: HttpRequest): boolean {
     const answer = { status: reply.status, headers: reply.headers, body };
     const failure = this.#failure(answer, request);
-    if (!isRefusal(failure)) return this.#note(pace, paced, reply);
+    if (!isRefusal(failure)) {
+      this.#note(pace, paced, reply);
+      return false;
+    }
     const afterMs = pace.refused(paced, answer, failure.code === 'rate-limited');
     const { retry } = this.#options;
     if (!this.#persists(pace, paced, request, failure) || afterMs > (retry.longestMs ?? Infinity)) return false;
