@@ -24,7 +24,7 @@ export interface Route {
 /** The limit for response headers; undici's default of 16 KiB is too small for some registries' Content-Security-Policy. */
 export const MAX_HEADER_BYTES = 256 * 1024;
 
-/** Undici's agents, one per route, created on first use. */
+/** Undici's agents, one per route, created on first use; connections with different limits must not share a pool. */
 export class Agents {
   readonly #options: AgentOptions;
   readonly #agents = new Map<string, Dispatcher>();

@@ -30,7 +30,6 @@ export class DialGuard {
   readonly #own: ReadonlySet<string>;
   /** The widest zone of each host so far; a later DNS answer in a nearer zone gives the host no further rights. */
   readonly #found = new Lru<string, Zone>(HOSTS);
-  readonly #lookups = new Map<DialLimit, LookupFunction>();
 
   constructor(options: DialOptions) {
     this.#options = options;
@@ -51,11 +50,9 @@ export class DialGuard {
     throw offLimits(operation, url, namers[0]);
   }
 
-  /** For `net.connect`; one function per limit, because connections with different limits must not share a pool. */
+  /** For `net.connect`. */
   lookup(reach: DialLimit): LookupFunction {
-    const known = this.#lookups.get(reach);
-    if (known !== undefined) return known;
-    const made: LookupFunction = (hostname, options, callback) => {
+    return (hostname, options, callback) => {
       resolve(hostname, options, (error, addresses = []) => {
         const zones = addresses.map(({ address }) => zoneOf(address));
         const isRefused = reach !== 'own' && !isWithin(nearest(zones), reach);
@@ -69,8 +66,6 @@ export class DialGuard {
         else callback(null, first?.address ?? '', first?.family);
       });
     };
-    this.#lookups.set(reach, made);
-    return made;
   }
 
   #zoneOf({ hostname }: URL): Zone {
