@@ -54,9 +54,7 @@ export interface SourcesOptions {
   readonly foreignHosts?: readonly string[] | undefined;
   /** A registry that accepts no requests for this many milliseconds has failed. Default: no limit. */
   readonly maxWaitMs?: number | undefined;
-  /** The maximum time without data on a connection, in milliseconds. Default: 30,000. */
-  readonly stallMs?: number;
-  /** Replaces the other time limits of an exchange; for tests. */
+  /** Replaces the time limits of an exchange; for tests. */
   readonly limits?: Partial<TimeLimits>;
   /** Called before every wait. */
   readonly onRetry?: (info: RetryInfo) => void;
@@ -69,7 +67,6 @@ const CONNECTIONS = 8;
 
 /** Per origin. The permits of the client limit the requests per host. */
 const MAX_CONNECTIONS = 64;
-const STALL_MS = 30_000;
 
 /** Creates the sources for registries over HTTP, without connecting to them. */
 // eslint-disable-next-line max-lines-per-function -- wires the parts that all clients share
@@ -88,7 +85,6 @@ export function createSources(options: SourcesOptions = {}): Sources {
   const paces = new Map<string, Pace>();
   const wires: Wire[] = [];
   const clients = new Map<string, RegistryClient>();
-  // eslint-disable-next-line max-lines-per-function -- wires the parts of one client
   const client = (host: string): RegistryClient => {
     const known = clients.get(host);
     if (known !== undefined) return known;
@@ -100,7 +96,6 @@ export function createSources(options: SourcesOptions = {}): Sources {
     // Each host has its own connections, so that a slow host never delays another.
     const plain = new Wire({
       connections: MAX_CONNECTIONS,
-      stallMs: options.stallMs ?? STALL_MS,
       limits: options.limits,
       isInsecure,
       guard: new DialGuard({

@@ -69,7 +69,7 @@ await describeWithS3('a blob in transfer to S3', (server) => {
   describe.each(['fresh', 'resumed'] as const)('a blob in transfer to S3 (%s)', (how) => {
     test.each<[string, Rule, SourcesOptions?]>([
       ['a connection that breaks', { times: 2, do: { cutAfter: 2_000_000 } }],
-      ['a stall', { times: 1, do: { stallAfter: 2_000_000 } }, { stallMs: 300 }],
+      ['a stall', { times: 1, do: { stallAfter: 2_000_000 } }, { limits: { stallMs: 300 } }],
       ['a rate limit', { times: 2, do: { status: 429, headers: { 'retry-after': '7' } } }],
       ['a registry that is busy', { times: 2, do: { status: 503 } }],
     ])('survives %s without a restart', async (_, rule, options) => {

@@ -182,7 +182,11 @@ describe('a mirror of a registry with random responses', () => {
           references: listing ? [`${host}/team/app`] : wanted,
           signal: AbortSignal.timeout(RUN_MS),
           // Its address says that it speaks plain HTTP, which spares each run a TLS handshake that fails.
-          registry: { credentials: credentialsFor(host), endpoints: { [host]: [`http://${host}`] }, stallMs: STALL_MS },
+          registry: {
+            credentials: credentialsFor(host),
+            endpoints: { [host]: [`http://${host}`] },
+            limits: { stallMs: STALL_MS },
+          },
         });
         const { violations } = await inspectStore(store);
         expect(violations).toEqual([]);

@@ -12,9 +12,7 @@ import { isUnreadable, showsTls } from './transport.ts';
 export interface WireOptions {
   /** The maximum number of connections per origin. */
   readonly connections: number;
-  /** The maximum time without data, before the headers and between two pieces of the body, in milliseconds. */
-  readonly stallMs: number;
-  /** Replaces the other time limits; for tests. */
+  /** Replaces the time limits; for tests. */
   readonly limits?: Partial<TimeLimits> | undefined;
   /** Whether an invalid certificate and plain HTTP are accepted from this host. */
   readonly isInsecure: (host: string) => boolean;
@@ -28,7 +26,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** The number of remembered origins; a registry can name any number of them. */
 const ORIGINS = 1000;
 
-const TIME_LIMITS: Omit<TimeLimits, 'stallMs'> = { shortBodyMs: 120_000, rate: { bytes: 60_000, overMs: 60_000 } };
+const TIME_LIMITS: TimeLimits = { stallMs: 30_000, shortBodyMs: 120_000, rate: { bytes: 60_000, overMs: 60_000 } };
 
 /**
  * The headers of every request. Blobs are hashed as they are stored, so no coding is accepted; without `identity`, a server
@@ -47,9 +45,10 @@ export class Wire {
 
   constructor(options: WireOptions) {
     this.#options = options;
-    const { connections, guard, stallMs } = options;
-    this.#limits = { ...TIME_LIMITS, stallMs, ...options.limits };
-    this.#agents = new Agents({ connections, guard, connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, stallMs) });
+    const { connections, guard } = options;
+    this.#limits = { ...TIME_LIMITS, ...options.limits };
+    const connectTimeoutMs = Math.min(CONNECT_TIMEOUT_MS, this.#limits.stallMs);
+    this.#agents = new Agents({ connections, guard, connectTimeoutMs });
   }
 
   /**

@@ -119,7 +119,7 @@ describe('a body that breaks off', () => {
   // A firewall may drop a connection without a reset.
   test('by a stall continues as well', async () => {
     await using registry = await registryWithBlob();
-    await using sources = testSources({ stallMs: 250 });
+    await using sources = testSources({ limits: { stallMs: 250 } });
     registry.misbehave({ match: { kind: 'blob' }, times: 1, do: { stallAfter: 1_000_000 } });
     const body = await sources.at(registry.host).blob(digest, { size: SIZE }).open({ start: 0 });
     expect((await collect(body)).equals(bytes)).toBe(true);
@@ -340,7 +340,7 @@ test.each([
 ] as const)('a foreign layer whose address %s is fetched from the registry', async (_, misbehaviour) => {
   await using owner = await registryWithBlob();
   await using registry = await registryWithBlob();
-  await using sources = testSources({ stallMs: 250 });
+  await using sources = testSources({ limits: { stallMs: 250 } });
   owner.misbehave({ do: misbehaviour });
   const urls = [`http://${owner.host}/v2/${REPOSITORY}/blobs/${digest}`];
   const body = await sources.at(registry.host).blob(digest, { urls, size: SIZE }).open({ start: 0 });

@@ -187,7 +187,7 @@ test('a truncated manifest is requested again', async () => {
 
 test('a silent registry times out', async () => {
   await using registry = await startRegistry();
-  await using sources = testSources({ stallMs: 30 });
+  await using sources = testSources({ limits: { stallMs: 30 } });
   registry.push(REPOSITORY, image, '3.20');
   registry.misbehave({ times: 1, do: { noAnswer: true } });
   expect((await sources.at(registry.host).resolve('3.20')).digest).toBe(image.digest);

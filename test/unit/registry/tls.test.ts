@@ -152,7 +152,7 @@ describe('an insecure host that speaks TLS', () => {
       await using plain = await serveHttp(manifest);
       await using port = await both(server.address() as AddressInfo, plain);
       const host = elsewhere(port.port);
-      await using sources = testSources({ insecure: [host], stallMs: 200 });
+      await using sources = testSources({ insecure: [host], limits: { stallMs: 200 } });
       await failureOf(sources.at(host).manifest(image.digest), how === 'reset' ? 'network' : 'stalled');
       expect(plain.requests).toEqual([]);
       server.closeAllConnections();

@@ -23,7 +23,7 @@ async function serve(listener: RequestListener, limits?: Partial<TimeLimits>): P
   await once(server, 'listening');
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
   const guard = new DialGuard({ endpoints: [url], privateAddresses: false });
-  const wire = new Wire({ connections: 3, stallMs: 30_000, isInsecure: () => false, guard, limits });
+  const wire = new Wire({ connections: 3, isInsecure: () => false, guard, limits });
   return {
     wire,
     request: (method) => ({ operation: 'test', method, url, headers: {} }),
