@@ -1,5 +1,5 @@
 import { defined } from '../core/defined.ts';
-import type { Digest } from './digest.ts';
+import { type Digest, digestOf, digestParts } from './digest.ts';
 import type { Place } from './document.ts';
 import { readPlatform, type Platform } from './platform.ts';
 
@@ -14,7 +14,7 @@ export interface Descriptor {
   /** As in the document; compare with `matchesPlatform`. */
   readonly platform?: Platform;
   readonly artifactType?: string;
-  /** The content itself, in base64; not checked (`known-content.ts`). */
+  /** The content itself, in base64; not checked (`knownContent`). */
   readonly data?: string;
 }
 
@@ -42,4 +42,21 @@ export function readDescriptorAs(place: Place, mediaType: string): Descriptor {
     artifactType: place.at('artifactType').optionalText(),
     data: place.at('data').optionalText(),
   });
+}
+
+/** Content that need not be fetched: zero bytes, and the OCI empty descriptor's `{}` (OCI image spec, manifest.md). */
+const FAMILIAR: readonly Uint8Array[] = [new Uint8Array(0), Buffer.from('{}')];
+
+/**
+ * The bytes of a descriptor that are known without a request: its own `data` (OCI image spec, descriptor.md), and the
+ * content above. Digest and size are checked, and bytes that do not match are ignored.
+ */
+export function knownContent(
+  descriptor: Pick<Descriptor, 'digest' | 'data'> & { readonly size?: number },
+): Uint8Array | undefined {
+  const { digest, size, data } = descriptor;
+  const carried = data === undefined ? [] : [Buffer.from(data, 'base64')];
+  return [...FAMILIAR, ...carried].find(
+    (bytes) => bytes.length === size && digestOf(bytes, digestParts(digest).algorithm) === digest,
+  );
 }

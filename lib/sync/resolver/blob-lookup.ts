@@ -1,5 +1,5 @@
 import type { Archive } from '../../archive/archive.ts';
-import { knownContent } from '../../oci/known-content.ts';
+import { knownContent } from '../../oci/descriptor.ts';
 import type { LayerMessage } from '../../queue/messages.ts';
 import { once } from './once.ts';
 import { proofKey, provenBy } from '../receipts.ts';
