@@ -1,28 +1,33 @@
 import type { Compression } from './compression.ts';
 
-/** OCI image spec 1.1, "Media Types"; Docker image manifest v2, schemas 1 and 2. */
-export const MEDIA_TYPES = {
-  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
-  ociIndex: 'application/vnd.oci.image.index.v1+json',
-  ociConfig: 'application/vnd.oci.image.config.v1+json',
-  ociEmpty: 'application/vnd.oci.empty.v1+json',
+/** The layers whose diffID is the digest of a tar archive. */
+const TAR_LAYERS = {
   ociLayer: 'application/vnd.oci.image.layer.v1.tar',
   ociLayerGzip: 'application/vnd.oci.image.layer.v1.tar+gzip',
   ociLayerZstd: 'application/vnd.oci.image.layer.v1.tar+zstd',
   ociForeignLayer: 'application/vnd.oci.image.layer.nondistributable.v1.tar',
   ociForeignLayerGzip: 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
   ociForeignLayerZstd: 'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd',
-  /** Exists only in the release candidates of image spec 1.1, but was pushed with them. */
-  ociArtifact: 'application/vnd.oci.artifact.manifest.v1+json',
-  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
-  dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',
-  dockerConfig: 'application/vnd.docker.container.image.v1+json',
   dockerLayer: 'application/vnd.docker.image.rootfs.diff.tar',
   dockerLayerGzip: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
   dockerLayerZstd: 'application/vnd.docker.image.rootfs.diff.tar.zstd',
   dockerForeignLayer: 'application/vnd.docker.image.rootfs.foreign.diff.tar',
   dockerForeignLayerGzip: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
   dockerForeignLayerZstd: 'application/vnd.docker.image.rootfs.foreign.diff.tar.zstd',
+} as const;
+
+/** OCI image spec 1.1, "Media Types"; Docker image manifest v2, schemas 1 and 2. */
+export const MEDIA_TYPES = {
+  ...TAR_LAYERS,
+  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
+  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  ociConfig: 'application/vnd.oci.image.config.v1+json',
+  ociEmpty: 'application/vnd.oci.empty.v1+json',
+  /** Exists only in the release candidates of image spec 1.1, but was pushed with them. */
+  ociArtifact: 'application/vnd.oci.artifact.manifest.v1+json',
+  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
+  dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  dockerConfig: 'application/vnd.docker.container.image.v1+json',
   schema1: 'application/vnd.docker.distribution.manifest.v1+json',
   schema1Signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
 } as const;
@@ -83,27 +88,11 @@ export function isForeignLayer(mediaType: string): boolean {
   return type.startsWith(MEDIA_TYPES.ociForeignLayer) || type.startsWith(MEDIA_TYPES.dockerForeignLayer);
 }
 
-const TAR_LAYERS: ReadonlySet<string> = new Set([
-  MEDIA_TYPES.ociLayer,
-  MEDIA_TYPES.ociLayerGzip,
-  MEDIA_TYPES.ociLayerZstd,
-  MEDIA_TYPES.ociForeignLayer,
-  MEDIA_TYPES.ociForeignLayerGzip,
-  MEDIA_TYPES.ociForeignLayerZstd,
-  MEDIA_TYPES.dockerLayer,
-  MEDIA_TYPES.dockerLayerGzip,
-  MEDIA_TYPES.dockerLayerZstd,
-  MEDIA_TYPES.dockerForeignLayer,
-  MEDIA_TYPES.dockerForeignLayerGzip,
-  MEDIA_TYPES.dockerForeignLayerZstd,
-]);
+const TAR_LAYER_TYPES: ReadonlySet<string> = new Set(Object.values(TAR_LAYERS));
 
-/**
- * The media types of layers whose diffID is the digest of a tar archive. Blobs of every other type are opaque, whatever
- * their suffix is.
- */
+/** Whether a layer is a tar archive. Blobs of every other type are opaque, whatever their suffix is. */
 export function isTarLayer(mediaType: string): boolean {
-  return TAR_LAYERS.has(essence(mediaType));
+  return TAR_LAYER_TYPES.has(essence(mediaType));
 }
 
 /**
