@@ -2,7 +2,7 @@ import { Failure, type FailureCode } from '../core/failure.ts';
 import { foldsTo, isRecord, JsonFault, readJson } from '../core/json.ts';
 import { own } from '../core/own.ts';
 import { digestFault, type Digest } from './digest.ts';
-import { printable, show } from './show.ts';
+import { printable, show, showKey } from './show.ts';
 
 /**
  * RFC 6838, section 4.2 (the OCI image spec's `mediaType`), with optional parameters. Media types end up in HTTP
@@ -48,7 +48,7 @@ export class Place {
     if (this.#parent === undefined) return String(name);
     const parent = this.#parent.#path;
     if (typeof name === 'number') return `${parent}[${name}]`;
-    return parent === '' ? nameOf(name) : `${parent}.${nameOf(name)}`;
+    return parent === '' ? showKey(name) : `${parent}.${showKey(name)}`;
   }
 
   get given(): boolean {
@@ -191,11 +191,4 @@ export class Place {
       this.#value === undefined ? `is missing; it must be ${what}` : `must be ${what}, not ${show(this.#value)}`,
     );
   }
-}
-
-/** The maximum number of characters of a key that an error repeats; a key may be as long as its document. */
-const SHOWN_KEY = 100;
-
-function nameOf(key: string): string {
-  return printable(key.length > SHOWN_KEY ? `${key.slice(0, SHOWN_KEY)}…` : key);
 }

@@ -1,6 +1,6 @@
 import type { core } from 'zod/mini';
 import { closest } from '../core/suggest.ts';
-import { printable, show } from './show.ts';
+import { show, showKey } from './show.ts';
 
 /** One problem of a value that a schema has refused. */
 export interface Problem {
@@ -14,9 +14,6 @@ export interface Problem {
 export type Path = readonly PropertyKey[];
 
 type Issue = core.$ZodIssue;
-
-/** Characters of a key that a message repeats; a key may be as long as its document. */
-const SHOWN_KEY = 100;
 
 /**
  * Converts zod's issues with a value to problems. The message of a schema is the expected value, such as `a list of
@@ -76,7 +73,7 @@ export function formatPath(path: Path): string {
       if (typeof key === 'number') return `[${key}]`;
       const name = String(key);
       if (name.includes('.')) return `[${show(name)}]`;
-      return `${index === 0 ? '' : '.'}${printable(name.length > SHOWN_KEY ? `${name.slice(0, SHOWN_KEY)}…` : name)}`;
+      return `${index === 0 ? '' : '.'}${showKey(name)}`;
     })
     .join('');
 }

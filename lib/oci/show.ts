@@ -4,6 +4,9 @@ const SHOWN = 100;
 /** The characters of another program's text that an error message repeats. */
 const QUOTED = 200;
 
+/** The characters of a key that an error message repeats; a key may be as long as its document. */
+const SHOWN_KEY = 100;
+
 /** Most texts contain only these characters, which is quick to test. */
 const ASCII = /^[ -~]*$/;
 
@@ -42,6 +45,11 @@ export function printable(text: string): string {
     const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index));
     return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
   });
+}
+
+/** A key within a path. */
+export function showKey(key: string): string {
+  return printable(key.length > SHOWN_KEY ? `${key.slice(0, SHOWN_KEY)}…` : key);
 }
 
 /** Another program's text within a message: on one line, bounded, and printable. */
