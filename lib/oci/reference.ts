@@ -1,5 +1,4 @@
-import type { Failure } from '../core/failure.ts';
-import { invalid } from '../core/failure.ts';
+import { type Failure, invalid } from '../core/failure.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { defined } from '../core/defined.ts';
 import { show } from './show.ts';

@@ -6,18 +6,15 @@ import { type Digest, digestParts, isDigest } from './digest.ts';
  */
 const COSIGN_SUFFIXES = ['sig', 'att', 'sbom'] as const;
 
-/** OCI distribution spec 1.1, "Referrers Tag Schema": at most 32 and 64 characters of a digest. */
-const [MAX_ALGORITHM, MAX_HEX] = [32, 64] as const;
-
 /** The limit for a tag, in characters. */
 const MAX_TAG = 128;
 
 const REFERRER_TAG = /^(sha256|sha512)-([0-9a-f]{64,128})(?:\.(?:sig|att|sbom))?$/;
 
-/** The tag of the index that lists the referrers of a digest. */
+/** The tag of the index that lists the referrers of a digest (OCI distribution spec 1.1, "Referrers Tag Schema"). */
 export function referrersTag(digest: Digest): string {
   const { algorithm, hex } = digestParts(digest);
-  return `${algorithm.slice(0, MAX_ALGORITHM)}-${hex.slice(0, MAX_HEX)}`;
+  return `${algorithm}-${hex.slice(0, 64)}`;
 }
 
 /** A tag of cosign, with the artifact type of its content (cosign names it so where a registry has the API). */

@@ -1,4 +1,3 @@
-import { own } from '../core/own.ts';
 import { Failure } from '../core/failure.ts';
 import type { Digest } from './digest.ts';
 import type { Schema1Manifest } from './schema1.ts';
@@ -55,11 +54,7 @@ export function imageConfigFromSchema1(manifest: Schema1Manifest, diffIds: reado
     ],
     ['rootfs', { type: 'layers', diff_ids: diffIds }],
   ]);
-  const sorted = Object.fromEntries(
-    Object.keys(config)
-      .sort()
-      .map((key) => [key, own(config, key)]),
-  );
+  const sorted = Object.fromEntries(Object.entries(config).sort(([one], [other]) => (one < other ? -1 : 1)));
   return Buffer.from(escapeLikeGo(JSON.stringify(sorted)));
 }
 
