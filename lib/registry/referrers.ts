@@ -2,17 +2,16 @@
  * Lists the referrers of a manifest, such as signatures and SBOMs (OCI distribution spec 1.1, "Listing Referrers"). A
  * list is a hint: only the manifest of a referrer, which its digest proves, states the subject.
  */
-import type { Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { type CosignTag, cosignTags, referrersTag } from '../oci/referrer-tags.ts';
-import type { Operation } from './client.ts';
+import type { EndpointAttempt, Operation } from './client.ts';
 import { sourceFailure } from './errors.ts';
-import { manifestAt, resolveAt } from './manifests.ts';
+import { manifestAt, type ManifestOptions, resolveAt } from './manifests.ts';
 import { ReferrerList } from './referrer-list.ts';
 import { fromApi } from './referrers-api.ts';
 import { type KnownTags, ReferrerTags } from './referrer-tags.ts';
-import type { FetchedManifest, Referrers, ReferrersQuery, Resolved } from './source.ts';
+import type { Referrers, ReferrersQuery } from './source.ts';
 import { listTags } from './tags.ts';
 
 export interface ReferrersOptions extends Operation, ReferrersQuery {
@@ -54,19 +53,12 @@ function tagsOf(options: ReferrersOptions): KnownTags {
 
 /** The index under the tag `sha256-…`. Any other manifest under that tag counts as an empty list. */
 async function fromTagSchema(options: ReferrersOptions, list: ReferrerList): Promise<void> {
-  const { client, operation, digest } = options;
-  const reference = referrersTag(digest);
-  let found: FetchedManifest | undefined;
-  try {
-    found = await client.request(options, 'tag', (one) => manifestAt(one, { ...options, reference }));
-  } catch (thrown) {
-    const failure = permanent(thrown, options);
-    if (failure.code !== 'manifest-unknown') list.note(`tag ${reference} cannot be read: ${failure.detail}`);
-    return;
-  }
+  const tag = referrersTag(options.digest);
+  const found = await underTag(tag, manifestAt, options, list);
+  if (found === undefined) return;
   if (found.mediaType !== '' && found.mediaType !== MEDIA_TYPES.ociIndex)
-    list.note(`tag ${reference} is not a list of referrers, it names a manifest of type ${found.mediaType}`);
-  else list.addPage(found.bytes, operation);
+    list.note(`tag ${tag} is not a list of referrers, it names a manifest of type ${found.mediaType}`);
+  else list.addPage(found.bytes, options.operation);
 }
 
 async function fromCosignTag(
@@ -74,22 +66,29 @@ async function fromCosignTag(
   options: ReferrersOptions,
   list: ReferrerList,
 ): Promise<void> {
-  const ask = { ...options, reference: tag, trustsHead: true };
-  let found: Resolved;
-  try {
-    found = await options.client.request(options, 'tag', (one) => resolveAt(one, ask));
-  } catch (thrown) {
-    const failure = permanent(thrown, options);
-    if (failure.code !== 'manifest-unknown') list.note(`tag ${tag} cannot be read: ${failure.detail}`);
-    return;
-  }
-  const { digest, mediaType, fetched } = found;
-  list.add({ tag, artifactType, digest, mediaType, ...(fetched === undefined ? {} : { fetched }) });
+  const found = await underTag(tag, resolveAt, options, list);
+  if (found !== undefined) list.add({ ...found, tag, artifactType });
 }
 
-/** The failure that concerns one tag only; a temporary one is thrown. */
-function permanent(thrown: unknown, { operation, signal }: ReferrersOptions): Failure {
-  const failure = sourceFailure(thrown, operation, signal);
-  if (failure.remedy !== 'never') throw failure;
-  return failure;
+/**
+ * The manifest of a tag; undefined if the tag is missing or cannot be read, and the latter is noted.
+ *
+ * @throws Failure for a temporary problem
+ */
+async function underTag<T>(
+  tag: string,
+  read: (one: EndpointAttempt, options: ManifestOptions) => Promise<T>,
+  options: ReferrersOptions,
+  list: ReferrerList,
+): Promise<T | undefined> {
+  const { client, operation, signal } = options;
+  const ask = { ...options, reference: tag, trustsHead: true };
+  try {
+    return await client.request(options, 'tag', (one) => read(one, ask));
+  } catch (thrown) {
+    const failure = sourceFailure(thrown, operation, signal);
+    if (failure.remedy !== 'never') throw failure;
+    if (failure.code !== 'manifest-unknown') list.note(`tag ${tag} cannot be read: ${failure.detail}`);
+    return undefined;
+  }
 }
