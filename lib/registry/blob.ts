@@ -152,7 +152,6 @@ export class RegistryBlob implements BlobSource {
   }
 
   /** Requests the bytes from a URL outside of the registry, without the registry's credentials. Returns a refusal. */
-  // eslint-disable-next-line max-lines-per-function -- the cases of one response
   async #fromUrl(
     location: Location,
     wanted: ByteRange,
@@ -163,38 +162,28 @@ export class RegistryBlob implements BlobSource {
     const { targets, now } = client.options;
     const { url, namedBy, home } = location;
     if (!/^https?:$/.test(url.protocol)) return unusable(operation);
-    let reply: Reply;
+    const request = { operation, method: 'GET', url, namedBy, persistence } as const;
+    const get = (headers: Record<string, string>): Promise<Reply> =>
+      targets.get({ request: { ...request, headers }, repository }, home, signal);
     try {
-      const request = { operation, method: 'GET', url, namedBy, persistence } as const;
-      const get = (headers: Record<string, string>): Promise<Reply> =>
-        targets.get({ request: { ...request, headers }, repository }, home, signal);
-      reply = await this.#bytes(get, wanted);
+      const reply = await this.#bytes(get, wanted);
+      if (!isBytes(reply)) {
+        const { status, headers } = reply;
+        const body = await readExcerpt(reply, ERROR_BODY_BYTES);
+        return refusal({ status, headers, body }, { operation, host: reply.url.host, subject: 'blob', now: now() });
+      }
+      const opened = this.#checkResponse(reply, wanted);
+      this.#location = { url: reply.url, namedBy: reply.namedBy, home };
+      const onBodyError: OpenResponse['onBodyError'] = (_, isEmpty) => {
+        if (isEmpty) this.#forget(reply.url);
+      };
+      return { reply, opened, onBodyError };
     } catch (thrown) {
+      // A problem at this URL, such as a size mismatch, says nothing about the other sources; the next one is tried.
       const failure = sourceFailure(thrown, operation, signal);
       if (failure.code === 'aborted' || signal?.aborted === true) throw failure;
       return failure;
     }
-    if (!isBytes(reply)) {
-      const { status, headers } = reply;
-      const body = await readExcerpt(reply, ERROR_BODY_BYTES);
-      return refusal({ status, headers, body }, { operation, host: reply.url.host, subject: 'blob', now: now() });
-    }
-    let opened: BlobResponse;
-    try {
-      opened = this.#checkResponse(reply, wanted);
-    } catch (thrown) {
-      // A size or range mismatch at this URL says nothing about the other sources; the next one is tried.
-      if (thrown instanceof Failure) return thrown;
-      throw thrown;
-    }
-    this.#location = { url: reply.url, namedBy: reply.namedBy, home };
-    return {
-      reply,
-      opened,
-      onBodyError: (_, isEmpty) => {
-        if (isEmpty) this.#forget(reply.url);
-      },
-    };
   }
 
   /** Requests the bytes, or the whole blob if ranges would be those of its encoded form. */
