@@ -4,7 +4,7 @@ import { BlobReader, type OpenResponse } from './blob-reader.ts';
 import type { EndpointAttempt, Operation } from './client.ts';
 import { withoutCodings } from './http/decoding.ts';
 import type { EndpointRequest } from './endpoint.ts';
-import { ERROR_BODY_BYTES, refusal, sourceFailure } from './errors.ts';
+import { refusal, sourceFailure } from './errors.ts';
 import { checkResponse, rangeHeader, type BlobResponse, type ByteRange } from './http/range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './http/short.ts';
@@ -169,7 +169,7 @@ export class RegistryBlob implements BlobSource {
       const reply = await this.#bytes(get, wanted);
       if (!isBytes(reply)) {
         const { status, headers } = reply;
-        const body = await readExcerpt(reply, ERROR_BODY_BYTES);
+        const body = await readExcerpt(reply);
         return refusal({ status, headers, body }, { operation, host: reply.url.host, subject: 'blob', now: now() });
       }
       const opened = this.#checkResponse(reply, wanted);

@@ -3,7 +3,7 @@ import { Lru } from '../core/lru.ts';
 import { retrying } from '../core/retry.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
-import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure } from './errors.ts';
+import { refusal, registryErrors, sourceFailure } from './errors.ts';
 import type { KnownTags } from './referrer-tags.ts';
 import { retriesOf, type RetryOptions } from './http/retry-wait.ts';
 import { readExcerpt } from './http/short.ts';
@@ -134,7 +134,7 @@ export class RegistryClient {
   ): Promise<Failure> {
     const { status, headers, url } = reply;
     const { operation, subject } = ask;
-    const body = await readExcerpt(reply, ERROR_BODY_BYTES);
+    const body = await readExcerpt(reply);
     const own = endpoint.owns(url);
     const unexplained = own && status === 404 && headers['docker-distribution-api-version'] === undefined;
     if (unexplained && registryErrors(body).length === 0 && !(await endpoint.speaksV2(ask, signal)))

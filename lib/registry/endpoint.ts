@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts';
 import { Authorizer } from './auth/authorizer.ts';
-import { ERROR_BODY_BYTES, type Subject } from './errors.ts';
+import type { Subject } from './errors.ts';
 import { credentialHost, originsOf } from './http/hosts.ts';
 import { readExcerpt } from './http/short.ts';
 import { type ContentRequest, sendAuthorized, type Targets, type TargetsOptions } from './targets.ts';
@@ -157,7 +157,7 @@ export class Endpoint {
   ): Promise<boolean> {
     const url = new URL('/v2/', asked);
     const root = await send({ operation, method: 'GET', url, headers: {} });
-    await readExcerpt(root, ERROR_BODY_BYTES);
+    await readExcerpt(root);
     if (root.status !== 401) return false;
     const challenge = { url, header: root.headers['www-authenticate'], sent: undefined };
     return (await this.#authorizer.challenged(repository, challenge, signal)) !== undefined;
@@ -186,7 +186,7 @@ export class Endpoint {
   async speaksV2(ask: EndpointRequest, signal?: AbortSignal): Promise<boolean> {
     if (this.#speaksV2 === undefined) {
       const reply = await this.send({ ...ask, method: 'GET', path: '/v2/', headers: {} }, signal);
-      await readExcerpt(reply, ERROR_BODY_BYTES);
+      await readExcerpt(reply);
       this.#speaksV2 = reply.status !== 404;
     }
     return this.#speaksV2;

@@ -28,9 +28,6 @@ export interface RefusalContext {
   readonly hint?: string | undefined;
 }
 
-/** The limit for the body of an error response. */
-export const ERROR_BODY_BYTES = 64 * 1024;
-
 /** The meaning of a registry's error codes (OCI distribution spec 1.1, "Error Codes"). */
 const CODES: ReadonlyMap<string, FailureCode> = new Map(
   Object.entries({

@@ -3,7 +3,7 @@ import { MANIFEST_LIMITS } from '../oci/limits.ts';
 import { essence, MEDIA_TYPES } from '../oci/mediatype.ts';
 import type { EndpointAttempt } from './client.ts';
 import type { Endpoint, EndpointRequest } from './endpoint.ts';
-import { ERROR_BODY_BYTES, refusal, registryErrors, sourceFailure } from './errors.ts';
+import { refusal, registryErrors, sourceFailure } from './errors.ts';
 import { nextQuery } from '../core/http/link.ts';
 import type { Reply } from './http/message.ts';
 import { readExcerpt, readWhole } from './http/short.ts';
@@ -114,7 +114,7 @@ async function refused(reply: Reply, endpoint: Endpoint, options: ReferrersOptio
   const { operation, client } = options;
   const { status, headers, url } = reply;
   const now = client.options.now();
-  const body = await readExcerpt(reply, ERROR_BODY_BYTES);
+  const body = await readExcerpt(reply);
   const failure = refusal({ status, headers, body }, { operation, host: url.host, subject: 'manifest', now });
   if (failure.remedy !== 'never') return failure;
   const concernsContent = registryErrors(body).some(({ code }) => ABOUT_CONTENT.has(code));

@@ -1,7 +1,6 @@
 import { Lru } from '../core/lru.ts';
 import { Authorizer } from './auth/authorizer.ts';
 import type { Credentials } from './auth/credentials.ts';
-import { ERROR_BODY_BYTES } from './errors.ts';
 import { credentialHost } from './http/hosts.ts';
 import { followRedirects } from './http/redirects.ts';
 import { readExcerpt } from './http/short.ts';
@@ -102,7 +101,7 @@ export async function sendAuthorized(
       authorizer.settleGuess(repository, isAccepted);
       if (!isAccepted) {
         sent = undefined;
-        await readExcerpt(reply, ERROR_BODY_BYTES);
+        await readExcerpt(reply);
         continue;
       }
     }
@@ -115,7 +114,7 @@ export async function sendAuthorized(
       throw thrown;
     }
     if (sent === undefined) return reply;
-    await readExcerpt(reply, ERROR_BODY_BYTES);
+    await readExcerpt(reply);
   }
 }
 

@@ -4,7 +4,7 @@ import { readJsonObject } from '../../core/json.ts';
 import { Lru } from '../../core/lru.ts';
 import { basicAuthorization, type TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
-import { ERROR_BODY_BYTES, refusal } from '../errors.ts';
+import { refusal } from '../errors.ts';
 import { type RealmRules, type UsableCredential, usableAt } from './realms.ts';
 import { remember } from './redact.ts';
 import { SharedWork } from '../../core/shared-work.ts';
@@ -116,7 +116,7 @@ export class Tokens {
     const { status, headers, url } = reply;
     const now = this.#options.now();
     if (status < 200 || status > 299) {
-      const body = await readExcerpt(reply, ERROR_BODY_BYTES);
+      const body = await readExcerpt(reply);
       throw refusal({ status, headers, body }, { operation, host: url.host, subject: 'token', now, hint });
     }
     const bytes = await readWhole(reply, operation, TOKEN_BYTES);

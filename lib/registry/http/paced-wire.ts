@@ -1,5 +1,5 @@
 import type { Failure } from '../../core/failure.ts';
-import { ERROR_BODY_BYTES, refusal, type ErrorResponse } from '../errors.ts';
+import { refusal, type ErrorResponse } from '../errors.ts';
 import { Pace, type PaceOptions } from './pace.ts';
 import { Refused, type PacedRequest } from './paced-request.ts';
 import { isRefusal } from './retry-wait.ts';
@@ -43,7 +43,7 @@ export class PacedWire implements PlainWire {
       let body: string | undefined;
       try {
         reply = await this.#wire.send(request, signal);
-        if (UNDECIDED.has(reply.status)) body = await readExcerpt(reply, ERROR_BODY_BYTES);
+        if (UNDECIDED.has(reply.status)) body = await readExcerpt(reply);
       } catch (thrown) {
         pace.ended(paced);
         throw thrown;

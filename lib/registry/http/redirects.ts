@@ -1,7 +1,6 @@
 import { Failure } from '../../core/failure.ts';
 import { quote } from '../../oci/show.ts';
 import { isLoopback } from './addresses.ts';
-import { ERROR_BODY_BYTES } from '../errors.ts';
 import { readExcerpt } from './short.ts';
 import type { HttpRequest, Reply } from './message.ts';
 
@@ -23,7 +22,7 @@ export async function followRedirects(
   let reply = first;
   let { method, body } = request;
   for (let count = 1; isRedirect(reply); count += 1) {
-    await readExcerpt(reply, ERROR_BODY_BYTES);
+    await readExcerpt(reply);
     const url = targetOf(reply, count, request.operation, isInsecure);
     // RFC 9110, section 15.4: 307 and 308 repeat the request; the others change a POST to a GET.
     if (method === 'POST' && reply.status !== 307 && reply.status !== 308) [method, body] = ['GET', undefined];

@@ -36,8 +36,11 @@ export function bufferedBody(bytes: Buffer): ReplyBody {
   };
 }
 
+/** The limit for the body of an error response. */
+const ERROR_BODY_BYTES = 64 * 1024;
+
 /** Up to `maxBytes` of a body, for an error message; of a truncated body, the part that arrived. */
-export async function readExcerpt(reply: Received, maxBytes: number): Promise<string> {
+export async function readExcerpt(reply: Received, maxBytes = ERROR_BODY_BYTES): Promise<string> {
   const { bytes } = await readBounded(reply.body, maxBytes, true);
   const decoded = decodeShort(bytes, reply.headers, EXPANSION * maxBytes, true);
   return typeof decoded === 'string' ? '' : Buffer.from(decoded.bytes.subarray(0, maxBytes)).toString('utf8');
