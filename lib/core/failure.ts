@@ -68,11 +68,11 @@ export interface FailureFields {
   /** The problem and, where there is one, its remedy, as a sentence without its full stop. */
   readonly detail: string;
   /** HTTP status, if there was a response. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** The wait that the other side asked for, in milliseconds; never shortened. */
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
   /** Overrides the remedy that the code implies, for the few cases where the circumstances change it. */
-  readonly remedy?: Remedy;
+  readonly remedy?: Remedy | undefined;
   readonly cause?: unknown;
 }
 
@@ -106,8 +106,8 @@ export class Failure extends Error {
       detail: this.side === 'input' ? `${this.operation}: ${this.detail}` : this.detail,
       remedy: this.remedy,
       cause: this,
-      ...(this.status === undefined ? {} : { status: this.status }),
-      ...(this.retryAfterMs === undefined ? {} : { retryAfterMs: this.retryAfterMs }),
+      status: this.status,
+      retryAfterMs: this.retryAfterMs,
     });
   }
 }

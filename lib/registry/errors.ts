@@ -53,22 +53,16 @@ const UNKNOWN: Readonly<Record<Subject, FailureCode>> = {
 
 /** Maps an error response to a Failure. The status determines the remedy, and the registry's error code the problem. */
 export function refusal(answer: ErrorResponse, context: RefusalContext): Failure {
+  const { status, headers } = answer;
   const { operation, host, subject, now, hint } = context;
   const errors = registryErrors(answer.body);
-  const code = codeOf(answer.status, errors, subject);
+  const code = codeOf(status, errors, subject);
   const detail = [`${host} answered ${describe(answer, errors)}`];
   if (code === 'denied' && hint !== undefined) detail.push(hint);
-  if (code === 'rate-limited') detail.push(...rateLimit(answer.headers));
-  const after = parseRetryAfter(answer.headers['retry-after'], now);
-  if (after !== undefined) detail.push(`retry after ${inWords(after)}`);
-  return new Failure({
-    operation,
-    side: 'source',
-    code,
-    detail: detail.join('; '),
-    status: answer.status,
-    ...(after === undefined ? {} : { retryAfterMs: after }),
-  });
+  if (code === 'rate-limited') detail.push(...rateLimit(headers));
+  const retryAfterMs = parseRetryAfter(headers['retry-after'], now);
+  if (retryAfterMs !== undefined) detail.push(`retry after ${inWords(retryAfterMs)}`);
+  return new Failure({ operation, side: 'source', code, detail: detail.join('; '), status, retryAfterMs });
 }
 
 function codeOf(status: number, errors: readonly RegistryError[], subject: Subject): FailureCode {
@@ -128,13 +122,7 @@ function rateLimit(headers: IncomingHttpHeaders): string[] {
 export function stopped(operation: string, signal?: AbortSignal): Failure {
   const reason: unknown = signal?.reason;
   if (reason instanceof Failure) return reason;
-  return new Failure({
-    operation,
-    side: 'source',
-    code: 'aborted',
-    detail: 'stopped on request',
-    ...(reason === undefined ? {} : { cause: reason }),
-  });
+  return new Failure({ operation, side: 'source', code: 'aborted', detail: 'stopped on request', cause: reason });
 }
 
 /** Maps anything thrown to a Failure of the source. */

@@ -57,16 +57,10 @@ export function retriesOf(retry: RetryOptions, operation: string, signal: AbortS
 }
 
 /** A wait above the maximum is final. */
-function tooLong({ operation, side, code, detail, status, cause }: Failure, maxMs: number): Failure {
-  return new Failure({
-    operation,
-    side,
-    code,
-    detail: `${detail}; the maximum wait is ${inWords(maxMs)} (--max-wait)`,
-    remedy: 'never',
-    cause,
-    ...(status === undefined ? {} : { status }),
-  });
+function tooLong(failure: Failure, maxMs: number): Failure {
+  const { operation, side, code, status, cause } = failure;
+  const detail = `${failure.detail}; the maximum wait is ${inWords(maxMs)} (--max-wait)`;
+  return new Failure({ operation, side, code, detail, remedy: 'never', status, cause });
 }
 
 /** Whether the signal was aborted by its timeout (`AbortSignal.timeout`), and not on request. */
@@ -79,6 +73,5 @@ export function isOutOfTime(signal: AbortSignal | undefined): boolean {
 const TIMER_MAX_MS = 2 ** 31 - 1;
 
 export async function realSleep(ms: number, signal?: AbortSignal): Promise<void> {
-  for (let left = ms; left > 0; left -= TIMER_MAX_MS)
-    await delay(Math.min(left, TIMER_MAX_MS), undefined, signal === undefined ? {} : { signal });
+  for (let left = ms; left > 0; left -= TIMER_MAX_MS) await delay(Math.min(left, TIMER_MAX_MS), undefined, { signal });
 }

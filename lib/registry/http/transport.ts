@@ -38,30 +38,27 @@ export function transportFailure(thrown: unknown, at: Attempt): Failure {
   if (thrown instanceof RefusedAddress) return offLimits(operation, url, namedBy);
   const code = codeOfError(thrown);
   const host = proxy === undefined ? url.host : `${url.host} through proxy ${proxy}`;
-  const fail = (failure: FailureCode, detail: string, final = false): Failure =>
-    new Failure({
-      ...{ operation, side: 'source', code: failure, detail, cause: thrown },
-      ...(final ? { remedy: 'never' } : {}),
-    });
+  const fail = (failure: FailureCode, detail: string, remedy?: 'never'): Failure =>
+    new Failure({ operation, side: 'source', code: failure, detail, remedy, cause: thrown });
   if (CERTIFICATE.test(code)) {
     const detail = `the certificate of ${url.host} is not trusted (${code}); ${TRUST}, or accept any certificate with --insecure-registry ${url.host}`;
-    return fail('network', detail, true);
+    return fail('network', detail, 'never');
   }
   if (PLAIN_HTTP_ERRORS.has(code))
     return fail(
       'network',
       `${host} does not speak TLS; to allow plain HTTP, use --insecure-registry ${url.host}`,
-      true,
+      'never',
     );
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const refused = proxy === undefined ? undefined : proxyRefusal(message, host);
   if (refused !== undefined) return fail(...refused);
   if (code === 'UND_ERR_HEADERS_OVERFLOW')
-    return fail('invalid', `${host} sent headers of more than ${MAX_HEADER_BYTES / 1024} KiB`, true);
+    return fail('invalid', `${host} sent headers of more than ${MAX_HEADER_BYTES / 1024} KiB`);
   if (isParserError(thrown) && at.answered === true)
     return fail('truncated', `${host}: the body is truncated or has invalid framing`);
   if (isParserError(thrown))
-    return fail('invalid', `${host} sent a response that is not valid HTTP (${reasonOf(thrown)})`, true);
+    return fail('invalid', `${host} sent a response that is not valid HTTP (${reasonOf(thrown)})`);
   const known = UNDICI.get(code);
   if (known !== undefined) return fail(known[0], `${host}: ${known[1]}`);
   const words = systemWords(thrown);
@@ -94,13 +91,13 @@ function reasonOf(thrown: unknown): string {
 }
 
 /** Undici reports the status of a proxy that refuses a tunnel only in its message. */
-function proxyRefusal(message: string, host: string): [FailureCode, string, boolean] | undefined {
+function proxyRefusal(message: string, host: string): [FailureCode, string] | undefined {
   const status = Number(/^Proxy (?:response|Authentication Required) \((\d{3})\)/.exec(message)?.[1]);
   if (Number.isNaN(status)) return undefined;
   const remedy =
     status === 407 ? '; set a user and a password in the URL of the proxy (http://user:password@host)' : '';
   const busy = status >= 500 || status === 429 || status === 408;
-  return [busy ? 'network' : 'denied', `${host}: the proxy answered ${status}${remedy}`, !busy];
+  return [busy ? 'network' : 'denied', `${host}: the proxy answered ${status}${remedy}`];
 }
 
 /**
