@@ -8,9 +8,9 @@ declare const brand: unique symbol;
 export type Digest = string & { readonly [brand]: 'Digest' };
 
 /** The algorithms that the OCI image spec registers ("Descriptor", section "Registered algorithms"). */
-export type Algorithm = 'sha256' | 'sha512';
+export const ALGORITHMS = ['sha256', 'sha512'] as const;
 
-export const ALGORITHMS = ['sha256', 'sha512'] as const satisfies readonly Algorithm[];
+export type Algorithm = (typeof ALGORITHMS)[number];
 
 const HEX_LENGTHS: ReadonlyMap<string, number> = new Map<Algorithm, number>([
   ['sha256', 64],

@@ -67,13 +67,10 @@ const UNSPECIFIC: ReadonlySet<string> = new Set([
  */
 export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
   const operation = 'parse manifest';
-  if (bytes.length > MANIFEST_LIMITS.bytes)
-    throw new Failure({
-      operation,
-      side: 'input',
-      code: 'too-large',
-      detail: `expected at most ${MANIFEST_LIMITS.bytes} bytes, got ${bytes.length}`,
-    });
+  if (bytes.length > MANIFEST_LIMITS.bytes) {
+    const detail = `expected at most ${MANIFEST_LIMITS.bytes} bytes, got ${bytes.length}`;
+    throw new Failure({ operation, side: 'input', code: 'too-large', detail });
+  }
   const root = Place.ofBytes(operation, bytes);
   const said = essence(declared);
   const { kind, mediaType } = tellApart(root, UNSPECIFIC.has(said) ? undefined : said);
@@ -129,18 +126,13 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
   // Go writes null for an empty list, so a null list identifies the kind if no other field does.
   const given = SHAPES.filter(([name]) => root.at(name).given);
   const fields = given.length > 0 ? given : SHAPES.filter(([name]) => Object.hasOwn(root.object(), name));
+  const names = fields.map(([name]) => name).join(' and ');
   const kinds = [...new Set(fields.map(([, kind]) => kind))];
-  if (kinds.length > 1)
-    throw root.fail(
-      `it has ${fields.map(([name]) => name).join(' and ')}: it is either one kind of manifest or the other`,
-    );
+  if (kinds.length > 1) throw root.fail(`it has ${names}: it is either one kind of manifest or the other`);
   const mediaType = declared ?? own ?? impliedMediaType(root, kinds[0]);
   const kind = manifestKind(mediaType) as ManifestKind;
   if (kinds[0] !== undefined && kinds[0] !== kind)
-    throw root.fail(
-      `it was declared as ${mediaType}, and has ${fields.map(([name]) => name).join(' and ')}`,
-      'not-as-declared',
-    );
+    throw root.fail(`it was declared as ${mediaType}, and has ${names}`, 'not-as-declared');
   return { kind, mediaType };
 }
 

@@ -194,7 +194,10 @@ export class RegistryBlob implements BlobSource {
       const reply = await send(headersFor(whole ? WHOLE : wanted));
       const plain = isBytes(reply) ? await withoutCodings(reply, operation, size, whole) : reply;
       if (plain !== undefined) return plain;
-      if (whole) throw new Failure({ ...RANGE_OF_ENCODED, operation, status: reply.status });
+      if (whole) {
+        const detail = 'the registry sent a range instead of the whole blob';
+        throw new Failure({ operation, side: 'source', code: 'range-mismatch', detail, status: reply.status });
+      }
       this.#isEncoded = true;
     }
   }
@@ -222,12 +225,6 @@ export class RegistryBlob implements BlobSource {
 }
 
 const WHOLE: ByteRange = { start: 0, end: undefined };
-
-const RANGE_OF_ENCODED = {
-  side: 'source',
-  code: 'range-mismatch',
-  detail: 'the registry sent a range instead of the whole blob',
-} as const;
 
 function headersFor(wanted: ByteRange): Record<string, string> {
   const range = rangeHeader(wanted);

@@ -5,11 +5,10 @@ import { credentialHost, originsOf } from './http/hosts.ts';
 import { readExcerpt } from './http/short.ts';
 import { type ContentRequest, sendAuthorized, type Targets, type TargetsOptions } from './targets.ts';
 import { showsNoTls } from './http/transport.ts';
-import type { HttpRequest, Persistence, Reply } from './http/message.ts';
+import type { HttpRequest, Reply } from './http/message.ts';
 
 /** A request to an endpoint of a registry. */
-export interface EndpointRequest {
-  readonly operation: string;
+export interface EndpointRequest extends Pick<HttpRequest, 'operation' | 'persistence'> {
   /** The repository's path, which determines the scope of the authorization. */
   readonly repository: string;
   readonly subject: Subject;
@@ -17,8 +16,6 @@ export interface EndpointRequest {
   /** Relative to the endpoint's origin, with the query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** The behaviour after a rate limit. Default: `wait`. */
-  readonly persistence?: Persistence;
 }
 
 export interface EndpointOptions extends TargetsOptions {

@@ -21,31 +21,30 @@ export interface ManifestOptions extends Operation {
 /** Resolves a tag or digest, with HEAD where possible, because Docker Hub does not count HEAD as a pull. */
 export async function resolveAt(one: EndpointAttempt, options: ManifestOptions): Promise<Resolved> {
   const { endpoint, persistence, last } = one;
-  const { longestMs, maxMs } = options.client.options.retry;
+  const { client, operation, signal } = options;
+  const { longestMs, maxMs } = client.options.retry;
   if (endpoint.refusesHead) return resolvedBy(await manifestAt(one, options));
   let reply: Reply;
   try {
     reply = await head(one, options);
   } catch (thrown) {
-    const failure = sourceFailure(thrown, options.operation, options.signal);
+    const failure = sourceFailure(thrown, operation, signal);
     // GET is only the last try, because it costs a busy registry more.
     const isFinal = last || (isRefusal(failure) && persistence === 'wait');
     const isLong = (failure.retryAfterMs ?? 0) > (longestMs ?? maxMs ?? Infinity);
-    const stopped = failure.code === 'aborted' || options.signal?.aborted === true;
+    const stopped = failure.code === 'aborted' || signal?.aborted === true;
     if (failure.remedy !== 'retry' || stopped || isLong || !isFinal) throw failure;
     return getInstead(one, options, failure);
   }
   const digest = contentDigest(reply);
   if (reply.status === 200 && digest !== undefined) return { digest, mediaType: declaredType(reply) };
-  if (reply.status === 404 && options.trustsHead === true) throw unknownTag(options, reply);
+  if (reply.status === 404 && options.trustsHead === true) {
+    const detail = `${reply.url.host} answered 404`;
+    throw new Failure({ operation, side: 'source', code: 'manifest-unknown', detail, status: 404 });
+  }
   const fetched = await manifestAt(one, options);
   endpoint.refusesHead = HEAD_REFUSED.has(reply.status);
   return resolvedBy(fetched);
-}
-
-function unknownTag({ operation }: ManifestOptions, { url, status }: Reply): Failure {
-  const detail = `${url.host} answered ${status}`;
-  return new Failure({ operation, side: 'source', code: 'manifest-unknown', detail, status });
 }
 
 /** The statuses of an endpoint that does not support HEAD on manifests. */

@@ -18,7 +18,7 @@ export interface HttpRequest {
   readonly body?: string;
   /** The URL whose redirect or challenge named this URL. */
   readonly namedBy?: URL | undefined;
-  /** The behaviour after a rate limit (`paced-wire.ts`). */
+  /** The behaviour after a rate limit (`paced-wire.ts`). Default: `wait`. */
   readonly persistence?: Persistence | undefined;
 }
 
