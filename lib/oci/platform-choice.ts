@@ -103,12 +103,9 @@ export class PlatformChoice {
    */
   conclude(): void {
     if (this.#policy === 'all' || this.#matched || !this.#leftOut) return;
-    throw new Failure({
-      operation: `choose platforms ${this.#policy.map(formatPlatform).join(', ')}`,
-      side: 'input',
-      code: 'no-platform',
-      detail: `the image has none of them; it has ${[...this.#offered].join(', ') || 'attestations only'}`,
-    });
+    const operation = `choose platforms ${this.#policy.map(formatPlatform).join(', ')}`;
+    const detail = `the image has none of them; it has ${[...this.#offered].join(', ') || 'attestations only'}`;
+    throw new Failure({ operation, side: 'input', code: 'no-platform', detail });
   }
 }
 

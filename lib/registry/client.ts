@@ -137,14 +137,10 @@ export class RegistryClient {
     const body = await readExcerpt(reply);
     const own = endpoint.owns(url);
     const unexplained = own && status === 404 && headers['docker-distribution-api-version'] === undefined;
-    if (unexplained && registryErrors(body).length === 0 && !(await endpoint.speaksV2(ask, signal)))
-      return new Failure({
-        operation,
-        side: 'source',
-        code: 'unsupported',
-        detail: `${url.host} has no /v2/ API; it is not a registry, or supports only the obsolete v1 protocol`,
-        status,
-      });
+    if (unexplained && registryErrors(body).length === 0 && !(await endpoint.speaksV2(ask, signal))) {
+      const detail = `${url.host} has no /v2/ API; it is not a registry, or supports only the obsolete v1 protocol`;
+      return new Failure({ operation, side: 'source', code: 'unsupported', detail, status });
+    }
     const hint = own && (status === 401 || status === 403) ? await endpoint.hint(ask.repository, signal) : undefined;
     return refusal({ status, headers, body }, { operation, host: url.host, subject, now: this.options.now(), hint });
   }

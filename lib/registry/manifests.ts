@@ -154,13 +154,7 @@ function checkManifest(bytes: Uint8Array, mediaType: string, operation: string, 
     parseManifest(bytes, mediaType);
   } catch (thrown) {
     if (!(thrown instanceof Failure)) throw thrown;
-    const { code, detail } = thrown;
-    throw new Failure({
-      operation,
-      side: 'source',
-      code,
-      detail: `${url.host} sent an invalid manifest (${detail})`,
-      cause: thrown,
-    });
+    const detail = `${url.host} sent an invalid manifest (${thrown.detail})`;
+    throw new Failure({ operation, side: 'source', code: thrown.code, detail, cause: thrown });
   }
 }
