@@ -107,6 +107,11 @@ export function isAbsent(thrown: unknown): boolean {
   return isErrno(thrown, 'ENOENT', 'ENOTDIR');
 }
 
+/** For `catch`: the result of a call whose file may be missing. */
+export function undefinedIfAbsent(error: unknown): undefined {
+  if (!isAbsent(error)) throw error;
+}
+
 /** Whether open(2) refuses because the name stands for a socket, or for a device without a driver. */
 export function isNotAFile(thrown: unknown): boolean {
   return isErrno(thrown, 'ENXIO', 'ENODEV', 'EOPNOTSUPP');

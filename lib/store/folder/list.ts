@@ -1,7 +1,8 @@
+import type { Stats } from 'node:fs';
 import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ListedObject } from '../store.ts';
-import { isAbsent, refuse } from './errors.ts';
+import { isAbsent, refuse, undefinedIfAbsent } from './errors.ts';
 import type { Paths } from './paths.ts';
 
 /** The number of concurrent stat calls, and of directory entries in memory. */
@@ -26,7 +27,7 @@ export async function* list(
         // Above the last slash of the prefix only one folder matches, and below it all folders.
         const leadsOn = `${key}/`.startsWith(prefix.slice(0, key.length + 1));
         if (paths.isOwn(key) || (!leadsOn && !key.startsWith(prefix))) continue;
-        const isFolder = kind === 'folder' || (kind === 'link' && (await isLinkToFolder(paths, key)));
+        const isFolder = kind === 'folder' || (kind === 'link' && (await statOf(paths, key))?.isDirectory() === true);
         if (isFolder && kind === 'link' && !paths.mayBeLink(key)) {
           if (isForTools(key)) continue;
           throw refuse(
@@ -38,7 +39,7 @@ export async function* list(
         if (isFolder && leadsOn) folders.push(`${key}/`);
         if (!isFolder && key.startsWith(prefix)) keys.push(key);
       }
-      for (const listed of await Promise.all(keys.map((key) => statOf(paths, key))))
+      for (const listed of await Promise.all(keys.map((key) => listedOf(paths, key))))
         if (listed !== undefined) yield listed;
     }
   }
@@ -71,21 +72,11 @@ function isForTools(key: string): boolean {
   return key.startsWith('repositories/') && key.endsWith('/blobs');
 }
 
-async function isLinkToFolder(paths: Paths, key: string): Promise<boolean> {
-  try {
-    return (await stat(join(paths.root, key))).isDirectory();
-  } catch (error) {
-    if (isAbsent(error)) return false;
-    throw error;
-  }
+function statOf(paths: Paths, key: string): Promise<Stats | undefined> {
+  return stat(join(paths.root, key)).catch(undefinedIfAbsent);
 }
 
-async function statOf(paths: Paths, key: string): Promise<ListedObject | undefined> {
-  try {
-    const stats = await stat(join(paths.root, key));
-    return stats.isFile() ? { key, size: stats.size, modified: stats.mtime } : undefined;
-  } catch (error) {
-    if (isAbsent(error)) return undefined;
-    throw error;
-  }
+async function listedOf(paths: Paths, key: string): Promise<ListedObject | undefined> {
+  const stats = await statOf(paths, key);
+  return stats?.isFile() === true ? { key, size: stats.size, modified: stats.mtime } : undefined;
 }

@@ -1,6 +1,6 @@
 import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAbsent } from './errors.ts';
+import { undefinedIfAbsent } from './errors.ts';
 import { isUuid, type Paths } from './paths.ts';
 import { isUpload } from './uploads.ts';
 
@@ -15,7 +15,7 @@ export async function sweep(paths: Paths): Promise<void> {
   await removeAll(await old(paths, paths.temporary, 'either'));
   const uploads = await old(paths, paths.uploads, 'folder');
   for (const path of uploads) if (!(await isUpload(path))) await removeAll([path]);
-  await removeAll(await old(paths, paths.temporaryOfBlobs, 'file').catch(ifAbsent));
+  await removeAll((await old(paths, paths.temporaryOfBlobs, 'file').catch(undefinedIfAbsent)) ?? []);
 }
 
 /** `rm` removes links, and never their targets. */
@@ -29,19 +29,10 @@ async function old(paths: Paths, folder: string, kind: 'file' | 'folder' | 'eith
   const found: string[] = [];
   for (const name of (await readdir(folder)).filter(isUuid)) {
     const path = join(folder, name);
-    try {
-      const stats = await lstat(path);
-      const ours = (stats.isFile() && kind !== 'folder') || (stats.isDirectory() && kind !== 'file');
-      if (ours && stats.mtimeMs < before) found.push(path);
-    } catch (error) {
-      // Another process has removed it.
-      if (!isAbsent(error)) throw error;
-    }
+    // Undefined if another process has removed it.
+    const stats = await lstat(path).catch(undefinedIfAbsent);
+    if (stats === undefined || stats.mtimeMs >= before) continue;
+    if ((stats.isFile() && kind !== 'folder') || (stats.isDirectory() && kind !== 'file')) found.push(path);
   }
   return found;
-}
-
-function ifAbsent(error: unknown): string[] {
-  if (isAbsent(error)) return [];
-  throw error;
 }

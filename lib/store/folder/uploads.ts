@@ -20,7 +20,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Part, PartLimits, Upload } from '../store.ts';
-import { isAbsent, isErrno, refuse } from './errors.ts';
+import { isAbsent, isErrno, refuse, undefinedIfAbsent } from './errors.ts';
 import { parseJournal } from './journal.ts';
 import { Claim } from './lock.ts';
 import { isUuid, type Paths } from './paths.ts';
@@ -82,20 +82,17 @@ export class Uploads {
   }
 
   async *list(prefix: string): AsyncGenerator<Upload, void, void> {
-    let ids: string[];
-    try {
-      this.#paths.checkReal(this.#paths.uploads);
-      ids = await readdir(this.#paths.uploads);
-    } catch (error) {
-      if (isAbsent(error)) return;
-      throw error;
-    }
-    for (const id of ids.filter(isUuid)) {
+    for (const id of (await this.#ids().catch(undefinedIfAbsent)) ?? []) {
       const folder = join(this.#paths.uploads, id);
       const meta = await readMeta(folder, FOLDER_PART_LIMITS);
       if (meta?.key.startsWith(prefix) !== true) continue;
       if (this.#sessions.has(id) || isFree(folder)) yield { key: meta.key, id, initiated: new Date(meta.initiated) };
     }
+  }
+
+  async #ids(): Promise<string[]> {
+    this.#paths.checkReal(this.#paths.uploads);
+    return (await readdir(this.#paths.uploads)).filter(isUuid);
   }
 
   async write(upload: Upload, number: number, bytes: Uint8Array): Promise<Part> {
@@ -198,9 +195,7 @@ export class Uploads {
     const session = await opened?.catch(() => undefined);
     const remains = join(this.#paths.temporary, randomUUID());
     try {
-      await rename(this.#folder(upload), remains);
-    } catch (error) {
-      if (!isAbsent(error)) throw error;
+      await rename(this.#folder(upload), remains).catch(undefinedIfAbsent);
     } finally {
       if (session !== undefined) await closeSession(session);
     }
