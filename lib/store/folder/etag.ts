@@ -3,21 +3,17 @@
  * the folder; all conditionally replaced objects are that small. Above the limit it is the size, the modification time and
  * the inode, which fail only for two synced replacements of equal size within one tick of the clock (4 ms).
  */
-import { createHash } from 'node:crypto';
-import { type BigIntStats, closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { hash } from 'node:crypto';
+import { type BigIntStats, closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { isAbsent, isNotAFile, refuse } from './errors.ts';
 import { READ_ONLY, readAll, type Readable } from './files.ts';
 
 /** The limit for hashing; no manifest is larger (OCI distribution spec 1.1, "Pushing Manifests"). */
 export const HASHED_BYTES = 4 * 1024 * 1024;
 
-export function hashOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-/** @param hash SHA-256 of the whole file; required up to HASHED_BYTES */
-export function etagOf(stats: BigIntStats, hash: string | undefined): string {
-  return stats.size <= HASHED_BYTES ? `sha256-${hash}` : `file-${stats.size}-${stats.mtimeNs}-${stats.ino}`;
+/** @param sha256 of the whole file; required up to HASHED_BYTES */
+export function etagOf(stats: BigIntStats, sha256: string | undefined): string {
+  return stats.size <= HASHED_BYTES ? `sha256-${sha256}` : `file-${stats.size}-${stats.mtimeNs}-${stats.ino}`;
 }
 
 /**
@@ -33,7 +29,7 @@ export async function versionOf(
   const size = Number(stats.size);
   if (size > HASHED_BYTES) return { etag: etagOf(stats, undefined), size };
   const bytes = await readWhole(operation, file, size);
-  return { etag: etagOf(stats, hashOf(bytes)), size, bytes };
+  return { etag: etagOf(stats, hash('sha256', bytes)), size, bytes };
 }
 
 /** Reads all `size` bytes of a file. */
@@ -55,18 +51,8 @@ export function etagSync(path: string): string | undefined {
   try {
     const stats = fstatSync(file, { bigint: true });
     if (!stats.isFile()) return undefined;
-    return etagOf(stats, stats.size <= HASHED_BYTES ? hashOf(readAllSync(file, Number(stats.size))) : undefined);
+    return etagOf(stats, stats.size <= HASHED_BYTES ? hash('sha256', readFileSync(file)) : undefined);
   } finally {
     closeSync(file);
   }
-}
-
-function readAllSync(file: number, size: number): Uint8Array {
-  const bytes = new Uint8Array(size);
-  for (let filled = 0; filled < size;) {
-    const read = readSync(file, bytes, filled, size - filled, filled);
-    if (read === 0) return bytes.subarray(0, filled);
-    filled += read;
-  }
-  return bytes;
 }

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { unlinkSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -16,7 +16,7 @@ import type {
 import { bodyOf } from '../body.ts';
 import { Committer, isFile } from './commit.ts';
 import { attempt, attemptEach, isAbsent, isNotAFile, refuse } from './errors.ts';
-import { etagOf, etagSync, hashOf, HASHED_BYTES, readWhole, versionOf } from './etag.ts';
+import { etagOf, etagSync, HASHED_BYTES, readWhole, versionOf } from './etag.ts';
 import { BriefFile, FolderSync, writeAll } from './files.ts';
 import { list } from './list.ts';
 import { Claim, Mutex } from './lock.ts';
@@ -128,18 +128,18 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     const operation = `put ${key}`;
     return attempt(operation, signal, async () => {
       const path = this.#paths.object(key);
-      const hash = sha256 !== undefined || bytes.length <= HASHED_BYTES ? hashOf(bytes) : undefined;
-      if (sha256 !== undefined && sha256 !== hash)
+      const actual = sha256 !== undefined || bytes.length <= HASHED_BYTES ? hash('sha256', bytes) : undefined;
+      if (sha256 !== undefined && sha256 !== actual)
         throw refuse(
           operation,
           'digest-mismatch',
-          `expected ${bytes.length} bytes with the SHA-256 ${sha256}, got ${hash}`,
+          `expected ${bytes.length} bytes with the SHA-256 ${sha256}, got ${actual}`,
         );
       await this.#prepare();
       this.#paths.checkReal(this.#paths.temporary);
       const temporary = join(this.#paths.temporary, randomUUID());
       try {
-        const etag = await writeFile(temporary, bytes, hash);
+        const etag = await writeFile(temporary, bytes, actual);
         const copied = await this.#committer.commit(operation, temporary, path, condition, signal);
         return { etag: copied ?? etag, size: bytes.length };
       } catch (error) {
@@ -223,7 +223,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     return attempt(operation, signal, async () => {
       await this.#prepare();
       const temporary = join(this.#paths.temporary, randomUUID());
-      await writeFile(temporary, new Uint8Array(), hashOf(new Uint8Array()));
+      await writeFile(temporary, new Uint8Array(), hash('sha256', ''));
       await rm(temporary);
       await this.#mutex.run(() => undefined, signal);
       this.#running ??= Claim.take(this.#paths.running);
@@ -278,9 +278,9 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
 }
 
 /** Writes a new file, syncs it to disk, and returns its version. */
-async function writeFile(path: string, bytes: Uint8Array, hash: string | undefined): Promise<string> {
+async function writeFile(path: string, bytes: Uint8Array, sha256: string | undefined): Promise<string> {
   using file = await BriefFile.open(path, 'wx');
   await writeAll(file, bytes, 0);
   await file.datasync();
-  return etagOf(file.stat(), hash);
+  return etagOf(file.stat(), sha256);
 }
