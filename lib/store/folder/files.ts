@@ -29,6 +29,10 @@ const calls = {
   fdatasync: promisify(fdatasync),
 };
 
+interface Written {
+  readonly bytesWritten: number;
+}
+
 /** The number of bytes whose copy to the page cache takes as long as waking another thread. */
 const BRIEF_BYTES = 64 * 1024;
 
@@ -55,12 +59,7 @@ export class BriefFile implements Disposable {
     return calls.read(this.#descriptor, bytes, offset, length, position);
   }
 
-  async write(
-    bytes: Uint8Array,
-    offset: number,
-    length: number,
-    position: number,
-  ): Promise<{ readonly bytesWritten: number }> {
+  async write(bytes: Uint8Array, offset: number, length: number, position: number): Promise<Written> {
     if (length > BRIEF_BYTES) return calls.write(this.#descriptor, bytes, offset, length, position);
     return { bytesWritten: writeSync(this.#descriptor, bytes, offset, length, position) };
   }
@@ -83,18 +82,8 @@ export class BriefFile implements Disposable {
 }
 
 /** A `BriefFile`, or one of Node's handles for files that stay open. */
-export interface Readable {
-  read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>;
-}
-
-interface Writable {
-  write(
-    bytes: Uint8Array,
-    offset: number,
-    length: number,
-    position: number,
-  ): Promise<{ readonly bytesWritten: number }>;
-}
+export type Readable = Pick<BriefFile, 'read'>;
+type Writable = Pick<BriefFile, 'write'>;
 
 /** Reads `size` bytes of a file from `start` on; fewer if the file ends before. */
 export async function readAll(file: Readable, size: number, start = 0): Promise<Uint8Array> {
