@@ -120,14 +120,7 @@ export async function forget(session: Session, number: number): Promise<void> {
  * the planned size.
  */
 export function checkParts(upload: Upload, { landed, partSize }: Session, parts: readonly Part[]): number {
-  const wrong = (detail: string): Failure =>
-    new Failure({
-      operation: `complete upload ${upload.key}`,
-      side: 'archive',
-      code: 'invalid',
-      remedy: 'restart',
-      detail,
-    });
+  const wrong = (detail: string): Failure => invalidParts(`complete upload ${upload.key}`, detail);
   if (parts.length === 0) throw wrong('part 1 is missing');
   let size = 0;
   for (const [index, part] of parts.entries()) {
@@ -142,15 +135,9 @@ export function checkParts(upload: Upload, { landed, partSize }: Session, parts:
   return size;
 }
 
-/** The failure of a part for an upload that was created with another part size. The blob needs a new upload. */
-export function ofAnotherSize(operation: string, bytes: number, partSize: number): Failure {
-  return new Failure({
-    operation,
-    side: 'archive',
-    code: 'invalid',
-    remedy: 'restart',
-    detail: `it has ${bytes} bytes, and the upload's parts have ${partSize}`,
-  });
+/** The failure of parts that cannot become the object. The blob needs a new upload. */
+export function invalidParts(operation: string, detail: string): Failure {
+  return new Failure({ operation, side: 'archive', code: 'invalid', remedy: 'restart', detail });
 }
 
 export function noSuchUpload(upload: Upload, detail = 'it was completed or aborted'): Failure {

@@ -29,8 +29,8 @@ import {
   checkParts,
   closeSession,
   forget,
+  invalidParts,
   noSuchUpload,
-  ofAnotherSize,
   openSession,
   type Session,
   sync,
@@ -101,7 +101,8 @@ export class Uploads {
     const { maxParts } = FOLDER_PART_LIMITS;
     if (!Number.isInteger(number) || number < 1 || number > maxParts)
       throw refuse(operation, 'invalid', `parts are numbered from 1 to ${maxParts}`);
-    if (bytes.length > session.partSize) throw ofAnotherSize(operation, bytes.length, session.partSize);
+    if (bytes.length > session.partSize)
+      throw invalidParts(operation, `it has ${bytes.length} bytes, and the upload's parts have ${session.partSize}`);
     if (session.closing || session.completing !== undefined) throw noSuchUpload(upload);
     const writing = writePart(session, number, bytes);
     session.writing.add(writing);
@@ -203,18 +204,14 @@ export class Uploads {
   }
 
   /** @throws Failure if the folder of uploads is a link; `no-such-upload` if it is missing */
-  #checkReal(upload: Upload): void {
+  #folder(upload: Upload): string {
+    // An id becomes a path, so it must have the form of the ids that this store creates.
+    if (!isUuid(upload.id)) throw noSuchUpload(upload);
     try {
       this.#paths.checkReal(this.#paths.uploads);
     } catch (error) {
       throw isAbsent(error) ? noSuchUpload(upload) : error;
     }
-  }
-
-  #folder(upload: Upload): string {
-    // An id becomes a path, so it must have the form of the ids that this store creates.
-    if (!isUuid(upload.id)) throw noSuchUpload(upload);
-    this.#checkReal(upload);
     return join(this.#paths.uploads, upload.id);
   }
 }
