@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { globSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { parseJournal } from '../../lib/store/folder/journal.ts';
-import { FOLDER_PART_LIMITS } from '../../lib/store/folder/uploads.ts';
+import { FOLDER_PART_LIMITS } from '../../lib/store/folder/upload-files.ts';
 import { landed, ranges } from '../../lib/store/parts.ts';
 import { jsonLines, MAIN, mirrorSync, startMirrorSync, summaryOf } from '../kit/command-line.ts';
 import { generated } from '../kit/content.ts';

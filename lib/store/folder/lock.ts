@@ -80,17 +80,16 @@ export class Mutex {
 }
 
 /**
- * A lock must be an empty regular file. SQLite would follow links, and would write to a database with a journal, and to the
- * files that the journal names.
+ * Whether the name is free, or that of an empty regular file. SQLite would follow links, and would write to a database with
+ * a journal, and to the files that the journal names.
  */
-function checkIsLock(path: string): void {
+export function mayBeLock(path: string): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found !== undefined && (!found.isFile() || found.size > 0))
-    throw refuse(`lock ${path}`, 'invalid', 'expected an empty file; remove it');
+  return found === undefined || (found.isFile() && found.size === 0);
 }
 
 function open(path: string): DatabaseSync {
-  checkIsLock(path);
+  if (!mayBeLock(path)) throw refuse(`lock ${path}`, 'invalid', 'expected an empty file; remove it');
   try {
     const database = new DatabaseSync(path, { timeout: 0 });
     // Without this, SQLite would create a journal file.

@@ -23,7 +23,8 @@ import { Claim, Mutex } from './lock.ts';
 import { Paths } from './paths.ts';
 import { checkStart, opened, pieces, stream } from './read.ts';
 import { sweep } from './sweep.ts';
-import { FOLDER_PART_LIMITS, Uploads } from './uploads.ts';
+import { FOLDER_PART_LIMITS } from './upload-files.ts';
+import { Uploads } from './uploads.ts';
 
 /**
  * Objects as files in a folder, which several processes on one machine may use concurrently.

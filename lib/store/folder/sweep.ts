@@ -2,7 +2,7 @@ import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { undefinedIfAbsent } from './errors.ts';
 import { isUuid, type Paths } from './paths.ts';
-import { isUpload } from './uploads.ts';
+import { readMeta } from './upload-files.ts';
 
 /** A process needs a temporary file for less than this time. */
 const LEFT_OVER_MS = 24 * 60 * 60 * 1000;
@@ -14,7 +14,8 @@ const LEFT_OVER_MS = 24 * 60 * 60 * 1000;
 export async function sweep(paths: Paths): Promise<void> {
   await removeAll(await old(paths, paths.temporary, 'either'));
   const uploads = await old(paths, paths.uploads, 'folder');
-  for (const path of uploads) if (!(await isUpload(path))) await removeAll([path]);
+  // The remains of an upload without its data, or its meta.
+  for (const path of uploads) if ((await readMeta(path)) === undefined) await removeAll([path]);
   await removeAll((await old(paths, paths.temporaryOfBlobs, 'file').catch(undefinedIfAbsent)) ?? []);
 }
 

@@ -3,14 +3,28 @@
  * symbolic link, a second name of another file and a named pipe are not opened. A folder with other files than this store
  * creates is not an upload.
  */
-import { constants, lstatSync } from 'node:fs';
+import { constants } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../core/failure.ts';
 import { Place } from '../../oci/document.ts';
-import type { PartLimits } from '../store.ts';
+import type { Part, PartLimits } from '../store.ts';
 import { isAbsent, isErrno, isNotAFile } from './errors.ts';
 import { BriefFile, readAll } from './files.ts';
+import { parseJournal } from './journal.ts';
+import { mayBeLock } from './lock.ts';
+
+/**
+ * A disk does not need the limits of S3. These limits keep a journal short (as many parts as on S3), and a part within
+ * one write (Linux: 2 GiB).
+ */
+export const FOLDER_PART_LIMITS: PartLimits = {
+  minPartBytes: 64 * 1024,
+  // A part costs no request here, so it is smaller than on S3, and the same number of parts needs half the memory.
+  usualPartBytes: 4 * 1024 ** 2,
+  maxPartBytes: 1024 ** 3,
+  maxParts: 10_000,
+};
 
 /** Bytes. A meta file has about 200. */
 const MAX_META_BYTES = 64 * 1024;
@@ -50,36 +64,34 @@ export async function openOwn(path: string, flags: number): Promise<FileHandle |
   return undefined;
 }
 
-export async function readJournal(file: FileHandle): Promise<string> {
+/** The stored parts by number. */
+export async function readJournal(file: FileHandle): Promise<Map<number, Part>> {
   const { size } = await file.stat();
   // This store writes no journal of that length.
-  if (size > MAX_JOURNAL_BYTES) return '';
-  return Buffer.from(await readAll(file, size)).toString('utf8');
+  if (size > MAX_JOURNAL_BYTES) return new Map();
+  return parseJournal(Buffer.from(await readAll(file, size)).toString('utf8'));
 }
 
 /** Returns `undefined` if the folder is not an upload: it is missing, its data is an object by now, or others made it. */
-export async function readMeta(folder: string, limits: PartLimits): Promise<Meta | undefined> {
+export async function readMeta(folder: string): Promise<Meta | undefined> {
   try {
     const stats = await lstat(folder);
     const data = await lstat(join(folder, 'data'));
-    if (!stats.isDirectory() || !data.isFile() || data.nlink !== 1 || !isLock(join(folder, 'lock'))) return undefined;
+    if (!stats.isDirectory() || !data.isFile() || data.nlink !== 1 || !mayBeLock(join(folder, 'lock')))
+      return undefined;
     using file = await BriefFile.open(join(folder, 'meta'), constants.O_RDONLY | NO_LINKS);
     const { size } = file.stat();
     if (!file.stat().isFile() || size > MAX_META_BYTES) return undefined;
-    return parseMeta(await readAll(file, Number(size)), limits);
+    return parseMeta(await readAll(file, Number(size)));
   } catch (error) {
     if (isForeign(error)) return undefined;
     throw error;
   }
 }
 
-function isLock(path: string): boolean {
-  const found = lstatSync(path, { throwIfNoEntry: false });
-  return found === undefined || (found.isFile() && found.size === 0);
-}
-
 /** An upload that lost its `meta` in a power failure, since it is not synced to disk, cannot be continued: it is ignored. */
-function parseMeta(bytes: Uint8Array, { minPartBytes, maxPartBytes }: PartLimits): Meta | undefined {
+function parseMeta(bytes: Uint8Array): Meta | undefined {
+  const { minPartBytes, maxPartBytes } = FOLDER_PART_LIMITS;
   try {
     const place = Place.ofBytes('read upload', bytes);
     const [version, key, partSize, initiated] = [

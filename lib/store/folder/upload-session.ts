@@ -50,7 +50,7 @@ export async function openSession(folder: string, partSize: number, upload: Uplo
     const direct = await DirectFile.open(join(folder, 'data'), FLAGS.direct, await data.stat({ bigint: true }));
     opened.push(direct);
     const log = await own('journal', FLAGS.journal);
-    const landed = journal.parseJournal(await readJournal(log));
+    const landed = await readJournal(log);
     const idle = {
       writing: new Set<Promise<unknown>>(),
       dirty: 0,

@@ -19,12 +19,11 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Part, PartLimits, Upload } from '../store.ts';
+import type { Part, Upload } from '../store.ts';
 import { isAbsent, isErrno, refuse, undefinedIfAbsent } from './errors.ts';
-import { parseJournal } from './journal.ts';
 import { Claim } from './lock.ts';
 import { isUuid, type Paths } from './paths.ts';
-import { FLAGS, type Meta, openOwn, readJournal, readMeta } from './upload-files.ts';
+import { FLAGS, FOLDER_PART_LIMITS, type Meta, openOwn, readJournal, readMeta } from './upload-files.ts';
 import {
   checkParts,
   closeSession,
@@ -36,18 +35,6 @@ import {
   sync,
   writePart,
 } from './upload-session.ts';
-
-/**
- * A disk does not need the limits of S3. These limits keep a journal short (as many parts as on S3), and a part within
- * one write (Linux: 2 GiB).
- */
-export const FOLDER_PART_LIMITS: PartLimits = {
-  minPartBytes: 64 * 1024,
-  // A part costs no request here, so it is smaller than on S3, and the same number of parts needs half the memory.
-  usualPartBytes: 4 * 1024 ** 2,
-  maxPartBytes: 1024 ** 3,
-  maxParts: 10_000,
-};
 
 export class Uploads {
   readonly #paths: Paths;
@@ -84,7 +71,7 @@ export class Uploads {
   async *list(prefix: string): AsyncGenerator<Upload, void, void> {
     for (const id of (await this.#ids().catch(undefinedIfAbsent)) ?? []) {
       const folder = join(this.#paths.uploads, id);
-      const meta = await readMeta(folder, FOLDER_PART_LIMITS);
+      const meta = await readMeta(folder);
       if (meta?.key.startsWith(prefix) !== true) continue;
       if (this.#sessions.has(id) || isFree(folder)) yield { key: meta.key, id, initiated: new Date(meta.initiated) };
     }
@@ -183,7 +170,7 @@ export class Uploads {
 
   async #resume(upload: Upload): Promise<Session> {
     const folder = this.#folder(upload);
-    const meta = await readMeta(folder, FOLDER_PART_LIMITS);
+    const meta = await readMeta(folder);
     if (meta?.key !== upload.key) throw noSuchUpload(upload);
     return openSession(folder, meta.partSize, upload);
   }
@@ -216,16 +203,11 @@ export class Uploads {
   }
 }
 
-/** Whether a folder is an upload, and not the remains of a removed one. */
-export async function isUpload(folder: string): Promise<boolean> {
-  return (await readMeta(folder, FOLDER_PART_LIMITS)) !== undefined;
-}
-
 async function readParts(folder: string): Promise<Map<number, Part> | undefined> {
-  if (!(await isUpload(folder))) return undefined;
+  if ((await readMeta(folder)) === undefined) return undefined;
   const file = await openOwn(join(folder, 'journal'), FLAGS.journal);
   try {
-    return file === undefined ? undefined : parseJournal(await readJournal(file));
+    return file === undefined ? undefined : await readJournal(file);
   } finally {
     await file?.close();
   }
