@@ -3,7 +3,7 @@ import { Lru } from '../core/lru.ts';
 import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import { checkInstants } from './instants.ts';
 import { afterConflict, conflict, sleep, type Wait } from './conflicts.ts';
-import type { Layout } from './layout.ts';
+import type { Layout } from './oci-layout.ts';
 import type { Receipt } from './receipt.ts';
 import { type FoundReceipt, Receipts } from './receipts.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';

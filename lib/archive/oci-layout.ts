@@ -18,7 +18,6 @@
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestParts, isDigest } from '../oci/digest.ts';
-import type { Layout } from './layout.ts';
 
 const REPOSITORIES = 'repositories/';
 const RUNS = '.mirror/runs/';
@@ -29,47 +28,67 @@ const START = 'run';
 const TAG_INDEX = '/index.json';
 const MARKER = '/oci-layout';
 
-export const ociLayout: Layout = {
+/**
+ * The keys of an archive's objects; no other module builds keys. Repositories have the form of references:
+ * `docker.io/library/alpine`, `localhost:5000/app`.
+ */
+export const ociLayout = {
+  /** The prefix of all blobs' keys. */
   blobs: 'blobs/',
+  /** The prefix of all tag indexes' keys. */
   repositories: REPOSITORIES,
-  blob: (digest) => `blobs/${pathOf(digest)}`,
-  digestOf(key) {
+  blob: (digest: Digest) => `blobs/${pathOf(digest)}`,
+  /** The blob with this key; undefined for any other key. */
+  digestOf(key: string): Digest | undefined {
     const [, algorithm, hex] = /^blobs\/([^/]+)\/([^/]+)$/.exec(key) ?? [];
     const text = `${algorithm ?? ''}:${hex ?? ''}`;
     return isDigest(text) ? text : undefined;
   },
-  receipt: (digest) => `.mirror/receipts/${pathOf(digest)}.json`,
-  tagIndex: (repository) => `${REPOSITORIES}${folderOf(repository)}${TAG_INDEX}`,
-  // No part of a path begins with `_`, so no repository below this one has the same key.
-  member(repository, manifest) {
+  receipt: (digest: Digest) => `.mirror/receipts/${pathOf(digest)}.json`,
+  tagIndex: (repository: string) => `${REPOSITORIES}${folderOf(repository)}${TAG_INDEX}`,
+  /** The record that a manifest belongs to an image of the repository. */
+  member(repository: string, manifest: Digest): string {
+    // No part of a path begins with `_`, so no repository below this one has the same key.
     const { algorithm, hex } = digestParts(manifest);
     return `.mirror/members/${folderOf(repository)}/_${algorithm}_${hex}.json`;
   },
-  attestation: (name) => `.mirror/attestations/${name}.json`,
-  marker: (repository) => ({
+  /** The bundle of an attestation, by a name that its writer chooses. */
+  attestation: (name: string) => `.mirror/attestations/${name}.json`,
+  /** The file that other tools need beside the tag index, and its content. */
+  marker: (repository: string) => ({
     key: `${REPOSITORIES}${folderOf(repository)}${MARKER}`,
     content: '{"imageLayoutVersion":"1.0.0"}',
   }),
-  repositoryOf: (key) => repositoryWith(key, TAG_INDEX),
-  markedBy: (key) => repositoryWith(key, MARKER),
+  /** The repository whose tag index has this key; undefined for any other key. */
+  repositoryOf: (key: string) => repositoryWith(key, TAG_INDEX),
+  /** The repository whose marker has this key; undefined for any other key. */
+  markedBy: (key: string) => repositoryWith(key, MARKER),
+  /** The prefix of all run reports' keys. */
   runs: RUNS,
-  // An image's reference may be longer than a file name, and contains slashes.
-  runReport: (run, image) => `${RUNS}${run}/${image === undefined ? '' : fileOf(image)}`,
-  runStart: (run) => `${RUNS}${run}/run.json`,
-  runSummary: (run) => `${RUNS}${run}/summary.json`,
+  /** The report of one image of a run; without `image`, the prefix of all the run's keys. */
+  runReport: (run: string, image?: string) => `${RUNS}${run}/${image === undefined ? '' : fileOf(image)}`,
+  runStart: (run: string) => `${RUNS}${run}/run.json`,
+  runSummary: (run: string) => `${RUNS}${run}/summary.json`,
+  /** The prefix of the records of all runs that are not finished. */
   openRuns: OPEN,
-  openRun: (run, message = START) => `${OPEN}${run}/${message}.json`,
-  openRunOf(key) {
+  /** The record of a handled message of an open run; without `message`, the start of the run with the ids of its messages. */
+  openRun: (run: string, message = START) => `${OPEN}${run}/${message}.json`,
+  /** The run and the message of a key below `openRuns`; without a message for the start. */
+  openRunOf(key: string): { readonly run: string; readonly message: string | undefined } | undefined {
     const [, run, message] = /^\.mirror\/runs\/\.open\/([A-Za-z0-9-]+)\/([a-z0-9]+)\.json$/.exec(key) ?? [];
     return run === undefined ? undefined : { run, message: message === START ? undefined : message };
   },
-  queuedImage: (image) => `${QUEUED}${fileOf(image)}`,
-  runOf(key) {
+  /** The object that names the run which has queued an image. */
+  queuedImage: (image: string) => `${QUEUED}${fileOf(image)}`,
+  /** The run whose report or start has this key; undefined for any other key. */
+  runOf(key: string): string | undefined {
     if (key.startsWith(QUEUED)) return undefined;
     const [run, file, ...more] = key.startsWith(RUNS) ? key.slice(RUNS.length).split('/') : [];
     return file !== undefined && more.length === 0 ? run : undefined;
   },
-};
+} as const;
+
+export type Layout = typeof ociLayout;
 
 function repositoryWith(key: string, file: string): string | undefined {
   if (!key.startsWith(REPOSITORIES) || !key.endsWith(file)) return undefined;
@@ -78,6 +97,7 @@ function repositoryWith(key: string, file: string): string | undefined {
   return slash === -1 ? undefined : folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
 }
 
+/** An image's reference may be longer than a file name, and contains slashes. */
 function fileOf(image: string): string {
   return `${createHash('sha256').update(image).digest('hex')}.json`;
 }

@@ -3,7 +3,7 @@ import { asFailure, Failure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
 import { afterConflict, type Wait } from './conflicts.ts';
-import type { Layout } from './layout.ts';
+import type { Layout } from './oci-layout.ts';
 import {
   mergedReceipt,
   parseReceipt,
