@@ -29,35 +29,31 @@ export interface Receipt {
   readonly verifiedAt: string;
 }
 
-/** @throws Failure `corrupt` that names the field */
+/** @throws Failure that names the field */
 export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
-  try {
-    const place = Place.ofBytes(`read receipt of ${digest}`, bytes);
-    const refuseUnless = (isRight: boolean, name: string, what: string): void => {
-      if (!isRight) throw place.at(name).fail(what);
-    };
-    refuseUnless(place.at('version').integer() === 1, 'version', 'must be 1');
-    const compression = place.at('compression').optionalText();
-    const isEarlier = !place.at('diffIds').given;
-    const receipt = defined({
-      version: 1 as const,
-      digest: place.at('digest').digest(),
-      size: place.at('size').size(),
-      diffIds: isEarlier ? { sha256: place.at('diffId').digest() } : readDiffIds(place.at('diffIds')),
-      compression: compression as Compression | undefined,
-      declared: place.at('declared').optionalText(),
-      assumed: isEarlier && compression === 'none' ? (true as const) : undefined,
-      source: place.at('source').text(),
-      verifiedAt: place.at('verifiedAt').text(),
-    });
-    refuseUnless(receipt.digest === digest, 'digest', 'is that of another blob');
-    const isOpaque = Object.keys(receipt.diffIds).length === 0;
-    refuseUnless(isOpaque ? compression === undefined : COMPRESSIONS.has(compression ?? ''), 'compression', MUST);
-    refuseUnless(!Number.isNaN(Date.parse(receipt.verifiedAt)), 'verifiedAt', 'must be a time in ISO 8601');
-    return receipt;
-  } catch (error) {
-    throw error instanceof Failure ? corrupt(error) : error;
-  }
+  const place = Place.ofBytes(`read receipt of ${digest}`, bytes);
+  const refuseUnless = (isRight: boolean, name: string, what: string): void => {
+    if (!isRight) throw place.at(name).fail(what);
+  };
+  refuseUnless(place.at('version').integer() === 1, 'version', 'must be 1');
+  const compression = place.at('compression').optionalText();
+  const isEarlier = !place.at('diffIds').given;
+  const receipt = defined({
+    version: 1 as const,
+    digest: place.at('digest').digest(),
+    size: place.at('size').size(),
+    diffIds: isEarlier ? { sha256: place.at('diffId').digest() } : readDiffIds(place.at('diffIds')),
+    compression: compression as Compression | undefined,
+    declared: place.at('declared').optionalText(),
+    assumed: isEarlier && compression === 'none' ? (true as const) : undefined,
+    source: place.at('source').text(),
+    verifiedAt: place.at('verifiedAt').text(),
+  });
+  refuseUnless(receipt.digest === digest, 'digest', 'is that of another blob');
+  const isOpaque = Object.keys(receipt.diffIds).length === 0;
+  refuseUnless(isOpaque ? compression === undefined : COMPRESSIONS.has(compression ?? ''), 'compression', MUST);
+  refuseUnless(!Number.isNaN(Date.parse(receipt.verifiedAt)), 'verifiedAt', 'must be a time in ISO 8601');
+  return receipt;
 }
 
 /**
@@ -120,14 +116,4 @@ export function serialiseReceipt({ assumed: _, ...receipt }: Receipt): Uint8Arra
   // Earlier versions read `diffId`.
   const fields = defined({ version, digest, size, diffId: diffIds.sha256, diffIds, ...rest });
   return Buffer.from(`${JSON.stringify(fields)}\n`);
-}
-
-function corrupt(fault: Failure): Failure {
-  return new Failure({
-    operation: fault.operation,
-    side: 'archive',
-    code: 'corrupt',
-    detail: `${fault.detail}; delete it, and the next sync proves the blob again`,
-    cause: fault,
-  });
 }

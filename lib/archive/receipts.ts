@@ -48,7 +48,7 @@ export class Receipts {
     try {
       return { receipt: parseReceipt(bytes, digest), etag };
     } catch (error) {
-      if (error instanceof Failure && error.code === 'corrupt') return { receipt: undefined, etag };
+      if (error instanceof Failure) return { receipt: undefined, etag };
       throw error;
     }
   }

@@ -98,6 +98,6 @@ test.each([
   ['object', Buffer.from('null')],
 ])('a receipt with a wrong %s is refused', (name, bytes) => {
   expect(() => parseReceipt(bytes, digest)).toThrow(
-    expect.objectContaining({ code: 'corrupt', side: 'archive', detail: expect.stringContaining(name) as string }),
+    expect.objectContaining({ code: 'invalid', side: 'input', detail: expect.stringContaining(name) as string }),
   );
 });
