@@ -27,9 +27,18 @@ type UpdateOptions = Cancel & {
   readonly written?: (version: string) => void;
 };
 
-/** An index whose state the caller has checked; undefined for a repository without an index. */
-interface Checked {
-  readonly read: { readonly index: TagIndex; readonly etag: string } | undefined;
+/** A tag index with the version that was read or written. */
+interface ReadIndex {
+  readonly index: TagIndex;
+  readonly etag: string;
+}
+
+/** An index after an edit; the same index where nothing changes. */
+interface Edited<T> {
+  readonly index: TagIndex;
+  readonly result: T;
+  /** Whether the result holds only for the version that was read. The repository is marked then. */
+  readonly isChecked?: boolean;
 }
 
 /** Finds the changes for a version of a tag index; undefined for a repository without an index. */
@@ -46,7 +55,7 @@ export class Archive {
    * slices. Parsing its index for each slice would take longer than all other work, and create garbage faster than the
    * collector frees it.
    */
-  readonly #parsed: Lru<string, { readonly index: TagIndex; readonly etag: string }>;
+  readonly #parsed: Lru<string, ReadIndex>;
 
   /**
    * @param keptEntries entries of parsed tag indexes that are kept in memory; the last index is always kept
@@ -121,10 +130,7 @@ export class Archive {
     return this.#parsed.get(this.layout.tagIndex(repository))?.index;
   }
 
-  async tagIndex(
-    repository: string,
-    options: Cancel = {},
-  ): Promise<{ readonly index: TagIndex; readonly etag: string } | undefined> {
+  async tagIndex(repository: string, options: Cancel = {}): Promise<ReadIndex | undefined> {
     const key = this.layout.tagIndex(repository);
     const known = this.#parsed.get(key);
     const limits = { maxBytes: MAX_TAG_INDEX_BYTES, ...options };
@@ -156,55 +162,37 @@ export class Archive {
     changes: readonly TagChange[] | FindChanges,
     options: UpdateOptions = {},
   ): Promise<readonly TagUpdate[]> {
-    return typeof changes === 'function'
-      ? this.#updateTagsWith(repository, changes, options)
-      : this.#apply(repository, changes, options);
-  }
-
-  async #apply(
-    repository: string,
-    changes: readonly TagChange[],
-    options: UpdateOptions & { readonly checked?: Checked },
-  ): Promise<readonly TagUpdate[]> {
-    const apply = (before: TagIndex): { readonly index: TagIndex; readonly outcomes: readonly TagUpdate[] } => {
-      const { index, applied } = before.apply(changes);
-      const updates = applied.map((each, at) => ({ ...each, ...moveOf(before, changes[at], each.outcome) }));
-      return { index, outcomes: updates };
+    if (typeof changes !== 'function') {
+      checkInstants(repository, changes);
+      return this.#edit(repository, (before) => applied(before, changes), options);
+    }
+    const edit = async (before: TagIndex, read?: ReadIndex): Promise<Edited<readonly TagUpdate[]>> => {
+      // The marker is written before the check, so that a repair finds the repository, and changes the version of its
+      // index.
+      if (read === undefined) await this.#mark(repository, { signal: options.signal });
+      const found = await changes(read?.etag, read?.index);
+      if (found.length === 0) return { index: before, result: [] };
+      checkInstants(repository, found);
+      return { ...applied(before, found), isChecked: true };
     };
-    checkInstants(repository, changes);
-    return this.#edit(repository, apply, options);
+    return this.#edit(repository, edit, options);
   }
 
   /**
    * Changes the policy of a repository, or its decisions; `edit` is called again where another writer was faster.
    */
   async updatePolicy(repository: string, edit: (index: TagIndex) => TagIndex, options: Cancel = {}): Promise<TagIndex> {
-    return this.#edit(repository, (before) => ((index) => ({ index, outcomes: index }))(edit(before)), options);
-  }
-
-  async #updateTagsWith(repository: string, find: FindChanges, options: UpdateOptions): Promise<readonly TagUpdate[]> {
-    const key = this.layout.tagIndex(repository);
-    const { signal } = options;
-    for (let attempt = 1; ; attempt += 1) {
-      const read = await this.tagIndex(repository, { signal });
-      const version = read?.etag;
-      // The marker is written before the check, so that a repair finds the repository, and changes the version of its
-      // index.
-      if (version === undefined) await this.#mark(repository, { signal });
-      const changes = await find(version, read?.index);
-      if (changes.length === 0) return [];
-      try {
-        return await this.#apply(repository, changes, { ...options, checked: { read } });
-      } catch (error) {
-        await afterConflict(error, attempt, { key, wait: this.#wait, signal });
-      }
-    }
+    const edited = (before: TagIndex): Edited<TagIndex> => {
+      const index = edit(before);
+      return { index, result: index };
+    };
+    return this.#edit(repository, edited, options);
   }
 
   /** Records checks for new referrers in one write; writes nothing where nothing changes. */
   async recordChecks(repository: string, checks: readonly ReferrerCheck[], options: UpdateOptions = {}): Promise<void> {
     checkInstants(repository, [], checks);
-    await this.#edit(repository, (index) => ({ index: index.checked(checks), outcomes: undefined }), options);
+    await this.#edit(repository, (index) => ({ index: index.checked(checks), result: undefined }), options);
   }
 
   /**
@@ -217,35 +205,32 @@ export class Archive {
     now: number,
     options: Cancel = {},
   ): Promise<void> {
-    const edit = (index: TagIndex): { index: TagIndex; outcomes: undefined } => ({
+    const edit = (index: TagIndex): Edited<undefined> => ({
       index: withoutDamaged(index, digests).repaired(now),
-      outcomes: undefined,
+      result: undefined,
     });
     await this.#edit(repository, edit, options);
   }
 
-  /** @param checked the version that the edit is for: another one is a conflict, which is thrown */
+  /** @param edit is called again where another writer was faster; `read` is undefined for a repository without an index */
   async #edit<T>(
     repository: string,
-    edit: (index: TagIndex) => { readonly index: TagIndex; readonly outcomes: T },
-    { signal, checked, written }: Cancel & Pick<UpdateOptions, 'written'> & { readonly checked?: Checked },
+    edit: (before: TagIndex, read: ReadIndex | undefined) => Edited<T> | Promise<Edited<T>>,
+    { signal, written }: UpdateOptions,
   ): Promise<T> {
     const key = this.layout.tagIndex(repository);
     for (let attempt = 1; ; attempt += 1) {
-      const read = checked === undefined ? await this.tagIndex(repository, { signal }) : checked.read;
+      const read = await this.tagIndex(repository, { signal });
       const before = read?.index ?? TagIndex.empty();
-      const { index, outcomes } = edit(before);
-      if (index === before) {
-        if (checked !== undefined) await this.#mustBe(key, read?.etag, { signal });
-        return outcomes;
-      }
+      const { index, result, isChecked = false } = await edit(before, read);
       try {
-        if (read === undefined && checked === undefined) await this.#mark(repository, { signal });
-        const version = await this.#putTagIndex(key, index, read?.etag, { signal });
-        written?.(version);
-        return outcomes;
+        if (index !== before) {
+          if (read === undefined && !isChecked) await this.#mark(repository, { signal });
+          const version = await this.#putTagIndex(key, index, read?.etag, { signal });
+          written?.(version);
+        } else if (isChecked) await this.#mustBe(key, read?.etag, { signal });
+        return result;
       } catch (error) {
-        if (checked !== undefined) throw error;
         await afterConflict(error, attempt, { key, wait: this.#wait, signal });
       }
     }
@@ -293,4 +278,10 @@ export class Archive {
     const { key, content } = this.layout.marker(repository);
     await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
   }
+}
+
+function applied(before: TagIndex, changes: readonly TagChange[]): Edited<readonly TagUpdate[]> {
+  const { index, applied: outcomes } = before.apply(changes);
+  const result = outcomes.map((each, at) => ({ ...each, ...moveOf(before, changes[at], each.outcome) }));
+  return { index, result };
 }
