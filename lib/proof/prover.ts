@@ -9,7 +9,7 @@ import { type Algorithm, type Digest, digestParts, hasher, toDigest } from '../o
 import { compressionOf } from '../oci/mediatype.ts';
 import { algorithmsOf } from './algorithms.ts';
 import type { DiffIds } from './content.ts';
-import { Unpacker } from './unpacker.ts';
+import { Unpacker, type UnpackerOptions } from './unpacker.ts';
 
 export interface Expected {
   readonly digest: Digest;
@@ -44,7 +44,7 @@ export interface ProverOptions {
    * Waits for the memory of a zstd window. Only for a caller that awaits each write, and that holds no resource for
    * which others wait. Without this, unpacking is deferred where the memory is not available.
    */
-  readonly patient?: { readonly signal: AbortSignal; readonly window: 'as-announced' | 'largest' } | undefined;
+  readonly patient?: UnpackerOptions['patient'];
 }
 
 /** The maximum number of uncompressed bytes of a layer; real layers are smaller, and decompression bombs are larger. */
@@ -86,7 +86,8 @@ export class Prover {
   async write(chunk: Uint8Array): Promise<void> {
     this.#size += chunk.length;
     const { size } = this.#expected;
-    if (size !== undefined && this.#size > size) throw this.#refuse('size-mismatch', this.#longer(size));
+    if (size !== undefined && this.#size > size)
+      throw this.#refuse('size-mismatch', `expected ${size} bytes, got more`);
     const unpacked = this.#isOver ? undefined : this.#unpacker?.write(chunk);
     this.#stored.update(chunk);
     await this.#readable(unpacked);
@@ -139,10 +140,6 @@ export class Prover {
       this.#unreadable ??= failure.message;
     }
     return undefined;
-  }
-
-  #longer(size: number): string {
-    return `expected ${size} bytes, got more`;
   }
 
   #refuse(code: 'size-mismatch' | 'digest-mismatch' | 'not-as-declared', detail: string): Failure {

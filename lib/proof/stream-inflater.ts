@@ -107,7 +107,7 @@ export class StreamInflater implements Inflater {
   /** Writes the next bytes, up to the end of a zstd frame. Resolves to the position after them. */
   async #writeSome(chunk: Uint8Array, start: number): Promise<number> {
     const piece = chunk.subarray(start, start + this.#stepBytes);
-    const length = this.#frames === undefined ? piece.length : this.#frames.next(piece, 0);
+    const length = this.#frames === undefined ? piece.length : this.#frames.next(piece);
     await this.#step((resolve) => this.#stream.write(piece.subarray(0, length), resolve));
     return start + length;
   }

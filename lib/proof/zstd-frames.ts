@@ -31,12 +31,12 @@ export class ZstdFrames {
   }
 
   /**
-   * Returns the end of the first frame that ends in `bytes` after `start`, or the length of `bytes` where none does. The
-   * next call must continue at that position. Bytes that are not a frame count as one that does not end: the
+   * Returns the end of the first frame that ends in `bytes`, or the length of `bytes` where none does. The next call must
+   * continue at that position. Bytes that are not a frame count as one that does not end: the
    * decompressor reports them.
    */
-  next(bytes: Uint8Array, start: number): number {
-    let at = start;
+  next(bytes: Uint8Array): number {
+    let at = 0;
     while (at < bytes.length) {
       this.#isInFrame = true;
       const skipped = Math.min(this.#skip, bytes.length - at);
