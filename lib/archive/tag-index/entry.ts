@@ -89,20 +89,14 @@ export interface StoredEntry extends TagEntry {
 export function readEntry(place: Place, now: number): StoredEntry {
   const { digest, mediaType, size, artifactType, annotations = {} } = readDescriptor(place);
   const at = place.at('annotations');
-  const time = (name: string): number | undefined => {
+  const optional = <T>(name: string, read: (value: Place, text: string) => T): T | undefined => {
     const text = own(annotations, name);
-    return text === undefined ? undefined : readTime(at.entry(name), text, now);
+    return text === undefined ? undefined : read(at.entry(name), text);
   };
-  const times = (name: string): readonly number[] => {
-    const text = own(annotations, name);
-    return text === undefined ? [] : readTimes(at.entry(name), text, now);
-  };
+  const time = (name: string): number | undefined => optional(name, (value, text) => readTime(value, text, now));
+  const times = (name: string): readonly number[] => optional(name, (value, text) => readTimes(value, text, now)) ?? [];
   const last = time(ANNOTATIONS.observed);
   const observations = union(times(ANNOTATIONS.observations), last === undefined ? [] : [last]);
-  const platforms = (name: string): Platforms | undefined => {
-    const text = own(annotations, name);
-    return text === undefined ? undefined : readPlatforms(at.entry(name), text);
-  };
   return {
     tag: own(annotations, ANNOTATIONS.tag),
     digest,
@@ -110,14 +104,14 @@ export function readEntry(place: Place, now: number): StoredEntry {
     size,
     observed: observations.at(-1) ?? 0,
     observations,
-    platforms: platforms(ANNOTATIONS.platforms),
-    skipping: platforms(ANNOTATIONS.skipping),
+    platforms: optional(ANNOTATIONS.platforms, readPlatforms),
+    skipping: optional(ANNOTATIONS.skipping, readPlatforms),
     hadTag: own(annotations, ANNOTATIONS.hadTag),
     replaced: time(ANNOTATIONS.replaced),
-    subject: own(annotations, ANNOTATIONS.subject) === undefined ? undefined : at.entry(ANNOTATIONS.subject).digest(),
+    subject: optional(ANNOTATIONS.subject, (value) => value.digest()),
     artifactType,
     checked: time(ANNOTATIONS.checked),
-    awaited: own(annotations, ANNOTATIONS.awaited) === undefined ? [] : readAwaited(at.entry(ANNOTATIONS.awaited)),
+    awaited: optional(ANNOTATIONS.awaited, readAwaited) ?? [],
     hidden: times(ANNOTATIONS.hidden),
     signed: time(ANNOTATIONS.signed),
     attestedBy: own(annotations, ANNOTATIONS.attestedBy),
