@@ -1,13 +1,15 @@
 /** Questions about the digests that a policy withholds, and changes of the policy. Pure. */
+import { defined } from '../../core/defined.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { type Decision, decisionOn, MAX_DECISIONS, withDecision } from '../../policy/decisions.ts';
+import { type Decision, decisionOn, MAX_DECISIONS, withDecision, wordsOf } from '../../policy/decisions.ts';
 import { heldUntil } from '../../policy/hold.ts';
 import { isSamePolicy, type Policy } from '../../policy/policy.ts';
-import { type Control, heldEntries, NO_CONTROL, unverifiedOf, withoutDigests } from './control.ts';
+import { type Control, heldEntries, NO_CONTROL, withoutDigests } from './control.ts';
 import { isReferrer } from './draft.ts';
 import { droppedCurrent, withDropped } from './dropped.ts';
 import { type StoredEntry, type TagEntry, written } from './entry.ts';
+import { compare } from './platforms.ts';
 import type { TagIndex } from './tag-index.ts';
 
 /** A digest that is in the archive and not yet visible under its tag. */
@@ -17,6 +19,20 @@ export interface Held {
   readonly until: number;
   /** Whether upstream named this digest last; a digest that upstream has replaced is not released. */
   readonly isLast: boolean;
+}
+
+/** An image that policy or a person withholds. Times are in milliseconds since the epoch. */
+export interface WithheldImage {
+  /** Undefined for a digest that was requested without a tag, and for a rejection of all tags. */
+  readonly tag?: string;
+  readonly digest: Digest;
+  readonly state: 'held' | 'unverified' | 'rejected';
+  /** The first observation, or the time of the rejection. */
+  readonly since: number;
+  /** Of a held image: the end of its period. */
+  readonly until?: number;
+  /** Of the others: the result of the verification, or the person's reason. */
+  readonly reason?: string;
 }
 
 /** The index with the policy of a configuration; the same index if it has that policy. */
@@ -123,7 +139,22 @@ function observedAt(entry: StoredEntry, at: number): StoredEntry {
   return written({ ...entry, observations: [at], observed: at });
 }
 
-/** The reason why a digest is not verified; undefined for any other digest. */
-export function doubtOf({ control }: TagIndex, tag: string | undefined, digest: Digest): string | undefined {
-  return unverifiedOf(control.unverified, tag ?? '', digest)?.reason;
+/** The list of withheld images for people, sorted by tag, then by time. */
+export function withheldList(index: TagIndex): readonly WithheldImage[] {
+  const { unverified, decisions } = index.control;
+  const images: WithheldImage[] = [
+    ...heldIn(index).map(({ entry: { tag, digest, observations, observed }, until }) =>
+      defined({ tag, digest, state: 'held' as const, since: observations[0] ?? observed, until }),
+    ),
+    ...unverified.map(({ tag, digest, first, reason }) =>
+      defined({ tag, digest, state: 'unverified' as const, since: first, reason }),
+    ),
+    ...decisions
+      .filter(({ action }) => action === 'reject')
+      .map((decision) => {
+        const { tag, digest, at } = decision;
+        return defined({ tag, digest, state: 'rejected' as const, since: at, reason: wordsOf(decision) });
+      }),
+  ];
+  return images.sort((a, b) => compare(a.tag ?? '', b.tag ?? '') || a.since - b.since || compare(a.digest, b.digest));
 }

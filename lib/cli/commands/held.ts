@@ -1,6 +1,6 @@
 /** `ls --held`: the images that policies and people withhold. */
 import type { Archive } from '../../archive/archive.ts';
-import { withheldList, type WithheldImage } from '../../archive/tag-index/withheld-list.ts';
+import { withheldList, type WithheldImage } from '../../archive/tag-index/withheld.ts';
 import { plural, shortDigest } from '../../core/format.ts';
 import type { Failure } from '../../core/failure.ts';
 import { printable } from '../../oci/show.ts';

@@ -1,6 +1,6 @@
 /** The images that a repository does not show: held, not verified, or rejected. */
 import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
-import { withheldList, type WithheldImage } from '../../archive/tag-index/withheld-list.ts';
+import { withheldList, type WithheldImage } from '../../archive/tag-index/withheld.ts';
 import { type Cell, table } from './parts.ts';
 import { brief, foreign, html, type Html, numberOf, timeOf } from './text.ts';
 

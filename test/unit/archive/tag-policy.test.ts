@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { unverifiedOf } from '../../../lib/archive/tag-index/control.ts';
 import { type TagChange, TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
 import {
   decisionIn,
-  doubtOf,
   heldAs,
   heldDigest,
   heldFor,
@@ -197,7 +197,7 @@ describe('verify: require', () => {
     const { index, applied } = strict.apply([refused], 1_000);
     expect(applied).toEqual([{ outcome: 'unverified', reason: 'the image has no signature', isNew: true }]);
     expect(index.entries()).toEqual([]);
-    expect(doubtOf(index, 'v1', digest('a'))).toBe('the image has no signature');
+    expect(unverifiedOf(index.control.unverified, 'v1', digest('a'))?.reason).toBe('the image has no signature');
     const verified = reread(index).apply([{ ...saw('v1', 'a', 2_000), verified: { by: 'key' } }], 2_000).index;
     expect(verified.byTag('v1')?.observations).toEqual([2_000]);
     expect(verified.control.unverified).toEqual([]);
