@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
-import type { Failure } from '../../core/failure.ts';
+import { Failure, type FailureCode } from '../../core/failure.ts';
 import { decide, type Retries, retrying, type RetryPolicy } from '../../core/retry.ts';
 import { toFailure } from './failure.ts';
 import type { Operation } from './failure.ts';
@@ -53,10 +53,15 @@ export class Calls {
       decide: (failure, attempt) =>
         mayRetry(failure) ? decide(failure, attempt, this.policy, Math.random()) : { again: false },
       wait: (ms) =>
-        wait(ms, undefined, signal === undefined ? {} : { signal }).catch((error: unknown) => {
+        wait(ms, undefined, { signal }).catch((error: unknown) => {
           throw failureOf(error);
         }),
     };
+  }
+
+  /** A failure that the store itself finds. */
+  failure(operation: Operation, key: string, code: FailureCode, detail: string, cause?: unknown): Failure {
+    return new Failure({ operation: `${operation} s3://${this.bucket}/${key}`, side: 'archive', code, detail, cause });
   }
 
   count(operation: Operation): void {

@@ -8,7 +8,6 @@ import { beforeRetry } from '../../core/retry.ts';
 import { bodyOf } from '../body.ts';
 import type { Cancel, ReadableObject, StoredBytes } from '../store.ts';
 import type { Calls } from './calls.ts';
-import { toFailure } from './failure.ts';
 
 /** An open object. It holds a connection until its body has been iterated or cancelled. */
 export interface OpenObject extends ReadableObject {
@@ -36,8 +35,7 @@ export async function openObject(
   signal: AbortSignal | undefined,
   unless?: string,
 ): Promise<OpenObject | undefined> {
-  const fail = (code: FailureCode, detail: string): Failure =>
-    new Failure({ operation: `GetObject s3://${calls.bucket}/${key}`, side: 'archive', code, detail });
+  const fail = (code: FailureCode, detail: string): Failure => calls.failure('GetObject', key, code, detail);
 
   const request = async (from: number, etag?: string): Promise<Answer> => {
     const answer = await calls.run('GetObject', key, signal, (client, options) =>
@@ -70,10 +68,7 @@ export async function openObject(
     return { stream, size, etag: answer.ETag };
   };
 
-  const first = await request(start).catch((error: unknown) => {
-    if (error instanceof Failure && error.code === 'blob-unknown') return undefined;
-    throw error;
-  });
+  const first = await request(start).catch(undefinedIfMissing);
   if (first === undefined) return undefined;
   const { size, etag, stream: opened } = first;
 
@@ -106,7 +101,7 @@ export async function openObject(
 
   /** Any unknown error of a body is a network error, after which the body resumes. */
   const broken = (error: unknown): Failure => {
-    const failure = toFailure(error, { operation: 'GetObject', bucket: calls.bucket, key }, signal);
+    const failure = calls.retries('GetObject', key, signal).failureOf(error);
     return failure.code === 'internal' ? fail('network', failure.detail) : failure;
   };
 
@@ -114,11 +109,11 @@ export async function openObject(
   return { etag, size, body: bodyOf(body(), cancel), cancel };
 }
 
-/** The bytes of the object with the full key `key`. Refuses (`too-large`) instead of truncating. */
+/** The bytes of the object with the full key `key`; see `openObject`. Refuses (`too-large`) instead of truncating. */
 export async function readWhole(
   calls: Calls,
   key: string,
-  options: { readonly maxBytes: number; readonly signal: AbortSignal | undefined; readonly unless?: string },
+  options: { readonly maxBytes: number; readonly unless?: string } & Cancel,
 ): Promise<StoredBytes | undefined> {
   const { maxBytes, signal, unless } = options;
   const reading = await openObject(calls, key, 0, signal, unless);
@@ -127,12 +122,7 @@ export async function readWhole(
   if (size > maxBytes) {
     reading.cancel();
     const detail = `the object is too large: expected at most ${maxBytes} bytes, got ${size}`;
-    throw new Failure({
-      operation: `GetObject s3://${calls.bucket}/${key}`,
-      side: 'archive',
-      code: 'too-large',
-      detail,
-    });
+    throw calls.failure('GetObject', key, 'too-large', detail);
   }
   const bytes = new Uint8Array(size);
   let at = 0;
@@ -143,37 +133,20 @@ export async function readWhole(
   return { bytes, size, etag };
 }
 
-/** As `readWhole`, but `unchanged` without the bytes where the object still is the version `unless`. */
-export async function readChanged(
-  calls: Calls,
-  key: string,
-  unless: string,
-  { maxBytes, signal }: { readonly maxBytes: number } & Cancel,
-): Promise<StoredBytes | 'unchanged' | undefined> {
-  try {
-    return await readWhole(calls, key, { maxBytes, signal, unless });
-  } catch (error) {
-    if (error instanceof Failure && error.status === 304) return 'unchanged';
-    throw error;
-  }
-}
-
 /** HeadObject for a full key, optionally with its checksum; `undefined` if the object does not exist. */
-export async function headObject(
+export function headObject(
   calls: Calls,
   key: string,
   signal: AbortSignal | undefined,
   checksum = false,
 ): Promise<HeadObjectCommandOutput | undefined> {
-  try {
-    return await calls.run('HeadObject', key, signal, (client, options) =>
-      client.send(
-        new HeadObjectCommand({ Bucket: calls.bucket, Key: key, ...(checksum ? { ChecksumMode: 'ENABLED' } : {}) }),
-        options,
-      ),
-    );
-  } catch (error) {
-    if (error instanceof Failure && error.code === 'blob-unknown') return undefined;
-    throw error;
-  }
+  const input = { Bucket: calls.bucket, Key: key, ...(checksum ? { ChecksumMode: 'ENABLED' as const } : {}) };
+  return calls
+    .run('HeadObject', key, signal, (client, options) => client.send(new HeadObjectCommand(input), options))
+    .catch(undefinedIfMissing);
+}
+
+/** For `catch`: the result for an object that does not exist. */
+function undefinedIfMissing(error: unknown): undefined {
+  if (!(error instanceof Failure) || error.code !== 'blob-unknown') throw error;
 }

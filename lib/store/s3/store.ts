@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { DeleteObjectCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
-import { Failure, type FailureCode } from '../../core/failure.ts';
+import { Failure } from '../../core/failure.ts';
 import { PATIENT, type RetryPolicy } from '../../core/retry.ts';
 import { S3_PART_LIMITS } from '../parts.ts';
 import type {
@@ -17,13 +17,13 @@ import type {
 } from '../store.ts';
 import { Calls } from './calls.ts';
 import { connect, type ConnectOptions } from './client.ts';
-import { NEEDS_CONDITIONS, type Operation } from './failure.ts';
+import { NEEDS_CONDITIONS } from './failure.ts';
 import { linkTo } from './link.ts';
 import { LinkedReads } from './linked-reads.ts';
 import { hasObjects, listObjects } from './list.ts';
 import * as multipart from './multipart.ts';
 import { conditionHeaders, present, type S3Upload } from './multipart.ts';
-import { headObject, openObject, readChanged, readWhole } from './read.ts';
+import { headObject, openObject, readWhole } from './read.ts';
 import type { S3Location } from './url.ts';
 
 export interface S3StoreOptions extends S3Location, ConnectOptions {
@@ -93,7 +93,12 @@ class Store implements S3Store {
   ): Promise<StoredBytes | 'unchanged' | undefined> {
     const full = this.#key(key);
     if ((await this.#linkedReads?.isUnchanged(full, etag, options.signal)) === true) return 'unchanged';
-    return await readChanged(this.#calls, full, etag, options);
+    try {
+      return await readWhole(this.#calls, full, { ...options, unless: etag });
+    } catch (error) {
+      if (error instanceof Failure && error.status === 304) return 'unchanged';
+      throw error;
+    }
   }
 
   async head(key: string, { signal }: Cancel = {}): Promise<StoredObject | undefined> {
@@ -152,7 +157,13 @@ class Store implements S3Store {
       if (!(error instanceof Failure)) throw error;
       // S3 responds with a 404 if the object of an If-Match does not exist.
       if (error.code === 'blob-unknown' && condition !== undefined)
-        throw this.#failure('PutObject', key, 'precondition-failed', 'the object does not exist', error);
+        throw this.#calls.failure(
+          'PutObject',
+          this.#key(key),
+          'precondition-failed',
+          'the object does not exist',
+          error,
+        );
       // The response of an earlier, successful try may have been lost.
       if (error.code !== 'precondition-failed' || sent === 1) throw error;
       const etag = await this.#etagIfThere(key, bytes, checksum, signal);
@@ -167,7 +178,7 @@ class Store implements S3Store {
     const actual = sha256 === undefined ? undefined : hash('sha256', bytes);
     if (actual === sha256) return undefined;
     const detail = `expected ${bytes.byteLength} bytes with the SHA-256 ${sha256}, got ${actual}`;
-    throw this.#failure('PutObject', key, 'digest-mismatch', detail);
+    throw this.#calls.failure('PutObject', this.#key(key), 'digest-mismatch', detail);
   }
 
   /** The version of the object if it has these bytes; without a checksum, the bytes are read and compared. */
@@ -200,7 +211,7 @@ class Store implements S3Store {
     }
     // The store ignored the condition, and would lose concurrent updates of tags.
     await this.delete(PROBE, { signal });
-    throw this.#failure('PutObject', PROBE, 'unsupported', NEEDS_CONDITIONS);
+    throw this.#calls.failure('PutObject', this.#key(PROBE), 'unsupported', NEEDS_CONDITIONS);
   }
 
   async delete(key: string, { etag, signal }: { readonly etag?: string } & Cancel = {}): Promise<void> {
@@ -233,9 +244,9 @@ class Store implements S3Store {
   ): Promise<Upload> {
     const { minPartBytes, maxPartBytes } = this.limits;
     if (partSize < minPartBytes || partSize > maxPartBytes)
-      throw this.#failure(
+      throw this.#calls.failure(
         'CreateMultipartUpload',
-        key,
+        this.#key(key),
         'invalid',
         `invalid part size: expected ${minPartBytes} to ${maxPartBytes} bytes, got ${partSize}`,
       );
@@ -258,9 +269,9 @@ class Store implements S3Store {
   ): Promise<StoredObject> {
     const gap = parts.findIndex((part, index) => part.number !== index + 1);
     if (parts.length === 0 || gap !== -1)
-      throw this.#failure(
+      throw this.#calls.failure(
         'CompleteMultipartUpload',
-        upload.key,
+        this.#key(upload.key),
         'invalid',
         `part ${gap === -1 ? 1 : gap + 1} is missing`,
       );
@@ -281,16 +292,6 @@ class Store implements S3Store {
 
   #upload({ key, id }: Upload): S3Upload {
     return { key: this.#key(key), id };
-  }
-
-  #failure(operation: Operation, key: string, code: FailureCode, detail: string, cause?: unknown): Failure {
-    return new Failure({
-      operation: `${operation} s3://${this.#bucket}/${this.#key(key)}`,
-      side: 'archive',
-      code,
-      detail,
-      cause,
-    });
   }
 }
 
