@@ -5,7 +5,11 @@ import { decide, type Retries, retrying, type RetryPolicy } from '../../core/ret
 import { toFailure } from './failure.ts';
 import type { Operation } from './failure.ts';
 
-export type Send<T> = (client: S3Client, options: { readonly abortSignal?: AbortSignal }) => Promise<T>;
+interface CallOptions {
+  readonly abortSignal?: AbortSignal;
+}
+
+type Send<T> = (client: S3Client, options: CallOptions) => Promise<T>;
 
 /**
  * Sends, retries and counts requests. The SDK's own retries are off, because they shorten a Retry-After and leave a timer
@@ -40,6 +44,27 @@ export class Calls {
       },
       this.retries(operation, key, signal),
     );
+  }
+
+  /**
+   * Requests the pages of a listing, each after the `last` one. A page without `IsTruncated` was truncated in transit, and
+   * would look like an empty one.
+   */
+  async *pages<P extends { readonly IsTruncated?: boolean | undefined }>(
+    operation: Operation,
+    key: string,
+    signal: AbortSignal | undefined,
+    send: (client: S3Client, options: CallOptions, last: P | undefined) => Promise<P>,
+  ): AsyncGenerator<P, void, void> {
+    let last: P | undefined;
+    do {
+      last = await this.run(operation, key, signal, async (client, options) => {
+        const page = await send(client, options, last);
+        required(page.IsTruncated, operation, 'IsTruncated');
+        return page;
+      });
+      yield last;
+    } while (last.IsTruncated === true);
   }
 
   client(): Promise<S3Client> {
@@ -84,4 +109,17 @@ export class Calls {
  */
 function mayRetry({ code, remedy }: Failure): boolean {
   return remedy === 'retry' && code !== 'internal' && code !== 'precondition-failed';
+}
+
+/** A field that every response body has; without it the body is truncated, and `Calls.run` retries the request. */
+export function required<T>(value: T | undefined, operation: string, field: string): T {
+  if (value !== undefined) return value;
+  const detail = `the response has no ${field}`;
+  throw new Failure({ operation, side: 'archive', code: 'truncated', detail });
+}
+
+/** A field that S3 always sends, although the SDK's type is optional. */
+export function present<T>(value: T | undefined, operation: string, field: string): T {
+  if (value !== undefined) return value;
+  throw new Failure({ operation, side: 'archive', code: 'not-as-declared', detail: `the response has no ${field}` });
 }

@@ -11,7 +11,7 @@ import {
 import type { ListMultipartUploadsCommandOutput, ListPartsCommandOutput } from '@aws-sdk/client-s3';
 import { Failure } from '../../core/failure.ts';
 import type { Condition, Part, StoredObject } from '../store.ts';
-import type { Calls } from './calls.ts';
+import { type Calls, present, required } from './calls.ts';
 import { headObject } from './read.ts';
 
 /*
@@ -96,32 +96,26 @@ function checksumOf(bytes: Uint8Array): string {
 }
 
 export async function* parts(calls: Calls, upload: S3Upload, signal: AbortSignal | undefined): AsyncGenerator<Part> {
-  let marker: string | undefined;
-  do {
-    const page: ListPartsCommandOutput = await calls.run('ListParts', upload.key, signal, async (client, options) =>
-      wholePage(
-        'ListParts',
-        await client.send(
-          new ListPartsCommand({
-            Bucket: calls.bucket,
-            Key: upload.key,
-            UploadId: upload.id,
-            PartNumberMarker: marker,
-          }),
-          options,
-        ),
-      ),
-    );
+  const operation = 'ListParts';
+  const pages = calls.pages(operation, upload.key, signal, (client, options, last?: ListPartsCommandOutput) =>
+    client.send(
+      new ListPartsCommand({
+        Bucket: calls.bucket,
+        Key: upload.key,
+        UploadId: upload.id,
+        PartNumberMarker: last && present(last.NextPartNumberMarker, operation, 'NextPartNumberMarker'),
+      }),
+      options,
+    ),
+  );
+  for await (const page of pages)
     for (const part of page.Parts ?? [])
       yield {
-        number: present(part.PartNumber, 'ListParts', 'PartNumber'),
-        size: present(part.Size, 'ListParts', 'Size'),
-        etag: present(part.ETag, 'ListParts', 'ETag'),
+        number: present(part.PartNumber, operation, 'PartNumber'),
+        size: present(part.Size, operation, 'Size'),
+        etag: present(part.ETag, operation, 'ETag'),
         checksum: part.ChecksumCRC32,
       };
-    marker =
-      page.IsTruncated === true ? present(page.NextPartNumberMarker, 'ListParts', 'NextPartNumberMarker') : undefined;
-  } while (marker !== undefined);
 }
 
 export async function* uploads(
@@ -130,36 +124,25 @@ export async function* uploads(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<S3Upload & { readonly initiated: Date }> {
   const operation = 'ListMultipartUploads';
-  // Several uploads may have the same key and span two pages, so both markers are needed.
-  let marker: { readonly KeyMarker: string; readonly UploadIdMarker: string } | undefined;
-  do {
-    const page: ListMultipartUploadsCommandOutput = await calls.run(
-      operation,
-      prefix,
-      signal,
-      async (client, options) =>
-        wholePage(
-          operation,
-          await client.send(
-            new ListMultipartUploadsCommand({ Bucket: calls.bucket, Prefix: prefix, ...marker }),
-            options,
-          ),
-        ),
-    );
+  const pages = calls.pages(operation, prefix, signal, (client, options, last?: ListMultipartUploadsCommandOutput) =>
+    client.send(
+      new ListMultipartUploadsCommand({
+        Bucket: calls.bucket,
+        Prefix: prefix,
+        // Several uploads may have the same key and span two pages, so both markers are needed.
+        KeyMarker: last && present(last.NextKeyMarker, operation, 'NextKeyMarker'),
+        UploadIdMarker: last && present(last.NextUploadIdMarker, operation, 'NextUploadIdMarker'),
+      }),
+      options,
+    ),
+  );
+  for await (const page of pages)
     for (const upload of page.Uploads ?? [])
       yield {
         key: present(upload.Key, operation, 'Key'),
         id: present(upload.UploadId, operation, 'UploadId'),
         initiated: present(upload.Initiated, operation, 'Initiated'),
       };
-    marker =
-      page.IsTruncated === true
-        ? {
-            KeyMarker: present(page.NextKeyMarker, operation, 'NextKeyMarker'),
-            UploadIdMarker: present(page.NextUploadIdMarker, operation, 'NextUploadIdMarker'),
-          }
-        : undefined;
-  } while (marker !== undefined);
 }
 
 /**
@@ -221,23 +204,4 @@ export async function abort(calls: Calls, upload: S3Upload, signal: AbortSignal 
     if (error instanceof Failure && error.code === 'no-such-upload') return;
     throw error;
   }
-}
-
-/** A field that every response body has; without it the body is truncated, and `Calls.run` retries the request. */
-function required<T>(value: T | undefined, operation: string, field: string): T {
-  if (value !== undefined) return value;
-  const detail = `the response has no ${field}`;
-  throw new Failure({ operation, side: 'archive', code: 'truncated', detail });
-}
-
-/** Checks that a page of a listing is complete; a truncated response would look like an empty page. */
-export function wholePage<P extends { readonly IsTruncated?: boolean | undefined }>(operation: string, page: P): P {
-  required(page.IsTruncated, operation, 'IsTruncated');
-  return page;
-}
-
-/** A field that S3 always sends, although the SDK's type is optional. */
-export function present<T>(value: T | undefined, operation: string, field: string): T {
-  if (value !== undefined) return value;
-  throw new Failure({ operation, side: 'archive', code: 'not-as-declared', detail: `the response has no ${field}` });
 }

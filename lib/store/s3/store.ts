@@ -15,14 +15,14 @@ import type {
   StoredObject,
   Upload,
 } from '../store.ts';
-import { Calls } from './calls.ts';
+import { Calls, present } from './calls.ts';
 import { connect, type ConnectOptions } from './client.ts';
 import { NEEDS_CONDITIONS } from './failure.ts';
 import { linkTo } from './link.ts';
 import { LinkedReads } from './linked-reads.ts';
 import { hasObjects, listObjects } from './list.ts';
 import * as multipart from './multipart.ts';
-import { conditionHeaders, present, type S3Upload } from './multipart.ts';
+import { conditionHeaders, type S3Upload } from './multipart.ts';
 import { headObject, openObject, readWhole } from './read.ts';
 import type { S3Location } from './url.ts';
 

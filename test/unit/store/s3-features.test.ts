@@ -279,7 +279,8 @@ describe('the check of a store before a sync', () => {
     });
     reply = () => list('');
     expect(await open().holds('repositories/')).toBe(false);
-    reply = () => list('<Contents><Key>archive/repositories/x</Key><Size>1</Size></Contents>');
+    const modified = '<LastModified>2026-01-31T00:00:00.000Z</LastModified>';
+    reply = () => list(`<Contents><Key>archive/repositories/x</Key><Size>1</Size>${modified}</Contents>`);
     expect(await open().holds('repositories/')).toBe(true);
     for (const { url } of seen) expect(url).toContain('max-keys=1&prefix=archive%2Frepositories%2F');
   });
