@@ -9,7 +9,7 @@ import { Archive } from '../lib/archive/archive.ts';
 import { ociLayout } from '../lib/archive/oci-layout.ts';
 import { checksumsFrom } from '../lib/store/s3/checksums.ts';
 import { connect } from '../lib/store/s3/client.ts';
-import { openS3Store } from '../lib/store/s3/store.ts';
+import { S3Store } from '../lib/store/s3/store.ts';
 import { parseS3Url } from '../lib/store/s3/url.ts';
 import { MAX_CONFIG_BYTES, parseConfig } from '../lib/config/config.ts';
 import type { Config } from '../lib/config/mirrors.ts';
@@ -23,7 +23,7 @@ const s3 = once(() => connect({}));
 
 /** @param keptEntries entries of parsed tag indexes that are kept in memory */
 export function openArchive(url: string, keptEntries?: number): Archive {
-  const store = openS3Store({ ...parseS3Url(url), client: s3, checksums: checksumsFrom(process.env) });
+  const store = new S3Store({ ...parseS3Url(url), client: s3, checksums: checksumsFrom(process.env) });
   return new Archive(store, ociLayout, keptEntries);
 }
 
@@ -82,7 +82,7 @@ async function configText(location: ConfigLocation): Promise<string> {
     return readFile(path, 'utf8');
   }
   const { bucket, key } = location;
-  const found = await openS3Store({ bucket, prefix: '', client: s3 }).get(key, { maxBytes: MAX_CONFIG_BYTES });
+  const found = await new S3Store({ bucket, prefix: '', client: s3 }).get(key, { maxBytes: MAX_CONFIG_BYTES });
   if (found !== undefined) return Buffer.from(found.bytes).toString('utf8');
   const detail = `${nameOf(location)} does not exist; upload it (docs/configuration.md describes it)`;
   throw new MissingConfiguration({ operation: 'read configuration', side: 'input', code: 'invalid', detail });

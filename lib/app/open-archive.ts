@@ -63,8 +63,8 @@ async function openS3(
   signal: AbortSignal,
 ): Promise<OpenArchive> {
   // Loaded when it is needed: the SDK would cost a mirror into a folder a tenth of a second and 25 MB.
-  const { openS3Store } = await import('../store/s3/store.ts');
-  const store = openS3Store(options);
+  const { S3Store } = await import('../store/s3/store.ts');
+  const store = new S3Store(options);
   try {
     if (purpose === 'read') await mustHoldArchive(store, name, signal);
   } catch (error) {

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect } from 'node:net';
 import { afterAll, describe, expect, test } from 'vitest';
-import { openS3Store } from '../../lib/store/s3/store.ts';
+import { S3Store } from '../../lib/store/s3/store.ts';
 import { startS3Server, withoutAwsVariables } from '../kit/s3-server.ts';
 import { objectStoreContract } from './object-store.ts';
 import type { StoreUnderTest } from './object-store.ts';
@@ -149,7 +149,7 @@ if ('skipped' in server) {
       const restore = withoutAwsVariables();
       Object.assign(process.env, server.env);
       delete process.env['AWS_REGION'];
-      const store = openS3Store({ bucket, prefix: 'archive' });
+      const store = new S3Store({ bucket, prefix: 'archive' });
       try {
         await store.put('key', Buffer.from('x'));
         expect(await keys(store)).toEqual(['key']);

@@ -1,6 +1,6 @@
 /** One large blob in any store, for the tests with interrupted and killed downloads. */
 import { FolderStore } from '../../lib/store/folder/store.ts';
-import { openS3Store } from '../../lib/store/s3/store.ts';
+import { S3Store } from '../../lib/store/s3/store.ts';
 import { parseS3Url } from '../../lib/store/s3/url.ts';
 import type { ObjectStore } from '../../lib/store/store.ts';
 import type { Sources } from '../../lib/registry/source.ts';
@@ -14,7 +14,7 @@ export interface OpenStore extends AsyncDisposable {
 
 /** The store with this name and parts of this size; S3 is configured by the environment. */
 export function openStore(name: string, partBytes: number): OpenStore {
-  const opened = name.startsWith('s3:') ? openS3Store(parseS3Url(name)) : new FolderStore(name);
+  const opened = name.startsWith('s3:') ? new S3Store(parseS3Url(name)) : new FolderStore(name);
   const store = new Proxy<ObjectStore>(opened, {
     get(_, key) {
       const value: unknown = Reflect.get(opened, key, opened);

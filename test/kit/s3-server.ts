@@ -23,8 +23,7 @@ import {
   ListObjectsV2Command,
   S3Client,
 } from '@aws-sdk/client-s3';
-import { openS3Store } from '../../lib/store/s3/store.ts';
-import type { S3Store, S3StoreOptions } from '../../lib/store/s3/store.ts';
+import { S3Store, type S3StoreOptions } from '../../lib/store/s3/store.ts';
 import { tempFolder } from './temp.ts';
 
 export interface S3Server extends AsyncDisposable {
@@ -173,7 +172,7 @@ function serve(address: Address, stop: () => Promise<void>): S3Server {
     },
     async store(options = {}) {
       const bucket = options.bucket ?? (await server.bucket());
-      const store = openS3Store({ prefix: 'archive', ...address, ...options, bucket });
+      const store = new S3Store({ prefix: 'archive', ...address, ...options, bucket });
       stores.push(store);
       return store;
     },

@@ -36,26 +36,7 @@ export interface S3StoreOptions extends S3Location, ConnectOptions {
   readonly linkedReads?: boolean | undefined;
 }
 
-export interface S3Store extends ObjectStore {
-  /** The number of requests so far per operation (`PutObject: 3`), including failed tries. */
-  requests(): Record<string, number>;
-  /** Whether the key of any object starts with `prefix`; one request. */
-  holds(prefix: string, options?: Cancel): Promise<boolean>;
-  /**
-   * Checks, with one request that changes nothing, that the store is writable: the bucket, the credentials, the permission
-   * to write, checksums and conditional writes.
-   */
-  prepare(options?: Cancel): Promise<void>;
-  /** Closes the connections; requests in flight fail. */
-  close(): Promise<void>;
-}
-
-/** Sends no request and reads no configuration before the first call of a method. */
-export function openS3Store(options: S3StoreOptions): S3Store {
-  return new Store(options);
-}
-
-class Store implements S3Store {
+export class S3Store implements ObjectStore {
   readonly name: string;
   readonly limits = S3_PART_LIMITS;
   readonly #bucket: string;
@@ -64,6 +45,7 @@ class Store implements S3Store {
   readonly #calls: Calls;
   readonly #linkedReads: LinkedReads | undefined;
 
+  /** Sends no request and reads no configuration before the first call of a method. */
   constructor(options: S3StoreOptions) {
     const { bucket, prefix, client, retry = PATIENT, checksums = true, linkedReads = false } = options;
     this.name = prefix === '' ? `s3://${bucket}` : `s3://${bucket}/${prefix}`;
@@ -74,10 +56,12 @@ class Store implements S3Store {
     this.#linkedReads = linkedReads ? new LinkedReads(this.#calls) : undefined;
   }
 
+  /** The number of requests so far per operation (`PutObject: 3`), including failed tries. */
   requests(): Record<string, number> {
     return this.#calls.counts();
   }
 
+  /** Closes the connections; requests in flight fail. */
   close(): Promise<void> {
     return this.#calls.close();
   }
@@ -198,10 +182,15 @@ class Store implements S3Store {
     return found !== undefined && Buffer.compare(found.bytes, bytes) === 0 ? found.etag : undefined;
   }
 
+  /** Whether the key of any object starts with `prefix`; one request. */
   holds(prefix: string, { signal }: Cancel = {}): Promise<boolean> {
     return hasObjects(this.#calls, this.#key(prefix), signal);
   }
 
+  /**
+   * Checks, with one request that changes nothing, that the store is writable: the bucket, the credentials, the permission
+   * to write, checksums and conditional writes.
+   */
   async prepare({ signal }: Cancel = {}): Promise<void> {
     try {
       await this.put(PROBE, Buffer.from('{}\n'), { ...NEVER_MET, signal });

@@ -8,8 +8,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { mockClient } from 'aws-sdk-client-mock';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { openS3Store } from '../../../lib/store/s3/store.ts';
-import type { S3Store } from '../../../lib/store/s3/store.ts';
+import { S3Store } from '../../../lib/store/s3/store.ts';
 import type { Upload } from '../../../lib/store/store.ts';
 import { serviceException } from '../../kit/s3-mock.ts';
 
@@ -19,7 +18,7 @@ let store: S3Store;
 
 beforeEach(() => {
   s3.reset();
-  store = openS3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
+  store = new S3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
 });
 
 const BYTES = Buffer.from('manifest');
@@ -88,7 +87,7 @@ describe('a temporary error is retried, and each request is counted', () => {
   );
 
   test('for the whole Retry-After, in seconds or as a date', async () => {
-    const once = openS3Store({ bucket: 'images', prefix: '', client, retry: { tries: 1, baseMs: 1, capMs: 1 } });
+    const once = new S3Store({ bucket: 'images', prefix: '', client, retry: { tries: 1, baseMs: 1, capMs: 1 } });
     s3.on(HeadObjectCommand).rejects(serviceException('SlowDown', 503, { 'retry-after': '120' }));
     await expect(once.head('k')).rejects.toMatchObject({ retryAfterMs: 120_000 });
     s3.on(HeadObjectCommand).rejects(

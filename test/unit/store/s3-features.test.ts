@@ -10,8 +10,7 @@ import { PutObjectCommand, UploadPartCommand, type S3Client } from '@aws-sdk/cli
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checksumsFrom } from '../../../lib/store/s3/checksums.ts';
 import { connect } from '../../../lib/store/s3/client.ts';
-import { openS3Store } from '../../../lib/store/s3/store.ts';
-import type { S3Store, S3StoreOptions } from '../../../lib/store/s3/store.ts';
+import { S3Store, type S3StoreOptions } from '../../../lib/store/s3/store.ts';
 
 interface Seen {
   readonly method: string | undefined;
@@ -73,7 +72,7 @@ afterEach(async () => {
 });
 
 function open(options: Partial<S3StoreOptions> = {}): S3Store {
-  const store = openS3Store({
+  const store = new S3Store({
     bucket: 'images',
     prefix: 'archive',
     endpoint: `http://localhost:${(server.address() as AddressInfo).port}`,

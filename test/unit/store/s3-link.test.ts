@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { connect } from '../../../lib/store/s3/client.ts';
-import { openS3Store, type S3StoreOptions } from '../../../lib/store/s3/store.ts';
+import { S3Store, type S3StoreOptions } from '../../../lib/store/s3/store.ts';
 import { withoutAwsVariables } from '../../kit/s3-server.ts';
 
 const NOW = Date.parse('2026-01-31T12:00:00Z');
@@ -18,7 +18,7 @@ afterEach(() => {
 });
 
 async function link(options: Partial<S3StoreOptions> = {}): Promise<URL> {
-  const store = openS3Store({
+  const store = new S3Store({
     bucket: 'images',
     prefix: 'archive',
     region: 'eu-central-1',
@@ -26,7 +26,7 @@ async function link(options: Partial<S3StoreOptions> = {}): Promise<URL> {
     ...options,
   });
   try {
-    return new URL((await store.link?.(KEY)) ?? '');
+    return new URL(await store.link(KEY));
   } finally {
     await store.close();
   }
@@ -59,8 +59,8 @@ describe('a link to an object in S3', () => {
   });
 
   test('names the type of the response if the caller does', async () => {
-    const store = openS3Store({ bucket: 'images', prefix: '', region: 'eu-central-1', credentials: CREDENTIALS });
-    const { searchParams } = new URL((await store.link?.(KEY, { contentType: 'application/json' })) ?? '');
+    const store = new S3Store({ bucket: 'images', prefix: '', region: 'eu-central-1', credentials: CREDENTIALS });
+    const { searchParams } = new URL(await store.link(KEY, { contentType: 'application/json' }));
     await store.close();
     expect(searchParams.get('response-content-type')).toBe('application/json');
     expect(searchParams.get('X-Amz-SignedHeaders')).toBe('host');

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { openS3Store, type S3Store } from '../../../lib/store/s3/store.ts';
+import { S3Store } from '../../../lib/store/s3/store.ts';
 
 const ETAG = '"1"';
 const KEY = 'repositories/docker.io/library/app/index.json';
@@ -26,7 +26,7 @@ beforeEach(async () => {
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  store = openS3Store({
+  store = new S3Store({
     bucket: 'images',
     prefix: 'archive',
     region: 'eu-central-1',
@@ -45,7 +45,7 @@ function isCurrent({ headers, url }: IncomingMessage): boolean {
   return headers['if-none-match'] === current && url?.startsWith(`/images/archive/${KEY}?`) === true;
 }
 
-const read = (): ReturnType<NonNullable<S3Store['getChanged']>> => store.getChanged!(KEY, ETAG, { maxBytes: 100 });
+const read = (): ReturnType<NonNullable<S3Store['getChanged']>> => store.getChanged(KEY, ETAG, { maxBytes: 100 });
 
 test('an unchanged object costs one request with a link, over kept connections', async () => {
   let connections = 0;
@@ -70,5 +70,5 @@ test('after S3 has refused a link, requests are ordinary', async () => {
 
 test('an aborted request is aborted, and does not count as a change', async () => {
   const signal = AbortSignal.abort();
-  await expect(store.getChanged!(KEY, ETAG, { maxBytes: 100, signal })).rejects.toMatchObject({ code: 'aborted' });
+  await expect(store.getChanged(KEY, ETAG, { maxBytes: 100, signal })).rejects.toMatchObject({ code: 'aborted' });
 });

@@ -4,8 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { openS3Store } from '../../../lib/store/s3/store.ts';
-import type { S3Store } from '../../../lib/store/s3/store.ts';
+import { S3Store } from '../../../lib/store/s3/store.ts';
 import type { Upload } from '../../../lib/store/store.ts';
 import type { Failure } from '../../../lib/core/failure.ts';
 
@@ -41,7 +40,7 @@ beforeEach(async () => {
   seen = [];
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  store = openS3Store({
+  store = new S3Store({
     bucket: 'images',
     prefix: 'archive',
     // A host name, because the SDK addresses numeric hosts by path on its own.

@@ -13,8 +13,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { mockClient } from 'aws-sdk-client-mock';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { openS3Store } from '../../../lib/store/s3/store.ts';
-import type { S3Store } from '../../../lib/store/s3/store.ts';
+import { S3Store } from '../../../lib/store/s3/store.ts';
 import type { Upload } from '../../../lib/store/store.ts';
 import { serviceException } from '../../kit/s3-mock.ts';
 
@@ -24,7 +23,7 @@ let store: S3Store;
 
 beforeEach(() => {
   s3.reset();
-  store = openS3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
+  store = new S3Store({ bucket: 'images', prefix: 'archive', client, retry: { tries: 4, baseMs: 1, capMs: 1 } });
 });
 
 const BYTES = Buffer.from('manifest');
