@@ -33,10 +33,7 @@ export interface ObjectStore {
    * Like `read`, but without the version, and for many bodies at a time: all chunks of a body share one buffer of `chunkBytes`,
    * so a chunk is valid until the next one is requested. For stores on this machine.
    */
-  stream?(
-    key: string,
-    options: { readonly start: number; readonly chunkBytes: number } & Cancel,
-  ): Promise<Omit<ReadableObject, 'etag'> | undefined>;
+  stream?(key: string, options: StreamOptions): Promise<Omit<ReadableObject, 'etag'> | undefined>;
 
   /**
    * A URL from which a client without credentials can GET the object, or ranges of it, for at most 15 minutes. It sends no
@@ -53,11 +50,7 @@ export interface ObjectStore {
    *
    * @throws Failure `precondition-failed` if the condition does not hold
    */
-  put(
-    key: string,
-    bytes: Uint8Array,
-    options?: { readonly condition?: Condition; readonly sha256?: string; readonly contentType?: string } & Cancel,
-  ): Promise<StoredObject>;
+  put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<StoredObject>;
 
   /** Deletes an object. With an `etag`, another version is not deleted. Neither that nor a missing object is an error. */
   delete(key: string, options?: { readonly etag?: string } & Cancel): Promise<void>;
@@ -69,10 +62,7 @@ export interface ObjectStore {
   uploads(prefix: string, options?: Cancel): AsyncIterable<Upload>;
 
   /** Creates an upload whose parts, except the last, have `partSize` bytes. */
-  createUpload(
-    key: string,
-    options: { readonly partSize: number; readonly contentType?: string } & Cancel,
-  ): Promise<Upload>;
+  createUpload(key: string, options: CreateUploadOptions): Promise<Upload>;
 
   /** Uploads or replaces part `number`, counted from 1. The bytes may be reused after the promise has settled. */
   uploadPart(upload: Upload, number: number, bytes: Uint8Array, options?: Cancel): Promise<Part>;
@@ -93,6 +83,22 @@ export interface ObjectStore {
 
 export interface Cancel {
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface StreamOptions extends Cancel {
+  readonly start: number;
+  readonly chunkBytes: number;
+}
+
+export interface PutOptions extends Cancel {
+  readonly condition?: Condition;
+  readonly sha256?: string;
+  readonly contentType?: string;
+}
+
+export interface CreateUploadOptions extends Cancel {
+  readonly partSize: number;
+  readonly contentType?: string;
 }
 
 /** Write only if the object does not exist (`absent`), or only if it has this version. */

@@ -5,12 +5,15 @@ import { dirname, join } from 'node:path';
 import type {
   Cancel,
   Condition,
+  CreateUploadOptions,
   ListedObject,
   ObjectStore,
   Part,
+  PutOptions,
   ReadableObject,
   StoredBytes,
   StoredObject,
+  StreamOptions,
   Upload,
 } from '../store.ts';
 import { bodyOf } from '../body.ts';
@@ -109,10 +112,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     });
   }
 
-  stream(
-    key: string,
-    { start, chunkBytes, signal }: { readonly start: number; readonly chunkBytes: number } & Cancel,
-  ): Promise<Omit<ReadableObject, 'etag'> | undefined> {
+  stream(key: string, { start, chunkBytes, signal }: StreamOptions): Promise<Omit<ReadableObject, 'etag'> | undefined> {
     const operation = `read ${key}`;
     return attempt(operation, signal, async () => {
       const file = await this.#openFile(key);
@@ -120,11 +120,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     });
   }
 
-  put(
-    key: string,
-    bytes: Uint8Array,
-    options: { readonly condition?: Condition; readonly sha256?: string; readonly contentType?: string } & Cancel = {},
-  ): Promise<StoredObject> {
+  put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<StoredObject> {
     const { condition, sha256, signal } = options;
     const operation = `put ${key}`;
     return attempt(operation, signal, async () => {
@@ -173,10 +169,7 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     return attemptEach(`list uploads ${prefix}`, signal, this.#uploads.list(prefix));
   }
 
-  createUpload(
-    key: string,
-    { partSize, signal }: { readonly partSize: number; readonly contentType?: string } & Cancel,
-  ): Promise<Upload> {
+  createUpload(key: string, { partSize, signal }: CreateUploadOptions): Promise<Upload> {
     return attempt(`create upload ${key}`, signal, async () => {
       this.#paths.object(key);
       await this.#prepare();

@@ -7,9 +7,11 @@ import { S3_PART_LIMITS } from '../parts.ts';
 import type {
   Cancel,
   Condition,
+  CreateUploadOptions,
   ListedObject,
   ObjectStore,
   Part,
+  PutOptions,
   ReadableObject,
   StoredBytes,
   StoredObject,
@@ -113,11 +115,7 @@ export class S3Store implements ObjectStore {
     return linkTo(this.#calls, this.#key(key), options.contentType);
   }
 
-  async put(
-    key: string,
-    bytes: Uint8Array,
-    options: { readonly condition?: Condition; readonly sha256?: string; readonly contentType?: string } & Cancel = {},
-  ): Promise<StoredObject> {
+  async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<StoredObject> {
     const { condition, contentType, signal } = options;
     const checksum = this.#checksumOf(key, bytes, options.sha256);
     let sent = 0;
@@ -227,10 +225,7 @@ export class S3Store implements ObjectStore {
       yield { key: key.slice(this.#root.length), id, initiated };
   }
 
-  async createUpload(
-    key: string,
-    { partSize, contentType, signal }: { readonly partSize: number; readonly contentType?: string } & Cancel,
-  ): Promise<Upload> {
+  async createUpload(key: string, { partSize, contentType, signal }: CreateUploadOptions): Promise<Upload> {
     const { minPartBytes, maxPartBytes } = this.limits;
     if (partSize < minPartBytes || partSize > maxPartBytes)
       throw this.#calls.failure(
