@@ -1,8 +1,11 @@
-/** A counting semaphore, first come, first served. At most `total` permits are taken at a time. */
+/**
+ * A counting semaphore, first come, first served. Its permits may count an amount, such as bytes of memory, that a task takes at
+ * once. A task that takes more than the total takes the total.
+ */
 export class Semaphore {
   readonly total: number;
   #free: number;
-  readonly #waiting: { readonly grant: () => void }[] = [];
+  readonly #waiting: { readonly count: number; readonly grant: () => void }[] = [];
 
   constructor(total: number) {
     if (!Number.isInteger(total) || total < 1)
@@ -15,19 +18,18 @@ export class Semaphore {
     return this.#free;
   }
 
-  /** Waits for a permit. If the signal is aborted first, it rejects with the signal's reason and takes no permit. */
-  async take(signal?: AbortSignal): Promise<void> {
+  /** Waits for permits. If the signal is aborted first, it rejects with the signal's reason and takes no permit. */
+  async take(signal?: AbortSignal, count = 1): Promise<void> {
     signal?.throwIfAborted();
-    if (this.#free > 0) {
-      this.#free -= 1;
-      return;
-    }
+    if (this.tryTake(count)) return;
     await new Promise<void>((resolve, reject) => {
       const onAbort = (): void => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        this.#grant();
         reject(signal?.reason as Error);
       };
       const waiter = {
+        count: Math.min(count, this.total),
         grant: (): void => {
           signal?.removeEventListener('abort', onAbort);
           resolve();
@@ -38,18 +40,19 @@ export class Semaphore {
     });
   }
 
-  /** A permit if one is free right now. */
-  tryTake(): boolean {
-    if (this.#free === 0) return false;
-    this.#free -= 1;
+  /** Takes permits if they are free right now and no other task waits. */
+  tryTake(count = 1): boolean {
+    const taken = Math.min(count, this.total);
+    if (this.#waiting.length > 0 || taken > this.#free) return false;
+    this.#free -= taken;
     return true;
   }
 
-  give(): void {
-    const next = this.#waiting.shift();
-    if (next !== undefined) next.grant();
-    else if (this.#free === this.total) throw new Error('Semaphore.give: a permit was returned twice');
-    else this.#free += 1;
+  give(count = 1): void {
+    const free = this.#free + Math.min(count, this.total);
+    if (free > this.total) throw new Error('Semaphore.give: a permit was returned twice');
+    this.#free = free;
+    this.#grant();
   }
 
   /** Runs `work` with a permit, and always returns the permit. */
@@ -59,6 +62,14 @@ export class Semaphore {
       return await work();
     } finally {
       this.give();
+    }
+  }
+
+  #grant(): void {
+    for (let [next] = this.#waiting; next !== undefined && next.count <= this.#free; [next] = this.#waiting) {
+      this.#waiting.shift();
+      this.#free -= next.count;
+      next.grant();
     }
   }
 }

@@ -2,8 +2,8 @@
  * Unpacks a layer by its actual compression: its first bytes decide (`oci/compression.ts`). The window of a zstd stream
  * is counted in a memory budget of the process before it is allocated.
  */
-import { Budget } from '../core/budget.ts';
 import { Failure } from '../core/failure.ts';
+import { Semaphore } from '../core/semaphore.ts';
 import { type Compression, detectCompression, HEAD_BYTES, MAX_WINDOW_LOG, windowLogOf } from '../oci/compression.ts';
 import { Content, type ContentOptions, type DiffIds } from './content.ts';
 import type { Compressed, Inflater, InflateOptions } from './inflater.ts';
@@ -11,7 +11,7 @@ import { ThreadInflater } from './inflating-threads.ts';
 import { StreamInflater } from './stream-inflater.ts';
 
 /** Memory for the windows of all concurrent zstd streams, in bytes: one of the largest, or 16 usual ones. */
-const windows = new Budget(2 ** MAX_WINDOW_LOG);
+const windows = new Semaphore(2 ** MAX_WINDOW_LOG);
 
 /** Blobs of this size and above are inflated on a thread. For smaller ones, starting a thread takes longer. */
 const LARGE_BYTES = 4 * 1024 * 1024;
@@ -95,7 +95,7 @@ export class Unpacker {
   }
 
   async #inflatePatiently(log: number, head: Uint8Array, signal: AbortSignal): Written {
-    await windows.take(2 ** log, signal);
+    await windows.take(signal, 2 ** log);
     this.#reserved = 2 ** log;
     if (!this.#destroyed) return this.#inflate('zstd', head, log);
     await this.destroy();

@@ -1,5 +1,5 @@
-import { Budget } from '../../core/budget.ts';
 import { sharedPages } from '../../core/pages.ts';
+import { Semaphore } from '../../core/semaphore.ts';
 import { DEFAULT_PART_BYTES } from '../../store/parts.ts';
 import { isAhead } from './next-request.ts';
 
@@ -28,7 +28,7 @@ interface Slot {
  * and its buffers are aligned as writes that bypass the page cache require (`lib/store/folder/direct.ts`).
  */
 export class BufferPool {
-  readonly #budget: Budget;
+  readonly #budget: Semaphore;
   readonly #slotBytes: number;
   /** The shared memory; made for the first buffer. */
   #shared: SharedArrayBuffer | undefined;
@@ -40,7 +40,7 @@ export class BufferPool {
   /** @param slotBytes the part size of most blobs */
   constructor(totalBytes: number, slotBytes = DEFAULT_PART_BYTES) {
     const count = Math.max(Math.floor(totalBytes / slotBytes), 1);
-    this.#budget = new Budget(count * slotBytes);
+    this.#budget = new Semaphore(count * slotBytes);
     this.#slotBytes = slotBytes;
     this.#slots = Array.from({ length: count }, (_, index) => ({
       offset: index * slotBytes,
@@ -55,7 +55,7 @@ export class BufferPool {
 
   /** Bytes of the slots that have buffers, and of larger buffers. */
   get usedBytes(): number {
-    return this.#budget.used;
+    return this.#budget.total - this.#budget.free;
   }
 
   /** Bytes of buffers that are full and wait to be hashed or stored. */
@@ -82,7 +82,7 @@ export class BufferPool {
     const beside = this.#beside(size);
     if (beside !== undefined) return beside;
     const bytes = this.#budgetFor(size);
-    await this.#budget.take(bytes, signal);
+    await this.#budget.take(signal, bytes);
     return this.#allocate(size, bytes);
   }
 

@@ -113,6 +113,104 @@ describe('with', () => {
   });
 });
 
+/** Takes an amount, and notes its name once it is granted. */
+function taker(
+  budget: Semaphore,
+  granted: string[],
+): (name: string, amount: number, signal?: AbortSignal) => Promise<void> {
+  return async (name, amount, signal) => {
+    await budget.take(signal, amount);
+    granted.push(name);
+  };
+}
+
+const turn = (): Promise<void> => new Promise(setImmediate);
+
+describe('a semaphore for an amount', () => {
+  test('grants free amounts up to the total', () => {
+    const budget = new Semaphore(10);
+    expect(budget.free).toBe(10);
+    expect([budget.tryTake(4), budget.tryTake(6)]).toEqual([true, true]);
+    expect(budget.free).toBe(0);
+    expect(budget.tryTake(1)).toBe(false);
+    budget.give(1);
+    expect(budget.tryTake(2)).toBe(false);
+    expect(budget.tryTake(1)).toBe(true);
+  });
+
+  test('treats an amount above the total as the total', async () => {
+    const budget = new Semaphore(10);
+    expect(budget.tryTake(25)).toBe(true);
+    expect(budget.free).toBe(0);
+    const waiting = budget.take(undefined, 30);
+    budget.give(25);
+    await waiting;
+    expect(budget.free).toBe(0);
+    budget.give(30);
+    expect(budget.free).toBe(10);
+  });
+
+  test('serves tasks in the order of their requests, even if a later request would fit', async () => {
+    const budget = new Semaphore(10);
+    const granted: string[] = [];
+    const take = taker(budget, granted);
+    await budget.take(undefined, 8);
+    const large = take('large', 5);
+    const small = take('small', 1);
+    expect(budget.tryTake(1)).toBe(false);
+    await turn();
+    expect(granted).toEqual([]);
+    budget.give(8);
+    await Promise.all([large, small]);
+    expect(granted).toEqual(['large', 'small']);
+    expect(budget.free).toBe(4);
+  });
+
+  test('grants only as much as tasks give back', async () => {
+    const budget = new Semaphore(2);
+    const granted: string[] = [];
+    const take = taker(budget, granted);
+    await budget.take(undefined, 2);
+    const tasks = [take('a', 1), take('b', 1)];
+    budget.give(1);
+    await turn();
+    expect(granted).toEqual(['a']);
+    budget.give(1);
+    await Promise.all(tasks);
+    expect(granted).toEqual(['a', 'b']);
+  });
+
+  test('gives nothing to an aborted task, and serves the tasks behind it', async () => {
+    const budget = new Semaphore(10);
+    const granted: string[] = [];
+    const take = taker(budget, granted);
+    await budget.take(undefined, 8);
+    const stop = new AbortController();
+    const large = take('large', 5, stop.signal);
+    const small = take('small', 2);
+    stop.abort(new Error('stopped'));
+    await expect(large).rejects.toThrow('stopped');
+    await small;
+    expect(granted).toEqual(['small']);
+    expect(budget.free).toBe(0);
+    await expect(budget.take(stop.signal, 1)).rejects.toThrow('stopped');
+  });
+
+  test('keeps an amount granted if the abort comes after the grant', async () => {
+    const budget = new Semaphore(1);
+    await budget.take(undefined, 1);
+    const stop = new AbortController();
+    const first = budget.take(stop.signal, 1);
+    const second = budget.take(undefined, 1);
+    budget.give(1);
+    await first;
+    stop.abort();
+    budget.give(1);
+    await second;
+    expect(budget.free).toBe(0);
+  });
+});
+
 test('never grants more permits than it has and loses none, in any order of takes, releases and aborts', async () => {
   const step = fc.oneof(
     fc.constant({ kind: 'take' as const }),
