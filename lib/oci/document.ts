@@ -63,6 +63,10 @@ export class Place {
     return this.#value === value;
   }
 
+  optional<T>(read: (place: Place) => T): T | undefined {
+    return this.given ? read(this) : undefined;
+  }
+
   fail(detail: string, code: FailureCode = 'invalid'): Failure {
     const path = this.#path;
     const where = path === '' ? detail : `${path}: ${detail}`;

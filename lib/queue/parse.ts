@@ -1,12 +1,12 @@
 import { Failure } from '../core/failure.ts';
 import { defined } from '../core/defined.ts';
+import { instantFault } from '../core/instant.ts';
 import { ALGORITHMS, type Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import type { Platform } from '../oci/platform.ts';
 import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { parsePolicy } from '../policy/policy.ts';
-import { attempt, oneOf, optional } from './fields.ts';
 import {
   CHANGE_VERSION,
   type FinalizeMessage,
@@ -32,15 +32,6 @@ export const MAX_MESSAGE_BYTES = 256 * 1024;
 
 /** No list in a message can have more elements than the message has bytes. */
 const ANY_LENGTH = MAX_MESSAGE_BYTES;
-
-/** `Date` holds no later time, in milliseconds since the epoch. */
-const LAST_TIME = 8.64e15;
-
-/**
- * The tolerated difference between two clocks, in milliseconds. A time in the future would make later observations
- * count as older.
- */
-const CLOCK_SKEW_MS = 15 * 60_000;
 
 /**
  * Parses a message from a queue. Every known field is validated, so that later code need not.
@@ -98,7 +89,7 @@ function readWhat(place: Place): ResolveMessage['what'] {
   const kind = oneOf(place.at('kind'), ['list', 'images', 'checks']);
   if (kind === 'list') return { kind };
   if (kind === 'checks')
-    return defined({ kind, announced: optional(place.at('announced'), (given) => some(given).map(readWanted)) });
+    return defined({ kind, announced: place.at('announced').optional((given) => some(given).map(readWanted)) });
   // Earlier releases also state whether these are all images of the run, which this release ignores.
   const images = some(place.at('images')).map(readWanted);
   return place.at('listed').optionalFlag() ? { kind, images, listed: true } : { kind, images };
@@ -111,37 +102,34 @@ function readLayer(place: Place, now: number): LayerMessage {
   const blob = place.at('blob');
   return defined({
     ...readOrder(place),
-    type: 'layer' as const,
+    type: 'layer',
     image: readImage(place.at('image'), now),
     blob: defined({
       digest: blob.at('digest').digest(),
       mediaType: blob.at('mediaType').mediaType(),
-      size: optional(blob.at('size'), (size) => size.size()),
-      urls: blob
-        .at('urls')
-        .optionalList(ANY_LENGTH)
-        ?.map((url) => url.text()),
+      size: blob.at('size').optional((size) => size.size()),
+      urls: readTexts(blob.at('urls')),
       diffIds: blob
         .at('diffIds')
         .optionalList(ANY_LENGTH)
         ?.map((algorithm) => oneOf(algorithm, ALGORITHMS)),
     }),
-    look: oneOf(place.at('look'), LOOKS) === 'everything' ? ('everything' as const) : ('receipt' as const),
+    look: oneOf(place.at('look'), LOOKS) === 'everything' ? 'everything' : 'receipt',
     continuation: place.at('continuation').size(),
-    stalled: optional(place.at('stalled'), (stalled) => stalled.size()),
+    stalled: place.at('stalled').optional((stalled) => stalled.size()),
   });
 }
 
 function readFinalize(place: Place, now: number): FinalizeMessage {
   const image = place.at('image');
   const found = image.at('observed').given;
-  const failure = optional(place.at('failure'), readFailure);
+  const failure = place.at('failure').optional(readFailure);
   if (!found && failure === undefined)
     throw place.at('failure').fail('is missing; an image that was not found needs it');
   const checks = place.at('checks').optionalList(ANY_LENGTH);
   return defined({
     ...readOrder(place),
-    type: 'finalize' as const,
+    type: 'finalize',
     // If the tags of a repository could not be listed, the message names no tag.
     image: found ? readImage(image, now) : readName(image),
     failure,
@@ -163,54 +151,59 @@ function readChange(place: Place, now: number): RepositoryChange {
 }
 
 function readCheck(place: Place, now: number): ReferrerCheck {
-  const tag = optional(place.at('tag'), readTag);
+  const tag = place.at('tag').optional(readTag);
   const at = readTime(place.at('at'), now);
   return defined({ tag, digest: place.at('digest').digest(), at, awaited: readDigests(place.at('awaited')) });
 }
 
 function readFailure(place: Place): RecordedFailure {
-  const current = optional(place.at('current'), (digest) => digest.digest());
+  const current = place.at('current').optional((digest) => digest.digest());
   return defined({ code: place.at('code').text(), reason: place.at('reason').text(), current });
 }
 
 function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VERSION } {
-  const run = place.at('run');
-  // The run is a part of keys in the archive.
-  if (!/^[A-Za-z0-9-]{1,128}$/.test(run.text()))
-    throw run.fail(`must be letters, digits and -, not ${show(run.text())}`);
-  return {
+  return defined({
     version: MESSAGE_VERSION,
-    run: run.text(),
+    run: readRun(place.at('run')),
     source: readRepository(place.at('source')),
     repository: readRepository(place.at('repository')),
     platforms: readPlatforms(place.at('platforms')),
-    ...(place.at('foreignLayers').given ? { foreignLayers: oneOf(place.at('foreignLayers'), ['skip']) } : {}),
-    ...(place.at('strictMediaTypes').optionalFlag() ? { strictMediaTypes: true as const } : {}),
-  };
+    foreignLayers: place.at('foreignLayers').optional((choice) => oneOf(choice, ['skip'])),
+    strictMediaTypes: place.at('strictMediaTypes').optionalFlag() ? true : undefined,
+  });
+}
+
+/** A run is a part of keys in the archive. */
+export function readRun(place: Place): string {
+  const run = place.text();
+  if (!/^[A-Za-z0-9-]{1,128}$/.test(run)) throw place.fail(`must be letters, digits and -, not ${show(run)}`);
+  return run;
 }
 
 /** Names become keys and groups, so two spellings of one repository would be two repositories. */
-function readRepository(place: Place): string {
+export function readRepository(place: Place): string {
   const name = place.text();
-  const normalised = attempt(place, () => formatRepository(parseRepository(name)));
+  let normalised: string;
+  try {
+    normalised = formatRepository(parseRepository(name));
+  } catch (error) {
+    throw place.fail((error as Failure).message);
+  }
   if (normalised !== name) throw place.fail(`must be normalised, ${normalised}, not ${show(name)}`);
   return name;
 }
 
 function readPlatforms(place: Place): Order['platforms'] {
-  return place.given && !place.isList ? oneOf<'all'>(place, ['all']) : some(place).map(readPlatform);
+  return place.given && !place.isList ? oneOf(place, ['all']) : some(place).map(readPlatform);
 }
 
 function readPlatform(place: Place): Platform {
   return defined({
     os: place.at('os').text(),
     architecture: place.at('architecture').text(),
-    variant: optional(place.at('variant'), (variant) => variant.text()),
-    osVersion: optional(place.at('osVersion'), (version) => version.text()),
-    osFeatures: place
-      .at('osFeatures')
-      .optionalList(ANY_LENGTH)
-      ?.map((feature) => feature.text()),
+    variant: place.at('variant').optional((variant) => variant.text()),
+    osVersion: place.at('osVersion').optional((version) => version.text()),
+    osFeatures: readTexts(place.at('osFeatures')),
   });
 }
 
@@ -219,24 +212,25 @@ function readImage(place: Place, now: number): Image {
     digest: place.at('digest').digest(),
     mediaType: place.at('mediaType').mediaType(),
     size: place.at('size').size(),
-    tag: optional(place.at('tag'), readTag),
-    asked: optional(place.at('asked'), readWanted),
-    note: optional(place.at('note'), (note) => note.text()),
-    notes: place
-      .at('notes')
-      .optionalList(ANY_LENGTH)
-      ?.map((note) => note.text()),
+    tag: place.at('tag').optional(readTag),
+    asked: place.at('asked').optional(readWanted),
+    note: place.at('note').optional((note) => note.text()),
+    notes: readTexts(place.at('notes')),
     observed: readTime(place.at('observed'), now),
-    largest: optional(place.at('largest'), (largest) => largest.digest()),
-    verified: optional(place.at('verified'), readVerified),
-    unverified: optional(place.at('unverified'), (reason) => reason.text()),
-    signers: optional(place.at('signers'), (signers) => signers.text()),
+    largest: place.at('largest').optional((largest) => largest.digest()),
+    verified: place.at('verified').optional(readVerified),
+    unverified: place.at('unverified').optional((reason) => reason.text()),
+    signers: place.at('signers').optional((signers) => signers.text()),
     lost: readDigests(place.at('lost')),
-    subject: optional(place.at('subject'), (subject) => subject.digest()),
-    root: optional(place.at('root'), readWanted),
-    checked: optional(place.at('checked'), (checked) => readTime(checked, now)),
+    subject: place.at('subject').optional((subject) => subject.digest()),
+    root: place.at('root').optional(readWanted),
+    checked: place.at('checked').optional((checked) => readTime(checked, now)),
     awaited: readDigests(place.at('awaited')),
   });
+}
+
+function readTexts(place: Place): readonly string[] | undefined {
+  return place.optionalList(ANY_LENGTH)?.map((each) => each.text());
 }
 
 function readDigests(place: Place): readonly Digest[] | undefined {
@@ -245,15 +239,13 @@ function readDigests(place: Place): readonly Digest[] | undefined {
 
 /** The time is that of a log, whose clock may be ahead of this one. */
 function readVerified(place: Place): Verified {
-  return defined({ by: place.at('by').text(), at: optional(place.at('at'), (at) => readTime(at, LAST_TIME)) });
+  return defined({ by: place.at('by').text(), at: place.at('at').optional((at) => readTime(at, Infinity)) });
 }
 
 function readTime(place: Place, now: number): number {
   const time = place.integer();
-  if (time < 0 || time > LAST_TIME)
-    throw place.fail(`must be a time in milliseconds from 0 to ${LAST_TIME}, not ${time}`);
-  if (time > now + CLOCK_SKEW_MS)
-    throw place.fail(`must not be in the future (${new Date(time).toISOString()}); check the clock of the sender`);
+  const fault = time < 0 ? 'is before 1970' : instantFault(time, now);
+  if (fault !== undefined) throw place.fail(fault);
   return time;
 }
 
@@ -264,8 +256,8 @@ function readWanted(place: Place): Wanted {
 }
 
 function readName(place: Place): Wanted {
-  const tag = optional(place.at('tag'), readTag);
-  const digest = optional(place.at('digest'), (given) => given.digest());
+  const tag = place.at('tag').optional(readTag);
+  const digest = place.at('digest').optional((given) => given.digest());
   return defined({ tag, digest });
 }
 
@@ -279,4 +271,12 @@ function some(place: Place): Place[] {
   const elements = place.list(ANY_LENGTH);
   if (elements.length === 0) throw place.fail('must not be empty');
   return elements;
+}
+
+/** A later release may add a choice, so a message with an unknown choice waits. */
+function oneOf<const T extends string>(place: Place, choices: readonly T[]): T {
+  const text = place.text();
+  const choice = choices.find((each) => each === text);
+  if (choice === undefined) throw place.fail(`must be one of ${choices.join(', ')}, not ${show(text)}`, 'unsupported');
+  return choice;
 }

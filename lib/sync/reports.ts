@@ -11,7 +11,6 @@ import { readChanges } from '../changes/parse.ts';
 import type { Cancel, Condition } from '../store/store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
-import { optional } from '../queue/fields.ts';
 import type { ImageEvent } from './events.ts';
 
 /** An unchanged image has no report. */
@@ -178,21 +177,21 @@ function parseReport(bytes: Uint8Array, key: string): Report {
     const place = Place.ofBytes(operation, bytes);
     const version = place.at('version');
     if (version.integer() !== 1) throw version.fail('must be 1');
-    const digest = (name: string): Digest | undefined => optional(place.at(name), (value) => value.digest());
+    const digest = (name: string): Digest | undefined => place.at(name).optional((value) => value.digest());
     return defined({
       version: 1 as const,
       reference: place.at('reference').text(),
       repository: place.at('repository').text(),
-      referrer: optional(place.at('referrer'), referrerIn),
+      referrer: place.at('referrer').optional(referrerIn),
       digest: digest('digest'),
       previous: digest('previous'),
-      changes: optional(place.at('changes'), readChanges),
+      changes: place.at('changes').optional(readChanges),
       current: digest('current'),
       status: statusOf(place.at('status')),
-      until: optional(place.at('until'), timeOf),
+      until: place.at('until').optional(timeOf),
       code: place.at('code').optionalText(),
       reason: place.at('reason').optionalText(),
-      notes: optional(place.at('notes'), (notes) => notes.list(MAX_NOTES).map((note) => note.text())),
+      notes: place.at('notes').optional((notes) => notes.list(MAX_NOTES).map((note) => note.text())),
       ...(place.at('unsent').optionalFlag() ? { unsent: true as const } : {}),
       at: timeOf(place.at('at')),
     });

@@ -2,7 +2,6 @@
 import type { Archive } from '../../archive/archive.ts';
 import { defined } from '../../core/defined.ts';
 import { Place } from '../../oci/document.ts';
-import { optional } from '../../queue/fields.ts';
 import type { Cancel, Condition } from '../../store/store.ts';
 import type { Report } from '../reports.ts';
 
@@ -163,19 +162,19 @@ function parse(place: Place, run: string): RunSummary {
     started: place.at('started').text(),
     finished: place.at('finished').text(),
     counts: readCounts(place.at('counts')),
-    referrers: optional(place.at('referrers'), (referrers) => ({
+    referrers: place.at('referrers').optional((referrers) => ({
       mirrored: referrers.at('mirrored').size(),
       failed: referrers.at('failed').size(),
     })),
     moved: place.at('moved').size(),
     repositories: place.at('repositories').size(),
     images: place.at('images').list(MAX_IMAGES).map(parseImage),
-    omitted: optional(place.at('omitted'), (omitted) => omitted.size()),
-    missing: optional(place.at('missing'), (missing) => ({
+    omitted: place.at('omitted').optional((omitted) => omitted.size()),
+    missing: place.at('missing').optional((missing) => ({
       messages: missing.at('messages').size(),
       images: missing.at('images').size(),
     })),
-    delivered: optional(place.at('delivered'), (names) => names.list(MAX_COUNTS).map((name) => name.text())),
+    delivered: place.at('delivered').optional((names) => names.list(MAX_COUNTS).map((name) => name.text())),
   });
 }
 
