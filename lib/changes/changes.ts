@@ -2,10 +2,11 @@
  * The difference between the image that a tag named before and the image that it names now. Pure. All texts are
  * untrusted, so texts and lists are bounded: the result has at most 24 KiB of JSON, less than a tenth of an event.
  */
+import { defined } from '../core/defined.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatPlatform, type Platform } from '../oci/platform.ts';
 import type { Layers, Settings } from './parts.ts';
-import { type Limits, NARROW, short, WIDE, withoutRest } from './short.ts';
+import { type Limits, NARROW, short, shortList, WIDE } from './short.ts';
 
 /** The numbers of layers, or of their bytes. */
 export interface Overlap {
@@ -58,7 +59,7 @@ export interface Changes {
 /** The period of the previous digest, from its first observation to that of the next digest, in milliseconds since the epoch. */
 export function periodOf(from: number | undefined, to: number): Pick<Changes, 'from' | 'to'> {
   const timeOf = (ms: number): string => new Date(ms).toISOString();
-  return { ...(from === undefined ? {} : { from: timeOf(from) }), to: timeOf(to) };
+  return defined({ from: from === undefined ? undefined : timeOf(from), to: timeOf(to) });
 }
 
 /** One image of a reference: the root, or a child of an index. */
@@ -125,7 +126,7 @@ export function changesOf(
     ...overlapsOf(read),
     platforms: platformsOf(pairs, limits),
     settings: settingsOf(read, limits),
-    ...(notes.length === 0 ? {} : { notes: notes.slice(0, limits.list).map((note) => short(note, 2 * limits.text)) }),
+    ...(notes.length === 0 ? {} : { notes: shortList(notes, { list: limits.list, text: 2 * limits.text }) }),
   });
   const wide = within(WIDE);
   return fits(wide) ? wide : fitting(within(NARROW));
@@ -175,7 +176,7 @@ function platformsOf(pairs: readonly Pair<Part>[], limits: Limits): Changes['pla
       return mine !== undefined && (theirs === undefined || keyOf(mine) !== keyOf(theirs));
     });
     const all = changed.flatMap((pair) => pair[side]?.platform ?? []).map((platform) => formatPlatform(platform));
-    return withoutRest(all, limits).shown;
+    return shortList(all, limits);
   };
   return { added: names('after', 'before'), removed: names('before', 'after') };
 }
@@ -199,7 +200,12 @@ function settingsOf(read: readonly Pair<ReadPart>[], limits: Limits): readonly S
 }
 
 function changeOf(before: Settings, after: Settings, limits: Limits): Omit<SettingsChange, 'platforms'> {
-  const { list, omitted } = counted(limits);
+  let omitted = 0;
+  const list = (all: readonly string[]): readonly string[] => {
+    const shown = shortList(all, limits);
+    omitted += all.length - shown.length;
+    return shown;
+  };
   const words = (
     from: readonly string[] | undefined,
     to: readonly string[] | undefined,
@@ -211,43 +217,25 @@ function changeOf(before: Settings, after: Settings, limits: Limits): Omit<Setti
   const variables = differing(before.environment, after.environment);
   const names = (isWanted: (change: Change<string>) => boolean): readonly string[] =>
     list(variables.filter(isWanted).map(({ name }) => name));
-  const labels = differing(before.labels, after.labels);
-  const text = (value: string | null | undefined): string | null => (value == null ? null : short(value, limits.text));
-  const shownLabels = labels.slice(0, limits.list).map(({ name, from, to }) => ({
-    name: short(name, limits.text),
-    from: text(from),
-    to: text(to),
-  }));
   const environment = {
     added: names(({ from }) => from === null),
     removed: names(({ to }) => to === null),
     changed: names(({ from, to }) => from !== null && to !== null),
   };
-  const left = omitted() + labels.length - shownLabels.length;
-  return {
-    ...(before.user === after.user ? {} : { user: { from: text(before.user), to: text(after.user) } }),
-    ...(entrypoint === undefined ? {} : { entrypoint }),
-    ...(command === undefined ? {} : { command }),
-    ...(variables.length === 0 ? {} : { environment }),
-    ...(labels.length === 0 ? {} : { labels: shownLabels }),
-    ...(left === 0 ? {} : { omitted: left }),
-  };
-}
-
-/** Shortens lists, and counts the elements that are left out. */
-function counted(limits: Limits): {
-  readonly list: (all: readonly string[]) => readonly string[];
-  omitted: () => number;
-} {
-  let omitted = 0;
-  return {
-    list(all) {
-      const { shown, rest } = withoutRest(all, limits);
-      omitted += rest;
-      return shown;
-    },
-    omitted: () => omitted,
-  };
+  const text = (value: string | null | undefined): string | null => (value == null ? null : short(value, limits.text));
+  const differingLabels = differing(before.labels, after.labels);
+  const labels = differingLabels
+    .slice(0, limits.list)
+    .map(({ name, from, to }) => ({ name: short(name, limits.text), from: text(from), to: text(to) }));
+  omitted += differingLabels.length - labels.length;
+  return defined({
+    user: before.user === after.user ? undefined : { from: text(before.user), to: text(after.user) },
+    entrypoint,
+    command,
+    environment: variables.length === 0 ? undefined : environment,
+    labels: labels.length === 0 ? undefined : labels,
+    omitted: omitted === 0 ? undefined : omitted,
+  });
 }
 
 /** The names whose values differ, in their order. */

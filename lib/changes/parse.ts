@@ -1,23 +1,21 @@
 /** Reads changes from a report, which every writer of the archive can write. Pure. */
+import { defined } from '../core/defined.ts';
 import type { Place } from '../oci/document.ts';
 import type { Change, Changes, Overlap, SettingsChange } from './changes.ts';
 import { WIDE } from './short.ts';
 
 /** @throws Failure that names the field */
 export function readChanges(place: Place): Changes {
-  const [from, to] = [place.at('from').optionalText(), place.at('to').optionalText()];
-  const bytes = place.at('bytes');
   const platforms = place.at('platforms');
-  const notes = place.at('notes');
-  return {
-    ...(from === undefined ? {} : { from }),
-    ...(to === undefined ? {} : { to }),
+  return defined({
+    from: place.at('from').optionalText(),
+    to: place.at('to').optionalText(),
     layers: readOverlap(place.at('layers')),
-    ...(bytes.given ? { bytes: readOverlap(bytes) } : {}),
+    bytes: place.at('bytes').optional(readOverlap),
     platforms: { added: readList(platforms.at('added')), removed: readList(platforms.at('removed')) },
     settings: place.at('settings').list(WIDE.list).map(readSettings),
-    ...(notes.given ? { notes: readList(notes) } : {}),
-  };
+    notes: place.at('notes').optional(readList),
+  });
 }
 
 function readOverlap(place: Place): Overlap {
@@ -30,35 +28,29 @@ function readList(place: Place): readonly string[] {
 }
 
 function readSettings(place: Place): SettingsChange {
-  const at = (name: string): Place | undefined => (place.at(name).given ? place.at(name) : undefined);
-  const [user, entrypoint, command] = [at('user'), at('entrypoint'), at('command')];
-  const [environment, labels, omitted] = [at('environment'), at('labels'), at('omitted')];
-  return {
+  return defined({
     platforms: readList(place.at('platforms')),
-    ...(user === undefined ? {} : { user: readChange(user, (value) => value.text()) }),
-    ...(entrypoint === undefined ? {} : { entrypoint: readChange(entrypoint, readList) }),
-    ...(command === undefined ? {} : { command: readChange(command, readList) }),
-    ...(environment === undefined
-      ? {}
-      : {
-          environment: {
-            added: readList(environment.at('added')),
-            removed: readList(environment.at('removed')),
-            changed: readList(environment.at('changed')),
-          },
-        }),
-    ...(labels === undefined
-      ? {}
-      : {
-          labels: labels
-            .list(WIDE.list)
-            .map((label) => ({ name: label.at('name').text(), ...readChange(label, (value) => value.text()) })),
-        }),
-    ...(omitted === undefined ? {} : { omitted: omitted.size() }),
-  };
+    user: place.at('user').optional(readTextChange),
+    entrypoint: place.at('entrypoint').optional((change) => readChange(change, readList)),
+    command: place.at('command').optional((change) => readChange(change, readList)),
+    environment: place.at('environment').optional((names) => ({
+      added: readList(names.at('added')),
+      removed: readList(names.at('removed')),
+      changed: readList(names.at('changed')),
+    })),
+    labels: place.at('labels').optional((labels) => labels.list(WIDE.list).map(readLabel)),
+    omitted: place.at('omitted').optional((omitted) => omitted.size()),
+  });
+}
+
+function readLabel(place: Place): Change<string> & { readonly name: string } {
+  return { name: place.at('name').text(), ...readTextChange(place) };
+}
+
+function readTextChange(place: Place): Change<string> {
+  return readChange(place, (value) => value.text());
 }
 
 function readChange<T>(place: Place, read: (value: Place) => T): Change<T> {
-  const value = (name: string): T | null => (place.at(name).given ? read(place.at(name)) : null);
-  return { from: value('from'), to: value('to') };
+  return { from: place.at('from').optional(read) ?? null, to: place.at('to').optional(read) ?? null };
 }

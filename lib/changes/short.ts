@@ -15,11 +15,7 @@ export function short(text: string, limit: number): string {
   return text.length <= limit ? text : `${text.slice(0, limit - 1)}…`;
 }
 
-/** The first elements of a list, shortened, and the number of the others. */
-export function withoutRest(
-  all: readonly string[],
-  limits: Limits,
-): { readonly shown: readonly string[]; readonly rest: number } {
-  const shown = all.slice(0, limits.list).map((text) => short(text, limits.text));
-  return { shown, rest: all.length - shown.length };
+/** The first elements of a list, shortened. */
+export function shortList(all: readonly string[], limits: Limits): readonly string[] {
+  return all.slice(0, limits.list).map((text) => short(text, limits.text));
 }
