@@ -132,18 +132,15 @@ async function handleOne<M extends Message>(record: SQSRecord, options: BatchOpt
   } catch (error) {
     return patient ? { failure: failureOf(error), waits: true } : givenUp(record, delivery, failureOf(error), options);
   }
+  const requeues = mayWaitForLimit(record, Date.now());
   try {
-    await handle([delivery], mayWaitForLimit(record, Date.now()));
+    await handle([delivery], requeues);
     return undefined;
   } catch (error) {
     const failure = failureOf(error);
-    const isLimited =
-      failure.side === 'source' &&
-      failure.code === 'rate-limited' &&
-      failure.remedy === 'retry' &&
-      mayWaitForLimit(record, Date.now());
-    if (isLimited) return { failure, waits: false, requeues: true };
-    return givenUp(record, delivery, failureOf(error), options);
+    const isLimited = failure.side === 'source' && failure.code === 'rate-limited' && failure.remedy === 'retry';
+    if (isLimited && requeues) return { failure, waits: false, requeues };
+    return givenUp(record, delivery, failure, options);
   }
 }
 

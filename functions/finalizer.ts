@@ -4,11 +4,10 @@ import { attestorFrom } from './attestor.ts';
 import { once, openArchive } from './aws.ts';
 import { eventsTo } from './event-bus.ts';
 import { handleFinalizations } from './handlers/finalizations.ts';
-import { postponeIn } from './postpone.ts';
 import { recordIn } from './record.ts';
-import { requeueIn } from './requeue.ts';
+import { queuePorts } from './redelivery.ts';
 import { signalOf } from './signal.ts';
-import { observed, onFailedRecord, onNotAttested } from './telemetry.ts';
+import { observed, onNotAttested } from './telemetry.ts';
 
 const wired = once(() => {
   const env = readEnvironment(process.env, 'archive', 'finalizeQueue', 'eventBus', 'maxReceives', 'attestKey');
@@ -18,10 +17,7 @@ const wired = once(() => {
     attestor: attestorFrom(env.attestKey),
     onNotAttested,
     record: recordIn(archive, eventsTo(env.eventBus)),
-    maxReceives: env.maxReceives,
-    postpone: postponeIn(env.finalizeQueue),
-    requeue: requeueIn(env.finalizeQueue),
-    onFailure: onFailedRecord,
+    ...queuePorts(env.finalizeQueue, env.maxReceives),
   };
 });
 

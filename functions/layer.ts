@@ -4,11 +4,10 @@ import { deadlineFrom } from '../lib/sync/deadline.ts';
 import { BufferPool } from '../lib/sync/transfer/buffer-pool.ts';
 import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { handleLayers } from './handlers/layers.ts';
-import { postponeIn } from './postpone.ts';
-import { requeueIn } from './requeue.ts';
+import { queuePorts } from './redelivery.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
-import { observe, observed, onFailedRecord, onRetry } from './telemetry.ts';
+import { observe, observed, onRetry } from './telemetry.ts';
 
 /** The memory of all transfers: 12 parts of 8 MiB. */
 const BUFFER_BYTES = 96 * 1024 * 1024;
@@ -29,15 +28,12 @@ const wired = once(() => {
   return {
     config,
     lanes,
-    maxReceives,
     archive: openArchive(env.archive),
     queues: openQueues({ layer: layerQueue, finalize: finalizeQueue }),
     sources: sourcesFrom(config, env.credentialsSecret, { lanes, onRetry }),
     buffers: new BufferPool(BUFFER_BYTES),
-    postpone: postponeIn(layerQueue),
-    requeue: requeueIn(layerQueue),
+    ...queuePorts(layerQueue, maxReceives),
     observe,
-    onFailure: onFailedRecord,
   };
 });
 

@@ -4,12 +4,11 @@ import { configFrom, once, openArchive, openQueues, trustedRootFrom } from './aw
 import { sendRunStarted } from './event-bus.ts';
 import { handleResolutions } from './handlers/resolutions.ts';
 import { startRun } from './handlers/start-run.ts';
-import { postponeIn } from './postpone.ts';
+import { queuePorts } from './redelivery.ts';
 import { readRequest, type StartRequest } from './request.ts';
-import { requeueIn } from './requeue.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
-import { leftOut, observe, observed, onFailedRecord, onRetry, runStarted } from './telemetry.ts';
+import { leftOut, observe, observed, onRetry, runStarted } from './telemetry.ts';
 
 /** The result of a schedule or a request. */
 interface Started {
@@ -32,23 +31,17 @@ const wired = once(() => {
   );
   const { resolveQueue, layerQueue, finalizeQueue, lanes } = env;
   const config = configFrom(env.config);
-  const archive = openArchive(env.archive);
-  const queues = openQueues({ resolve: resolveQueue, layer: layerQueue, finalize: finalizeQueue });
-  const sources = sourcesFrom(config, env.credentialsSecret, { lanes, onRetry });
   return {
     config,
     trustedRoot: trustedRootFrom(env.config, config),
-    archive,
+    archive: openArchive(env.archive),
     eventBus: env.eventBus,
-    queues,
-    sources,
+    queues: openQueues({ resolve: resolveQueue, layer: layerQueue, finalize: finalizeQueue }),
+    sources: sourcesFrom(config, env.credentialsSecret, { lanes, onRetry }),
     lanes,
-    maxReceives: env.maxReceives,
-    postpone: postponeIn(resolveQueue),
-    requeue: requeueIn(resolveQueue),
+    ...queuePorts(resolveQueue, env.maxReceives),
     observe,
     leftOut,
-    onFailure: onFailedRecord,
   };
 });
 

@@ -3,6 +3,7 @@ import { configuredPolicy, tagChoice } from '../../lib/app/choose.ts';
 import { isUnknownRequest } from '../../lib/app/missing.ts';
 import type { Archive } from '../../lib/archive/archive.ts';
 import { type Config, registrySettings } from '../../lib/config/mirrors.ts';
+import { defined } from '../../lib/core/defined.ts';
 import type { ResolveMessage } from '../../lib/queue/messages.ts';
 import type { Queues } from '../../lib/queue/queue.ts';
 import type { Sources } from '../../lib/registry/source.ts';
@@ -39,11 +40,11 @@ export async function handleResolutions(
   ports: ResolverPorts,
   signal: AbortSignal,
 ): Promise<SQSBatchResponse> {
-  const { archive, config, queues, maxReceives, postpone, requeue, onFailure } = ports;
+  const { archive, config, queues, maxReceives } = ports;
   return handleBatch<ResolveMessage>(event, {
+    ...ports,
     type: 'resolve',
     together: 1,
-    maxReceives,
     async handle([delivery], requeues) {
       if (delivery === undefined) return;
       const { receiveCount } = delivery;
@@ -60,25 +61,22 @@ export async function handleResolutions(
     },
     giveUp: ({ message }, failure) => failMessage({ archive, queues }, message, failure, signal),
     ready: () => contextOf(ports),
-    postpone,
-    requeue,
-    onFailure,
   });
 }
 
 async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
-  const { archive, queues, observe: onEvent, leftOut: onLeftOut } = ports;
+  const { archive, queues, observe, leftOut, trustedRoot } = ports;
   const [read, sources] = await Promise.all([ports.config(), ports.sources()]);
   return {
     archive,
     queues,
     sources,
-    observe: onEvent,
+    observe,
     now: Date.now,
     lanes: registrySettings(read, ports.lanes).connections,
     // One per message, because functions share no state.
     quota: new Quota(read.limits),
-    ...(ports.trustedRoot === undefined ? {} : { trustedRoot: ports.trustedRoot }),
+    ...defined({ trustedRoot }),
     chooseTags: (order) => tagChoice(read, order),
     policyOf: (order) => configuredPolicy(read, order),
     isExpected: isUnknownRequest,
@@ -86,7 +84,7 @@ async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
       // A manual request is processed even if an earlier run has queued the image.
       if (event.run.startsWith(BY_HAND)) return undefined;
       const run = await queuedBy(archive, event, order, Date.now(), { signal });
-      if (run !== undefined) onLeftOut(event);
+      if (run !== undefined) leftOut(event);
       return run;
     },
     pending: async (event, order, signal) => {

@@ -1,13 +1,19 @@
-import { ChangeMessageVisibilityCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { ChangeMessageVisibilityCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { mockClient } from 'aws-sdk-client-mock';
 import { afterAll, beforeEach, expect, test, vi } from 'vitest';
-import { postponeIn } from '../../../functions/postpone.ts';
+import { queuePorts } from '../../../functions/redelivery.ts';
 import { Failure, type FailureFields } from '../../../lib/core/failure.ts';
 import { recordOf } from '../../kit/records.ts';
 
+const said = vi.hoisted(() => vi.fn());
+vi.mock('../../../functions/telemetry.ts', async (importOriginal) => ({
+  ...(await importOriginal<object>()),
+  log: said,
+}));
+
 const sqs = mockClient(SQSClient);
-const said = vi.fn();
-const postpone = postponeIn('https://sqs.example.com/queue.fifo', said);
+const URL = 'https://sqs.example.com/1/queue.fifo';
+const { postpone, requeue } = queuePorts(URL, 5);
 
 function failure(fields: Partial<FailureFields> = {}): Failure {
   return new Failure({ operation: 'copy', side: 'source', code: 'rate-limited', detail: 'later', ...fields });
@@ -20,6 +26,7 @@ function visibilities(): (number | undefined)[] {
 beforeEach(() => {
   sqs.reset();
   sqs.on(ChangeMessageVisibilityCommand).resolves({});
+  sqs.on(SendMessageCommand).resolves({});
   said.mockClear();
 });
 
@@ -78,4 +85,30 @@ test('any other error is logged, and does not fail the batch', async () => {
   sqs.on(ChangeMessageVisibilityCommand).rejects(Object.assign(new Error('no'), { name: 'AccessDenied' }));
   await postpone([recordOf('a')], failure());
   expect(said).toHaveBeenCalledExactlyOnceWith('warn', 'message not postponed', expect.anything());
+});
+
+const sent = () => sqs.commandCalls(SendMessageCommand).map(({ args: [{ input }] }) => input);
+
+test('a copy has the body, the group and the time of the first send, and its own id', async () => {
+  const record = recordOf('{"version":3}', { group: 'g', sent: 1234 });
+  const attributes = { ...record.attributes, MessageDeduplicationId: 'first' };
+  await requeue({ ...record, attributes });
+  await requeue({ ...record, attributes });
+  await requeue({ ...record, attributes, messageId: 'another' });
+  expect(sent()[0]).toEqual({
+    QueueUrl: URL,
+    MessageBody: '{"version":3}',
+    MessageGroupId: 'g',
+    MessageDeduplicationId: expect.stringMatching(/^[0-9a-f]{64}$/),
+    MessageAttributes: { firstSent: { DataType: 'Number', StringValue: '1234' } },
+  });
+  const ids = sent().map(({ MessageDeduplicationId }) => MessageDeduplicationId);
+  expect(ids[1]).toBe(ids[0]);
+  expect(ids[2]).not.toBe(ids[0]);
+});
+
+test('a copy of a copy keeps the time of the first send', async () => {
+  const firstSent = { dataType: 'Number', stringValue: '1', stringListValues: [], binaryListValues: [] };
+  await requeue({ ...recordOf('x', { sent: 99 }), messageAttributes: { firstSent } });
+  expect(sent()[0]?.MessageAttributes).toEqual({ firstSent: { DataType: 'Number', StringValue: '1' } });
 });
