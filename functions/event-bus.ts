@@ -8,11 +8,6 @@ import { log } from './telemetry.ts';
 
 const bridge = once(() => new EventBridgeClient({}));
 
-/** Sends the events of images to a bus; undefined without a bus. */
-export function eventsTo(eventBus: string | undefined): ((event: ImageEvent) => Promise<void>) | undefined {
-  return eventBus === undefined ? undefined : (event) => publish(event, eventBus);
-}
-
 const DETAIL_TYPES: Readonly<Record<ImageEvent['status'], string>> = {
   pending: 'Image Mirrored',
   mirrored: 'Image Mirrored',
@@ -24,9 +19,10 @@ const DETAIL_TYPES: Readonly<Record<ImageEvent['status'], string>> = {
   failed: 'Image Failed',
 };
 
-function publish(event: ImageEvent, eventBus: string): Promise<void> {
-  const { type: _, referrer: __, ...detail } = event;
-  return put(eventBus, DETAIL_TYPES[event.status], detail);
+/** Sends the events of images to a bus; undefined without a bus. */
+export function eventsTo(eventBus: string | undefined): ((event: ImageEvent) => Promise<void>) | undefined {
+  if (eventBus === undefined) return undefined;
+  return ({ type: _, referrer: __, ...detail }) => put(eventBus, DETAIL_TYPES[detail.status], detail);
 }
 
 /** Sends the event of a run's start. A failure is only logged. */
