@@ -28,14 +28,10 @@ export const handler = (
         secrets,
         config,
         send: (messages) => queues.send('resolve', messages, { signal }),
-        log: (level, { message, ...entry }) => {
-          log(level, String(message), entry);
-        },
+        log,
       });
     const { messages, entry } = decideEcr(event, await config());
     await queues.send('resolve', messages, { signal });
-    // Powertools takes the message as an argument.
-    const { message, ...keys } = entry;
-    log('info', String(message), keys);
+    log('info', 'ECR event', entry);
     return undefined;
   });

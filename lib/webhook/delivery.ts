@@ -27,7 +27,13 @@ export type Verdict =
   | { readonly kind: 'pushed'; readonly sender: Sender | 'ecr'; readonly items: readonly Pushed[] }
   /** A valid delivery that is not about a push. */
   | { readonly kind: 'ignored'; readonly reason: string }
-  | { readonly kind: 'refused'; readonly status: 400 | 401 | 403 | 413 | 415; readonly reason: string };
+  | Refusal;
+
+export interface Refusal {
+  readonly kind: 'refused';
+  readonly status: 400 | 401 | 403 | 413 | 415;
+  readonly reason: string;
+}
 
 /**
  * The limit for a delivery. The largest deliveries, those of GitHub, have about 30 KiB; the labels of an image can

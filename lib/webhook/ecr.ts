@@ -1,10 +1,9 @@
 import { Failure } from '../core/failure.ts';
-import { defined } from '../core/defined.ts';
-import { isDigest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
-import { formatRepository, isTag, parseRepository } from '../oci/reference.ts';
+import { parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import type { Verdict } from './delivery.ts';
+import { pushed } from './senders.ts';
 
 /**
  * Reads an EventBridge event of a push to Amazon ECR
@@ -22,15 +21,9 @@ export function translateEcr(event: unknown): Verdict {
     if (action !== 'PUSH' || detail.at('result').text() !== 'SUCCESS')
       return { kind: 'ignored', reason: `${show(action)} is not a successful push` };
     const host = hostOf(root.at('account').text(), root.at('region').text());
-    const tag = detail.at('image-tag').optionalText();
-    if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is not a tag`);
-    const digest = detail.at('image-digest').optionalText();
-    const item = defined({
-      repository: formatRepository(parseRepository(`${host}/${detail.at('repository-name').text()}`)),
-      tag,
-      digest: digest !== undefined && isDigest(digest) ? digest : undefined,
-    });
-    return { kind: 'pushed', sender: 'ecr', items: [item] };
+    const repository = parseRepository(`${host}/${detail.at('repository-name').text()}`);
+    const [tag, digest] = [detail.at('image-tag').optionalText(), detail.at('image-digest').optionalText()];
+    return { kind: 'pushed', sender: 'ecr', items: [pushed(repository, tag, digest)] };
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     return { kind: 'refused', status: 400, reason: error.message };

@@ -43,7 +43,7 @@ export interface WebhookDeps {
   readonly now?: () => number;
   /** Resolves when all messages are in the resolve queue. */
   readonly send: (messages: readonly Outgoing<ResolveMessage>[]) => Promise<void>;
-  readonly log: (level: 'info' | 'warn' | 'error', entry: Readonly<Record<string, unknown>>) => void;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, entry: Decision['entry']) => void;
 }
 
 /**
@@ -54,11 +54,11 @@ export async function handleWebhook(event: WebhookEvent, deps: WebhookDeps): Pro
   try {
     const { answer, messages, entry } = await decide(event, deps);
     if (messages.length > 0) await deps.send(messages);
-    deps.log(answer.statusCode < 400 ? 'info' : 'warn', entry);
+    deps.log(answer.statusCode < 400 ? 'info' : 'warn', 'webhook', entry);
     return answer;
   } catch (error) {
     const { operation, code, message } = asFailure(error, 'handle webhook', 'input');
-    deps.log('error', { message: 'webhook not handled', operation, code, reason: message });
+    deps.log('error', 'webhook not handled', { operation, code, reason: message });
     return answerOf(503, 'temporarily unavailable; retry later');
   }
 }
@@ -83,7 +83,7 @@ export async function decide(
   // A delivery of Quay has no time and no id, so two pushes of a tag have equal bodies.
   const run = runOf('webhook', sender, delivery.body, ...(sender === 'quay' ? [requestId] : []));
   const messages = ordersFor(items, await config(), run);
-  const entry = { message: 'webhook', requestId, sender, run, items, queued: messages.length };
+  const entry = { requestId, sender, run, items, queued: messages.length };
   if (messages.length === 0) return { answer: answerOf(200, 'no mirror matches'), messages, entry };
   return { answer: answerOf(202, 'queued'), messages, entry };
 }
@@ -91,11 +91,11 @@ export async function decide(
 /** The decision about an ECR event of EventBridge, which needs no response. */
 export function decideEcr(event: unknown, config: Config): Omit<Decision, 'answer'> {
   const verdict = translateEcr(event);
-  if (verdict.kind !== 'pushed') return { messages: [], entry: { message: 'ECR event', ...verdict } };
+  if (verdict.kind !== 'pushed') return { messages: [], entry: { ...verdict } };
   // EventBridge delivers at least once, and an event keeps its id.
   const run = runOf('ecr', new Place('read ECR event', '', event).at('id').text());
   const messages = ordersFor(verdict.items, config, run);
-  return { messages, entry: { message: 'ECR event', run, items: verdict.items, queued: messages.length } };
+  return { messages, entry: { run, items: verdict.items, queued: messages.length } };
 }
 
 function deliveryOf({ rawPath, rawQueryString, headers, body = '', isBase64Encoded }: WebhookEvent): Delivery {
@@ -116,5 +116,5 @@ function answerOf(statusCode: number, message: string): Answer {
 }
 
 function turnedAway(answer: Answer, requestId: string, verdict?: Verdict): Decision {
-  return { answer, messages: [], entry: { message: 'webhook', requestId, status: answer.statusCode, ...verdict } };
+  return { answer, messages: [], entry: { requestId, status: answer.statusCode, ...verdict } };
 }

@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 import { invalid } from '../core/failure.ts';
 import { show } from '../oci/show.ts';
 import { type Sender, SENDERS } from './delivery.ts';
@@ -55,10 +55,6 @@ export function secretOf(sender: Sender, text: string): string {
 
 /** Whether `given` is one of the secrets, in constant time: all secrets are compared, as hashes of equal length. */
 export function isOneOf(given: string, secrets: readonly string[]): boolean {
-  const hash = sha256(given);
-  return secrets.map((secret) => timingSafeEqual(hash, sha256(secret))).includes(true);
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+  const hashed = hash('sha256', given, 'buffer');
+  return secrets.map((secret) => timingSafeEqual(hashed, hash('sha256', secret, 'buffer'))).includes(true);
 }

@@ -4,7 +4,7 @@ import { defined } from '../core/defined.ts';
 import { isDigest } from '../oci/digest.ts';
 import type { Place } from '../oci/document.ts';
 import { manifestKind } from '../oci/mediatype.ts';
-import { formatRepository, isTag, parseReference, parseRepository } from '../oci/reference.ts';
+import { formatRepository, isTag, parseReference, parseRepository, type Repository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { type Delivery, MAX_PUSHED, type Pushed, type Sender } from './delivery.ts';
 
@@ -139,7 +139,7 @@ function has(document: Place, ...keys: readonly string[]): boolean {
 }
 
 /** An invalid digest is dropped, because it is only logged and senders may shorten it. */
-function pushed(repository: { readonly host: string; readonly path: string }, tag?: string, digest?: string): Pushed {
+export function pushed(repository: Repository, tag?: string, digest?: string): Pushed {
   if (tag !== undefined && !isTag(tag)) throw invalid('read push', `invalid tag ${show(tag)}`);
   return defined({
     repository: formatRepository(repository),

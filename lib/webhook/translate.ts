@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts';
 import { Place } from '../oci/document.ts';
-import { type Delivery, MAX_DELIVERY_BYTES, type Verdict } from './delivery.ts';
+import { type Delivery, MAX_DELIVERY_BYTES, type Refusal, type Verdict } from './delivery.ts';
 import { authenticate, hasCredential } from './proof.ts';
 import type { WebhookSecrets } from './secrets.ts';
 import { SHAPES } from './senders.ts';
@@ -12,7 +12,7 @@ const JSON_TYPE = /^application\/(?:json|[\w.-]+\+json)$/;
 const MAX_AGE_MS = 10 * 60_000;
 
 /** Refuses a delivery that is too large or has no credential, without reading the secrets. */
-export function screen({ body, ...delivery }: Delivery): Extract<Verdict, { kind: 'refused' }> | undefined {
+export function screen({ body, ...delivery }: Delivery): Refusal | undefined {
   if (body.length > MAX_DELIVERY_BYTES)
     return refused(413, `the delivery is too large: expected at most ${MAX_DELIVERY_BYTES} bytes`);
   if (!hasCredential(delivery))
@@ -52,9 +52,6 @@ export function translate(delivery: Delivery, secrets: WebhookSecrets, now: numb
   }
 }
 
-function refused(
-  status: Extract<Verdict, { kind: 'refused' }>['status'],
-  reason: string,
-): Extract<Verdict, { kind: 'refused' }> {
+function refused(status: Refusal['status'], reason: string): Refusal {
   return { kind: 'refused', status, reason };
 }

@@ -135,7 +135,7 @@ describe('the response', () => {
     secrets: () => Promise.resolve(SECRETS),
     config: () => Promise.resolve(CONFIG),
     send: () => Promise.resolve(),
-    log: (level: string, entry: object) => void logged.push({ level, ...entry }),
+    log: (level: string, message: string, entry: object) => void logged.push({ level, message, ...entry }),
   };
   const good = eventOf(deliveryOf('dockerhub', DOCKERHUB));
 
