@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type Digest, digestParts } from '../oci/digest.ts';
 import { parseRepository } from '../oci/reference.ts';
 import type { FinalizeMessage, Image, LayerMessage, Message, ResolveMessage, Wanted } from './messages.ts';
@@ -34,7 +34,7 @@ export function layerGroup(source: string, blob: Digest, lanes: number): string 
  * delays only its own lanes.
  */
 export function resolveGroup(message: ResolveMessage, lanes: number = RESOLVE_LANES): string {
-  return lane(message.source, sha256(canonical([message.repository, message.what])), lanes);
+  return lane(message.source, hash('sha256', canonical([message.repository, message.what])), lanes);
 }
 
 /**
@@ -62,7 +62,7 @@ export function finalizeGroup(repository: string): string {
 export function deduplicationId(message: FinalizeMessage, sender: FinalizeSender): string;
 export function deduplicationId(message: ResolveMessage | LayerMessage): string;
 export function deduplicationId(message: Message, sender?: FinalizeSender): string {
-  return sha256(canonical({ ...identity(message), sender }));
+  return hash('sha256', canonical({ ...identity(message), sender }));
 }
 
 export type FinalizeSender = Digest | 'resolver';
@@ -97,12 +97,8 @@ function lane(source: string, hex: string, lanes: number): string {
  */
 function fitted(name: string, length: number): string {
   if (name.length <= length) return name;
-  const hash = sha256(name);
-  return `${name.slice(0, length - hash.length - 1)}~${hash}`;
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex');
+  const end = `~${hash('sha256', name)}`;
+  return name.slice(0, length - end.length) + end;
 }
 
 /** JSON with sorted keys: equal values give equal texts. */
