@@ -1,7 +1,8 @@
 /** Sends one notification to a URL, with retries. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { asFailure, Failure, invalid } from '../core/failure.ts';
-import { decide, type RetryPolicy } from '../core/retry.ts';
+import { parseRetryAfter } from '../core/http/time.ts';
+import { decide, retrying, type RetryPolicy } from '../core/retry.ts';
 import { USER_AGENT } from '../core/product.ts';
 import { sign } from './signature.ts';
 
@@ -16,7 +17,6 @@ export interface Notification {
 
 export interface NotifyOptions {
   readonly signal: AbortSignal;
-  readonly policy?: RetryPolicy;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -26,7 +26,7 @@ export interface NotifyOptions {
 const POLICY: RetryPolicy = { tries: 5, baseMs: 1_000, capMs: 15_000 };
 const TIMEOUT_MS = 10_000;
 /** The longest wait that a receiver may ask for. */
-const MAX_RETRY_AFTER_S = 30;
+const MAX_RETRY_AFTER_MS = 30_000;
 
 /** A URL without the parts that may contain a secret, for messages. */
 function nameOf({ protocol, host }: URL): string {
@@ -51,17 +51,12 @@ export function parseReceiver(text: string, operation: string): URL {
  * @throws Failure if the receiver has not accepted it
  */
 export async function notify(notification: Notification, options: NotifyOptions): Promise<void> {
-  const { signal, policy = POLICY, wait = sleep } = options;
-  for (let attempt = 1; ; attempt += 1)
-    try {
-      await send(notification, options);
-      return;
-    } catch (error) {
-      const failure = asFailure(error, `notify ${nameOf(notification.url)}`, 'archive');
-      const decision = decide(failure, attempt, policy, Math.random());
-      if (!decision.again || signal.aborted) throw failure;
-      await wait(decision.afterMs, signal);
-    }
+  const { signal, wait = sleep } = options;
+  await retrying(() => send(notification, options), {
+    failureOf: (error) => asFailure(error, `notify ${nameOf(notification.url)}`, 'archive'),
+    decide: (failure, attempt) => (signal.aborted ? { again: false } : decide(failure, attempt, POLICY, Math.random())),
+    wait: (ms) => wait(ms, signal),
+  });
 }
 
 async function send({ url, id, body, key }: Notification, { signal, now = Date.now }: NotifyOptions): Promise<void> {
@@ -86,13 +81,13 @@ async function send({ url, id, body, key }: Notification, { signal, now = Date.n
   const { status } = response;
   if (status >= 200 && status < 300) return;
   const isTemporary = status === 408 || status === 425 || status === 429 || status >= 500;
-  const seconds = Number(response.headers.get('retry-after') ?? NaN);
+  const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), now());
   throw new Failure({
     ...common,
     code: isTemporary ? 'unavailable' : 'denied',
     detail: `expected status 2xx, got ${status}`,
     status,
-    ...(seconds > 0 ? { retryAfterMs: Math.min(seconds, MAX_RETRY_AFTER_S) * 1_000 } : {}),
+    retryAfterMs: retryAfterMs === undefined ? undefined : Math.min(retryAfterMs, MAX_RETRY_AFTER_MS),
   });
 }
 
