@@ -94,11 +94,7 @@ export function finalizeMessage(
     image,
     ...(failure === undefined ? {} : { failure: { ...failure, reason: shortened(failure.reason) } }),
   };
-  return {
-    message,
-    group: finalizeGroup(message.repository),
-    deduplicationId: deduplicationId(message, sender),
-  };
+  return toFinalizer(message, sender);
 }
 
 /**
@@ -111,19 +107,17 @@ export function checksMessage(
   image: Image,
   { checks = [], attest = [] }: Pick<FinalizeMessage, 'checks' | 'attest'>,
 ): Outgoing<FinalizeMessage> {
-  const { group, message: plain } = finalizeMessage(order, image, 'resolver');
-  const message: FinalizeMessage = { ...plain, checks, ...(attest.length === 0 ? {} : { attest }) };
-  return { message, group, deduplicationId: deduplicationId(message, 'resolver') };
+  const { message } = finalizeMessage(order, image, 'resolver');
+  return toFinalizer({ ...message, checks, ...(attest.length === 0 ? {} : { attest }) }, 'resolver');
 }
 
 /** A message to the finalizer that changes the state of a repository. A run sends equal changes only once. */
 export function changeMessage(order: Order, change: RepositoryChange): Outgoing<FinalizeMessage> {
-  const message: FinalizeMessage = { version: CHANGE_VERSION, type: 'finalize', ...orderOf(order), image: {}, change };
-  return {
-    message,
-    group: finalizeGroup(message.repository),
-    deduplicationId: deduplicationId(message, 'resolver'),
-  };
+  return toFinalizer({ version: CHANGE_VERSION, type: 'finalize', ...orderOf(order), image: {}, change }, 'resolver');
+}
+
+function toFinalizer(message: FinalizeMessage, sender: FinalizeSender): Outgoing<FinalizeMessage> {
+  return { message, group: finalizeGroup(message.repository), deduplicationId: deduplicationId(message, sender) };
 }
 
 function onLane(message: LayerMessage, lanes: number): Outgoing<LayerMessage> {
