@@ -164,14 +164,7 @@ function isThrottling(name: string): boolean {
 }
 
 function failureOf(code: FailureCode, detail: string, cause?: unknown, status?: number): Failure {
-  return new Failure({
-    operation: 'send',
-    side: 'queue',
-    code,
-    detail,
-    cause,
-    ...(status === undefined ? {} : { status }),
-  });
+  return new Failure({ operation: 'send', side: 'queue', code, detail, cause, status });
 }
 
 function notAccepted(queue: QueueName, why: Failure, lost: readonly Prepared[], total: number): Failure {
@@ -185,6 +178,6 @@ function notAccepted(queue: QueueName, why: Failure, lost: readonly Prepared[], 
     remedy: why.remedy,
     detail: `${lost.length} of ${total} messages were not accepted (${names}): ${why.detail}`,
     cause: why,
-    ...(why.status === undefined ? {} : { status: why.status }),
+    status: why.status,
   });
 }

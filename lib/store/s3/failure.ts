@@ -123,8 +123,8 @@ export function toFailure(thrown: unknown, request: S3Request, signal?: AbortSig
         ...common,
         ...diagnosis,
         // The status of an unreadable response would be misleading: a 404 means that the object does not exist.
-        ...(said ? { status } : {}),
-        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+        status: said ? status : undefined,
+        retryAfterMs,
       });
   }
   return asFailure(thrown, common.operation, 'archive');
