@@ -1,6 +1,6 @@
 import { PATIENT } from '../lib/core/retry.ts';
 import { type Config, registrySettings } from '../lib/config/mirrors.ts';
-import { type Credentials, NO_CREDENTIALS, parseDockerConfig } from '../lib/registry/auth/credentials.ts';
+import { type Credentials, NO_CREDENTIALS, parseDockerConfig, renamed } from '../lib/registry/auth/credentials.ts';
 import { proxyFrom } from '../lib/registry/http/proxy.ts';
 import type { Sources } from '../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../lib/registry/sources.ts';
@@ -32,18 +32,11 @@ export function sourcesFrom(
     const [read, given] = await Promise.all([config(), secret()]);
     if (current?.config === read && current.given === given && !current.ecr.stale) return current.sources;
     await current?.sources.close();
-    const { endpoints, insecure, privateAddresses, foreignHosts, tokenServices, credentials } = registrySettings(
-      read,
-      options.lanes,
-    );
+    const settings = registrySettings(read, options.lanes);
     const ecr = new EcrCredentials(given);
     const sources = createSources({
-      credentials: renamed(ecr, credentials),
-      endpoints,
-      insecure,
-      privateAddresses,
-      foreignHosts,
-      tokenServices,
+      ...settings,
+      credentials: renamed(ecr, settings.credentials),
       proxy: proxyFrom(process.env),
       connections: RANGES_SIDE_BY_SIDE,
       // For longer waits the queue postpones the message, which costs nothing.
@@ -52,18 +45,5 @@ export function sourcesFrom(
     });
     current = { config: read, given, ecr, sources };
     return sources;
-  };
-}
-
-function renamed(all: Credentials, nameFor: (host: string) => string | false): Credentials {
-  return {
-    async find(host, path, options) {
-      const name = nameFor(host);
-      return name === false ? undefined : all.find(name, path, options);
-    },
-    explain(host) {
-      const name = nameFor(host);
-      return name === false ? 'mirror.yaml has credentials: false' : all.explain?.(name);
-    },
   };
 }

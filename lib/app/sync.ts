@@ -16,7 +16,7 @@ import type { LoadedConfig } from './config-file.ts';
 import { ordersOf, ordersOfSome, ordersTo } from './start.ts';
 import type { Order, ResolveMessage, Scope } from '../queue/messages.ts';
 import type { Outgoing } from '../queue/queue.ts';
-import { loadCredentials } from '../registry/auth/credentials.ts';
+import { loadCredentials, renamed } from '../registry/auth/credentials.ts';
 import { FOREIGN_HOSTS } from '../registry/http/foreign-hosts.ts';
 import type { RetryInfo } from '../registry/http/retry-wait.ts';
 import { proxyFrom } from '../registry/http/proxy.ts';
@@ -188,25 +188,7 @@ async function openSources(
       ...(foreignHosts.length === 0 ? {} : { foreignHosts: [...FOREIGN_HOSTS, ...foreignHosts] }),
     });
   const settings = registrySettings(config, concurrency);
-  return createSources({
-    ...common,
-    connections: settings.connections,
-    insecure: settings.insecure,
-    privateAddresses: settings.privateAddresses,
-    tokenServices: settings.tokenServices,
-    endpoints: settings.endpoints,
-    foreignHosts: settings.foreignHosts,
-    credentials: {
-      async find(host, path, options) {
-        const name = settings.credentials(host);
-        return name === false ? undefined : credentials.find(name, path, options);
-      },
-      explain(host) {
-        const name = settings.credentials(host);
-        return name === false ? 'mirror.yaml has credentials: false' : credentials.explain?.(name);
-      },
-    },
-  });
+  return createSources({ ...common, ...settings, credentials: renamed(credentials, settings.credentials) });
 }
 
 function ordersFor(request: SyncRequest, run: string): Outgoing<ResolveMessage>[] {

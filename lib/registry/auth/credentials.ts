@@ -35,6 +35,20 @@ export interface Credentials {
 
 export const NO_CREDENTIALS: Credentials = { find: () => Promise.resolve(undefined) };
 
+/** The logins of hosts under the names of their entries in `all`; `false` for none. */
+export function renamed(all: Credentials, nameFor: (host: string) => string | false): Credentials {
+  return {
+    async find(host, path, options) {
+      const name = nameFor(host);
+      return name === false ? undefined : all.find(name, path, options);
+    },
+    explain(host) {
+      const name = nameFor(host);
+      return name === false ? 'mirror.yaml has credentials: false' : all.explain?.(name);
+    },
+  };
+}
+
 export interface CredentialFiles {
   /** `--authfile`; the only file that is read. */
   readonly authfile?: string | undefined;
