@@ -15,18 +15,14 @@ const BASIC = /^(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)Z)?$/i;
  * @throws Failure `invalid`
  */
 export function parseAsOf(text: string, option: string): number {
-  const instant = asOfTime(text);
+  const [, day, time, ms = '.000'] = EXTENDED.exec(text) ?? [];
+  const instant = day === undefined ? undefined : instantOf(day, time, ms);
   if (instant === undefined)
     throw invalid(
       `parse ${option} ${JSON.stringify(text)}`,
       'expected a time such as 2026-01-31T12:00:00Z, or a day such as 2026-01-31 (its end in UTC)',
     );
   return instant;
-}
-
-function asOfTime(text: string): number | undefined {
-  const [, day, time, ms = '.000'] = EXTENDED.exec(text) ?? [];
-  return day === undefined ? undefined : instantOf(day, time, ms);
 }
 
 /** Parses the basic format of ISO 8601, which has no colons; undefined for any other text. */

@@ -20,12 +20,12 @@ export class Lru<K, V> {
   }
 
   set(key: K, value: V): void {
-    this.#remove(key);
+    this.delete(key);
     this.#entries.set(key, value);
     this.#weight += this.#weigh(value);
     for (const oldest of this.#entries.keys()) {
       if (this.#weight <= this.#limit) return;
-      this.#remove(oldest);
+      this.delete(oldest);
     }
   }
 
@@ -35,10 +35,6 @@ export class Lru<K, V> {
   }
 
   delete(key: K): void {
-    this.#remove(key);
-  }
-
-  #remove(key: K): void {
     const value = this.#entries.get(key);
     if (value === undefined) return;
     this.#entries.delete(key);
