@@ -18,11 +18,9 @@ const wired = once(() => {
     archive: openArchive(env.archive),
     queues: openQueues({ finalize: env.finalizeQueue }),
     memory: emptyMemory(),
-    receivers: (signal: AbortSignal): readonly Receiver[] => [
+    receivers: [
       ...(eventBus === undefined ? [] : [eventsTo(eventBus)]),
-      ...(runWebhook === undefined || runWebhookSecret === undefined
-        ? []
-        : [webhookTo(runWebhook, runWebhookSecret, signal)]),
+      ...(runWebhook === undefined || runWebhookSecret === undefined ? [] : [webhookTo(runWebhook, runWebhookSecret)]),
     ],
   };
 });
@@ -31,12 +29,12 @@ function eventsTo(eventBus: string): Receiver {
   return { name: 'event', deliver: (summary) => sendRunFinished(summary, eventBus) };
 }
 
-function webhookTo(text: string, secret: string, signal: AbortSignal): Receiver {
+function webhookTo(text: string, secret: string): Receiver {
   const url = parseReceiver(text, 'read MIRROR_SYNC_RUN_WEBHOOK');
   const read = secretFrom(secret, (value) => parseKey(value, 'the key of notifications'));
   return {
     name: 'webhook',
-    async deliver(summary) {
+    async deliver(summary, signal) {
       if (isNotable(summary)) await notify({ url, key: await read(), ...notificationOf(summary) }, { signal });
     },
   };
@@ -50,7 +48,7 @@ export const handler = (_event: unknown, context: Context): Promise<{ readonly c
     const closed = await closeRuns(
       {
         archive,
-        receivers: receivers(signal),
+        receivers,
         now: Date.now,
         triggerOf: (run) => (isFill(run) ? 'fill' : 'push'),
         firstRunFinished: (repository, run) => {

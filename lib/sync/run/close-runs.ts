@@ -22,7 +22,7 @@ const READS = 16;
 export interface Receiver {
   /** `event`, `webhook` */
   readonly name: string;
-  readonly deliver: (summary: RunSummary) => Promise<void>;
+  readonly deliver: (summary: RunSummary, signal: AbortSignal) => Promise<void>;
 }
 
 export interface CloseRunsPorts {
@@ -239,7 +239,7 @@ async function deliver(summary: RunSummary, etag: string, ports: CloseRunsPorts,
   for (const { name, deliver: send } of receivers) {
     if (before.includes(name)) continue;
     try {
-      await send(summary);
+      await send(summary, signal);
       delivered.push(name);
     } catch (error) {
       failures.push(asFailure(error, `deliver the summary of ${summary.run} to ${name}`, 'archive'));
