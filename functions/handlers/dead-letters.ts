@@ -24,24 +24,18 @@ export async function handleDeadLetters(
   ports: DeadLetterPorts,
   signal: AbortSignal,
 ): Promise<SQSBatchResponse> {
-  const failures: { readonly itemIdentifier: string; readonly failure?: Failure }[] = [];
-  for (const record of event.Records) {
-    const { messageId: itemIdentifier } = record;
-    // To keep the order of a group, no message behind a failure is handled.
-    if (failures.length > 0) failures.push({ itemIdentifier });
-    else
-      try {
-        await handling([record], () => recordDeadLetter(record, ports, signal));
-      } catch (error) {
-        const failure = asFailure(error, 'record dead letter', 'queue');
-        onLostRecord(record, failure);
-        failures.push({ itemIdentifier, failure });
-      }
-  }
-  const [first] = failures;
-  // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
-  if (first?.failure !== undefined && failures.length === event.Records.length) throw first.failure;
-  return { batchItemFailures: failures.map(({ itemIdentifier }) => ({ itemIdentifier })) };
+  for (const [index, record] of event.Records.entries())
+    try {
+      await handling([record], () => recordDeadLetter(record, ports, signal));
+    } catch (error) {
+      const failure = asFailure(error, 'record dead letter', 'queue');
+      onLostRecord(record, failure);
+      // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
+      if (index === 0) throw failure;
+      // To keep the order of a group, no message behind a failure is handled.
+      return { batchItemFailures: event.Records.slice(index).map(({ messageId }) => ({ itemIdentifier: messageId })) };
+    }
+  return { batchItemFailures: [] };
 }
 
 async function recordDeadLetter(record: SQSRecord, ports: DeadLetterPorts, signal: AbortSignal): Promise<void> {
