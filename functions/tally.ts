@@ -1,12 +1,12 @@
 import type { BlobEvent } from '../lib/sync/events.ts';
 
-/** The numbers of one repository's images that need no work in a run. */
+/** The number of one repository's images that need no work in a run. */
 interface Idle {
   readonly run: string;
   readonly repository: string;
-  unchanged: number;
-  /** Images that an earlier run has queued already. */
-  queued: number;
+  /** `queued` by an earlier run. */
+  readonly kind: 'unchanged' | 'queued';
+  images: number;
 }
 
 /** The share of one run in the cost of an invocation. */
@@ -38,10 +38,10 @@ export class Tally {
     this.#messages.set(run, (this.#messages.get(run) ?? new Set()).add(messageId));
   }
 
-  idle(run: string, repository: string, kind: 'unchanged' | 'queued'): void {
-    const key = `${run} ${repository}`;
-    const found = this.#idle.get(key) ?? { run, repository, unchanged: 0, queued: 0 };
-    found[kind] += 1;
+  idle(run: string, repository: string, kind: Idle['kind']): void {
+    const key = `${kind} ${run} ${repository}`;
+    const found = this.#idle.get(key) ?? { run, repository, kind, images: 0 };
+    found.images += 1;
     this.#idle.set(key, found);
   }
 

@@ -39,15 +39,9 @@ export async function observed<T>(context: Context, work: () => Promise<T>): Pro
 }
 
 function publish(): void {
-  for (const { run, repository, unchanged, queued } of tally.idleImages) {
-    if (unchanged > 0) {
-      log('info', 'unchanged', { run, repository, images: unchanged });
-      metrics.addMetric('ImagesUnchanged', MetricUnit.Count, unchanged);
-    }
-    if (queued > 0) {
-      log('info', 'queued by an earlier run', { run, repository, images: queued });
-      metrics.addMetric('ImagesQueued', MetricUnit.Count, queued);
-    }
+  for (const { kind, images, ...repository } of tally.idleImages) {
+    log('info', kind === 'queued' ? 'queued by an earlier run' : kind, { ...repository, images });
+    metrics.addMetric(kind === 'queued' ? 'ImagesQueued' : 'ImagesUnchanged', MetricUnit.Count, images);
   }
   const memory = Number(process.env['AWS_LAMBDA_FUNCTION_MEMORY_SIZE'] ?? 0);
   for (const cost of tally.costs(Date.now(), memory)) log('info', 'cost', { ...cost });

@@ -24,9 +24,10 @@ test('counts idle images by run and repository', () => {
   tally.idle('a', 'y', 'unchanged');
   tally.idle('b', 'x', 'queued');
   expect(tally.idleImages).toEqual([
-    { run: 'a', repository: 'x', unchanged: 2, queued: 1 },
-    { run: 'a', repository: 'y', unchanged: 1, queued: 0 },
-    { run: 'b', repository: 'x', unchanged: 0, queued: 1 },
+    { run: 'a', repository: 'x', kind: 'unchanged', images: 2 },
+    { run: 'a', repository: 'x', kind: 'queued', images: 1 },
+    { run: 'a', repository: 'y', kind: 'unchanged', images: 1 },
+    { run: 'b', repository: 'x', kind: 'queued', images: 1 },
   ]);
 });
 
