@@ -50,11 +50,6 @@ interface Lane {
   due: boolean;
 }
 
-interface Waiter {
-  readonly resolve: () => void;
-  readonly reject: (failure: Failure) => void;
-}
-
 /** The result of a batch: the failed entries, the known reasons, and the wait of its group. */
 interface Outcome {
   readonly failed: ReadonlySet<string>;
@@ -76,7 +71,7 @@ export class InProcessQueues implements Queues {
   readonly #timers = new Set<() => void>();
   /** Functions that end the pauses of groups early. */
   readonly #rests = new Set<() => void>();
-  readonly #waiters: Waiter[] = [];
+  readonly #waiters: PromiseWithResolvers<void>[] = [];
   /** Messages that were accepted, and are neither done nor recorded as dead. */
   #outstanding = 0;
   #unrecorded: Failure | undefined;
@@ -124,10 +119,10 @@ export class InProcessQueues implements Queues {
    * and when a dead letter could not be recorded.
    */
   idle(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#waiters.push({ resolve, reject });
-      this.#settleWaiters();
-    });
+    const waiter = Promise.withResolvers<void>();
+    this.#waiters.push(waiter);
+    this.#settleWaiters();
+    return waiter.promise;
   }
 
   /**
