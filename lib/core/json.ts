@@ -11,7 +11,7 @@ const MAX_DEPTH = 64;
 /** The reason why a text is refused: a clause whose subject is the document. */
 export class JsonFault extends Error {
   override readonly name = 'JsonFault';
-  readonly code: 'invalid' | 'too-deep' | 'too-large';
+  readonly code: 'invalid' | 'too-deep';
   /** The text is not JSON, so other readers refuse it as well. */
   readonly syntax: boolean;
 
@@ -22,22 +22,13 @@ export class JsonFault extends Error {
   }
 }
 
-export interface JsonLimits {
-  /** UTF-16 units of the text. */
-  readonly maxLength?: number;
-  /** The nesting depth of objects and arrays. */
-  readonly maxDepth?: number;
-}
-
 /**
  * The value of a JSON text whose objects have no key twice.
  *
  * @throws {JsonFault}
  */
-export function readJson(text: string, { maxLength = Infinity, maxDepth = MAX_DEPTH }: JsonLimits = {}): unknown {
-  if (text.length > maxLength)
-    throw new JsonFault(`expected at most ${maxLength} characters, got ${text.length}`, 'too-large');
-  const members = countMembers(text, maxDepth);
+export function readJson(text: string): unknown {
+  const members = countMembers(text);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -81,7 +72,7 @@ function folded(unit: number): number {
 }
 
 /** The members of all objects of a text, counted by their colons. The result is meaningless if the text is not JSON. */
-function countMembers(text: string, maxDepth: number): number {
+function countMembers(text: string): number {
   let members = 0;
   let depth = 0;
   for (let at = 0; at < text.length; at += 1)
@@ -95,7 +86,7 @@ function countMembers(text: string, maxDepth: number): number {
       case 0x5b: // [
       case 0x7b: // {
         depth += 1;
-        if (depth > maxDepth) throw new JsonFault(`nests deeper than ${maxDepth} levels`, 'too-deep');
+        if (depth > MAX_DEPTH) throw new JsonFault(`nests deeper than ${MAX_DEPTH} levels`, 'too-deep');
         break;
       case 0x5d: // ]
       case 0x7d: // }
