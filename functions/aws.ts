@@ -38,11 +38,11 @@ export type ReadConfig = () => Promise<Config>;
 
 /** `mirror.yaml` from the archive's bucket or the bundle's folder; the last valid one while a new one is invalid. */
 export function configFrom(location: ConfigLocation): ReadConfig {
-  return kept({
-    read: () => configText(location),
-    parse: (text) => parseConfig(text, nameOf(location)),
-    onRefused,
-  });
+  return keptFile(location, (text) => parseConfig(text, nameOf(location)));
+}
+
+function keptFile<T>(location: ConfigLocation, parse: (text: string) => T): () => Promise<T> {
+  return kept({ read: () => configText(location), parse, onRefused });
 }
 
 /**
@@ -54,21 +54,15 @@ export function trustedRootFrom(location: ConfigLocation, config: ReadConfig): (
   return async () => {
     const { trustedRoot: name } = await config();
     if (name === undefined) return undefined;
-    const read = roots.get(name) ?? rootFrom(beside(location, name));
+    const read = roots.get(name) ?? keptFile(beside(location, name), rootIn);
     roots.set(name, read);
     return read();
   };
 }
 
-function rootFrom(location: ConfigLocation): () => Promise<Uint8Array> {
-  return kept({
-    read: () => configText(location),
-    parse: (text) => {
-      readJson(text);
-      return Buffer.from(text);
-    },
-    onRefused,
-  });
+function rootIn(text: string): Uint8Array {
+  readJson(text);
+  return Buffer.from(text);
 }
 
 function beside(location: ConfigLocation, name: string): ConfigLocation {
