@@ -62,8 +62,7 @@ export function runStarted(run: string, requestId: string, counts: Keys): void {
 export function runFinished({ run, outcome, by, started, counts, moved, missing }: RunSummary): void {
   const entry = { run, by, started, moved, ...counts, ...(missing === undefined ? {} : { missing }) };
   log(outcome === 'finished' ? 'info' : 'error', `run ${outcome}`, entry);
-  if (outcome === 'finished') metrics.addMetric('RunsFinished', MetricUnit.Count, 1);
-  else metrics.addMetric('RunsIncomplete', MetricUnit.Count, 1);
+  metrics.addMetric(outcome === 'finished' ? 'RunsFinished' : 'RunsIncomplete', MetricUnit.Count, 1);
 }
 
 /** Reports an image that an earlier run has queued. */

@@ -75,7 +75,7 @@ export function parsePolicy(place: Place, isNewer = false): Policy {
     verify: oneOf(place.at('verify'), POLICY_CHOICES.verify),
     signers: place.at('signers').list(POLICY_LIMITS.signers).map(readSigner),
     minimumAgeMs: minimumAge.size(),
-    initial: place.at('initial').given ? oneOf(place.at('initial'), POLICY_CHOICES.initial) : undefined,
+    initial: place.at('initial').optional((choice) => oneOf(choice, POLICY_CHOICES.initial)),
     moved: oneOf(place.at('moved'), POLICY_CHOICES.moved),
     attest: oneOf(place.at('attest'), POLICY_CHOICES.attest),
   });

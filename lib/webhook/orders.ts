@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Config, type Mirror, mirrorsOf } from '../config/mirrors.ts';
+import { type Config, mirrorsOf } from '../config/mirrors.ts';
 import { wantsTag } from '../config/tags.ts';
 import { defined } from '../core/defined.ts';
 import { isFill, selectedOrder } from '../app/missing.ts';
@@ -75,12 +75,8 @@ export function allowed(message: ResolveMessage, config: Config): ResolveMessage
     if (announced?.length === 0) return undefined;
     return resolveMessage(order, defined({ kind: what.kind, announced })).message;
   }
-  const images = what.images.filter(({ tag }) => tag !== undefined && isWanted(tag, mirror));
+  const images = what.images.filter(({ tag }) => tag !== undefined && wantsTag(tag, mirror.tags) !== 'no');
   if (images.length === 0) return undefined;
   // The registry, and not the message, determines the digest.
   return resolveMessage(order, { ...what, images: images.map(({ tag }) => defined({ tag })) }).message;
-}
-
-function isWanted(tag: string, { tags }: Mirror): boolean {
-  return wantsTag(tag, tags) !== 'no';
 }
