@@ -9,13 +9,10 @@ import { handling } from './telemetry.ts';
 export interface BatchOptions<M extends Message> {
   /** The type of message that this function handles. */
   readonly type: M['type'];
-  /**
-   * Handles deliveries of one group in order; a rejection fails all of them. With `requeues`, the handler throws a rate
-   * limit even on the last delivery, and the message is queued again.
-   */
-  readonly handle: (deliveries: readonly Delivery<M>[], requeues: boolean) => Promise<void>;
-  /** The maximum number of messages of one group that are handled together. */
-  readonly together: number;
+  /** With `requeues`, the handler throws a rate limit even on the last delivery, and the message is queued again. */
+  readonly handle: (delivery: Delivery<M>, requeues: boolean) => Promise<void>;
+  /** Handles several deliveries of one group in order; a rejection fails all of them, and they are handled one by one. */
+  readonly handleTogether?: (deliveries: readonly Delivery<M>[]) => Promise<void>;
   /** The maximum number of deliveries of a message, after which it is a dead letter. */
   readonly maxReceives: number;
   /** Records a failure on the last delivery. If undefined, `handle` records it. */
@@ -65,26 +62,22 @@ async function handleGroup<M extends Message>(
   options: BatchOptions<M>,
 ): Promise<readonly SQSRecord[]> {
   const dead: SQSRecord[] = [];
-  for (let at = 0; at < records.length; at += options.together) {
-    const some = records.slice(at, at + options.together);
-    if (some.length > 1 && (await handling(some, () => handledTogether(some, options)))) continue;
-    // One by one, so that only the failing message fails.
-    for (const [index, record] of some.entries()) {
-      const problem = await handling([record], () => handleOne(record, options));
-      if (problem === undefined) continue;
-      const { failure, waits, requeues = waits } = problem;
-      options.onFailure(record, failure, waits);
-      if (isLast(record, options)) {
-        if (requeues && (await isRequeued(record, options))) continue;
-        // While it is in flight, its group is blocked.
-        await options.postpone([record]);
-        dead.push(record);
-        continue;
-      }
-      const rest = records.slice(at + index);
-      await options.postpone(rest, waits ? waiting(failure) : failure);
-      return [...dead, ...rest];
+  if (records.length > 1 && (await handling(records, () => isHandledTogether(records, options)))) return [];
+  for (const [index, record] of records.entries()) {
+    const problem = await handling([record], () => handleOne(record, options));
+    if (problem === undefined) continue;
+    const { failure, waits, requeues = waits } = problem;
+    options.onFailure(record, failure, waits);
+    if (isLast(record, options)) {
+      if (requeues && (await isRequeued(record, options))) continue;
+      // While it is in flight, its group is blocked.
+      await options.postpone([record]);
+      dead.push(record);
+      continue;
     }
+    const rest = records.slice(index);
+    await options.postpone(rest, waits ? waiting(failure) : failure);
+    return [...dead, ...rest];
   }
   return dead;
 }
@@ -99,15 +92,13 @@ async function isRequeued<M extends Message>(record: SQSRecord, options: BatchOp
   }
 }
 
-async function handledTogether<M extends Message>(
+async function isHandledTogether<M extends Message>(
   records: readonly SQSRecord[],
-  { type, handle }: BatchOptions<M>,
+  { type, handleTogether }: BatchOptions<M>,
 ): Promise<boolean> {
+  if (handleTogether === undefined) return false;
   try {
-    await handle(
-      records.map((record) => deliveryOf<M>(record, type)),
-      false,
-    );
+    await handleTogether(records.map((record) => deliveryOf<M>(record, type)));
     return true;
   } catch {
     return false;
@@ -134,7 +125,7 @@ async function handleOne<M extends Message>(record: SQSRecord, options: BatchOpt
   }
   const requeues = mayWaitForLimit(record, Date.now());
   try {
-    await handle([delivery], requeues);
+    await handle(delivery, requeues);
     return undefined;
   } catch (error) {
     const failure = failureOf(error);

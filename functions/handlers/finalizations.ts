@@ -8,9 +8,6 @@ import { finalize } from '../../lib/sync/finalizer/finalize.ts';
 import { handleBatch, type QueuePorts } from '../batch.ts';
 import type { RecordImage } from '../record.ts';
 
-/** The maximum of a FIFO queue. The messages of one repository are committed in one write. */
-const BATCH = 10;
-
 export interface FinalizerPorts extends QueuePorts, Attesting {
   readonly record: RecordImage;
 }
@@ -21,16 +18,14 @@ export function handleFinalizations(
   signal: AbortSignal,
 ): Promise<SQSBatchResponse> {
   const reader = cachedReader(receiptReader(archive, signal));
+  const commit = (...messages: readonly FinalizeMessage[]): Promise<void> =>
+    finalize({ archive, record, attestor, onNotAttested }, messages, { signal, reader });
   return handleBatch<FinalizeMessage>(event, {
     ...queue,
     type: 'finalize',
-    together: BATCH,
-    handle: (deliveries) =>
-      finalize(
-        { archive, record, attestor, onNotAttested },
-        deliveries.map(({ message }) => message),
-        { signal, reader },
-      ),
+    handle: ({ message }) => commit(message),
+    // The messages of one repository are committed in one write.
+    handleTogether: (deliveries) => commit(...deliveries.map(({ message }) => message)),
     giveUp: async ({ message }, failure) => {
       for (const image of failedImages(message, failure)) await record(image);
     },

@@ -44,20 +44,17 @@ export async function handleResolutions(
   return handleBatch<ResolveMessage>(event, {
     ...ports,
     type: 'resolve',
-    together: 1,
-    async handle([delivery], requeues) {
-      if (delivery === undefined) return;
-      const { receiveCount } = delivery;
+    async handle({ message: given, receiveCount }, requeues) {
       const tally = new MessageTally(archive);
-      const message = allowed(delivery.message, await config());
+      const message = allowed(given, await config());
       if (message === undefined) {
-        const { run, source, repository } = delivery.message;
+        const { run, source, repository } = given;
         log('warn', 'message refused', { run, source, repository, reason: 'no mirror in mirror.yaml matches' });
       } else {
         const last = receiveCount >= maxReceives;
         await resolve(tally.watched(await contextOf(ports)), message, { receiveCount, last, requeues, signal });
       }
-      await tally.write(delivery.message, { signal });
+      await tally.write(given, { signal });
     },
     giveUp: ({ message }, failure) => failMessage({ archive, queues }, message, failure, signal),
     ready: () => contextOf(ports),

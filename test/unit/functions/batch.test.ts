@@ -4,6 +4,7 @@ import { handleBatch } from '../../../functions/batch.ts';
 import { Failure, type FailureCode } from '../../../lib/core/failure.ts';
 import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
+import type { Delivery } from '../../../lib/queue/queue.ts';
 import { ORDER, tagged } from '../queue/samples.ts';
 import { recordOf } from '../../kit/records.ts';
 
@@ -34,19 +35,20 @@ async function handled(records: readonly SQSRecord[], { bad = {}, giveUp, notRea
     const [, tag = record.body] = /"tag":"([^"]*)"/.exec(record.body) ?? [];
     return tag;
   };
+  const handleAll = (deliveries: readonly Delivery<FinalizeMessage>[]): Promise<void> => {
+    const tags = deliveries.map(({ message }) => message.image.tag ?? '');
+    const wrong = tags.find((tag) => tag in bad);
+    if (wrong !== undefined) return Promise.reject(bad[wrong]!);
+    done.push(tags);
+    return Promise.resolve();
+  };
   const answer = await handleBatch<FinalizeMessage>(
     { Records: [...records] },
     {
       type: 'finalize',
-      together: 10,
       maxReceives: MAX_RECEIVES,
-      handle: (deliveries) => {
-        const tags = deliveries.map(({ message }) => message.image.tag ?? '');
-        const wrong = tags.find((tag) => tag in bad);
-        if (wrong !== undefined) return Promise.reject(bad[wrong]!);
-        done.push(tags);
-        return Promise.resolve();
-      },
+      handle: (delivery) => handleAll([delivery]),
+      handleTogether: handleAll,
       ...(giveUp === undefined
         ? {}
         : {
@@ -141,7 +143,6 @@ test('a message of another type is returned as failed, and not handled', async (
     { Records: [other] },
     {
       type: 'finalize',
-      together: 10,
       maxReceives: MAX_RECEIVES,
       handle: () => Promise.resolve(),
       postpone: () => Promise.resolve(),

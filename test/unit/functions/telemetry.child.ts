@@ -37,14 +37,13 @@ await observed(context, () =>
     { Records: [recordOf(message, { group: 'docker.io#1' }), recordOf(message, { group: 'docker.io#2' })] },
     {
       type: 'layer',
-      together: 1,
       maxReceives: 5,
-      async handle([delivery]) {
+      async handle({ group }) {
         await new Promise(setImmediate);
         observe({ ...event, phase: 'started', fetched: 0 });
         observe({ ...event, phase: 'progress', fetched: 60 });
         onRetry({ failure: later, attempt: 1, afterMs: 1_000 });
-        if (delivery?.group === 'docker.io#2') throw later;
+        if (group === 'docker.io#2') throw later;
         observe({ ...event, phase: 'progress', fetched: 50 });
         observe({ ...event, phase: 'progress', fetched: 100 });
         await new Promise(setImmediate);
