@@ -4,32 +4,25 @@ import { isS3Url } from '../store/s3/url.ts';
 import { show } from '../oci/show.ts';
 
 /** The schemes and transports of other tools, and the suggestions for them; `rest` follows the scheme, without slashes. */
-const MEANT: ReadonlyMap<string, (rest: string) => string> = new Map([
-  ...['s3', 's3a', 's3n'].map((scheme) => [scheme, (rest: string) => `write s3://${rest}`] as const),
-  ['arn', (rest) => `write s3://${rest.replace(/^aws[\w-]*:s3:::/, '')}`],
-  ...['gs', 'gcs'].map(
-    (scheme) =>
-      [
-        scheme,
-        (rest: string) => `write s3://${rest} and set AWS_ENDPOINT_URL_S3=https://storage.googleapis.com`,
-      ] as const,
-  ),
-  ...['r2', 'b2', 'minio', 'oss', 'cos', 'az', 'azblob', 'wasb', 'wasbs', 'abfs', 'abfss'].map(
-    (scheme) =>
-      [scheme, () => 'write s3://bucket/prefix and set AWS_ENDPOINT_URL_S3 to the S3 endpoint of the store'] as const,
-  ),
-  ...['http', 'https'].map(
-    (scheme) => [scheme, () => 'write s3://bucket/prefix and set AWS_ENDPOINT_URL_S3 to the URL of the store'] as const,
-  ),
-  ...['oci', 'ocidir', 'oci-archive', 'dir', 'folder', 'docker-archive'].map(
-    (scheme) =>
-      [scheme, (rest: string) => `write the folder alone: ${rest.startsWith('.') ? rest : `./${rest}`}`] as const,
-  ),
-  ['file', (rest) => `write the folder alone: /${rest}`],
-  ...['docker', 'docker-daemon', 'containers-storage', 'registry'].map(
-    (scheme) => [scheme, () => 'an archive is a folder or s3://bucket/prefix, and not a registry'] as const,
-  ),
-]);
+const MEANT: readonly (readonly [schemes: readonly string[], meant: (rest: string) => string])[] = [
+  [['s3', 's3a', 's3n'], (rest) => `write s3://${rest}`],
+  [['arn'], (rest) => `write s3://${rest.replace(/^aws[\w-]*:s3:::/, '')}`],
+  [['gs', 'gcs'], (rest) => `write s3://${rest} and set AWS_ENDPOINT_URL_S3=https://storage.googleapis.com`],
+  [
+    ['r2', 'b2', 'minio', 'oss', 'cos', 'az', 'azblob', 'wasb', 'wasbs', 'abfs', 'abfss'],
+    () => 'write s3://bucket/prefix and set AWS_ENDPOINT_URL_S3 to the S3 endpoint of the store',
+  ],
+  [['http', 'https'], () => 'write s3://bucket/prefix and set AWS_ENDPOINT_URL_S3 to the URL of the store'],
+  [
+    ['oci', 'ocidir', 'oci-archive', 'dir', 'folder', 'docker-archive'],
+    (rest) => `write the folder alone: ${rest.startsWith('.') ? rest : `./${rest}`}`,
+  ],
+  [['file'], (rest) => `write the folder alone: /${rest}`],
+  [
+    ['docker', 'docker-daemon', 'containers-storage', 'registry'],
+    () => 'an archive is a folder or s3://bucket/prefix, and not a registry',
+  ],
+];
 
 /**
  * The path of a folder may have a colon or start with `~` only after a slash. Otherwise `s3:bucket`, `oci:x` and a quoted `~/x`
@@ -45,6 +38,8 @@ export function checkAddress(name: string): void {
     throw wrong(`the shell does not replace a quoted ~; write $HOME, or ./${name} for a folder`);
   const [, word = '', rest = ''] = /^([^/:]+):\/*(.*)$/s.exec(name) ?? [];
   if (word === '') return;
-  const meant = MEANT.get(word.trim().toLowerCase())?.(rest) ?? 'an archive is a folder or s3://bucket/prefix';
-  throw wrong(`the address starts with ${show(`${word}:`)}; ${meant} (for a folder of this name, write ./${name})`);
+  const scheme = word.trim().toLowerCase();
+  const [, meant] = MEANT.find(([schemes]) => schemes.includes(scheme)) ?? [];
+  const hint = meant?.(rest) ?? 'an archive is a folder or s3://bucket/prefix';
+  throw wrong(`the address starts with ${show(`${word}:`)}; ${hint} (for a folder of this name, write ./${name})`);
 }
