@@ -1,6 +1,7 @@
-import { type Config, mirrorsOf } from '../config/mirrors.ts';
+import type { Config, Mirror } from '../config/mirrors.ts';
 import { NO_POLICY, type Policy } from '../policy/policy.ts';
 import { ALL_TAGS, selectTags, type TagSelection } from '../config/tags.ts';
+import type { Order } from '../queue/messages.ts';
 
 export interface TagChoice {
   page(tags: readonly string[]): readonly string[];
@@ -8,21 +9,20 @@ export interface TagChoice {
 }
 
 /** The tags of a repository that the configuration selects. */
-export function tagChoice(
-  config: Config,
-  { source, repository }: { readonly source: string; readonly repository: string },
-): TagChoice {
-  const mirror = mirrorsOf(config, source).find((candidate) => candidate.repository === repository);
-  return choiceOf(mirror?.tags ?? ALL_TAGS);
+export function tagChoice(config: Config, order: Target): TagChoice {
+  return choiceOf(mirrorOf(config, order)?.tags ?? ALL_TAGS);
 }
 
 /** The policy of a repository in the configuration; undefined for a repository that it does not mirror. */
-export function configuredPolicy(
-  config: Config,
-  { source, repository }: { readonly source: string; readonly repository: string },
-): Policy | undefined {
-  const mirror = mirrorsOf(config, source).find((candidate) => candidate.repository === repository);
+export function configuredPolicy(config: Config, order: Target): Policy | undefined {
+  const mirror = mirrorOf(config, order);
   return mirror === undefined ? undefined : (mirror.policy ?? NO_POLICY);
+}
+
+type Target = Pick<Order, 'source' | 'repository'>;
+
+function mirrorOf({ mirrors }: Config, { source, repository }: Target): Mirror | undefined {
+  return mirrors.find((mirror) => mirror.source === source && mirror.repository === repository);
 }
 
 /** Chooses tags page by page. For a selection of the newest N tags, at most N candidates are kept until the last page. */
