@@ -4,6 +4,7 @@ import { asFailure } from '../core/failure.ts';
 import { notify } from '../notify/notify.ts';
 import { notificationOf, type RunSummary, type SummaryImage, summaryOf, writeSummary } from '../sync/run/summary.ts';
 import type { Outcome, Summary } from './outcomes.ts';
+import type { SyncHost } from './sync.ts';
 
 /** The receiver of a notification about the run. */
 export interface NotifyTarget {
@@ -41,13 +42,8 @@ function imageOf({ digest, ...image }: Outcome): SummaryImage {
 export async function reportRun(
   summary: RunSummary,
   archive: Archive,
-  options: {
-    readonly target: NotifyTarget | undefined;
-    readonly signal: AbortSignal;
-    readonly notice: (text: string) => void;
-  },
+  { target, signal, notice }: Pick<SyncHost, 'signal' | 'notice'> & { readonly target: NotifyTarget | undefined },
 ): Promise<void> {
-  const { target, signal, notice } = options;
   const attempt = async (operation: string, work: () => Promise<unknown>): Promise<void> => {
     try {
       await work();

@@ -59,18 +59,7 @@ export interface SyncRequest {
 }
 
 /** The settings of a sync whose messages are known. */
-export type SyncSettings = Pick<
-  SyncRequest,
-  | 'config'
-  | 'tags'
-  | 'insecure'
-  | 'authfile'
-  | 'concurrency'
-  | 'foreignHosts'
-  | 'maxWaitMs'
-  | 'trustedRoot'
-  | 'attestKey'
->;
+export type SyncSettings = Omit<SyncRequest, 'references' | keyof Scope>;
 
 /** The process that runs the sync, and the receivers of its reports. */
 export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
