@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { KMSClient, SigningAlgorithmSpec } from '@aws-sdk/client-kms';
 import { type AttestationKey, keyIdOf, parseAttestationKey } from '../attest/key.ts';
 import { Failure, invalid } from '../core/failure.ts';
-import { wordsFor } from '../core/system-error.ts';
+import { inputFrom } from '../core/system-error.ts';
 import { show } from '../oci/show.ts';
 import type { Attestor } from '../sync/finalizer/attest.ts';
 import { VERSION } from './version.ts';
@@ -25,13 +25,7 @@ export async function loadAttestationKey(place: string): Promise<AttestationKey>
     const { KMSClient } = await import('./kms-client.ts');
     return kmsKey(place, new KMSClient({ region }));
   }
-  let pem: string;
-  try {
-    pem = await readFile(place, 'utf8');
-  } catch (error) {
-    throw invalid(`read attestation key ${place}`, wordsFor(error));
-  }
-  return parseAttestationKey(pem);
+  return parseAttestationKey(await inputFrom(`read attestation key ${place}`, readFile(place, 'utf8')));
 }
 
 /** The signer of attestations with the key at a place; undefined without a place. The key is read on first use. */

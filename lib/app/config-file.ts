@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { Failure, invalid } from '../core/failure.ts';
-import { wordsFor } from '../core/system-error.ts';
+import { invalid } from '../core/failure.ts';
+import { inputFrom } from '../core/system-error.ts';
 import type { Config } from '../config/mirrors.ts';
 
 /** The name of standard input. */
@@ -26,12 +26,7 @@ export async function readConfig(path: string, from: { readonly stdin?: Input | 
 
 /** Reads the trusted root of Sigstore, and checks it. */
 export async function readTrustedRoot(path: string, operation: string): Promise<Uint8Array> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    throw invalid(operation, wordsFor(error));
-  }
+  const bytes = await inputFrom(operation, readFile(path));
   // Sigstore's library is loaded on demand.
   const { parseTrustedRoot } = await import('../signatures/sigstore.ts');
   try {
@@ -46,12 +41,7 @@ async function readFileOrInput(path: string, { stdin }: { readonly stdin?: Input
   // The YAML parser is loaded on demand.
   const { MAX_CONFIG_BYTES, parseConfig } = await import('../config/config.ts');
   if (path === STDIN) return parseConfig(await readAll(stdin, MAX_CONFIG_BYTES), 'standard input');
-  try {
-    return parseConfig(await readFile(path, 'utf8'), path);
-  } catch (error) {
-    if (error instanceof Failure) throw error;
-    throw invalid(`read configuration ${path}`, wordsFor(error));
-  }
+  return parseConfig(await inputFrom(`read configuration ${path}`, readFile(path, 'utf8')), path);
 }
 
 async function readAll(stdin: Input | undefined, limit: number): Promise<string> {

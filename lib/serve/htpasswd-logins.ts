@@ -1,9 +1,9 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { asFailure, Failure, invalid } from '../core/failure.ts';
+import { asFailure, Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import { SharedWork } from '../core/shared-work.ts';
-import { wordsFor } from '../core/system-error.ts';
+import { inputFrom, wordsFor } from '../core/system-error.ts';
 import { BcryptThread } from './bcrypt.ts';
 import { RegistryError } from './errors.ts';
 import { costOf, parseHtpasswd, type Users } from './htpasswd.ts';
@@ -135,17 +135,9 @@ async function stampOf(file: string): Promise<string> {
 }
 
 async function load(file: string): Promise<Loaded> {
-  const users = parseHtpasswd(await bytesOf(file), file);
+  const users = parseHtpasswd(await inputFrom(`read logins ${file}`, readFile(file)), file);
   const salt = randomBytes(40).toString('hex').slice(0, 53);
   return { users, decoy: `$2b$${String(costOf(users)).padStart(2, '0')}$${salt}` };
-}
-
-async function bytesOf(file: string): Promise<Uint8Array> {
-  try {
-    return await readFile(file);
-  } catch (error) {
-    throw invalid(`read logins ${file}`, wordsFor(error));
-  }
 }
 
 function tooMany(): RegistryError {

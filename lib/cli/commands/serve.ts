@@ -2,9 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { Archive } from '../../archive/archive.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
-import { invalid } from '../../core/failure.ts';
 import { plural } from '../../core/format.ts';
-import { wordsFor } from '../../core/system-error.ts';
+import { inputFrom } from '../../core/system-error.ts';
 import type { Fill } from '../../serve/fill.ts';
 import type { Listening } from '../../serve/listen.ts';
 import { defineCommand } from '../command.ts';
@@ -138,13 +137,7 @@ interface Tls {
 
 async function readTls({ tls }: ServeCommand): Promise<Tls | undefined> {
   if (tls === undefined) return undefined;
-  const read = async (file: string): Promise<Uint8Array> => {
-    try {
-      return await readFile(file);
-    } catch (error) {
-      throw invalid(`read TLS file ${file}`, wordsFor(error));
-    }
-  };
+  const read = (file: string): Promise<Uint8Array> => inputFrom(`read TLS file ${file}`, readFile(file));
   const [cert, key] = await Promise.all([read(tls.cert), read(tls.key)]);
   return { cert, key };
 }
