@@ -119,33 +119,14 @@ async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io):
   await refuseFiles(command.names);
   const files = await readFiles(command, io);
   const printer = printerFor(command, io);
-  const sayStopping = (): void => {
-    printer.notice('stopping; received data is kept (repeat to exit immediately)');
-  };
-  if (command.isConfigImplied && !command.quiet) printer.notice(`using ${command.config}`);
+  const { expect, event, notice } = printer;
+  const sayStopping = (): void => notice('stopping; received data is kept (repeat to exit immediately)');
+  if (command.isConfigImplied && !command.quiet) notice(`using ${command.config}`);
   signal.addEventListener('abort', sayStopping, { once: true });
   try {
-    const summary = await runSync({ ...command, ...files }, opened, {
-      env,
-      signal,
-      expect: (name) => {
-        printer.expect(name);
-      },
-      event: (event) => {
-        printer.event(event);
-      },
-      notice: (text) => {
-        printer.notice(text);
-      },
-    });
+    const summary = await runSync({ ...command, ...files }, opened, { env, signal, expect, event, notice });
     printer.summary(summary);
-    await reportRun(runSummaryOf(summary, Date.now()), opened.archive, {
-      target: command.notify,
-      signal,
-      notice: (text) => {
-        printer.notice(text);
-      },
-    });
+    await reportRun(runSummaryOf(summary, Date.now()), opened.archive, { target: command.notify, signal, notice });
     if (signal.aborted) return stoppedCode(signal);
     if (summary.failed > 0) return EXIT.failed;
     return summary.drifted > 0 ? EXIT.drifted : EXIT.ok;

@@ -4,12 +4,12 @@ import type { Summary } from '../../app/outcomes.ts';
 /** Prints a run for a terminal, a log, or a program. It receives each event once (`Outcomes` drops repeated events). */
 export interface Printer {
   /** Counts an image for which the run will have a result. */
-  expect(name: ImageName): void;
-  event(event: MirrorEvent): void;
+  readonly expect: (name: ImageName) => void;
+  readonly event: (event: MirrorEvent) => void;
   /** Prints a message that is not a result. On a terminal all output goes through the printer, which redraws its block. */
-  notice(text: string): void;
+  readonly notice: (text: string) => void;
   /** Prints the summary and ends the progress; only notices may follow. */
-  summary(summary: Summary): void;
+  readonly summary: (summary: Summary) => void;
   /** Ends the progress of a run without a summary as well, and writes the last lines. */
-  close(): void;
+  readonly close: () => void;
 }
