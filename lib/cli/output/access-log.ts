@@ -24,18 +24,14 @@ export function accessLog(
   if (options.quiet) return () => undefined;
   switch (outputKind({ ...options, progress: undefined }, io)) {
     case 'json':
-      return (access) => {
-        writeJson(stdout, jsonOf(access, now()));
-      };
+      return (access) => writeJson(stdout, jsonOf(access, now()));
     case 'bar':
       return (access) => {
         const line = fitted(access, now(), stdout);
         stdout.write(`${coloured(line, toneOf(access), (env['NO_COLOR'] ?? '') === '')}\n`);
       };
     default:
-      return (access) => {
-        writeLine(stdout, plainOf(access, now()));
-      };
+      return (access) => writeLine(stdout, plainOf(access, now()));
   }
 }
 

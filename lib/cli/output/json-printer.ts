@@ -5,9 +5,7 @@ import type { Printer } from './printer.ts';
 /** One JSON object per line; the last is the summary. The progress of blobs, an event per 64 KiB, is not printed. */
 export function jsonPrinter(out: Output, errors: Output): Printer {
   const lines = new Gathered(out);
-  const line = (value: object): void => {
-    writeJson(lines, value);
-  };
+  const line = (value: object): void => writeJson(lines, value);
   return {
     expect: () => undefined,
     event(event) {
