@@ -12,7 +12,6 @@ const OUT = process.argv[2] ?? 'dist';
 const LIBRARY = [{ in: 'lib/index.ts', out: 'index' }];
 
 const bundles = [
-  // The same depth below the root as `lib/cli`, so that relative paths remain valid.
   { from: 'lib/cli/launch.ts', folder: `${OUT}/cli`, name: 'mirror-sync.js', how: COMMAND, with: LIBRARY },
   ...functions().map(({ name, from }) => ({
     from,

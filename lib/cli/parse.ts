@@ -1,5 +1,5 @@
 /** Parses the arguments of the process. */
-import { readFileSync } from 'node:fs';
+import { VERSION } from '../app/version.ts';
 import { invalid } from '../core/failure.ts';
 import { closest } from '../core/suggest.ts';
 import { show } from '../oci/show.ts';
@@ -31,7 +31,7 @@ export function parseCommand(args: readonly string[], env: Environment = {}): Pa
     case '--version':
     case '-V':
     case '-v':
-      return printing('version', () => `${version()}\n`);
+      return printing('version', () => `${VERSION}\n`);
   }
   const command = find(name);
   if (command === undefined) throw invalid('mirror-sync', unknownCommand(name));
@@ -68,9 +68,4 @@ function printing(name: string, text: () => string): ParsedCommand {
       return Promise.resolve(EXIT.ok);
     },
   };
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { readonly version: string }).version;
 }
