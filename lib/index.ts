@@ -167,15 +167,12 @@ export async function verify(at: ArchiveHandle | string, options: VerifyOptions 
   const { signal } = hostOf(options);
   const { concurrency = availableParallelism(), onProgress, onProblem } = options;
   return await withArchive(at, options, async ({ archive }) => {
-    const named = {
-      name: 'verify',
-      archive: archive.store.name,
-      repositories: (options.repositories ?? []).map(nameOf),
-    };
+    const names = (options.repositories ?? []).map(nameOf);
+    const named = { operation: 'verify', archive: archive.store.name, repositories: names };
     const { references, held, objects, bytes, problems } = await verifyArchive(archive, {
       signal,
       concurrency,
-      repositories: await repositoriesOf(archive, named, signal),
+      repositories: await repositoriesOf(archive, signal, named),
       ...(onProgress === undefined ? {} : { onProgress }),
       ...(onProblem === undefined ? {} : { onProblem }),
     });

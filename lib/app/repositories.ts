@@ -2,20 +2,25 @@ import { invalid } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { closest } from '../core/suggest.ts';
 
-/** All repositories of the archive, or the named ones, sorted. A missing repository is an error. */
+/**
+ * All repositories of the archive, or the named ones, sorted.
+ *
+ * @param named the operation (a verb) and the address, for errors
+ * @throws Failure `invalid` for a named repository that is missing
+ */
 export async function repositoriesOf(
   archive: Archive,
-  command: { readonly name: string; readonly archive: string; readonly repositories: readonly string[] },
   signal: AbortSignal,
+  named?: { readonly operation: string; readonly archive: string; readonly repositories: readonly string[] },
 ): Promise<readonly string[]> {
-  const { name, archive: address, repositories } = command;
-  const all: string[] = [];
-  for await (const repository of archive.repositories({ signal })) all.push(repository);
+  const all = (await Array.fromAsync(archive.repositories({ signal }))).sort();
+  if (named === undefined || named.repositories.length === 0) return all;
+  const { operation, archive: address, repositories } = named;
   for (const repository of repositories)
     if (!all.includes(repository)) {
-      const meant = closest(repository, all.toSorted());
+      const meant = closest(repository, all);
       const hint = meant === undefined ? `mirror-sync ls ${address} lists all of them` : `did you mean ${meant}?`;
-      throw invalid(`${name === 'ls' ? 'list' : name} ${repository}`, `it is not in ${address}; ${hint}`);
+      throw invalid(`${operation} ${repository}`, `it is not in ${address}; ${hint}`);
     }
-  return (repositories.length === 0 ? all : [...new Set(repositories)]).sort();
+  return [...new Set(repositories)].sort();
 }

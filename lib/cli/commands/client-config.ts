@@ -96,7 +96,7 @@ async function found(
   io: Io,
 ): Promise<{ readonly hosts: readonly string[]; readonly holding: readonly string[] }> {
   await using opened = await openArchive(archive, 'read', io);
-  const names = await repositoriesOf(opened.archive, { name: NAME, archive, repositories: [] }, io.signal);
+  const names = await repositoriesOf(opened.archive, io.signal);
   const hosts = new Set<string>();
   const holding: string[] = [];
   for (const name of names) {

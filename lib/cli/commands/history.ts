@@ -15,7 +15,6 @@ import { columns, hasTerminal } from '../output/columns.ts';
 import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
 
 interface HistoryRequest {
-  readonly name: 'history';
   readonly archive: string;
   readonly reference: Reference;
   readonly json: boolean;
@@ -45,13 +44,7 @@ export const history = defineCommand({
       throw usage('history', 'name one tag as ls does, and the archive that has it');
     const reference = withDefaultTag(parseReference(text));
     if (reference.digest !== undefined) throw usage('history', `${show(text)} names a digest; name a tag instead`);
-    const request = {
-      name: 'history',
-      archive,
-      reference,
-      json: args.has('json'),
-      changes: args.has('changes'),
-    } as const;
+    const request = { archive, reference, json: args.has('json'), changes: args.has('changes') };
     return async (io) => {
       await using opened = await openArchive(archive, 'read', io);
       return await listHistory(request, opened.archive, io);
@@ -62,11 +55,9 @@ export const history = defineCommand({
 async function listHistory(request: HistoryRequest, archive: Archive, { stdout, signal }: Io): Promise<number> {
   const { reference, json } = request;
   const tag = reference.tag ?? '';
-  const [repository = ''] = await repositoriesOf(
-    archive,
-    { ...request, repositories: [formatRepository(reference)] },
-    signal,
-  );
+  const repositories = [formatRepository(reference)];
+  const named = { operation: 'history', archive: request.archive, repositories };
+  const [repository = ''] = await repositoriesOf(archive, signal, named);
   const index = (await archive.tagIndex(repository, { signal }))?.index;
   const periods = index?.history(tag) ?? [];
   if (periods.length === 0) {

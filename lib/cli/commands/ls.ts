@@ -42,9 +42,6 @@ interface Row {
 }
 
 interface ListRequest {
-  readonly name: 'ls';
-  readonly archive: string;
-  /** Only these repositories; all by default. */
   readonly repositories: readonly string[];
   readonly json: boolean;
   /** Milliseconds since the epoch; the present by default. */
@@ -72,30 +69,29 @@ export const ls = defineCommand({
   parse(args) {
     const [archive, ...names] = archiveOf('ls', args);
     const repositories = names.map((text) => formatRepository(parseRepository(text)));
+    const named = { operation: 'list', archive, repositories };
     const time = args.value('as-of');
     const asOf = time === undefined ? undefined : parseAsOf(time, '--as-of');
-    const request = { name: 'ls', archive, repositories, json: args.has('json'), asOf } as const;
+    const json = args.has('json');
     const isHeld = args.has('held');
     if (isHeld && time !== undefined) throw usage('ls', '--held lists the present; leave out --as-of');
     return async (io) => {
       await using opened = await openArchive(archive, 'read', io);
-      if (isHeld) {
-        const names = await repositoriesOf(opened.archive, request, io.signal);
-        return await listHeld({ repositories: names, json: request.json }, opened.archive, io);
-      }
-      return await listArchive(request, opened.archive, io);
+      const found = await repositoriesOf(opened.archive, io.signal, named);
+      if (isHeld) return await listHeld({ repositories: found, json }, opened.archive, io);
+      return await listArchive({ repositories: found, json, asOf }, opened.archive, io);
     };
   },
 });
 
 /** Resolves to 1 if the tag index of a repository cannot be read; the others are listed. */
 async function listArchive(request: ListRequest, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
-  const { json, asOf } = request;
+  const { repositories, json, asOf } = request;
   let code: number = EXIT.ok;
   const rows: { readonly row: Row; readonly depth: number }[] = [];
   const objects = new Map<Digest, number>();
   const reader = cachedReader(receiptReader(archive, signal));
-  for (const repository of await repositoriesOf(archive, request, signal)) {
+  for (const repository of repositories) {
     const found = await readable(archive.tagIndex(repository, { signal }), (failure) => {
       writeLine(stderr, `${repository}: ${failure.message}`);
       code = EXIT.failed;

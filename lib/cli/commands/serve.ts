@@ -75,7 +75,7 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   const purpose = filling === undefined ? 'read' : 'write';
   await using opened = await openArchive(address, purpose, { ...io, signal: never }, { linkedReads: true });
   const archive = new Archive(opened.archive.store, opened.archive.layout, KEPT_ENTRIES);
-  const repositories = await repositoriesOf(archive, { name: 'serve', archive: address, repositories: [] }, signal);
+  const repositories = await repositoriesOf(archive, signal);
   const server = await startServer({ ...command, tls, fill: filling?.fill }, archive, io);
   const when = asOf === undefined ? '' : ` as of ${new Date(asOf).toISOString()}`;
   const count = plural(repositories.length, 'repository', 'repositories');

@@ -16,7 +16,6 @@ import { repositoriesOf } from '../../app/repositories.ts';
 import { VerifyProgress } from '../output/verify-progress.ts';
 
 export interface VerifyRequest {
-  readonly name: 'verify';
   readonly archive: string;
   /** Only these repositories; all by default. */
   readonly repositories: readonly string[];
@@ -58,7 +57,7 @@ export const verify = defineCommand({
       throw usage('verify', '--repair needs the whole archive; leave out the repositories');
     if (yes && !repair) throw usage('verify', '--yes confirms a repair; add --repair, or leave it out');
     const repositories = names.map((text) => formatRepository(parseRepository(text)));
-    const request = { name: 'verify', archive, repositories, json: args.has('json'), repair, yes } as const;
+    const request = { archive, repositories, json: args.has('json'), repair, yes };
     return async (io) => {
       const attestKeys = await Promise.all(args.values('attest-public-key').map(readPublicKey));
       await using opened = await openArchive(archive, 'read', io);
@@ -78,7 +77,7 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   const line = (value: object): unknown => writeJson(stdout, value);
   const started = performance.now();
   const progress = new VerifyProgress(io);
-  const repositories = await repositoriesOf(archive, request, signal);
+  const repositories = await repositoriesOf(archive, signal, { operation: 'verify', ...request });
   const onProblem = (problem: Problem): void => {
     progress.clear();
     if (json) line(jsonOf(problem));

@@ -41,7 +41,7 @@ interface Ended {
 async function run(options: Partial<VerifyRequest> = {}, answer?: string): Promise<Ended> {
   let [stdout, stderr] = ['', ''];
   const asked: string[] = [];
-  const command = { name: 'verify', archive: 'ar', repositories: [], repair: false, yes: false, json: false } as const;
+  const command = { archive: 'ar', repositories: [], repair: false, yes: false, json: false } as const;
   const code = await verifyAndReport({ ...command, ...options }, archive, {
     stdout: { write: (text: string) => void (stdout += text) },
     stderr: { write: (text: string) => void (stderr += text) },
