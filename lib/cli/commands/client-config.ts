@@ -6,24 +6,13 @@ import { invalid } from '../../core/failure.ts';
 import { systemCode, wordsFor } from '../../core/system-error.ts';
 import { show } from '../../oci/show.ts';
 import { requestName } from '../../serve/names.ts';
-import { type Client, type ConfigFile } from '../clients/client.ts';
-import { containerd } from '../clients/containerd.ts';
-import { docker } from '../clients/docker.ts';
-import { k3s } from '../clients/k3s.ts';
-import { podman } from '../clients/podman.ts';
+import { type Client, CLIENTS, type ConfigFile } from '../clients.ts';
 import { defineCommand, usage } from '../command.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
 import { withholds } from '../../policy/policy.ts';
 import { readable } from './readable.ts';
 
 const NAME = 'client-config';
-
-const CLIENTS: ReadonlyMap<string, Client> = new Map([
-  ['containerd', containerd],
-  ['docker', docker],
-  ['podman', podman],
-  ['k3s', k3s],
-]);
 
 interface ClientConfigCommand {
   readonly client: Client;
