@@ -2,27 +2,21 @@
 import type { Archive } from '../../archive/archive.ts';
 import { withheldList, type WithheldImage } from '../../archive/tag-index/withheld.ts';
 import { plural, shortDigest } from '../../core/format.ts';
-import type { Failure } from '../../core/failure.ts';
 import { printable } from '../../oci/show.ts';
 import { columns, hasTerminal } from '../output/columns.ts';
 import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.ts';
 import { readable } from './readable.ts';
 
-interface HeldRequest {
-  readonly repositories: readonly string[];
-  readonly json: boolean;
-}
-
 /** Resolves to 1 if the tag index of a repository cannot be read; the others are listed. */
 export async function listHeld(
-  request: HeldRequest,
+  { repositories, json }: { readonly repositories: readonly string[]; readonly json: boolean },
   archive: Archive,
   { stdout, stderr, signal }: Io,
 ): Promise<number> {
   let code: number = EXIT.ok;
   const rows: Row[] = [];
-  for (const repository of request.repositories) {
-    const found = await readable(archive.tagIndex(repository, { signal }), (failure: Failure) => {
+  for (const repository of repositories) {
+    const found = await readable(archive.tagIndex(repository, { signal }), (failure) => {
       writeLine(stderr, `${repository}: ${failure.message}`);
       code = EXIT.failed;
     });
@@ -31,7 +25,7 @@ export async function listHeld(
       rows.push({ reference: tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`, image });
     }
   }
-  if (request.json) for (const row of rows) writeJson(stdout, jsonOf(row));
+  if (json) for (const row of rows) writeJson(stdout, jsonOf(row));
   else
     for (const line of [...tableOf(rows, stdout), `total: ${plural(rows.length, 'withheld image')}`])
       writeLine(stdout, line);

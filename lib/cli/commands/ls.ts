@@ -19,7 +19,6 @@ import { repositoriesOf } from '../../app/repositories.ts';
 import { listHeld } from './held.ts';
 import { readable } from './readable.ts';
 import { defined } from '../../core/defined.ts';
-import { type Placed, withReferrers } from './ls-order.ts';
 
 interface Row {
   readonly type: 'reference';
@@ -88,7 +87,7 @@ export const ls = defineCommand({
 async function listArchive(request: ListRequest, archive: Archive, { stdout, stderr, signal }: Io): Promise<number> {
   const { repositories, json, asOf } = request;
   let code: number = EXIT.ok;
-  const rows: { readonly row: Row; readonly depth: number }[] = [];
+  const rows: Placed[] = [];
   const objects = new Map<Digest, number>();
   const reader = cachedReader(receiptReader(archive, signal));
   for (const repository of repositories) {
@@ -103,16 +102,37 @@ async function listArchive(request: ListRequest, archive: Archive, { stdout, std
       for (const [object, size] of line.objects) objects.set(object, size);
       lines.push(line);
     }
-    rows.push(...withReferrers(lines).map(({ line: { row }, depth }) => ({ row, depth })));
+    rows.push(...withReferrers(lines));
   }
   if (json) for (const { row } of rows) writeJson(stdout, row);
   else for (const line of [...table(rows, stdout), totalOf(objects)]) writeLine(stdout, line);
   return code;
 }
 
-interface Line extends Placed {
+interface Line {
   readonly row: Row;
+  /** The manifests of its closure. */
+  readonly manifests: Iterable<Digest>;
   readonly objects: ReadonlyMap<Digest, number>;
+}
+
+interface Placed {
+  readonly row: Row;
+  readonly depth: number;
+}
+
+/** Puts each referrer below the first image that has its subject; those without such an image are last. Pure. */
+function withReferrers(lines: readonly Line[]): readonly Placed[] {
+  const bySubject = Map.groupBy(lines, ({ row }) => row.subject);
+  const depths = new Map<Line, number>();
+  const place = (line: Line, depth: number): void => {
+    if (depths.has(line)) return;
+    depths.set(line, depth);
+    for (const digest of line.manifests) for (const below of bySubject.get(digest) ?? []) place(below, depth + 1);
+  };
+  for (const line of bySubject.get(undefined) ?? []) place(line, 0);
+  for (const line of lines) place(line, 0);
+  return [...depths].map(([{ row }, depth]) => ({ row, depth }));
 }
 
 async function lineOf(repository: string, entry: TagEntry, reader: ClosureReader): Promise<Line> {
@@ -130,7 +150,7 @@ async function lineOf(repository: string, entry: TagEntry, reader: ClosureReader
     ...defined({ subject, artifactType, hadTag }),
     ...(replaced === undefined ? {} : { replaced: new Date(replaced).toISOString() }),
   };
-  return { row, subject, manifests: state?.manifests.keys() ?? [digest], objects: state?.objects ?? new Map() };
+  return { row, manifests: state?.manifests.keys() ?? [digest], objects: state?.objects ?? new Map() };
 }
 
 /** The closure of a reference; undefined if something is missing or corrupt, which `verify` reports. */
@@ -160,7 +180,7 @@ function totalOf(objects: ReadonlyMap<Digest, number>): string {
   return `total: ${bytes(sum)} in ${plural(objects.size, 'object')}`;
 }
 
-function table(rows: readonly { readonly row: Row; readonly depth: number }[], out: Output): string[] {
+function table(rows: readonly Placed[], out: Output): string[] {
   const head = ['REFERENCE', 'DIGEST', 'SIZE', 'PLATFORMS', 'OBSERVED'];
   const isShort = hasTerminal(out);
   const lines = rows.map(({ row, depth }) => {
