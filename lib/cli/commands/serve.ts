@@ -6,9 +6,9 @@ import { plural } from '../../core/format.ts';
 import { inputFrom } from '../../core/system-error.ts';
 import type { Fill } from '../../serve/fill.ts';
 import type { Listening } from '../../serve/listen.ts';
+import { requestName } from '../../serve/names.ts';
 import { defineCommand } from '../command.ts';
 import { accessLog } from '../output/access-log.ts';
-import { hintsFor } from '../output/serve-hints.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
 import { parseServe, type ServeCommand } from '../serve-arguments.ts';
 import { openFill } from '../serve-fill.ts';
@@ -81,7 +81,7 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   const count = plural(repositories.length, 'repository', 'repositories');
   say(`serving ${address} (${count})${when} on ${server.url}`);
   if (command.htpasswd !== undefined && tls === undefined && !server.isLoopback) say(PLAIN_LOGINS);
-  hintsFor({ url: server.url, archive: address, repositories, isTls: tls !== undefined }).forEach(say);
+  hintsFor(server.url, address, repositories).forEach(say);
   await stopped(server, signal, () => {
     say('stopping: running responses end, and new ones are refused');
   });
@@ -115,6 +115,22 @@ async function startServer(
         });
     },
   });
+}
+
+/** How to point clients at the archive; examples name a repository of it. */
+function hintsFor(url: string, archive: string, repositories: readonly string[]): readonly string[] {
+  const { host, protocol } = new URL(url);
+  const isTls = protocol === 'https:';
+  const repository = repositories.find((name) => requestName(name) !== undefined) ?? 'docker.io/library/alpine';
+  const image = `${host}/${requestName(repository) ?? repository}:TAG`;
+  return [
+    `open ${url}/ in a browser, or pull from it:`,
+    `  docker pull ${image}`,
+    `  podman pull ${isTls ? '' : '--tls-verify=false '}${image}`,
+    `  skopeo copy --all${isTls ? '' : ' --src-tls-verify=false'} docker://${image} docker://REGISTRY/NAME:TAG`,
+    'let containerd, Docker, podman or k3s ask it before the registries:',
+    `  mirror-sync client-config containerd|docker|podman|k3s --registry ${url} ${archive}`,
+  ];
 }
 
 const PLAIN_LOGINS =
