@@ -1,12 +1,12 @@
-import { readConfig, readTrustedRoot } from '../../app/config-file.ts';
+import { stat } from 'node:fs/promises';
+import { readConfig, readTrustedRoot, STDIN } from '../../app/config-file.ts';
 import { DEFAULT_CONCURRENCY } from '../../app/defaults.ts';
 import { type OpenArchive, openArchive } from '../../app/open-archive.ts';
 import { reportRun, runSummaryOf } from '../../app/run-summary.ts';
 import { runSync, type SyncRequest } from '../../app/sync.ts';
-import { defineCommand } from '../command.ts';
+import { defineCommand, usage } from '../command.ts';
 import { EXIT, type Io, stoppedCode } from '../output/io.ts';
 import { printerFor, PROGRESS } from '../output/output.ts';
-import { refuseFiles, requireConfig } from '../config-argument.ts';
 import { parseSync, type SyncCommand } from '../sync-arguments.ts';
 
 export const sync = defineCommand({
@@ -144,4 +144,25 @@ async function readFiles(
     config: config === undefined ? undefined : await readConfig(config, io),
     trustedRoot: root === undefined ? undefined : await readTrustedRoot(root, `read --trusted-root ${root}`),
   };
+}
+
+/** Refuses a command without references and without a configuration. */
+async function requireConfig({ config, isConfigImplied }: SyncCommand): Promise<void> {
+  if (config === undefined || !isConfigImplied || config === STDIN || (await isFile(config))) return;
+  throw usage(
+    'sync',
+    `name at least one image, such as alpine:3.20, or a configuration with --config FILE (there is no file ${config})`,
+  );
+}
+
+/** Refuses a file name as a reference; it is probably a configuration without --config. */
+async function refuseFiles(names: readonly string[]): Promise<void> {
+  for (const name of names)
+    if (/\.ya?ml$/i.test(name) && (await isFile(name)))
+      throw usage('sync', `${name} is a file, not an image; did you mean --config ${name}?`);
+}
+
+async function isFile(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() === true;
 }
