@@ -2,13 +2,12 @@ import { invalid } from '../../core/failure.ts';
 import type { Archive } from '../../archive/archive.ts';
 import { changeLines } from '../../changes/text.ts';
 import { listRuns, readRun, type Report, REPORT_STATUSES } from '../../sync/reports.ts';
-import { readSummary, type RunSummary } from '../../sync/run/summary.ts';
+import { readSummary, type RunSummary, type SummaryImage } from '../../sync/run/summary.ts';
 import { readRunStart, type RunStart } from '../../sync/runs.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { archiveOf, defineCommand, usage } from '../command.ts';
 import { plural } from '../../core/format.ts';
 import { EXIT, type Io, type Output, writeJson, writeLine } from '../output/io.ts';
-import { closedFields, closedLine, printClosed } from '../output/run-summary.ts';
 import { shownName } from '../../app/outcomes.ts';
 
 interface StatusRequest {
@@ -137,6 +136,45 @@ function scopeOf({ repositories, images }: RunStart): string {
   return `${plural(repositories, 'repository', 'repositories')}${images === 0 ? '' : `, ${plural(images, 'named image')}`}`;
 }
 
-function digestsOf({ digest = '', previous }: Report): string {
+function digestsOf({ digest = '', previous }: SummaryImage): string {
   return previous === undefined ? digest : `${digest} (moved from ${previous})`;
+}
+
+/** The fields of a summary in the last line of `status --json`. */
+function closedFields({ outcome, finished, counts, referrers, moved, missing, omitted }: RunSummary): object {
+  return { outcome, finished, counts, referrers, moved, missing, omitted };
+}
+
+/** `finished 2026-01-31T00:05:00.000Z: 3 mirrored, 97 unchanged, 0 failed; 1 tag moved` */
+function closedLine({ outcome, finished, counts, referrers, moved, missing }: RunSummary): string {
+  const numbers = Object.entries(counts).map(([status, count]) => `${count} ${status}`);
+  const found =
+    referrers === undefined ? '' : `; ${plural(referrers.mirrored, 'referrer')} mirrored, ${referrers.failed} failed`;
+  const tags = moved === 0 ? '' : `; ${plural(moved, 'tag')} moved`;
+  const lost =
+    missing === undefined
+      ? ''
+      : `; ${plural(missing.messages, 'message')} and ${plural(missing.images, 'image')} have no result`;
+  return `${outcome} ${finished}: ${numbers.join(', ')}${found}${tags}${lost}`;
+}
+
+/** Prints a run that has no reports: a sync on the command line. Resolves to the exit code. */
+function printClosed(summary: RunSummary, isJson: boolean, stdout: Output): number {
+  const { run, by, started, finished: at, images, repositories, omitted = 0 } = summary;
+  const failed = summary.counts['failed'] ?? 0;
+  if (isJson) {
+    for (const image of images) writeJson(stdout, { type: 'report', ...image, at });
+    const { mirrored = 0 } = summary.counts;
+    const counts = { mirrored, failed, pending: 0 };
+    writeJson(stdout, { type: 'summary', run, started, by, repositories, ...counts, ...closedFields(summary) });
+  } else {
+    writeLine(stdout, `run ${run}, started ${started} for ${plural(repositories, 'repository', 'repositories')}`);
+    for (const image of images) {
+      const detail = image.reason === undefined ? `  ${digestsOf(image)}` : `: ${image.reason}`;
+      writeLine(stdout, `  ${image.status.padEnd(9)} ${shownName(image)}${detail}`);
+    }
+    if (omitted > 0) writeLine(stdout, `  and ${plural(omitted, 'more image')}`);
+    writeLine(stdout, closedLine(summary));
+  }
+  return failed === 0 ? EXIT.ok : EXIT.failed;
 }
