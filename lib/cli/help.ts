@@ -1,6 +1,6 @@
 /** The texts of `mirror-sync --help` and `mirror-sync COMMAND --help`, from the table of commands. */
 import type { Command, Option } from './command.ts';
-import { wrap } from './output/wrap.ts';
+import { wrap } from './output/screen.ts';
 
 const COLUMNS = 80;
 

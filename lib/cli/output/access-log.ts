@@ -3,8 +3,7 @@ import { printable } from '../../oci/show.ts';
 import type { Access } from '../../serve/listen.ts';
 import { type Io, type Output, writeJson, writeLine } from './io.ts';
 import { outputKind } from './output.ts';
-import { coloured, fitName, sizeOf, type Tone } from './screen.ts';
-import { widthOf } from './width.ts';
+import { coloured, fitName, sizeOf, type Tone, widthOf } from './screen.ts';
 
 interface AccessLogOptions {
   readonly json: boolean;

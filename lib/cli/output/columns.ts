@@ -1,8 +1,6 @@
 /** Tables of text. */
 import type { Output } from './io.ts';
-import { fit, sizeOf } from './screen.ts';
-import { padded, widthOf } from './width.ts';
-import { wrap } from './wrap.ts';
+import { fit, padded, sizeOf, widthOf, wrap } from './screen.ts';
 
 /**
  * Aligned columns. If a row is too wide for the terminal, every row takes two lines: the first cell, and then the

@@ -5,10 +5,8 @@ import type { Output } from './io.ts';
 import { resultOf } from './plain-printer.ts';
 import type { Printer } from './printer.ts';
 import { RunProgress } from './run-progress.ts';
-import { coloured, fit, fitName, sizeOf } from './screen.ts';
+import { coloured, fit, fitName, sizeOf, widthOf, wrap } from './screen.ts';
 import { summaryLines } from './summary.ts';
-import { widthOf } from './width.ts';
-import { wrap } from './wrap.ts';
 
 const REDRAWS_PER_SECOND = 10;
 

@@ -3,8 +3,7 @@ import type { Progress } from '../../upkeep/verify.ts';
 import { printable } from '../../oci/show.ts';
 import { bytes, plural, seconds } from '../../core/format.ts';
 import { type Io, writeLine } from './io.ts';
-import { sizeOf } from './screen.ts';
-import { startOf } from './width.ts';
+import { sizeOf, startOf } from './screen.ts';
 
 /** Milliseconds between two updates of the line on a terminal, and between two lines elsewhere. */
 const REDRAW_MS = 100;

@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest';
 import { columns } from '../../../lib/cli/output/columns.ts';
-import { fit, fitName } from '../../../lib/cli/output/screen.ts';
-import { wrap } from '../../../lib/cli/output/wrap.ts';
-import { widthOf } from '../../../lib/cli/output/width.ts';
+import { fit, fitName, widthOf, wrap } from '../../../lib/cli/output/screen.ts';
 
 const FAMILY = '👨‍👩‍👧';
 
