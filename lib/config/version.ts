@@ -28,7 +28,7 @@ export function compareVersions(a: string, b: string): number {
   if (first === undefined || second === undefined)
     return Number(first !== undefined) - Number(second !== undefined) || byCharacters(a, b);
   return (
-    byNumbers(first.numbers, second.numbers) ||
+    inTurn(first.numbers, second.numbers, asNumbers) ||
     Number(first.suffix === '') - Number(second.suffix === '') ||
     naturally(first.suffix, second.suffix) ||
     byCharacters(a, b)
@@ -40,23 +40,19 @@ function parse(tag: string): Version | undefined {
   return numbers === undefined ? undefined : { numbers: numbers.split('.'), suffix };
 }
 
-function byNumbers(a: readonly string[], b: readonly string[]): number {
+function naturally(a: string, b: string): number {
+  return inTurn(a.match(/\d+|\D+/g) ?? [], b.match(/\d+|\D+/g) ?? [], (one, other) =>
+    /^\d/.test(one) && /^\d/.test(other) ? asNumbers(one, other) : byCharacters(one, other),
+  );
+}
+
+/** Compares the parts from the left; a list that ends first is the smaller one. */
+function inTurn(a: readonly string[], b: readonly string[], compare: (a: string, b: string) => number): number {
   for (let at = 0; at < a.length && at < b.length; at += 1) {
-    const order = asNumbers(a[at] ?? '', b[at] ?? '');
+    const order = compare(a[at] ?? '', b[at] ?? '');
     if (order !== 0) return order;
   }
   return a.length - b.length;
-}
-
-function naturally(a: string, b: string): number {
-  const first = a.match(/\d+|\D+/g) ?? [];
-  const second = b.match(/\d+|\D+/g) ?? [];
-  for (let at = 0; at < first.length && at < second.length; at += 1) {
-    const [one, other] = [first[at] ?? '', second[at] ?? ''];
-    const order = /^\d/.test(one) && /^\d/.test(other) ? asNumbers(one, other) : byCharacters(one, other);
-    if (order !== 0) return order;
-  }
-  return first.length - second.length;
 }
 
 /** Digits as numbers of any length: a tag may have more digits than a double holds exactly. */
