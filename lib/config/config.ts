@@ -145,8 +145,7 @@ function repositoryOf(file: YamlDocument, raw: RawMirror, path: Path, common: Ra
 function selectionOf(tags: NonNullable<RawMirror['tags']>): TagSelection {
   if (tags === 'all') return ALL_TAGS;
   if (Array.isArray(tags)) return { kind: 'listed', tags: [...new Set(tags)] };
-  const { include = ALL_TAGS.include, exclude = [], newest } = tags;
-  return { kind: 'filtered', include, exclude, ...(newest === undefined ? {} : { newest }) };
+  return { ...ALL_TAGS, ...tags };
 }
 
 /** Two mirrors into one repository would overwrite each other's tags in turns. */
@@ -155,17 +154,15 @@ function refuseTwice(file: YamlDocument, mirrors: readonly Placed[]): void {
   for (const placed of mirrors) {
     const { repository, source } = placed.mirror;
     const other = first.get(repository);
-    const there = formatPath(other?.path ?? []);
-    if (other === undefined) first.set(repository, placed);
-    else if (other.mirror.source === source)
-      file.report({
-        path: placed.path,
-        detail: `${source} is mirrored by ${there} already; add these tags there`,
-      });
-    else
-      file.report({
-        path: placed.path,
-        detail: `${source} and ${other.mirror.source} (${there}) would both be ${repository}; give one of them another destination`,
-      });
+    if (other === undefined) {
+      first.set(repository, placed);
+      continue;
+    }
+    const there = formatPath(other.path);
+    const detail =
+      other.mirror.source === source
+        ? `${source} is mirrored by ${there} already; add these tags there`
+        : `${source} and ${other.mirror.source} (${there}) would both be ${repository}; give one of them another destination`;
+    file.report({ path: placed.path, detail });
   }
 }

@@ -14,11 +14,10 @@ export function parseForeignHost(pattern: string): string {
 
 /** A host in the form of references, so that a lookup by a reference finds its settings. */
 export function parseHost(name: string): string {
-  const operation = `parse host ${show(name)}`;
   const { host: parsed } = parseRepository(`${name}/any/repository`);
   if (parsed === name) return name;
   throw invalid(
-    operation,
+    `parse host ${show(name)}`,
     parsed === 'docker.io' && !name.includes('docker')
       ? 'not a registry host (expected a dot, a port, or localhost)'
       : `write ${parsed}, as references name it`,

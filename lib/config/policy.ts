@@ -70,8 +70,8 @@ type RawPolicy = z.output<typeof policy>;
  */
 export function policyOf(own: RawPolicy | undefined, common: RawPolicy | undefined): Policy | undefined {
   if (own === undefined && common === undefined) return undefined;
-  const { minimumAge = 0, initial, ...others } = { ...common, ...own };
-  return { ...NO_POLICY, ...others, minimumAgeMs: minimumAge, ...(initial === undefined ? {} : { initial }) };
+  const { minimumAge = 0, ...others } = { ...common, ...own };
+  return { ...NO_POLICY, ...others, minimumAgeMs: minimumAge };
 }
 
 function parseArtifactType(name: string): string {
