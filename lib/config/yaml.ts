@@ -5,10 +5,8 @@ import {
   isScalar,
   isSeq,
   LineCounter,
-  type Node,
-  type Pair,
   parseDocument,
-  Scalar,
+  type ParsedNode,
   type YAMLMap,
 } from 'yaml';
 import { invalid } from '../core/failure.ts';
@@ -30,8 +28,7 @@ const MAX_PROBLEM = 400;
  */
 const MAX_ALIASED = 1_000_000;
 
-/** The pairs of a mapping by their keys. */
-type Pairs = ReadonlyMap<string, Pair<Node, Node | null>>;
+type Pair = YAMLMap.Parsed['items'][number];
 
 /** A YAML document as plain values, which collects its problems with their lines and columns. */
 export class YamlDocument {
@@ -39,15 +36,16 @@ export class YamlDocument {
   readonly value: unknown;
   readonly #name: string;
   readonly #lines = new LineCounter();
-  readonly #root: Node | null;
+  readonly #root: ParsedNode | null;
   /** The node that each alias refers to. */
-  readonly #targets = new Map<Alias, Node>();
+  readonly #targets = new Map<Alias, ParsedNode>();
   /** The last node of each anchor so far. */
-  readonly #anchors = new Map<string, Node>();
-  readonly #values = new Map<Node, unknown>();
-  readonly #pairs = new Map<YAMLMap, Pairs>();
+  readonly #anchors = new Map<string, ParsedNode>();
+  readonly #values = new Map<ParsedNode, unknown>();
+  /** The pairs of each mapping by their keys. */
+  readonly #pairs = new Map<YAMLMap, ReadonlyMap<string, Pair>>();
   /** The numbers of values that nodes with an anchor contain, once these nodes are read. */
-  readonly #sizes = new Map<Node, number>();
+  readonly #sizes = new Map<ParsedNode, number>();
   #read = 0;
   #aliased = 0;
   readonly #problems = new Map<string, number>();
@@ -102,27 +100,31 @@ export class YamlDocument {
   }
 
   /** The node at a path, or the innermost node on the way to it, with the offsets of its key and of itself. */
-  #at(path: Path): { readonly node: Node | null; readonly key: number; readonly value: number } {
+  #at(path: Path): { readonly node: ParsedNode | null; readonly key: number; readonly value: number } {
     let node = this.#root;
     let key = 0;
-    let value = node?.range?.[0] ?? 0;
+    let value = node?.range[0] ?? 0;
     for (const step of path) {
       const pair = isMap(node) ? this.#pairs.get(node)?.get(String(step)) : undefined;
       if (isMap(node) && pair === undefined) break;
-      const inner = isSeq(node) ? (node.items[Number(step)] as Node | null) : (pair?.value ?? null);
-      key = pair?.key.range?.[0] ?? value;
-      value = inner?.range?.[0] ?? key;
+      const inner = isSeq(node) ? (node.items[Number(step)] ?? null) : (pair?.value ?? null);
+      key = pair?.key.range[0] ?? value;
+      value = inner?.range[0] ?? key;
       node = isAlias(inner) ? (this.#targets.get(inner) ?? null) : inner;
     }
     return { node, key, value };
   }
 
-  #valueOf(node: Node | null): unknown {
+  #valueOf(node: ParsedNode | null): unknown {
     if (isAlias(node)) return this.#valueOfAlias(node);
     this.#read += 1;
     const before = this.#read;
     if (node?.anchor !== undefined) this.#anchors.set(node.anchor, node);
-    const value = isMap(node) ? this.#objectOf(node) : isSeq(node) ? this.#arrayOf(node) : scalarOf(node);
+    const value = isMap(node)
+      ? this.#objectOf(node)
+      : isSeq(node)
+        ? node.items.map((item) => this.#valueOf(item))
+        : scalarOf(node);
     if (node?.anchor === undefined) return value;
     this.#values.set(node, value);
     this.#sizes.set(node, this.#read - before + 1);
@@ -130,8 +132,8 @@ export class YamlDocument {
   }
 
   /** An alias refers to the last node before it that has its anchor (YAML 1.2.2, section 7.1). */
-  #valueOfAlias(alias: Alias): unknown {
-    const offset = alias.range?.[0] ?? 0;
+  #valueOfAlias(alias: Alias.Parsed): unknown {
+    const offset = alias.range[0];
     const target = this.#anchors.get(alias.source);
     if (target === undefined) {
       this.#add(offset, `alias *${alias.source} has no anchor &${alias.source} before it`);
@@ -149,21 +151,16 @@ export class YamlDocument {
     return this.#values.get(target);
   }
 
-  #arrayOf(list: { readonly items: readonly unknown[] }): unknown[] {
-    return list.items.map((item) => this.#valueOf(item as Node | null));
-  }
-
   /** A mapping has each key once (YAML 1.2.2, section 3.2.1.3). */
-  #objectOf(map: YAMLMap): object {
-    const pairs = new Map<string, Pair<Node, Node | null>>();
+  #objectOf(map: YAMLMap.Parsed): object {
+    const pairs = new Map<string, Pair>();
     this.#pairs.set(map, pairs);
     const values = new Map<string, unknown>();
-    for (const item of map.items) {
-      const pair = item as Pair<Node, Node | null>;
+    for (const pair of map.items) {
       const name = textOf(pair.key);
-      if (pairs.has(name)) this.#add(pair.key.range?.[0] ?? 0, 'Map keys must be unique');
+      if (pairs.has(name)) this.#add(pair.key.range[0], 'Map keys must be unique');
       // zod skips this key.
-      if (name === '__proto__') this.#add(pair.key.range?.[0] ?? 0, `unknown setting ${show(name)}`);
+      if (name === '__proto__') this.#add(pair.key.range[0], `unknown setting ${show(name)}`);
       else values.set(name, this.#valueOf(pair.value));
       pairs.set(name, pair);
     }
@@ -171,16 +168,16 @@ export class YamlDocument {
   }
 }
 
-function isPlain(node: Node | null): boolean {
-  return isScalar(node) && node.type === Scalar.PLAIN;
+function isPlain(node: ParsedNode | null): boolean {
+  return isScalar(node) && node.type === 'PLAIN';
 }
 
 /** The text of a scalar; empty for other nodes. */
-function textOf(node: Node | null): string {
+function textOf(node: ParsedNode | null): string {
   return isScalar(node) && typeof node.value === 'string' ? node.value : '';
 }
 
-function scalarOf(node: Node | null): string | boolean {
+function scalarOf(node: ParsedNode | null): string | boolean {
   const text = textOf(node);
   return isPlain(node) && (text === 'true' || text === 'false') ? text === 'true' : text;
 }
