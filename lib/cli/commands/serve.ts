@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Archive } from '../../archive/archive.ts';
 import { openArchive } from '../../app/open-archive.ts';
@@ -82,9 +83,9 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   say(`serving ${address} (${count})${when} on ${server.url}`);
   if (command.htpasswd !== undefined && tls === undefined && !server.isLoopback) say(PLAIN_LOGINS);
   hintsFor(server.url, address, repositories).forEach(say);
-  await stopped(server, signal, () => {
-    say('stopping: running responses end, and new ones are refused');
-  });
+  if (!signal.aborted) await once(signal, 'abort');
+  say('stopping: running responses end, and new ones are refused');
+  await server.drain();
   await filling?.ended();
   return EXIT.ok;
 }
@@ -110,9 +111,7 @@ async function startServer(
       metrics.count(access);
       log(access);
       if (fill !== undefined && access.missingTag !== undefined)
-        void fill.request(access.missingTag).then((result) => {
-          metrics.countOrder(result);
-        });
+        void fill.request(access.missingTag).then((result) => metrics.countOrder(result));
     },
   });
 }
@@ -135,16 +134,6 @@ function hintsFor(url: string, archive: string, repositories: readonly string[])
 
 const PLAIN_LOGINS =
   'warning: passwords cross the network in plain text; add --tls-cert and --tls-key, or listen on loopback behind a proxy with TLS';
-
-async function stopped(server: Listening, signal: AbortSignal, onStop: () => void): Promise<void> {
-  const stop = Promise.withResolvers<undefined>();
-  signal.addEventListener('abort', () => {
-    stop.resolve(undefined);
-  });
-  if (!signal.aborted) await stop.promise;
-  onStop();
-  await server.drain();
-}
 
 interface Tls {
   readonly cert: Uint8Array;
