@@ -19,8 +19,6 @@ export function jsonPrinter(out: Output, errors: Output): Printer {
       line({ type: 'summary', ...totals, elapsedMs: Math.round(totals.elapsedMs), images, warnings });
       lines.flush();
     },
-    close() {
-      lines.flush();
-    },
+    close: lines.flush,
   };
 }

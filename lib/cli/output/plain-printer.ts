@@ -18,14 +18,10 @@ export function plainPrinter(out: Output, errors: Output, now: () => number = ()
   const stamped = (to: Output, text: string): void => {
     writeLine(to, `${new Date(now()).toISOString().slice(0, 19)}Z ${text}`);
   };
-  const timer = setInterval(() => {
-    stamped(lines, progress.clauses(now()).join(', '));
-  }, PROGRESS_MS);
+  const timer = setInterval(() => stamped(lines, progress.clauses(now()).join(', ')), PROGRESS_MS);
   timer.unref();
   return {
-    expect(name) {
-      progress.expect(name);
-    },
+    expect: (name) => progress.expect(name),
     event(event) {
       progress.observe(event);
       const text = resultOf(event);

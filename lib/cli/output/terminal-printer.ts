@@ -56,9 +56,7 @@ export function terminalPrinter(out: Output, options: TerminalOptions = {}): Pri
     const run = runLine(progress, now(), columns);
     return [...blobs, ...more, run.replace(/\(\d+ failed\)/, (failed) => coloured(failed, 'failure', hasColour))];
   };
-  const redraw = (): void => {
-    draw(isOver ? [] : block());
-  };
+  const redraw = (): void => draw(isOver ? [] : block());
   const timer = setInterval(redraw, 1000 / REDRAWS_PER_SECOND);
   timer.unref();
   const end = (): void => {
@@ -67,9 +65,7 @@ export function terminalPrinter(out: Output, options: TerminalOptions = {}): Pri
   };
 
   return {
-    expect(name) {
-      progress.expect(name);
-    },
+    expect: (name) => progress.expect(name),
     event(event) {
       progress.observe(event);
       if (event.type === 'blob') {
