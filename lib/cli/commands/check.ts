@@ -6,12 +6,6 @@ import { readConfig } from '../../app/config-file.ts';
 import { plural } from '../../core/format.ts';
 import { EXIT, type Io, writeJson, writeLine } from '../output/io.ts';
 
-interface CheckRequest {
-  /** A mirror.yaml; `-` is standard input. */
-  readonly config: string;
-  readonly json: boolean;
-}
-
 export const check = defineCommand({
   name: 'check',
   summary: 'validate a mirror.yaml without using the network',
@@ -34,13 +28,12 @@ export const check = defineCommand({
     const [config, ...more] = files;
     if (config === undefined) throw usage('check', 'name the file, such as mirror.yaml');
     if (more.length > 0) throw usage('check', `name one file (got ${files.join(', ')})`);
-    const request = { config, json: args.has('json') };
-    return (io) => checkConfig(request, io);
+    return (io) => checkConfig(config, args.has('json'), io);
   },
 });
 
 /** Validates a configuration. Resolves to 2 for one that is not valid, as `sync` does. */
-async function checkConfig({ config, json }: CheckRequest, io: Io): Promise<number> {
+async function checkConfig(config: string, json: boolean, io: Io): Promise<number> {
   const line = (value: object): unknown => writeJson(io.stdout, { type: 'check', ...value });
   let mirrors: Config['mirrors'];
   try {
