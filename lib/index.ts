@@ -105,14 +105,8 @@ export type SyncResult = Summary;
 /** Mirrors images into an archive. Resolves when every image has a result; rejects if the sync itself cannot run. */
 export async function sync(references: readonly string[], options: SyncOptions): Promise<SyncResult> {
   const host = hostOf(options);
-  const {
-    onEvent,
-    onNotice,
-    tags,
-    config,
-    concurrency = DEFAULT_CONCURRENCY,
-    maxWaitMs = DEFAULT_MAX_WAIT_MS,
-  } = options;
+  const { onEvent, onNotice, tags, config, trustedRoot: root } = options;
+  const { concurrency = DEFAULT_CONCURRENCY, maxWaitMs = DEFAULT_MAX_WAIT_MS } = options;
   if (references.length === 0 && config === undefined)
     throw invalid('sync', 'expected at least one reference or a config, got none');
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY)
@@ -128,7 +122,7 @@ export async function sync(references: readonly string[], options: SyncOptions):
     insecure: (options.insecureRegistries ?? []).map(parseHost),
     foreignHosts: (options.foreignHosts ?? []).map(parseForeignHost),
     authfile: options.authfile,
-    trustedRoot: await trustedRootOf(options),
+    trustedRoot: root === undefined ? undefined : await readTrustedRoot(root, `read trustedRoot ${root}`),
     concurrency,
     maxWaitMs,
   } as const;
@@ -141,10 +135,6 @@ export async function sync(references: readonly string[], options: SyncOptions):
     host.signal.throwIfAborted();
     return result;
   });
-}
-
-function trustedRootOf({ trustedRoot: path }: SyncOptions): Promise<Uint8Array> | undefined {
-  return path === undefined ? undefined : readTrustedRoot(path, `read trustedRoot ${path}`);
 }
 
 export interface VerifyOptions extends Common {
