@@ -2,10 +2,11 @@
 import { createHash, createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { KMSClient, SigningAlgorithmSpec } from '@aws-sdk/client-kms';
-import { type AttestationKey, keyIdOf, parseAttestationKey } from '../attest/key.ts';
+import { type AttestationKey, parseAttestationKey } from '../attest/key.ts';
 import { Failure, invalid } from '../core/failure.ts';
 import { inputFrom } from '../core/system-error.ts';
 import { show } from '../oci/show.ts';
+import { keyIdOf } from '../signatures/public-key.ts';
 import type { Attestor } from '../sync/finalizer/attest.ts';
 import { VERSION } from './version.ts';
 

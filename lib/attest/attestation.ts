@@ -2,13 +2,12 @@
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
-import { preAuthEncoding } from '../signatures/envelope.ts';
+import { IN_TOTO_TYPE, preAuthEncoding } from '../signatures/bundle.ts';
 import type { AttestationKey } from './key.ts';
 import { PREDICATE_TYPE } from './statement.ts';
 
 /** The artifact type of an attestation; other Sigstore bundles have the same type. */
 export const ATTESTATION_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
-const IN_TOTO_TYPE = 'application/vnd.in-toto+json';
 const EMPTY = Buffer.from('{}');
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 

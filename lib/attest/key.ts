@@ -1,10 +1,10 @@
 /** The keys that sign attestations. */
-import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto';
 import { invalid } from '../core/failure.ts';
-import { parsePublicKey } from '../signatures/public-key.ts';
+import { keyIdOf, parsePublicKey } from '../signatures/public-key.ts';
 
 export interface AttestationKey {
-  /** The hash of the public key's DER, in hex. */
+  /** The result of `keyIdOf` for its public key. */
   readonly id: string;
   readonly sign: (data: Uint8Array) => Promise<Uint8Array>;
 }
@@ -27,11 +27,4 @@ export function parseAttestationKey(pem: string): AttestationKey {
   parsePublicKey(publicKey.export({ format: 'pem', type: 'spki' }).toString());
   const hash = key.asymmetricKeyType === 'ed25519' ? null : 'sha256';
   return { id: keyIdOf(publicKey), sign: (data) => Promise.resolve(sign(hash, data, key)) };
-}
-
-/** The hash of a public key's DER, in hex. */
-export function keyIdOf(publicKey: KeyObject): string {
-  return createHash('sha256')
-    .update(publicKey.export({ format: 'der', type: 'spki' }))
-    .digest('hex');
 }

@@ -1,12 +1,19 @@
 import { readJson } from '../core/json.ts';
 import { Place } from '../oci/document.ts';
-import { digestOf, digestParts } from '../oci/digest.ts';
+import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import { show } from '../oci/show.ts';
-import { base64 } from './encoded.ts';
-import { preAuthEncoding } from './envelope.ts';
-import type { ParsedSignature, SignedImage } from './parsed.ts';
-import { IN_TOTO_TYPE, statementFault } from './payload.ts';
-import { SIGNATURE_LIMITS } from './signature.ts';
+import { base64, type ParsedSignature, SIGNATURE_LIMITS, type SignedImage } from './signature.ts';
+
+export const IN_TOTO_TYPE = 'application/vnd.in-toto+json';
+
+const STATEMENT_TYPES: readonly string[] = ['https://in-toto.io/Statement/v1', 'https://in-toto.io/Statement/v0.1'];
+
+/**
+ * The statements that vouch for an image: cosign's signature, and provenance of a build. Others, such as the report of a
+ * scanner, may say that an image is bad.
+ */
+const VOUCHING =
+  /^https:\/\/(?:sigstore\.dev\/cosign\/sign\/v1|slsa\.dev\/provenance\/v\d+(?:\.\d+)?|in-toto\.io\/attestation\/release\/v\d+(?:\.\d+)?)$/;
 
 /** The hashes of a message signature, as Sigstore's HashAlgorithm names them. */
 const HASHES: ReadonlyMap<string, 'sha256' | 'sha512'> = new Map([
@@ -17,6 +24,7 @@ const HASHES: ReadonlyMap<string, 'sha256' | 'sha512'> = new Map([
 /**
  * Reads a Sigstore bundle (versions 0.1 to 0.3), and checks that it signs this image.
  *
+ * @returns the reason why it does not, as a clause
  * @throws {Failure} if it cannot be read
  */
 export function parseBundle(bytes: Uint8Array, image: SignedImage): ParsedSignature | string {
@@ -42,6 +50,25 @@ function readEnvelope(root: Place, { digest, predicates }: SignedImage): Content
   if (only === undefined) return 'its envelope has no signature';
   const fault = statementFault(payload, digest, predicates);
   return fault ?? { signed: preAuthEncoding(type, payload), signature: base64(only.at('sig')) };
+}
+
+/** The bytes that an envelope's signature covers: DSSE's pre-authentication encoding (DSSE protocol 1.0). */
+export function preAuthEncoding(payloadType: string, payload: Uint8Array): Buffer {
+  const type = Buffer.from(payloadType);
+  return Buffer.concat([Buffer.from(`DSSEv1 ${type.length} `), type, Buffer.from(` ${payload.length} `), payload]);
+}
+
+/** The reason why an in-toto statement does not sign `digest`, as a clause; `undefined` if it does. */
+function statementFault(payload: Uint8Array, digest: Digest, accepted = VOUCHING): string | undefined {
+  const { algorithm, hex } = digestParts(digest);
+  const statement = Place.ofBytes('read statement', payload);
+  const type = statement.at('_type').text();
+  if (!STATEMENT_TYPES.includes(type)) return `it is not an in-toto statement (its type is ${show(type)})`;
+  const subjects = statement.at('subject').list(SIGNATURE_LIMITS.subjects);
+  const signed = subjects.map((subject) => subject.at('digest').entry(algorithm).optionalText());
+  if (!signed.includes(hex)) return `it signs another digest (${show(signed[0] ?? 'none')})`;
+  const predicate = statement.at('predicateType').text();
+  return accepted.test(predicate) ? undefined : `its statement (${show(predicate)}) is not one that is accepted`;
 }
 
 /** A message signature covers the manifest itself. The library does not compare the stated digest with the artifact. */

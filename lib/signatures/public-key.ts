@@ -2,7 +2,7 @@ import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto
 import { invalid } from '../core/failure.ts';
 
 export interface TrustedKey {
-  /** `key sha256:…`: the hash of the key's DER, as `openssl pkey -pubin -outform DER | sha256sum` prints it. */
+  /** `key sha256:…`, with the key's id. */
   readonly name: string;
   readonly key: KeyObject;
 }
@@ -50,8 +50,13 @@ export function parsePublicKey(pem: string): TrustedKey {
         `keys of the type ${key.asymmetricKeyType ?? 'unknown'} are not supported; use ECDSA, RSA or Ed25519`,
       );
   }
-  const der = key.export({ format: 'der', type: 'spki' });
-  return { name: `key sha256:${createHash('sha256').update(der).digest('hex')}`, key };
+  return { name: `key sha256:${keyIdOf(key)}`, key };
+}
+
+/** The SHA-256 of a public key's DER in hex, as `openssl pkey -pubin -outform DER | sha256sum` prints it. */
+export function keyIdOf(publicKey: KeyObject): string {
+  const der = publicKey.export({ format: 'der', type: 'spki' });
+  return createHash('sha256').update(der).digest('hex');
 }
 
 /** Whether `signature` is a signature of `data` by this key. */

@@ -1,3 +1,7 @@
+import { asFailure } from '../core/failure.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Place } from '../oci/document.ts';
+
 /** A signature of an image as a registry serves it; no part of it is trusted. */
 export type FoundSignature = FoundBundle | FoundSimpleSigning;
 
@@ -17,6 +21,29 @@ interface FoundSimpleSigning {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** A signature whose content names the image; its signer is not verified yet. */
+export interface ParsedSignature {
+  /** The bytes that the signature covers. */
+  readonly signed: Uint8Array;
+  readonly signature: Uint8Array;
+  /** The certificate in DER; a signature by a key has none. */
+  readonly certificate?: Uint8Array;
+  /** Whether an authority (a log or a timestamp authority) states its time. */
+  readonly isTimed: boolean;
+  /** The Sigstore bundle as JSON values. */
+  readonly bundle: unknown;
+  /** The bytes of a message signature that the bundle does not contain. */
+  readonly artifact?: Uint8Array;
+}
+
+/** The image that a signature must cover. `manifest` is needed for bundles that sign its bytes and not a statement. */
+export interface SignedImage {
+  readonly digest: Digest;
+  readonly manifest?: Uint8Array;
+  /** The accepted types of statements. Default: those that vouch for an image. */
+  readonly predicates?: RegExp;
+}
+
 /** Limits that bound the work for the signatures of a hostile registry. */
 export const SIGNATURE_LIMITS = {
   /** The maximum number of signatures of one image that are checked. */
@@ -34,3 +61,23 @@ export const SIGNATURE_LIMITS = {
   /** Subjects of an in-toto statement. */
   subjects: 1024,
 } as const;
+
+/**
+ * The bytes of a base64 text (RFC 4648, section 4). Node's decoder skips invalid characters, so this function refuses
+ * them.
+ */
+export function base64(place: Place, maxBytes: number = SIGNATURE_LIMITS.itemBytes): Buffer {
+  const text = place.text();
+  if (text.length > Math.ceil(maxBytes / 3) * 4) throw place.fail(`has more than ${maxBytes} bytes`, 'too-large');
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw place.fail('must be base64');
+  return Buffer.from(text, 'base64');
+}
+
+/** The result of `parse`, or the reason why it cannot read a signature, as a clause. */
+export function orFault<T>(parse: () => T): T | string {
+  try {
+    return parse();
+  } catch (thrown) {
+    return `it cannot be read (${asFailure(thrown, 'read signature', 'source').detail})`;
+  }
+}

@@ -8,7 +8,7 @@ import { TrustedRoot } from '@sigstore/protobuf-specs';
 import { type SignedEntity, toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import { JsonFault, readJson } from '../core/json.ts';
 import { show } from '../oci/show.ts';
-import type { ParsedSignature } from './parsed.ts';
+import type { ParsedSignature } from './signature.ts';
 
 /** The maximum bytes of a trusted root; that of Sigstore's public instance has less than 10 KB. */
 const MAX_ROOT_BYTES = 1024 * 1024;

@@ -1,10 +1,12 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { own } from '../core/own.ts';
+import type { Digest } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
-import { base64, base64Text } from './encoded.ts';
-import type { ParsedSignature, SignedImage } from './parsed.ts';
-import { simpleSigningFault } from './payload.ts';
-import { SIGNATURE_LIMITS } from './signature.ts';
+import { show } from '../oci/show.ts';
+import { base64, type ParsedSignature, SIGNATURE_LIMITS, type SignedImage } from './signature.ts';
+
+/** The type of a payload (cosign, "Signature Specification"). */
+const PAYLOAD_TYPE = 'cosign container image signature';
 
 /** The annotations of a layer of cosign's `.sig` manifest. */
 const ANNOTATIONS = {
@@ -21,6 +23,7 @@ type Annotations = Readonly<Record<string, string>>;
  *
  * The annotation `chain` is ignored: the intermediate certificates of the trusted root are used.
  *
+ * @returns the reason why it does not sign the image, as a clause
  * @throws {Failure} if it cannot be read
  */
 export function parseSimpleSigning(
@@ -33,11 +36,11 @@ export function parseSimpleSigning(
   for (const name of Object.values(ANNOTATIONS))
     if ((own(annotations, name)?.length ?? 0) > limit)
       return `its annotation ${name} has more than ${limit} characters`;
-  const fault = simpleSigningFault(payload, digest);
+  const fault = payloadFault(payload, digest);
   if (fault !== undefined) return fault;
   const text = own(annotations, ANNOTATIONS.signature);
   if (text === undefined) return `it has no annotation ${ANNOTATIONS.signature}`;
-  const signature = base64Text('signature', text);
+  const signature = base64(new Place('read signature', 'signature', text.trim()));
   const certificate = certificateOf(annotations);
   const tlogEntries = logEntriesOf(annotations);
   const rfc3161Timestamps = timestampsOf(annotations);
@@ -58,6 +61,15 @@ export function parseSimpleSigning(
   const isTimed = tlogEntries.length + rfc3161Timestamps.length > 0;
   const parsed = { signed: payload, artifact: payload, signature, isTimed, bundle };
   return certificate === undefined ? parsed : { ...parsed, certificate };
+}
+
+/** The reason why a payload does not sign `digest`, as a clause; `undefined` if it does. */
+function payloadFault(payload: Uint8Array, digest: Digest): string | undefined {
+  const critical = Place.ofBytes('read payload', payload).at('critical');
+  const type = critical.at('type').text();
+  if (type !== PAYLOAD_TYPE) return `it has the type ${show(type)}, expected ${show(PAYLOAD_TYPE)}`;
+  const signed = critical.at('image').at('docker-manifest-digest').text();
+  return signed === digest ? undefined : `it signs another digest (${show(signed)})`;
 }
 
 function certificateOf(annotations: Annotations): Buffer | undefined {

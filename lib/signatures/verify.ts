@@ -3,10 +3,10 @@ import { invalid } from '../core/failure.ts';
 import { matchesGlob, parseIdentityGlob } from '../oci/glob.ts';
 import { printable, quote, show } from '../oci/show.ts';
 import type { Signer } from '../policy/policy.ts';
-import { type ParsedSignature, parseSignature, type SignedImage } from './parsed.ts';
-import { faultOf } from './payload.ts';
+import { parseBundle } from './bundle.ts';
 import { isSignedBy, parsePublicKey, type TrustedKey } from './public-key.ts';
-import { type FoundSignature, SIGNATURE_LIMITS } from './signature.ts';
+import { parseSimpleSigning } from './simple-signing.ts';
+import { type FoundSignature, orFault, type ParsedSignature, SIGNATURE_LIMITS, type SignedImage } from './signature.ts';
 import type * as Library from './sigstore.ts';
 
 /** The signer that a policy accepts, and the time in milliseconds that a log or a timestamp authority proves. */
@@ -78,12 +78,11 @@ async function checkOne(
   image: SignatureCheck,
   { keys, identities, text }: Wanted,
 ): Promise<Verified | string> {
-  let parsed: ParsedSignature | string | undefined;
-  const unreadable = faultOf(() => {
-    parsed = parseSignature(found, image);
-    return undefined;
-  });
-  if (parsed === undefined) return unreadable ?? 'it cannot be read';
+  const parsed = orFault(() =>
+    found.kind === 'bundle'
+      ? parseBundle(found.bytes, image)
+      : parseSimpleSigning(found.payload, found.annotations, image),
+  );
   if (typeof parsed === 'string') return parsed;
   const { signed, signature, certificate } = parsed;
   const key = keys.find((each) => isSignedBy(each, signed, signature));

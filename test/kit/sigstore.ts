@@ -2,7 +2,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign, X509Certificate } from 'node:crypto';
 import { initializeCA, initializeCTLog, initializeTLog, initializeTSA } from '@sigstore/mock';
 import { digestParts, type Digest } from '../../lib/oci/digest.ts';
-import { preAuthEncoding } from '../../lib/signatures/envelope.ts';
+import { preAuthEncoding } from '../../lib/signatures/bundle.ts';
 import type { FoundSignature } from '../../lib/signatures/signature.ts';
 
 export interface Who {

@@ -11,7 +11,7 @@ import { type Mirrored, PREDICATE_TYPE, statementOf } from '../../../lib/attest/
 import { attestationFault } from '../../../lib/attest/verify.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { parseManifest } from '../../../lib/oci/manifest.ts';
-import { preAuthEncoding } from '../../../lib/signatures/envelope.ts';
+import { preAuthEncoding } from '../../../lib/signatures/bundle.ts';
 import { parsePublicKey } from '../../../lib/signatures/public-key.ts';
 import { pemOf } from '../../kit/sigstore.ts';
 import { tempFolder } from '../../kit/temp.ts';

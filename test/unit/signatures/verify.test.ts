@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
 import type { Signer } from '../../../lib/policy/policy.ts';
-import { preAuthEncoding } from '../../../lib/signatures/envelope.ts';
+import { preAuthEncoding } from '../../../lib/signatures/bundle.ts';
 import { type FoundSignature, SIGNATURE_LIMITS } from '../../../lib/signatures/signature.ts';
 import { type Verification, verifySignatures } from '../../../lib/signatures/verify.ts';
 import {
