@@ -1,8 +1,11 @@
-/** The signed form of a statement: a DSSE envelope in a Sigstore bundle, as a referrer of its image. Pure. */
+/** The signed form of a statement: a DSSE envelope in a Sigstore bundle, as a referrer of its image, and its check. Pure. */
+import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { Place } from '../oci/document.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
-import { IN_TOTO_TYPE, preAuthEncoding } from '../signatures/bundle.ts';
+import { IN_TOTO_TYPE, parseBundle, preAuthEncoding } from '../signatures/bundle.ts';
+import { isSignedBy, type TrustedKey } from '../signatures/public-key.ts';
+import { orFault } from '../signatures/signature.ts';
 import type { AttestationKey } from './key.ts';
 import { PREDICATE_TYPE } from './statement.ts';
 
@@ -11,16 +14,9 @@ export const ATTESTATION_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
 const EMPTY = Buffer.from('{}');
 const EMPTY_TYPE = 'application/vnd.oci.empty.v1+json';
 
-export interface Subject {
-  readonly mediaType: string;
-  readonly digest: Digest;
-  readonly size: number;
-}
+type Subject = Pick<Descriptor, 'mediaType' | 'digest' | 'size'>;
 
-interface Content {
-  readonly mediaType: string;
-  readonly digest: Digest;
-  readonly size: number;
+interface Content extends Subject {
   readonly bytes: Uint8Array;
 }
 
@@ -79,7 +75,7 @@ function contentOf(mediaType: string, bytes: Uint8Array): Content {
   return { mediaType, digest: digestOf(bytes), size: bytes.length, bytes };
 }
 
-function descriptorOf({ mediaType, digest, size }: Content): Omit<Content, 'bytes'> {
+function descriptorOf({ mediaType, digest, size }: Content): Subject {
   return { mediaType, digest, size };
 }
 
@@ -91,4 +87,16 @@ function attestedAt(bundle: Uint8Array): number {
   const at = Date.parse(time.text());
   if (Number.isNaN(at)) throw time.fail('must be a time in ISO 8601');
   return at;
+}
+
+const PREDICATES = new RegExp(`^${PREDICATE_TYPE.replaceAll('.', '\\.')}$`);
+
+/** The reason why a bundle is not an attestation of this image by one of these keys, as a clause; `undefined` if it is. */
+export function attestationFault(bundle: Uint8Array, digest: Digest, keys: readonly TrustedKey[]): string | undefined {
+  return orFault(() => {
+    const parsed = parseBundle(bundle, { digest, predicates: PREDICATES });
+    if (typeof parsed === 'string') return parsed;
+    if (keys.some((key) => isSignedBy(key, parsed.signed, parsed.signature))) return undefined;
+    return `it is by a key that is not trusted (expected ${keys.map(({ name }) => name).join(' or ')})`;
+  });
 }

@@ -1,8 +1,7 @@
 /** Checks that each tag of an archive has an attestation by a trusted key. */
 import type { Archive } from '../archive/archive.ts';
 import type { TagEntry, TagIndex } from '../archive/tag-index/tag-index.ts';
-import { ATTESTATION_TYPE } from '../attest/attestation.ts';
-import { attestationFault } from '../attest/verify.ts';
+import { ATTESTATION_TYPE, attestationFault } from '../attest/attestation.ts';
 import { asFailure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MANIFEST_LIMITS, parseManifest } from '../oci/manifest.ts';

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { parseAttestationKey } from '../../../lib/attest/key.ts';
-import { attestationFault } from '../../../lib/attest/verify.ts';
+import { attestationFault } from '../../../lib/attest/attestation.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parseManifest } from '../../../lib/oci/manifest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
