@@ -17,7 +17,10 @@ import { ReferrerLists } from './referrers.ts';
 import { isHealth, isPage, type NameRequest, type Route, routeOf } from './routes.ts';
 import { Repositories } from './repositories.ts';
 import type { Answer, MissingTag, Served } from './served.ts';
-import { Web, webError } from './web/web.ts';
+import type { Context } from './web/context.ts';
+import { errorResponse } from './web/document.ts';
+import { Outlines } from './web/outlines.ts';
+import { answerPage } from './web/web.ts';
 import { Withheld } from './withheld.ts';
 
 export interface RegistryOptions {
@@ -55,7 +58,7 @@ export class Registry {
   readonly #blobs: Blobs;
   readonly #lists: Lists;
   readonly #referrers: ReferrerLists;
-  readonly #web: Web;
+  readonly #web: Context;
 
   constructor(options: RegistryOptions) {
     const { archive, defaultHost, asOf, logins, onFault = () => undefined } = options;
@@ -67,8 +70,15 @@ export class Registry {
     this.#blobs = new Blobs({ archive, links: this.#links, onFault });
     this.#lists = new Lists(archive);
     this.#referrers = new ReferrerLists(this.#manifests);
-    const [repositories, manifests] = [this.#repositories, this.#manifests];
-    this.#web = new Web({ archive, repositories, manifests, asOf, needsLogin: logins !== undefined, onFault });
+    this.#web = {
+      archive,
+      repositories: this.#repositories,
+      manifests: this.#manifests,
+      outlines: new Outlines(archive),
+      asOf,
+      needsLogin: logins !== undefined,
+      onFault,
+    };
   }
 
   /** The same as `serve`, but returns only the response. */
@@ -102,7 +112,7 @@ export class Registry {
     } catch (error) {
       const refusal = error instanceof RegistryError ? error : this.#fault(error, target);
       facts.isWithheld = refusal instanceof Withheld;
-      if (isPage(target)) return { response: webError(request, refusal) };
+      if (isPage(target)) return { response: errorResponse(request, refusal) };
       const response = refusal.response();
       return { response: request.method === 'HEAD' ? new Response(null, response) : response };
     }
@@ -117,7 +127,7 @@ export class Registry {
       case 'metrics':
         return { response: this.#metrics(request) };
       case 'page':
-        return { response: await this.#web.answer(request, route) };
+        return { response: await answerPage(this.#web, request, route) };
       case 'catalog':
         return { response: await this.#lists.catalog(request, route) };
       case 'tags': {

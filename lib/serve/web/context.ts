@@ -9,6 +9,16 @@ export interface Context {
   readonly repositories: Repositories;
   readonly manifests: Manifests;
   readonly outlines: Outlines;
+  /** The time of the state on pages whose address contains no time. */
+  readonly asOf: number | undefined;
   readonly needsLogin: boolean;
   readonly onFault: (text: string) => void;
+}
+
+/** The part of a request that all pages have. */
+export interface PageRequest {
+  /** The time of the shown state, in milliseconds since the epoch; undefined for the present. */
+  readonly asOf: number | undefined;
+  readonly parameters: URLSearchParams;
+  readonly signal: AbortSignal;
 }

@@ -30,7 +30,7 @@ const POLICY = [
   "frame-ancestors 'none'",
 ].join('; ');
 
-export const PAGE_HEADERS: Headers = {
+const PAGE_HEADERS: Headers = {
   'content-type': 'text/html; charset=utf-8',
   'content-security-policy': POLICY,
   'x-content-type-options': 'nosniff',
@@ -57,14 +57,18 @@ const HEADINGS: ReadonlyMap<number, string> = new Map([
   [503, 'Not available now'],
 ]);
 
-/** The page of an error. */
-export function errorPage({ status, message }: RegistryError): string {
+/** An error as a page. */
+export function errorResponse({ method }: Request, { status, message, headers }: RegistryError): Response {
   const title = HEADINGS.get(status) ?? 'The archive cannot be read';
   const sentence = `${message.slice(0, 1).toUpperCase()}${message.slice(1)}.`;
   const body = html`<h1>${title}</h1>
     <p><bdi>${sentence}</bdi></p>
     <p><a href="/">All repositories</a></p>`;
-  return String(frame({ title, address: '/', asOf: undefined, body }));
+  const bytes = Buffer.from(String(frame({ title, address: '/', asOf: undefined, body })));
+  return new Response(method === 'HEAD' ? null : bytes, {
+    status,
+    headers: { ...PAGE_HEADERS, 'content-length': String(bytes.length), 'cache-control': 'no-store', ...headers },
+  });
 }
 
 // Their hashes cover every character, so no formatter may indent them.

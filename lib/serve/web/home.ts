@@ -4,7 +4,7 @@ import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import type { TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { requestName } from '../names.ts';
-import type { Context } from './context.ts';
+import type { Context, PageRequest } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
 import { bytesOf, emptySummary, Reads } from './outlines.ts';
 import { countOf, pager, sortable, table } from './parts.ts';
@@ -21,12 +21,6 @@ const INDEXES = 4;
 const ORDERS = ['name'] as const;
 type Order = (typeof ORDERS)[number];
 
-export interface HomeRequest {
-  readonly asOf: number | undefined;
-  readonly parameters: URLSearchParams;
-  readonly signal: AbortSignal;
-}
-
 interface Row {
   readonly name: string;
   readonly overview: Overview | 'unreadable' | undefined;
@@ -39,7 +33,7 @@ interface Overview {
   readonly isWhole: boolean;
 }
 
-export async function homePage(context: Context, { asOf, parameters, signal }: HomeRequest): Promise<Page> {
+export async function homePage(context: Context, { asOf, parameters, signal }: PageRequest): Promise<Page> {
   const query = queryOf(parameters, ORDERS);
   const slice = sliceOf(await namesOf(context, query, signal), query.page);
   const reads = new Reads(MAX_READS, signal);

@@ -10,7 +10,7 @@ import { indexAt } from '../past.ts';
 import type { Repository } from '../repositories.ts';
 import { type ConfigView, viewOf } from './config.ts';
 import { changesFor, changesOf, comparison, type Compared } from './changes.ts';
-import type { Context } from './context.ts';
+import type { Context, PageRequest } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
 import { bytesOf, emptySummary, Reads, type Summary } from './outlines.ts';
 import { chips, crumbs, facts, partOf, table } from './parts.ts';
@@ -24,15 +24,12 @@ const MAX_READS = 1_200;
 /** A larger config is not shown. */
 const MAX_CONFIG_BYTES = 4 * 1024 * 1024;
 
-export interface ImageRequest {
+interface ImageRequest extends PageRequest {
   readonly repository: Repository;
   /** The tag or the digest in the address. */
   readonly tag: string | undefined;
   readonly digest: Digest | undefined;
-  readonly asOf: number | undefined;
-  readonly parameters: URLSearchParams;
   readonly address: Address;
-  readonly signal: AbortSignal;
 }
 
 /** Everything that the page shows. */

@@ -5,7 +5,7 @@ import { isTag } from '../../oci/reference.ts';
 import { requestName } from '../names.ts';
 import { indexAt } from '../past.ts';
 import type { Repository } from '../repositories.ts';
-import type { Context } from './context.ts';
+import type { Context, PageRequest } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
 import { bytesOf, emptySummary, Reads, type Summary } from './outlines.ts';
 import { type Cell, chips, countOf, crumbs, pager, partOf, sortable, table } from './parts.ts';
@@ -19,11 +19,8 @@ const MAX_READS = 1_000;
 /** The previous digests of a tag in the list; the page of the tag has all of them. */
 const SHOWN_PREVIOUS = 5;
 
-export interface RepositoryRequest {
+interface RepositoryRequest extends PageRequest {
   readonly repository: Repository;
-  readonly asOf: number | undefined;
-  readonly parameters: URLSearchParams;
-  readonly signal: AbortSignal;
 }
 
 export async function repositoryPage(context: Context, request: RepositoryRequest): Promise<Page> {
