@@ -6,9 +6,10 @@ import type { TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { requestName } from '../names.ts';
 import type { Context, PageRequest } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
-import { bytesOf, emptySummary, Reads } from './outlines.ts';
+import { bytesOf, emptySummary } from './outlines.ts';
 import { countOf, pager, sortable, table } from './parts.ts';
 import { type Query, queryOf, sliceOf } from './query.ts';
+import { Reads } from './reads.ts';
 import { foreign, html, type Html, numberOf, sizeOf, timeOf } from './text.ts';
 
 /** The manifests that the sizes of one page may read. */
@@ -99,13 +100,14 @@ async function indexOf(
 async function overviewOf({ outlines }: Context, index: TagIndex, reads: Reads): Promise<Overview> {
   const entries = index.entries();
   const summary = emptySummary();
-  const counted = once(entries).slice(0, MAX_COUNTED);
+  const all = once(entries);
+  const counted = all.slice(0, MAX_COUNTED);
   await settleAll(counted.map((entry) => outlines.add(entry, summary, reads)));
   return {
     tags: entries.filter(({ tag }) => tag !== undefined).length,
     changed: entries.reduce((last, { observed }) => Math.max(last, observed), 0),
     bytes: bytesOf(summary),
-    isWhole: summary.isWhole && counted.length === once(entries).length,
+    isWhole: summary.isWhole && counted.length === all.length,
   };
 }
 

@@ -1,6 +1,5 @@
 /** One image: its layers or platforms, config, history and referrers. */
 import { provenPlatforms, type Period, type TagEntry } from '../../archive/tag-index/tag-index.ts';
-import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
 import { type Manifest, parseManifest } from '../../oci/manifest.ts';
 import { hasImageConfig } from '../../oci/mediatype.ts';
@@ -12,10 +11,11 @@ import { type ConfigView, viewOf } from './config.ts';
 import { changesFor, changesOf, comparison, type Compared } from './changes.ts';
 import type { Context, PageRequest } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
-import { bytesOf, emptySummary, Reads, type Summary } from './outlines.ts';
+import { bytesOf, emptySummary, type Summary } from './outlines.ts';
 import { chips, crumbs, facts, partOf, table } from './parts.ts';
 import { type Address, pullCommands, type PullKind } from './pull.ts';
 import { annotationsOf, childrenOf, configOf, fitting, historyOf, layersOf } from './sections.ts';
+import { parsed, Reads, soundContent } from './reads.ts';
 import { referrersOf } from './referrers.ts';
 import { brief, foreign, html, type Html, sizeOf, timeOf } from './text.ts';
 
@@ -56,11 +56,13 @@ export async function imagePage(context: Context, request: ImageRequest): Promis
       : await manifests.byDigest(repository, digest, signal);
   const index = indexAt(repository.index, asOf);
   const entry = tag === undefined ? repository.index.byDigest(found.digest) : index.byTag(tag);
-  const manifest = manifestIn(found);
+  const { mediaType, bytes } = found;
+  const manifest = parsed(() => parseManifest(bytes, mediaType));
   const summary = emptySummary();
   const reads = new Reads(MAX_READS, signal);
-  const { mediaType, bytes } = found;
-  await outlines.add(entry ?? childEntry(found.digest, mediaType, bytes.length), summary, reads);
+  // The tag index does not name a child of an index.
+  const child = { digest: found.digest, mediaType, size: bytes.length, platforms: undefined, skipping: undefined };
+  await outlines.add(entry ?? child, summary, reads);
   const config = await configIn(context, manifest, signal);
   const name = requestName(repository.name) ?? repository.name;
   const periods = tag === undefined ? [] : index.history(tag);
@@ -76,43 +78,14 @@ function referenceOf({ tag, digest }: ImageRequest): string {
   return digest === undefined ? `:${tag ?? ''}` : `@${digest}`;
 }
 
-/** A child of an index, which the tag index does not name. */
-function childEntry(digest: Digest, mediaType: string, size: number): TagEntry {
-  const nothing = { tag: undefined, platforms: undefined, skipping: undefined, hadTag: undefined, replaced: undefined };
-  const refers = {
-    subject: undefined,
-    artifactType: undefined,
-    checked: undefined,
-    awaited: [],
-    hidden: [],
-    signed: undefined,
-    attestedBy: undefined,
-  };
-  return { ...nothing, ...refers, digest, mediaType, size, observed: 0, observations: [] };
-}
-
-function manifestIn({ bytes, mediaType }: Found): Manifest | undefined {
-  try {
-    return parseManifest(bytes, mediaType);
-  } catch (error) {
-    if (error instanceof Failure) return undefined;
-    throw error;
-  }
-}
-
 async function configIn(
   { archive }: Context,
   manifest: Manifest | undefined,
   signal: AbortSignal,
 ): Promise<ConfigView | undefined> {
   if (manifest?.kind !== 'image' || manifest.config.size > MAX_CONFIG_BYTES) return undefined;
-  try {
-    const bytes = await archive.content(manifest.config.digest, { maxBytes: MAX_CONFIG_BYTES, signal });
-    return bytes === undefined ? undefined : viewOf(bytes);
-  } catch (error) {
-    if (error instanceof Failure && (error.code === 'corrupt' || error.code === 'too-large')) return undefined;
-    throw error;
-  }
+  const bytes = await soundContent(archive, manifest.config.digest, { maxBytes: MAX_CONFIG_BYTES, signal });
+  return bytes === undefined ? undefined : viewOf(bytes);
 }
 
 function bodyOf(view: View): Html {

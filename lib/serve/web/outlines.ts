@@ -5,9 +5,7 @@
 import type { Archive } from '../../archive/archive.ts';
 import { scopesOf, type TagEntry } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
-import { Failure } from '../../core/failure.ts';
 import { Lru } from '../../core/lru.ts';
-import { Semaphore } from '../../core/semaphore.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { parseImageConfig } from '../../oci/config.ts';
 import type { Descriptor } from '../../oci/descriptor.ts';
@@ -16,6 +14,7 @@ import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../../oci/manifes
 import { hasImageConfig, isForeignLayer } from '../../oci/mediatype.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { PlatformChoice } from '../../oci/platform-choice.ts';
+import { parsed, type Reads, soundContent } from './reads.ts';
 
 const MiB = 1024 * 1024;
 
@@ -23,27 +22,6 @@ const MiB = 1024 * 1024;
 const KEPT = 32 * MiB;
 /** A larger config is not read for its platform. */
 const MAX_CONFIG_BYTES = MiB;
-/** The number of concurrent reads of a page. */
-const SIDE_BY_SIDE = 24;
-
-/** The reads that a page may still cause. */
-export class Reads {
-  readonly signal: AbortSignal;
-  readonly #permits = new Semaphore(SIDE_BY_SIDE);
-  #left: number;
-
-  constructor(limit: number, signal: AbortSignal) {
-    this.#left = limit;
-    this.signal = signal;
-  }
-
-  /** The result of a read; `none-left` once the limit is reached. */
-  async read<T>(work: () => Promise<T>): Promise<T | 'none-left'> {
-    if (this.#left <= 0) return 'none-left';
-    this.#left -= 1;
-    return await this.#permits.with(work, this.signal);
-  }
-}
 
 /** The part of a manifest that gives sizes and platforms. */
 interface Outline {
@@ -75,6 +53,9 @@ export function bytesOf({ objects }: Summary): number {
   return sum;
 }
 
+/** An image, and the platforms that it is proven for. */
+type Outlined = Pick<TagEntry, 'digest' | 'mediaType' | 'size' | 'platforms' | 'skipping'>;
+
 export class Outlines {
   readonly #archive: Archive;
   readonly #outlines = new Lru<Digest, Outline>(
@@ -87,12 +68,12 @@ export class Outlines {
     this.#archive = archive;
   }
 
-  /** Adds the image of an entry to a summary, as far as it is in the archive. */
-  async add(entry: TagEntry, summary: Summary, reads: Reads): Promise<void> {
-    const [scope] = scopesOf(entry);
+  /** Adds an image to a summary, as far as it is in the archive. */
+  async add(image: Outlined, summary: Summary, reads: Reads): Promise<void> {
+    const [scope] = scopesOf(image);
     const choice = new PlatformChoice(scope.platforms);
     const context = { choice, summary, reads, skipsForeign: scope.foreignLayers === 'skip' };
-    await this.#walk([{ digest: entry.digest, size: entry.size, mediaType: entry.mediaType }], 0, context);
+    await this.#walk([image], 0, context);
   }
 
   async #walk(level: readonly Descriptor[], depth: number, context: Walk): Promise<void> {
@@ -124,7 +105,7 @@ export class Outlines {
     if (known !== undefined) return known;
     const bytes = await this.#content(digest, MANIFEST_LIMITS.bytes, reads);
     if (bytes === 'none-left' || bytes === undefined) return bytes;
-    const manifest = parsed(bytes);
+    const manifest = parsed(() => parseManifest(bytes));
     if (manifest === undefined) return undefined;
     const outline = outlineOf(digest, bytes.length, manifest, await this.#unsized(manifest, reads));
     this.#outlines.set(digest, outline);
@@ -137,18 +118,14 @@ export class Outlines {
     if (known !== undefined) return known === '' ? undefined : known;
     const bytes = await this.#content(config.digest, MAX_CONFIG_BYTES, reads);
     if (bytes === 'none-left' || bytes === undefined) return bytes;
-    const platform = platformIn(bytes);
-    this.#platforms.set(config.digest, platform ?? '');
-    return platform;
+    const platform = parsed(() => parseImageConfig(bytes))?.platform;
+    const text = platform && formatPlatform(platform);
+    this.#platforms.set(config.digest, text ?? '');
+    return text;
   }
 
-  async #content(digest: Digest, maxBytes: number, reads: Reads): Promise<Uint8Array | 'none-left' | undefined> {
-    try {
-      return await reads.read(() => this.#archive.content(digest, { maxBytes, signal: reads.signal }));
-    } catch (error) {
-      if (error instanceof Failure && (error.code === 'corrupt' || error.code === 'too-large')) return undefined;
-      throw error;
-    }
+  #content(digest: Digest, maxBytes: number, reads: Reads): Promise<Uint8Array | 'none-left' | undefined> {
+    return reads.read(() => soundContent(this.#archive, digest, { maxBytes, signal: reads.signal }));
   }
 
   /** A schema 1 manifest has no sizes; receipts have them. */
@@ -203,23 +180,4 @@ const ATTESTS = 'vnd.docker.reference.digest';
 function slim({ mediaType, digest, size, platform, annotations }: Descriptor): Descriptor {
   const of = annotations?.[ATTESTS];
   return defined({ mediaType, digest, size, platform, annotations: of === undefined ? undefined : { [ATTESTS]: of } });
-}
-
-function parsed(bytes: Uint8Array): Manifest | undefined {
-  try {
-    return parseManifest(bytes);
-  } catch (error) {
-    if (error instanceof Failure) return undefined;
-    throw error;
-  }
-}
-
-function platformIn(config: Uint8Array): string | undefined {
-  try {
-    const { platform } = parseImageConfig(config);
-    return platform === undefined ? undefined : formatPlatform(platform);
-  } catch (error) {
-    if (error instanceof Failure) return undefined;
-    throw error;
-  }
 }
