@@ -84,7 +84,12 @@ export function countOf({ first, rows, count }: Slice<unknown>, one: string, man
   return `${numberOf(first)} to ${numberOf(first + rows.length - 1)} of ${numberOf(count)} ${many}`;
 }
 
-export interface Crumb {
+/** `The first 100 of 2,500`, or the number of all. */
+export function shownOf(shown: number, all: number): string {
+  return shown < all ? `The first ${numberOf(shown)} of ${numberOf(all)}` : numberOf(all);
+}
+
+interface Crumb {
   readonly label: string;
   readonly link: string;
 }

@@ -3,8 +3,8 @@ import type { TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Manifest } from '../../oci/manifest.ts';
 import { formatPlatform } from '../../oci/platform.ts';
-import { table } from './parts.ts';
-import { brief, foreign, html, type Html, numberOf, sizeOf, timeOf } from './text.ts';
+import { shownOf, table } from './parts.ts';
+import { brief, foreign, html, type Html, sizeOf, timeOf } from './text.ts';
 
 /** The maximum number of shown rows. */
 const MAX_ROWS = 500;
@@ -37,11 +37,7 @@ export function referrersOf(manifest: Manifest | undefined, digest: Digest, inde
 
 function tableOf(rows: readonly Row[], address: string): Html {
   const shown = rows.slice(0, MAX_ROWS);
-  const count =
-    shown.length < rows.length
-      ? `The first ${numberOf(shown.length)} of ${numberOf(rows.length)}`
-      : numberOf(rows.length);
-  const caption = `${count} referrer${rows.length === 1 ? '' : 's'}`;
+  const caption = `${shownOf(shown.length, rows.length)} referrer${rows.length === 1 ? '' : 's'}`;
   const columns = [
     { label: 'Referrer' },
     { label: 'Type' },

@@ -1,5 +1,6 @@
-/** The tags of a repository. */
-import type { TagEntry } from '../../archive/tag-index/tag-index.ts';
+/** One repository: its tags, and the images that it does not show. */
+import type { TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
+import { withheldList, type WithheldImage } from '../../archive/tag-index/withheld.ts';
 import { settleAll } from '../../core/settle-all.ts';
 import { isTag } from '../../oci/reference.ts';
 import { requestName } from '../names.ts';
@@ -8,17 +9,18 @@ import type { Repository } from '../repositories.ts';
 import type { Context, PageRequest } from './context.ts';
 import { type Page, prefixOf } from './document.ts';
 import { bytesOf, emptySummary, type Summary } from './outlines.ts';
-import { type Cell, chips, countOf, crumbs, pager, partOf, sortable, table } from './parts.ts';
+import { type Cell, chips, countOf, crumbs, pager, partOf, shownOf, sortable, table } from './parts.ts';
 import { type Query, queryOf, sliceOf } from './query.ts';
 import { Reads } from './reads.ts';
 import { chosen, type Order, ORDERS, type Row, rowsOf } from './rows.ts';
-import { withheldSection } from './withheld.ts';
 import { brief, foreign, html, type Html, sizeOf, timeOf, visible } from './text.ts';
 
 /** The manifests and configs that one page may read. A page has 50 tags, and each of them may have several platforms. */
 const MAX_READS = 1_000;
 /** The previous digests of a tag in the list; the page of the tag has all of them. */
 const SHOWN_PREVIOUS = 5;
+/** The shown withheld images; `mirror-sync ls --held` lists all. */
+const MAX_WITHHELD = 100;
 
 interface RepositoryRequest extends PageRequest {
   readonly repository: Repository;
@@ -99,6 +101,34 @@ function previousOf(previous: readonly TagEntry[], tag: string | undefined, addr
       ${more === 0 ? '' : html`<li><a href="${address}:${tag}#tag-history">${more} more</a></li>`}
     </ul>
   </details>`;
+}
+
+/** The images that are held, not verified, or rejected. */
+function withheldSection(index: TagIndex): Html | '' {
+  const images = withheldList(index);
+  if (images.length === 0) return '';
+  const rows = images.slice(0, MAX_WITHHELD);
+  return html`<h2 id="withheld">Withheld images</h2>
+    <p>Clients cannot pull these images. A held image is in the archive, and the first sync after its time shows it.</p>
+    ${table(
+      shownOf(rows.length, images.length),
+      [
+        { label: 'Tag', width: 'name' },
+        { label: 'Digest' },
+        { label: 'First observed (UTC)' },
+        { label: 'State', width: 'some' },
+      ],
+      rows.map(withheldCells),
+    )}`;
+}
+
+function withheldCells({ tag, digest, since, state, until, reason = '' }: WithheldImage): readonly Cell[] {
+  return [
+    tag === undefined ? html`<span class="quiet">no tag</span>` : foreign(tag),
+    brief(digest),
+    timeOf(since),
+    until === undefined ? html`${state}: ${foreign(reason)}` : html`held until ${timeOf(until)}`,
+  ];
 }
 
 function searchForm({ search, sort, isDescending }: Query<Order>): Html {

@@ -6,7 +6,7 @@ import { formatPlatform } from '../../oci/platform.ts';
 import { isAttestation } from '../../oci/platform-choice.ts';
 import { type ConfigView, type HistoryStep, stepOfSchema1 } from './config.ts';
 import type { Summary } from './outlines.ts';
-import { facts, table } from './parts.ts';
+import { facts, shownOf, table } from './parts.ts';
 import { brief, foreign, html, type Html, maybeLink, numberOf, sizeOf, visible } from './text.ts';
 
 /** The maximum number of shown rows of a table; engines stack at most 128 layers. */
@@ -33,10 +33,6 @@ export function fitting(sections: readonly Section[]): Html {
   return html`${shown}`;
 }
 
-function rowsNote(shown: number, all: number, many: string): string {
-  return shown < all ? `The first ${numberOf(shown)} of ${numberOf(all)} ${many}` : `${numberOf(all)} ${many}`;
-}
-
 /** The images of an index. */
 export function childrenOf(
   manifest: Manifest | undefined,
@@ -58,7 +54,7 @@ export function childrenOf(
   return [
     html`<h2 id="images">Images</h2>
       ${table(
-        rowsNote(rows.length, manifest.manifests.length, 'manifests'),
+        `${shownOf(rows.length, manifest.manifests.length)} manifests`,
         [{ label: 'Platform', width: 'name' }, { label: 'Digest' }, { label: 'Type' }, { label: 'In the archive' }],
         rows,
       )}`,
@@ -75,7 +71,7 @@ export function layersOf(manifest: Manifest | undefined, config: ConfigView | un
   if (manifest === undefined || manifest.kind === 'index') return [];
   const commands = (config?.history ?? []).filter(({ isEmpty }) => !isEmpty).map(({ command }) => command);
   const layers: readonly (Pick<Descriptor, 'digest'> & Partial<Descriptor>)[] =
-    manifest.kind === 'image' ? manifest.layers : manifest.kind === 'artifact' ? manifest.blobs : manifest.layers;
+    manifest.kind === 'artifact' ? manifest.blobs : manifest.layers;
   const title = manifest.kind === 'artifact' ? 'Blobs' : 'Layers';
   if (layers.length === 0)
     return [
@@ -94,7 +90,7 @@ export function layersOf(manifest: Manifest | undefined, config: ConfigView | un
   return [
     html`<h2 id="layers">${title}</h2>
       ${table(
-        rowsNote(rows.length, layers.length, title.toLowerCase()),
+        `${shownOf(rows.length, layers.length)} ${title.toLowerCase()}`,
         [
           { label: 'Number' },
           { label: 'Digest' },
