@@ -29,7 +29,7 @@ export class RegistryError extends Error {
     this.headers = headers;
   }
 
-  response(headers: Readonly<Record<string, string>> = {}): Response {
+  response(): Response {
     const body = Buffer.from(`${JSON.stringify({ errors: [{ code: this.code, message: this.message }] })}\n`);
     return new Response(body, {
       status: this.status,
@@ -38,7 +38,6 @@ export class RegistryError extends Error {
         'content-length': String(body.length),
         'cache-control': 'no-store',
         ...this.headers,
-        ...headers,
       },
     });
   }

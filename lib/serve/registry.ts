@@ -10,10 +10,10 @@ import { type Headers, IMMUTABLE, json, REVALIDATE, whole } from './answers.ts';
 import { Blobs } from './blobs.ts';
 import { RegistryError } from './errors.ts';
 import { Links } from './links.ts';
-import { Lists } from './lists.ts';
+import { catalog, tagList } from './lists.ts';
 import { type Logins, requireUser } from './logins.ts';
 import { type Found, Manifests } from './manifests.ts';
-import { ReferrerLists } from './referrers.ts';
+import { referrerList } from './referrers.ts';
 import { isHealth, isPage, type NameRequest, type Route, routeOf } from './routes.ts';
 import { Repositories } from './repositories.ts';
 import type { Answer, MissingTag, Served } from './served.ts';
@@ -48,34 +48,27 @@ interface Facts {
   isWithheld?: boolean;
 }
 
-const VERSION: Headers = { 'docker-distribution-api-version': 'registry/2.0' };
-
 export class Registry {
   readonly #o: RegistryOptions;
   readonly #repositories: Repositories;
   readonly #manifests: Manifests;
   readonly #links: Links;
   readonly #blobs: Blobs;
-  readonly #lists: Lists;
-  readonly #referrers: ReferrerLists;
   readonly #web: Context;
 
   constructor(options: RegistryOptions) {
-    const { archive, defaultHost, asOf, logins, onFault = () => undefined } = options;
+    const { archive, defaultHost, logins, onFault = () => undefined } = options;
     const { proxyBlobs = false, maxBodyBytes = Infinity } = options;
     this.#o = { ...options, onFault };
     this.#repositories = new Repositories(archive, defaultHost);
     this.#manifests = new Manifests(archive, onFault);
     this.#links = new Links({ archive, proxyBlobs, maxBodyBytes });
     this.#blobs = new Blobs({ archive, links: this.#links, onFault });
-    this.#lists = new Lists(archive);
-    this.#referrers = new ReferrerLists(this.#manifests);
     this.#web = {
       archive,
       repositories: this.#repositories,
       manifests: this.#manifests,
       outlines: new Outlines(archive),
-      asOf,
       needsLogin: logins !== undefined,
       onFault,
     };
@@ -94,7 +87,7 @@ export class Registry {
   async serve(request: Request, target: string): Promise<Served> {
     const facts: Facts = {};
     const { response, redirectedBytes = 0 } = await this.#answer(request, target, facts);
-    for (const [name, value] of Object.entries(VERSION)) response.headers.set(name, value);
+    response.headers.set('docker-distribution-api-version', 'registry/2.0');
     const { user, route, isWithheld = false } = facts;
     const isMiss =
       response.status === 404 && (route?.kind === 'tag' || route?.kind === 'manifest' || route?.kind === 'blob');
@@ -107,7 +100,7 @@ export class Registry {
     try {
       if (this.#o.logins !== undefined && !isHealth(target)) facts.user = await requireUser(this.#o.logins, request);
       if (request.method !== 'GET' && request.method !== 'HEAD') throw readOnly();
-      facts.route = routeOf(target);
+      facts.route = routeOf(target, this.#o.asOf);
       return await this.#endpoint(request, facts.route);
     } catch (error) {
       const refusal = error instanceof RegistryError ? error : this.#fault(error, target);
@@ -129,24 +122,21 @@ export class Registry {
       case 'page':
         return { response: await answerPage(this.#web, request, route) };
       case 'catalog':
-        return { response: await this.#lists.catalog(request, route) };
+        return { response: await catalog(request, route, this.#o.archive) };
       case 'tags': {
         const { index } = await this.#repositories.find(route, request.signal);
-        return { response: this.#lists.tags(request, route, index, this.#asOf(route)) };
+        return { response: tagList(request, route, index) };
       }
-      case 'referrers':
-        return { response: await this.#referrersOf(request, route) };
+      case 'referrers': {
+        const repository = await this.#repositories.find(route, request.signal);
+        return { response: await referrerList(request, route, repository, this.#manifests) };
+      }
       case 'blob':
         await this.#repositories.require(route, request.signal);
         return await this.#blobs.answer(request, route.digest);
       default:
         return await this.#manifest(request, route);
     }
-  }
-
-  async #referrersOf(request: Request, route: Route & { readonly kind: 'blob' | 'referrers' }): Promise<Response> {
-    const repository = await this.#repositories.find(route, request.signal);
-    return await this.#referrers.answer(request, route, repository, this.#asOf(route));
   }
 
   #metrics(request: Request): Response {
@@ -160,7 +150,7 @@ export class Registry {
     const repository = await this.#repositories.find(route, signal);
     const found =
       route.kind === 'tag'
-        ? await this.#manifests.byTag(repository, route.tag, this.#asOf(route), signal)
+        ? await this.#manifests.byTag(repository, route.tag, route.asOf, signal)
         : await this.#manifests.byDigest(repository, route.digest, signal);
     const { digest, bytes } = found;
     const headers = headersOf(found, route.kind);
@@ -168,13 +158,9 @@ export class Registry {
     return redirect ?? { response: whole(request, bytes, headers) };
   }
 
-  #asOf({ asOf }: NameRequest): number | undefined {
-    return asOf ?? this.#o.asOf;
-  }
-
   /** The archive's earlier states do not change, so a sync adds nothing to them. */
   #missingTag(route: NameRequest & { readonly tag: string }): MissingTag | undefined {
-    if (this.#asOf(route) !== undefined) return undefined;
+    if (route.asOf !== undefined) return undefined;
     return { repositories: this.#repositories.candidates(route), tag: route.tag };
   }
 

@@ -22,7 +22,7 @@ export interface NameRequest {
   readonly name: string;
   /** The host in the query of containerd (`?ns=docker.io`). */
   readonly namespace: string | undefined;
-  /** The requested time, in milliseconds since the epoch; undefined for the present. */
+  /** The time of the requested state, in milliseconds since the epoch; undefined for the present. */
   readonly asOf: number | undefined;
   readonly parameters: URLSearchParams;
   /** The path without its query, for links. */
@@ -51,21 +51,23 @@ export type Route =
 
 /**
  * @param target the raw request target: path and query
+ * @param standard the time of a target that contains none
  * @throws RegistryError
  */
-export function routeOf(target: string): Route {
+export function routeOf(target: string, standard?: number): Route {
   if (target.length > MAX_TARGET)
     throw new RegistryError(400, 'NAME_INVALID', `the path has ${target.length} characters (limit: ${MAX_TARGET})`);
-  const [raw, query] = split(target, '?');
+  const end = target.indexOf('?');
+  const [raw, query] = end < 0 ? [target, ''] : [target.slice(0, end), target.slice(end + 1)];
   // Some clients escape the colon of a digest. A path with any other escape is refused as an invalid name.
   const path = raw.replaceAll(/%3a/gi, ':');
   if (path === '/v2/' || path === '/v2') return { kind: 'base' };
   if (isHealth(target)) return { kind: 'health' };
   if (path === '/metrics') return { kind: 'metrics' };
   const parameters = new URLSearchParams(query);
-  if (isPage(target)) return pageRouteOf(path, parameters);
+  if (isPage(target)) return pageRouteOf(path, parameters, standard);
   if (path === '/v2/_catalog') return { kind: 'catalog', parameters, path };
-  return endpointOf(path, parameters);
+  return endpointOf(path, parameters, standard);
 }
 
 /** Whether a request may come without a login: a load balancer has none. */
@@ -80,14 +82,14 @@ export function isPage(target: string): boolean {
 
 const PAGE = /^\/(?:(at-\d{8}(?:t\d{6}z)?)(?:\/|$))?([^:@]*)(?::([^:@/]+))?(?:@([^@/]+))?$/s;
 
-function pageRouteOf(path: string, parameters: URLSearchParams): PageRoute {
+function pageRouteOf(path: string, parameters: URLSearchParams, standard: number | undefined): PageRoute {
   const [, time, name, tag, digest] = PAGE.exec(path.replaceAll(/%40/g, '@')) ?? [];
   const isImage = name !== undefined && NAME.test(name) && name.length <= MAX_NAME;
   const isReference = (tag === undefined || isTag(tag)) && (digest === undefined || isDigest(digest));
   const isHome = name === '' && tag === undefined && digest === undefined;
   if (!(isHome || (isImage && isReference)))
     throw new RegistryError(404, 'UNSUPPORTED', `the server has no page ${show(path)}`);
-  const asOf = time === undefined ? undefined : instantOf(time.slice('at-'.length));
+  const asOf = time === undefined ? standard : instantOf(time.slice('at-'.length));
   const shared = { kind: 'page', asOf, parameters } as const;
   if (isHome) return { ...shared, image: undefined, address: '/' };
   const reference = digest === undefined ? (tag === undefined ? '' : `:${tag}`) : `@${digest}`;
@@ -98,10 +100,10 @@ function pageRouteOf(path: string, parameters: URLSearchParams): PageRoute {
 
 const ENDPOINT = /^\/v2\/(.*)\/(?:(tags)\/list|(manifests|blobs|referrers)\/([^/]+))$/s;
 
-function endpointOf(path: string, parameters: URLSearchParams): Route {
+function endpointOf(path: string, parameters: URLSearchParams, standard: number | undefined): Route {
   const [, name, tags, kind, reference = ''] = ENDPOINT.exec(path) ?? [];
   if (name === undefined) throw new RegistryError(404, 'UNSUPPORTED', `${show(path)} is not an endpoint of a registry`);
-  const request = { ...namedBy(name, parameters), parameters, path };
+  const request = { ...namedBy(name, parameters, standard), parameters, path };
   if (tags !== undefined) return { kind: 'tags', ...request };
   if (kind === 'manifests') {
     if (isDigest(reference)) return { kind: 'manifest', digest: reference, ...request };
@@ -113,10 +115,14 @@ function endpointOf(path: string, parameters: URLSearchParams): Route {
   return { kind: kind === 'blobs' ? 'blob' : 'referrers', digest: reference, ...request };
 }
 
-function namedBy(full: string, parameters: URLSearchParams): Pick<NameRequest, 'name' | 'namespace' | 'asOf'> {
+function namedBy(
+  full: string,
+  parameters: URLSearchParams,
+  standard: number | undefined,
+): Pick<NameRequest, 'name' | 'namespace' | 'asOf'> {
   const [, time, rest] = AS_OF.exec(full) ?? [];
   const name = rest ?? full;
-  const asOf = time === undefined ? undefined : instantOf(time);
+  const asOf = time === undefined ? standard : instantOf(time);
   if (name.length > MAX_NAME)
     throw new RegistryError(400, 'NAME_INVALID', `the name has ${name.length} characters (limit: ${MAX_NAME})`);
   if (!NAME.test(name)) throw new RegistryError(400, 'NAME_INVALID', `${show(name)} is not a name of a repository`);
@@ -128,9 +134,4 @@ function instantOf(time: string): number {
   if (instant !== undefined) return instant;
   const expected = 'expected at-20260131t120000z or at-20260131';
   throw new RegistryError(400, 'NAME_INVALID', `at-${time} is not a time (${expected})`);
-}
-
-function split(text: string, separator: string): [string, string] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }

@@ -9,8 +9,6 @@ export interface Context {
   readonly repositories: Repositories;
   readonly manifests: Manifests;
   readonly outlines: Outlines;
-  /** The time of the state on pages whose address contains no time. */
-  readonly asOf: number | undefined;
   readonly needsLogin: boolean;
   readonly onFault: (text: string) => void;
 }

@@ -19,7 +19,7 @@ export async function answerPage(context: Context, request: Request, route: Page
 
 async function pageOf(context: Context, request: Request, { image, asOf, parameters }: PageRoute): Promise<Page> {
   const { signal } = request;
-  const shared: PageRequest = { asOf: asOf ?? context.asOf, parameters, signal };
+  const shared: PageRequest = { asOf, parameters, signal };
   if (image === undefined) return await homePage(context, shared);
   const { tag, digest } = image;
   const repository = await context.repositories.find(image, signal);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { RegistryError } from '../../../lib/serve/errors.ts';
 import { candidatesFor, requestName } from '../../../lib/serve/names.ts';
-import { pageOf } from '../../../lib/serve/pages.ts';
+import { pageOf } from '../../../lib/serve/lists.ts';
 import { routeOf } from '../../../lib/serve/routes.ts';
 import { digest } from '../archive/observations.ts';
 
