@@ -19,12 +19,6 @@ const CHUNK_BYTES = 256 * 1024;
 /** The number of proven blobs whose sizes are kept, so that each range costs one read. */
 const KNOWN = 10_000;
 
-export interface BlobsOptions {
-  readonly archive: Archive;
-  readonly links: Links;
-  readonly onFault: (text: string) => void;
-}
-
 /** Serves blobs that are proven: by a receipt, or by their bytes. */
 export class Blobs {
   readonly #archive: Archive;
@@ -32,7 +26,7 @@ export class Blobs {
   readonly #onFault: (text: string) => void;
   readonly #proven = new Lru<Digest, number>(KNOWN);
 
-  constructor({ archive, links, onFault }: BlobsOptions) {
+  constructor(archive: Archive, links: Links, onFault: (text: string) => void) {
     this.#archive = archive;
     this.#links = links;
     this.#onFault = onFault;

@@ -1,5 +1,6 @@
 /** Serves a registry on a port of this machine. */
-import { createServer as createHttpServer } from 'node:http';
+import { once } from 'node:events';
+import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
@@ -9,7 +10,6 @@ import { invalid } from '../core/failure.ts';
 import { systemCode, wordsFor } from '../core/system-error.ts';
 import type { Registry } from './registry.ts';
 import { Reply } from './reply.ts';
-import { send } from './send.ts';
 import type { Served } from './served.ts';
 
 /** A response that was sent, or whose client disconnected. */
@@ -74,7 +74,7 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
     ...(tls === undefined
       ? { createServer: createHttpServer }
       : { createServer: createHttpsServer, serverOptions: readable(tls) }),
-  }) as ReturnType<typeof createHttpServer>;
+  }) as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   await opened(server, host, port);
   const { port: bound, address } = server.address() as AddressInfo;
@@ -105,6 +105,42 @@ function accessOf(incoming: HttpBindings['incoming'], outgoing: HttpBindings['ou
       ms: performance.now() - started,
     };
   };
+}
+
+/** Sends a response at the pace of its client, and releases its content when the connection ends. */
+async function send({ status, headers, content }: Reply, outgoing: ServerResponse): Promise<void> {
+  if (content !== null && !(content instanceof Uint8Array) && outgoing.destroyed) {
+    await content[Symbol.asyncIterator]().return?.();
+    return;
+  }
+  outgoing.writeHead(status, Object.fromEntries(headers));
+  if (content === null || content instanceof Uint8Array) outgoing.end(content ?? undefined);
+  else await sendChunks(content, outgoing);
+}
+
+async function sendChunks(chunks: AsyncIterable<Uint8Array>, outgoing: ServerResponse): Promise<void> {
+  try {
+    for await (const chunk of chunks) {
+      await written(chunk, outgoing);
+      if (outgoing.destroyed) return;
+    }
+    outgoing.end();
+  } catch (error) {
+    // The client must not take a part for the whole.
+    outgoing.destroy(error instanceof Error ? error : undefined);
+  }
+}
+
+/** Resolves when the kernel has the chunk, or when the connection has ended. */
+function written(chunk: Uint8Array, outgoing: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      outgoing.off('close', done);
+      resolve();
+    };
+    outgoing.once('close', done);
+    outgoing.write(chunk, done);
+  });
 }
 
 type Server = ReturnType<typeof createHttpServer>;
@@ -149,16 +185,13 @@ function readable({ cert, key }: { readonly cert: Uint8Array; readonly key: Uint
 }
 
 async function drained(server: Server): Promise<void> {
-  const closed = Promise.withResolvers<undefined>();
-  server.close(() => {
-    closed.resolve(undefined);
-  });
+  server.close();
   // A connection is idle once its response is sent.
   const closing = setInterval(() => {
     server.closeIdleConnections();
   }, IDLE_MS);
   try {
-    await closed.promise;
+    await once(server, 'close');
   } finally {
     clearInterval(closing);
   }

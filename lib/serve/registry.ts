@@ -63,7 +63,7 @@ export class Registry {
     this.#repositories = new Repositories(archive, defaultHost);
     this.#manifests = new Manifests(archive, onFault);
     this.#links = new Links({ archive, proxyBlobs, maxBodyBytes });
-    this.#blobs = new Blobs({ archive, links: this.#links, onFault });
+    this.#blobs = new Blobs(archive, this.#links, onFault);
     this.#web = {
       archive,
       repositories: this.#repositories,
@@ -72,11 +72,6 @@ export class Registry {
       needsLogin: logins !== undefined,
       onFault,
     };
-  }
-
-  /** The same as `serve`, but returns only the response. */
-  async handle(request: Request, target: string): Promise<Response> {
-    return (await this.serve(request, target)).response;
   }
 
   /**

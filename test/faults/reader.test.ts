@@ -47,8 +47,8 @@ class Reader {
     return digest;
   }
 
-  #get(target: string): Promise<Response> {
-    return this.#registry.handle(new Request('http://reader.example/'), target);
+  async #get(target: string): Promise<Response> {
+    return (await this.#registry.serve(new Request('http://reader.example/'), target)).response;
   }
 }
 

@@ -113,7 +113,7 @@ class Client {
   }
 
   async get(target: string): Promise<Response> {
-    const response = await this.#registry.handle(new Request('http://serve.example/'), target);
+    const { response } = await this.#registry.serve(new Request('http://serve.example/'), target);
     let bytes: Uint8Array;
     try {
       bytes = new Uint8Array(await response.arrayBuffer());

@@ -83,10 +83,10 @@ export class Served {
     for (const child of children) await this.#content(repository, child);
   }
 
-  get(target: string, headers: Readonly<Record<string, string>> = {}, method = 'GET'): Promise<Response> {
+  async get(target: string, headers: Readonly<Record<string, string>> = {}, method = 'GET'): Promise<Response> {
     // The registry reads the raw target, and nothing of the URL.
     const request = new Request('http://registry.example/', { method, headers });
-    return this.registry.handle(request, target);
+    return (await this.registry.serve(request, target)).response;
   }
 }
 

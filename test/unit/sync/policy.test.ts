@@ -170,7 +170,7 @@ describe('serve', () => {
     const server = new Registry({ archive: new Archive(store, ociLayout), defaultHost: registry.host });
     const statusOf = async (reference: string): Promise<readonly [number, string]> => {
       const target = `/v2/${name}/manifests/${reference}`;
-      const response = await server.handle(new Request(`http://localhost${target}`), target);
+      const { response } = await server.serve(new Request(`http://localhost${target}`), target);
       return [response.status, await response.text()];
     };
     const denied = [403, expect.stringContaining('is held until 2026-01-08T00:00:00.000Z')];
