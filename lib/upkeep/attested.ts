@@ -1,6 +1,6 @@
 /** Checks that each tag of an archive has an attestation by a trusted key. */
 import type { Archive } from '../archive/archive.ts';
-import type { TagEntry, TagIndex } from '../archive/tag-index/tag-index.ts';
+import type { TagIndex } from '../archive/tag-index/tag-index.ts';
 import { ATTESTATION_TYPE, attestationFault } from '../attest/attestation.ts';
 import { asFailure } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -24,10 +24,10 @@ export async function checkAttestations(archive: Archive, options: AttestedOptio
   if (options.keys.length === 0) return problems;
   for (const repository of options.repositories) {
     const index = (await archive.tagIndex(repository, { signal: options.signal }))?.index;
-    for (const entry of index?.entries() ?? []) {
-      const { tag, digest } = entry;
-      if (index === undefined || tag === undefined || isReferrerTag(tag)) continue;
-      const reason = await faultOf(archive, index, entry, options);
+    if (index === undefined) continue;
+    for (const { tag, digest } of index.entries()) {
+      if (tag === undefined || isReferrerTag(tag)) continue;
+      const reason = await faultOf(archive, index, digest, options);
       if (reason === undefined) continue;
       problems += 1;
       options.onProblem({ repository, reference: `${repository}:${tag}`, root: digest, digest, reason, repair: {} });
@@ -39,7 +39,7 @@ export async function checkAttestations(archive: Archive, options: AttestedOptio
 async function faultOf(
   archive: Archive,
   index: TagIndex,
-  { digest }: TagEntry,
+  digest: Digest,
   { keys, signal }: AttestedOptions,
 ): Promise<string | undefined> {
   const faults: string[] = [];

@@ -9,12 +9,11 @@ export const MAX_UPLOAD_AGE_MS = 7 * 24 * 60 * 60 * 1000;
  */
 export async function cleanUploads(
   archive: Archive,
-  options: { readonly now: number; readonly signal: AbortSignal; readonly maxAgeMs?: number },
+  { now, signal }: { readonly now: number; readonly signal: AbortSignal },
 ): Promise<number> {
-  const { now, signal, maxAgeMs = MAX_UPLOAD_AGE_MS } = options;
   let aborted = 0;
   for await (const upload of archive.store.uploads(archive.layout.blobs, { signal })) {
-    const tooOld = now - upload.initiated.getTime() > maxAgeMs;
+    const tooOld = now - upload.initiated.getTime() > MAX_UPLOAD_AGE_MS;
     if (!tooOld && !(await isProven(archive, upload.key, signal))) continue;
     await archive.store.abortUpload(upload, { signal });
     aborted += 1;

@@ -39,12 +39,12 @@ export interface InspectorOptions {
   readonly signal: AbortSignal;
   /** Blobs that are hashed concurrently; the number of cores is a good value. */
   readonly concurrency: number;
-  readonly onBytes?: ((count: number) => void) | undefined;
 }
 
 export class Inspector {
   readonly #archive: Archive;
   readonly #o: InspectorOptions;
+  readonly #onRead: () => void;
   readonly #permits: Semaphore;
   /** By digest and compression: each blob is hashed once, however many images share it. */
   readonly #blobs = new Map<string, Promise<Inspected>>();
@@ -52,9 +52,11 @@ export class Inspector {
   readonly #documents = new Set<Digest>();
   #bytes = 0;
 
-  constructor(archive: Archive, options: InspectorOptions) {
+  /** @param onRead called after each change of `bytes` */
+  constructor(archive: Archive, options: InspectorOptions, onRead: () => void) {
     this.#archive = archive;
     this.#o = options;
+    this.#onRead = onRead;
     this.#permits = new Semaphore(options.concurrency);
   }
 
@@ -83,7 +85,8 @@ export class Inspector {
     const { signal } = this.#o;
     const key = layout.blob(digest);
     const found = await store.get(key, { maxBytes, signal }).catch(async (error: unknown) => {
-      const there = isTooLarge(error) ? await store.head(key, { signal }) : undefined;
+      const isTooLarge = error instanceof Failure && error.code === 'too-large';
+      const there = isTooLarge ? await store.head(key, { signal }) : undefined;
       if (there === undefined || there.size <= maxBytes) throw error;
       return corrupt(`the object has ${there.size} bytes, too many for a manifest or a config`, there.etag);
     });
@@ -102,16 +105,18 @@ export class Inspector {
     const key = proofKey(blob);
     let inspected = this.#blobs.get(key);
     if (inspected === undefined) {
-      const hash = (): Promise<Inspected> => this.#prove(blob);
-      inspected = this.#permits.with(
-        () => twice(hash, ({ fault }) => fault !== undefined && isCorrupt(fault)),
-        this.#o.signal,
-      );
+      inspected = this.#permits.with(() => this.#inspect(blob), this.#o.signal);
       // Every caller gets the rejection. Without a caller, an unhandled rejection would end the process.
       inspected.catch(() => undefined);
       this.#blobs.set(key, inspected);
     }
     return inspected;
+  }
+
+  /** A wrong result may come from a read error, so the object is read once more before it counts as corrupt. */
+  async #inspect(blob: Blob): Promise<Inspected> {
+    const inspected = await this.#prove(blob);
+    return inspected.fault?.repair.etag === undefined ? inspected : this.#prove(blob);
   }
 
   async #prove(blob: Blob): Promise<Inspected> {
@@ -154,7 +159,7 @@ export class Inspector {
 
   #count(bytes: number): void {
     this.#bytes += bytes;
-    this.#o.onBytes?.(bytes);
+    this.#onRead();
   }
 }
 
@@ -179,20 +184,6 @@ function corrupt(reason: string, etag: string, revoke?: Pick<Repair, 'revoke'>):
 
 function revocationOf(found: FoundReceipt | undefined): Pick<Repair, 'revoke'> | undefined {
   return found?.receipt === undefined ? undefined : { revoke: found.etag };
-}
-
-function isCorrupt({ repair }: Fault): boolean {
-  return repair.etag !== undefined;
-}
-
-/** A wrong result may come from a read error, so the object is read once more before it counts as corrupt. */
-async function twice<T>(look: () => Promise<T>, isWrong: (found: T) => boolean): Promise<T> {
-  const found = await look();
-  return isWrong(found) ? look() : found;
-}
-
-function isTooLarge(error: unknown): boolean {
-  return error instanceof Failure && error.code === 'too-large';
 }
 
 /** The claims of a receipt that the proof contradicts. A receipt that claims less than the proof is not wrong. */

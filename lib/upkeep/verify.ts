@@ -96,17 +96,17 @@ class Verification {
   readonly #o: VerifyOptions;
   readonly #inspector: Inspector;
   readonly #problems: Problem[] = [];
+  readonly #report = (problem: Problem): void => {
+    this.#problems.push(problem);
+    this.#o.onProblem?.(problem);
+  };
   #at: Pick<Progress, 'repository' | 'position' | 'total'> | undefined;
 
   constructor(archive: Archive, options: VerifyOptions) {
     this.#archive = archive;
     this.#o = options;
-    this.#inspector = new Inspector(archive, {
-      ...options,
-      onBytes: (count) => {
-        options.onBytes?.(count);
-        this.#tell();
-      },
+    this.#inspector = new Inspector(archive, options, () => {
+      this.#tell();
     });
   }
 
@@ -123,10 +123,7 @@ class Verification {
         if (isHeld) held += 1;
         checked.add(checkedName(repository, entry));
         const origin = { repository, reference, root: entry.digest, tag: entry.tag, isHeld };
-        const tell = (problem: Problem): void => {
-          this.#problem(problem);
-        };
-        for (const scope of scopesOf(entry)) await new Reference(origin, scope, this.#inspector, tell).check();
+        for (const scope of scopesOf(entry)) await new Reference(origin, scope, this.#inspector, this.#report).check();
       }
     }
     const { objects, bytes } = this.#inspector;
@@ -138,23 +135,15 @@ class Verification {
     if (this.#at !== undefined) this.#o.onProgress?.({ ...this.#at, objects, bytes });
   }
 
-  /**
-   * Reads a tag index. An unreadable one is a problem of its repository; the other repositories are verified
-   * nevertheless.
-   */
+  /** Reads a tag index. An unreadable one is a problem of its repository; the other repositories are verified. */
   async #index(repository: string): Promise<TagIndex | undefined> {
     try {
       return (await this.#archive.tagIndex(repository, { signal: this.#o.signal }))?.index;
     } catch (error) {
       if (!(error instanceof Failure) || !(error.code === 'corrupt' || error.code === 'unsupported')) throw error;
-      this.#problem({ repository, reference: repository, reason: error.message, repair: {} });
+      this.#report({ repository, reference: repository, reason: error.message, repair: {} });
       return undefined;
     }
-  }
-
-  #problem(problem: Problem): void {
-    this.#problems.push(problem);
-    this.#o.onProblem?.(problem);
   }
 }
 
@@ -163,17 +152,17 @@ class Reference {
   readonly #origin: Origin;
   readonly #scope: Scope;
   readonly #inspector: Inspector;
-  readonly #tell: (problem: Problem) => void;
+  readonly #report: (problem: Problem) => void;
   /** Documents that are missing or wrong, with the fault. */
   readonly #faults = new Map<Digest, Fault>();
   /** The document that was read last: a parser's failure does not contain its digest. */
   #at: Digest;
 
-  constructor(origin: Origin, scope: Scope, inspector: Inspector, tell: (problem: Problem) => void) {
+  constructor(origin: Origin, scope: Scope, inspector: Inspector, report: (problem: Problem) => void) {
     this.#origin = origin;
     this.#scope = scope;
     this.#inspector = inspector;
-    this.#tell = tell;
+    this.#report = report;
     this.#at = origin.root;
   }
 
@@ -231,9 +220,7 @@ class Reference {
     return undefined;
   }
 
-  /**
-   * @param optional whether the image runs without it, so that a missing object is not a problem
-   */
+  /** @param optional whether the image runs without it, so that a missing object is not a problem */
   #lacking(digest: Digest, optional: boolean): void {
     const fault = this.#faults.get(digest);
     if (fault !== undefined && !(optional && isAbsent(fault))) this.#problem(digest, fault);
@@ -251,6 +238,6 @@ class Reference {
   }
 
   #problem(digest: Digest, fault: Fault): void {
-    this.#tell({ ...this.#origin, digest, ...fault });
+    this.#report({ ...this.#origin, digest, ...fault });
   }
 }

@@ -44,8 +44,8 @@ describe('cleaning unfinished uploads', () => {
     const signal = new AbortController().signal;
     await archive.store.createUpload(archive.layout.blob(digestOf(Buffer.from('blob'))), { partSize: 1024 });
     const [upload] = await Array.fromAsync(archive.store.uploads(''));
-    const limit = (upload?.initiated.getTime() ?? NaN) + 1000;
-    expect(await cleanUploads(archive, { now: limit, signal, maxAgeMs: 1000 })).toBe(0);
-    expect(await cleanUploads(archive, { now: limit + 1, signal, maxAgeMs: 1000 })).toBe(1);
+    const limit = (upload?.initiated.getTime() ?? NaN) + MAX_UPLOAD_AGE_MS;
+    expect(await cleanUploads(archive, { now: limit, signal })).toBe(0);
+    expect(await cleanUploads(archive, { now: limit + 1, signal })).toBe(1);
   });
 });

@@ -260,8 +260,8 @@ test('verification stops when its signal is aborted', async () => {
     verifyArchive(rig.archive, {
       signal: controller.signal,
       concurrency: 2,
-      onBytes: () => {
-        controller.abort(reason);
+      onProgress: ({ bytes }) => {
+        if (bytes > 0) controller.abort(reason);
       },
     }),
   ).rejects.toThrow();
