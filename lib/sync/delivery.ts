@@ -13,12 +13,13 @@ export interface DeliveryOptions {
   readonly signal: AbortSignal;
 }
 
-/** Whether a temporary failure is recorded, since it was the last delivery. */
+/** Whether a failure is recorded. Any other failure is thrown, so that the queue delivers the message again. */
 export function isRecorded(failure: Failure, { last, requeues = false }: DeliveryOptions): boolean {
-  return last && !(requeues && failure.side === 'source' && failure.code === 'rate-limited');
+  if (failure.code === 'aborted') return false;
+  const isQueuedAgain = requeues && failure.side === 'source' && failure.code === 'rate-limited';
+  return !isTemporary(failure) || (last && !isQueuedAgain);
 }
 
-/** Whether the queue should deliver the message again, instead of recording the failure. */
 export function isTemporary(failure: Failure): boolean {
   return failure.remedy !== 'never';
 }

@@ -17,7 +17,7 @@ import type { LayerMessage } from '../../queue/messages.ts';
 import { continuationOf, finalizeMessage } from '../../queue/outgoing.ts';
 import type { LayerContext } from '../context.ts';
 import type { Deadline } from '../deadline.ts';
-import { type DeliveryOptions, isRecorded, isTemporary } from '../delivery.ts';
+import { type DeliveryOptions, isRecorded } from '../delivery.ts';
 import { type BlobEvent, blobEvent } from '../events.ts';
 import { resumedWrong, tooSlow, wrongSize } from '../failures.ts';
 import type { Proof } from '../../proof/prover.ts';
@@ -66,7 +66,7 @@ export async function copyLayer(context: LayerContext, message: LayerMessage, op
   } catch (error) {
     const operation = `copy blob ${message.blob.digest} of ${message.source}`;
     const failure = asFailure(error, operation, 'source');
-    if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, options))) throw failure;
+    if (!isRecorded(failure, options)) throw failure;
     await failLayer(context, message, failure.within(operation), signal);
   }
 }

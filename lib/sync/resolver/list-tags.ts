@@ -8,7 +8,7 @@ import { finalizeMessage, resolveMessage, sliceMessages } from '../../queue/outg
 import type { ResolverContext, TagChoice } from '../context.ts';
 import { recorded } from '../failures.ts';
 import { dueEntries } from './checks.ts';
-import { type DeliveryOptions, isRecorded, isTemporary } from '../delivery.ts';
+import { type DeliveryOptions, isRecorded } from '../delivery.ts';
 
 /** Invalid tag names that a failure lists; they are rare. */
 const TOLD_NAMES = 10;
@@ -57,7 +57,7 @@ export async function listTags(
     if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
   } catch (error) {
     const failure = asFailure(error, `list tags of ${source}`, 'source');
-    if (isTemporary(failure) && !isRecorded(failure, options)) throw failure;
+    if (!isRecorded(failure, options)) throw failure;
     await queues.send('finalize', [finalizeMessage(message, {}, 'resolver', recorded(failure))], { signal });
   }
 }

@@ -10,6 +10,7 @@ import type { Image, ResolveMessage, Wanted } from '../../queue/messages.ts';
 import { finalizeMessage, layerMessage } from '../../queue/outgoing.ts';
 import type { Resolved, Source } from '../../registry/source.ts';
 import type { ResolverContext } from '../context.ts';
+import type { DeliveryOptions } from '../delivery.ts';
 import type { BlobLookup, Look } from './blob-lookup.ts';
 import { type ImageName, imageName } from '../events.ts';
 import { once } from './once.ts';
@@ -24,8 +25,7 @@ export interface SliceWork {
   readonly context: ResolverContext;
   readonly message: ResolveMessage;
   readonly signal: AbortSignal;
-  /** Whether a temporary failure is recorded, since the message is not delivered again. */
-  readonly isLast: boolean;
+  readonly options: DeliveryOptions;
   readonly source: Source;
   readonly lookup: BlobLookup;
   /** Tags often name the same image, which is walked once. */

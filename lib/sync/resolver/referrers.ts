@@ -18,7 +18,7 @@ import { held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { once } from './once.ts';
-import { isTemporary } from '../delivery.ts';
+import { isRecorded, isTemporary } from '../delivery.ts';
 import { order, type Remarks, type SliceWork, type Sought, walkOnce } from './order.ts';
 
 /** Levels of referrers: a signature of an SBOM is of the second. */
@@ -145,9 +145,9 @@ class Search {
    * without the list.
    */
   #notListed(error: unknown, subject: Digest): void {
-    const { source, isLast } = this.#slice;
+    const { source, options } = this.#slice;
     const failure = asFailure(error, `list referrers of ${source.repository}@${subject}`, 'source');
-    if (failure.code === 'aborted' || (isTemporary(failure) && !isLast)) throw failure;
+    if (!isRecorded(failure, options)) throw failure;
     this.#isComplete &&= !isTemporary(failure);
     this.#notes.add(`the referrers cannot be listed: ${failure.detail}`);
   }
@@ -191,7 +191,7 @@ export async function orderReferrers(
 
 /** Resolves to false for a referrer that cannot be mirrored, or that the policy excludes. */
 async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): Promise<boolean> {
-  const { context, message, policy, signal, isLast, referrers } = slice;
+  const { context, message, policy, signal, options, referrers } = slice;
   const { digest, tag } = found.referrer;
   if (referrers.ordered.has(tag ?? digest)) return true;
   referrers.ordered.add(tag ?? digest);
@@ -212,7 +212,7 @@ async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): P
     return true;
   } catch (error) {
     const failure = asFailure(error, `resolve ${name.reference}`, 'source');
-    if (failure.code === 'aborted' || (isTemporary(failure) && !isLast)) throw failure;
+    if (!isRecorded(failure, options)) throw failure;
     const outgoing = finalizeMessage(message, image, 'resolver', recorded(failure));
     await context.queues.send('finalize', [outgoing], { signal });
     return isTemporary(failure);

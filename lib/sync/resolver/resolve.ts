@@ -26,7 +26,7 @@ import { sendUnchanged } from './unchanged.ts';
 import { referrerWork } from './referrers.ts';
 import { firstTags, tagHint } from './tag-hint.ts';
 import { ALL_TAGS, listTags } from './list-tags.ts';
-import { type DeliveryOptions, isRecorded, isTemporary } from '../delivery.ts';
+import { type DeliveryOptions, isRecorded } from '../delivery.ts';
 
 /** Images of a slice that are handled concurrently; the host's connections limit their requests further. */
 const SIDE_BY_SIDE = 16;
@@ -123,8 +123,7 @@ class Slice {
       await resolveImage(await work, wanted);
     } catch (error) {
       const failure = await this.#hinted(this.#named(error, wanted), wanted);
-      if (failure.code === 'aborted' || (isTemporary(failure) && !isRecorded(failure, this.#options)))
-        this.#failures.push(failure);
+      if (!isRecorded(failure, this.#options)) this.#failures.push(failure);
       else if (this.#context.isExpected?.(failure, this.#message) !== true) {
         const outgoing = finalizeMessage(this.#message, wanted, 'resolver', recorded(failure));
         await this.#context.queues.send('finalize', [outgoing], { signal: this.#options.signal });
@@ -140,7 +139,8 @@ class Slice {
 
   async #work(): Promise<SliceWork> {
     const { archive, now } = this.#context;
-    const { signal, last: isLast } = this.#options;
+    const options = this.#options;
+    const { signal } = options;
     const { source, strictMediaTypes: strict } = this.#message;
     const index = await this.#index();
     const policy = index?.control.policy ?? NO_POLICY;
@@ -150,7 +150,7 @@ class Slice {
       context: this.#context,
       message: this.#message,
       signal,
-      isLast,
+      options,
       source: this.#source,
       lookup,
       walks: new Map(),

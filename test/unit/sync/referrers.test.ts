@@ -275,6 +275,19 @@ describe('a referrer that cannot be mirrored', () => {
     expect(failures(rig)).toEqual([[SIGNATURE.digest, expect.stringContaining('503')]]);
     expect((await indexOf(rig)).byTag('v1')?.digest).toBe(INDEX.digest);
   });
+
+  test('waits for a rate limit on the last delivery if the message can be queued again', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    registry.push(PATH, SIGNATURE);
+    const match = { digest: SIGNATURE.digest };
+    registry.misbehave({ match, do: { status: 429, headers: { 'retry-after': '600' } } });
+    await using rig = new Rig({ registry: { longestWaitMs: 1000 } });
+    const last = rig.resolve(wanting('run-w'), { last: true, requeues: true });
+    await expect(last).rejects.toMatchObject({ code: 'rate-limited', retryAfterMs: 600_000 });
+    expect(rig.sent('finalize')).toEqual([]);
+    await rig.resolve(wanting('run-w'), { last: true });
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'rate-limited' } }]);
+  });
 });
 
 describe('the policy of a repository', () => {
