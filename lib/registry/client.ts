@@ -69,10 +69,10 @@ export class RegistryClient {
     this.permits = new Semaphore(options.connections);
   }
 
-  /** Sends a short request to every endpoint, and retries it after a wait. */
+  /** Sends a short request to every endpoint, or to the given one, and retries it after a wait. */
   async request<T>(
     options: Pick<Operation, 'operation' | 'signal'>,
-    by: NamedBy,
+    by: NamedBy | Endpoint,
     work: (one: EndpointAttempt) => Promise<T>,
   ): Promise<T> {
     const { retry } = this.options;
@@ -92,12 +92,12 @@ export class RegistryClient {
    */
   async round<T>(
     { operation, signal }: Pick<Operation, 'operation' | 'signal'>,
-    by: NamedBy,
+    by: NamedBy | Endpoint,
     work: (one: EndpointAttempt) => Promise<T>,
     last = false,
   ): Promise<T> {
     const { now } = this.options;
-    const endpoints = by === 'tag' ? this.options.endpoints.filter(({ resolves }) => resolves) : this.options.endpoints;
+    const endpoints = this.#endpointsFor(by);
     const time = now();
     const order = endpoints.toSorted((a, b) => Number(a.deferredUntil > time) - Number(b.deferredUntil > time));
     let verdict: { readonly rank: number; readonly failure: Failure } | undefined;
@@ -115,6 +115,12 @@ export class RegistryClient {
       }
     }
     throw verdict?.failure ?? new Error(`no endpoint of ${this.options.host} may answer`);
+  }
+
+  #endpointsFor(by: NamedBy | Endpoint): readonly Endpoint[] {
+    const { endpoints } = this.options;
+    if (by === 'digest') return endpoints;
+    return by === 'tag' ? endpoints.filter(({ resolves }) => resolves) : [by];
   }
 
   /** Defers an endpoint after a failure of its own. */

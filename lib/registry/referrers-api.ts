@@ -65,9 +65,7 @@ export async function fromApi(options: ReferrersOptions, list: ReferrerList): Pr
     }
     asked.add(next);
     // The link to the next page is valid only at the same endpoint.
-    page = await client.request(options, 'tag', (one) =>
-      readPage({ ...one, endpoint, persistence: 'wait' }, next, options),
-    );
+    page = await client.request(options, endpoint, (one) => readPage(one, next, options));
   }
 }
 

@@ -47,9 +47,7 @@ export async function* listTags(options: Operation): AsyncGenerator<readonly str
       until *= 2;
     }
     // The link to the next page is valid only at the same endpoint.
-    page = await client.request(options, 'tag', (one) =>
-      readPage({ ...one, endpoint, persistence: 'wait' }, next, options),
-    );
+    page = await client.request(options, endpoint, (one) => readPage(one, next, options));
   }
 }
 

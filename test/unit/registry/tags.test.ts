@@ -50,6 +50,23 @@ test('retries a page that fails temporarily', async () => {
   expect(sources.waits).toEqual([100, 100]);
 });
 
+test('requests a further page from the endpoint that linked to it, and defers no other endpoint', async () => {
+  await using mirror = await registryWithTags({ pageSize: 2 });
+  await using upstream = await registryWithTags();
+  await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
+  const source = sources.at('docker.io');
+  const rule = mirror.misbehave({ after: 1, do: { status: 503 } });
+  await failureOf(pages(source), 'unavailable');
+  const [first, ...further] = mirror.requests.map(({ path }) => path);
+  expect(first).toContain('?n=1000');
+  expect(new Set(further)).toEqual(new Set(['/v2/library/alpine/tags/list?last=2&n=2']));
+  rule.stop();
+  sources.advance(30_000);
+  // Only the mirror is deferred, so the next list starts with the other endpoint.
+  expect(await pages(source)).toEqual([TAGS]);
+  expect(upstream.count()).toBe(1);
+});
+
 // Some registries answer null.
 test('returns one empty page for a repository without tags', async () => {
   await using registry = await registryWithTags();
