@@ -71,7 +71,7 @@ export class Manifests {
     throw unknown(`the archive lacks the manifest ${digest}; ${SPARSE}`);
   }
 
-  /** The bytes, if they match the digest; undefined if they are missing or corrupt. */
+  /** The bytes, if they match the digest; undefined if they are missing, corrupt, or larger than a manifest may be. */
   async #content(digest: Digest, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
     const known = this.#bytes.get(digest);
     if (known !== undefined) return known;
@@ -80,7 +80,7 @@ export class Manifests {
       if (bytes !== undefined) this.#bytes.set(digest, bytes);
       return bytes;
     } catch (error) {
-      if (error instanceof Failure && error.code === 'corrupt') return undefined;
+      if (error instanceof Failure && (error.code === 'corrupt' || error.code === 'too-large')) return undefined;
       throw error;
     }
   }

@@ -136,6 +136,12 @@ describe('manifests', () => {
     expect(await refusal(await served.get(`/v2/${NAME}/manifests/1.0`))).toBe('404 MANIFEST_UNKNOWN');
   });
 
+  test('that are larger than a manifest may be are unknown, and the log says so', async () => {
+    await served.store.put(ociLayout.blob(INDEX.digest), Buffer.alloc(4 * 1024 * 1024 + 1));
+    expect(await refusal(await served.get(`/v2/${NAME}/manifests/1.0`))).toBe('404 MANIFEST_UNKNOWN');
+    expect(served.faults.join()).toContain(INDEX.digest);
+  });
+
   test('of an unknown tag or repository are refused in words that help', async () => {
     expect(await refusal(await served.get(`/v2/${NAME}/manifests/2.0`))).toBe('404 MANIFEST_UNKNOWN');
     expect(await refusal(await served.get('/v2/docker.io/library/none/manifests/1'))).toBe('404 NAME_UNKNOWN');
