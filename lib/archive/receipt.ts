@@ -1,4 +1,3 @@
-import { Failure } from '../core/failure.ts';
 import type { Compression } from '../oci/compression.ts';
 import { defined } from '../core/defined.ts';
 import { type Algorithm, ALGORITHMS, type Digest, digestParts } from '../oci/digest.ts';
@@ -29,9 +28,17 @@ export interface Receipt {
   readonly verifiedAt: string;
 }
 
+/** Replaces the receipt of a blob that contradicts it, until the blob is proven again. */
+export interface Revocation {
+  /** Milliseconds since the epoch. */
+  readonly revoked: number;
+}
+
 /** @throws Failure that names the field */
-export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
+export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt | Revocation {
   const place = Place.ofBytes(`read receipt of ${digest}`, bytes);
+  const revoked = Date.parse(place.at('revoked').optionalText() ?? '');
+  if (!Number.isNaN(revoked)) return { revoked };
   const refuseUnless = (isRight: boolean, name: string, what: string): void => {
     if (!isRight) throw place.at(name).fail(what);
   };
@@ -56,23 +63,9 @@ export function parseReceipt(bytes: Uint8Array, digest: Digest): Receipt {
   return receipt;
 }
 
-/**
- * Replaces the receipt of a blob that contradicts it, until the blob is proven again. So the finalizer distinguishes a
- * removed blob from one that a message still fetches.
- */
+/** With a revocation, the finalizer distinguishes a removed blob from one that a message still fetches. */
 export function serialiseRevocation(now: number): Uint8Array {
   return Buffer.from(`${JSON.stringify({ version: 1, revoked: new Date(now).toISOString() })}\n`);
-}
-
-/** The time of a revocation, in milliseconds since the epoch; undefined for any other document. */
-export function readRevocation(bytes: Uint8Array): number | undefined {
-  try {
-    const at = Date.parse(Place.ofBytes('read receipt', bytes).at('revoked').optionalText() ?? '');
-    return Number.isNaN(at) ? undefined : at;
-  } catch (error) {
-    if (error instanceof Failure) return undefined;
-    throw error;
-  }
 }
 
 const MUST = 'must be gzip, zstd or none with a diffID, and must be missing without one';

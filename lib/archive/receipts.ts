@@ -8,7 +8,6 @@ import {
   mergedReceipt,
   parseReceipt,
   provesAsMuch,
-  readRevocation,
   type Receipt,
   serialiseReceipt,
   serialiseRevocation,
@@ -43,10 +42,9 @@ export class Receipts {
     const found = await this.#store.get(this.#layout.receipt(digest), { maxBytes: MAX_RECEIPT_BYTES, ...options });
     if (found === undefined) return undefined;
     const { bytes, etag } = found;
-    const revoked = readRevocation(bytes);
-    if (revoked !== undefined) return { receipt: undefined, revoked, etag };
     try {
-      return { receipt: parseReceipt(bytes, digest), etag };
+      const parsed = parseReceipt(bytes, digest);
+      return 'revoked' in parsed ? { receipt: undefined, revoked: parsed.revoked, etag } : { receipt: parsed, etag };
     } catch (error) {
       if (error instanceof Failure) return { receipt: undefined, etag };
       throw error;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { parseJournal } from '../../lib/store/folder/journal.ts';
-import { parseReceipt, serialiseReceipt } from '../../lib/archive/receipt.ts';
+import { parseReceipt, serialiseReceipt, serialiseRevocation } from '../../lib/archive/receipt.ts';
 import { parseS3Url } from '../../lib/store/s3/url.ts';
 import { readEntry } from '../../lib/archive/tag-index/entry.ts';
 import { Failure } from '../../lib/core/failure.ts';
@@ -46,22 +46,15 @@ interface Parser {
 const image = makeImage({ layers: [makeLayer({ size: 10 }), makeLayer({ size: 10, seed: 2, compression: 'zstd' })] });
 const digest = digestFor('blob');
 const blob = { digest, mediaType: LAYER, size: 123 };
-const receipt = serialiseReceipt(
-  parseReceipt(
-    Buffer.from(
-      JSON.stringify({
-        version: 1,
-        digest,
-        size: 123,
-        diffId: digestFor('unpacked'),
-        compression: 'gzip',
-        source: 'docker.io/library/alpine',
-        verifiedAt: '2026-01-31T00:00:00.000Z',
-      }),
-    ),
-    digest,
-  ),
-);
+const receipt = serialiseReceipt({
+  version: 1,
+  digest,
+  size: 123,
+  diffIds: { sha256: digestFor('unpacked') },
+  compression: 'gzip',
+  source: 'docker.io/library/alpine',
+  verifiedAt: '2026-01-31T00:00:00.000Z',
+});
 
 const ENTRY = JSON.stringify({
   ...image.descriptor,
@@ -92,7 +85,7 @@ const REFUSING: readonly Parser[] = [
   { name: 'image configs', samples: [image.config.toString()], parse: (text) => parseImageConfig(Buffer.from(text)) },
   {
     name: 'receipts',
-    samples: [Buffer.from(receipt).toString()],
+    samples: [receipt, serialiseRevocation(0)].map((bytes) => Buffer.from(bytes).toString()),
     parse: (text) => parseReceipt(Buffer.from(text), digest),
   },
   {

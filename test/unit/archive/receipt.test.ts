@@ -5,6 +5,7 @@ import {
   provesAsMuch,
   type Receipt,
   serialiseReceipt,
+  serialiseRevocation,
 } from '../../../lib/archive/receipt.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 
@@ -42,6 +43,10 @@ test('a receipt of an earlier version has a sha256 diffID, and only assumes plai
 test('a receipt of an opaque blob has neither diffIDs nor a compression', () => {
   const { compression: _, ...opaque } = { ...receipt, diffIds: {} };
   expect(parseReceipt(serialiseReceipt(opaque), digest)).toEqual(opaque);
+});
+
+test('a revocation has its time, and is not a receipt', () => {
+  expect(parseReceipt(serialiseRevocation(1_000), digest)).toEqual({ revoked: 1_000 });
 });
 
 test('earlier versions find the sha256 in its old field', () => {
