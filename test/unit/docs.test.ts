@@ -21,6 +21,30 @@ function missingFiles(page: string): string[] {
   return named.filter((path) => !existsSync(join(ROOT, path)));
 }
 
+/** The paths in a cell of a table. A name without a folder is in the folder of the name before it. */
+function pathsIn(cell: string): string[] {
+  let folder = '';
+  return [...cell.matchAll(/`([\w./-]+)`/g)].map(([, name = '']) => {
+    const path = name.includes('/') ? name : folder + name;
+    folder = path.slice(0, path.lastIndexOf('/') + 1);
+    return path;
+  });
+}
+
+/** The guards and tests of untrusted input (`| input | guard | limit | test |`) that do not exist. */
+function missingGuards(page: string): string[] {
+  const files = globSync('{lib,functions,infra,test}/**/*', { cwd: ROOT });
+  return page.split('\n').flatMap((row) => {
+    const [, input = '', guard = '', , test = ''] = row.split('|');
+    if (input.trim() === 'input') return [];
+    const guards = pathsIn(guard).filter((path) => /\.(?:ts|js|yml)$/.test(path));
+    return [
+      ...guards.filter((path) => !files.includes(path) && !files.includes(`lib/${path}`)),
+      ...pathsIn(test).filter((path) => !files.some((file) => file.startsWith(`test/${path}`))),
+    ];
+  });
+}
+
 describe('the documentation', () => {
   test.each(PAGES.filter((path) => path !== 'CHANGELOG.md'))('names only source files that exist: %s', (path) => {
     expect(missingFiles(readPage(path))).toEqual([]);
@@ -28,6 +52,10 @@ describe('the documentation', () => {
 
   test.each(PAGES)('links only to files and headings that exist: %s', (path) => {
     expect(brokenLinks(path, readPage(path))).toEqual([]);
+  });
+
+  test('names guards and tests of untrusted input that exist', () => {
+    expect(missingGuards(readPage('docs/security.md'))).toEqual([]);
   });
 
   test('is complete in docs/README.md, which links to each page of docs', () => {
@@ -55,6 +83,11 @@ describe('the reader of pages', () => {
 
   test('reports a source file that does not exist', () => {
     expect(missingFiles('see `lib/core/retry.ts` and `lib/nowhere.ts`')).toEqual(['lib/nowhere.ts']);
+  });
+
+  test('reports a guard and a test that do not exist', () => {
+    const row = '| a size | `registry/http/range.ts`, `none.ts`, `maxBytes` | 1 | `unit/registry/range`, `none` |';
+    expect(missingGuards(row)).toEqual(['registry/http/none.ts', 'unit/registry/none']);
   });
 
   test('finds shell blocks, with the reason for which a marked one is not run', () => {
