@@ -183,7 +183,7 @@ export class TagIndex {
     return this.#entries.control;
   }
 
-  /** The index with another state of its policy (policy-changes.ts). */
+  /** The index with another state of its policy (withheld.ts). */
   withControl(control: Control): TagIndex {
     return control === this.control ? this : this.#changedTo({ ...this.#entries, control });
   }
