@@ -4,7 +4,7 @@
  * the inode, which fail only for two synced replacements of equal size within one tick of the clock (4 ms).
  */
 import { hash } from 'node:crypto';
-import { type BigIntStats, closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { type BigIntStats, closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsent, isNotAFile, refuse } from './errors.ts';
 import { READ_ONLY, readAll, type Readable } from './files.ts';
 
@@ -51,8 +51,22 @@ export function etagSync(path: string): string | undefined {
   try {
     const stats = fstatSync(file, { bigint: true });
     if (!stats.isFile()) return undefined;
-    return etagOf(stats, stats.size <= HASHED_BYTES ? hash('sha256', readFileSync(file)) : undefined);
+    return etagOf(
+      stats,
+      stats.size <= HASHED_BYTES ? hash('sha256', readAllSync(file, Number(stats.size))) : undefined,
+    );
   } finally {
     closeSync(file);
   }
+}
+
+/** Reads at most `size` bytes, like `readAll`: a file of another system may have no end (/proc). */
+function readAllSync(file: number, size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  for (let filled = 0; filled < size;) {
+    const read = readSync(file, bytes, filled, size - filled, filled);
+    if (read === 0) return bytes.subarray(0, filled);
+    filled += read;
+  }
+  return bytes;
 }

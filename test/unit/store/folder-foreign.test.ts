@@ -147,6 +147,19 @@ describe('a link out of the archive', () => {
     expect(await at.outside()).toEqual(before);
   });
 
+  // Such a file has the size 0 and more bytes; some have no end.
+  test.runIf(existsSync('/proc/version'))(
+    'to a file of /proc is replaced under the version that was read',
+    async () => {
+      await using at = await scene();
+      await symlink('/proc/version', await at.archive('receipt.json'));
+      const found = await at.store.get('receipt.json', { maxBytes: 1000 });
+      expect(found?.size).toBe(0);
+      await at.store.put('receipt.json', Buffer.from('x'), { condition: { etag: found!.etag } });
+      expect((await at.store.get('receipt.json', { maxBytes: 1000 }))?.bytes).toEqual(new Uint8Array([120]));
+    },
+  );
+
   test.each(['.mirror/lock', '.mirror/running'])('is refused at %s, and creates no file outside', async (path) => {
     await using at = await scene();
     await symlink(at.folder.join('victim/made'), await at.archive(path));
