@@ -153,7 +153,8 @@ export async function attestArchived(
   try {
     await archive.updateTags(repository, find, { signal });
   } catch (error) {
-    onNotAttested?.(permanent(error), repository, wanted.length);
+    const failure = permanent(error);
+    onNotAttested?.(failure, repository, wanted.length);
   }
 }
 

@@ -129,6 +129,15 @@ describe('an image that the archive had before attestations were switched on', (
     expect((await archive.tagIndex(`${registry.host}/app`))?.etag).toBe(etag);
   });
 
+  test('is attested at the next delivery if the key is unavailable for now', async () => {
+    await sync('off');
+    let calls = 0;
+    const busy = new Failure({ operation: 'sign', side: 'archive', code: 'unavailable', detail: 'busy' });
+    const signer = (): Promise<Attestor> => ((calls += 1) === 1 ? Promise.reject(busy) : attestor());
+    expect(await sync('on', signer)).toMatchObject({ outcome: { status: 'unchanged' }, attestations: [{}] });
+    expect(calls).toBe(2);
+  });
+
   test('gets a statement that claims no policy', async () => {
     await sync('off');
     const [attestation] = (await sync('require', attestor)).attestations;
