@@ -147,7 +147,7 @@ class Search {
   #notListed(error: unknown, subject: Digest): void {
     const { source, options } = this.#slice;
     const failure = asFailure(error, `list referrers of ${source.repository}@${subject}`, 'source');
-    if (!isRecorded(failure, options)) throw failure;
+    if (failure.code === 'aborted' || (isTemporary(failure) && !options.last)) throw failure;
     this.#isComplete &&= !isTemporary(failure);
     this.#notes.add(`the referrers cannot be listed: ${failure.detail}`);
   }
