@@ -4,7 +4,7 @@ import { BlobReader, type OpenResponse } from './blob-reader.ts';
 import type { EndpointAttempt, Operation } from './client.ts';
 import { withoutCodings } from './http/decoding.ts';
 import type { EndpointRequest } from './endpoint.ts';
-import { refusal, sourceFailure } from './errors.ts';
+import { refusal, sourceFailure, stopped } from './errors.ts';
 import { checkResponse, rangeHeader, type BlobResponse, type ByteRange } from './http/range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './http/short.ts';
@@ -181,7 +181,8 @@ export class RegistryBlob implements BlobSource {
     } catch (thrown) {
       // A problem at this URL, such as a size mismatch, says nothing about the other sources; the next one is tried.
       const failure = sourceFailure(thrown, operation, signal);
-      if (failure.code === 'aborted' || signal?.aborted === true) throw failure;
+      if (signal?.aborted === true) throw stopped(operation, signal);
+      if (failure.code === 'aborted') throw failure;
       return failure;
     }
   }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Failure, invalid } from '../../core/failure.ts';
-import { isRecord, readJsonObject } from '../../core/json.ts';
+import { isRecord } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
 import { wordsFor } from '../../core/system-error.ts';
 import { quote } from '../../oci/show.ts';
@@ -35,7 +35,7 @@ export interface Credentials {
 
 export const NO_CREDENTIALS: Credentials = { find: () => Promise.resolve(undefined) };
 
-/** The logins of hosts under the names of their entries in `all`; `false` for none. */
+/** Searches `all` for each host under the name that `nameFor` returns. A host without a name has no login. */
 export function renamed(all: Credentials, nameFor: (host: string) => string | false): Credentials {
   return {
     async find(host, path, options) {
@@ -253,10 +253,20 @@ async function runHelper(
     if (killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
     throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(code)}`);
   }
-  const { Username: username, Secret: secret } = readJsonObject(printed) ?? {};
+  const { Username: username, Secret: secret } = helperAnswer(printed) ?? {};
   if (typeof username !== 'string' || typeof secret !== 'string')
     throw wrong(`${program} returned invalid credentials; expected JSON with Username and Secret`);
   // Some helpers return an empty secret for an unknown host.
   if (secret === '') return undefined;
   return username === '<token>' ? { username, identityToken: secret, from } : { username, password: secret, from };
+}
+
+/** The JSON object that a helper prints. The helper is a program of the user, so a key may be there twice, as in Docker. */
+function helperAnswer(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const json: unknown = JSON.parse(text);
+    return isRecord(json) ? json : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -120,6 +120,13 @@ describe('credential helpers', () => {
     });
   });
 
+  test('may print a key twice, and the last value counts', async () => {
+    await using folder = await tempFolder();
+    const options = await helper(folder, 'echo \'{"ServerURL":"x","Username":"u","Secret":"a","Secret":"b"}\'');
+    const found = await parseDockerConfig('{"credsStore":"fake"}', 'c.json', options).find('r', 'x');
+    expect(found).toMatchObject({ username: 'u', password: 'b' });
+  });
+
   test('may return an identity token', async () => {
     await using folder = await tempFolder();
     const options = await helper(folder, 'echo \'{"Username":"<token>","Secret":"s"}\'');
