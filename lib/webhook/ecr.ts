@@ -1,6 +1,6 @@
 import { Failure } from '../core/failure.ts';
 import { Place } from '../oci/document.ts';
-import { parseRepository } from '../oci/reference.ts';
+import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import type { Verdict } from './delivery.ts';
 import { pushed } from './senders.ts';
@@ -23,6 +23,7 @@ export function translateEcr(event: unknown): Verdict {
     const host = hostOf(root.at('account').text(), root.at('region').text());
     const repository = parseRepository(`${host}/${detail.at('repository-name').text()}`);
     const [tag, digest] = [detail.at('image-tag').optionalText(), detail.at('image-digest').optionalText()];
+    if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is not a tag`);
     return { kind: 'pushed', sender: 'ecr', items: [pushed(repository, tag, digest)] };
   } catch (error) {
     if (!(error instanceof Failure)) throw error;

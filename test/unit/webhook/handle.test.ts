@@ -409,6 +409,11 @@ describe('an ECR event', () => {
     expect(decideEcr(event, CONFIG).messages).toEqual([]);
   });
 
+  test('with an invalid tag is refused with the path of the tag', () => {
+    const { reason } = translateEcr({ ...ECR, detail: { ...ECR.detail, 'image-tag': 'a b' } }) as { reason: string };
+    expect(reason).toBe('read ECR event: detail.image-tag: "a b" is not a tag');
+  });
+
   test('of the China partition has its own registry domain', () => {
     expect(translateEcr({ ...ECR, region: 'cn-north-1' })).toMatchObject({
       items: [{ repository: '123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/my-repository-name' }],
