@@ -244,7 +244,7 @@ function readVerified(place: Place): Verified {
 
 function readTime(place: Place, now: number): number {
   const time = place.integer();
-  const fault = time < 0 ? 'is before 1970' : instantFault(time, now);
+  const fault = time < 0 ? `must be a time from 1970 on, in milliseconds, not ${time}` : instantFault(time, now);
   if (fault !== undefined) throw place.fail(fault);
   return time;
 }

@@ -127,7 +127,7 @@ describe('an invalid message is refused with the place and the problem', () => {
 
   test.each([
     ['no time that Date holds', Number.MAX_SAFE_INTEGER, /image\.observed: is not a whole number of milliseconds/],
-    ['a time before the epoch', -1, /image\.observed: is before 1970/],
+    ['a time before the epoch', -1, /image\.observed: must be a time from 1970 on, in milliseconds, not -1/],
     ['a time with a fraction', 1.5, /image\.observed: must be a whole number/],
     ['the year 9999', Date.UTC(9999, 0), /image\.observed: is 9999-01-01T00:00:00\.000Z, more than 15 minutes after/],
   ])('for %s', (_what, observed, complaint) => {
