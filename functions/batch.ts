@@ -62,7 +62,7 @@ async function handleGroup<M extends Message>(
   options: BatchOptions<M>,
 ): Promise<readonly SQSRecord[]> {
   const dead: SQSRecord[] = [];
-  if (records.length > 1 && (await handling(records, () => isHandledTogether(records, options)))) return [];
+  if (await isHandledTogether(records, options)) return [];
   for (const [index, record] of records.entries()) {
     const problem = await handling([record], () => handleOne(record, options));
     if (problem === undefined) continue;
@@ -96,13 +96,15 @@ async function isHandledTogether<M extends Message>(
   records: readonly SQSRecord[],
   { type, handleTogether }: BatchOptions<M>,
 ): Promise<boolean> {
-  if (handleTogether === undefined) return false;
-  try {
-    await handleTogether(records.map((record) => deliveryOf<M>(record, type)));
-    return true;
-  } catch {
-    return false;
-  }
+  if (records.length === 1 || handleTogether === undefined) return false;
+  return handling(records, async () => {
+    try {
+      await handleTogether(records.map((record) => deliveryOf<M>(record, type)));
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Returns the problem, unless the message is handled or its failure is recorded. */

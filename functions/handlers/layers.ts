@@ -6,9 +6,9 @@ import { failLayer } from '../../lib/sync/layer/fail-layer.ts';
 import { copyLayer } from '../../lib/sync/layer/layer.ts';
 import type { BufferPool } from '../../lib/sync/transfer/buffer-pool.ts';
 import { handleBatch } from '../batch.ts';
-import type { ResolverPorts } from './resolutions.ts';
+import type { SourcePorts } from './resolutions.ts';
 
-export interface LayerPorts extends Omit<ResolverPorts, 'trustedRoot' | 'leftOut'> {
+export interface LayerPorts extends SourcePorts {
   readonly buffers: BufferPool;
 }
 

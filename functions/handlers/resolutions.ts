@@ -22,15 +22,19 @@ import { log } from '../telemetry.ts';
 /** The prefix of runs that a person has started. */
 const BY_HAND = 'request-';
 
-export interface ResolverPorts extends QueuePorts {
+/** The ports of a function that reads registries. */
+export interface SourcePorts extends QueuePorts {
   readonly archive: Archive;
   readonly queues: Queues;
   readonly config: () => Promise<Config>;
-  /** Sigstore's trusted root. */
-  readonly trustedRoot?: ResolverContext['trustedRoot'];
   readonly sources: () => Promise<Sources>;
   readonly lanes: number;
   readonly observe: Observe;
+}
+
+export interface ResolverPorts extends SourcePorts {
+  /** Sigstore's trusted root. */
+  readonly trustedRoot?: ResolverContext['trustedRoot'];
   /** Called for an image that an earlier run has queued. */
   readonly leftOut: (event: ImageEvent) => void;
 }
