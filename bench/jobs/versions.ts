@@ -103,7 +103,7 @@ function intoFolder(args: readonly string[]): Prepare {
   return (build) => (folder) => ({ argv: sync(build, ...args, '--to', join(folder, 'archive')) });
 }
 
-/** Both builds send the same requests: a build of before this setting never searches for referrers. */
+/** Both builds send the same requests: an older build does not know this setting, and never searches for referrers. */
 function withoutReferrers(repository: string): Prepare {
   return (build) => async (folder) => {
     const policy = build.name === AFTER ? ', policy: { referrers: none }' : '';

@@ -37,7 +37,7 @@ interface ReadIndex {
 interface Edited<T> {
   readonly index: TagIndex;
   readonly result: T;
-  /** Whether the result holds only for the version that was read. The repository is marked then. */
+  /** Whether the result holds only for the version that was read. The edit has then marked a new repository itself. */
   readonly isChecked?: boolean;
 }
 

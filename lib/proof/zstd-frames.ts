@@ -32,8 +32,7 @@ export class ZstdFrames {
 
   /**
    * Returns the end of the first frame that ends in `bytes`, or the length of `bytes` where none does. The next call must
-   * continue at that position. Bytes that are not a frame count as one that does not end: the
-   * decompressor reports them.
+   * continue at that position. Bytes that are not a frame count as one that does not end: the decompressor reports them.
    */
   next(bytes: Uint8Array): number {
     let at = 0;

@@ -67,7 +67,7 @@ export class Manifests {
   async #read(of: Repository, digest: Digest, mediaType: string, signal: AbortSignal): Promise<Found> {
     const bytes = await this.#content(digest, signal);
     if (bytes !== undefined) return { digest, mediaType, bytes };
-    this.#onFault(`serve ${of.name}@${digest}: the archive lacks the manifest, or it is corrupt; run verify`);
+    this.#onFault(`serve ${of.name}@${digest}: the manifest is missing, corrupt or too large; run verify`);
     throw unknown(`the archive lacks the manifest ${digest}; ${SPARSE}`);
   }
 

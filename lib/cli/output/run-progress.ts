@@ -46,7 +46,7 @@ export class RunProgress {
         this.#observeBlob(event);
         break;
       case 'image':
-        this.#set(event, stateOf(event.status));
+        this.#set(event, STATES[event.status]);
         break;
     }
   }
@@ -119,10 +119,16 @@ function keyOf({ repository, reference }: Pick<ImageName, 'repository' | 'refere
   return `${repository} ${reference}`;
 }
 
-function stateOf(status: ImageEvent['status']): ImageState {
-  if (status === 'pending') return 'resolved';
-  return status === 'failed' ? 'failed' : 'done';
-}
+const STATES: Readonly<Record<ImageEvent['status'], ImageState>> = {
+  pending: 'resolved',
+  failed: 'failed',
+  mirrored: 'done',
+  unchanged: 'done',
+  held: 'done',
+  unverified: 'done',
+  drifted: 'done',
+  rejected: 'done',
+};
 
 /** `9 s`, `3 min`, `2 h 5 min` */
 function timeLeft(ms: number): string {

@@ -19,7 +19,7 @@ import { brief, foreign, html, type Html, sizeOf, timeOf, visible } from './text
 const MAX_READS = 1_000;
 /** The previous digests of a tag in the list; the page of the tag has all of them. */
 const SHOWN_PREVIOUS = 5;
-/** The shown withheld images; `mirror-sync ls --held` lists all. */
+/** The maximum number of shown withheld images; `mirror-sync ls --held` lists all. */
 const MAX_WITHHELD = 100;
 
 interface RepositoryRequest extends PageRequest {

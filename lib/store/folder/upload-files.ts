@@ -1,7 +1,7 @@
 /**
- * Opens the files of an unfinished upload. Others may have created them (an archive unpacked from a tar file), so a
- * symbolic link, a second name of another file and a named pipe are not opened. A folder with other files than this store
- * creates is not an upload.
+ * The limits for parts in a folder, and the files of an unfinished upload. Others may have created these files (an archive
+ * unpacked from a tar file), so a symbolic link, a second name of another file and a named pipe are not opened. A folder
+ * with other files than this store creates is not an upload.
  */
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open } from 'node:fs/promises';

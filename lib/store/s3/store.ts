@@ -180,7 +180,7 @@ export class S3Store implements ObjectStore {
     return found !== undefined && Buffer.compare(found.bytes, bytes) === 0 ? found.etag : undefined;
   }
 
-  /** Whether the key of any object starts with `prefix`; one request. */
+  /** Whether the key of any object starts with `prefix`: one request, unless the first page is empty and truncated. */
   holds(prefix: string, { signal }: Cancel = {}): Promise<boolean> {
     return hasObjects(this.#calls, this.#key(prefix), signal);
   }
