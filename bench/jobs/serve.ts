@@ -178,8 +178,7 @@ async function contestantsOf(
   ).host;
   const manifest = await digestOf(`http://${ours.folder.host}/v2/${archived}/manifests/latest`);
   const store = await s3.store({ bucket, prefix: 'archive' });
-  const linked = (digest: Digest) => async (): Promise<number> =>
-    read((await store.link?.(ociLayout.blob(digest))) ?? '', agent);
+  const linked = (digest: Digest) => async (): Promise<number> => read(await store.link(ociLayout.blob(digest)), agent);
   const contestants = [
     registryAt(OURS.folder, ours.folder.host, archived, layer.digest, agent),
     registryAt(THEIRS.folder, inFolder.host, images.repository, layer.digest, agent),
