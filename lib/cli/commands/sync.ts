@@ -151,7 +151,7 @@ async function requireConfig({ config, isConfigImplied }: SyncCommand): Promise<
   if (config === undefined || !isConfigImplied || config === STDIN || (await isFile(config))) return;
   throw usage(
     'sync',
-    `name at least one image, such as alpine:3.20, or a configuration with --config FILE (there is no file ${config})`,
+    `name at least one image, such as alpine:3.20, or a configuration with --config FILE (${config} does not exist)`,
   );
 }
 

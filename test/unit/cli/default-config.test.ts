@@ -66,7 +66,7 @@ test('a missing default file is wrong usage, and the archive is not created', as
   expect(ended).toMatchObject({ code: 2, stdout: '' });
   expect(ended.stderr).toBe(
     'mirror-sync sync: name at least one image, such as alpine:3.20, or a configuration with --config FILE ' +
-      `(there is no file ${env.MIRROR_SYNC_CONFIG})\n`,
+      `(${env.MIRROR_SYNC_CONFIG} does not exist)\n`,
   );
   expect((await runMain(['ls', archive])).code).not.toBe(0);
 });
