@@ -1,7 +1,6 @@
 import type { Archive } from '../archive/archive.ts';
 import { isProvenMember, memberOf } from '../archive/members.ts';
 import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
-import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -10,6 +9,7 @@ import { manifestKind } from '../oci/mediatype.ts';
 import { PlatformChoice } from '../oci/platform-choice.ts';
 import { RegistryError } from './errors.ts';
 import type { Repository } from './repositories.ts';
+import { soundContent } from './sound-content.ts';
 import { withheldDigest, withheldTag } from './withheld.ts';
 
 const MiB = 1024 * 1024;
@@ -75,14 +75,9 @@ export class Manifests {
   async #content(digest: Digest, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
     const known = this.#bytes.get(digest);
     if (known !== undefined) return known;
-    try {
-      const bytes = await this.#archive.content(digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
-      if (bytes !== undefined) this.#bytes.set(digest, bytes);
-      return bytes;
-    } catch (error) {
-      if (error instanceof Failure && (error.code === 'corrupt' || error.code === 'too-large')) return undefined;
-      throw error;
-    }
+    const bytes = await soundContent(this.#archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
+    if (bytes !== undefined) this.#bytes.set(digest, bytes);
+    return bytes;
   }
 
   /**

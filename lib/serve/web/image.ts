@@ -15,7 +15,8 @@ import { bytesOf, emptySummary, type Summary } from './outlines.ts';
 import { chips, crumbs, facts, partOf, table } from './parts.ts';
 import { type Address, pullCommands, type PullKind } from './pull.ts';
 import { annotationsOf, childrenOf, configOf, fitting, historyOf, layersOf } from './sections.ts';
-import { parsed, Reads, soundContent } from './reads.ts';
+import { soundContent } from '../sound-content.ts';
+import { parsed, Reads } from './reads.ts';
 import { referrersOf } from './referrers.ts';
 import { brief, foreign, html, type Html, sizeOf, timeOf } from './text.ts';
 

@@ -14,7 +14,8 @@ import { MANIFEST_LIMITS, type Manifest, parseManifest } from '../../oci/manifes
 import { hasImageConfig, isForeignLayer } from '../../oci/mediatype.ts';
 import { formatPlatform } from '../../oci/platform.ts';
 import { PlatformChoice } from '../../oci/platform-choice.ts';
-import { parsed, type Reads, soundContent } from './reads.ts';
+import { soundContent } from '../sound-content.ts';
+import { parsed, type Reads } from './reads.ts';
 
 const MiB = 1024 * 1024;
 

@@ -1,8 +1,6 @@
-/** The reads of pages: their number is bounded, and wrong content counts as missing. */
-import type { Archive } from '../../archive/archive.ts';
+/** The reads of pages: their number is bounded, and a document that cannot be parsed counts as missing. */
 import { Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
-import type { Digest } from '../../oci/digest.ts';
 
 /** The number of concurrent reads of a page. */
 const SIDE_BY_SIDE = 24;
@@ -23,20 +21,6 @@ export class Reads {
     if (this.#left <= 0) return 'none-left';
     this.#left -= 1;
     return await this.#permits.with(work, this.signal);
-  }
-}
-
-/** The content of a digest; undefined if it is missing, corrupt or too large. */
-export async function soundContent(
-  archive: Archive,
-  digest: Digest,
-  options: { readonly maxBytes: number; readonly signal: AbortSignal },
-): Promise<Uint8Array | undefined> {
-  try {
-    return await archive.content(digest, options);
-  } catch (error) {
-    if (error instanceof Failure && (error.code === 'corrupt' || error.code === 'too-large')) return undefined;
-    throw error;
   }
 }
 
