@@ -1,8 +1,9 @@
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { parseAttestationKey } from '../../../lib/attest/key.ts';
 import { attestationFault } from '../../../lib/attest/attestation.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parseManifest } from '../../../lib/oci/manifest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
@@ -112,6 +113,14 @@ describe('the attestation of an image', () => {
 
   test('is one even if two processes sign it at the same time', async () => {
     await Promise.all([1, 2, 3].map((at) => attest(attestor(privateKey, AT + at), [imageOf(INDEX)])));
+    expect(await attestations()).toHaveLength(1);
+  });
+
+  test('can be tried again if the one of another process is deleted before it is read', async () => {
+    const conflict = { operation: 'put', side: 'archive', code: 'precondition-failed', detail: 'it exists' } as const;
+    vi.spyOn(archive.store, 'put').mockRejectedValueOnce(new Failure(conflict));
+    await expect(attest(attestor(), [imageOf(INDEX)])).rejects.toMatchObject({ ...conflict, remedy: 'retry' });
+    await attest(attestor(), [imageOf(INDEX)]);
     expect(await attestations()).toHaveLength(1);
   });
 });
