@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
@@ -140,6 +140,31 @@ describe('a Sigstore bundle', () => {
     expect(await verify([found])).toEqual({ verified: { by: BY_RELEASE, at: sigstore.issuedAt.getTime() } });
   });
 
+  test('is accepted with its certificate in a chain, as in bundles of version 0.2', async () => {
+    const found = altered(await sigstore.signBundle(IMAGE, RELEASE), (json: never) => {
+      const { verificationMaterial } = json as { verificationMaterial: { certificate?: object } };
+      const { certificate, ...material } = verificationMaterial;
+      Object.assign(json, {
+        mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.2',
+        verificationMaterial: { ...material, x509CertificateChain: { certificates: [certificate] } },
+      });
+    });
+    expect(await verify([found])).toEqual({ verified: { by: BY_RELEASE, at: sigstore.issuedAt.getTime() } });
+  });
+
+  test('has the time of a timestamp authority also without a certificate', async () => {
+    let key = '';
+    const found = altered(await sigstore.signBundle(IMAGE, RELEASE, { timestamp: 'authority' }), (json: never) => {
+      const { verificationMaterial } = json as { verificationMaterial: { certificate: { rawBytes: string } } };
+      const { certificate, ...material } = verificationMaterial;
+      key = pemOf(new X509Certificate(Buffer.from(certificate.rawBytes, 'base64')).publicKey);
+      Object.assign(json, { verificationMaterial: { ...material, publicKey: { hint: 'a key' } } });
+    });
+    expect(await verify([found], [{ key }])).toEqual({
+      verified: { by: expect.stringMatching(/^key sha256:/), at: sigstore.issuedAt.getTime() },
+    });
+  });
+
   test('is refused if no authority signed its time', async () => {
     const found = altered(await sigstore.signBundle(IMAGE, RELEASE), (json: never) => {
       const { verificationMaterial } = json as { verificationMaterial: { tlogEntries: Record<string, unknown>[] } };
@@ -200,6 +225,21 @@ describe('a Sigstore bundle', () => {
       'too many log entries',
       { verificationMaterial: { tlogEntries: Array(9).fill({}) } },
       'expected at most 8 elements, got 9',
+    ],
+    [
+      'too many hashes in a proof of inclusion',
+      { verificationMaterial: { tlogEntries: [{ inclusionProof: { hashes: Array(65).fill('AAAA') } }] } },
+      'tlogEntries[0].inclusionProof.hashes: expected at most 64 elements, got 65',
+    ],
+    [
+      'a timestamp that is not base64',
+      { verificationMaterial: { timestampVerificationData: { rfc3161Timestamps: [{ signedTimestamp: 'é' }] } } },
+      'rfc3161Timestamps[0].signedTimestamp: must be base64',
+    ],
+    [
+      'a chain without a certificate',
+      { verificationMaterial: { x509CertificateChain: { certificates: [] } } },
+      'x509CertificateChain: has no certificate',
     ],
   ])('is refused with %s', async (_, content, reason) => {
     const payload = statementOf(IMAGE).toString('base64');
