@@ -274,6 +274,9 @@ describe('image config of a schema 1 image', () => {
   test('has one diffID for every layer that is not throwaway', () => {
     const manifest = parse([BASE, EMPTY, TOP]);
     for (const diffIds of [[], [DIGEST], [DIGEST, DIGEST, DIGEST]])
-      expect(failureOf(() => imageConfigFromSchema1(manifest, diffIds))).toMatchObject({ code: 'layers-mismatch' });
+      expect(failureOf(() => imageConfigFromSchema1(manifest, diffIds))).toMatchObject({
+        code: 'layers-mismatch',
+        message: `make image config from schema 1: ${diffIds.length} diffIDs for 2 layers`,
+      });
   });
 });
