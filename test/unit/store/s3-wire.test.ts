@@ -252,6 +252,32 @@ test('a body that breaks continues at the same byte and version with Range and I
   ]);
 });
 
+// A proxy may omit the length of a range, and end it early without an error.
+describe('a body that ends early without an error', () => {
+  const rangeFrom =
+    (start: number, body: string): Answer =>
+    (_, response) => {
+      const headers = { etag: '"v1"', 'content-range': `bytes ${start}-8/9`, 'transfer-encoding': 'chunked' };
+      response.writeHead(206, headers).end(body);
+    };
+
+  test('continues at the same byte', async () => {
+    answers = [rangeFrom(3, 'de'), rangeFrom(5, 'fghi')];
+    const read = await store.read('k', { start: 3 });
+    expect(Buffer.concat(await Array.fromAsync(read?.body ?? [])).toString()).toBe('defghi');
+  });
+
+  test('is truncated after a few tries without a byte', async () => {
+    answers = [rangeFrom(3, 'de'), rangeFrom(5, ''), rangeFrom(5, '')];
+    const read = await store.read('k', { start: 3 });
+    await expect(Array.fromAsync(read?.body ?? [])).rejects.toMatchObject({
+      code: 'truncated',
+      message: 'GetObject s3://images/archive/k: the body ended after 5 of 9 bytes',
+    });
+    expect(seen).toHaveLength(3);
+  });
+});
+
 test('a body that repeatedly breaks without a byte fails after a few tries', async () => {
   const nothing: Answer = (_, response) => {
     response.writeHead(200, { etag: '"v1"', 'content-length': '9' });
