@@ -230,16 +230,18 @@ test.each([
   else await expect(store.head('k')).rejects.toMatchObject({ code, status });
 });
 
+/** A version of an object, whose connection breaks before the end. */
+function broken(status: number, body: string, headers: Record<string, string>): Answer {
+  return (_, response) => {
+    response.writeHead(status, { etag: '"v1"', ...headers });
+    response.write(body, () => response.destroy());
+  };
+}
+
 test('a body that breaks continues at the same byte and version with Range and If-Match', async () => {
-  const cut =
-    (status: number, body: string, headers: Record<string, string>): Answer =>
-    (_, response) => {
-      response.writeHead(status, { etag: '"v1"', ...headers });
-      response.write(body, () => response.destroy());
-    };
   answers = [
-    cut(200, 'abc', { 'content-length': '9' }),
-    cut(206, 'de', { 'content-length': '6', 'content-range': 'bytes 3-8/9' }),
+    broken(200, 'abc', { 'content-length': '9' }),
+    broken(206, 'de', { 'content-length': '6', 'content-range': 'bytes 3-8/9' }),
     bytes(206, 'fghi', { 'content-range': 'bytes 5-8/9' }),
   ];
   const read = await store.read('k');
@@ -252,8 +254,33 @@ test('a body that breaks continues at the same byte and version with Range and I
   ]);
 });
 
-// A proxy may omit the length of a range, and end it early without an error.
-describe('a body that ends early without an error', () => {
+test.each([
+  ['has another version', error(412, 'PreconditionFailed'), 'source-changed', /replaced or deleted after 3 of 9 bytes/],
+  ['is deleted', error(404, 'NoSuchKey'), 'source-changed', /replaced or deleted after 3 of 9 bytes/],
+  ['may not be read any more', error(403, 'AccessDenied'), 'denied', /^GetObject s3:\/\/images\/archive\/k: /],
+])('a body that breaks fails if its object %s', async (_, answer, code, message) => {
+  answers = [broken(200, 'abc', { 'content-length': '9' }), answer];
+  const read = await store.read('k');
+  await expect(Array.fromAsync(read?.body ?? [])).rejects.toMatchObject({
+    code,
+    message: expect.stringMatching(message) as string,
+  });
+  expect(seen).toHaveLength(2);
+});
+
+test.each([
+  ['ETag', { 'content-length': '3' }],
+  ['Content-Length', { etag: '"v1"', 'transfer-encoding': 'chunked' }],
+])('an object without its %s is refused', async (name, headers) => {
+  answers = [(_, response) => response.writeHead(200, headers).end('abc')];
+  await expect(store.read('k')).rejects.toMatchObject({
+    code: 'not-as-declared',
+    message: `GetObject s3://images/archive/k: the response has no ${name}`,
+  });
+});
+
+// A proxy may omit the length of a range.
+describe('a range without its length', () => {
   const rangeFrom =
     (start: number, body: string): Answer =>
     (_, response) => {
@@ -261,13 +288,14 @@ describe('a body that ends early without an error', () => {
       response.writeHead(206, headers).end(body);
     };
 
-  test('continues at the same byte', async () => {
-    answers = [rangeFrom(3, 'de'), rangeFrom(5, 'fghi')];
+  test('that ends early continues at the same byte, as long as each response has one', async () => {
+    answers = ['d', 'e', 'f', 'g', 'h', 'i'].map((byte, at) => rangeFrom(3 + at, byte));
     const read = await store.read('k', { start: 3 });
     expect(Buffer.concat(await Array.fromAsync(read?.body ?? [])).toString()).toBe('defghi');
+    expect(seen[1]?.headers).toMatchObject({ range: 'bytes=4-', 'if-match': '"v1"' });
   });
 
-  test('is truncated after a few tries without a byte', async () => {
+  test('that ends early is truncated after a few tries without a byte', async () => {
     answers = [rangeFrom(3, 'de'), rangeFrom(5, ''), rangeFrom(5, '')];
     const read = await store.read('k', { start: 3 });
     await expect(Array.fromAsync(read?.body ?? [])).rejects.toMatchObject({
@@ -275,6 +303,16 @@ describe('a body that ends early without an error', () => {
       message: 'GetObject s3://images/archive/k: the body ended after 5 of 9 bytes',
     });
     expect(seen).toHaveLength(3);
+  });
+
+  test('that is longer than its object is refused', async () => {
+    answers = [rangeFrom(3, 'defghij')];
+    const read = await store.read('k', { start: 3 });
+    await expect(Array.fromAsync(read?.body ?? [])).rejects.toMatchObject({
+      code: 'not-as-declared',
+      message: 'GetObject s3://images/archive/k: the body is longer than the 9 bytes of the object',
+    });
+    expect(seen).toHaveLength(1);
   });
 });
 
@@ -293,6 +331,7 @@ test('a body that repeatedly breaks without a byte fails after a few tries', asy
 test.each([
   ['the whole object', bytes(200, 'abcdef'), 'range-ignored'],
   ['another range', bytes(206, 'cdef', { 'content-range': 'bytes 2-5/6' }), 'range-mismatch'],
+  ['a range of an unknown size', bytes(206, 'def', { 'content-range': 'bytes 3-5/*' }), 'range-ignored'],
   ['half of the range', bytes(206, 'de', { 'content-range': 'bytes 3-4/6' }), 'range-mismatch'],
 ])('a range request that is answered by %s fails', async (_, answer, code) => {
   answers = [answer];
