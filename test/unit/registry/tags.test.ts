@@ -31,6 +31,12 @@ test("returns tags page by page, in the registry's order", async () => {
   ]);
 });
 
+test('lists the tags of a repository for which the registry requires a token', async () => {
+  await using registry = await registryWithTags({ auth: { kind: 'bearer' } });
+  await using sources = testSources();
+  expect(await pages(sources.at(registry.host))).toEqual([TAGS]);
+});
+
 test('requests a page only when the caller asks for it', async () => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
@@ -65,6 +71,16 @@ test('requests a further page from the endpoint that linked to it, and defers no
   // Only the mirror is deferred, so the next list starts with the other endpoint.
   expect(await pages(source)).toEqual([TAGS]);
   expect(upstream.count()).toBe(1);
+});
+
+test('asks the next endpoint without a wait if the first one limits its requests', async () => {
+  await using mirror = await registryWithTags();
+  await using upstream = await registryWithTags();
+  await using sources = testSources({ endpoints: { 'docker.io': [mirror.host, upstream.host] } });
+  mirror.misbehave({ do: { status: 429, headers: { 'retry-after': '9999' } } });
+  expect(await pages(sources.at('docker.io'))).toEqual([TAGS]);
+  expect(sources.waits).toEqual([]);
+  expect([mirror.count(), upstream.count()]).toEqual([1, 1]);
 });
 
 // Some registries answer null.
@@ -179,9 +195,21 @@ test('refuses a response that is not a list of tags', async () => {
   }
 });
 
+test('refuses a page that is too large for the memory', async () => {
+  await using registry = await registryWithTags();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 200, body: Buffer.alloc(16 * 1024 * 1024 + 1, ' ').toString() } });
+  const failure = await failureOf(pages(sources.at(registry.host)), 'too-large');
+  expect(failure.detail).toBe(`${registry.host} sent a page of more than 16777216 bytes`);
+});
+
 test('reports a missing repository', async () => {
   await using registry = await registryWithTags();
   await using sources = testSources();
-  await failureOf(pages(sources.at(registry.host, 'library/nothing')), 'name-unknown');
+  const missing = await failureOf(pages(sources.at(registry.host, 'library/nothing')), 'name-unknown');
+  expect(missing.message).toMatch(`list tags of ${registry.host}/library/nothing: ${registry.host} answered 404`);
   await failureOf(pages(sources.at(registry.host), AbortSignal.abort()), 'aborted');
+  // Some registries send no error code.
+  registry.misbehave({ match: { kind: 'tags' }, do: { status: 404, body: '' } });
+  await failureOf(pages(sources.at(registry.host)), 'name-unknown');
 });
