@@ -1,4 +1,4 @@
-import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { brotliCompressSync, deflateRawSync, deflateSync, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
@@ -136,6 +136,27 @@ describe('a blob that arrives encoded', () => {
       expect(await collect(await blob.open({ start: 10, end: 20 }))).toEqual(layer.subarray(10, 20));
     },
   );
+
+  test.each([100, 1_000_000])('is decoded if its encoded form is longer: %i bytes', async (size) => {
+    const random = randomBytes(size, 3);
+    const form = gzipSync(random);
+    expect(form.length).toBeGreaterThan(size);
+    await using server = await blobServer(form, 'gzip', 'chunked');
+    await using sources = testSources();
+    const body = await sources.at(server.host).blob(digestOf(random), { size }).open({ start: 0 });
+    expect(await collect(body)).toEqual(random);
+  });
+
+  test('is cut if its encoded form is so long that it could fill the memory', async () => {
+    const form = gzipSync(bytes);
+    const emptyBlocks = Buffer.alloc(1_000_000, Buffer.from([0, 0, 0, 0xff, 0xff]));
+    const long = Buffer.concat([form.subarray(0, 10), emptyBlocks, form.subarray(10)]);
+    expect(gunzipSync(long)).toEqual(bytes);
+    await using server = await blobServer(long, 'gzip', 'chunked');
+    await using sources = testSources();
+    const body = await sources.at(server.host).blob(digest, { size: bytes.length }).open({ start: 0 });
+    await failureOf(collect(body), 'truncated');
+  });
 
   test('is refused if it cannot be decoded', async () => {
     await using server = await blobServer(randomBytes(500, 2), 'gzip', 'length');
