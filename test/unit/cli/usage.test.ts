@@ -46,6 +46,14 @@ test.each([
   [['status', 'there', 'run-1', 'run-2'], /name one run at a time \(got also run-2\)/],
   [['convert', 'old:1'], /and the archive that has it/],
   [['ls', 'there', '--as-of', '2026-02-30'], /parse --as-of "2026-02-30": expected a time such as/],
+  [['serve'], /name one archive/],
+  [['serve', 'there', 'too'], /name one archive/],
+  [['serve', 'there', '--tls-cert', 'cert.pem'], /--tls-cert and --tls-key belong together/],
+  [['serve', 'there', '--tls-key', 'key.pem'], /--tls-cert and --tls-key belong together/],
+  [['serve', 'there', '--config', 'm.yaml', '--as-of', '2026-01-31'], /leave out one of them/],
+  [['serve', 'there', '--listen', '127.0.0.1'], /must be HOST:PORT, .*, not "127\.0\.0\.1"/],
+  [['serve', 'there', '--listen', '127.0.0.1:65536'], /must be HOST:PORT, .*, not "127\.0\.0\.1:65536"/],
+  [['serve', 'there', '--default-host', 'docker'], /must be a host, .*, not "docker"/],
   [['history', 'a:1'], /and the archive that has it/],
   [['history', `a@sha256:${'0'.repeat(64)}`, 'there'], /names a digest; name a tag instead/],
   [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is not a tag/],
@@ -60,6 +68,22 @@ test.each([
   expect(ended.stderr).toMatch(why);
   expect(ended.stderr).toMatch(/(?:\.|\?) Run 'mirror-sync (?:\w+ )?--help' for usage\.\n$/);
   expect(/mirror-sync \w+: mirror-sync/.exec(ended.stderr)).toBeNull();
+});
+
+const NO_ARCHIVE = 'there is not a mirror-sync archive';
+
+test.each([
+  [['--tls-cert', 'cert.pem', '--tls-key', 'key.pem'], 'read TLS file cert.pem: no such file'],
+  [['--config', 'm.yaml'], 'read configuration m.yaml: no such file'],
+  [['--as-of', '2026-01-31'], NO_ARCHIVE],
+  [['--listen', '127.0.0.1:65535'], NO_ARCHIVE],
+  [['--listen', '[::1]:0'], NO_ARCHIVE],
+  [['--default-host', 'docker.io'], NO_ARCHIVE],
+  [['--default-host', 'localhost'], NO_ARCHIVE],
+])('serve accepts %j, and reports the first missing file', async (args, problem) => {
+  const ended = await runMain(['serve', 'there', ...args]);
+  expect(ended).toMatchObject({ code: 2, stdout: '' });
+  expect(ended.stderr).toContain(problem);
 });
 
 describe('an option', () => {
