@@ -44,6 +44,20 @@ test('columns are aligned by cells', () => {
   ).toEqual(['NAME  TAG', '鏡像  1', 'e\u0301     2']);
 });
 
+test('rows that are as wide as the terminal take two lines, and narrower ones take one', () => {
+  const shown = (terminal: number): string[] =>
+    columns(['NAME', 'TAG'], [['alpine', '3.20']], { write: () => undefined, isTTY: true, columns: terminal });
+  expect(shown(13)).toEqual(['NAME    TAG', 'alpine  3.20']);
+  expect(shown(12)).toEqual(['NAME', '  TAG', 'alpine', '  3.20']);
+});
+
+test('a first cell is wrapped where it would touch the last column of the terminal', () => {
+  const shown = (terminal: number): string[] =>
+    columns(['NAME', 'TAG'], [['alpine edge', '3.20']], { write: () => undefined, isTTY: true, columns: terminal });
+  expect(shown(12)).toEqual(['NAME', '  TAG', 'alpine edge', '  3.20']);
+  expect(shown(11)).toEqual(['NAME', '  TAG', 'alpine', 'edge', '  3.20']);
+});
+
 test('a text is wrapped by cells', () => {
   expect(wrap('鏡像 鏡像 x', 9)).toEqual(['鏡像 鏡像', 'x']);
   expect(wrap('鏡像 鏡像 x', 8)).toEqual(['鏡像', '鏡像 x']);
