@@ -49,6 +49,15 @@ function cellsOf(body: string): string[][] {
     .map(([, row = '']) => [...row.matchAll(/<t[hd][^>]*>(.*?)<\/t[hd]>/gs)].map(([, cell = '']) => textOf(cell)));
 }
 
+/** The headings of the table below a section's heading, each after the kind by which the style lays out its column. */
+function headingsOf(body: string, section: string): string[] {
+  const [, below = ''] = body.split(`<h2 id="${section}">`);
+  const [, head = ''] = /<thead[^>]*>(.*?)<\/thead>/s.exec(below) ?? [];
+  return [...head.matchAll(/<th [^>]*class="(\w+)"[^>]*>(.*?)<\/th>/gs)].map(
+    ([, kind = '', label = '']) => `${kind}: ${textOf(label)}`,
+  );
+}
+
 function textOf(markup: string): string {
   return markup
     .replaceAll(/<[^>]*>/g, ' ')
@@ -245,6 +254,39 @@ describe('the page of an image', () => {
     ]);
     for (const text of ['A=b c', '/bin/sh -c &quot;echo', 'Ann &lt;a@b.example&gt;', 'no layer'])
       expect(textOf(body)).toContain(text);
+  });
+
+  test('lays out each column for its content, such as room for a media type', async () => {
+    const images = headingsOf(await page(`/${NAME}:3.20`), 'images');
+    expect(images).toEqual(['name: Platform', 'text: Digest', 'text: Type', 'text: In the archive']);
+    const image = await page(`/${NAME}@${AMD.digest}`);
+    expect(headingsOf(image, 'layers')).toEqual([
+      'text: Number',
+      'text: Digest',
+      'number: Size',
+      'type: Type',
+      'text: Created by',
+    ]);
+    expect(headingsOf(image, 'history')).toEqual(['text: Step', 'name: Created', 'text: Command', 'text: Layer']);
+    for (const kind of ['name', 'number', 'type']) expect(image).toMatch(new RegExp(`th\\.${kind} \\{`));
+  });
+
+  test('has the titles of its layers if the config has no history, as with the files of an artifact', async () => {
+    const files = makeImage({
+      layers: LAYERS,
+      overrides: {
+        config: { history: [] },
+        descriptors: (layers) =>
+          layers.map((layer, at) => ({
+            ...layer,
+            annotations: { 'org.opencontainers.image.title': `file-${at}.txt` },
+          })),
+      },
+    });
+    await served.add(NAME, files, 'files', START);
+    const body = await page(`/${NAME}:files`);
+    expect(headingsOf(body, 'layers').at(-1)).toBe('text: Title');
+    expect(cellsOf(body).map((row) => row.at(-1))).toEqual(expect.arrayContaining(['file-0.txt', 'file-1.txt']));
   });
 
   test('of a tag has the digests that the tag had', async () => {
