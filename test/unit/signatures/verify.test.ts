@@ -216,10 +216,40 @@ describe('a Sigstore bundle', () => {
     });
     expect(await refusal([bundleOf(message(IMAGE))], signers)).toMatch(/^verified by key sha256:/);
     expect(await refusal([bundleOf(message(OTHER))], signers)).toMatch('it signs another digest');
+    expect(await verifySignatures({ digest: IMAGE, found: [bundleOf(message(IMAGE))], signers })).toEqual({
+      refused: expect.stringContaining('it signs the bytes of the manifest, which are not known'),
+    });
   });
+
+  const ENVELOPE = {
+    payload: statementOf(IMAGE).toString('base64'),
+    payloadType: 'application/vnd.in-toto+json',
+    signatures: [{ sig: 'AAAA' }],
+  };
 
   test.each([
     ['no content', {}, 'neither an envelope nor a message signature'],
+    ['more than a mebibyte', { comment: 'x'.repeat(1024 * 1024) }, 'expected a bundle of at most 1048576 bytes, got'],
+    [
+      'both an envelope and a message signature',
+      { dsseEnvelope: ENVELOPE, messageSignature: {} },
+      'it has both an envelope and a message signature',
+    ],
+    [
+      'an envelope without a signature',
+      { dsseEnvelope: { ...ENVELOPE, signatures: [] } },
+      'its envelope has no signature',
+    ],
+    [
+      'a statement that is not from in-toto',
+      { dsseEnvelope: { ...ENVELOPE, payload: Buffer.from('{"_type":"https://a.example"}').toString('base64') } },
+      'it is not an in-toto statement (its type is "https://a.example")',
+    ],
+    [
+      'a hash that is not supported',
+      { messageSignature: { messageDigest: { algorithm: 'SHA2_384' } } },
+      'its digest algorithm "SHA2_384" is not supported',
+    ],
     ['an envelope of another type', { dsseEnvelope: { payloadType: 'text/plain' } }, 'its payload has the type'],
     [
       'too many log entries',
@@ -242,10 +272,8 @@ describe('a Sigstore bundle', () => {
       'x509CertificateChain: has no certificate',
     ],
   ])('is refused with %s', async (_, content, reason) => {
-    const payload = statementOf(IMAGE).toString('base64');
-    const whole = { payload, payloadType: 'application/vnd.in-toto+json', signatures: [{ sig: 'AAAA' }] };
     const isWhole = 'verificationMaterial' in content;
-    expect(await refusal([bundleOf(isWhole ? { dsseEnvelope: whole, ...content } : content)])).toContain(reason);
+    expect(await refusal([bundleOf(isWhole ? { dsseEnvelope: ENVELOPE, ...content } : content)])).toContain(reason);
   });
 });
 
