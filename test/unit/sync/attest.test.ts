@@ -111,6 +111,13 @@ describe('the attestation of an image', () => {
     expect(await attestations()).toHaveLength(4);
   });
 
+  test('is not signed a second time, because a key service charges for each signature', async () => {
+    const by = attestor();
+    const sign = vi.fn(by.key.sign);
+    for (let time = 0; time < 2; time += 1) await attest({ ...by, key: { ...by.key, sign } }, [imageOf(INDEX)]);
+    expect(sign).toHaveBeenCalledTimes(1);
+  });
+
   test('is one even if two processes sign it at the same time', async () => {
     await Promise.all([1, 2, 3].map((at) => attest(attestor(privateKey, AT + at), [imageOf(INDEX)])));
     expect(await attestations()).toHaveLength(1);
