@@ -4,6 +4,7 @@ import { type Digest, digestOf, digestParts } from '../oci/digest.ts';
 import { checkInstants } from './instants.ts';
 import { afterConflict, conflict, sleep, type Wait } from './conflicts.ts';
 import type { Layout } from './oci-layout.ts';
+import { OwnWrites } from './own-writes.ts';
 import type { Receipt } from './receipt.ts';
 import { type FoundReceipt, Receipts } from './receipts.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
@@ -50,6 +51,7 @@ export class Archive {
   readonly layout: Layout;
   readonly #wait: Wait;
   readonly #receipts: Receipts;
+  #own: OwnWrites | undefined;
   /**
    * The tag index that was read or written last, by its version. A repository of ten thousand tags has a hundred
    * slices. Parsing its index for each slice would take longer than all other work, and create garbage faster than the
@@ -98,7 +100,9 @@ export class Archive {
         detail: `its ${bytes.length} bytes hash to ${actual}`,
       });
     const checked = algorithm === 'sha256' ? { sha256: hex } : {};
+    const began = this.#own?.now;
     await this.store.put(this.layout.blob(digest), bytes, { ...checked, ...options });
+    if (began !== undefined) this.#own?.wroteContent(digest, bytes, began);
   }
 
   /** Reads a blob's proof. A receipt that cannot be read counts as missing: the blob is proven again. */
@@ -112,7 +116,9 @@ export class Archive {
    * one request without a receipt.
    */
   async putReceipt(receipt: Receipt, options: Cancel = {}): Promise<void> {
-    await this.#receipts.put(receipt, options);
+    const began = this.#own?.now;
+    const written = await this.#receipts.put(receipt, options);
+    if (began !== undefined && written !== undefined) this.#own?.wroteReceipt(written, began);
   }
 
   /** The object in the place of a receipt, with its version. */
@@ -123,6 +129,12 @@ export class Archive {
   /** Replaces a wrong receipt, on condition that it still has this version, so that nothing relies on the blob. */
   async revokeReceipt(digest: Digest, etag: string, now: number, options: Cancel = {}): Promise<void> {
     await this.#receipts.revoke(digest, etag, now, options);
+    this.#own?.revoked(digest);
+  }
+
+  /** The content and receipts that this process has written since the first call. */
+  ownWrites(): OwnWrites {
+    return (this.#own ??= new OwnWrites());
   }
 
   /** The tag index as it was last read or written, if it is still in memory. Costs no request. */

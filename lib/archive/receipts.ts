@@ -51,21 +51,22 @@ export class Receipts {
     }
   }
 
-  async put(receipt: Receipt, options: Cancel): Promise<void> {
+  /** Resolves to the receipt that was written; undefined where the store has one that proves as much. */
+  async put(receipt: Receipt, options: Cancel): Promise<Receipt | undefined> {
     const key = this.#layout.receipt(receipt.digest);
-    let bytes = serialiseReceipt(receipt);
+    let written = receipt;
     let condition: Condition = { absent: true };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.#store.put(key, bytes, { condition, contentType: JSON_TYPE, ...options });
-        return;
+        await this.#store.put(key, serialiseReceipt(written), { condition, contentType: JSON_TYPE, ...options });
+        return written;
       } catch (error) {
         await afterConflict(error, attempt, { key, wait: this.#wait, signal: options.signal });
       }
       const there = await this.find(receipt.digest, options);
       if (there?.receipt !== undefined) {
-        if (provesAsMuch(there.receipt, receipt)) return;
-        bytes = serialiseReceipt(mergedReceipt(receipt, there.receipt));
+        if (provesAsMuch(there.receipt, receipt)) return undefined;
+        written = mergedReceipt(receipt, there.receipt);
       }
       condition = there === undefined ? { absent: true } : { etag: there.etag };
     }

@@ -21,13 +21,23 @@ export interface CachedReader extends ClosureReader {
   readonly written: (version: string) => void;
 }
 
-export function cachedReader(reader: ClosureReader): CachedReader {
+export interface VersionedReader extends ClosureReader {
+  /** Called before the first read for another version of the tag index. */
+  readonly begin?: () => void;
+}
+
+/** The state before the first version; a repository without a tag index has the version `undefined`. */
+const NONE = Symbol('no version yet');
+
+export function cachedReader(reader: VersionedReader): CachedReader {
   let found = caches();
-  let current: string | undefined;
+  let current: string | undefined | typeof NONE = NONE;
   return {
     begin(version) {
-      if (version !== current) found = caches();
+      if (version === current) return;
       current = version;
+      found = caches();
+      reader.begin?.();
     },
     written(version) {
       current = version;

@@ -1,22 +1,39 @@
 import type { Archive } from '../archive/archive.ts';
+import type { Moment } from '../archive/own-writes.ts';
 import type { Receipt } from '../archive/receipt.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { ClosureReader } from './closure.ts';
+import type { VersionedReader } from './cached-reader.ts';
 import { provenBy } from './receipts.ts';
 
-/** The reader of the finalizer, which accepts receipts as proof. */
-export function receiptReader(archive: Archive, signal: AbortSignal): ClosureReader {
+/**
+ * The reader of the finalizer, which accepts receipts as proof. It reads nothing back that this process has written
+ * since the reader began with a version of the tag index.
+ */
+export function receiptReader(archive: Archive, signal: AbortSignal): VersionedReader {
+  let since: Moment | undefined;
   const revoked = new Map<Digest, number>();
-  const receiptOf = async (digest: Digest): Promise<Receipt | undefined> => {
+  const readReceipt = async (digest: Digest): Promise<Receipt | undefined> => {
     const found = await archive.findReceipt(digest, { signal });
     if (found?.revoked !== undefined) revoked.set(digest, found.revoked);
     return found?.receipt;
   };
   return {
-    has: async (digest) => (await receiptOf(digest)) !== undefined,
-    content: (digest, maxBytes) => archive.content(digest, { maxBytes, signal }),
+    begin() {
+      since = archive.ownWrites().mark();
+    },
+    has: async (digest) =>
+      (since !== undefined && archive.ownWrites().hasReceipt(digest, since)) ||
+      (await readReceipt(digest)) !== undefined,
+    async content(digest, maxBytes) {
+      const own = since === undefined ? undefined : archive.ownWrites().takeContent(digest, since);
+      return own !== undefined && own.length <= maxBytes ? own : archive.content(digest, { maxBytes, signal });
+    },
     async proof(blob) {
-      const receipt = await receiptOf(blob.digest);
+      const own = since === undefined ? undefined : archive.ownWrites().takeReceipt(blob.digest, since);
+      const proven = own === undefined ? undefined : provenBy(own, blob);
+      if (proven !== undefined) return proven;
+      // Another process may have proven more of the blob.
+      const receipt = await readReceipt(blob.digest);
       return receipt === undefined ? undefined : provenBy(receipt, blob);
     },
     revoked: (digest) => revoked.get(digest),

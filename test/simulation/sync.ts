@@ -9,6 +9,8 @@ import { copyLayer } from '../../lib/sync/layer/layer.ts';
 import { finalize } from '../../lib/sync/finalizer/finalize.ts';
 import { resolve } from '../../lib/sync/resolver/resolve.ts';
 import { asFailure } from '../../lib/core/failure.ts';
+import { type CachedReader, cachedReader } from '../../lib/sync/cached-reader.ts';
+import { receiptReader } from '../../lib/sync/receipt-reader.ts';
 import { type Instance, instanceOf } from './functions.ts';
 import type { Process } from './process.ts';
 import type { System } from './system.ts';
@@ -40,15 +42,20 @@ export async function sync(
       return Promise.resolve();
     },
   };
+  const reader = cachedReader(receiptReader(instance.archive, new AbortController().signal));
   while (messages.length > 0) {
     const some = messages.splice(0, CONCURRENCY);
-    await Promise.all(some.map((message) => handle(system, instance, { message, queues, config, isConfigured })));
+    await Promise.all(
+      some.map((message) => handle(system, instance, { message, queues, reader, config, isConfigured })),
+    );
   }
 }
 
 interface Work {
   readonly message: Message;
   readonly queues: Queues;
+  /** For the one repository of the command, as in `app/local-run.ts`. */
+  readonly reader: CachedReader;
   readonly config: Awaited<ReturnType<Instance['config']>>;
   readonly isConfigured: boolean;
 }
@@ -61,7 +68,7 @@ function parts(reference: string): { readonly repository: string; readonly diges
 async function handle(
   { world, upstream, conditions, policies }: System,
   { archive, buffers, process }: Instance,
-  { message, queues, config, isConfigured }: Work,
+  { message, queues, reader, config, isConfigured }: Work,
 ): Promise<void> {
   const signal = new AbortController().signal;
   const common = {
@@ -87,7 +94,7 @@ async function handle(
     else if (message.type === 'layer') await copyLayer(context, message, { ...options, deadline: NO_DEADLINE });
     else {
       policies.delivered(JSON.stringify(message));
-      await finalize({ archive, record: () => Promise.resolve() }, [message], { signal });
+      await finalize({ archive, record: () => Promise.resolve() }, [message], { signal, reader });
     }
   } catch (error) {
     const failure = asFailure(error, 'sync', 'archive');

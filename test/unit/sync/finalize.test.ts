@@ -291,13 +291,17 @@ describe('requests to the store', () => {
     const run = (): Promise<void> => finalize(rig.context, [told(IMAGE, { largest: BASE.digest })], { signal, reader });
     await run();
     expect(rig.records).toEqual([]);
-    await rig.archive.putReceipt(receiptOf(TOP));
+    await new Archive(port, ociLayout).putReceipt(receiptOf(TOP));
     const before = faults.calls.length;
     await run();
     expect(rig.records).toMatchObject([{ status: 'mirrored' }]);
     const reads = faults.calls.slice(before).filter((call) => call.includes('.get'));
-    // The tag index, and the missing receipt. The condition of the write replaces another read of the tag index.
-    expect(reads).toHaveLength(2);
+    // The receipt of the largest blob was read before the reader knew a version of the index. The condition of the write
+    // replaces another read of the tag index.
+    const { layout } = rig.archive;
+    expect(reads.map((call) => call.replace(/^port\.get /, '')).sort()).toEqual(
+      [layout.tagIndex(REPOSITORY), layout.receipt(BASE.digest), layout.receipt(TOP.digest)].sort(),
+    );
   });
 });
 
