@@ -5,6 +5,7 @@
 import { Failure } from '../core/failure.ts';
 import { Semaphore } from '../core/semaphore.ts';
 import { type Compression, detectCompression, HEAD_BYTES, MAX_WINDOW_LOG, windowLogOf } from '../oci/compression.ts';
+import { BRIEF_BYTES, BriefInflater } from './brief-inflater.ts';
 import { Content, type ContentOptions, type DiffIds } from './content.ts';
 import type { Compressed, Inflater, InflateOptions } from './inflater.ts';
 import { ThreadInflater } from './inflating-threads.ts';
@@ -105,7 +106,7 @@ export class Unpacker {
   #inflate(compression: Compressed, head: Uint8Array, windowLog = MAX_WINDOW_LOG): Written {
     const { size = Infinity, digest, algorithms, maxUncompressed, ratioFrom } = this.#o;
     const options: InflateOptions = { digest, algorithms, maxUncompressed, ratioFrom, compression, windowLog, size };
-    this.#inflater = size >= LARGE_BYTES ? new ThreadInflater(options) : new StreamInflater(options);
+    this.#inflater = inflaterFor(options);
     return this.#pass(head);
   }
 
@@ -116,6 +117,12 @@ export class Unpacker {
     this.#plain.update(chunk, this.#stored);
     return undefined;
   }
+}
+
+function inflaterFor(options: InflateOptions): Inflater {
+  const { compression, size } = options;
+  if (size >= LARGE_BYTES) return new ThreadInflater(options);
+  return compression === 'gzip' && size <= BRIEF_BYTES ? new BriefInflater(options) : new StreamInflater(options);
 }
 
 /** A frame that needs a larger window than was reserved is valid: it is unpacked when the memory is available. */

@@ -19,23 +19,24 @@ const cuts = fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 1, maxLeng
 const framing = fc.constantFrom<Framing>('single', 'several', 'chunked');
 
 describe.each([
-  ['on this thread', { large: false }],
-  ['on another thread', { large: true }],
-] as const)('an inflater %s', (_, options) => {
+  ['in one call', { kind: 'brief' }, ['gzip']],
+  ['on this thread', { kind: 'stream' }, ['gzip', 'zstd']],
+  ['on another thread', { kind: 'thread' }, ['gzip', 'zstd']],
+] as const)('an inflater %s', (_, options, compressions) => {
+  /** One that processes each write on its own. */
+  const ofStreams = options.kind === 'brief' ? [] : compressions;
+
   // One member, a few, or very many with eStargz's empty one at the end.
-  test.each(['gzip', 'zstd'] as const)(
-    'hashes all uncompressed bytes of %s, wherever the stream is cut',
-    async (compression) => {
-      await fc.assert(
-        fc.asyncProperty(content, framing, cuts, async (bytes, how, sizes) => {
-          const stored = compress(bytes.subarray(0, how === 'chunked' ? 60_000 : undefined), compression, how);
-          const whole = bytes.subarray(0, how === 'chunked' ? 60_000 : undefined);
-          expect(await inflate(compression, chunked(stored, sizes), options)).toBe(digestOf(whole));
-        }),
-        { numRuns: 30 },
-      );
-    },
-  );
+  test.each(compressions)('hashes all uncompressed bytes of %s, wherever the stream is cut', async (compression) => {
+    await fc.assert(
+      fc.asyncProperty(content, framing, cuts, async (bytes, how, sizes) => {
+        const stored = compress(bytes.subarray(0, how === 'chunked' ? 60_000 : undefined), compression, how);
+        const whole = bytes.subarray(0, how === 'chunked' ? 60_000 : undefined);
+        expect(await inflate(compression, chunked(stored, sizes), options)).toBe(digestOf(whole));
+      }),
+      { numRuns: 30 },
+    );
+  });
 
   // A tool that flushes too often writes them.
   test('reads thousands of gzip members of a byte and less', async () => {
@@ -76,7 +77,7 @@ describe.each([
     });
   });
 
-  test.each(['gzip', 'zstd'] as const)('reports a limit that %s exceeds in every later call', async (compression) => {
+  test.each(ofStreams)('reports a limit that %s exceeds in every later call', async (compression) => {
     const stored = compress(Buffer.alloc(50_000_000), compression);
     const inflater = createInflater(compression, { ...options, maxUncompressed: 1_000_000 });
     const tooLarge = { code: 'too-large', side: 'source', detail: expect.stringContaining('1000000 bytes') as unknown };
@@ -84,6 +85,18 @@ describe.each([
     await expect(inflater.write(stored)).rejects.toMatchObject(tooLarge);
     await expect(inflater.end()).rejects.toMatchObject(tooLarge);
     await inflater.destroy();
+  });
+
+  test('reports a limit that is exceeded at the end', async () => {
+    for (const maxUncompressed of [0, 1, TEXT.length - 1]) {
+      const inflater = createInflater('gzip', { ...options, maxUncompressed });
+      const detail = `it unpacks to more than the limit of ${maxUncompressed} bytes`;
+      await inflater.write(gzipSync(TEXT)).catch(() => undefined);
+      await expect(inflater.end()).rejects.toMatchObject({ code: 'too-large', detail });
+      await expect(inflater.end()).rejects.toMatchObject({ code: 'too-large', detail });
+      await expect(inflater.write(gzipSync(TEXT))).rejects.toMatchObject({ code: 'too-large', detail });
+      await inflater.destroy();
+    }
   });
 
   test('accepts exactly as many uncompressed bytes as the limit allows', async () => {
@@ -94,7 +107,7 @@ describe.each([
   });
 
   // The main thread writes the next slice while the thread inflates the last one.
-  test.each(['gzip', 'zstd'] as const)('accepts writes of %s before earlier ones have resolved', async (kind) => {
+  test.each(compressions)('accepts writes of %s before earlier ones have resolved', async (kind) => {
     const bytes = randomBytes(2_000_000, 1);
     const inflater = createInflater(kind, options);
     const chunks = chunked(compress(bytes, kind, 'several'), [700_000, 1, 300_000]);
@@ -104,7 +117,7 @@ describe.each([
     await inflater.destroy();
   });
 
-  test.each(['gzip', 'zstd'] as const)('can be destroyed during a write of %s', async (compression) => {
+  test.each(compressions)('can be destroyed during a write of %s', async (compression) => {
     const stored = compress(Buffer.alloc(20_000_000), compression);
     const inflater = createInflater(compression, options);
     const writing = inflater.write(stored);
@@ -118,7 +131,7 @@ describe.each([
   });
 
   // Invariant 8.
-  test.each(['gzip', 'zstd'] as const)('uses no more memory after many writes of %s', async (compression) => {
+  test.each(ofStreams)('uses no more memory after many writes of %s', async (compression) => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const frame = compress(Buffer.from('x'), compression);

@@ -1,5 +1,6 @@
 import { type Digest, digestOf } from '../../../lib/oci/digest.ts';
 import type { Inflater } from '../../../lib/proof/inflater.ts';
+import { BriefInflater } from '../../../lib/proof/brief-inflater.ts';
 import { ThreadInflater } from '../../../lib/proof/inflating-threads.ts';
 import { StreamInflater } from '../../../lib/proof/stream-inflater.ts';
 
@@ -14,21 +15,23 @@ export function chunked(bytes: Uint8Array, sizes: readonly number[]): Buffer[] {
   return chunks;
 }
 
-/** An inflater on this thread, or on a thread of its own if `large`. */
+/** `brief` inflates in one call, `stream` on this thread, and `thread` on one of its own. */
+const KINDS = { brief: BriefInflater, stream: StreamInflater, thread: ThreadInflater } as const;
+
 export function createInflater(
   compression: 'gzip' | 'zstd',
-  { large, maxUncompressed = Infinity }: { readonly large: boolean; readonly maxUncompressed?: number },
+  { kind, maxUncompressed = Infinity }: { readonly kind: keyof typeof KINDS; readonly maxUncompressed?: number },
 ): Inflater {
   const limits = { maxUncompressed, ratioFrom: Infinity, windowLog: 27, size: Infinity };
   const options = { compression, digest: digestOf(Buffer.from('blob')), algorithms: ['sha256'], ...limits } as const;
-  return large ? new ThreadInflater(options) : new StreamInflater(options);
+  return new KINDS[kind](options);
 }
 
 /** The digest of the uncompressed bytes. Each chunk is overwritten after its write, as a reused buffer would be. */
 export async function inflate(
   compression: 'gzip' | 'zstd',
   chunks: readonly Buffer[],
-  options = { large: false },
+  options: { readonly kind: keyof typeof KINDS } = { kind: 'stream' },
 ): Promise<Digest | undefined> {
   const inflater = createInflater(compression, options);
   try {
