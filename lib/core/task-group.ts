@@ -1,5 +1,8 @@
 import { setMaxListeners } from 'node:events';
 
+/** Shared by all groups, since recording the stack of an error takes longer than a small task. */
+const CLOSED = new DOMException('the task group is closed', 'AbortError');
+
 /**
  * Structured concurrency: a group of tasks. The first failure aborts the signal of all tasks. `join` throws its error
  * only after every task has settled, so that nothing keeps running after a failed call.
@@ -53,7 +56,7 @@ export class TaskGroup {
   /** Joins, and then aborts the signal in any case, so that unused resources are released. Never throws. */
   async close(): Promise<void> {
     await this.join().catch(() => undefined);
-    this.#controller.abort(new DOMException('the task group is closed', 'AbortError'));
+    this.#controller.abort(CLOSED);
   }
 
   #fail(error: unknown): void {

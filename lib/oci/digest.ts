@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash, hash, type Hash } from 'node:crypto';
 import { invalid } from '../core/failure.ts';
 import { show } from './show.ts';
 
@@ -63,7 +63,7 @@ export function toDigest(algorithm: Algorithm, hex: string): Digest {
 }
 
 export function digestOf(bytes: Uint8Array, algorithm: Algorithm = 'sha256'): Digest {
-  return toDigest(algorithm, hasher(algorithm).update(bytes).digest('hex'));
+  return `${algorithm}:${hash(algorithm, bytes)}` as Digest;
 }
 
 export function hasher(algorithm: Algorithm): Hash {

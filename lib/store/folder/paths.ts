@@ -17,7 +17,7 @@
  * The checks run directly before each access. They cannot stop a user with write access who replaces a folder with a link
  * between the check and the access, because Node.js has no openat(2).
  */
-import { lstatSync, realpathSync, statSync } from 'node:fs';
+import { lstatSync, realpathSync, type Stats, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { Lru } from '../../core/lru.ts';
 import { isAbsent, refuse } from './errors.ts';
@@ -49,7 +49,7 @@ export class Paths {
   /** The first real paths of the root and of `blobs`, which must not change. */
   readonly #real = new Map<string, string>();
   /** The device and inode of each checked folder; resolving a path takes ten times as long as a stat call. */
-  readonly #checked = new Lru<string, string>(CHECKED);
+  readonly #checked = new Lru<string, Pick<Stats, 'dev' | 'ino'>>(CHECKED);
 
   constructor(root: string) {
     this.root = resolve(root);
@@ -87,10 +87,10 @@ export class Paths {
   checkReal(folder: string): void {
     // A path with the same device and inode still leads to the checked folder.
     const found = statSync(folder, { throwIfNoEntry: false });
-    const identity = `${found?.dev}:${found?.ino}`;
-    if (this.#checked.get(folder) === identity) return;
+    const known = this.#checked.get(folder);
+    if (known !== undefined && known.dev === found?.dev && known.ino === found.ino) return;
     this.#resolve(folder);
-    this.#checked.set(folder, identity);
+    if (found !== undefined) this.#checked.set(folder, { dev: found.dev, ino: found.ino });
   }
 
   #resolve(folder: string): void {
