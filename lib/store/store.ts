@@ -15,8 +15,8 @@ export interface ObjectStore {
   get(key: string, options: { readonly maxBytes: number } & Cancel): Promise<StoredBytes | undefined>;
 
   /**
-   * Like `get`, but returns `unchanged` instead of the bytes if the object still has the version `etag`. For stores
-   * over a network.
+   * Like `get`, but returns `unchanged` instead of the bytes if the object still has the version `etag`. A store in memory
+   * need not have it.
    */
   getChanged?(
     key: string,

@@ -55,6 +55,21 @@ export function objectStoreContract(name: string, open: () => Promise<StoreUnder
         expect(await store.head('some/where/deep')).toBeDefined();
       });
 
+      scenario('are read again only if they have another version', async (store) => {
+        if (store.getChanged === undefined) return;
+        const options = { maxBytes: 100 };
+        expect(await store.getChanged('a', 'any', options)).toBeUndefined();
+        const { etag } = await store.put('a', noise(3, 1));
+        expect(await store.getChanged('a', etag, options)).toBe('unchanged');
+        const replaced = await store.put('a', noise(3, 2));
+        const found = await store.getChanged('a', etag, options);
+        expect(found).toMatchObject(replaced);
+        if (found !== 'unchanged') same(found?.bytes, noise(3, 2));
+        expect(await store.getChanged('a', replaced.etag, options)).toBe('unchanged');
+        await store.delete('a');
+        expect(await store.getChanged('a', replaced.etag, options)).toBeUndefined();
+      });
+
       // A body that was opened before is never a mixture.
       scenario('are replaced by a put, with another version', async (store) => {
         const [old, young] = [noise(2_500_000, 1), noise(2_500_000, 2)];

@@ -6,6 +6,7 @@
 import { hash } from 'node:crypto';
 import { type BigIntStats, closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { isAbsent, isNotAFile, refuse } from './errors.ts';
+import type { StoredBytes } from '../store.ts';
 import { READ_ONLY, readAll, type Readable } from './files.ts';
 
 /** The limit for hashing; no manifest is larger (OCI distribution spec 1.1, "Pushing Manifests"). */
@@ -32,8 +33,22 @@ export async function versionOf(
   return { etag: etagOf(stats, hash('sha256', bytes)), size, bytes };
 }
 
+/** @throws Failure `too-large` above `maxBytes` */
+export async function readObject(
+  operation: string,
+  file: Readable,
+  stats: BigIntStats,
+  maxBytes: number,
+): Promise<StoredBytes> {
+  const size = Number(stats.size);
+  if (size > maxBytes)
+    throw refuse(operation, 'too-large', `the object is too large: expected at most ${maxBytes} bytes, got ${size}`);
+  const { etag, bytes = await readWhole(operation, file, size) } = await versionOf(operation, file, stats);
+  return { etag, size, bytes };
+}
+
 /** Reads all `size` bytes of a file. */
-export async function readWhole(operation: string, file: Readable, size: number): Promise<Uint8Array> {
+async function readWhole(operation: string, file: Readable, size: number): Promise<Uint8Array> {
   const bytes = await readAll(file, size);
   if (bytes.length === size) return bytes;
   throw refuse(operation, 'truncated', `the file ended after ${bytes.length} of ${size} bytes`);

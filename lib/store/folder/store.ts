@@ -19,8 +19,9 @@ import type {
 import { bodyOf } from '../body.ts';
 import { Committer, isFile } from './commit.ts';
 import { attempt, attemptEach, isAbsent, isNotAFile, refuse } from './errors.ts';
-import { etagOf, etagSync, HASHED_BYTES, readWhole, versionOf } from './etag.ts';
+import { etagOf, etagSync, HASHED_BYTES, readObject, versionOf } from './etag.ts';
 import { BriefFile, FolderSync, writeAll } from './files.ts';
+import { KnownVersions } from './known-versions.ts';
 import { list } from './list.ts';
 import { Claim, Mutex } from './lock.ts';
 import { Paths } from './paths.ts';
@@ -46,6 +47,8 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
   readonly #mutex: Mutex;
   readonly #uploads: Uploads;
   readonly #folders = new FolderSync();
+  /** Of the objects that `getChanged` has read. */
+  readonly #known = new KnownVersions();
   readonly #committer: Committer;
   #prepared: Promise<void> | undefined;
   #running: Claim | undefined;
@@ -63,17 +66,25 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     const operation = `get ${key}`;
     return attempt(operation, signal, async () => {
       using file = await this.#openFile(key);
+      return file === undefined ? undefined : await readObject(operation, file, file.stat(), maxBytes);
+    });
+  }
+
+  getChanged(
+    key: string,
+    etag: string,
+    { maxBytes, signal }: { readonly maxBytes: number } & Cancel,
+  ): Promise<StoredBytes | 'unchanged' | undefined> {
+    const operation = `get ${key}`;
+    return attempt(operation, signal, async () => {
+      const now = Date.now();
+      using file = await this.#openFile(key);
       if (file === undefined) return undefined;
       const stats = file.stat();
-      const size = Number(stats.size);
-      if (size > maxBytes)
-        throw refuse(
-          operation,
-          'too-large',
-          `the object is too large: expected at most ${maxBytes} bytes, got ${size}`,
-        );
-      const { etag, bytes = await readWhole(operation, file, size) } = await versionOf(operation, file, stats);
-      return { etag, size, bytes };
+      if (this.#known.find(key, stats) === etag) return 'unchanged';
+      const found = await readObject(operation, file, stats, maxBytes);
+      this.#known.add(key, stats, found.etag, now);
+      return found.etag === etag ? 'unchanged' : found;
     });
   }
 
