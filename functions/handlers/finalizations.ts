@@ -1,6 +1,6 @@
 import type { SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { FinalizeMessage } from '../../lib/queue/messages.ts';
-import { cachedReader } from '../../lib/sync/cached-reader.ts';
+import { type CachedReader, cachedReader } from '../../lib/sync/cached-reader.ts';
 import { receiptReader } from '../../lib/sync/receipt-reader.ts';
 import { failedImages } from '../../lib/sync/failures.ts';
 import type { Attesting } from '../../lib/sync/finalizer/attestations.ts';
@@ -17,9 +17,14 @@ export function handleFinalizations(
   { archive, record, attestor, onNotAttested, ...queue }: FinalizerPorts,
   signal: AbortSignal,
 ): Promise<SQSBatchResponse> {
-  const reader = cachedReader(receiptReader(archive, signal));
-  const commit = (...messages: readonly FinalizeMessage[]): Promise<void> =>
-    finalize({ archive, record, attestor, onNotAttested }, messages, { signal, reader });
+  // One for each repository: versions of different tag indexes say nothing about each other.
+  const readers = new Map<string | undefined, CachedReader>();
+  const commit = (...messages: readonly FinalizeMessage[]): Promise<void> => {
+    const repository = messages[0]?.repository;
+    const reader = readers.get(repository) ?? cachedReader(receiptReader(archive, signal));
+    readers.set(repository, reader);
+    return finalize({ archive, record, attestor, onNotAttested }, messages, { signal, reader });
+  };
   return handleBatch<FinalizeMessage>(event, {
     ...queue,
     type: 'finalize',

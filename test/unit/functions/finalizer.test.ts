@@ -1,10 +1,13 @@
 import type { SQSRecord } from 'aws-lambda';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { handleFinalizations } from '../../../functions/handlers/finalizations.ts';
+import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import type { FinalizeMessage, Image } from '../../../lib/queue/messages.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { changeMessage, checksMessage, finalizeMessage } from '../../../lib/queue/outgoing.ts';
 import { makeImage } from '../../kit/images.ts';
+import { MemoryStore } from '../../kit/memory-store.ts';
 import { recordOf } from '../../kit/records.ts';
 import { keyPair } from '../../kit/sigstore.ts';
 import { ORDER } from '../queue/samples.ts';
@@ -55,6 +58,50 @@ test('records a failure that a message contains', async () => {
   expect(await handle(recordOf(messageOf(ORDER.repository, { code: 'denied', reason: 'no' })))).toEqual([]);
   expect(reports()).toEqual(['failed']);
   expect(aws.events).toEqual([{ bus: 'bus', type: 'Image Failed' }]);
+});
+
+// Neither has a tag index. A repair may remove what was read for one of them before the other has its marker.
+test('reads a manifest for each repository of a batch', async () => {
+  const other = `${ORDER.repository}-other`;
+  const reads: string[] = [];
+  const [first, second] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
+  /** The second repository begins when the first is checked, and the first is written after the second. */
+  class InTurns extends MemoryStore {
+    override async get(...args: Parameters<MemoryStore['get']>): ReturnType<MemoryStore['get']> {
+      if (args[0] === ociLayout.tagIndex(other)) await first.promise;
+      reads.push(args[0]);
+      return super.get(...args);
+    }
+
+    override async put(...args: Parameters<MemoryStore['put']>): ReturnType<MemoryStore['put']> {
+      if (args[0] === ociLayout.tagIndex(other)) second.resolve(undefined);
+      if (args[0] === ociLayout.tagIndex(ORDER.repository)) {
+        first.resolve(undefined);
+        await second.promise;
+      }
+      return super.put(...args);
+    }
+  }
+  const archive = new Archive(new InTurns(), ociLayout);
+  await archive.putContent(IMAGE.digest, IMAGE.manifest);
+  for (const [digest, bytes] of IMAGE.blobs) await archive.putContent(digest, bytes);
+  const unused = (): Promise<never> => Promise.reject(new Error('not expected'));
+  const ports = { attestor: undefined, onNotAttested: undefined, maxReceives: MAX_RECEIVES };
+  const event = { Records: [recordOf(messageOf()), recordOf(messageOf(other), { group: 'b' })] };
+  const { batchItemFailures } = await handleFinalizations(
+    event,
+    {
+      archive,
+      record: () => Promise.resolve(),
+      ...ports,
+      postpone: unused,
+      requeue: unused,
+      onFailure: () => undefined,
+    },
+    new AbortController().signal,
+  );
+  expect(batchItemFailures).toEqual([]);
+  expect(reads.filter((key) => key === ociLayout.blob(IMAGE.digest))).toHaveLength(2);
 });
 
 test('reads a manifest once for all messages of a batch', async () => {
