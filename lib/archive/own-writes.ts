@@ -9,7 +9,14 @@ const RECEIPTS = 500;
 const MAX_BYTES = CONTENT_BYTES / 8;
 
 /** A point in the order of the writes and the marks of one process. */
-export type Moment = number;
+type Moment = number;
+
+/** The writes that began after a mark. A reader has its own cache, so content and receipts are returned once. */
+export interface WritesSince {
+  readonly hasReceipt: (digest: Digest) => boolean;
+  readonly takeContent: (digest: Digest) => Uint8Array | undefined;
+  readonly takeReceipt: (digest: Digest) => Receipt | undefined;
+}
 
 interface Kept<T> {
   readonly began: Moment;
@@ -31,28 +38,15 @@ export class OwnWrites {
     return this.#now;
   }
 
-  /** A moment after all writes that have begun. */
-  mark(): Moment {
+  /** Sets a mark after all writes that have begun. */
+  sinceNow(): WritesSince {
     this.#now += 1;
-    return this.#now;
-  }
-
-  /** Returns content once: a reader has its own cache. */
-  takeContent(digest: Digest, since: Moment): Uint8Array | undefined {
-    const found = valueSince(this.#contents.get(digest), since);
-    this.#contents.delete(digest);
-    return found;
-  }
-
-  hasReceipt(digest: Digest, since: Moment): boolean {
-    return valueSince(this.#receipts.get(digest), since) !== undefined;
-  }
-
-  /** Returns a receipt once. */
-  takeReceipt(digest: Digest, since: Moment): Receipt | undefined {
-    const found = valueSince(this.#receipts.get(digest), since);
-    this.#receipts.delete(digest);
-    return found;
+    const since = this.#now;
+    return {
+      hasReceipt: (digest) => valueSince(this.#receipts.get(digest), since) !== undefined,
+      takeContent: (digest) => taken(this.#contents, digest, since),
+      takeReceipt: (digest) => taken(this.#receipts, digest, since),
+    };
   }
 
   /** @param began the moment before the write */
@@ -72,6 +66,12 @@ export class OwnWrites {
     this.#receipts.delete(digest);
     this.#contents.delete(digest);
   }
+}
+
+function taken<T>(from: Lru<Digest, Kept<T>>, digest: Digest, since: Moment): T | undefined {
+  const found = valueSince(from.get(digest), since);
+  from.delete(digest);
+  return found;
 }
 
 function valueSince<T>(kept: Kept<T> | undefined, since: Moment): T | undefined {

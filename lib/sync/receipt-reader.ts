@@ -1,5 +1,5 @@
 import type { Archive } from '../archive/archive.ts';
-import type { Moment } from '../archive/own-writes.ts';
+import type { WritesSince } from '../archive/own-writes.ts';
 import type { Receipt } from '../archive/receipt.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { VersionedReader } from './cached-reader.ts';
@@ -10,7 +10,7 @@ import { provenBy } from './receipts.ts';
  * since the reader began with a version of the tag index.
  */
 export function receiptReader(archive: Archive, signal: AbortSignal): VersionedReader {
-  let since: Moment | undefined;
+  let own: WritesSince | undefined;
   const revoked = new Map<Digest, number>();
   const readReceipt = async (digest: Digest): Promise<Receipt | undefined> => {
     const found = await archive.findReceipt(digest, { signal });
@@ -19,18 +19,18 @@ export function receiptReader(archive: Archive, signal: AbortSignal): VersionedR
   };
   return {
     begin() {
-      since = archive.ownWrites().mark();
+      own = archive.ownWrites().sinceNow();
     },
-    has: async (digest) =>
-      (since !== undefined && archive.ownWrites().hasReceipt(digest, since)) ||
-      (await readReceipt(digest)) !== undefined,
+    has: async (digest) => own?.hasReceipt(digest) === true || (await readReceipt(digest)) !== undefined,
     async content(digest, maxBytes) {
-      const own = since === undefined ? undefined : archive.ownWrites().takeContent(digest, since);
-      return own !== undefined && own.length <= maxBytes ? own : archive.content(digest, { maxBytes, signal });
+      const written = own?.takeContent(digest);
+      return written !== undefined && written.length <= maxBytes
+        ? written
+        : archive.content(digest, { maxBytes, signal });
     },
     async proof(blob) {
-      const own = since === undefined ? undefined : archive.ownWrites().takeReceipt(blob.digest, since);
-      const proven = own === undefined ? undefined : provenBy(own, blob);
+      const written = own?.takeReceipt(blob.digest);
+      const proven = written === undefined ? undefined : provenBy(written, blob);
       if (proven !== undefined) return proven;
       // Another process may have proven more of the blob.
       const receipt = await readReceipt(blob.digest);
