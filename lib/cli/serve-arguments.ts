@@ -55,7 +55,7 @@ function addressOf(text: string): { readonly host: string; readonly port: number
 function hostOf(text: string): string {
   try {
     const { host } = parseRepository(`${text}/library/x`);
-    if (/[.:]/.test(text) || text === 'localhost') return host;
+    if (!text.includes('/') && (/[.:]/.test(text) || text === 'localhost')) return host;
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
   }

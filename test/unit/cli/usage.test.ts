@@ -54,6 +54,7 @@ test.each([
   [['serve', 'there', '--listen', '127.0.0.1'], /must be HOST:PORT, .*, not "127\.0\.0\.1"/],
   [['serve', 'there', '--listen', '127.0.0.1:65536'], /must be HOST:PORT, .*, not "127\.0\.0\.1:65536"/],
   [['serve', 'there', '--default-host', 'docker'], /must be a host, .*, not "docker"/],
+  [['serve', 'there', '--default-host', 'docker.io/library'], /must be a host, .*, not "docker.io\/library"/],
   [['history', 'a:1'], /and the archive that has it/],
   [['history', `a@sha256:${'0'.repeat(64)}`, 'there'], /names a digest; name a tag instead/],
   [['convert', 'old:1', 'there', '--as', 'a b'], /"a b" is not a tag/],
