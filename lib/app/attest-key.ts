@@ -1,10 +1,9 @@
 /** Loads the key that signs attestations: from a file, or from AWS KMS. */
 import { createHash, createPublicKey } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import type { KMSClient, SigningAlgorithmSpec } from '@aws-sdk/client-kms';
 import { type AttestationKey, parseAttestationKey } from '../attest/key.ts';
 import { Failure, invalid } from '../core/failure.ts';
-import { inputFrom } from '../core/system-error.ts';
+import { inputFile } from '../core/input-file.ts';
 import { show } from '../oci/show.ts';
 import { keyIdOf } from '../signatures/public-key.ts';
 import type { Attestor } from '../sync/finalizer/attest.ts';
@@ -26,7 +25,8 @@ export async function loadAttestationKey(place: string): Promise<AttestationKey>
     const { KMSClient } = await import('./kms-client.ts');
     return kmsKey(place, new KMSClient({ region }));
   }
-  return parseAttestationKey(await inputFrom(`read attestation key ${place}`, readFile(place, 'utf8')));
+  const pem = await inputFile(`read attestation key ${place}`, place);
+  return parseAttestationKey(pem.toString('utf8'));
 }
 
 /** The signer of attestations with the key at a place; undefined without a place. The key is read on first use. */

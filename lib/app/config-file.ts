@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { invalid } from '../core/failure.ts';
-import { inputFrom } from '../core/system-error.ts';
+import { inputFile } from '../core/input-file.ts';
 import type { Config } from '../config/mirrors.ts';
 
 /** The name of standard input. */
@@ -26,7 +25,7 @@ export async function readConfig(path: string, from: { readonly stdin?: Input | 
 
 /** Reads the trusted root of Sigstore, and checks it. */
 export async function readTrustedRoot(path: string, operation: string): Promise<Uint8Array> {
-  const bytes = await inputFrom(operation, readFile(path));
+  const bytes = await inputFile(operation, path);
   // Sigstore's library is loaded on demand.
   const { parseTrustedRoot } = await import('../signatures/sigstore.ts');
   try {
@@ -41,7 +40,7 @@ async function readFileOrInput(path: string, { stdin }: { readonly stdin?: Input
   // The YAML parser is loaded on demand.
   const { MAX_CONFIG_BYTES, parseConfig } = await import('../config/config.ts');
   if (path === STDIN) return parseConfig(await readAll(stdin, MAX_CONFIG_BYTES), 'standard input');
-  return parseConfig(await inputFrom(`read configuration ${path}`, readFile(path, 'utf8')), path);
+  return parseConfig((await inputFile(`read configuration ${path}`, path)).toString('utf8'), path);
 }
 
 async function readAll(stdin: Input | undefined, limit: number): Promise<string> {

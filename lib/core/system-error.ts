@@ -1,4 +1,3 @@
-import { invalid } from './failure.ts';
 import { own } from './own.ts';
 
 /**
@@ -56,19 +55,6 @@ export function systemWords(thrown: unknown): string | undefined {
 /** The words for what the system threw, or else the error's own message. */
 export function wordsFor(thrown: unknown): string {
   return systemWords(thrown) ?? (thrown instanceof Error ? thrown.message : String(thrown));
-}
-
-/**
- * Waits for the content of a file that the user has named.
- *
- * @throws Failure `invalid` for the operation, in the words for what the system threw
- */
-export async function inputFrom<T>(operation: string, reading: Promise<T>): Promise<T> {
-  try {
-    return await reading;
-  } catch (error) {
-    throw invalid(operation, wordsFor(error));
-  }
 }
 
 /** The code of an error. A connection that was tried at several addresses has an error for each; the first one counts. */

@@ -1,9 +1,10 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { asFailure, Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import { SharedWork } from '../core/shared-work.ts';
-import { inputFrom, wordsFor } from '../core/system-error.ts';
+import { inputFile } from '../core/input-file.ts';
+import { wordsFor } from '../core/system-error.ts';
 import { BcryptThread } from './bcrypt.ts';
 import { RegistryError } from './errors.ts';
 import { costOf, parseHtpasswd, type Users } from './htpasswd.ts';
@@ -135,7 +136,7 @@ async function stampOf(file: string): Promise<string> {
 }
 
 async function load(file: string): Promise<Loaded> {
-  const users = parseHtpasswd(await inputFrom(`read logins ${file}`, readFile(file)), file);
+  const users = parseHtpasswd(await inputFile(`read logins ${file}`, file), file);
   const salt = randomBytes(40).toString('hex').slice(0, 53);
   return { users, decoy: `$2b$${String(costOf(users)).padStart(2, '0')}$${salt}` };
 }

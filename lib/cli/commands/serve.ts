@@ -1,10 +1,9 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { Archive } from '../../archive/archive.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
 import { plural } from '../../core/format.ts';
-import { inputFrom } from '../../core/system-error.ts';
+import { inputFile } from '../../core/input-file.ts';
 import type { Fill } from '../../serve/fill.ts';
 import type { Listening } from '../../serve/listen.ts';
 import { requestName } from '../../serve/names.ts';
@@ -142,7 +141,7 @@ interface Tls {
 
 async function readTls({ tls }: ServeCommand): Promise<Tls | undefined> {
   if (tls === undefined) return undefined;
-  const read = (file: string): Promise<Uint8Array> => inputFrom(`read TLS file ${file}`, readFile(file));
+  const read = (file: string): Promise<Uint8Array> => inputFile(`read TLS file ${file}`, file);
   const [cert, key] = await Promise.all([read(tls.cert), read(tls.key)]);
   return { cert, key };
 }

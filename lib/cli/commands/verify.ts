@@ -1,10 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import type { Archive } from '../../archive/archive.ts';
 import { type Removal, removalsOf, repairArchive } from '../../upkeep/repair.ts';
 import { checkAttestations } from '../../upkeep/attested.ts';
 import { type Problem, verifyArchive } from '../../upkeep/verify.ts';
 import { Failure, invalid } from '../../core/failure.ts';
+import { readInput } from '../../core/input-file.ts';
 import { wordsFor } from '../../core/system-error.ts';
 import { parsePublicKey, type TrustedKey } from '../../signatures/public-key.ts';
 import { openArchive } from '../../app/open-archive.ts';
@@ -140,7 +140,7 @@ function jsonOf({ reference, digest, reason, isHeld = false }: Problem): object 
 
 async function readPublicKey(path: string): Promise<TrustedKey> {
   try {
-    return parsePublicKey(await readFile(path, 'utf8'));
+    return parsePublicKey((await readInput(path)).toString('utf8'));
   } catch (error) {
     const detail = error instanceof Failure ? error.detail : wordsFor(error);
     throw invalid(`read public key ${path}`, detail);

@@ -1,10 +1,10 @@
 import { execFile, type ExecFileException } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Failure, invalid } from '../../core/failure.ts';
 import { isRecord } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
+import { readInput } from '../../core/input-file.ts';
 import { wordsFor } from '../../core/system-error.ts';
 import { quote } from '../../oci/show.ts';
 import { stopped } from '../errors.ts';
@@ -83,12 +83,12 @@ export async function loadCredentials({ authfile, env, home, uid }: CredentialFi
   const files = named === undefined ? usualFiles(env, home, uid ?? process.getuid?.()) : [named];
   const found: Credentials[] = [];
   for (const file of files) {
-    const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    const bytes = await readInput(file).catch((error: unknown) => {
       const { code = 'unreadable' } = error as NodeJS.ErrnoException;
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
       throw invalid(`read credentials ${file}`, wordsFor(error));
     });
-    if (text !== undefined) found.push(parseDockerConfig(text, file, { env }));
+    if (bytes !== undefined) found.push(parseDockerConfig(bytes.toString('utf8'), file, { env }));
   }
   return {
     find: async (host, path, options) => {
