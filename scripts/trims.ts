@@ -34,9 +34,12 @@ function only(path: RegExp, module: string, names: readonly string[]): Trim {
 const UNDICI: readonly Trim[] = [
   {
     // The entry point includes fetch and WebSocket, half of the bundle. An import of any other export fails the build; add
-    // it to this list.
+    // it to this list. Of the methods that the entry point gives to all dispatchers, ProxyAgent needs `connect`.
     path: /undici\/index\.js$/,
-    contents: `export { default as Agent } from 'undici/lib/dispatcher/agent.js';
+    contents: `import Dispatcher from 'undici/lib/dispatcher/dispatcher.js';
+      import connect from 'undici/lib/api/api-connect.js';
+      Dispatcher.prototype.connect = connect;
+      export { default as Agent } from 'undici/lib/dispatcher/agent.js';
       export { default as buildConnector } from 'undici/lib/core/connect.js';
       export { default as ProxyAgent } from 'undici/lib/dispatcher/proxy-agent.js';`,
   },
@@ -44,7 +47,7 @@ const UNDICI: readonly Trim[] = [
   // `ESBUILD_DETECTION` leaves out the experimental HTTP parser.
   only(/undici\/lib\/llhttp\/constants\.js$/, 'undici/lib/llhttp/constants.js', ['ERROR', 'TYPE']),
   uncalled(/undici\/lib\/dispatcher\/client-h2\.js$/, 'HTTP/2'),
-  uncalled(/undici\/lib\/dispatcher\/socks5-proxy-agent\.js$/, 'SOCKS proxies'),
+  uncalled(/undici\/lib\/dispatcher\/socks5-proxy-agent\.js$/, 'SOCKS proxies of undici'),
   // All processors of Lambda have SIMD.
   absent(/undici\/lib\/llhttp\/llhttp-wasm\.js$/, 'the HTTP parser for processors without SIMD'),
 ];
@@ -57,6 +60,16 @@ const AWS_CREDENTIALS: readonly Trim[] = [
   {
     path: /@aws-sdk\/credential-provider-node\/dist-es\/index\.js$/,
     contents: `export { fromEnv as defaultProvider } from '@aws-sdk/credential-provider-env';`,
+  },
+];
+
+/** `lib/registry/http/socks.ts` opens tunnels with it. Functions have a network of their own. */
+const SOCKS: readonly Trim[] = [
+  {
+    path: /socks\/build\/index\.js$/,
+    contents: `const message = 'a SOCKS proxy is not supported in a function; use an HTTP proxy';
+      const error = () => Object.assign(new Error(message), { code: 'UND_ERR_INVALID_ARG' });
+      module.exports = { SocksClient: { createConnection: () => Promise.reject(error()) } };`,
   },
 ];
 
@@ -76,12 +89,13 @@ const AWS_EVENT_STREAMS: readonly Trim[] = [
 export const ESBUILD_DETECTION = { esbuildDetection: '1' };
 
 /** The trims without a match so far; their packages have changed, or are no longer imported. */
-export const idle = new Set([...UNDICI, ...AWS_CREDENTIALS, ...AWS_EVENT_STREAMS]);
+export const idle = new Set([...UNDICI, ...SOCKS, ...AWS_CREDENTIALS, ...AWS_EVENT_STREAMS]);
 
 /** The command line needs all credential providers, and its size matters less. */
 export const TRIMS_OF_COMMAND = [replacing('undici', UNDICI)];
 export const TRIMS_OF_FUNCTIONS = [
   ...TRIMS_OF_COMMAND,
+  replacing('socks', SOCKS),
   replacing('aws-credentials', AWS_CREDENTIALS),
   replacing('aws-event-streams', AWS_EVENT_STREAMS),
   yamlAsModules(),

@@ -1,14 +1,16 @@
 /** The npm package: its content, its licences, and a program that imports it by name. */
 import { execFile } from 'node:child_process';
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { type InstalledPackage, installPackage } from '../kit/package.ts';
+import { startProxy, startSocksProxy } from '../kit/proxy.ts';
 import { startRegistry } from '../kit/registry.ts';
 import { startS3Server } from '../kit/s3-server.ts';
 import { skippedFor } from '../kit/skipped.ts';
+import { TLS } from '../kit/tls.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const IMAGE = makeImage({ layers: [makeLayer({ seed: 1, size: 100_000 })] });
@@ -134,6 +136,35 @@ describe('the npm package', () => {
     const args = [`${registry.host}/team/app:1`, './archive'];
     expect(await example({}, ...args)).toEqual(lines('1 mirrored, 0 unchanged', 'mirrored'));
     expect(await example({}, ...args)).toEqual(lines('0 mirrored, 1 unchanged', 'unchanged'));
+  });
+});
+
+describe('the program of the npm package', () => {
+  test.each([
+    ['an HTTP proxy', startProxy, 'CONNECT mirror-sync.test:443'],
+    ['a SOCKS proxy', startSocksProxy, 'SOCKS user@mirror-sync.test:443'],
+  ])('mirrors from a registry that it reaches over TLS through %s', async (_, start, asked) => {
+    await using registry = await startRegistry({ tls: true });
+    await using proxy = await start(registry.port);
+    registry.push('team/app', IMAGE, '1');
+    const ca = installed.project.join('ca.pem');
+    await writeFile(ca, TLS.cert);
+    const archive = await mkdtemp(installed.project.join('archive-'));
+    const command = installed.project.join('node_modules/.bin/mirror-sync');
+    const { stdout } = await run(process.execPath, [command, 'sync', 'mirror-sync.test/team/app:1', '--to', archive], {
+      env: {
+        ...process.env,
+        NODE_EXTRA_CA_CERTS: ca,
+        HTTPS_PROXY: proxy.url.replace('//', '//user:secret@'),
+        https_proxy: '',
+        NO_PROXY: '',
+        no_proxy: '',
+        REGISTRY_AUTH_FILE: '',
+        DOCKER_CONFIG: archive,
+      },
+    });
+    expect(stdout).toContain(`mirror-sync.test/team/app:1: mirrored  ${IMAGE.digest}`);
+    expect(new Set(proxy.asked)).toEqual(new Set([asked]));
   });
 });
 

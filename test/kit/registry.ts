@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import type { Digest } from '../../lib/oci/digest.ts';
@@ -17,10 +18,13 @@ import {
   type Spoiling,
 } from './misbehave.ts';
 import { documentOf, type Repository, route, type Target } from './routes.ts';
+import { TLS } from './tls.ts';
 
 export { errorBody } from './misbehave.ts';
 
 export interface RegistryOptions {
+  /** Speaks TLS, with the certificate of `tls.ts`. */
+  readonly tls?: boolean;
   readonly auth?: Auth;
   /** 405 for HEAD of manifests. */
   readonly refuseHead?: boolean;
@@ -53,6 +57,7 @@ export interface RequestRecord {
 export interface TestRegistry extends AsyncDisposable {
   /** `127.0.0.1:PORT` */
   readonly host: string;
+  readonly port: number;
   /** At least the latest 100,000 requests, in order. */
   readonly requests: readonly RequestRecord[];
   /** The number of matching requests. */
@@ -102,15 +107,17 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
   let atOnce = 0;
   let mostAtOnce = 0;
 
-  const server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     mostAtOnce = Math.max(mostAtOnce, (atOnce += 1));
     serve(request, response)
       .catch((error: unknown) => response.destroy(error as Error))
       .finally(() => (atOnce -= 1));
-  });
+  };
+  const server = options.tls === true ? createTlsServer(TLS, listener) : createServer(listener);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  const host = `127.0.0.1:${port}`;
   const doorkeeper = guard(options.auth, host);
 
   const repository = (path: string): Repository => {
@@ -251,6 +258,7 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
 
   const registry: TestRegistry = {
     host,
+    port,
     requests,
     count: (filter = {}) =>
       requests.filter((record) =>

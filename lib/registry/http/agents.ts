@@ -2,6 +2,7 @@ import { Agent, buildConnector, type Dispatcher, ProxyAgent } from 'undici';
 import { USER_AGENT } from '../../core/product.ts';
 import type { DialGuard, DialLimit } from './dial.ts';
 import { normalising } from './normalising.ts';
+import { isSocks, throughSocks } from './socks.ts';
 
 export interface AgentOptions {
   /** The maximum number of connections per origin. */
@@ -60,6 +61,10 @@ export class Agents {
       headersTimeout: 0,
       bodyTimeout: 0,
     };
+    if (proxy !== undefined && isSocks(proxy)) {
+      const connector = buildConnector({ timeout: connectTimeoutMs, ...tls, allowH2: false });
+      return new Agent({ ...options, connect: throughSocks(proxy, connector, connectTimeoutMs) });
+    }
     if (proxy !== undefined)
       return new ProxyAgent({
         ...options,

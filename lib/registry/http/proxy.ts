@@ -1,5 +1,8 @@
 import { BlockList, isIP } from 'node:net';
+import { invalid } from '../../core/failure.ts';
 import { own } from '../../core/own.ts';
+
+const PROTOCOLS: ReadonlySet<string> = new Set(['http:', 'https:', 'socks5:', 'socks5h:']);
 
 /** A proxy for requests to other machines: its address per scheme, and the hosts that are reached directly. */
 export interface Proxy {
@@ -17,13 +20,34 @@ export function proxyFrom(env: Readonly<Record<string, string | undefined>>): Pr
   return http === undefined && https === undefined ? undefined : { http, https, except: read('NO_PROXY') };
 }
 
-/** The proxy for a URL; undefined for a direct request. The proxy for HTTP is the default for HTTPS. */
+/**
+ * The proxy for a URL; undefined for a direct request. The proxy for HTTP is the default for HTTPS.
+ *
+ * @throws Failure `invalid` for a proxy that cannot be used; it shows no part of the address, which may have a password
+ */
 export function proxyFor(url: URL, { http, https, except = '' }: Proxy): string | undefined {
-  const proxy = url.protocol === 'https:' ? (https ?? http) : http;
+  const isForTls = url.protocol === 'https:' && https !== undefined;
+  const proxy = isForTls ? https : http;
   if (proxy === undefined || proxy === '') return undefined;
   const exempt = except.split(/[,\s]+/).some((entry) => entry !== '' && covers(entry.toLowerCase(), url));
-  if (exempt) return undefined;
-  return proxy.includes('://') ? proxy : `http://${proxy}`;
+  return exempt ? undefined : usable(proxy, isForTls ? 'HTTPS_PROXY' : 'HTTP_PROXY');
+}
+
+function usable(proxy: string, variable: string): string {
+  const wrong = (detail: string): Error => invalid(`use the proxy of ${variable}`, detail);
+  const address = proxy.includes('://') ? proxy : `http://${proxy}`;
+  if (!URL.canParse(address) || new URL(address).hostname === '')
+    throw wrong('not a URL (expected http://HOST:PORT); encode special characters of its password, such as / as %2F');
+  const { protocol, username, password } = new URL(address);
+  if (!PROTOCOLS.has(protocol))
+    throw wrong(`unknown scheme ${protocol}// (expected http://, https://, socks5:// or socks5h://)`);
+  if (!isEncoded(username) || !isEncoded(password))
+    throw wrong('its user or password has a % that begins no escape; write %25');
+  return address;
+}
+
+function isEncoded(text: string): boolean {
+  return !/%(?![0-9a-f]{2})/i.test(text);
 }
 
 /** The host and port of a proxy, without the password of its URL. */

@@ -91,9 +91,19 @@ function reasonOf(thrown: unknown): string {
 }
 
 /** Undici reports the status of a proxy that refuses a tunnel only in its message. */
+function statusOfProxy(message: string): number | undefined {
+  const [, status] = /^Proxy (?:response|Authentication Required) \((\d{3})\)/.exec(message) ?? [];
+  return status === undefined ? undefined : Number(status);
+}
+
+function isTunnelRefused(thrown: unknown): boolean {
+  const status = thrown instanceof Error ? statusOfProxy(thrown.message) : undefined;
+  return status !== undefined && status !== 407;
+}
+
 function proxyRefusal(message: string, host: string): [FailureCode, string] | undefined {
-  const status = Number(/^Proxy (?:response|Authentication Required) \((\d{3})\)/.exec(message)?.[1]);
-  if (Number.isNaN(status)) return undefined;
+  const status = statusOfProxy(message);
+  if (status === undefined) return undefined;
   const remedy =
     status === 407 ? '; set a user and a password in the URL of the proxy (http://user:password@host)' : '';
   const busy = status >= 500 || status === 429 || status === 408;
@@ -107,8 +117,11 @@ function proxyRefusal(message: string, host: string): [FailureCode, string] | un
 export function showsNoTls(failure: unknown, through: string | undefined): boolean {
   if (!(failure instanceof Failure)) return false;
   const code = codeOfError(failure.cause);
-  // A proxy that refuses connections says nothing about the server behind it.
-  return PLAIN_HTTP_ERRORS.has(code) || RESET.has(code) || (code === 'ECONNREFUSED' && through === undefined);
+  // A proxy that refuses connections says nothing about the server behind it. A proxy that forbids tunnels to a port may
+  // forward requests in plain HTTP to it.
+  const isRefused =
+    through === undefined ? code === 'ECONNREFUSED' : failure.code === 'denied' && isTunnelRefused(failure.cause);
+  return PLAIN_HTTP_ERRORS.has(code) || RESET.has(code) || isRefused;
 }
 
 /** Whether a failure shows that the server speaks TLS: an alert, or a certificate. */

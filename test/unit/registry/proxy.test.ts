@@ -1,58 +1,14 @@
-import { once } from 'node:events';
-import { createServer, request, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { proxyFor, proxyFrom } from '../../../lib/registry/http/proxy.ts';
 import { createSources } from '../../../lib/registry/sources.ts';
 import { makeImage } from '../../kit/images.ts';
-import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
-
-/** A proxy that sends every host to the same registry, and records its requests. */
-interface TestProxy extends AsyncDisposable {
-  readonly url: string;
-  readonly asked: string[];
-}
-
-async function startProxy(registry: TestRegistry): Promise<TestProxy> {
-  const asked: string[] = [];
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((incoming, outgoing) => {
-    // A request in plain HTTP to a proxy has the absolute URL (RFC 9112, section 3.2.2).
-    const { origin, pathname } = new URL(incoming.url ?? '');
-    asked.push(origin);
-    const { method, headers } = incoming;
-    const forwarded = request({
-      host: '127.0.0.1',
-      port: registry.host.split(':')[1],
-      method,
-      path: pathname,
-      headers,
-    });
-    forwarded.once('response', (reply) => {
-      outgoing.writeHead(reply.statusCode ?? 500, reply.headers);
-      reply.pipe(outgoing);
-    });
-    incoming.pipe(forwarded);
-  });
-  server.on('connection', (socket) => sockets.add(socket));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    asked,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
-}
+import { startProxy, startSocksProxy } from '../../kit/proxy.ts';
+import { startRegistry } from '../../kit/registry.ts';
 
 describe('a proxy', () => {
   test('is used for other machines and never for loopback', async () => {
     await using registry = await startRegistry();
-    await using proxy = await startProxy(registry);
+    await using proxy = await startProxy(registry.port);
     const image = makeImage();
     registry.push('team/app', image, 'v1');
     const sources = createSources({
@@ -74,7 +30,7 @@ describe('a proxy', () => {
   // The name does not exist, and only the proxy would have accepted it.
   test('is not used for hosts in NO_PROXY', async () => {
     await using registry = await startRegistry();
-    await using proxy = await startProxy(registry);
+    await using proxy = await startProxy(registry.port);
     const sources = createSources({
       endpoints: { 'registry.invalid': ['http://registry.invalid'] },
       proxy: proxyFrom({ HTTP_PROXY: proxy.url, NO_PROXY: 'example.com,registry.invalid' }),
@@ -100,6 +56,64 @@ describe('a proxy', () => {
     ],
   ] as const)('is found in the environment %j: %j', ([env, proxy]) => {
     expect(proxyFrom(env)).toEqual(proxy);
+  });
+});
+
+describe('a tunnel', () => {
+  const image = makeImage();
+
+  async function resolveThrough(proxy: string, insecure: readonly string[], host: string): Promise<string> {
+    const sources = createSources({
+      insecure: [...insecure],
+      proxy: { http: proxy, https: proxy },
+      retry: { tries: 1, baseMs: 1, capMs: 1 },
+    });
+    try {
+      return (await sources.repository({ host, path: 'team/app' }).resolve('v1')).digest;
+    } finally {
+      await sources.close();
+    }
+  }
+
+  test('leads to a registry that speaks TLS', async () => {
+    await using registry = await startRegistry({ tls: true });
+    await using proxy = await startProxy(registry.port);
+    registry.push('team/app', image, 'v1');
+    expect(await resolveThrough(proxy.url, ['registry.invalid'], 'registry.invalid')).toBe(image.digest);
+    expect(proxy.asked).toEqual(['CONNECT registry.invalid:443']);
+  });
+
+  test.each([true, false])('through a SOCKS proxy leads to a registry, with TLS: %s', async (tls) => {
+    await using registry = await startRegistry({ tls });
+    await using proxy = await startSocksProxy(registry.port);
+    registry.push('team/app', image, 'v1');
+    const address = proxy.url.replace('//', '//us%2Fer:pass%40word@');
+    expect(await resolveThrough(address, ['r.invalid:5000'], 'r.invalid:5000')).toBe(image.digest);
+    expect(new Set(proxy.asked)).toEqual(new Set(['SOCKS us/er@r.invalid:5000']));
+  });
+
+  test.each([400, 403, 405])(
+    'that a proxy refuses with %i leads to plain HTTP for an insecure host',
+    async (status) => {
+      await using registry = await startRegistry();
+      await using proxy = await startProxy(registry.port, status);
+      registry.push('team/app', image, 'v1');
+      expect(await resolveThrough(proxy.url, ['registry.invalid:5000'], 'registry.invalid:5000')).toBe(image.digest);
+      expect(proxy.asked.slice(0, 2)).toEqual(['CONNECT registry.invalid:5000', 'http://registry.invalid:5000']);
+    },
+  );
+
+  test.each([
+    [403, []],
+    [407, ['registry.invalid']],
+    [502, ['registry.invalid']],
+  ])('that a proxy refuses with %i never leads to plain HTTP, with insecure hosts %j', async (status, insecure) => {
+    await using registry = await startRegistry();
+    await using proxy = await startProxy(registry.port, status);
+    await expect(resolveThrough(proxy.url, insecure, 'registry.invalid')).rejects.toThrow(
+      `registry.invalid through proxy ${new URL(proxy.url).host}: the proxy answered ${status}`,
+    );
+    expect(new Set(proxy.asked)).toEqual(new Set(['CONNECT registry.invalid:443']));
   });
 });
 
@@ -163,7 +177,7 @@ describe('NO_PROXY', () => {
 
   test('covers a range for the requests of a registry', async () => {
     await using registry = await startRegistry();
-    await using proxy = await startProxy(registry);
+    await using proxy = await startProxy(registry.port);
     registry.push('team/app', makeImage(), 'v1');
     const host = registry.host.replace('127.0.0.1', '0.0.0.0');
     for (const [except, asked] of [
@@ -193,6 +207,30 @@ describe('the proxy for a URL', () => {
     expect(proxyFor(http, { http: 'http://a:1', https: 'http://b:1' })).toBe('http://a:1');
     expect(proxyFor(https, { http: 'http://a:1' })).toBe('http://a:1');
     expect(proxyFor(http, { https: 'http://b:1' })).toBeUndefined();
+  });
+
+  test.each([
+    ['ftp://user:hunter2@proxy:1', 'unknown scheme ftp://'],
+    ['socks4://user:hunter2@proxy:1', 'unknown scheme socks4://'],
+    ['http://user:hunter2@proxy:99999', 'not a URL'],
+    ['http://user:hun/ter2@proxy:1', 'not a URL'],
+    ['user:hunter2@', 'not a URL'],
+    ['socks5://', 'not a URL'],
+    ['http://user:hunter2%@proxy:1', 'write %25'],
+    ['http://us%er:hunter2@proxy:1', 'write %25'],
+  ])('%s is refused without its password', (address, reason) => {
+    const refusal = (given: object): string => {
+      try {
+        return proxyFor(https, given) ?? 'none';
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(refusal({ https: address })).toMatch(/^use the proxy of HTTPS_PROXY: /);
+    expect(refusal({ https: address })).toContain(reason);
+    expect(refusal({ http: address })).toMatch(/^use the proxy of HTTP_PROXY: /);
+    expect(refusal({ https: address })).not.toMatch(/hun|us%/);
+    expect(proxyFor(https, { https: address, except: '*' })).toBeUndefined();
   });
 
   test('may be written without a scheme', () => {
@@ -228,16 +266,9 @@ describe('an error behind a proxy', () => {
   });
 
   test('says that the proxy requires credentials', async () => {
-    const server = createServer();
-    server.on('connect', (_, socket: Socket) => {
-      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    const { message } = await failing(`http://127.0.0.1:${port}`);
-    expect(message).toContain(`registry.invalid through proxy 127.0.0.1:${port}: the proxy answered 407; set a user`);
-    server.closeAllConnections();
-    server.close();
+    await using proxy = await startProxy(1, 407);
+    const { message } = await failing(proxy.url);
+    const { host } = new URL(proxy.url);
+    expect(message).toContain(`registry.invalid through proxy ${host}: the proxy answered 407; set a user`);
   });
 });
