@@ -116,6 +116,18 @@ describe('an attestation', () => {
     expect(attested).toBe(MIRRORED.attested);
     expect(attestationOf(bundle, subject).manifest.digest).toBe(manifest.digest);
   });
+
+  test('must have a time in its statement', async () => {
+    const statement = structuredClone(statementOf(MIRRORED, '1.0.0')) as {
+      predicate: { archive: { attested: string } };
+    };
+    statement.predicate.archive.attested = 'yesterday';
+    const bundle = await signStatement(statement, parseAttestationKey(keyOf('P-256').pem));
+    const subject = { mediaType: 'application/vnd.oci.image.manifest.v1+json', digest: IMAGE, size: 5 };
+    expect(() => attestationOf(bundle, subject)).toThrow(
+      'read attestation: predicate.archive.attested: must be a time in ISO 8601',
+    );
+  });
 });
 
 describe('an attestation key', () => {

@@ -1,8 +1,11 @@
-import { readFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { constants, open, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { systemWords, wordsFor } from '../../../lib/core/system-error.ts';
+import { tempFolder } from '../../kit/temp.ts';
 
 const errno = (code: string): Error => Object.assign(new Error(`${code}: raw, read`), { code });
 
@@ -14,6 +17,17 @@ describe('systemWords', () => {
     expect(systemWords(folder)).toBe('it is a directory');
     const [refused] = (await once(connect(1, '127.0.0.1'), 'error').catch((error: unknown) => [error])) as [unknown];
     expect(systemWords(refused)).toBe('the connection was refused');
+  });
+
+  test('describes a device without a reader and an address of another machine in words', async () => {
+    await using folder = await tempFolder();
+    await promisify(execFile)('mkfifo', [folder.join('pipe')]);
+    const flags = constants.O_WRONLY | constants.O_NONBLOCK;
+    const device: unknown = await open(folder.join('pipe'), flags).catch((error: unknown) => error);
+    expect(systemWords(device)).toBe('no such device');
+    const socket = connect({ port: 1, host: '127.0.0.1', localAddress: '192.0.2.1' });
+    const [address] = (await once(socket, 'error').catch((error: unknown) => [error])) as [unknown];
+    expect(systemWords(address)).toBe('no local address or port is free for the connection');
   });
 
   test.each([
