@@ -1,10 +1,9 @@
 /** The clients and settings that the functions share, created once per sandbox. */
-import { readFile } from 'node:fs/promises';
-import { dirname, join, posix } from 'node:path';
+import { join } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { Failure, invalid } from '../lib/core/failure.ts';
-import { readJson } from '../lib/core/json.ts';
+import { inputFile } from '../lib/core/input-file.ts';
 import { Archive } from '../lib/archive/archive.ts';
 import { ociLayout } from '../lib/archive/oci-layout.ts';
 import { checksumsFrom } from '../lib/store/s3/checksums.ts';
@@ -38,42 +37,20 @@ export type ReadConfig = () => Promise<Config>;
 
 /** `mirror.yaml` from the archive's bucket or the bundle's folder; the last valid one while a new one is invalid. */
 export function configFrom(location: ConfigLocation): ReadConfig {
-  return keptFile(location, (text) => parseConfig(text, nameOf(location)));
+  return keptFile(location, parseConfig);
 }
 
-function keptFile<T>(location: ConfigLocation, parse: (text: string) => T): () => Promise<T> {
-  return kept({ read: () => configText(location), parse, onRefused });
-}
-
-/**
- * The trusted root that `mirror.yaml` names, from the same place; the last valid one while a new one is not JSON. Undefined without
- * one.
- */
-export function trustedRootFrom(location: ConfigLocation, config: ReadConfig): () => Promise<Uint8Array | undefined> {
-  const roots = new Map<string, () => Promise<Uint8Array>>();
-  return async () => {
-    const { trustedRoot: name } = await config();
-    if (name === undefined) return undefined;
-    const read = roots.get(name) ?? keptFile(beside(location, name), rootIn);
-    roots.set(name, read);
-    return read();
-  };
-}
-
-function rootIn(text: string): Uint8Array {
-  readJson(text);
-  return Buffer.from(text);
-}
-
-function beside(location: ConfigLocation, name: string): ConfigLocation {
-  if (location.kind === 'file') return { kind: 'file', path: join(dirname(location.path), name) };
-  return { ...location, key: posix.join(posix.dirname(location.key), name) };
+export function keptFile<T>(
+  location: ConfigLocation,
+  parse: (text: string, name: string) => T | Promise<T>,
+): () => Promise<T> {
+  return kept({ read: () => configText(location), parse: (text) => parse(text, nameOf(location)), onRefused });
 }
 
 async function configText(location: ConfigLocation): Promise<string> {
   if (location.kind === 'file') {
     const path = join(process.env['LAMBDA_TASK_ROOT'] ?? process.cwd(), location.path);
-    return readFile(path, 'utf8');
+    return (await inputFile(`read configuration ${location.path}`, path)).toString('utf8');
   }
   const { bucket, key } = location;
   const found = await new S3Store({ bucket, prefix: '', client: s3 }).get(key, { maxBytes: MAX_CONFIG_BYTES });

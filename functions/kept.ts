@@ -6,7 +6,7 @@ const KEPT_MS = 60_000;
 export interface KeptOptions<T> {
   readonly read: () => Promise<string>;
   /** Called for a text that differs from the last valid one. */
-  readonly parse: (text: string) => T;
+  readonly parse: (text: string) => T | Promise<T>;
   /** Reports a text that cannot be read or parsed; `keptLast` if the last valid value stays in use. */
   readonly onRefused: (failure: Failure, keptLast: boolean) => void;
   /** Milliseconds since the epoch. */
@@ -36,7 +36,7 @@ export function kept<T>(options: KeptOptions<T>): () => Promise<T> {
     try {
       const text = await read();
       // An unchanged text keeps its value, so that callers can keep what they derived from it.
-      last = last?.text === text ? { ...last, until } : { text, value: parse(text), until };
+      last = last?.text === text ? { ...last, until } : { text, value: await parse(text), until };
     } catch (error) {
       const failure = asFailure(error, 'read configuration', 'archive');
       onRefused(failure, last !== undefined);

@@ -1,6 +1,6 @@
 import type { Context, SQSBatchResponse } from 'aws-lambda';
 import { readEnvironment } from '../lib/config/environment.ts';
-import { configFrom, once, openArchive, openQueues, trustedRootFrom } from './aws.ts';
+import { configFrom, once, openArchive, openQueues } from './aws.ts';
 import { sendRunStarted } from './event-bus.ts';
 import { handleResolutions } from './handlers/resolutions.ts';
 import { startRun } from './handlers/start-run.ts';
@@ -9,6 +9,7 @@ import { readRequest, type StartRequest } from './request.ts';
 import { signalOf } from './signal.ts';
 import { sourcesFrom } from './sources.ts';
 import { leftOut, observe, observed, onRetry, runStarted } from './telemetry.ts';
+import { trustedRootFrom } from './trusted-root.ts';
 
 /** The result of a schedule or a request. */
 interface Started {

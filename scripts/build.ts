@@ -30,7 +30,7 @@ const THREADS = [
 
 /** Modules that functions load on demand, as files next to the bundle; the command line is split into files anyway. */
 const ON_DEMAND = [
-  { from: 'lib/signatures/sigstore.ts', loadedBy: 'lib/signatures/verify.ts' },
+  { from: 'lib/signatures/sigstore.ts', loadedBy: 'lib/signatures/trusted-root.ts' },
   { from: 'functions/ecr-client.ts', loadedBy: 'functions/ecr.ts' },
   { from: 'lib/app/kms-client.ts', loadedBy: 'lib/app/attest-key.ts' },
 ];

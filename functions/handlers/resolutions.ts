@@ -3,7 +3,6 @@ import { configuredPolicy, tagChoice } from '../../lib/app/choose.ts';
 import { isUnknownRequest } from '../../lib/app/missing.ts';
 import type { Archive } from '../../lib/archive/archive.ts';
 import { type Config, registrySettings } from '../../lib/config/mirrors.ts';
-import { defined } from '../../lib/core/defined.ts';
 import type { ResolveMessage } from '../../lib/queue/messages.ts';
 import type { Queues } from '../../lib/queue/queue.ts';
 import type { Sources } from '../../lib/registry/source.ts';
@@ -34,7 +33,7 @@ export interface SourcePorts extends QueuePorts {
 
 export interface ResolverPorts extends SourcePorts {
   /** Sigstore's trusted root. */
-  readonly trustedRoot?: ResolverContext['trustedRoot'];
+  readonly trustedRoot?: () => Promise<Uint8Array | undefined>;
   /** Called for an image that an earlier run has queued. */
   readonly leftOut: (event: ImageEvent) => void;
 }
@@ -66,8 +65,8 @@ export async function handleResolutions(
 }
 
 async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
-  const { archive, queues, observe, leftOut, trustedRoot } = ports;
-  const [read, sources] = await Promise.all([ports.config(), ports.sources()]);
+  const { archive, queues, observe, leftOut } = ports;
+  const [read, sources, trustedRoot] = await Promise.all([ports.config(), ports.sources(), ports.trustedRoot?.()]);
   return {
     archive,
     queues,
@@ -77,7 +76,7 @@ async function contextOf(ports: ResolverPorts): Promise<ResolverContext> {
     lanes: registrySettings(read, ports.lanes).connections,
     // One per message, because functions share no state.
     quota: new Quota(read.limits),
-    ...defined({ trustedRoot }),
+    trustedRoot,
     chooseTags: (order) => tagChoice(read, order),
     policyOf: (order) => configuredPolicy(read, order),
     isExpected: isUnknownRequest,

@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { invalid } from '../core/failure.ts';
 import { inputFile } from '../core/input-file.ts';
 import type { Config } from '../config/mirrors.ts';
+import { libraryWith } from '../signatures/trusted-root.ts';
 
 /** The name of standard input. */
 export const STDIN = '-';
@@ -26,13 +27,7 @@ export async function readConfig(path: string, from: { readonly stdin?: Input | 
 /** Reads the trusted root of Sigstore, and checks it. */
 export async function readTrustedRoot(path: string, operation: string): Promise<Uint8Array> {
   const bytes = await inputFile(operation, path);
-  // Sigstore's library is loaded on demand.
-  const { parseTrustedRoot } = await import('../signatures/sigstore.ts');
-  try {
-    parseTrustedRoot(bytes);
-  } catch (error) {
-    throw invalid(operation, (error as Error).message);
-  }
+  await libraryWith(bytes, operation);
   return bytes;
 }
 

@@ -105,7 +105,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     ...common,
     sources,
     quota: new Quota(run.limits),
-    trustedRoot: () => Promise.resolve(run.trustedRoot),
+    trustedRoot: run.trustedRoot,
     ...defined({ chooseTags: run.chooseTags, policyOf: run.policyOf }),
   };
   queues.consume('resolve', {

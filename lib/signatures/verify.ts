@@ -1,13 +1,12 @@
 import { X509Certificate } from 'node:crypto';
-import { invalid } from '../core/failure.ts';
 import { matchesGlob, parseIdentityGlob } from '../oci/glob.ts';
-import { printable, quote, show } from '../oci/show.ts';
+import { quote, show } from '../oci/show.ts';
 import type { Signer } from '../policy/policy.ts';
 import { parseBundle } from './bundle.ts';
 import { isSignedBy, parsePublicKey, type TrustedKey } from './public-key.ts';
 import { parseSimpleSigning } from './simple-signing.ts';
 import { type FoundSignature, orFault, type ParsedSignature, SIGNATURE_LIMITS, type SignedImage } from './signature.ts';
-import type * as Library from './sigstore.ts';
+import { libraryWith } from './trusted-root.ts';
 
 /** The signer that a policy accepts, and the time in milliseconds that a log or a timestamp authority proves. */
 interface Verified {
@@ -113,21 +112,6 @@ async function checkCertified(
     issuer !== undefined &&
     identities.some((each) => isMatch(each.identity, identity) && isMatch(each.issuer, issuer));
   return isWanted ? { by: named(identity, issuer), at } : `it is by ${named(identity, issuer)}, expected ${text}`;
-}
-
-/**
- * Loads the library and checks a trusted root.
- *
- * @throws {Failure} `invalid`
- */
-async function libraryWith(trustedRoot: Uint8Array): Promise<typeof Library> {
-  const library = await import('./sigstore.ts');
-  try {
-    library.parseTrustedRoot(trustedRoot);
-    return library;
-  } catch (thrown) {
-    throw invalid('read trusted root', printable((thrown as Error).message));
-  }
 }
 
 function isMatch(pattern: string, text: string): boolean {

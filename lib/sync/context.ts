@@ -25,7 +25,7 @@ export interface ResolverContext extends Common {
   /** The operator's limits; there are none by default. */
   readonly quota?: Quota;
   /** The bytes of Sigstore's trusted root, for signers with an identity; undefined without one. */
-  readonly trustedRoot?: () => Promise<Uint8Array | undefined>;
+  readonly trustedRoot?: Uint8Array | undefined;
   /** Returns the earlier run that has queued this image and not completed it; such an image is skipped. */
   readonly queuedBy?: (event: ImageEvent, order: Order, signal: AbortSignal) => Promise<string | undefined>;
   /** Whether a failure is left out of the records, since it is not an error of the mirror. */

@@ -59,6 +59,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'index.ts': ['app', 'config', 'upkeep', 'sync', 'changes', 'archive', 'store', 'policy', 'oci', 'core'],
   functions: [
     'attest',
+    'signatures',
     'webhook',
     'serve',
     'app',

@@ -20,11 +20,11 @@ export interface Passed {
 /** Undefined for an image that the policy refuses, whose result is recorded. */
 export async function passedVerification(slice: SliceWork, sought: Sought): Promise<Passed | undefined> {
   const { context, message, policy, index, signal, source } = slice;
+  const { trustedRoot } = context;
   const { digest, tag, fetched } = sought.found;
   // Signatures are not signed.
   if (policy.verify === 'off' || (tag !== undefined && isReferrerTag(tag))) return { notes: [] };
   if (decisionOn(index?.control.decisions ?? [], tag ?? '', digest)?.action === 'release') return { notes: [] };
-  const trustedRoot = await context.trustedRoot?.();
   const signers = nameOfSigners(policy.signers, trustedRoot);
   const known = index === undefined ? undefined : unverifiedOf(index.control.unverified, tag ?? '', digest);
   const isDue = known === undefined || slice.referrers.announced.has(digest);

@@ -2,11 +2,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ConfigLocation } from '../../../lib/config/environment.ts';
+import { startSigstore } from '../../kit/sigstore.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 import { OnMocks } from './on-mocks.ts';
 
 const CONFIG = "version: 1\ntrustedRoot: root.json\nmirrors: [{ source: 'r.example/app', tags: all }]";
-const ROOT = '{"tlogs":[]}';
+const ROOT = String((await startSigstore()).trustedRoot);
 
 let aws: OnMocks;
 let bundle: TempFolder;
@@ -21,7 +22,8 @@ afterEach(async () => {
 });
 
 async function readFrom(location: ConfigLocation): Promise<{ readonly source: unknown; readonly root: unknown }> {
-  const { configFrom, trustedRootFrom } = await import('../../../functions/aws.ts');
+  const { configFrom } = await import('../../../functions/aws.ts');
+  const { trustedRootFrom } = await import('../../../functions/trusted-root.ts');
   const config = configFrom(location);
   const root = await trustedRootFrom(location, config)();
   const { mirrors } = await config();

@@ -158,6 +158,31 @@ describe('a message', () => {
   });
 });
 
+describe('a message waits for the trusted root that the configuration names, also on the last delivery,', () => {
+  const ROOT = 's3://bucket/config/trusted_root.json';
+
+  test.for([
+    ['is missing', undefined, `read configuration: ${ROOT} does not exist; upload it`],
+    ['is not JSON', '{"mediaType": ', `read trusted root ${ROOT}: it is not JSON`],
+    ['is not a trusted root', '{}', `read trusted root ${ROOT}: its mediaType "" is unknown`],
+  ] as const)('if it %s', async ([, root, reason]) => {
+    configure("['v*']", 'trustedRoot: trusted_root.json');
+    if (root !== undefined) aws.s3.objects.set('config/trusted_root.json', Buffer.from(root));
+    const record = recordOf(images('v1'));
+    expect(await handle(record)).toEqual([record.messageId]);
+    expect(aws.log).toContainEqual(
+      expect.objectContaining({ message: 'message waits', reason: expect.stringContaining(reason) as string }),
+    );
+    expect(aws.metrics).toEqual({ ConfigurationRefused: 1 });
+
+    const last = recordOf(images('v1'), LAST);
+    expect(await handle(last)).toEqual([]);
+    expect(aws.requeued('resolve')).toEqual([last.body]);
+    expect(aws.sent('finalize')).toEqual([]);
+    expect(registry.requests).toEqual([]);
+  });
+});
+
 describe('a schedule', () => {
   test('starts a run of all mirrors, and records, logs and publishes its start', async () => {
     expect(await invoke(SCHEDULE)).toMatchObject({ messages: 1 });

@@ -191,7 +191,7 @@ describe('an image without the required signature', () => {
     const { trustedRoot } = sigstore;
     await using rig = new Rig();
     await applied(rig, { verify: 'require', signers: [RELEASE], referrers: 'none' });
-    const context = { trustedRoot: () => Promise.resolve(trustedRoot) };
+    const context = { trustedRoot };
     const first = resolveMessage({ ...orderFor(registry), run: 'run-0' }, { kind: 'images', images: [{ tag: 'v1' }] });
     const options = { receiveCount: 1, last: false, signal: NEVER };
     rig.now = Date.now;
