@@ -1,10 +1,13 @@
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { plain, readParameters } from './parameters.js';
 import { longestGap } from './schedule-expression.js';
 
 const ROOT = join(import.meta.dirname, '..');
 const NONE = { Ref: 'AWS::NoValue' };
+
+/** The name of Sigstore's trusted root, beside mirror.yaml: the package and the role of the resolver have it. */
+const TRUSTED_ROOT = 'trusted_root.json';
 
 /** CloudWatch's maximum period and maximum evaluation range of an alarm, in seconds. */
 const MAX_PERIOD = 86_400;
@@ -102,8 +105,7 @@ export async function settings(osls) {
         : { isOn: 'off', config: NONE, queue: NONE, keyActions: ['kms:Decrypt'] },
     objects: {
       config: objects('config/mirror.yaml'),
-      // The trusted root of Sigstore: mirror.yaml names it, and it has this name.
-      trustedRoot: objects('config/trusted_root.json'),
+      trustedRoot: objects(`config/${TRUSTED_ROOT}`),
       blobs: objects('blobs/*'),
       receipts: objects('.mirror/receipts/*'),
       runs: objects('.mirror/runs/*'),
@@ -210,18 +212,19 @@ function heartbeatOf({ heartbeatHours, schedule, scheduleState }) {
   return { periods, period: Math.ceil(looked / periods / 60) * 60 };
 }
 
-/** Otherwise a bundle with a missing or invalid configuration would be noticed only by its first run. */
+/** Otherwise a bundle with a missing or invalid configuration, or trusted root, would be noticed only by its first run. */
 async function readBundled() {
   const path = join(ROOT, 'mirror.yaml');
-  const text = await readFile(path, 'utf8').catch(() => {
+  if (!existsSync(path))
     throw plain(
       `read parameter config: bundled, but ${path} does not exist; create it (docs/configuration.md describes it)`,
     );
-  });
-  const { parseConfig } = await import('../lib/config/config.ts');
-  try {
-    parseConfig(text, 'mirror.yaml');
-  } catch (error) {
+  const { readConfig } = await import('../lib/app/config-file.ts');
+  const { trustedRoot = TRUSTED_ROOT } = await readConfig(path, {}).catch((error) => {
     throw plain(error.message);
-  }
+  });
+  if (trustedRoot !== TRUSTED_ROOT)
+    throw plain(
+      `read parameter config: expected trustedRoot: ${TRUSTED_ROOT} in the bundled mirror.yaml, got ${trustedRoot}; rename the file`,
+    );
 }

@@ -158,12 +158,12 @@ export function shortName(resource: unknown): string {
  * credentials.
  *
  * @param parameters as in `--param name=value`
- * @param config `mirror.yaml`, to be bundled
+ * @param files beside serverless.yml, to be bundled
  * @param region options of the command line that name it
  */
 export async function packaged(
   parameters: Readonly<Record<string, string>> = {},
-  config?: string,
+  files: Readonly<Record<string, string | Uint8Array>> = {},
   region: readonly string[] = ['--region', 'eu-central-1'],
 ): Promise<Packaged> {
   const folder = await tempFolder();
@@ -172,7 +172,7 @@ export async function packaged(
     await cp(join(ROOT, 'infra'), folder.join('infra'), { recursive: true });
     await symlink(join(ROOT, 'lib'), folder.join('lib'));
     await writeFile(folder.join('package.json'), '{"type":"module"}');
-    if (config !== undefined) await writeFile(folder.join('mirror.yaml'), config);
+    for (const [name, content] of Object.entries(files)) await writeFile(folder.join(name), content);
     for (const name of [...FUNCTIONS, REGISTRY]) {
       for (const file of ['index.mjs', 'index.mjs.map'])
         await write(folder.join('dist/functions', name, file), `export const handler = '${name}';`);

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CFN_LINT, FUNCTIONS, lint, namesInZip, packaged, type Packaged, type Properties } from '../../kit/packaged.ts';
+import { startSigstore } from '../../kit/sigstore.ts';
 
-const CONFIG = 'version: 1\nmirrors:\n  - source: alpine\n    tags: [latest]\n';
+const CONFIG = 'version: 1\ntrustedRoot: trusted_root.json\nmirrors:\n  - source: alpine\n    tags: [latest]\n';
+
+const { trustedRoot } = await startSigstore();
 
 /** The service with everything that may exist before it. */
 let template: Packaged;
@@ -28,7 +31,7 @@ beforeAll(async () => {
     sqsRequestsPerDay: 'off',
     imagesFailed: '5',
   };
-  template = await packaged(given, CONFIG);
+  template = await packaged(given, { 'mirror.yaml': CONFIG, 'trusted_root.json': trustedRoot });
 });
 
 afterAll(() => template[Symbol.asyncDispose]());
@@ -87,15 +90,25 @@ describe('the parameters', () => {
 });
 
 describe('a bundled configuration', () => {
-  test('is in each package', async () => {
-    expect(namesInZip(await template.zip('layer'))).toContain('mirror.yaml');
+  test('is in each package, and its trusted root in that of the resolver', async () => {
+    for (const name of FUNCTIONS) {
+      const names = namesInZip(await template.zip(name));
+      expect(names).toContain('mirror.yaml');
+      expect(names.includes('trusted_root.json')).toBe(name === 'resolver');
+    }
   });
 
-  // The error has line and column.
-  test('is refused before the deployment if the functions would refuse it', async () => {
-    const refused = packaged({ config: 'bundled' }, CONFIG.replace('tags', 'tgas'));
-    const stdout: unknown = expect.stringMatching(/mirror\.yaml:4:\d+: mirrors\[0\]\.tgas/);
-    await expect(refused).rejects.toMatchObject({ stdout });
+  test.for([
+    // The error has line and column.
+    [CONFIG.replace('tags', 'tgas'), 'mirror.yaml:5:5: mirrors[0].tgas'],
+    [CONFIG, 'read trustedRoot trusted_root.json: no such file'],
+    [
+      CONFIG.replace('_', '-'),
+      'expected trustedRoot: trusted_root.json in the bundled mirror.yaml, got trusted-root.json',
+    ],
+  ] as const)('is refused before the deployment if the functions would refuse it (%#)', async ([config, reason]) => {
+    const refused = packaged({ config: 'bundled' }, { 'mirror.yaml': config, 'trusted-root.json': trustedRoot });
+    await expect(refused).rejects.toMatchObject({ stdout: expect.stringContaining(reason) as string });
   });
 });
 
@@ -175,7 +188,7 @@ describe('the region', () => {
     const stdout: unknown = expect.stringContaining(
       'read region: no region is set (the profile in ~/.aws/config is not read); set AWS_REGION, or use --region',
     );
-    await expect(packaged({}, undefined, [])).rejects.toMatchObject({ stdout });
+    await expect(packaged({}, {}, [])).rejects.toMatchObject({ stdout });
   });
 });
 
