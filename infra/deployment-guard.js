@@ -28,6 +28,7 @@ export default class DeploymentGuard {
       return new sdk[`${client}Client`](config).send(new sdk[`${command}Command`](request));
     };
     await refuseOtherArchive(ask, naming.getStackName(), settings.guard);
+    await refuseDroppedSecrets(ask, naming.getStackName(), settings.guard);
     await refuseBucket(ask, this.#provider.getRegion(), settings.guard);
     const nameOf = (id) => this.#serverless.service.getFunction(id).name;
     await refuseReservations(ask, nameOf, settings.guard);
@@ -61,6 +62,43 @@ export async function refuseOtherArchive(ask, stack, { bucket, existingBucket, p
       `deploy archive: expected ${deployed}, which ${stack} has, got ${wanted}; give bucket, existingBucket and prefix as in the ` +
         `last deployment (which keeps no --param), or remove ${stack}, which keeps the bucket, and deploy again with existingBucket`,
     );
+}
+
+/** The parameters that a secret follows from. */
+const SECRET_OF = {
+  CredentialsSecret: 'credentialsSecret',
+  RegistryTokens: 'registry and registryAccess',
+  RunWebhookSecret: 'runWebhook',
+};
+
+/**
+ * Refuses to delete a deployed secret that the template does not have any more: CloudFormation would delete it at once, with the
+ * text that a person has stored in it.
+ *
+ * @param {Ask} ask
+ * @param {string} stack
+ * @param {Pick<Guard, 'credentialsSecret' | 'droppedSecrets' | 'deleteSecrets'>} guard
+ */
+export async function refuseDroppedSecrets(ask, stack, { credentialsSecret, droppedSecrets, deleteSecrets }) {
+  const details = await Promise.all(
+    droppedSecrets.map(async (id) => {
+      const resource = { StackName: stack, LogicalResourceId: id };
+      return (await tolerant(ask('CloudFormation', 'DescribeStackResource', resource)))?.StackResourceDetail;
+    }),
+  );
+  const deployed = details.filter((each) => each !== undefined && each.ResourceStatus !== 'DELETE_COMPLETE');
+  if (deployed.some(({ PhysicalResourceId }) => PhysicalResourceId === credentialsSecret))
+    throw plain(
+      `deploy secrets: credentialsSecret is the secret that ${stack} has created (this deployment would delete it); ` +
+        'leave credentialsSecret empty',
+    );
+  if (deployed.length === 0 || deleteSecrets) return;
+  const ids = deployed.map(({ LogicalResourceId }) => LogicalResourceId);
+  throw plain(
+    `deploy secrets: ${stack} has ${ids.join(' and ')}, which this deployment would delete with the stored text ` +
+      `(${deployed.map(({ PhysicalResourceId }) => PhysicalResourceId).join(', ')}); give ${ids.map((id) => SECRET_OF[id]).join(', ')} ` +
+      'as in the last deployment (which keeps no --param), or add --param deleteSecrets=on',
+  );
 }
 
 /**
@@ -134,5 +172,13 @@ async function tolerant(answer) {
 
 /**
  * @typedef {(client: string, command: string, request: object) => Promise<any>} Ask
- * @typedef {{ bucket: string, existingBucket: string, prefix: string, reserved: Record<string, number> }} Guard
+ * @typedef {{
+ *   bucket: string,
+ *   existingBucket: string,
+ *   prefix: string,
+ *   credentialsSecret: string,
+ *   droppedSecrets: readonly string[],
+ *   deleteSecrets: boolean,
+ *   reserved: Record<string, number>,
+ * }} Guard
  */

@@ -57,6 +57,7 @@ export const PARAMETERS = {
       'the complete ARN of a secret, including its last six characters',
     ),
   ),
+  deleteSecrets: choice('off', 'on'),
   ecrPull: choice('on', 'off'),
   // The roles need a key, and an alias can change to another key.
   kmsKey: optional(arn('kms', 'key/[\\w-]+', 'the ARN of a KMS key (arn:aws:kms:…:key/…, not an alias)')),

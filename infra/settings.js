@@ -44,6 +44,13 @@ export async function settings(osls) {
   const webhooks = given.webhooks === 'on';
   const reserved = webhooks && given.webhookConcurrency !== '' ? Number(given.webhookConcurrency) : NONE;
   const registry = registryOf(given);
+  // By whether the template has them.
+  const secrets = {
+    CredentialsSecret: credentialsSecret === '',
+    RegistryTokens: registry.isOn && registry.hasTokens,
+    RunWebhookSecret: given.runWebhook !== '',
+    WebhookSecret: true,
+  };
   const config = given.config === 'bucket' ? url('config/mirror.yaml') : 'mirror.yaml';
   const heartbeat = heartbeatOf(given);
   if (given.config === 'bundled') await readBundled();
@@ -52,7 +59,7 @@ export async function settings(osls) {
     // Files of this folder; empty if their resources already exist or are disabled.
     resources: {
       bucket: file('bucket.yml', existingBucket === ''),
-      credentials: file('credentials.yml', credentialsSecret === ''),
+      credentials: file('credentials.yml', secrets.CredentialsSecret),
       ecr: file('ecr.yml', given.ecrPull === 'on'),
       encryption: file('encryption.yml', kmsKey !== ''),
       attestation: file('attestation.yml', given.attestKey !== ''),
@@ -62,19 +69,22 @@ export async function settings(osls) {
       sqsBudget: file('budget-sqs.yml', given.sqsRequestsPerDay !== ''),
       notifications: file('notifications.yml', alarmTopic !== ''),
       runNotifications: file('run-notifications.yml', given.runTopic !== ''),
-      runWebhook: file('run-webhook.yml', given.runWebhook !== ''),
+      runWebhook: file('run-webhook.yml', secrets.RunWebhookSecret),
       registry: file('registry.yml', registry.isOn),
-      registryTokens: file('registry-tokens.yml', registry.isOn && registry.hasTokens),
+      registryTokens: file('registry-tokens.yml', secrets.RegistryTokens),
       registryBalancer: file('registry-alb.yml', given.registry === 'alb'),
       registryFill: file('registry-fill.yml', registry.isOn && given.registryFill === 'on'),
       registryEncryption: file('registry-encryption.yml', registry.isOn && kmsKey !== ''),
     },
-    protectedResources: protectedResources(existingBucket, credentialsSecret, registry.isOn && registry.hasTokens),
+    protectedResources: protectedResources(existingBucket, secrets),
     // deployment-guard.js compares these with AWS.
     guard: {
       bucket,
       existingBucket,
       prefix,
+      credentialsSecret,
+      droppedSecrets: Object.keys(secrets).filter((id) => !secrets[id]),
+      deleteSecrets: given.deleteSecrets === 'on',
       reserved: {
         ...(typeof reserved === 'number' ? { webhookConcurrency: reserved } : {}),
         ...(typeof registry.reserved === 'number' ? { registryConcurrency: registry.reserved } : {}),
@@ -163,12 +173,10 @@ export async function settings(osls) {
  * The resources that hold data, as the stack policy names them. CloudFormation refuses a policy that names a resource that the
  * template does not have.
  */
-function protectedResources(existingBucket, credentialsSecret, hasTokens) {
+function protectedResources(existingBucket, secrets) {
   return [
     ...(existingBucket === '' ? ['ArchiveBucket'] : []),
-    ...(credentialsSecret === '' ? ['CredentialsSecret'] : []),
-    ...(hasTokens ? ['RegistryTokens'] : []),
-    'WebhookSecret',
+    ...Object.keys(secrets).filter((id) => secrets[id]),
     ...['Resolve', 'Layer', 'Finalize'].flatMap((name) => [`${name}Queue`, `${name}DeadLetters`]),
     'Undelivered',
   ].map((id) => `LogicalResourceId/${id}`);

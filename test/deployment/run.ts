@@ -135,10 +135,24 @@ try {
   assert.match(failure, /team\/app:missing failed \(manifest-unknown\): .+ - run request-/);
   say('a failed image is a message to the topic');
 
-  const refused = serverless('deploy', '--param', 'bucket=registry-archive-of-example');
-  const expected = `deploy archive: expected ${archive}, which mirror-sync-prod has, got s3://registry-archive-of-example/; `;
-  await assert.rejects(refused, (error: { stdout: string }) => error.stdout.includes(expected));
-  say('another bucket is refused');
+  const refuses = (parameter: string, expected: string): Promise<void> =>
+    assert.rejects(serverless('deploy', '--param', parameter), (error: { stdout: string }) =>
+      error.stdout.includes(expected),
+    );
+  await refuses(
+    'bucket=registry-archive-of-example',
+    `deploy archive: expected ${archive}, which mirror-sync-prod has, got s3://registry-archive-of-example/; `,
+  );
+  const secret = await output('CredentialsSecret');
+  await refuses(
+    `credentialsSecret=${secret}`,
+    'deploy secrets: credentialsSecret is the secret that mirror-sync-prod has created ',
+  );
+  await refuses(
+    `credentialsSecret=${secret.slice(0, -6)}abcdef`,
+    `deploy secrets: mirror-sync-prod has CredentialsSecret, which this deployment would delete with the stored text (${secret}); `,
+  );
+  say('another bucket is refused, and the loss of the credentials');
 
   const key = await createKey(localstack.endpoint);
   const changed = {

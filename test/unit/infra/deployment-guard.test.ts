@@ -3,10 +3,11 @@ import { describe, expect, test } from 'vitest';
 
 type Ask = (client: string, command: string, request: object) => Promise<unknown>;
 
-const { refuseOtherArchive, refuseBucket, refuseReservations } = (await import(
+const { refuseOtherArchive, refuseDroppedSecrets, refuseBucket, refuseReservations } = (await import(
   join(import.meta.dirname, '../../../infra/deployment-guard.js')
 )) as {
   refuseOtherArchive: (ask: Ask, stack: string, guard: object) => Promise<void>;
+  refuseDroppedSecrets: (ask: Ask, stack: string, guard: object) => Promise<void>;
   refuseBucket: (ask: Ask, region: string, guard: object) => Promise<void>;
   refuseReservations: (ask: Ask, nameOf: (id: string) => string, guard: object) => Promise<void>;
 };
@@ -60,6 +61,61 @@ describe('the archive of an existing deployment', () => {
   test('is not compared before a first deployment, or after a failed one', async () => {
     await expect(check(aws({}), { bucket: 'named' })).resolves.toBeUndefined();
     await expect(check(aws({ DescribeStacks: { Stacks: [{}] } }), { bucket: 'named' })).resolves.toBeUndefined();
+  });
+});
+
+describe('a secret of an existing deployment', () => {
+  const CREDENTIALS = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mirror-sync-prod-credentials-AbCdEf';
+  const TOKENS = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mirror-sync-prod-registry-tokens-AbCdEf';
+  const OTHER = 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:other-AbCdEf';
+
+  /** @param deployed the ARNs of deployed secrets by their logical ids */
+  const check = (
+    deployed: Readonly<Record<string, string>>,
+    given: object,
+    status = 'CREATE_COMPLETE',
+  ): Promise<void> =>
+    refuseDroppedSecrets(
+      (_, __, request) => {
+        const { LogicalResourceId } = request as { readonly LogicalResourceId: string };
+        const PhysicalResourceId = deployed[LogicalResourceId];
+        return PhysicalResourceId === undefined
+          ? Promise.reject(new Error('ValidationError'))
+          : Promise.resolve({
+              StackResourceDetail: { LogicalResourceId, PhysicalResourceId, ResourceStatus: status },
+            });
+      },
+      'mirror-sync-prod',
+      { credentialsSecret: '', droppedSecrets: [], deleteSecrets: false, ...given },
+    );
+
+  test('stays, and one that was never deployed or is deleted already may be missing', async () => {
+    await expect(check({ RegistryTokens: TOKENS }, {})).resolves.toBeUndefined();
+    const dropped = { droppedSecrets: ['RegistryTokens'] };
+    await expect(check({}, dropped)).resolves.toBeUndefined();
+    await expect(check({ RegistryTokens: TOKENS }, dropped, 'DELETE_COMPLETE')).resolves.toBeUndefined();
+  });
+
+  test('is not deleted with what is stored in it, unless the deployer asks for it', async () => {
+    const deployed = { CredentialsSecret: CREDENTIALS, RegistryTokens: TOKENS };
+    const dropped = {
+      credentialsSecret: OTHER,
+      droppedSecrets: ['CredentialsSecret', 'RegistryTokens', 'RunWebhookSecret'],
+    };
+    await expect(check(deployed, dropped)).rejects.toThrow(
+      'deploy secrets: mirror-sync-prod has CredentialsSecret and RegistryTokens, which this deployment would delete with the ' +
+        `stored text (${CREDENTIALS}, ${TOKENS}); give credentialsSecret, registry and registryAccess as in the last deployment ` +
+        '(which keeps no --param), or add --param deleteSecrets=on',
+    );
+    await expect(check(deployed, { ...dropped, deleteSecrets: true })).resolves.toBeUndefined();
+  });
+
+  test('is not accepted as credentialsSecret, because the same deployment would delete it', async () => {
+    const given = { credentialsSecret: CREDENTIALS, droppedSecrets: ['CredentialsSecret'], deleteSecrets: true };
+    await expect(check({ CredentialsSecret: CREDENTIALS }, given)).rejects.toThrow(
+      'deploy secrets: credentialsSecret is the secret that mirror-sync-prod has created (this deployment would delete it); ' +
+        'leave credentialsSecret empty',
+    );
   });
 });
 

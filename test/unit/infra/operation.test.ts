@@ -408,6 +408,7 @@ describe('the receivers of summaries', () => {
       MIRROR_SYNC_RUN_WEBHOOK_SECRET: ref('RunWebhookSecret'),
     });
     expect(given.permissions('runs')).toContain('secretsmanager:GetSecretValue RunWebhookSecret');
+    expect(given.protected).toEqual(given.withData);
     expect(template.resources).not.toHaveProperty('RunFinishedRule');
     expect(template.resources).not.toHaveProperty('RunWebhookSecret');
   });

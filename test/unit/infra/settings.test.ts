@@ -16,6 +16,7 @@ interface Osls {
 interface Settings {
   readonly heartbeat: { readonly period?: number; readonly periods?: number };
   readonly runPeriod: number;
+  readonly guard: { readonly droppedSecrets: readonly string[] };
 }
 
 const { settings } = (await import(join(ROOT, 'infra/settings.js'))) as {
@@ -75,6 +76,7 @@ describe('a parameter', () => {
     ['config', 'here', 'expected one of bucket, bundled'],
     ['credentialsSecret', 'my-secret', SECRET],
     ['credentialsSecret', 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mine', SECRET],
+    ['deleteSecrets', 'yes', 'expected one of off, on'],
     ['ecrPull', 'yes', ON],
     ['kmsKey', 'alias/mine', KEY],
     ['kmsKey', 'arn:aws:kms:eu-central-1:123456789012:alias/mine', KEY],
@@ -200,6 +202,20 @@ describe('the heartbeat alarm', () => {
     { schedule: 'at(2026-01-31T03:00:00)' },
   ])('with %o does not exist', async (given) => {
     expect((await settingsOf(given)).heartbeat).toEqual({});
+  });
+});
+
+describe('the deployment guard compares', () => {
+  test.for([
+    [{}, ['RegistryTokens', 'RunWebhookSecret']],
+    [{ registry: 'on', runWebhook: 'https://hooks.example/' }, []],
+    [{ registry: 'on', registryAccess: 'public' }, ['RegistryTokens', 'RunWebhookSecret']],
+    [
+      { credentialsSecret: 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:mine-AbCdEf' },
+      ['CredentialsSecret', 'RegistryTokens', 'RunWebhookSecret'],
+    ],
+  ] as const)('with %o the secrets %o, which the template does not have', async ([given, secrets]) => {
+    expect((await settingsOf(given)).guard.droppedSecrets).toEqual(secrets);
   });
 });
 
