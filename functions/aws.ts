@@ -84,8 +84,9 @@ export function secretFrom<T>(arn: string, parse: (text: string) => T): () => Pr
 function secretFailure(arn: string, error: unknown): Failure {
   const { name, message } = error as Error;
   const operation = `read secret ${arn}`;
-  // A retry does not help, because the secret or the permission is missing.
-  if (/^(ResourceNotFound|AccessDenied|DecryptionFailure)/.test(name)) return invalid(operation, `${name}: ${message}`);
+  // A retry does not help: the secret, a permission or the key is missing, or the secret is marked for deletion.
+  if (/^(ResourceNotFound|AccessDenied|DecryptionFailure|InvalidRequest|InvalidParameter)/.test(name))
+    return invalid(operation, `${name}: ${message}`);
   return new Failure({ operation, side: 'archive', code: 'unavailable', detail: `${name}: ${message}`, cause: error });
 }
 

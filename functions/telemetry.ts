@@ -80,14 +80,14 @@ export function onNotAttested({ code, message }: Failure, repository: string): v
 export function onRefused(failure: Failure, keptLast: boolean): void {
   // A scheduled run without a configuration is not an error, and waiting messages are reported one by one.
   if (failure instanceof MissingConfiguration && !keptLast) return;
-  const { code, message, side } = failure;
+  const { code, message, remedy } = failure;
   const entry = {
     code,
     reason: message,
     then: keptLast ? 'the last valid one stays in use' : 'the work waits for a valid one',
   };
-  // If S3 or Secrets Manager is unavailable, the configuration may be valid.
-  if (side !== 'input') {
+  // If S3 or Secrets Manager is unavailable, the configuration may be valid. A missing permission lasts until a person adds it.
+  if (remedy !== 'never') {
     log(keptLast ? 'warn' : 'error', 'configuration not read', entry);
     return;
   }

@@ -202,7 +202,7 @@ function withResponse(error: Error, status: number, region: string | undefined, 
   if (name === 'ConditionalRequestConflict' && operation === 'CompleteMultipartUpload')
     return { code: 'precondition-failed', detail: said };
   const code = CODES.get(name) ?? codeOfStatus(status, operation);
-  return { code, detail: code === 'denied' ? `${said}; ${permissionFor(request)}` : said };
+  return { code, detail: code === 'denied' ? `${said}; ${permissionFor(request, error.message)}` : said };
 }
 
 /** Requests that may have If-None-Match or If-Match as the condition of a write. */
@@ -241,7 +241,9 @@ function codeOfStatus(status: number, operation: Operation): FailureCode {
   return status >= 500 ? 'unavailable' : 'invalid';
 }
 
-function permissionFor({ operation, bucket, key }: S3Request): string {
+function permissionFor({ operation, bucket, key }: S3Request, message: string): string {
+  const [ofKey] = /\bkms:[A-Za-z]+/.exec(message) ?? [];
+  if (ofKey !== undefined) return `allow ${ofKey} on the key of the bucket`;
   const action = IAM_ACTIONS[operation];
   const ofBucket = `arn:aws:s3:::${bucket}`;
   const resource = action.startsWith('s3:ListBucket') ? ofBucket : `${ofBucket}/${key}`;

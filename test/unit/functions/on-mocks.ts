@@ -36,8 +36,8 @@ const ENVIRONMENT = {
 
 export class OnMocks {
   readonly s3: S3Mock = mockS3();
-  /** By the last part of the ARN. */
-  readonly secrets: Record<string, string> = { credentials: '{}', webhook: '{}' };
+  /** By the last part of the ARN: the text, or the error of each read. */
+  readonly secrets: Record<string, string | Error> = { credentials: '{}', webhook: '{}' };
   readonly #sqs = mockClient(SQSClient);
   readonly #bridge = mockClient(EventBridgeClient);
   readonly #secretsManager = mockClient(SecretsManagerClient);
@@ -56,11 +56,10 @@ export class OnMocks {
     );
     this.#bridge.on(PutEventsCommand).resolves({});
     this.#sqs.on(SendMessageCommand).resolves({}).on(ChangeMessageVisibilityCommand).resolves({});
-    this.#secretsManager.on(GetSecretValueCommand).callsFake(({ SecretId }: { readonly SecretId: string }) =>
-      Promise.resolve({
-        SecretString: this.secrets[SecretId.split(':').at(-1) ?? ''],
-      }),
-    );
+    this.#secretsManager.on(GetSecretValueCommand).callsFake(({ SecretId }: { readonly SecretId: string }) => {
+      const secret = this.secrets[SecretId.split(':').at(-1) ?? ''];
+      return secret instanceof Error ? Promise.reject(secret) : Promise.resolve({ SecretString: secret });
+    });
   }
 
   [Symbol.dispose](): void {

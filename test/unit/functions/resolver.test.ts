@@ -183,6 +183,41 @@ describe('a message waits for the trusted root that the configuration names, als
   });
 });
 
+describe('a message that waits for what cannot be read', () => {
+  const refuseSecret = (name: string): void => {
+    aws.secrets['credentials'] = Object.assign(new Error('no'), { name });
+  };
+  const refuseConfig = (): void => {
+    aws.s3.refuse = (name) => name === 'GetObject config/mirror.yaml';
+  };
+
+  test.for([
+    ['AccessDeniedException', () => refuseSecret('AccessDeniedException')],
+    ['InvalidRequestException', () => refuseSecret('InvalidRequestException')],
+    ['AccessDenied', refuseConfig],
+  ] as const)('rings if only a person can change that: %s', async ([reason, arrange]) => {
+    arrange();
+    const record = recordOf(images('v1'));
+    expect(await handle(record)).toEqual([record.messageId]);
+    expect(logged()).toContain('message waits');
+    expect(aws.log).toContainEqual(
+      expect.objectContaining({
+        message: 'configuration refused',
+        reason: expect.stringContaining(reason) as string,
+      }),
+    );
+    expect(aws.metrics).toEqual({ ConfigurationRefused: 1 });
+  });
+
+  test('does not ring while a service is unavailable', async () => {
+    refuseSecret('InternalServiceError');
+    const record = recordOf(images('v1'));
+    expect(await handle(record)).toEqual([record.messageId]);
+    expect(logged()).toEqual(expect.arrayContaining(['configuration not read', 'message waits']));
+    expect(aws.metrics).toEqual({});
+  });
+});
+
 describe('a schedule', () => {
   test('starts a run of all mirrors, and records, logs and publishes its start', async () => {
     expect(await invoke(SCHEDULE)).toMatchObject({ messages: 1 });

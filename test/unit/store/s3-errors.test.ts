@@ -123,6 +123,16 @@ test.each(['constructor', '__proto__', 'toString'])(
   },
 );
 
+test('a missing permission of KMS is named instead of the one of S3', async () => {
+  const message =
+    'User: arn:aws:sts::1:assumed-role/x is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-central-1:1:key/2';
+  s3.onAnyCommand().rejects(Object.assign(serviceException('AccessDenied', 403), { message }));
+  await expect(store.get('k', { maxBytes: 1 })).rejects.toMatchObject({
+    code: 'denied',
+    detail: `${message} (AccessDenied, 403); allow kms:Decrypt on the key of the bucket`,
+  });
+});
+
 test('an S3 error contains no control or format character of the response', async () => {
   s3.on(PutObjectCommand).rejects(
     Object.assign(serviceException('Odd\u202e', 400), { message: 'a\u001b[2J\u009b\nb' }),
