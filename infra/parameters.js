@@ -1,4 +1,5 @@
 /** The parameters of serverless.yml and their valid values. */
+import { isIPv4 } from 'node:net';
 import { isSchedule } from './schedule-expression.js';
 
 /** The retention periods of CloudWatch Logs, in days (PutRetentionPolicy). */
@@ -23,11 +24,17 @@ const orOff = ({ expected, fits }) => ({
   fits: (text) => text === '' || text === 'off' || fits(text),
   empty: 'off',
 });
-/** The ARN of a resource, which must be in the deployment's region if the ARN has a region. */
-const arn = (service, resource, expected) => {
-  const pattern = new RegExp(`^arn:aws(?:-[a-z]+)*:${service}:([a-z0-9-]+):\\d{12}:${resource}$`);
-  return { expected, fits: (text) => pattern.test(text), regionOf: (text) => pattern.exec(text)?.[1] };
-};
+/** At least `min` different values, separated by commas. */
+const list = (fits, expected, min = 1) => ({
+  expected,
+  fits: (text) => {
+    const items = text.split(',');
+    return items.length >= min && new Set(items).size === items.length && items.every(fits);
+  },
+});
+/** The ARN of a resource. `readParameters` compares the partition and the region of each ARN with the deployment's. */
+const arn = (service, resource, expected) =>
+  matching(new RegExp(`^arn:aws(?:-[a-z]+)*:${service}:[a-z0-9-]+:\\d{12}:${resource}$`), expected);
 
 // "Bucket naming rules" of the Amazon S3 user guide.
 const BUCKET = matching(
@@ -35,14 +42,26 @@ const BUCKET = matching(
   'the name of a bucket, without s3:// and without a slash',
 );
 
+/** AWS keeps these for access points and for buckets of other kinds. */
+const RESERVED = /^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$/;
+
+/** A part of a domain name. */
+const LABEL = '[a-z0-9]([a-z0-9-]*[a-z0-9])?';
+
 const ATTEST_KEYS = [arn('kms', 'key/[\\w-]+', ''), arn('secretsmanager', 'secret:[\\w/+=.@-]+-[A-Za-z0-9]{6}', '')];
 
-/** @type {Record<string, { expected: string, fits: (text: string) => boolean, regionOf?: (text: string) => string | undefined, empty?: string }>} */
+/** @type {Record<string, { expected: string, fits: (text: string) => boolean, empty?: string, isSecret?: boolean }>} */
 export const PARAMETERS = {
-  bucket: optional(BUCKET),
+  bucket: optional({ ...BUCKET, fits: (text) => BUCKET.fits(text) && !RESERVED.test(text) }),
   existingBucket: optional(BUCKET),
   bucketOwner: optional(matching(/^\d{12}$/, 'the 12 digits of an account')),
-  prefix: optional(matching(/^([A-Za-z0-9._-]+\/)+$/, 'a path that ends with a slash, such as mirror/')),
+  // The URL of an archive has no component `.` or `..`, and S3 limits a key to 1,024 bytes.
+  prefix: optional(
+    matching(
+      /^(?!.{301})((?!\.\.?\/)[A-Za-z0-9._-]+\/)+$/,
+      'a path of at most 300 characters that ends with a slash, such as mirror/',
+    ),
+  ),
   blobStorage: choice('STANDARD', 'INTELLIGENT_TIERING'),
   oldVersionDays: number(0, 3650),
   unfinishedUploadDays: number(1, 3650),
@@ -65,7 +84,6 @@ export const PARAMETERS = {
     expected:
       'the ARN of a KMS key (arn:aws:kms:…:key/…), or the complete ARN of a secret, including its last six characters',
     fits: (text) => ATTEST_KEYS.some(({ fits }) => fits(text)),
-    regionOf: (text) => ATTEST_KEYS.map(({ regionOf }) => regionOf(text)).find((region) => region !== undefined),
   }),
   permissionsBoundary: optional(
     matching(/^arn:aws(-[a-z]+)*:iam::(\d{12}|aws):policy\/[\w+=,.@/-]+$/, 'the ARN of an IAM policy'),
@@ -81,24 +99,31 @@ export const PARAMETERS = {
   webhookConcurrency: orOff(number(1, 1000)),
   registry: choice('off', 'on', 'alb'),
   registryAccess: choice('tokens', 'public'),
-  registryDefaultHost: optional(matching(/^[a-z0-9.-]+(:\d+)?$/, 'the host of a registry, such as docker.io')),
+  registryDefaultHost: optional(
+    matching(new RegExp(`^${LABEL}(\\.${LABEL})*(:\\d{1,5})?$`), 'the host of a registry, such as docker.io'),
+  ),
   registryFill: choice('on', 'off'),
   registryConcurrency: orOff(number(1, 1000)),
-  registryMemory: number(128, 10_240),
-  registryVpc: optional(matching(/^vpc-[0-9a-f]+$/, 'the id of a VPC')),
+  registryMemory: number(256, 10_240),
+  registryVpc: optional(matching(/^vpc-([0-9a-f]{8}|[0-9a-f]{17})$/, 'the id of a VPC')),
   registrySubnets: optional(
-    matching(/^subnet-[0-9a-f]+(,subnet-[0-9a-f]+)+$/, 'the ids of two or more subnets, separated by commas'),
+    list(
+      (text) => /^subnet-([0-9a-f]{8}|[0-9a-f]{17})$/.test(text),
+      'the ids of two or more different subnets, separated by commas',
+      2,
+    ),
   ),
   registryCertificate: optional(arn('acm', 'certificate/[\\w-]+', 'the ARN of a certificate in ACM')),
-  registryDomain: optional(matching(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'a domain name in lower case')),
+  registryDomain: optional(matching(new RegExp(`^${LABEL}(\\.${LABEL})+$`), 'a domain name in lower case')),
   registryScheme: choice('internal', 'internet-facing'),
-  registryClients: matching(
-    /^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}(,\d{1,3}(\.\d{1,3}){3}\/\d{1,2})*$/,
-    'ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8',
-  ),
+  registryClients: list(isRange, 'different ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8'),
   // A FIFO topic is not a target of EventBridge without a group of its own.
   runTopic: optional(arn('sns', '[\\w-]{1,256}', 'the ARN of an SNS topic (standard, not FIFO)')),
-  runWebhook: optional(matching(/^https:\/\/[^\s/]+(\/\S*)?$/, 'a URL that begins with https://')),
+  runWebhook: optional({
+    expected: 'a valid URL that begins with https:// and has no user name',
+    fits: isReceiver,
+    isSecret: true,
+  }),
   eventBus: matching(/^(?!aws\.)[\w./-]{1,256}$/, 'the name of an event bus in this account and region (not an ARN)'),
 
   lanes: number(1, 64),
@@ -109,12 +134,13 @@ export const PARAMETERS = {
   // With 1 delivery, a single interruption would end a message. The maximum of SQS is 1,000.
   maxReceives: number(2, 1000),
 
-  resolverMemory: number(128, 10_240),
-  layerMemory: number(128, 10_240),
-  finalizerMemory: number(128, 10_240),
-  resolverTimeout: number(1, 900),
-  layerTimeout: number(1, 900),
-  finalizerTimeout: number(1, 900),
+  // With less memory, Node.js and the buffers of a layer do not fit; with less time, the work ends before it has begun.
+  resolverMemory: number(256, 10_240),
+  layerMemory: number(512, 10_240),
+  finalizerMemory: number(256, 10_240),
+  resolverTimeout: number(30, 900),
+  layerTimeout: number(30, 900),
+  finalizerTimeout: number(30, 900),
 
   // CloudWatch does not support FIFO topics.
   alarmTopic: optional(arn('sns', '[\\w-]{1,256}', 'the ARN of an SNS topic (standard, not FIFO)')),
@@ -131,6 +157,20 @@ export const PARAMETERS = {
   },
   logLevel: choice('DEBUG', 'INFO', 'WARN', 'ERROR'),
 };
+
+/** The partitions of regions outside `aws`, which begin the ARNs of their resources. */
+const PARTITIONS = [
+  [/^us-gov-/, 'aws-us-gov'],
+  [/^cn-/, 'aws-cn'],
+  [/^us-iso-/, 'aws-iso'],
+  [/^us-isob-/, 'aws-iso-b'],
+  [/^us-isof-/, 'aws-iso-f'],
+  [/^eu-isoe-/, 'aws-iso-e'],
+  [/^eusc-/, 'aws-eusc'],
+];
+
+/** The name of a function has at most 64 characters; the longest is `mirror-sync-STAGE-dead-letters`. */
+const STAGE = matching(/^[A-Za-z0-9-]{1,39}$/, 'at most 39 letters, digits and hyphens');
 
 /** Parameters that exclude or require each other. */
 const TOGETHER = [
@@ -165,13 +205,15 @@ const TOGETHER = [
 export async function readParameters({ options = {}, resolveVariable, resolveConfigurationProperty }) {
   const problems = await unknownNames(options, await resolveConfigurationProperty(['params']));
   const region = String(await resolveVariable('self:provider.region'));
+  const stage = String(await resolveVariable('sls:stage'));
+  if (!STAGE.fits(stage)) problems.push(`stage: expected ${STAGE.expected}, got '${stage}'`);
   const values = {};
-  for (const [name, { expected, fits, regionOf, empty }] of Object.entries(PARAMETERS)) {
+  for (const [name, { expected, fits, empty, isSecret }] of Object.entries(PARAMETERS)) {
     const value = String(await resolveVariable(`param:${name}`));
-    const elsewhere = value === '' ? undefined : regionOf?.(value);
-    if (!fits(value)) problems.push(`${name}: expected ${expected}, got '${value}'`);
-    else if (elsewhere !== undefined && elsewhere !== region)
-      problems.push(`${name}: expected the region ${region}, which is deployed to, got '${value}'`);
+    const given = isSecret ? 'another value, which may contain a secret' : `'${value}'`;
+    if (fits(value))
+      problems.push(...elsewhere(value, region).map((place) => `${name}: expected ${place}, got ${given}`));
+    else problems.push(`${name}: expected ${expected}, got ${given}`);
     values[name] = value === empty ? '' : value;
   }
   problems.push(...TOGETHER.filter(({ holds }) => !holds(values)).map(({ problem }) => problem));
@@ -194,6 +236,26 @@ async function unknownNames({ param }, sections) {
     const remedy = meant === undefined ? `available: ${known.join(', ')}` : `did you mean ${meant}?`;
     return `${name}: unknown parameter; ${remedy}`;
   });
+}
+
+/** The place where the resource of an ARN would have to be. */
+function elsewhere(value, region) {
+  const [, partition, where] = /^arn:([^:]+):[^:]+:([^:]*):/.exec(value) ?? [];
+  if (partition === undefined) return [];
+  const [, own = 'aws'] = PARTITIONS.find(([regions]) => regions.test(region)) ?? [];
+  if (partition !== own) return [`the partition ${own} of ${region}, which is deployed to`];
+  return where === '' || where === region ? [] : [`the region ${region}, which is deployed to`];
+}
+
+function isRange(text) {
+  const [address, length, ...rest] = text.split('/');
+  return isIPv4(address) && /^([12]?\d|3[0-2])$/.test(length ?? '') && rest.length === 0;
+}
+
+function isReceiver(text) {
+  if (!/^https:\/\/[^\s/]+(\/\S*)?$/.test(text) || !URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
 }
 
 function isTimezone(text) {

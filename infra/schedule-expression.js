@@ -27,7 +27,7 @@ export function isSchedule(expression) {
     case 'cron':
       return isCron(inner.split(/ +/));
     case 'at':
-      return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d$/.test(inner) && !Number.isNaN(Date.parse(`${inner}Z`));
+      return isTime(inner);
     default:
       return false;
   }
@@ -46,6 +46,12 @@ export function longestGap(expression) {
   if (kind !== 'cron') return undefined;
   const [, , ...date] = inner.split(/ +/);
   return date.every((field) => field === '*' || field === '?') ? SECONDS.day : undefined;
+}
+
+/** JavaScript takes February 30 for March 2. */
+function isTime(inner) {
+  const time = new Date(`${inner}Z`);
+  return !Number.isNaN(time.getTime()) && time.toISOString() === `${inner}.000Z`;
 }
 
 function rateSeconds(inner) {

@@ -50,6 +50,8 @@ test.for([
   'cron(0 3 * * ? 2026/)',
   'at(2026-01-31)',
   'at(2026-13-31T03:00:00)',
+  'at(2026-02-30T03:00:00)',
+  'at(2026-01-31T24:00:00)',
   'at(2026-01-31T03:00:00Z)',
 ])('%o is not a schedule', (expression) => {
   expect(isSchedule(expression)).toBe(false);

@@ -28,13 +28,24 @@ const { params } = parse(await readFile(join(ROOT, 'serverless.yml'), 'utf8'), {
   params: { default: Readonly<Record<string, unknown>> };
 };
 
+interface Place {
+  readonly sections: Sections;
+  readonly region: string;
+  readonly stage: string;
+}
+
 /** The settings as osls reads them, with these parameters on the command line. */
-function settingsOf(given: Readonly<Record<string, string>>, sections: Sections = params): Promise<Settings> {
+function settingsOf(
+  given: Readonly<Record<string, string>>,
+  { sections = params, region = 'eu-central-1', stage = 'prod' }: Partial<Place> = {},
+): Promise<Settings> {
   const values: Record<string, unknown> = { ...params.default, ...given };
   return settings({
     options: { param: Object.entries(given).map(([name, value]) => `${name}=${value}`) },
     resolveVariable: (name) =>
-      Promise.resolve(name === 'self:provider.region' ? 'eu-central-1' : values[name.replace('param:', '')]),
+      Promise.resolve(
+        { 'self:provider.region': region, 'sls:stage': stage }[name] ?? values[name.replace('param:', '')],
+      ),
     resolveConfigurationProperty: () => Promise.resolve(sections),
   });
 }
@@ -49,6 +60,7 @@ describe('a parameter', () => {
   });
 
   const BUCKET = 'expected the name of a bucket, without s3:// and without a slash, or nothing';
+  const PREFIX = 'expected a path of at most 300 characters that ends with a slash, such as mirror/, or nothing';
   const SECRET = 'expected the complete ARN of a secret, including its last six characters, or nothing';
   const TOPIC = 'expected the ARN of an SNS topic (standard, not FIFO), or nothing';
   const BUS = 'expected the name of an event bus in this account and region (not an ARN)';
@@ -56,6 +68,9 @@ describe('a parameter', () => {
   const ZONE = 'expected a time zone, such as Europe/Berlin';
   const ON = 'expected one of on, off';
   const CONCURRENCY = 'expected a whole number from 2 to 1000';
+  const SUBNETS = 'expected the ids of two or more different subnets, separated by commas, or nothing';
+  const CLIENTS = 'expected different ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8';
+  const TIMEOUT = 'expected a whole number from 30 to 900';
   const KEY = 'expected the ARN of a KMS key (arn:aws:kms:…:key/…, not an alias), or nothing';
 
   test.for([
@@ -63,12 +78,14 @@ describe('a parameter', () => {
     ['bucket', 'Upper', BUCKET],
     ['bucket', 'ab', BUCKET],
     ['bucket', '10.0.0.1', BUCKET],
+    ['bucket', 'xn--abc', BUCKET],
+    ['bucket', 'abc-s3alias', BUCKET],
     ['existingBucket', 's3://x', BUCKET],
     ['existingBucket', 'a-bucket/prefix', BUCKET],
     ['existingBucket', 'arn:aws:s3:::a-bucket', BUCKET],
-    ['prefix', 'mirror', 'expected a path that ends with a slash, such as mirror/, or nothing'],
-    ['prefix', '/mirror/', 'expected a path that ends with a slash, such as mirror/, or nothing'],
-    ['prefix', 'a b/', 'expected a path that ends with a slash, such as mirror/, or nothing'],
+    ...['mirror', '/mirror/', 'a b/', '../', './', 'a/../b/', 'a/./', `${'a'.repeat(300)}/`].map(
+      (prefix) => ['prefix', prefix, PREFIX] as const,
+    ),
     ['blobStorage', 'GLACIER', 'expected one of STANDARD, INTELLIGENT_TIERING'],
     ['oldVersionDays', '-1', 'expected a whole number from 0 to 3650'],
     ['unfinishedUploadDays', 'x', 'expected a whole number from 1 to 3650'],
@@ -84,6 +101,7 @@ describe('a parameter', () => {
     ['schedule', 'hourly', SCHEDULE],
     ['schedule', 'every hour', SCHEDULE],
     ['schedule', 'rate(0 hours)', SCHEDULE],
+    ['schedule', 'at(2026-02-30T00:00:00)', SCHEDULE],
     ['timezone', 'Mars', ZONE],
     ['timezone', '+01:00', ZONE],
     ['timezone', 'europe/berlin', ZONE],
@@ -92,18 +110,26 @@ describe('a parameter', () => {
     ['webhookConcurrency', '0', 'expected a whole number from 1 to 1000, or off'],
     ['registry', 'yes', 'expected one of off, on, alb'],
     ['registryAccess', 'off', 'expected one of tokens, public'],
-    ['registryDefaultHost', 'https://docker.io', 'expected the host of a registry, such as docker.io, or nothing'],
+    ...['https://docker.io', '..', '-'].map(
+      (host) =>
+        ['registryDefaultHost', host, 'expected the host of a registry, such as docker.io, or nothing'] as const,
+    ),
     ['registryFill', 'yes', ON],
     ['registryConcurrency', '0', 'expected a whole number from 1 to 1000, or off'],
-    ['registryMemory', '64', 'expected a whole number from 128 to 10240'],
+    ['registryMemory', '128', 'expected a whole number from 256 to 10240'],
     ['registryVpc', 'main', 'expected the id of a VPC, or nothing'],
-    ['registrySubnets', 'subnet-0a', 'expected the ids of two or more subnets, separated by commas, or nothing'],
+    ['registryVpc', 'vpc-1', 'expected the id of a VPC, or nothing'],
+    ['registrySubnets', 'subnet-0123456a', SUBNETS],
+    ['registrySubnets', 'subnet-0123456a,subnet-0123456a', SUBNETS],
+    ['registrySubnets', 'subnet-1,subnet-2', SUBNETS],
     ['registryCertificate', 'mine', 'expected the ARN of a certificate in ACM, or nothing'],
     ['registryDomain', 'https://registry.example.com', 'expected a domain name in lower case, or nothing'],
+    ['registryDomain', '-a.-b', 'expected a domain name in lower case, or nothing'],
     ['registryScheme', 'public', 'expected one of internal, internet-facing'],
-    ['registryClients', '', 'expected ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8'],
+    ...['', '10.0.0.0', '999.1.1.1/8', '10.0.0.0/33', '10.0.0.0/8/8', '10.0.0.0/8,', '10.0.0.0/8,10.0.0.0/8'].map(
+      (clients) => ['registryClients', clients, CLIENTS] as const,
+    ),
     ['runTopic', 'x', TOPIC],
-    ['runWebhook', 'http://x.example', 'expected a URL that begins with https://, or nothing'],
     ['eventBus', '', BUS],
     ['eventBus', 'arn:aws:events:eu-central-1:123456789012:event-bus/x', BUS],
     ['lanes', '65', 'expected a whole number from 1 to 64'],
@@ -113,9 +139,13 @@ describe('a parameter', () => {
     ['layerConcurrency', '1001', CONCURRENCY],
     ['finalizerConcurrency', 'many', CONCURRENCY],
     ['maxReceives', '1', 'expected a whole number from 2 to 1000'],
-    ['layerMemory', '64', 'expected a whole number from 128 to 10240'],
-    ['layerTimeout', '901', 'expected a whole number from 1 to 900'],
-    ['layerTimeout', '1e2', 'expected a whole number from 1 to 900'],
+    ['resolverMemory', '128', 'expected a whole number from 256 to 10240'],
+    ['layerMemory', '256', 'expected a whole number from 512 to 10240'],
+    ['finalizerMemory', '128', 'expected a whole number from 256 to 10240'],
+    ['resolverTimeout', '1', TIMEOUT],
+    ['layerTimeout', '901', TIMEOUT],
+    ['layerTimeout', '1e2', TIMEOUT],
+    ['finalizerTimeout', '29', TIMEOUT],
     ['alarmTopic', 'on-call', TOPIC],
     ['alarmTopic', 'arn:aws:sns:eu-central-1:123456789012:on-call.fifo', TOPIC],
     ['oldestMessageSeconds', '10', 'expected a whole number from 60 to 1209600'],
@@ -132,9 +162,44 @@ describe('a parameter', () => {
     ['kmsKey', 'arn:aws:kms:us-east-1:123456789012:key/1234abcd'],
     ['registryCertificate', 'arn:aws:acm:us-east-1:123456789012:certificate/1234abcd'],
     ['credentialsSecret', 'arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf'],
+    ['attestKey', 'arn:aws:kms:us-east-1:123456789012:key/1234abcd'],
   ] as const)('%s in another region is refused', async ([name, value]) => {
     await expect(settingsOf({ [name]: value })).rejects.toThrow(
       `read parameter ${name}: expected the region eu-central-1, which is deployed to, got '${value}'`,
+    );
+  });
+
+  test.for([
+    ['us-gov-west-1', 'aws-us-gov', 'alarmTopic', 'arn:aws:sns:us-gov-west-1:123456789012:on-call'],
+    ['cn-north-1', 'aws-cn', 'permissionsBoundary', 'arn:aws:iam::123456789012:policy/boundary'],
+    ['eu-central-1', 'aws', 'kmsKey', 'arn:aws-cn:kms:eu-central-1:123456789012:key/1234abcd'],
+  ] as const)('in another partition than %s is refused', async ([region, partition, name, value]) => {
+    await expect(settingsOf({ [name]: value }, { region })).rejects.toThrow(
+      `read parameter ${name}: expected the partition ${partition} of ${region}, which is deployed to, got '${value}'`,
+    );
+    const own = value.replace(/^arn:[\w-]+/, `arn:${partition}`);
+    await expect(settingsOf({ [name]: own }, { region })).resolves.toBeDefined();
+  });
+
+  test.for([
+    'http://x.example/hook?token=hidden',
+    'https://hidden:hidden@x.example/',
+    'https://hidden@x.example/',
+    'https://[1::2::3]/hidden',
+    'https://x.example:99999/hidden',
+  ])('runWebhook with the value %s is refused without the value, which may contain a secret', async (value) => {
+    const refused = settingsOf({ runWebhook: value });
+    await expect(refused).rejects.toThrow(
+      'read parameter runWebhook: expected a valid URL that begins with https:// and has no user name, or nothing, got ' +
+        'another value, which may contain a secret',
+    );
+    await expect(refused).rejects.not.toThrow('hidden');
+  });
+
+  test('stage is refused if the names of the functions were too long', async () => {
+    await expect(settingsOf({}, { stage: 'a'.repeat(39) })).resolves.toBeDefined();
+    await expect(settingsOf({}, { stage: 'a'.repeat(40) })).rejects.toThrow(
+      `read parameter stage: expected at most 39 letters, digits and hyphens, got '${'a'.repeat(40)}'`,
     );
   });
 
@@ -145,7 +210,7 @@ describe('a parameter', () => {
     await expect(settingsOf({ bucketOwner: '123456789012' })).rejects.toThrow(
       'read parameter bucketOwner: expected existingBucket beside it',
     );
-    await expect(settingsOf({ registry: 'alb', registryVpc: 'vpc-0a' })).rejects.toThrow(
+    await expect(settingsOf({ registry: 'alb', registryVpc: 'vpc-0123456a' })).rejects.toThrow(
       'read parameter registry: alb needs registryVpc, registrySubnets, registryCertificate and registryDomain',
     );
   });
@@ -159,7 +224,7 @@ describe('a parameter', () => {
 
   test('with an unknown name in the section of any stage is refused', async () => {
     const sections = { ...params, test: { alarmTopics: 'x' } };
-    await expect(settingsOf({}, sections)).rejects.toThrow(
+    await expect(settingsOf({}, { sections })).rejects.toThrow(
       'read parameter alarmTopics: unknown parameter; did you mean alarmTopic?',
     );
   });
