@@ -208,12 +208,13 @@ function registryOf({
 
 /**
  * The time without a run after which the heartbeat alarm fires: two periods of the schedule, or `heartbeatHours`.
- * Undefined if no run is expected, or if the time is longer than CloudWatch can evaluate.
+ * Undefined if no run is expected, or if one period is longer than CloudWatch can evaluate.
  */
 function heartbeatOf({ heartbeatHours, schedule, scheduleState }) {
-  const gap = longestGap(schedule);
-  const seconds = heartbeatHours === '' ? 2 * (gap ?? 0) : Number(heartbeatHours) * 3600;
-  if (scheduleState !== 'ENABLED' || seconds === 0 || seconds > MAX_LOOK_BACK) return undefined;
+  const gap = longestGap(schedule) ?? 0;
+  const expected = gap < MAX_LOOK_BACK ? Math.min(2 * gap, MAX_LOOK_BACK) : 0;
+  const seconds = heartbeatHours === '' ? expected : Number(heartbeatHours) * 3600;
+  if (scheduleState !== 'ENABLED' || seconds === 0) return undefined;
   // Within less than half an hour, a run that Lambda retries would count as missing.
   const looked = Math.max(seconds, 1800);
   const periods = Math.max(2, Math.ceil(looked / MAX_PERIOD));

@@ -247,6 +247,8 @@ describe('the heartbeat alarm', () => {
     [{ schedule: 'rate(1 hour)' }, { periods: 2, period: 3600 }],
     [{ schedule: 'rate(5 minutes)' }, { periods: 2, period: 900 }],
     [{ schedule: 'rate(3 days)' }, { periods: 6, period: 86_400 }],
+    [{ schedule: 'rate(4 days)' }, { periods: 7, period: 86_400 }],
+    [{ schedule: 'rate(6 days)' }, { periods: 7, period: 86_400 }],
     [{ schedule: 'cron(0 3 * * ? *)' }, { periods: 2, period: 86_400 }],
     [
       { schedule: 'cron(0 3 ? * MON *)', heartbeatHours: '168' },
@@ -263,7 +265,7 @@ describe('the heartbeat alarm', () => {
     { scheduleState: 'DISABLED', heartbeatHours: '24' },
     // A weekly and a single run: CloudWatch evaluates at most seven days.
     { schedule: 'cron(0 3 ? * MON *)' },
-    { schedule: 'rate(4 days)' },
+    { schedule: 'rate(7 days)' },
     { schedule: 'at(2026-01-31T03:00:00)' },
   ])('with %o does not exist', async (given) => {
     expect((await settingsOf(given)).heartbeat).toEqual({});
