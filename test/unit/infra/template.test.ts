@@ -165,13 +165,13 @@ describe('the functions', () => {
     expect(allowed).toEqual(['resolver', 'layer', 'finalizer']);
   });
 
-  // They contain no source, source map or dependency.
   test('have names that the limit of Lambda admits for the longest stage', () => {
     const names = template.ofType('AWS::Lambda::Function').map(([, { FunctionName }]) => String(FunctionName));
     const longest = names.map((name) => name.replace('-prod-', `-${'a'.repeat(39)}-`).length);
     expect(Math.max(...longest)).toBe(64);
   });
 
+  // They contain no source, source map or dependency.
   test('have packages with the bundle and nothing else', async () => {
     for (const name of FUNCTIONS)
       expect(namesInZip(await template.zip(name))).toEqual([`dist/functions/${name}/index.mjs`]);
