@@ -453,7 +453,8 @@ describe('the saved log queries', () => {
     const working = ['ResolverLogGroup', 'LayerLogGroup', 'FinalizerLogGroup', 'DeadDashlettersLogGroup'].map(ref);
     expect(queries.map(({ LogGroupNames }) => LogGroupNames)).toEqual([
       working,
-      working,
+      // The webhook starts a run, and the function of finished runs ends it.
+      [...working, ref('WebhookLogGroup'), ref('RunsLogGroup')],
       [ref('LayerLogGroup')],
       working,
       working,
