@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { asFailure, Failure } from '../core/failure.ts';
+import { withoutUrlSecrets } from '../core/url-secrets.ts';
 import { printable } from '../oci/show.ts';
 import { keepHeapSmall } from './heap.ts';
 import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal, writeLine } from './output/io.ts';
@@ -29,7 +30,7 @@ export async function main(args: readonly string[], io: Io): Promise<number> {
 /** A Failure needs only its message. Anything else is a bug, whose report needs the stack. */
 function textOf(error: unknown, operation: string): string {
   const text = error instanceof Failure ? error.message : error instanceof Error ? (error.stack ?? '') : String(error);
-  const lines = text.split('\n').map(printable).join('\n');
+  const lines = withoutUrlSecrets(text).split('\n').map(printable).join('\n');
   return lines.startsWith(operation) ? lines : `${operation}: ${lines}`;
 }
 

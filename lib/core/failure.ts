@@ -3,6 +3,8 @@
  * its fields and never its message.
  */
 
+import { withoutUrlSecrets } from './url-secrets.ts';
+
 /** The side where the fault lies: the upstream registry, the archive, a queue, or input from a user or a document. */
 export type Side = 'source' | 'archive' | 'queue' | 'input';
 
@@ -87,11 +89,13 @@ export class Failure extends Error {
   readonly retryAfterMs: number | undefined;
 
   constructor(fields: FailureFields) {
-    super(`${fields.operation}: ${fields.detail}`, fields.cause === undefined ? undefined : { cause: fields.cause });
-    this.operation = fields.operation;
+    const operation = withoutUrlSecrets(fields.operation);
+    const detail = withoutUrlSecrets(fields.detail);
+    super(`${operation}: ${detail}`, fields.cause === undefined ? undefined : { cause: fields.cause });
+    this.operation = operation;
     this.side = fields.side;
     this.code = fields.code;
-    this.detail = fields.detail;
+    this.detail = detail;
     this.remedy = fields.remedy ?? REMEDIES[fields.code];
     this.status = fields.status;
     this.retryAfterMs = fields.retryAfterMs;

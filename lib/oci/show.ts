@@ -1,3 +1,5 @@
+import { withoutUrlSecrets } from '../core/url-secrets.ts';
+
 /** The characters of a value that an error message repeats. */
 const SHOWN = 100;
 
@@ -22,8 +24,9 @@ export function show(value: unknown): string {
   if (Array.isArray(value)) return 'an array';
   switch (typeof value) {
     case 'string': {
-      const text = printable(JSON.stringify(value.slice(0, SHOWN)));
-      return value.length > SHOWN ? `${text}… (${value.length} characters)` : text;
+      const clean = withoutUrlSecrets(value);
+      const text = printable(JSON.stringify(clean.slice(0, SHOWN)));
+      return clean.length > SHOWN ? `${text}… (${value.length} characters)` : text;
     }
     case 'number':
     case 'boolean':
@@ -55,7 +58,7 @@ export function showKey(key: string): string {
 /** Another program's text within a message: on one line, bounded, and printable. */
 export function quote(foreign: string): string {
   const line = printable(
-    foreign
+    withoutUrlSecrets(foreign)
       .slice(0, 4 * QUOTED)
       .replace(/\s+/g, ' ')
       .trim(),

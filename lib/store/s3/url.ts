@@ -45,7 +45,7 @@ function whyNotBucket(bucket: string): string | undefined {
   if (bucket.length < 3 || bucket.length > 63)
     return `invalid bucket name: expected 3 to 63 characters, got ${bucket.length}`;
   if (!/^[a-z0-9][a-z0-9.-]*[a-z0-9]$/.test(bucket) || bucket.includes('..'))
-    return `invalid bucket name ${show(bucket)} (lower-case letters, digits, dots and hyphens)`;
-  if (/^\d+\.\d+\.\d+\.\d+$/.test(bucket)) return `invalid bucket name ${show(bucket)} (an IP address)`;
+    return 'invalid bucket name (expected lower-case letters, digits, dots and hyphens)';
+  if (/^\d+\.\d+\.\d+\.\d+$/.test(bucket)) return 'invalid bucket name (an IP address)';
   return undefined;
 }

@@ -35,6 +35,12 @@ test.each([
   expect(() => parseS3Url(text)).toThrow(expect.objectContaining({ code: 'invalid', side: 'input' }) as Failure);
 });
 
+test('does not repeat a login in the place of the bucket', () => {
+  expect(() => parseS3Url('s3://key:geheim@bucket/x')).toThrow(
+    /^read the archive's URL "s3:\/\/\[redacted\]@bucket\/x": (?!.*geheim)/,
+  );
+});
+
 test('throws only Failures, and every accepted URL can be written back', () => {
   fc.assert(
     fc.property(
