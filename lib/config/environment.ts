@@ -70,6 +70,7 @@ const VARIABLES = {
   runWebhook: variable(
     'MIRROR_SYNC_RUN_WEBHOOK',
     z.optional(text(/^https:\/\/./, 'the URL that gets the summary of each run, as https://…')),
+    { isSecret: true },
   ),
   runWebhookSecret: variable(
     'MIRROR_SYNC_RUN_WEBHOOK_SECRET',
@@ -95,23 +96,28 @@ export function readEnvironment<K extends keyof Environment>(
   const problems: string[] = [];
   const values: Partial<Record<keyof Environment, unknown>> = {};
   for (const each of wanted) {
-    const { name, schema } = VARIABLES[each];
+    const { name, schema, isSecret } = VARIABLES[each];
     // A template passes an empty text for a parameter that the user leaves out.
     const given = own(env, name)?.trim() || undefined;
     const { data, error } = z.safeParse(schema, given);
     const what = error?.issues[0]?.message;
     if (what === undefined) values[each] = data;
-    else
-      problems.push(
-        `${name} is ${given === undefined ? `not set; set it to ${what}` : `${show(given)}; it must be ${what}`}`,
-      );
+    else if (given === undefined) problems.push(`${name} is not set; set it to ${what}`);
+    else problems.push(`${name} ${isSecret ? '' : `is ${show(given)}; it `}must be ${what}`);
   }
   if (problems.length > 0) throw invalid('read environment', problems.join('; '));
   return values as Pick<Environment, K>;
 }
 
-function variable<S extends z.ZodMiniType>(name: string, schema: S): { readonly name: string; readonly schema: S } {
-  return { name, schema };
+interface Variable<S extends z.ZodMiniType> {
+  readonly name: string;
+  readonly schema: S;
+  /** Whether the value may contain a secret, so that messages do not repeat it. */
+  readonly isSecret: boolean;
+}
+
+function variable<S extends z.ZodMiniType>(name: string, schema: S, { isSecret = false } = {}): Variable<S> {
+  return { name, schema, isSecret };
 }
 
 function text(pattern: RegExp, what: string): z.ZodMiniType<string, string> {

@@ -4,6 +4,7 @@ import { asFailure, Failure, invalid } from '../core/failure.ts';
 import { parseRetryAfter } from '../core/http/time.ts';
 import { decide, retrying, type RetryPolicy } from '../core/retry.ts';
 import { USER_AGENT } from '../core/product.ts';
+import { wordsFor } from '../core/system-error.ts';
 import { sign } from './signature.ts';
 
 export interface Notification {
@@ -34,15 +35,17 @@ function nameOf({ protocol, host }: URL): string {
 }
 
 /**
- * Parses the URL of a receiver: HTTPS, or HTTP on this machine.
+ * Parses the URL of a receiver: HTTPS, or HTTP on this machine. fetch refuses a URL with a user or a password.
  *
  * @throws Failure `invalid`
  */
 export function parseReceiver(text: string, operation: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const isLocal = url?.protocol === 'http:' && /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(url.hostname);
-  if (url !== undefined && (url.protocol === 'https:' || isLocal)) return url;
-  throw invalid(operation, 'expected a URL that begins with https://');
+  if (url === undefined || (url.protocol !== 'https:' && !isLocal))
+    throw invalid(operation, 'expected a URL that begins with https://');
+  if (url.username === '' && url.password === '') return url;
+  throw invalid(operation, 'expected a URL without a user and a password; the receiver verifies the signature instead');
 }
 
 /**
@@ -73,10 +76,8 @@ async function send({ url, id, body, key }: Notification, { signal, now = Date.n
     response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: limited });
     await response.body?.cancel();
   } catch (error) {
-    const { message, cause } = error as Error;
-    const detail = cause instanceof Error ? `${message}: ${cause.message}` : message;
     const code = signal.aborted ? 'aborted' : 'network';
-    throw new Failure({ ...common, code, detail, cause: error });
+    throw new Failure({ ...common, code, detail: reasonOf(error), cause: error });
   }
   const { status } = response;
   if (status >= 200 && status < 300) return;
@@ -89,6 +90,14 @@ async function send({ url, id, body, key }: Notification, { signal, now = Date.n
     status,
     retryAfterMs: retryAfterMs === undefined ? undefined : Math.min(retryAfterMs, MAX_RETRY_AFTER_MS),
   });
+}
+
+/** fetch names the URL, whose path and query may be secret, only in errors without a cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.name === 'TimeoutError') return `no response within ${TIMEOUT_MS / 1_000} s`;
+  if (error.name === 'AbortError') return 'stopped on request';
+  return error.cause instanceof Error ? wordsFor(error.cause) : 'the request cannot be sent';
 }
 
 async function sleep(ms: number, signal: AbortSignal): Promise<void> {

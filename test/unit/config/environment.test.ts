@@ -52,6 +52,13 @@ describe('the environment', () => {
     });
   });
 
+  test('does not repeat the URL of a webhook, whose path may be secret', () => {
+    const reason = reasonOf(() => readEnvironment({ MIRROR_SYNC_RUN_WEBHOOK: 'http://h/geheim' }, 'runWebhook'));
+    expect(reason).toBe(
+      'read environment: MIRROR_SYNC_RUN_WEBHOOK must be the URL that gets the summary of each run, as https://…',
+    );
+  });
+
   test('needs only the variables that a function uses', () => {
     expect(readEnvironment({ MIRROR_SYNC_ARCHIVE: 's3://bucket' }, 'archive')).toEqual({ archive: 's3://bucket' });
   });

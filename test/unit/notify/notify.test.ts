@@ -85,6 +85,19 @@ describe('a notification', () => {
     expect(received).toHaveLength(3 + 5);
   });
 
+  test('that cannot be sent fails with the reason and without the path of the URL', async () => {
+    const failures = [
+      [new URL('http://127.0.0.1:1/geheim'), 'bad port'],
+      [new URL('http://user:geheim@127.0.0.1:1/geheim'), 'the request cannot be sent'],
+      [new URL('http://127.0.0.1:2/geheim?geheim'), 'the connection was refused'],
+    ] as const;
+    for (const [to, reason] of failures)
+      await expect(send(to)).rejects.toMatchObject({
+        code: 'network',
+        message: `notify ${to.protocol}//${to.host}: ${reason}`,
+      });
+  });
+
   test('is not sent again after a refusal, and does not follow a redirect', async () => {
     for (const status of [400, 401, 404, 302]) {
       answers = [{ status, headers: { location: 'http://127.0.0.1:1/' } }];
@@ -102,6 +115,11 @@ test('a receiver is an HTTPS URL, or an HTTP URL of this machine', () => {
     expect(parseReceiver(good, 'read').href).toBe(new URL(good).href);
   for (const bad of ['http://hooks.example/x', 'ftp://x', 'x', '', 'http://localhost.evil.example/'])
     expect(() => parseReceiver(bad, 'read')).toThrow('expected a URL that begins with https://');
+});
+
+test('a receiver with a user or a password is refused, and the message has no part of it', () => {
+  for (const bad of ['https://user:geheim@h/x', 'https://geheim@h', 'https://:geheim@h', 'http://u:geheim@localhost/'])
+    expect(() => parseReceiver(bad, 'read')).toThrow(/^read: expected a URL without a user and a password(?!.*geheim)/);
 });
 
 test('a key of fewer than 24 bytes is refused', () => {
