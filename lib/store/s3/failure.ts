@@ -152,6 +152,12 @@ function withoutResponse(error: Error): Diagnosis {
   if (check !== undefined) return { code: 'network', detail: `${words(systemWords(error) ?? code)}${check}` };
   const tls = TLS.get(code);
   if (tls !== undefined) return { code: 'denied', detail: words(tls) };
+  // The SDK names the URL in some of these errors.
+  if (code === 'ERR_INVALID_URL' || error.name === 'EndpointError')
+    return {
+      code: 'invalid',
+      detail: `the URL of the server is not valid; set ${ENDPOINT} to a URL such as https://s3.example.com`,
+    };
   if (error.name === 'CredentialsProviderError')
     return {
       code: 'denied',

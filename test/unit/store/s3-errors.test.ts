@@ -191,6 +191,12 @@ describe('a permanent error is reported with its remedy', () => {
     [serviceException('EntityTooLarge', 400), 'too-large', /EntityTooLarge/],
     [serviceException('NotImplemented', 501), 'unsupported', /NotImplemented/],
     [new Error('Region is missing'), 'invalid', /AWS_REGION/],
+    [Object.assign(new TypeError('Invalid URL'), { code: 'ERR_INVALID_URL' }), 'invalid', /set AWS_ENDPOINT_URL_S3/],
+    [
+      Object.assign(new Error('Custom endpoint `geheim://h` was not a valid URI'), { name: 'EndpointError' }),
+      'invalid',
+      /^(?!.*geheim).*set AWS_ENDPOINT_URL_S3/,
+    ],
     [
       Object.assign(new Error('Could not load credentials from any providers'), { name: 'CredentialsProviderError' }),
       'denied',
