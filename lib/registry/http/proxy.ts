@@ -42,12 +42,17 @@ function usable(proxy: string, variable: string): string {
   if (!PROTOCOLS.has(protocol))
     throw wrong(`unknown scheme ${protocol}// (expected http://, https://, socks5:// or socks5h://)`);
   if (!isEncoded(username) || !isEncoded(password))
-    throw wrong('its user or password has a % that begins no escape; write %25');
+    throw wrong('its user or password has a % without a valid escape; write %25');
   return address;
 }
 
 function isEncoded(text: string): boolean {
-  return !/%(?![0-9a-f]{2})/i.test(text);
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The host and port of a proxy, without the password of its URL. */

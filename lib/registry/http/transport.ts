@@ -104,8 +104,7 @@ function isTunnelRefused(thrown: unknown): boolean {
 function proxyRefusal(message: string, host: string): [FailureCode, string] | undefined {
   const status = statusOfProxy(message);
   if (status === undefined) return undefined;
-  const remedy =
-    status === 407 ? '; set a user and a password in the URL of the proxy (http://user:password@host)' : '';
+  const remedy = status === 407 ? '; add user:password@ before the host in the URL of the proxy' : '';
   const busy = status >= 500 || status === 429 || status === 408;
   return [busy ? 'network' : 'denied', `${host}: the proxy answered ${status}${remedy}`];
 }

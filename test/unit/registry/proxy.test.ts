@@ -218,6 +218,7 @@ describe('the proxy for a URL', () => {
     ['socks5://', 'not a URL'],
     ['http://user:hunter2%@proxy:1', 'write %25'],
     ['http://us%er:hunter2@proxy:1', 'write %25'],
+    ['http://user:hunter2%ff@proxy:1', 'write %25'],
   ])('%s is refused without its password', (address, reason) => {
     const refusal = (given: object): string => {
       try {
@@ -269,6 +270,6 @@ describe('an error behind a proxy', () => {
     await using proxy = await startProxy(1, 407);
     const { message } = await failing(proxy.url);
     const { host } = new URL(proxy.url);
-    expect(message).toContain(`registry.invalid through proxy ${host}: the proxy answered 407; set a user`);
+    expect(message).toContain(`registry.invalid through proxy ${host}: the proxy answered 407; add user:`);
   });
 });

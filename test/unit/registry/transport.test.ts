@@ -64,7 +64,7 @@ describe('a failure through a proxy', () => {
     const failure = failureFrom(code, message, 'proxy.example:3128');
     expect(failure).toMatchObject({ code: 'denied', remedy: 'never' });
     expect(failure.detail).toBe(
-      'r.example through proxy proxy.example:3128: the proxy answered 407; set a user and a password in the URL of the proxy (http://user:password@host)',
+      'r.example through proxy proxy.example:3128: the proxy answered 407; add user:password@ before the host in the URL of the proxy',
     );
   });
 
