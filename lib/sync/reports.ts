@@ -212,7 +212,7 @@ function referrerIn(place: Place): NonNullable<Report['referrer']> {
   return { subject: place.at('subject').digest(), root: place.at('root').text() };
 }
 
-function timeOf(place: Place): string {
+export function timeOf(place: Place): string {
   const text = place.text();
   if (Number.isNaN(Date.parse(text))) throw place.fail('must be a time in ISO 8601');
   return text;

@@ -4,6 +4,7 @@ import type { Cancel } from '../store/store.ts';
 import { asFailure } from '../core/failure.ts';
 import { Place } from '../oci/document.ts';
 import type { ResolveMessage } from '../queue/messages.ts';
+import { timeOf } from './reports.ts';
 
 export interface RunStart {
   readonly version: 1;
@@ -62,7 +63,7 @@ function startIn(place: Place, run: string): RunStart {
   return {
     version: 1,
     run,
-    at: place.at('at').text(),
+    at: timeOf(place.at('at')),
     by: place.at('by').text() === 'schedule' ? 'schedule' : 'request',
     messages: place.at('messages').size(),
     repositories: place.at('repositories').size(),

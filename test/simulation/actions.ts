@@ -1,7 +1,8 @@
 /** Actions of people, registries and disks on the system, at chosen times. */
 import { changeMessage } from '../../lib/queue/outgoing.ts';
 import { parseReference } from '../../lib/oci/reference.ts';
-import { closeRuns, emptyMemory } from '../../lib/sync/run/close-runs.ts';
+import { closeRuns } from '../../lib/sync/run/close-runs.ts';
+import { emptyMemory } from '../../lib/sync/run/open-run.ts';
 import { decideImage } from '../../lib/upkeep/decide.ts';
 import { verifyArchive } from '../../lib/upkeep/verify.ts';
 import { repairArchive } from '../../lib/upkeep/repair.ts';

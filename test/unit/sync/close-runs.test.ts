@@ -9,7 +9,8 @@ import { changeMessage, finalizeMessage, resolveMessage } from '../../../lib/que
 import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import { type ImageEvent, imageName } from '../../../lib/sync/events.ts';
 import { writeReport } from '../../../lib/sync/reports.ts';
-import { closeRuns, type CloseRunsPorts, emptyMemory } from '../../../lib/sync/run/close-runs.ts';
+import { closeRuns, type CloseRunsPorts } from '../../../lib/sync/run/close-runs.ts';
+import { emptyMemory } from '../../../lib/sync/run/open-run.ts';
 import { idsOf, messageId, MessageTally } from '../../../lib/sync/run/message-record.ts';
 import { readSummary, type RunSummary } from '../../../lib/sync/run/summary.ts';
 import { runStartOf, writeOpenStart } from '../../../lib/sync/runs.ts';
@@ -33,12 +34,13 @@ let now: number;
 let delivered: RunSummary[];
 let finished: string[];
 let refuses: boolean;
+let logged: Readonly<Record<string, unknown>>[];
 
 beforeEach(() => {
   now = Date.now();
   store = new MemoryStore({ now: () => now });
   archive = new Archive(store, ociLayout);
-  [delivered, finished, refuses] = [[], [], false];
+  [delivered, finished, logged, refuses] = [[], [], [], false];
 });
 
 function ports(of = archive): CloseRunsPorts {
@@ -58,7 +60,7 @@ function ports(of = archive): CloseRunsPorts {
     triggerOf: () => 'push',
     firstRunFinished: (repository, run) => Promise.resolve(void finished.push(`${repository} ${run}`)),
     closed: () => undefined,
-    log: () => undefined,
+    log: (_, message, entry) => logged.push({ message, ...entry }),
     signal: new AbortController().signal,
   };
 }
@@ -266,6 +268,39 @@ describe('a run', () => {
     now += 25 * 60 * MINUTE;
     expect(await check()).toMatchObject([{ outcome: 'finished' }]);
     expect(open()).toEqual([]);
+  });
+
+  const DAMAGED = [
+    ['a report that is not JSON', '.mirror/runs/run-1/0123456789abcdef0123.json', '{'],
+    ['a report of a later release', '.mirror/runs/run-1/0123456789abcdef0123.json', '{"version":2}'],
+    ['a report that is too large', '.mirror/runs/run-1/0123456789abcdef0123.json', 'x'.repeat(70_000)],
+    ['a record that is not JSON', `.mirror/runs/.open/run-1/${messageId(LIST.message)}.json`, '{'],
+    ['a record that no message names', '.mirror/runs/.open/run-1/0123456789abcdef0123456789abcdef.json', '{'],
+    ['a start that is not JSON', '.mirror/runs/.open/run-1/run.json', '{'],
+  ] as const;
+
+  test.each(DAMAGED)('with %s is logged, and closed as incomplete after a day', async (_, key, text) => {
+    await start();
+    await handle(LIST, { unchanged: [{ tag: '1' }] });
+    await store.put(key, Buffer.from(text));
+    expect(await check()).toEqual([]);
+    expect(logged).toMatchObject([{ message: 'object of a run not readable', run: 'run-1' }]);
+    expect(logged[0]?.['reason']).toContain(key);
+    now += 25 * 60 * MINUTE;
+    const isReport = !key.includes('.open');
+    expect(await check()).toMatchObject([
+      { outcome: 'incomplete', missing: { messages: isReport ? 0 : 1, images: isReport ? 1 : 0 } },
+    ]);
+    expect(delivered).toHaveLength(1);
+    expect(open()).toEqual([]);
+  });
+
+  test('with a damaged summary gets another one', async () => {
+    await start();
+    await handle(LIST, { unchanged: [{ tag: '1' }] });
+    await store.put(archive.layout.runSummary('run-1'), Buffer.from('{'));
+    expect(await check()).toMatchObject([{ outcome: 'finished', counts: { unchanged: 1 } }]);
+    expect((await readSummary(archive, 'run-1'))?.summary.delivered).toEqual(['webhook']);
   });
 
   test.each(['before', 'after'] as const)(
