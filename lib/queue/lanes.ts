@@ -70,7 +70,7 @@ export type FinalizeSender = Digest | 'resolver';
 function identity(message: Message): object {
   switch (message.type) {
     case 'resolve':
-      return message;
+      return { ...message, next: undefined };
     case 'layer':
       return { ...message, image: asWanted(message.image), look: undefined, stalled: undefined };
     case 'finalize':

@@ -66,6 +66,11 @@ export interface ResolveMessage extends Order {
         /** Referrers that were pushed: tags, as those of cosign, and digests of manifests. A hint. */
         readonly announced?: readonly Wanted[];
       };
+  /**
+   * The deduplication id of the next message of a push, and in the last one that of the first. The start of such a run is not
+   * recorded, so its end is known only if each message names another one.
+   */
+  readonly next?: string;
 }
 
 /**

@@ -26,6 +26,15 @@ export function resolveMessage(order: Order, what: ResolveMessage['what'], lanes
   return { message, group: resolveGroup(message, lanes), deduplicationId: deduplicationId(message) };
 }
 
+/** The messages of a run whose start is not recorded: each one names the next one, and the last one the first. */
+export function chained(messages: readonly Outgoing<ResolveMessage>[]): readonly Outgoing<ResolveMessage>[] {
+  if (messages.length === 1) return messages;
+  return messages.map(({ message, ...rest }, at) => {
+    const next = messages[(at + 1) % messages.length]?.deduplicationId;
+    return { ...rest, message: { ...message, ...defined({ next }) } };
+  });
+}
+
 /** Messages to the resolver for any number of images. Another message checks their unchanged images for referrers. */
 export function sliceMessages(order: Order, images: readonly Wanted[]): Outgoing<ResolveMessage>[] {
   return Array.from({ length: Math.ceil(images.length / SLICE) }, (_, at) =>

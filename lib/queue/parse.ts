@@ -82,7 +82,14 @@ function tooLarge(operation: string, bytes: number): Failure {
 }
 
 function readResolve(place: Place): ResolveMessage {
-  return { ...readOrder(place), type: 'resolve', what: readWhat(place.at('what')) };
+  const next = place.at('next').optional(readId);
+  return defined({ ...readOrder(place), type: 'resolve', what: readWhat(place.at('what')), next });
+}
+
+function readId(place: Place): string {
+  const id = place.text();
+  if (!/^[0-9a-f]{64}$/.test(id)) throw place.fail(`must be 64 hex digits, not ${show(id)}`);
+  return id;
 }
 
 function readWhat(place: Place): ResolveMessage['what'] {

@@ -6,7 +6,7 @@ import { isFill, selectedOrder } from '../app/missing.ts';
 import { orderOf } from '../app/start.ts';
 import { isReferrerTag, subjectOfTag } from '../oci/referrer-tags.ts';
 import type { ResolveMessage, Wanted } from '../queue/messages.ts';
-import { resolveMessage } from '../queue/outgoing.ts';
+import { chained, resolveMessage } from '../queue/outgoing.ts';
 import type { Outgoing } from '../queue/queue.ts';
 import type { Pushed } from './delivery.ts';
 
@@ -20,9 +20,9 @@ import type { Pushed } from './delivery.ts';
  *
  * If a mirror keeps only the newest tags, the message requests the list of tags, which decides whether this one is included.
  */
-export function ordersFor(items: readonly Pushed[], config: Config, run: string): Outgoing<ResolveMessage>[] {
+export function ordersFor(items: readonly Pushed[], config: Config, run: string): readonly Outgoing<ResolveMessage>[] {
   const byRepository = Map.groupBy(items, ({ repository }) => repository);
-  return [...byRepository].flatMap(([repository, pushed]) => {
+  const messages = [...byRepository].flatMap(([repository, pushed]) => {
     const tags = new Set(pushed.flatMap(({ tag }) => (tag === undefined || isReferrerTag(tag) ? [] : tag)));
     const announced = announcedBy(pushed);
     return mirrorsOf(config, repository).flatMap((mirror) => {
@@ -33,6 +33,7 @@ export function ordersFor(items: readonly Pushed[], config: Config, run: string)
       return [images, checks].flat();
     });
   });
+  return chained(messages);
 }
 
 /** The pushes that may be referrers, each once. */

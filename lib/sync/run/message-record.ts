@@ -36,7 +36,11 @@ const ID_LENGTH = 32;
 
 /** The id of a message: equal for every delivery of it. */
 export function messageId(message: ResolveMessage): string {
-  return deduplicationId(message).slice(0, ID_LENGTH);
+  return shortened(deduplicationId(message));
+}
+
+function shortened(id: string): string {
+  return id.slice(0, ID_LENGTH);
 }
 
 /** Counts the work of one message. */
@@ -96,7 +100,7 @@ export class MessageTally {
       version: 1,
       repository: message.repository,
       counts: Object.fromEntries(this.#counts),
-      sent: [...this.#sent],
+      sent: [...this.#sent, ...(message.next === undefined ? [] : [shortened(message.next)])],
       ordered: [...this.#ordered],
       ...(this.#isInitial ? { initial: true } : {}),
     };

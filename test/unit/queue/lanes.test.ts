@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { finalizeGroup, layerGroup, MAX_ID_LENGTH, RESOLVE_LANES } from '../../../lib/queue/lanes.ts';
+import { deduplicationId, finalizeGroup, layerGroup, MAX_ID_LENGTH, RESOLVE_LANES } from '../../../lib/queue/lanes.ts';
 import type { LayerMessage, ResolveMessage } from '../../../lib/queue/messages.ts';
 import { continuationOf, finalizeMessage, layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { prepare } from '../../../lib/queue/prepare.ts';
@@ -72,6 +72,11 @@ describe('groups', () => {
 
 describe('deduplication', () => {
   const id = (outgoing: { deduplicationId: string }): string => outgoing.deduplicationId;
+
+  test('a message of a push has the same id without the name of the next one', () => {
+    const { message } = resolveMessage(ORDER, { kind: 'list' });
+    expect(deduplicationId({ ...message, next: 'a'.repeat(64) })).toBe(deduplicationId(message));
+  });
 
   test('finalize messages of two layers have different ids', () => {
     fc.assert(

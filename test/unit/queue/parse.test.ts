@@ -97,6 +97,7 @@ describe('an invalid message is refused with the place and the problem', () => {
     ['missing platforms', changed(layer, ['platforms'], undefined), /platforms: is missing/],
     ['platforms that are a number', changed(layer, ['platforms'], 1), /platforms: must be a string/],
     ['a platform without os', changed(layer, ['platforms', 0, 'os'], undefined), /platforms\[0\]\.os: is missing/],
+    ['a next message that is not an id', changed(resolve, ['next'], 'x'), /next: must be 64 hex digits, not "x"/],
     ['no images', changed(resolve, ['what', 'images'], []), /what\.images: must not be empty/],
     [
       'an image without a name',

@@ -68,8 +68,12 @@ const REFERRER = { ...UNTAGGED, subject: digestFor('subject'), root: { tag: 'v1'
 const VERIFIED = { ...IMAGE, verified: { by: 'https://ci.example/1', at: 1_764_071_000_000 }, notes: ['a remark'] };
 const AT = 1_764_072_000_001;
 
-/** The messages that came with policies and referrers, created by the current release. */
-const OF_POLICIES: Readonly<Record<string, Message>> = {
+/** The messages that came with policies and referrers, and with the chains of pushes, created by the current release. */
+const LATER: Readonly<Record<string, Message>> = {
+  '1-chains/resolve-next': {
+    ...resolveMessage(ORDER, { kind: 'images', images: [{ tag: 'v1' }] }).message,
+    next: '0123456789abcdef'.repeat(4),
+  },
   '2-policies/finalize-policy': changeMessage(ORDER, { policy: POLICY }).message,
   '2-policies/finalize-completed': changeMessage(ORDER, { completed: AT }).message,
   '1-policies/finalize-verified': finalizeMessage(ORDER, { ...VERIFIED, checked: AT }, 'resolver').message,
@@ -152,7 +156,7 @@ test.each(Object.entries(OURS))(
   },
 );
 
-test.each(Object.entries(OF_POLICIES))('the message %s is sent in the form that is stored', async (name, message) => {
+test.each(Object.entries(LATER))('the message %s is sent in the form that is stored', async (name, message) => {
   expect(JSON.parse(serialise(message))).toEqual(await stored(`${name}.json`));
 });
 

@@ -101,10 +101,11 @@ const failure = fc.record({ code: name, reason: anyText }, { noNullPrototype: tr
 /** Messages of every kind. */
 export const anyMessage: fc.Arbitrary<Message> = scoped(
   fc.oneof<fc.Arbitrary<Message>[]>(
-    fc.record(
+    shape(
       {
         ...order,
         type: fc.constant('resolve' as const),
+        next: fc.stringMatching(/^[0-9a-f]{64}$/),
         what: fc.oneof(
           fc.record({ kind: fc.constant('list' as const) }, { noNullPrototype: true }),
           fc.record(
@@ -116,7 +117,7 @@ export const anyMessage: fc.Arbitrary<Message> = scoped(
           ),
         ),
       },
-      { noNullPrototype: true },
+      [...(Object.keys(order) as (keyof typeof order)[]), 'type', 'what'],
     ),
     shape(
       {

@@ -5,7 +5,7 @@ import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import type { ResolveMessage, Wanted } from '../../../lib/queue/messages.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
-import { changeMessage, finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
+import { chained, changeMessage, finalizeMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { parseMessage, serialise } from '../../../lib/queue/parse.ts';
 import { type ImageEvent, imageName } from '../../../lib/sync/events.ts';
 import { writeReport } from '../../../lib/sync/reports.ts';
@@ -242,6 +242,25 @@ describe('a run', () => {
     expect(await check()).toEqual([]);
     now += 5 * MINUTE;
     expect(await check()).toMatchObject([{ by: 'push', outcome: 'finished', counts: { unchanged: 1 } }]);
+  });
+
+  test('by a push waits for all of its messages, whichever is handled first', async () => {
+    const images = [1, 2, 3].map((at) => imagesOf([{ tag: `t${at}` }]));
+    for (const [at, first] of chained(images).entries()) {
+      const others = chained(images).filter((each) => each.deduplicationId !== first.deduplicationId);
+      await handle(first, { unchanged: [{ tag: 'x' }] });
+      now += 60 * MINUTE;
+      expect(await check()).toEqual([]);
+      await handle(others[0] ?? first, { unchanged: [{ tag: 'x' }] });
+      now += 60 * MINUTE;
+      expect(await check()).toEqual([]);
+      await handle(others[1] ?? first, { ordered: [{ tag: 't' }] });
+      await report({ tag: 't' }, 'failed', { code: 'denied', reason: 'no' });
+      now += 6 * MINUTE;
+      expect(await check()).toMatchObject([{ by: 'push', outcome: 'finished', counts: { unchanged: 2, failed: 1 } }]);
+      expect(delivered).toHaveLength(at + 1);
+      await store.delete(archive.layout.runSummary('run-1'));
+    }
   });
 
   test('is delivered again until the receiver accepts it, and then never again', async () => {

@@ -116,6 +116,17 @@ describe('a delivery', () => {
     expect(await ids(later, 'request-1')).not.toEqual(await ids(DOCKERHUB, 'request-1'));
   });
 
+  test('names in each message the next one, so that the run ends after all of them', async () => {
+    const messages = await messagesOf('quay', QUAY, 'request-1');
+    expect(messages.map(({ message }) => message.next)).toEqual(
+      messages.map((_, at) => messages[(at + 1) % messages.length]?.deduplicationId),
+    );
+    expect(new Set(messages.map(({ message }) => message.next)).size).toBe(2);
+    expect((await messagesOf('dockerhub', DOCKERHUB, 'request-1')).map(({ message }) => message.next)).toEqual([
+      undefined,
+    ]);
+  });
+
   // Quay's deliveries of two pushes of one tag are identical.
   test('of Quay creates a new run each time', async () => {
     const all = await Promise.all(['request-1', 'request-2'].map((request) => messagesOf('quay', QUAY, request)));
