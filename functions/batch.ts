@@ -51,9 +51,13 @@ export async function handleBatch<M extends Message>(
   event: SQSEvent,
   options: BatchOptions<M>,
 ): Promise<SQSBatchResponse> {
-  const groups = Map.groupBy(event.Records, (record) => record.attributes.MessageGroupId ?? record.messageId);
-  const failed = await Promise.all([...groups.values()].map((records) => handleGroup(records, options)));
+  const failed = await Promise.all(groupsOf(event.Records).map((records) => handleGroup(records, options)));
   return { batchItemFailures: failed.flat().map(({ messageId }) => ({ itemIdentifier: messageId })) };
+}
+
+/** The records of each group, in their order. */
+export function groupsOf(records: readonly SQSRecord[]): readonly (readonly SQSRecord[])[] {
+  return [...Map.groupBy(records, ({ attributes, messageId }) => attributes.MessageGroupId ?? messageId).values()];
 }
 
 /** Returns the records to deliver again. */

@@ -8,6 +8,7 @@ import { namesInUnreadable } from '../../lib/queue/unreadable.ts';
 import { type ImageEvent, imageName, type Observe } from '../../lib/sync/events.ts';
 import { failedImages } from '../../lib/sync/failures.ts';
 import { failLayer } from '../../lib/sync/layer/fail-layer.ts';
+import { groupsOf } from '../batch.ts';
 import { failMessage } from '../fail-images.ts';
 import type { RecordImage } from '../record.ts';
 import { handling, log, onLostRecord } from '../telemetry.ts';
@@ -19,23 +20,29 @@ export interface DeadLetterPorts {
   readonly observe: Observe;
 }
 
+/** To keep the order of a group, a dead letter that is not recorded and all others behind it are returned. */
 export async function handleDeadLetters(
-  event: SQSEvent,
+  { Records: records }: SQSEvent,
   ports: DeadLetterPorts,
   signal: AbortSignal,
 ): Promise<SQSBatchResponse> {
-  for (const [index, record] of event.Records.entries())
-    try {
-      await handling([record], () => recordDeadLetter(record, ports, signal));
-    } catch (error) {
-      const failure = asFailure(error, 'record dead letter', 'queue');
-      onLostRecord(record, failure);
-      // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
-      if (index === 0) throw failure;
-      // To keep the order of a group, no message behind a failure is handled.
-      return { batchItemFailures: event.Records.slice(index).map(({ messageId }) => ({ itemIdentifier: messageId })) };
-    }
-  return { batchItemFailures: [] };
+  const failures: Failure[] = [];
+  const failed: SQSRecord[] = [];
+  for (const group of groupsOf(records))
+    for (const [index, record] of group.entries())
+      try {
+        await handling([record], () => recordDeadLetter(record, ports, signal));
+      } catch (error) {
+        const failure = asFailure(error, 'record dead letter', 'queue');
+        onLostRecord(record, failure);
+        failures.push(failure);
+        failed.push(...group.slice(index));
+        break;
+      }
+  const [first] = failures;
+  // Lambda counts a partial failure as a success, so a complete failure must throw to raise the alarm.
+  if (first !== undefined && failed.length === records.length) throw first;
+  return { batchItemFailures: failed.map(({ messageId }) => ({ itemIdentifier: messageId })) };
 }
 
 async function recordDeadLetter(record: SQSRecord, ports: DeadLetterPorts, signal: AbortSignal): Promise<void> {

@@ -32,8 +32,8 @@ afterAll(() => {
   vi.unstubAllEnvs();
 });
 
-function dead(tag: string): SQSRecord {
-  return recordOf(serialise(resolveMessage(ORDER, { kind: 'images', images: [{ tag }] }).message));
+function dead(tag: string, group = 'group'): SQSRecord {
+  return recordOf(serialise(resolveMessage(ORDER, { kind: 'images', images: [{ tag }] }).message), { group });
 }
 
 const sentTags = (): (string | undefined)[] =>
@@ -55,8 +55,19 @@ test('dead letters behind a failed one are returned with it, unhandled', async (
   ]);
 });
 
+test('a dead letter that cannot be recorded does not stop those of other groups', async () => {
+  const records = [dead('bad', 'a'), dead('b', 'b'), dead('a', 'a'), dead('bad', 'c'), dead('d', 'd')];
+  const { batchItemFailures } = await handler({ Records: records }, context);
+  expect(batchItemFailures).toEqual(
+    [records[0], records[2], records[3]].map((r) => ({ itemIdentifier: r?.messageId })),
+  );
+  expect(sentTags().filter((tag) => tag !== 'bad')).toEqual(['b', 'd']);
+});
+
 test('a batch without a recorded dead letter is an error of the function', async () => {
   await expect(handler({ Records: [dead('bad'), dead('c')] }, context)).rejects.toThrow(/AccessDenied: no/);
+  const groups = [dead('bad', 'a'), dead('bad', 'b')];
+  await expect(handler({ Records: groups }, context)).rejects.toThrow(/AccessDenied: no/);
 });
 
 test('an empty batch is not an error', async () => {
