@@ -3,6 +3,7 @@ import { readEnvironment } from '../lib/config/environment.ts';
 import { type Answer, decideEcr, handleWebhook } from '../lib/webhook/handle.ts';
 import { parseSecrets } from '../lib/webhook/secrets.ts';
 import { configFrom, once, openQueues, secretFrom } from './aws.ts';
+import { MissingConfiguration } from './kept.ts';
 import { signalOf } from './signal.ts';
 import { log, observed } from './telemetry.ts';
 
@@ -30,7 +31,14 @@ export const handler = (
         send: (messages) => queues.send('resolve', messages, { signal }),
         log,
       });
-    const { messages, entry } = decideEcr(event, await config());
+    const read = await config().catch((error: unknown) => {
+      if (!(error instanceof MissingConfiguration)) throw error;
+      // A deployment may not have its configuration yet; the first run reads all tags.
+      log('warn', 'ECR event not handled', { reason: error.message });
+      return undefined;
+    });
+    if (read === undefined) return undefined;
+    const { messages, entry } = decideEcr(event, read);
     await queues.send('resolve', messages, { signal });
     log('info', 'ECR event', entry);
     return undefined;

@@ -64,6 +64,24 @@ test('names an invalid secret as the webhook secret', async () => {
   );
 });
 
+test('ignores a push to ECR while there is no configuration, as a scheduled run does', async () => {
+  aws.s3.objects.delete('config/mirror.yaml');
+  expect(await handle(ECR)).toBeUndefined();
+  expect(aws.sent('resolve')).toEqual([]);
+  expect(aws.log).toContainEqual(
+    expect.objectContaining({
+      level: 'WARN',
+      message: 'ECR event not handled',
+      reason: expect.stringContaining('s3://bucket/config/mirror.yaml does not exist') as string,
+    }),
+  );
+});
+
+test('fails for a push to ECR while the configuration is invalid, so that Lambda repeats it', async () => {
+  aws.config = 'version: 2';
+  await expect(handle(ECR)).rejects.toThrow(/read configuration/);
+});
+
 test('sends the pushes of ECR to the resolver, and logs that', async () => {
   expect(await handle(ECR)).toBeUndefined();
   expect(aws.sent('resolve')).toMatchObject([{ message: { source: REPOSITORY }, isAbortable: true }]);
