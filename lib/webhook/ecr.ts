@@ -20,17 +20,26 @@ export function translateEcr(event: unknown): Verdict {
     const action = detail.at('action-type').text();
     if (action !== 'PUSH' || detail.at('result').text() !== 'SUCCESS')
       return { kind: 'ignored', reason: `${show(action)} is not a successful push` };
-    const host = hostOf(root.at('account').text(), root.at('region').text());
-    const repository = parseRepository(`${host}/${detail.at('repository-name').text()}`);
+    const hosts = hostsOf(root.at('account').text(), root.at('region').text());
+    const name = detail.at('repository-name').text();
     const [tag, digest] = [detail.at('image-tag').optionalText(), detail.at('image-digest').optionalText()];
     if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is not a tag`);
-    return { kind: 'pushed', sender: 'ecr', items: [pushed(repository, tag, digest)] };
+    const items = hosts.map((host) => pushed(parseRepository(`${host}/${name}`), tag, digest));
+    return { kind: 'pushed', sender: 'ecr', items };
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     return { kind: 'refused', status: 400, reason: error.message };
   }
 }
 
-function hostOf(account: string, region: string): string {
-  return `${account}.dkr.ecr.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
+/** The names of a registry; a configuration uses any of them. https://docs.aws.amazon.com/general/latest/gr/ecr.html */
+function hostsOf(account: string, region: string): readonly string[] {
+  const isChina = region.startsWith('cn-');
+  const [plain, dualStack] = isChina
+    ? ['amazonaws.com.cn', 'on.amazonwebservices.com.cn']
+    : ['amazonaws.com', 'on.aws'];
+  return ['', '-fips'].flatMap((fips) => [
+    `${account}.dkr.ecr${fips}.${region}.${plain}`,
+    `${account}.dkr-ecr${fips}.${region}.${dualStack}`,
+  ]);
 }

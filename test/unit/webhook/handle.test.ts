@@ -398,7 +398,6 @@ describe('an ECR event', () => {
   // This is the documented event of AWS.
   test('of a push becomes messages', () => {
     const repository = '123456789012.dkr.ecr.us-west-2.amazonaws.com/my-repository-name';
-    expect(translateEcr(ECR)).toEqual({ kind: 'pushed', sender: 'ecr', items: [{ repository, tag: 'latest' }] });
     const { messages, entry } = decideEcr(ECR, CONFIG);
     expect(messages).toMatchObject([{ message: { source: repository, what: { images: [{ tag: 'latest' }] } } }]);
     expect(entry).toMatchObject({ queued: 1 });
@@ -425,9 +424,36 @@ describe('an ECR event', () => {
     expect(reason).toBe('read ECR event: detail.image-tag: "a b" is not a tag');
   });
 
-  test('of the China partition has its own registry domain', () => {
-    expect(translateEcr({ ...ECR, region: 'cn-north-1' })).toMatchObject({
-      items: [{ repository: '123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/my-repository-name' }],
+  test.each([
+    [
+      'us-west-2',
+      [
+        '123456789012.dkr.ecr.us-west-2.amazonaws.com',
+        '123456789012.dkr-ecr.us-west-2.on.aws',
+        '123456789012.dkr.ecr-fips.us-west-2.amazonaws.com',
+        '123456789012.dkr-ecr-fips.us-west-2.on.aws',
+      ],
+    ],
+    [
+      'cn-north-1',
+      [
+        '123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn',
+        '123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn',
+        '123456789012.dkr.ecr-fips.cn-north-1.amazonaws.com.cn',
+        '123456789012.dkr-ecr-fips.cn-north-1.on.amazonwebservices.com.cn',
+      ],
+    ],
+  ])('of %s is about the repository under each name of its registry', (region, hosts) => {
+    expect(translateEcr({ ...ECR, region })).toEqual({
+      kind: 'pushed',
+      sender: 'ecr',
+      items: hosts.map((host) => ({ repository: `${host}/my-repository-name`, tag: 'latest' })),
     });
+    for (const host of hosts) {
+      const config = parseConfig(`version: 1\nmirrors: [{ source: ${host}/my-repository-name, tags: all }]`, 'x');
+      expect(decideEcr({ ...ECR, region }, config).messages).toMatchObject([
+        { message: { source: `${host}/my-repository-name` } },
+      ]);
+    }
   });
 });
