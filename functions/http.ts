@@ -3,6 +3,8 @@
  * as the client has escaped them. Every body leaves as base64, so no byte of it is decoded as text.
  */
 import type { ALBEvent, APIGatewayProxyEventV2 } from 'aws-lambda';
+import { invalid } from '../lib/core/failure.ts';
+import { isRecord } from '../lib/core/json.ts';
 import { RegistryError } from '../lib/serve/errors.ts';
 
 export type HttpEvent = APIGatewayProxyEventV2 | ALBEvent;
@@ -32,7 +34,15 @@ export interface HttpResult {
   readonly isBase64Encoded: boolean;
 }
 
+/**
+ * @throws Failure `invalid` for an event of another kind, such as a test event of the console
+ */
 export function requestOf(event: HttpEvent, signal: AbortSignal): HttpRequest {
+  if (!isRequest(event))
+    throw invalid(
+      'read event',
+      'expected a request of the function URL or of a load balancer; send an HTTP request instead of invoking the function',
+    );
   const headers = headersOf(event);
   const { method, target, client } = isFromBalancer(event) ? balanced(event, headers) : direct(event);
   const known = method === 'GET' || method === 'HEAD' ? method : 'POST';
@@ -100,6 +110,15 @@ function append(headers: Headers, name: string, value: string): void {
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
   }
+}
+
+function isRequest(event: unknown): event is HttpEvent {
+  if (!isRecord(event) || !isRecord(event['requestContext'])) return false;
+  const { rawPath, rawQueryString, httpMethod, path, requestContext } = event;
+  const texts = 'elb' in requestContext ? [httpMethod, path] : [rawPath, rawQueryString];
+  return (
+    texts.every((each) => typeof each === 'string') && ('elb' in requestContext || isRecord(requestContext['http']))
+  );
 }
 
 function isFromBalancer(event: HttpEvent): event is ALBEvent {

@@ -31,8 +31,12 @@ export function hasWaitedTooLong(record: SQSRecord, now: number): boolean {
   return now - firstSent(record) > LONGEST_WAIT_MS;
 }
 
-export function firstSent({ attributes, messageAttributes }: SQSRecord): number {
-  return Number(messageAttributes[FIRST_SENT]?.stringValue ?? attributes.SentTimestamp);
+/** A record that a person passes to the function may lack the attributes of its message. */
+export function firstSent({
+  attributes,
+  messageAttributes,
+}: Pick<SQSRecord, 'attributes'> & Partial<Pick<SQSRecord, 'messageAttributes'>>): number {
+  return Number(messageAttributes?.[FIRST_SENT]?.stringValue ?? attributes.SentTimestamp);
 }
 
 /** The failure of a waiting message, with the time until its next delivery. */

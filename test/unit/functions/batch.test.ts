@@ -90,6 +90,12 @@ test('messages of one group are handled together', async () => {
   expect(returned).toEqual([]);
 });
 
+test('a record without message attributes is handled', async () => {
+  const [{ messageAttributes: _, ...record }] = batch(['a']) as [SQSRecord];
+  const { done, complaints } = await handled([record as SQSRecord]);
+  expect([done, complaints]).toEqual([[['a']], []]);
+});
+
 test('a failed message returns the later messages of its group, and no others', async () => {
   const records = [...batch(['a', 'bad', 'c', 'd']), ...batch(['x'], { group: 'other' })];
   const { done, returned, complaints, postponed } = await handled(records, { bad: { bad: failure() } });

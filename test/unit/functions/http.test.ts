@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { MAX_BODY_BYTES, requestOf, resultOf } from '../../../functions/http.ts';
+import { type HttpEvent, MAX_BODY_BYTES, requestOf, resultOf } from '../../../functions/http.ts';
 import { balancerEvent, functionUrlEvent, type HttpCall } from '../../kit/lambda/http-events.ts';
 
 const NEVER = new AbortController().signal;
@@ -70,4 +70,18 @@ describe.each(HOSTS)('the request of %s', (_, eventOf) => {
     expect(result.statusCode).toBe(500);
     expect(Buffer.from(result.body, 'base64').toString()).toContain('700001 bytes');
   });
+});
+
+test.each([
+  ['nothing', null],
+  ['an empty event', {}],
+  ['a test event of the console', { key1: 'value1' }],
+  ['a scheduled event', { version: '0', source: 'aws.events', detail: {} }],
+  ['a context without a request', { requestContext: {} }],
+  ['a request without a query', { rawPath: '/v2/', requestContext: { http: { method: 'GET' } } }],
+  ['a request of a load balancer without a path', { httpMethod: 'GET', requestContext: { elb: {} } }],
+])('%s is not a request, and the message says what the function expects', (_, event) => {
+  expect(() => requestOf(event as unknown as HttpEvent, NEVER)).toThrow(
+    /^read event: expected a request of the function URL or of a load balancer; send an HTTP request/,
+  );
 });
