@@ -2,7 +2,7 @@ import { Failure, type FailureCode } from '../core/failure.ts';
 import { retrying } from '../core/retry.ts';
 import type { Operation } from './client.ts';
 import { sourceFailure, stopped } from './errors.ts';
-import { retriesOf } from './http/retry-wait.ts';
+import { isRefusal, retriesOf } from './http/retry-wait.ts';
 import type { BlobResponse, ByteRange } from './http/range.ts';
 import type { BlobBody } from './source.ts';
 import type { Reply } from './http/message.ts';
@@ -111,7 +111,7 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
   }
 
   async #connect(): Promise<OpenResponse> {
-    const opening = await this.#options.connect({ start: this.#position, end: this.#end });
+    const opening = await this.#request();
     const { opened, reply } = opening;
     const otherwise = this.#isStarted && this.#end !== undefined && opened.end !== this.#end;
     if (otherwise || this.#state !== 'open') reply.body.cancel();
@@ -124,6 +124,32 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
     return opening;
   }
 
+  /** A server may refuse a range of a blob that it has (RFC 9110, section 14.2), so a refused range is not final. */
+  async #request(): Promise<OpenResponse> {
+    const { connect, operation, signal } = this.#options;
+    try {
+      return await connect({ start: this.#position, end: this.#end });
+    } catch (thrown) {
+      const { remedy, code, detail, status, cause } = sourceFailure(thrown, operation, signal);
+      const isRefused = remedy === 'never' && status !== undefined && code !== 'size-mismatch';
+      if (this.#position === 0 || !isRefused) throw thrown;
+      throw new Failure({ operation, side: 'source', code: 'range-mismatch', detail, status, cause });
+    }
+  }
+
+  /**
+   * Asks for the whole blob after a range from its first byte has failed, unless the failure may be a rate limit.
+   * Returns whether the request changes: that happens once for each body, before its first byte.
+   */
+  #dropRange(failure: Failure): boolean {
+    const isPossible = !this.#isStarted && this.#position === 0 && this.#end !== undefined;
+    if (!isPossible || isRefusal(failure) || failure.retryAfterMs !== undefined) return false;
+    if (failure.code === 'aborted' || failure.side !== 'source') return false;
+    this.#end = undefined;
+    this.ranged = false;
+    return true;
+  }
+
   /** Retries while the failure allows it; otherwise closes the body. */
   async #persist<T>(work: () => Promise<T>): Promise<T> {
     const { client, operation, signal } = this.#options;
@@ -134,9 +160,14 @@ export class BlobReader implements BlobBody, AsyncIterableIterator<Buffer, undef
           this.#dropResponse(sourceFailure(thrown, operation, signal));
           return retries.failureOf(thrown);
         },
-        // The caller decides whether to start again at the first byte.
-        decide: (failure) =>
-          failure.remedy === 'retry' ? retries.decide(failure, (this.#failures += 1)) : { again: false },
+        decide: (failure) => {
+          if (failure.remedy === 'retry') {
+            const next = retries.decide(failure, (this.#failures += 1));
+            if (next.again) return next;
+          }
+          // Otherwise the caller decides whether to start again at the first byte.
+          return this.#dropRange(failure) ? { again: true, afterMs: 0 } : { again: false };
+        },
         wait: (ms, failure) => retries.wait(ms, failure, this.#failures),
       });
     } catch (thrown) {

@@ -101,8 +101,9 @@ export interface BlobBody {
   /** The reader owns each chunk, and may release it (`core/release.ts`). */
   readonly body: AsyncIterable<Uint8Array>;
   /**
-   * False if the registry sent the whole blob (200) instead of the range (206); `body` then contains the whole blob. Only
-   * possible for `start` 0; otherwise `range-ignored` is thrown.
+   * False if the registry sent the whole blob (200) instead of the range (206), or refused the range and was asked for
+   * the whole blob; `body` then contains the whole blob. Only possible for `start` 0; otherwise `range-ignored` or
+   * `range-mismatch` is thrown.
    */
   readonly ranged: boolean;
   /** The length of the whole blob in bytes, if the registry sent it. */

@@ -9,6 +9,8 @@ export interface Match {
   readonly repository?: string;
   readonly digest?: string;
   readonly tag?: string;
+  /** Whether the request has a Range. */
+  readonly ranged?: boolean;
 }
 
 export interface Rule {
@@ -85,6 +87,7 @@ export interface Described {
   readonly repository?: string | undefined;
   readonly digest?: string | undefined;
   readonly tag?: string | undefined;
+  readonly ranged: boolean;
 }
 
 /** The misbehaviour of one response, with the handles by which the test controls it. */

@@ -48,6 +48,7 @@ export interface RequestRecord {
   readonly digest: string | undefined;
   readonly tag: string | undefined;
   readonly range: string | undefined;
+  readonly ranged: boolean;
   readonly authorization: string | undefined;
   status: number;
   /** Bytes of the body that were passed to the socket. */
@@ -132,13 +133,15 @@ export async function startRegistry(options: RegistryOptions = {}): Promise<Test
     const { authorization, range } = request.headers;
     const borrowed = signed.get(url.pathname + url.search);
     const target = borrowed?.of ?? route(url.pathname);
+    const ranged = range !== undefined;
     const record: RequestRecord = {
-      ...{ method, kind: target.kind, path: url.pathname + url.search, range, authorization, status: 0, bytes: 0 },
+      ...{ method, kind: target.kind, path: url.pathname + url.search, range, ranged, authorization },
+      ...{ status: 0, bytes: 0 },
       ...{ repository: target.repository, digest: target.digest, tag: target.tag },
     };
     requests.push(record);
     if (requests.length >= 2 * REQUESTS_KEPT) requests.splice(0, REQUESTS_KEPT);
-    const spoiling = rules.for({ method, ...target });
+    const spoiling = rules.for({ method, ranged, ...target });
     const form = method === 'POST' ? new URLSearchParams(await text(request)) : new URLSearchParams();
     if (spoiling?.hangUp === true) {
       request.socket.destroy();

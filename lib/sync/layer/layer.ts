@@ -85,6 +85,8 @@ class LayerCopy {
   #fetched = 0;
   /** Parts that this invocation has stored. */
   #stored = 0;
+  /** Whether ranges of the blob have failed, so that it is fetched from the first byte in one response. */
+  #inOnePiece = false;
 
   constructor(context: LayerContext, message: LayerMessage, options: LayerOptions) {
     this.#context = context;
@@ -110,8 +112,10 @@ class LayerCopy {
       } catch (error) {
         const failure = asFailure(error, `copy blob ${this.#message.blob.digest}`, 'source');
         const beginAnew = failure.remedy === 'restart' || failure.code === 'precondition-failed';
+        if (failure.remedy === 'never') await this.#uploads.abortRefused();
         if (!beginAnew || attempt >= MAX_RESTARTS) throw failure;
         lookFor = 'everything';
+        this.#inOnePiece ||= isOfRanges(failure);
       }
     }
   }
@@ -150,7 +154,9 @@ class LayerCopy {
       }
     }
     this.#tell('started');
-    const unfinished = look === 'everything' ? await this.#uploads.furthest() : undefined;
+    // The missing parts of an unfinished upload can only be fetched with ranges.
+    const canResume = look === 'everything' && !this.#inOnePiece;
+    const unfinished = canResume ? await this.#uploads.furthest() : undefined;
     const done = unfinished === undefined ? await download(this.#transfer()) : await this.#resume(unfinished);
     switch (done.kind) {
       case 'continue':
@@ -251,6 +257,7 @@ class LayerCopy {
       key: this.#key,
       expected: blob,
       source: upstream.blob(digest, { signal, ...defined({ size, urls }) }),
+      inOnePiece: this.#inOnePiece,
       buffers,
       deadline,
       signal,
@@ -269,4 +276,9 @@ class LayerCopy {
   #tell(phase: BlobEvent['phase']): void {
     this.#context.observe(blobEvent(this.#message, phase, this.#fetched));
   }
+}
+
+/** Whether the registry does not serve ranges, or serves ranges that do not fit together. */
+function isOfRanges({ side, code }: Failure): boolean {
+  return side === 'source' && (code === 'range-ignored' || code === 'range-mismatch');
 }

@@ -50,7 +50,7 @@ export class UnfinishedUploads {
   readonly #options: UnfinishedOptions;
   /** Uploads that were seen and left alone. */
   readonly #others = new Map<string, Upload>();
-  readonly #refused = new Set<string>();
+  readonly #refused = new Map<string, Upload>();
 
   constructor(options: UnfinishedOptions) {
     this.#options = options;
@@ -76,8 +76,13 @@ export class UnfinishedUploads {
 
   /** Marks an upload whose continuation failed, so that it is not continued again. */
   refuse(upload: Upload): void {
-    this.#refused.add(upload.id);
+    this.#refused.set(upload.id, upload);
     this.#others.set(upload.id, upload);
+  }
+
+  /** Aborts the uploads whose continuation failed, because the blob is not available. */
+  async abortRefused(): Promise<void> {
+    for (const upload of this.#refused.values()) await this.abort(upload);
   }
 
   /** Aborts the uploads of a proven blob. It sends no request if no listing had such an upload. */

@@ -16,8 +16,8 @@ import { extentOf, partSizeOf, type Transfer, type Transferred } from './transfe
  * Fetches the whole blob. After a temporary failure the stored parts are kept; after any other failure they are
  * aborted.
  *
- * One connection from the first byte to the last serves a blob of a single part, one of unknown size, and a registry
- * that ignores ranges. Other blobs are fetched in as many concurrent ranges as the memory and the host allow.
+ * One connection from the first byte to the last serves a blob of a single part, one of unknown size, and one whose
+ * registry ignores or refuses ranges. Other blobs are fetched in as many concurrent ranges as the memory and the host allow.
  */
 export async function download(t: Transfer): Promise<Transferred> {
   return new Download(t).run();
@@ -63,10 +63,11 @@ class Download {
   }
 
   async #fetch(): Promise<void> {
-    const { size } = this.#t.expected;
-    const plan = size === undefined || size <= this.#partSize ? [] : ranges(size, this.#partSize);
+    const { expected, inOnePiece = false } = this.#t;
+    const { size } = expected;
+    const plan = inOnePiece || size === undefined || size <= this.#partSize ? [] : ranges(size, this.#partSize);
     const [range] = plan;
-    const part = await this.#fetcher.inFlight.take(range ?? { number: 1, size: size ?? this.#partSize });
+    const part = await this.#fetcher.inFlight.take({ number: 1, size: Math.min(size ?? Infinity, this.#partSize) });
     const body = await this.#fetcher.open(range === undefined ? { start: 0 } : extentOf([range]));
     this.#resumable = range !== undefined && body.ranged;
     if (this.#resumable) await this.#fetcher.fetch(await this.#createUpload(), plan, { part, body });

@@ -18,6 +18,8 @@ export interface Transfer {
   readonly key: string;
   readonly expected: Expected;
   readonly source: BlobSource;
+  /** Fetches the blob without ranges, because they have failed. Default: false. */
+  readonly inOnePiece?: boolean | undefined;
   readonly buffers: BufferPool;
   readonly deadline: Deadline;
   readonly signal: AbortSignal;

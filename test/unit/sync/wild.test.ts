@@ -160,6 +160,85 @@ describe('a download restarts the blob and stores it', () => {
   });
 });
 
+describe('a blob whose registry does not serve ranges is fetched in one piece', () => {
+  const ranged = { kind: 'blob', ranged: true } as const;
+  const half = Buffer.alloc(PART / 2);
+
+  test.each<[string, Doing]>([
+    ...[400, 403, 404, 405, 416, 500, 501].map((status): [string, Doing] => [String(status), { status }]),
+    ['a closed connection', { hangUp: true }],
+    ['206 without Content-Range', { headers: { 'content-range': null } }],
+    ['206 without the unit of the range', { headers: { 'content-range': `0-${PART - 1}/${LAYER.size}` } }],
+    [
+      '206 with several ranges',
+      { headers: { 'content-type': 'multipart/byteranges; boundary=b', 'content-range': null } },
+    ],
+    ['206 with another range', { wrongContentRange: true }],
+    ['206 with another total length', { wrongContentRange: 'total' }],
+    ['200 with half of the range', { status: 200, body: half }],
+    ['200 with half of the range and no length', { status: 200, body: half, noContentLength: true }],
+  ])('after %s', async (_, doing) => {
+    registry.misbehave({ match: ranged, do: doing });
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER));
+    await expectStored(rig);
+    expect(registry.count({ kind: 'blob', ranged: false })).toBe(1);
+  });
+
+  test.each([400, 403, 404, 405, 416, 501])('after %i for every range but the first', async (status) => {
+    registry.misbehave({ match: ranged, after: 1, do: { status } });
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER));
+    expect(rig.phases()).toEqual(['started', 'started', 'stored']);
+    await expectStored(rig);
+    expect(registry.count({ kind: 'blob', ranged: false })).toBe(1);
+  });
+
+  test('even if an unfinished upload has most of its parts', async () => {
+    registry.misbehave({ match: ranged, do: { status: 403 } });
+    await using rig = new Rig();
+    await begun(rig);
+    await rig.copy(messageFor(registry, LAYER, { look: 'everything' }));
+    await expectStored(rig);
+    expect(registry.count({ kind: 'blob', ranged: false })).toBe(1);
+  });
+
+  test('again from the first byte if its connection breaks', async () => {
+    registry.misbehave({ match: ranged, do: { status: 403 } });
+    registry.misbehave({ match: { kind: 'blob', ranged: false }, times: 1, do: { cutAfter: 3 * PART + 5 } });
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER));
+    await expectStored(rig);
+    expect(registry.requests.filter(({ kind }) => kind === 'blob').map(({ range }) => range)).toEqual([
+      `bytes=0-${PART - 1}`,
+      undefined,
+      `bytes=${3 * PART + 5}-${LAYER.size - 1}`,
+      undefined,
+    ]);
+  });
+
+  test('at most three times, if each connection breaks', async () => {
+    registry.misbehave({ match: ranged, do: { status: 416 } });
+    registry.misbehave({ match: { kind: 'blob', ranged: false }, do: { cutAfter: 3 * PART + 5 } });
+    await using rig = new Rig();
+    await expect(rig.copy(messageFor(registry, LAYER))).rejects.toMatchObject({ code: 'range-mismatch' });
+    expect(registry.count({ kind: 'blob', ranged: false })).toBe(3);
+    expect(await rig.uploads()).toEqual([]);
+    expect(rig.buffers.usedBytes).toBe(0);
+  });
+
+  test.each([
+    ['a rate limit', { status: 429, headers: { 'retry-after': '600' } }],
+    ['a busy registry', { status: 503 }],
+    ['a registry that names the time of its return', { status: 500, headers: { 'retry-after': '600' } }],
+  ] satisfies [string, Doing][])('but not after %s', async (_, doing) => {
+    registry.misbehave({ match: ranged, do: doing });
+    await using rig = new Rig({ registry: { longestWaitMs: 1000 } });
+    await expect(rig.copy(messageFor(registry, LAYER))).rejects.toMatchObject({ remedy: 'retry' });
+    expect(registry.count({ kind: 'blob', ranged: false })).toBe(0);
+  });
+});
+
 describe('a download fails permanently and leaves nothing behind', () => {
   test.each<[string, FailureCode, Rule]>([
     ['a wrong byte', 'digest-mismatch', { do: { flipByteAt: 2 * PART + 7 } }],
@@ -207,18 +286,6 @@ describe('a download fails temporarily and keeps the stored parts for the next d
     await rig.copy(message, { receiveCount: 2 });
     expect(registry.count({ kind: 'blob' })).toBe(PARTS - 4);
     await expectStored(rig);
-  });
-
-  test.each<[string, FailureCode, Doing]>([
-    ['wrong ranges in every response', 'range-mismatch', { wrongContentRange: true }],
-  ])('and a few restarts, after %s: %s', async (_, code, doing) => {
-    registry.misbehave({ match: blob, do: doing });
-    await using rig = new Rig();
-    await expect(rig.copy(messageFor(registry, LAYER))).rejects.toMatchObject({ code, remedy: 'restart' });
-    expect(rig.phases()).toEqual(['started', 'started', 'started']);
-    expect(await rig.uploads()).toEqual([]);
-    expect(rig.outgoing).toEqual([]);
-    expect(rig.buffers.usedBytes).toBe(0);
   });
 });
 
