@@ -36,8 +36,6 @@ export class RegistryBlob implements BlobSource {
   readonly #failedUrls = new Set<string>();
   /** The target of the last redirect. Requests go to it directly until it refuses one, as an expired signed URL does. */
   #location: Location | undefined;
-  /** Whether the registry applies a content coding, so that its ranges are not those of the blob. */
-  #isEncoded = false;
 
   constructor(options: BlobOptions) {
     this.#options = options;
@@ -189,17 +187,21 @@ export class RegistryBlob implements BlobSource {
 
   /** Requests the bytes, or the whole blob if ranges would be those of its encoded form. */
   async #bytes(send: (headers: Record<string, string>) => Promise<Reply>, wanted: ByteRange): Promise<Reply> {
-    const { operation, size } = this.#options;
+    const { client, operation, size, digest } = this.#options;
+    const learn = (isEncoded: boolean): void => {
+      if (isEncoded) client.encodedBlobs.set(digest, true);
+      else client.encodedBlobs.delete(digest);
+    };
     for (;;) {
-      const whole = this.#isEncoded;
+      const whole = client.encodedBlobs.get(digest) === true;
       const reply = await send(headersFor(whole ? WHOLE : wanted));
-      const plain = isBytes(reply) ? await withoutCodings(reply, operation, size, whole) : reply;
+      const plain = isBytes(reply) ? await withoutCodings(reply, { operation, size, isKnown: whole, learn }) : reply;
       if (plain !== undefined) return plain;
       if (whole) {
         const detail = 'the registry sent a range instead of the whole blob';
         throw new Failure({ operation, side: 'source', code: 'range-mismatch', detail, status: reply.status });
       }
-      this.#isEncoded = true;
+      learn(true);
     }
   }
 

@@ -2,6 +2,7 @@ import { Failure } from '../core/failure.ts';
 import { Lru } from '../core/lru.ts';
 import { retrying } from '../core/retry.ts';
 import { Semaphore } from '../core/semaphore.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { refusal, registryErrors, sourceFailure } from './errors.ts';
 import type { KnownTags } from './referrer-tags.ts';
@@ -48,6 +49,9 @@ export interface EndpointAttempt {
 
 const TRIED_ADDRESSES = 1024;
 
+/** Blobs whose coding is kept. */
+const ENCODED_BLOBS = 1024;
+
 /** Repositories whose tags are kept. */
 const REPOSITORIES = 64;
 
@@ -61,6 +65,8 @@ export class RegistryClient {
   readonly permits: Semaphore;
   /** The recently tried URLs of foreign layers; a second try for a layer starts with the registry. */
   readonly triedAddresses = new Lru<string, true>(TRIED_ADDRESSES);
+  /** The blobs to which the registry applies a content coding, so that its ranges are not those of the blob. */
+  readonly encodedBlobs = new Lru<Digest, true>(ENCODED_BLOBS);
   /** The tags that name referrers, by the path of the repository. */
   readonly referrerTags = new Lru<string, KnownTags>(REPOSITORIES);
 

@@ -8,28 +8,39 @@ import { bufferedBody } from './short.ts';
 /** Blobs up to this size are buffered when only the number of bytes shows whether they are encoded. */
 const SMALL_BYTES = 4 * 1024 * 1024;
 
+export interface CodingContext {
+  readonly operation: string;
+  /** The bytes of the blob, if they are known. */
+  readonly size: number | undefined;
+  /** Whether an earlier response has shown that the blob is encoded. */
+  readonly isKnown: boolean;
+  /** Called when a body without a length shows whether the blob is encoded. */
+  readonly learn: (isEncoded: boolean) => void;
+}
+
 /**
  * Removes content codings that a server applied although the request accepts only `identity`. Many stores label a gzip
  * layer with `Content-Encoding: gzip` and send its bytes unchanged, so the length decides whether the body is encoded.
+ * Without a length, the body of a large blob must be received first. If its number of bytes is wrong, the body throws
+ * a failure that restarts the blob.
  *
- * @param isKnown whether an earlier response has shown that the blob is encoded
  * @returns undefined for a range of the encoded form; then the whole blob must be requested
  */
-export async function withoutCodings(
-  reply: Reply,
-  operation: string,
-  size: number | undefined,
-  isKnown: boolean,
-): Promise<Reply | undefined> {
+export async function withoutCodings(reply: Reply, context: CodingContext): Promise<Reply | undefined> {
+  const { operation, size, isKnown } = context;
   if (codingsOf(reply.headers).length === 0 || size === undefined || reply.status === 416) return reply;
   const total = totalOf(reply);
   if (total === size) return reply;
   if (total !== undefined || isKnown) {
-    if (reply.status === 200) return decoded(reply, operation, reply.body);
+    if (reply.status === 200) {
+      const plain = decoded(reply, operation, reply.body);
+      return total === undefined ? counted(plain, size, context) : plain;
+    }
     reply.body.cancel();
     return undefined;
   }
-  if (size > SMALL_BYTES || reply.status !== 200) return reply;
+  if (reply.status !== 200) return reply;
+  if (size > SMALL_BYTES) return counted(reply, size, context);
   const whole = await wholeOf(reply.body, size);
   const body = bufferedBody(whole);
   return whole.length === size ? { ...reply, body } : decoded(reply, operation, body);
@@ -44,6 +55,28 @@ function totalOf({ status, headers }: Reply): number | undefined {
 function decoded(reply: Reply, operation: string, body: ReplyBody): Reply {
   const { 'content-length': _, etag: __, ...headers } = reply.headers;
   return { ...reply, headers, body: new DecodedBody({ ...reply, body }, operation) };
+}
+
+/** Throws if the body has another number of bytes, because the assumption about its coding was then wrong. */
+function counted(reply: Reply, size: number, { operation, isKnown, learn }: CodingContext): Reply {
+  const { body, url, status } = reply;
+  let left = size;
+  const read = async (): Promise<Buffer | undefined> => {
+    const piece = await body.read();
+    left -= piece?.length ?? 0;
+    if (piece === undefined ? left === 0 : left >= 0) return piece;
+    learn(!isKnown);
+    const detail = `${url.host} sent ${left > 0 ? 'fewer' : 'more'} than ${size} bytes with a Content-Encoding`;
+    const remedy = isKnown ? 'never' : 'restart';
+    throw new Failure({ operation, side: 'source', code: 'size-mismatch', detail, remedy, status });
+  };
+  const cancel = (): void => {
+    body.cancel();
+  };
+  const expectShort = (): void => {
+    body.expectShort();
+  };
+  return { ...reply, body: { read, cancel, expectShort } };
 }
 
 async function wholeOf(body: ReplyBody, size: number): Promise<Buffer> {

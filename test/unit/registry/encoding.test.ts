@@ -1,6 +1,7 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../../lib/oci/digest.ts';
+import type { BlobSource } from '../../../lib/registry/source.ts';
 import { randomBytes } from '../../kit/content.ts';
 import { serveHttp, type HttpServer, type Reply } from '../../kit/http-server.ts';
 import { makeImage } from '../../kit/images.ts';
@@ -136,6 +137,43 @@ describe('a blob that arrives encoded', () => {
       expect(await collect(await blob.open({ start: 10, end: 20 }))).toEqual(layer.subarray(10, 20));
     },
   );
+
+  describe('without its length, and too large to be buffered,', () => {
+    const large = Buffer.concat([randomBytes(5 * 1024 * 1024, 4), Buffer.alloc(1_000_000)]);
+    const random = randomBytes(5 * 1024 * 1024, 5);
+
+    test.each([
+      ['shorter', large],
+      ['longer', random],
+    ])('restarts once, and is decoded then, if its encoded form is %s', async (_, plain) => {
+      await using server = await blobServer(gzipSync(plain, { level: 1 }), 'gzip', 'chunked');
+      await using sources = testSources();
+      const source = sources.at(server.host);
+      const options = { size: plain.length };
+      const first = await source.blob(digestOf(plain), options).open({ start: 0, end: 100 });
+      expect(await failureOf(collect(first), 'size-mismatch')).toMatchObject({ remedy: 'restart' });
+      const second = await source.blob(digestOf(plain), options).open({ start: 0, end: 100 });
+      expect(second.ranged).toBe(false);
+      expect((await collect(second)).equals(plain)).toBe(true);
+    });
+
+    test('is received as it is after a restart if it is only labelled as encoded and was cut', async () => {
+      const layer = gzipSync(random, { level: 0 });
+      let form = layer.subarray(0, 5_000_000);
+      await using server = await serveHttp(() => [
+        200,
+        { 'content-encoding': 'gzip', 'transfer-encoding': 'chunked' },
+        form,
+      ]);
+      await using sources = testSources();
+      const open = (): ReturnType<BlobSource['open']> =>
+        sources.at(server.host).blob(digestOf(layer), { size: layer.length }).open({ start: 0 });
+      expect(await failureOf(collect(await open()), 'size-mismatch')).toMatchObject({ remedy: 'restart' });
+      form = layer;
+      expect(await failureOf(collect(await open()), 'size-mismatch')).toMatchObject({ remedy: 'never' });
+      expect((await collect(await open())).equals(layer)).toBe(true);
+    });
+  });
 
   test.each([100, 1_000_000])('is decoded if its encoded form is longer: %i bytes', async (size) => {
     const random = randomBytes(size, 3);
