@@ -65,9 +65,9 @@ function readRootfs(rootfs: Place): readonly Digest[] | undefined {
  * refused.
  */
 function platformOf(config: Place): Platform | undefined {
-  for (const key of ['os', 'architecture', 'variant', 'os.version', 'os.features']) config.at(key);
+  const platform = config.inAnyCase(['os', 'architecture', 'variant', 'os.version', 'os.features']);
   try {
-    return readPlatform(config);
+    return readPlatform(platform);
   } catch (error) {
     if (error instanceof Failure) return undefined;
     throw error;

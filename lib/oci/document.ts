@@ -87,6 +87,19 @@ export class Place {
     return this.entry(key);
   }
 
+  /**
+   * An object with only these fields, whose keys may be written in another case, as Go's decoder reads them. An object
+   * that has a field twice is refused.
+   */
+  inAnyCase(fields: readonly string[]): Place {
+    const given = fields.map((field) => {
+      const [key = field, ...others] = Object.keys(this.object()).filter((name) => foldsTo(name, field));
+      const place = others.length > 0 ? this.at(field) : this.entry(key);
+      return [field, place.#value] as const;
+    });
+    return new Place(this.#operation, this.#name, Object.fromEntries(given), this.#parent);
+  }
+
   /** The value of a key that is a name and not a field, such as an annotation's or a host's. */
   entry(key: string): Place {
     return new Place(this.#operation, key, own(this.object(), key), this);

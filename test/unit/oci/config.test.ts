@@ -18,6 +18,18 @@ describe('image config', () => {
     });
   });
 
+  test.each([
+    { OS: 'linux', Architecture: 'arm', VARIANT: 'v7' },
+    { Os: 'linux', architecture: 'arm', variant: 'v7' },
+    { oſ: 'linux', architecture: 'arm', Variant: 'v7' },
+  ])('has the platform of keys in another case, as in Go: %j', (platform) => {
+    const rootfs = { type: 'layers', diff_ids: [DIGEST] };
+    expect(parseImageConfig(bytesOf({ ...platform, rootfs }))).toEqual({
+      platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
+      diffIds: [DIGEST],
+    });
+  });
+
   // Old tools write such configs.
   test('has no platform if its fields are empty, and no layers if diff_ids is null', () => {
     const config = { os: '', rootfs: { type: 'layers', diff_ids: null } };
@@ -40,6 +52,7 @@ describe('image config', () => {
       'too-large',
       'expected at most 1024 elements, got 1025',
     ],
+    [{ OS: 'linux', Os: 'windows' }, 'invalid', 'OS: is taken for "os" by readers that ignore case'],
     ['{"rootfs":{},"rootfs":{}}', 'invalid', 'has the key "rootfs" twice'],
     ['['.repeat(65), 'too-deep', 'nests deeper than 64 levels'],
   ])('%j is refused (%s): %s', (config, code, detail) => {
