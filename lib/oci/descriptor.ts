@@ -18,7 +18,7 @@ export interface Descriptor {
   readonly data?: string;
 }
 
-/** The maximum number of URLs, more than any foreign layer has; each of them may be tried. */
+/** The number of URLs that are read, more than any foreign layer has. */
 const MAX_URLS = 32;
 
 /** @throws {Failure} `invalid`, naming the field */
@@ -35,7 +35,7 @@ export function readDescriptorAs(place: Place, mediaType: string): Descriptor {
     size: place.at('size').size(),
     urls: place
       .at('urls')
-      .optionalList(MAX_URLS)
+      .optionalFirst(MAX_URLS)
       ?.map((url) => url.text()),
     annotations: place.at('annotations').optionalTexts(),
     platform: platform.given ? readPlatform(platform) : undefined,

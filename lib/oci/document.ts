@@ -42,6 +42,14 @@ export class Place {
     return new Place(operation, path, text).json();
   }
 
+  /**
+   * The root of a document of an image. As in Go, bytes that are not UTF-8 become U+FFFD: the digest covers the bytes,
+   * and other tools copy such documents.
+   */
+  static ofContent(operation: string, bytes: Uint8Array): Place {
+    return new Place(operation, '', new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)).json();
+  }
+
   /** `config.layers[2].size`; empty for a root without a path. */
   get #path(): string {
     const name = this.#name;
@@ -117,6 +125,12 @@ export class Place {
     if (this.#value.length > limit)
       throw this.fail(`expected at most ${limit} elements, got ${this.#value.length}`, 'too-large');
     return this.#value.map((value: unknown, index) => new Place(this.#operation, index, value, this));
+  }
+
+  /** The first elements of an array; the others are ignored. */
+  optionalFirst(limit: number): Place[] | undefined {
+    const value = Array.isArray(this.#value) ? this.#value.slice(0, limit) : this.#value;
+    return new Place(this.#operation, this.#name, value, this.#parent).optionalList(limit);
   }
 
   optionalList(limit: number): Place[] | undefined {

@@ -57,23 +57,27 @@ const UNSPECIFIC: ReadonlySet<string> = new Set([
   'text/plain',
 ]);
 
+/** The declaration of a media type: the Content-Type of a registry, or the descriptor in an index. */
+export type DeclaredBy = 'registry' | 'index';
+
 /**
  * Parses a manifest. The registry's declaration, the manifest's own `mediaType` and its shape decide its kind, and must
  * not contradict each other: if one reader treats a document as an image, and another as an index, one digest has two
- * meanings (CVE-2021-41190; OCI image spec, "Image Manifest", `mediaType`).
+ * meanings (CVE-2021-41190; OCI image spec, "Image Manifest", `mediaType`). The descriptors of an index may have the
+ * type of another vendor, because some tools convert a manifest and not its descriptor.
  *
  * @param declared the Content-Type, or the media type of the descriptor that led here
  * @throws {Failure} `invalid`, `too-large`, `too-deep`, `not-as-declared` or `unsupported`
  */
-export function parseManifest(bytes: Uint8Array, declared = ''): Manifest {
+export function parseManifest(bytes: Uint8Array, declared = '', by: DeclaredBy = 'registry'): Manifest {
   const operation = 'parse manifest';
   if (bytes.length > MANIFEST_LIMITS.bytes) {
     const detail = `expected at most ${MANIFEST_LIMITS.bytes} bytes, got ${bytes.length}`;
     throw new Failure({ operation, side: 'input', code: 'too-large', detail });
   }
-  const root = Place.ofBytes(operation, bytes);
+  const root = Place.ofContent(operation, bytes);
   const said = essence(declared);
-  const { kind, mediaType } = tellApart(root, UNSPECIFIC.has(said) ? undefined : said);
+  const { kind, mediaType } = tellApart(root, UNSPECIFIC.has(said) ? undefined : said, by);
   if (kind === 'schema1') return parseSchema1(root, bytes, mediaType);
   checkSchemaVersion(root, kind);
   const common = readCommon(root, mediaType);
@@ -109,14 +113,19 @@ function parseSchema1(root: Place, bytes: Uint8Array, declared: string): Schema1
       throw root.fail(`it was declared as ${declared}, and is not signed`, 'not-as-declared');
     return readSchema1(root, payload, declared);
   }
-  const inner = Place.ofBytes('parse signed payload of manifest', payload);
+  const inner = Place.ofContent('parse signed payload of manifest', payload);
   tellApart(inner, MEDIA_TYPES.schema1);
   return readSchema1(inner, payload, MEDIA_TYPES.schema1Signed);
 }
 
-function tellApart(root: Place, declared: string | undefined): { kind: ManifestKind; mediaType: string } {
+function tellApart(
+  root: Place,
+  declaration: string | undefined,
+  by: DeclaredBy = 'registry',
+): { kind: ManifestKind; mediaType: string } {
   const field = root.at('mediaType').optionalText();
   const own = field === undefined ? undefined : essence(field);
+  const declared = by === 'index' && isOtherVendors(declaration, own) ? own : declaration;
   for (const mediaType of [declared, own])
     if (mediaType !== undefined && manifestKind(mediaType) === undefined)
       throw root.fail(`${show(mediaType)} is not the media type of a manifest that can be mirrored`, 'unsupported');
@@ -134,6 +143,12 @@ function tellApart(root: Place, declared: string | undefined): { kind: ManifestK
   if (kinds[0] !== undefined && kinds[0] !== kind)
     throw root.fail(`it was declared as ${mediaType}, and has ${names}`, 'not-as-declared');
   return { kind, mediaType };
+}
+
+/** Whether two media types name one kind of manifest, of Docker and of OCI. */
+function isOtherVendors(one = '', other = ''): boolean {
+  const kind = manifestKind(one);
+  return (kind === 'image' || kind === 'index') && kind === manifestKind(other);
 }
 
 /** Docker's manifests name their own type, while OCI's may omit it; but some writers omit Docker's too. */

@@ -53,7 +53,7 @@ export interface LayerHistory {
  * Neither this function nor Docker checks the signatures: they contain their own keys, so any key would pass.
  */
 export function signedPayload(bytes: Uint8Array): Uint8Array {
-  return readPayload(Place.ofBytes(OPERATION, bytes), bytes);
+  return readPayload(Place.ofContent(OPERATION, bytes), bytes);
 }
 
 export function readPayload(root: Place, bytes: Uint8Array): Uint8Array {

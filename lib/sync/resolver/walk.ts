@@ -177,7 +177,9 @@ class Walk {
     child: Child | undefined,
   ): Promise<Read> {
     const { archive, scope, signal } = this.#o;
-    const manifest = this.#told(digest, () => parseManifest(bytes, child?.mediaType ?? fetched?.mediaType));
+    const manifest = this.#told(digest, () =>
+      child === undefined ? parseManifest(bytes, fetched?.mediaType) : parseManifest(bytes, child.mediaType, 'index'),
+    );
     // The digest of a signed schema1 manifest covers its payload, so the payload is stored.
     const content = manifest.kind === 'schema1' ? manifest.payload : bytes;
     if (fetched !== undefined) {

@@ -38,6 +38,11 @@ describe('descriptor', () => {
     expect(descriptorOf({ ...plain, annotations }, 'x').annotations).toEqual({ kept: 'a text' });
   });
 
+  test('has at most 32 URLs, and ignores the others', () => {
+    const urls = Array.from({ length: 40 }, (_, n) => `https://example.com/${n}`);
+    expect(descriptorOf({ ...plain, urls }, 'x').urls).toEqual(urls.slice(0, 32));
+  });
+
   test('treats null and a platform without a name as missing', () => {
     const platform = { os: '', architecture: '' };
     expect(descriptorOf({ ...plain, urls: null, annotations: null, platform, artifactType: '' }, 'x')).toEqual(plain);

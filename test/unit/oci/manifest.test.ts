@@ -148,10 +148,30 @@ describe('manifest', () => {
     expect(failure.detail).toContain(detail);
   });
 
-  test('is refused if it is not UTF-8', () => {
+  // As in Go's decoder.
+  test('has U+FFFD for bytes that are not UTF-8', () => {
     const bytes = bytesOf({ ...OCI_IMAGE, annotations: { a: 'X' } });
     bytes[bytes.indexOf('X'.charCodeAt(0))] = 0xff;
-    expect(failureOf(() => parseManifest(bytes)).message).toBe('parse manifest: is not UTF-8');
+    expect(parseManifest(bytes)).toHaveProperty('annotations', { a: '\ufffd' });
+  });
+
+  test.each([
+    [OCI_IMAGE, MEDIA_TYPES.dockerManifest],
+    [DOCKER_IMAGE, MEDIA_TYPES.ociManifest],
+    [OCI_INDEX, MEDIA_TYPES.dockerList],
+    [DOCKER_LIST, MEDIA_TYPES.ociIndex],
+  ])('has its own media type if an index declares the type of the other vendor: %j as %s', (document, declared) => {
+    const bytes = bytesOf(document);
+    expect(parseManifest(bytes, declared, 'index')).toEqual(parseManifest(bytes));
+    expect(failureOf(() => parseManifest(bytes, declared))).toMatchObject({ code: 'not-as-declared' });
+  });
+
+  test.each([
+    [OCI_IMAGE, MEDIA_TYPES.ociIndex],
+    [DOCKER_LIST, MEDIA_TYPES.dockerManifest],
+    [OCI_IMAGE, MEDIA_TYPES.ociArtifact],
+  ])('is refused if an index declares another kind: %j as %s', (document, declared) => {
+    expect(failureOf(() => parseManifest(bytesOf(document), declared, 'index')).code).toBe('not-as-declared');
   });
 
   test('may be as large as the limits allow, and no larger', () => {

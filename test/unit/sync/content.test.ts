@@ -345,6 +345,25 @@ describe('known content is not requested', () => {
   });
 });
 
+describe('a manifest that other tools copy is mirrored with its own bytes', () => {
+  test('if the index declares the type of another vendor', async () => {
+    const child = makeImage();
+    const descriptor = { ...child.descriptor, mediaType: 'application/vnd.docker.distribution.manifest.v2+json' };
+    const { outcome } = await mirrored(makeIndex([{ ...child, descriptor }], 'docker'));
+    expect(outcome).toMatchObject({ status: 'mirrored' });
+  });
+
+  test('if an annotation is in Latin-1', async () => {
+    const { manifest, mediaType, ...image } = makeImage({ overrides: { manifest: { annotations: { by: 'Jörg' } } } });
+    const bytes = Buffer.from(manifest.toString(), 'latin1');
+    expect(bytes.length).toBe(manifest.length - 1);
+    const { archive, outcome } = await mirrored({ ...image, ...pushable(bytes, mediaType), blobs: image.blobs });
+    expect(outcome).toMatchObject({ status: 'mirrored' });
+    const stored = await archive.content(sha256(bytes), { maxBytes: 10_000 });
+    expect(stored === undefined ? undefined : bytes.equals(stored)).toBe(true);
+  });
+});
+
 describe('platforms', () => {
   const on = (platform: string, seed: number): Image =>
     makeImage({ layers: [makeLayer({ seed })], platform: parsePlatform(platform) });
