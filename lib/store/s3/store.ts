@@ -101,7 +101,7 @@ export class S3Store implements ObjectStore {
     { start = 0, signal }: { readonly start?: number } & Cancel = {},
   ): Promise<ReadableObject | undefined> {
     try {
-      return await openObject(this.#calls, this.#key(key), start, signal);
+      return await openObject(this.#calls, this.#key(key), { start, signal });
     } catch (error) {
       // A 416 for a `start` at the end of the object is an empty body.
       if (!(error instanceof Failure) || error.status !== 416) throw error;
