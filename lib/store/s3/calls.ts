@@ -123,3 +123,11 @@ export function present<T>(value: T | undefined, operation: string, field: strin
   if (value !== undefined) return value;
   throw new Failure({ operation, side: 'archive', code: 'not-as-declared', detail: `the response has no ${field}` });
 }
+
+/**
+ * The ETag of a response, as the store compares it in conditions. A proxy that changes a body marks the ETag as weak, and a
+ * weak one meets no If-Match (RFC 9110, section 13.1.1).
+ */
+export function strong(etag: string): string {
+  return etag.replace(/^W\//, '');
+}

@@ -231,8 +231,8 @@ function refusedFeature(name: string, status: number, said: string, { operation 
   // AWS refuses parts of an upload that was created with the other setting; the blob can be uploaded again.
   if (/checksum/i.test(said) && name === 'InvalidRequest' && OF_UPLOADS.has(operation))
     return { code: 'invalid', detail: said, remedy: 'restart' };
-  if (status === 501 && CONDITIONAL.has(operation))
-    return { code: 'unsupported', detail: `${NEEDS_CONDITIONS}: ${said}` };
+  const isCondition = status === 501 || status === 304 || (status === 400 && /\bif-(?:none-)?match\b/i.test(said));
+  if (isCondition && CONDITIONAL.has(operation)) return { code: 'unsupported', detail: `${NEEDS_CONDITIONS}: ${said}` };
   return undefined;
 }
 

@@ -7,7 +7,7 @@ import type { FailureCode } from '../../core/failure.ts';
 import { beforeRetry } from '../../core/retry.ts';
 import { bodyOf } from '../body.ts';
 import type { Cancel, ReadableObject, StoredBytes } from '../store.ts';
-import type { Calls } from './calls.ts';
+import { type Calls, strong } from './calls.ts';
 
 /** An open object. It holds a connection until its body has been iterated or cancelled. */
 export interface OpenObject extends ReadableObject {
@@ -79,13 +79,13 @@ async function open(
     };
     if (answer.ETag === undefined) return refuse('not-as-declared', 'the response has no ETag');
     if (from === 0 && answer.ContentRange === undefined)
-      return { stream, size: answer.ContentLength, etag: answer.ETag };
+      return { stream, size: answer.ContentLength, etag: strong(answer.ETag) };
     const { bytes, total: size } = parseContentRange(answer.ContentRange) ?? {};
     if (bytes === undefined || size === undefined)
       return refuse('range-ignored', `expected the bytes from ${from}, got no Content-Range`);
     if (bytes.start !== from || bytes.end !== size)
       return refuse('range-mismatch', `expected the bytes from ${from}, got ${answer.ContentRange}`);
-    return { stream, size, etag: answer.ETag };
+    return { stream, size, etag: strong(answer.ETag) };
   };
 
   const first = await request(start).catch(undefinedIfMissing);

@@ -17,7 +17,7 @@ import type {
   StoredObject,
   Upload,
 } from '../store.ts';
-import { Calls, present } from './calls.ts';
+import { Calls, present, strong } from './calls.ts';
 import { connect, type ConnectOptions } from './client.ts';
 import { NEEDS_CONDITIONS } from './failure.ts';
 import { linkTo } from './link.ts';
@@ -91,7 +91,7 @@ export class S3Store implements ObjectStore {
     const answer = await headObject(this.#calls, this.#key(key), signal);
     if (answer === undefined) return undefined;
     return {
-      etag: present(answer.ETag, 'HeadObject', 'ETag'),
+      etag: strong(present(answer.ETag, 'HeadObject', 'ETag')),
       size: present(answer.ContentLength, 'HeadObject', 'Content-Length'),
     };
   }
@@ -134,7 +134,7 @@ export class S3Store implements ObjectStore {
           call,
         );
       });
-      return { etag: present(answer.ETag, 'PutObject', 'ETag'), size: bytes.byteLength };
+      return { etag: strong(present(answer.ETag, 'PutObject', 'ETag')), size: bytes.byteLength };
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       // S3 responds with a 404 if the object of an If-Match does not exist.

@@ -238,6 +238,14 @@ describe('a store without conditional writes', () => {
     expect(seen).toHaveLength(1);
   });
 
+  test.each([
+    [400, 'InvalidArgument', 'If-Match is not valid'],
+    [304, 'NotModified', ''],
+  ])('is detected before a sync by its response: %i %s', async (status, code, message) => {
+    reply = () => (status === 304 ? { status } : said(status, code, message));
+    await expect(open().prepare()).rejects.toMatchObject({ ...needs, status });
+  });
+
   // It would lose updates of tags silently.
   test('is detected before a sync even if it ignores the condition', async () => {
     await expect(open().prepare()).rejects.toMatchObject(needs);

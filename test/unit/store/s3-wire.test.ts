@@ -276,6 +276,18 @@ test('an object without its ETag is refused', async () => {
   });
 });
 
+// A proxy that changes bodies marks ETags as weak, and the store compares the strong one.
+test('the weak ETag of a response is the condition of a write as a strong one', async () => {
+  const weak = { etag: 'W/"v1"' };
+  answers = [bytes(200, 'abc', weak), bytes(200, '', { ...weak, 'content-length': '3' }), bytes(200, '', weak)];
+  const found = await store.get('k', { maxBytes: 10 });
+  expect(found?.etag).toBe('"v1"');
+  expect(await store.head('k')).toEqual({ etag: '"v1"', size: 3 });
+  const written = await store.put('k', Buffer.from('d'), { condition: { etag: found?.etag ?? '' } });
+  expect(written.etag).toBe('"v1"');
+  expect(seen.at(-1)?.headers['if-match']).toBe('"v1"');
+});
+
 // A proxy may send every body in chunks.
 describe('an object without its length', () => {
   const chunked =
