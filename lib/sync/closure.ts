@@ -244,17 +244,21 @@ export function compare(
     const blob = claims.blobs[index];
     const claimed = claims.diffIds[at];
     if (blob === undefined || claimed === undefined || !isTarLayer(layer.mediaType)) continue;
-    const found = proofOf(blob)?.diffIds[digestParts(claimed).algorithm];
-    if (found !== claimed)
-      throw refuse(
-        digest,
-        'diffid-mismatch',
-        `layers from manifest don't match image configuration: layer ${at} (${layer.digest}) unpacks to ` +
-          `${String(found)}, config ${manifest.config.digest} says ${claimed}`,
-      );
+    const proof = proofOf(blob);
+    const found = proof?.diffIds[digestParts(claimed).algorithm];
+    if (found === claimed) continue;
+    const how = proof?.compression === 'none' ? NOT_UNPACKED : 'unpacks to';
+    throw refuse(
+      digest,
+      'diffid-mismatch',
+      `layers from manifest don't match image configuration: layer ${at} (${layer.digest}) ${how} ` +
+        `${String(found)}, config ${manifest.config.digest} says ${claimed}`,
+    );
   }
   return notes;
 }
+
+const NOT_UNPACKED = 'is neither gzip nor zstd (xz and bzip2 are not unpacked), so its diffID is';
 
 /** A layer whose bytes are not compressed as its media type declares. Zero bytes are an empty layer of any type. */
 function mismatchOf(blob: Blob, proof: Proven | undefined): string | undefined {

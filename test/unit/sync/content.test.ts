@@ -109,6 +109,15 @@ describe('a layer whose bytes are not compressed as declared', () => {
     }
   });
 
+  test('is refused with the reason if only other readers could unpack it', async () => {
+    const xz = Buffer.concat([Buffer.from('fd377a585a000004e6d6b446', 'hex'), Buffer.alloc(600, 7)]);
+    const { outcome } = await mirrored(imageOf([layerAs(OCI, xz, small)]));
+    expect(outcome).toMatchObject({ status: 'failed', code: 'diffid-mismatch' });
+    expect(outcome.reason).toContain(
+      `${sha256(xz)}) is neither gzip nor zstd (xz and bzip2 are not unpacked), so its diffID is ${sha256(xz)}, config`,
+    );
+  });
+
   test('is refused with strict media types, and its blob is not stored', async () => {
     const layer = layerAs(`${OCI}+gzip`, small);
     const { archive, outcome } = await mirrored(imageOf([layer]), { strictMediaTypes: true });
