@@ -114,7 +114,7 @@ export async function sync(references: readonly string[], options: SyncOptions):
   tags?.forEach(parseGlob);
   const request = {
     references: references.map((text) => referenceOf(text, options)),
-    config: config === undefined ? undefined : await readConfig(config, {}),
+    config: config === undefined ? undefined : await readConfig(config, host),
     tags,
     platforms: (options.platforms ?? []).map(parsePlatform),
     foreignLayers: options.foreignLayers ?? 'fetch',
@@ -122,7 +122,7 @@ export async function sync(references: readonly string[], options: SyncOptions):
     insecure: (options.insecureRegistries ?? []).map(parseHost),
     foreignHosts: (options.foreignHosts ?? []).map(parseForeignHost),
     authfile: options.authfile,
-    trustedRoot: root === undefined ? undefined : await readTrustedRoot(root, `read trustedRoot ${root}`),
+    trustedRoot: root === undefined ? undefined : await readTrustedRoot('read trustedRoot', root, host),
     concurrency,
     maxWaitMs,
   } as const;

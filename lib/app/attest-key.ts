@@ -19,22 +19,22 @@ const ALGORITHMS: readonly (readonly [SigningAlgorithmSpec, hash: string])[] = [
 const KMS_ARN = /^arn:[\w-]+:kms:([\w-]+):\d{12}:key\/[\w-]+$/;
 
 /** @param place a file with a private key in PEM, or the ARN of a key in KMS */
-export async function loadAttestationKey(place: string): Promise<AttestationKey> {
+export async function loadAttestationKey(place: string, signal?: AbortSignal): Promise<AttestationKey> {
   const [, region] = KMS_ARN.exec(place) ?? [];
   if (region !== undefined) {
     const { KMSClient } = await import('./kms-client.ts');
     return kmsKey(place, new KMSClient({ region }));
   }
-  const pem = await inputFile(`read attestation key ${place}`, place);
+  const pem = await inputFile('read attestation key', place, { signal });
   return parseAttestationKey(pem.toString('utf8'));
 }
 
 /** The signer of attestations with the key at a place; undefined without a place. The key is read on first use. */
-export function attestorWith(place: string | undefined): (() => Promise<Attestor>) | undefined {
+export function attestorWith(place: string | undefined, signal?: AbortSignal): (() => Promise<Attestor>) | undefined {
   if (place === undefined) return undefined;
   let loading: Promise<AttestationKey> | undefined;
   return async () => {
-    loading ??= loadAttestationKey(place);
+    loading ??= loadAttestationKey(place, signal);
     // A failure is not kept.
     loading.catch(() => (loading = undefined));
     return { key: await loading, version: VERSION, now: Date.now };

@@ -128,7 +128,7 @@ export async function runMessages(
       messages,
       limits: config?.limits,
       trustedRoot: config === undefined ? request.trustedRoot : config.root,
-      attestor: attestorWith(request.attestKey),
+      attestor: attestorWith(request.attestKey, signal),
       onNotAttested: noticesOfArchived(notice),
       ...(config === undefined ? {} : { policyOf: (order: Order) => configuredPolicy(config, order) }),
       chooseTags: (order) => (config === undefined ? choiceOf(selectionOf(request.tags)) : tagChoice(config, order)),
@@ -159,10 +159,10 @@ function namesOf(messages: readonly Outgoing<ResolveMessage>[]): readonly ImageN
 
 async function openSources(
   request: SyncSettings,
-  { env, notice }: SyncHost,
+  { env, notice, signal }: SyncHost,
 ): Promise<ReturnType<typeof createSources>> {
   const { config, concurrency, insecure, authfile, foreignHosts, maxWaitMs } = request;
-  const credentials = await loadCredentials({ authfile, env, home: homedir() });
+  const credentials = await loadCredentials({ authfile, env, home: homedir(), signal });
   const proxy = proxyFrom(env);
   const onRetry = ({ failure, afterMs }: RetryInfo): void => {
     if (afterMs >= NOTED_WAIT_MS) notice(`${failure.message}; trying again in ${seconds(afterMs)}`);

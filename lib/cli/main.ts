@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { asFailure, Failure } from '../core/failure.ts';
+import { wordsFor } from '../core/system-error.ts';
 import { withoutUrlSecrets } from '../core/url-secrets.ts';
 import { printable } from '../oci/show.ts';
 import { keepHeapSmall } from './heap.ts';
@@ -41,6 +42,30 @@ async function ask(question: string, signal: AbortSignal): Promise<string> {
   return await Promise.race([lines.question(question, { signal }), ended]);
 }
 
+/** Stops the command if its output cannot be written. Messages that cannot be written do not end the work. */
+function onLostOutput(stop: () => void): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    stop();
+    // A closed pipe (`| head`) is not an error. Each write reports the others again.
+    if (error.code === 'EPIPE' || process.exitCode === EXIT.failed) return;
+    process.exitCode = EXIT.failed;
+    process.stderr.write(`mirror-sync: write output: ${wordsFor(error)}\n`);
+  });
+  process.stderr.on('error', () => undefined);
+}
+
+/** Far above the time in which a process without work ends. */
+const STUCK_MS = 1_000;
+
+/**
+ * Ends the process although a system call may block one of its threads, such as the opening of a pipe without a writer. Node.js
+ * waits for such a call even in `process.exit`, and only the default action of a signal ends it. A shell reports the same exit code.
+ */
+function endByForce({ reason }: AbortSignal): void {
+  process.stdin.destroy();
+  if (reason instanceof Stopped) setTimeout(() => process.kill(process.pid, reason.signal), STUCK_MS).unref();
+}
+
 /** Runs the command line of this process. */
 export async function start(): Promise<void> {
   keepHeapSmall();
@@ -51,13 +76,9 @@ export async function start(): Promise<void> {
     controller.abort(new Stopped(signal));
   };
   for (const signal of STOP_SIGNALS) process.on(signal, stop);
-  // A closed pipe (`| head`) is not an error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') process.stderr.write(`mirror-sync: write output: ${error.message}\n`);
-    controller.abort(new DOMException('the output is closed', 'AbortError'));
-  });
+  onLostOutput(() => controller.abort(new DOMException('the output is closed', 'AbortError')));
   const { stdin, stdout, stderr, env, platform } = process;
-  process.exitCode = await main(process.argv.slice(2), {
+  const code = await main(process.argv.slice(2), {
     stdin,
     ...(stdin.isTTY && stderr.isTTY ? { ask: (question) => ask(question, controller.signal) } : {}),
     stdout,
@@ -66,6 +87,9 @@ export async function start(): Promise<void> {
     platform,
     signal: controller.signal,
   });
+  // Output that is lost has set it already.
+  process.exitCode ??= code;
+  if (controller.signal.aborted) endByForce(controller.signal);
 }
 
 if (import.meta.main) await start();

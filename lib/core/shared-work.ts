@@ -1,3 +1,5 @@
+import { unlessAborted } from './unless-aborted.ts';
+
 /**
  * Runs work once when several callers want it concurrently. The work continues while at least one caller waits for it,
  * and is aborted when the last caller has given up.
@@ -30,20 +32,5 @@ export class SharedWork<T> {
         shared.abort.abort();
       }
     }
-  }
-}
-
-async function unlessAborted<T>(result: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => {
-    reject(signal.reason as Error);
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([result, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-    // Without a waiting caller, the rejection of aborted work would be unhandled.
-    result.catch(() => undefined);
   }
 }

@@ -16,6 +16,8 @@ export interface HtpasswdOptions {
   readonly onFault: (text: string) => void;
   /** Compares a password with a bcrypt hash; on a thread by default. */
   readonly compare?: (password: string, hash: string) => Promise<boolean>;
+  /** Ends the first read of the file. */
+  readonly signal?: AbortSignal;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
 }
@@ -51,7 +53,7 @@ export class HtpasswdLogins implements Logins {
   /** @throws Failure `invalid` for a file that cannot be used */
   static async open(options: HtpasswdOptions): Promise<HtpasswdLogins> {
     const stamp = await stampOf(options.file);
-    return new HtpasswdLogins(options, await load(options.file), stamp);
+    return new HtpasswdLogins(options, await load(options.file, options.signal), stamp);
   }
 
   private constructor(options: HtpasswdOptions, loaded: Loaded, stamp: string) {
@@ -135,8 +137,8 @@ async function stampOf(file: string): Promise<string> {
   }
 }
 
-async function load(file: string): Promise<Loaded> {
-  const users = parseHtpasswd(await inputFile(`read logins ${file}`, file), file);
+async function load(file: string, signal?: AbortSignal): Promise<Loaded> {
+  const users = parseHtpasswd(await inputFile('read logins', file, { signal }), file);
   const salt = randomBytes(40).toString('hex').slice(0, 53);
   return { users, decoy: `$2b$${String(costOf(users)).padStart(2, '0')}$${salt}` };
 }

@@ -67,7 +67,7 @@ async function serveArchive(command: ServeCommand, io: Io): Promise<number> {
   const { archive: address, asOf } = command;
   const { stderr, signal } = io;
   const say = (text: string): void => writeLine(stderr, text);
-  const tls = await readTls(command);
+  const tls = await readTls(command, signal);
   // The stop signal aborts the start of the command. Afterwards, running responses end first.
   const never = new AbortController().signal;
   const filling = await openFill(command, io);
@@ -98,7 +98,8 @@ async function startServer(
   const onFault = (text: string): void => writeLine(io.stderr, text);
   // Loaded when it is needed: no other command has a server.
   const { HtpasswdLogins, listen, Metrics, Registry } = await import('../../serve/server.ts');
-  const logins = htpasswd === undefined ? undefined : await HtpasswdLogins.open({ file: htpasswd, onFault });
+  const logins =
+    htpasswd === undefined ? undefined : await HtpasswdLogins.open({ file: htpasswd, onFault, signal: io.signal });
   const metrics = new Metrics();
   const options = { archive, defaultHost, asOf, proxyBlobs, logins, metrics: () => metrics.text(), onFault };
   const log = accessLog(command, io);
@@ -139,9 +140,9 @@ interface Tls {
   readonly key: Uint8Array;
 }
 
-async function readTls({ tls }: ServeCommand): Promise<Tls | undefined> {
+async function readTls({ tls }: ServeCommand, signal: AbortSignal): Promise<Tls | undefined> {
   if (tls === undefined) return undefined;
-  const read = (file: string): Promise<Uint8Array> => inputFile(`read TLS file ${file}`, file);
+  const read = (file: string): Promise<Uint8Array> => inputFile('read TLS file', file, { signal });
   const [cert, key] = await Promise.all([read(tls.cert), read(tls.key)]);
   return { cert, key };
 }

@@ -4,6 +4,7 @@ import { DEFAULT_CONCURRENCY } from '../../app/defaults.ts';
 import { type OpenArchive, openArchive } from '../../app/open-archive.ts';
 import { reportRun, runSummaryOf } from '../../app/run-summary.ts';
 import { runSync, type SyncRequest } from '../../app/sync.ts';
+import { withoutSecrets } from '../../core/secrets.ts';
 import { defineCommand, usage } from '../command.ts';
 import { EXIT, type Io, stoppedCode } from '../output/io.ts';
 import { printerFor, PROGRESS } from '../output/output.ts';
@@ -142,7 +143,7 @@ async function readFiles(
 ): Promise<Required<Pick<SyncRequest, 'config' | 'trustedRoot'>>> {
   return {
     config: config === undefined ? undefined : await readConfig(config, io),
-    trustedRoot: root === undefined ? undefined : await readTrustedRoot(root, `read --trusted-root ${root}`),
+    trustedRoot: root === undefined ? undefined : await readTrustedRoot('read --trusted-root', root, io),
   };
 }
 
@@ -151,7 +152,7 @@ async function requireConfig({ config, isConfigImplied }: SyncCommand): Promise<
   if (config === undefined || !isConfigImplied || config === STDIN || (await isFile(config))) return;
   throw usage(
     'sync',
-    `name at least one image, such as alpine:3.20, or a configuration with --config FILE (${config} does not exist)`,
+    `name at least one image, such as alpine:3.20, or a configuration with --config FILE (${withoutSecrets(config)} does not exist)`,
   );
 }
 

@@ -4,8 +4,7 @@ import { type Removal, removalsOf, repairArchive } from '../../upkeep/repair.ts'
 import { checkAttestations } from '../../upkeep/attested.ts';
 import { type Problem, verifyArchive } from '../../upkeep/verify.ts';
 import { Failure, invalid } from '../../core/failure.ts';
-import { readInput } from '../../core/input-file.ts';
-import { wordsFor } from '../../core/system-error.ts';
+import { inputFile } from '../../core/input-file.ts';
 import { parsePublicKey, type TrustedKey } from '../../signatures/public-key.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { formatRepository, parseRepository } from '../../oci/reference.ts';
@@ -59,7 +58,7 @@ export const verify = defineCommand({
     const repositories = names.map((text) => formatRepository(parseRepository(text)));
     const request = { archive, repositories, json: args.has('json'), repair, yes };
     return async (io) => {
-      const attestKeys = await Promise.all(args.values('attest-public-key').map(readPublicKey));
+      const attestKeys = await Promise.all(args.values('attest-public-key').map((path) => readPublicKey(path, io)));
       await using opened = await openArchive(archive, 'read', io);
       return await verifyAndReport({ ...request, attestKeys }, opened.archive, io);
     };
@@ -138,12 +137,13 @@ function jsonOf({ reference, digest, reason, isHeld = false }: Problem): object 
   return { type: 'problem', reference, digest: digest ?? null, reason, ...(isHeld ? { held: true } : {}) };
 }
 
-async function readPublicKey(path: string): Promise<TrustedKey> {
+async function readPublicKey(path: string, { signal }: Io): Promise<TrustedKey> {
+  const pem = await inputFile('read public key', path, { signal });
   try {
-    return parsePublicKey((await readInput(path)).toString('utf8'));
+    return parsePublicKey(pem.toString('utf8'));
   } catch (error) {
-    const detail = error instanceof Failure ? error.detail : wordsFor(error);
-    throw invalid(`read public key ${path}`, detail);
+    if (!(error instanceof Failure)) throw error;
+    throw invalid(`read public key ${path}`, error.detail);
   }
 }
 

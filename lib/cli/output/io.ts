@@ -49,10 +49,12 @@ export const STOP_SIGNALS = Object.keys(SIGNAL_CODES) as readonly StopSignal[];
 
 /** The abort reason after a signal. */
 export class Stopped extends DOMException {
+  readonly signal: StopSignal;
   readonly exitCode: number;
 
   constructor(signal: StopSignal) {
     super(`stopped by ${signal}`, 'AbortError');
+    this.signal = signal;
     this.exitCode = SIGNAL_CODES[signal];
   }
 }

@@ -5,6 +5,7 @@ import { Failure, invalid } from '../../core/failure.ts';
 import { isRecord } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
 import { readInput } from '../../core/input-file.ts';
+import { withoutSecrets } from '../../core/secrets.ts';
 import { wordsFor } from '../../core/system-error.ts';
 import { quote } from '../../oci/show.ts';
 import { stopped } from '../errors.ts';
@@ -56,6 +57,7 @@ export interface CredentialFiles {
   readonly home: string;
   /** The user's number. Default: that of this process. */
   readonly uid?: number;
+  readonly signal?: AbortSignal;
 }
 
 export interface HelperOptions {
@@ -78,15 +80,16 @@ const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
  *
  * @throws Failure `invalid`, naming the file
  */
-export async function loadCredentials({ authfile, env, home, uid }: CredentialFiles): Promise<Credentials> {
+export async function loadCredentials({ authfile, env, home, uid, signal }: CredentialFiles): Promise<Credentials> {
   const named = authfile ?? (env['REGISTRY_AUTH_FILE'] || undefined);
   const files = named === undefined ? usualFiles(env, home, uid ?? process.getuid?.()) : [named];
   const found: Credentials[] = [];
   for (const file of files) {
-    const bytes = await readInput(file).catch((error: unknown) => {
+    const bytes = await readInput(file, signal).catch((error: unknown) => {
+      signal?.throwIfAborted();
       const { code = 'unreadable' } = error as NodeJS.ErrnoException;
       if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) return undefined;
-      throw invalid(`read credentials ${file}`, wordsFor(error));
+      throw invalid(`read credentials ${withoutSecrets(file)}`, wordsFor(error));
     });
     if (bytes !== undefined) found.push(parseDockerConfig(bytes.toString('utf8'), file, { env }));
   }

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { readConfig } from '../../../lib/app/config-file.ts';
 import { startSigstore } from '../../kit/sigstore.ts';
@@ -13,6 +14,15 @@ async function configIn(folder: TempFolder, root?: Uint8Array): Promise<string> 
   if (root !== undefined) await writeFile(folder.join('trusted_root.json'), root);
   return path;
 }
+
+test('an abort ends the wait for standard input', async () => {
+  const controller = new AbortController();
+  const stdin = new PassThrough();
+  const reading = readConfig('-', { stdin, signal: controller.signal });
+  controller.abort(new Error('stopped'));
+  await expect(reading).rejects.toThrow('stopped');
+  stdin.end();
+});
 
 describe('the trusted root of a configuration', () => {
   test('is read from the folder of the configuration', async () => {
