@@ -1,5 +1,6 @@
 /** Checks the addresses of archives, and refuses typos that would create a folder with a strange name. */
 import { invalid } from '../core/failure.ts';
+import { withoutSecrets } from '../core/secrets.ts';
 import { isS3Url } from '../store/s3/url.ts';
 import { show } from '../oci/show.ts';
 
@@ -30,8 +31,9 @@ const MEANT: readonly (readonly [schemes: readonly string[], meant: (rest: strin
  *
  * @throws Failure `invalid` with a suggestion
  */
-export function checkAddress(name: string): void {
-  if (isS3Url(name)) return;
+export function checkAddress(address: string): void {
+  if (isS3Url(address)) return;
+  const name = withoutSecrets(address);
   const wrong = (detail: string): Error => invalid(`open archive ${show(name)}`, detail);
   if (name === '') throw wrong('the address is empty; name a folder or s3://bucket/prefix');
   if (name.startsWith('~'))

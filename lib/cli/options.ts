@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { closest } from '../core/suggest.ts';
 import { own } from '../core/own.ts';
+import { withoutSecrets } from '../core/secrets.ts';
 import { show } from '../oci/show.ts';
 import { type Arguments, type Command, type Option, usage } from './command.ts';
 
@@ -29,7 +30,7 @@ export function parseOptions({ name: command, options }: Command, args: readonly
       if (value !== undefined) throw usage(command, `${rawName} takes no value (got ${show(value)})`);
     } else if (value === undefined || value === '') throw usage(command, `${rawName} needs a value`);
     else if (!inlineValue && /^-./.test(value))
-      throw usage(command, `${rawName} needs a value, and ${value} is an option`);
+      throw usage(command, `${rawName} needs a value, and ${withoutSecrets(value)} is an option`);
     else if (option.choices?.includes(value) === false)
       throw usage(command, `${rawName} must be ${alternatives(option.choices)}, not ${show(value)}`);
     found.set(name, [...(found.get(name) ?? []), value ?? '']);

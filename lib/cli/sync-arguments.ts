@@ -3,6 +3,7 @@ import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from '../ap
 import type { NotifyTarget } from '../app/run-summary.ts';
 import type { SyncRequest } from '../app/sync.ts';
 import { Failure } from '../core/failure.ts';
+import { withoutSecrets } from '../core/secrets.ts';
 import { parseForeignHost, parseHost } from '../config/hosts.ts';
 import { parseGlob } from '../oci/glob.ts';
 import { parseReceiver } from '../notify/notify.ts';
@@ -133,7 +134,8 @@ function parseNamed(text: string): Reference {
     return parseReference(text);
   } catch (error) {
     if (!(error instanceof Failure) || !/\.ya?ml$/i.test(text)) throw error;
-    throw usage('sync', `${text} is not an image; did you mean --config ${text}?`);
+    const name = withoutSecrets(text);
+    throw usage('sync', `${name} is not an image; did you mean --config ${name}?`);
   }
 }
 

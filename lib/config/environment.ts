@@ -38,10 +38,12 @@ const VARIABLES = {
   credentialsSecret: variable(
     'MIRROR_SYNC_CREDENTIALS_SECRET',
     z.optional(secretArn('the ARN of the secret that holds a Docker config.json')),
+    'hidden',
   ),
   webhookSecrets: variable(
     'MIRROR_SYNC_WEBHOOK_SECRET',
     secretArn('the ARN of the secret that holds the webhooks’ secrets'),
+    'hidden',
   ),
   registryTokens: variable(
     'MIRROR_SYNC_REGISTRY_TOKENS_SECRET',
@@ -49,6 +51,7 @@ const VARIABLES = {
       /^public$|^arn:[\w-]+:secretsmanager:[\w-]+:\d{12}:secret:[\w/+=.@-]+$/,
       'the ARN of the secret that holds the hashes of tokens, or public, which lets everyone pull',
     ),
+    'hidden',
   ),
   registryDefaultHost: variable(
     'MIRROR_SYNC_REGISTRY_DEFAULT_HOST',
@@ -66,15 +69,17 @@ const VARIABLES = {
         'the ARN of a KMS key, or of a secret that holds a private key in PEM',
       ),
     ),
+    'hidden',
   ),
   runWebhook: variable(
     'MIRROR_SYNC_RUN_WEBHOOK',
     z.optional(text(/^https:\/\/./, 'the URL that gets the summary of each run, as https://…')),
-    { isSecret: true },
+    'hidden',
   ),
   runWebhookSecret: variable(
     'MIRROR_SYNC_RUN_WEBHOOK_SECRET',
     z.optional(secretArn('the ARN of the secret that signs the summaries of runs')),
+    'hidden',
   ),
   eventBus: variable('MIRROR_SYNC_EVENT_BUS', z.optional(text(/^[\w.:/-]{1,512}$/, 'the name or ARN of an event bus'))),
 };
@@ -96,14 +101,14 @@ export function readEnvironment<K extends keyof Environment>(
   const problems: string[] = [];
   const values: Partial<Record<keyof Environment, unknown>> = {};
   for (const each of wanted) {
-    const { name, schema, isSecret } = VARIABLES[each];
+    const { name, schema, shown } = VARIABLES[each];
     // A template passes an empty text for a parameter that the user leaves out.
     const given = own(env, name)?.trim() || undefined;
     const { data, error } = z.safeParse(schema, given);
     const what = error?.issues[0]?.message;
     if (what === undefined) values[each] = data;
     else if (given === undefined) problems.push(`${name} is not set; set it to ${what}`);
-    else problems.push(`${name} ${isSecret ? '' : `is ${show(given)}; it `}must be ${what}`);
+    else problems.push(`${name} ${shown === 'hidden' ? '' : `is ${show(given)}; it `}must be ${what}`);
   }
   if (problems.length > 0) throw invalid('read environment', problems.join('; '));
   return values as Pick<Environment, K>;
@@ -112,12 +117,16 @@ export function readEnvironment<K extends keyof Environment>(
 interface Variable<S extends z.ZodMiniType> {
   readonly name: string;
   readonly schema: S;
-  /** Whether the value may contain a secret, so that messages do not repeat it. */
-  readonly isSecret: boolean;
+  readonly shown: 'shown' | 'hidden';
 }
 
-function variable<S extends z.ZodMiniType>(name: string, schema: S, { isSecret = false } = {}): Variable<S> {
-  return { name, schema, isSecret };
+/** @param shown `hidden` if a user may set the variable to a secret by mistake, so that no error shows the value */
+function variable<S extends z.ZodMiniType>(
+  name: string,
+  schema: S,
+  shown: Variable<S>['shown'] = 'shown',
+): Variable<S> {
+  return { name, schema, shown };
 }
 
 function text(pattern: RegExp, what: string): z.ZodMiniType<string, string> {

@@ -54,7 +54,16 @@ export function list<S extends z.ZodMiniType>(
  * @param json the part of it that an editor can check
  */
 export function text<T>(what: string, parse: (text: string) => T, json?: JsonSchema): z.ZodMiniType<T> {
-  return scalar(what, (given) => (given === '' ? undefined : parse(given)), { type: 'string', ...json });
+  return scalar(what, textWith(parse), { type: 'string', ...json });
+}
+
+/** As `text`, for a text that no message shows, since a user may write a secret there by mistake. */
+export function hiddenText<T>(what: string, parse: (text: string) => T): z.ZodMiniType<T> {
+  return scalar(what, textWith(parse), { type: 'string' }, () => 'this text');
+}
+
+function textWith<T>(parse: (text: string) => T): (given: string) => T | undefined {
+  return (given) => (given === '' ? undefined : parse(given));
 }
 
 export function integer(min: number, max: number): z.ZodMiniType<number> {
@@ -114,7 +123,12 @@ export function number<const N extends number>(value: N): z.ZodMiniType<N> {
 }
 
 /** A scalar, read by its text. `read` returns nothing where the text is of another form, or throws a `Failure`. */
-function scalar<T>(what: string, read: (text: string) => T | undefined, json: JsonSchema): z.ZodMiniType<T> {
+function scalar<T>(
+  what: string,
+  read: (text: string) => T | undefined,
+  json: JsonSchema,
+  shown: (input: unknown) => string = show,
+): z.ZodMiniType<T> {
   const transform = z.transform((input: unknown, { issues }): T => {
     try {
       const value = typeof input === 'string' || typeof input === 'boolean' ? read(String(input)) : undefined;
@@ -122,7 +136,7 @@ function scalar<T>(what: string, read: (text: string) => T | undefined, json: Js
       issues.push({ code: 'invalid_type', expected: 'custom', message: what, input });
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
-      issues.push({ code: 'custom', message: `${show(input)}: ${error.detail}`, input });
+      issues.push({ code: 'custom', message: `${shown(input)}: ${error.detail}`, input });
     }
     return z.NEVER;
   });

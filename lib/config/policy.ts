@@ -4,7 +4,7 @@ import { invalid } from '../core/failure.ts';
 import { parseIdentityGlob } from '../oci/glob.ts';
 import { NO_POLICY, type Policy, POLICY_CHOICES, POLICY_LIMITS } from '../policy/policy.ts';
 import { parsePublicKey } from '../signatures/public-key.ts';
-import { described, duration, list, mapping, setting, text } from './fields.ts';
+import { described, duration, hiddenText, list, mapping, setting, text } from './fields.ts';
 
 const artifactType = text('an artifact type, such as application/spdx+json', parseArtifactType, { maxLength: 255 });
 
@@ -12,7 +12,7 @@ const identity = text('an identity, or a pattern', (glob) => (parseIdentityGlob(
 
 const signer = z.union(
   [
-    mapping({ key: described(text('a public key in PEM', parseKey), 'A public key in PEM.') }),
+    mapping({ key: described(hiddenText('a public key in PEM', parseKey), 'A public key in PEM.') }),
     mapping({
       identity: described(identity, 'The identity of the certificate, such as the URL of a workflow, or a pattern.'),
       issuer: described(identity, 'The issuer of the identity, or a pattern.'),

@@ -7,6 +7,7 @@ import {
   LineCounter,
   parseDocument,
   type ParsedNode,
+  type YAMLError,
   type YAMLMap,
 } from 'yaml';
 import { invalid } from '../core/failure.ts';
@@ -60,7 +61,8 @@ export class YamlDocument {
       // The library compares each key with every key before it: thirty thousand keys take half a minute.
       uniqueKeys: false,
     });
-    for (const { message, pos } of [...errors, ...warnings].slice(0, MAX_PROBLEMS)) this.#add(pos[0], message);
+    for (const problem of [...errors, ...warnings].slice(0, MAX_PROBLEMS))
+      this.#add(problem.pos[0], textOfFault(problem));
     this.throwIfAny();
     this.#root = contents;
     this.value = this.#valueOf(contents);
@@ -90,6 +92,8 @@ export class YamlDocument {
     if (isSeq(node)) return 'a list';
     const text = textOf(node);
     if (text === '') return 'nothing';
+    // A file without keys is another file, such as a private key.
+    if (path.length === 0) return 'a text';
     return isPlain(node) ? show(text).replace(/^"|"(?=…|$)/g, '') : show(text);
   }
 
@@ -166,6 +170,11 @@ export class YamlDocument {
     }
     return Object.fromEntries(values);
   }
+}
+
+/** The library's message, without the part of the file that it repeats: the file may be another one with a secret. */
+function textOfFault({ code, message }: YAMLError): string {
+  return code === 'UNEXPECTED_TOKEN' ? message.replace(/: .*/s, '') : message;
 }
 
 function isPlain(node: ParsedNode | null): boolean {

@@ -1,6 +1,7 @@
 import { type Failure, invalid } from '../core/failure.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { defined } from '../core/defined.ts';
+import { withoutSecrets } from '../core/secrets.ts';
 import { show } from './show.ts';
 
 /** A repository, normalised as Docker does it: `alpine` is host `docker.io` and path `library/alpine`. */
@@ -69,7 +70,12 @@ function parse(text: string, what: string): Reference {
 
   const [named, digest] = cut(text, '@');
   const fault = digest === undefined ? undefined : digestFault(digest);
-  if (fault !== undefined) throw wrong(`after the @, ${show(digest)} ${fault}`);
+  if (fault !== undefined)
+    throw wrong(
+      text === withoutSecrets(text)
+        ? `after the @, ${show(digest)} ${fault}`
+        : 'it has a user and a password before the @; leave them out, since credentials are read from files',
+    );
   const { host, rest } = splitHost(named, wrong);
   const [path, tag] = cut(rest, ':');
   checkPath(path, wrong);

@@ -1,3 +1,4 @@
+import { withoutSecrets } from '../core/secrets.ts';
 import { withoutUrlSecrets } from '../core/url-secrets.ts';
 
 /** The characters of a value that an error message repeats. */
@@ -18,15 +19,15 @@ const ASCII = /^[ -~]*$/;
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** A value for an error message: on one line, bounded, and without control characters. */
+/** A value for an error message: on one line, bounded, and without control characters and secrets. */
 export function show(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
   switch (typeof value) {
     case 'string': {
-      const clean = withoutUrlSecrets(value);
+      const clean = withoutSecrets(withoutUrlSecrets(value));
       const text = printable(JSON.stringify(clean.slice(0, SHOWN)));
-      return clean.length > SHOWN ? `${text}… (${value.length} characters)` : text;
+      return clean.length > SHOWN ? `${text}… (${clean.length} characters)` : text;
     }
     case 'number':
     case 'boolean':
@@ -52,7 +53,8 @@ export function printable(text: string): string {
 
 /** A key within a path. */
 export function showKey(key: string): string {
-  return printable(key.length > SHOWN_KEY ? `${key.slice(0, SHOWN_KEY)}…` : key);
+  const clean = withoutSecrets(key);
+  return printable(clean.length > SHOWN_KEY ? `${clean.slice(0, SHOWN_KEY)}…` : clean);
 }
 
 /** Another program's text within a message: on one line, bounded, and printable. */

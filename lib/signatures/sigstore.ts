@@ -55,8 +55,9 @@ function jsonOf(bytes: Uint8Array): unknown {
   try {
     return readJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (thrown) {
-    const { message } = thrown as Error;
-    throw new Error(`it ${thrown instanceof JsonFault ? message : 'is not UTF-8'}`, { cause: thrown });
+    if (!(thrown instanceof JsonFault)) throw new Error('it is not UTF-8', { cause: thrown });
+    // The parser's message would quote the file, which may be another one with a secret.
+    throw new Error(`it ${thrown.syntax ? 'is not JSON' : thrown.message}`, { cause: thrown });
   }
 }
 

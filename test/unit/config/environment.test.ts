@@ -87,9 +87,21 @@ describe('the environment', () => {
     ['lanes', 'MIRROR_SYNC_LANES', '65'],
     ['maxReceives', 'MIRROR_SYNC_MAX_RECEIVES', '0'],
     ['maxReceives', 'MIRROR_SYNC_MAX_RECEIVES', '5.5'],
-    ['credentialsSecret', 'MIRROR_SYNC_CREDENTIALS_SECRET', 'mirror-sync'],
     ['eventBus', 'MIRROR_SYNC_EVENT_BUS', 'a b'],
   ] as const)('is refused for an invalid %s: %s=%s', (key, name, value) => {
     expect(reasonOf(() => readEnvironment({ [name]: value }, key))).toContain(`${name} is "${value}"`);
+  });
+
+  test.each([
+    ['credentialsSecret', 'MIRROR_SYNC_CREDENTIALS_SECRET'],
+    ['webhookSecrets', 'MIRROR_SYNC_WEBHOOK_SECRET'],
+    ['registryTokens', 'MIRROR_SYNC_REGISTRY_TOKENS_SECRET'],
+    ['attestKey', 'MIRROR_SYNC_ATTEST_KEY'],
+    ['runWebhook', 'MIRROR_SYNC_RUN_WEBHOOK'],
+    ['runWebhookSecret', 'MIRROR_SYNC_RUN_WEBHOOK_SECRET'],
+  ] as const)('is refused for an invalid %s without the value of %s, which may be a secret', (key, name) => {
+    const reason = reasonOf(() => readEnvironment({ [name]: 'http://secret' }, key));
+    expect(reason).toContain(`${name} must be `);
+    expect(reason).not.toContain('http://secret');
   });
 });
