@@ -25,6 +25,11 @@ export async function loadAttestationKey(place: string, signal?: AbortSignal): P
     const { KMSClient } = await import('./kms-client.ts');
     return kmsKey(place, new KMSClient({ region }));
   }
+  if (place.startsWith('arn:'))
+    throw invalid(
+      `read attestation key ${place}`,
+      'not the ARN of a KMS key (expected arn:aws:kms:REGION:ACCOUNT:key/ID)',
+    );
   const pem = await inputFile('read attestation key', place, { signal });
   return parseAttestationKey(pem.toString('utf8'));
 }

@@ -48,7 +48,10 @@ export async function reportRun(
     try {
       await work();
     } catch (error) {
-      notice(`the summary of the run was not ${operation}: ${asFailure(error, operation, 'archive').message}`);
+      notice(
+        `the summary of the run was not ${operation}: ${asFailure(error, operation, 'archive').message}`,
+        'warning',
+      );
     }
   };
   if (summary.images.length > 0) await attempt('written', () => writeSummary(archive, summary));

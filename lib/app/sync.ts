@@ -67,9 +67,14 @@ export interface SyncHost extends Pick<Host, 'env' | 'signal'> {
   readonly expect?: (name: ImageName) => void;
   /** Gets each event once. */
   readonly event: (event: MirrorEvent) => void;
-  /** Gets a sentence that is not a result: another sync is running, a registry limits requests. */
-  readonly notice: (text: string) => void;
+  readonly notice: Notice;
 }
+
+/**
+ * Gets a sentence that is not a result: another sync is running, a registry limits requests. A warning is about work that the run
+ * has not done.
+ */
+export type Notice = (text: string, kind?: 'warning') => void;
 
 /** A longer wait is reported, because it would look like a hang. */
 const NOTED_WAIT_MS = 1_000;
@@ -146,7 +151,7 @@ function noticesOfArchived(notice: SyncHost['notice']): NotAttestedHandler {
   return ({ detail }, repository, archived) => {
     if (archived === undefined || noticed.has(repository)) return;
     noticed.add(repository);
-    notice(`attest images of ${repository}: ${detail}`);
+    notice(`attest images of ${repository}: ${detail}`, 'warning');
   };
 }
 
@@ -201,7 +206,7 @@ async function clean(archive: Archive, { notice, signal }: SyncHost): Promise<vo
   try {
     await cleanUploads(archive, { now: Date.now(), signal });
   } catch (error) {
-    notice(`unfinished uploads could not be cleaned: ${asFailure(error, 'clean', 'archive').message}`);
+    notice(`unfinished uploads could not be cleaned: ${asFailure(error, 'clean', 'archive').message}`, 'warning');
   }
 }
 

@@ -92,7 +92,7 @@ export const sync = defineCommand({
     'attest-key': {
       value: 'FILE',
       isPath: true,
-      help: 'sign attestations with this private key in PEM, or with a key in AWS KMS, named by its ARN (default: MIRROR_SYNC_ATTEST_KEY)',
+      help: 'sign the attestations that a policy requests with this private key in PEM, or with a key in AWS KMS, named by its ARN (default: MIRROR_SYNC_ATTEST_KEY)',
       elsewhere: ['key'],
     },
     progress: {

@@ -18,7 +18,7 @@ export interface OutputOptions {
 /**
  * - `bar`: scrolling lines above a redrawn block, with cursor escapes.
  * - `plain`: a line with the time per result, without escapes.
- * - `none`: warnings and the summary.
+ * - `none`: notices and the summary; with `--quiet` only those notices that are warnings.
  * - `json`: an object per event.
  */
 export type OutputKind = Progress | 'json';
@@ -44,13 +44,22 @@ export function printerFor(options: OutputOptions, io: Pick<Io, 'stdout' | 'stde
       return options.quiet ? withoutEvents(jsonPrinter(stdout, stderr)) : jsonPrinter(stdout, stderr);
     case 'none': {
       const printer = withoutEvents(plainPrinter(stdout, stderr));
-      return options.quiet ? { ...printer, notice: () => undefined } : printer;
+      return options.quiet ? withoutInformation(printer) : printer;
     }
     case 'plain':
       return plainPrinter(stdout, stderr);
     case 'bar':
       return terminalPrinter(stdout, { hasColour: (io.env['NO_COLOR'] ?? '') === '' });
   }
+}
+
+function withoutInformation(printer: Printer): Printer {
+  return {
+    ...printer,
+    notice(text, kind) {
+      if (kind === 'warning') printer.notice(text);
+    },
+  };
 }
 
 function withoutEvents(printer: Printer): Printer {

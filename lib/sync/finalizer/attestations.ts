@@ -38,6 +38,8 @@ type Attested = { readonly changes: readonly TagChange[] } | NotAttested;
 /** Archived images that are checked concurrently. */
 const SIDE_BY_SIDE = 4;
 
+const OPERATION = 'attest image';
+
 const VISIBLE: ReadonlySet<TagOutcome | undefined> = new Set(['written', 'unchanged']);
 
 /**
@@ -178,12 +180,13 @@ async function archivedImage(
 /** @throws Failure without a key */
 async function signerOf(attestor: Attesting['attestor']): Promise<Attestor> {
   if (attestor === undefined)
-    throw invalid('attest image', 'no attestation key is set; set --attest-key or MIRROR_SYNC_ATTEST_KEY');
+    throw invalid(OPERATION, 'no attestation key is set; set --attest-key or MIRROR_SYNC_ATTEST_KEY');
   return await attestor();
 }
 
 function permanent(error: unknown): Failure {
-  const failure = asFailure(error, 'attest image', 'archive');
+  const failure = asFailure(error, OPERATION, 'archive');
   if (failure.remedy !== 'never') throw failure;
-  return failure;
+  // The detail then names the key.
+  return failure.operation === OPERATION ? failure : failure.within(OPERATION);
 }

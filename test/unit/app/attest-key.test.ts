@@ -18,6 +18,9 @@ describe('an attestation key', () => {
     await writeFile(folder.join('key.pem'), privateKey.export({ format: 'pem', type: 'pkcs8' }));
     const key = await loadAttestationKey(folder.join('key.pem'));
     expect(isSignedBy(parsePublicKey(pemOf(publicKey)), DATA, await key.sign(DATA))).toBe(true);
+    await expect(loadAttestationKey('arn:aws:kms:eu-central-1:123456789012:alias/key')).rejects.toThrow(
+      'not the ARN of a KMS key',
+    );
     await expect(loadAttestationKey(folder.join('none.pem'))).rejects.toThrow(/read attestation key .*none\.pem: /);
   });
 

@@ -9,7 +9,7 @@ import { runMain } from '../../kit/in-process.ts';
 import { openScene } from '../../kit/scene.ts';
 import { keyPair, pemOf } from '../../kit/sigstore.ts';
 
-test('a sync attests unchanged images, and says in one line that the key is missing', async () => {
+test('a sync attests unchanged images, and says in one line that the key is missing, with --quiet as well', async () => {
   const { registry, folder, archive } = await openScene();
   for (const tag of ['1', '2']) registry.push('app', makeImage(), tag);
   const { publicKey, privateKey } = keyPair();
@@ -28,6 +28,12 @@ test('a sync attests unchanged images, and says in one line that the key is miss
     code: 0,
     stderr: expect.stringMatching(
       /^\S+ attest images of \S+: no attestation key is set; set --attest-key or MIRROR_SYNC_ATTEST_KEY\n$/,
+    ),
+  });
+  expect(await sync('--quiet', '--attest-key', folder.join('none.pem'))).toMatchObject({
+    code: 0,
+    stderr: expect.stringMatching(
+      /^\S+ attest images of \S+: read attestation key \S+none\.pem: no such file or directory\n$/,
     ),
   });
   expect(await sync('--attest-key', folder.join('key.pem'))).toMatchObject({

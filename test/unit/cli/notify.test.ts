@@ -31,8 +31,8 @@ beforeEach(async () => {
   url = `http://${server.host}/hook`;
 });
 
-const sync = (): ReturnType<typeof runMain> =>
-  runMain(['sync', `${registry.host}/team/app:1`, '--to', archive, '--notify', url], {
+const sync = (...options: string[]): ReturnType<typeof runMain> =>
+  runMain(['sync', `${registry.host}/team/app:1`, '--to', archive, '--notify', url, ...options], {
     env: { MIRROR_SYNC_NOTIFY_KEY: KEY },
   });
 
@@ -47,12 +47,12 @@ test('a run sends one summary, also if nothing has changed', async () => {
   ]);
 });
 
-test('a refused summary is a notice, and does not change the exit code', async () => {
+test.for([[], ['--quiet']])('a refused summary is a warning with the options %j, and exit code 0', async (options) => {
   registry.push('team/app', makeImage(), '1');
   status = 403;
-  const { code, stderr } = await sync();
+  const { code, stderr } = await sync(...options);
   expect(code).toBe(0);
   expect(stderr).toMatch(
-    /the summary of the run was not sent: notify http:\/\/127[^/]*: expected status 2xx, got 403\n/,
+    /^\S+ the summary of the run was not sent: notify http:\/\/127[^/]*: expected status 2xx, got 403\n$/,
   );
 });

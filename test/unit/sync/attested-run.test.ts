@@ -114,7 +114,7 @@ describe('a mirrored image', () => {
     const signer = (): Promise<Attestor> => ((calls += 1) === 1 ? Promise.reject(busy) : attestor());
     expect(await sync('on', signer)).toMatchObject({ outcome: { status: 'mirrored' }, attestations: [{}] });
     const wrong = (): Promise<Attestor> => Promise.reject(invalid('read key', 'denied'));
-    expect((await sync('on', wrong, '2')).outcome).toMatchObject({ notes: ['not attested: denied'] });
+    expect((await sync('on', wrong, '2')).outcome).toMatchObject({ notes: ['not attested: read key: denied'] });
   });
 });
 
