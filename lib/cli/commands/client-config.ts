@@ -1,11 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { openArchive } from '../../app/open-archive.ts';
 import { repositoriesOf } from '../../app/repositories.ts';
-import { invalid } from '../../core/failure.ts';
+import { Failure, invalid } from '../../core/failure.ts';
 import { systemCode, wordsFor } from '../../core/system-error.ts';
 import { show } from '../../oci/show.ts';
 import { requestName } from '../../serve/names.ts';
+import { makeFolder } from '../../store/folder/files.ts';
 import { type Client, CLIENTS, type ConfigFile } from '../clients.ts';
 import { defineCommand, usage } from '../command.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
@@ -103,9 +104,10 @@ async function found(
 async function writeConfig({ path, name, text }: ConfigFile, folder: string, { stdout }: Io): Promise<void> {
   const file = join(folder, name);
   try {
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolder(dirname(file));
     await writeFile(file, text, { flag: 'wx' });
   } catch (error) {
+    if (error instanceof Failure) throw invalid(`write ${file}`, error.detail);
     const exists = systemCode(error) === 'EEXIST';
     throw invalid(`write ${file}`, exists ? 'the file exists; remove it, or choose another --output' : wordsFor(error));
   }

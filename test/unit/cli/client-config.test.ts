@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
@@ -133,6 +134,26 @@ insecure = true
       `mirror-sync client-config: write ${output}/docker.io/hosts.toml: the file exists; remove it, or choose another --output\n`,
     ]);
     expect(await readFile(`${output}/localhost:5000/hosts.toml`, 'utf8')).toBe(written);
+  });
+
+  test('names a file that is in the place of a folder', async () => {
+    const output = folder.join('file');
+    await writeFile(output, '');
+    expect(await config('podman', ...HTTPS, '--output', output)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        new RegExp(`^mirror-sync client-config: write ${output}/\\S+: ${output} is a file\n$`),
+      ) as string,
+    });
+  });
+
+  // Node's recursive mkdir never returns there.
+  test.skipIf(!existsSync('/proc/self'))('fails below /proc, where folders cannot be made', async () => {
+    for (const output of ['/proc/mirror-sync', '/proc/mirror-sync/config'])
+      expect(await config('podman', ...HTTPS, '--output', output)).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('no such file or directory, although its parent exists') as string,
+      });
   });
 
   test.each([
