@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { asFailure, Failure } from '../core/failure.ts';
+import { asFailure, Failure, invalid } from '../core/failure.ts';
 import { defined } from '../core/defined.ts';
 import { own } from '../core/own.ts';
 import { formatPath, type Path, problemsOf } from '../oci/problems.ts';
@@ -33,12 +33,14 @@ interface Placed {
  * Parses a configuration.
  *
  * @param name the file's name in errors
- * @throws {Failure} `invalid`, with every problem on a line of its own: `mirror.yaml:7:5: mirrors[0].tag: …`;
+ * @throws {Failure} `invalid` for a file in UTF-16, or with every problem on a line of its own: `mirror.yaml:7:5: mirrors[0].tag: …`;
  *   `too-large`; `unsupported` for another version
  */
 export function parseConfig(text: string, name: string): Config {
   if (text.length > MAX_CONFIG_BYTES) throw tooLarge(name, `${MAX_CONFIG_BYTES} bytes`);
   if (text.split('\n', MAX_LINES + 1).length > MAX_LINES) throw tooLarge(name, `${MAX_LINES} lines`);
+  if (text.includes('\0'))
+    throw invalid('read configuration', `${name} has zero bytes, as a file in UTF-16 has; save it as UTF-8`);
   const file = new YamlDocument(text, name);
   refuseOtherVersion(file);
   const { data, error } = z.safeParse(definition, file.value, { reportInput: true });

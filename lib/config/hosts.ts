@@ -18,7 +18,7 @@ export function parseHost(name: string): string {
   if (parsed === name) return name;
   throw invalid(
     `parse host ${show(name)}`,
-    parsed === 'docker.io' && !name.includes('docker')
+    parsed === 'docker.io' && !name.toLowerCase().includes('docker')
       ? 'not a registry host (expected a dot, a port, or localhost)'
       : `write ${parsed}, as references name it`,
   );

@@ -90,6 +90,7 @@ export class YamlDocument {
     const { node } = this.#at(path);
     if (isMap(node)) return 'a mapping';
     if (isSeq(node)) return 'a list';
+    if (isScalar(node) && node.value instanceof Object) return `a value with the tag ${shortTag(node.tag)}`;
     const text = textOf(node);
     if (text === '') return 'nothing';
     // A file without keys is another file, such as a private key.
@@ -174,7 +175,21 @@ export class YamlDocument {
 
 /** The library's message, without the part of the file that it repeats: the file may be another one with a secret. */
 function textOfFault({ code, message }: YAMLError): string {
-  return code === 'UNEXPECTED_TOKEN' ? message.replace(/: .*/s, '') : message;
+  switch (code) {
+    case 'MULTIPLE_DOCS':
+      return 'expected one document, got several; remove this line (---) and the lines after it';
+    case 'RESOURCE_EXHAUSTION':
+      return 'the values are nested too deeply for a configuration';
+    case 'UNEXPECTED_TOKEN':
+      return message.replace(/: .*/s, '');
+    default:
+      return message;
+  }
+}
+
+/** `!!binary` */
+function shortTag(tag: string | undefined): string {
+  return printable((tag ?? '').replace(/^tag:yaml\.org,2002:/, '!!'));
 }
 
 function isPlain(node: ParsedNode | null): boolean {

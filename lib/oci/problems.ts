@@ -38,7 +38,9 @@ export function problemsOf(issues: readonly Issue[], shown: (issue: Issue) => st
       case 'too_big':
         return problem(`expected at most ${issue.maximum} entries, got ${(issue.input as readonly unknown[]).length}`);
       case 'invalid_union': {
-        const meant = issue.errors.find((errors) => !errors.some(isOfAnotherForm));
+        const [meant] = issue.errors
+          .filter((errors) => !errors.some(isOfAnotherForm))
+          .sort((a, b) => distanceOf(a) - distanceOf(b));
         if (meant === undefined) return problem(expected(issue, shown));
         return problemsOf(
           meant.map((inner) => ({ ...inner, path: [...path, ...inner.path] })),
@@ -59,6 +61,11 @@ function expected(issue: Issue, shown: (issue: Issue) => string): string {
 /** Whether an alternative of a union expects a value of another form, so that its problems are not reported. */
 function isOfAnotherForm({ code, path }: Issue): boolean {
   return path.length === 0 && (code === 'invalid_type' || code === 'invalid_value');
+}
+
+/** The number of settings that are wrong for an alternative of a union; the one with the fewest is probably meant. */
+function distanceOf(issues: readonly Issue[]): number {
+  return issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0);
 }
 
 function unknownKey(key: string, known: string): string {

@@ -425,7 +425,22 @@ mirrors:
     ],
     ['YAML that is none', 'version: 1\nmirrors: [', /^2:11: Flow sequence/],
     ['a key twice', 'version: 1\nversion: 1', /^2:1: Map keys must be unique$/],
-    ['two documents', 'version: 1\n---\nversion: 1', /^2:1: Source contains multiple documents/],
+    [
+      'two documents',
+      'version: 1\n---\nversion: 1',
+      /^2:1: expected one document, got several; remove this line \(---\) and the lines after it$/,
+    ],
+    ['too many levels', '['.repeat(50_000), /: the values are nested too deeply for a configuration$/],
+    [
+      'a value with a tag',
+      'version: 1\nmirrors: [{ source: !!binary aGk=, tags: all }]',
+      /^2:30: mirrors\[0\]\.source: must be .*, not a value with the tag !!binary$/,
+    ],
+    [
+      'a host in upper case',
+      'version: 1\nregistries: { Docker.IO: {} }\nmirrors: [{ source: a, tags: all }]',
+      /^2:15: registries\["Docker\.IO"\]: "Docker\.IO": write docker\.io, as references name it$/,
+    ],
     ['a tag of YAML', 'version: !!int 1', /^1:10: Unresolved tag/],
     ['an alias without an anchor', 'version: 1\nmirrors: *x', /^2:10: alias \*x has no anchor &x before it$/],
     ['a list within itself', 'version: 1\nmirrors: &x [*x]', /^2:14: aliases expand to more than 1000000 values/],
@@ -438,6 +453,17 @@ mirrors:
   ])('for %s', (_, text, problem) => {
     expect(problemsOf(text)[0]).toMatch(problem);
   });
+
+  test.for(['utf16le', 'latin1'] as const)(
+    'for a file with zero bytes, such as one in UTF-16 (read as %s)',
+    (encoding) => {
+      const text = Buffer.from('\uFEFFversion: 1\0', encoding).toString('utf8');
+      expect(failureOf(text)).toMatchObject({
+        code: 'invalid',
+        message: 'read configuration: mirror.yaml has zero bytes, as a file in UTF-16 has; save it as UTF-8',
+      });
+    },
+  );
 
   test('with the code invalid if it nests too deep, and too-large if it is too large', () => {
     expect(failureOf('['.repeat(50_000)).code).toBe('invalid');

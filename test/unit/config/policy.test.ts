@@ -46,7 +46,13 @@ describe('policy', () => {
     ['verification without signers', { verify: 'require' }, {}, 'verify: require needs signers'],
     ['an identity without trusted root', { verify: 'warn', signers: [IDENTITY] }, {}, 'needs trustedRoot'],
     ['a private key', { signers: [{ key: '-----BEGIN PRIVATE KEY-----' }] }, {}, 'signers[0]'],
-    ['an identity without issuer', { signers: [{ identity: 'a' }] }, {}, 'signers[0]'],
+    ['an identity without issuer', { signers: [{ identity: 'a' }] }, {}, 'signers[0].issuer: is missing'],
+    [
+      'a key with another setting',
+      { signers: [{ key: KEY, identity: 'a' }] },
+      {},
+      'signers[0].identity: unknown setting "identity" (available: key)',
+    ],
     ['an artifact type that is not one', { referrers: ['sbom'] }, {}, 'referrers'],
     ['a trusted root in another folder', {}, { trustedRoot: '../root.json' }, 'trustedRoot'],
   ])('refuses %s', (_, own, more, message) => {
