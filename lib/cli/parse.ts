@@ -4,7 +4,7 @@ import { invalid } from '../core/failure.ts';
 import { closest } from '../core/suggest.ts';
 import { show } from '../oci/show.ts';
 import type { Command, Environment, Run } from './command.ts';
-import { commandHelp, overview } from './help.ts';
+import { commandHelp, overview, PSEUDO_COMMANDS } from './help.ts';
 import { parseOptions } from './options.ts';
 import { EXIT } from './output/io.ts';
 import { COMMANDS } from './table.ts';
@@ -24,7 +24,10 @@ export function parseCommand(args: readonly string[], env: Environment = {}): Pa
     case 'help':
     case '--help':
     case '-h': {
-      const topic = find(rest[0]);
+      const [about] = rest;
+      const topic = find(about);
+      if (topic === undefined && about !== undefined && !PSEUDO_COMMANDS.some((each) => each.name === about))
+        throw invalid('mirror-sync', unknownCommand(about));
       return printing('help', () => (topic === undefined ? overview(COMMANDS) : commandHelp(topic)));
     }
     case 'version':

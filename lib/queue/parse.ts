@@ -180,10 +180,14 @@ function readOrder(place: Place): Order & { readonly version: typeof MESSAGE_VER
   });
 }
 
-/** A run is a part of keys in the archive. */
+/** Whether a text may be the name of a run, which is a part of keys in the archive. */
+export function isRun(text: string): boolean {
+  return /^[A-Za-z0-9-]{1,128}$/.test(text);
+}
+
 export function readRun(place: Place): string {
   const run = place.text();
-  if (!/^[A-Za-z0-9-]{1,128}$/.test(run)) throw place.fail(`must be letters, digits and -, not ${show(run)}`);
+  if (!isRun(run)) throw place.fail(`must be letters, digits and -, not ${show(run)}`);
   return run;
 }
 

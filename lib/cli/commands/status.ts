@@ -4,6 +4,7 @@ import { changeLines } from '../../changes/text.ts';
 import { listRuns, readRun, type Report, REPORT_STATUSES } from '../../sync/reports.ts';
 import { readSummary, type RunSummary, type SummaryImage } from '../../sync/run/summary.ts';
 import { readRunStart, type RunStart } from '../../sync/runs.ts';
+import { isRun } from '../../queue/parse.ts';
 import { openArchive } from '../../app/open-archive.ts';
 import { archiveOf, defineCommand, usage } from '../command.ts';
 import { plural } from '../../core/format.ts';
@@ -43,14 +44,15 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
       operation,
       'there are none; each run on AWS writes them, and a sync on this machine does so if an image is not unchanged',
     );
+  const unknown = (): Error => invalid(operation, `unknown run ${last}; without a name, status shows the latest`);
+  if (!isRun(last)) throw unknown();
   const [start, reports, closed] = await Promise.all([
     readRunStart(archive, last, { signal }),
     readRun(archive, last, { signal }),
     readSummary(archive, last, { signal }),
   ]);
   if (closed?.summary.by === 'sync') return printClosed(closed.summary, json, stdout);
-  if (reports.length === 0 && start === undefined && closed === undefined)
-    throw invalid(operation, `unknown run ${last}; without a name, status shows the latest`);
+  if (reports.length === 0 && start === undefined && closed === undefined) throw unknown();
   const shown = { run: last, earlier, start, reports, closed: closed?.summary };
   if (json) writeRun(shown, stdout);
   else showRun(shown, stdout);

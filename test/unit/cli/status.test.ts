@@ -126,6 +126,10 @@ describe('status', () => {
       side: 'input',
       message: expect.stringContaining('unknown run run-2'),
     });
+    await expect(told(await reported({ 1: {} }), { run: '../../../etc' })).rejects.toMatchObject({
+      side: 'input',
+      message: expect.stringContaining('unknown run ../../../etc'),
+    });
     await expect(told(await reported({}))).rejects.toMatchObject({ side: 'input' });
   });
 });

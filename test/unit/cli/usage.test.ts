@@ -126,7 +126,7 @@ describe('an option', () => {
 });
 
 describe('help', () => {
-  test.each([[[]], [['help']], [['--help']], [['-h']], [['help', 'me']]])(
+  test.each([[[]], [['help']], [['--help']], [['-h']], [['help', 'help']]])(
     'lists the commands for %j',
     async (args: string[]) => {
       const ended = await runMain(args);
@@ -135,6 +135,14 @@ describe('help', () => {
       for (const word of ['--all-tags', '--platform', '--config']) expect(ended.stdout).toContain(word);
     },
   );
+
+  test.each(['help', '--help'])('of an unknown command is wrong usage (%s)', async (help) => {
+    expect(await runMain([help, 'snyc'])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `mirror-sync: unknown command "snyc" (did you mean sync?). Run 'mirror-sync --help' for usage.\n`,
+    });
+  });
 
   test.each(COMMANDS)('of %s is the same for each way of asking, and has its options', async (command) => {
     const [first, ...others] = await Promise.all(
