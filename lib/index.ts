@@ -18,9 +18,10 @@ import { parseForeignHost, parseHost } from './config/hosts.ts';
 import { parseGlob } from './oci/glob.ts';
 import type { MirrorEvent } from './sync/events.ts';
 import { type Problem, type Progress, type Verified, verifyArchive } from './upkeep/verify.ts';
-import type { Digest } from './oci/digest.ts';
+import { type Digest, parseDigest } from './oci/digest.ts';
 import { parsePlatform } from './oci/platform.ts';
 import { formatRepository, parseReference, parseRepository, type Reference, withDefaultTag } from './oci/reference.ts';
+import { show } from './oci/show.ts';
 
 export { Failure, type FailureCode, type Remedy, type Side } from './core/failure.ts';
 export type { ObjectStore } from './store/store.ts';
@@ -65,7 +66,7 @@ export async function openArchive(at: string | ObjectStore, options: OpenOptions
     name: archive.store.name,
     repositories: () => archive.repositories(),
     tagIndex: async (repository) => (await archive.tagIndex(nameOf(repository)))?.index.entries() ?? [],
-    content: (digest, limits) => archive.content(digest, limits),
+    content: async (digest, limits) => archive.content(parseDigest(digest), limits),
     [Symbol.asyncDispose]: () => open[Symbol.asyncDispose](),
   };
   opened.set(handle, open);
@@ -107,11 +108,7 @@ export async function sync(references: readonly string[], options: SyncOptions):
   const host = hostOf(options);
   const { onEvent, onNotice, tags, config, trustedRoot: root } = options;
   const { concurrency = DEFAULT_CONCURRENCY, maxWaitMs = DEFAULT_MAX_WAIT_MS } = options;
-  if (references.length === 0 && config === undefined)
-    throw invalid('sync', 'expected at least one reference or a config, got none');
-  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY)
-    throw invalid('sync', `expected concurrency from 1 to ${MAX_CONCURRENCY}, got ${concurrency}`);
-  tags?.forEach(parseGlob);
+  checkOptions(references, { ...options, concurrency, maxWaitMs });
   const request = {
     references: references.map((text) => referenceOf(text, options)),
     config: config === undefined ? undefined : await readConfig(config, host),
@@ -137,6 +134,37 @@ export async function sync(references: readonly string[], options: SyncOptions):
   });
 }
 
+/** The options that are settings in a mirror.yaml. */
+const CONFIG_SETTINGS = [
+  'tags',
+  'platforms',
+  'foreignLayers',
+  'strictMediaTypes',
+  'insecureRegistries',
+  'foreignHosts',
+  'trustedRoot',
+] as const;
+
+/** Refuses values that the types do not exclude, or that a caller without types passes. */
+function checkOptions(
+  references: readonly string[],
+  options: SyncOptions & Required<Pick<SyncOptions, 'concurrency' | 'maxWaitMs'>>,
+): void {
+  const { config, tags, foreignLayers, concurrency, maxWaitMs } = options;
+  if (references.length === 0 && config === undefined)
+    throw invalid('sync', 'expected at least one reference or a config, got none');
+  const setting = CONFIG_SETTINGS.find((name) => config !== undefined && options[name] !== undefined);
+  if (setting !== undefined)
+    throw invalid('sync', `${setting} is for references without a config; a mirror.yaml has a setting for it`);
+  if (foreignLayers !== undefined && !['fetch', 'skip'].includes(foreignLayers))
+    throw invalid('sync', `expected foreignLayers fetch or skip, got ${show(foreignLayers)}`);
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY)
+    throw invalid('sync', `expected concurrency from 1 to ${MAX_CONCURRENCY}, got ${show(concurrency)}`);
+  if (!Number.isFinite(maxWaitMs) || maxWaitMs < 0)
+    throw invalid('sync', `expected maxWaitMs from 0, got ${show(maxWaitMs)}`);
+  tags?.forEach(parseGlob);
+}
+
 export interface VerifyOptions extends Common {
   /** Only these repositories; all by default. */
   readonly repositories?: readonly string[];
@@ -156,6 +184,8 @@ export interface VerifyResult extends Pick<Verified, 'references' | 'held' | 'ob
 export async function verify(at: ArchiveHandle | string, options: VerifyOptions = {}): Promise<VerifyResult> {
   const { signal } = hostOf(options);
   const { concurrency = availableParallelism(), onProgress, onProblem } = options;
+  if (!Number.isInteger(concurrency) || concurrency < 1)
+    throw invalid('verify', `expected concurrency from 1, got ${show(concurrency)}`);
   return await withArchive(at, options, async ({ archive }) => {
     const names = (options.repositories ?? []).map(nameOf);
     const named = { operation: 'verify', archive: archive.store.name, repositories: names };

@@ -72,6 +72,20 @@ describe('sync', () => {
     ['no reference', [], {}, 'expected at least one reference or a config, got none'],
     ['a tag beside patterns', ['alpine:1'], { tags: ['*'] }, 'it names one image; with tags, name only the repository'],
     ['a concurrency of zero', ['alpine'], { concurrency: 0 }, 'expected concurrency from 1 to 64, got 0'],
+    ['a wait that is not a number', ['alpine'], { maxWaitMs: NaN }, 'expected maxWaitMs from 0, got NaN'],
+    ['a negative wait', ['alpine'], { maxWaitMs: -1 }, 'expected maxWaitMs from 0, got -1'],
+    [
+      'an unknown choice for foreign layers',
+      ['alpine'],
+      { foreignLayers: 'no' as 'skip' },
+      'expected foreignLayers fetch or skip, got "no"',
+    ],
+    [
+      'a setting beside a configuration',
+      [],
+      { config: '/nowhere/mirror.yaml', platforms: ['linux/amd64'] },
+      'platforms is for references without a config; a mirror.yaml has a setting for it',
+    ],
     ['an unknown platform', ['alpine'], { platforms: ['linux'] }, 'parse platform "linux"'],
     ['a configuration that is missing', [], { config: '/nowhere/mirror.yaml' }, '/nowhere/mirror.yaml'],
   ] as const)('rejects %s, before it opens the archive', async ([, references, options, message]) => {
@@ -82,10 +96,22 @@ describe('sync', () => {
   });
 });
 
+test('the content of a text that is not a digest is rejected', async () => {
+  await using archive = await openArchive(new MemoryStore());
+  const content = archive.content('x' as typeof IMAGE.digest, { maxBytes: 1 });
+  await expect(content).rejects.toThrow('parse digest "x"');
+  await expect(content).rejects.toBeInstanceOf(Failure);
+});
+
 describe('verify', () => {
   test('rejects a repository that the archive lacks', async () => {
     await using archive = await openArchive(new MemoryStore());
     await expect(verify(archive, { repositories: ['alpine'] })).rejects.toThrow('verify docker.io/library/alpine');
+  });
+
+  test('rejects a concurrency of zero', async () => {
+    await using archive = await openArchive(new MemoryStore());
+    await expect(verify(archive, { concurrency: 0 })).rejects.toThrow('verify: expected concurrency from 1, got 0');
   });
 
   test('rejects a handle that openArchive did not return', async () => {
