@@ -1,7 +1,7 @@
 import { parseContentLength, parseContentRange } from '../../core/http/content.ts';
 import { pipeline, Readable, type Transform } from 'node:stream';
 import { Failure } from '../../core/failure.ts';
-import { codingsOf, decoder } from './encoding.ts';
+import { type Coding, codingsOf, decoder, TOO_MANY_CODINGS } from './encoding.ts';
 import type { Reply, ReplyBody } from './message.ts';
 import { bufferedBody } from './short.ts';
 
@@ -28,12 +28,18 @@ export interface CodingContext {
  */
 export async function withoutCodings(reply: Reply, context: CodingContext): Promise<Reply | undefined> {
   const { operation, size, isKnown } = context;
-  if (codingsOf(reply.headers).length === 0 || size === undefined || reply.status === 416) return reply;
+  const codings = codingsOf(reply.headers);
+  if (codings?.length === 0 || size === undefined || reply.status === 416) return reply;
   const total = totalOf(reply);
   if (total === size) return reply;
+  if (codings === undefined) {
+    reply.body.cancel();
+    const detail = `${reply.url.host} ${TOO_MANY_CODINGS}`;
+    throw new Failure({ operation, side: 'source', code: 'invalid', detail, status: reply.status });
+  }
   if (total !== undefined || isKnown) {
     if (reply.status === 200) {
-      const plain = decoded(reply, operation, reply.body);
+      const plain = decoded(reply, operation, codings);
       return total === undefined ? counted(plain, size, context) : plain;
     }
     reply.body.cancel();
@@ -43,7 +49,7 @@ export async function withoutCodings(reply: Reply, context: CodingContext): Prom
   if (size > SMALL_BYTES) return counted(reply, size, context);
   const whole = await wholeOf(reply.body, size);
   const body = bufferedBody(whole);
-  return whole.length === size ? { ...reply, body } : decoded(reply, operation, body);
+  return whole.length === size ? { ...reply, body } : decoded({ ...reply, body }, operation, codings);
 }
 
 function totalOf({ status, headers }: Reply): number | undefined {
@@ -52,9 +58,9 @@ function totalOf({ status, headers }: Reply): number | undefined {
 }
 
 /** Drops the length and the ETag, which describe the encoded form. */
-function decoded(reply: Reply, operation: string, body: ReplyBody): Reply {
+function decoded(reply: Reply, operation: string, codings: readonly Coding[]): Reply {
   const { 'content-length': _, etag: __, ...headers } = reply.headers;
-  return { ...reply, headers, body: new DecodedBody({ ...reply, body }, operation) };
+  return { ...reply, headers, body: new DecodedBody(reply, operation, codings) };
 }
 
 /** Throws if the body has another number of bytes, because the assumption about its coding was then wrong. */
@@ -99,7 +105,7 @@ class DecodedBody implements ReplyBody {
   readonly #pieces: AsyncIterator<Buffer, undefined>;
   readonly #broken: (thrown: unknown) => Failure;
 
-  constructor({ body, headers, url, status }: Reply, operation: string) {
+  constructor({ body, url, status }: Reply, operation: string, codings: readonly Coding[]) {
     this.#inner = body;
     this.#broken = (thrown) => {
       if (thrown instanceof Failure) return thrown;
@@ -109,7 +115,7 @@ class DecodedBody implements ReplyBody {
       return new Failure({ operation, side: 'source', code, detail, status, cause: thrown });
     };
     const source = Readable.from(piecesOf(body), { objectMode: false });
-    const decoders: Transform[] = codingsOf(headers).reverse().map(decoder);
+    const decoders: Transform[] = codings.toReversed().map(decoder);
     this.#stream = decoders.at(-1) ?? source;
     // The reader receives errors from the last stream.
     pipeline([source, ...decoders], () => undefined);

@@ -16,7 +16,7 @@ import {
 } from 'node:zlib';
 
 /** A supported content coding (RFC 9110, section 8.4.1; RFC 8878). */
-type Coding = 'gzip' | 'deflate' | 'br' | 'zstd';
+export type Coding = 'gzip' | 'deflate' | 'br' | 'zstd';
 
 const NAMES: ReadonlyMap<string, Coding> = new Map([
   ['gzip', 'gzip'],
@@ -29,10 +29,19 @@ const NAMES: ReadonlyMap<string, Coding> = new Map([
 /** RFC 9659 limits the window of the zstd content coding to 8 MiB. */
 const ZSTD_PARAMS = { [constants.ZSTD_d_windowLogMax]: 23 };
 
-/** The codings of a body in the order of their application. Other names (`identity`, S3's `aws-chunked`) are ignored. */
-export function codingsOf({ 'content-encoding': header }: IncomingHttpHeaders): Coding[] {
+/** Servers apply one coding, and proxies may add one. Each further one costs a decoder, and nested ones amplify bombs. */
+const MAX_CODINGS = 3;
+
+export const TOO_MANY_CODINGS = `sent a body with more than ${MAX_CODINGS} content codings`;
+
+/**
+ * The codings of a body in the order of their application; undefined for too many. Other names (`identity`, S3's
+ * `aws-chunked`) are ignored.
+ */
+export function codingsOf({ 'content-encoding': header }: IncomingHttpHeaders): Coding[] | undefined {
   const names = [header ?? []].flat().join(',').toLowerCase().split(',');
-  return names.flatMap((name) => NAMES.get(name.trim()) ?? []);
+  const codings = names.flatMap((name) => NAMES.get(name.trim()) ?? []);
+  return codings.length > MAX_CODINGS ? undefined : codings;
 }
 
 /** Whether the bytes may be the start of this coding; deflate and Brotli have no magic number. */
@@ -42,7 +51,7 @@ function mayBegin(coding: Coding, bytes: Uint8Array): boolean {
   return true;
 }
 
-export type Decoded = { readonly bytes: Uint8Array } | 'too-large' | 'broken';
+export type Decoded = { readonly bytes: Uint8Array } | 'too-large' | 'too-many-codings' | 'broken';
 
 /**
  * Decodes a short body. A body that has only the label of a coding is returned unchanged.
@@ -56,7 +65,9 @@ export function decodeShort(
   lenient = false,
 ): Decoded {
   let decoded = bytes;
-  for (const coding of codingsOf(headers).reverse()) {
+  const codings = codingsOf(headers);
+  if (codings === undefined) return 'too-many-codings';
+  for (const coding of codings.reverse()) {
     if (!mayBegin(coding, decoded)) continue;
     try {
       decoded = decode(coding, decoded, maxBytes, lenient);

@@ -1,5 +1,5 @@
 import { Failure } from '../../core/failure.ts';
-import { decodeShort } from './encoding.ts';
+import { decodeShort, TOO_MANY_CODINGS } from './encoding.ts';
 import type { Reply, ReplyBody } from './message.ts';
 
 type Received = Pick<Reply, 'body' | 'headers' | 'url'>;
@@ -8,16 +8,18 @@ type Received = Pick<Reply, 'body' | 'headers' | 'url'>;
  * Reads and decodes a whole short body, and always frees its connection.
  *
  * @returns undefined if the body is longer than `maxBytes`
- * @throws Failure `truncated` if the body cannot be decoded
+ * @throws Failure `truncated` if the body cannot be decoded, `invalid` if it has too many codings
  */
 export async function readWhole(reply: Received, operation: string, maxBytes: number): Promise<Uint8Array | undefined> {
   const { bytes, whole } = await readBounded(reply.body, maxBytes);
   if (!whole) return undefined;
   const decoded = decodeShort(bytes, reply.headers, maxBytes);
   if (decoded === 'too-large') return undefined;
-  if (decoded !== 'broken') return decoded.bytes;
-  const detail = `${reply.url.host} sent a body that does not match its Content-Encoding`;
-  throw new Failure({ operation, side: 'source', code: 'truncated', detail });
+  if (typeof decoded !== 'string') return decoded.bytes;
+  const isBroken = decoded === 'broken';
+  const problem = isBroken ? 'sent a body that does not match its Content-Encoding' : TOO_MANY_CODINGS;
+  const code = isBroken ? 'truncated' : 'invalid';
+  throw new Failure({ operation, side: 'source', code, detail: `${reply.url.host} ${problem}` });
 }
 
 /** A body that has arrived completely. */

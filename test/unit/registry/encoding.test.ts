@@ -83,6 +83,31 @@ describe('short bodies that arrive encoded', () => {
     await failureOf(sources.at(server.host).manifest(image.digest), 'too-large');
   });
 
+  const times = (count: number): string => Array<string>(count).fill('gzip').join(', ');
+  const gzipped = (bytes: Uint8Array, count: number): Uint8Array =>
+    count === 0 ? bytes : gzipped(gzipSync(bytes), count - 1);
+
+  test('are decoded with three codings, and refused with four', async () => {
+    await using server = await serveHttp(({ path }) => {
+      const count = path.endsWith(image.digest) ? 3 : 4;
+      return [200, { ...MANIFEST, 'content-encoding': times(count) }, gzipped(image.manifest, count)];
+    });
+    await using sources = testSources();
+    const source = sources.at(server.host);
+    expect((await source.manifest(image.digest)).digest).toBe(image.digest);
+    const failure = await failureOf(source.manifest(digestOf(Buffer.from('other'))), 'invalid');
+    expect(failure.detail).toBe(`${server.host} sent a body with more than 3 content codings`);
+  });
+
+  test('with thousands of codings are left out of errors', async () => {
+    await using server = await serveHttp(({ path }) =>
+      path === '/v2/' ? [200, {}, ''] : [404, { 'content-encoding': times(5000) }, gzipSync('gone')],
+    );
+    await using sources = testSources();
+    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'manifest-unknown');
+    expect(failure.detail).toBe(`${server.host} answered 404`);
+  });
+
   test('that cannot be decoded are reported as such, and not as another manifest', async () => {
     const broken = gzipSync(image.manifest).subarray(0, -10);
     await using server = await serveHttp(() => [200, { ...MANIFEST, 'content-encoding': 'gzip' }, broken]);
@@ -174,6 +199,17 @@ describe('a blob that arrives encoded', () => {
       expect((await collect(await open())).equals(layer)).toBe(true);
     });
   });
+
+  test.each(['length', 'chunked', 'ranges'] as const)(
+    'is refused with thousands of codings, with its %s',
+    async (how) => {
+      await using server = await blobServer(gzipSync(bytes), Array<string>(5000).fill('br').join(), how);
+      await using sources = testSources();
+      const blob = sources.at(server.host).blob(digest, { size: bytes.length });
+      const failure = await failureOf(blob.open({ start: 0, end: 100 }), 'invalid');
+      expect(failure.detail).toContain('sent a body with more than 3 content codings');
+    },
+  );
 
   test.each([100, 1_000_000])('is decoded if its encoded form is longer: %i bytes', async (size) => {
     const random = randomBytes(size, 3);
