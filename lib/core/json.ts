@@ -8,10 +8,16 @@
 /** Documents of the OCI and Docker specifications nest at most ten levels; deeper ones only exhaust a stack. */
 const MAX_DEPTH = 64;
 
+/**
+ * The keys and values of a document. Each takes up to 60 bytes of memory, so that 16 MiB of `{},` would take 700 MB. The
+ * largest are lists of tags, which have at most 200,000.
+ */
+const MAX_VALUES = 250_000;
+
 /** The reason why a text is refused: a clause whose subject is the document. */
 export class JsonFault extends Error {
   override readonly name = 'JsonFault';
-  readonly code: 'invalid' | 'too-deep';
+  readonly code: 'invalid' | 'too-deep' | 'too-large';
   /** The text is not JSON, so other readers refuse it as well. */
   readonly syntax: boolean;
 
@@ -25,10 +31,11 @@ export class JsonFault extends Error {
 /**
  * The value of a JSON text whose objects have no key twice.
  *
+ * @param maxValues the limit for its keys and values
  * @throws {JsonFault}
  */
-export function readJson(text: string): unknown {
-  const members = countMembers(text);
+export function readJson(text: string, maxValues = MAX_VALUES): unknown {
+  const members = countMembers(text, maxValues);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -71,9 +78,14 @@ function folded(unit: number): number {
   return unit === 0x212a ? 0x6b : unit;
 }
 
-/** The members of all objects of a text, counted by their colons. The result is meaningless if the text is not JSON. */
-function countMembers(text: string): number {
+/**
+ * The members of all objects of a text, counted by their colons. The result is meaningless if the text is not JSON.
+ *
+ * @throws {JsonFault} for a text that is too deep or has too many values
+ */
+function countMembers(text: string, maxValues: number): number {
   let members = 0;
+  let others = 0;
   let depth = 0;
   for (let at = 0; at < text.length; at += 1)
     switch (text.charCodeAt(at)) {
@@ -83,8 +95,12 @@ function countMembers(text: string): number {
       case 0x3a: // :
         members += 1;
         break;
+      case 0x2c: // ,
+        others += 1;
+        break;
       case 0x5b: // [
       case 0x7b: // {
+        others += 1;
         depth += 1;
         if (depth > MAX_DEPTH) throw new JsonFault(`nests deeper than ${MAX_DEPTH} levels`, 'too-deep');
         break;
@@ -92,6 +108,7 @@ function countMembers(text: string): number {
       case 0x7d: // }
         depth -= 1;
     }
+  if (members + others > maxValues) throw new JsonFault(`has more than ${maxValues} keys and values`, 'too-large');
   return members;
 }
 

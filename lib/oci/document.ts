@@ -31,15 +31,19 @@ export class Place {
     this.#parent = parent;
   }
 
-  /** The root of a JSON text in UTF-8 (RFC 8259, section 8.1: no other encoding, no byte order mark). */
-  static ofBytes(operation: string, bytes: Uint8Array, path = ''): Place {
+  /**
+   * The root of a JSON text in UTF-8 (RFC 8259, section 8.1: no other encoding, no byte order mark).
+   *
+   * @param maxValues the limit for its keys and values
+   */
+  static ofBytes(operation: string, bytes: Uint8Array, path = '', maxValues?: number): Place {
     let text: string;
     try {
       text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch {
       throw new Place(operation, path, bytes).fail('is not UTF-8');
     }
-    return new Place(operation, path, text).json();
+    return new Place(operation, path, text).json(maxValues);
   }
 
   /**
@@ -200,11 +204,11 @@ export class Place {
   }
 
   /** The document that is embedded here as a JSON text. */
-  json(): Place {
+  json(maxValues?: number): Place {
     const text = this.text();
     let value: unknown;
     try {
-      value = readJson(text);
+      value = readJson(text, maxValues);
     } catch (fault) {
       if (fault instanceof JsonFault) throw this.fail(printable(fault.message), fault.code);
       throw fault;

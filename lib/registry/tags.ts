@@ -1,5 +1,6 @@
 import { Failure } from '../core/failure.ts';
-import { readJsonObject } from '../core/json.ts';
+import { isRecord, JsonFault, readJson } from '../core/json.ts';
+import { quote } from '../oci/show.ts';
 import type { EndpointAttempt, Operation } from './client.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
 import { nextQuery } from '../core/http/link.ts';
@@ -82,21 +83,27 @@ async function readPage({ endpoint, persistence }: EndpointAttempt, query: strin
   const bytes = await readWhole(reply, operation, PAGE_BYTES);
   if (bytes === undefined)
     throw wrong(operation, `${reply.url.host} sent a page of more than ${PAGE_BYTES} bytes`, 'too-large');
-  const tags = parseTags(Buffer.from(bytes).toString('utf8'));
-  if (tags === undefined) throw wrong(operation, `${reply.url.host} sent an invalid list of tags`);
+  const tags = parseTags(Buffer.from(bytes).toString('utf8'), (why, code) =>
+    wrong(operation, `${reply.url.host} sent an invalid list of tags${why}`, code),
+  );
   const next = nextQuery(reply.headers['link']);
   if (next === '') throw wrong(operation, `${reply.url.host} sent a link to the next page without a query`);
   return { tags, next, endpoint };
 }
 
 /** `{"name": ..., "tags": [...]}`; some registries send null for no tags. */
-function parseTags(text: string): readonly string[] | undefined {
-  const json = readJsonObject(text);
-  if (json === undefined) return undefined;
-  const tags: unknown = json['tags'] ?? [];
-  return Array.isArray(tags) && tags.every((tag) => typeof tag === 'string') ? tags : undefined;
+function parseTags(text: string, refuse: (why: string, code?: JsonFault['code']) => Failure): readonly string[] {
+  let json: unknown;
+  try {
+    json = readJson(text);
+  } catch (fault) {
+    throw fault instanceof JsonFault ? refuse(` (it ${quote(fault.message)})`, fault.code) : fault;
+  }
+  const tags: unknown = isRecord(json) ? (json['tags'] ?? []) : undefined;
+  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string')) throw refuse('');
+  return tags;
 }
 
-function wrong(operation: string, detail: string, code: 'invalid' | 'too-large' = 'invalid'): Failure {
+function wrong(operation: string, detail: string, code: JsonFault['code'] = 'invalid'): Failure {
   return new Failure({ operation, side: 'source', code, detail });
 }

@@ -40,6 +40,8 @@ interface AppliedChanges {
 
 /** The maximum number of entries; more indicate an attack or a mistake. */
 const MAX_ENTRIES = 1_000_000;
+/** The maximum number of keys and values: an index of 128 MiB has fewer, since an entry has twenty bytes for each. */
+const MAX_VALUES = 8_000_000;
 
 export class TagIndex {
   readonly #entries: Entries;
@@ -72,7 +74,7 @@ export class TagIndex {
    */
   static parse(bytes: Uint8Array, name: string, now = Date.now()): TagIndex {
     try {
-      const place = Place.ofBytes(`read tag index ${name}`, bytes);
+      const place = Place.ofBytes(`read tag index ${name}`, bytes, '', MAX_VALUES);
       if (place.at('schemaVersion').integer() !== 2) throw place.at('schemaVersion').fail('must be 2');
       const { isNewer } = readFormat(place, name);
       const control = readControl(place, now, isNewer);

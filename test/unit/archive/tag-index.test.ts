@@ -130,6 +130,19 @@ describe('observations', () => {
   });
 });
 
+test('an index of more tags than other documents may have values is read', () => {
+  const descriptor = { mediaType: MEDIA_TYPE, digest: digest('a'), size: 1 };
+  const manifests = Array.from({ length: 20_000 }, (_, n) => ({
+    ...descriptor,
+    annotations: {
+      [ANNOTATIONS.tag]: `t${n}`,
+      [ANNOTATIONS.observed]: '2026-01-01T00:00:00.000Z',
+      [ANNOTATIONS.platforms]: 'all',
+    },
+  }));
+  expect(parse({ schemaVersion: 2, manifests }).size).toBe(20_000);
+});
+
 describe('platforms', () => {
   test('that are proven add up over observations', () => {
     let index = after(saw('v1', 'a', 1000, [ARM64, AMD64]));

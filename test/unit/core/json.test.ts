@@ -68,6 +68,26 @@ describe('an untrusted JSON text', () => {
     expect(faultOf('['.repeat(4 * 1024 * 1024))).toMatchObject({ code: 'too-deep' });
   });
 
+  test.each([
+    ['{}', 125_000],
+    ['[]', 125_000],
+    ['1', 250_000],
+    ['"a"', 250_000],
+    ['{"a":1}', 83_333],
+  ])('may have 250,000 keys and values, and not more: a list of %s', (value, most) => {
+    const listOf = (count: number): string => `[${Array<string>(count).fill(value).join(',')}]`;
+    expect(readJson(listOf(most))).toHaveLength(most);
+    expect(faultOf(listOf(most + 1))).toMatchObject({
+      code: 'too-large',
+      message: 'has more than 250000 keys and values',
+    });
+  });
+
+  test('counts neither the commas nor the brackets in its strings', () => {
+    const text = JSON.stringify(',:[{'.repeat(100_000));
+    expect(readJson(text)).toBe(JSON.parse(text));
+  });
+
   test.each(['', '{', '{"a"}', '[1]]', '{"a":1}x', '\ufeff{}', "{'a':1}", '"\\"'])(
     '%j is not accepted as JSON',
     (text) => {

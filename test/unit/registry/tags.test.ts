@@ -203,6 +203,20 @@ test('refuses a page that is too large for the memory', async () => {
   expect(failure.detail).toBe(`${registry.host} sent a page of more than 16777216 bytes`);
 });
 
+test('refuses a page whose ignored fields would fill the memory, and lists one with as many tags as are allowed', async () => {
+  await using registry = await registryWithTags();
+  await using sources = testSources();
+  const source = sources.at(registry.host);
+  registry.misbehave({ times: 1, do: { status: 200, body: `{"tags":["1"],"x":[${'{},'.repeat(200_000)}0]}` } });
+  const failure = await failureOf(pages(source), 'too-large');
+  expect(failure.detail).toBe(
+    `${registry.host} sent an invalid list of tags (it has more than 250000 keys and values)`,
+  );
+  const tags = Array.from({ length: 200_000 }, (_, n) => `t${n}`);
+  registry.misbehave({ times: 1, do: { status: 200, body: { tags } } });
+  expect((await pages(source)).flat()).toHaveLength(200_000);
+});
+
 test('reports a missing repository', async () => {
   await using registry = await registryWithTags();
   await using sources = testSources();
