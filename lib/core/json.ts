@@ -46,6 +46,39 @@ export function readJson(text: string, maxValues = MAX_VALUES): unknown {
   return value;
 }
 
+/**
+ * Whether a text that is not JSON is an object with something behind it. Readers that decode the first value of a text,
+ * such as Go's `json.Decoder`, take that object.
+ */
+export function beginsWithObject(text: string): boolean {
+  if (!/^[ \t\r\n]*\{/.test(text)) return false;
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1)
+    switch (text.charCodeAt(at)) {
+      case 0x22:
+        at = endOfString(text, at);
+        break;
+      case 0x5b:
+      case 0x7b:
+        depth += 1;
+        break;
+      case 0x5d:
+      case 0x7d:
+        depth -= 1;
+        if (depth === 0) return isJson(text.slice(0, at + 1));
+    }
+  return false;
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The object of a JSON text; undefined for any other text. */
 export function readJsonObject(text: string): Record<string, unknown> | undefined {
   try {

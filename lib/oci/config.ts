@@ -1,5 +1,5 @@
 import { Failure } from '../core/failure.ts';
-import { isRecord, JsonFault, readJson } from '../core/json.ts';
+import { beginsWithObject, isRecord, JsonFault, readJson } from '../core/json.ts';
 import type { Digest } from './digest.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';
@@ -33,13 +33,35 @@ export function parseImageConfig(bytes: Uint8Array): ImageConfig {
     value = readJson(text);
   } catch (fault) {
     if (!(fault instanceof JsonFault)) throw fault;
-    if (fault.syntax) return NO_CLAIM;
-    throw new Place(OPERATION, '', value).fail(printable(fault.message), fault.code);
+    const root = new Place(OPERATION, '', value);
+    if (!fault.syntax) throw root.fail(printable(fault.message), fault.code);
+    if (beginsWithObject(text)) throw root.fail('has something behind its JSON object, which other readers ignore');
+    return NO_CLAIM;
   }
   if (!isRecord(value)) return NO_CLAIM;
   const config = new Place(OPERATION, '', value);
+  refuseFoldedSettings(config);
   const rootfs = config.at('rootfs');
   return { platform: platformOf(config), diffIds: rootfs.given ? readRootfs(rootfs) : undefined };
+}
+
+/** The fields of a config that engines, `history` or the pages of `serve` read, apart from those of the proof. */
+const FIELDS = ['config', 'created', 'author', 'history'];
+const SETTINGS = [
+  ...['User', 'Env', 'Entrypoint', 'Cmd', 'WorkingDir', 'Labels', 'ExposedPorts', 'Volumes', 'StopSignal'],
+  ...['Healthcheck', 'OnBuild', 'Shell', 'ArgsEscaped'],
+];
+const STEP = ['created', 'created_by', 'comment', 'author', 'empty_layer'];
+
+/**
+ * Refuses a config with two keys for one field: readers that ignore case would start another image. Any other fault of
+ * these fields is accepted, because they make no claim about layers.
+ */
+export function refuseFoldedSettings(config: Place): void {
+  config.refuseFolded(FIELDS);
+  config.entry('config').refuseFolded(SETTINGS);
+  const history = config.entry('history');
+  if (history.isList) for (const step of history.list(Infinity)) step.refuseFolded(STEP);
 }
 
 function readRootfs(rootfs: Place): readonly Digest[] | undefined {

@@ -104,12 +104,26 @@ export class Place {
    * that has a field twice is refused.
    */
   inAnyCase(fields: readonly string[]): Place {
+    this.refuseFolded(fields);
+    const keys = Object.keys(this.object());
     const given = fields.map((field) => {
-      const [key = field, ...others] = Object.keys(this.object()).filter((name) => foldsTo(name, field));
-      const place = others.length > 0 ? this.at(field) : this.entry(key);
-      return [field, place.#value] as const;
+      const key = keys.find((name) => foldsTo(name, field)) ?? field;
+      return [field, this.entry(key).#value] as const;
     });
     return new Place(this.#operation, this.#name, Object.fromEntries(given), this.#parent);
+  }
+
+  /** Refuses an object that has two keys for one of the fields. Unlike `at`, it accepts a single key in another case. */
+  refuseFolded(fields: readonly string[]): void {
+    if (!isRecord(this.#value)) return;
+    const keys = Object.keys(this.#value);
+    for (const field of fields) {
+      const [first, second] = keys.filter((key) => foldsTo(key, field));
+      if (first !== undefined && second !== undefined)
+        throw this.entry(second).fail(
+          `is taken for ${show(first)} by readers that ignore case; only one may stand here`,
+        );
+    }
   }
 
   /** The value of a key that is a name and not a field, such as an annotation's or a host's. */

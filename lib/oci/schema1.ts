@@ -1,4 +1,5 @@
 import { defined } from '../core/defined.ts';
+import { refuseFoldedSettings } from './config.ts';
 import type { Digest } from './digest.ts';
 import { Place } from './document.ts';
 import { MANIFEST_LIMITS } from './limits.ts';
@@ -145,6 +146,7 @@ function readEntry(blob: Place, history: Place): Entry {
 
 function readHistory(place: Place): LayerHistory {
   const container = place.at('container_config');
+  refuseFoldedSettings(place);
   return defined({
     created: place.at('created').optionalText(),
     author: place.at('author').optionalText(),

@@ -80,6 +80,34 @@ describe('a document that other readers would read differently is refused, and t
     expect(failure).toMatchObject({ code: 'invalid', detail: expect.stringContaining(member) as string });
   });
 
+  test.each<[path: string, members: object]>([
+    ['Config', { config: { User: '1000' }, Config: { User: '0' } }],
+    ['CONFIG', { Config: {}, CONFIG: null }],
+    ['config.cmd', { config: { Cmd: ['/bin/good'], cmd: ['/bin/evil'] } }],
+    ['config.uſer', { config: { User: '1000', uſer: '0' } }],
+    ['config.entryPoint', { config: { Entrypoint: [], entryPoint: ['x'] } }],
+    ['config.ENV', { config: { Env: [], ENV: [] } }],
+    ['config.labels', { config: { Labels: { a: '1' }, labels: {} } }],
+    ['config.HealthCheck', { config: { Healthcheck: {}, HealthCheck: {} } }],
+    ['Created', { created: '', Created: '' }],
+    ['AUTHOR', { author: 'a', AUTHOR: 'b' }],
+    ['hiſtory', { history: [], hiſtory: [] }],
+    ['history[1].created_By', { history: [{}, { created_by: 'a', created_By: 'b' }] }],
+    ['history[0].Empty_layer', { history: [{ empty_layer: true, Empty_layer: false }] }],
+  ])('an image config with two keys for one setting is refused: %s', (path, members) => {
+    const failure = failureOf(() => parseImageConfig(bytesOf({ ...CONFIG, ...members })));
+    expect(failure).toMatchObject({ code: 'invalid', detail: expect.stringContaining(`${path}: `) as string });
+    expect(failure.detail).toContain('readers that ignore case');
+    // Without a rootfs as well: the settings count even if no layer is claimed.
+    expect(failureOf(() => parseImageConfig(bytesOf(members))).detail).toBe(failure.detail);
+  });
+
+  test('a v1Compatibility with two keys for one setting is refused', () => {
+    const v1 = { config: { Cmd: ['/bin/good'], CMD: ['/bin/evil'] } };
+    const { manifest } = makeSchema1({ signed: false, v1: () => v1 });
+    expect(failureOf(() => parseManifest(manifest)).detail).toContain('history[0].v1Compatibility.config.CMD: ');
+  });
+
   test.each(['DIFF_IDS', 'Type', 'diff_idſ'])('the rootfs of an image config with %s is refused', (member) => {
     const config = { ...CONFIG, rootfs: { ...CONFIG.rootfs, [member]: [OTHER_DIGEST] } };
     expect(failureOf(() => parseImageConfig(bytesOf(config)))).toMatchObject({
@@ -138,7 +166,19 @@ describe('keys that differ only in case', () => {
   });
 
   test('are accepted in labels and in unknown fields', () => {
-    const config = { ...CONFIG, config: { Labels: { a: '1', A: '2' }, Env: [], env: [] }, Docker: 1, docker: 2 };
+    const config = { ...CONFIG, config: { Labels: { a: '1', A: '2' }, Own: [], own: [] }, Docker: 1, docker: 2 };
+    expect(parseImageConfig(bytesOf(config))).toMatchObject({ diffIds: [DIGEST] });
+  });
+
+  test.each([{ Config: { cmd: ['a'] } }, { config: { env: [], user: 1 }, Created: 5, history: [{ Comment: 'a' }] }])(
+    'are accepted as settings of an image config if each stands alone: %j',
+    (members) => {
+      expect(parseImageConfig(bytesOf({ ...CONFIG, ...members }))).toMatchObject({ diffIds: [DIGEST] });
+    },
+  );
+
+  test('are accepted in settings of an unexpected type', () => {
+    const config = { ...CONFIG, config: [{ Cmd: 1, cmd: 2 }], history: { created: 1, Created: 2 } };
     expect(parseImageConfig(bytesOf(config))).toMatchObject({ diffIds: [DIGEST] });
   });
 });

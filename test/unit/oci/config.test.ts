@@ -52,7 +52,7 @@ describe('image config', () => {
       'too-large',
       'expected at most 1024 elements, got 1025',
     ],
-    [{ OS: 'linux', Os: 'windows' }, 'invalid', 'OS: is taken for "os" by readers that ignore case'],
+    [{ OS: 'linux', Os: 'windows' }, 'invalid', 'Os: is taken for "OS" by readers that ignore case'],
     ['{"rootfs":{},"rootfs":{}}', 'invalid', 'has the key "rootfs" twice'],
     ['['.repeat(65), 'too-deep', 'nests deeper than 64 levels'],
   ])('%j is refused (%s): %s', (config, code, detail) => {
@@ -63,6 +63,9 @@ describe('image config', () => {
 
   test.each([
     ['no JSON', '{'],
+    ['an object that is not JSON, with something behind it', "{'a':1}{}"],
+    ['another value with something behind it', '[]{"rootfs":{"diff_ids":["x"]}}'],
+    ['text before an object', 'x{"rootfs":{"diff_ids":["x"]}}'],
     ['no bytes', ''],
     ['an array', '[]'],
     ['null', 'null'],
@@ -72,6 +75,13 @@ describe('image config', () => {
     ['the rootfs that Go writes where nothing was filled in', '{"rootfs":{"type":"","diff_ids":null}}'],
   ])('makes no claim about layers if it is %s', (_, text) => {
     expect(parseImageConfig(bytesOf(text))).toHaveProperty('diffIds', undefined);
+  });
+
+  test.each(['x', '{}', '\0', ',', '\n}', '"', ' null', '\u00a0'])('is refused with %j behind its object', (tail) => {
+    const text = JSON.stringify({ author: '}"{', rootfs: { type: 'layers', diff_ids: [OTHER_DIGEST] } }, undefined, 1);
+    const failure = failureOf(() => parseImageConfig(bytesOf(` ${text}${tail}`)));
+    expect(failure).toMatchObject({ code: 'invalid', operation: 'parse image config' });
+    expect(failure.detail).toBe('has something behind its JSON object, which other readers ignore');
   });
 
   const rootfs = { type: 'layers', diff_ids: [DIGEST] };
