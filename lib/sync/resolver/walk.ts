@@ -22,6 +22,12 @@ import { algorithmsOf } from '../../proof/algorithms.ts';
 /** The number of URLs of a foreign layer that are tried. */
 const MAX_URLS = 4;
 
+/**
+ * The characters of embedded content that are kept until the blobs of an image are ordered. Embedded content is meant to
+ * be small; what exceeds the limit is fetched.
+ */
+const MAX_EMBEDDED = 256 * 1024;
+
 /** Manifests of one image that are fetched concurrently; the host's connections limit them further. */
 const SIDE_BY_SIDE = 8;
 
@@ -91,6 +97,7 @@ class Walk {
   readonly #choice: PlatformChoice;
   readonly #lost: Digest[] = [];
   #fetchedBytes = 0;
+  #embedded = 0;
 
   constructor(options: WalkOptions) {
     this.#o = options;
@@ -202,18 +209,26 @@ class Walk {
 
   /** Drops the annotations, which may be megabytes in a large index. */
   #slim(child: Descriptor): Child {
-    const { digest, size, mediaType, platform, data } = child;
+    const { digest, size, mediaType, platform } = child;
+    const data = this.#keep(child.data);
     const optional = this.#o.scope.platforms !== 'all' && isAttestation(child);
     return defined({ digest, size, mediaType, platform, data, optional });
   }
 
+  #keep(data: string | undefined): string | undefined {
+    if (data === undefined || this.#embedded + data.length > MAX_EMBEDDED) return undefined;
+    this.#embedded += data.length;
+    return data;
+  }
+
   #need(blob: NeededBlob): void {
-    const { digest, size, data } = blob;
+    const { digest, size } = blob;
     // URLs count only for foreign layers: otherwise any manifest could direct mirrors to a third party.
     const urls = isForeignLayer(blob.mediaType) ? blob.urls?.slice(0, MAX_URLS) : undefined;
     const known = this.#blobs.get(digest);
     if (known?.size !== undefined && size !== undefined && known.size !== size)
       throw this.#refuse(digest, 'size-mismatch', `the image says both ${known.size} and ${size} bytes of it`);
+    const data = known?.data ?? this.#keep(blob.data);
     const before = known === undefined ? [] : algorithmsOf(known);
     const diffIds = [...new Set([...before, ...algorithmsOf(blob)])];
     // Where one declaration is opaque and the other has diffIDs, the diffIDs have to be proven.

@@ -335,6 +335,16 @@ describe('known content is not requested', () => {
     expect(registry.count({ digest: sha256(config), method: 'GET' })).toBe(1);
   });
 
+  test('layers in their descriptors are fetched once the data of an image exceeds 256 KiB', async () => {
+    const layers = [1, 2, 3, 4].map((seed) => layerAs('a/b', randomBytes(60_000, seed)));
+    const descriptors = layers.map(({ mediaType, digest, blob: bytes }) => {
+      return { mediaType, digest, size: bytes.length, data: bytes.toString('base64') };
+    });
+    const { outcome } = await mirrored(makeImage({ layers, overrides: { descriptors: () => descriptors } }));
+    expect(outcome).toMatchObject({ status: 'mirrored' });
+    expect(layers.map(({ digest }) => registry.count({ digest, method: 'GET' }))).toEqual([0, 0, 0, 1]);
+  });
+
   test('a layer in its descriptor is proven like any other layer', async () => {
     const layer = layerAs(`${OCI}+gzip`, gzipSync(small), small);
     const image = (data: Buffer, diffId: Digest): Pushable => {
