@@ -2,18 +2,45 @@
 import { Lru } from '../../core/lru.ts';
 
 const REDACTED = '[redacted]';
-/** The number of remembered secrets; a run uses a few credentials and one token per repository. */
-const REMEMBERED = 2_000;
+/** The number of remembered encodings of the user's credentials. */
+const CREDENTIALS = 8_000;
+/** The memory for issued tokens, in characters; all encodings of a token of a kilobyte have about five thousand. */
+const TOKENS = 8 * 1024 * 1024;
+/** The memory that an entry takes beside its characters. */
+const ENTRY = 100;
+/** Longer secrets are recognised by their start. Common ones have at most 3,000 bytes. */
+const LONGEST = 3 * 1365;
 /** Shorter values occur in ordinary words; their base64 with the user name is still redacted. */
 const SHORTEST = 4;
 
-/** All encodings of all secrets that were sent by this process; a reply may repeat any of them. */
-const forms = new Lru<string, true>(4 * REMEMBERED);
+/**
+ * All encodings of all secrets that were sent by this process; a reply may repeat any of them. The tokens of one
+ * registry do not displace the credentials for another.
+ */
+const credentials = new Lru<string, Form>(CREDENTIALS);
+const tokens = new Lru<string, Form>(TOKENS, ({ weight }) => weight);
 
-/** Remembers secrets; must be called before they are sent. */
+interface Form {
+  /** Whether it is only the start of a secret. */
+  readonly isStart: boolean;
+  readonly weight: number;
+}
+
+/** Remembers credentials; must be called before they are sent. */
 export function remember(...secrets: readonly (string | undefined)[]): void {
-  for (const secret of secrets)
-    if (secret !== undefined && secret.length >= SHORTEST) for (const form of formsOf(secret)) forms.set(form, true);
+  for (const secret of secrets) if (secret !== undefined) add(credentials, secret);
+}
+
+/** Remembers a token that a registry has issued; must be called before it is sent. */
+export function rememberToken(token: string): void {
+  add(tokens, token);
+}
+
+function add(forms: Lru<string, Form>, secret: string): void {
+  if (secret.length < SHORTEST) return;
+  const isStart = secret.length > LONGEST;
+  for (const form of formsOf(secret.slice(0, LONGEST).toWellFormed()))
+    forms.set(form, { isStart, weight: form.length + ENTRY });
 }
 
 function formsOf(secret: string): Set<string> {
@@ -29,14 +56,21 @@ function formsOf(secret: string): Set<string> {
 export function redact(text: string): string {
   let clean = text;
   const lower = text.toLowerCase();
-  const found = [...forms.keys()].filter((form) => lower.includes(form.toLowerCase()));
+  const found = [...credentials.keys(), ...tokens.keys()].filter(
+    (form) => form.length <= text.length && lower.includes(form.toLowerCase()),
+  );
   // Longest first, because one form may be a prefix of another.
-  for (const form of found.sort((a, b) => b.length - a.length))
-    clean = clean.replace(new RegExp(form.replace(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`), 'gi'), REDACTED);
+  for (const form of found.sort((a, b) => b.length - a.length)) clean = clean.replace(patternOf(form), REDACTED);
   // "Basic authentication" is a phrase, and `Bearer realm="…"` a challenge.
   return clean.replace(
     /\b(basic|bearer)([\s:]+|%20|\+)(?!\w+\s*=\s*["\\])([\w\-.~+/%]+=*)/gi,
     (all, scheme, gap, word) =>
       /^[a-z]+\.?$/.test(word as string) ? all : `${scheme as string}${gap as string}${REDACTED}`,
   );
+}
+
+function patternOf(form: string): RegExp {
+  const literal = form.replace(/[\\^$.*+?()[\]{}|/-]/g, String.raw`\$&`);
+  const rest = (credentials.get(form) ?? tokens.get(form))?.isStart === true ? String.raw`[^\s"<>]*` : '';
+  return new RegExp(literal + rest, 'gi');
 }

@@ -6,7 +6,7 @@ import { basicAuthorization, type TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
 import { refusal } from '../errors.ts';
 import { type RealmRules, type UsableCredential, usableAt } from './realms.ts';
-import { remember } from './redact.ts';
+import { remember, rememberToken } from './redact.ts';
 import { SharedWork } from '../../core/shared-work.ts';
 import { readExcerpt, readWhole } from '../http/short.ts';
 import type { HttpRequest, Reply } from '../http/message.ts';
@@ -61,7 +61,7 @@ export class Tokens {
     if (kept !== undefined && this.#options.now() < kept.expiresAt) return { token: kept, fresh: false };
     const fetch = async (abort: AbortSignal): Promise<Token> => {
       const token = await this.#fetch(wanted, usable, abort);
-      remember(token.value);
+      rememberToken(token.value);
       const { withheld } = usable;
       const fetched = withheld === undefined ? token : { ...token, withheld };
       this.#kept.set(key, fetched);
