@@ -8,9 +8,11 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
 import { invalid } from '../core/failure.ts';
 import { systemCode, wordsFor } from '../core/system-error.ts';
+import { RegistryError } from './errors.ts';
 import type { Registry } from './registry.ts';
 import { Reply } from './reply.ts';
 import type { Served } from './served.ts';
+import { Turns } from './turns.ts';
 
 /** A response that was sent, or whose client disconnected. */
 export interface Access extends Omit<Served, 'response'> {
@@ -32,6 +34,8 @@ export interface ListenOptions {
   readonly port: number;
   readonly tls?: { readonly cert: Uint8Array; readonly key: Uint8Array } | undefined;
   readonly onAccess?: (access: Access) => void;
+  /** The time after which a connection without traffic is ended although its response is not sent, in milliseconds. */
+  readonly silenceMs?: number;
 }
 
 export interface Listening {
@@ -49,18 +53,23 @@ export interface Listening {
  */
 const KEEP_ALIVE_MS = 75_000;
 
+/** A client that reads nothing for so long holds a file, or a connection to S3, that other clients need. */
+const SILENCE_MS = 120_000;
+
 /** The interval at which a draining server closes idle connections. */
 const IDLE_MS = 50;
 
 /** @throws Failure (side `input`) for an address, a certificate or a key that cannot be used */
 export async function listen(registry: Registry, options: ListenOptions): Promise<Listening> {
-  const { host, port, tls } = options;
+  const { host, port, tls, silenceMs = SILENCE_MS } = options;
   const app = new Hono<{ Bindings: HttpBindings }>();
+  const turns = new Turns();
   app.all('*', async ({ env: { incoming, outgoing }, req: { raw } }) => {
-    const report = accessOf(incoming, outgoing);
     // A client may disconnect before its response is known.
     const closed = new Promise<void>((resolve) => outgoing.once('close', resolve));
-    const served = await registry.serve(raw, incoming.url ?? '/');
+    if (!(await turns.take(incoming.socket, closed))) return RESPONSE_ALREADY_SENT;
+    const report = accessOf(incoming, outgoing);
+    const served = hostsOf(incoming) > 1 ? ambiguous() : await registry.serve(raw, incoming.url ?? '/');
     void closed.then(() => options.onAccess?.(report(served)));
     const { response } = served;
     if (!(response instanceof Reply)) return response;
@@ -76,6 +85,7 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
       : { createServer: createHttpsServer, serverOptions: readable(tls) }),
   }) as Server;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.timeout = silenceMs;
   await opened(server, host, port);
   const { port: bound, address } = server.address() as AddressInfo;
   const name = host.includes(':') ? `[${host}]` : host;
@@ -84,6 +94,18 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
     isLoopback: /^(?:::ffff:)?127\.|^::1$/.test(address),
     drain: () => drained(server),
   };
+}
+
+/** The number of Host headers. Node.js refuses a request without one, and keeps the first of several. */
+function hostsOf({ rawHeaders }: HttpBindings['incoming']): number {
+  return rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length;
+}
+
+/** A proxy in front may have read another of the hosts than this server, so RFC 9112 (section 3.2) demands a refusal. */
+function ambiguous(): Served {
+  const error = new RegistryError(400, 'UNSUPPORTED', 'the request has several Host headers');
+  const facts = { user: undefined, isMiss: false, redirectedBytes: 0, missingTag: undefined };
+  return { response: error.response(), kind: 'other', ...facts };
 }
 
 /** Records the start of a request, and returns a function that records its end. */

@@ -4,6 +4,7 @@
  * for browsers.
  */
 import { asFailure } from '../core/failure.ts';
+import { Semaphore } from '../core/semaphore.ts';
 import type { Archive } from '../archive/archive.ts';
 import { MEDIA_TYPES } from '../oci/mediatype.ts';
 import { type Headers, IMMUTABLE, json, REVALIDATE, whole } from './answers.ts';
@@ -41,6 +42,9 @@ export interface RegistryOptions {
   readonly onFault?: (text: string) => void;
 }
 
+/** The pages that are made concurrently. A page takes more processor time than a manifest, and must not delay pulls. */
+const PAGES = 4;
+
 /** The facts about a request, which are known even if the response fails. */
 interface Facts {
   user?: string;
@@ -55,6 +59,7 @@ export class Registry {
   readonly #links: Links;
   readonly #blobs: Blobs;
   readonly #web: Context;
+  readonly #pages = new Semaphore(PAGES);
 
   constructor(options: RegistryOptions) {
     const { archive, defaultHost, logins, onFault = () => undefined } = options;
@@ -115,7 +120,7 @@ export class Registry {
       case 'metrics':
         return { response: this.#metrics(request) };
       case 'page':
-        return { response: await answerPage(this.#web, request, route) };
+        return { response: await this.#pages.with(() => answerPage(this.#web, request, route), request.signal) };
       case 'catalog':
         return { response: await catalog(request, route, this.#o.archive) };
       case 'tags': {

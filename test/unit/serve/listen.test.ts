@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { text } from 'node:stream/consumers';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Access, listen, type Listening } from '../../../lib/serve/listen.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
@@ -11,20 +12,40 @@ const LAYER = makeLayer({ seed: 1, size: 20_000_000, compression: 'none' });
 const IMAGE = makeImage({ layers: [LAYER] });
 
 let store: MemoryStore;
+let served: Served;
 let server: Listening;
 let accesses: Access[];
 beforeEach(async () => {
   [store, accesses] = [new MemoryStore(), []];
-  const served = new Served({}, store);
+  served = new Served({}, store);
   await served.add(NAME, IMAGE, '1.0');
   server = await listen(served.registry, { host: '127.0.0.1', port: 0, onAccess: (access) => accesses.push(access) });
 });
 afterEach(() => server.drain());
 
 function request(target: string): Socket {
-  const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
-  socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  return sent(`GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`);
+}
+
+function sent(requests: string, { url } = server): Socket {
+  const socket = connect(Number(new URL(url).port), '127.0.0.1');
+  socket.write(requests);
   return socket;
+}
+
+/** Makes each read of the archive wait; returns the names of those that have begun, and a function that ends the waits. */
+function gatedReads(): { readonly begun: string[]; readonly open: () => void } {
+  const [begun, gate] = [[] as string[], Promise.withResolvers<undefined>()];
+  const get = store.get.bind(store);
+  store.get = async (...of) => {
+    begun.push(of[0]);
+    await gate.promise;
+    return await get(...of);
+  };
+  const open = (): void => {
+    gate.resolve(undefined);
+  };
+  return { begun, open };
 }
 
 describe('a response is reported', () => {
@@ -48,20 +69,14 @@ describe('a response is reported', () => {
   });
 
   test('as interrupted if the client disconnects before the archive has answered', async () => {
-    const [reading, answer] = [Promise.withResolvers<undefined>(), Promise.withResolvers<undefined>()];
-    const get = store.get.bind(store);
-    store.get = async (...of) => {
-      reading.resolve(undefined);
-      await answer.promise;
-      return await get(...of);
-    };
+    const reads = gatedReads();
     const socket = request(`/v2/${NAME}/manifests/1.0`);
-    await reading.promise;
+    await expect.poll(() => reads.begun).not.toEqual([]);
     socket.destroy();
     await once(socket, 'close');
     // The server has noticed the end of the connection once it has answered another request.
     await (await fetch(`${server.url}/healthz`)).arrayBuffer();
-    answer.resolve(undefined);
+    reads.open();
     await expect.poll(() => accesses.map(({ kind }) => kind).sort()).toEqual(['health', 'tag']);
     expect(accesses.find(({ kind }) => kind === 'tag')?.bytes).toBeUndefined();
   });
@@ -85,6 +100,56 @@ async function* brokenAfter(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uin
     throw new Error('the disk has failed');
   }
 }
+
+describe('a connection that sends requests before it has their responses', () => {
+  const pipelined = (targets: readonly string[], last = 'close'): string =>
+    targets
+      .map((target, at) => {
+        const connection = at === targets.length - 1 ? last : 'keep-alive';
+        return `GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: ${connection}\r\n\r\n`;
+      })
+      .join('');
+
+  test('gets them in order, one at a time', async () => {
+    const [reads, serve] = [gatedReads(), vi.spyOn(served.registry, 'serve')];
+    const targets = [`/v2/${NAME}/manifests/1.0`, '/healthz', '/v2/', `/v2/${NAME}/tags/list`];
+    const received = text(sent(pipelined(targets)));
+    await expect.poll(() => reads.begun).not.toEqual([]);
+    expect(serve).toHaveBeenCalledTimes(1);
+    reads.open();
+    const statuses = (await received).match(/HTTP\/1\.1 \d+/g);
+    expect(statuses).toEqual(Array<string>(4).fill('HTTP/1.1 200'));
+    await expect.poll(() => accesses.map(({ target }) => target)).toEqual(targets);
+  });
+
+  test('is ended if more than four wait, and no request behind them reads the archive', async () => {
+    const reads = gatedReads();
+    const socket = sent(pipelined(Array<string>(1_000).fill(`/v2/${NAME}/manifests/1.0`)));
+    socket.on('error', () => undefined).resume();
+    await new Promise((resolve) => socket.once('close', resolve));
+    reads.open();
+    await (await fetch(`${server.url}/healthz`)).arrayBuffer();
+    await expect.poll(() => accesses.map(({ kind }) => kind)).toContain('health');
+    expect(reads.begun.length).toBeLessThanOrEqual(1);
+  });
+});
+
+test('a connection whose client reads nothing is ended', async () => {
+  const seen: Access[] = [];
+  const onAccess = (access: Access): void => void seen.push(access);
+  const impatient = await listen(served.registry, { host: '127.0.0.1', port: 0, onAccess, silenceMs: 50 });
+  const socket = sent(`GET /v2/${NAME}/blobs/${LAYER.digest} HTTP/1.1\r\nHost: x\r\n\r\n`, impatient).pause();
+  socket.on('error', () => undefined);
+  await expect.poll(() => seen).toMatchObject([{ kind: 'blob', status: 200, bytes: undefined }]);
+  socket.destroy();
+  await impatient.drain();
+});
+
+test('a request with several Host headers is refused', async () => {
+  const head = `GET /v2/${NAME}/manifests/1.0 HTTP/1.1\r\nHost: a\r\nhost: b\r\nConnection: close\r\n\r\n`;
+  expect(await text(sent(head))).toMatch(/^HTTP\/1\.1 400 [\s\S]*the request has several Host headers/);
+  await expect.poll(() => accesses).toMatchObject([{ kind: 'other', status: 400 }]);
+});
 
 test('a server on loopback says so', () => {
   expect(server.isLoopback).toBe(true);

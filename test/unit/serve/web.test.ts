@@ -1,5 +1,6 @@
 /** Pages for browsers: their content, their safety and their cost. */
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { indexAt } from '../../../lib/serve/past.ts';
@@ -216,6 +217,27 @@ describe('the list of tags', () => {
     expect(store.gets.length).toBeLessThanOrEqual(1_001);
     expect(body).toContain('at least');
   });
+});
+
+test('four pages are made concurrently, and pulls do not wait for the others', async () => {
+  const gate = Promise.withResolvers<undefined>();
+  const get = store.get.bind(store);
+  store.get = async (...of) => {
+    await gate.promise;
+    return await get(...of);
+  };
+  const pages = [1, 2, 3, 4].map(() => page(`/${NAME}:3.20`));
+  let isAnswered = false;
+  const fifth = served.get('/?at=2026-01-31').then(({ status }) => {
+    isAnswered = true;
+    return status;
+  });
+  expect((await served.get('/v2/')).status).toBe(200);
+  await setImmediate();
+  expect(isAnswered).toBe(false);
+  gate.resolve(undefined);
+  await Promise.all(pages);
+  expect(await fifth).toBe(303);
 });
 
 describe('the page of an image', () => {
