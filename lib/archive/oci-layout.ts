@@ -18,6 +18,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestParts, isDigest } from '../oci/digest.ts';
+import { isRepository } from '../oci/reference.ts';
 
 const REPOSITORIES = 'repositories/';
 const RUNS = '.mirror/runs/';
@@ -63,6 +64,9 @@ export const ociLayout = {
   repositoryOf: (key: string) => repositoryWith(key, TAG_INDEX),
   /** The repository whose marker has this key; undefined for any other key. */
   markedBy: (key: string) => repositoryWith(key, MARKER),
+  /** Whether the key is that of a tag index whose folder is not the name of a repository. */
+  isForeignIndex: (key: string) =>
+    key.startsWith(REPOSITORIES) && key.endsWith(TAG_INDEX) && repositoryWith(key, TAG_INDEX) === undefined,
   /** The prefix of all run reports' keys. */
   runs: RUNS,
   /** The report of one image of a run; without `image`, the prefix of all the run's keys. */
@@ -90,11 +94,13 @@ export const ociLayout = {
 
 export type Layout = typeof ociLayout;
 
+/** A folder or a prefix of any name may lie below `repositories/`; other programs get the names of repositories. */
 function repositoryWith(key: string, file: string): string | undefined {
   if (!key.startsWith(REPOSITORIES) || !key.endsWith(file)) return undefined;
   const folder = key.slice(REPOSITORIES.length, -file.length);
   const slash = folder.indexOf('/');
-  return slash === -1 ? undefined : folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
+  const name = folder.slice(0, slash).replaceAll('_', ':') + folder.slice(slash);
+  return slash !== -1 && isRepository(name) ? name : undefined;
 }
 
 /** An image's reference may be longer than a file name, and contains slashes. */

@@ -1,4 +1,4 @@
-import { type Failure, invalid } from '../core/failure.ts';
+import { Failure, invalid } from '../core/failure.ts';
 import { digestFault, type Digest } from './digest.ts';
 import { defined } from '../core/defined.ts';
 import { withoutSecrets } from '../core/secrets.ts';
@@ -58,6 +58,16 @@ export function parseRepository(text: string): Repository {
       `it has ${digest === undefined ? `the tag ${show(extra)}` : 'a digest'} after its name; leave it out, or write a path after a host and port`,
     );
   return { host, path };
+}
+
+/** Whether the text is the full form of a repository, as `formatRepository` writes it. */
+export function isRepository(text: string): boolean {
+  try {
+    return formatRepository(parseRepository(text)) === text;
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'invalid') return false;
+    throw error;
+  }
 }
 
 function parse(text: string, what: string): Reference {

@@ -55,6 +55,8 @@ export interface Progress {
 export interface VerifyOptions extends InspectorOptions {
   /** Only these repositories; by default, all of the archive. */
   readonly repositories?: readonly string[];
+  /** Whether these are all repositories of the archive; tag indexes outside any repository are then reported. */
+  readonly isWhole?: boolean;
   readonly onProgress?: (progress: Progress) => void;
   readonly onProblem?: (problem: Problem) => void;
 }
@@ -113,7 +115,9 @@ class Verification {
   async run(): Promise<Verified> {
     const checked = new Set<string>();
     let [references, held] = [0, 0];
-    const { signal, repositories = await Array.fromAsync(this.#archive.repositories({ signal })) } = this.#o;
+    const { signal, isWhole = this.#o.repositories === undefined } = this.#o;
+    const { repositories = await Array.fromAsync(this.#archive.repositories({ signal })) } = this.#o;
+    if (isWhole) await this.#foreignIndexes();
     for (const [index, repository] of repositories.entries()) {
       this.#at = { repository, position: index + 1, total: repositories.length };
       this.#tell();
@@ -133,6 +137,14 @@ class Verification {
   #tell(): void {
     const { objects, bytes } = this.#inspector;
     if (this.#at !== undefined) this.#o.onProgress?.({ ...this.#at, objects, bytes });
+  }
+
+  /** No command reads these, so an image in one of them is not mirrored. */
+  async #foreignIndexes(): Promise<void> {
+    const { layout, store } = this.#archive;
+    const reason = 'the folder is not named after a repository, so no command reads this tag index; remove the folder';
+    for await (const { key } of store.list(layout.repositories, { signal: this.#o.signal }))
+      if (layout.isForeignIndex(key)) this.#report({ repository: key, reference: key, reason, repair: {} });
   }
 
   /** Reads a tag index. An unreadable one is a problem of its repository; the other repositories are verified. */

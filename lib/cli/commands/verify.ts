@@ -86,6 +86,7 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
     signal,
     concurrency: availableParallelism(),
     repositories,
+    isWhole: request.repositories.length === 0,
     onProgress: (state) => progress.show(state),
     onProblem,
   }).finally(() => progress.clear());

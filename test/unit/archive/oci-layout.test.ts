@@ -20,7 +20,7 @@ test('keys are those that other tools and existing archives rely on', () => {
 
 // The hosts include ports and an IPv6 address, and the paths include underscores that are not colons.
 test('a repository and its key map to each other without collisions', () => {
-  const host = fc.constantFrom('docker.io', 'localhost:5000', 'localhost', '[::1]:5000', '[::1]', 'a-b.example:1');
+  const host = fc.constantFrom('quay.io', 'localhost:5000', 'localhost', '[::1]:5000', '[::1]', 'a-b.example:1');
   const path = fc.stringMatching(/^[a-z0-9]{1,3}(?:(?:_|__|\.|-|\/)[a-z0-9]{1,3}){0,3}$/);
   const repository = fc.tuple(host, path).map((parts) => parts.join('/'));
   fc.assert(
@@ -43,4 +43,27 @@ test('a key of any other form belongs to no repository', () => {
     'repositories/a/b/x',
   ])
     expect(ociLayout.repositoryOf(key)).toBeUndefined();
+});
+
+test('a folder that is not named after a repository is not one, and its tag index is foreign', () => {
+  for (const folder of [
+    '..',
+    '../x',
+    'x.io/../y',
+    'x.io/a//b',
+    'docker.io/alpine',
+    'x.io"\nlocation = "evil.example/a',
+    'evil\u001B[2J.io/a',
+    'x.io/\u202Ea',
+    'X.io/a',
+    'x.io/A',
+    'x/a',
+    `x.io/${'a/'.repeat(200)}a`,
+  ]) {
+    const keys = ['index.json', 'oci-layout'].map((file) => `repositories/${folder}/${file}`);
+    const [index = '', marker = ''] = keys;
+    expect([folder, ociLayout.repositoryOf(index), ociLayout.markedBy(marker)]).toEqual([folder, undefined, undefined]);
+    expect([ociLayout.isForeignIndex(index), ociLayout.isForeignIndex(marker)]).toEqual([true, false]);
+  }
+  expect(ociLayout.isForeignIndex('repositories/x.io/a/index.json')).toBe(false);
 });

@@ -121,6 +121,18 @@ insecure = true
     expect(stderr).toContain('--disable-default-registry-endpoint');
   });
 
+  test('ignores a folder of the archive that is not named after a repository', async () => {
+    const expected = await config('podman', ...HTTP, archive);
+    const name =
+      'x.io"\n\n[[registry]]\nprefix = "docker.io"\nlocation = "evil.example"\n\n[[registry]]\nlocation = "y.io';
+    for (const host of [name, 'evil\u001B[2J.io']) {
+      const path = `${archive}/repositories/${host}/library/alpine`;
+      await mkdir(path, { recursive: true });
+      await writeFile(`${path}/index.json`, '{"schemaVersion":2,"manifests":[]}');
+    }
+    expect(await config('podman', ...HTTP, archive)).toEqual(expected);
+  });
+
   test('writes the files, and never over an existing one', async () => {
     const output = folder.join('certs.d');
     const { code, stdout } = await config('containerd', ...HTTPS, archive, '--output', output);

@@ -184,6 +184,15 @@ describe('verify', () => {
       { repository: other, reference: other, reason: expect.stringContaining('is not JSON'), repair: {} },
     ]);
   });
+
+  test('finds a tag index in a folder that is not named after a repository', async () => {
+    await using rig = await archived();
+    const key = 'repositories/evil\u001B[2J.io/a/index.json';
+    await rig.store.put(key, Buffer.from('{"schemaVersion":2,"manifests":[]}'));
+    expect((await verify(rig)).problems).toEqual([
+      { repository: key, reference: key, reason: expect.stringContaining('not named after a repository'), repair: {} },
+    ]);
+  });
 });
 
 test('an index with only the chosen platforms is sound', async () => {
