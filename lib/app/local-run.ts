@@ -12,6 +12,7 @@ import type { Observe } from '../sync/events.ts';
 import { failedImages } from '../sync/failures.ts';
 import type { Attesting } from '../sync/finalizer/attestations.ts';
 import { finalize } from '../sync/finalizer/finalize.ts';
+import { FailedImages } from '../sync/layer/failed-images.ts';
 import { failLayer } from '../sync/layer/fail-layer.ts';
 import { copyLayer } from '../sync/layer/layer.ts';
 import { type Limits, Quota } from '../sync/resolver/quota.ts';
@@ -83,12 +84,14 @@ const LANES = 1_024;
 // eslint-disable-next-line max-lines-per-function -- wires the ports of one run
 export async function runLocal(run: LocalRun): Promise<void> {
   const { archive, sources, observe, concurrency } = run;
+  const skipped = new FailedImages();
   const queues: InProcessQueues = new InProcessQueues({
     maxReceives: MAX_RECEIVES,
     ...(run.retryMs === undefined ? {} : { retryMs: run.retryMs }),
     async deadLetter({ delivery: { message }, failure }, signal) {
       const reason = failure ?? asFailure(new Error('all deliveries failed'), 'handle message', 'queue');
-      if (message.type === 'layer') await failLayer({ queues, observe }, message, reason, signal);
+      if (message.type === 'layer')
+        await failLayer({ queues, observe, failedImages: skipped }, message, reason, signal);
       else failedImages(message, reason).forEach(observe);
     },
   });
@@ -122,7 +125,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     batchSize: 1,
     async handler(deliveries, signal) {
       for (const { message, receiveCount } of deliveries)
-        await copyLayer({ ...common, sources, buffers }, message, {
+        await copyLayer({ ...common, sources, buffers, failedImages: skipped }, message, {
           receiveCount,
           last: receiveCount >= MAX_RECEIVES,
           deadline: NO_DEADLINE,

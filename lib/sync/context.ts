@@ -6,6 +6,7 @@ import type { Queues } from '../queue/queue.ts';
 import type { Sources } from '../registry/source.ts';
 import type { ImageEvent, Observe } from './events.ts';
 import type { Attesting } from './finalizer/attestations.ts';
+import type { FailedImages } from './layer/failed-images.ts';
 import type { Quota } from './resolver/quota.ts';
 import type { BufferPool } from './transfer/buffer-pool.ts';
 
@@ -46,6 +47,8 @@ export interface LayerContext extends Common {
   readonly sources: Sources;
   readonly archive: Archive;
   readonly buffers: BufferPool;
+  /** The images whose other layers are skipped; without it, all layers are fetched. */
+  readonly failedImages?: FailedImages;
   /** Uncompressed bytes beyond which a layer is refused; by default a generous limit. */
   readonly maxUncompressed?: number | undefined;
 }

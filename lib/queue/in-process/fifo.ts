@@ -43,6 +43,10 @@ export class Fifo {
    * taken from the front and returned at the end, so that each gets its turn.
    */
   readonly #ready = new LinkedList<Group>();
+  /** Ready groups of failing images. They are taken while no other group is ready. */
+  readonly #late = new LinkedList<Group>();
+  /** Images of which a layer has failed, and none has been stored since. */
+  readonly #failing = new Set<string>();
   readonly #seen = new Set<string>();
   /** The same ids, in the order of their expiry. */
   readonly #seenUntil = new LinkedList<{ readonly id: string; readonly until: number }>();
@@ -78,7 +82,7 @@ export class Fifo {
 
   /** Takes the next group's first entries, and holds the group. */
   take(batchSize: number): Batch | undefined {
-    const group = this.#ready.shift();
+    const group = this.#next();
     if (group === undefined) return undefined;
     const entries: Entry[] = [];
     while (entries.length < batchSize) {
@@ -93,11 +97,27 @@ export class Fifo {
   }
 
   /**
+   * The next group. The groups of failing images wait until no other group is ready, so that they do not delay the other images. Of these,
+   * layers that have failed come first: the failure of an image is final once one of its layers has failed in all deliveries.
+   */
+  #next(): Group | undefined {
+    for (let group = this.#ready.shift(); group !== undefined; group = this.#ready.shift()) {
+      const { first } = group.entries;
+      const image = first === undefined ? undefined : imageOf(first);
+      if (image === undefined || !this.#failing.has(image)) return group;
+      if (first?.suspect === true) this.#late.unshift(group);
+      else this.#late.push(group);
+    }
+    return this.#late.shift();
+  }
+
+  /**
    * Puts back the entries that have to be delivered again, at the front and in order: the first failed entry and all
    * that were taken after it, as SQS demands of a FIFO queue's consumers. Entries without deliveries left are returned
    * as dead.
    */
   putBack({ group, entries }: Batch, failed: ReadonlySet<string>): { readonly done: number; readonly dead: Entry[] } {
+    for (const entry of entries) this.#judge(entry, failed.has(entry.id));
     const firstFailed = entries.findIndex(({ id }) => failed.has(id));
     if (firstFailed < 0) return { done: entries.length, dead: [] };
     const returned = entries.slice(firstFailed);
@@ -115,6 +135,13 @@ export class Fifo {
     else this.#ready.push(group);
   }
 
+  #judge(entry: Entry, hasFailed: boolean): void {
+    const image = imageOf(entry);
+    if (image === undefined) return;
+    if (hasFailed) this.#failing.add(image);
+    else this.#failing.delete(image);
+  }
+
   #forget(now: number): void {
     for (
       let oldest = this.#seenUntil.first;
@@ -125,4 +152,9 @@ export class Fifo {
       this.#seenUntil.shift();
     }
   }
+}
+
+/** The image of a layer; undefined for any other message. */
+function imageOf({ message }: Entry): string | undefined {
+  return message.type === 'layer' ? `${message.source}@${message.image.digest}` : undefined;
 }

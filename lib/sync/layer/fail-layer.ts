@@ -7,7 +7,7 @@ import { recorded } from '../failures.ts';
 
 /** Notifies the finalizer that an image fails because of this layer. Dead letters end here, too. */
 export async function failLayer(
-  context: Pick<LayerContext, 'queues' | 'observe'>,
+  context: Pick<LayerContext, 'queues' | 'observe' | 'failedImages'>,
   message: LayerMessage,
   failure: Failure,
   signal?: AbortSignal,
@@ -15,4 +15,5 @@ export async function failLayer(
   context.observe({ ...blobEvent(message, 'failed', 0), reason: failure.message });
   const outgoing = finalizeMessage(message, message.image, message.blob.digest, recorded(failure));
   await context.queues.send('finalize', [outgoing], { signal });
+  context.failedImages?.add(message, failure);
 }

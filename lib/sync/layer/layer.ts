@@ -55,6 +55,7 @@ export interface LayerOptions extends DeliveryOptions {
 export async function copyLayer(context: LayerContext, message: LayerMessage, options: LayerOptions): Promise<void> {
   const { queues } = context;
   const { signal } = options;
+  if (context.failedImages?.skips(message) === true) return;
   try {
     const outcome = await new LayerCopy(context, message, options).run();
     if (outcome !== 'done') {

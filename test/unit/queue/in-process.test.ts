@@ -2,9 +2,9 @@ import { describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import { type DeadLetter, type InProcessOptions, InProcessQueues } from '../../../lib/queue/in-process/in-process.ts';
 import { LinkedList } from '../../../lib/queue/in-process/linked-list.ts';
-import type { FinalizeMessage } from '../../../lib/queue/messages.ts';
+import type { FinalizeMessage, LayerMessage } from '../../../lib/queue/messages.ts';
 import { layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
-import type { BatchResult, Delivery, Handler } from '../../../lib/queue/queue.ts';
+import type { BatchResult, Delivery, Handler, Outgoing } from '../../../lib/queue/queue.ts';
 import { ManualClock } from './manual-clock.ts';
 import { digestFor, IMAGE, LAYER, ORDER, tagged } from './samples.ts';
 
@@ -543,4 +543,51 @@ test('a waiting message is delivered again with the system clock', async () => {
   await queues.idle();
   expect(log).toHaveLength(2);
   await queues.stop();
+});
+
+describe('the layers of an image with a failed layer', () => {
+  const layers = (image: string, count: number): readonly Outgoing[] =>
+    Array.from({ length: count }, (_, at) => {
+      const found = { ...IMAGE, digest: digestFor(image) };
+      const blob = { digest: digestFor(`${image}${at}`), mediaType: LAYER, size: at + 1 };
+      return { ...layerMessage(ORDER, found, blob, { lanes: 1, look: 'receipt' }), group: `${image}${at}` };
+    });
+
+  async function deliveriesOf(failing: (group: string) => boolean): Promise<string[]> {
+    await using test = bench({ maxReceives: 2, retryMs: 1 });
+    const delivered: string[] = [];
+    await test.queues.send('layer', [...layers('a', 3), ...layers('b', 3)]);
+    test.queues.consume('layer', {
+      concurrency: 1,
+      batchSize: 1,
+      async handler(deliveries) {
+        await Promise.resolve();
+        const [{ id, group }] = deliveries as [Delivery<LayerMessage>];
+        delivered.push(group);
+        test.clock.advance(1);
+        return { failed: failing(group) ? [id] : [] };
+      },
+    });
+    const idle = test.queues.idle();
+    let isIdle = false;
+    void idle.then(() => (isIdle = true));
+    while (!isIdle) {
+      await quiet();
+      test.clock.advance(1);
+    }
+    return delivered;
+  }
+
+  test('wait for those of other images, and the failed one is delivered again before its others', async () => {
+    const delivered = await deliveriesOf((group) => group.startsWith('a'));
+    expect(delivered.slice(0, 4)).toEqual(['a0', 'b0', 'b1', 'b2']);
+    expect(delivered.slice(4, 6)).toEqual(['a0', 'a1']);
+    expect(delivered.toSorted()).toEqual(['a0', 'a0', 'a1', 'a1', 'a2', 'a2', 'b0', 'b1', 'b2']);
+  });
+
+  test('wait no longer once one of them is stored', async () => {
+    const failed = new Set<string>();
+    const delivered = await deliveriesOf((group) => group === 'a0' && failed.size < failed.add(group).size);
+    expect(delivered).toEqual(['a0', 'b0', 'b1', 'b2', 'a0', 'a1', 'a2']);
+  });
 });
