@@ -28,7 +28,7 @@ class NoApi extends Failure {
 
 interface Page {
   readonly bytes: Uint8Array;
-  /** The query of the next page; all pages have the same path. */
+  /** The query of the next page; all pages have the same path. Empty if the registry does not send it. */
   readonly next: string | undefined;
   readonly endpoint: Endpoint;
 }
@@ -55,18 +55,25 @@ export async function fromApi(options: ReferrersOptions, list: ReferrerList): Pr
     list.addPage(page.bytes, operation);
     const { next, endpoint } = page;
     if (next === undefined || list.isFull) return true;
-    if (asked.has(next) || asked.size + 1 >= MAX_PAGES) {
-      list.note(
-        asked.has(next)
-          ? `${endpoint.name} repeats a page of the list of referrers`
-          : `upstream lists its referrers on more than ${MAX_PAGES} pages; the others are not mirrored`,
-      );
+    const fault = faultOf(next, asked, endpoint);
+    if (fault !== undefined) {
+      list.note(fault);
       return true;
     }
     asked.add(next);
     // The link to the next page is valid only at the same endpoint.
     page = await client.request(options, endpoint, (one) => readPage(one, next, options));
   }
+}
+
+/** The reason why a further page is not requested. */
+function faultOf(next: string, asked: ReadonlySet<string>, { name }: Endpoint): string | undefined {
+  if (next === '')
+    return `${name} sent a Link header without the query of the next page of referrers; the others are not mirrored`;
+  if (asked.has(next)) return `${name} repeats a page of the list of referrers`;
+  return asked.size + 1 >= MAX_PAGES
+    ? `upstream lists its referrers on more than ${MAX_PAGES} pages; the others are not mirrored`
+    : undefined;
 }
 
 async function readPage(one: EndpointAttempt, query: string, options: ReferrersOptions): Promise<Page> {
@@ -96,8 +103,7 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
       const detail = `${reply.url.host} sent a list of referrers of more than ${MANIFEST_LIMITS.bytes} bytes`;
       throw new Failure({ operation, side: 'source', code: 'too-large', detail });
     }
-    const next = nextQuery(reply.headers['link']);
-    return { bytes, next: next === '' ? undefined : next, endpoint };
+    return { bytes, next: nextQuery(reply.headers['link']), endpoint };
   } catch (thrown) {
     const failure = sourceFailure(thrown, operation, signal);
     // Otherwise each further manifest would wait for all tries.

@@ -87,7 +87,7 @@ async function readPage({ endpoint, persistence }: EndpointAttempt, query: strin
     wrong(operation, `${reply.url.host} sent an invalid list of tags${why}`, code),
   );
   const next = nextQuery(reply.headers['link']);
-  if (next === '') throw wrong(operation, `${reply.url.host} sent a link to the next page without a query`);
+  if (next === '') throw wrong(operation, `${reply.url.host} sent a Link header without the query of the next page`);
   return { tags, next, endpoint };
 }
 

@@ -338,6 +338,12 @@ describe('a hostile list', () => {
     expect(notes).toEqual([expect.stringContaining('repeats a page of the list of referrers')]);
   });
 
+  test('with a link that cannot be read ends, with a note', async () => {
+    const { manifests, notes } = await listed({ manifests: [good] }, { link: '<?page=2' });
+    expect(manifests).toHaveLength(1);
+    expect(notes).toEqual([expect.stringContaining('without the query of the next page of referrers')]);
+  });
+
   test('of endless pages ends after fifty, with a note', async () => {
     await using registry = await registryWith();
     await using sources = testSources();

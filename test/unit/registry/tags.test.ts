@@ -118,12 +118,37 @@ test.each([
   ]);
 });
 
-test('refuses a link without a query, because tags would be missing', async () => {
+// Other tools read all tags of registries that send such links.
+test.each([
+  ['no relation', '<TARGET>'],
+  ['an empty relation', '<TARGET>; rel=""'],
+  ['single quotes', "<TARGET>; rel='next'"],
+  ['a quote that is not closed', '<TARGET>; rel="next'],
+  ['escaped quotes', String.raw`<TARGET>;rel=\"next\"`],
+  ['no angle brackets', 'TARGET; rel="next"'],
+  ['a title with a relation before it', '<TARGET>; title="x; rel=prev"; rel="next"'],
+  ['a relation in another character set before it', "<TARGET>; rel*=UTF-8''prev; rel=next"],
+  ['an earlier link without a relation', '</docs?x>, <TARGET>; rel=next'],
+])('follows a link with %s', async (_, link) => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();
-  registry.misbehave({ do: { headers: { link: '</v2/library/alpine/tags/page/2>; rel="next"' } } });
+  for (const [after, last] of ['2', '4'].entries()) {
+    const target = `/v2/library/alpine/tags/list?last=${last}&n=2`;
+    registry.misbehave({ after, times: 1, do: { headers: { link: link.replace('TARGET', target) } } });
+  }
+  expect(await pages(sources.at(registry.host))).toEqual([['1', '2'], ['3', '4'], ['5']]);
+});
+
+test.each([
+  ['without a query', '</v2/library/alpine/tags/page/2>; rel="next"'],
+  ['that cannot be read', '</v2/library/alpine/tags/list?last=2'],
+  ['with an open quote before its relation', '<?last=2>; title="x; rel="next"'],
+])('refuses a link %s, because tags would be missing', async (_, link) => {
+  await using registry = await registryWithTags({ pageSize: 2 });
+  await using sources = testSources();
+  registry.misbehave({ do: { headers: { link } } });
   const { message } = await failureOf(pages(sources.at(registry.host)), 'invalid');
-  expect(message).toContain(`${registry.host} sent a link to the next page without a query`);
+  expect(message).toContain(`${registry.host} sent a Link header without the query of the next page`);
   expect(registry.requests).toHaveLength(1);
 });
 

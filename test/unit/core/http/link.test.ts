@@ -8,15 +8,34 @@ test.each([
   ['<https://registry.example/v2/a/tags/list?last=b>; rel=next', '?last=b'],
   ['<?last=b>;REL="prev NEXT"; title="x, <y>"', '?last=b'],
   ['</first>; rel="first", </next?a=1,2>; rel="next"', '?a=1,2'],
+  [['</a?b>; rel="prev"', '</c?d>; rel="next"'], '?d'],
+  ['</a?b>; rel="next"; "', '?b'],
+  ['</a?b>; rel="prev"; rel="next", </c?d>', '?d'],
 ])('finds the next query in %s', (header, expected) => {
   expect(nextQuery(header)).toBe(expected);
 });
 
 test('finds no next page without a link of the relation next', () => {
   expect(nextQuery(undefined)).toBeUndefined();
-  expect(nextQuery('</x>; rel="prev"')).toBeUndefined();
-  expect(nextQuery('</x>')).toBeUndefined();
-  expect(nextQuery('<http://[>; rel="next"')).toBe('');
+  for (const header of [
+    '',
+    ' , ',
+    '</x>; rel="prev"',
+    '</x?y>; rel="prev"; rel="next"',
+    '</x>',
+    '</x>; title="rel=next"',
+  ])
+    expect(nextQuery(header), header).toBeUndefined();
+});
+
+test.each([
+  ['names no query', '<http://[>; rel="next"'],
+  ['cannot be read', '</a?b'],
+  ['cannot be read after its first link', '</a?b>; rel="prev", <'],
+  ['has an open quote', '</a?b>; title="x; rel="next"'],
+  ['has an open quote before another link', '</a?b>; rel="next, </c?d>; rel="prev"'],
+])('finds an unknown next page in a header that %s', (_, header) => {
+  expect(nextQuery(header)).toBe('');
 });
 
 test('parses arbitrary text without an error', () => {
