@@ -1,11 +1,14 @@
 import { Failure } from '../core/failure.ts';
+import { parseChallenges } from '../core/http/challenge.ts';
+import { essence } from '../oci/mediatype.ts';
 import { Authorizer } from './auth/authorizer.ts';
+import { isAnswerable } from './auth/challenge.ts';
 import type { Subject } from './errors.ts';
 import { credentialHost, originsOf } from './http/hosts.ts';
-import { readExcerpt } from './http/short.ts';
 import { type ContentRequest, sendAuthorized, type Targets, type TargetsOptions } from './targets.ts';
 import { showsNoTls } from './http/transport.ts';
 import type { HttpRequest, Reply } from './http/message.ts';
+import { Root, type RootReply } from './root.ts';
 
 /** A request to an endpoint of a registry. */
 export interface EndpointRequest extends Pick<HttpRequest, 'operation' | 'persistence'> {
@@ -24,6 +27,12 @@ export interface EndpointOptions extends TargetsOptions {
   /** Whether it resolves tags. Default: true. */
   readonly resolves?: boolean | undefined;
   readonly targets: Targets;
+}
+
+/** A reply, and whether a request to the endpoint had an authorization. */
+interface Sent {
+  readonly reply: Reply;
+  readonly isAuthorized: boolean;
 }
 
 /** The endpoint's origin does not speak TLS. Only this failure allows plain HTTP. */
@@ -46,9 +55,7 @@ export class Endpoint {
   readonly #origins: readonly URL[];
   /** Whether the first origin does not speak TLS, and the second one has responded. */
   #isPlain = false;
-  #speaksV2: boolean | undefined;
-  /** Whether `/v2/` was requested for its challenge, which happens once, after a refusal without a challenge. */
-  #hasAskedRoot = false;
+  readonly #root = new Root();
 
   /** Whether it refuses HEAD on manifests, so that GET is used immediately. */
   refusesHead = false;
@@ -93,71 +100,80 @@ export class Endpoint {
       const detail = `the path leads to another host, ${url.host}`;
       throw new Failure({ operation, side: 'source', code: 'invalid', detail });
     }
-    const send = (request: HttpRequest): Promise<Reply> => this.#sendHome(request, repository, signal);
     const request = { operation, method, url, headers, persistence };
-    return this.#options.targets.follow(
-      await send(request),
-      { request, repository },
-      { home: origin, left: false, send },
-      signal,
-    );
-  }
-
-  /** Sends a request to this endpoint's origin, with its authorization. */
-  #sendHome(request: HttpRequest, repository: string, signal: AbortSignal | undefined): Promise<Reply> {
-    const { wire } = this.#options;
-    const send = async (each: HttpRequest): Promise<Reply> => {
-      try {
-        return await wire.send(each, signal);
-      } catch (thrown) {
-        const isAlone = each.url.protocol === 'http:' || wire.speaksTls(each.url);
-        throw !isAlone && showsNoTls(thrown, wire.proxyTo(each.url)) ? new NotTls(thrown) : thrown;
-      }
-    };
-    return this.#askRootOnRefusal(send, { request, repository }, signal);
-  }
-
-  /** The endpoint refused requests for another reason than a rate limit. */
-  resetPace(): void {
-    for (const origin of this.#origins) this.#options.wire.resetPace(origin);
-  }
-
-  /**
-   * Sends a request. If the endpoint refuses it without a challenge and there are credentials, requests `/v2/` for the
-   * challenge, as Docker always does first (distribution spec 1.1, "Determining Support").
-   */
-  async #askRootOnRefusal(
-    send: (request: HttpRequest) => Promise<Reply>,
-    content: ContentRequest,
-    signal: AbortSignal | undefined,
-  ): Promise<Reply> {
-    const { repository } = content;
-    const reply = await sendAuthorized(send, this.#authorizer, content, signal);
-    if (this.#hasAskedRoot || !isBareRefusal(reply) || !(await this.#authorizer.hasMore(repository, signal)))
-      return reply;
-    this.#hasAskedRoot = true;
+    const attempt = (): Promise<Sent> => this.#follow(origin, { request, repository }, signal);
+    const { reply, isAuthorized } = await attempt();
+    if (isAuthorized || !this.#isBareRefusal(reply)) return reply;
     try {
-      if (!(await this.#learnFromRoot(send, content, signal))) return reply;
+      if (!(await this.#learnFromRoot(request, repository, signal))) return reply;
     } catch (thrown) {
       reply.body.cancel();
       throw thrown;
     }
     reply.body.cancel();
-    return sendAuthorized(send, this.#authorizer, content, signal);
+    return (await attempt()).reply;
   }
 
-  /** Whether `/v2/` sends a challenge for which there is an authorization. */
-  async #learnFromRoot(
-    send: (request: HttpRequest) => Promise<Reply>,
-    { request: { operation, url: asked }, repository }: ContentRequest,
-    signal: AbortSignal | undefined,
-  ): Promise<boolean> {
-    const url = new URL('/v2/', asked);
-    const root = await send({ operation, method: 'GET', url, headers: {} });
-    await readExcerpt(root);
-    if (root.status !== 401) return false;
-    const challenge = { url, header: root.headers['www-authenticate'], sent: undefined };
-    return (await this.#authorizer.challenged(repository, challenge, signal)) !== undefined;
+  /** Sends a request to this endpoint's origin, with its authorization, and follows redirects. */
+  async #follow(origin: URL, content: ContentRequest, signal: AbortSignal | undefined): Promise<Sent> {
+    let isAuthorized = false;
+    const send = async (request: HttpRequest): Promise<Reply> => {
+      const sent = await sendAuthorized(
+        (each) => this.#sendHome(each, signal),
+        this.#authorizer,
+        { request, repository: content.repository },
+        signal,
+      );
+      isAuthorized ||= sent.isAuthorized;
+      return sent.reply;
+    };
+    const first = await send(content.request);
+    const reply = await this.#options.targets.follow(first, content, { home: origin, left: false, send }, signal);
+    return { reply, isAuthorized };
+  }
+
+  async #sendHome(request: HttpRequest, signal: AbortSignal | undefined): Promise<Reply> {
+    const { wire } = this.#options;
+    const { url } = request;
+    try {
+      return await wire.send(request, signal);
+    } catch (thrown) {
+      const isAlone = url.protocol === 'http:' || wire.speaksTls(url);
+      throw !isAlone && showsNoTls(thrown, wire.proxyTo(url)) ? new NotTls(thrown) : thrown;
+    }
+  }
+
+  /**
+   * Whether a reply refuses a request without a challenge. The refusal is an error other than a rate limit, or a web page
+   * with a login, to which the request may have been redirected.
+   */
+  #isBareRefusal({ status, headers, url }: Reply): boolean {
+    if (status < 300) return isWebPage(headers['content-type']);
+    const isRefusal = status >= 400 && status < 500 && status !== 408 && status !== 416 && status !== 429;
+    return isRefusal && this.owns(url) && !isAnswerable(parseChallenges(headers['www-authenticate']));
+  }
+
+  /**
+   * Whether `/v2/` sends a challenge for which there is an authorization. Docker always requests it first, so some
+   * registries send no other challenge (distribution spec 1.1, "Determining Support").
+   */
+  async #learnFromRoot(request: HttpRequest, repository: string, signal: AbortSignal | undefined): Promise<boolean> {
+    if (!this.#authorizer.mayGuess(repository)) return false;
+    const root = await this.#askRoot(request, signal);
+    if (root?.status !== 401) return false;
+    const challenge = { url: root.url, header: root.challenge, sent: undefined };
+    return this.#authorizer.guess(repository, challenge, signal);
+  }
+
+  #askRoot(request: HttpRequest, signal: AbortSignal | undefined): Promise<RootReply | undefined> {
+    const { operation, url, persistence } = request;
+    const send = (each: HttpRequest, abort: AbortSignal): Promise<Reply> => this.#sendHome(each, abort);
+    return this.#root.ask({ operation, url: new URL('/v2/', url), persistence }, send, signal);
+  }
+
+  /** The endpoint refused requests for another reason than a rate limit. */
+  resetPace(): void {
+    for (const origin of this.#origins) this.#options.wire.resetPace(origin);
   }
 
   /** Whether a URL belongs to this endpoint, and not to the target of a redirect. */
@@ -176,22 +192,16 @@ export class Endpoint {
     return this.#authorizer.hint(repository, signal);
   }
 
-  /**
-   * Whether the endpoint implements the v2 protocol: `/v2/` exists, even if it responds with a 401 (distribution spec 1.1,
-   * end-1). The request is sent once.
-   */
-  async speaksV2(ask: EndpointRequest, signal?: AbortSignal): Promise<boolean> {
-    if (this.#speaksV2 === undefined) {
-      const reply = await this.send({ ...ask, method: 'GET', path: '/v2/', headers: {} }, signal);
-      await readExcerpt(reply);
-      this.#speaksV2 = reply.status !== 404;
-    }
-    return this.#speaksV2;
+  /** Whether the endpoint implements the v2 protocol: `/v2/` exists, even if it responds with a 401 (end-1). */
+  async speaksV2({ operation, persistence }: EndpointRequest, signal?: AbortSignal): Promise<boolean> {
+    const { home } = this;
+    if (home === undefined) return true;
+    const root = await this.#askRoot({ operation, method: 'GET', url: home, headers: {}, persistence }, signal);
+    return root?.status !== 404;
   }
 }
 
-/** Whether a reply is a refusal without a challenge, other than a rate limit. */
-function isBareRefusal({ status, headers }: Reply): boolean {
-  const isRefusal = status >= 400 && status < 500 && status !== 408 && status !== 416 && status !== 429;
-  return isRefusal && headers['www-authenticate'] === undefined;
+/** Registries send content with many types, and never with these. */
+function isWebPage(type: string | string[] | undefined): boolean {
+  return typeof type === 'string' && /^text\/html$|^application\/xhtml\+xml$/.test(essence(type));
 }

@@ -70,9 +70,9 @@ export class Targets {
     });
   }
 
-  #send({ request, repository }: ContentRequest, signal: AbortSignal | undefined): Promise<Reply> {
+  async #send({ request, repository }: ContentRequest, signal: AbortSignal | undefined): Promise<Reply> {
     const send = (each: HttpRequest): Promise<Reply> => this.#options.wire.send(each, signal);
-    return sendAuthorized(send, this.#authorizerFor(request.url), { request, repository }, signal);
+    return (await sendAuthorized(send, this.#authorizerFor(request.url), { request, repository }, signal)).reply;
   }
 
   #authorizerFor({ origin, host }: URL): Authorizer {
@@ -85,13 +85,16 @@ export class Targets {
   }
 }
 
-/** Sends a request with the authorization that its origin requires, and answers challenges. */
+/**
+ * Sends a request with the authorization that its origin requires, and answers challenges. Resolves to the reply, and to
+ * whether its request had an authorization.
+ */
 export async function sendAuthorized(
   send: (request: HttpRequest) => Promise<Reply>,
   authorizer: Authorizer,
   { request, repository }: ContentRequest,
   signal: AbortSignal | undefined,
-): Promise<Reply> {
+): Promise<{ readonly reply: Reply; readonly isAuthorized: boolean }> {
   let sent = await authorizer.authorize(repository, signal);
   for (let challenges = 0; ; challenges += 1) {
     const headers = sent === undefined ? request.headers : { ...request.headers, authorization: sent.authorization };
@@ -105,15 +108,16 @@ export async function sendAuthorized(
         continue;
       }
     }
-    if (reply.status !== 401 || challenges === MAX_CHALLENGES) return reply;
+    if (reply.status !== 401 || challenges === MAX_CHALLENGES) return { reply, isAuthorized: sent !== undefined };
     try {
       const challenge = { url: request.url, header: reply.headers['www-authenticate'], sent };
-      sent = await authorizer.challenged(repository, challenge, signal);
+      const next = await authorizer.challenged(repository, challenge, signal);
+      if (next === undefined) return { reply, isAuthorized: sent !== undefined };
+      sent = next;
     } catch (thrown) {
       reply.body.cancel();
       throw thrown;
     }
-    if (sent === undefined) return reply;
     await readExcerpt(reply);
   }
 }

@@ -30,16 +30,16 @@ export type Reply = readonly [number, Record<string, string>?, (string | Uint8Ar
 
 /** A server on loopback whose responses are a function of the request. */
 export async function serveHttp(
-  answer: (request: Received) => Reply,
+  answer: (request: Received) => Reply | Promise<Reply>,
   { tls = false }: { readonly tls?: boolean } = {},
 ): Promise<HttpServer> {
   const requests: Received[] = [];
   const listener: RequestListener = (incoming, outgoing) => {
-    void bodyOf(incoming).then((body) => {
+    void bodyOf(incoming).then(async (body) => {
       const { method = 'GET', url = '/', headers } = incoming;
       const received = { method, path: url, headers, body };
       requests.push(received);
-      const [status, head = {}, content] = answer(received);
+      const [status, head = {}, content] = await answer(received);
       outgoing.writeHead(status, head).end(content);
     });
   };

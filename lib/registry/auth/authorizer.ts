@@ -35,6 +35,8 @@ export interface Challenged {
 /** The authorization that a registry requires for a repository; a guess until the registry has accepted it. */
 type AuthMethod = { readonly guessed?: true } & (
   | { readonly kind: 'none' }
+  /** The registry has refused a guess, and nothing else is guessed. */
+  | { readonly kind: 'refused' }
   | { readonly kind: 'fixed'; readonly authorization: string; readonly from: string }
   | { readonly kind: 'token'; readonly wanted: TokenRequest; readonly credential: Credential | undefined }
 );
@@ -73,7 +75,7 @@ export class Authorizer {
     const method = this.#methods.get(repository);
     if (method?.guessed !== true) return;
     const { guessed: _, ...proven } = method;
-    this.#methods.set(repository, isAccepted ? proven : { kind: 'none' });
+    this.#methods.set(repository, isAccepted ? proven : { kind: 'refused' });
     if (!isAccepted) this.#hints.delete(repository);
   }
 
@@ -86,7 +88,8 @@ export class Authorizer {
     const { host, credentials, tokens } = this.#options;
     const challenges = parseChallenges(header);
     const credential = await credentials.find(host, repository, { signal });
-    const named = requestedToken(challenges);
+    // Where only `/v2/` sends a challenge, the refusal of a token has none.
+    const named = challenges.length === 0 ? sent?.token?.wanted : requestedToken(challenges);
     const wanted = named && { ...named, registry: host, namedBy: url, scope: pullScope(repository) };
     const unusable = unusableRealm(challenges);
     if (unusable !== undefined)
@@ -118,11 +121,27 @@ export class Authorizer {
     return this.#use(repository, basic, signal);
   }
 
-  /** Whether there are credentials that were never sent for this repository. */
-  async hasMore(repository: string, signal?: AbortSignal): Promise<boolean> {
-    const { host, credentials } = this.#options;
-    const isKnown = (this.#methods.get(repository)?.kind ?? 'none') !== 'none';
-    return !isKnown && (await credentials.find(host, repository, { signal })) !== undefined;
+  /** Whether an authorization may be guessed for a repository after a refusal without a challenge. */
+  mayGuess(repository: string): boolean {
+    return this.#methods.get(repository)?.kind !== 'refused';
+  }
+
+  /** Guesses the authorization for a repository from the challenge of another URL. Resolves to whether there is one. */
+  async guess(repository: string, challenge: Challenged, signal?: AbortSignal): Promise<boolean> {
+    // Another request has found it.
+    if ((this.#methods.get(repository)?.kind ?? 'none') !== 'none') return true;
+    try {
+      if ((await this.challenged(repository, challenge, signal)) === undefined) return false;
+    } catch (thrown) {
+      const { host, credentials } = this.#options;
+      const isDenial = thrown instanceof Failure && thrown.remedy === 'never';
+      // The registry may serve all that it has without a token.
+      if (isDenial && (await credentials.find(host, repository, { signal })) === undefined) return false;
+      throw thrown;
+    }
+    const method = this.#methods.get(repository);
+    if (method !== undefined) this.#methods.set(repository, { ...method, guessed: true });
+    return true;
   }
 
   /** The credentials that were used, for the error message of a denial. */
@@ -166,7 +185,7 @@ export class Authorizer {
     method: AuthMethod,
     signal: AbortSignal | undefined,
   ): Promise<Authorization | undefined> {
-    if (method.kind === 'none') return undefined;
+    if (method.kind === 'none' || method.kind === 'refused') return undefined;
     const guessed = method.guessed === true ? { guessed: method.guessed } : {};
     if (method.kind === 'fixed') {
       this.#methods.set(repository, method);

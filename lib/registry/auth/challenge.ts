@@ -11,6 +11,11 @@ export interface TokenRequest {
   readonly namedBy: URL;
 }
 
+/** Whether challenges name a scheme that can be answered; some registries send an empty header. */
+export function isAnswerable(challenges: readonly Challenge[]): boolean {
+  return challenges.some(({ scheme }) => scheme === 'bearer' || scheme === 'basic');
+}
+
 /** The Bearer token that the challenges request. */
 export function requestedToken(challenges: readonly Challenge[]): Pick<TokenRequest, 'realm' | 'service'> | undefined {
   const params = challenges.find(({ scheme }) => scheme === 'bearer')?.params;

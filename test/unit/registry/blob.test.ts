@@ -372,7 +372,7 @@ test('an unknown blob is requested once', async () => {
   const unknown = digestOf(Buffer.from('unknown'));
   const failure = await failureOf(sources.at(registry.host).blob(unknown).open({ start: 0 }), 'blob-unknown');
   expect(failure.message).toContain(`get blob ${registry.host}/library/alpine@${unknown}`);
-  expect(registry.count()).toBe(1);
+  expect(registry.count({ kind: 'blob' })).toBe(1);
 });
 
 describe('a small blob', () => {

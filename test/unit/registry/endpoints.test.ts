@@ -68,7 +68,7 @@ test.each([
   const source = sources.at('docker.io');
   expect((await source.resolve('1')).digest).toBe(image.digest);
   expect((await source.manifest(image.digest)).digest).toBe(image.digest);
-  expect(mirror.count()).toBe(2);
+  expect(mirror.count({ kind: 'manifest' })).toBe(2);
 });
 
 test('names the host of a login page if it is the only endpoint', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Authorizer } from '../../../lib/registry/auth/authorizer.ts';
 import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
 import { Tokens } from '../../../lib/registry/auth/tokens.ts';
-import { type HttpServer, type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
+import { type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
 import { makeImage } from '../../kit/images.ts';
 import { failureOf, testSources } from './helpers.ts';
 import type { HttpRequest } from '../../../lib/registry/http/message.ts';
@@ -20,57 +20,6 @@ function content({ path }: Received): Reply {
     ? [200, { 'content-type': mediaType, 'docker-content-digest': digest }, manifest]
     : NOT_FOUND;
 }
-
-const sent = (server: HttpServer): unknown[] =>
-  server.requests.map(({ path, headers }) => [path.replace(/\/manifests\/.*/, ''), headers.authorization]);
-
-describe('a registry where only /v2/ sends a challenge', () => {
-  test.each([400, 401, 403, 404])(
-    'is asked again with credentials after it refuses content with %i',
-    async (status) => {
-      await using server = await serveHttp((request) => {
-        if (request.path === '/v2/') return [401, { 'www-authenticate': 'Basic realm="registry"' }];
-        return request.headers.authorization === BASIC ? content(request) : [status, {}, '{}'];
-      });
-      await using sources = testSources({ credentials: BOB });
-      const source = sources.at(server.host, 'team/app');
-      expect((await source.manifest(image.digest)).digest).toBe(image.digest);
-      await source.manifest(image.digest);
-      expect(sent(server)).toEqual([
-        ['/v2/team/app', undefined],
-        ['/v2/', undefined],
-        ['/v2/team/app', BASIC],
-        ['/v2/team/app', BASIC],
-      ]);
-    },
-  );
-
-  test('is not asked for /v2/ without credentials', async () => {
-    await using server = await serveHttp(() => [403, {}, '{}']);
-    await using sources = testSources();
-    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
-    expect(failure.message).toContain(`there are no credentials for ${server.host}`);
-    expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
-  });
-
-  // Each of these statuses has another meaning than missing credentials.
-  test.each([408, 416, 429, 500, 503])('is not asked for /v2/ after a %i', async (status) => {
-    await using server = await serveHttp(({ path }) =>
-      path === '/v2/' ? [401, { 'www-authenticate': 'Basic realm="registry"' }] : [status, {}, '{}'],
-    );
-    await using sources = testSources({ credentials: BOB });
-    await failureOf(sources.at(server.host).manifest(image.digest));
-    expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
-  });
-
-  test('is not reported as having received credentials that were not sent', async () => {
-    await using server = await serveHttp(() => [403, {}, '{}']);
-    await using sources = testSources({ credentials: BOB });
-    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'denied');
-    expect(failure.message).not.toContain('with the credentials');
-    expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
-  });
-});
 
 describe('a challenge', () => {
   const bearer = (host: string, rest = ''): Reply => [

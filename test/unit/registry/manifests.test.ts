@@ -31,7 +31,8 @@ test('GET replaces HEAD once HEAD is refused, and returns the manifest as well',
     expect(fetched).toMatchObject({ digest, mediaType: image.mediaType });
     expect(Buffer.from(fetched?.bytes ?? [])).toEqual(image.manifest);
   }
-  expect(registry.requests.map(({ method }) => method)).toEqual(['HEAD', 'GET', 'GET']);
+  const sent = registry.requests.map(({ method, kind }) => `${method} ${kind}`);
+  expect(sent).toEqual(['HEAD manifest', 'GET ping', 'GET manifest', 'GET manifest']);
 });
 
 test.each([401, 403, 404, 400])('a HEAD that is answered %i is repeated as GET', async (status) => {
