@@ -57,8 +57,8 @@ export class Endpoint {
   #isPlain = false;
   readonly #root = new Root();
 
-  /** Whether it refuses HEAD on manifests, so that GET is used immediately. */
-  refusesHead = false;
+  /** Whether it finds manifests with HEAD; otherwise GET is used immediately. Undefined before a manifest was found. */
+  answersHead: boolean | undefined;
   /** Until this time, it is not asked for referrers. */
   hasNoReferrersUntil = 0;
   /** Until this time, other endpoints are tried first. */

@@ -14,7 +14,7 @@ import type { Reply } from './http/message.ts';
 export interface ManifestOptions extends Operation {
   /** A tag or a digest. */
   readonly reference: string;
-  /** Whether a 404 for HEAD is final; by default, a GET explains it. */
+  /** Whether a 404 for HEAD is final if the endpoint is known to answer HEAD; by default, a GET explains it. */
   readonly trustsHead?: boolean;
 }
 
@@ -23,7 +23,7 @@ export async function resolveAt(one: EndpointAttempt, options: ManifestOptions):
   const { endpoint, persistence, last } = one;
   const { client, operation, signal } = options;
   const { longestMs, maxMs } = client.options.retry;
-  if (endpoint.refusesHead) return resolvedBy(await manifestAt(one, options));
+  if (endpoint.answersHead === false) return resolvedBy(await manifestAt(one, options));
   let reply: Reply;
   try {
     reply = await head(one, options);
@@ -37,18 +37,19 @@ export async function resolveAt(one: EndpointAttempt, options: ManifestOptions):
     return getInstead(one, options, failure);
   }
   const digest = contentDigest(reply);
+  if (reply.status === 200) endpoint.answersHead = true;
   if (reply.status === 200 && digest !== undefined) return { digest, mediaType: declaredType(reply) };
-  if (reply.status === 404 && options.trustsHead === true) {
+  if (reply.status === 404 && options.trustsHead === true && endpoint.answersHead === true) {
     const detail = `${reply.url.host} answered 404`;
     throw new Failure({ operation, side: 'source', code: 'manifest-unknown', detail, status: 404 });
   }
   const fetched = await manifestAt(one, options);
-  endpoint.refusesHead = HEAD_REFUSED.has(reply.status);
+  if (HEAD_REFUSED.has(reply.status)) endpoint.answersHead = false;
   return resolvedBy(fetched);
 }
 
-/** The statuses of an endpoint that does not support HEAD on manifests. */
-const HEAD_REFUSED: ReadonlySet<number> = new Set([401, 403, 405, 501]);
+/** The statuses of an endpoint that does not support HEAD on manifests, if GET then finds the manifest. */
+const HEAD_REFUSED: ReadonlySet<number> = new Set([401, 403, 404, 405, 501]);
 
 /** Sends HEAD. Throws temporary failures only; a GET explains all others, because HEAD has no body. */
 async function head({ endpoint, persistence }: EndpointAttempt, options: ManifestOptions): Promise<Reply> {
@@ -76,7 +77,7 @@ async function getInstead(one: EndpointAttempt, options: ManifestOptions, failed
     if (thrown instanceof Failure && isRefusal(thrown)) return resolvedBy(await manifestAt(one, options));
     throw thrown;
   }
-  endpoint.refusesHead = true;
+  endpoint.answersHead = false;
   if (isRefusal(failed)) endpoint.resetPace();
   return resolvedBy(fetched);
 }

@@ -11,7 +11,7 @@ import { manifestAt, type ManifestOptions, resolveAt } from './manifests.ts';
 import { ReferrerList } from './referrer-list.ts';
 import { fromApi } from './referrers-api.ts';
 import { type KnownTags, ReferrerTags } from './referrer-tags.ts';
-import type { Referrers, ReferrersQuery } from './source.ts';
+import type { Referrers, ReferrersQuery, Resolved } from './source.ts';
 import { listTags } from './tags.ts';
 
 export interface ReferrersOptions extends Operation, ReferrersQuery {
@@ -36,7 +36,8 @@ export async function listReferrers(options: ReferrersOptions): Promise<Referrer
     const isThere = await tagsOf(options).has();
     if (!hasApi && (isThere?.(referrersTag(digest)) ?? true)) await fromTagSchema(options, list);
     const found = wanted.filter(({ tag }) => isThere?.(tag) ?? true);
-    await Promise.all(found.map((tag) => fromCosignTag(tag, options, list)));
+    const isListed = isThere !== undefined;
+    await Promise.all(found.map((tag) => fromCosignTag(tag, isListed, options, list)));
   }
   return { manifests: list.manifests, notes: list.notes };
 }
@@ -63,10 +64,14 @@ async function fromTagSchema(options: ReferrersOptions, list: ReferrerList): Pro
 
 async function fromCosignTag(
   { tag, artifactType }: CosignTag,
+  isListed: boolean,
   options: ReferrersOptions,
   list: ReferrerList,
 ): Promise<void> {
-  const found = await underTag(tag, resolveAt, options, list);
+  // A registry that lists a tag and answers 404 to HEAD may not support HEAD.
+  const read = (one: EndpointAttempt, ask: ManifestOptions): Promise<Resolved> =>
+    resolveAt(one, { ...ask, trustsHead: !isListed });
+  const found = await underTag(tag, read, options, list);
   if (found !== undefined) list.add({ ...found, tag, artifactType });
 }
 
@@ -82,7 +87,7 @@ async function underTag<T>(
   list: ReferrerList,
 ): Promise<T | undefined> {
   const { client, operation, signal } = options;
-  const ask = { ...options, reference: tag, trustsHead: true };
+  const ask = { ...options, reference: tag };
   try {
     return await client.request(options, 'tag', (one) => read(one, ask));
   } catch (thrown) {

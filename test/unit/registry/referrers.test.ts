@@ -210,12 +210,40 @@ describe("cosign's tags", () => {
     expect(content).toEqual(['GET referrers', 'GET tags', 'HEAD manifest', 'HEAD manifest']);
   });
 
+  test.each([
+    ['that the list of tags has', 200],
+    ['although the tags cannot be listed', 403],
+  ])('are found by a registry that answers 404 to every HEAD, %s', async (_, status) => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    registry.push(REPOSITORY, COSIGN, ATT);
+    registry.misbehave({ match: { method: 'HEAD' }, do: { status: 404, body: '' } });
+    if (status !== 200) registry.misbehave({ match: { kind: 'tags' }, do: { status, body: '{}' } });
+    const source = sources.at(registry.host);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([...ALL, COSIGN.digest]);
+    registry.forgetRequests();
+    await source.resolve('latest');
+    expect(requestsOf(registry)).toEqual(['GET manifest']);
+  });
+
+  test('are found by a registry whose HEAD misses a tag that it lists', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    registry.push(REPOSITORY, COSIGN, ATT);
+    const source = sources.at(registry.host);
+    await source.resolve('latest');
+    registry.misbehave({ match: { method: 'HEAD' }, do: { status: 404, body: '' } });
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([...ALL, COSIGN.digest]);
+  });
+
   test('are probed if the tags cannot be listed', async () => {
     await using registry = await registryWith();
     await using sources = testSources();
     registry.push(REPOSITORY, COSIGN, ATT);
     registry.misbehave({ match: { kind: 'tags' }, do: { status: 403, body: errorBody('DENIED', 'no') } });
     const source = sources.at(registry.host);
+    await source.resolve('latest');
+    registry.forgetRequests();
     expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([...ALL, COSIGN.digest]);
     await source.referrers(SBOM.digest);
     expect(requestsOf(registry)).toEqual([
@@ -229,6 +257,8 @@ describe("cosign's tags", () => {
     await using sources = testSources();
     for (let tag = 0; tag < 650; tag += 1) registry.tag(REPOSITORY, `v${tag}`, IMAGE.digest);
     const source = sources.at(registry.host);
+    await source.resolve('latest');
+    registry.forgetRequests();
     await source.referrers(IMAGE.digest);
     expect([registry.count({ kind: 'tags' }), registry.count({ kind: 'manifest' })]).toEqual([4, 3]);
     await source.referrers(SBOM.digest);
