@@ -90,6 +90,23 @@ export function readJsonObject(text: string): Record<string, unknown> | undefine
   }
 }
 
+/**
+ * The fields of a JSON object under their names in lower case, as Go reads them: the last of repeated keys counts. For an
+ * answer of a service or a program, which no digest names; undefined for any other text.
+ */
+export function readFields(text: string): ReadonlyMap<string, unknown> | undefined {
+  try {
+    countMembers(text);
+    const value: unknown = JSON.parse(text);
+    return isRecord(value)
+      ? new Map(Object.entries(value).map(([key, field]) => [key.toLowerCase(), field]))
+      : undefined;
+  } catch (thrown) {
+    if (thrown instanceof JsonFault || thrown instanceof SyntaxError) return undefined;
+    throw thrown;
+  }
+}
+
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

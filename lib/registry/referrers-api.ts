@@ -5,6 +5,7 @@ import type { EndpointAttempt } from './client.ts';
 import type { Endpoint, EndpointRequest } from './endpoint.ts';
 import { refusal, registryErrors, sourceFailure } from './errors.ts';
 import { nextQuery } from '../core/http/link.ts';
+import { readFields } from '../core/json.ts';
 import type { Reply } from './http/message.ts';
 import { readExcerpt, readWhole } from './http/short.ts';
 import type { ReferrerList } from './referrer-list.ts';
@@ -94,7 +95,8 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
   try {
     const reply = await endpoint.send(ask, signal);
     if (reply.status !== 200) throw await refused(reply, endpoint, options);
-    if (!isIndex(reply)) {
+    const kind = kindOf(reply);
+    if (kind === 'other') {
       reply.body.cancel();
       throw without(endpoint, operation, now());
     }
@@ -103,6 +105,8 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
       const detail = `${reply.url.host} sent a list of referrers of more than ${MANIFEST_LIMITS.bytes} bytes`;
       throw new Failure({ operation, side: 'source', code: 'too-large', detail });
     }
+    if (kind === 'unknown' && readFields(Buffer.from(bytes).toString('utf8'))?.has('manifests') !== true)
+      throw without(endpoint, operation, now());
     return { bytes, next: nextQuery(reply.headers['link']), endpoint };
   } catch (thrown) {
     const failure = sourceFailure(thrown, operation, signal);
@@ -113,7 +117,7 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
   }
 }
 
-/** Registries without the API answer 404, 400, 405 or 406, or send an HTML page. */
+/** Registries without the API answer 404, 400, 405 or 406, or send an HTML page or a document without a list. */
 async function refused(reply: Reply, endpoint: Endpoint, options: ReferrersOptions): Promise<Failure> {
   const { operation, client } = options;
   const { status, headers, url } = reply;
@@ -136,8 +140,9 @@ function without(endpoint: Endpoint, operation: string, now: number): NoApi {
   return new NoApi(operation, endpoint);
 }
 
-/** Whether a reply has the media type of a list, or one that says nothing. */
-function isIndex({ headers }: Reply): boolean {
+/** The kind of document that the media type of a reply declares; some registries declare a list as JSON. */
+function kindOf({ headers }: Reply): 'list' | 'unknown' | 'other' {
   const type = typeof headers['content-type'] === 'string' ? essence(headers['content-type']) : '';
-  return type === MEDIA_TYPES.ociIndex || type === 'application/json' || type === '';
+  if (type === MEDIA_TYPES.ociIndex) return 'list';
+  return type === 'application/json' || type === '' ? 'unknown' : 'other';
 }

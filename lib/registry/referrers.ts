@@ -3,7 +3,7 @@
  * list is a hint: only the manifest of a referrer, which its digest proves, states the subject.
  */
 import type { Digest } from '../oci/digest.ts';
-import { MEDIA_TYPES } from '../oci/mediatype.ts';
+import { manifestKind } from '../oci/mediatype.ts';
 import { type CosignTag, cosignTags, referrersTag } from '../oci/referrer-tags.ts';
 import type { EndpointAttempt, Operation } from './client.ts';
 import { sourceFailure } from './errors.ts';
@@ -57,7 +57,7 @@ async function fromTagSchema(options: ReferrersOptions, list: ReferrerList): Pro
   const tag = referrersTag(options.digest);
   const found = await underTag(tag, manifestAt, options, list);
   if (found === undefined) return;
-  if (found.mediaType !== '' && found.mediaType !== MEDIA_TYPES.ociIndex)
+  if (found.mediaType !== '' && manifestKind(found.mediaType) !== 'index')
     list.note(`tag ${tag} is not a list of referrers, it names a manifest of type ${found.mediaType}`);
   else list.addPage(found.bytes, options.operation);
 }

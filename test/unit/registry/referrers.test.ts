@@ -146,6 +146,31 @@ describe('a registry without the referrers API', () => {
     expect(found.notes).toEqual([]);
   });
 
+  test.each([
+    ['application/json', '{}'],
+    ['application/json', '{"errors":[{"code":"UNSUPPORTED"}]}'],
+    ['application/json', '{"data":{"manifests":[]}}'],
+    ['application/json', '[]'],
+    ['', ''],
+  ])('is recognised by a successful response of type %o without a list (%o)', async (type, body) => {
+    await using registry = await registryWithTagSchema();
+    await using sources = testSources();
+    const headers = { 'content-type': type };
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body, headers } });
+    expect(await sources.at(registry.host).referrers(IMAGE.digest)).toMatchObject({
+      manifests: { length: 2 },
+      notes: [],
+    });
+  });
+
+  test('may have a list of the type of Docker under the tag of the schema', async () => {
+    await using registry = await registryWith({ referrers: false });
+    await using sources = testSources();
+    registry.push(REPOSITORY, makeIndex([SBOM, SIGNATURE], 'docker'), SCHEMA_TAG);
+    const found = await sources.at(registry.host).referrers(IMAGE.digest);
+    expect([digestsOf(found), found.notes]).toEqual([ALL, []]);
+  });
+
   test('costs one request to learn that, one for its challenge, one list of tags, and one for each tag of a referrer', async () => {
     await using registry = await registryWithTagSchema();
     await using sources = testSources();
@@ -399,6 +424,20 @@ describe('a hostile list', () => {
 
   test.each([[{}], [{ manifests: null }]])('%o is an empty one', async (body) => {
     expect(await listed(body)).toEqual({ manifests: [], notes: [] });
+  });
+
+  test.each([['{"manifests":[],"manifests":[]}'], ['{"manifests":7}']])(
+    '%o is refused as JSON as well',
+    async (body) => {
+      await failureOf(listed(body, { 'content-type': 'application/json' }), 'invalid');
+    },
+  );
+
+  test('as JSON is a list', async () => {
+    for (const manifests of [[good], null]) {
+      const found = await listed({ manifests }, { 'content-type': 'application/json' });
+      expect(found).toMatchObject({ manifests: { length: manifests?.length ?? 0 }, notes: [] });
+    }
   });
 });
 

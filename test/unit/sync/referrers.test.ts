@@ -362,7 +362,8 @@ describe('a list of referrers that cannot be read', () => {
   test('is a warning if it is invalid, and the check is done', async () => {
     registry.push(PATH, INDEX, 'v1');
     await using rig = new Rig();
-    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body: '<html>' } });
+    const headers = { 'content-type': MEDIA_TYPES.ociIndex };
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body: '<html>', headers } });
     await sync(rig);
     expect(rig.records[0]?.notes).toEqual([expect.stringContaining('the list of referrers is invalid')]);
     expect((await indexOf(rig)).byTag('v1')?.checked).toBe(1_000_000);
@@ -520,7 +521,8 @@ describe('the checks of a repository whose tags are listed', () => {
   test('warn of a list that is invalid, and the image is unchanged', async () => {
     await using rig = new Rig();
     await archived(rig, ['v1']);
-    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body: '<html>' } });
+    const headers = { 'content-type': MEDIA_TYPES.ociIndex };
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, body: '<html>', headers } });
     await syncAll(rig);
     const outcomes = new Outcomes();
     for (const event of rig.events) outcomes.observe(event);
