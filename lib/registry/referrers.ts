@@ -22,8 +22,8 @@ export interface ReferrersOptions extends Operation, ReferrersQuery {
 const TAGS_KEPT_MS = 5 * 60_000;
 
 /**
- * The referrers from the registry's API, or else from the index of the tag schema; and those of cosign's tags, which cosign
- * writes to every registry.
+ * The referrers from the registry's API, from the index of the tag schema if the list of tags has its tag or the registry
+ * has no API, and from cosign's tags, which cosign writes to every registry.
  *
  * @throws Failure for a temporary problem, and for a list that cannot be read
  */
@@ -34,7 +34,8 @@ export async function listReferrers(options: ReferrersOptions): Promise<Referrer
   const wanted = cosignTags(digest).filter(({ artifactType }) => artifactTypes?.includes(artifactType) ?? true);
   if (wanted.length > 0 || !hasApi) {
     const isThere = await tagsOf(options).has();
-    if (!hasApi && (isThere?.(referrersTag(digest)) ?? true)) await fromTagSchema(options, list);
+    // A registry with the API may still have lists from the time before it.
+    if (isThere?.(referrersTag(digest)) ?? !hasApi) await fromTagSchema(options, list);
     const found = wanted.filter(({ tag }) => isThere?.(tag) ?? true);
     const isListed = isThere !== undefined;
     await Promise.all(found.map((tag) => fromCosignTag(tag, isListed, options, list)));

@@ -12,6 +12,7 @@ import { type Found, order, type SliceWork, type Sought, walkOnce } from './orde
 import { isCheckDue } from '../../policy/referrer-checks.ts';
 import { announce } from './announced.ts';
 import { checkReferrers } from './checks.ts';
+import { isListOfReferrers, mayNameList } from './referrer-lists.ts';
 import { beginList, findReferrers, orderReferrers, referrerRemarks } from './referrers.ts';
 import { orderAttestation } from './unchanged.ts';
 import { passedVerification } from './verification.ts';
@@ -46,6 +47,7 @@ function soughtOf({ message }: SliceWork, wanted: Wanted, found: Found, observed
 
 /** The steps after the image is found, in order. */
 async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
+  if (await isListOfReferrers(slice, sought)) return;
   announce(slice, sought.found);
   if ((await isWithheld(slice, sought)) || (await isDecided(slice, sought))) return;
   const passed = await passedVerification(slice, sought);
@@ -58,7 +60,9 @@ async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
 }
 
 /** Finds the requested image upstream. */
-async function find({ source, signal }: SliceWork, { tag, digest }: Wanted): Promise<Found> {
+async function find({ message, source, signal }: SliceWork, { tag, digest }: Wanted): Promise<Found> {
+  // The manifest decides whether it is an image.
+  if (tag !== undefined && mayNameList(message, tag)) return findManifest({ source, signal }, tag);
   if (tag === undefined) {
     if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
     return { digest };
@@ -79,8 +83,13 @@ async function findWhole(
   failure: Failure,
 ): Promise<Found> {
   if (tag === undefined) throw failure;
+  const found = await findManifest({ source, signal }, tag);
+  if (wanted.digest !== undefined && found.digest !== digest) throw failure;
+  return found;
+}
+
+async function findManifest({ source, signal }: Pick<SliceWork, 'source' | 'signal'>, tag: string): Promise<Found> {
   const fetched = await source.fetchTag(tag, { signal });
-  if (wanted.digest !== undefined && fetched.digest !== digest) throw failure;
   return { digest: fetched.digest, tag, fetched };
 }
 

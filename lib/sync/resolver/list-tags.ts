@@ -1,6 +1,6 @@
 /** Turns the tags of a repository into slices of images, page by page. */
 import { asFailure, Failure } from '../../core/failure.ts';
-import { isReferrersTag } from '../../oci/referrer-tags.ts';
+import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { isTag, parseRepository } from '../../oci/reference.ts';
 import { show } from '../../oci/show.ts';
 import type { ResolveMessage } from '../../queue/messages.ts';
@@ -9,6 +9,7 @@ import type { ResolverContext, TagChoice } from '../context.ts';
 import { recorded } from '../failures.ts';
 import { dueEntries } from './checks.ts';
 import { type DeliveryOptions, isRecorded } from '../delivery.ts';
+import { isListOfArchived } from './referrer-lists.ts';
 
 /** Invalid tag names that a failure lists; they are rare. */
 const TOLD_NAMES = 10;
@@ -30,11 +31,13 @@ export async function listTags(
   const choice = context.chooseTags?.(message) ?? ALL_TAGS;
   const nameless: string[] = [];
   let ordered = 0;
+  let covered = 0;
   let count = 0;
   const some: string[] = [];
-  const order = async (wanted: readonly string[]): Promise<void> => {
-    // The tag of a list of referrers is not an image; the list is read when its image is mirrored.
-    const named = wanted.filter((tag) => isTag(tag) && !isReferrersTag(tag));
+  const order = async (wanted: readonly string[], index: TagIndex | undefined): Promise<void> => {
+    const valid = wanted.filter((tag) => isTag(tag));
+    const named = valid.filter((tag) => !isListOfArchived(tag, index));
+    covered += valid.length - named.length;
     const tags = named.slice(0, (quota?.tags ?? Infinity) - ordered);
     for (const name of wanted) if (!isTag(name) && nameless.length < TOLD_NAMES) nameless.push(name);
     if (tags.length > 0) {
@@ -46,15 +49,17 @@ export async function listTags(
     if (quota !== undefined && tags.length < named.length) throw quota.tooManyTags(source);
   };
   try {
+    const index = (await context.archive.tagIndex(repository, { signal }))?.index;
     for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
       count += page.length;
       some.push(...page.slice(0, SOME_TAGS - some.length));
-      await order(choice.page(page));
+      await order(choice.page(page), index);
     }
-    await order(choice.end());
-    await orderChecks(context, message, signal);
+    await order(choice.end(), index);
+    await orderChecks(context, message, index, signal);
     if (nameless.length > 0) throw noTags(source, nameless);
-    if (ordered === 0) observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
+    if (ordered + covered === 0)
+      observe({ type: 'listed', run, source, repository, tags: [], upstream: { count, some } });
   } catch (error) {
     const failure = asFailure(error, `list tags of ${source}`, 'source');
     if (!isRecorded(failure, options)) throw failure;
@@ -63,9 +68,13 @@ export async function listTags(
 }
 
 /** Orders the due checks of unchanged images for referrers in one message, which costs one write. */
-async function orderChecks(context: ResolverContext, message: ResolveMessage, signal: AbortSignal): Promise<void> {
-  const { archive, queues, chooseTags, policyOf, now } = context;
-  const index = (await archive.tagIndex(message.repository, { signal }))?.index;
+async function orderChecks(
+  context: ResolverContext,
+  message: ResolveMessage,
+  index: TagIndex | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { queues, chooseTags, policyOf, now } = context;
   if (index === undefined || (policyOf?.(message) ?? index.control.policy).referrers === 'none') return;
   if (dueEntries(index, chooseTags?.(message) ?? ALL_TAGS, now()).length === 0) return;
   await queues.send('resolve', [resolveMessage(message, { kind: 'checks' })], { signal });

@@ -7,6 +7,7 @@ import type { Verified } from '../../queue/messages.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
 import { isReferrerTag } from '../../oci/referrer-tags.ts';
 import { notFetched, type SliceWork, type Sought } from './order.ts';
+import { mayNameList } from './referrer-lists.ts';
 import { listReferrers } from './referrers.ts';
 import { verifyImage } from './verify-image.ts';
 
@@ -22,8 +23,9 @@ export async function passedVerification(slice: SliceWork, sought: Sought): Prom
   const { context, message, policy, index, signal, source } = slice;
   const { trustedRoot } = context;
   const { digest, tag, fetched } = sought.found;
-  // Signatures are not signed.
-  if (policy.verify === 'off' || (tag !== undefined && isReferrerTag(tag))) return { notes: [] };
+  // Signatures are not signed. A tag of a list of tags that names no list of referrers names an image.
+  const isReferrer = tag !== undefined && isReferrerTag(tag) && !mayNameList(message, tag);
+  if (policy.verify === 'off' || isReferrer) return { notes: [] };
   if (decisionOn(index?.control.decisions ?? [], tag ?? '', digest)?.action === 'release') return { notes: [] };
   const signers = nameOfSigners(policy.signers, trustedRoot);
   const known = index === undefined ? undefined : unverifiedOf(index.control.unverified, tag ?? '', digest);
