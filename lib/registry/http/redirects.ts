@@ -4,7 +4,7 @@ import { isLoopback } from './addresses.ts';
 import { readExcerpt } from './short.ts';
 import type { HttpRequest, Reply } from './message.ts';
 
-const MAX_REDIRECTS = 5;
+const MAX_REDIRECTS = 10;
 
 export interface RedirectRules {
   /** Whether a host may use plain HTTP. */
@@ -13,7 +13,7 @@ export interface RedirectRules {
   readonly send: (request: HttpRequest) => Promise<Reply>;
 }
 
-/** Follows up to 5 redirects, and never from TLS to plain HTTP. `dial.ts` decides whether an address may be dialled. */
+/** Follows up to 10 redirects, and never from TLS to plain HTTP. `dial.ts` decides whether an address may be dialled. */
 export async function followRedirects(
   first: Reply,
   request: HttpRequest,
@@ -38,18 +38,28 @@ function targetOf(
   operation: string,
   isInsecure: (host: string) => boolean,
 ): URL {
-  const location = headers['location'];
+  const location = locationIn(headers);
   const refuse = (problem: string): Failure =>
     new Failure({ operation, side: 'source', code: 'invalid', detail: `${from.host} ${problem}`, status });
   if (count > MAX_REDIRECTS) throw refuse(`redirected more than ${MAX_REDIRECTS} times`);
-  if (typeof location !== 'string' || !URL.canParse(location, from.href))
-    throw refuse('redirected without a valid Location');
+  if (location === undefined || !URL.canParse(location, from.href)) throw refuse('redirected without a valid Location');
   const url = new URL(location, from);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refuse(`redirected to ${quote(url.protocol)}`);
   const isDowngrade = from.protocol === 'https:' && url.protocol === 'http:';
   if (isDowngrade && !isLoopback(url.hostname) && !isInsecure(url.host))
     throw refuse(`redirected from TLS to plain HTTP at ${url.host}; to allow it, use --insecure-registry ${url.host}`);
   return url;
+}
+
+/** The first Location. Some registries send text in UTF-8, which HTTP headers are not. */
+function locationIn({ location }: Reply['headers']): string | undefined {
+  const [first] = Array.isArray(location) ? location : [location];
+  if (first === undefined || !/[\x80-\xff]/.test(first)) return first;
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(first, 'latin1'));
+  } catch {
+    return first;
+  }
 }
 
 function isRedirect({ status }: Reply): boolean {

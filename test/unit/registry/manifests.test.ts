@@ -237,8 +237,8 @@ test('a loop of redirects fails', async () => {
   await using sources = testSources();
   registry.misbehave({ do: { status: 302, headers: { location: '/v2/library/alpine/manifests/x' } } });
   const failure = await failureOf(sources.at(registry.host).resolve('x'), 'invalid');
-  expect(failure.detail).toContain('redirected more than 5 times');
-  expect(registry.requests.length).toBe(6);
+  expect(failure.detail).toContain('redirected more than 10 times');
+  expect(registry.requests.length).toBe(11);
 });
 
 // A host that only speaks v1, or that is not a registry, answers every request with 404.

@@ -49,6 +49,28 @@ async function tokenServer(): Promise<HttpServer> {
   return server;
 }
 
+test('ten redirects are followed', async () => {
+  await using server = await serveHttp((request) => {
+    const [, count = '0'] = /[?]at=(\d+)$/.exec(request.path) ?? [];
+    return Number(count) === 10 ? content(request) : [307, { location: `?at=${Number(count) + 1}` }];
+  });
+  await using sources = testSources();
+  expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
+});
+
+test.each<readonly [string, (path: string) => string | readonly string[]]>([
+  ['the first of two Locations', (path) => [`/first${path}`, `/second${path}`]],
+  ['a Location in UTF-8', (path) => Buffer.from(`/für${path}`).toString('latin1')],
+  ['a Location in Latin-1', (path) => `/für${path}`],
+])('%s is followed', async (_, locationFor) => {
+  await using server = await serveHttp((request) => {
+    const isTarget = request.path.startsWith('/first/') || request.path.startsWith('/f%C3%BCr/');
+    return isTarget ? content(request) : [307, { location: locationFor(request.path) as string }];
+  });
+  await using sources = testSources();
+  expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
+});
+
 describe('the target of a redirect', () => {
   test.each([301, 302, 303, 307, 308])('gets a response to its own challenge after a %i', async (status) => {
     await using target = await tokenServer();
