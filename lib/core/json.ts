@@ -133,7 +133,7 @@ function folded(unit: number): number {
  *
  * @throws {JsonFault} for a text that is too deep or has too many values
  */
-function countMembers(text: string, maxValues: number): number {
+function countMembers(text: string, maxValues = MAX_VALUES): number {
   let members = 0;
   let others = 0;
   let depth = 0;

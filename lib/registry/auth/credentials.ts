@@ -2,7 +2,7 @@ import { execFile, type ExecFileException } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Failure, invalid } from '../../core/failure.ts';
-import { isRecord } from '../../core/json.ts';
+import { isRecord, readFields } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
 import { readInput } from '../../core/input-file.ts';
 import { withoutSecrets } from '../../core/secrets.ts';
@@ -256,20 +256,11 @@ async function runHelper(
     if (killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
     throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(code)}`);
   }
-  const { Username: username, Secret: secret } = helperAnswer(printed) ?? {};
+  const fields = readFields(printed);
+  const [username, secret] = [fields?.get('username'), fields?.get('secret')];
   if (typeof username !== 'string' || typeof secret !== 'string')
     throw wrong(`${program} returned invalid credentials; expected JSON with Username and Secret`);
   // Some helpers return an empty secret for an unknown host.
   if (secret === '') return undefined;
   return username === '<token>' ? { username, identityToken: secret, from } : { username, password: secret, from };
-}
-
-/** The JSON object that a helper prints. The helper is a program of the user, so a key may be there twice, as in Docker. */
-function helperAnswer(text: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    const json: unknown = JSON.parse(text);
-    return isRecord(json) ? json : undefined;
-  } catch {
-    return undefined;
-  }
 }

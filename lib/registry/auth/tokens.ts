@@ -1,6 +1,6 @@
 import { Failure } from '../../core/failure.ts';
 import { parseDate } from '../../core/http/time.ts';
-import { readJsonObject } from '../../core/json.ts';
+import { readFields } from '../../core/json.ts';
 import { Lru } from '../../core/lru.ts';
 import { basicAuthorization, type TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
@@ -164,18 +164,17 @@ function oauthForm(wanted: TokenRequest, credential: Credential | undefined): UR
 
 /** Parses the response of a token service. `issued_at` is on the service's clock, so it is compared with the response's `Date`. */
 export function parseToken(body: string, now: number, date = Number.NaN): Token | undefined {
-  const json = readJsonObject(body);
-  if (json === undefined) return undefined;
-  // Go, the language of most clients, ignores the case of keys.
-  const fields = new Map(Object.entries(json).map(([key, field]) => [key.toLowerCase(), field]));
+  const fields = readFields(body);
+  if (fields === undefined) return undefined;
   const value = [fields.get('token'), fields.get('access_token')]
     .map((each) => (typeof each === 'string' ? each.trim() : ''))
     .find((each) => each !== '');
   // A token must be valid in a header.
   if (value === undefined || !/^[\x21-\x7e]+$/.test(value)) return undefined;
-  const seconds = json['expires_in'];
+  const seconds = fields.get('expires_in');
   const life = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : DEFAULT_LIFE_MS;
-  const issued = typeof json['issued_at'] === 'string' ? Date.parse(json['issued_at']) : Number.NaN;
+  const issuedAt = fields.get('issued_at');
+  const issued = typeof issuedAt === 'string' ? Date.parse(issuedAt) : Number.NaN;
   // Go writes the year 1 for an unset time, so an `issued_at` that is too old counts as unset.
   const age = date - issued > 0 && date - issued < life ? date - issued : 0;
   return { value, expiresAt: now + life - age - Math.min(MARGIN_MS, life / 10) };

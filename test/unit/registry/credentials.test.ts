@@ -127,6 +127,13 @@ describe('credential helpers', () => {
     expect(found).toMatchObject({ username: 'u', password: 'b' });
   });
 
+  test('may print keys in any case', async () => {
+    await using folder = await tempFolder();
+    const options = await helper(folder, 'echo \'{"username":"u","secret":"s"}\'');
+    const found = await parseDockerConfig('{"credsStore":"fake"}', 'c.json', options).find('r', 'x');
+    expect(found).toMatchObject({ username: 'u', password: 's' });
+  });
+
   test('may return an identity token', async () => {
     await using folder = await tempFolder();
     const options = await helper(folder, 'echo \'{"Username":"<token>","Secret":"s"}\'');
