@@ -9,8 +9,8 @@ import { readWhole } from './http/short.ts';
 /** The requested tags per page; registries may send fewer (distribution spec 1.1, end-8b). */
 const PAGE_TAGS = 1000;
 
-/** The limit for a page; some registries send all tags in one. Enough for 100,000 tags of maximum length. */
-const PAGE_BYTES = 16 * 1024 * 1024;
+/** The limit for a page; some registries send all tags in one. Enough for `MAX_TAGS` tags of maximum length. */
+const PAGE_BYTES = 32 * 1024 * 1024;
 
 /** The limit for the tags of a repository; the largest public repositories have about 10,000. */
 const MAX_TAGS = 200_000;
@@ -52,16 +52,16 @@ export async function* listTags(options: Operation): AsyncGenerator<readonly str
   }
 }
 
-/** The 4xx statuses that are not a refusal of the page size. */
-const OTHER_REASON: ReadonlySet<number> = new Set([401, 403, 404, 429]);
+/** The statuses that are not a refusal of the page size. */
+const OTHER_REASON: ReadonlySet<number> = new Set([401, 403, 404, 408, 425, 429, 503]);
 
-/** Requests a page size; some registries refuse it, and serve pages without it. */
+/** Requests a page size; some registries refuse it or fail because of it, and serve pages without it. */
 async function readFirstPage(one: EndpointAttempt, options: Operation): Promise<Page> {
   try {
     return await readPage(one, `?n=${PAGE_TAGS}`, options);
   } catch (thrown) {
     const status = thrown instanceof Failure ? thrown.status : undefined;
-    if (status === undefined || status < 400 || status >= 500 || OTHER_REASON.has(status)) throw thrown;
+    if (status === undefined || status < 400 || OTHER_REASON.has(status)) throw thrown;
     return readPage(one, '', options);
   }
 }

@@ -171,6 +171,15 @@ test.each([
   ]);
 });
 
+test.each([500, 502])('omits the page size if the registry fails with %i because of it', async (status) => {
+  await using registry = await registryWithTags({ pageSize: 2 });
+  await using sources = testSources();
+  registry.misbehave({ times: 1, do: { status } });
+  expect((await pages(sources.at(registry.host))).flat()).toEqual(TAGS);
+  expect(registry.requests[1]?.path).toBe('/v2/library/alpine/tags/list');
+  expect(sources.waits).toEqual([]);
+});
+
 test.each([401, 403, 404])('does not omit the page size after the list is refused with %i', async (status) => {
   await using registry = await registryWithTags();
   await using sources = testSources();
@@ -224,9 +233,9 @@ test('refuses a response that is not a list of tags', async () => {
 test('refuses a page that is too large for the memory', async () => {
   await using registry = await registryWithTags();
   await using sources = testSources();
-  registry.misbehave({ do: { status: 200, body: Buffer.alloc(16 * 1024 * 1024 + 1, ' ').toString() } });
+  registry.misbehave({ do: { status: 200, body: Buffer.alloc(32 * 1024 * 1024 + 1, ' ').toString() } });
   const failure = await failureOf(pages(sources.at(registry.host)), 'too-large');
-  expect(failure.detail).toBe(`${registry.host} sent a page of more than 16777216 bytes`);
+  expect(failure.detail).toBe(`${registry.host} sent a page of more than 33554432 bytes`);
 });
 
 test('refuses a page whose ignored fields would fill the memory, and lists one with as many tags as are allowed', async () => {
