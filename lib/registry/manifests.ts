@@ -101,10 +101,28 @@ export async function manifestAt(one: EndpointAttempt, options: ManifestOptions)
   const mediaType = declaredType(reply);
   const expected = isDigest(reference) ? reference : contentDigest(reply);
   const digest = proven(bytes, mediaType, expected, operation);
-  if (digest === undefined) throw mismatch(operation, reply, digestOf(bytes));
+  if (digest === undefined) {
+    const actual = digestOf(bytes);
+    const failure = mismatch(operation, reply, actual);
+    if (isDigest(reference)) throw failure;
+    return confirmed(one, options, { failure, digest: actual });
+  }
   // The response to a tag may be a proxy's login page; then the next endpoint is tried.
   if (!isDigest(reference)) checkManifest(bytes, mediaType, operation, reply);
   return { digest, mediaType, bytes };
+}
+
+/** Some registries send a wrong digest with a tag. The manifest counts if the registry serves it by its own digest. */
+async function confirmed(
+  one: EndpointAttempt,
+  options: ManifestOptions,
+  wrong: { readonly failure: Failure; readonly digest: Digest },
+): Promise<FetchedManifest> {
+  try {
+    return await manifestAt(one, { ...options, reference: wrong.digest });
+  } catch (thrown) {
+    throw thrown instanceof Failure && thrown.remedy === 'never' ? wrong.failure : thrown;
+  }
 }
 
 function askFor(method: 'GET' | 'HEAD', { repository, reference, operation }: ManifestOptions): EndpointRequest {

@@ -93,6 +93,19 @@ test.each(['digest', 'tag'])('a corrupt manifest is refused by %s', async (by) =
   expect(sources.waits).toEqual([]);
 });
 
+test('a wrong digest with a tag is ignored if the registry serves the manifest by its own digest', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '1');
+  const headers = { 'docker-content-digest': `sha256:${'0'.repeat(64)}` };
+  registry.misbehave({ match: { tag: '1' }, do: { headers } });
+  const { digest, bytes } = await sources.at(registry.host).fetchTag('1');
+  expect([digest, Buffer.from(bytes)]).toEqual([image.digest, image.manifest]);
+  registry.removeManifest(REPOSITORY, image.digest);
+  registry.misbehave({ match: { tag: '1' }, do: { status: 200, body: image.manifest.toString(), headers } });
+  await failureOf(sources.at(registry.host).fetchTag('1'), 'digest-mismatch');
+});
+
 test('a manifest above the size limit is refused, and not truncated', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();
