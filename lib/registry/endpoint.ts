@@ -56,6 +56,7 @@ export class Endpoint {
   /** Whether the first origin does not speak TLS, and the second one has responded. */
   #isPlain = false;
   readonly #root = new Root();
+  #hasServed = false;
 
   /** Whether it finds manifests with HEAD; otherwise GET is used immediately. Undefined before a manifest was found. */
   answersHead: boolean | undefined;
@@ -103,7 +104,9 @@ export class Endpoint {
     const request = { operation, method, url, headers, persistence };
     const attempt = (): Promise<Sent> => this.#follow(origin, { request, repository }, signal);
     const { reply, isAuthorized } = await attempt();
-    if (isAuthorized || !this.#isBareRefusal(reply)) return reply;
+    const isRefused = this.#isBareRefusal(reply);
+    this.#hasServed ||= reply.status === 200 && !isRefused;
+    if (isAuthorized || !isRefused) return reply;
     try {
       if (!(await this.#learnFromRoot(request, repository, signal))) return reply;
     } catch (thrown) {
@@ -192,10 +195,13 @@ export class Endpoint {
     return this.#authorizer.hint(repository, signal);
   }
 
-  /** Whether the endpoint implements the v2 protocol: `/v2/` exists, even if it responds with a 401 (end-1). */
+  /**
+   * Whether the endpoint implements the v2 protocol: it has served content, or `/v2/` exists, even if it responds with a
+   * 401 (end-1).
+   */
   async speaksV2({ operation, persistence }: EndpointRequest, signal?: AbortSignal): Promise<boolean> {
     const { home } = this;
-    if (home === undefined) return true;
+    if (home === undefined || this.#hasServed) return true;
     const root = await this.#askRoot({ operation, method: 'GET', url: home, headers: {}, persistence }, signal);
     return root?.status !== 404;
   }

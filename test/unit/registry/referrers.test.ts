@@ -171,6 +171,17 @@ describe('a registry without the referrers API', () => {
     expect([digestsOf(found), found.notes]).toEqual([ALL, []]);
   });
 
+  test('is not taken for a server of another kind because it has no /v2/', async () => {
+    await using registry = await registryWithTagSchema();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    for (const kind of ['ping', 'tags', 'referrers'] as const)
+      registry.misbehave({ match: { kind }, do: { status: 404, body: '' } });
+    registry.misbehave({ match: { kind: 'manifest', tag: SCHEMA_TAG }, do: { status: 404, body: '' } });
+    await source.resolve('latest');
+    expect((await source.referrers(IMAGE.digest)).notes).toEqual([]);
+  });
+
   test('costs one request to learn that, one for its challenge, one list of tags, and one for each tag of a referrer', async () => {
     await using registry = await registryWithTagSchema();
     await using sources = testSources();
