@@ -1,4 +1,4 @@
-/** Secrets in texts of the user that messages repeat. */
+/** Secrets in texts of the user that messages repeat. `url-secrets.ts` removes those of URLs from all messages. */
 
 /**
  * The user and the password before a host, with or without a scheme. The name and the tag before a digest, a host with its

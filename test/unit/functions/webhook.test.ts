@@ -64,7 +64,7 @@ test('names an invalid secret as the webhook secret', async () => {
   );
 });
 
-test('ignores a push to ECR while there is no configuration, as a scheduled run does', async () => {
+test('ignores a push to ECR while the configuration is missing, as a scheduled run does', async () => {
   aws.s3.objects.delete('config/mirror.yaml');
   expect(await handle(ECR)).toBeUndefined();
   expect(aws.sent('resolve')).toEqual([]);
