@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline/promises';
 import { asFailure, Failure } from '../core/failure.ts';
 import { wordsFor } from '../core/system-error.ts';
-import { withoutUrlSecrets } from '../core/url-secrets.ts';
+import { withoutUrlSecrets } from '../core/secrets.ts';
 import { printable } from '../oci/show.ts';
 import { keepHeapSmall } from './heap.ts';
 import { EXIT, type Io, STOP_SIGNALS, Stopped, stoppedCode, type StopSignal, writeLine } from './output/io.ts';

@@ -3,7 +3,7 @@
  * its fields and never its message.
  */
 
-import { withoutUrlSecrets } from './url-secrets.ts';
+import { withoutUrlSecrets } from './secrets.ts';
 
 /** The side where the fault lies: the upstream registry, the archive, a queue, or input from a user or a document. */
 export type Side = 'source' | 'archive' | 'queue' | 'input';

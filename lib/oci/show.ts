@@ -1,5 +1,4 @@
-import { withoutSecrets } from '../core/secrets.ts';
-import { withoutUrlSecrets } from '../core/url-secrets.ts';
+import { withoutSecrets, withoutUrlSecrets } from '../core/secrets.ts';
 
 /** The characters of a value that an error message repeats. */
 const SHOWN = 100;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { asFailure, invalid } from '../../../lib/core/failure.ts';
-import { withoutUrlSecrets } from '../../../lib/core/url-secrets.ts';
+import { withoutUrlSecrets } from '../../../lib/core/secrets.ts';
 import { quote, show } from '../../../lib/oci/show.ts';
 
 test.each([

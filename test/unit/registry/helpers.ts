@@ -2,6 +2,8 @@ import { expect } from 'vitest';
 import { Failure, type FailureCode } from '../../../lib/core/failure.ts';
 import type { BlobBody, Source, Sources } from '../../../lib/registry/source.ts';
 import { createSources, type SourcesOptions } from '../../../lib/registry/sources.ts';
+import type { Reply } from '../../kit/http-server.ts';
+import type { Image } from '../../kit/images.ts';
 
 export interface TestSources extends AsyncDisposable {
   readonly sources: Sources;
@@ -60,4 +62,13 @@ export async function failureOf(work: Promise<unknown>, code?: FailureCode): Pro
   expect(failure.side).toBe('source');
   if (code !== undefined) expect(failure, failure.message).toMatchObject({ code });
   return failure;
+}
+
+export const NOT_FOUND: Reply = [404, {}, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'];
+
+/** The response of a registry whose only content is the manifest of an image. */
+export function manifestAt(path: string, { manifest, mediaType, digest }: Image): Reply {
+  return path.includes('/manifests/')
+    ? [200, { 'content-type': mediaType, 'docker-content-digest': digest }, manifest]
+    : NOT_FOUND;
 }

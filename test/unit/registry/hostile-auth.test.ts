@@ -4,7 +4,7 @@ import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
 import { Tokens } from '../../../lib/registry/auth/tokens.ts';
 import { type Received, serveHttp, type Reply } from '../../kit/http-server.ts';
 import { makeImage } from '../../kit/images.ts';
-import { failureOf, testSources } from './helpers.ts';
+import { failureOf, manifestAt, testSources } from './helpers.ts';
 import type { HttpRequest } from '../../../lib/registry/http/message.ts';
 
 const image = makeImage({ layers: [] });
@@ -12,14 +12,8 @@ const BASIC = `Basic ${Buffer.from('bob:hunter2secret').toString('base64')}`;
 const BOB: Credentials = {
   find: () => Promise.resolve({ username: 'bob', password: 'hunter2secret', from: 'auth.json' }),
 };
-const NOT_FOUND: Reply = [404, {}, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'];
 
-function content({ path }: Received): Reply {
-  const { manifest, mediaType, digest } = image;
-  return path.includes('/manifests/')
-    ? [200, { 'content-type': mediaType, 'docker-content-digest': digest }, manifest]
-    : NOT_FOUND;
-}
+const content = ({ path }: Received): Reply => manifestAt(path, image);
 
 describe('a challenge', () => {
   const bearer = (host: string, rest = ''): Reply => [

@@ -3,21 +3,15 @@ import { describe, expect, test } from 'vitest';
 import type { Credentials } from '../../../lib/registry/auth/credentials.ts';
 import { type HttpServer, type Received, type Reply, serveHttp } from '../../kit/http-server.ts';
 import { makeImage } from '../../kit/images.ts';
-import { failureOf, testSources } from './helpers.ts';
+import { failureOf, manifestAt, NOT_FOUND, testSources } from './helpers.ts';
 
 const image = makeImage({ layers: [] });
 const basicOf = (user: string): string => `Basic ${Buffer.from(`${user}:secret`).toString('base64')}`;
 const BASIC = basicOf('bob');
 const BOB: Credentials = { find: () => Promise.resolve({ username: 'bob', password: 'secret', from: 'auth.json' }) };
 const ROOT_BASIC: Reply = [401, { 'www-authenticate': 'Basic realm="registry"' }];
-const NOT_FOUND: Reply = [404, {}, '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}'];
 
-function content({ path }: Received): Reply {
-  const { manifest, mediaType, digest } = image;
-  return path.includes('/manifests/')
-    ? [200, { 'content-type': mediaType, 'docker-content-digest': digest }, manifest]
-    : NOT_FOUND;
-}
+const content = ({ path }: Received): Reply => manifestAt(path, image);
 
 /** A registry that serves content only with this authorization, and sends a challenge only at `/v2/`. */
 function guarded(authorization: string, refusal: Reply, root: (request: Received) => Reply | Promise<Reply>) {
