@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import {
+  DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
@@ -25,7 +26,7 @@ export interface S3Mock {
 /** A method that the SDK's type of `send` lacks. */
 export type SendArguments = readonly [unknown, { readonly abortSignal?: AbortSignal }?];
 
-/** Every S3 client of this process, over a map: GetObject, HeadObject, lists, and PutObject with conditions. */
+/** Every S3 client of this process, over a map: GetObject, HeadObject, DeleteObject, lists, and PutObject with conditions. */
 export function mockS3(): S3Mock {
   const client = mockClient(S3Client);
   const objects = new Map<string, Uint8Array>();
@@ -50,6 +51,11 @@ export function mockS3(): S3Mock {
   client.on(HeadObjectCommand).callsFake(async ({ Key }: { readonly Key: string }) => {
     await noted(`HeadObject ${Key}`);
     return { ContentLength: found(Key).byteLength, ETag: etagOf(found(Key)) };
+  });
+  client.on(DeleteObjectCommand).callsFake(async ({ Key = '' }: { readonly Key?: string }) => {
+    await noted(`DeleteObject ${Key}`);
+    objects.delete(Key);
+    return {};
   });
   client.on(ListObjectsV2Command).callsFake(async ({ Prefix = '' }: { readonly Prefix?: string }) => {
     await noted(`ListObjectsV2 ${Prefix}`);
