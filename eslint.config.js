@@ -64,6 +64,14 @@ export default tseslint.config(
     files: ['lib/**', 'functions/**'],
     rules: {
       'mirror-sync/no-computed-record': 'error',
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'CallExpression[callee.property.name=/^(push|unshift|min|max)$/] > SpreadElement.arguments',
+          message:
+            'A long list overflows the stack here. Use a loop, or smallest() and largest() of lib/core/extremes.ts.',
+        },
+      ],
       'max-lines': ['error', 300],
       // A longer function has its reason beside it.
       'max-lines-per-function': ['error', { max: 40, skipBlankLines: true, skipComments: true }],

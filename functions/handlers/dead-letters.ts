@@ -36,7 +36,7 @@ export async function handleDeadLetters(
         const failure = asFailure(error, 'record dead letter', 'queue');
         onLostRecord(record, failure);
         failures.push(failure);
-        failed.push(...group.slice(index));
+        for (const left of group.slice(index)) failed.push(left);
         break;
       }
   const [first] = failures;

@@ -107,7 +107,7 @@ class Reader {
       else if (nested.left > 0) {
         nested.left -= 1;
         const below = (await this.#outline(digest))?.children ?? [];
-        parts.push(...(await this.#below(below, choice, nested)));
+        for (const part of await this.#below(below, choice, nested)) parts.push(part);
       } else this.#note('some nested indexes are not compared');
     }
     return parts;

@@ -3,6 +3,7 @@
  * recorded.
  */
 import type { Policy } from './policy.ts';
+import { smallest } from '../core/extremes.ts';
 
 /**
  * The end of the first completed run of a repository in milliseconds since the epoch; `open` before that. Undefined for
@@ -23,7 +24,7 @@ export interface Sightings {
 /** The time before which a digest is not visible; 0 for a digest without a minimum age. */
 export function heldUntil({ minimumAgeMs, initial: choice }: Policy, initial: Initial, sightings: Sightings): number {
   const { observations, signed = Infinity, released = Infinity } = sightings;
-  const first = Math.min(...observations);
+  const first = smallest(observations);
   const isInitial = choice === 'accept' && initial !== undefined && (initial === 'open' || first <= initial);
   if (minimumAgeMs === 0 || isInitial) return 0;
   return Math.min(Math.min(first, signed) + minimumAgeMs, released);

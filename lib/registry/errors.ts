@@ -59,7 +59,7 @@ export function refusal(answer: ErrorResponse, context: RefusalContext): Failure
   const code = codeOf(status, errors, subject);
   const detail = [`${host} answered ${describe(answer, errors)}`];
   if (code === 'denied' && hint !== undefined) detail.push(hint);
-  if (code === 'rate-limited') detail.push(...rateLimit(headers));
+  if (code === 'rate-limited') for (const remark of rateLimit(headers)) detail.push(remark);
   const retryAfterMs = parseRetryAfter(headers['retry-after'], now);
   if (retryAfterMs !== undefined) detail.push(`retry after ${inWords(retryAfterMs)}`);
   return new Failure({ operation, side: 'source', code, detail: detail.join('; '), status, retryAfterMs });

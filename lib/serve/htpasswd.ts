@@ -1,6 +1,7 @@
 /** Parses the files of `htpasswd -B`. Pure. */
 import { invalid } from '../core/failure.ts';
 import { show } from '../oci/show.ts';
+import { largest } from '../core/extremes.ts';
 
 /** The bcrypt hash of each user. */
 export type Users = ReadonlyMap<string, string>;
@@ -42,7 +43,7 @@ export function parseHtpasswd(bytes: Uint8Array, file: string): Users {
 
 /** The highest cost of the hashes. */
 export function costOf(users: Users): number {
-  return Math.max(...[...users.values()].map((hash) => Number(BCRYPT.exec(hash)?.[1])));
+  return largest([...users.values()].map((hash) => Number(BCRYPT.exec(hash)?.[1])));
 }
 
 function entryOf(text: string, wrong: (detail: string) => Error): [user: string, hash: string] {

@@ -9,6 +9,7 @@ import { type SignedEntity, toSignedEntity, toTrustMaterial, Verifier } from '@s
 import { JsonFault, readJson } from '../core/json.ts';
 import { show } from '../oci/show.ts';
 import type { ParsedSignature } from './signature.ts';
+import { largest } from '../core/extremes.ts';
 
 /** The maximum bytes of a trusted root; that of Sigstore's public instance has less than 10 KB. */
 const MAX_ROOT_BYTES = 1024 * 1024;
@@ -109,5 +110,5 @@ function latestTime({ timestamps }: SignedEntity): number {
     if (each.$case === 'timestamp-authority') return [each.timestamp.signingTime.getTime()];
     return each.tlogEntry.inclusionPromise === undefined ? [] : [Number(each.tlogEntry.integratedTime) * 1000];
   });
-  return Math.max(...times);
+  return largest(times);
 }

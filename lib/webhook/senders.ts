@@ -7,6 +7,7 @@ import { manifestKind } from '../oci/mediatype.ts';
 import { formatRepository, isTag, parseReference, parseRepository, type Repository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import { type Delivery, MAX_PUSHED, type Pushed, type Sender } from './delivery.ts';
+import { largest } from '../core/extremes.ts';
 
 export interface Shape {
   readonly sender: Sender;
@@ -44,7 +45,7 @@ const github: Shape = {
     const version = item.at('package_version');
     const texts = [item, ...(version.given ? [version] : [])].map((place) => place.at('updated_at').optionalText());
     const times = texts.map((text) => Date.parse(text ?? '')).filter((time) => !Number.isNaN(time));
-    return times.length === 0 ? undefined : Math.max(...times);
+    return times.length === 0 ? undefined : largest(times);
   },
 };
 

@@ -246,9 +246,10 @@ export class TagIndexDraft {
     if (kept === undefined || kept.size === 0) return;
     const instants = instantsOf({ current, left: [...kept.values()], removed: this.#removed.get(tag) ?? [] });
     for (const entry of [...kept.values()]) {
+      const known = entry.replaced !== undefined && entry.replaced > entry.observed ? entry.replaced : Infinity;
       // Of two observations of one instant, the first that was applied counts.
-      const known = entry.replaced === undefined ? instants : [...instants, entry.replaced];
-      const replaced = replacedAt(entry, known) ?? current?.observed;
+      const first = Math.min(replacedAt(entry, instants) ?? Infinity, known);
+      const replaced = first === Infinity ? current?.observed : first;
       if (replaced === undefined || entry.replaced === replaced) continue;
       this.#group(tag).set(entry.digest, written({ ...entry, replaced }));
       this.#changed = true;

@@ -65,17 +65,23 @@ export function periodsOf(group: TagGroup): readonly Period[] {
 }
 
 /**
- * The time of the first observation of another digest after `entry.observed`; undefined if the entry is still valid.
+ * The first of some ascending instants after `entry.observed`, at which another digest was observed; undefined if the entry is
+ * still valid. A tag may have thousands of entries with as many instants each, so this is a binary search.
  */
-export function replacedAt(entry: StoredEntry, sightings: Iterable<number>): number | undefined {
-  let first: number | undefined;
-  for (const at of sightings) if (at > entry.observed && at < (first ?? Infinity)) first = at;
-  return first;
+export function replacedAt({ observed }: StoredEntry, instants: readonly number[]): number | undefined {
+  let [low, high] = [0, instants.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((instants[middle] ?? Infinity) > observed) high = middle;
+    else low = middle + 1;
+  }
+  return instants[low];
 }
 
-/** All instants at which the tag was observed. */
+/** All instants at which the tag was observed, in ascending order. */
 export function instantsOf({ current, left, removed }: TagGroup): readonly number[] {
-  return [...(current?.observations ?? []), ...left.flatMap(({ observations }) => observations), ...removed];
+  const all = [current?.observations ?? [], ...left.map(({ observations }) => observations), removed].flat();
+  return all.sort((a, b) => a - b);
 }
 
 /** The entries of a tag at an instant, without those that were never observed. */
@@ -86,16 +92,14 @@ export function groupAsOf(tag: string, group: TagGroup, instant: number): Omit<T
     return { current, left };
   const sightings = timeline(group).filter(({ at }) => at <= instant);
   const winner = sightings.at(-1)?.entry;
+  const instants = sightings.map(({ at }) => at);
   const [tagged, former]: [StoredEntry[], StoredEntry[]] = [[], []];
   for (const entry of entriesOf(group)) {
     const then = entryAsOf(entry, instant);
     if (then === undefined) continue;
     if (entry === winner) tagged.push(written({ ...then, tag, hadTag: undefined, replaced: undefined }));
     else {
-      const replaced = replacedAt(
-        then,
-        sightings.map(({ at }) => at),
-      );
+      const replaced = replacedAt(then, instants);
       former.push(written({ ...then, tag: undefined, hadTag: tag, replaced }));
     }
   }

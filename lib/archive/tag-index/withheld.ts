@@ -11,6 +11,7 @@ import { droppedCurrent, withDropped } from './dropped.ts';
 import { type StoredEntry, type TagEntry, written } from './entry.ts';
 import { compare } from './platforms.ts';
 import type { TagIndex } from './tag-index.ts';
+import { largest } from '../../core/extremes.ts';
 
 /** A digest that is in the archive and not yet visible under its tag. */
 export interface Held {
@@ -94,7 +95,7 @@ export function decisionIn({ control }: TagIndex, tag: string | undefined, diges
 export function withDecisionIn(index: TagIndex, decision: Decision): TagIndex {
   const { tag, digest, action } = decision;
   const earlier = index.control.decisions.filter((each) => each.digest === digest);
-  const at = Math.max(decision.at, ...earlier.map((each) => each.at + 1));
+  const at = Math.max(decision.at, largest(earlier.map((each) => each.at + 1)));
   const decisions = withDecision(index.control.decisions, { ...decision, at });
   if (decisions.length > MAX_DECISIONS)
     throw new Failure({

@@ -8,6 +8,7 @@ import { heldUntil } from '../../policy/hold.ts';
 import { type Control, unverifiedOf, withHeld, withoutHeld, withUnverified } from './control.ts';
 import { droppedAs, droppedCurrent, shownBefore, withoutDropped } from './dropped.ts';
 import { merged, type StoredEntry, union, written } from './entry.ts';
+import { smallest } from '../../core/extremes.ts';
 
 /** An observation that stays invisible. */
 export interface Withheld {
@@ -146,5 +147,5 @@ function hold(control: Control, entry: StoredEntry, until: number): Judged {
 
 function earliest(...times: readonly (number | undefined)[]): number | undefined {
   const given = times.filter((time) => time !== undefined);
-  return given.length === 0 ? undefined : Math.min(...given);
+  return given.length === 0 ? undefined : smallest(given);
 }

@@ -102,7 +102,7 @@ async function listArchive(request: ListRequest, archive: Archive, { stdout, std
       for (const [object, size] of line.objects) objects.set(object, size);
       lines.push(line);
     }
-    rows.push(...withReferrers(lines));
+    for (const row of withReferrers(lines)) rows.push(row);
   }
   if (json) for (const { row } of rows) writeJson(stdout, row);
   else for (const line of [...table(rows, stdout), totalOf(objects)]) writeLine(stdout, line);
@@ -116,6 +116,9 @@ interface Line {
   readonly objects: ReadonlyMap<Digest, number>;
 }
 
+/** Deeper referrers are indented as much as these. */
+const MAX_INDENT = 16;
+
 interface Placed {
   readonly row: Row;
   readonly depth: number;
@@ -125,13 +128,15 @@ interface Placed {
 function withReferrers(lines: readonly Line[]): readonly Placed[] {
   const bySubject = Map.groupBy(lines, ({ row }) => row.subject);
   const depths = new Map<Line, number>();
-  const place = (line: Line, depth: number): void => {
-    if (depths.has(line)) return;
+  // Depth first, without recursion: an index may have a chain of any length.
+  const next = [...(bySubject.get(undefined) ?? []), ...lines].map((line) => ({ line, depth: 0 })).reverse();
+  for (let place = next.pop(); place !== undefined; place = next.pop()) {
+    const { line, depth } = place;
+    if (depths.has(line)) continue;
     depths.set(line, depth);
-    for (const digest of line.manifests) for (const below of bySubject.get(digest) ?? []) place(below, depth + 1);
-  };
-  for (const line of bySubject.get(undefined) ?? []) place(line, 0);
-  for (const line of lines) place(line, 0);
+    const below = [...line.manifests].flatMap((digest) => bySubject.get(digest) ?? []);
+    for (const each of below.reverse()) next.push({ line: each, depth: depth + 1 });
+  }
   return [...depths].map(([{ row }, depth]) => ({ row, depth }));
 }
 
@@ -187,7 +192,7 @@ function table(rows: readonly Placed[], out: Output): string[] {
     const { digest, size, platforms, foreignLayers, observed } = row;
     return [
       // Escaped before it is aligned: an escape is longer than its character.
-      '  '.repeat(depth) + printable(nameOf(row)),
+      '  '.repeat(Math.min(depth, MAX_INDENT)) + printable(nameOf(row)),
       isShort ? shortDigest(digest) : digest,
       size === null ? 'incomplete' : bytes(size),
       (platforms === 'all' ? 'all' : platforms.join(',')) + (foreignLayers === undefined ? '' : ' (no foreign layers)'),

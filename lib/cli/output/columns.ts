@@ -1,6 +1,10 @@
 /** Tables of text. */
 import type { Output } from './io.ts';
 import { fit, padded, sizeOf, widthOf, wrap } from './screen.ts';
+import { largest } from '../../core/extremes.ts';
+
+/** Longer cells are not aligned, so that one of them does not widen every row. */
+const MAX_WIDTH = 300;
 
 /**
  * Aligned columns. If a row is too wide for the terminal, every row takes two lines: the first cell, and then the
@@ -23,7 +27,8 @@ export function hasTerminal(out: Output): boolean {
 }
 
 function aligned(lines: readonly (readonly string[])[]): string[] {
-  const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => widthOf(line[column] ?? '')))) ?? [];
+  const widths =
+    lines[0]?.map((_, column) => Math.min(MAX_WIDTH, largest(lines.map((line) => widthOf(line[column] ?? ''))))) ?? [];
   return lines.map((line) =>
     line
       .map((cell, column) => padded(cell, widths[column] ?? 0))

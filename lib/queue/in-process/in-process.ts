@@ -2,6 +2,7 @@ import { asFailure, type Failure } from '../../core/failure.ts';
 import { type Batch, type Entry, Fifo, type Group } from './fifo.ts';
 import { prepare, stopped } from '../prepare.ts';
 import type { BatchResult, Consumer, Delivery, MessageOf, Outgoing, QueueName, Queues } from '../queue.ts';
+import { largest } from '../../core/extremes.ts';
 
 /** A message whose last delivery failed. */
 export interface DeadLetter {
@@ -214,7 +215,7 @@ export class InProcessQueues implements Queues {
     const waits = failed.map((id) => clamped(retryAfterMs?.get(id) ?? this.#options.retryMs));
     return {
       failed: new Set(failed),
-      waitMs: Math.max(0, ...waits),
+      waitMs: Math.max(0, largest(waits)),
       restMs: failed.length === 0 ? clamped(restMs) : 0,
     };
   }

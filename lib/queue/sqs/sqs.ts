@@ -79,7 +79,7 @@ export class SqsQueues implements Queues {
     for (let attempt = 1; ; attempt += 1) {
       const refused = await this.#try(queue, left, signal);
       const again = refused.filter(({ failure }) => failure.remedy !== 'never');
-      final.push(...refused.filter(({ failure }) => failure.remedy === 'never'));
+      for (const each of refused) if (each.failure.remedy === 'never') final.push(each);
       const [first] = again;
       if (first === undefined) return final;
       const decision = decide(first.failure, attempt, retry, random());

@@ -87,7 +87,7 @@ export class Outlines {
       if (typeof outline !== 'object') continue;
       for (const [digest, size] of outline.objects)
         if (!(skipsForeign && outline.foreign.has(digest))) summary.objects.set(digest, size);
-      below.push(...choice.among(outline.children));
+      for (const child of choice.among(outline.children)) below.push(child);
     }
     const platforms = level.map(async ({ platform }, at) => {
       const outline = found[at];

@@ -52,7 +52,7 @@ export async function listTags(
     const index = (await context.archive.tagIndex(repository, { signal }))?.index;
     for await (const page of sources.repository(parseRepository(source)).tags({ signal })) {
       count += page.length;
-      some.push(...page.slice(0, SOME_TAGS - some.length));
+      for (const tag of page.slice(0, SOME_TAGS - some.length)) some.push(tag);
       await order(choice.page(page), index);
     }
     await order(choice.end(), index);

@@ -100,7 +100,7 @@ class Slice {
     const find = async (subject: Digest): Promise<void> => {
       const { entry, unverified } = await concernedBy(slice, subject);
       if (entry !== undefined) entries.set(entry.digest, entry);
-      images.push(...unverified);
+      for (const image of unverified) images.push(image);
     };
     await this.#all([...slice.referrers.announced].map((subject) => () => find(subject)));
     const checks = [...entries.values()].map((entry) => () => checkApart(slice, entry));

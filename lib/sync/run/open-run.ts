@@ -6,6 +6,7 @@ import { listReports, readReport, type Report } from '../reports.ts';
 import { type OpenStart, readOpenStart } from '../runs.ts';
 import { type MessageRecord, readMessageRecord } from './message-record.ts';
 import { type RunSummary, type RunTrigger, summaryOf } from './summary.ts';
+import { largest, smallest } from '../../core/extremes.ts';
 
 /** Reads that run concurrently. */
 export const READS = 16;
@@ -51,8 +52,8 @@ export async function listOpen({ archive, signal }: ReadPorts): Promise<readonly
     run,
     hasStart: of.some(({ message }) => message === undefined),
     records: new Map(of.flatMap(({ message, ...rest }) => (message === undefined ? [] : [[message, rest]]))),
-    first: Math.min(...of.map(({ modified }) => modified)),
-    last: Math.max(...of.map(({ modified }) => modified)),
+    first: smallest(of.map(({ modified }) => modified)),
+    last: largest(of.map(({ modified }) => modified)),
   }));
 }
 
@@ -189,7 +190,7 @@ async function reportsOf(
       }),
     );
     const found = some.filter((report) => report !== undefined);
-    reports.push(...found);
+    for (const report of found) reports.push(report);
     unfinished += some.length - found.filter(({ status }) => status !== 'pending').length;
   }
   return { reports, unfinished };

@@ -6,7 +6,7 @@ import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { ANNOTATIONS, type TagChange, TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
-import { after, digest, history, saw } from './observations.ts';
+import { after, digest, history, saw, MEDIA_TYPE } from './observations.ts';
 
 const FORMAT = 'dev.mirror-sync.format';
 const day = (text: string): number => Date.parse(`${text}T00:00:00.000Z`);
@@ -115,6 +115,29 @@ describe('the index as of an instant', () => {
       }),
     );
   });
+});
+
+test('a tag that thousands of digests have left has a history and past states', () => {
+  const count = 5_000;
+  const digestAt = (at: number): string => `sha256:${String(at).padStart(64, '0')}`;
+  const timeAt = (at: number): string => new Date(at * 1000).toISOString();
+  const manifests = Array.from({ length: count }, (_, at) => ({
+    ...{ mediaType: MEDIA_TYPE, digest: digestAt(at), size: 1 },
+    annotations: {
+      [ANNOTATIONS.hadTag]: 'v1',
+      [ANNOTATIONS.observed]: timeAt(at + 1),
+      [ANNOTATIONS.observations]: timeAt(at + 1),
+      [ANNOTATIONS.replaced]: timeAt(at + 2),
+    },
+  }));
+  const index = parse({ schemaVersion: 2, manifests });
+  const past = index.asOf((count - 1) * 1000);
+  expect(past.byTag('v1')?.digest).toBe(digestAt(count - 2));
+  expect(past.entries()).toHaveLength(count - 1);
+  expect(past.entries().find((entry) => entry.digest === digestAt(7))?.replaced).toBe(9000);
+  expect(index.history('v1')).toHaveLength(count + 1);
+  const next = index.apply([saw('v1', 'a', (count + 5) * 1000)]).index;
+  expect(next.history('v1')).toHaveLength(count + 2);
 });
 
 describe('a repair', () => {

@@ -1,8 +1,9 @@
-import { rm } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { Ended } from '../../kit/command-line.ts';
 import { jsonLines } from '../../kit/command-line.ts';
+import { digestOf } from '../../../lib/oci/digest.ts';
 import { type Image, makeArtifact, makeImage, makeIndex, makeLayer } from '../../kit/images.ts';
 import { runMain } from '../../kit/in-process.ts';
 import type { TestRegistry } from '../../kit/registry.ts';
@@ -51,6 +52,29 @@ test('a referrer is listed below the image that it refers to', async () => {
   const { stdout } = await runMain(['ls', archive]);
   expect(stdout).toContain(`\n  ${named(`team/app@${sbom.digest}`)} (application/spdx+json)`);
   expect(stdout).toContain(`\n    ${named(`team/app@${signature.digest}`)} (a/b)`);
+});
+
+test('a chain of referrers of any length is listed in its order', async () => {
+  registry.push('team/app', image(1), '1.0');
+  await sync('team/app:1.0');
+  const path = join(archive, 'repositories', registry.host.replace(':', '_'), 'team/app/index.json');
+  const index = JSON.parse(await readFile(path, 'utf8')) as { manifests: Record<string, unknown>[] };
+  const digests = [
+    index.manifests[0]?.['digest'],
+    ...Array.from({ length: 8_000 }, (_, at) => digestOf(Buffer.from(`${at}`))),
+  ];
+  for (const [at, digest] of digests.entries())
+    if (at > 0)
+      index.manifests.push({
+        ...{ mediaType: 'application/vnd.oci.image.manifest.v1+json', digest, size: 2 },
+        annotations: { 'dev.mirror-sync.subject': digests[at - 1] },
+      });
+  await writeFile(path, JSON.stringify(index));
+  const { stdout, code } = await runMain(['ls', archive]);
+  expect(code).toBe(0);
+  const lines = stdout.trimEnd().split('\n').slice(1, -1);
+  expect(lines.map((line) => /sha256:[0-9a-f]{64}/.exec(line)?.[0])).toEqual(digests);
+  expect(Math.max(...lines.map((line) => line.search(/\S/)))).toBe(32);
 });
 
 test('a digest that a tag has left is listed with that tag and the time of the replacement', async () => {

@@ -62,3 +62,24 @@ test('a text is wrapped by cells', () => {
   expect(wrap('鏡像 鏡像 x', 9)).toEqual(['鏡像 鏡像', 'x']);
   expect(wrap('鏡像 鏡像 x', 8)).toEqual(['鏡像', '鏡像 x']);
 });
+
+test('a table may have any number of rows', () => {
+  const rows = Array.from({ length: 200_000 }, (_, at) => [`tag-${at}`, 'x']);
+  const lines = columns(['NAME', 'TAG'], rows, { write: () => undefined });
+  expect(lines).toHaveLength(200_001);
+  expect(lines.at(-1)).toBe('tag-199999  x');
+});
+
+test('a very long cell does not widen the other rows', () => {
+  const long = 'x'.repeat(100_000);
+  const [head = '', first, second = ''] = columns(
+    ['NAME', 'TAG'],
+    [
+      [long, '1'],
+      ['a', '2'],
+    ],
+    { write: () => undefined },
+  );
+  expect(first).toBe(`${long}  1`);
+  expect([head.length, second.length]).toEqual([305, 303]);
+});
