@@ -9,7 +9,7 @@ import { policyOf } from './policy.ts';
 import { destinationOf, SAME_NAME } from './destination.ts';
 import type { Config, Mirror } from './mirrors.ts';
 import { ALL_TAGS, type TagSelection } from './tags.ts';
-import { YamlDocument } from './yaml.ts';
+import { hasMoreTokens, YamlDocument } from './yaml.ts';
 
 /** The maximum size of a configuration, in characters and in bytes; ten thousand mirrors need less. */
 export const MAX_CONFIG_BYTES = 1024 * 1024;
@@ -19,6 +19,9 @@ export const MAX_CONFIG_BYTES = 1024 * 1024;
  * comments.
  */
 const MAX_LINES = 100_000;
+
+/** The YAML library needs up to half a kilobyte for each token. Ten thousand mirrors with a list of tags have 180,000. */
+const MAX_TOKENS = 320_000;
 
 type RawDefaults = z.output<typeof defaults>;
 type RawMirror = z.output<typeof mirror>;
@@ -39,6 +42,7 @@ interface Placed {
 export function parseConfig(text: string, name: string): Config {
   if (text.length > MAX_CONFIG_BYTES) throw tooLarge(name, `${MAX_CONFIG_BYTES} bytes`);
   if (text.split('\n', MAX_LINES + 1).length > MAX_LINES) throw tooLarge(name, `${MAX_LINES} lines`);
+  if (hasMoreTokens(text, MAX_TOKENS)) throw tooLarge(name, `${MAX_TOKENS} words and indicators`);
   if (text.includes('\0'))
     throw invalid('read configuration', `${name} has zero bytes, as a file in UTF-16 has; save it as UTF-8`);
   const file = new YamlDocument(text, name);

@@ -1,9 +1,11 @@
 import {
   type Alias,
+  type Document,
   isAlias,
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   parseDocument,
   type ParsedNode,
@@ -16,6 +18,9 @@ import { printable, show } from '../oci/show.ts';
 
 /** The maximum number of reported problems; a file with more is not a configuration. */
 const MAX_PROBLEMS = 50;
+
+/** The maximum number of problems in memory; the others are only counted. */
+const MAX_KEPT = 1_000;
 
 /**
  * The maximum length of a reported problem, because the YAML library and the paths of settings repeat parts of the
@@ -50,17 +55,12 @@ export class YamlDocument {
   #read = 0;
   #aliased = 0;
   readonly #problems = new Map<string, number>();
+  #moreProblems = 0;
 
   /** @throws {Failure} `invalid`, where the text is not YAML, a key is repeated, or an alias lacks its anchor */
   constructor(text: string, name: string) {
     this.#name = name;
-    const { errors, warnings, contents } = parseDocument(text, {
-      schema: 'failsafe',
-      lineCounter: this.#lines,
-      prettyErrors: false,
-      // The library compares each key with every key before it: thirty thousand keys take half a minute.
-      uniqueKeys: false,
-    });
+    const { errors, warnings, contents } = parsed(text, name, this.#lines);
     for (const problem of [...errors, ...warnings].slice(0, MAX_PROBLEMS))
       this.#add(problem.pos[0], textOfFault(problem));
     this.throwIfAny();
@@ -80,9 +80,10 @@ export class YamlDocument {
     if (sorted.length === 0) return;
     if (sorted.length === 1) throw invalid('read configuration', `1 problem: ${sorted.join('')}`);
     const shown = sorted.slice(0, MAX_PROBLEMS);
-    if (sorted.length > shown.length) shown.push(`and ${sorted.length - shown.length} more`);
+    const count = sorted.length + this.#moreProblems;
+    if (count > shown.length) shown.push(`and ${count - shown.length} more`);
     const lines = shown.map((problem) => `\n  ${problem}`).join('');
-    throw invalid('read configuration', `${sorted.length} problems:${lines}`);
+    throw invalid('read configuration', `${count} problems:${lines}`);
   }
 
   /** The value at a path, for a message. A plain scalar is shown as in the file, since quotes would make a number a text. */
@@ -99,6 +100,10 @@ export class YamlDocument {
   }
 
   #add(offset: number, detail: string): void {
+    if (this.#problems.size === MAX_KEPT) {
+      this.#moreProblems += 1;
+      return;
+    }
     const { line, col } = this.#lines.linePos(offset);
     const text = printable(detail.slice(0, MAX_PROBLEM));
     this.#problems.set(`${this.#name}:${line}:${col}: ${text}${detail.length > MAX_PROBLEM ? '…' : ''}`, offset);
@@ -173,13 +178,39 @@ export class YamlDocument {
   }
 }
 
+/** Whether a text has more than this number of tokens: words, indicators, spaces and line ends. Each has a character. */
+export function hasMoreTokens(text: string, limit: number): boolean {
+  if (text.length <= limit) return false;
+  let left = limit;
+  for (const _ of new Lexer().lex(text)) if ((left -= 1) < 0) return true;
+  return false;
+}
+
+function parsed(text: string, name: string, lineCounter: LineCounter): Document.Parsed {
+  try {
+    return parseDocument(text, {
+      schema: 'failsafe',
+      lineCounter,
+      prettyErrors: false,
+      // The library compares each key with every key before it: thirty thousand keys take half a minute.
+      uniqueKeys: false,
+    });
+  } catch (error) {
+    // The library limits the depth of most nesting, and overflows the stack in the rest.
+    if (error instanceof RangeError) throw invalid('read configuration', `${name}: ${TOO_DEEP}`);
+    throw error;
+  }
+}
+
+const TOO_DEEP = 'the values are nested too deeply for a configuration';
+
 /** The library's message, without the part of the file that it repeats: the file may be another one with a secret. */
 function textOfFault({ code, message }: YAMLError): string {
   switch (code) {
     case 'MULTIPLE_DOCS':
       return 'expected one document, got several; remove this line (---) and the lines after it';
     case 'RESOURCE_EXHAUSTION':
-      return 'the values are nested too deeply for a configuration';
+      return TOO_DEEP;
     case 'UNEXPECTED_TOKEN':
       return message.replace(/: .*/s, '');
     default:

@@ -490,6 +490,12 @@ mirrors:
       /expected at most 1000 entries, got 20000/,
     ],
     ['hundreds of thousands of comments', '#\n'.repeat(200_000), /more than 100000 lines/],
+    ['hundreds of thousands of values', `mirrors: [${'{},'.repeat(170_000)}]`, /more than 320000 words and indicators/],
+    [
+      'nesting that overflows the stack',
+      `mirrors: [${'a: : '.repeat(10_000)}]`,
+      /nested too deeply for a configuration/,
+    ],
   ])('for %s', (_, text, why) => {
     expect(failureOf(text).detail).toMatch(why);
   });
@@ -504,6 +510,12 @@ mirrors:
     expect(problemsOf('version: 1\nmirrors:\n- source: a\n  tags: all\n  source: b\n')).toEqual([
       '5:3: Map keys must be unique',
     ]);
+  });
+
+  test('with the number of all problems of a file that has thousands', () => {
+    const lines = problemsOf(`version: 1\n${Array.from({ length: 5_000 }, (_, index) => `k${index}: 1`).join('\n')}`);
+    expect(lines).toHaveLength(51);
+    expect(lines.at(-1)).toBe('and 4951 more');
   });
 
   test('with at most fifty problems', () => {
