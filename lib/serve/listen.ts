@@ -78,12 +78,17 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
   });
   const server = createAdaptorServer({
     fetch: app.fetch,
+    // HTTP/1.0 has no Host header: the health checks of some load balancers.
+    hostname: 'localhost',
     // The embedding program keeps its global classes.
     overrideGlobalObjects: false,
     ...(tls === undefined
       ? { createServer: createHttpServer }
       : { createServer: createHttpsServer, serverOptions: readable(tls) }),
   }) as Server;
+  server.prependListener('request', (incoming) => {
+    incoming.url = originForm(incoming.url ?? '/');
+  });
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.timeout = silenceMs;
   await opened(server, host, port);
@@ -94,6 +99,12 @@ export async function listen(registry: Registry, options: ListenOptions): Promis
     isLoopback: /^(?:::ffff:)?127\.|^::1$/.test(address),
     drain: () => drained(server),
   };
+}
+
+/** The target without scheme and host, which a client may name in it as to a proxy (RFC 9112, section 3.2.2). */
+function originForm(target: string): string {
+  const rest = target.replace(/^https?:\/\/[^/?#]*/i, '');
+  return rest === target || rest.startsWith('/') ? rest : `/${rest}`;
 }
 
 /** The number of Host headers. Node.js refuses a request without one, and keeps the first of several. */

@@ -48,6 +48,16 @@ function gatedReads(): { readonly begun: string[]; readonly open: () => void } {
   return { begun, open };
 }
 
+test.each([
+  ['a request of HTTP/1.0 without a Host header', 'GET /healthz HTTP/1.0\r\n\r\n', '/healthz'],
+  ['a target with scheme and host', `GET http://x/v2/${NAME}/tags/list HTTP/1.0\r\n\r\n`, `/v2/${NAME}/tags/list`],
+  ['a target with a scheme in upper case', 'GET HTTP://x:80/v2/ HTTP/1.0\r\nHost: x\r\n\r\n', '/v2/'],
+  ['a target with a host and without a path', 'GET http://x?q HTTP/1.0\r\n\r\n', '/?q'],
+])('%s is answered', async (_, head, target) => {
+  expect(await text(sent(head))).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+  await expect.poll(() => accesses).toMatchObject([{ target, status: 200 }]);
+});
+
 describe('a response is reported', () => {
   test('with the bytes of its body, and with those of the connection', async () => {
     const response = await fetch(`${server.url}/v2/${NAME}/manifests/1.0`);
