@@ -3,6 +3,7 @@
  * its fields and never its message.
  */
 
+import { withoutSentSecrets } from './redact.ts';
 import { withoutUrlSecrets } from './secrets.ts';
 
 /** The side where the fault lies: the upstream registry, the archive, a queue, or input from a user or a document. */
@@ -90,7 +91,7 @@ export class Failure extends Error {
 
   constructor(fields: FailureFields) {
     const operation = withoutUrlSecrets(fields.operation);
-    const detail = withoutUrlSecrets(fields.detail);
+    const detail = withoutSentSecrets(withoutUrlSecrets(fields.detail));
     super(`${operation}: ${detail}`, fields.cause === undefined ? undefined : { cause: fields.cause });
     this.operation = operation;
     this.side = fields.side;

@@ -5,6 +5,8 @@
  * The time is linear in the length of the text: one pass over its characters, `JSON.parse`, and one pass over the values.
  */
 
+import { withoutSentSecrets } from './redact.ts';
+
 /** Documents of the OCI and Docker specifications nest at most ten levels; deeper ones only exhaust a stack. */
 const MAX_DEPTH = 64;
 
@@ -40,11 +42,19 @@ export function readJson(text: string, maxValues = MAX_VALUES): unknown {
   try {
     value = JSON.parse(text);
   } catch (thrown) {
-    throw new JsonFault(`is not JSON (${(thrown as Error).message})`, 'invalid', true);
+    throw new JsonFault(`is not JSON (${reasonOf(thrown as Error, text)})`, 'invalid', true);
   }
   if (keysOf(value) < members) throw new JsonFault(`has the key ${repeatedKey(text)} twice in one object`, 'invalid');
   return value;
 }
+
+/** V8's message repeats a few characters of the text, which may be a part of a secret. */
+function reasonOf({ message }: Error, text: string): string {
+  const start = text.slice(0, QUOTABLE);
+  return withoutSentSecrets(start) === start ? message : 'it repeats a secret that was sent';
+}
+
+const QUOTABLE = 10_000;
 
 /**
  * Whether a text that is not JSON is an object with something behind it. Readers that decode the first value of a text,

@@ -1,3 +1,4 @@
+import { withoutSentSecrets } from '../core/redact.ts';
 import { withoutSecrets, withoutUrlSecrets } from '../core/secrets.ts';
 
 /** The characters of a value that an error message repeats. */
@@ -24,7 +25,7 @@ export function show(value: unknown): string {
   if (Array.isArray(value)) return 'an array';
   switch (typeof value) {
     case 'string': {
-      const clean = withoutSecrets(withoutUrlSecrets(value));
+      const clean = withoutSentSecrets(withoutSecrets(withoutUrlSecrets(value)));
       const text = printable(JSON.stringify(clean.slice(0, SHOWN)));
       return clean.length > SHOWN ? `${text}… (${clean.length} characters)` : text;
     }
@@ -52,7 +53,7 @@ export function printable(text: string): string {
 
 /** A key within a path. */
 export function showKey(key: string): string {
-  const clean = withoutSecrets(key);
+  const clean = withoutSentSecrets(withoutSecrets(key));
   return printable(clean.length > SHOWN_KEY ? `${clean.slice(0, SHOWN_KEY)}…` : clean);
 }
 

@@ -4,7 +4,7 @@ import { parseRetryAfter } from '../core/http/time.ts';
 import { isRecord, readJsonObject } from '../core/json.ts';
 import { textOf } from '../core/untyped.ts';
 import { quote } from '../oci/show.ts';
-import { redact } from './auth/redact.ts';
+import { redact } from '../core/redact.ts';
 import { inWords } from './http/duration.ts';
 
 /** The requested kind of content, which determines the meaning of a 404 without an error code. */

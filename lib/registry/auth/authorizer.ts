@@ -11,7 +11,7 @@ import {
   type TokenRequest,
 } from './challenge.ts';
 import type { Credential, Credentials } from './credentials.ts';
-import { remember } from './redact.ts';
+import { remember } from '../../core/redact.ts';
 import type { Token, Tokens } from './tokens.ts';
 
 /** The Authorization header of one request, with its token. */

@@ -9,7 +9,7 @@ import { withoutSecrets } from '../../core/secrets.ts';
 import { wordsFor } from '../../core/system-error.ts';
 import { quote } from '../../oci/show.ts';
 import { stopped } from '../errors.ts';
-import { redact } from './redact.ts';
+import { redact } from '../../core/redact.ts';
 
 /** A login for a registry. All fields except `from` are secrets, and must not appear in logs or errors. */
 export interface Credential {

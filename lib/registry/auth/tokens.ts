@@ -6,7 +6,7 @@ import { basicAuthorization, type TokenRequest } from './challenge.ts';
 import type { Credential } from './credentials.ts';
 import { refusal } from '../errors.ts';
 import { type RealmRules, type UsableCredential, usableAt } from './realms.ts';
-import { remember, rememberToken } from './redact.ts';
+import { remember, rememberToken } from '../../core/redact.ts';
 import { SharedWork } from '../../core/shared-work.ts';
 import { readExcerpt, readWhole } from '../http/short.ts';
 import type { HttpRequest, Reply } from '../http/message.ts';

@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest';
-import { redact, remember, rememberToken } from '../../../lib/registry/auth/redact.ts';
+import { Failure } from '../../../lib/core/failure.ts';
+import { readJson } from '../../../lib/core/json.ts';
+import { redact, remember, rememberToken, withoutSentSecrets } from '../../../lib/core/redact.ts';
+import { show, showKey } from '../../../lib/oci/show.ts';
 
 const SECRET = 'hunter2secret/+ü';
 remember(SECRET, `bob:${SECRET}`);
@@ -15,6 +18,40 @@ test.each([
   ['in base64, percent-encoded', encodeURIComponent(Buffer.from(SECRET).toString('base64'))],
 ])('redacts a secret that was sent: %s', (_, form) => {
   expect(redact(`you sent <${form}>`)).toMatch(/^you sent <\[redacted\](%3D|=)*>$/);
+});
+
+test.each([
+  ['HTML', 'p&amp;q&lt;hunter3&#43;&#x2F;&quot;&apos;'],
+  ['JSON', String.raw`p\u0026q\u003chunter3\u002b\/\"'`],
+])('redacts a secret with the escapes of %s', (_, form) => {
+  remember(`p&q<hunter3+/"'`);
+  expect(redact(`you sent (${form})`)).toBe('you sent ([redacted])');
+  expect(withoutSentSecrets(`you sent (${form})`)).toBe('you sent ([redacted])');
+});
+
+test.each(['&amp; &#65; &#9999999; &#xffffff; &lt;b&gt;', String.raw`\u00e9 \ud800 \/ \"`])(
+  'keeps a text with escapes that repeats no secret: %s',
+  (text) => {
+    expect(redact(text)).toBe(text);
+  },
+);
+
+test('keeps short secrets in messages, because the names of repositories may have them', () => {
+  remember('admin1');
+  expect(withoutSentSecrets('get tag admin1/app')).toBe('get tag admin1/app');
+  expect(redact('you sent admin1')).toBe('you sent [redacted]');
+});
+
+test('every failure, shown value and JSON error is without the secrets that a document repeats', () => {
+  const detail = `"${SECRET}" is not a digest`;
+  expect(new Failure({ operation: 'get', side: 'source', code: 'invalid', detail }).message).toBe(
+    'get: "[redacted]" is not a digest',
+  );
+  expect([show(SECRET), showKey(SECRET)]).toEqual(['"[redacted]"', '[redacted]']);
+  // The end of the secret is beyond the characters that are shown.
+  expect(show(`${'x'.repeat(90)}${SECRET}`)).toMatch(/^"x{90}\[redacted\]"$/);
+  expect(() => readJson(SECRET)).toThrow('is not JSON (it repeats a secret that was sent)');
+  expect(() => readJson(`{"a": ${SECRET}}`)).toThrow('is not JSON (it repeats a secret that was sent)');
 });
 
 test('redacts the whole of a secret that is too long to be remembered', () => {

@@ -1,5 +1,5 @@
 /** Removes secrets from messages: registries, gateways and helpers may repeat the credentials that they received. */
-import { Lru } from '../../core/lru.ts';
+import { Lru } from './lru.ts';
 
 const REDACTED = '[redacted]';
 /** The number of remembered encodings of the user's credentials. */
@@ -12,6 +12,7 @@ const ENTRY = 100;
 const LONGEST = 3 * 1365;
 /** Shorter values occur in ordinary words; their base64 with the user name is still redacted. */
 const SHORTEST = 4;
+const SHORTEST_IN_MESSAGES = 8;
 
 /**
  * All encodings of all secrets that were sent by this process; a reply may repeat any of them. The tokens of one
@@ -54,19 +55,61 @@ function formsOf(secret: string): Set<string> {
 
 /** Replaces all secrets in a remote text, in any encoding. */
 export function redact(text: string): string {
-  let clean = text;
-  const lower = text.toLowerCase();
-  const found = [...credentials.keys(), ...tokens.keys()].filter(
-    (form) => form.length <= text.length && lower.includes(form.toLowerCase()),
-  );
-  // Longest first, because one form may be a prefix of another.
-  for (const form of found.sort((a, b) => b.length - a.length)) clean = clean.replace(patternOf(form), REDACTED);
   // "Basic authentication" is a phrase, and `Bearer realm="…"` a challenge.
-  return clean.replace(
+  return withoutSent(text, SHORTEST).replace(
     /\b(basic|bearer)([\s:]+|%20|\+)(?!\w+\s*=\s*["\\])([\w\-.~+/%]+=*)/gi,
     (all, scheme, gap, word) =>
       /^[a-z]+\.?$/.test(word as string) ? all : `${scheme as string}${gap as string}${REDACTED}`,
   );
+}
+
+/**
+ * Replaces secrets in a message that may repeat parts of a remote document. Shorter secrets remain, because they also occur in
+ * the names of repositories and hosts.
+ */
+export function withoutSentSecrets(text: string): string {
+  return withoutSent(text, SHORTEST_IN_MESSAGES);
+}
+
+function withoutSent(text: string, shortest: number): string {
+  const clean = replaced(text, shortest);
+  const plain = unescaped(clean);
+  const cleaner = plain === clean ? clean : replaced(plain, shortest);
+  return cleaner === plain ? clean : cleaner;
+}
+
+function replaced(text: string, shortest: number): string {
+  let clean = text;
+  const lower = text.toLowerCase();
+  const found = [...credentials.keys(), ...tokens.keys()].filter(
+    (form) => form.length >= shortest && form.length <= text.length && lower.includes(form.toLowerCase()),
+  );
+  // Longest first, because one form may be a prefix of another.
+  for (const form of found.sort((a, b) => b.length - a.length)) clean = clean.replace(patternOf(form), REDACTED);
+  return clean;
+}
+
+const ENTITIES: ReadonlyMap<string, string> = new Map([
+  ['amp', '&'],
+  ['lt', '<'],
+  ['gt', '>'],
+  ['quot', '"'],
+  ['apos', "'"],
+]);
+
+/** A text without the escapes of HTML and JSON, in which a server may repeat a secret. */
+function unescaped(text: string): string {
+  return text
+    .replace(/&(amp|lt|gt|quot|apos);/g, (all, name: string) => ENTITIES.get(name) ?? all)
+    .replace(/&#(\d{1,7});/g, (all, code: string) => character(all, Number(code)))
+    .replace(/&#x([\da-f]{1,6});|\\u([\da-f]{4})/gi, (all, html: string | undefined, json = '') =>
+      character(all, Number.parseInt(html ?? (json as string), 16)),
+    )
+    .replace(/\\(["\\/])/g, '$1');
+}
+
+function character(escape: string, code: number): string {
+  return code <= 0x10_ff_ff ? String.fromCodePoint(code) : escape;
 }
 
 function patternOf(form: string): RegExp {
