@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { gbSecondsOf } from './budget-lambda.js';
 import { plain, readParameters } from './parameters.js';
 import { longestGap } from './schedule-expression.js';
 
@@ -145,15 +146,15 @@ export async function settings(osls) {
     // Images are counted over the time between two runs.
     runPeriod: Math.min(Math.max(longestGap(schedule) ?? MAX_PERIOD, 300), MAX_PERIOD),
     heartbeat: heartbeat ?? {},
-    // The dashboard's list of alarms ends with those that not every deployment has.
-    optionalAlarms: [
+    gbSeconds: gbSecondsOf(given),
+    // The lists of alarms of the dashboards end with those that not every deployment has.
+    optionalAlarms: listed([
       ...(webhooks ? ['WebhookUrlAlarm'] : []),
       ...(heartbeat === undefined ? [] : ['HeartbeatAlarm']),
       ...(given.lambdaGbSecondsPerDay === '' ? [] : ['LambdaBudgetAlarm']),
       ...(given.sqsRequestsPerDay === '' ? [] : ['SqsBudgetAlarm']),
-    ]
-      .map((id) => `, "\${${id}.Arn}"`)
-      .join(''),
+    ]),
+    optionalRegistryAlarms: listed(given.registry === 'alb' ? ['RegistryBalancerAlarm'] : []),
     timeouts,
     // Visibility timeouts in seconds: a message is delivered again after this time if its sandbox was killed. (A
     // handler that fails sets the time itself.) AWS advises six times the function's timeout, because Lambda retries
@@ -167,6 +168,11 @@ export async function settings(osls) {
       finalize: 6 * timeouts.finalizer,
     },
   };
+}
+
+/** The end of a dashboard's list of alarms. */
+function listed(alarms) {
+  return alarms.map((id) => `, "\${${id}.Arn}"`).join('');
 }
 
 /**

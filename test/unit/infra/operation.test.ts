@@ -326,7 +326,7 @@ describe('the alarms', () => {
           Label: 'GB-seconds',
           Expression:
             '(FILL(resolver, 0) * 512 + FILL(layer, 0) * 1769 + FILL(finalizer, 0) * 512 + ' +
-            '(FILL(webhook, 0) + FILL(deadLetters, 0) + FILL(runs, 0)) * 256) / 1024000',
+            'FILL(webhook, 0) * 256 + FILL(deadLetters, 0) * 256 + FILL(runs, 0) * 256) / 1024000',
         },
         ...terms('Duration', 86_400),
       ],

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Environment, readEnvironment } from '../../../lib/config/environment.ts';
-import { CFN_LINT, lint, namesInZip, packaged, type Packaged, REGISTRY } from '../../kit/packaged.ts';
+import { CFN_LINT, lint, namesInZip, packaged, type Packaged, type Properties, REGISTRY } from '../../kit/packaged.ts';
 
 const KEY = 'arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab';
 const CERTIFICATE = 'arn:aws:acm:eu-central-1:123456789012:certificate/1234abcd-12ab-34cd-56ef-1234567890ab';
@@ -29,6 +29,7 @@ beforeAll(async () => {
       ...BALANCER,
       registryAccess: 'public',
       registryConcurrency: 'off',
+      registryMemory: '1024',
       registryClients: '10.0.0.0/8,192.168.0.0/16',
       kmsKey: KEY,
       prefix: 'mirror/',
@@ -216,10 +217,35 @@ describe('the alarms of the registry', () => {
     expect(watched(alb)).toEqual([...common, 'AWS/ApplicationELB HTTPCode_ELB_5XX_Count']);
   });
 
-  test('are on its dashboard, whose metrics exist', () => {
-    const body = JSON.stringify(on.properties('RegistryDashboard')['DashboardBody']);
-    for (const text of ['RegistryErrorsAlarm', 'RegistryRequests', 'RegistryMisses', 'RegistryBytesRedirected'])
-      expect(body).toContain(text);
+  test('are all on its dashboard, whose metrics exist', () => {
+    for (const template of [on, alb]) {
+      const { 'Fn::Sub': body } = template.properties('RegistryDashboard')['DashboardBody'] as { 'Fn::Sub': string };
+      const { widgets } = JSON.parse(body) as { widgets: { properties: { alarms?: string[] } }[] };
+      const alarms = template.ofType('AWS::CloudWatch::Alarm').filter(([id]) => id.startsWith('Registry'));
+      expect(widgets[0]?.properties.alarms?.toSorted()).toEqual(alarms.map(([id]) => `\${${id}.Arn}`).toSorted());
+      for (const text of ['RegistryRequests', 'RegistryMisses', 'RegistryBytesRedirected'])
+        expect(body).toContain(text);
+    }
+  });
+
+  test('include the budget of all functions, which counts the registry with its memory', () => {
+    const [sum, ...terms] = alb.properties('LambdaBudgetAlarm')['Metrics'] as Properties[];
+    expect(sum?.['Expression']).toMatch(/ \+ FILL\(registry, 0\) \* 1024\) \/ 1024000$/);
+    expect(terms.at(-1)).toEqual({
+      Id: 'registry',
+      ReturnData: false,
+      MetricStat: {
+        Stat: 'Sum',
+        Period: 86_400,
+        Metric: {
+          Namespace: 'AWS/Lambda',
+          MetricName: 'Duration',
+          Dimensions: [{ Name: 'FunctionName', Value: ref('RegistryLambdaFunction') }],
+        },
+      },
+    });
+    expect(terms).toHaveLength(alb.functions.size);
+    expect(off.properties('LambdaBudgetAlarm')['Metrics']).toHaveLength(1 + off.functions.size);
   });
 });
 
