@@ -102,6 +102,11 @@ describe('the queues', () => {
         ],
       },
     });
+    // A name above 64 characters would be shortened, and the policy would not match it.
+    const keeping = template
+      .ofType('AWS::Events::Rule')
+      .filter(([, rule]) => JSON.stringify(rule).includes('Undelivered'));
+    expect(keeping.map(([, { Name }]) => Name)).toEqual(['mirror-sync-prod-ecr']);
     const invocations = template.ofType('AWS::Lambda::EventInvokeConfig').map(([, properties]) => properties);
     expect(invocations).toEqual(
       ['ResolverLambdaFunction', 'WebhookLambdaFunction'].map((id) => ({
@@ -165,10 +170,13 @@ describe('the functions', () => {
     expect(allowed).toEqual(['resolver', 'layer', 'finalizer']);
   });
 
-  test('have names that the limit of Lambda admits for the longest stage', () => {
-    const names = template.ofType('AWS::Lambda::Function').map(([, { FunctionName }]) => String(FunctionName));
-    const longest = names.map((name) => name.replace('-prod-', `-${'a'.repeat(39)}-`).length);
-    expect(Math.max(...longest)).toBe(64);
+  test('have names that the limits of Lambda and EventBridge admit for the longest stage', () => {
+    const longest = (type: string, property: string): number => {
+      const names = template.ofType(type).map(([, properties]) => String(properties[property]));
+      return Math.max(...names.map((name) => name.replace('-prod-', `-${'a'.repeat(39)}-`).length));
+    };
+    expect(longest('AWS::Lambda::Function', 'FunctionName')).toBe(64);
+    expect(longest('AWS::Events::Rule', 'Name')).toBeLessThanOrEqual(64);
   });
 
   // They contain no source, source map or dependency.
