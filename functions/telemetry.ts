@@ -238,8 +238,10 @@ export function onServed({ user, kind, isMiss, redirectedBytes }: Served, { targ
 
 /** Reports a message that is delivered again, with the reason and the number of deliveries. Only failures are counted. */
 export function onFailedRecord(record: SQSRecord, failure: Failure, waits = false): void {
-  if (failure instanceof MissingConfiguration) metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
-  log('warn', waits ? 'message waits' : 'message failed', recordKeys(record, failure));
+  const isMissing = failure instanceof MissingConfiguration;
+  if (isMissing) metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
+  // A failure that an alarm counts is an error, so that each log level keeps its reason.
+  log(waits && !isMissing ? 'warn' : 'error', waits ? 'message waits' : 'message failed', recordKeys(record, failure));
   if (!waits) metrics.addMetric('MessagesFailed', MetricUnit.Count, 1);
 }
 

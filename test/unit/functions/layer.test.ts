@@ -101,6 +101,14 @@ describe('without a configuration', () => {
     expect(aws.log).toContainEqual(expect.objectContaining({ message: 'message waits' }));
   });
 
+  test('a message that waits for a missing file is an error in the log, because an alarm counts it', async () => {
+    aws.s3.objects.delete('config/mirror.yaml');
+    const record = recordOf(message());
+    expect(await handle(record)).toEqual([record.messageId]);
+    expect(aws.log).toContainEqual(expect.objectContaining({ level: 'ERROR', message: 'message waits' }));
+    expect(aws.metrics).toEqual({ ConfigurationRefused: 1 });
+  });
+
   test('a message that has waited too long sends the failure to the finalizer and the log', async () => {
     expect(await handle(recordOf(message(), { ...LAST, sent: LONG_AGO }))).toEqual([]);
     expect(aws.sent('finalize')).toMatchObject([{ message: { failure: { code: 'invalid' } }, isAbortable: true }]);

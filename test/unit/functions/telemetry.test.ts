@@ -92,6 +92,14 @@ describe('the log', () => {
     ]);
   });
 
+  test('has what an alarm counts as an error, so that each log level keeps its reason', () => {
+    const counted = ['image failed', 'message failed', 'configuration refused'];
+    const levels = saidIn(lines).filter(({ message }) => counted.includes(String(message)));
+    expect(new Set(levels.map(({ level, message }) => `${String(level)} ${String(message)}`))).toEqual(
+      new Set(counted.map((message) => `ERROR ${message}`)),
+    );
+  });
+
   test('has no warning about an invocation without metrics', () => {
     expect(lines.join('\n')).not.toMatch(/No application metrics|reserved key/);
   });
