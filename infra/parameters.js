@@ -36,21 +36,34 @@ const list = (fits, expected, min = 1) => ({
 const arn = (service, resource, expected) =>
   matching(new RegExp(`^arn:aws(?:-[a-z]+)*:${service}:[a-z0-9-]+:\\d{12}:${resource}$`), expected);
 
-// "Bucket naming rules" of the Amazon S3 user guide.
+// "Bucket naming rules" of the Amazon S3 user guide. The endings are those of access points and of buckets of other kinds, whose ARNs
+// and permissions differ.
 const BUCKET = matching(
-  /^(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
-  'the name of a bucket, without s3:// and without a slash',
+  /^(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)(?!.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+  'the name of a general purpose bucket (not of an access point), without s3:// and without a slash',
 );
 
-/** AWS keeps these for access points and for buckets of other kinds. */
-const RESERVED = /^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$/;
+/** AWS keeps these for itself. */
+const RESERVED = /^(xn--|sthree-|amzn-s3-demo-)/;
 
 /** A part of a domain name. */
-const LABEL = '[a-z0-9]([a-z0-9-]*[a-z0-9])?';
+const LABEL = '[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?';
+const HOST = new RegExp(`^${LABEL}(\\.${LABEL})*(:\\d{1,5})?$`);
 
 const ATTEST_KEYS = [arn('kms', 'key/[\\w-]+', ''), arn('secretsmanager', 'secret:[\\w/+=.@-]+-[A-Za-z0-9]{6}', '')];
 
-/** @type {Record<string, { expected: string, fits: (text: string) => boolean, empty?: string, isSecret?: boolean }>} */
+/** The variables of a function have at most 4 KB. */
+const MAX_URL = 2048;
+
+/**
+ * @type {Record<string, {
+ *   expected: string,
+ *   fits: (text: string) => boolean,
+ *   empty?: string,
+ *   isSecret?: boolean,
+ *   isElsewhere?: (text: string) => boolean,
+ * }>}
+ */
 export const PARAMETERS = {
   bucket: optional({ ...BUCKET, fits: (text) => BUCKET.fits(text) && !RESERVED.test(text) }),
   existingBucket: optional(BUCKET),
@@ -81,6 +94,7 @@ export const PARAMETERS = {
   // The roles need a key, and an alias can change to another key.
   kmsKey: optional(arn('kms', 'key/[\\w-]+', 'the ARN of a KMS key (arn:aws:kms:…:key/…, not an alias)')),
   attestKey: optional({
+    isElsewhere: (text) => text.includes(':kms:'),
     expected:
       'the ARN of a KMS key (arn:aws:kms:…:key/…), or the complete ARN of a secret, including its last six characters',
     fits: (text) => ATTEST_KEYS.some(({ fits }) => fits(text)),
@@ -99,9 +113,7 @@ export const PARAMETERS = {
   webhookConcurrency: orOff(number(1, 1000)),
   registry: choice('off', 'on', 'alb'),
   registryAccess: choice('tokens', 'public'),
-  registryDefaultHost: optional(
-    matching(new RegExp(`^${LABEL}(\\.${LABEL})*(:\\d{1,5})?$`), 'the host of a registry, such as docker.io'),
-  ),
+  registryDefaultHost: optional({ expected: 'the host of a registry, such as docker.io', fits: isRegistryHost }),
   registryFill: choice('on', 'off'),
   registryConcurrency: orOff(number(1, 1000)),
   registryMemory: number(256, 10_240),
@@ -114,13 +126,19 @@ export const PARAMETERS = {
     ),
   ),
   registryCertificate: optional(arn('acm', 'certificate/[\\w-]+', 'the ARN of a certificate in ACM')),
-  registryDomain: optional(matching(new RegExp(`^${LABEL}(\\.${LABEL})+$`), 'a domain name in lower case')),
+  // The host condition of a listener's rule has at most 128 characters.
+  registryDomain: optional(
+    matching(
+      new RegExp(`^(?!.{129})(?!.*\\.\\d+$)${LABEL}(\\.${LABEL})+$`),
+      'a domain name of at most 128 characters in lower case',
+    ),
+  ),
   registryScheme: choice('internal', 'internet-facing'),
   registryClients: list(isRange, 'different ranges of IPv4 addresses, separated by commas, such as 10.0.0.0/8'),
   // A FIFO topic is not a target of EventBridge without a group of its own.
   runTopic: optional(arn('sns', '[\\w-]{1,256}', 'the ARN of an SNS topic (standard, not FIFO)')),
   runWebhook: optional({
-    expected: 'a valid URL that begins with https:// and has no user name',
+    expected: `a valid URL of at most ${MAX_URL} characters that begins with https:// and has no user name`,
     fits: isReceiver,
     isSecret: true,
   }),
@@ -208,11 +226,13 @@ export async function readParameters({ options = {}, resolveVariable, resolveCon
   const stage = String(await resolveVariable('sls:stage'));
   if (!STAGE.fits(stage)) problems.push(`stage: expected ${STAGE.expected}, got '${stage}'`);
   const values = {};
-  for (const [name, { expected, fits, empty, isSecret }] of Object.entries(PARAMETERS)) {
+  for (const [name, { expected, fits, empty, isSecret, isElsewhere }] of Object.entries(PARAMETERS)) {
     const value = String(await resolveVariable(`param:${name}`));
     const given = isSecret ? 'another value, which may contain a secret' : `'${value}'`;
     if (fits(value))
-      problems.push(...elsewhere(value, region).map((place) => `${name}: expected ${place}, got ${given}`));
+      problems.push(
+        ...elsewhere(value, region, isElsewhere?.(value)).map((place) => `${name}: expected ${place}, got ${given}`),
+      );
     else problems.push(`${name}: expected ${expected}, got ${given}`);
     values[name] = value === empty ? '' : value;
   }
@@ -238,13 +258,13 @@ async function unknownNames({ param }, sections) {
   });
 }
 
-/** The place where the resource of an ARN would have to be. */
-function elsewhere(value, region) {
+/** The place where the resource of an ARN would have to be; `isElsewhere` if it may be in another region. */
+function elsewhere(value, region, isElsewhere = false) {
   const [, partition, where] = /^arn:([^:]+):[^:]+:([^:]*):/.exec(value) ?? [];
   if (partition === undefined) return [];
   const [, own = 'aws'] = PARTITIONS.find(([regions]) => regions.test(region)) ?? [];
   if (partition !== own) return [`the partition ${own} of ${region}, which is deployed to`];
-  return where === '' || where === region ? [] : [`the region ${region}, which is deployed to`];
+  return where === '' || where === region || isElsewhere ? [] : [`the region ${region}, which is deployed to`];
 }
 
 function isRange(text) {
@@ -252,8 +272,13 @@ function isRange(text) {
   return isIPv4(address) && /^([12]?\d|3[0-2])$/.test(length ?? '') && rest.length === 0;
 }
 
+function isRegistryHost(text) {
+  const [, port = '443'] = text.split(':');
+  return HOST.test(text) && Number(port) >= 1 && Number(port) <= 65_535;
+}
+
 function isReceiver(text) {
-  if (!/^https:\/\/[^\s/]+(\/\S*)?$/.test(text) || !URL.canParse(text)) return false;
+  if (text.length > MAX_URL || !/^https:\/\/[^\s/]+(\/\S*)?$/.test(text) || !URL.canParse(text)) return false;
   const { username, password } = new URL(text);
   return username === '' && password === '';
 }

@@ -59,7 +59,8 @@ describe('a parameter', () => {
     await expect(settingsOf({})).resolves.toBeDefined();
   });
 
-  const BUCKET = 'expected the name of a bucket, without s3:// and without a slash, or nothing';
+  const BUCKET =
+    'expected the name of a general purpose bucket (not of an access point), without s3:// and without a slash, or nothing';
   const PREFIX = 'expected a path of at most 300 characters that ends with a slash, such as mirror/, or nothing';
   const SECRET = 'expected the complete ARN of a secret, including its last six characters, or nothing';
   const TOPIC = 'expected the ARN of an SNS topic (standard, not FIFO), or nothing';
@@ -83,6 +84,9 @@ describe('a parameter', () => {
     ['existingBucket', 's3://x', BUCKET],
     ['existingBucket', 'a-bucket/prefix', BUCKET],
     ['existingBucket', 'arn:aws:s3:::a-bucket', BUCKET],
+    ...['mine-abc-s3alias', 'mine--ol-s3', 'mine.mrap', 'mine--euc1-az1--x-s3', 'mine--table-s3'].map(
+      (bucket) => ['existingBucket', bucket, BUCKET] as const,
+    ),
     ...['mirror', '/mirror/', 'a b/', '../', './', 'a/../b/', 'a/./', `${'a'.repeat(300)}/`].map(
       (prefix) => ['prefix', prefix, PREFIX] as const,
     ),
@@ -110,7 +114,7 @@ describe('a parameter', () => {
     ['webhookConcurrency', '0', 'expected a whole number from 1 to 1000, or off'],
     ['registry', 'yes', 'expected one of off, on, alb'],
     ['registryAccess', 'off', 'expected one of tokens, public'],
-    ...['https://docker.io', '..', '-'].map(
+    ...['https://docker.io', '..', '-', 'docker.io:0', 'docker.io:65536', `${'a'.repeat(64)}.io`].map(
       (host) =>
         ['registryDefaultHost', host, 'expected the host of a registry, such as docker.io, or nothing'] as const,
     ),
@@ -123,8 +127,14 @@ describe('a parameter', () => {
     ['registrySubnets', 'subnet-0123456a,subnet-0123456a', SUBNETS],
     ['registrySubnets', 'subnet-1,subnet-2', SUBNETS],
     ['registryCertificate', 'mine', 'expected the ARN of a certificate in ACM, or nothing'],
-    ['registryDomain', 'https://registry.example.com', 'expected a domain name in lower case, or nothing'],
-    ['registryDomain', '-a.-b', 'expected a domain name in lower case, or nothing'],
+    ...['https://registry.example.com', '-a.-b', '1.2.3.4', `${'a'.repeat(64)}.com`, `${'a.'.repeat(63)}com`].map(
+      (domain) =>
+        [
+          'registryDomain',
+          domain,
+          'expected a domain name of at most 128 characters in lower case, or nothing',
+        ] as const,
+    ),
     ['registryScheme', 'public', 'expected one of internal, internet-facing'],
     ...['', '10.0.0.0', '999.1.1.1/8', '10.0.0.0/33', '10.0.0.0/8/8', '10.0.0.0/8,', '10.0.0.0/8,10.0.0.0/8'].map(
       (clients) => ['registryClients', clients, CLIENTS] as const,
@@ -162,7 +172,7 @@ describe('a parameter', () => {
     ['kmsKey', 'arn:aws:kms:us-east-1:123456789012:key/1234abcd'],
     ['registryCertificate', 'arn:aws:acm:us-east-1:123456789012:certificate/1234abcd'],
     ['credentialsSecret', 'arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf'],
-    ['attestKey', 'arn:aws:kms:us-east-1:123456789012:key/1234abcd'],
+    ['attestKey', 'arn:aws:secretsmanager:us-east-1:123456789012:secret:mine-AbCdEf'],
   ] as const)('%s in another region is refused', async ([name, value]) => {
     await expect(settingsOf({ [name]: value })).rejects.toThrow(
       `read parameter ${name}: expected the region eu-central-1, which is deployed to, got '${value}'`,
@@ -181,8 +191,20 @@ describe('a parameter', () => {
     await expect(settingsOf({ [name]: own }, { region })).resolves.toBeDefined();
   });
 
+  test('may name limits of AWS exactly, and a KMS key of attestations in another region', async () => {
+    const given = {
+      existingBucket: 'xn--mine',
+      registryDefaultHost: `${'a'.repeat(63)}.io:65535`,
+      registryDomain: `${'a.'.repeat(62)}x.io`,
+      runWebhook: `https://hooks.example/${'x'.repeat(2048 - 22)}`,
+      attestKey: 'arn:aws:kms:us-east-1:123456789012:key/1234abcd',
+    };
+    await expect(settingsOf(given)).resolves.toBeDefined();
+  });
+
   test.for([
     'http://x.example/hook?token=hidden',
+    `https://x.example/hidden${'x'.repeat(2048)}`,
     'https://hidden:hidden@x.example/',
     'https://hidden@x.example/',
     'https://[1::2::3]/hidden',
@@ -190,7 +212,7 @@ describe('a parameter', () => {
   ])('runWebhook with the value %s is refused without the value, which may contain a secret', async (value) => {
     const refused = settingsOf({ runWebhook: value });
     await expect(refused).rejects.toThrow(
-      'read parameter runWebhook: expected a valid URL that begins with https:// and has no user name, or nothing, got ' +
+      'read parameter runWebhook: expected a valid URL of at most 2048 characters that begins with https:// and has no user name, or nothing, got ' +
         'another value, which may contain a secret',
     );
     await expect(refused).rejects.not.toThrow('hidden');
