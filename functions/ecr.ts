@@ -1,12 +1,7 @@
 /** Logins to private registries of Amazon ECR, with a token from ECR's API that is valid for 12 hours. */
 import { Failure } from '../lib/core/failure.ts';
 import type { Credential, Credentials } from '../lib/registry/auth/credentials.ts';
-
-/** Amazon ECR user guide, "Private registry"; the second form supports IPv6. */
-const HOSTS = [
-  /^\d{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?$/,
-  /^\d{12}\.dkr-ecr(-fips)?\.([a-z0-9-]+)\.on\.(?:aws|amazonwebservices\.com\.cn)$/,
-];
+import { type EcrPlace, ecrPlaceOf } from '../lib/webhook/ecr-hosts.ts';
 
 /** A token is renewed this long before it expires, so that it outlasts an invocation. */
 const MARGIN_MS = 30 * 60_000;
@@ -36,7 +31,7 @@ export class EcrCredentials implements Credentials {
 
   async find(...[host, path, options]: Parameters<Credentials['find']>): Promise<Credential | undefined> {
     const known = await this.#others.find(host, path, options);
-    const place = known === undefined ? placeOf(host) : undefined;
+    const place = known === undefined ? ecrPlaceOf(host) : undefined;
     if (place === undefined) return known;
     const key = `${place.region}${place.fips ? ' fips' : ''}`;
     const asked = this.#logins.get(key) ?? logIn(place);
@@ -52,21 +47,8 @@ export class EcrCredentials implements Credentials {
   }
 }
 
-interface Place {
-  readonly region: string;
-  readonly fips: boolean;
-}
-
-function placeOf(host: string): Place | undefined {
-  for (const pattern of HOSTS) {
-    const [, fips, region] = pattern.exec(host) ?? [];
-    if (region !== undefined) return { region, fips: fips !== undefined };
-  }
-  return undefined;
-}
-
 /** One token is valid for all registries of a region, including those of other accounts. */
-async function logIn({ region, fips }: Place): Promise<Login> {
+async function logIn({ region, fips }: EcrPlace): Promise<Login> {
   try {
     // The client is loaded on demand.
     const { authorizationFor } = await import('./ecr-client.ts');

@@ -3,6 +3,7 @@ import { Place } from '../oci/document.ts';
 import { isTag, parseRepository } from '../oci/reference.ts';
 import { show } from '../oci/show.ts';
 import type { Verdict } from './delivery.ts';
+import { ecrHosts } from './ecr-hosts.ts';
 import { pushed } from './senders.ts';
 
 /**
@@ -20,7 +21,7 @@ export function translateEcr(event: unknown): Verdict {
     const action = detail.at('action-type').text();
     if (action !== 'PUSH' || detail.at('result').text() !== 'SUCCESS')
       return { kind: 'ignored', reason: `${show(action)} is not a successful push` };
-    const hosts = hostsOf(root.at('account').text(), root.at('region').text());
+    const hosts = ecrHosts(root.at('account').text(), root.at('region').text());
     const name = detail.at('repository-name').text();
     const [tag, digest] = [detail.at('image-tag').optionalText(), detail.at('image-digest').optionalText()];
     if (tag !== undefined && !isTag(tag)) throw detail.at('image-tag').fail(`${show(tag)} is not a tag`);
@@ -30,16 +31,4 @@ export function translateEcr(event: unknown): Verdict {
     if (!(error instanceof Failure)) throw error;
     return { kind: 'refused', status: 400, reason: error.message };
   }
-}
-
-/** The names of a registry; a configuration uses any of them. https://docs.aws.amazon.com/general/latest/gr/ecr.html */
-function hostsOf(account: string, region: string): readonly string[] {
-  const isChina = region.startsWith('cn-');
-  const [plain, dualStack] = isChina
-    ? ['amazonaws.com.cn', 'on.amazonwebservices.com.cn']
-    : ['amazonaws.com', 'on.aws'];
-  return ['', '-fips'].flatMap((fips) => [
-    `${account}.dkr.ecr${fips}.${region}.${plain}`,
-    `${account}.dkr-ecr${fips}.${region}.${dualStack}`,
-  ]);
 }

@@ -31,19 +31,26 @@ test.for([
   ['123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn', 'cn-north-1 false'],
   ['123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com', 'us-gov-west-1 true'],
   ['123456789012.dkr-ecr.eu-west-1.on.aws', 'eu-west-1 false'],
+  ['123456789012.dkr-ecr-fips.us-east-1.on.aws', 'us-east-1 true'],
+  ['123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu', 'eusc-de-east-1 false'],
+  ['123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov', 'us-iso-east-1 false'],
 ])('the function logs in to %s in its region', async ([host, place]) => {
   const credential = await new EcrCredentials(NO_CREDENTIALS).find(host!, 'team/app');
   expect(credential).toMatchObject({ username: 'AWS', password: 'to:ken' });
   expect(await regions()).toEqual([place]);
 });
 
-test.for(['docker.io', 'public.ecr.aws', `${HOST}.example.com`, `x${HOST}`])(
-  'the function does not log in to %s',
-  async (host) => {
-    expect(await new EcrCredentials(NO_CREDENTIALS).find(host, 'team/app')).toBeUndefined();
-    expect(await regions()).toEqual([]);
-  },
-);
+test.for([
+  'docker.io',
+  'public.ecr.aws',
+  `${HOST}.example.com`,
+  `x${HOST}`,
+  '123456789012.dkr-ecr.eu-central-1.amazonaws.com',
+  '123456789012.dkr.ecr.eu-central-1.amazonaws.eu',
+])('the function does not log in to %s', async (host) => {
+  expect(await new EcrCredentials(NO_CREDENTIALS).find(host, 'team/app')).toBeUndefined();
+  expect(await regions()).toEqual([]);
+});
 
 test('a login in the secret takes precedence', async () => {
   const known = { username: 'me', password: 'mine', from: 'the secret' };

@@ -424,7 +424,7 @@ describe('an ECR event', () => {
     expect(reason).toBe('read ECR event: detail.image-tag: "a b" is not a tag');
   });
 
-  test.each([
+  test.each<[string, readonly string[]]>([
     [
       'us-west-2',
       [
@@ -443,6 +443,16 @@ describe('an ECR event', () => {
         '123456789012.dkr-ecr-fips.cn-north-1.on.amazonwebservices.com.cn',
       ],
     ],
+    ...[
+      ['eusc-de-east-1', 'amazonaws.eu'],
+      ['us-iso-east-1', 'c2s.ic.gov'],
+      ['us-isob-east-1', 'sc2s.sgov.gov'],
+      ['us-isof-south-1', 'csp.hci.ic.gov'],
+      ['eu-isoe-west-1', 'cloud.adc-e.uk'],
+    ].map(([region = '', suffix = '']): [string, readonly string[]] => [
+      region,
+      ['ecr', 'ecr-fips'].map((service) => `123456789012.dkr.${service}.${region}.${suffix}`),
+    ]),
   ])('of %s is about the repository under each name of its registry', (region, hosts) => {
     expect(translateEcr({ ...ECR, region })).toEqual({
       kind: 'pushed',
