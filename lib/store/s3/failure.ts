@@ -190,6 +190,9 @@ function withResponse(error: Error, status: number, region: string | undefined, 
       detail: `the bucket ${bucket} does not exist; create it, or correct the URL of the archive`,
     };
   if (name === 'RequestTimeTooSkewed') return { code: 'denied', detail: `${said}; set this machine's clock` };
+  // The storage class of the object, such as GLACIER, cannot be read at once.
+  if (name === 'InvalidObjectState')
+    return { code: 'denied', detail: `${said}; restore the object with aws s3api restore-object` };
   if (INVALID_CREDENTIALS.has(name))
     return {
       code: 'denied',

@@ -123,6 +123,16 @@ test.each(['constructor', '__proto__', 'toString'])(
   },
 );
 
+test('an object in a storage class for archives has to be restored, and no permission helps', async () => {
+  s3.on(GetObjectCommand).rejects(serviceException('InvalidObjectState', 403));
+  await expect(store.get('k', { maxBytes: 1 })).rejects.toMatchObject({
+    code: 'denied',
+    detail: expect.stringMatching(
+      /\(InvalidObjectState, 403\); restore the object with aws s3api restore-object$/,
+    ) as string,
+  });
+});
+
 test('a missing permission of KMS is named instead of the one of S3', async () => {
   const message =
     'User: arn:aws:sts::1:assumed-role/x is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-central-1:1:key/2';
