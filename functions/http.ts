@@ -113,11 +113,21 @@ function append(headers: Headers, name: string, value: string): void {
 }
 
 function isRequest(event: unknown): event is HttpEvent {
+  if (isDirect(event)) return true;
   if (!isRecord(event) || !isRecord(event['requestContext'])) return false;
-  const { rawPath, rawQueryString, httpMethod, path, requestContext } = event;
-  const texts = 'elb' in requestContext ? [httpMethod, path] : [rawPath, rawQueryString];
+  const { httpMethod, path, requestContext } = event;
+  return 'elb' in requestContext && typeof httpMethod === 'string' && typeof path === 'string';
+}
+
+/** Whether an event is a request of a function URL. */
+export function isDirect(event: unknown): event is APIGatewayProxyEventV2 {
+  if (!isRecord(event) || !isRecord(event['requestContext'])) return false;
+  const { rawPath, rawQueryString, requestContext } = event;
   return (
-    texts.every((each) => typeof each === 'string') && ('elb' in requestContext || isRecord(requestContext['http']))
+    typeof rawPath === 'string' &&
+    typeof rawQueryString === 'string' &&
+    !('elb' in requestContext) &&
+    isRecord(requestContext['http'])
   );
 }
 

@@ -1,8 +1,11 @@
-import type { APIGatewayProxyEventV2, Context, EventBridgeEvent } from 'aws-lambda';
+import type { Context } from 'aws-lambda';
 import { readEnvironment } from '../lib/config/environment.ts';
+import { invalid } from '../lib/core/failure.ts';
+import { isRecord } from '../lib/core/json.ts';
 import { type Answer, decideEcr, handleWebhook } from '../lib/webhook/handle.ts';
 import { parseSecrets } from '../lib/webhook/secrets.ts';
 import { configFrom, once, openQueues, secretFrom } from './aws.ts';
+import { isDirect } from './http.ts';
 import { MissingConfiguration } from './kept.ts';
 import { signalOf } from './signal.ts';
 import { log, observed } from './telemetry.ts';
@@ -17,14 +20,17 @@ const wired = once(() => {
 });
 
 /** Handles a registry's webhook from the function URL, or a push to ECR from EventBridge. */
-export const handler = (
-  event: APIGatewayProxyEventV2 | EventBridgeEvent<'ECR Image Action', unknown>,
-  context: Context,
-): Promise<Answer | undefined> =>
+export const handler = (event: unknown, context: Context): Promise<Answer | undefined> =>
   observed(context, async () => {
+    const isWebhook = isDirect(event);
+    if (!isWebhook && !(isRecord(event) && typeof event['detail-type'] === 'string'))
+      throw invalid(
+        'read event',
+        'expected a request of the function URL or an event of EventBridge; send an HTTP request instead of invoking the function',
+      );
     const { config, queues, secrets } = wired();
     const signal = signalOf(context);
-    if ('rawPath' in event)
+    if (isWebhook)
       return handleWebhook(event, {
         secrets,
         config,
@@ -40,6 +46,6 @@ export const handler = (
     if (read === undefined) return undefined;
     const { messages, entry } = decideEcr(event, read);
     await queues.send('resolve', messages, { signal });
-    log('info', 'ECR event', entry);
+    log(entry['kind'] === 'refused' ? 'warn' : 'info', 'ECR event', entry);
     return undefined;
   });

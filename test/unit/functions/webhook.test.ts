@@ -1,6 +1,6 @@
-import type { APIGatewayProxyEventV2, EventBridgeEvent } from 'aws-lambda';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { deliveryOf, ECR, GITHUB, SECRETS } from '../webhook/samples.ts';
+import { balancerEvent } from '../../kit/lambda/http-events.ts';
 import { contextOf, OnMocks } from './on-mocks.ts';
 
 const REPOSITORY = '123456789012.dkr.ecr.us-west-2.amazonaws.com/my-repository-name';
@@ -19,9 +19,9 @@ afterEach(() => {
   aws[Symbol.dispose]();
 });
 
-async function handle(event: object) {
+async function handle(event: unknown) {
   const { handler } = await import('../../../functions/webhook.ts');
-  return handler(event as APIGatewayProxyEventV2 | EventBridgeEvent<'ECR Image Action', unknown>, contextOf());
+  return handler(event, contextOf());
 }
 
 function request(): object {
@@ -86,4 +86,30 @@ test('sends the pushes of ECR to the resolver, and logs that', async () => {
   expect(await handle(ECR)).toBeUndefined();
   expect(aws.sent('resolve')).toMatchObject([{ message: { source: REPOSITORY }, isAbortable: true }]);
   expect(aws.log).toContainEqual(expect.objectContaining({ level: 'INFO', message: 'ECR event', queued: 1 }));
+});
+
+test('logs a push to ECR that it refuses as a warning', async () => {
+  expect(await handle({ ...ECR, detail: {} })).toBeUndefined();
+  expect(aws.sent('resolve')).toEqual([]);
+  expect(aws.log).toContainEqual(
+    expect.objectContaining({
+      level: 'WARN',
+      message: 'ECR event',
+      kind: 'refused',
+      reason: expect.any(String) as string,
+    }),
+  );
+});
+
+test.for([
+  ['a load balancer', balancerEvent({ target: '/' })],
+  ['a REST API', { httpMethod: 'POST', path: '/', headers: {}, requestContext: { requestId: 'request-1' } }],
+  ['the console', {}],
+  ['nothing', null],
+  ['a text', 'x'],
+] as const)('refuses the event of %s with a message that names the expected ones', async ([, event]) => {
+  await expect(handle(event)).rejects.toThrow(
+    'read event: expected a request of the function URL or an event of EventBridge; send an HTTP request instead of invoking ' +
+      'the function',
+  );
 });
