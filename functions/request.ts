@@ -13,6 +13,9 @@ export type Request =
 /** A request for a run. */
 export type StartRequest = Exclude<Request, { kind: 'batch' }>;
 
+/** A clock may be fast, and a person may take local time for UTC. */
+const MAX_AHEAD_MS = 24 * 3_600_000;
+
 const EXAMPLE = 'it is {"references": ["docker.io/library/alpine:3.20"]}';
 
 /** Far above the batch size of any queue. */
@@ -22,9 +25,10 @@ const MAX_RECORDS = 10_000;
  * Parses an event. Retries have the same run id: Scheduler repeats the scheduled time (but not the execution id), and Lambda
  * the request id of an asynchronous invocation.
  *
+ * @param now milliseconds since the epoch
  * @throws Failure `invalid` with the name of the field
  */
-export function readRequest(event: unknown, requestId: string): Request {
+export function readRequest(event: unknown, requestId: string, now: number = Date.now()): Request {
   const root = new Place('read request', '', event);
   if (typeof event !== 'object' || event === null || Array.isArray(event))
     throw root.fail(`it is not an object; ${EXAMPLE}`);
@@ -34,7 +38,7 @@ export function readRequest(event: unknown, requestId: string): Request {
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) throw root.fail(`${JSON.stringify(unknown)} is not known; ${EXAMPLE}`);
   if (Records !== undefined) return { kind: 'batch', batch: batchOf(root.at('Records'), event) };
-  if (schedule !== undefined) return { kind: 'schedule', run: runOf(root.at('schedule')) };
+  if (schedule !== undefined) return { kind: 'schedule', run: runOf(root.at('schedule'), now) };
   return { kind: 'references', run: `request-${requestId}`, request: event };
 }
 
@@ -47,12 +51,21 @@ function batchOf(records: Place, event: object): SQSEvent {
 }
 
 /** `{"arn": "arn:…:schedule/default/mirror-sync-prod", "time": "2026-01-31T00:00:00Z"}` */
-function runOf(schedule: Place): string {
+function runOf(schedule: Place, now: number): string {
   const name = schedule.at('arn').text().split('/').at(-1) ?? '';
   if (!/^[\w.-]+$/.test(name)) throw schedule.at('arn').fail('must be the ARN of a schedule');
-  const time = Date.parse(schedule.at('time').text());
-  if (Number.isNaN(time)) throw schedule.at('time').fail('must be a time, as 2026-01-31T00:00:00Z');
+  const time = timeOf(schedule.at('time'));
+  if (time > now + MAX_AHEAD_MS) throw schedule.at('time').fail('must not be more than a day in the future');
   for (const key of Object.keys(schedule.object()))
     if (key !== 'arn' && key !== 'time') throw schedule.at(key).fail('is not known');
   return runName(time, name);
+}
+
+/** `Date.parse` accepts other forms, and takes February 30 for March 2. */
+function timeOf(place: Place): number {
+  const text = place.text();
+  const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?Z$/.test(text) ? Date.parse(text) : NaN;
+  if (Number.isNaN(time) || !new Date(time).toISOString().startsWith(text.slice(0, 19)))
+    throw place.fail('must be a time, as 2026-01-31T00:00:00Z');
+  return time;
 }
