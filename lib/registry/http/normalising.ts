@@ -3,17 +3,22 @@ import { Duplex } from 'node:stream';
 import type { buildConnector } from 'undici';
 import { normaliseHead } from './response-head.ts';
 
-/** A response with contradictory Content-Length values. */
-export class ContradictoryLength extends Error {
-  constructor() {
-    super('the Content-Length is not a single number');
-  }
-}
+/** A response whose head cannot be normalised. */
+export class InvalidHead extends Error {}
+
+/** The message for contradictory Content-Length values. */
+export const CONTRADICTORY_LENGTH = 'the Content-Length is not a single number';
+
+/** The limit for the interim responses (1xx) before a response. */
+const MAX_INTERIMS = 100;
 
 /** A longer head is passed to the parser unchanged, which refuses it. */
 const MAX_HEAD_BYTES = 512 * 1024;
 
 const HEAD_END = /\r?\n\r?\n/;
+
+/** Undici refuses `100 Continue`, and ignores the others. 101 ends an exchange. */
+const INTERIM = /^HTTP\/1\.\d 1(?!01)\d\d/;
 
 /**
  * Connections that normalise response heads before undici parses them, because undici's parser has no lenient mode. A
@@ -32,6 +37,7 @@ class NormalisedSocket extends Duplex {
   readonly #socket: Socket;
   /** The received part of the head; undefined in the body. */
   #head: Buffer | undefined = Buffer.alloc(0);
+  #interims = 0;
 
   constructor(socket: Socket) {
     super();
@@ -85,26 +91,33 @@ class NormalisedSocket extends Duplex {
       this.#pass(bytes);
       return;
     }
-    let head: Buffer = Buffer.concat([this.#head, bytes]);
-    let isInterim = true;
-    // Another head follows an interim response.
-    while (isInterim) {
-      const text = head.toString('latin1');
-      const end = HEAD_END.exec(text);
-      this.#head = head;
-      if (end === null && head.length < MAX_HEAD_BYTES) return;
-      const length = end === null ? 0 : end.index + end[0].length;
-      const normalised = length === 0 ? '' : normaliseHead(text.slice(0, length));
-      if (normalised === undefined) {
-        this.destroy(new ContradictoryLength());
-        return;
-      }
-      this.#pass(Buffer.from(normalised, 'latin1'));
-      isInterim = length > 0 && /^HTTP\/\d\.\d 1\d\d/.test(text);
-      head = head.subarray(length);
+    this.#head = Buffer.concat([this.#head, bytes]);
+    let rest: Buffer | undefined = this.#head;
+    try {
+      while (rest !== undefined) rest = this.#takeHead(rest);
+    } catch (error) {
+      this.destroy(error as InvalidHead);
+    }
+  }
+
+  /** Passes the head at the start of the bytes to the parser. Returns the bytes behind an interim response, which it drops. */
+  #takeHead(bytes: Buffer): Buffer | undefined {
+    this.#head = bytes;
+    const text = bytes.toString('latin1');
+    const end = HEAD_END.exec(text);
+    if (end === null && bytes.length < MAX_HEAD_BYTES) return undefined;
+    const length = end === null ? 0 : end.index + end[0].length;
+    const head = length === 0 ? '' : normaliseHead(text.slice(0, length));
+    if (head === undefined) throw new InvalidHead(CONTRADICTORY_LENGTH);
+    if (INTERIM.test(head)) {
+      this.#interims += 1;
+      if (this.#interims <= MAX_INTERIMS) return bytes.subarray(length);
+      throw new InvalidHead(`it follows more than ${MAX_INTERIMS} interim responses`);
     }
     this.#head = undefined;
-    this.#pass(head);
+    this.#pass(Buffer.from(head, 'latin1'));
+    this.#pass(bytes.subarray(length));
+    return undefined;
   }
 
   #pass(bytes: Buffer): void {

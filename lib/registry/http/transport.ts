@@ -2,7 +2,7 @@ import { Failure, type FailureCode } from '../../core/failure.ts';
 import { systemWords } from '../../core/system-error.ts';
 import { MAX_HEADER_BYTES } from './agents.ts';
 import { RefusedAddress, offLimits } from './dial.ts';
-import { ContradictoryLength } from './normalising.ts';
+import { CONTRADICTORY_LENGTH, InvalidHead } from './normalising.ts';
 
 /** The facts about an exchange that its failure reports. */
 export interface Attempt {
@@ -71,7 +71,12 @@ export function transportFailure(thrown: unknown, at: Attempt): Failure {
 /** Whether undici's parser or the normalisation refused the response. */
 function isParserError(thrown: unknown): boolean {
   const isParsers = thrown instanceof Error && thrown.name === 'HTTPParserError';
-  return isParsers || isLengthMismatch(thrown) || thrown instanceof ContradictoryLength;
+  return isParsers || isLengthMismatch(thrown) || isContinue(thrown) || thrown instanceof InvalidHead;
+}
+
+/** Whether undici refused a `100 Continue`, which a client must ignore (RFC 9110, section 15.2). */
+function isContinue(thrown: unknown): boolean {
+  return thrown instanceof Error && codeOfError(thrown) === 'UND_ERR_SOCKET' && thrown.message === 'bad response';
 }
 
 /** Undici reports an invalid Content-Length as a length mismatch. */
@@ -85,7 +90,8 @@ export function isUnreadable(failure: unknown): boolean {
 }
 
 function reasonOf(thrown: unknown): string {
-  if (isLengthMismatch(thrown)) return new ContradictoryLength().message;
+  if (isLengthMismatch(thrown)) return CONTRADICTORY_LENGTH;
+  if (isContinue(thrown)) return 'it follows 100 Continue';
   const message = thrown instanceof Error ? thrown.message : '';
   return /\((.*)\)$/.exec(message)?.[1] ?? message;
 }

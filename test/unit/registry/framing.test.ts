@@ -1,6 +1,9 @@
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { PassThrough, type Readable } from 'node:stream';
+import type { buildConnector } from 'undici';
 import { describe, expect, test } from 'vitest';
+import { normalising } from '../../../lib/registry/http/normalising.ts';
 import { normaliseHead } from '../../../lib/registry/http/response-head.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { randomBytes } from '../../kit/content.ts';
@@ -83,26 +86,52 @@ const ACCEPTED: readonly (readonly [string, (length: number) => string, ((body: 
     'a header of 20,000 characters',
     (n) => `Content-Security-Policy: ${'x'.repeat(20_000)}\r\nContent-Length: ${n}\r\n`,
   ],
-  ['an interim response before such a head', (n) => `Content-Length: ${n}\r\nContent-Length: ${n}\r\n`],
 ];
 
+/** All content is served, without a retry. */
+async function expectContent(server: RawServer): Promise<void> {
+  await using sources = testSources();
+  const source = sources.at(server.host);
+  expect((await source.resolve('v1')).digest).toBe(image.digest);
+  expect((await source.manifest(image.digest)).digest).toBe(image.digest);
+  expect(await Array.fromAsync(source.tags())).toEqual([['v1']]);
+  const body = await source.blob(DIGEST, { size: BLOB.length }).open({ start: 0 });
+  expect((await collect(body)).equals(BLOB)).toBe(true);
+  expect(sources.waits).toEqual([]);
+  // The client finds out once: one request more than there are responses.
+  expect(server.connections()).toBeLessThanOrEqual(5);
+}
+
+const HINTS = 'HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n';
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
+
 describe('a response', () => {
-  test.for(ACCEPTED)('with %s is accepted', async ([name, framing, encode]) => {
-    const answer = answering(framing, encode);
-    const interim = name.startsWith('an interim')
-      ? Buffer.from('HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n')
-      : Buffer.alloc(0);
-    await using server = await raw((method, path) => Buffer.concat([interim, answer(method, path)]));
+  test.for(ACCEPTED)('with %s is accepted', async ([, framing, encode]) => {
+    await using server = await raw(answering(framing, encode));
+    await expectContent(server);
+  });
+
+  test.for([
+    ['an interim response, with a repeated length', HINTS, (n: number) => `Content-Length: ${n}\r\n`.repeat(2)],
+    ['100 Continue', CONTINUE],
+    ['100 Continue of HTTP/1.0', 'HTTP/1.0 100 Continue\r\n\r\n'],
+    ['several interim responses', `${HINTS}${CONTINUE}HTTP/1.1 102 Processing\r\n\r\n${CONTINUE}`],
+    ['an interim response with a length', 'HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n'],
+    ['100 interim responses', CONTINUE.repeat(100)],
+  ] as const)('after %s is accepted', async ([, interim, framing = (n: number) => `Content-Length: ${n}\r\n`]) => {
+    const answer = answering(framing);
+    await using server = await raw((method, path) => Buffer.concat([Buffer.from(interim), answer(method, path)]));
+    await expectContent(server);
+  });
+
+  test('after more than 100 interim responses is refused, without a retry', async () => {
+    await using server = await raw(() => Buffer.from(CONTINUE.repeat(101)));
     await using sources = testSources();
-    const source = sources.at(server.host);
-    expect((await source.resolve('v1')).digest).toBe(image.digest);
-    expect((await source.manifest(image.digest)).digest).toBe(image.digest);
-    expect(await Array.fromAsync(source.tags())).toEqual([['v1']]);
-    const body = await source.blob(DIGEST, { size: BLOB.length }).open({ start: 0 });
-    expect((await collect(body)).equals(BLOB)).toBe(true);
+    const failure = await failureOf(sources.at(server.host).manifest(image.digest), 'invalid');
+    expect(failure.detail).toBe(
+      `${server.host} sent a response that is not valid HTTP (it follows more than 100 interim responses)`,
+    );
     expect(sources.waits).toEqual([]);
-    // The client finds out once: one request more than there are responses.
-    expect(server.connections()).toBeLessThanOrEqual(5);
   });
 
   test.each([
@@ -142,6 +171,27 @@ describe('a response', () => {
     expect(failure.remedy).toBe('retry');
     expect(sources.waits).toEqual([100, 200]);
   });
+});
+
+/** The bytes that undici gets, if each byte is received alone. */
+async function normalised(text: string): Promise<string> {
+  const socket = new PassThrough();
+  const connect = normalising((_, callback) => {
+    callback(null, socket as unknown as Socket);
+  });
+  const connected = Promise.withResolvers<Readable>();
+  connect({} as buildConnector.Options, (...[error, made]) => {
+    if (error === null) connected.resolve(made);
+    else connected.reject(error);
+  });
+  for (const byte of Buffer.from(text, 'latin1')) socket.write(Buffer.of(byte));
+  socket.end();
+  return Buffer.concat(await (await connected.promise).toArray()).toString('latin1');
+}
+
+test('interim responses are dropped, however their bytes are split', async () => {
+  const response = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}';
+  expect(await normalised(`${CONTINUE}${HINTS}HTTP/1.1 100 C\n\n${response}`)).toBe(response);
 });
 
 test.each([
