@@ -18,10 +18,10 @@ export interface ContentOptions {
 }
 
 /**
- * Uncompressed bytes per stored byte, at most. Real layers stay far below this ratio, and decompression bombs exceed
- * it.
+ * Uncompressed bytes per stored byte, at most. A gzip stream has at most 1,032, which a large file of zeros reaches. Real
+ * zstd layers stay far below, and decompression bombs exceed it.
  */
-const MAX_RATIO = 1000;
+const MAX_RATIO = 1100;
 
 export class Content {
   readonly #options: ContentOptions;
