@@ -5,6 +5,7 @@ import type { EndpointAttempt, Operation } from './client.ts';
 import { withoutCodings } from './http/decoding.ts';
 import type { EndpointRequest } from './endpoint.ts';
 import { refusal, sourceFailure, stopped } from './errors.ts';
+import { locate } from './http/location.ts';
 import { checkResponse, rangeHeader, type BlobResponse, type ByteRange } from './http/range.ts';
 import type { BlobBody, BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './http/short.ts';
@@ -112,8 +113,8 @@ export class RegistryBlob implements BlobSource {
     persistence: Persistence,
   ): Promise<OpenResponse | Failure> {
     const { client, operation } = this.#options;
-    if (!URL.canParse(address)) return unusable(operation);
-    const url = new URL(address);
+    const url = locate(address);
+    if (url === undefined) return unusable(operation);
     if (!client.options.isForeignAllowed(url)) return notAllowed(operation, url);
     this.#triedUrls.add(address);
     client.triedAddresses.set(address, true);

@@ -153,7 +153,9 @@ export class RegistryClient {
       const detail = `${url.host} has no /v2/ API; it is not a registry, or supports only the obsolete v1 protocol`;
       return new Failure({ operation, side: 'source', code: 'unsupported', detail, status });
     }
-    const hint = own && (status === 401 || status === 403) ? await endpoint.hint(ask.repository, signal) : undefined;
+    const login = url.username === '' ? undefined : 'the user in the URL of the redirect is not sent';
+    const denied = status === 401 || status === 403;
+    const hint = own && denied ? await endpoint.hint(ask.repository, signal) : login;
     return refusal({ status, headers, body }, { operation, host: url.host, subject, now: this.options.now(), hint });
   }
 }

@@ -3,6 +3,7 @@ import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../../core/failure.ts';
 import { parseContentLength } from '../../core/http/content.ts';
 import { stopped } from '../errors.ts';
+import { requestTarget } from './location.ts';
 import { isLengthMismatch, transportFailure } from './transport.ts';
 import type { HttpRequest, Reply, ReplyBody } from './message.ts';
 
@@ -69,7 +70,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     }
     signal?.addEventListener('abort', this.#onAbort, { once: true });
     try {
-      const path = `${url.pathname}${url.search}`;
+      const path = requestTarget(url);
       // By default undici closes the connection after a HEAD, so 1,000 tags would need 1,000 handshakes.
       const options = { origin: url.origin, path, method, headers, reset: this.#options.isLast };
       agent.dispatch(body === undefined ? options : { ...options, body }, this);

@@ -1,6 +1,7 @@
 import { Failure } from '../../core/failure.ts';
 import { quote } from '../../oci/show.ts';
 import { isLoopback } from './addresses.ts';
+import { locate } from './location.ts';
 import { readExcerpt } from './short.ts';
 import type { HttpRequest, Reply } from './message.ts';
 
@@ -42,8 +43,8 @@ function targetOf(
   const refuse = (problem: string): Failure =>
     new Failure({ operation, side: 'source', code: 'invalid', detail: `${from.host} ${problem}`, status });
   if (count > MAX_REDIRECTS) throw refuse(`redirected more than ${MAX_REDIRECTS} times`);
-  if (location === undefined || !URL.canParse(location, from.href)) throw refuse('redirected without a valid Location');
-  const url = new URL(location, from);
+  const url = location === undefined ? undefined : locate(location, from);
+  if (url === undefined) throw refuse('redirected without a valid Location');
   if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refuse(`redirected to ${quote(url.protocol)}`);
   const isDowngrade = from.protocol === 'https:' && url.protocol === 'http:';
   if (isDowngrade && !isLoopback(url.hostname) && !isInsecure(url.host))

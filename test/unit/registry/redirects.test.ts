@@ -71,6 +71,36 @@ test.each<readonly [string, (path: string) => string | readonly string[]]>([
   expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
 });
 
+test.each(['/cdn/a?signed=\'x\'&y="z"', '/cdn/%2e%2e/%2E/a', '/cdn//a'])(
+  'the Location %s is requested as it is written, also for the ranges of a blob',
+  async (location) => {
+    await using target = await serveHttp(() => [200, {}, BLOB]);
+    await using registry = await serveHttp(() => [307, { location: `http://${target.host}${location}` }]);
+    await using sources = testSources();
+    const blob = sources.at(registry.host).blob(BLOB_DIGEST);
+    for (let time = 0; time < 2; time += 1) expect(await collect(await blob.open({ start: 0 }))).toEqual(BLOB);
+    expect(target.requests.map(({ path }) => path)).toEqual([location, location]);
+    expect(registry.requests).toHaveLength(1);
+  },
+);
+
+test('the URL of a foreign layer is requested as it is written', async () => {
+  await using registry = await serveHttp(() => [200, {}, BLOB]);
+  await using sources = testSources();
+  const urls = [`http://${registry.host}/%2e%2e/a?signed='x'`];
+  await collect(await sources.at(registry.host).blob(BLOB_DIGEST, { urls }).open({ start: 0 }));
+  expect(registry.requests.map(({ path }) => path)).toEqual(["/%2e%2e/a?signed='x'"]);
+});
+
+test('a user in a Location is not sent, and the error of a denial says so', async () => {
+  await using target = await serveHttp(() => [403]);
+  await using registry = await serveHttp(() => [307, { location: `http://user:secret@${target.host}/a` }]);
+  await using sources = testSources();
+  const failure = await failureOf(sources.at(registry.host).manifest(image.digest), 'denied');
+  expect(failure.detail).toBe(`${target.host} answered 403; the user in the URL of the redirect is not sent`);
+  expect(authorizations(target)).toEqual([undefined]);
+});
+
 describe('the target of a redirect', () => {
   test.each([301, 302, 303, 307, 308])('gets a response to its own challenge after a %i', async (status) => {
     await using target = await tokenServer();
