@@ -27,20 +27,27 @@ export function normaliseHead(head: string): string | undefined {
 }
 
 function headersOf(lines: readonly string[]): Header[] {
-  const headers: Header[] = [];
+  const headers: { readonly name: string; readonly parts: string[] }[] = [];
   for (const line of lines) {
-    const last = headers.at(-1);
-    const [, name, value = ''] = /^([!#$%&'*+\-.^_`|~\w]+)[ \t]*:[ \t]*(.*?)[ \t]*$/.exec(line) ?? [];
-    if (name !== undefined) headers.push({ name, value });
-    else if (/^[ \t]/.test(line) && last !== undefined)
-      headers[headers.length - 1] = { name: last.name, value: `${last.value} ${line.trim()}`.trim() };
+    const [, name, value = ''] = /^([!#$%&'*+\-.^_`|~\w]+)[ \t]*:(.*)$/s.exec(line) ?? [];
+    if (name !== undefined) headers.push({ name, parts: [trimmed(value)] });
+    else if (/^[ \t]/.test(line)) headers.at(-1)?.parts.push(trimmed(line));
     // Other lines are skipped, as other clients do.
   }
-  return headers;
+  return headers.map(({ name, parts }) => ({ name, value: trimmed(parts.join(' ')) }));
+}
+
+/** Without the white space of HTTP at both ends. A regular expression would take quadratic time. */
+function trimmed(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t';
+  let [start, end] = [0, text.length];
+  while (start < end && isBlank(start)) start += 1;
+  while (start < end && isBlank(end - 1)) end -= 1;
+  return text.slice(start, end);
 }
 
 function listOf(value: string): string[] {
-  const members = value.split(',').map((member) => member.trim());
+  const members = value.split(',').map(trimmed);
   // RFC 9110, section 5.6.1: a list may have empty members, but not only empty ones.
   return members.some((member) => member !== '') ? members.filter((member) => member !== '') : members.slice(0, 1);
 }

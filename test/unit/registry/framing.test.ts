@@ -207,3 +207,21 @@ test.each([
 ])('the head %j is normalised to %j', (head, normalised) => {
   expect(normaliseHead(head)).toBe(normalised);
 });
+
+test.each([
+  ['white space in a value', `X: a${' '.repeat(80_000)}b\r\n`],
+  ['folding', `X: a\r\n${' b\r\n'.repeat(80_000)}`],
+])('a head with much %s is normalised in linear time', (_, header) => {
+  const start = performance.now();
+  expect(normaliseHead(`HTTP/1.1 200 OK\r\n${header}A: b\r\n\r\n`)).toMatch(/\r\nA: b\r\n\r\n$/);
+  // In quadratic time, these take 6 s and more.
+  expect(performance.now() - start).toBeLessThan(3_000);
+});
+
+test.each([
+  ['a space of another alphabet', '\xa05'],
+  ['a vertical tab', '\v5'],
+  ['a bare CR', '5\r'],
+])('a Content-Length with %s is not a number', (_, value) => {
+  expect(normaliseHead(`HTTP/1.1 200 OK\r\nContent-Length: ${value}\r\n\r\n`)).toBeUndefined();
+});
