@@ -18,7 +18,7 @@ export interface Route {
   readonly unverified: boolean;
   /** The URL of the proxy. */
   readonly proxy: string | undefined;
-  /** Whether response heads are normalised before they are parsed. */
+  /** Whether responses are normalised before they are parsed. */
   readonly isLenient: boolean;
 }
 

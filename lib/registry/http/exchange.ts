@@ -4,7 +4,7 @@ import { Failure } from '../../core/failure.ts';
 import { parseContentLength } from '../../core/http/content.ts';
 import { stopped } from '../errors.ts';
 import { requestTarget } from './location.ts';
-import { isLengthMismatch, transportFailure } from './transport.ts';
+import { isInvalidFraming, isLengthMismatch, transportFailure } from './transport.ts';
 import type { HttpRequest, Reply, ReplyBody } from './message.ts';
 
 /** The time limits of an exchange, so that a slow server cannot hold a connection or its caller. */
@@ -24,6 +24,8 @@ export interface ExchangeOptions {
   /** Whether the connection is closed after this exchange. */
   readonly isLast: boolean;
   readonly signal: AbortSignal | undefined;
+  /** Called when the parser refuses the framing of the body. */
+  readonly onInvalidFraming: () => void;
   /** Called when the connection, including TLS, is established and the request is sent. */
   readonly onConnected: () => void;
 }
@@ -152,7 +154,10 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     // Undici reads white space after a Content-Length as digits, although it is not part of the value (RFC 9110, 5.5).
     const isComplete = isLengthMismatch(error) && this.#received === this.#length;
     if (isComplete) this.#finish('complete');
-    else this.#failWith(error);
+    else {
+      if (this.#answered && isInvalidFraming(error)) this.#options.onInvalidFraming();
+      this.#failWith(error);
+    }
   }
 
   readonly #onAbort = (): void => {

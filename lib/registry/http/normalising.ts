@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import type { buildConnector } from 'undici';
+import { ChunkedBody } from './chunked-body.ts';
 import { normaliseHead } from './response-head.ts';
 
 /** A response whose head cannot be normalised. */
@@ -17,11 +18,14 @@ const MAX_HEAD_BYTES = 512 * 1024;
 
 const HEAD_END = /\r?\n\r?\n/;
 
+/** Matches a normalised head. */
+const CHUNKED = /^transfer-encoding: (?:.*, )?chunked\r$/m;
+
 /** Undici refuses `100 Continue`, and ignores the others. 101 ends an exchange. */
 const INTERIM = /^HTTP\/1\.\d 1(?!01)\d\d/;
 
 /**
- * Connections that normalise response heads before undici parses them, because undici's parser has no lenient mode. A
+ * Connections that normalise responses before undici parses them, because undici's parser has no lenient mode. A
  * connection serves one request (`reset` in the dispatch options), so that a wrong length cannot affect the next response.
  */
 export function normalising(connector: buildConnector.connector): buildConnector.connector {
@@ -38,6 +42,7 @@ class NormalisedSocket extends Duplex {
   /** The received part of the head; undefined in the body. */
   #head: Buffer | undefined = Buffer.alloc(0);
   #interims = 0;
+  #chunked: ChunkedBody | undefined;
 
   constructor(socket: Socket) {
     super();
@@ -88,7 +93,7 @@ class NormalisedSocket extends Duplex {
 
   #take(bytes: Buffer): void {
     if (this.#head === undefined) {
-      this.#pass(bytes);
+      this.#passBody(bytes);
       return;
     }
     this.#head = Buffer.concat([this.#head, bytes]);
@@ -115,9 +120,15 @@ class NormalisedSocket extends Duplex {
       throw new InvalidHead(`it follows more than ${MAX_INTERIMS} interim responses`);
     }
     this.#head = undefined;
+    if (CHUNKED.test(head)) this.#chunked = new ChunkedBody();
     this.#pass(Buffer.from(head, 'latin1'));
-    this.#pass(bytes.subarray(length));
+    this.#passBody(bytes.subarray(length));
     return undefined;
+  }
+
+  #passBody(bytes: Buffer): void {
+    if (this.#chunked === undefined) this.#pass(bytes);
+    else for (const piece of this.#chunked.normalise(bytes)) this.#pass(piece);
   }
 
   #pass(bytes: Buffer): void {

@@ -1,3 +1,6 @@
+/** The control characters, except for a tab. */
+const CONTROLS = /[^\t\x20-\x7e\x80-\xff]/g;
+
 interface Header {
   readonly name: string;
   readonly value: string;
@@ -6,7 +9,8 @@ interface Header {
 /**
  * Normalises a response head for a strict parser, where RFC 9112 allows a recipient to be lenient: line ends without CR
  * (section 2.2), white space around names and folded values (5.1, 5.2), a Content-Length together with Transfer-Encoding,
- * which overrides it (6.3), and a repeated, equal Content-Length (RFC 9110, section 8.6).
+ * which overrides it (6.3), a repeated, equal Content-Length (RFC 9110, section 8.6), control characters in values (5.5),
+ * a later version of HTTP/1 (2.5), and white space in the status line.
  *
  * @param head all bytes up to the empty line, as Latin-1
  * @returns undefined if the lengths contradict each other
@@ -20,10 +24,18 @@ export function normaliseHead(head: string): string | undefined {
   const lengths = new Set(named('content-length').flatMap(({ value }) => listOf(value).map(lengthOf)));
   if (transfer.length === 0 && (lengths.size > 1 || lengths.has(undefined))) return undefined;
   const framing = /^(transfer-encoding|content-length)$/i;
-  const kept = headers.filter(({ name }) => !framing.test(name));
+  const others = headers.filter(({ name }) => !framing.test(name));
+  const kept = others.map(({ name, value }) => ({ name, value: value.replace(CONTROLS, ' ') }));
   if (transfer.length > 0) kept.push({ name: 'transfer-encoding', value: transfer.join(', ') });
   else for (const length of lengths) kept.push({ name: 'content-length', value: length ?? '' });
-  return [status, ...kept.map(({ name, value }) => `${name}: ${value}`), '', ''].join('\r\n');
+  return [statusLine(status), ...kept.map(({ name, value }) => `${name}: ${value}`), '', ''].join('\r\n');
+}
+
+/** Any version of HTTP/1 is read as 1.1, except for 1.0. */
+function statusLine(line: string): string {
+  const [, minor, code, reason = ''] = /^HTTP\/1\.(\d)[ \t]+(\d{3})(?:[ \t](.*))?$/s.exec(line) ?? [];
+  if (code === undefined) return line;
+  return `HTTP/1.${minor === '0' ? 0 : 1} ${code} ${reason.replace(CONTROLS, ' ')}`;
 }
 
 function headersOf(lines: readonly string[]): Header[] {

@@ -68,10 +68,13 @@ export function transportFailure(thrown: unknown, at: Attempt): Failure {
   return fail(code === 'UND_ERR_INVALID_ARG' ? 'invalid' : 'network', `${host}: ${message}`);
 }
 
+function isParsers(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === 'HTTPParserError';
+}
+
 /** Whether undici's parser or the normalisation refused the response. */
 function isParserError(thrown: unknown): boolean {
-  const isParsers = thrown instanceof Error && thrown.name === 'HTTPParserError';
-  return isParsers || isLengthMismatch(thrown) || isContinue(thrown) || thrown instanceof InvalidHead;
+  return isParsers(thrown) || isLengthMismatch(thrown) || isContinue(thrown) || thrown instanceof InvalidHead;
 }
 
 /** Whether undici refused a `100 Continue`, which a client must ignore (RFC 9110, section 15.2). */
@@ -82,6 +85,11 @@ function isContinue(thrown: unknown): boolean {
 /** Undici reports an invalid Content-Length as a length mismatch. */
 export function isLengthMismatch(thrown: unknown): boolean {
   return codeOfError(thrown) === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH';
+}
+
+/** Whether the parser refused the framing of a chunked body, and not its early end. */
+export function isInvalidFraming(thrown: unknown): boolean {
+  return isParsers(thrown) && codeOfError(thrown) !== 'HPE_INVALID_EOF_STATE';
 }
 
 /** Whether the response could not be parsed, so that normalising its head may help. */

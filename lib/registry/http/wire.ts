@@ -83,6 +83,9 @@ export class Wire {
         proxy: proxy === undefined ? undefined : proxyHost(proxy),
         isLast: isLenient,
         signal,
+        onInvalidFraming: () => {
+          if (proxy === undefined) this.#lenient.set(url.origin, true);
+        },
         onConnected: () => isTls && this.#tls.add(url.host),
       },
     );

@@ -20,7 +20,7 @@ interface RawServer extends AsyncDisposable {
 }
 
 /** A server of raw bytes, one request per connection. */
-async function raw(answer: (method: string, path: string) => Buffer): Promise<RawServer> {
+async function raw(answer: (method: string, path: string, request: string) => Buffer): Promise<RawServer> {
   let connections = 0;
   const server = createServer((socket) => {
     let request = '';
@@ -32,7 +32,7 @@ async function raw(answer: (method: string, path: string) => Buffer): Promise<Ra
       else if (request.includes('\r\n\r\n')) {
         connections += 1;
         const [method = '', path = ''] = request.split(' ');
-        socket.end(answer(method, path));
+        socket.end(answer(method, path, request));
       }
     });
   });
@@ -52,19 +52,28 @@ const chunked = (body: Buffer): Buffer =>
   Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body, Buffer.from('\r\n0\r\n\r\n')]);
 
 /** Content with the headers that `framing` returns for its length. */
-function answering(framing: (length: number) => string, encode = (body: Buffer): Buffer => body) {
+function answering(
+  framing: (length: number) => string,
+  encode = (body: Buffer): Buffer => body,
+  status = 'HTTP/1.1 200 OK',
+) {
   return (method: string, path: string): Buffer => {
     const body = path.includes('/manifests/') ? image.manifest : path.includes('/blobs/') ? BLOB : '{"tags":["v1"]}';
     const bytes = Buffer.from(body);
     const own = path.includes('/manifests/')
       ? `Content-Type: ${image.mediaType}\r\nDocker-Content-Digest: ${image.digest}\r\n`
       : '';
-    const head = Buffer.from(`HTTP/1.1 200 OK\r\n${own}${framing(bytes.length)}\r\n`, 'latin1');
+    const head = Buffer.from(`${status}\r\n${own}${framing(bytes.length)}\r\n`, 'latin1');
     return method === 'HEAD' ? head : Buffer.concat([head, encode(bytes)]);
   };
 }
 
-const ACCEPTED: readonly (readonly [string, (length: number) => string, ((body: Buffer) => Buffer)?])[] = [
+const ACCEPTED: readonly (readonly [
+  name: string,
+  framing: (length: number) => string,
+  encode?: ((body: Buffer) => Buffer) | undefined,
+  status?: string,
+])[] = [
   ['Content-Length before Transfer-Encoding', (n) => `Content-Length: ${n}\r\nTransfer-Encoding: chunked\r\n`, chunked],
   ['Content-Length after Transfer-Encoding', (n) => `Transfer-Encoding: chunked\r\nContent-Length: ${n}\r\n`, chunked],
   [
@@ -82,14 +91,18 @@ const ACCEPTED: readonly (readonly [string, (length: number) => string, ((body: 
   ['a folded value', (n) => `X-Old: a\r\n\tb\r\nContent-Length: ${n}\r\n`],
   ['a bare LF between two headers', (n) => `Content-Length: ${n}\nX-Old: 1\r\n`],
   ['Transfer-Encoding: identity', (n) => `Content-Length: ${n}\r\nTransfer-Encoding: identity\r\n`],
+  ['a later version of HTTP/1', (n) => `Content-Length: ${n}\r\n`, undefined, 'HTTP/1.2 200 OK'],
+  ['spaces in the status line', (n) => `Content-Length: ${n}\r\n`, undefined, 'HTTP/1.1  200   OK'],
+  ['control characters in the status line', (n) => `Content-Length: ${n}\r\n`, undefined, 'HTTP/1.1 200 O\0K\x7f'],
+  ['control characters in a value', (n) => `X-Old: a\x01b\x00c\x7fd\re\r\nContent-Length: ${n}\r\n`],
   [
     'a header of 20,000 characters',
     (n) => `Content-Security-Policy: ${'x'.repeat(20_000)}\r\nContent-Length: ${n}\r\n`,
   ],
 ];
 
-/** All content is served, without a retry. */
-async function expectContent(server: RawServer): Promise<void> {
+/** All content is served, without a retry unless there are `waits`. */
+async function expectContent(server: RawServer, waits: readonly number[] = []): Promise<void> {
   await using sources = testSources();
   const source = sources.at(server.host);
   expect((await source.resolve('v1')).digest).toBe(image.digest);
@@ -97,7 +110,7 @@ async function expectContent(server: RawServer): Promise<void> {
   expect(await Array.fromAsync(source.tags())).toEqual([['v1']]);
   const body = await source.blob(DIGEST, { size: BLOB.length }).open({ start: 0 });
   expect((await collect(body)).equals(BLOB)).toBe(true);
-  expect(sources.waits).toEqual([]);
+  expect(sources.waits).toEqual(waits);
   // The client finds out once: one request more than there are responses.
   expect(server.connections()).toBeLessThanOrEqual(5);
 }
@@ -106,9 +119,47 @@ const HINTS = 'HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n';
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
 
 describe('a response', () => {
-  test.for(ACCEPTED)('with %s is accepted', async ([, framing, encode]) => {
-    await using server = await raw(answering(framing, encode));
+  test.for(ACCEPTED)('with %s is accepted', async ([, framing, encode, status]) => {
+    await using server = await raw(answering(framing, encode, status));
     await expectContent(server);
+  });
+
+  // The parser refuses such a body after its head has been used, so the request is retried once.
+  test.for([
+    ['spaces behind the size of a chunk', '  '],
+    ['spaces before an extension', ' \t; a=b'],
+    ['an extension that is not valid', ';a=b=c/[d]"\x01'],
+    ['a Content-Length in the trailer', '', 'Content-Length: 5\r\n'],
+    ['a trailer that is not valid', '', 'not a header\0\r\n'],
+  ] as const)('with %s is accepted', async ([, behindSize, trailer = '']) => {
+    const encode = (body: Buffer): Buffer => {
+      const [one, other] = [body.subarray(0, 100), body.subarray(100)].map((part) =>
+        Buffer.concat([
+          Buffer.from(`${part.length.toString(16)}${behindSize}\r\n`, 'latin1'),
+          part,
+          Buffer.from('\r\n'),
+        ]),
+      ) as [Buffer, Buffer];
+      return Buffer.concat([one, other, Buffer.from(`0${behindSize}\r\n${trailer}\r\n`, 'latin1')]);
+    };
+    await using server = await raw(answering(() => 'Transfer-Encoding: chunked\r\n', encode));
+    await expectContent(server, [100]);
+  });
+
+  test('that ends before its last chunk does not change how its host is asked', async () => {
+    const requests: string[] = [];
+    const answer = answering(
+      () => 'Transfer-Encoding: chunked\r\n',
+      (body) => chunked(body).subarray(0, -5),
+    );
+    await using server = await raw((method, path, request) => {
+      requests.push(request.toLowerCase());
+      return answer(method, path);
+    });
+    await using sources = testSources();
+    await failureOf(sources.at(server.host).manifest(image.digest));
+    expect(requests).toHaveLength(3);
+    expect(requests.filter((request) => request.includes('connection: close'))).toEqual([]);
   });
 
   test.for([
@@ -194,8 +245,44 @@ test('interim responses are dropped, however their bytes are split', async () =>
   expect(await normalised(`${CONTINUE}${HINTS}HTTP/1.1 100 C\n\n${response}`)).toBe(response);
 });
 
+describe('a chunked body, however its bytes are split,', () => {
+  const HEAD = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
+
+  test.each([
+    ['3\r\nabc\r\n0\r\n\r\n', '3\r\nabc\r\n0\r\n\r\n'],
+    [
+      '3 \r\n\r\n0\r\n00E;x="\r\n0\r\n\r\n2345678\r\n000 ;y\r\nA: b\r\n',
+      '3\r\n\r\n0\r\n00E\r\n0\r\n\r\n2345678\r\n000\r\n\r\n',
+    ],
+    ['0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', '0\r\n\r\n'],
+  ])('with the bytes %j has the lines of a strict parser: %j', async (body, strict) => {
+    expect(await normalised(HEAD + body)).toBe(HEAD + strict);
+  });
+
+  test.each([
+    '3\nabc\n0\r\n\r\n',
+    'abc\0\r\n0 \r\n\r\n',
+    '\r\n3 \r\n',
+    ' 3 \r\nabc\r\n',
+    '+3 \r\nabc\r\n',
+    '0x3 \r\nabc\r\n',
+    '1234567890abc \r\n',
+    `3${' '.repeat(5_000)}\r\n`,
+  ])('with the bytes %j is left to the parser, which refuses it', async (body) => {
+    expect(await normalised(HEAD + body)).toBe(HEAD + body);
+  });
+});
+
 test.each([
   ['HTTP/1.1 200 OK\n\n', 'HTTP/1.1 200 OK\r\n\r\n'],
+  ['HTTP/1.7 \t404 a\tb\0\r\n\r\n', 'HTTP/1.1 404 a\tb \r\n\r\n'],
+  ['HTTP/1.0  200\r\n\r\n', 'HTTP/1.0 200 \r\n\r\n'],
+  ['HTTP/2.0  200 OK\r\n\r\n', 'HTTP/2.0  200 OK\r\n\r\n'],
+  ['HTTP/1.1 2000 OK\r\n\r\n', 'HTTP/1.1 2000 OK\r\n\r\n'],
+  [
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\0\r\n\r\n',
+  ],
   ['HTTP/1.1 200 OK\r\nA: caf\xe9\r\n\r\n', 'HTTP/1.1 200 OK\r\nA: caf\xe9\r\n\r\n'],
   ['HTTP/1.1 200 OK\r\nnot a header\r\nA:b\r\n\r\n', 'HTTP/1.1 200 OK\r\nA: b\r\n\r\n'],
   ['HTTP/1.1 200 OK\r\nA: b\r\n c\r\n d \r\n\r\n', 'HTTP/1.1 200 OK\r\nA: b c d\r\n\r\n'],
