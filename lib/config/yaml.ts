@@ -99,6 +99,11 @@ export class YamlDocument {
     return isPlain(node) ? show(text).replace(/^"|"(?=…|$)/g, '') : show(text);
   }
 
+  #addRepeated(name: string, { key }: Pair, former: Pair): void {
+    const { line } = this.#lines.linePos(former.key.range[0]);
+    this.#add(key.range[0], `${show(name)} is also set in line ${line}; remove one of them`);
+  }
+
   #add(offset: number, detail: string): void {
     if (this.#problems.size === MAX_KEPT) {
       this.#moreProblems += 1;
@@ -146,7 +151,11 @@ export class YamlDocument {
     const offset = alias.range[0];
     const target = this.#anchors.get(alias.source);
     if (target === undefined) {
-      this.#add(offset, `alias *${alias.source} has no anchor &${alias.source} before it`);
+      const quoted = show(`*${alias.source}`);
+      this.#add(
+        offset,
+        `alias *${alias.source} has no anchor before it; if it is a pattern, write ${quoted} with quotes`,
+      );
       return '';
     }
     // A node that contains an alias of itself would expand forever.
@@ -168,7 +177,8 @@ export class YamlDocument {
     const values = new Map<string, unknown>();
     for (const pair of map.items) {
       const name = textOf(pair.key);
-      if (pairs.has(name)) this.#add(pair.key.range[0], 'Map keys must be unique');
+      const former = pairs.get(name);
+      if (former !== undefined) this.#addRepeated(name, pair, former);
       // zod skips this key.
       if (name === '__proto__') this.#add(pair.key.range[0], `unknown setting ${show(name)}`);
       else values.set(name, this.#valueOf(pair.value));
@@ -204,19 +214,35 @@ function parsed(text: string, name: string, lineCounter: LineCounter): Document.
 
 const TOO_DEEP = 'the values are nested too deeply for a configuration';
 
-/** The library's message, without the part of the file that it repeats: the file may be another one with a secret. */
+/**
+ * The library's message, without the part of the file that it repeats, since the file may be another one with a secret. Messages
+ * about indicators name the remedy: patterns without quotes cause most of them.
+ */
 function textOfFault({ code, message }: YAMLError): string {
   switch (code) {
     case 'MULTIPLE_DOCS':
       return 'expected one document, got several; remove this line (---) and the lines after it';
     case 'RESOURCE_EXHAUSTION':
       return TOO_DEEP;
+    case 'BAD_ALIAS':
+      return 'a value that begins with * is an alias in YAML; put a pattern in quotes, such as "*"';
+    case 'MULTILINE_IMPLICIT_KEY':
+      return NO_COLON;
+    case 'BAD_SCALAR_START':
+    case 'BLOCK_AS_IMPLICIT_KEY':
+      return `${message}; ${IN_QUOTES}`;
     case 'UNEXPECTED_TOKEN':
-      return message.replace(/: .*/s, '');
+      return message.endsWith('at node end') ? `${message}; ${IN_QUOTES}` : message.replace(/: .*/s, '');
+    case 'MISSING_CHAR':
+      if (message.startsWith('Implicit map keys')) return NO_COLON;
+      return message.includes('flow sequence') ? `${message}; ${IN_QUOTES}` : message;
     default:
       return message;
   }
 }
+
+const NO_COLON = 'expected a key, a colon and a space, such as version: 1';
+const IN_QUOTES = 'put a value with special characters in quotes, such as "[0-9]*"';
 
 /** `!!binary` */
 function shortTag(tag: string | undefined): string {

@@ -414,6 +414,26 @@ mirrors:
   });
 
   test.each([
+    ['*', /^4:9: a value that begins with \* is an alias in YAML; put a pattern in quotes, such as "\*"$/],
+    ['[3.*, *]', /^4:15: a value that begins with \* is an alias in YAML; put a pattern in quotes/],
+    ['{include: [*-alpine]}', /^4:20: .*; if it is a pattern, write "\*-alpine" with quotes$/],
+    ['{include: [[0-9]*]}', /^4:25: .*; put a value with special characters in quotes, such as "\[0-9\]\*"$/],
+    ['{include: [v[0-9]]}', /^4:21: .*; put a value with special characters in quotes/],
+    ['@3', /^4:9: .*; put a value with special characters in quotes/],
+    ['a: b', /^4:9: .*; put a value with special characters in quotes/],
+  ])('with the remedy for a pattern without quotes: tags: %s', (tags, problem) => {
+    expect(problemsOf(`version: 1\nmirrors:\n- source: a\n  tags: ${tags}\n`)[0]).toMatch(problem);
+  });
+
+  test.each([
+    ['version:1\nmirrors: []', '1:1'],
+    ['version: 1\nmirrors:\n- source:a\n  tags: all', '3:3'],
+    ['version: 1\nmirrors:[]', '2:1'],
+  ])('with the remedy for a colon without a space: %j', (text, place) => {
+    expect(problemsOf(text)).toEqual([`${place}: expected a key, a colon and a space, such as version: 1`]);
+  });
+
+  test.each([
     ['an empty file', '', /^1:1: must be a mapping, not nothing$/],
     ['another kind of file', '[1]', /^1:1: must be a mapping, not a list$/],
     ['no mirrors', 'version: 1', /^1:1: mirrors: is missing; it must be a list of mirrors$/],
@@ -424,7 +444,7 @@ mirrors:
       /^1:10: version: is 2, and this release knows only 1$/,
     ],
     ['YAML that is none', 'version: 1\nmirrors: [', /^2:11: Flow sequence/],
-    ['a key twice', 'version: 1\nversion: 1', /^2:1: Map keys must be unique$/],
+    ['a key twice', 'version: 1\nversion: 1', /^2:1: "version" is also set in line 1; remove one of them$/],
     [
       'two documents',
       'version: 1\n---\nversion: 1',
@@ -442,7 +462,7 @@ mirrors:
       /^2:15: registries\["Docker\.IO"\]: "Docker\.IO": write docker\.io, as references name it$/,
     ],
     ['a tag of YAML', 'version: !!int 1', /^1:10: Unresolved tag/],
-    ['an alias without an anchor', 'version: 1\nmirrors: *x', /^2:10: alias \*x has no anchor &x before it$/],
+    ['an alias without an anchor', 'version: 1\nmirrors: *x', /^2:10: alias \*x has no anchor before it;/],
     ['a list within itself', 'version: 1\nmirrors: &x [*x]', /^2:14: aliases expand to more than 1000000 values/],
     [
       'keys that are special elsewhere',
@@ -508,7 +528,7 @@ mirrors:
 
   test('for a repeated key at any depth', () => {
     expect(problemsOf('version: 1\nmirrors:\n- source: a\n  tags: all\n  source: b\n')).toEqual([
-      '5:3: Map keys must be unique',
+      '5:3: "source" is also set in line 3; remove one of them',
     ]);
   });
 
