@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { asFailure, invalid } from '../core/failure.ts';
 import { Archive } from '../archive/archive.ts';
+import { attempt, undefinedIfAbsent } from '../store/folder/errors.ts';
 import { FolderStore } from '../store/folder/store.ts';
 import { ociLayout } from '../archive/oci-layout.ts';
 import { checksumsFrom } from '../store/s3/checksums.ts';
@@ -46,7 +47,7 @@ export async function openArchive(
 }
 
 async function openFolder(name: string, purpose: 'read' | 'write', signal: AbortSignal): Promise<OpenArchive> {
-  const path = resolve(name);
+  const path = absolute(name);
   if (purpose === 'read') await mustBeFolder(path, name);
   const store = new FolderStore(path);
   return {
@@ -95,9 +96,14 @@ async function ready<T>(name: string, signal: AbortSignal, prepare: () => Promis
 const PARTS = ['repositories', 'blobs', '.mirror'] as const;
 
 async function mustBeFolder(path: string, name: string): Promise<void> {
-  if (!(await isFolder(path))) throw noArchive(name, 'the folder does not exist');
-  const parts = await Promise.all(PARTS.map((part) => isFolder(join(path, part))));
-  if (!parts.includes(true)) throw noArchive(name, `the folder has none of ${SHOWN_PARTS}`);
+  const kindOf = async (at: string): Promise<'folder' | 'file' | undefined> => {
+    const found = await attempt(`open archive ${name}`, undefined, () => stat(at).catch(undefinedIfAbsent));
+    return found === undefined ? undefined : found.isDirectory() ? 'folder' : 'file';
+  };
+  const kind = await kindOf(path);
+  if (kind !== 'folder') throw noArchive(name, kind === 'file' ? 'it is a file' : 'the folder does not exist');
+  const parts = await Promise.all(PARTS.map((part) => kindOf(join(path, part))));
+  if (!parts.includes('folder')) throw noArchive(name, `the folder has none of ${SHOWN_PARTS}`);
 }
 
 /** One listing of one key is enough if the archive has a repository. */
@@ -115,7 +121,10 @@ function noArchive(name: string, why: string): Error {
   );
 }
 
-async function isFolder(path: string): Promise<boolean> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.isDirectory() === true;
+function absolute(name: string): string {
+  try {
+    return resolve(name);
+  } catch {
+    throw invalid(`open archive ${name}`, 'the working directory was deleted; change to another directory');
+  }
 }

@@ -19,6 +19,7 @@ import { repositoriesOf } from '../../app/repositories.ts';
 import { listHeld } from './held.ts';
 import { readable } from './readable.ts';
 import { defined } from '../../core/defined.ts';
+import { isVerdict } from '../../upkeep/inspect.ts';
 
 interface Row {
   readonly type: 'reference';
@@ -164,9 +165,14 @@ async function closureOf(reader: ClosureReader, digest: Digest, scope: Scope): P
     const state = await checkClosure(digest, scope, reader, { mayLack: () => true });
     return state.complete ? state : undefined;
   } catch (error) {
-    if (error instanceof Failure && error.remedy === 'never') return undefined;
+    if (error instanceof Failure && (isVerdict(error) || isDamage(error))) return undefined;
     throw error;
   }
+}
+
+/** Whether the bytes of an object are wrong, as opposed to a store that does not return them. */
+function isDamage({ code }: Failure): boolean {
+  return code === 'corrupt' || code === 'too-large';
 }
 
 type Complete = Extract<ClosureState, { readonly complete: true }>;

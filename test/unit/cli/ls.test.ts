@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, expect, test } from 'vitest';
 import type { Ended } from '../../kit/command-line.ts';
@@ -123,6 +123,23 @@ test('only the named repositories are listed', async () => {
   expect(unknown.stderr).toBe(
     `mirror-sync ls: list ${named('team/d')}: it is not in ${archive}; did you mean ${named('team/a')}?\n`,
   );
+});
+
+test('an image with a damaged manifest is incomplete, and one that the system does not open is an error', async () => {
+  const app = image(1);
+  registry.push('team/app', app, '1.0');
+  await sync('team/app:1.0');
+  const manifest = join(archive, 'blobs', app.digest.replace(':', '/'));
+  await writeFile(manifest, 'damaged');
+  expect(await runMain(['ls', archive])).toMatchObject({ code: 0, stdout: expect.stringContaining('  incomplete  ') });
+  // A link to itself fails as a file without permission does, also for root.
+  await rm(manifest);
+  await symlink(manifest, manifest);
+  expect(await runMain(['ls', archive])).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringContaining('its path has too many symbolic links'),
+  });
 });
 
 test('status shows the last sync that changed an image, and explains that others leave no results', async () => {
