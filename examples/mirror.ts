@@ -1,5 +1,6 @@
 // Mirrors an image into each archive, lists the archive's tags, and verifies it:
-//   npm install mirror-sync && node mirror.ts alpine:3.20 ./archive s3://bucket/prefix
+//   npm install ./mirror-sync-*.tgz && node mirror.ts alpine:3.20 ./archive s3://bucket/prefix
+// mirror-sync is not published yet: build the package in a clone with `npm ci && npm pack`, and copy it here.
 import { openArchive, sync, verify } from 'mirror-sync';
 
 const [image = 'alpine:3.20', ...addresses] = process.argv.slice(2);

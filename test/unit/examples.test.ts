@@ -1,5 +1,5 @@
 /** The examples in examples/: mirror-sync accepts each command, and each file has the form that its reader expects. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
@@ -82,6 +82,14 @@ describe('the examples', () => {
         volumeMounts.some(({ mountPath }) => path.startsWith(`${mountPath}/`)),
         path,
       ).toBe(true);
+  });
+
+  // Another person could register the name, and the job has credentials.
+  test('install nothing from a public registry under the name of this project', () => {
+    for (const path of readdirSync(EXAMPLES, { recursive: true, encoding: 'utf8' }).filter((each) =>
+      each.includes('.'),
+    ))
+      expect(read(path), path).not.toMatch(/npm (install|i|exec) .*(?<![./\w-])mirror-sync|npx |ghcr\.io\/mirror-sync/);
   });
 
   test('for GitHub Actions runs known commands', async () => {
