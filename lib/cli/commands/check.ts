@@ -1,3 +1,4 @@
+import { withoutSecrets } from '../../core/secrets.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Config } from '../../config/mirrors.ts';
 import { parseRepository } from '../../oci/reference.ts';
@@ -27,7 +28,7 @@ export const check = defineCommand({
     const files = [...args.values('config'), ...args.positionals];
     const [config, ...more] = files;
     if (config === undefined) throw usage('check', 'name the file, such as mirror.yaml');
-    if (more.length > 0) throw usage('check', `name one file (got ${files.join(', ')})`);
+    if (more.length > 0) throw usage('check', `name one file (got ${files.map(withoutSecrets).join(', ')})`);
     return (io) => checkConfig(config, args.has('json'), io);
   },
 });

@@ -1,4 +1,5 @@
 import { invalid } from '../../core/failure.ts';
+import { withoutSecrets } from '../../core/secrets.ts';
 import type { Archive } from '../../archive/archive.ts';
 import { changeLines } from '../../changes/text.ts';
 import { listRuns, readRun, type Report, REPORT_STATUSES } from '../../sync/reports.ts';
@@ -25,7 +26,8 @@ export const status = defineCommand({
   options: { json: { help: 'one JSON object per line; the last is the summary (docs/json.md)' } },
   parse(args) {
     const [archive, run, ...more] = archiveOf('status', args);
-    if (more.length > 0) throw usage('status', `name one run at a time (got also ${more.join(', ')})`);
+    if (more.length > 0)
+      throw usage('status', `name one run at a time (got also ${more.map(withoutSecrets).join(', ')})`);
     const request = { run, json: args.has('json') };
     return async (io) => {
       await using opened = await openArchive(archive, 'read', io);
@@ -44,7 +46,8 @@ export async function printRun(request: StatusRequest, archive: Archive, { stdou
       operation,
       'there are none; each run on AWS writes them, and a sync on this machine does so if an image is not unchanged',
     );
-  const unknown = (): Error => invalid(operation, `unknown run ${last}; without a name, status shows the latest`);
+  const unknown = (): Error =>
+    invalid(operation, `unknown run ${withoutSecrets(last)}; without a name, status shows the latest`);
   if (!isRun(last)) throw unknown();
   const [start, reports, closed] = await Promise.all([
     readRunStart(archive, last, { signal }),

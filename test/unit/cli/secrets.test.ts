@@ -1,5 +1,5 @@
 /** No message repeats a secret that the user wrote in the wrong place. */
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runMain } from '../../kit/in-process.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
@@ -35,6 +35,8 @@ test.for([
   ['an archive', ['ls', 'https://me:secret@host/archive']],
   ['an archive of another tool', ['ls', 's3a://KEY:se/cret@bucket/prefix']],
   ['an archive in S3', ['ls', 's3://KEY:se/cret@bucket/prefix']],
+  ['a second run', ['status', '/nowhere', 'run', 'me:secret@host']],
+  ['a second configuration', ['check', 'mirror.yaml', 'me:secret@host']],
   ['the address of a server', ['client-config', 'podman', '--registry', 'http://me:secret@host']],
   ['the address to listen at', ['serve', '/nowhere', '--listen', 'me:secret@host']],
   ['a key', ['verify', '/nowhere', '--attest-public-key', PEM]],
@@ -43,6 +45,12 @@ test.for([
   const printed = await printedBy(args);
   expect(printed).not.toMatch(/se.?cret|KEY:|se\//);
   expect(printed).toMatch(/\[redacted\]|user and a password/);
+});
+
+test('a run that is unknown is named without a secret', async () => {
+  await using archive = await tempFolder();
+  await mkdir(archive.join('blobs'));
+  expect(await printedBy(['status', archive.path, 'me:secret@host'])).toContain('unknown run [redacted]@host');
 });
 
 describe('a file with a secret as the configuration', () => {
