@@ -11,8 +11,10 @@ import type { TagEntry } from './archive/tag-index/tag-index.ts';
 import { type OpenArchive, openArchive as openAddress } from './app/open-archive.ts';
 import { readConfig, readTrustedRoot } from './app/config-file.ts';
 import { DEFAULT_CONCURRENCY, DEFAULT_MAX_WAIT_MS, MAX_CONCURRENCY } from './app/defaults.ts';
+import type { Host } from './app/host.ts';
+import { checkKind, checkOptions, type Kind, KINDS, oneOf, wholeNumber } from './app/option-kinds.ts';
 import { repositoriesOf } from './app/repositories.ts';
-import { runSync } from './app/sync.ts';
+import { runSync, type SyncRequest } from './app/sync.ts';
 import type { Summary } from './app/outcomes.ts';
 import { parseForeignHost, parseHost } from './config/hosts.ts';
 import { parseGlob } from './oci/glob.ts';
@@ -21,7 +23,6 @@ import { type Problem, type Progress, type Verified, verifyArchive } from './upk
 import { type Digest, parseDigest } from './oci/digest.ts';
 import { parsePlatform } from './oci/platform.ts';
 import { formatRepository, parseReference, parseRepository, type Reference, withDefaultTag } from './oci/reference.ts';
-import { show } from './oci/show.ts';
 
 export { Failure, type FailureCode, type Remedy, type Side } from './core/failure.ts';
 export type { ObjectStore } from './store/store.ts';
@@ -57,16 +58,21 @@ const opened = new WeakMap<ArchiveHandle, OpenArchive>();
 
 /** Opens the archive in a folder, at `s3://bucket/prefix`, or in an object store of your own. */
 export async function openArchive(at: string | ObjectStore, options: OpenOptions = {}): Promise<ArchiveHandle> {
+  checkKind('open archive', 'address', at, KINDS.address);
+  checkOptions('open archive', options, OPEN_OPTIONS);
+  const host = hostOf(options);
+  const purpose = options.create === true ? 'write' : 'read';
   const open =
-    typeof at === 'string'
-      ? await openAddress(at, options.create === true ? 'write' : 'read', hostOf(options))
-      : openStore(at);
+    typeof at === 'string' ? await untilAborted(host.signal, () => openAddress(at, purpose, host)) : openStore(at);
   const { archive } = open;
   const handle: ArchiveHandle = {
     name: archive.store.name,
     repositories: () => archive.repositories(),
     tagIndex: async (repository) => (await archive.tagIndex(nameOf(repository)))?.index.entries() ?? [],
-    content: async (digest, limits) => archive.content(parseDigest(digest), limits),
+    content: async (digest, limits) => {
+      checkOptions('read content', limits, { maxBytes: KINDS.size });
+      return await archive.content(parseDigest(digest), limits);
+    },
     [Symbol.asyncDispose]: () => open[Symbol.asyncDispose](),
   };
   opened.set(handle, open);
@@ -105,25 +111,11 @@ export type SyncResult = Summary;
 
 /** Mirrors images into an archive. Resolves when every image has a result; rejects if the sync itself cannot run. */
 export async function sync(references: readonly string[], options: SyncOptions): Promise<SyncResult> {
+  checkSync(references, options);
   const host = hostOf(options);
-  const { onEvent, onNotice, tags, config, trustedRoot: root } = options;
-  const { concurrency = DEFAULT_CONCURRENCY, maxWaitMs = DEFAULT_MAX_WAIT_MS } = options;
-  checkOptions(references, { ...options, concurrency, maxWaitMs });
-  const request = {
-    references: references.map((text) => referenceOf(text, options)),
-    config: config === undefined ? undefined : await readConfig(config, host),
-    tags,
-    platforms: (options.platforms ?? []).map(parsePlatform),
-    foreignLayers: options.foreignLayers ?? 'fetch',
-    strictMediaTypes: options.strictMediaTypes ?? false,
-    insecure: (options.insecureRegistries ?? []).map(parseHost),
-    foreignHosts: (options.foreignHosts ?? []).map(parseForeignHost),
-    authfile: options.authfile,
-    trustedRoot: root === undefined ? undefined : await readTrustedRoot('read trustedRoot', root, host),
-    concurrency,
-    maxWaitMs,
-  } as const;
-  return await withArchive(options.to, { ...options, create: true }, async (open) => {
+  const { onEvent, onNotice } = options;
+  const request = await untilAborted(host.signal, () => requestOf(references, options, host));
+  return await withArchive(options.to, 'write', host, async (open) => {
     const result = await runSync(request, open, {
       ...host,
       event: (event) => onEvent?.(event),
@@ -132,6 +124,24 @@ export async function sync(references: readonly string[], options: SyncOptions):
     host.signal.throwIfAborted();
     return result;
   });
+}
+
+async function requestOf(references: readonly string[], options: SyncOptions, host: Host): Promise<SyncRequest> {
+  const { config, trustedRoot: root } = options;
+  return {
+    references: references.map((text) => referenceOf(text, options)),
+    config: config === undefined ? undefined : await readConfig(config, host),
+    tags: options.tags,
+    platforms: (options.platforms ?? []).map(parsePlatform),
+    foreignLayers: options.foreignLayers ?? 'fetch',
+    strictMediaTypes: options.strictMediaTypes ?? false,
+    insecure: (options.insecureRegistries ?? []).map(parseHost),
+    foreignHosts: (options.foreignHosts ?? []).map(parseForeignHost),
+    authfile: options.authfile,
+    trustedRoot: root === undefined ? undefined : await readTrustedRoot('read trustedRoot', root, host),
+    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    maxWaitMs: options.maxWaitMs ?? DEFAULT_MAX_WAIT_MS,
+  };
 }
 
 /** The options that are settings in a mirror.yaml. */
@@ -145,23 +155,38 @@ const CONFIG_SETTINGS = [
   'trustedRoot',
 ] as const;
 
-/** Refuses values that the types do not exclude, or that a caller without types passes. */
-function checkOptions(
-  references: readonly string[],
-  options: SyncOptions & Required<Pick<SyncOptions, 'concurrency' | 'maxWaitMs'>>,
-): void {
-  const { config, tags, foreignLayers, concurrency, maxWaitMs } = options;
+const COMMON = { signal: KINDS.signal, env: KINDS.object };
+
+const OPEN_OPTIONS: Readonly<Record<keyof OpenOptions, Kind>> = { ...COMMON, create: KINDS.flag };
+
+const SYNC_OPTIONS: Readonly<Record<keyof SyncOptions, Kind>> = {
+  ...COMMON,
+  to: KINDS.archive,
+  config: KINDS.text,
+  tags: KINDS.someTexts,
+  platforms: KINDS.someTexts,
+  foreignLayers: oneOf('fetch', 'skip'),
+  strictMediaTypes: KINDS.flag,
+  insecureRegistries: KINDS.texts,
+  foreignHosts: KINDS.texts,
+  authfile: KINDS.text,
+  trustedRoot: KINDS.text,
+  concurrency: wholeNumber(1, MAX_CONCURRENCY),
+  maxWaitMs: { words: 'from 0', accepts: (value) => Number.isFinite(value) && Number(value) >= 0 },
+  onEvent: KINDS.callback,
+  onNotice: KINDS.callback,
+};
+
+function checkSync(references: readonly string[], options: SyncOptions): void {
+  checkKind('sync', 'references', references, KINDS.texts);
+  checkOptions('sync', options, SYNC_OPTIONS);
+  const { to, config, tags } = options;
+  checkKind('sync', 'to', to, KINDS.archive);
   if (references.length === 0 && config === undefined)
     throw invalid('sync', 'expected at least one reference or a config, got none');
   const setting = CONFIG_SETTINGS.find((name) => config !== undefined && options[name] !== undefined);
   if (setting !== undefined)
     throw invalid('sync', `${setting} is for references without a config; a mirror.yaml has a setting for it`);
-  if (foreignLayers !== undefined && !['fetch', 'skip'].includes(foreignLayers))
-    throw invalid('sync', `expected foreignLayers fetch or skip, got ${show(foreignLayers)}`);
-  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY)
-    throw invalid('sync', `expected concurrency from 1 to ${MAX_CONCURRENCY}, got ${show(concurrency)}`);
-  if (!Number.isFinite(maxWaitMs) || maxWaitMs < 0)
-    throw invalid('sync', `expected maxWaitMs from 0, got ${show(maxWaitMs)}`);
   tags?.forEach(parseGlob);
 }
 
@@ -180,13 +205,22 @@ export interface VerifyResult extends Pick<Verified, 'references' | 'held' | 'ob
   readonly problems: readonly VerifyProblem[];
 }
 
+const VERIFY_OPTIONS: Readonly<Record<keyof VerifyOptions, Kind>> = {
+  ...COMMON,
+  repositories: KINDS.texts,
+  concurrency: wholeNumber(1),
+  onProgress: KINDS.callback,
+  onProblem: KINDS.callback,
+};
+
 /** Reads and hashes everything in an archive again. Changes nothing. */
 export async function verify(at: ArchiveHandle | string, options: VerifyOptions = {}): Promise<VerifyResult> {
-  const { signal } = hostOf(options);
+  checkKind('verify', 'archive', at, KINDS.archive);
+  checkOptions('verify', options, VERIFY_OPTIONS);
+  const host = hostOf(options);
+  const { signal } = host;
   const { concurrency = availableParallelism(), onProgress, onProblem } = options;
-  if (!Number.isInteger(concurrency) || concurrency < 1)
-    throw invalid('verify', `expected concurrency from 1, got ${show(concurrency)}`);
-  return await withArchive(at, options, async ({ archive }) => {
+  return await withArchive(at, 'read', host, async ({ archive }) => {
     const names = (options.repositories ?? []).map(nameOf);
     const named = { operation: 'verify', archive: archive.store.name, repositories: names };
     const { references, held, objects, bytes, problems } = await verifyArchive(archive, {
@@ -211,16 +245,29 @@ function openStore(store: ObjectStore): OpenArchive {
 /** Closes only an archive that it opened itself. */
 async function withArchive<T>(
   at: ArchiveHandle | string,
-  options: OpenOptions,
+  purpose: 'read' | 'write',
+  host: Host,
   work: (open: OpenArchive) => Promise<T>,
 ): Promise<T> {
-  if (typeof at === 'string') {
-    await using handle = await openArchive(at, options);
-    return await withArchive(handle, options, work);
+  return await untilAborted(host.signal, async () => {
+    if (typeof at === 'string') {
+      await using open = await openAddress(at, purpose, host);
+      return await work(open);
+    }
+    const open = opened.get(at);
+    if (open === undefined) throw invalid('open archive', 'the handle is not one that openArchive returned');
+    return await work(open);
+  });
+}
+
+/** The result of the work. An abort may fail the work with a Failure of its own. @throws the signal's reason if it is aborted */
+async function untilAborted<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
   }
-  const open = opened.get(at);
-  if (open === undefined) throw invalid('open archive', 'the handle is not one that openArchive returned');
-  return await work(open);
 }
 
 function referenceOf(text: string, { config, tags }: SyncOptions): Reference {
@@ -232,9 +279,10 @@ function referenceOf(text: string, { config, tags }: SyncOptions): Reference {
 }
 
 function nameOf(repository: string): string {
+  checkKind('parse repository', 'repository', repository, KINDS.text);
   return formatRepository(parseRepository(repository));
 }
 
-function hostOf({ signal, env = process.env }: Common): Required<Common> & { readonly platform: NodeJS.Platform } {
+function hostOf({ signal, env = process.env }: Common): Host {
   return { signal: signal ?? new AbortController().signal, env, platform: process.platform };
 }

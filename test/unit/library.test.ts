@@ -96,6 +96,105 @@ describe('sync', () => {
   });
 });
 
+/** What a program in JavaScript passes, for which no call may hang, ignore it, or throw a TypeError. */
+const anything = (value: unknown): never => value as never;
+
+describe('a value of the wrong kind is refused with its name', () => {
+  test.for([
+    [{ tags: '*' }, 'tags as a list of at least one text, got "*"'],
+    [{ tags: [] }, 'tags as a list of at least one text, got an array'],
+    [{ tags: null }, 'tags as a list of at least one text, got null'],
+    [{ tags: [1] }, 'tags as a list of at least one text, got an array'],
+    [{ platforms: 'linux/amd64' }, 'platforms as a list of at least one text, got "linux/amd64"'],
+    [{ insecureRegistries: 'x' }, 'insecureRegistries as a list of texts, got "x"'],
+    [{ foreignHosts: [null] }, 'foreignHosts as a list of texts, got an array'],
+    [{ strictMediaTypes: 'false' }, 'strictMediaTypes true or false, got "false"'],
+    [{ foreignLayers: null }, 'foreignLayers fetch or skip, got null'],
+    [{ config: '' }, 'config as a text, got ""'],
+    [{ authfile: 1 }, 'authfile as a text, got 1'],
+    [{ trustedRoot: {} }, 'trustedRoot as a text, got an object'],
+    [{ concurrency: '4' }, 'concurrency from 1 to 64, got "4"'],
+    [{ maxWaitMs: '5' }, 'maxWaitMs from 0, got "5"'],
+    [{ onEvent: 1 }, 'onEvent as a function, got 1'],
+    [{ onNotice: 'x' }, 'onNotice as a function, got "x"'],
+    [{ signal: {} }, 'signal as an AbortSignal, got an object'],
+    [{ env: null }, 'env as an object, got null'],
+    [{ to: 5 }, "to as a handle, a folder's path or s3://bucket/prefix, got 5"],
+    [{ to: '' }, 'to as a handle'],
+    [{ to: undefined }, 'to as a handle'],
+  ] as const)('%j', async ([options, expected]) => {
+    const failure = await sync(['alpine'], anything({ to: folder.join('archive'), env, ...options })).catch(
+      (e: unknown) => e,
+    );
+    expect(failure).toMatchObject({ code: 'invalid', message: expect.stringContaining(`sync: expected ${expected}`) });
+  });
+
+  test.each([
+    ['alpine', 'references as a list of texts, got "alpine"'],
+    [undefined, 'references as a list of texts, got none'],
+    [[1], 'references as a list of texts, got an array'],
+  ])('references: %j', async (references, expected) => {
+    const failure = await sync(anything(references), { to: folder.join('archive'), env }).catch((e: unknown) => e);
+    expect(failure).toMatchObject({ code: 'invalid', message: `sync: expected ${expected}` });
+  });
+
+  test('options that are missing', async () => {
+    await expect(sync(['alpine'], anything(undefined))).rejects.toThrow(
+      'sync: expected options as an object, got none',
+    );
+  });
+
+  test.each([
+    ['platform', 'did you mean platforms?'],
+    ['bogus', '(available: signal, env, to, config, tags,'],
+    ['constructor', '(available: signal,'],
+  ])('the option %s, which is unknown', async (name, hint) => {
+    const failure = await sync(['alpine'], anything({ to: folder.join('archive'), env, [name]: 1 })).catch(
+      (e: unknown) => e,
+    );
+    expect(failure).toMatchObject({
+      code: 'invalid',
+      message: expect.stringMatching(`^sync: unknown option "${name}"`),
+    });
+    expect(failure).toMatchObject({ message: expect.stringContaining(hint) });
+  });
+
+  test('those of openArchive, of a handle and of verify', async () => {
+    const open = (...args: unknown[]): Promise<unknown> =>
+      (openArchive as (...a: unknown[]) => Promise<unknown>)(...args);
+    await expect(open()).rejects.toThrow("open archive: expected address as a folder's path, s3://bucket/prefix or");
+    await expect(open({})).rejects.toThrow('open archive: expected address');
+    await expect(open('x', { create: 'false' })).rejects.toThrow('expected create true or false, got "false"');
+    await using archive = await openArchive(new MemoryStore());
+    await expect(archive.tagIndex(anything(undefined))).rejects.toThrow('expected repository as a text, got none');
+    await expect(archive.content(IMAGE.digest, anything(undefined))).rejects.toThrow('expected options as an object');
+    await expect(verify(archive, anything({ repositories: 'x' }))).rejects.toThrow('expected repositories as a list');
+    await expect(verify(archive, anything({ concurrency: '2' }))).rejects.toThrow(
+      'expected concurrency from 1, got "2"',
+    );
+    await expect(verify(anything(null))).rejects.toThrow('verify: expected archive as a handle');
+  });
+});
+
+describe('an aborted signal rejects with its reason', () => {
+  const reason = new Error('enough');
+  const signal = AbortSignal.abort(reason);
+
+  test('while a folder is verified', async () => {
+    const to = folder.join('archive');
+    await sync([`${registry.host}/team/app:1.0`], { to, env });
+    await expect(verify(to, { env, signal })).rejects.toBe(reason);
+    const controller = new AbortController();
+    const onProgress = (): void => controller.abort(reason);
+    await expect(verify(to, { env, signal: controller.signal, onProgress })).rejects.toBe(reason);
+  });
+
+  test('before a configuration is read', async () => {
+    const options = { config: folder.join('nosuch.yaml'), to: folder.join('archive'), env, signal };
+    await expect(sync([], options)).rejects.toBe(reason);
+  });
+});
+
 test('the content of a text that is not a digest is rejected', async () => {
   await using archive = await openArchive(new MemoryStore());
   const content = archive.content('x' as typeof IMAGE.digest, { maxBytes: 1 });
