@@ -25,7 +25,7 @@ export const NOTES: readonly string[] = [
   'REFERENCE is an image as docker pull takes it: alpine, ghcr.io/org/app:1.2, localhost:5000/app@sha256:…',
   'ARCHIVE is a folder, or s3://bucket/prefix.',
   'Exit code: 0 when every image is mirrored, unchanged, or withheld by its policy (held, unverified, rejected), 1 when any failed, 3 when a tag has drifted and nothing failed, 2 for wrong usage, 130 after Ctrl-C, 143 after ' +
-    'SIGTERM, 129 after SIGHUP.',
+    'SIGTERM, 129 after SIGHUP. serve ends with 0 after these signals.',
 ];
 
 export function overview(commands: readonly Command[]): string {

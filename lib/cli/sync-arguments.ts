@@ -151,7 +151,7 @@ function parseInsecure(text: string): string {
 function parseConcurrency(value: string | undefined): number {
   if (value === undefined) return DEFAULT_CONCURRENCY;
   const number = Number(value);
-  if (!Number.isInteger(number) || number < 1 || number > MAX_CONCURRENCY)
+  if (!/^\d+$/.test(value) || number < 1 || number > MAX_CONCURRENCY)
     throw usage('sync', `--concurrency must be a whole number from 1 to ${MAX_CONCURRENCY}, not ${show(value)}`);
   return number;
 }

@@ -98,7 +98,7 @@ export const sync = defineCommand({
     progress: {
       choices: PROGRESS,
       help:
-        'bars on a terminal, a line per result, or nothing but warnings and the summary (default: bar on a terminal, plain ' +
+        'bars on a terminal, a line per result, or only notices, warnings and the summary (default: bar on a terminal, plain ' +
         'elsewhere and where TERM=dumb, NO_COLOR or CI is set)',
     },
     quiet: { short: 'q', help: 'print only failures, warnings and the summary', elsewhere: ['silent'] },
@@ -122,7 +122,7 @@ async function syncAndReport(command: SyncCommand, opened: OpenArchive, io: Io):
   const printer = printerFor(command, io);
   const { expect, event, notice } = printer;
   const sayStopping = (): void => notice('stopping; received data is kept (repeat to exit immediately)');
-  if (command.isConfigImplied && !command.quiet) notice(`using ${command.config}`);
+  if (command.isConfigImplied) notice(`using ${command.config}`);
   signal.addEventListener('abort', sayStopping, { once: true });
   try {
     const summary = await runSync({ ...command, ...files }, opened, { env, signal, expect, event, notice });

@@ -18,8 +18,10 @@ export interface OutputOptions {
 /**
  * - `bar`: scrolling lines above a redrawn block, with cursor escapes.
  * - `plain`: a line with the time per result, without escapes.
- * - `none`: notices and the summary; with `--quiet` only those notices that are warnings.
+ * - `none`: notices and the summary.
  * - `json`: an object per event.
+ *
+ * `--quiet` leaves the summary of the last two, and the notices that are warnings.
  */
 export type OutputKind = Progress | 'json';
 
@@ -38,14 +40,17 @@ export function outputKind(
 }
 
 export function printerFor(options: OutputOptions, io: Pick<Io, 'stdout' | 'stderr' | 'env'>): Printer {
+  const printer = printerOf(outputKind(options, io), io);
+  return options.quiet ? withoutInformation(withoutEvents(printer)) : printer;
+}
+
+function printerOf(kind: OutputKind, io: Pick<Io, 'stdout' | 'stderr' | 'env'>): Printer {
   const { stdout, stderr } = io;
-  switch (outputKind(options, io)) {
+  switch (kind) {
     case 'json':
-      return options.quiet ? withoutEvents(jsonPrinter(stdout, stderr)) : jsonPrinter(stdout, stderr);
-    case 'none': {
-      const printer = withoutEvents(plainPrinter(stdout, stderr));
-      return options.quiet ? withoutInformation(printer) : printer;
-    }
+      return jsonPrinter(stdout, stderr);
+    case 'none':
+      return withoutEvents(plainPrinter(stdout, stderr));
     case 'plain':
       return plainPrinter(stdout, stderr);
     case 'bar':

@@ -27,5 +27,6 @@ export function tagHint(tags: readonly string[], tag: string): string {
   };
   const nearest = tags.toSorted((a, b) => common(b) - common(a)).slice(0, NAMED);
   const others = tags.length - nearest.length;
-  return `upstream has ${nearest.join(', ')}${others > 0 ? ` and ${others} more` : ''}; --all-tags mirrors all of them`;
+  const named = `${nearest.join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
+  return `upstream has ${named}; --all-tags, or tags: all in mirror.yaml, mirrors all of them`;
 }

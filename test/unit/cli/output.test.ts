@@ -125,7 +125,8 @@ describe('output', () => {
   });
 
   test('is the summary alone with --json --quiet', () => {
-    const { stdout } = printed({ json: true, quiet: true });
+    const { stdout, stderr } = printed({ json: true, quiet: true });
+    expect(stderr).toBe('');
     expect(JSON.parse(stdout)).toMatchObject({ type: 'summary' });
   });
 });

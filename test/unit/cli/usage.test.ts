@@ -20,6 +20,8 @@ test.each([
   [['sync', 'alpine', '--to', 'there', '--tags', '/^3/'], /tags cannot contain "\/"/],
   [['sync', 'alpine', '--to', 'there', '--concurrency', '0'], /from 1 to \d+, not "0"/],
   [['sync', 'alpine', '--to', 'there', '--concurrency', 'many'], /not "many"/],
+  [['sync', 'alpine', '--to', 'there', '--concurrency', '1e1'], /whole number from 1 to \d+, not "1e1"/],
+  [['sync', 'alpine', '--to', 'there', '--concurrency', ' 5 '], /not " 5 "/],
   [['sync', 'alpine', '--to', 'there', '--notify', 'https://x.example'], /set the key in MIRROR_SYNC_NOTIFY_KEY/],
   [['sync', 'alpine', '--to', 'there', '--max-wait', 'soon'], /such as 90s, 15m or 6h, not "soon"/],
   [['sync', 'alpine', '--to', 'there', '--foreign-host', 'https://x'], /write a host such as/],

@@ -1005,7 +1005,7 @@ describe('a tag that upstream lacks', () => {
     await rig.resolve(wanting([{ tag: '1.37' }, { tag: 'latest' }]));
     const reasons = rig.sent('finalize').map(({ failure }) => failure?.reason);
     expect(reasons[0]).toContain(
-      '; upstream has 1.35, 1.36, 1.36-oci, 2.0, 3.0 and 2 more; --all-tags mirrors all of them',
+      '; upstream has 1.35, 1.36, 1.36-oci, 2.0, 3.0 and 2 more; --all-tags, or tags: all in mirror.yaml, mirrors all of them',
     );
     expect(reasons[1]).toContain('upstream has 1.35,');
     expect(registry.count({ kind: 'tags' })).toBe(1);

@@ -6,10 +6,14 @@ test('says that the repository has no tags', () => {
 });
 
 test('names at most five tags, beginning with those most similar to the missing one', () => {
-  expect(tagHint(['edge', '3.9', '3.20'], '3.21')).toBe('upstream has 3.20, 3.9, edge; --all-tags mirrors all of them');
-  expect(tagHint(['a', 'b', 'c', 'd', 'e'], '1')).toBe('upstream has a, b, c, d, e; --all-tags mirrors all of them');
+  expect(tagHint(['edge', '3.9', '3.20'], '3.21')).toBe(
+    'upstream has 3.20, 3.9, edge; --all-tags, or tags: all in mirror.yaml, mirrors all of them',
+  );
+  expect(tagHint(['a', 'b', 'c', 'd', 'e'], '1')).toBe(
+    'upstream has a, b, c, d, e; --all-tags, or tags: all in mirror.yaml, mirrors all of them',
+  );
   expect(tagHint(['a', 'b', 'c', 'd', 'e', '10', 'f'], '1')).toBe(
-    'upstream has 10, a, b, c, d and 2 more; --all-tags mirrors all of them',
+    'upstream has 10, a, b, c, d and 2 more; --all-tags, or tags: all in mirror.yaml, mirrors all of them',
   );
 });
 
