@@ -84,14 +84,16 @@ const registries = annotated(
   { maxProperties: MAX_REGISTRIES },
 );
 
+/** A tag often looks like a number, and may be `true`, so the schema for editors accepts these as well. */
+const UNQUOTED = ['string', 'number', 'boolean'];
+
 const pattern = text('a pattern of tags, such as 3.* or v[0-9]*', (glob) => (parseGlob(glob), glob), {
-  type: ['string', 'number'],
+  type: UNQUOTED,
   minLength: 1,
   maxLength: 128,
 });
 
-/** A tag often looks like a number, so the schema for editors accepts numbers as well. */
-const tag = text('a tag', parseTag, { type: ['string', 'number'], pattern: '^\\w[\\w.-]{0,127}$' });
+const tag = text('a tag', parseTag, { type: UNQUOTED, pattern: '^\\w[\\w.-]{0,127}$' });
 
 const filter = mapping({
   include: setting(

@@ -70,7 +70,7 @@ export function integer(min: number, max: number): z.ZodMiniType<number> {
   return scalar(
     `a whole number from ${min} to ${max}`,
     (given) => (/^\d{1,15}$/.test(given) && Number(given) >= min && Number(given) <= max ? Number(given) : undefined),
-    { type: 'integer', minimum: min, maximum: max },
+    { type: ['integer', 'string'], pattern: '^\\d{1,15}$', minimum: min, maximum: max },
   );
 }
 
@@ -119,7 +119,9 @@ export function duration(): z.ZodMiniType<number> {
 
 /** This number and no other. */
 export function number<const N extends number>(value: N): z.ZodMiniType<N> {
-  return scalar(String(value), (given) => (given === String(value) ? value : undefined), { const: value });
+  return scalar(String(value), (given) => (given === String(value) ? value : undefined), {
+    enum: [value, String(value)],
+  });
 }
 
 /** A scalar, read by its text. `read` returns nothing where the text is of another form, or throws a `Failure`. */

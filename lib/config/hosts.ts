@@ -14,6 +14,8 @@ export function parseForeignHost(pattern: string): string {
 
 /** A host in the form of references, so that a lookup by a reference finds its settings. */
 export function parseHost(name: string): string {
+  if (name.includes('://'))
+    throw invalid(`parse host ${show(name)}`, 'write the host without a scheme, such as registry.example.com:5000');
   const { host: parsed } = parseRepository(`${name}/any/repository`);
   if (parsed === name) return name;
   throw invalid(

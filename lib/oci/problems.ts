@@ -16,7 +16,8 @@ export type Path = readonly PropertyKey[];
 type Issue = core.$ZodIssue;
 
 /**
- * Converts zod's issues with a value to problems. The message of a schema is the expected value, such as `a list of
+ * Converts zod's issues with a value to problems. zod checks the length of a text where a list is expected; only the issue
+ * about the list is reported. The message of a schema is the expected value, such as `a list of
  * tags`, the message of a check is the problem, and the message of unknown keys lists the known ones.
  *
  * @param issues reported with `reportInput`
@@ -34,9 +35,10 @@ export function problemsOf(issues: readonly Issue[], shown: (issue: Issue) => st
       case 'invalid_key':
         return problemsOf(issue.issues, shown).map(({ detail }) => ({ path, detail, isKey: true }));
       case 'too_small':
-        return problem('must not be empty');
+        return Array.isArray(issue.input) ? problem('must not be empty') : [];
       case 'too_big':
-        return problem(`expected at most ${issue.maximum} entries, got ${(issue.input as readonly unknown[]).length}`);
+        if (!Array.isArray(issue.input)) return [];
+        return problem(`expected at most ${issue.maximum} entries, got ${issue.input.length}`);
       case 'invalid_union': {
         const [meant] = issue.errors
           .filter((errors) => !errors.some(isOfAnotherForm))

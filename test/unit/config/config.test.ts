@@ -437,6 +437,12 @@ mirrors:
     ['an empty file', '', /^1:1: must be a mapping, not nothing$/],
     ['another kind of file', '[1]', /^1:1: must be a mapping, not a list$/],
     ['no mirrors', 'version: 1', /^1:1: mirrors: is missing; it must be a list of mirrors$/],
+    ['mirrors without a value', 'version: 1\nmirrors:', /^2:9: mirrors: must be a list of mirrors, not nothing$/],
+    [
+      'a token service with a scheme',
+      'version: 1\nregistries: { a.test: { tokenService: "https://auth" } }\nmirrors: [{ source: a, tags: all }]',
+      /tokenService: "https:\/\/auth": write the host without a scheme, such as registry\.example\.com:5000$/,
+    ],
     ['an empty list', 'version: 1\nmirrors: []', /^2:10: mirrors: must not be empty$/],
     [
       'another version, and nothing else of it',
@@ -472,6 +478,11 @@ mirrors:
     ['a control character', 'version: "\\e[31m"\nmirrors: []', /^1:10: version: must be 1, not "\\u001b\[31m"$/],
   ])('for %s', (_, text, problem) => {
     expect(problemsOf(text)[0]).toMatch(problem);
+  });
+
+  test('once for a text of any length where a list is expected', () => {
+    expect(problemsOf('version: 1\nmirrors:')).toHaveLength(1);
+    expect(problemsOf(`version: 1\nmirrors: ${'x'.repeat(10_001)}`)).toHaveLength(1);
   });
 
   test.for(['utf16le', 'latin1'] as const)(
