@@ -27,6 +27,8 @@ const MAX_OS_FEATURES = 32;
  */
 export function parsePlatform(text: string): Platform {
   const wrong = (detail: string): Failure => invalid(`parse platform ${show(text)}`, detail);
+  if (text.includes(','))
+    throw wrong('expected one platform; repeat --platform for each, or write a list in mirror.yaml');
   const [osPart = '', architecture, variant, ...rest] = text.split('/');
   if (architecture === undefined) throw wrong('it is written OS/ARCH[/VARIANT], such as linux/amd64 or linux/arm/v7');
   if (rest.length > 0) throw wrong('it has more parts than OS/ARCH/VARIANT');

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { Hono } from 'hono';
@@ -202,18 +203,23 @@ function faultOf(error: unknown): string {
   return FAULTS.get(systemCode(error)) ?? wordsFor(error);
 }
 
-/** @throws Failure for a certificate or key that OpenSSL refuses */
+/** @throws Failure for a certificate or key that OpenSSL refuses, with the option that names its file */
 function readable({ cert, key }: { readonly cert: Uint8Array; readonly key: Uint8Array }): {
   readonly cert: Buffer;
   readonly key: Buffer;
 } {
   const pair = { cert: Buffer.from(cert), key: Buffer.from(key) };
+  accepted({ cert: pair.cert }, 'certificate', 'expected a certificate in PEM in the file of --tls-cert');
+  accepted({ key: pair.key }, 'key', 'expected a private key in PEM without a passphrase in the file of --tls-key');
+  accepted(pair, 'key', 'the key in the file of --tls-key is not the one of the certificate in the file of --tls-cert');
+  return pair;
+}
+
+function accepted(options: SecureContextOptions, what: string, problem: string): void {
   try {
-    createHttpsServer(pair).close();
-    return pair;
+    createSecureContext(options);
   } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    throw invalid('read TLS certificate', `expected a certificate and its key in PEM (${detail}); see --tls-cert`);
+    throw invalid(`read TLS ${what}`, `${problem} (${error instanceof Error ? error.message : String(error)})`);
   }
 }
 

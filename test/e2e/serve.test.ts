@@ -107,7 +107,7 @@ describe('mirror-sync serve', () => {
     await writeFile(wrong, 'not PEM');
     expect(
       await failing(mirrored.archive, '--listen', '127.0.0.1:0', '--tls-cert', wrong, '--tls-key', wrong),
-    ).toContain('read TLS certificate: expected a certificate and its key in PEM');
+    ).toContain('read TLS certificate: expected a certificate in PEM in the file of --tls-cert (');
   });
 });
 

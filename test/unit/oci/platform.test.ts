@@ -44,6 +44,8 @@ describe('platform', () => {
     ['', 'written OS/ARCH'],
     ['linux', 'written OS/ARCH'],
     ['arm64', 'written OS/ARCH'],
+    ['linux/amd64,linux/arm64', 'expected one platform; repeat --platform for each, or write a list in mirror.yaml'],
+    ['linux/amd64,arm64', 'expected one platform; repeat --platform'],
     ['linux/', '"" may have letters'],
     ['/amd64', 'is not an operating system'],
     ['linux/amd64/', '"" may have letters'],

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
@@ -5,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Access, listen, type Listening } from '../../../lib/serve/listen.ts';
 import { makeImage, makeLayer } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
+import { TLS } from '../../kit/tls.ts';
 import { Served } from './served.ts';
 
 const NAME = 'docker.io/library/alpine';
@@ -163,4 +165,31 @@ test('a request with several Host headers is refused', async () => {
 
 test('a server on loopback says so', () => {
   expect(server.isLoopback).toBe(true);
+});
+
+describe('the certificate and the key', () => {
+  const wrong = 'not PEM';
+  const other = generateKeyPairSync('ec', {
+    namedCurve: 'P-256',
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  }).privateKey;
+
+  test.each([
+    ['certificate', { cert: wrong }, 'read TLS certificate: expected a certificate in PEM in the file of --tls-cert ('],
+    [
+      'key',
+      { key: wrong },
+      'read TLS key: expected a private key in PEM without a passphrase in the file of --tls-key (',
+    ],
+    ['pair', { key: other }, 'read TLS key: the key in the file of --tls-key is not the one of the certificate'],
+  ])('are refused with the option of the wrong file: %s', async (_, files, message) => {
+    const { cert, key } = { ...TLS, ...files };
+    const tls = { cert: Buffer.from(cert), key: Buffer.from(key) };
+    const options = { host: '127.0.0.1', port: 0, tls, onAccess: () => undefined };
+    await expect(listen(served.registry, options)).rejects.toMatchObject({
+      side: 'input',
+      message: expect.stringContaining(message) as string,
+    });
+  });
 });
