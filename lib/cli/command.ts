@@ -42,7 +42,7 @@ export interface Command {
   /** Paragraphs for the help. */
   readonly description: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
-  /** The words that the command accepts as positionals. By default a shell completes paths. */
+  /** The words that the command accepts as its first positional. For the others, a shell completes paths. */
   readonly words?: readonly string[];
   /**
    * Checks the arguments, and touches nothing.

@@ -10,9 +10,12 @@ export function fishCompletion(commands: readonly Command[]): string {
   return `# fish completion of mirror-sync\n${lines.join('\n')}\n`;
 }
 
-function linesOf({ name, options, words }: Entry): string[] {
+function linesOf({ name, options, words = [] }: Entry): string[] {
   const head = `complete -c mirror-sync -n '__fish_seen_subcommand_from ${name}'`;
-  const positionals = words === undefined ? [] : [`${head} -f${words.length === 0 ? '' : ` -a '${words.join(' ')}'`}`];
+  const positionals =
+    words.length === 0
+      ? []
+      : [`${head.slice(0, -1)}; and not __fish_seen_subcommand_from ${words.join(' ')}' -f -a '${words.join(' ')}'`];
   return [...positionals, ...options.map(([option, definition]) => `${head} ${specOf(option, definition)}`)];
 }
 

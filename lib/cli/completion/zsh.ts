@@ -32,8 +32,8 @@ fi
 }
 
 function caseOf({ name, options, words }: Entry): string {
-  const positionals = words === undefined ? '*:argument:_files' : `1:argument:(${words.join(' ')})`;
-  const specs = [...options.flatMap(specsOf), positionals].map(quoted);
+  const first = words === undefined ? [] : [`1:argument:(${words.join(' ')})`];
+  const specs = [...options.flatMap(specsOf), ...first, '*:argument:_files'].map(quoted);
   return `    ${name}) _arguments ${specs.join(' ')} ;;`;
 }
 

@@ -68,8 +68,40 @@ describe.each(['bash', 'fish'] as const)('the completion of %s', (shell) => {
       ['bash', 'fish', 'zsh'],
     ],
     [['check', '--all'], []],
+    [['client-config', 'p'], ['podman']],
+    [
+      ['client-config', '--registry', 'http://x', ''],
+      ['containerd', 'docker', 'k3s', 'podman'],
+    ],
   ])('completes %j to the available words', async (words, expected) => {
     expect((await COMPLETE[shell](words)).sort()).toEqual(expected.sort());
+  });
+});
+
+describe('a positional behind the words of a command', () => {
+  test.runIf(has('bash'))('is not completed to these words by bash, so that it completes a path', async () => {
+    expect(await COMPLETE.bash(['client-config', 'podman', ''])).toEqual([]);
+    expect(await COMPLETE.bash(['client-config', 'podman', '--registry', 'http://x', ''])).toEqual([]);
+  });
+
+  test.runIf(has('fish'))('is completed to a path by fish', async () => {
+    expect(await COMPLETE.fish(['client-config', 'podman', '/'])).toContain('/tmp/');
+    expect(await COMPLETE.fish(['client-config', 'podman', 'do'])).not.toContain('docker');
+  });
+
+  test('is completed to a path by zsh', async () => {
+    const { stdout } = await runMain(['completion', 'zsh']);
+    expect(stdout).toMatch(/^ *client-config\) .* '1:argument:\(containerd .*\)' '\*:argument:_files' ;;$/m);
+  });
+});
+
+describe('the completion of bash of a value behind =', () => {
+  // readline passes the = as a word of its own.
+  test.runIf(has('bash')).each([
+    ['=', ['bar', 'plain', 'none']],
+    ['=|p', ['plain']],
+  ])('completes --progress%s', async (rest, expected) => {
+    expect(await COMPLETE.bash(['sync', '--progress', ...rest.split('|')])).toEqual(expected);
   });
 });
 
