@@ -52,6 +52,7 @@ describe('the npm package', () => {
     );
     expect([...new Set(top)].sort()).toEqual([
       'CHANGELOG.md',
+      'CONTRIBUTING.md',
       'LICENSE',
       'README.md',
       'SECURITY.md',

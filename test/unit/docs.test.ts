@@ -54,6 +54,15 @@ describe('the documentation', () => {
     expect(brokenLinks(path, readPage(path))).toEqual([]);
   });
 
+  test('links in the npm package only to files of the package', () => {
+    const { files } = JSON.parse(readPage('package.json')) as { readonly files: readonly string[] };
+    const packaged = [...files, 'README.md', 'LICENSE', 'package.json'];
+    const isPackaged = (path: string): boolean => packaged.some((each) => path === each || path.startsWith(`${each}/`));
+    for (const path of PAGES.filter(isPackaged))
+      for (const { target } of localLinks(readPage(path)).filter(({ target }) => !target.startsWith('#')))
+        expect(isPackaged(normalize(join(dirname(path), target.replace(/#.*/, '')))), `${path}: ${target}`).toBe(true);
+  });
+
   test('names guards and tests of untrusted input that exist', () => {
     expect(missingGuards(readPage('docs/security.md'))).toEqual([]);
   });
