@@ -96,7 +96,7 @@ describe('sync', () => {
   });
 });
 
-/** What a program in JavaScript passes, for which no call may hang, ignore it, or throw a TypeError. */
+/** A value that a program in JavaScript may pass, since it has no types. */
 const anything = (value: unknown): never => value as never;
 
 describe('a value of the wrong kind is refused with its name', () => {
@@ -190,7 +190,7 @@ describe('an aborted signal rejects with its reason', () => {
   });
 
   test('before a configuration is read', async () => {
-    const options = { config: folder.join('nosuch.yaml'), to: folder.join('archive'), env, signal };
+    const options = { config: folder.join('missing.yaml'), to: folder.join('archive'), env, signal };
     await expect(sync([], options)).rejects.toBe(reason);
   });
 });
