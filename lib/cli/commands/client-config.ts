@@ -11,7 +11,6 @@ import { type Client, CLIENTS, type ConfigFile } from '../clients.ts';
 import { defineCommand, usage } from '../command.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
 import { withholds } from '../../policy/policy.ts';
-import { readable } from './readable.ts';
 
 const NAME = 'client-config';
 
@@ -58,7 +57,8 @@ export const clientConfig = defineCommand({
 
 async function printConfig(command: ClientConfigCommand, io: Io): Promise<number> {
   const { client, registry, archive, exclusive, output } = command;
-  const { hosts, holding } = archive === undefined ? { hosts: ['docker.io'], holding: [] } : await found(archive, io);
+  const { hosts, holding } =
+    archive === undefined ? { hosts: ['docker.io'], holding: [] } : await found(archive, exclusive, io);
   const { files, notes } = client({ registry, hosts, exclusive: exclusive || holding.length > 0 });
   for (const [at, file] of files.entries())
     if (output !== undefined) await writeConfig(file, output, io);
@@ -68,7 +68,7 @@ async function printConfig(command: ClientConfigCommand, io: Io): Promise<number
       io.stdout.write(file.text);
     }
   for (const note of notes) writeLine(io.stderr, `note: ${note}`);
-  if (!exclusive && holding.length > 0) writeLine(io.stderr, `note: ${becauseOf(holding)}`);
+  if (holding.length > 0) writeLine(io.stderr, `note: ${becauseOf(holding)}`);
   return EXIT.ok;
 }
 
@@ -80,9 +80,15 @@ function becauseOf(holding: readonly string[]): string {
   return `the files are exclusive, because a policy withholds images (${some}), and the client would get them from the registry itself`;
 }
 
-/** The registries whose images are in an archive, and the repositories whose policy withholds images. */
+/**
+ * The registries whose images are in an archive, and the repositories whose policy withholds images; exclusive files need no
+ * policy.
+ *
+ * @throws Failure for a policy that cannot be read
+ */
 async function found(
   archive: string,
+  exclusive: boolean,
   io: Io,
 ): Promise<{ readonly hosts: readonly string[]; readonly holding: readonly string[] }> {
   await using opened = await openArchive(archive, 'read', io);
@@ -92,9 +98,8 @@ async function found(
   for (const name of names) {
     if (requestName(name) === undefined) continue;
     hosts.add(name.slice(0, name.indexOf('/')));
-    const read = await readable(opened.archive.tagIndex(name, { signal: io.signal }), ({ message }) => {
-      writeLine(io.stderr, `${name}: ${message}`);
-    });
+    // Without its policy, a file that is not exclusive may let clients pull withheld images from the registry itself.
+    const read = exclusive ? undefined : await opened.archive.tagIndex(name, { signal: io.signal });
     if (read !== undefined && withholds(read.index.control.policy)) holding.push(name);
   }
   if (hosts.size === 0) throw invalid(`read archive ${archive}`, 'it has no repository; leave it out for docker.io');

@@ -71,6 +71,18 @@ server = "http://mirror.example.com:5000"
     );
   });
 
+  test('prints no file that is not exclusive if a policy cannot be read', async () => {
+    await writeFile(`${archive}/repositories/docker.io/library/alpine/index.json`, '[');
+    for (const client of ['containerd', 'docker', 'podman', 'k3s'])
+      expect(await config(client, ...HTTPS, archive)).toEqual({
+        code: 1,
+        stdout: '',
+        stderr: expect.stringContaining('read tag index repositories/docker.io/library/alpine/index.json') as string,
+      });
+    const { code, stdout } = await config('podman', ...HTTPS, archive, '--exclusive');
+    expect([code, stdout]).toEqual([0, expect.stringContaining('prefix = "docker.io"') as string]);
+  });
+
   test('prints the daemon.json of Docker, and its limits on standard error', async () => {
     const { stdout, stderr } = await config('docker', ...HTTP, archive);
     expect(JSON.parse(stdout)).toEqual({
