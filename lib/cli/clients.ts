@@ -1,5 +1,5 @@
 /** The configuration of client programs, as files to print or to write. */
-import { invalid } from '../core/failure.ts';
+import { type Failure, invalid } from '../core/failure.ts';
 import { requestName } from '../serve/names.ts';
 
 interface ClientOptions {
@@ -9,6 +9,8 @@ interface ClientOptions {
   readonly hosts: readonly string[];
   /** Whether the client must not continue with the registry itself. */
   readonly exclusive: boolean;
+  /** Repositories whose policy withholds images, each with the settings that do so: the reason for `exclusive`. */
+  readonly withheld: ReadonlyMap<string, string>;
 }
 
 export interface ConfigFile {
@@ -61,13 +63,9 @@ function containerdUpstream(host: string): string {
 }
 
 /** https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file */
-const docker: Client = ({ registry, hosts, exclusive }) => {
+export const docker: Client = ({ registry, hosts, exclusive, withheld }) => {
   const { origin, host } = registry;
-  if (exclusive)
-    throw invalid(
-      'mirror-sync client-config',
-      'docker has no --exclusive: dockerd asks Docker Hub for an image that its mirror lacks; block Docker Hub in the network',
-    );
+  if (exclusive) throw noExclusiveDocker(withheld);
   const settings = {
     'registry-mirrors': [origin],
     // For images that are pulled by the name of the archive.
@@ -88,6 +86,17 @@ const docker: Client = ({ registry, hosts, exclusive }) => {
     ],
   };
 };
+
+function noExclusiveDocker(withheld: ReadonlyMap<string, string>): Failure {
+  const problem = 'dockerd asks Docker Hub for an image that its mirror lacks';
+  const [first] = withheld;
+  return first === undefined
+    ? invalid('print exclusive files for docker', `${problem}; block Docker Hub in the network instead`)
+    : invalid(
+        'print files for docker',
+        `${problem}, and the policy of ${first[0]} withholds images (${first[1]}); block Docker Hub in the network, and leave ARCHIVE out`,
+      );
+}
 
 /** https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md */
 const podman: Client = (options) => ({

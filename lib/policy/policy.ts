@@ -40,9 +40,13 @@ export const POLICY_CHOICES = {
 /** The limits of a policy, far above the needs of a real one. */
 export const POLICY_LIMITS = { signers: 16, artifactTypes: 100, keyLength: 10_000 } as const;
 
-/** Whether a policy can hide images of upstream, at least for some time. */
-export function withholds({ minimumAgeMs, verify, moved }: Policy): boolean {
-  return minimumAgeMs > 0 || verify === 'require' || moved !== 'follow';
+/** The settings with which a policy can hide images of upstream, at least for some time; empty if it has none. */
+export function withholdingSettings({ minimumAgeMs, verify, moved }: Policy): string {
+  return [
+    ...(minimumAgeMs > 0 ? ['minimumAge'] : []),
+    ...(verify === 'require' ? ['verify: require'] : []),
+    ...(moved === 'follow' ? [] : [`moved: ${moved}`]),
+  ].join(', ');
 }
 
 /** 100 years, in milliseconds: `Date` holds the end of any such period. */

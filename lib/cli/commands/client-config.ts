@@ -7,10 +7,10 @@ import { systemCode, wordsFor } from '../../core/system-error.ts';
 import { show } from '../../oci/show.ts';
 import { requestName } from '../../serve/names.ts';
 import { makeFolder } from '../../store/folder/files.ts';
-import { type Client, CLIENTS, type ConfigFile } from '../clients.ts';
+import { type Client, CLIENTS, type ConfigFile, docker } from '../clients.ts';
 import { defineCommand, usage } from '../command.ts';
 import { EXIT, type Io, writeLine } from '../output/io.ts';
-import { withholds } from '../../policy/policy.ts';
+import { withholdingSettings } from '../../policy/policy.ts';
 
 const NAME = 'client-config';
 
@@ -57,9 +57,11 @@ export const clientConfig = defineCommand({
 
 async function printConfig(command: ClientConfigCommand, io: Io): Promise<number> {
   const { client, registry, archive, exclusive, output } = command;
-  const { hosts, holding } =
-    archive === undefined ? { hosts: ['docker.io'], holding: [] } : await found(archive, exclusive, io);
-  const { files, notes } = client({ registry, hosts, exclusive: exclusive || holding.length > 0 });
+  const { hosts, policies } =
+    archive === undefined ? { hosts: ['docker.io'], policies: [] } : await found(archive, exclusive, io);
+  // dockerd asks its mirror for images of docker.io only.
+  const withheld = new Map(policies.filter(([name]) => client !== docker || name.startsWith('docker.io/')));
+  const { files, notes } = client({ registry, hosts, exclusive: exclusive || withheld.size > 0, withheld });
   for (const [at, file] of files.entries())
     if (output !== undefined) await writeConfig(file, output, io);
     else if (file.hasComments) io.stdout.write(`${at === 0 ? '' : '\n'}# ${file.path}\n${file.text}`);
@@ -68,21 +70,21 @@ async function printConfig(command: ClientConfigCommand, io: Io): Promise<number
       io.stdout.write(file.text);
     }
   for (const note of notes) writeLine(io.stderr, `note: ${note}`);
-  if (holding.length > 0) writeLine(io.stderr, `note: ${becauseOf(holding)}`);
+  if (withheld.size > 0) writeLine(io.stderr, `note: ${becauseOf([...withheld.keys()])}`);
   return EXIT.ok;
 }
 
 /** Repositories in the note. */
 const SOME = 3;
 
-function becauseOf(holding: readonly string[]): string {
-  const some = holding.slice(0, SOME).join(', ') + (holding.length > SOME ? ', …' : '');
+function becauseOf(repositories: readonly string[]): string {
+  const some = repositories.slice(0, SOME).join(', ') + (repositories.length > SOME ? ', …' : '');
   return `the files are exclusive, because a policy withholds images (${some}), and the client would get them from the registry itself`;
 }
 
 /**
- * The registries whose images are in an archive, and the repositories whose policy withholds images; exclusive files need no
- * policy.
+ * The registries whose images are in an archive, and the repositories whose policy withholds images, with its settings;
+ * exclusive files need no policy.
  *
  * @throws Failure for a policy that cannot be read
  */
@@ -90,20 +92,21 @@ async function found(
   archive: string,
   exclusive: boolean,
   io: Io,
-): Promise<{ readonly hosts: readonly string[]; readonly holding: readonly string[] }> {
+): Promise<{ readonly hosts: readonly string[]; readonly policies: readonly (readonly [string, string])[] }> {
   await using opened = await openArchive(archive, 'read', io);
   const names = await repositoriesOf(opened.archive, io.signal);
   const hosts = new Set<string>();
-  const holding: string[] = [];
+  const policies: [string, string][] = [];
   for (const name of names) {
     if (requestName(name) === undefined) continue;
     hosts.add(name.slice(0, name.indexOf('/')));
     // Without its policy, a file that is not exclusive may let clients pull withheld images from the registry itself.
     const read = exclusive ? undefined : await opened.archive.tagIndex(name, { signal: io.signal });
-    if (read !== undefined && withholds(read.index.control.policy)) holding.push(name);
+    const settings = read === undefined ? '' : withholdingSettings(read.index.control.policy);
+    if (settings !== '') policies.push([name, settings]);
   }
   if (hosts.size === 0) throw invalid(`read archive ${archive}`, 'it has no repository; leave it out for docker.io');
-  return { hosts: [...hosts], holding };
+  return { hosts: [...hosts], policies };
 }
 
 async function writeConfig({ path, name, text }: ConfigFile, folder: string, { stdout }: Io): Promise<void> {

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import type { Ended } from '../../kit/command-line.ts';
-import { NO_POLICY, serialisePolicy } from '../../../lib/policy/policy.ts';
+import { NO_POLICY, type Policy, serialisePolicy } from '../../../lib/policy/policy.ts';
 import { runMain } from '../../kit/in-process.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
@@ -22,6 +22,12 @@ async function emptyRepository(name: string): Promise<void> {
   const path = `${archive}/repositories/${name}`;
   await mkdir(path, { recursive: true });
   await writeFile(`${path}/index.json`, '{"schemaVersion":2,"manifests":[]}');
+}
+
+async function setPolicy(name: string, policy: Partial<Policy>): Promise<void> {
+  const control = { policy: serialisePolicy({ ...NO_POLICY, ...policy }) };
+  const index = { schemaVersion: 2, manifests: [], 'dev.mirror-sync': control };
+  await writeFile(`${archive}/repositories/${name}/index.json`, JSON.stringify(index));
 }
 
 const config = (...args: string[]): Promise<Ended> => runMain(['client-config', ...args]);
@@ -60,9 +66,7 @@ server = "http://mirror.example.com:5000"
   });
 
   test('names the archive only, and says why, where a policy withholds images', async () => {
-    const control = { policy: serialisePolicy({ ...NO_POLICY, minimumAgeMs: 60_000 }) };
-    const index = { schemaVersion: 2, manifests: [], 'dev.mirror-sync': control };
-    await writeFile(`${archive}/repositories/docker.io/library/alpine/index.json`, JSON.stringify(index));
+    await setPolicy('docker.io/library/alpine', { minimumAgeMs: 60_000 });
     const { stdout, stderr } = await config('containerd', ...HTTP, archive);
     expect(stdout).toContain('server = "http://mirror.example.com:5000"');
     expect(stdout).not.toContain('registry-1.docker.io');
@@ -100,7 +104,25 @@ server = "http://mirror.example.com:5000"
 
   test('has no exclusive configuration of Docker', async () => {
     const { code, stderr } = await config('docker', ...HTTPS, '--exclusive');
-    expect([code, stderr]).toEqual([2, expect.stringContaining('docker has no --exclusive') as string]);
+    expect([code, stderr]).toEqual([
+      2,
+      'mirror-sync client-config: print exclusive files for docker: dockerd asks Docker Hub for an image that its mirror lacks; block Docker Hub in the network instead\n',
+    ]);
+  });
+
+  test('names the policy that withholds images of Docker Hub from Docker', async () => {
+    await setPolicy('docker.io/library/alpine', { minimumAgeMs: 60_000, moved: 'keep' });
+    const { code, stderr } = await config('docker', ...HTTPS, archive);
+    expect([code, stderr]).toEqual([
+      2,
+      'mirror-sync client-config: print files for docker: dockerd asks Docker Hub for an image that its mirror lacks, and the policy of docker.io/library/alpine withholds images (minimumAge, moved: keep); block Docker Hub in the network, and leave ARCHIVE out\n',
+    ]);
+  });
+
+  test('prints the daemon.json of Docker if a policy withholds images of other registries', async () => {
+    const expected = await config('docker', ...HTTP, archive);
+    await setPolicy('localhost_5000/app', { minimumAgeMs: 60_000 });
+    expect(await config('docker', ...HTTP, archive)).toEqual({ ...expected, code: 0 });
   });
 
   test('prints a file of podman without search registries', async () => {
