@@ -2,7 +2,7 @@
 import type { Archive } from '../archive/archive.ts';
 import { type Member, recordMembers } from '../archive/members.ts';
 import { scopesOf, type TagIndex } from '../archive/tag-index/tag-index.ts';
-import { heldAs, heldDigest, heldFor, type Held, withDecisionIn } from '../archive/tag-index/withheld.ts';
+import { heldAs, heldDigest, heldFor, type Held, rejectionsIn, withDecisionIn } from '../archive/tag-index/withheld.ts';
 import { defined } from '../core/defined.ts';
 import { Failure, invalid } from '../core/failure.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -26,10 +26,10 @@ export interface Decided {
 }
 
 /**
- * A tag without a digest means the held digest that upstream named last; for a rejection, it can also mean the visible
- * digest of the tag. The archive need not have the digest yet.
+ * A tag without a digest means the held digest that upstream named last, or the unverified one. Without both, it means the visible
+ * digest of the tag for a rejection, and the rejected digest for a release. The archive need not have the digest yet.
  *
- * @throws Failure `invalid` for an unknown repository, and for a tag without such a digest
+ * @throws Failure `invalid` for an unknown repository, and for a tag without such a digest or with several rejected ones
  */
 export async function decideImage(archive: Archive, reference: Reference, options: DecideOptions): Promise<Decided> {
   const { action, by, reason, now, signal } = options;
@@ -38,7 +38,7 @@ export async function decideImage(archive: Archive, reference: Reference, option
   const { tag } = reference;
   const index = (await archive.tagIndex(repository, { signal }))?.index;
   if (index === undefined) throw invalid(operation, `${archive.store.name} has no repository ${repository}`);
-  const digest = reference.digest ?? digestOf(index, tag ?? '', action);
+  const digest = reference.digest ?? digestOf(index, tag ?? '', { action, operation });
   if (digest === undefined) throw invalid(operation, notFound(action));
   const held = tag === undefined ? heldDigest(index, digest) : heldAs(index, tag, digest);
   if (action === 'release' && held !== undefined)
@@ -49,10 +49,28 @@ export async function decideImage(archive: Archive, reference: Reference, option
   return { repository, tag, digest, isVisible };
 }
 
-function digestOf(index: TagIndex, tag: string, action: Decision['action']): Digest | undefined {
+/** Digests in a message. */
+const SOME = 3;
+
+function digestOf(
+  index: TagIndex,
+  tag: string,
+  { action, operation }: Pick<Decision, 'action'> & { readonly operation: string },
+): Digest | undefined {
   const held = heldFor(index, tag)?.entry.digest;
-  const doubted = index.control.unverified.findLast((each) => each.tag === tag)?.digest;
-  return held ?? doubted ?? (action === 'reject' ? index.byTag(tag)?.digest : undefined);
+  const found = held ?? index.control.unverified.findLast((each) => each.tag === tag)?.digest;
+  if (found !== undefined) return found;
+  if (action === 'reject') return index.byTag(tag)?.digest;
+  const rejected = rejectionsIn(index).filter((each) => each.tag === tag);
+  if (rejected.length > 1) {
+    const some = rejected.slice(0, SOME).map(({ digest }) => digest);
+    const list = [...some, ...(rejected.length > SOME ? ['…'] : [])].join(', ');
+    throw invalid(
+      operation,
+      `${rejected.length} images are rejected under this tag (${list}); add @ and the digest of one`,
+    );
+  }
+  return rejected[0]?.digest;
 }
 
 function notFound(action: Decision['action']): string {

@@ -85,6 +85,15 @@ export function decisionIn({ control }: TagIndex, tag: string | undefined, diges
   return decisionOn(control.decisions, tag ?? '', digest);
 }
 
+/** The rejections that are in force: a later release has cancelled the others. */
+export function rejectionsIn({ control: { decisions } }: TagIndex): readonly Decision[] {
+  const byDigest = Map.groupBy(decisions, ({ digest }) => digest);
+  return decisions.filter(({ action, tag = '', digest }) => {
+    const last = decisionOn(byDigest.get(digest) ?? [], tag, digest);
+    return action === 'reject' && last?.action === 'reject';
+  });
+}
+
 /**
  * The index after the decision of a person. A release makes held entries visible at once; a rejection removes the
  * digest from all tags and all held entries. The decision that is written last is the last one, whatever the clocks of
@@ -142,7 +151,7 @@ function observedAt(entry: StoredEntry, at: number): StoredEntry {
 
 /** The list of withheld images for people, sorted by tag, then by time. */
 export function withheldList(index: TagIndex): readonly WithheldImage[] {
-  const { unverified, decisions } = index.control;
+  const { unverified } = index.control;
   const images: WithheldImage[] = [
     ...heldIn(index).map(({ entry: { tag, digest, observations, observed }, until }) =>
       defined({ tag, digest, state: 'held' as const, since: observations[0] ?? observed, until }),
@@ -150,12 +159,10 @@ export function withheldList(index: TagIndex): readonly WithheldImage[] {
     ...unverified.map(({ tag, digest, first, reason }) =>
       defined({ tag, digest, state: 'unverified' as const, since: first, reason }),
     ),
-    ...decisions
-      .filter(({ action }) => action === 'reject')
-      .map((decision) => {
-        const { tag, digest, at } = decision;
-        return defined({ tag, digest, state: 'rejected' as const, since: at, reason: wordsOf(decision) });
-      }),
+    ...rejectionsIn(index).map((decision) => {
+      const { tag, digest, at } = decision;
+      return defined({ tag, digest, state: 'rejected' as const, since: at, reason: wordsOf(decision) });
+    }),
   ];
   return images.sort((a, b) => compare(a.tag ?? '', b.tag ?? '') || a.since - b.since || compare(a.digest, b.digest));
 }

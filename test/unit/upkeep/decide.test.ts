@@ -2,7 +2,7 @@ import { userInfo } from 'node:os';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { memberOf } from '../../../lib/archive/members.ts';
-import { withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
+import { withheldList, withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
 import { parseReference } from '../../../lib/oci/reference.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
 import { type Decided, decideImage } from '../../../lib/upkeep/decide.ts';
@@ -39,6 +39,10 @@ const decide = (action: 'release' | 'reject', reference: string): Promise<Decide
   decideImage(served.archive, parseReference(reference), { action, by: 'ann', reason: 'a reason', now, signal });
 const current = async (): Promise<string | undefined> =>
   (await served.archive.tagIndex(NAME))?.index.byTag('latest')?.digest;
+async function rejected(): Promise<readonly string[]> {
+  const images = withheldList((await served.archive.tagIndex(NAME))!.index);
+  return images.filter(({ state }) => state === 'rejected').map(({ digest }) => digest);
+}
 
 describe('a release', () => {
   test.each([`${NAME}:latest`, `${NAME}:latest@${NEW.digest}`])('of %s shows the held image at once', async (name) => {
@@ -100,6 +104,22 @@ describe('a rejection', () => {
     expect(await current()).toBeUndefined();
     now += 1_000;
     await decide('release', `${NAME}@${OLD.digest}`);
+    await served.tag(NAME, OLD, ['latest'], now);
+    expect(await current()).toBe(OLD.digest);
+  });
+
+  test('of a tag is cancelled by a release of the tag, and no longer listed', async () => {
+    await decide('reject', `${NAME}:latest`);
+    await decide('reject', `${NAME}:latest`);
+    expect(await rejected()).toEqual([NEW.digest, OLD.digest]);
+    await expect(decide('release', `${NAME}:latest`)).rejects.toThrow(
+      `2 images are rejected under this tag (${NEW.digest}, ${OLD.digest}); add @ and the digest of one`,
+    );
+    now += 1_000;
+    await decide('release', `${NAME}@${NEW.digest}`);
+    expect(await rejected()).toEqual([OLD.digest]);
+    expect(await decide('release', `${NAME}:latest`)).toMatchObject({ digest: OLD.digest, isVisible: false });
+    expect(await rejected()).toEqual([]);
     await served.tag(NAME, OLD, ['latest'], now);
     expect(await current()).toBe(OLD.digest);
   });
