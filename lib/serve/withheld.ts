@@ -2,7 +2,7 @@
  * The refusals of images that a policy withholds (docs/trust.md). A refused request orders nothing, because only a sync
  * makes an image visible.
  */
-import { heldDigest, heldFor } from '../archive/tag-index/withheld.ts';
+import { heldDigest, heldFor, rejectionsIn } from '../archive/tag-index/withheld.ts';
 import type { Digest } from '../oci/digest.ts';
 import { RegistryError } from './errors.ts';
 import type { Repository } from './repositories.ts';
@@ -13,10 +13,10 @@ export class Withheld extends RegistryError {}
 export function withheldTag({ name, index }: Repository, tag: string): RegistryError | undefined {
   const held = heldFor(index, tag);
   if (held !== undefined) return heldUntil(`${name}:${tag}`, held.until);
-  const { unverified, decisions } = index.control;
+  const { unverified } = index.control;
   const doubt = unverified.find((each) => each.tag === tag);
   if (doubt !== undefined) return unknown(`the signature of ${name}:${tag} is not verified: ${doubt.reason}`);
-  const isRejected = decisions.some((each) => each.action === 'reject' && each.tag === tag);
+  const isRejected = rejectionsIn(index).some((each) => each.tag === tag);
   return isRejected ? unknown(`${name}:${tag} was rejected`) : undefined;
 }
 
@@ -24,10 +24,10 @@ export function withheldTag({ name, index }: Repository, tag: string): RegistryE
 export function withheldDigest({ name, index }: Repository, digest: Digest): RegistryError | undefined {
   const held = heldDigest(index, digest);
   if (held !== undefined) return heldUntil(`${name}@${digest}`, held.until);
-  const { unverified, decisions } = index.control;
+  const { unverified } = index.control;
   const doubt = unverified.find((each) => each.digest === digest);
   if (doubt !== undefined) return unknown(`the signature of ${name}@${digest} is not verified: ${doubt.reason}`);
-  const isRejected = decisions.some((each) => each.action === 'reject' && each.digest === digest);
+  const isRejected = rejectionsIn(index).some((each) => each.digest === digest);
   return isRejected ? unknown(`${name}@${digest} was rejected`) : undefined;
 }
 

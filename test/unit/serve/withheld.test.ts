@@ -1,6 +1,8 @@
 /** Images that a policy withholds: clients cannot pull them, and nothing is ordered for them. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { withDecisionIn, withPolicy } from '../../../lib/archive/tag-index/withheld.ts';
+import { defined } from '../../../lib/core/defined.ts';
+import type { Decision } from '../../../lib/policy/decisions.ts';
 import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
 import type { MissingTag } from '../../../lib/serve/served.ts';
 import { makeImage, makeIndex, makeLayer } from '../../kit/images.ts';
@@ -103,22 +105,26 @@ describe('an image without the required signature', () => {
 });
 
 describe('a rejected image', () => {
+  const decide = (action: Decision['action'], tag?: string): Promise<unknown> =>
+    served.archive.updatePolicy(NAME, (index) =>
+      withDecisionIn(index, defined({ action, tag, digest: OLD.digest, by: 'ann', at: now, reason: 'malware' })),
+    );
+
   test.each(['old', OLD.digest])('is unknown, and is not ordered, as %s', async (reference) => {
     const target = `/v2/${NAME}/manifests/${reference}`;
     expect((await served.get(target)).status).toBe(200);
-    await served.archive.updatePolicy(NAME, (index) =>
-      withDecisionIn(index, {
-        action: 'reject',
-        tag: 'old',
-        digest: OLD.digest,
-        by: 'ann',
-        at: now,
-        reason: 'malware',
-      }),
-    );
+    await decide('reject', 'old');
     expect(await refusal(await served.get(target))).toBe('404 MANIFEST_UNKNOWN');
     expect(await messageOf(await served.get(target))).toContain('was rejected');
     expect(await orderFor(target)).toBeUndefined();
+  });
+
+  test('is ordered again after a release of its digest', async () => {
+    await decide('reject', 'old');
+    await decide('release');
+    expect(await orderFor(`/v2/${NAME}/manifests/old`)).toEqual({ repositories: [NAME], tag: 'old' });
+    const byDigest = await served.get(`/v2/${NAME}/manifests/${OLD.digest}`);
+    expect(await messageOf(byDigest)).not.toContain('was rejected');
   });
 });
 
