@@ -36,7 +36,7 @@ export interface Removal {
 /** The references that a repair of these problems would remove, each once. */
 export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
   const removals = problems
-    .filter(({ repair }) => repair.drop)
+    .filter(({ repair, isRejected }) => repair.drop && isRejected !== true)
     .map(({ reference, tag, isHeld = false }) => ({ reference, restorable: tag !== undefined, isHeld }));
   return [...new Map(removals.map((removal) => [removal.reference, removal])).values()];
 }
@@ -70,7 +70,8 @@ export async function repairArchive(
       await store.delete(layout.blob(digest), { etag: repair.etag, signal });
   const proven = provenIn(problems);
   for (const { proof, repository } of proven) await archive.putReceipt(receiptFor(proof, repository, now), { signal });
-  return { dropped: new Set([...wrong.map(({ reference }) => reference), ...late]), receipts: proven.length };
+  const dropped = removalsOf(wrong).map(({ reference }) => reference);
+  return { dropped: new Set([...dropped, ...late]), receipts: proven.length };
 }
 
 /** Steps 2 and 3. Returns the names of the references that the verification has not seen. */

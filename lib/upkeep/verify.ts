@@ -1,14 +1,14 @@
 /**
- * Proves an archive from its references down, without relying on earlier proofs. Every reachable manifest, config and
- * blob is read and hashed once, and every image's layers are unpacked and compared with its config.
+ * Proves an archive from its references and rejected images down, without relying on earlier proofs. Every reachable manifest,
+ * config and blob is read and hashed once, and every image's layers are unpacked and compared with its config.
  */
 import { asFailure, Failure } from '../core/failure.ts';
 import type { Archive } from '../archive/archive.ts';
 import { scopesOf, type TagEntry, type TagIndex } from '../archive/tag-index/tag-index.ts';
-import { heldIn } from '../archive/tag-index/withheld.ts';
+import { heldIn, rejectionsIn } from '../archive/tag-index/withheld.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Scope } from '../queue/messages.ts';
-import type { Manifest } from '../oci/manifest.ts';
+import { MANIFEST_LIMITS, type Manifest } from '../oci/manifest.ts';
 import { type Blob, type Claims, unclaimedBlobs } from '../sync/claims.ts';
 import { compare, type Node, readClaims, traverse } from '../sync/closure.ts';
 import { type Fault, type Inspected, Inspector, type InspectorOptions, isAbsent, isVerdict } from './inspect.ts';
@@ -16,13 +16,15 @@ import { type Fault, type Inspected, Inspector, type InspectorOptions, isAbsent,
 export interface Problem extends Fault {
   readonly repository: string;
   /**
-   * The reference that leads to it: `host/path:tag` or `host/path@digest`, of a held image `host/path:tag@digest`; the
-   * repository where the tag index cannot be read.
+   * The reference that leads to it: `host/path:tag` or `host/path@digest`, of a held image `host/path:tag@digest`, of a
+   * rejected one `host/path@digest`; the repository where the tag index cannot be read.
    */
   readonly reference: string;
   readonly tag?: string | undefined;
   /** A policy holds the image, so that no client can pull it yet. */
   readonly isHeld?: boolean;
+  /** A person has rejected the image: no reference leads to it, and a sync after a release relies on its receipts. */
+  readonly isRejected?: boolean;
   /** The digest that the reference names. */
   readonly root?: Digest;
   /** The wrong object. */
@@ -91,7 +93,8 @@ export function checkedName(repository: string, entry: TagEntry): string {
 }
 
 /** The start of a walk. */
-type Origin = Required<Pick<Problem, 'repository' | 'reference' | 'root' | 'tag' | 'isHeld'>>;
+type Origin = Required<Pick<Problem, 'repository' | 'reference' | 'root' | 'tag' | 'isHeld'>> &
+  Pick<Problem, 'isRejected'>;
 
 class Verification {
   readonly #archive: Archive;
@@ -129,9 +132,22 @@ class Verification {
         const origin = { repository, reference, root: entry.digest, tag: entry.tag, isHeld };
         for (const scope of scopesOf(entry)) await new Reference(origin, scope, this.#inspector, this.#report).check();
       }
+      if (tags !== undefined) await this.#rejected(repository, tags);
     }
     const { objects, bytes } = this.#inspector;
     return { references, held, objects, bytes, problems: this.#problems, checked };
+  }
+
+  async #rejected(repository: string, tags: TagIndex): Promise<void> {
+    const { layout, store } = this.#archive;
+    for (const root of new Set(rejectionsIn(tags).map(({ digest }) => digest))) {
+      // A person can reject any digest, also that of a layer.
+      const found = await store.head(layout.blob(root), { signal: this.#o.signal });
+      if (found === undefined || found.size > MANIFEST_LIMITS.bytes) continue;
+      const reference = `${repository}@${root}`;
+      const origin = { repository, reference, root, tag: undefined, isHeld: false, isRejected: true };
+      await new Reference(origin, { platforms: 'all' }, this.#inspector, this.#report).check();
+    }
   }
 
   #tell(): void {
@@ -250,6 +266,9 @@ class Reference {
   }
 
   #problem(digest: Digest, fault: Fault): void {
+    const { etag, revoke, receipt } = fault.repair;
+    // Nothing requires that a rejected image is complete. Only its wrong bytes and receipts can mislead a later sync.
+    if (this.#origin.isRejected === true && (etag ?? revoke ?? receipt) === undefined) return;
     this.#report({ ...this.#origin, digest, ...fault });
   }
 }

@@ -129,13 +129,14 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
   return ok ? EXIT.ok : EXIT.failed;
 }
 
-function textOf({ reference, digest, reason, isHeld = false }: Problem): string {
-  const name = isHeld ? `${reference} (held)` : reference;
+function textOf({ reference, digest, reason, isHeld = false, isRejected = false }: Problem): string {
+  const name = isHeld ? `${reference} (held)` : isRejected ? `${reference} (rejected)` : reference;
   return `${name}: ${digest === undefined ? '' : `${digest}: `}${reason}`;
 }
 
-function jsonOf({ reference, digest, reason, isHeld = false }: Problem): object {
-  return { type: 'problem', reference, digest: digest ?? null, reason, ...(isHeld ? { held: true } : {}) };
+function jsonOf({ reference, digest, reason, isHeld = false, isRejected = false }: Problem): object {
+  const withheld = { ...(isHeld ? { held: true } : {}), ...(isRejected ? { rejected: true } : {}) };
+  return { type: 'problem', reference, digest: digest ?? null, reason, ...withheld };
 }
 
 async function readPublicKey(path: string, { signal }: Io): Promise<TrustedKey> {

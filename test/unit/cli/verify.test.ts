@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Archive } from '../../../lib/archive/archive.ts';
+import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
 import { verifyAndReport, type VerifyRequest } from '../../../lib/cli/commands/verify.ts';
 import { VerifyProgress } from '../../../lib/cli/output/verify-progress.ts';
 import { parseDigest } from '../../../lib/oci/digest.ts';
@@ -164,6 +165,22 @@ describe('a held image', () => {
       `removed: ${name} (held; the next sync restores it, and its minimum age continues)\n`,
     );
   });
+});
+
+test('a rejected image is named with its digest if its content is corrupt', async () => {
+  const repository = `${host}/team/b`;
+  await archive.updatePolicy(repository, (index) =>
+    withDecisionIn(index, { action: 'reject', digest: sound.digest, by: 'ann', at: 1, reason: 'a reason' }),
+  );
+  await store.put(archive.layout.blob(parseDigest(shared.digest)), Buffer.from('other'));
+  const reference = `${repository}@${sound.digest}`;
+  const ended = await run({ repositories: [repository] });
+  expect(ended).toMatchObject({ code: 1 });
+  expect(ended.stdout).toContain(`${reference} (rejected): ${shared.digest}: its 5 bytes hash to`);
+  expect(lines(await run({ repositories: [repository], json: true }))).toMatchObject([
+    { type: 'problem', reference, digest: shared.digest, rejected: true },
+    { type: 'summary', ok: false, references: 0 },
+  ]);
 });
 
 describe('verify of some repositories', () => {

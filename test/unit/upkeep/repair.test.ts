@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
 import { removalsOf, repairArchive, type Repaired } from '../../../lib/upkeep/repair.ts';
 import { type Verified, verifyArchive } from '../../../lib/upkeep/verify.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
@@ -56,6 +57,38 @@ describe('a repair', () => {
     const { outcomes } = await mirror({ store, references });
     expect(outcomes.map(({ status }) => status)).toEqual(['mirrored', 'unchanged']);
     expect(await verify(archive)).toMatchObject({ problems: [], references: 2 });
+  });
+
+  test.for([
+    ['has a flipped byte', 'flip'],
+    ['is gone', 'delete'],
+  ] as const)('of a rejected image whose layer %s prepares a sync after a release', async ([, damage]) => {
+    await using registry = await startRegistry();
+    registry.push('team/a', broken, 'v1');
+    const repository = `${registry.host}/team/a`;
+    const references = [`${repository}:v1`];
+    const store = new MemoryStore();
+    const { archive } = await mirror({ store, references });
+    const decide = (action: 'release' | 'reject'): Promise<unknown> =>
+      archive.updatePolicy(repository, (index) =>
+        withDecisionIn(index, { action, digest: broken.digest, by: 'ann', at: Date.now(), reason: 'a reason' }),
+      );
+    await decide('reject');
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 0, objects: 4 });
+    const key = archive.layout.blob(parseDigest(own.digest));
+    if (damage === 'delete') await store.delete(key);
+    else await store.put(key, Buffer.concat([own.blob, Buffer.from('x')]));
+
+    const { problems } = await verify(archive);
+    const reference = `${repository}@${broken.digest}`;
+    expect(problems).toMatchObject([{ reference, digest: own.digest, isRejected: true }]);
+    expect(removalsOf(problems)).toEqual([]);
+    expect(await repair(archive, problems)).toEqual({ dropped: new Set(), receipts: 0 });
+    expect((await verify(archive)).problems).toEqual([]);
+
+    await decide('release');
+    expect((await mirror({ store, references })).outcomes).toMatchObject([{ status: 'mirrored' }]);
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
   });
 
   test('removes a held image with a damaged layer, and the next sync continues its period', async () => {

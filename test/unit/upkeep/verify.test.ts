@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { Receipt } from '../../../lib/archive/receipt.ts';
+import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
 import { Failure } from '../../../lib/core/failure.ts';
 import { type Problem, verifyArchive, type Verified } from '../../../lib/upkeep/verify.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
@@ -73,6 +74,20 @@ test('a held image is proven like a visible one, and reported as held', async ()
     { ...problem, reference: `${registry.host}/app@${IMAGE.digest}` },
     { ...problem, reference: `${registry.host}/app:v1@${IMAGE.digest}`, tag: 'v1' },
   ]);
+});
+
+test('a rejected digest that is not a whole image is not a problem', async () => {
+  await using registry = await startRegistry();
+  registry.push('app', makeIndex([IMAGE, makeImage({ platform: { os: 'linux', architecture: 'arm64' } })]), 'v1');
+  await using rig = new Rig();
+  const platforms = [parsePlatform('linux/amd64')];
+  const { archive } = await mirror({ store: rig.store, references: [`${registry.host}/app:v1`], platforms });
+  const [index] = (await archive.tagIndex(`${registry.host}/app`))!.index.entries();
+  for (const digest of [index!.digest, sha256(Buffer.from('none')), BASE.digest, CONFIG])
+    await archive.updatePolicy(`${registry.host}/app`, (before) =>
+      withDecisionIn(before, { action: 'reject', digest, by: 'ann', at: Date.now(), reason: 'a reason' }),
+    );
+  expect(await verify(rig)).toMatchObject({ references: 0, problems: [] });
 });
 
 test('an empty archive has no problems', async () => {
