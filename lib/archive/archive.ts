@@ -181,7 +181,7 @@ export class Archive {
     const edit = async (before: TagIndex, read?: ReadIndex): Promise<Edited<readonly TagUpdate[]>> => {
       // The marker is written before the check, so that a repair finds the repository, and changes the version of its
       // index.
-      if (read === undefined) await this.#mark(repository, { signal: options.signal });
+      if (read === undefined) await this.mark(repository, { signal: options.signal });
       const found = await changes(read?.etag, read?.index);
       if (found.length === 0) return { index: before, result: [] };
       checkInstants(repository, found);
@@ -237,7 +237,7 @@ export class Archive {
       const { index, result, isChecked = false } = await edit(before, read);
       try {
         if (index !== before) {
-          if (read === undefined && !isChecked) await this.#mark(repository, { signal });
+          if (read === undefined && !isChecked) await this.mark(repository, { signal });
           const version = await this.#putTagIndex(key, index, read?.etag, { signal });
           written?.(version);
         } else if (isChecked) await this.#mustBe(key, read?.etag, { signal });
@@ -286,7 +286,8 @@ export class Archive {
     return written;
   }
 
-  async #mark(repository: string, options: Cancel): Promise<void> {
+  /** Writes the file that other tools need beside the tag index. */
+  async mark(repository: string, options: Cancel): Promise<void> {
     const { key, content } = this.layout.marker(repository);
     await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
   }

@@ -27,6 +27,8 @@ export interface Repair {
   readonly revoke?: string;
   /** The object does not match its digest. It is deleted, unless it has been replaced by then. */
   readonly etag?: string;
+  /** The file that other tools need beside the tag index is written again. */
+  readonly marker?: true;
 }
 
 /** The proven properties of an object, and its fault: both where only its receipt is wrong. */
@@ -40,6 +42,25 @@ export interface InspectorOptions {
   /** Blobs that are hashed concurrently; the number of cores is a good value. */
   readonly concurrency: number;
 }
+
+/** The fault of the file that other tools need beside the tag index; they refuse a repository without it. */
+export async function markerFault(
+  { layout, store }: Archive,
+  repository: string,
+  signal: AbortSignal,
+): Promise<Fault | undefined> {
+  const { key, content } = layout.marker(repository);
+  const found = await store.get(key, { maxBytes: MAX_MARKER_BYTES, signal }).catch((error: unknown) => {
+    if (error instanceof Failure && error.code === 'too-large') return { bytes: Buffer.of() };
+    throw error;
+  });
+  if (found === undefined) return { reason: `${key} is missing, and other tools need it`, repair: { marker: true } };
+  const isSound = Buffer.from(found.bytes).toString().replaceAll(/\s/g, '') === content;
+  return isSound ? undefined : { reason: `expected ${content} in ${key}`, repair: { marker: true } };
+}
+
+/** Far more than any tool writes. */
+const MAX_MARKER_BYTES = 4096;
 
 export class Inspector {
   readonly #archive: Archive;

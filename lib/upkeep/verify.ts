@@ -11,7 +11,15 @@ import type { Scope } from '../queue/messages.ts';
 import { MANIFEST_LIMITS, type Manifest } from '../oci/manifest.ts';
 import { type Blob, type Claims, unclaimedBlobs } from '../sync/claims.ts';
 import { compare, type Node, readClaims, traverse } from '../sync/closure.ts';
-import { type Fault, type Inspected, Inspector, type InspectorOptions, isAbsent, isVerdict } from './inspect.ts';
+import {
+  type Fault,
+  type Inspected,
+  Inspector,
+  type InspectorOptions,
+  isAbsent,
+  isVerdict,
+  markerFault,
+} from './inspect.ts';
 
 export interface Problem extends Fault {
   readonly repository: string;
@@ -124,6 +132,8 @@ class Verification {
     for (const [index, repository] of repositories.entries()) {
       this.#at = { repository, position: index + 1, total: repositories.length };
       this.#tell();
+      const unmarked = await markerFault(this.#archive, repository, signal);
+      if (unmarked !== undefined) this.#report({ repository, reference: repository, ...unmarked });
       const tags = await this.#index(repository);
       for (const { entry, reference, isHeld = false } of tags === undefined ? [] : referencesOf(repository, tags)) {
         references += 1;

@@ -36,7 +36,7 @@ export const verify = defineCommand({
     repair: {
       help:
         'remove corrupt blobs and the references to them (the next sync restores their tags if upstream still has them), and ' +
-        'rewrite the receipts of verified blobs. The command lists what it would remove, and asks',
+        'rewrite the receipts of verified blobs and wrong oci-layout files. The command lists what it would remove, and asks',
       elsewhere: ['fix'],
     },
     yes: { help: 'repair without asking; required without a terminal' },
@@ -123,6 +123,8 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
     for (const removal of removals.filter(({ reference }) => dropped.has(reference)))
       writeLine(stdout, `removed: ${describe(removal)}`);
     if (receipts > 0) writeLine(stdout, `rewritten: ${plural(receipts, 'receipt')} of verified blobs`);
+    const marked = repair && answer === 'yes' ? problems.filter(({ repair: { marker } }) => marker) : [];
+    if (marked.length > 0) writeLine(stdout, `rewritten: ${plural(marked.length, 'oci-layout file')}`);
     if (problems.length > 0 && !repair) writeLine(stdout, HINT);
   }
   if (answer === 'unasked') return EXIT.usage;
@@ -150,7 +152,7 @@ async function readPublicKey(path: string, { signal }: Io): Promise<TrustedKey> 
 }
 
 const HINT =
-  'with --repair, the receipts of verified blobs are rewritten, and corrupt blobs and the references to them are removed; ' +
+  'with --repair, the receipts of verified blobs and wrong oci-layout files are rewritten, and corrupt blobs and the references to them are removed; ' +
   'the next sync restores their tags from upstream';
 
 /** Lists the references that a repair would remove, and asks for confirmation, because upstream may no longer have them. */

@@ -134,6 +134,16 @@ describe('verify --repair', () => {
     expect(await run()).toMatchObject({ code: 0 });
   });
 
+  test('does not ask if it only restores an oci-layout file, and prints that', async () => {
+    await run({ repair: true, yes: true });
+    await store.delete(archive.layout.marker(`${host}/team/b`).key);
+    const ended = await run({ repair: true });
+    expect(ended).toMatchObject({ code: 1, stderr: '' });
+    expect(ended.stdout).toContain(`${host}/team/b: repositories/`);
+    expect(ended.stdout).toMatch(/: 1 problem\nrewritten: 1 oci-layout file\n$/);
+    expect(await run()).toMatchObject({ code: 0 });
+  });
+
   // This loses nothing.
   test('does not ask if it only rewrites receipts', async () => {
     await run({ repair: true, yes: true });

@@ -132,6 +132,31 @@ describe('a repair', () => {
     expect(await verify(archive)).toMatchObject({ problems: [], references: 3 });
   });
 
+  test.for([
+    ['missing', undefined, /oci-layout is missing, and other tools need it$/],
+    ['of another version', '{"imageLayoutVersion":"9"}', /^expected {"imageLayoutVersion":"1\.0\.0"} in .*oci-layout$/],
+    ['too large', ' '.repeat(5_000), /^expected /],
+  ] as const)('writes an oci-layout file that is %s', async ([, content, reason]) => {
+    await using registry = await startRegistry();
+    registry.push('team/a', sound, 'v1');
+    const repository = `${registry.host}/team/a`;
+    const store = new MemoryStore();
+    const { archive } = await mirror({ store, references: [`${repository}:v1`] });
+    const { key, content: expected } = archive.layout.marker(repository);
+    await store.put(key, Buffer.from('{ "imageLayoutVersion": "1.0.0" }\n'));
+    expect((await verify(archive)).problems).toEqual([]);
+    if (content === undefined) await store.delete(key);
+    else await store.put(key, Buffer.from(content));
+
+    const { problems } = await verify(archive);
+    expect(problems).toEqual([
+      { repository, reference: repository, reason: expect.stringMatching(reason) as string, repair: { marker: true } },
+    ]);
+    expect(await repair(archive, problems)).toEqual({ dropped: new Set(), receipts: 0 });
+    expect(Buffer.from((await store.get(key, { maxBytes: 100 }))!.bytes).toString()).toBe(expected);
+    expect(await verify(archive)).toMatchObject({ problems: [], references: 1 });
+  });
+
   // Blobs were copied without `.mirror`, and one receipt is wrong.
   test('of missing or wrong receipts writes them again and keeps the references', async () => {
     await using registry = await startRegistry();

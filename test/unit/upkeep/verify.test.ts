@@ -192,6 +192,7 @@ describe('verify', () => {
     await using rig = await archived();
     const whole = await verify(rig);
     const other = `${rig.name.split('/')[0]}/other/app`;
+    await rig.archive.mark(other, {});
     await rig.store.put(rig.archive.layout.tagIndex(other), Buffer.from('{'));
     const { problems, ...counts } = await verify(rig);
     expect({ ...counts, problems: [] }).toEqual(whole);
