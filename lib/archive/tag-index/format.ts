@@ -8,10 +8,16 @@ import { formatTimes, readTime, union } from './entry.ts';
 
 const FORMAT = 'dev.mirror-sync.format';
 /**
- * Observations of digests that a repair removed, as `TAG@TIME` with commas, so that the history names no other digest
+ * Observations of digests that a repair or a rejection removed, as `TAG@TIME` with commas, so that the history names no other digest
  * for these times.
  */
 const REMOVED = 'dev.mirror-sync.removed';
+
+/**
+ * The observations of `REMOVED` that a rejection has removed, in the same form. Only the history reads it; a release that does not
+ * know it keeps it.
+ */
+const REJECTED = 'dev.mirror-sync.rejected';
 
 /** The time of the last repair. No code reads it; it only gives the index another version. */
 const REPAIRED = 'dev.mirror-sync.repaired';
@@ -58,22 +64,43 @@ function annotationOf(document: Place, name: string): Place | undefined {
 
 /** The document, without its manifests, in the format of this release. */
 export function inThisFormat(document: Document, removed: Removed, hasControl = false): Document {
-  const list = [...removed]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .flatMap(([tag, times]) => times.map((time) => `${tag}@${formatTimes([time])}`))
-    .join(',');
-  const others = (document['annotations'] ?? {}) as Readonly<Record<string, string>>;
+  const list = namesOf([...removed].sort(([a], [b]) => (a < b ? -1 : 1))).join(',');
   const annotations = {
-    ...others,
+    ...annotationsOf(document),
     [FORMAT]: `${MAJOR}.${hasControl ? MINOR : MINOR - 1}`,
     ...(list === '' ? {} : { [REMOVED]: list }),
   };
   return { ...document, annotations };
 }
 
+/** The document with the observations that a rejection removes. */
+export function withRejected(document: Document, removed: Removed): Document {
+  const list = [...new Set([...rejectedIn(document), ...namesOf(removed)])].sort().join(',');
+  return list === '' ? document : { ...document, annotations: { ...annotationsOf(document), [REJECTED]: list } };
+}
+
+/** The observations that rejections have removed, each as `nameOf` gives it. */
+export function rejectedIn(document: Document): ReadonlySet<string> {
+  const text: unknown = annotationsOf(document)[REJECTED];
+  return new Set(typeof text === 'string' && text !== '' ? text.split(',') : []);
+}
+
+/** An observation: `TAG@TIME`. */
+export function nameOf(tag: string, time: number): string {
+  return `${tag}@${formatTimes([time])}`;
+}
+
+function namesOf(removed: Iterable<readonly [string, readonly number[]]>): readonly string[] {
+  return [...removed].flatMap(([tag, times]) => times.map((time) => nameOf(tag, time)));
+}
+
+function annotationsOf(document: Document): Readonly<Record<string, string>> {
+  return (document['annotations'] ?? {}) as Readonly<Record<string, string>>;
+}
+
 /** The document with the time of a repair, which differs from that of each earlier one. */
 export function repairedAt(document: Document, now: number): Document {
-  const annotations = (document['annotations'] ?? {}) as Readonly<Record<string, string>>;
+  const annotations = annotationsOf(document);
   const last = Date.parse(annotations[REPAIRED] ?? '');
   const at = new Date(Number.isNaN(last) ? now : Math.max(now, last + 1)).toISOString();
   return { ...document, annotations: { ...annotations, [REPAIRED]: at } };
@@ -88,5 +115,5 @@ export function newer(verb: 'read' | 'write', name: string, format: string): Fai
 
 /** The format that the document names. */
 export function formatOf(document: Document): string {
-  return ((document['annotations'] ?? {}) as Readonly<Record<string, string>>)[FORMAT] ?? '1.0';
+  return annotationsOf(document)[FORMAT] ?? '1.0';
 }

@@ -12,14 +12,16 @@ import { compare } from './platforms.ts';
 export interface TagGroup {
   readonly current: StoredEntry | undefined;
   readonly left: readonly StoredEntry[];
-  /** Observations of digests that a repair removed. */
+  /** Observations of digests that a repair or a rejection removed. */
   readonly removed: readonly number[];
 }
 
 /** A time during which a tag named a digest. */
 export interface Period {
-  /** Undefined for a digest that a repair removed. */
+  /** Undefined for a digest that a repair or a rejection removed. */
   readonly digest: Digest | undefined;
+  /** Whether a rejection removed the digest. */
+  readonly isRejected?: true;
   /** The first observation, in milliseconds since the epoch; undefined where the entry has no time. */
   readonly from: number | undefined;
   /** The first observation of another digest; undefined while the tag names this one. */
@@ -49,16 +51,21 @@ function timeline({ current, left, removed }: TagGroup): readonly Sighting[] {
   return all.filter(({ at }, index) => index === 0 || all[index - 1]?.at !== at);
 }
 
-/** The periods of a tag in the order of time. */
-export function periodsOf(group: TagGroup): readonly Period[] {
+/**
+ * The periods of a tag in the order of time.
+ *
+ * @param isRejected whether a rejection removed the digest of an observation
+ */
+export function periodsOf(group: TagGroup, isRejected: (at: number) => boolean): readonly Period[] {
   const periods: Period[] = entriesOf(group)
     .filter(({ observations }) => observations.length === 0)
     .map(({ digest, replaced }) => ({ digest, from: undefined, to: replaced }));
-  let open: { readonly digest: Digest | undefined; readonly from: number } | undefined;
+  let open: Omit<Period, 'to'> | undefined;
   for (const { at, entry } of timeline(group)) {
-    if (open !== undefined && open.digest === entry?.digest) continue;
+    const cause = entry === undefined && isRejected(at) ? ({ isRejected: true } as const) : {};
+    if (open !== undefined && open.digest === entry?.digest && open.isRejected === cause.isRejected) continue;
     if (open !== undefined) periods.push({ ...open, to: at });
-    open = { digest: entry?.digest, from: at };
+    open = { digest: entry?.digest, ...cause, from: at };
   }
   if (open !== undefined) periods.push({ ...open, to: undefined });
   return periods;

@@ -7,7 +7,7 @@ import { type StoredEntry, union, written } from './entry.ts';
 import type { Removed } from './format.ts';
 
 /**
- * The entries without those of damaged digests. An image awaits a removed referrer, so that the next run brings it again, also
+ * The entries without those of damaged or rejected digests. An image awaits a removed referrer, so that the next run brings it again, also
  * after the last check of the image. Pure.
  */
 export function entriesWithout(entries: Entries, gone: readonly StoredEntry[], digests: ReadonlySet<Digest>): Entries {
@@ -19,7 +19,7 @@ export function entriesWithout(entries: Entries, gone: readonly StoredEntry[], d
     new Map([...of].flatMap(([key, entry]) => (stays(entry) ? [[key, awaits.get(entry) ?? entry]] : [])));
   return {
     control: withoutDigests(control, digests),
-    removed: withObservations(removed, gone),
+    removed: withObservations(gone, removed),
     tags: left(tags),
     kept: new Map([...kept].map(([tag, of]) => [tag, left(of)])),
     others: others.filter(stays),
@@ -43,7 +43,8 @@ function awaiting(images: readonly StoredEntry[], gone: readonly StoredEntry[]):
   return found;
 }
 
-function withObservations(removed: Removed, gone: readonly StoredEntry[]): Removed {
+/** The observations of entries that are removed now, and the earlier ones. */
+export function withObservations(gone: readonly StoredEntry[], removed: Removed = new Map()): Removed {
   const all = new Map(removed);
   for (const { tag, hadTag = '', observations } of gone) {
     const name = tag ?? hadTag;

@@ -21,9 +21,19 @@ import {
   TagIndexDraft,
   type TagOutcome,
 } from './draft.ts';
-import { formatOf, inThisFormat, newer, readFormat, readRemoved, repairedAt } from './format.ts';
+import {
+  formatOf,
+  inThisFormat,
+  nameOf,
+  newer,
+  readFormat,
+  readRemoved,
+  rejectedIn,
+  repairedAt,
+  withRejected,
+} from './format.ts';
 import { compare, coversAll } from './platforms.ts';
-import { entriesWithout } from './remove.ts';
+import { entriesWithout, withObservations } from './remove.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
 
 export { ANNOTATIONS, type TagEntry } from './entry.ts';
@@ -139,7 +149,8 @@ export class TagIndex {
 
   /** The digests that a tag named, in the order of time; empty for a tag that it never had. */
   history(tag: string): readonly Period[] {
-    return periodsOf(this.#group(tag));
+    const rejected = rejectedIn(this.#document);
+    return periodsOf(this.#group(tag), (at) => rejected.has(nameOf(tag, at)));
   }
 
   /** The digest that a tag named at an instant, in milliseconds since the epoch. */
@@ -214,14 +225,16 @@ export class TagIndex {
    * Removes the entries that name these digests, with or without a tag; the same index where there are none. The times
    * of their observations stay, so that the history names no other digest for these times.
    *
+   * @param cause of the removal, for the history
    * @throws Failure `unsupported` if a newer release wrote the index
    */
-  without(digests: ReadonlySet<Digest>): TagIndex {
+  without(digests: ReadonlySet<Digest>, cause: 'repair' | 'rejection' = 'repair'): TagIndex {
     const stays = ({ digest }: StoredEntry): boolean => !digests.has(digest);
     const all = [...this.#all()];
     if (all.every(stays)) return this.withControl(withoutDigests(this.control, digests));
     const gone = all.filter((entry) => !stays(entry));
-    return this.#changedTo(entriesWithout(this.#entries, gone, digests));
+    const document = cause === 'repair' ? this.#document : withRejected(this.#document, withObservations(gone));
+    return this.#changedTo(entriesWithout(this.#entries, gone, digests), document);
   }
 
   /**
@@ -232,10 +245,10 @@ export class TagIndex {
     return this.#newer === undefined ? new TagIndex(this.#entries, repairedAt(this.#document, now)) : this;
   }
 
-  #changedTo(entries: Entries): TagIndex {
+  #changedTo(entries: Entries, before = this.#document): TagIndex {
     if (this.#newer !== undefined) throw newer('write', this.#newer, formatOf(this.#document));
     const control = isEmpty(entries.control) ? NO_CONTROL : entries.control;
-    const document = inThisFormat(this.#document, entries.removed, control !== NO_CONTROL);
+    const document = inThisFormat(before, entries.removed, control !== NO_CONTROL);
     return new TagIndex({ ...entries, control }, document);
   }
 

@@ -118,7 +118,7 @@ export function withDecisionIn(index: TagIndex, decision: Decision): TagIndex {
     const isOther = (each: { readonly digest: Digest }): boolean => each.digest !== digest;
     const unverified = control.unverified.filter(isOther);
     const dropped = control.dropped.filter(isOther);
-    return index.withControl({ ...control, unverified, dropped }).without(new Set([digest]));
+    return index.withControl({ ...control, unverified, dropped }).without(new Set([digest]), 'rejection');
   }
   const released = heldIn(index)
     .filter(({ entry, isLast }) => entry.digest === digest && (tag === undefined ? isLast : entry.tag === tag))

@@ -67,11 +67,12 @@ async function listHistory(request: HistoryRequest, archive: Archive, { stdout, 
   }
   const changes = request.changes ? await changesOf(archive, index, periods, signal) : [];
   if (json)
-    for (const [at, { digest = null, from, to }] of periods.entries())
+    for (const [at, { digest = null, isRejected: rejected, from, to }] of periods.entries())
       writeJson(stdout, {
         type: 'period',
         reference: `${repository}:${tag}`,
         digest,
+        rejected,
         from: timeOf(from) ?? null,
         to: timeOf(to) ?? null,
         changes: changes[at],
@@ -112,12 +113,16 @@ async function changesOf(
 }
 
 function table(periods: readonly Period[], isShort: boolean, out: Io['stdout']): string[] {
-  const lines = periods.map(({ digest, from, to }) => [
-    digest === undefined ? 'removed by a repair' : isShort ? shortDigest(digest) : digest,
+  const lines = periods.map(({ digest, isRejected = false, from, to }) => [
+    digest === undefined ? removalWords(isRejected) : isShort ? shortDigest(digest) : digest,
     timeOf(from) ?? 'unknown',
     timeOf(to) ?? 'now',
   ]);
   return columns(['DIGEST', 'FROM', 'TO'], lines, out);
+}
+
+function removalWords(isRejected: boolean): string {
+  return isRejected ? 'rejected' : 'removed by a repair';
 }
 
 function timeOf(ms: number | undefined): string | undefined {

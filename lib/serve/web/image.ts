@@ -163,9 +163,9 @@ function tagHistoryOf(address: string, { found, request, periods }: View): Html 
         ? `The last ${rows.length} of ${periods.length} periods`
         : 'The digests that the tag had',
       [{ label: 'Digest' }, { label: 'From (UTC)' }, { label: 'To (UTC)' }, { label: 'Changes' }],
-      rows.map(({ digest, from, to }, at) => [
+      rows.map(({ digest, isRejected, from, to }, at) => [
         digest === undefined
-          ? html`<span class="quiet">removed by a repair</span>`
+          ? html`<span class="quiet">${isRejected === true ? 'rejected' : 'removed by a repair'}</span>`
           : html`<a href="${address}@${digest}">${brief(digest)}</a>${digest === found.digest ? ' (this page)' : ''}`,
         timeOf(from),
         to === undefined ? (request.asOf === undefined ? 'now' : 'later') : timeOf(to),

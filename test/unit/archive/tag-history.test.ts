@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { ANNOTATIONS, type TagChange, TagIndex } from '../../../lib/archive/tag-index/tag-index.ts';
+import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { after, digest, history, saw, MEDIA_TYPE } from './observations.ts';
 
@@ -188,6 +189,48 @@ describe('a repair', () => {
         .entries(),
     );
     expect(both.apply([saw('v1', 'a', 3000)]).index.byTag('v1')).toMatchObject({ digest: digest('a') });
+  });
+});
+
+describe('a rejection', () => {
+  const reject = (index: TagIndex, of: string): TagIndex =>
+    reread(withDecisionIn(index, { action: 'reject', digest: digest(of), by: 'ann', at: 5000, reason: 'a reason' }));
+
+  test('is the cause of the periods whose digest it removed, also after a release and a repair', () => {
+    const rejected = reject(after(saw('v1', 'a', 1000), saw('v1', 'b', 2000), saw('v1', 'c', 3000)), 'b');
+    const periods = [
+      { digest: digest('a'), from: 1000, to: 2000 },
+      { digest: undefined, isRejected: true, from: 2000, to: 3000 },
+      { digest: digest('c'), from: 3000, to: undefined },
+    ];
+    expect(rejected.history('v1')).toEqual(periods);
+    const decision = { action: 'release', digest: digest('b'), by: 'ann', at: 6000, reason: 'a reason' } as const;
+    const { index: restored } = withDecisionIn(rejected, decision).apply([saw('v1', 'b', 7000)]);
+    expect(reread(restored).history('v1')).toEqual([
+      ...periods.slice(0, 2),
+      { digest: digest('c'), from: 3000, to: 7000 },
+      { digest: digest('b'), from: 7000, to: undefined },
+    ]);
+    expect(reread(restored.without(new Set([digest('c')]))).history('v1')).toEqual([
+      ...periods.slice(0, 2),
+      { digest: undefined, from: 3000, to: 7000 },
+      { digest: digest('b'), from: 7000, to: undefined },
+    ]);
+  });
+
+  test('of the current digest ends the list', () => {
+    const rejected = reject(after(saw('v1', 'a', 1000), saw('v1', 'b', 2000)), 'b');
+    expect(rejected.history('v1').at(-1)).toEqual({ digest: undefined, isRejected: true, from: 2000, to: undefined });
+  });
+
+  test('leaves the annotation that earlier releases read as a repair does', () => {
+    const index = after(saw('v1', 'a', 1000), saw('v1', 'b', 2000));
+    const { annotations } = documentOf(index.without(new Set([digest('b')])));
+    expect(documentOf(reject(index, 'b')).annotations).toEqual({
+      ...annotations,
+      [FORMAT]: '1.2',
+      'dev.mirror-sync.rejected': annotations?.['dev.mirror-sync.removed'],
+    });
   });
 });
 

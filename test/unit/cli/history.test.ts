@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
+import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
 import { FolderStore } from '../../../lib/store/folder/store.ts';
 import { jsonLines } from '../../kit/command-line.ts';
 import { runMain } from '../../kit/in-process.ts';
@@ -51,6 +52,36 @@ describe('history', () => {
       to: '2026-01-10T10:00:00.000Z',
     });
     expect(last).toMatchObject({ digest: digest('a'), from: '2026-01-20T10:00:00.000Z', to: null });
+  });
+
+  test('says which digests were rejected, and which a repair removed', async () => {
+    {
+      await using store = new FolderStore(archive);
+      const opened = new Archive(store, ociLayout);
+      await opened.updatePolicy(REPOSITORY, (index) =>
+        withDecisionIn(index, { action: 'reject', digest: digest('b'), by: 'ann', at: 1, reason: 'a reason' }),
+      );
+      await opened.dropReferences(REPOSITORY, new Set([digest('a')]), 1);
+    }
+    const { stdout } = await runMain(['history', REPOSITORY, archive]);
+    expect(stdout.split('\n').map((line) => line.split(/ {2,}/)[0])).toEqual([
+      'DIGEST',
+      'removed by a repair',
+      'rejected',
+      'removed by a repair',
+      '',
+    ]);
+    const periods = jsonLines(await runMain(['history', REPOSITORY, archive, '--json']));
+    const [from, to] = ['2026-01-10T10:00:00.000Z', '2026-01-20T10:00:00.000Z'];
+    expect(periods[1]).toEqual({
+      type: 'period',
+      reference: `${REPOSITORY}:latest`,
+      digest: null,
+      rejected: true,
+      from,
+      to,
+    });
+    expect(periods[2]).not.toHaveProperty('rejected');
   });
 
   test('of an unknown tag or repository is an error with a suggestion', async () => {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
+import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
 import { indexAt } from '../../../lib/serve/past.ts';
 import { foreign, maybeLink } from '../../../lib/serve/web/text.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
@@ -320,6 +321,16 @@ describe('the page of an image', () => {
       [AMD.digest.slice(0, 19), '2026-02-01 12:00', '2026-02-02 12:00', comparedFrom(AMD)],
       [`${INDEX.digest.slice(0, 19)} (this page)`, '2026-01-31 12:00', '2026-02-01 12:00', ''],
     ]);
+  });
+
+  test('of a tag says that a digest of the tag was rejected', async () => {
+    await served.add(NAME, AMD, 'moved', START);
+    await served.add(NAME, INDEX, 'moved', START + DAY);
+    await served.archive.updatePolicy(NAME, (index) =>
+      withDecisionIn(index, { action: 'reject', digest: AMD.digest, by: 'ann', at: START, reason: 'a reason' }),
+    );
+    const rows = cellsOf((await page(`/${NAME}:moved`)).replace(/^.*id="tag-history"/s, '<tr role="row"></tr>'));
+    expect(rows[2]).toEqual(['rejected', '2026-01-31 12:00', '2026-02-01 12:00', '']);
   });
 
   test('of a tag compares its image with the one before, and shows foreign texts escaped', async () => {
