@@ -108,9 +108,12 @@ class Verification {
   readonly #archive: Archive;
   readonly #o: VerifyOptions;
   readonly #inspector: Inspector;
-  readonly #problems: Problem[] = [];
+  /** By its text: several images and scopes of one reference may share an object. */
+  readonly #problems = new Map<string, Problem>();
   readonly #report = (problem: Problem): void => {
-    this.#problems.push(problem);
+    const text = JSON.stringify(problem);
+    if (this.#problems.has(text)) return;
+    this.#problems.set(text, problem);
     this.#o.onProblem?.(problem);
   };
   #at: Pick<Progress, 'repository' | 'position' | 'total'> | undefined;
@@ -145,7 +148,7 @@ class Verification {
       if (tags !== undefined) await this.#rejected(repository, tags);
     }
     const { objects, bytes } = this.#inspector;
-    return { references, held, objects, bytes, problems: this.#problems, checked };
+    return { references, held, objects, bytes, problems: [...this.#problems.values()], checked };
   }
 
   async #rejected(repository: string, tags: TagIndex): Promise<void> {

@@ -76,6 +76,27 @@ test('a held image is proven like a visible one, and reported as held', async ()
   ]);
 });
 
+test('an object that several images of a reference share is one problem of the reference', async () => {
+  await using registry = await startRegistry();
+  const arm = makeImage({ layers: [BASE], platform: { os: 'linux', architecture: 'arm64' } });
+  registry.push('app', makeIndex([IMAGE, arm]), 'v1');
+  registry.push('app', IMAGE, 'v2');
+  await using rig = new Rig();
+  await mirror({ store: rig.store, references: [`${registry.host}/app`] });
+  const reported: Problem[] = [];
+  const problemsOf = async (): Promise<readonly unknown[]> => {
+    const onProblem = (problem: Problem): unknown => reported.push(problem);
+    const { problems } = await verifyArchive(rig.archive, { signal: NEVER, concurrency: 2, onProblem });
+    expect(reported.splice(0)).toEqual(problems);
+    return problems.map(({ reference, digest }) => [reference, digest]);
+  };
+  const expected = ['v1', 'v2'].map((tag) => [`${registry.host}/app:${tag}`, BASE.digest]);
+  await rig.store.delete(rig.archive.layout.receipt(BASE.digest));
+  expect(await problemsOf()).toEqual(expected);
+  await flip(rig, rig.archive.layout.blob(BASE.digest));
+  expect(await problemsOf()).toEqual(expected);
+});
+
 test('a rejected digest that is not a whole image is not a problem', async () => {
   await using registry = await startRegistry();
   registry.push('app', makeIndex([IMAGE, makeImage({ platform: { os: 'linux', architecture: 'arm64' } })]), 'v1');
