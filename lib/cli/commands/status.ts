@@ -109,7 +109,10 @@ const SHOWN: readonly Report['status'][] = [
 const COUNTED: typeof SHOWN = [...SHOWN.filter((each) => each !== 'pending'), 'pending'];
 const ALWAYS_COUNTED: ReadonlySet<Report['status']> = new Set(['mirrored', 'pending', 'failed']);
 
-function printReport(report: Report, stdout: Output): void {
+/** An image of a run, from its report or from the summary of the run. */
+type Listed = SummaryImage & Pick<Report, 'at' | 'changes' | 'notes'>;
+
+function printReport(report: Listed, stdout: Output): void {
   const { status: state, changes, notes = [] } = report;
   const remarks = [...(changes === undefined ? [] : changeLines(changes)), ...notes];
   const separator = state === 'failed' ? ': ' : '  ';
@@ -117,7 +120,7 @@ function printReport(report: Report, stdout: Output): void {
   for (const line of remarks) writeLine(stdout, `            ${line}`);
 }
 
-function detailOf(report: Report): string {
+function detailOf(report: Listed): string {
   const { status: state, digest = '', current = '', until = '', reason, at } = report;
   switch (state) {
     case 'mirrored':
@@ -131,7 +134,7 @@ function detailOf(report: Report): string {
     case 'unverified':
     case 'rejected':
       return `${digest} (${reason ?? 'unknown reason'})`;
-    case 'failed':
+    default:
       return reason ?? 'unknown reason';
   }
 }
@@ -169,15 +172,11 @@ function printClosed(summary: RunSummary, isJson: boolean, stdout: Output): numb
   const failed = summary.counts['failed'] ?? 0;
   if (isJson) {
     for (const image of images) writeJson(stdout, { type: 'report', ...image, at });
-    const { mirrored = 0 } = summary.counts;
-    const counts = { mirrored, failed, pending: 0 };
+    const counts = Object.fromEntries(REPORT_STATUSES.map((each) => [each, summary.counts[each] ?? 0]));
     writeJson(stdout, { type: 'summary', run, started, by, repositories, ...counts, ...closedFields(summary) });
   } else {
     writeLine(stdout, `run ${run}, started ${started} for ${plural(repositories, 'repository', 'repositories')}`);
-    for (const image of images) {
-      const detail = image.reason === undefined ? `  ${digestsOf(image)}` : `: ${image.reason}`;
-      writeLine(stdout, `  ${image.status.padEnd(9)} ${shownName(image)}${detail}`);
-    }
+    for (const image of images) printReport({ ...image, at }, stdout);
     if (omitted > 0) writeLine(stdout, `  and ${plural(omitted, 'more image')}`);
     writeLine(stdout, closedLine(summary));
   }

@@ -13,6 +13,10 @@ export interface SummaryImage {
   readonly digest?: string;
   /** The digest that a moved tag had before. */
   readonly previous?: string;
+  /** The digest that a drifted tag keeps. */
+  readonly current?: string;
+  /** The time before which a held image is not visible: ISO 8601, UTC. */
+  readonly until?: string;
   readonly code?: string;
   readonly reason?: string;
 }
@@ -100,7 +104,7 @@ export function summaryOf(
 }
 
 function imageOf(report: SummaryImage | Report): SummaryImage {
-  const { reference, repository, status, digest, previous, code, reason } = report;
+  const { reference, repository, status, digest, previous, current, until, code, reason } = report;
   const short = (text: string, limit: number): string => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
   return defined({
     reference: short(reference, MAX_REFERENCE),
@@ -108,6 +112,8 @@ function imageOf(report: SummaryImage | Report): SummaryImage {
     status,
     digest,
     previous,
+    current,
+    until,
     code,
     reason: reason === undefined ? undefined : short(reason, MAX_REASON),
   });
@@ -191,6 +197,8 @@ function parseImage(place: Place): SummaryImage {
     status: place.at('status').text(),
     digest: place.at('digest').optionalText(),
     previous: place.at('previous').optionalText(),
+    current: place.at('current').optionalText(),
+    until: place.at('until').optionalText(),
     code: place.at('code').optionalText(),
     reason: place.at('reason').optionalText(),
   });

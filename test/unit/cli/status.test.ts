@@ -4,6 +4,7 @@ import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { printRun } from '../../../lib/cli/commands/status.ts';
 import { type ImageEvent, imageName } from '../../../lib/sync/events.ts';
 import { writeReport } from '../../../lib/sync/reports.ts';
+import { summaryOf, writeSummary } from '../../../lib/sync/run/summary.ts';
 import { runStartOf, writeRunStart } from '../../../lib/sync/runs.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import { digestFor } from '../queue/samples.ts';
@@ -70,6 +71,34 @@ describe('status', () => {
         `  rejected  ${ALPINE}:4  ${digest} (rejected by lena)\n` +
         '0 mirrored, 1 held, 1 unverified, 1 drifted, 1 rejected, 0 failed, 0 pending\n',
     });
+  });
+
+  test('shows what policy does with the images of a sync on the command line', async () => {
+    const [digest, current, until] = [digestFor('1'), digestFor('2'), '2026-02-07T00:00:00.000Z'];
+    const [started, finished] = ['2026-01-31T00:00:00.000Z', '2026-01-31T00:05:00.000Z'];
+    const facts = { run: 'run-1', by: 'sync', outcome: 'finished', started, finished } as const;
+    const images = [
+      { status: 'held', digest, until },
+      { status: 'drifted', digest, current },
+      { status: 'mirrored', digest, previous: current },
+      { status: 'failed', reason: 'it is not for us' },
+    ].map((image, at) => ({ reference: `${ALPINE}:${at}`, repository: ALPINE, ...image }));
+    const archive = new Archive(new MemoryStore(), ociLayout);
+    await writeSummary(archive, summaryOf(facts, images, {}, 1));
+    expect(await told(archive)).toEqual({
+      code: 1,
+      stdout:
+        `run run-1, started ${started} for 1 repository\n` +
+        `  failed    ${ALPINE}:3: it is not for us\n` +
+        `  drifted   ${ALPINE}:1  ${digest} (the tag stays at ${current})\n` +
+        `  held      ${ALPINE}:0  ${digest} (until ${until})\n` +
+        `  mirrored  ${ALPINE}:2  ${digest} (moved from ${current})\n` +
+        `finished ${finished}: 1 mirrored, 0 unchanged, 1 failed, 1 held, 1 drifted; 1 tag moved\n`,
+    });
+    const lines = (await told(archive, { json: true })).stdout.trimEnd().split('\n');
+    const [failed, drifted, held, , last] = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect([failed, drifted, held]).toMatchObject([{ status: 'failed' }, { current }, { until }]);
+    expect(last).toMatchObject({ ...NONE, mirrored: 1, held: 1, drifted: 1, failed: 1, repositories: 1 });
   });
 
   test('prints one line per image and a summary as JSON', async () => {
