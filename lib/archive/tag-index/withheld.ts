@@ -2,7 +2,7 @@
 import { defined } from '../../core/defined.ts';
 import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { type Decision, decisionOn, MAX_DECISIONS, withDecision, wordsOf } from '../../policy/decisions.ts';
+import { type Decision, decisionOn, MAX_DECISIONS, withDecision } from '../../policy/decisions.ts';
 import { heldUntil } from '../../policy/hold.ts';
 import { isSamePolicy, type Policy } from '../../policy/policy.ts';
 import { type Control, heldEntries, NO_CONTROL, withoutDigests } from './control.ts';
@@ -34,6 +34,8 @@ export interface WithheldImage {
   readonly until?: number;
   /** Of the others: the result of the verification, or the person's reason. */
   readonly reason?: string;
+  /** Of a rejected image: the person. */
+  readonly by?: string;
 }
 
 /** The index with the policy of a configuration; the same index if it has that policy. */
@@ -159,10 +161,9 @@ export function withheldList(index: TagIndex): readonly WithheldImage[] {
     ...unverified.map(({ tag, digest, first, reason }) =>
       defined({ tag, digest, state: 'unverified' as const, since: first, reason }),
     ),
-    ...rejectionsIn(index).map((decision) => {
-      const { tag, digest, at } = decision;
-      return defined({ tag, digest, state: 'rejected' as const, since: at, reason: wordsOf(decision) });
-    }),
+    ...rejectionsIn(index).map(({ tag, digest, at, by, reason }) =>
+      defined({ tag, digest, state: 'rejected' as const, since: at, by, reason }),
+    ),
   ];
   return images.sort((a, b) => compare(a.tag ?? '', b.tag ?? '') || a.since - b.since || compare(a.digest, b.digest));
 }

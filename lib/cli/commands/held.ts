@@ -37,7 +37,7 @@ interface Row {
   readonly image: WithheldImage;
 }
 
-function jsonOf({ reference, image: { digest, state, since, until, reason } }: Row): object {
+function jsonOf({ reference, image: { digest, state, since, until, reason, by } }: Row): object {
   return {
     type: 'withheld',
     reference,
@@ -46,17 +46,20 @@ function jsonOf({ reference, image: { digest, state, since, until, reason } }: R
     since: isoOf(since),
     ...(until === undefined ? {} : { until: isoOf(until) }),
     ...(reason === undefined ? {} : { reason }),
+    ...(by === undefined ? {} : { by }),
   };
 }
 
 function tableOf(rows: readonly Row[], out: Output): readonly string[] {
   if (rows.length === 0) return [];
   const isShort = hasTerminal(out);
-  const lines = rows.map(({ reference, image: { digest, state, since, until, reason } }) => [
+  const lines = rows.map(({ reference, image: { digest, state, since, until, reason = '', by } }) => [
     printable(reference),
     isShort ? shortDigest(digest) : digest,
     isoOf(since),
-    until === undefined ? printable(`${state}: ${reason ?? ''}`) : `held until ${isoOf(until)}`,
+    until === undefined
+      ? printable(`${state}${by === undefined ? '' : ` by ${by}`}: ${reason}`)
+      : `held until ${isoOf(until)}`,
   ]);
   return columns(['REFERENCE', 'DIGEST', 'SINCE', 'STATE'], lines, out);
 }

@@ -63,7 +63,8 @@ export function resultOf(event: MirrorEvent, digestOf: (digest: string) => strin
         ...(changes === undefined ? [] : [changesInShort(changes)]),
         ...(current === undefined ? [] : [`the tag stays at ${digestOf(current)}`]),
         ...(until === undefined ? [] : [`until ${until}`]),
-        ...(reason === undefined ? [] : [reason]),
+        // The reason of a drifted tag repeats the digests.
+        ...(reason === undefined || current !== undefined ? [] : [reason]),
         ...(notes.length === 0 ? [] : [plural(notes.length, 'warning')]),
       ];
       return `${name}: ${status}${digest === undefined ? '' : `  ${digestOf(digest)}`}${remarks.length === 0 ? '' : ` (${remarks.join('; ')})`}`;

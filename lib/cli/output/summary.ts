@@ -49,11 +49,12 @@ export function summaryLines(summary: Summary): SummaryLine[] {
   ];
 }
 
-/** `held until 2026-01-31T00:00:00.000Z` */
+/** `held until 2026-01-31T00:00:00.000Z`. The reason of a drifted tag repeats the digests, and that of a rejection the status. */
 function withheldReason({ status, digest, current, until, reason }: Outcome): string {
-  const moved = current === undefined ? '' : ` from ${current} to ${digest ?? 'an unknown digest'}`;
+  if (status === 'rejected') return reason ?? status;
+  if (current !== undefined) return `${status} from ${current} to ${digest ?? 'an unknown digest'}`;
   const end = until === undefined ? '' : ` until ${until}`;
-  return `${status}${moved}${end}${reason === undefined ? '' : `: ${reason}`}`;
+  return `${status}${end}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 function listed(head: string, lines: readonly string[], tone: Tone): SummaryLine[] {

@@ -122,12 +122,14 @@ function withheldSection(index: TagIndex): Html | '' {
     )}`;
 }
 
-function withheldCells({ tag, digest, since, state, until, reason = '' }: WithheldImage): readonly Cell[] {
+function withheldCells({ tag, digest, since, state, until, reason = '', by }: WithheldImage): readonly Cell[] {
   return [
     tag === undefined ? html`<span class="quiet">no tag</span>` : foreign(tag),
     brief(digest),
     timeOf(since),
-    until === undefined ? html`${state}: ${foreign(reason)}` : html`held until ${timeOf(until)}`,
+    until === undefined
+      ? html`${state}${by === undefined ? '' : html` by ${foreign(by)}`}: ${foreign(reason)}`
+      : html`held until ${timeOf(until)}`,
   ];
 }
 

@@ -171,7 +171,7 @@ describe('docs/events.schema.json describes each line of --json', () => {
     const lines = jsonLines(await runMain(['ls', held, '--held', '--json']));
     expect(expectValid(lines)).toEqual(['withheld', 'withheld']);
     expect(lines).toMatchObject([
-      { reference: `docker.io/team/app@${digestFor('layer')}`, state: 'rejected', reason: 'rejected by ann: old' },
+      { reference: `docker.io/team/app@${digestFor('layer')}`, state: 'rejected', reason: 'old', by: 'ann' },
       { reference: 'docker.io/team/app:1', state: 'held', until: new Date(change.observed + 60_000).toISOString() },
     ]);
     const decided = await runMain([
@@ -185,7 +185,7 @@ describe('docs/events.schema.json describes each line of --json', () => {
     expect(expectValid(jsonLines(decided))).toEqual(['decision']);
     const { stdout } = await runMain(['ls', held, '--held']);
     expect(stdout).toContain(`  held until ${new Date(change.observed + 60_000).toISOString()}`);
-    expect(stdout).toContain('  rejected: rejected by ann: old');
+    expect(stdout).toContain('  rejected by ann: old');
     expect(stdout).toMatch(/\ntotal: 2 withheld images\n$/);
     expect(await runMain(['ls', held, '--held', '--as-of', '2026-01-31'])).toMatchObject({ code: 2, stdout: '' });
   });

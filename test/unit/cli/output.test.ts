@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { outputKind, type OutputOptions, printerFor } from '../../../lib/cli/output/output.ts';
 import { plainPrinter } from '../../../lib/cli/output/plain-printer.ts';
+import { resultOf } from '../../../lib/cli/output/plain-printer.ts';
 import { summaryLines } from '../../../lib/cli/output/summary.ts';
 import { NOTHING } from '../../kit/summary.ts';
 import { digestFor } from '../queue/samples.ts';
@@ -141,17 +142,46 @@ describe('the summary', () => {
     const current = digestFor('2');
     const images = [
       { ...image, digest, status: 'held', until: '2026-02-07T00:00:00.000Z' },
-      { ...image, digest, status: 'drifted', current },
+      { ...image, digest, status: 'drifted', current, reason: `the policy keeps it at ${current}` },
       { ...image, digest, status: 'unverified', reason: 'the image has no signature' },
+      { ...image, digest, status: 'rejected', reason: 'rejected by ann: old' },
     ] as const;
-    const held = { ...counts, mirrored: 0, held: 1, drifted: 1, unverified: 1, failed: 0, bytes: 0, images };
+    const held = {
+      ...counts,
+      mirrored: 0,
+      held: 1,
+      drifted: 1,
+      unverified: 1,
+      rejected: 1,
+      failed: 0,
+      bytes: 0,
+      images,
+    };
     expect(summaryLines(held).map(({ text }) => text)).toEqual([
-      '0 mirrored, 0 unchanged, 1 held, 1 unverified, 1 drifted, 0 failed; 0 B fetched in 10.0 s',
+      '0 mirrored, 0 unchanged, 1 held, 1 unverified, 1 drifted, 1 rejected, 0 failed; 0 B fetched in 10.0 s',
       'not visible in the archive:',
       `  ${reference}: held until 2026-02-07T00:00:00.000Z`,
       `  ${reference}: drifted from ${current} to ${digest}`,
       `  ${reference}: unverified: the image has no signature`,
+      `  ${reference}: rejected by ann: old`,
     ]);
+  });
+
+  test('names each digest of a drifted tag once, as does the line of the result', () => {
+    const [digest, current] = [digestFor('1'), digestFor('2')];
+    const reason = `upstream has moved the tag to ${digest}, and the policy keeps it at ${current}`;
+    const { repository } = image;
+    const drifted = {
+      type: 'image',
+      run: 'run',
+      source: repository,
+      repository,
+      reference,
+      status: 'drifted',
+    } as const;
+    expect(resultOf({ ...drifted, digest, current, reason })).toBe(
+      `${reference}: drifted  ${digest} (the tag stays at ${current})`,
+    );
   });
 
   test('counts interrupted images apart from failed ones, and does not list them', () => {
