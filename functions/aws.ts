@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { SQSClient } from '@aws-sdk/client-sqs';
+import { SMALL_REQUESTS } from '../lib/app/aws-requests.ts';
 import { Failure, invalid } from '../lib/core/failure.ts';
 import { inputFile } from '../lib/core/input-file.ts';
 import { Archive } from '../lib/archive/archive.ts';
@@ -17,8 +18,11 @@ import { SqsQueues, type SqsOptions } from '../lib/queue/sqs/sqs.ts';
 import { kept, MissingConfiguration } from './kept.ts';
 import { onRefused } from './telemetry.ts';
 
-/** One client per sandbox, for the archive and the configuration. */
-const s3 = once(() => connect({}));
+/**
+ * One client per sandbox, for the archive and the configuration. A connection that is silent is replaced before the timeout of the
+ * function.
+ */
+const s3 = once(() => connect({ connectionTimeoutMs: 3_000, silenceMs: 20_000 }));
 
 /** @param keptEntries entries of parsed tag indexes that are kept in memory */
 export function openArchive(url: string, keptEntries?: number): Archive {
@@ -31,7 +35,7 @@ export function openQueues(urls: SqsOptions['urls']): SqsQueues {
 }
 
 /** One client per sandbox. Its own retries are off, because `SqsQueues` retries. */
-const sqs = once(() => new SQSClient({ maxAttempts: 1 }));
+const sqs = once(() => new SQSClient({ ...SMALL_REQUESTS, maxAttempts: 1 }));
 
 export type ReadConfig = () => Promise<Config>;
 
@@ -44,16 +48,22 @@ export function keptFile<T>(
   location: ConfigLocation,
   parse: (text: string, name: string) => T | Promise<T>,
 ): () => Promise<T> {
-  return kept({ read: () => configText(location), parse: (text) => parse(text, nameOf(location)), onRefused });
+  return kept({
+    operation: `read configuration ${nameOf(location)}`,
+    read: (signal) => configText(location, signal),
+    parse: (text) => parse(text, nameOf(location)),
+    onRefused,
+  });
 }
 
-async function configText(location: ConfigLocation): Promise<string> {
+async function configText(location: ConfigLocation, signal: AbortSignal): Promise<string> {
   if (location.kind === 'file') {
     const path = join(process.env['LAMBDA_TASK_ROOT'] ?? process.cwd(), location.path);
-    return (await inputFile(`read configuration ${location.path}`, path)).toString('utf8');
+    return (await inputFile(`read configuration ${location.path}`, path, { signal })).toString('utf8');
   }
   const { bucket, key } = location;
-  const found = await new S3Store({ bucket, prefix: '', client: s3 }).get(key, { maxBytes: MAX_CONFIG_BYTES });
+  const store = new S3Store({ bucket, prefix: '', client: s3 });
+  const found = await store.get(key, { maxBytes: MAX_CONFIG_BYTES, signal });
   if (found !== undefined) return Buffer.from(found.bytes).toString('utf8');
   const detail = `${nameOf(location)} does not exist; upload it (docs/configuration.md describes it)`;
   throw new MissingConfiguration({ operation: 'read configuration', side: 'input', code: 'invalid', detail });
@@ -65,11 +75,12 @@ function nameOf(location: ConfigLocation): string {
 
 /** A secret, which is read again after one minute; the last valid one while a new one is invalid. */
 export function secretFrom<T>(arn: string, parse: (text: string) => T): () => Promise<T> {
-  const client = new SecretsManagerClient({});
+  const client = new SecretsManagerClient(SMALL_REQUESTS);
   return kept({
-    read: async () => {
+    operation: `read secret ${arn}`,
+    read: async (abortSignal) => {
       const { SecretString } = await client
-        .send(new GetSecretValueCommand({ SecretId: arn }))
+        .send(new GetSecretValueCommand({ SecretId: arn }), { abortSignal })
         .catch((error: unknown) => {
           throw secretFailure(arn, error);
         });

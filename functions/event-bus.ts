@@ -1,12 +1,14 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { SMALL_REQUESTS } from '../lib/app/aws-requests.ts';
 import { asFailure, Failure } from '../lib/core/failure.ts';
+import type { Cancel } from '../lib/store/store.ts';
 import type { ImageEvent } from '../lib/sync/events.ts';
 import { isNotable, type RunSummary } from '../lib/sync/run/summary.ts';
 import type { RunStart } from '../lib/sync/runs.ts';
 import { once } from './aws.ts';
 import { log } from './telemetry.ts';
 
-const bridge = once(() => new EventBridgeClient({}));
+const bridge = once(() => new EventBridgeClient(SMALL_REQUESTS));
 
 const DETAIL_TYPES: Readonly<Record<ImageEvent['status'], string>> = {
   pending: 'Image Mirrored',
@@ -19,32 +21,39 @@ const DETAIL_TYPES: Readonly<Record<ImageEvent['status'], string>> = {
   failed: 'Image Failed',
 };
 
+export type PublishImage = (event: ImageEvent, options?: Cancel) => Promise<void>;
+
 /** Sends the events of images to a bus; undefined without a bus. */
-export function eventsTo(eventBus: string | undefined): ((event: ImageEvent) => Promise<void>) | undefined {
+export function eventsTo(eventBus: string | undefined): PublishImage | undefined {
   if (eventBus === undefined) return undefined;
-  return ({ type: _, referrer: __, ...detail }) => put(eventBus, DETAIL_TYPES[detail.status], detail);
+  return ({ type: _, referrer: __, ...detail }, options) => put(eventBus, DETAIL_TYPES[detail.status], detail, options);
 }
 
 /** Sends the event of a run's start. A failure is only logged. */
-export async function sendRunStarted({ version: _, ...start }: RunStart, eventBus: string): Promise<void> {
+export async function sendRunStarted(
+  { version: _, ...start }: RunStart,
+  eventBus: string,
+  options: Cancel,
+): Promise<void> {
   try {
-    await put(eventBus, 'Run Started', start);
+    await put(eventBus, 'Run Started', start, options);
   } catch (error) {
     log('error', 'event not sent', { run: start.run, eventBus, reason: String(error) });
   }
 }
 
 /** Sends the event of a finished run. Rules for notifications match `notable`. */
-export async function sendRunFinished(summary: RunSummary, eventBus: string): Promise<void> {
+export async function sendRunFinished(summary: RunSummary, eventBus: string, options: Cancel): Promise<void> {
   const { version: _, delivered: __, ...detail } = summary;
-  await put(eventBus, 'Run Finished', { ...detail, notable: isNotable(summary) });
+  await put(eventBus, 'Run Finished', { ...detail, notable: isNotable(summary) }, options);
 }
 
-async function put(eventBus: string, DetailType: string, detail: object): Promise<void> {
+async function put(eventBus: string, DetailType: string, detail: object, { signal }: Cancel = {}): Promise<void> {
   // Several deployments may share a bus; their rules match the service.
   const Detail = JSON.stringify({ service: process.env['POWERTOOLS_SERVICE_NAME'], ...detail });
+  const entry = { EventBusName: eventBus, Source: 'mirror-sync', DetailType, Detail };
   const { FailedEntryCount = 0, Entries = [] } = await bridge()
-    .send(new PutEventsCommand({ Entries: [{ EventBusName: eventBus, Source: 'mirror-sync', DetailType, Detail }] }))
+    .send(new PutEventsCommand({ Entries: [entry] }), signal === undefined ? {} : { abortSignal: signal })
     .catch((error: unknown) => {
       throw asFailure(error, `send event to ${eventBus}`, 'archive');
     });

@@ -4,9 +4,12 @@ import type { ImageEvent } from '../lib/sync/events.ts';
 import { findReport, type Report, writeReport } from '../lib/sync/reports.ts';
 import { defined } from '../lib/core/defined.ts';
 import type { Digest } from '../lib/oci/digest.ts';
+import type { Cancel } from '../lib/store/store.ts';
+import type { PublishImage } from './event-bus.ts';
 import { observe } from './telemetry.ts';
 
-export type RecordImage = (event: ImageEvent, again?: boolean) => Promise<void>;
+/** `again`: the tag index already had this state. */
+export type RecordImage = (event: ImageEvent, options?: { readonly again?: boolean } & Cancel) => Promise<void>;
 
 /**
  * Records the final status of an image: event, run report, log and metrics. The report is written even if the event bus
@@ -16,21 +19,21 @@ export type RecordImage = (event: ImageEvent, again?: boolean) => Promise<void>;
  * An image that a run has mirrored keeps that status: a crashed handler fails all images of its slice, a second message
  * for a stored layer may fail, and a repeated message may meet another policy or the decision of a person.
  */
-export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Promise<void>) | undefined): RecordImage {
-  const send = async (event: ImageEvent): Promise<Failure | undefined> => {
+export function recordIn(archive: Archive, publish: PublishImage | undefined): RecordImage {
+  const send = async (event: ImageEvent, options: Cancel): Promise<Failure | undefined> => {
     if (publish === undefined || event.status === 'unchanged') return undefined;
-    return publish(event).then(
+    return publish(event, options).then(
       () => undefined,
       (error: unknown) => asFailure(error, 'send event', 'archive'),
     );
   };
-  return async (event, again = false) => {
+  return async (event, { again = false, signal } = {}) => {
     if (event.referrer !== undefined) {
       // Reports and events are about requested images.
       observe(event);
       return;
     }
-    const found = again || !isMirrored(event) ? await findReport(archive, event) : undefined;
+    const found = again || !isMirrored(event) ? await findReport(archive, event, { signal }) : undefined;
     const said = found?.report;
     // Another process may record the image as mirrored at the same time; the next delivery then reads that.
     const conditionOf = (outcome: ImageEvent): Pick<Parameters<typeof writeReport>[3] & object, 'condition'> =>
@@ -38,13 +41,13 @@ export function recordIn(archive: Archive, publish: ((event: ImageEvent) => Prom
     if (said !== undefined && isSaid(event, said, again)) {
       if (said.unsent !== true) return;
       const outcome = statusOf(event, said);
-      const failure = await send(outcome);
+      const failure = await send(outcome, { signal });
       if (failure !== undefined) throw failure;
-      await writeReport(archive, outcome, Date.now(), conditionOf(outcome));
+      await writeReport(archive, outcome, Date.now(), { ...conditionOf(outcome), signal });
       return;
     }
-    const failure = await send(event);
-    await writeReport(archive, event, Date.now(), { unsent: failure !== undefined, ...conditionOf(event) });
+    const failure = await send(event, { signal });
+    await writeReport(archive, event, Date.now(), { unsent: failure !== undefined, ...conditionOf(event), signal });
     observe(event);
     if (failure !== undefined) throw failure;
   };

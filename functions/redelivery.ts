@@ -1,6 +1,7 @@
 /** The next delivery of a message that was not handled. */
 import { ChangeMessageVisibilityCommand, SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import type { SQSRecord } from 'aws-lambda';
+import { SMALL_REQUESTS } from '../lib/app/aws-requests.ts';
 import type { Failure } from '../lib/core/failure.ts';
 import { once } from './aws.ts';
 import type { QueuePorts } from './batch.ts';
@@ -8,7 +9,7 @@ import { log, onFailedRecord } from './telemetry.ts';
 import { copyIdOf, FIRST_SENT, firstSent, secondsUntilNext } from './waiting.ts';
 
 /** The SDK retries these single requests. */
-const sqs = once(() => new SQSClient({ maxAttempts: 4 }));
+const sqs = once(() => new SQSClient({ ...SMALL_REQUESTS, maxAttempts: 4 }));
 
 /** The ports of a function that handles the messages of a queue. */
 export function queuePorts(queueUrl: string, maxReceives: number): QueuePorts {

@@ -58,10 +58,11 @@ export const handler = (event: unknown, context: Context): Promise<SQSBatchRespo
 async function start(request: StartRequest, context: Context): Promise<Started> {
   const { eventBus, ...ports } = wired();
   const { run } = request;
-  const started = await startRun(request, ports, signalOf(context));
+  const signal = signalOf(context);
+  const started = await startRun(request, ports, signal);
   if (started === undefined) return { run, messages: 0 };
   const { version: _, run: __, at: ___, ...counts } = started;
   runStarted(run, context.awsRequestId, counts);
-  if (eventBus !== undefined) await sendRunStarted(started, eventBus);
+  if (eventBus !== undefined) await sendRunStarted(started, eventBus, { signal });
   return { run, messages: started.messages };
 }

@@ -28,7 +28,7 @@ const wired = once(() => {
 });
 
 function eventsTo(eventBus: string): Receiver {
-  return { name: 'event', deliver: (summary) => sendRunFinished(summary, eventBus) };
+  return { name: 'event', deliver: (summary, signal) => sendRunFinished(summary, eventBus, { signal }) };
 }
 
 function webhookTo(text: string, secret: string): Receiver {

@@ -51,7 +51,8 @@ async function recordDeadLetter(record: SQSRecord, ports: DeadLetterPorts, signa
   try {
     message = parseMessage(record.body);
   } catch (error) {
-    for (const event of unreadable(record, asFailure(error, 'read message', 'queue'))) await recordEvent(event);
+    for (const event of unreadable(record, asFailure(error, 'read message', 'queue')))
+      await recordEvent(event, { signal });
     return;
   }
   const failure = new Failure({
@@ -70,7 +71,7 @@ async function recordDeadLetter(record: SQSRecord, ports: DeadLetterPorts, signa
       await failMessage({ archive: ports.archive, queues }, message, failure, signal);
       return;
     case 'finalize':
-      for (const event of failedImages(message, failure)) await recordEvent(event);
+      for (const event of failedImages(message, failure)) await recordEvent(event, { signal });
   }
 }
 

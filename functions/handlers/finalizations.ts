@@ -23,7 +23,11 @@ export function handleFinalizations(
     const repository = messages[0]?.repository;
     const reader = readers.get(repository) ?? cachedReader(receiptReader(archive, signal));
     readers.set(repository, reader);
-    return finalize({ archive, record, attestor, onNotAttested }, messages, { signal, reader });
+    return finalize(
+      { archive, record: (event, again) => record(event, { again, signal }), attestor, onNotAttested },
+      messages,
+      { signal, reader },
+    );
   };
   return handleBatch<FinalizeMessage>(event, {
     ...queue,
@@ -32,7 +36,7 @@ export function handleFinalizations(
     // The messages of one repository are committed in one write.
     handleTogether: (deliveries) => commit(...deliveries.map(({ message }) => message)),
     giveUp: async ({ message }, failure) => {
-      for (const image of failedImages(message, failure)) await record(image);
+      for (const image of failedImages(message, failure)) await record(image, { signal });
     },
   });
 }

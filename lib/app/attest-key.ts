@@ -7,6 +7,7 @@ import { inputFile } from '../core/input-file.ts';
 import { show } from '../oci/show.ts';
 import { keyIdOf } from '../signatures/public-key.ts';
 import type { Attestor } from '../sync/finalizer/attest.ts';
+import { SMALL_REQUESTS } from './aws-requests.ts';
 import { VERSION } from './version.ts';
 
 /** The signatures that `openssl` and cosign verify, with their hashes. KMS has only SHA-384 for a key of P-384. */
@@ -23,7 +24,7 @@ export async function loadAttestationKey(place: string, signal?: AbortSignal): P
   const [, region] = KMS_ARN.exec(place) ?? [];
   if (region !== undefined) {
     const { KMSClient } = await import('./kms-client.ts');
-    return kmsKey(place, new KMSClient({ region }));
+    return kmsKey(place, new KMSClient({ region, ...SMALL_REQUESTS }));
   }
   if (place.startsWith('arn:'))
     throw invalid(

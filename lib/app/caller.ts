@@ -2,6 +2,7 @@
 import { hostname, userInfo } from 'node:os';
 import { asFailure } from '../core/failure.ts';
 import { isS3Url } from '../store/s3/url.ts';
+import { SMALL_REQUESTS } from './aws-requests.ts';
 import type { Host } from './host.ts';
 
 /**
@@ -14,7 +15,10 @@ export async function callerOf(archive: string, env: Host['env']): Promise<strin
   if (!isS3Url(archive)) return `${userInfo().username}@${hostname()}`;
   const isElsewhere = [env['AWS_ENDPOINT_URL_S3'], env['AWS_ENDPOINT_URL']].some((url) => (url ?? '') !== '');
   const { STSClient, GetCallerIdentityCommand } = await import('@aws-sdk/client-sts');
-  const client = new STSClient({ region: env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'] ?? 'us-east-1' });
+  const client = new STSClient({
+    region: env['AWS_REGION'] ?? env['AWS_DEFAULT_REGION'] ?? 'us-east-1',
+    ...SMALL_REQUESTS,
+  });
   try {
     if (isElsewhere && (env['AWS_ENDPOINT_URL_STS'] ?? '') === '')
       return `access key ${(await client.config.credentials()).accessKeyId}`;

@@ -20,6 +20,8 @@ export interface S3Mock {
   readonly requests: { readonly name: string; readonly isAbortable: boolean }[];
   /** Whether a request is answered with AccessDenied. */
   refuse: (name: string) => boolean;
+  /** Whether a request gets no response. */
+  ignore: (name: string) => boolean;
   restore: () => void;
 }
 
@@ -30,7 +32,13 @@ export type SendArguments = readonly [unknown, { readonly abortSignal?: AbortSig
 export function mockS3(): S3Mock {
   const client = mockClient(S3Client);
   const objects = new Map<string, Uint8Array>();
-  const mock: S3Mock = { objects, requests: [], refuse: () => false, restore: () => client.restore() };
+  const mock: S3Mock = {
+    objects,
+    requests: [],
+    refuse: () => false,
+    ignore: () => false,
+    restore: () => client.restore(),
+  };
   const etagOf = (bytes: Uint8Array): string => `"${createHash('md5').update(bytes).digest('hex')}"`;
   const found = (key: string): Uint8Array => {
     const bytes = objects.get(key);
@@ -41,6 +49,7 @@ export function mockS3(): S3Mock {
     const [, options] = client.send.lastCall.args as unknown as SendArguments;
     await Promise.resolve();
     mock.requests.push({ name, isAbortable: options?.abortSignal !== undefined });
+    if (mock.ignore(name)) await Promise.withResolvers().promise;
     if (mock.refuse(name)) throw refusal('AccessDenied', 403);
   };
   client.on(GetObjectCommand).callsFake(async ({ Key }: { readonly Key: string }) => {

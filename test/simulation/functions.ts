@@ -54,6 +54,9 @@ export function instanceOf(system: System, process: Process): Instance {
     archive: new Archive(store, ociLayout, 1, wait),
     buffers: new BufferPool(BUFFERED_PARTS * PART_BYTES, PART_BYTES),
     config: kept({
+      operation: 'read configuration',
+      // The world has its own clock.
+      limit: () => new AbortController().signal,
       read: () => port.call('get mirror.yaml', () => Promise.resolve(system.configText), { side: 'archive' }),
       parse: configOf,
       onRefused: () => undefined,

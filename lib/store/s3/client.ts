@@ -10,6 +10,10 @@ export interface ConnectOptions {
   readonly credentials?: S3ClientConfig['credentials'] | undefined;
   /** The maximum number of connections; more requests wait for a free one. Default: 64. */
   readonly sockets?: number | undefined;
+  /** Default: 10 s. */
+  readonly connectionTimeoutMs?: number | undefined;
+  /** The maximum time without data; a whole part may take longer on a slow connection. Default: 60 s. */
+  readonly silenceMs?: number | undefined;
 }
 
 /** The default region for servers other than AWS; all of them accept it. */
@@ -32,9 +36,8 @@ export async function connect(options: ConnectOptions): Promise<S3Client> {
     // The header would open a new connection for each body above 2 MiB.
     expectContinueHeader: false,
     requestHandler: {
-      connectionTimeout: 10_000,
-      // The maximum time without data; a whole part may take longer on a slow connection.
-      socketTimeout: 60_000,
+      connectionTimeout: options.connectionTimeoutMs ?? 10_000,
+      socketTimeout: options.silenceMs ?? 60_000,
       httpAgent: { keepAlive: true, maxSockets: options.sockets ?? 64 },
       httpsAgent: { keepAlive: true, maxSockets: options.sockets ?? 64 },
     },

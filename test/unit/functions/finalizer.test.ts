@@ -116,12 +116,13 @@ test('reads a manifest once for all messages of a batch', async () => {
   expect(reads[1]).toBe(reads[0]);
 });
 
-test('can stop its reads and its write of the tag index before Lambda ends the sandbox', async () => {
-  await handle(recordOf(messageOf()));
-  for (const key of [MANIFEST, TAG_INDEX]) {
-    expect(requestsFor(key).length).toBeGreaterThan(0);
-    expect(requestsFor(key).filter(({ isAbortable }) => !isAbortable)).toEqual([]);
-  }
+test('can stop all requests for an image before Lambda ends the sandbox', async () => {
+  const failed = messageOf(`${ORDER.repository}-other`, { code: 'denied', reason: 'no' });
+  await handle(recordOf(messageOf()), recordOf(failed, { group: 'b' }));
+  for (const key of [MANIFEST, TAG_INDEX]) expect(requestsFor(key).length).toBeGreaterThan(0);
+  expect(reports().sort()).toEqual(['failed', 'mirrored']);
+  expect(aws.s3.requests.filter(({ isAbortable }) => !isAbortable)).toEqual([]);
+  expect(aws.areEventsAbortable).toBe(true);
 });
 
 test('leaves a failed message to a later delivery, and logs that', async () => {

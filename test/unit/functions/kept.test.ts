@@ -1,14 +1,21 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { kept } from '../../../functions/kept.ts';
 import { Failure, invalid } from '../../../lib/core/failure.ts';
+
+/** The text of a service that does not respond. */
+const SILENT = 'silent';
 
 /** A text that can be changed, and a clock. A text that begins with `!` cannot be parsed. */
 function rig(first: string | Error) {
   const refused: [string, boolean][] = [];
   let [source, now, reads]: [string | Error, number, number] = [first, 1_000_000, 0];
+  let limit = new AbortController();
   const get = kept({
+    operation: 'read secret sample',
+    limit: () => (limit = new AbortController()).signal,
     read: () => {
       reads += 1;
+      if (source === SILENT) return Promise.withResolvers<string>().promise;
       return typeof source === 'string' ? Promise.resolve(source) : Promise.reject(source);
     },
     parse: (text) => {
@@ -24,6 +31,10 @@ function rig(first: string | Error) {
     reads: () => reads,
     put: (next: string | Error) => (source = next),
     pass: (ms: number) => (now += ms),
+    /** Ends the time of the current read. */
+    end: () => {
+      limit.abort();
+    },
   };
 }
 
@@ -85,4 +96,31 @@ test('throws without a last good value, and reads again at once', async () => {
   expect(refused.map(([, keptLast]) => keptLast)).toEqual([false, false]);
   put('good');
   expect(await get()).toEqual({ text: 'good' });
+});
+
+describe('a read without a response', () => {
+  const late = 'read secret sample: no response within 5 s';
+
+  test('fails when its time has ended, so that a message can wait', async () => {
+    const { get, refused, put, end } = rig(SILENT);
+    const first = get();
+    end();
+    await expect(first).rejects.toMatchObject({ code: 'timeout', remedy: 'retry', message: late });
+    expect(refused).toEqual([[late, false]]);
+    put('a');
+    expect(await get()).toEqual({ text: 'a' });
+  });
+
+  test('leaves the last good value in use', async () => {
+    const { get, refused, put, pass, end, reads } = rig('a');
+    await get();
+    put(SILENT);
+    pass(60_000);
+    const again = get();
+    end();
+    expect(await again).toEqual({ text: 'a' });
+    expect(await get()).toEqual({ text: 'a' });
+    expect(reads()).toBe(2);
+    expect(refused).toEqual([[late, true]]);
+  });
 });

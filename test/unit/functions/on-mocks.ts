@@ -36,8 +36,8 @@ const ENVIRONMENT = {
 
 export class OnMocks {
   readonly s3: S3Mock = mockS3();
-  /** By the last part of the ARN: the text, or the error of each read. */
-  readonly secrets: Record<string, string | Error> = { credentials: '{}', webhook: '{}' };
+  /** By the last part of the ARN: the text, or the error of each read. A secret of null gets no response. */
+  readonly secrets: Record<string, string | Error | null> = { credentials: '{}', webhook: '{}' };
   readonly #sqs = mockClient(SQSClient);
   readonly #bridge = mockClient(EventBridgeClient);
   readonly #secretsManager = mockClient(SecretsManagerClient);
@@ -58,6 +58,7 @@ export class OnMocks {
     this.#sqs.on(SendMessageCommand).resolves({}).on(ChangeMessageVisibilityCommand).resolves({});
     this.#secretsManager.on(GetSecretValueCommand).callsFake(({ SecretId }: { readonly SecretId: string }) => {
       const secret = this.secrets[SecretId.split(':').at(-1) ?? ''];
+      if (secret === null) return Promise.withResolvers().promise;
       return secret instanceof Error ? Promise.reject(secret) : Promise.resolve({ SecretString: secret });
     });
   }
@@ -95,6 +96,13 @@ export class OnMocks {
   postponed(queue: string): (readonly [string | undefined, number | undefined])[] {
     const calls = this.#sqs.commandCalls(ChangeMessageVisibilityCommand, { QueueUrl: urlOf(queue) });
     return calls.map(({ args: [{ input }] }) => [input.ReceiptHandle, input.VisibilityTimeout] as const);
+  }
+
+  /** Whether each request to the event bus can be aborted. */
+  get areEventsAbortable(): boolean {
+    return this.#bridge
+      .commandCalls(PutEventsCommand)
+      .every(({ args }) => (args as unknown as SendArguments)[1]?.abortSignal !== undefined);
   }
 
   get events(): { readonly bus: string | undefined; readonly type: string | undefined }[] {

@@ -28,7 +28,8 @@ const FAILED: ImageEvent = { ...MIRRORED, status: 'failed', code: 'internal', re
 async function told(...events: readonly (ImageEvent | 'again')[]) {
   const archive = new Archive(new MemoryStore(), ociLayout);
   const record = recordIn(archive, eventsTo('default'));
-  for (const [at, event] of events.entries()) if (event !== 'again') await record(event, events[at + 1] === 'again');
+  for (const [at, event] of events.entries())
+    if (event !== 'again') await record(event, { again: events[at + 1] === 'again' });
   const types = bridge.commandCalls(PutEventsCommand).map(({ args: [{ input }] }) => input.Entries?.[0]?.DetailType);
   return { types, reports: (await readRun(archive, ORDER.run)).map(({ status }) => status) };
 }
@@ -82,7 +83,10 @@ async function steps(...all: readonly (ImageEvent | 'again' | 'up' | Refusal)[])
     else if (step === 'rejects') bridge.on(PutEventsCommand).rejects(new Error('no such bus'));
     else if (step === 'refuses')
       bridge.on(PutEventsCommand).resolves({ FailedEntryCount: 1, Entries: [{ ErrorCode: 'E', ErrorMessage: 'no' }] });
-    else await record(step, all[at + 1] === 'again').catch((error: unknown) => errors.push((error as Error).message));
+    else
+      await record(step, { again: all[at + 1] === 'again' }).catch((error: unknown) =>
+        errors.push((error as Error).message),
+      );
   }
   const sent = bridge.commandCalls(PutEventsCommand).map(({ args: [{ input }] }) => input.Entries?.[0]?.DetailType);
   const reports = (await readRun(archive, ORDER.run)).map(({ status, unsent = false }) => ({ status, unsent }));

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { deliveryOf, ECR, GITHUB, SECRETS } from '../webhook/samples.ts';
 import { balancerEvent } from '../../kit/lambda/http-events.ts';
 import { contextOf, OnMocks } from './on-mocks.ts';
@@ -62,6 +62,29 @@ test('names an invalid secret as the webhook secret', async () => {
       reason: expect.stringContaining('the webhook secret') as string,
     }),
   );
+});
+
+describe('answers 503 and logs the reason', () => {
+  beforeEach(() => {
+    const timeout = AbortSignal.timeout.bind(AbortSignal);
+    vi.spyOn(AbortSignal, 'timeout').mockImplementation((ms) => timeout(ms === 5_000 ? 1 : ms));
+  });
+
+  test('while Secrets Manager does not respond', async () => {
+    aws.secrets['webhook'] = null;
+    expect(await handle(request())).toMatchObject({ statusCode: 503 });
+    expect(reason()).toMatch(/^read secret arn:\S+: no response within 5 s$/);
+  });
+
+  test('while S3 does not respond', async () => {
+    aws.s3.ignore = () => true;
+    expect(await handle(request())).toMatchObject({ statusCode: 503 });
+    expect(reason()).toBe('read configuration s3://bucket/config/mirror.yaml: no response within 5 s');
+  });
+
+  function reason(): unknown {
+    return aws.log.find(({ message }) => message === 'webhook not handled')?.['reason'];
+  }
 });
 
 test('ignores a push to ECR while the configuration is missing, as a scheduled run does', async () => {
