@@ -2,7 +2,7 @@
  * Closes the runs whose work is done: writes the summary, and delivers it. A run is finished when each of its messages to the
  * resolver has a record, and each ordered image has a result. All state is in the archive, so any process may repeat it.
  */
-import { asFailure } from '../../core/failure.ts';
+import { asFailure, Failure } from '../../core/failure.ts';
 import { settleEach } from '../../core/settle-all.ts';
 import { deliverAll, type EndedRun, type Receiver } from './deliver.ts';
 import {
@@ -72,7 +72,7 @@ function forgetAll({ records, reports, refused }: Memory): void {
   for (const each of [records, reports, refused]) each.clear();
 }
 
-/** The run with its summary; undefined while its work is not done. */
+/** The run with its summary; undefined while its work is not done, and if another check closes it. */
 async function endOf(open: OpenRun, ports: CloseRunsPorts, memory: Memory): Promise<Ended | undefined> {
   const { archive, signal } = ports;
   const { run } = open;
@@ -83,11 +83,15 @@ async function endOf(open: OpenRun, ports: CloseRunsPorts, memory: Memory): Prom
   if (written !== undefined && written !== 'damaged') return { run, ...known, ...written };
   const summary = await summarise(known, ports, memory);
   if (summary === undefined) return undefined;
-  // Two processes that close one run write one summary: the second one fails here, and reads it at its next check.
   const there =
     written === undefined ? undefined : await archive.store.head(archive.layout.runSummary(run), { signal });
   const condition = there === undefined ? ({ absent: true } as const) : { etag: there.etag };
-  return { run, ...known, summary, etag: (await writeSummary(archive, summary, { condition, signal })).etag };
+  try {
+    return { run, ...known, summary, etag: (await writeSummary(archive, summary, { condition, signal })).etag };
+  } catch (error) {
+    if (error instanceof Failure && error.code === 'precondition-failed') return undefined;
+    throw error;
+  }
 }
 
 /** Closes a run with a delivered summary. */

@@ -31,7 +31,7 @@ const BUDGET_MS = 2 * 60_000;
  * to one receiver before the next one. A receiver that fails with a temporary failure is asked no more, so that it delays neither the other receivers nor the check.
  *
  * @param refused runs whose summary was not accepted; they are the last ones, since their summary may be the reason
- * @returns the failure of each run that a receiver does not have
+ * @returns the failure of each run that a receiver does not have. A run that another check delivers has none.
  */
 export async function deliverAll<R extends EndedRun>(
   ended: readonly R[],
@@ -40,17 +40,19 @@ export async function deliverAll<R extends EndedRun>(
 ): Promise<ReadonlyMap<R, Failure>> {
   const { receivers, now } = ports;
   const failures = new Map<R, Failure>();
+  const elsewhere = new Set<R>();
   const isDone = ({ summary }: R): boolean => receivers.every(({ name }) => has(summary, name));
   for (const run of ended.filter(isDone)) await ports.delivered(run);
   const runs = ended.toSorted((a, b) => Number(refused.has(a.run)) - Number(refused.has(b.run)));
   for (const receiver of receivers) {
     const end = now() + BUDGET_MS;
     let down: Failure | undefined;
-    for (const run of runs.filter(({ summary }) => !has(summary, receiver.name))) {
+    for (const run of runs.filter((each) => !elsewhere.has(each) && !has(each.summary, receiver.name))) {
       if (down === undefined && now() >= end) break;
       const refusal = down ?? (await refusalOf(receiver, run, ports));
       const failure = refusal ?? (await unrecorded(receiver, run, ports));
-      if (failure !== undefined) failures.set(run, failure);
+      if (refusal === undefined && failure?.code === 'precondition-failed') elsewhere.add(run);
+      else if (failure !== undefined) failures.set(run, failure);
       else if (isDone(run)) await ports.delivered(run);
       if (refusal === undefined || down !== undefined) continue;
       refused.add(run.run);
@@ -79,7 +81,10 @@ async function refusalOf(
   }
 }
 
-/** Records a delivery in the summary. Returns the failure; the next check then delivers the summary again. */
+/**
+ * Records a delivery in the summary. Returns the failure; the next check then delivers the summary again. The condition does not
+ * hold if another check delivers the summary.
+ */
 async function unrecorded(
   { name }: Receiver,
   ended: EndedRun,

@@ -98,6 +98,8 @@ export async function readOpenRun(open: OpenRun, ports: ReadPorts, memory: Memor
   const { archive, now, signal } = ports;
   const { run, hasStart, first, last } = open;
   const read = hasStart ? await readable(run, ports, () => readOpenStart(archive, run, { signal })) : undefined;
+  // Another check has closed the run since the listing.
+  if (hasStart && read === undefined) return undefined;
   const start = read === 'damaged' ? undefined : read;
   if (!hasStart && now() - last < QUIET_MS) return undefined;
   const isOverdue = now() - (start === undefined ? first : Date.parse(start.at)) > MAX_RUN_MS;

@@ -108,13 +108,15 @@ describe('the queues', () => {
       .filter(([, rule]) => JSON.stringify(rule).includes('Undelivered'));
     expect(keeping.map(([, { Name }]) => Name)).toEqual(['mirror-sync-prod-ecr']);
     const invocations = template.ofType('AWS::Lambda::EventInvokeConfig').map(([, properties]) => properties);
-    expect(invocations).toEqual(
-      ['ResolverLambdaFunction', 'WebhookLambdaFunction'].map((id) => ({
+    expect(invocations).toEqual([
+      ...['ResolverLambdaFunction', 'WebhookLambdaFunction'].map((id) => ({
         FunctionName: ref(id),
         Qualifier: '$LATEST',
         DestinationConfig: { OnFailure: { Destination: arn('Undelivered') } },
       })),
-    );
+      // The next check repeats a failed one.
+      { FunctionName: ref('RunsLambdaFunction'), Qualifier: '$LATEST', MaximumRetryAttempts: 0, DestinationConfig: {} },
+    ]);
   });
 
   // Another consumer must not get a message that is being handled (Lambda, "Using Lambda with Amazon SQS").

@@ -18,6 +18,8 @@ let now: number;
 /** `event run-1`, in the order of the requests. */
 let asked: string[];
 let fails: (receiver: string, run: string) => FailureCode | undefined;
+/** Runs during each request. */
+let meanwhile: () => Promise<void>;
 let memory = emptyMemory();
 
 beforeEach(async () => {
@@ -26,6 +28,7 @@ beforeEach(async () => {
   archive = new Archive(store, ociLayout);
   asked = [];
   fails = () => undefined;
+  meanwhile = () => Promise.resolve();
   memory = emptyMemory();
   for (const run of RUNS) await writeOpenStart(archive, { ...runStartOf(run, 'schedule', [], now), ids: [] });
 });
@@ -34,11 +37,11 @@ beforeEach(async () => {
 async function check(): Promise<readonly string[]> {
   const receiver = (name: string) => ({
     name,
-    deliver: ({ run }: { readonly run: string }): Promise<void> => {
+    deliver: async ({ run }: { readonly run: string }): Promise<void> => {
       asked.push(`${name} ${run}`);
       const code = fails(name, run);
-      if (code === undefined) return Promise.resolve();
-      return Promise.reject(new Failure({ operation: 'notify', side: 'archive', code, detail: 'no' }));
+      if (code !== undefined) throw new Failure({ operation: 'notify', side: 'archive', code, detail: 'no' });
+      await meanwhile();
     },
   });
   const closed: string[] = [];
@@ -110,5 +113,39 @@ describe('a check', () => {
     store.put = put;
     expect(await check()).toEqual(['run-2']);
     expect(asked).toEqual([...to('event'), ...to('webhook'), 'failed', 'event run-2']);
+  });
+});
+
+describe('a check that overlaps another one', () => {
+  /** The runs that a complete check closes while the first one is interrupted by `interrupt`. */
+  async function second(interrupt: (work: () => Promise<void>) => void): Promise<readonly (readonly string[])[]> {
+    const results: (readonly string[])[] = [];
+    let isFirst = true;
+    interrupt(async () => {
+      if (!isFirst) return;
+      isFirst = false;
+      results.push(await check());
+    });
+    results.push(await check());
+    expect(asked).not.toContain('failed');
+    expect(await check()).toEqual([]);
+    return results;
+  }
+
+  test('closes each run once, and does not fail, if both deliver', async () => {
+    expect(await second((work) => (meanwhile = work))).toEqual([RUNS, []]);
+    for (const run of RUNS) expect(await deliveredOf(run)).toEqual(['event', 'webhook']);
+  });
+
+  test('closes each run once, and does not fail, if both write the first summary', async () => {
+    const put = store.put.bind(store);
+    const closed = await second((work) => {
+      store.put = async (...given) => {
+        if (given[0] === archive.layout.runSummary('run-1')) await work();
+        return put(...given);
+      };
+    });
+    expect(closed).toEqual([RUNS, []]);
+    expect(asked).toEqual([...to('event'), ...to('webhook')]);
   });
 });
