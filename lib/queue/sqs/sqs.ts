@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type BatchResultErrorEntry, SendMessageBatchCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import { asFailure, Failure, type FailureCode } from '../../core/failure.ts';
 import { decide, PATIENT, type RetryPolicy } from '../../core/retry.ts';
+import { isThrottling } from '../../core/throttling.ts';
 import { MAX_MESSAGE_BYTES } from '../parse.ts';
 import { describe, prepare, type Prepared, stopped } from '../prepare.ts';
 import type { Outgoing, QueueName, Queues } from '../queue.ts';
@@ -156,11 +157,6 @@ function requestFailure(thrown: unknown): Failure {
   if (status === undefined) return typeof cause === 'string' ? fail('network') : asFailure(thrown, 'send', 'queue');
   if (status >= 500) return fail('unavailable');
   return fail(status === 401 || status === 403 ? 'denied' : 'invalid');
-}
-
-/** `ThrottlingException`, `RequestThrottled`, `KmsThrottled`, and SQS's own name for too many requests. */
-function isThrottling(name: string): boolean {
-  return /thrott/i.test(name) || name === 'OverLimit';
 }
 
 function failureOf(code: FailureCode, detail: string, cause?: unknown, status?: number): Failure {

@@ -2,6 +2,7 @@
 import { Failure, asFailure } from '../../core/failure.ts';
 import { parseRetryAfter } from '../../core/http/time.ts';
 import { systemWords } from '../../core/system-error.ts';
+import { isThrottling } from '../../core/throttling.ts';
 import type { FailureCode, FailureFields } from '../../core/failure.ts';
 import { quote } from '../../oci/show.ts';
 import { CHECKSUMS_VARIABLE } from './checksums.ts';
@@ -47,14 +48,9 @@ const CODES: ReadonlyMap<string, FailureCode> = new Map(
     NotImplemented: 'unsupported',
     OperationAborted: 'unavailable',
     PreconditionFailed: 'precondition-failed',
-    RequestLimitExceeded: 'rate-limited',
     RequestTimeout: 'timeout',
     ServiceUnavailable: 'unavailable',
-    SlowDown: 'rate-limited',
-    Throttling: 'rate-limited',
-    ThrottlingException: 'rate-limited',
     TimeoutError: 'timeout',
-    TooManyRequests: 'rate-limited',
     XAmzContentChecksumMismatch: 'digest-mismatch',
     XAmzContentSHA256Mismatch: 'digest-mismatch',
   } satisfies Record<string, FailureCode>),
@@ -62,6 +58,8 @@ const CODES: ReadonlyMap<string, FailureCode> = new Map(
 
 /** The error codes for invalid credentials, for which no permission helps. */
 const INVALID_CREDENTIALS = new Set(['InvalidAccessKeyId', 'InvalidToken', 'SignatureDoesNotMatch', 'InvalidSecurity']);
+
+const INVALID_PARTS = new Set(['EntityTooSmall', 'InvalidPart', 'InvalidPartOrder']);
 
 /** The setting for a server other than AWS. */
 const ENDPOINT = 'AWS_ENDPOINT_URL_S3';
@@ -175,6 +173,7 @@ function withResponse(error: Error, status: number, region: string | undefined, 
   const { operation, bucket } = request;
   const { name } = error;
   const said = `${quote(error.message || name)} (${quote(name)}, ${status})`;
+  if (isThrottling(name)) return { code: 'rate-limited', detail: said };
   if (isElsewhere(name, status, operation)) {
     if (region !== undefined)
       return {
@@ -201,7 +200,7 @@ function withResponse(error: Error, status: number, region: string | undefined, 
   const refused = refusedFeature(name, status, said, request);
   if (refused !== undefined) return refused;
   // The upload cannot be completed (a part was replaced), but the blob can be uploaded again.
-  if (name === 'InvalidPart' || name === 'InvalidPartOrder')
+  if (INVALID_PARTS.has(name))
     return { code: 'invalid', detail: said, remedy: 'restart' };
   // The bytes are still in memory and match the checksum, so they were corrupted in transit.
   if (CODES.get(name) === 'digest-mismatch' && (operation === 'UploadPart' || operation === 'PutObject'))

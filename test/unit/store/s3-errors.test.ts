@@ -57,6 +57,12 @@ describe('a temporary error is retried, and each request is counted', () => {
 
   test.each([
     ['SlowDown', 503, 'rate-limited'],
+    ['KMS.ThrottlingException', 400, 'rate-limited'],
+    ['RequestThrottled', 400, 'rate-limited'],
+    ['ThrottledException', 400, 'rate-limited'],
+    ['TooManyRequestsException', 400, 'rate-limited'],
+    ['RequestLimitExceeded', 400, 'rate-limited'],
+    ['BandwidthLimitExceeded', 400, 'rate-limited'],
     ['InternalError', 500, 'unavailable'],
     ['ServiceUnavailable', 503, 'unavailable'],
     ['RequestTimeout', 400, 'timeout'],

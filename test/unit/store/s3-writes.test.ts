@@ -177,8 +177,8 @@ describe('completing an upload', () => {
   });
 
   // Another writer has replaced a part.
-  test('restarts the blob on InvalidPart', async () => {
-    s3.on(CompleteMultipartUploadCommand).rejects(serviceException('InvalidPart', 400));
+  test.each(['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall'])('restarts the blob on %s', async (name) => {
+    s3.on(CompleteMultipartUploadCommand).rejects(serviceException(name, 400));
     await expect(store.completeUpload(upload, parts)).rejects.toMatchObject({ code: 'invalid', remedy: 'restart' });
   });
 
