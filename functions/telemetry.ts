@@ -15,6 +15,7 @@ import type { FillResult } from '../lib/serve/fill.ts';
 import type { Served } from '../lib/serve/served.ts';
 import { MissingConfiguration } from './kept.ts';
 import { Tally } from './tally.ts';
+import { firstSent } from './waiting.ts';
 
 /** JSON does not escape DEL, C1 and format characters, which log viewers interpret. */
 const logger = new Logger({ jsonReplacerFn: (_, value) => (typeof value === 'string' ? printable(value) : value) });
@@ -236,13 +237,18 @@ export function onServed({ user, kind, isMiss, redirectedBytes }: Served, { targ
   if (redirectedBytes > 0) metrics.addMetric('RegistryBytesRedirected', MetricUnit.Bytes, redirectedBytes);
 }
 
-/** Reports a message that is delivered again, with the reason and the number of deliveries. Only failures are counted. */
+/**
+ * Reports a message that is delivered again, with the reason and the number of deliveries. Only failures are counted. SQS knows the age of
+ * the last copy of a message only, so each message is reported with the time since it was first sent.
+ */
 export function onFailedRecord(record: SQSRecord, failure: Failure, waits = false): void {
   const isMissing = failure instanceof MissingConfiguration;
   if (isMissing) metrics.addMetric('ConfigurationRefused', MetricUnit.Count, 1);
   // A failure that an alarm counts is an error, so that each log level keeps its reason.
   log(waits && !isMissing ? 'warn' : 'error', waits ? 'message waits' : 'message failed', recordKeys(record, failure));
   if (!waits) metrics.addMetric('MessagesFailed', MetricUnit.Count, 1);
+  const age = Math.round((Date.now() - firstSent(record)) / 1_000);
+  if (Number.isFinite(age)) metrics.addMetric('MessageAge', MetricUnit.Seconds, age);
 }
 
 /** Reports a dead letter that could not be recorded; a person has to handle it. */

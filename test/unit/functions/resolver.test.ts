@@ -173,7 +173,7 @@ describe('a message waits for the trusted root that the configuration names, als
     expect(aws.log).toContainEqual(
       expect.objectContaining({ message: 'message waits', reason: expect.stringContaining(reason) as string }),
     );
-    expect(aws.metrics).toEqual({ ConfigurationRefused: 1 });
+    expect(aws.metrics).toEqual({ ConfigurationRefused: 1, MessageAge: expect.any(Number) as number });
 
     const last = recordOf(images('v1'), LAST);
     expect(await handle(last)).toEqual([]);
@@ -206,7 +206,7 @@ describe('a message that waits for what cannot be read', () => {
         reason: expect.stringContaining(reason) as string,
       }),
     );
-    expect(aws.metrics).toEqual({ ConfigurationRefused: 1 });
+    expect(aws.metrics).toEqual({ ConfigurationRefused: 1, MessageAge: expect.any(Number) as number });
   });
 
   test('does not ring while a service is unavailable', async () => {
@@ -214,7 +214,7 @@ describe('a message that waits for what cannot be read', () => {
     const record = recordOf(images('v1'));
     expect(await handle(record)).toEqual([record.messageId]);
     expect(logged()).toEqual(expect.arrayContaining(['configuration not read', 'message waits']));
-    expect(aws.metrics).toEqual({});
+    expect(aws.metrics).toEqual({ MessageAge: expect.any(Number) as number });
   });
 });
 

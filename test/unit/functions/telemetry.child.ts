@@ -31,10 +31,16 @@ const event: Omit<BlobEvent, 'phase' | 'fetched'> = {
 };
 const later = new Failure({ operation: 'get', side: 'source', code: 'rate-limited', detail: 'later', status: 429 });
 
+/** A copy of a message that was first sent seven hours ago. */
+const copy = {
+  ...recordOf(message, { group: 'docker.io#2' }),
+  messageAttributes: { firstSent: { dataType: 'Number', stringValue: String(Date.now() - 7 * 3_600_000) } },
+};
+
 // Two concurrent lanes: one layer is restarted after 60 bytes, and the other one fails.
 await observed(context, () =>
   handleBatch(
-    { Records: [recordOf(message, { group: 'docker.io#1' }), recordOf(message, { group: 'docker.io#2' })] },
+    { Records: [recordOf(message, { group: 'docker.io#1' }), copy] },
     {
       type: 'layer',
       maxReceives: 5,

@@ -106,7 +106,7 @@ describe('the log', () => {
 });
 
 // The alarms read exactly these names and dimensions.
-test.each(['ConfigurationRefused', 'RunsStarted', 'ImagesFailed', 'BlobsFailed', 'MessagesFailed'])(
+test.each(['ConfigurationRefused', 'RunsStarted', 'ImagesFailed', 'BlobsFailed', 'MessagesFailed', 'MessageAge'])(
   'the metric %s is in the namespace MirrorSync, with the dimension service alone',
   (name) => {
     const embedded = lines.flatMap((line) => (line.includes('"_aws"') ? [JSON.parse(line) as Embedded] : []));
@@ -130,7 +130,10 @@ interface Embedded {
 
 // Fruitless bytes count as well: 60 bytes before a restart, those of a failed layer, and manifests.
 test('the metrics count bytes, blobs, durations, retries, and failures by reason', () => {
-  const { BlobDuration, ...counts } = metricsIn(lines);
+  const { BlobDuration, MessageAge, ...counts } = metricsIn(lines);
+  // The time of the first send is longer ago than that of the copy.
+  expect(MessageAge).toBeGreaterThan(7 * 3_600 - 1);
+  expect(MessageAge).toBeLessThan(8 * 3_600);
   expect(BlobDuration).toEqual(expect.any(Number));
   expect(counts).toEqual({
     BytesFetched: 60 + 60 + 100 + 7,

@@ -276,6 +276,12 @@ describe('the alarms', () => {
         ];
       }),
     ),
+    MessageAgeAlarm: alarm('message-age', {
+      ...ownMetric('MessageAge'),
+      Statistic: 'Maximum',
+      Period: 3_600,
+      ...above(21_600),
+    }),
     UndeliveredAlarm: alarm('undelivered', {
       ...queueMetric('ApproximateNumberOfMessagesVisible', 'Undelivered'),
       ...max,
