@@ -233,7 +233,8 @@ export function onServed({ user, kind, isMiss, redirectedBytes }: Served, { targ
   metrics.addMetric('RegistryRequests', MetricUnit.Count, 1);
   if (isMiss) metrics.addMetric('RegistryMisses', MetricUnit.Count, 1);
   if (request.order === 'ordered') metrics.addMetric('RegistryOrders', MetricUnit.Count, 1);
-  if (request.status >= 500) metrics.addMetric('RegistryErrors', MetricUnit.Count, 1);
+  // A client that misses an image gets a 404 also if the image cannot be ordered.
+  if (request.status >= 500 || request.order === 'failed') metrics.addMetric('RegistryErrors', MetricUnit.Count, 1);
   if (redirectedBytes > 0) metrics.addMetric('RegistryBytesRedirected', MetricUnit.Bytes, redirectedBytes);
 }
 

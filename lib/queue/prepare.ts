@@ -44,7 +44,12 @@ export function describe(message: Message): string {
   }
 }
 
-/** The failure of an operation that was stopped on request, whatever the signal's reason is. */
-export function stopped(operation: string): Failure {
-  return new Failure({ operation, side: 'queue', code: 'aborted', detail: 'stopped on request' });
+/**
+ * The failure of an operation that was stopped on request, whatever the signal's reason is.
+ *
+ * @param state what the operation was waiting for
+ */
+export function stopped(operation: string, state?: string): Failure {
+  const detail = state === undefined ? 'stopped on request' : `stopped on request (${state})`;
+  return new Failure({ operation, side: 'queue', code: 'aborted', detail });
 }

@@ -77,24 +77,30 @@ export class SqsQueues implements Queues {
     const { retry, random, wait } = this.#options;
     const final: Refused[] = [];
     let left = batch;
+    let state = 'SQS had not responded';
     for (let attempt = 1; ; attempt += 1) {
-      const refused = await this.#try(queue, left, signal);
+      const refused = await this.#try(queue, left, { signal, state });
       const again = refused.filter(({ failure }) => failure.remedy !== 'never');
       for (const each of refused) if (each.failure.remedy === 'never') final.push(each);
       const [first] = again;
       if (first === undefined) return final;
       const decision = decide(first.failure, attempt, retry, random());
       if (!decision.again) return [...final, ...again];
+      state = `the last try failed: ${first.failure.detail}`;
       try {
         await wait(decision.afterMs, signal);
       } catch {
-        throw stopped(`send to ${queue} queue`);
+        throw stopped(`send to ${queue} queue`, state);
       }
       left = again.map(({ message }) => message);
     }
   }
 
-  async #try(queue: QueueName, batch: readonly Prepared[], signal: AbortSignal | undefined): Promise<Refused[]> {
+  async #try(
+    queue: QueueName,
+    batch: readonly Prepared[],
+    { signal, state }: { readonly signal: AbortSignal | undefined; readonly state: string },
+  ): Promise<Refused[]> {
     const Entries = batch.map(({ body, group, deduplicationId }, index) => ({
       Id: String(index),
       MessageBody: body,
@@ -112,7 +118,7 @@ export class SqsQueues implements Queues {
         accepted.has(String(index)) ? [] : [{ message, failure: entryFailure(failed.get(String(index))) }],
       );
     } catch (thrown) {
-      if (signal?.aborted === true) throw stopped(`send to ${queue} queue`);
+      if (signal?.aborted === true) throw stopped(`send to ${queue} queue`, state);
       const failure = requestFailure(thrown);
       return batch.map((message) => ({ message, failure }));
     }

@@ -108,6 +108,7 @@ describe('the registry function', () => {
     const result = await call({ target: `/v2/${REPOSITORY}/manifests/2.0`, headers: LOGIN });
     expect(result).toMatchObject({ statusCode: 404 });
     expect(requests()).toMatchObject([{ order: 'failed' }]);
+    expect(aws.metrics).toMatchObject({ RegistryErrors: 1 });
     expect(aws.log).toContainEqual(expect.objectContaining({ level: 'ERROR', message: 'fault' }));
   });
 

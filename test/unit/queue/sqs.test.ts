@@ -225,8 +225,25 @@ describe('failed requests', () => {
       return refuse(entries, 't0', 'InternalError');
     });
     const sent = queues.send('finalize', messages(2), { signal: controller.signal });
-    await expect(sent).rejects.toMatchObject({ side: 'queue', code: 'aborted' });
+    await expect(sent).rejects.toMatchObject({
+      side: 'queue',
+      code: 'aborted',
+      detail: expect.stringMatching(/^stopped on request \(the last try failed: InternalError: /) as string,
+    });
     expect(requests).toHaveLength(1);
+  });
+
+  test('stop during a request when the signal is aborted, and name the last failure', async () => {
+    const controller = new AbortController();
+    const { queues } = bench((_, number) => {
+      if (number === 1) throw serviceError('InternalError', 500);
+      controller.abort();
+      throw new DOMException('This operation was aborted', 'AbortError');
+    });
+    await expect(queues.send('finalize', messages(1), { signal: controller.signal })).rejects.toMatchObject({
+      code: 'aborted',
+      detail: 'stopped on request (the last try failed: InternalError: told so)',
+    });
   });
 
   test('stop between two requests with the reason of the abort', async () => {
