@@ -4,7 +4,8 @@
  */
 import { asFailure, Failure } from '../../core/failure.ts';
 import { settleEach } from '../../core/settle-all.ts';
-import { deliverAll, type EndedRun, type Receiver } from './deliver.ts';
+import type { Condition } from '../../store/store.ts';
+import { deliverAll, type EndedRun, isDelivered, type Receiver } from './deliver.ts';
 import {
   type Known,
   listOpen,
@@ -14,6 +15,7 @@ import {
   readOpenRun,
   type ReadPorts,
   READS,
+  repetitionOf,
   summarise,
 } from './open-run.ts';
 import { readSummary, type RunSummary, writeSummary } from './summary.ts';
@@ -22,12 +24,15 @@ export interface CloseRunsPorts extends ReadPorts {
   readonly receivers: readonly Receiver[];
   /** Called for each repository whose first run by the schedule has finished. */
   readonly firstRunFinished?: (repository: string, run: string) => Promise<void>;
-  /** Called for each closed run. */
+  /** Called for each closed run, and again if its results have changed. */
   readonly closed: (summary: RunSummary) => void;
 }
 
 /** A run with a summary that is not closed yet. */
-interface Ended extends EndedRun, Known {}
+interface Ended extends EndedRun, Known {
+  /** A message was delivered again after the end of the run, and has changed no result. */
+  readonly isRepeated?: boolean;
+}
 
 /**
  * Checks all open runs. Costs one listing while no run is open.
@@ -44,7 +49,9 @@ export async function closeRuns(ports: CloseRunsPorts, memory: Memory): Promise<
   };
   const close = async (run: Ended): Promise<void> => {
     await finish(run, ports).then(
-      () => closed.push(run.summary),
+      () => {
+        if (run.isRepeated !== true) closed.push(run.summary);
+      },
       (error: unknown) => fail(run.run, error),
     );
     memory.refused.delete(run.run);
@@ -78,14 +85,43 @@ async function endOf(open: OpenRun, ports: CloseRunsPorts, memory: Memory): Prom
   const { run } = open;
   const known = await readOpenRun(open, ports, memory);
   if (known === undefined) return undefined;
-  // An interrupted check has written the summary, or a message was delivered again after the end of the run.
   const written = await readable(run, ports, () => readSummary(archive, run, { signal }));
-  if (written !== undefined && written !== 'damaged') return { run, ...known, ...written };
+  if (written !== undefined && written !== 'damaged') return afterEnd(known, written, ports, memory);
   const summary = await summarise(known, ports, memory);
   if (summary === undefined) return undefined;
   const there =
     written === undefined ? undefined : await archive.store.head(archive.layout.runSummary(run), { signal });
-  const condition = there === undefined ? ({ absent: true } as const) : { etag: there.etag };
+  return withSummary(known, summary, there === undefined ? { absent: true } : { etag: there.etag }, ports);
+}
+
+/**
+ * The run with its written summary, which an interrupted check has left. If a message was delivered again after the end and has
+ * changed a result, the run gets another summary.
+ */
+async function afterEnd(
+  known: Known,
+  written: Pick<EndedRun, 'summary' | 'etag'>,
+  ports: CloseRunsPorts,
+  memory: Memory,
+): Promise<Ended | undefined> {
+  const { run, last } = known.open;
+  const since = Date.parse(written.summary.finished);
+  if (last <= since || !isDelivered(written.summary, ports.receivers)) return { run, ...known, ...written };
+  const repetition = await repetitionOf(known, since, ports);
+  if (repetition === 'unchanged') return { run, ...known, ...written, isRepeated: true };
+  const summary = repetition === 'open' ? undefined : await summarise(known, ports, memory);
+  if (summary === undefined) return undefined;
+  return withSummary(known, { ...summary, updated: true }, { etag: written.etag }, ports);
+}
+
+/** Writes the summary of a run; undefined if another check has written one. */
+async function withSummary(
+  known: Known,
+  summary: RunSummary,
+  condition: Condition,
+  { archive, signal }: CloseRunsPorts,
+): Promise<Ended | undefined> {
+  const { run } = summary;
   try {
     return { run, ...known, summary, etag: (await writeSummary(archive, summary, { condition, signal })).etag };
   } catch (error) {
@@ -95,7 +131,8 @@ async function endOf(open: OpenRun, ports: CloseRunsPorts, memory: Memory): Prom
 }
 
 /** Closes a run with a delivered summary. */
-async function finish({ run, open, start, records, summary }: Ended, ports: CloseRunsPorts): Promise<void> {
+async function finish(ended: Ended, ports: CloseRunsPorts): Promise<void> {
+  const { run, open, start, records, summary, isRepeated = false } = ended;
   // A push or a request covers only some of the tags.
   if (summary.outcome === 'finished' && start?.by === 'schedule') {
     const initial = [...records.values()].filter((record) => record.initial === true);
@@ -103,7 +140,7 @@ async function finish({ run, open, start, records, summary }: Ended, ports: Clos
       await ports.firstRunFinished?.(repository, run);
   }
   await forget(open, ports);
-  ports.closed(summary);
+  if (!isRepeated) ports.closed(summary);
 }
 
 /** Deletes the records and, last, the start: until then, another check continues. */

@@ -41,7 +41,7 @@ export async function deliverAll<R extends EndedRun>(
   const { receivers, now } = ports;
   const failures = new Map<R, Failure>();
   const elsewhere = new Set<R>();
-  const isDone = ({ summary }: R): boolean => receivers.every(({ name }) => has(summary, name));
+  const isDone = ({ summary }: R): boolean => isDelivered(summary, receivers);
   for (const run of ended.filter(isDone)) await ports.delivered(run);
   const runs = ended.toSorted((a, b) => Number(refused.has(a.run)) - Number(refused.has(b.run)));
   for (const receiver of receivers) {
@@ -61,6 +61,11 @@ export async function deliverAll<R extends EndedRun>(
     }
   }
   return failures;
+}
+
+/** Whether all receivers have a summary. */
+export function isDelivered(summary: RunSummary, receivers: readonly Receiver[]): boolean {
+  return receivers.every(({ name }) => has(summary, name));
 }
 
 function has({ delivered = [] }: RunSummary, receiver: string): boolean {

@@ -148,6 +148,22 @@ export async function summarise(known: Known, ports: ReadPorts, memory: Memory):
   );
 }
 
+/**
+ * The state of a run after its summary, in which a message was delivered again: `open` while an image that the message has ordered
+ * has no new result, or whether a result has changed.
+ */
+export async function repetitionOf(
+  { open: { run }, records, isOverdue }: Known,
+  since: number,
+  { archive, signal }: ReadPorts,
+): Promise<'open' | 'changed' | 'unchanged'> {
+  const listed = await listReports(archive, run, { signal });
+  const changed = new Set(listed.filter(({ modified }) => modified.getTime() > since).map(({ id }) => id));
+  const ordered = [...records.values()].flatMap((record) => record.ordered);
+  if (!isOverdue && ordered.some((id) => !changed.has(id))) return 'open';
+  return changed.size > 0 ? 'changed' : 'unchanged';
+}
+
 /** The number of messages that were sent and have no record yet. A damaged start may name one message at least. Pure. */
 function missingMessages({ open, start, records }: Known): number {
   const sent = [...records.values()].flatMap((record) => record.sent);

@@ -44,6 +44,8 @@ export interface RunSummary {
   readonly omitted?: number;
   /** For an incomplete run: the messages without a record, and the images without a result. */
   readonly missing?: { readonly messages: number; readonly images: number };
+  /** Whether results have changed since an earlier summary of the run: a message was delivered again after its end. */
+  readonly updated?: true;
   /** The receivers of the summary so far: `event`, `webhook`. */
   readonly delivered?: readonly string[];
 }
@@ -125,10 +127,11 @@ export function isNotable({ by, counts, outcome }: RunSummary): boolean {
   return outcome === 'incomplete' || Object.entries(counts).some(([name, count]) => count > 0 && name !== 'unchanged');
 }
 
-/** The notification about a run. Its id is the run, so receivers can drop repetitions. */
+/** The notification about a run. Its id is the run, and for a later summary also the time, so receivers can drop repetitions. */
 export function notificationOf(summary: RunSummary): { readonly id: string; readonly body: string } {
   const { version: _, delivered: __, ...data } = summary;
-  return { id: summary.run, body: JSON.stringify({ type: 'run.finished', timestamp: summary.finished, data }) };
+  const id = summary.updated === true ? `${summary.run}-${Date.parse(summary.finished)}` : summary.run;
+  return { id, body: JSON.stringify({ type: 'run.finished', timestamp: summary.finished, data }) };
 }
 
 /**
@@ -180,6 +183,7 @@ function parse(place: Place, run: string): RunSummary {
       messages: missing.at('messages').size(),
       images: missing.at('images').size(),
     })),
+    ...(place.at('updated').optionalFlag() ? { updated: true as const } : {}),
     delivered: place.at('delivered').optional((names) => names.list(MAX_COUNTS).map((name) => name.text())),
   });
 }

@@ -12,7 +12,7 @@ import { writeReport } from '../../../lib/sync/reports.ts';
 import { closeRuns, type CloseRunsPorts } from '../../../lib/sync/run/close-runs.ts';
 import { emptyMemory } from '../../../lib/sync/run/open-run.ts';
 import { idsOf, messageId, MessageTally } from '../../../lib/sync/run/message-record.ts';
-import { readSummary, type RunSummary } from '../../../lib/sync/run/summary.ts';
+import { notificationOf, readSummary, type RunSummary } from '../../../lib/sync/run/summary.ts';
 import { runStartOf, writeOpenStart } from '../../../lib/sync/runs.ts';
 import type { ResolverContext } from '../../../lib/sync/context.ts';
 import type { ObjectStore } from '../../../lib/store/store.ts';
@@ -273,11 +273,34 @@ describe('a run', () => {
     refuses = false;
     expect(await check()).toHaveLength(1);
     // A message that is delivered again after the end leaves a record.
+    now += MINUTE;
     await handle(slice, { unchanged: [{ tag: '1' }] });
     now += 6 * MINUTE;
-    await check();
+    expect(await check()).toEqual([]);
     expect(delivered).toHaveLength(1);
     expect(open()).toEqual([]);
+  });
+
+  test('has another summary if a message that is delivered again after its end changes a result', async () => {
+    const slice = imagesOf([{ tag: '1' }]);
+    await handle(slice, { ordered: [{ tag: '1' }] });
+    await report({ tag: '1' }, 'failed', { code: 'denied', reason: 'no' });
+    now += 6 * MINUTE;
+    expect(await check()).toMatchObject([{ counts: { mirrored: 0, failed: 1 } }]);
+    now += 60 * MINUTE;
+    await handle(slice, { ordered: [{ tag: '1' }] });
+    now += 6 * MINUTE;
+    // The image has no new result yet.
+    expect(await check()).toEqual([]);
+    await report({ tag: '1' }, 'mirrored');
+    now += MINUTE;
+    expect(await check()).toMatchObject([{ updated: true, counts: { mirrored: 1, failed: 0 } }]);
+    expect(await check()).toEqual([]);
+    expect(delivered).toHaveLength(2);
+    expect(open()).toEqual([]);
+    const ids = delivered.map((summary) => notificationOf(summary).id);
+    expect(ids).toEqual(['run-1', expect.stringMatching(/^run-1-\d+$/)]);
+    expect((await readSummary(archive, 'run-1'))?.summary).toMatchObject({ updated: true, delivered: ['webhook'] });
   });
 
   test('is closed after a day even if its receiver refuses the summary', async () => {
