@@ -86,7 +86,7 @@ async function readPage({ endpoint, persistence }: EndpointAttempt, query: strin
   const tags = parseTags(Buffer.from(bytes).toString('utf8'), (why, code) =>
     wrong(operation, `${reply.url.host} sent an invalid list of tags${why}`, code),
   );
-  const next = nextQuery(reply.headers['link']);
+  const next = nextQuery(reply.headers['link'], 'list');
   if (next === '') throw wrong(operation, `${reply.url.host} sent a Link header without the query of the next page`);
   return { tags, next, endpoint };
 }

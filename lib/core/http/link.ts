@@ -53,15 +53,22 @@ export function parseLinks(header: HeaderValue): Links {
 /**
  * The query of the next page with its question mark; undefined on the last page. Empty if the link to the next page has
  * no query, or if the header cannot be read, so that a caller never takes such a page for the last one.
+ *
+ * @param page the last segment of the path of a page; a link without a relation must have it, or no path
  */
-export function nextQuery(header: HeaderValue): string | undefined {
+export function nextQuery(header: HeaderValue, page?: string): string | undefined {
   const { links, isCut } = parseLinks(header);
   const named = links.find(({ rels }) => rels.includes('next'));
   if (named !== undefined) return queryOf(named);
   if (isCut) return '';
   // Some registries omit the relation.
-  const unnamed = links.filter(({ rels }) => rels.length === 0).map(queryOf);
-  return unnamed.find((query) => query !== '');
+  const unnamed = links.filter(({ rels, target }) => rels.length === 0 && isPage(target, page));
+  return unnamed.map(queryOf).find((query) => query !== '');
+}
+
+function isPage(target: string, page: string | undefined): boolean {
+  const [path = ''] = /^[^?#]*/.exec(target) ?? [];
+  return page === undefined || path === '' || path.replace(/^.*\//, '') === page;
 }
 
 /** Only the query is used: the rest of the link may name another host. */

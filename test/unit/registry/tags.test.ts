@@ -129,6 +129,7 @@ test.each([
   ['a title with a relation before it', '<TARGET>; title="x; rel=prev"; rel="next"'],
   ['a relation in another character set before it', "<TARGET>; rel*=UTF-8''prev; rel=next"],
   ['an earlier link without a relation', '</docs?x>, <TARGET>; rel=next'],
+  ['no relation, and an earlier link to another page', '</docs?x>, <TARGET>'],
 ])('follows a link with %s', async (_, link) => {
   await using registry = await registryWithTags({ pageSize: 2 });
   await using sources = testSources();

@@ -45,3 +45,15 @@ test('parses arbitrary text without an error', () => {
     }),
   );
 });
+
+test.each([
+  ['<https://help.test/?topic=tags>', undefined],
+  ['</v2/a/tags/playlist?last=1>', undefined],
+  ['</v2/a/tags/list?last=1>', '?last=1'],
+  ['<list?last=1>', '?last=1'],
+  ['<?last=1>', '?last=1'],
+  ['</docs?x>, </v2/a/tags/list?last=1>', '?last=1'],
+  ['</other?last=1>; rel="next"', '?last=1'],
+])('a link without a relation leads to the next page only if it has the path of a page: %s', (header, query) => {
+  expect(nextQuery(header, 'list')).toBe(query);
+});
