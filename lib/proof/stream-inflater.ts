@@ -28,6 +28,12 @@ function stepBytesOf(size: number): number {
   return Math.min(Math.max(Math.ceil(bytes), MIN_STEP_BYTES), MAX_STEP_BYTES);
 }
 
+/** zlib's messages about the header of a gzip member that do not name the header (RFC 1952, section 2.3.1). */
+const HEADER_FAULTS: ReadonlyMap<string, string> = new Map([
+  ['unknown header flags set', 'the gzip header has a reserved flag'],
+  ['header crc mismatch', 'the checksum of the gzip header is wrong'],
+]);
+
 const WINDOW_TOO_LARGE = 'ZSTD_error_frameParameter_windowTooLarge';
 
 export class StreamInflater implements Inflater {
@@ -69,7 +75,10 @@ export class StreamInflater implements Inflater {
       })
       .on('error', (error: NodeJS.ErrnoException) => {
         const isShort = error.code === WINDOW_TOO_LARGE && options.windowLog < MAX_WINDOW_LOG;
-        this.#failure ??= this.#refusal(error.message, isShort ? 'no-space' : 'not-as-declared');
+        this.#failure ??= this.#refusal(
+          HEADER_FAULTS.get(error.message) ?? error.message,
+          isShort ? 'no-space' : 'not-as-declared',
+        );
         this.#stop();
       })
       .on('end', () => {

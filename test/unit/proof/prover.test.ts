@@ -124,6 +124,22 @@ describe('the most meaningful problem is reported first', () => {
   });
 });
 
+test.each([
+  [0x20, [], 'the gzip header has a reserved flag'],
+  [0x02, [1, 2], 'the checksum of the gzip header is wrong'],
+])('a gzip header with the flags %i is refused with the reason', async (flags, more, reason) => {
+  const plain = gzipSync(randomBytes(1000, 1));
+  const stored = Buffer.concat([
+    plain.subarray(0, 3),
+    Buffer.from([flags]),
+    plain.subarray(4, 10),
+    Buffer.from(more),
+    plain.subarray(10),
+  ]);
+  const expected = { digest: digestOf(stored), mediaType: TYPES.gzip };
+  await expect(prove(expected, stored)).rejects.toThrow(reason);
+});
+
 describe('a decompression bomb', () => {
   test.each(['gzip', 'zstd'] as const)('is refused at the first chunk beyond the limit (%s)', async (kind) => {
     const member = compress(Buffer.alloc(10_000_000), kind);
