@@ -8,6 +8,7 @@ import { credentialHost, originsOf } from './http/hosts.ts';
 import { type ContentRequest, sendAuthorized, type Targets, type TargetsOptions } from './targets.ts';
 import { showsNoTls } from './http/transport.ts';
 import type { HttpRequest, Reply } from './http/message.ts';
+import { ReferrersSupport } from './referrers-support.ts';
 import { Root, type RootReply } from './root.ts';
 
 /** A request to an endpoint of a registry. */
@@ -56,12 +57,11 @@ export class Endpoint {
   /** Whether the first origin does not speak TLS, and the second one has responded. */
   #isPlain = false;
   readonly #root = new Root();
+  readonly referrers = new ReferrersSupport();
   #hasServed = false;
 
   /** Whether it finds manifests with HEAD; otherwise GET is used immediately. Undefined before a manifest was found. */
   answersHead: boolean | undefined;
-  /** Until this time, it is not asked for referrers. */
-  hasNoReferrersUntil = 0;
   /** Until this time, other endpoints are tried first. */
   deferredUntil = 0;
 

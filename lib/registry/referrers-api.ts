@@ -14,16 +14,15 @@ import type { ReferrersOptions } from './referrers.ts';
 /** Each page is a request, and may have a single referrer. */
 const MAX_PAGES = 50;
 
-/** For this time, an endpoint without the API is not asked for referrers again, in milliseconds. */
-const NO_API_MS = 60 * 60_000;
-/** The same for an endpoint whose API fails. */
-const BROKEN_API_MS = 10 * 60_000;
-
-/** The endpoint has no referrers API. Another endpoint of the registry may have it. */
+/** The repository has no referrers API at this endpoint. Another endpoint of the registry may have it. */
 class NoApi extends Failure {
-  constructor(operation: string, endpoint: Endpoint) {
+  /** A warning, where the API exists and fails. */
+  readonly note: string | undefined;
+
+  constructor(operation: string, detail: string, note?: string) {
     // This error code does not defer the endpoint, which still serves all other content.
-    super({ operation, side: 'source', code: 'manifest-unknown', detail: `${endpoint.name} has no referrers API` });
+    super({ operation, side: 'source', code: 'manifest-unknown', detail });
+    this.note = note;
   }
 }
 
@@ -44,26 +43,42 @@ export async function fromApi(options: ReferrersOptions, list: ReferrerList): Pr
   const [type, ...others] = artifactTypes ?? [];
   // The filter accepts only one type, and registries need not support it.
   const query = type === undefined || others.length > 0 ? '' : `?artifactType=${encodeURIComponent(type)}`;
-  const asked = new Set<string>();
   let page: Page;
   try {
-    page = await client.request(options, 'tag', (one) => readPage(one, query, options));
+    page = await client.request(options, 'tag', (one) => readFirstPage(one, query, options));
   } catch (thrown) {
-    if (thrown instanceof NoApi) return false;
-    throw thrown;
+    if (!(thrown instanceof NoApi)) throw thrown;
+    if (thrown.note !== undefined) list.note(thrown.note);
+    return false;
   }
-  for (;;) {
-    list.addPage(page.bytes, operation);
-    const { next, endpoint } = page;
-    if (next === undefined || list.isFull) return true;
+  list.addPage(page.bytes, operation);
+  await addFurtherPages(page, options, list);
+  return true;
+}
+
+/** Adds the further pages; one that is refused or invalid is noted, and the referrers so far are kept. */
+async function addFurtherPages(first: Page, options: ReferrersOptions, list: ReferrerList): Promise<void> {
+  const { client, operation, signal } = options;
+  const asked = new Set<string>();
+  for (let { next, endpoint } = first; next !== undefined && !list.isFull;) {
     const fault = faultOf(next, asked, endpoint);
     if (fault !== undefined) {
       list.note(fault);
-      return true;
+      return;
     }
     asked.add(next);
-    // The link to the next page is valid only at the same endpoint.
-    page = await client.request(options, endpoint, (one) => readPage(one, next, options));
+    const query = next;
+    try {
+      // The link to the next page is valid only at the same endpoint.
+      const page = await client.request(options, endpoint, (one) => readPage(one, query, options));
+      list.addPage(page.bytes, operation);
+      ({ next } = page);
+    } catch (thrown) {
+      const failure = sourceFailure(thrown, operation, signal);
+      if (failure.remedy !== 'never') throw failure;
+      list.note(`a further page of the list of referrers cannot be read, so others may be missing: ${failure.detail}`);
+      return;
+    }
   }
 }
 
@@ -77,11 +92,38 @@ function faultOf(next: string, asked: ReadonlySet<string>, { name }: Endpoint): 
     : undefined;
 }
 
-async function readPage(one: EndpointAttempt, query: string, options: ReferrersOptions): Promise<Page> {
-  const { endpoint, persistence, last } = one;
-  const { client, repository, digest, operation, signal } = options;
+/** Reads the first page, which shows whether the repository has the API. */
+async function readFirstPage(one: EndpointAttempt, query: string, options: ReferrersOptions): Promise<Page> {
+  const { endpoint, last } = one;
+  const { client, repository, operation, signal } = options;
   const { now } = client.options;
-  if (endpoint.hasNoReferrersUntil > now()) throw new NoApi(operation, endpoint);
+  const absence = endpoint.referrers.absence(repository, now());
+  if (absence !== undefined) throw new NoApi(operation, `${endpoint.name} has no referrers API`, absence.note);
+  try {
+    const page = await readPage(one, query, options, (isSure) => {
+      endpoint.referrers.refused(repository, options.digest, isSure, now());
+    });
+    endpoint.referrers.served(repository);
+    return page;
+  } catch (thrown) {
+    const failure = sourceFailure(thrown, operation, signal);
+    // Otherwise each further manifest would wait for all tries.
+    if (last && (failure.code === 'unavailable' || failure.code === 'timeout') && failure.status !== 503) {
+      const note = `the referrers API fails (${failure.detail}); referrers without a tag are not mirrored`;
+      endpoint.referrers.failed(repository, note, now());
+    }
+    throw failure;
+  }
+}
+
+/** @param onRefusal called for a refusal that may mean that the repository has no API, and whether it is sure to */
+async function readPage(
+  { endpoint, persistence }: EndpointAttempt,
+  query: string,
+  options: ReferrersOptions,
+  onRefusal: (isSure: boolean) => void = () => undefined,
+): Promise<Page> {
+  const { repository, digest, operation, signal } = options;
   const path = `/v2/${repository}/referrers/${digest}${query}`;
   const ask: EndpointRequest = {
     operation,
@@ -92,53 +134,49 @@ async function readPage(one: EndpointAttempt, query: string, options: ReferrersO
     headers: { accept: MEDIA_TYPES.ociIndex },
     persistence,
   };
-  try {
-    const reply = await endpoint.send(ask, signal);
-    if (reply.status !== 200) throw await refused(reply, endpoint, options);
-    const kind = kindOf(reply);
-    if (kind === 'other') {
-      reply.body.cancel();
-      throw without(endpoint, operation, now());
-    }
-    const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes);
-    if (bytes === undefined) {
-      const detail = `${reply.url.host} sent a list of referrers of more than ${MANIFEST_LIMITS.bytes} bytes`;
-      throw new Failure({ operation, side: 'source', code: 'too-large', detail });
-    }
-    if (kind === 'unknown' && readFields(Buffer.from(bytes).toString('utf8'))?.has('manifests') !== true)
-      throw without(endpoint, operation, now());
-    return { bytes, next: nextQuery(reply.headers['link']), endpoint };
-  } catch (thrown) {
-    const failure = sourceFailure(thrown, operation, signal);
-    // Otherwise each further manifest would wait for all tries.
-    if (last && (failure.code === 'unavailable' || failure.code === 'timeout') && failure.status !== 503)
-      endpoint.hasNoReferrersUntil = now() + BROKEN_API_MS;
-    throw failure;
+  const reply = await endpoint.send(ask, signal);
+  if (reply.status !== 200) throw await refused(reply, options, onRefusal);
+  const notAList = (): NoApi => {
+    onRefusal(false);
+    return new NoApi(operation, `${reply.url.host} sent a document that is not a list of referrers`);
+  };
+  const kind = kindOf(reply);
+  if (kind === 'other') {
+    reply.body.cancel();
+    throw notAList();
   }
+  const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes);
+  if (bytes === undefined) {
+    const detail = `${reply.url.host} sent a list of referrers of more than ${MANIFEST_LIMITS.bytes} bytes`;
+    throw new Failure({ operation, side: 'source', code: 'too-large', detail });
+  }
+  if (kind === 'unknown' && readFields(Buffer.from(bytes).toString('utf8'))?.has('manifests') !== true)
+    throw notAList();
+  return { bytes, next: nextQuery(reply.headers['link']), endpoint };
 }
 
 /** Registries without the API answer 404, 400, 405 or 406, or send an HTML page or a document without a list. */
-async function refused(reply: Reply, endpoint: Endpoint, options: ReferrersOptions): Promise<Failure> {
-  const { operation, client } = options;
+async function refused(
+  reply: Reply,
+  { operation, client }: ReferrersOptions,
+  onRefusal: (isSure: boolean) => void,
+): Promise<Failure> {
   const { status, headers, url } = reply;
   const now = client.options.now();
   const body = await readExcerpt(reply);
   const failure = refusal({ status, headers, body }, { operation, host: url.host, subject: 'manifest', now });
   if (failure.remedy !== 'never') return failure;
   const concernsContent = registryErrors(body).some(({ code }) => ABOUT_CONTENT.has(code));
-  // A denial may concern one repository, as an unknown name does.
-  return concernsContent || failure.code === 'denied'
-    ? new NoApi(operation, endpoint)
-    : without(endpoint, operation, now);
+  // A denial may concern one manifest, as an unknown name does.
+  if (!concernsContent && failure.code !== 'denied') onRefusal(NO_ROUTE.has(status));
+  return new NoApi(operation, failure.detail);
 }
+
+/** The statuses of a path or a method that a server does not have. */
+const NO_ROUTE: ReadonlySet<number> = new Set([404, 405, 501]);
 
 /** Error codes that say nothing about the API. */
 const ABOUT_CONTENT: ReadonlySet<string> = new Set(['NAME_UNKNOWN', 'MANIFEST_UNKNOWN', 'NAME_INVALID']);
-
-function without(endpoint: Endpoint, operation: string, now: number): NoApi {
-  endpoint.hasNoReferrersUntil = now + NO_API_MS;
-  return new NoApi(operation, endpoint);
-}
 
 /** The kind of document that the media type of a reply declares; some registries declare a list as JSON. */
 function kindOf({ headers }: Reply): 'list' | 'unknown' | 'other' {

@@ -111,10 +111,89 @@ describe('a registry with the referrers API', () => {
     const rule = registry.misbehave({ match: { kind: 'referrers' }, do: { status: 500 } });
     await failureOf(source.referrers(IMAGE.digest), 'unavailable');
     expect(registry.count({ kind: 'referrers' })).toBe(3);
-    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual([]);
+    expect(await source.referrers(IMAGE.digest)).toEqual({
+      manifests: [],
+      notes: [`the referrers API fails (${registry.host} answered 500); referrers without a tag are not mirrored`],
+    });
     expect(registry.count({ kind: 'referrers' })).toBe(3);
     rule.stop();
     sources.advance(10 * 60_000);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+  });
+});
+
+describe('a further page of a list', () => {
+  test.each([
+    [404, '404 page not found', 'text/plain'],
+    [404, errorBody('MANIFEST_UNKNOWN', 'no'), 'application/json'],
+    [403, errorBody('DENIED', 'no'), 'application/json'],
+    [400, '', 'text/plain'],
+    [200, '<html>', 'text/html'],
+    [200, '{}', 'application/json'],
+    [200, '<html>', MEDIA_TYPES.ociIndex],
+  ])('that is refused with %i (%o, %s) is noted, and the referrers so far are kept', async (status, body, type) => {
+    await using registry = await registryWith({ referrersPageSize: 1 });
+    await using sources = testSources();
+    const headers = { 'content-type': type };
+    registry.misbehave({ match: { kind: 'referrers' }, after: 1, times: 1, do: { status, body, headers } });
+    const source = sources.at(registry.host);
+    const found = await source.referrers(IMAGE.digest);
+    expect(digestsOf(found)).toEqual([SBOM.digest]);
+    expect(found.notes).toEqual([
+      expect.stringMatching(/^a further page of the list of referrers cannot be read, so others may be missing: /),
+    ]);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+  });
+
+  test('that fails for now fails the whole list, which is requested again', async () => {
+    await using registry = await registryWith({ referrersPageSize: 1 });
+    await using sources = testSources();
+    const rule = registry.misbehave({ match: { kind: 'referrers' }, after: 1, do: { status: 500 } });
+    const source = sources.at(registry.host);
+    await failureOf(source.referrers(IMAGE.digest), 'unavailable');
+    rule.stop();
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+  });
+});
+
+describe('a registry that has the referrers API for a part of its content', () => {
+  const OTHER = 'old/app';
+
+  test.each([404, 405, 500])(
+    'serves the lists of a repository after it has answered %i for another',
+    async (status) => {
+      await using registry = await registryWith();
+      await using sources = testSources();
+      registry.push(OTHER, IMAGE);
+      registry.misbehave({ match: { kind: 'referrers', repository: OTHER }, do: { status, body: '' } });
+      const other = sources.at(registry.host, OTHER);
+      if (status === 500) await failureOf(other.referrers(IMAGE.digest), 'unavailable');
+      else expect(digestsOf(await other.referrers(IMAGE.digest))).toEqual([]);
+      expect(digestsOf(await sources.at(registry.host).referrers(IMAGE.digest))).toEqual(ALL);
+    },
+  );
+
+  test.each([
+    [400, '', {}],
+    [406, '', {}],
+    [200, '<html>', { 'content-type': 'text/html' }],
+    [200, '{}', { 'content-type': 'application/json' }],
+  ])('serves the lists of other manifests after it has answered %i (%o) for one', async (status, body, headers) => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    registry.misbehave({ match: { kind: 'referrers', digest: SBOM.digest }, do: { status, body, headers } });
+    const source = sources.at(registry.host);
+    for (let time = 0; time < 4; time += 1) await source.referrers(SBOM.digest);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+  });
+
+  test('serves further lists of a repository after a 404 for one of them', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    await source.referrers(SIGNATURE.digest);
+    registry.misbehave({ match: { kind: 'referrers', digest: SBOM.digest }, do: { status: 404, body: '' } });
+    await source.referrers(SBOM.digest);
     expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
   });
 });
@@ -205,7 +284,17 @@ describe('a registry without the referrers API', () => {
     expect(registry.count({ kind: 'referrers' })).toBe(2);
   });
 
-  test('is asked for its API per repository after an error about content', async () => {
+  test('is not asked again after it has answered 400 for three manifests of a repository', async () => {
+    await using registry = await registryWithTagSchema();
+    await using sources = testSources();
+    const source = sources.at(registry.host);
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 400, body: '' } });
+    for (const { digest } of [IMAGE, SBOM, SIGNATURE, COSIGN]) await source.referrers(digest);
+    expect(digestsOf(await source.referrers(IMAGE.digest))).toEqual(ALL);
+    expect(registry.count({ kind: 'referrers' })).toBe(3);
+  });
+
+  test('is asked for its API per manifest after an error about content', async () => {
     await using registry = await registryWithTagSchema();
     await using sources = testSources();
     const source = sources.at(registry.host);
