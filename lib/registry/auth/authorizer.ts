@@ -211,9 +211,9 @@ function registryTokenMethod(credential: Credential | undefined): AuthMethod | u
 
 function basicMethod(credential: Credential | undefined): AuthMethod | undefined {
   if (credential?.password === undefined) return undefined;
-  const { username, password, from } = credential;
-  remember(password, `${username}:${password}`);
-  return { kind: 'fixed', authorization: basicAuthorization(username, password), from };
+  const { username, password, encoded, from } = credential;
+  remember(password, `${username}:${password}`, encoded);
+  return { kind: 'fixed', authorization: basicAuthorization(credential), from };
 }
 
 function sameToken(one: TokenRequest, other: TokenRequest): boolean {

@@ -1,4 +1,5 @@
 import type { Challenge } from '../../core/http/challenge.ts';
+import type { Credential } from './credentials.ts';
 
 /** The token that a Bearer challenge requests (distribution's token authentication specification). */
 export interface TokenRequest {
@@ -38,8 +39,8 @@ export function offersBasic(challenges: readonly Challenge[]): boolean {
   return challenges.some(({ scheme }) => scheme === 'basic');
 }
 
-export function basicAuthorization(username: string, password: string): string {
-  return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
+export function basicAuthorization({ username, password = '', encoded }: Credential): string {
+  return `Basic ${encoded ?? Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
 }
 
 /** The only scope that is ever requested; a challenge could name another repository, or more than pull. */

@@ -1,20 +1,19 @@
-import { execFile, type ExecFileException } from 'node:child_process';
+import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { Failure, invalid } from '../../core/failure.ts';
-import { isRecord, readFields } from '../../core/json.ts';
+import { foldsTo, isRecord } from '../../core/json.ts';
 import { own } from '../../core/own.ts';
 import { readInput } from '../../core/input-file.ts';
 import { withoutSecrets } from '../../core/secrets.ts';
 import { wordsFor } from '../../core/system-error.ts';
-import { quote } from '../../oci/show.ts';
-import { stopped } from '../errors.ts';
-import { redact } from '../../core/redact.ts';
+import { askHelper, type HelperOptions } from './credential-helper.ts';
 
 /** A login for a registry. All fields except `from` are secrets, and must not appear in logs or errors. */
 export interface Credential {
   readonly username: string;
   readonly password?: string;
+  /** The user and the password in base64, where their bytes are not UTF-8. */
+  readonly encoded?: string;
   /** An OAuth 2 refresh token, exchanged at the token service. */
   readonly identityToken?: string;
   /** A Bearer token for the registry itself. */
@@ -60,20 +59,7 @@ export interface CredentialFiles {
   readonly signal?: AbortSignal;
 }
 
-export interface HelperOptions {
-  /** The environment of the helpers, whose `PATH` finds them. */
-  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  readonly timeoutMs?: number;
-}
-
-const HELPER_TIMEOUT_MS = 30_000;
-const HELPER_OUTPUT_BYTES = 1024 * 1024;
-
-const execute = promisify(execFile);
-
 /** The key of Docker Hub in credential helpers. */
-const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
-
 /**
  * Loads credentials from the files of podman and Docker (containers-auth.json(5)): `authfile`, or `$REGISTRY_AUTH_FILE`, or
  * the default files, podman's before Docker's. Only an explicitly named file must exist.
@@ -136,30 +122,27 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
   }
   if (!isRecord(json)) throw wrong('not a JSON object');
   const section = (name: string): [string, unknown][] => {
-    const value = own(json, name) ?? {};
+    const value = fieldOf(json, name) ?? {};
     if (!isRecord(value)) throw wrong(`${name} must be an object`);
     return Object.entries(value);
   };
   // Entries are parsed on use, so that only images that need an invalid entry fail.
-  const isLegacy = place.endsWith('.dockercfg') && json['auths'] === undefined;
-  const auths = new Map<string, readonly [value: unknown, from: string]>();
-  for (const [key, value] of isLegacy ? Object.entries(json) : section('auths'))
-    auths.set(normalizeKey(key), [value, `${place}: ${isLegacy ? key : `auths["${key}"]`}`]);
-  const helpers = new Map<string, readonly [name: unknown, key: string]>();
-  for (const [key, value] of section('credHelpers')) helpers.set(normalizeKey(key), [value, `credHelpers["${key}"]`]);
-  const store = json['credsStore'] ? ([json['credsStore'], 'credsStore'] as const) : undefined;
+  const isLegacy = place.endsWith('.dockercfg') && fieldOf(json, 'auths') === undefined;
+  const auths = byScope(isLegacy ? Object.entries(json) : section('auths'));
+  const helpers = byScope(section('credHelpers'));
+  const store = fieldOf(json, 'credsStore');
+  const stores: readonly Entry[] = store ? [{ key: undefined, value: store }] : [];
   const problems = new Map<string, string>();
 
   return {
     find: async (host, path, options) => {
-      const helper = helpers.get(host) ?? store;
-      if (helper !== undefined) {
-        const [name, key] = helper;
+      for (const { key, value: name } of helpers.get(host) ?? stores) {
+        const from = key === undefined ? 'credsStore' : `credHelpers["${key}"]`;
         try {
           if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
-            throw wrong(`${key} must be the name of a credential helper`);
-          const asked = { name, host, from: `${place}: ${key}` };
-          const credential = await runHelper(asked, helperOptions, options?.signal);
+            throw wrong(`${from} must be the name of a credential helper`);
+          const asked = { name, host, from: `${place}: ${from}` };
+          const credential = await askHelper(asked, helperOptions, options?.signal);
           problems.delete(host);
           if (credential !== undefined) return credential;
         } catch (thrown) {
@@ -168,9 +151,8 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
           problems.set(host, thrown.detail);
         }
       }
-      for (const key of scopesOf(host, path)) {
-        const entry = auths.get(key);
-        const credential = entry && parseAuth(...entry);
+      for (const { key = '', value } of scopesOf(host, path).flatMap((scope) => auths.get(scope) ?? [])) {
+        const credential = parseAuth(value, `${place}: ${isLegacy ? key : `auths["${key}"]`}`);
         if (credential !== undefined) return credential;
       }
       return undefined;
@@ -179,88 +161,82 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
   };
 }
 
+/** A field of a file that Docker writes; Go reads a name in any case. */
+function fieldOf(record: Readonly<Record<string, unknown>>, name: string): unknown {
+  return own(record, name) ?? Object.entries(record).find(([key]) => foldsTo(key, name))?.[1];
+}
+
+interface Entry {
+  readonly key: string | undefined;
+  readonly value: unknown;
+}
+
+/** The entries of a section for each scope: first the one whose key is the scope itself, and URLs with a path last. */
+function byScope(section: readonly [string, unknown][]): ReadonlyMap<string, readonly Entry[]> {
+  const ranked = section.map(([key, value]) => ({ key, value, ...scopeIn(key) }));
+  ranked.sort((one, other) => one.rank - other.rank);
+  return Map.groupBy(ranked, ({ scope }) => scope);
+}
+
 /** `host/a/b`, `host/a`, `host`: the most specific key comes first. */
 function scopesOf(host: string, path: string): string[] {
   const parts = [host, ...path.split('/')];
   return parts.map((_, index) => parts.slice(0, parts.length - index).join('/'));
 }
 
-/** Keys are hosts, hosts with a path prefix, or the URLs of old clients. */
-function normalizeKey(key: string): string {
-  const [host = '', ...path] = key
-    .replace(/^https?:\/\//, '')
-    .replace(/\/+$/, '')
-    .split('/');
+/** Keys are hosts, hosts with a path prefix, or the URLs of clients; a URL means its host. */
+function scopeIn(key: string): { readonly scope: string; readonly rank: number } {
+  const bare = key.replace(/^https?:\/\//, '');
+  const [host = '', ...path] = bare.replace(/\/+$/, '').split('/');
   const name = host.toLowerCase();
   const canonical = name === 'index.docker.io' || name === 'registry-1.docker.io' ? 'docker.io' : name;
-  const api = path.length === 1 && (path[0] === 'v1' || path[0] === 'v2');
-  return [canonical, ...(api ? [] : path)].join('/');
+  const isRoot = path.length === 0 || (path.length === 1 && (path[0] === 'v1' || path[0] === 'v2'));
+  const scope = isRoot || bare !== key ? canonical : [canonical, ...path].join('/');
+  if (scope === key) return { scope, rank: 0 };
+  return { scope, rank: isRoot || bare === key ? 1 : 2 };
 }
 
 function parseAuth(value: unknown, from: string): Credential | undefined {
   const wrong = (detail: string): Failure => invalid('read credentials', `${from}: ${detail}`);
   if (!isRecord(value)) throw wrong('must be an object');
-  const field = (name: string): string => {
-    const each = own(value, name) ?? '';
-    if (typeof each !== 'string') throw wrong(`${name} must be a string`);
+  const field = (name: string): string | undefined => {
+    const each = fieldOf(value, name) ?? undefined;
+    if (each !== undefined && typeof each !== 'string') throw wrong(`${name} must be a string`);
     return each;
   };
-  let username = field('username');
-  let password = field('password');
-  const auth = field('auth');
-  if (auth !== '') {
-    // Some versions of Docker pad the decoded bytes with zero bytes.
-    const decoded = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
-    const colon = decoded.indexOf(':');
-    if (colon < 0) throw wrong('auth must be "user:password" in base64');
-    username = decoded.slice(0, colon);
-    password = decoded.slice(colon + 1);
-  }
-  const identityToken = field('identitytoken');
-  const registryToken = field('registrytoken');
-  // An empty entry means that the secret is in the credential store.
-  if (password === '' && identityToken === '' && registryToken === '') return undefined;
+  const login = decodeLogin(field('auth') ?? '') ?? { username: field('username') ?? '', password: field('password') };
+  if (login === 'invalid') throw wrong('auth must be "user:password" in base64');
+  const { username, password, encoded } = login;
+  const identityToken = field('identitytoken') ?? '';
+  const registryToken = field('registrytoken') ?? '';
+  // The user of a token has no password, and an entry without a user means that the secret is in the credential store.
+  const isNamed = username !== '' && identityToken === '' && registryToken === '';
+  const hasPassword = password !== undefined && (password !== '' || isNamed);
+  if (!hasPassword && identityToken === '' && registryToken === '') return undefined;
   return {
     username,
     from,
-    ...(password === '' ? {} : { password }),
+    ...(hasPassword ? { password } : {}),
+    ...(encoded === undefined ? {} : { encoded }),
     ...(identityToken === '' ? {} : { identityToken }),
     ...(registryToken === '' ? {} : { registryToken }),
   };
 }
 
-/** The protocol of credential helpers: the server's address on stdin, and JSON or an error message on stdout. */
-async function runHelper(
-  { name, host, from }: { readonly name: string; readonly host: string; readonly from: string },
-  { env, timeoutMs = HELPER_TIMEOUT_MS }: HelperOptions,
-  signal: AbortSignal | undefined,
-): Promise<Credential | undefined> {
-  signal?.throwIfAborted();
-  const program = `docker-credential-${name}`;
-  const operation = `ask ${program} for ${host}`;
-  const wrong = (detail: string): Failure => invalid(operation, `${from}: ${detail}`);
-  const server = host === 'docker.io' ? DOCKER_HUB_KEY : host;
-  const limits = { maxBuffer: HELPER_OUTPUT_BYTES, timeout: timeoutMs, killSignal: 'SIGKILL' } as const;
-  const running = execute(program, ['get'], { ...limits, env, signal });
-  // A helper may exit without reading its input.
-  running.child.stdin?.on('error', () => undefined);
-  running.child.stdin?.end(server);
-  let printed: string;
-  try {
-    printed = (await running).stdout;
-  } catch (thrown) {
-    const { code, killed, stdout = '', stderr = '' } = thrown as ExecFileException;
-    if (signal?.aborted === true) throw stopped(operation, signal);
-    if (code === 'ENOENT') throw wrong(`${program} is not installed (not found in PATH)`);
-    if (/credentials not found|no credentials/i.test(stdout)) return undefined;
-    if (killed === true) throw wrong(`${program} did not answer within ${timeoutMs / 1000} s`);
-    throw wrong(`${program} failed: ${quote(redact(stderr.trim() || stdout)) || String(code)}`);
-  }
-  const fields = readFields(printed);
-  const [username, secret] = [fields?.get('username'), fields?.get('secret')];
-  if (typeof username !== 'string' || typeof secret !== 'string')
-    throw wrong(`${program} returned invalid credentials; expected JSON with Username and Secret`);
-  // Some helpers return an empty secret for an unknown host.
-  if (secret === '') return undefined;
-  return username === '<token>' ? { username, identityToken: secret, from } : { username, password: secret, from };
+/** The login in the field `auth`; undefined if the field is empty. */
+function decodeLogin(
+  auth: string,
+):
+  | { readonly username: string; readonly password?: string | undefined; readonly encoded?: string }
+  | 'invalid'
+  | undefined {
+  if (auth === '') return undefined;
+  const padded = Buffer.from(auth, 'base64');
+  // Some versions of Docker pad the decoded bytes with zero bytes.
+  const bytes = padded.subarray(0, padded.findLastIndex((byte) => byte !== 0) + 1);
+  const text = bytes.toString('utf8');
+  const colon = text.indexOf(':');
+  if (colon < 0) return 'invalid';
+  const login = { username: text.slice(0, colon), password: text.slice(colon + 1) };
+  return isUtf8(bytes) ? login : { ...login, encoded: bytes.toString('base64') };
 }

@@ -96,6 +96,7 @@ export class Tokens {
     const { send } = this.#options;
     remember(
       credential?.password,
+      credential?.encoded,
       credential?.identityToken,
       credential && `${credential.username}:${credential.password ?? ''}`,
     );
@@ -138,7 +139,7 @@ function get(operation: string, wanted: TokenRequest, credential: Credential | u
   const headers: Record<string, string> = { accept: 'application/json' };
   if (credential?.password !== undefined) {
     url.searchParams.set('account', credential.username);
-    headers['authorization'] = basicAuthorization(credential.username, credential.password);
+    headers['authorization'] = basicAuthorization(credential);
   }
   return { operation, method: 'GET', url, headers, namedBy: wanted.namedBy };
 }

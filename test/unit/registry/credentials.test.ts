@@ -3,6 +3,7 @@ import { delimiter, dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
+import { basicAuthorization } from '../../../lib/registry/auth/challenge.ts';
 import { loadCredentials, parseDockerConfig } from '../../../lib/registry/auth/credentials.ts';
 import { tempFolder, type TempFolder } from '../../kit/temp.ts';
 
@@ -36,6 +37,7 @@ describe('auths', () => {
     ['https://registry-1.docker.io/v2/', 'docker.io'],
     ['https://R.example:5000', 'r.example:5000'],
     ['http://r.example/v2/', 'r.example'],
+    ['https://r.example/artifactory/api/docker/x/v2/', 'r.example'],
   ])('treat the key %s as %s', async (key, host) => {
     const credentials = config({ auths: { [key]: { auth: auth('u:p') } } });
     expect(await credentials.find(host, 'library/alpine')).toEqual({
@@ -43,6 +45,48 @@ describe('auths', () => {
       password: 'p',
       from: `c.json: auths["${key}"]`,
     });
+  });
+
+  const good = { auth: auth('good:p') };
+  const stale = { auth: auth('stale:p') };
+
+  test.each([
+    ['that is the host itself', 'r.example', { 'r.example': good, 'https://r.example/v1/': stale }],
+    ['that is the host itself, in any order', 'r.example', { 'https://r.example/v1/': stale, 'r.example': good }],
+    ['that has a login', 'r.example', { 'r.example': {}, 'https://r.example': good }],
+    ['that has a login, in any order', 'r.example', { 'r.example': good, 'https://r.example': {} }],
+    ['that is the name of Docker Hub', 'docker.io', { 'docker.io': good, 'https://index.docker.io/v1/': stale }],
+    ['that has a login for Docker Hub', 'docker.io', { 'https://index.docker.io/v1/': good, 'docker.io': {} }],
+    [
+      'that is not the URL of something else',
+      'docker.io',
+      { 'https://index.docker.io/v1/access-token': stale, 'https://index.docker.io/v1/': good },
+    ],
+  ])('of several keys for one host use the one %s', async (_, host, auths) => {
+    expect(await config({ auths }).find(host, 'library/alpine')).toMatchObject({ username: 'good' });
+  });
+
+  test('may have names in any case', async () => {
+    const credentials = config({ Auths: { 'r.example': { Auth: auth('u:p') } } });
+    expect(await credentials.find('r.example', 'x')).toMatchObject({ username: 'u', password: 'p' });
+  });
+
+  test.each([
+    ['has an empty password', { auth: auth('tok:') }, { username: 'tok', password: '' }],
+    ['has an empty password in a field', { username: 'tok', password: '' }, { username: 'tok', password: '' }],
+    ['has a user only', { username: 'tok' }, undefined],
+    ['has an empty password only', { password: '' }, undefined],
+    ['is padded with zero bytes', { auth: auth('u:p\0\0') }, { username: 'u', password: 'p' }],
+    ['has empty fields', { auth: null, username: null }, undefined],
+  ])('with an entry that %s are read as other clients read them', async (_, entry, login) => {
+    const found = await config({ auths: { r: entry } }).find('r', 'x');
+    expect(found).toEqual(login && { ...login, from: 'c.json: auths["r"]' });
+  });
+
+  test('keep the bytes of a password that is not UTF-8', async () => {
+    const encoded = Buffer.from('u:\xe9', 'latin1').toString('base64');
+    const found = await config({ auths: { r: { auth: encoded } } }).find('r', 'x');
+    expect(found && basicAuthorization(found)).toBe(`Basic ${encoded}`);
   });
 
   test('contain passwords, identity tokens and registry tokens', async () => {
@@ -118,6 +162,19 @@ describe('credential helpers', () => {
       password: 'https://index.docker.io/v1/',
       from: 'c.json: credsStore',
     });
+  });
+
+  test('are asked for Docker Hub by its name if they do not know its address', async () => {
+    await using folder = await tempFolder();
+    const options = await helper(
+      folder,
+      'read -r server || true\n[ "$server" = docker.io ] || { echo "credentials not found"; exit 1; }\n' +
+        'echo \'{"Username":"u","Secret":"p"}\'',
+    );
+    for (const text of ['{"credHelpers":{"docker.io":"fake"}}', '{"credsStore":"fake"}']) {
+      const found = await parseDockerConfig(text, 'c.json', options).find('docker.io', 'x');
+      expect(found).toMatchObject({ username: 'u', password: 'p' });
+    }
   });
 
   test('may print a key twice, and the last value counts', async () => {
