@@ -1,10 +1,11 @@
 import { Failure } from '../core/failure.ts';
-import { parseChallenges } from '../core/http/challenge.ts';
+import { Lru } from '../core/lru.ts';
 import { essence } from '../oci/mediatype.ts';
 import { Authorizer } from './auth/authorizer.ts';
-import { isAnswerable } from './auth/challenge.ts';
+import { isChallenge, isRefused } from './auth/challenge.ts';
 import type { Subject } from './errors.ts';
 import { credentialHost, originsOf } from './http/hosts.ts';
+import { followRedirects } from './http/redirects.ts';
 import { type ContentRequest, sendAuthorized, type Targets, type TargetsOptions } from './targets.ts';
 import { showsNoTls } from './http/transport.ts';
 import type { HttpRequest, Reply } from './http/message.ts';
@@ -46,6 +47,11 @@ class NotTls extends Error {
   }
 }
 
+/** The time for which the first request waits for `/v2/`, and for the login that it asks for, in milliseconds. */
+const PREPARATION_MS = 5_000;
+/** The number of remembered repositories without a login. */
+const REPOSITORIES = 10_000;
+
 /** One origin that serves a registry's content. */
 export class Endpoint {
   readonly name: string;
@@ -57,6 +63,9 @@ export class Endpoint {
   /** Whether the first origin does not speak TLS, and the second one has responded. */
   #isPlain = false;
   readonly #root = new Root();
+  /** Whether `/v2/` was asked because of a login. */
+  #isPrepared = false;
+  readonly #withoutLogin = new Lru<string, true>(REPOSITORIES);
   readonly referrers = new ReferrersSupport();
   #hasServed = false;
 
@@ -103,10 +112,11 @@ export class Endpoint {
     }
     const request = { operation, method, url, headers, persistence };
     const attempt = (): Promise<Sent> => this.#follow(origin, { request, repository }, signal);
+    await this.#prepare(request, repository, signal);
     const { reply, isAuthorized } = await attempt();
-    const isRefused = this.#isBareRefusal(reply);
-    this.#hasServed ||= reply.status === 200 && !isRefused;
-    if (isAuthorized || !isRefused) return reply;
+    const mayLackLogin = this.#mayLackLogin(reply);
+    this.#hasServed ||= reply.status === 200 && !mayLackLogin;
+    if (isAuthorized || !mayLackLogin) return reply;
     try {
       if (!(await this.#learnFromRoot(request, repository, signal))) return reply;
     } catch (thrown) {
@@ -147,13 +157,31 @@ export class Endpoint {
   }
 
   /**
-   * Whether a reply refuses a request without a challenge. The refusal is an error other than a rate limit, or a web page
-   * with a login, to which the request may have been redirected.
+   * Asks `/v2/` before the first request if there is a login, as Docker does. Without one, some registries serve a part of
+   * their content and send no challenge. If `/v2/` fails, the request is sent without a login.
    */
-  #isBareRefusal({ status, headers, url }: Reply): boolean {
-    if (status < 300) return isWebPage(headers['content-type']);
-    const isRefusal = status >= 400 && status < 500 && status !== 408 && status !== 416 && status !== 429;
-    return isRefusal && this.owns(url) && !isAnswerable(parseChallenges(headers['www-authenticate']));
+  async #prepare(request: HttpRequest, repository: string, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#isPrepared || this.#withoutLogin.get(repository) === true) return;
+    const limit = AbortSignal.timeout(PREPARATION_MS);
+    const limited = signal === undefined ? limit : AbortSignal.any([signal, limit]);
+    try {
+      if (!(await this.#authorizer.hasUnusedLogin(repository, limited))) {
+        this.#withoutLogin.set(repository, true);
+        return;
+      }
+      await this.#learnFromRoot({ ...request, persistence: 'once' }, repository, limited);
+    } catch (thrown) {
+      if (signal?.aborted === true || thrown instanceof NotTls) throw thrown;
+    }
+    this.#isPrepared = true;
+  }
+
+  /**
+   * Whether a reply refuses a request, or is a web page with a login, to which the request may have been redirected. A
+   * challenge in it was not answered.
+   */
+  #mayLackLogin({ status, headers, url }: Reply): boolean {
+    return status < 300 ? isWebPage(headers['content-type']) : isRefused(status) && this.owns(url);
   }
 
   /**
@@ -163,14 +191,27 @@ export class Endpoint {
   async #learnFromRoot(request: HttpRequest, repository: string, signal: AbortSignal | undefined): Promise<boolean> {
     if (!this.#authorizer.mayGuess(repository)) return false;
     const root = await this.#askRoot(request, signal);
-    if (root?.status !== 401) return false;
-    const challenge = { url: root.url, header: root.challenge, sent: undefined };
+    // The challenge of another host could name a token service of that host, which must not get this login.
+    if (root === undefined || !this.owns(root.url) || !isChallenge(root)) return false;
+    const challenge = { url: root.url, header: root.headers['www-authenticate'], sent: undefined };
     return this.#authorizer.guess(repository, challenge, signal);
   }
 
   #askRoot(request: HttpRequest, signal: AbortSignal | undefined): Promise<RootReply | undefined> {
     const { operation, url, persistence } = request;
-    const send = (each: HttpRequest, abort: AbortSignal): Promise<Reply> => this.#sendHome(each, abort);
+    const { wire, isInsecure } = this.#options;
+    const send = async (root: HttpRequest, abort: AbortSignal): Promise<Reply> => {
+      const follow = (next: HttpRequest): Promise<Reply> =>
+        this.owns(next.url) ? this.#sendHome(next, abort) : wire.send(next, abort);
+      const first = await this.#sendHome(root, abort);
+      try {
+        return await followRedirects(first, root, { isInsecure, send: follow });
+      } catch (thrown) {
+        // A redirect that cannot be followed is not a challenge.
+        if (thrown instanceof Failure && thrown.remedy === 'never') return first;
+        throw thrown;
+      }
+    };
     return this.#root.ask({ operation, url: new URL('/v2/', url), persistence }, send, signal);
   }
 

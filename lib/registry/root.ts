@@ -4,12 +4,7 @@ import type { HttpRequest, Reply } from './http/message.ts';
 import { readExcerpt } from './http/short.ts';
 
 /** The reply of an endpoint to `/v2/` (OCI distribution spec 1.1, "Determining Support"). */
-export interface RootReply {
-  readonly url: URL;
-  readonly status: number;
-  /** Its WWW-Authenticate. */
-  readonly challenge: string | string[] | undefined;
-}
+export type RootReply = Pick<Reply, 'url' | 'status' | 'headers'>;
 
 /** After this number of consecutive failures, the callers continue without a reply. */
 const TRIES = 3;
@@ -17,7 +12,7 @@ const TRIES = 3;
 /** Requests `/v2/` of an endpoint without authorization: once for all callers, and again only after a temporary failure. */
 export class Root {
   readonly #asking = new SharedWork<RootReply>();
-  #reply: RootReply | undefined;
+  #known: { readonly origin: string; readonly reply: RootReply } | undefined;
   #failures = 0;
 
   /**
@@ -31,14 +26,16 @@ export class Root {
     signal: AbortSignal | undefined,
   ): Promise<RootReply | undefined> {
     // An insecure host has two origins.
-    if (this.#reply?.url.origin === request.url.origin) return this.#reply;
+    const { origin } = request.url;
+    if (this.#known?.origin === origin) return this.#known.reply;
     const work = async (abort: AbortSignal): Promise<RootReply> => {
       this.#failures += 1;
       const reply = await send({ ...request, method: 'GET', headers: {} }, abort);
       await readExcerpt(reply);
-      this.#reply = conclusive(reply, request.operation);
+      checkConclusive(reply, request.operation);
+      this.#known = { origin, reply };
       this.#failures = 0;
-      return this.#reply;
+      return reply;
     };
     try {
       return await this.#asking.join(request.url.href, work, signal);
@@ -50,9 +47,9 @@ export class Root {
 }
 
 /** @throws Failure `unavailable` for a temporary problem */
-function conclusive({ status, headers, url }: Reply, operation: string): RootReply {
+function checkConclusive({ status, url }: Reply, operation: string): void {
   const isTemporary = status === 408 || status === 425 || status === 429 || (status >= 500 && status !== 501);
-  if (!isTemporary) return { url, status, challenge: headers['www-authenticate'] };
+  if (!isTemporary) return;
   const detail = `${url.host} answered ${status} to a request for /v2/`;
   throw new Failure({ operation, side: 'source', code: 'unavailable', detail, status });
 }

@@ -1,9 +1,10 @@
 import { Lru } from '../core/lru.ts';
-import { Authorizer } from './auth/authorizer.ts';
+import { type Authorization, Authorizer } from './auth/authorizer.ts';
+import { isChallenge } from './auth/challenge.ts';
 import type { Credentials } from './auth/credentials.ts';
 import { credentialHost } from './http/hosts.ts';
 import { followRedirects } from './http/redirects.ts';
-import { readExcerpt } from './http/short.ts';
+import { readExcerpt, withText } from './http/short.ts';
 import type { Tokens } from './auth/tokens.ts';
 import type { PacedWire } from './http/paced-wire.ts';
 import type { HttpRequest, Reply } from './http/message.ts';
@@ -96,6 +97,7 @@ export async function sendAuthorized(
   signal: AbortSignal | undefined,
 ): Promise<{ readonly reply: Reply; readonly isAuthorized: boolean }> {
   let sent = await authorizer.authorize(repository, signal);
+  let refused: { readonly sent: Authorization; readonly reply: Reply } | undefined;
   for (let challenges = 0; ; challenges += 1) {
     const headers = sent === undefined ? request.headers : { ...request.headers, authorization: sent.authorization };
     const reply = await send({ ...request, headers });
@@ -103,16 +105,20 @@ export async function sendAuthorized(
       const isAccepted = reply.status !== 401 && reply.status !== 403;
       authorizer.settleGuess(repository, isAccepted);
       if (!isAccepted) {
+        refused = { sent, reply: withText(reply, await readExcerpt(reply)) };
         sent = undefined;
-        await readExcerpt(reply);
         continue;
       }
     }
-    if (reply.status !== 401 || challenges === MAX_CHALLENGES) return { reply, isAuthorized: sent !== undefined };
+    if (!asksAgain(reply, sent) || challenges === MAX_CHALLENGES) return { reply, isAuthorized: sent !== undefined };
     try {
-      const challenge = { url: request.url, header: reply.headers['www-authenticate'], sent };
+      const challenge = { url: request.url, header: reply.headers['www-authenticate'], sent: sent ?? refused?.sent };
       const next = await authorizer.challenged(repository, challenge, signal);
-      if (next === undefined) return { reply, isAuthorized: sent !== undefined };
+      if (next === undefined) {
+        if (sent !== undefined || refused === undefined) return { reply, isAuthorized: sent !== undefined };
+        reply.body.cancel();
+        return { reply: refused.reply, isAuthorized: true };
+      }
       sent = next;
     } catch (thrown) {
       reply.body.cancel();
@@ -120,6 +126,11 @@ export async function sendAuthorized(
     }
     await readExcerpt(reply);
   }
+}
+
+/** Whether a response may ask for an authorization. After one was sent, statuses other than 401 and 403 concern the content. */
+function asksAgain(reply: Reply, sent: Authorization | undefined): boolean {
+  return reply.status === 401 || ((sent === undefined || reply.status === 403) && isChallenge(reply));
 }
 
 /** The repository in a registry's URL; a redirect may lead to another repository. */

@@ -22,7 +22,7 @@ export interface Authorization {
   readonly token?: { readonly wanted: TokenRequest; readonly token: Token; readonly fresh: boolean };
 }
 
-/** A 401. */
+/** A response that asks for an authorization. */
 export interface Challenged {
   /** The URL that sent it. */
   readonly url: URL;
@@ -51,7 +51,7 @@ export interface AuthorizerOptions {
 /** The number of repositories whose method is remembered. */
 const REPOSITORIES = 10_000;
 
-/** Authorization at one registry endpoint. It is sent after the first challenge, and then with every later request. */
+/** Authorization at one registry endpoint. It is sent once a challenge is known, and then with every later request. */
 export class Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #methods = new Lru<string, AuthMethod>(REPOSITORIES);
@@ -76,10 +76,9 @@ export class Authorizer {
     if (method?.guessed !== true) return;
     const { guessed: _, ...proven } = method;
     this.#methods.set(repository, isAccepted ? proven : { kind: 'refused' });
-    if (!isAccepted) this.#hints.delete(repository);
   }
 
-  /** The authorization for the next try after a 401; undefined if all were tried. */
+  /** The authorization for the next try after a challenge; undefined if all were tried. */
   async challenged(
     repository: string,
     { url, header, sent }: Challenged,
@@ -119,6 +118,13 @@ export class Authorizer {
     if (basic === undefined || isSent(basic)) return undefined;
     if (wanted === undefined) this.#usual = 'basic';
     return this.#use(repository, basic, signal);
+  }
+
+  /** Whether there is a login for a repository, and no challenge is known yet that asks for it. */
+  async hasUnusedLogin(repository: string, signal: AbortSignal | undefined): Promise<boolean> {
+    if (this.#usual !== undefined || this.#methods.get(repository) !== undefined) return false;
+    const { host, credentials } = this.#options;
+    return (await credentials.find(host, repository, { signal })) !== undefined;
   }
 
   /** Whether an authorization may be guessed for a repository after a refusal without a challenge. */

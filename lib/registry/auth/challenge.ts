@@ -1,4 +1,5 @@
-import type { Challenge } from '../../core/http/challenge.ts';
+import { type Challenge, parseChallenges } from '../../core/http/challenge.ts';
+import type { Reply } from '../http/message.ts';
 import type { Credential } from './credentials.ts';
 
 /** The token that a Bearer challenge requests (distribution's token authentication specification). */
@@ -13,8 +14,21 @@ export interface TokenRequest {
 }
 
 /** Whether challenges name a scheme that can be answered; some registries send an empty header. */
-export function isAnswerable(challenges: readonly Challenge[]): boolean {
+function isAnswerable(challenges: readonly Challenge[]): boolean {
   return challenges.some(({ scheme }) => scheme === 'bearer' || scheme === 'basic');
+}
+
+/**
+ * Whether a status refuses a request that may lack an authorization. Some registries hide what a client may not see with
+ * 403, 404 or 400; the other statuses below 500 have a meaning of their own.
+ */
+export function isRefused(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 416 && status !== 429;
+}
+
+/** Whether a response has a challenge that can be answered, with any status that refuses a request. */
+export function isChallenge({ status, headers }: Pick<Reply, 'status' | 'headers'>): boolean {
+  return isRefused(status) && isAnswerable(parseChallenges(headers['www-authenticate']));
 }
 
 /** The Bearer token that the challenges request. */

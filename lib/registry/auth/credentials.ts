@@ -6,7 +6,7 @@ import { own } from '../../core/own.ts';
 import { readInput } from '../../core/input-file.ts';
 import { withoutSecrets } from '../../core/secrets.ts';
 import { wordsFor } from '../../core/system-error.ts';
-import { askHelper, type HelperOptions } from './credential-helper.ts';
+import { CredentialHelpers, type HelperOptions } from './credential-helper.ts';
 
 /** A login for a registry. All fields except `from` are secrets, and must not appear in logs or errors. */
 export interface Credential {
@@ -132,6 +132,7 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
   const helpers = byScope(section('credHelpers'));
   const store = fieldOf(json, 'credsStore');
   const stores: readonly Entry[] = store ? [{ key: undefined, value: store }] : [];
+  const programs = new CredentialHelpers(helperOptions);
   const problems = new Map<string, string>();
 
   return {
@@ -142,7 +143,7 @@ export function parseDockerConfig(text: string, place: string, helperOptions: He
           if (typeof name !== 'string' || !/^[\w.-]+$/.test(name))
             throw wrong(`${from} must be the name of a credential helper`);
           const asked = { name, host, from: `${place}: ${from}` };
-          const credential = await askHelper(asked, helperOptions, options?.signal);
+          const credential = await programs.ask(asked, options?.signal);
           problems.delete(host);
           if (credential !== undefined) return credential;
         } catch (thrown) {

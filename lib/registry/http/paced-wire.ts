@@ -3,7 +3,7 @@ import { refusal, type ErrorResponse } from '../errors.ts';
 import { Pace, type PaceOptions } from './pace.ts';
 import { Refused, type PacedRequest } from './paced-request.ts';
 import { isRefusal } from './retry-wait.ts';
-import { bufferedBody, readExcerpt } from './short.ts';
+import { readExcerpt, withText } from './short.ts';
 import type { Wire } from './wire.ts';
 import type { HttpRequest, Reply } from './message.ts';
 
@@ -52,7 +52,7 @@ export class PacedWire implements PlainWire {
         this.#note(pace, paced, reply);
         return reply;
       }
-      if (!this.#judge(pace, paced, reply, body, request)) return replayed(reply, body);
+      if (!this.#judge(pace, paced, reply, body, request)) return withText(reply, body);
     }
   }
 
@@ -123,10 +123,4 @@ export class PacedWire implements PlainWire {
 function kindOf({ method, url }: HttpRequest): string {
   const [, kind = 'other'] = /\/(manifests|blobs|tags)\//.exec(url.pathname) ?? [];
   return `${method} ${kind}`;
-}
-
-/** A reply whose short body has been read and decoded. */
-function replayed(reply: Reply, text: string): Reply {
-  const { 'content-encoding': _, ...headers } = reply.headers;
-  return { ...reply, headers, body: bufferedBody(Buffer.from(text, 'utf8')) };
 }

@@ -38,6 +38,12 @@ export function bufferedBody(bytes: Buffer): ReplyBody {
   };
 }
 
+/** A reply whose body has been read and decoded, so that it holds no connection. */
+export function withText(reply: Reply, text: string): Reply {
+  const { 'content-encoding': _, ...headers } = reply.headers;
+  return { ...reply, headers, body: bufferedBody(Buffer.from(text, 'utf8')) };
+}
+
 /** The limit for the body of an error response. */
 const ERROR_BODY_BYTES = 64 * 1024;
 

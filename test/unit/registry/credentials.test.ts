@@ -1,4 +1,4 @@
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -176,6 +176,19 @@ describe('credential helpers', () => {
       expect(found).toMatchObject({ username: 'u', password: 'p' });
     }
   });
+
+  test.each(['echo "credentials not found"; exit 1', 'exit 1'])(
+    'are asked once for concurrent callers, and not again if they have no login (%s)',
+    async (script) => {
+      await using folder = await tempFolder();
+      const options = await helper(folder, `echo asked >> ${folder.join('asked')}; ${script}`);
+      const credentials = parseDockerConfig('{"credsStore":"fake"}', 'c.json', options);
+      const find = (path: string) => credentials.find('r', path);
+      expect(await Promise.all(['a', 'b', 'c'].map(find))).toEqual([undefined, undefined, undefined]);
+      expect(await find('d')).toBeUndefined();
+      expect(await readFile(folder.join('asked'), 'utf8')).toBe('asked\n');
+    },
+  );
 
   test('may print a key twice, and the last value counts', async () => {
     await using folder = await tempFolder();

@@ -22,9 +22,10 @@ function guarded(authorization: string, refusal: Reply, root: (request: Received
   });
 }
 
-const bearer = ({ headers }: Received): Reply => [
-  401,
+const bearer = ({ headers }: Received, status = 401): Reply => [
+  status,
   { 'www-authenticate': `Bearer realm="http://${headers.host ?? ''}/token",service="s"` },
+  '{"errors":[{"code":"MANIFEST_UNKNOWN"}]}',
 ];
 
 const sent = (server: HttpServer): (readonly [string, string | undefined])[] =>
@@ -32,54 +33,177 @@ const sent = (server: HttpServer): (readonly [string, string | undefined])[] =>
 
 const LOGIN_PAGE: Reply = [200, { 'content-type': 'text/html; charset=utf-8' }, '<html>log in</html>'];
 
-describe('a registry where only /v2/ sends a challenge', () => {
-  test.each<readonly [string, Reply]>([
-    ['400', [400, {}, '{}']],
-    ['401', [401, {}, '{}']],
-    ['401 and an empty challenge', [401, { 'www-authenticate': '' }, '{}']],
-    ['401 and a challenge that cannot be answered', [401, { 'www-authenticate': 'Negotiate' }, '{}']],
-    ['403', [403, {}, '{}']],
-    ['404', [404, {}, '{}']],
-    ['a login page', LOGIN_PAGE],
-  ])('is asked again with credentials after it refuses content with %s', async (_, refusal) => {
+const REFUSALS: readonly (readonly [string, Reply])[] = [
+  ['400', [400, {}, '{}']],
+  ['401', [401, {}, '{}']],
+  ['401 and an empty challenge', [401, { 'www-authenticate': '' }, '{}']],
+  ['401 and a challenge that cannot be answered', [401, { 'www-authenticate': 'Negotiate' }, '{}']],
+  ['403', [403, {}, '{}']],
+  ['403 and a challenge for which there is no login', [403, { 'www-authenticate': 'Basic realm="r"' }, '{}']],
+  ['404', [404, {}, '{}']],
+  ['a login page', LOGIN_PAGE],
+];
+
+describe('a registry for which there is a login', () => {
+  test.each([
+    ...REFUSALS,
+    ['a part of the content', [200, {}, '{"tags":null}'] as Reply],
+    ['an error with a status of success', [200, { 'content-type': 'application/json' }, '{"errors":[]}'] as Reply],
+    ['a redirect to itself', [302, { location: '?' }] as Reply],
+    ['500', [500] as Reply],
+  ] as const)('gets it from the start, although it would answer with %s', async (_, refusal) => {
     await using server = await guarded(BASIC, refusal, () => ROOT_BASIC);
     await using sources = testSources({ credentials: BOB });
     const source = sources.at(server.host, 'team/app');
     expect((await source.manifest(image.digest)).digest).toBe(image.digest);
     await source.manifest(image.digest);
+    await sources.at(server.host, 'team/other').manifest(image.digest);
     expect(sent(server)).toEqual([
-      ['/v2/team/app', undefined],
       ['/v2/', undefined],
       ['/v2/team/app', BASIC],
       ['/v2/team/app', BASIC],
+      ['/v2/team/other', BASIC],
     ]);
   });
 
-  test.each([401, 403, 404])(
-    'is asked again with an anonymous token after it refuses content with %i',
-    async (status) => {
-      await using server = await guarded('Bearer anonymous', [status, {}, '{}'], bearer);
-      await using sources = testSources();
-      expect((await sources.at(server.host, 'team/app').manifest(image.digest)).digest).toBe(image.digest);
-      expect(sent(server)).toEqual([
-        ['/v2/team/app', undefined],
-        ['/v2/', undefined],
-        ['/token', undefined],
-        ['/v2/team/app', 'Bearer anonymous'],
-      ]);
-    },
-  );
-
-  test('is asked again with credentials after it redirects content to a login page', async () => {
+  test('is asked for /v2/ and for a token once for concurrent requests', async () => {
     await using server = await serveHttp((request) => {
-      if (request.path === '/v2/') return ROOT_BASIC;
-      if (request.path === '/login') return LOGIN_PAGE;
-      return request.headers.authorization === BASIC ? content(request) : [302, { location: '/login' }];
+      if (request.path === '/v2/') return bearer(request);
+      if (request.path.startsWith('/token')) return [200, {}, '{"token":"t"}'];
+      return request.headers.authorization === 'Bearer t' ? content(request) : NOT_FOUND;
     });
     await using sources = testSources({ credentials: BOB });
+    const source = sources.at(server.host);
+    const found = await Promise.all(['1', '2', '3', '4', '5'].map((tag) => source.resolve(tag)));
+    expect(found.map(({ digest }) => digest)).toEqual(found.map(() => image.digest));
+    expect(sent(server).slice(0, 2)).toEqual([
+      ['/v2/', undefined],
+      ['/token', BASIC],
+    ]);
+    expect(server.requests).toHaveLength(7);
+  });
+
+  test.each<readonly [string, Reply]>([
+    ['that needs none', [200]],
+    ['that lacks /v2/', [404]],
+    ['where /v2/ fails', [500]],
+    ['where /v2/ is limited', [429, { 'retry-after': '0' }]],
+    ['where /v2/ leads nowhere', [302, { location: 'file:///etc/passwd' }]],
+  ])('is asked for /v2/ once before its content, if it is one %s', async (_, root) => {
+    await using server = await serveHttp((request) => (request.path === '/v2/' ? root : content(request)));
+    await using sources = testSources({ credentials: BOB });
+    for (const path of ['team/app', 'team/other'])
+      expect((await sources.at(server.host, path).manifest(image.digest)).digest).toBe(image.digest);
+    expect(sent(server)).toEqual([
+      ['/v2/', undefined],
+      ['/v2/team/app', undefined],
+      ['/v2/team/other', undefined],
+    ]);
+  });
+
+  test('is asked for its content without the login if it refuses the login', async () => {
+    await using server = await serveHttp((request) => {
+      if (request.path === '/v2/') return ROOT_BASIC;
+      return request.headers.authorization === undefined ? content(request) : ROOT_BASIC;
+    });
+    await using sources = testSources({ credentials: BOB });
+    const source = sources.at(server.host, 'team/app');
+    for (let time = 0; time < 2; time += 1) expect((await source.manifest(image.digest)).digest).toBe(image.digest);
+    expect(sent(server)).toEqual([
+      ['/v2/', undefined],
+      ['/v2/team/app', BASIC],
+      ['/v2/team/app', undefined],
+      ['/v2/team/app', undefined],
+    ]);
+  });
+
+  test('gets the login of a repository after another repository had none', async () => {
+    const credentials: Credentials = {
+      find: (_, path) => (path === 'team/app' ? BOB.find('', path) : Promise.resolve(undefined)),
+    };
+    await using server = await serveHttp((request) => (request.path === '/v2/' ? ROOT_BASIC : content(request)));
+    await using sources = testSources({ credentials });
+    for (const path of ['open/app', 'team/app']) await sources.at(server.host, path).manifest(image.digest);
+    expect(sent(server)).toEqual([
+      ['/v2/open/app', undefined],
+      ['/v2/', undefined],
+      ['/v2/team/app', BASIC],
+    ]);
+  });
+});
+
+describe('a redirect of /v2/', () => {
+  test.each([301, 302, 307])('with %i is followed to the challenge', async (status) => {
+    await using server = await serveHttp((request) => {
+      if (request.path === '/v2/') return [status, { location: '/auth/v2' }];
+      if (request.path === '/auth/v2') return ROOT_BASIC;
+      return request.headers.authorization === BASIC ? content(request) : NOT_FOUND;
+    });
+    await using sources = testSources({ credentials: BOB });
+    expect((await sources.at(server.host, 'team/app').manifest(image.digest)).digest).toBe(image.digest);
+    expect(sent(server).map(([path]) => path)).toEqual(['/v2/', '/auth/v2', '/v2/team/app']);
+  });
+
+  test('to another host does not let that host ask for the login', async () => {
+    await using other = await serveHttp((request) => bearer(request));
+    await using server = await serveHttp((request) =>
+      request.path === '/v2/' ? [307, { location: `http://${other.host}/v2/` }] : NOT_FOUND,
+    );
+    await using sources = testSources({ credentials: BOB });
+    await failureOf(sources.at(server.host, 'team/app').manifest(image.digest), 'manifest-unknown');
+    for (const { requests } of [server, other])
+      expect(requests.map(({ headers }) => headers.authorization)).not.toContain(BASIC);
+    expect(sent(other)).toEqual([['/v2/', undefined]]);
+  });
+});
+
+test.each([400, 403, 404])('a challenge that comes with a %i is answered', async (status) => {
+  await using server = await serveHttp((request) => {
+    if (request.path === '/v2/') return [200];
+    if (request.path.startsWith('/token')) return [200, {}, '{"token":"anonymous"}'];
+    return request.headers.authorization === 'Bearer anonymous' ? content(request) : bearer(request, status);
+  });
+  await using sources = testSources();
+  expect((await sources.at(server.host, 'team/app').manifest(image.digest)).digest).toBe(image.digest);
+  expect(sent(server).map(([path]) => path)).toEqual(['/v2/team/app', '/token', '/v2/team/app']);
+});
+
+test('a challenge that comes with a 404 for authorized content does not repeat the request', async () => {
+  await using server = await serveHttp((request) => {
+    if (request.path.startsWith('/token')) return [200, {}, '{"token":"anonymous"}'];
+    return bearer(request, request.headers.authorization === undefined ? 401 : 404);
+  });
+  await using sources = testSources();
+  const source = sources.at(server.host, 'team/app');
+  for (let time = 0; time < 2; time += 1) await failureOf(source.manifest(image.digest), 'manifest-unknown');
+  expect(sent(server).map(([path]) => path)).toEqual(['/v2/team/app', '/token', '/v2/team/app', '/v2/team/app']);
+});
+
+describe('a registry where only /v2/ sends a challenge', () => {
+  test.each(REFUSALS)('is asked again with an anonymous token after it refuses content with %s', async (_, refusal) => {
+    await using server = await guarded('Bearer anonymous', refusal, bearer);
+    await using sources = testSources();
+    expect((await sources.at(server.host, 'team/app').manifest(image.digest)).digest).toBe(image.digest);
+    expect(sent(server)).toEqual([
+      ['/v2/team/app', undefined],
+      ['/v2/', undefined],
+      ['/token', undefined],
+      ['/v2/team/app', 'Bearer anonymous'],
+    ]);
+  });
+
+  test('is asked again with a token after it redirects content to a login page', async () => {
+    await using server = await serveHttp((request) => {
+      if (request.path === '/v2/') return bearer(request);
+      if (request.path.startsWith('/token')) return [200, {}, '{"token":"t"}'];
+      if (request.path === '/login') return LOGIN_PAGE;
+      return request.headers.authorization === 'Bearer t' ? content(request) : [302, { location: '/login' }];
+    });
+    await using sources = testSources();
     expect((await sources.at(server.host).resolve('1')).digest).toBe(image.digest);
-    const paths = server.requests.map(({ path }) => path);
-    expect(paths).toEqual(['/v2/library/alpine/manifests/1', '/login', '/v2/', '/v2/library/alpine/manifests/1']);
+    expect(sent(server).map(([path]) => path)).toEqual([
+      ...['/v2/library/alpine', '/login', '/v2/', '/token', '/v2/library/alpine'],
+    ]);
   });
 
   test('is asked for /v2/ once for concurrent requests, which all wait for its reply', async () => {
@@ -88,12 +212,13 @@ describe('a registry where only /v2/ sends a challenge', () => {
     let asked = 0;
     await using server = await serveHttp(async (request) => {
       if (request.path === '/v2/') await refused.promise;
-      if (request.path === '/v2/') return ROOT_BASIC;
+      if (request.path === '/v2/') return bearer(request);
+      if (request.path.startsWith('/token')) return [200, {}, '{"token":"t"}'];
       asked += 1;
       if (asked === COUNT) refused.resolve(undefined);
-      return request.headers.authorization === BASIC ? content(request) : NOT_FOUND;
+      return request.headers.authorization === 'Bearer t' ? content(request) : NOT_FOUND;
     });
-    await using sources = testSources({ credentials: BOB });
+    await using sources = testSources();
     const source = sources.at(server.host);
     const found = await Promise.all(Array.from({ length: COUNT }, (_, tag) => source.resolve(`${tag}`)));
     expect(found.map(({ digest }) => digest)).toEqual(Array.from({ length: COUNT }, () => image.digest));
@@ -129,7 +254,7 @@ describe('a registry where only /v2/ sends a challenge', () => {
 
   test('decides itself that content is missing after /v2/ has failed three times', async () => {
     await using server = await guarded(BASIC, NOT_FOUND, () => [500]);
-    await using sources = testSources({ credentials: BOB });
+    await using sources = testSources();
     const source = sources.at(server.host);
     for (let time = 0; time < 2; time += 1) await failureOf(source.manifest(image.digest), 'manifest-unknown');
     expect(server.requests.filter(({ path }) => path === '/v2/')).toHaveLength(4);
@@ -185,8 +310,8 @@ describe('a registry that serves content without a challenge', () => {
 
   // Each of these statuses has another meaning than missing credentials.
   test.each([408, 416, 429, 500, 503])('is not asked for /v2/ after a %i', async (status) => {
-    await using server = await guarded('', [status, {}, '{}'], () => ROOT_BASIC);
-    await using sources = testSources({ credentials: BOB });
+    await using server = await guarded('', [status, {}, '{}'], bearer);
+    await using sources = testSources();
     await failureOf(sources.at(server.host).manifest(image.digest));
     expect(server.requests.map(({ path }) => path)).not.toContain('/v2/');
   });
@@ -198,20 +323,4 @@ describe('a registry that serves content without a challenge', () => {
     expect(failure.message).not.toContain('with the credentials');
     expect(server.requests.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined]);
   });
-});
-
-test('the request for /v2/ never has the authorization of another host', async () => {
-  await using login = await serveHttp(() => LOGIN_PAGE);
-  await using server = await serveHttp((request) => {
-    if (request.path === '/v2/') return ROOT_BASIC;
-    if (request.headers.authorization === basicOf(request.headers.host ?? '')) return content(request);
-    return [302, { location: `http://${login.host}/login` }];
-  });
-  const credentials: Credentials = {
-    find: (host) => Promise.resolve({ username: host, password: 'secret', from: 'auth.json' }),
-  };
-  await using sources = testSources({ credentials });
-  expect((await sources.at(server.host).manifest(image.digest)).digest).toBe(image.digest);
-  expect(sent(server).filter(([path]) => path === '/v2/')).toEqual([['/v2/', undefined]]);
-  expect(sent(login)).toEqual([['/login', undefined]]);
 });
