@@ -162,10 +162,10 @@ function contentDigest({ headers }: Reply): Digest | undefined {
   return typeof digest === 'string' && isDigest(digest) ? digest : undefined;
 }
 
-/** The media type that a registry declares; empty for generic types such as `application/json`. */
+/** The type of manifest that a registry declares; empty for any other type, because the manifest itself has one as well. */
 function declaredType({ headers }: Reply): string {
   const type = typeof headers['content-type'] === 'string' ? essence(headers['content-type']) : '';
-  return type.startsWith('application/vnd.') ? type : '';
+  return manifestKind(type) === undefined ? '' : type;
 }
 
 function checkManifest(bytes: Uint8Array, mediaType: string, operation: string, { url }: Reply): void {

@@ -1,5 +1,5 @@
 import { Failure } from '../core/failure.ts';
-import { isRecord, JsonFault, readJson } from '../core/json.ts';
+import { JsonFault, readFields, readJson } from '../core/json.ts';
 import { quote } from '../oci/show.ts';
 import type { EndpointAttempt, Operation } from './client.ts';
 import type { EndpointRequest, Endpoint } from './endpoint.ts';
@@ -91,17 +91,28 @@ async function readPage({ endpoint, persistence }: EndpointAttempt, query: strin
   return { tags, next, endpoint };
 }
 
-/** `{"name": ..., "tags": [...]}`; some registries send null for no tags. */
+/** `{"name": ..., "tags": [...]}`; some registries send null for no tags, and null for a tag without a name. */
 function parseTags(text: string, refuse: (why: string, code?: JsonFault['code']) => Failure): readonly string[] {
-  let json: unknown;
+  const fields = readFields(text);
+  if (fields === undefined) throw refuse(...faultOf(text));
+  const field = fields.get('tags');
+  if (field === undefined && fields.has('errors')) throw refuse(' (it has errors instead of tags)');
+  const tags: unknown = field ?? [];
+  if (!Array.isArray(tags)) throw refuse('');
+  const named: readonly unknown[] = tags.filter((tag) => tag !== null);
+  if (!named.every((tag) => typeof tag === 'string')) throw refuse('');
+  return named;
+}
+
+/** The reason why a text has no fields. */
+function faultOf(text: string): [string, JsonFault['code']?] {
   try {
-    json = readJson(text);
+    readJson(text);
+    return [''];
   } catch (fault) {
-    throw fault instanceof JsonFault ? refuse(` (it ${quote(fault.message)})`, fault.code) : fault;
+    if (fault instanceof JsonFault) return [` (it ${quote(fault.message)})`, fault.code];
+    throw fault;
   }
-  const tags: unknown = isRecord(json) ? (json['tags'] ?? []) : undefined;
-  if (!Array.isArray(tags) || !tags.every((tag) => typeof tag === 'string')) throw refuse('');
-  return tags;
 }
 
 function wrong(operation: string, detail: string, code: JsonFault['code'] = 'invalid'): Failure {

@@ -170,8 +170,8 @@ export function parseToken(body: string, now: number, date = Number.NaN): Token 
   const value = [fields.get('token'), fields.get('access_token')]
     .map((each) => (typeof each === 'string' ? each.trim() : ''))
     .find((each) => each !== '');
-  // A token must be valid in a header.
-  if (value === undefined || !/^[\x21-\x7e]+$/.test(value)) return undefined;
+  // A token must be valid in a header; some contain spaces.
+  if (value === undefined || !/^[\x20-\x7e]+$/.test(value)) return undefined;
   const seconds = fields.get('expires_in');
   const life = typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : DEFAULT_LIFE_MS;
   const issuedAt = fields.get('issued_at');

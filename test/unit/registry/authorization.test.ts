@@ -217,7 +217,8 @@ describe('the lifetime of a token', () => {
     expect(parseToken('{"Token":"a\\n"}', 0, 0)?.value).toBe('a');
     const twice = '{"token":"a","scope":"x","scope":"y","Expires_In":300}';
     expect(parseToken(twice, 0, 0)).toMatchObject({ value: 'a', expiresAt: 290_000 });
-    for (const body of ['', '[]', 'null', '{}', '{"token":""}', '{"token":"a b"}', '{"token":1}'])
+    expect(parseToken('{"token":" a b "}', 0, 0)?.value).toBe('a b');
+    for (const body of ['', '[]', 'null', '{}', '{"token":""}', '{"token":"a\\nb"}', '{"token":1}'])
       expect(parseToken(body, 0, 0)).toBeUndefined();
   });
 });

@@ -238,7 +238,7 @@ describe('tokens', () => {
   });
 
   test('in an invalid response are refused without a quotation of it', async () => {
-    const { tokens } = service(() => [200, {}, '{"token":"sensitive value"}']);
+    const { tokens } = service(() => [200, {}, '{"token":"sensitive\\tvalue"}']);
     expect((await failureOf(tokens.get(wanted, undefined), 'invalid')).message).not.toContain('sensitive');
   });
 });

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { digestOf, type Digest } from '../../../lib/oci/digest.ts';
+import { MEDIA_TYPES } from '../../../lib/oci/mediatype.ts';
 import { makeImage } from '../../kit/images.ts';
 import { errorBody, startRegistry } from '../../kit/registry.ts';
 import { makeSchema1 } from '../../kit/schema1.ts';
@@ -278,16 +279,16 @@ test("a denial by the registry's own code is a denial", async () => {
   expect(failure.detail).toContain('403 DENIED: requested access is denied');
 });
 
-test.each(['text/html', 'application/x-json', 'text/plain; charset=utf-8', 'image/png', ''])(
-  'with a Content-Type of "%s", the manifest itself decides its kind',
-  async (type) => {
-    await using registry = await startRegistry({ headWithoutDigest: true });
-    await using sources = testSources();
-    registry.push(REPOSITORY, image, '1');
-    registry.misbehave({ do: { headers: { 'content-type': type } } });
-    expect(await sources.at(registry.host).resolve('1')).toMatchObject({ digest: image.digest, mediaType: '' });
-  },
-);
+test.each([
+  ...['text/html', 'application/x-json', 'text/plain; charset=utf-8', 'image/png', ''],
+  ...['application/vnd.foo+json', 'application/vnd.oci.image.config.v1+json', `${MEDIA_TYPES.ociManifest}, x/y`],
+])('with a Content-Type of "%s", the manifest itself decides its kind', async (type) => {
+  await using registry = await startRegistry({ headWithoutDigest: true });
+  await using sources = testSources();
+  registry.push(REPOSITORY, image, '1');
+  registry.misbehave({ do: { headers: { 'content-type': type } } });
+  expect(await sources.at(registry.host).resolve('1')).toMatchObject({ digest: image.digest, mediaType: '' });
+});
 
 test('a Content-Type of another kind of manifest is kept, so that the contradiction is refused', async () => {
   await using registry = await startRegistry();

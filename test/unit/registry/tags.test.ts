@@ -221,6 +221,25 @@ test.each([1, 2, 7])('detects a loop of %i pages', async (length) => {
   expect(registry.count()).toBeLessThan(40);
 });
 
+test.each([
+  ['a field in another case', '{"Name":"x","Tags":["1","2"]}'],
+  ['a repeated field', '{"tags":["0"],"name":"x","tags":["1","2"]}'],
+  ['tags without a name', '{"tags":["1",null,"2"]}'],
+])('reads a list with %s as other clients do', async (_, body) => {
+  await using registry = await registryWithTags();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 200, body } });
+  expect(await pages(sources.at(registry.host))).toEqual([['1', '2']]);
+});
+
+test('refuses errors instead of a list of tags, although their status is a success', async () => {
+  await using registry = await registryWithTags();
+  await using sources = testSources();
+  registry.misbehave({ do: { status: 200, body: errorBody('UNAUTHORIZED', 'log in') } });
+  const failure = await failureOf(pages(sources.at(registry.host)), 'invalid');
+  expect(failure.detail).toBe(`${registry.host} sent an invalid list of tags (it has errors instead of tags)`);
+});
+
 test('refuses a response that is not a list of tags', async () => {
   await using registry = await registryWithTags();
   await using sources = testSources();
