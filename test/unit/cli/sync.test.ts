@@ -121,7 +121,7 @@ describe('sync --config', () => {
     const host = `0.0.0.0:${service.port}`;
     registry.push('team/app', image(1), '1.0');
     registry.misbehave({
-      times: 2,
+      when: () => authorizations.at(-1) === undefined,
       do: { status: 401, headers: { 'www-authenticate': `Bearer realm="http://${host}/token",service="s"` } },
     });
     const auth = Buffer.from('user:password').toString('base64');
