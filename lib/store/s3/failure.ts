@@ -200,8 +200,7 @@ function withResponse(error: Error, status: number, region: string | undefined, 
   const refused = refusedFeature(name, status, said, request);
   if (refused !== undefined) return refused;
   // The upload cannot be completed (a part was replaced), but the blob can be uploaded again.
-  if (INVALID_PARTS.has(name))
-    return { code: 'invalid', detail: said, remedy: 'restart' };
+  if (INVALID_PARTS.has(name)) return { code: 'invalid', detail: said, remedy: 'restart' };
   // The bytes are still in memory and match the checksum, so they were corrupted in transit.
   if (CODES.get(name) === 'digest-mismatch' && (operation === 'UploadPart' || operation === 'PutObject'))
     return { code: 'digest-mismatch', detail: said, remedy: 'retry' };
