@@ -73,7 +73,10 @@ async function fromCosignTag(
   const read = (one: EndpointAttempt, ask: ManifestOptions): Promise<Resolved> =>
     resolveAt(one, { ...ask, trustsHead: !isListed });
   const found = await underTag(tag, read, options, list);
-  if (found !== undefined) list.add({ ...found, tag, artifactType });
+  if (found === undefined) return;
+  // Without HEAD, each tag has a manifest of up to 4 MiB. Its reader fetches it again, by its digest.
+  const { digest, mediaType } = found;
+  list.add({ digest, mediaType, tag, artifactType });
 }
 
 /**

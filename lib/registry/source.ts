@@ -56,7 +56,7 @@ export interface Referrers {
 }
 
 /** A referrer as the registry lists it. */
-export interface Referrer extends Resolved {
+export interface Referrer extends Omit<Resolved, 'fetched'> {
   /** Bytes; unknown for a tag. */
   readonly size?: number;
   readonly artifactType?: string;

@@ -1,4 +1,5 @@
 import { Semaphore } from '../core/semaphore.ts';
+import type { FetchedManifest } from '../registry/source.ts';
 
 /**
  * Manifests of this size and above are read one at a time per process: parsing 4 MiB takes fifty MiB, and the resolver
@@ -24,4 +25,13 @@ export async function turnFor(bytes: number, signal?: AbortSignal): Promise<Disp
       permits.give();
     },
   };
+}
+
+/** A fetched manifest that has to wait for its turn. A large one is dropped, and fetched again when it has its turn. */
+export function untilItsTurn(fetched: FetchedManifest | undefined): {
+  readonly fetched?: FetchedManifest;
+  readonly size?: number;
+} {
+  if (fetched === undefined) return {};
+  return isLargeManifest(fetched.bytes.length) ? { size: fetched.bytes.length } : { fetched };
 }

@@ -67,8 +67,8 @@ class Fetch {
     }
   }
 
-  async #read({ digest, mediaType, fetched, tag }: Referrer): Promise<void> {
-    const bytes = await manifestBytes(digest, fetched, this.#o);
+  async #read({ digest, mediaType, tag }: Referrer): Promise<void> {
+    const bytes = await manifestBytes(digest, undefined, this.#o);
     const manifest = parseManifest(bytes, mediaType);
     for (const layer of layersOf(manifest)) {
       const isBundle = BUNDLE.test(layer.mediaType);

@@ -8,6 +8,7 @@ import type { Digest } from '../../oci/digest.ts';
 import type { Wanted } from '../../queue/messages.ts';
 import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
+import { untilItsTurn } from '../large-manifests.ts';
 import { type Found, order, type SliceWork, type Sought, walkOnce } from './order.ts';
 import { isCheckDue } from '../../policy/referrer-checks.ts';
 import { announce } from './announced.ts';
@@ -71,7 +72,8 @@ async function find({ message, source, signal }: SliceWork, { tag, digest }: Wan
     if (digest !== undefined && error instanceof Failure && IS_NO_TAG.has(error.code)) return undefined;
     throw error;
   });
-  if (named !== undefined && (digest === undefined || named.digest === digest)) return { ...named, tag };
+  if (named !== undefined && (digest === undefined || named.digest === digest))
+    return { digest: named.digest, tag, ...untilItsTurn(named.fetched) };
   const note = named === undefined ? 'upstream has no such tag' : `the tag names ${named.digest} upstream`;
   return { digest: digest as Digest, note: `${note}; kept by its digest` };
 }

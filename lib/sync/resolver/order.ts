@@ -45,6 +45,8 @@ export interface Found extends Partial<Pick<Resolved, 'fetched'>> {
   /** The tag to write. */
   readonly tag?: string;
   readonly note?: string;
+  /** Bytes of its manifest, where that was too large to be kept. */
+  readonly size?: number;
 }
 
 /** An image that was found, with its request. */
@@ -76,7 +78,7 @@ export async function walkOnce(
   onManifest?: (digest: Digest) => void,
 ): Promise<Walked> {
   const { context, message, source, signal, walks } = slice;
-  const options = { source, archive: context.archive, scope: message, signal, onManifest };
+  const options = { source, archive: context.archive, scope: message, signal, onManifest, size: found.size };
   const isFirst = !walks.has(found.digest);
   const walked = await once(walks, found.digest, () => walk(found.digest, found.fetched, options));
   context.quota?.size(name.reference, walked.blobs);

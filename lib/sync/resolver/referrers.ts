@@ -17,6 +17,7 @@ import type { FetchedManifest, Referrer, Referrers } from '../../registry/source
 import { held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
+import { untilItsTurn } from '../large-manifests.ts';
 import { once } from './once.ts';
 import { isRecorded, isTemporary } from '../delivery.ts';
 import { order, type Remarks, type SliceWork, type Sought, walkOnce } from './order.ts';
@@ -203,7 +204,7 @@ async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): P
     const wanted = tag === undefined ? { digest } : { tag };
     const sought: Sought = {
       wanted,
-      found: defined({ digest, tag, fetched }),
+      found: defined({ digest, tag, ...untilItsTurn(fetched) }),
       observed: found.observed,
       name,
     };
@@ -236,7 +237,7 @@ async function manifestOf(
 ): Promise<{ readonly fetched: FetchedManifest | undefined; readonly artifactType: string | undefined }> {
   const { digest, tag, mediaType } = referrer;
   const kept = await held(archive, digest, { maxBytes: MANIFEST_LIMITS.bytes, signal });
-  const fetched = kept === undefined ? (referrer.fetched ?? (await source.manifest(digest, { signal }))) : undefined;
+  const fetched = kept === undefined ? await source.manifest(digest, { signal }) : undefined;
   const bytes = kept ?? fetched?.bytes ?? new Uint8Array();
   const declared = fetched?.mediaType ?? mediaType;
   const operation = `resolve ${source.repository}@${digest}`;

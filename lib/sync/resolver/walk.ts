@@ -53,6 +53,8 @@ export interface WalkOptions {
   readonly archive: Archive;
   readonly scope: Scope;
   readonly signal: AbortSignal;
+  /** Bytes of the root manifest, if they are known. */
+  readonly size?: number | undefined;
   /** Called before each manifest is read. */
   readonly onManifest?: ((digest: Digest) => void) | undefined;
 }
@@ -106,9 +108,11 @@ class Walk {
 
   async run(digest: Digest, root: FetchedManifest | undefined): Promise<Walked> {
     this.#seen.add(digest);
-    const { mediaType, size, children } = await this.#read(digest, undefined, root).catch((error: unknown) => {
-      throw error instanceof Failure && error.code === 'manifest-unknown' ? new RootUnknown(error) : error;
-    });
+    const { mediaType, size, children } = await this.#read(digest, undefined, root, this.#o.size).catch(
+      (error: unknown) => {
+        throw error instanceof Failure && error.code === 'manifest-unknown' ? new RootUnknown(error) : error;
+      },
+    );
     await this.#descend(digest, children, 1);
     this.#told(digest, () => {
       this.#choice.conclude();
@@ -148,17 +152,18 @@ class Walk {
     await this.#descend(digest, read.children, depth + 1);
   }
 
-  /** Reads a manifest. Only one large manifest is in memory at a time. */
-  async #read(digest: Digest, child?: Child, brought?: FetchedManifest): Promise<Read> {
+  /** Reads a manifest of an expected size. Only one large manifest is in memory at a time. */
+  async #read(digest: Digest, child?: Child, brought?: FetchedManifest, size = 0): Promise<Read> {
     const { signal, onManifest } = this.#o;
     onManifest?.(digest);
-    const expected = child?.size ?? brought?.bytes.length ?? 0;
-    using _expected = await turnFor(expected, signal);
+    const expected = child?.size ?? brought?.bytes.length ?? size;
+    using _turn = await turnFor(expected, signal);
     const { bytes, fetched } = await this.#bytes(digest, child, brought);
-    const isUnexpected = isLargeManifest(bytes.length) && !isLargeManifest(expected);
-    if (isUnexpected && child !== undefined) throw this.#wrongSize(child, bytes.length);
-    using _unexpected = await turnFor(isUnexpected ? bytes.length : 0, signal);
-    return await this.#parse(digest, bytes, fetched, child);
+    if (!isLargeManifest(bytes.length) || isLargeManifest(expected))
+      return await this.#parse(digest, bytes, fetched, child);
+    if (child !== undefined) throw this.#wrongSize(child, bytes.length);
+    // It is read again in its turn, so that it is not in memory while it waits.
+    return await this.#read(digest, undefined, undefined, bytes.length);
   }
 
   /** A manifest is read from the archive if it is there, because registries count the requests for manifests. */

@@ -351,6 +351,17 @@ describe("cosign's tags", () => {
     expect(requestsOf(registry)).toEqual(['GET manifest']);
   });
 
+  test('are listed without their manifests by a registry without HEAD, so that no manifest stays in memory', async () => {
+    await using registry = await registryWith();
+    await using sources = testSources();
+    registry.push(REPOSITORY, COSIGN, SIG);
+    registry.misbehave({ match: { method: 'HEAD' }, do: { status: 405, body: '' } });
+    const { manifests } = await sources.at(registry.host).referrers(IMAGE.digest);
+    const { digest, mediaType } = COSIGN;
+    const artifactType = 'application/vnd.dev.cosign.artifact.sig.v1+json';
+    expect(manifests.find(({ tag }) => tag === SIG)).toEqual({ digest, mediaType, tag: SIG, artifactType });
+  });
+
   test('are found by a registry whose HEAD misses a tag that it lists', async () => {
     await using registry = await registryWith();
     await using sources = testSources();

@@ -141,6 +141,18 @@ describe('large manifests', () => {
     expect(counted.most > 1).toBe(!alone);
   });
 
+  test.each([200, 405])(
+    'are dropped and fetched again in their turn if the size was unknown (HEAD answers %i)',
+    async (status) => {
+      const large = padded(1);
+      if (status !== 200) registry.misbehave({ match: { method: 'HEAD' }, do: { status, body: '' } });
+      await using rig = await resolved(large);
+      expect(rig.sent('finalize')).toMatchObject([{ image: { tag: 'v1', digest: large.digest } }]);
+      expect(rig.sent('finalize')[0]).not.toHaveProperty('failure');
+      expect(registry.count({ kind: 'manifest', method: 'GET' })).toBe(2);
+    },
+  );
+
   test('are refused before parsing if the index declares a small size', async () => {
     const large = pushable(Buffer.from(`{"x":"${'x'.repeat(300_000)}"`), 'application/vnd.oci.image.manifest.v1+json');
     const index = makeIndex([large], 'oci', { manifests: [{ ...large.descriptor, size: 10 }] });
