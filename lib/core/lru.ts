@@ -1,13 +1,21 @@
 /** A map that forgets what was used least recently once the weights of its entries exceed a limit. */
 export class Lru<K, V> {
-  readonly #limit: number;
+  readonly limit: number;
   readonly #weigh: (value: V) => number;
   readonly #entries = new Map<K, V>();
   #weight = 0;
 
   constructor(limit: number, weigh: (value: V) => number = () => 1) {
-    this.#limit = limit;
+    this.limit = limit;
     this.#weigh = weigh;
+  }
+
+  get weight(): number {
+    return this.#weight;
+  }
+
+  has(key: K): boolean {
+    return this.#entries.has(key);
   }
 
   get(key: K): V | undefined {
@@ -24,7 +32,7 @@ export class Lru<K, V> {
     this.#entries.set(key, value);
     this.#weight += this.#weigh(value);
     for (const oldest of this.#entries.keys()) {
-      if (this.#weight <= this.#limit) return;
+      if (this.#weight <= this.limit) return;
       this.delete(oldest);
     }
   }

@@ -10,6 +10,12 @@ import type { Referrer } from './source.ts';
 /** The referrers of one manifest that are mirrored. Images with hundreds of signatures exist, and each is a request. */
 const MAX_REFERRERS = 1_000;
 
+/**
+ * Characters of a media type, or of an artifact type. Names of types have at most 255 (RFC 6838). A longer artifact type counts as
+ * missing in the list: the manifest states it.
+ */
+const MAX_TYPE_LENGTH = 256;
+
 /** The descriptors of one page that are read; a page has at most 4 MiB. */
 const MAX_DESCRIPTORS = 100_000;
 
@@ -87,7 +93,9 @@ function readReferrer(place: Place): Referrer | undefined {
   try {
     const { digest, mediaType, size, artifactType } = readDescriptor(place);
     if (manifestKind(mediaType) === undefined || size > MANIFEST_LIMITS.bytes) return undefined;
-    return { digest, mediaType, size, ...(artifactType === undefined ? {} : { artifactType }) };
+    if (mediaType.length > MAX_TYPE_LENGTH) return undefined;
+    const isKnown = artifactType !== undefined && artifactType.length <= MAX_TYPE_LENGTH;
+    return { digest, mediaType, size, ...(isKnown ? { artifactType } : {}) };
   } catch (error) {
     if (error instanceof Failure) return undefined;
     throw error;

@@ -1,19 +1,22 @@
 import type { Archive } from '../../archive/archive.ts';
 import { knownContent } from '../../oci/descriptor.ts';
 import type { LayerMessage } from '../../queue/messages.ts';
-import { once } from './once.ts';
+import { Once } from './once.ts';
 import { proofKey, provenBy } from '../receipts.ts';
 import { storeBytes, type StoreOptions } from '../store-bytes.ts';
 import type { NeededBlob } from './walk.ts';
 
 export type Look = LayerMessage['look'];
 
+/** The results that a slice keeps: those of a hundred ordinary images. */
+const KEPT_LOOKS = 10_000;
+
 /** Looks up the blobs of a slice in the archive. */
 export class BlobLookup {
   readonly #archive: Archive;
   readonly #options: StoreOptions;
-  readonly #found = new Map<string, Promise<Look | undefined>>();
-  readonly #unfinished = new Map<string, Promise<ReadonlySet<string>>>();
+  readonly #found = new Once<Look | undefined>(KEPT_LOOKS, () => 1);
+  readonly #unfinished = new Once<ReadonlySet<string>>(1, () => 1);
 
   /** @param options for the proof of blobs whose content is known without a request */
   constructor(archive: Archive, options: StoreOptions) {
@@ -22,10 +25,10 @@ export class BlobLookup {
   }
 
   /**
-   * Looks up a blob; undefined where the archive has its proof. Once per slice: its images share most of their blobs.
+   * Looks up a blob; undefined where the archive has its proof. Once per slice while the result is kept: its images share most of their blobs.
    */
   find(blob: NeededBlob): Promise<Look | undefined> {
-    return once(this.#found, proofKey(blob), () => this.#lookFor(blob));
+    return this.#found.get(proofKey(blob), () => this.#lookFor(blob));
   }
 
   async #lookFor(blob: NeededBlob): Promise<Look | undefined> {
@@ -45,7 +48,7 @@ export class BlobLookup {
   #unfinishedUploads(): Promise<ReadonlySet<string>> {
     const { layout, store } = this.#archive;
     const { signal } = this.#options;
-    return once(this.#unfinished, layout.blobs, async () => {
+    return this.#unfinished.get(layout.blobs, async () => {
       const keys = new Set<string>();
       for await (const { key } of store.uploads(layout.blobs, { signal })) keys.add(key);
       return keys;

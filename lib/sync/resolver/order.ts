@@ -13,12 +13,20 @@ import type { ResolverContext } from '../context.ts';
 import type { DeliveryOptions } from '../delivery.ts';
 import type { BlobLookup, Look } from './blob-lookup.ts';
 import { type ImageName, imageName } from '../events.ts';
-import { once } from './once.ts';
+import { Once } from './once.ts';
 import type { ReferrerWork } from './referrers.ts';
 import { type NeededBlob, walk, type Walked } from './walk.ts';
 
 /** Blobs of an image that are looked up concurrently. */
 const SIDE_BY_SIDE = 16;
+
+/** The blobs and manifests of the walks that a message keeps. An ordinary image has fewer than a hundred. */
+const KEPT_ITEMS = 10_000;
+
+/** The walks of a message's images, of which tags often name the same. */
+export function keptWalks(): Once<Walked> {
+  return new Once(KEPT_ITEMS, ({ blobs, manifests }) => blobs.length + manifests.length);
+}
 
 /** The state that the images of one message share. */
 export interface SliceWork {
@@ -28,8 +36,8 @@ export interface SliceWork {
   readonly options: DeliveryOptions;
   readonly source: Source;
   readonly lookup: BlobLookup;
-  /** Tags often name the same image, which is walked once. */
-  readonly walks: Map<string, Promise<Walked>>;
+  /** Tags often name the same image, which is walked once while the result is kept. */
+  readonly walks: Once<Walked>;
   readonly referrers: ReferrerWork;
   /** Unchanged images to attest, by digest. */
   readonly unattested: Map<Digest, Image>;
@@ -80,7 +88,7 @@ export async function walkOnce(
   const { context, message, source, signal, walks } = slice;
   const options = { source, archive: context.archive, scope: message, signal, onManifest, size: found.size };
   const isFirst = !walks.has(found.digest);
-  const walked = await once(walks, found.digest, () => walk(found.digest, found.fetched, options));
+  const walked = await walks.get(found.digest, () => walk(found.digest, found.fetched, options));
   context.quota?.size(name.reference, walked.blobs);
   return isFirst ? walked : { ...walked, fetchedBytes: 0 };
 }

@@ -3,6 +3,7 @@
  * referrer is mirrored as a separate image, so that its failure does not fail the image.
  */
 import { asFailure, Failure } from '../../core/failure.ts';
+import { Semaphore } from '../../core/semaphore.ts';
 import { settleEach } from '../../core/settle-all.ts';
 import { MAX_AWAITED } from '../../archive/tag-index/awaited.ts';
 import { covers } from '../../archive/tag-index/tag-index.ts';
@@ -18,9 +19,9 @@ import { held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { untilItsTurn } from '../large-manifests.ts';
-import { once } from './once.ts';
+import { Once } from './once.ts';
 import { isRecorded, isTemporary } from '../delivery.ts';
-import { order, type Remarks, type SliceWork, type Sought, walkOnce } from './order.ts';
+import { keptWalks, order, type Remarks, type SliceWork, type Sought, walkOnce } from './order.ts';
 
 /** Levels of referrers: a signature of an SBOM is of the second. */
 const MAX_DEPTH = 3;
@@ -31,9 +32,19 @@ const MAX_REFERRERS = 1_000;
 /** Lists and referrers that are handled concurrently; the host's connections limit them further. */
 const SIDE_BY_SIDE = 8;
 
+/** Lists of a message that are read concurrently. Each has up to a thousand referrers in memory. */
+const LISTS_SIDE_BY_SIDE = 16;
+
+/** The memory of the lists of one message that are kept, in bytes: those of 100 ordinary images. */
+const KEPT_BYTES = 4 * 1024 * 1024;
+
+/** The memory of the largest list, in bytes. */
+const MAX_LIST_BYTES = 1024 * 1024;
+
 /** The referrers of a message's images; images that share manifests share their lists. */
 export interface ReferrerWork {
-  readonly lists: Map<string, Promise<Listed>>;
+  readonly lists: Once<Listed>;
+  readonly permits: Semaphore;
   /** The manifests of which a push or a request has announced a referrer. */
   readonly announced: Set<Digest>;
   /** Tags and digests of referrers that were ordered. */
@@ -65,21 +76,40 @@ export interface FoundReferrers {
 }
 
 export function referrerWork(): ReferrerWork {
-  return { lists: new Map(), announced: new Set(), ordered: new Set(), checks: [] };
+  return {
+    lists: new Once(KEPT_BYTES, weightOf),
+    permits: new Semaphore(LISTS_SIDE_BY_SIDE),
+    announced: new Set(),
+    ordered: new Set(),
+    checks: [],
+  };
 }
 
-/** Lists the referrers of one manifest; once for each digest. */
+/** An estimate of the memory that a list takes, in bytes. */
+function weightOf({ manifests }: Listed): number {
+  let weight = 200;
+  for (const { mediaType, artifactType = '' } of manifests) weight += 300 + mediaType.length + artifactType.length;
+  return weight;
+}
+
+/** Lists the referrers of one manifest; once for each digest while the list is kept. */
 export function listReferrers({ context, source, signal, referrers }: SliceWork, digest: Digest): Promise<Listed> {
-  return once(referrers.lists, digest, async () => {
+  const list = async (): Promise<Listed> => {
     const observed = context.now();
     const fresh = referrers.announced.has(digest);
     return { observed, ...(await source.referrers(digest, { fresh, signal })) };
-  });
+  };
+  return referrers.lists.get(digest, () => referrers.permits.with(list, signal));
 }
 
-/** Begins a list early, so that its requests overlap with others. If it fails, the later call fails. */
+/**
+ * Begins a list early, so that its requests overlap with others. If it fails, the later call fails. It does not begin where the list
+ * might be dropped before it is used.
+ */
 export function beginList(slice: SliceWork, digest: Digest): void {
-  if (slice.policy.referrers !== 'none') listReferrers(slice, digest).catch(() => undefined);
+  const { policy, referrers } = slice;
+  if (policy.referrers !== 'none' && referrers.lists.hasRoom(MAX_LIST_BYTES))
+    listReferrers(slice, digest).catch(() => undefined);
 }
 
 /** Finds the referrers of manifests, and theirs. */
@@ -115,6 +145,10 @@ class Search {
 
   /** The digests of the referrers of a manifest. */
   async #list(subject: Digest): Promise<readonly Digest[]> {
+    if (this.#found.size >= MAX_REFERRERS) {
+      this.#notes.add(`the image has ${MAX_REFERRERS} referrers; the lists of further ones are not read`);
+      return [];
+    }
     let listed: Listed;
     try {
       listed = await listReferrers(this.#slice, subject);
@@ -184,7 +218,7 @@ export async function orderReferrers(
   { found }: Pick<FoundReferrers, 'found'>,
 ): Promise<readonly Digest[]> {
   // A referrer is mirrored completely, because the platforms of the image do not apply to it.
-  const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: new Map() };
+  const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: keptWalks() };
   const missing = found.filter(({ referrer }) => !isHeld(slice, referrer));
   const ordered = await settleEach(missing, SIDE_BY_SIDE, (each) => orderOne(whole, root, each));
   return missing.filter((_, at) => ordered[at] === true).map(({ referrer }) => referrer.digest);

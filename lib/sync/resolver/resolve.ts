@@ -19,7 +19,7 @@ import { BlobLookup } from './blob-lookup.ts';
 import { imageName } from '../events.ts';
 import { recorded } from '../failures.ts';
 import { resolveImage } from './image.ts';
-import type { SliceWork } from './order.ts';
+import { keptWalks, type SliceWork } from './order.ts';
 import { announcedSubject, concernedBy } from './announced.ts';
 import { checkApart, dueEntries } from './checks.ts';
 import { sendUnchanged } from './unchanged.ts';
@@ -153,7 +153,7 @@ class Slice {
       options,
       source: this.#source,
       lookup,
-      walks: new Map(),
+      walks: keptWalks(),
       referrers: referrerWork(),
       unattested: new Map(),
       policy,

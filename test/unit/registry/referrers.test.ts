@@ -499,6 +499,20 @@ describe('a hostile list', () => {
     expect(notes).toEqual(['upstream lists more than 1000 referrers; the others are not mirrored']);
   });
 
+  test('with types of more than 256 characters keeps neither', async () => {
+    const [long, other] = ['x'.repeat(257), `sha256:${'1'.repeat(64)}`];
+
+    const { manifests, notes } = await listed({
+      manifests: [
+        { ...good, artifactType: `a/${long}` },
+        { ...good, digest: other, mediaType: `${good.mediaType};${long}` },
+      ],
+    });
+    expect(manifests).toEqual([expect.objectContaining({ digest: good.digest })]);
+    expect(manifests[0]).not.toHaveProperty('artifactType');
+    expect(notes).toEqual(['1 referrer cannot be mirrored: the list does not describe a manifest']);
+  });
+
   test('that repeats its pages ends, with a note', async () => {
     const { manifests, notes } = await listed({ manifests: [good] }, { link: '<?page=2>; rel="next"' });
     expect(manifests).toHaveLength(1);

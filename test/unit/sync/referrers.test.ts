@@ -129,6 +129,27 @@ describe('the referrers of a new image', () => {
     });
   });
 
+  test('are listed until the image has a thousand', async () => {
+    registry.push(PATH, INDEX, 'v1');
+    const { mediaType, size } = SIGNATURE.descriptor;
+    const manifests = Array.from({ length: 1_000 }, (_, n) => ({
+      mediaType,
+      size,
+      digest: `sha256:${String(n).padStart(64, '0')}`,
+      artifactType: 'application/x.thing',
+    }));
+    const body = JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests });
+    const headers = { 'content-type': MEDIA_TYPES.ociIndex };
+    registry.misbehave({ match: { kind: 'referrers' }, do: { status: 200, headers, body } });
+    await using rig = new Rig();
+    await rig.resolve(wanting('run-thousand'));
+    expect(registry.count({ kind: 'referrers' })).toBe(3);
+    expect(rig.sent('finalize')).toHaveLength(1_000);
+    expect(rig.sent('layer')[0]?.image.notes).toEqual([
+      'the image has 1000 referrers; the lists of further ones are not read',
+    ]);
+  });
+
   test('cost nothing in the next run, which sends one HEAD', async () => {
     registry.push(PATH, INDEX, 'v1');
     for (const each of REFERRERS) registry.push(PATH, each);
