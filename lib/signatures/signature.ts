@@ -48,6 +48,8 @@ export interface SignedImage {
 export const SIGNATURE_LIMITS = {
   /** The maximum number of signatures of one image that are checked. */
   signatures: 64,
+  /** Bytes of the manifest of signatures: more than all of them need, with their certificates. */
+  manifestBytes: 512 * 1024,
   /** Bytes of a bundle. An attestation with an SBOM may be larger, but is not a signature. */
   bundleBytes: 1024 * 1024,
   /** Bytes of a simple-signing payload, or of one of its annotations. */

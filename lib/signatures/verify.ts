@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto';
+import { defined } from '../core/defined.ts';
 import { matchesGlob, parseIdentityGlob } from '../oci/glob.ts';
 import { quote, show } from '../oci/show.ts';
 import type { Signer } from '../policy/policy.ts';
@@ -17,8 +18,13 @@ interface Verified {
 /** `refused` is a sentence without its full stop: the signature, the identity found and the identity wanted. */
 export type Verification = { readonly verified: Verified } | { readonly refused: string };
 
-export interface SignatureCheck extends SignedImage {
-  readonly found: readonly FoundSignature[];
+export interface SignatureCheck<S extends FoundSignature = FoundSignature> extends SignedImage {
+  /** They are checked one after another, so that a source may fetch each one only then. */
+  readonly found: Iterable<S> | AsyncIterable<S>;
+  /** The manifest of the image for this signature, so that it is in memory for the check only. */
+  readonly manifestFor?: (found: S) => Promise<Uint8Array | undefined>;
+  /** Called for each signature by one of the signers. */
+  readonly onAccepted?: (found: S) => Promise<void>;
   /** One of them suffices. */
   readonly signers: readonly Signer[];
   /** The bytes of Sigstore's trusted root; signatures by certificates need it. */
@@ -40,19 +46,27 @@ interface Wanted {
  *
  * @throws {Failure} `invalid` if a signer or the trusted root cannot be parsed
  */
-export async function verifySignatures(check: SignatureCheck): Promise<Verification> {
+export async function verifySignatures<S extends FoundSignature>(check: SignatureCheck<S>): Promise<Verification> {
   const wanted = wantedOf(check.signers);
   const refusals: string[] = [];
   const accepted: Verified[] = [];
-  for (const found of check.found.slice(0, SIGNATURE_LIMITS.signatures)) {
-    const result = await checkOne(found, check, wanted);
-    if (typeof result === 'string') refusals.push(`signature ${show(found.name)}: ${result}`);
-    else accepted.push(result);
+  let checked = 0;
+  for await (const found of check.found) {
+    if (checked === SIGNATURE_LIMITS.signatures) break;
+    checked += 1;
+    const manifest = (await check.manifestFor?.(found)) ?? check.manifest;
+    const result = await checkOne(found, defined({ ...check, manifest }), wanted);
+    if (typeof result === 'string') {
+      refusals.push(`signature ${show(found.name)}: ${result}`);
+      continue;
+    }
+    accepted.push(result);
+    await check.onAccepted?.(found);
   }
   const [first] = accepted.sort((a, b) => (a.at ?? Infinity) - (b.at ?? Infinity));
   if (first !== undefined) return { verified: first };
   if (refusals.length === 0) return { refused: `no signature was found (expected one by ${wanted.text})` };
-  return { refused: listed(refusals, '; ', check.found.length) };
+  return { refused: listed(refusals, '; ', refusals.length) };
 }
 
 function wantedOf(signers: readonly Signer[]): Wanted {
@@ -74,7 +88,7 @@ function named(identity: string | undefined, issuer: string | undefined): string
 /** @returns the reason why this signature does not count, as a clause */
 async function checkOne(
   found: FoundSignature,
-  image: SignatureCheck,
+  image: SignedImage & Pick<SignatureCheck, 'trustedRoot'>,
   { keys, identities, text }: Wanted,
 ): Promise<Verified | string> {
   const parsed = orFault(() =>

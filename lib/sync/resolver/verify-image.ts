@@ -4,7 +4,7 @@ import type { FetchedManifest, Referrers } from '../../registry/source.ts';
 import type { Signer } from '../../policy/policy.ts';
 import type { FoundSignature } from '../../signatures/signature.ts';
 import { type Verification, verifySignatures } from '../../signatures/verify.ts';
-import { type FetchedSignatures, type FetchOptions, fetchSignatures, manifestBytes } from './fetch-signatures.ts';
+import { type FetchOptions, fetchSignatures, manifestBytes } from './fetch-signatures.ts';
 
 export interface ImageToVerify {
   readonly digest: Digest;
@@ -22,26 +22,33 @@ export interface VerifyOptions extends FetchOptions {
 }
 
 /**
- * Fetches the signatures of an image and verifies them. The signatures of a verified image are stored as content, so that its
- * referrers are not fetched twice.
+ * Fetches the signatures of an image and verifies them. A signature by one of the signers is stored as content, so that it is not
+ * fetched twice.
  *
  * @throws Failure for a temporary problem, and for a trusted root or a signer that cannot be read
  */
 export async function verifyImage(image: ImageToVerify, options: VerifyOptions): Promise<Result> {
   const { archive, signal, signers, trustedRoot } = options;
-  const signatures = await fetchSignatures(image.referrers, options);
-  const { digest, fetched } = image;
-  const { found } = signatures;
-  const manifest = found.some(isOfManifest) ? await manifestBytes(digest, fetched, options) : undefined;
-  const signed = manifest === undefined ? { digest } : { digest, manifest };
-  const result = await verifySignatures({ ...signed, found, signers, trustedRoot });
-  if ('refused' in result) {
-    const lacksRoot = trustedRoot === undefined && found.length > 0 && signers.some((each) => 'identity' in each);
-    const refusal = withFaults(result.refused, signatures, image.referrers);
-    return lacksRoot ? { ...refusal, lacksRoot } : refusal;
-  }
-  for (const [of, bytes] of signatures.content) await archive.putContent(of, bytes, { signal });
-  return result;
+  const { digest, fetched, referrers } = image;
+  const faults: string[] = [];
+  let signatures = 0;
+  const result = await verifySignatures({
+    digest,
+    found: fetchSignatures(referrers, options, (clause) => faults.push(clause)),
+    signers,
+    trustedRoot,
+    async manifestFor(found) {
+      signatures += 1;
+      return isOfManifest(found) ? manifestBytes(digest, fetched, options) : undefined;
+    },
+    async onAccepted({ content }) {
+      for (const [of, bytes] of content) await archive.putContent(of, bytes, { signal });
+    },
+  });
+  if (!('refused' in result)) return result;
+  const lacksRoot = trustedRoot === undefined && signatures > 0 && signers.some((each) => 'identity' in each);
+  const refusal = withFaults(result.refused, faults, referrers);
+  return lacksRoot ? { ...refusal, lacksRoot } : refusal;
 }
 
 /** Whether a bundle signs the bytes of the manifest instead of a statement; a false positive costs one request. */
@@ -50,6 +57,6 @@ function isOfManifest(found: FoundSignature): boolean {
 }
 
 /** Signatures that cannot be read, and lists of them, may be the reason why none verifies. */
-function withFaults(refused: string, { faults }: FetchedSignatures, { notes }: Referrers): Verification {
+function withFaults(refused: string, faults: readonly string[], { notes }: Referrers): Verification {
   return { refused: [refused, ...faults.slice(0, 1), ...notes.slice(0, 1)].join('; ') };
 }

@@ -5,7 +5,7 @@ import { parseRepository } from '../../../lib/oci/reference.ts';
 import { createSources } from '../../../lib/registry/sources.ts';
 import type { Sources } from '../../../lib/registry/source.ts';
 import { SIGNATURE_LIMITS } from '../../../lib/signatures/signature.ts';
-import { type FetchedSignatures, fetchSignatures } from '../../../lib/sync/resolver/fetch-signatures.ts';
+import { type FetchedSignature, fetchSignatures } from '../../../lib/sync/resolver/fetch-signatures.ts';
 import { makeArtifact, makeImage } from '../../kit/images.ts';
 import { MemoryStore } from '../../kit/memory-store.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -34,11 +34,14 @@ afterEach(async () => {
   await registry.close();
 });
 
-async function fetched(): Promise<FetchedSignatures> {
+async function fetched(): Promise<{ readonly found: FetchedSignature[]; readonly faults: string[] }> {
   const source = sources.repository(parseRepository(`${registry.host}/app`));
   const { signal } = new AbortController();
   const archive = new Archive(new MemoryStore(), ociLayout);
-  return fetchSignatures(await source.referrers(image.digest, { signal }), { source, archive, signal });
+  const faults: string[] = [];
+  const referrers = await source.referrers(image.digest, { signal });
+  const signatures = fetchSignatures(referrers, { source, archive, signal }, (clause) => faults.push(clause));
+  return { found: await Array.fromAsync(signatures), faults };
 }
 
 describe('the signatures of an image', () => {
@@ -50,11 +53,11 @@ describe('the signatures of an image', () => {
     registry.push('app', referrer);
     const sbom = makeArtifact({ subject: image, artifactType: 'application/spdx+json' });
     registry.push('app', sbom);
-    const { found, content, faults } = await fetched();
+    const { found, faults } = await fetched();
     expect(found).toHaveLength(2);
-    expect(found).toContainEqual({ ...signed, payload: expect.anything(), name: signatureTag(image) });
-    expect(found).toContainEqual({ kind: 'bundle', name: referrer.digest, bytes: expect.anything() });
-    expect(content.size).toBe(4);
+    const content = [expect.anything(), expect.anything()];
+    expect(found).toContainEqual({ ...signed, payload: expect.anything(), name: signatureTag(image), content });
+    expect(found).toContainEqual({ kind: 'bundle', name: referrer.digest, bytes: expect.anything(), content });
     expect(faults).toEqual([]);
     expect(registry.count({ method: 'GET', digest: sbom.digest })).toBe(0);
   });
@@ -72,6 +75,28 @@ describe('the signatures of an image', () => {
     expect(faults).toHaveLength(2);
     expect(faults).toContainEqual(expect.stringContaining(`signature ${gone.digest}: it cannot be read`));
     expect(faults).toContainEqual(expect.stringMatching(`signature ${large.digest}: .*at most 1048576 bytes`));
+  });
+
+  test('are fetched one after another, and those in a manifest of more than 512 KiB not at all', async () => {
+    const { signal } = new AbortController();
+    const payload = { kind: 'bundle', name: 'x', bytes: Buffer.from('{}') } as const;
+    for (const n of [1, 2])
+      registry.push('app', bundleReferrer(image, { ...payload, bytes: Buffer.from(`{"n":${n}}`) }));
+    const annotations = { '0': 'x'.repeat(SIGNATURE_LIMITS.manifestBytes) };
+    registry.push(
+      'app',
+      signatureManifest([{ ...signByKey(image.digest, privateKey), annotations }]),
+      signatureTag(image),
+    );
+    const source = sources.repository(parseRepository(`${registry.host}/app`));
+    const archive = new Archive(new MemoryStore(), ociLayout);
+    const referrers = await source.referrers(image.digest, { signal });
+    const faults: string[] = [];
+    const counts: number[] = [];
+    for await (const _ of fetchSignatures(referrers, { source, archive, signal }, (clause) => faults.push(clause)))
+      counts.push(registry.count({ kind: 'blob' }));
+    expect(counts).toEqual([1, 2]);
+    expect(faults).toEqual([expect.stringMatching(/at most 524288 bytes/)]);
   });
 
   test('are read up to a limit', async () => {
