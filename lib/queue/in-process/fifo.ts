@@ -47,9 +47,8 @@ export class Fifo {
   readonly #late = new LinkedList<Group>();
   /** Images of which a layer has failed, and none has been stored since. */
   readonly #failing = new Set<string>();
-  readonly #seen = new Set<string>();
-  /** The same ids, in the order of their expiry. */
-  readonly #seenUntil = new LinkedList<{ readonly id: string; readonly until: number }>();
+  /** The deduplication ids of the last five minutes with the time at which they expire, in this order. */
+  readonly #seen = new Map<string, number>();
   #accepted = 0;
 
   /**
@@ -66,8 +65,7 @@ export class Fifo {
   accept({ message, group: name, deduplicationId }: Outgoing, now: number): boolean {
     this.#forget(now);
     if (this.#seen.has(deduplicationId)) return false;
-    this.#seen.add(deduplicationId);
-    this.#seenUntil.push({ id: deduplicationId, until: now + DEDUPLICATION_MS });
+    this.#seen.set(deduplicationId, now + DEDUPLICATION_MS);
 
     let group = this.#groups.get(name);
     if (group === undefined) {
@@ -143,13 +141,9 @@ export class Fifo {
   }
 
   #forget(now: number): void {
-    for (
-      let oldest = this.#seenUntil.first;
-      oldest !== undefined && oldest.until <= now;
-      oldest = this.#seenUntil.first
-    ) {
-      this.#seen.delete(oldest.id);
-      this.#seenUntil.shift();
+    for (const [id, until] of this.#seen) {
+      if (until > now) return;
+      this.#seen.delete(id);
     }
   }
 }

@@ -1,5 +1,6 @@
 import { asFailure, type Failure } from '../../core/failure.ts';
 import { type Batch, type Entry, Fifo, type Group } from './fifo.ts';
+import type { LayerMessage } from '../messages.ts';
 import { prepare, stopped } from '../prepare.ts';
 import type { BatchResult, Consumer, Delivery, MessageOf, Outgoing, QueueName, Queues } from '../queue.ts';
 import { largest } from '../../core/extremes.ts';
@@ -97,9 +98,9 @@ export class InProcessQueues implements Queues {
   ): Promise<void> {
     if (this.#stopped || options.signal?.aborted === true) throw stopped(`send to ${queue} queue`);
     const lane = this.#lanes[queue];
-    const prepared = messages.map((outgoing) => prepare(queue, outgoing));
+    const accepted = prepared(queue, messages);
     const now = this.#options.clock.now();
-    for (const outgoing of prepared) if (lane.fifo.accept(outgoing, now)) this.#outstanding += 1;
+    for (const outgoing of accepted) if (lane.fifo.accept(outgoing, now)) this.#outstanding += 1;
     this.#look(lane);
   }
 
@@ -261,6 +262,23 @@ export class InProcessQueues implements Queues {
       else reject(failure);
     }
   }
+}
+
+/** The messages as their readers receive them. Those of one image share its order and its facts, so that each takes little memory. */
+function prepared(queue: QueueName, messages: readonly Outgoing[]): readonly Outgoing[] {
+  let last: { readonly sent: LayerMessage; readonly kept: LayerMessage } | undefined;
+  return messages.map((outgoing) => {
+    const { group, deduplicationId, message } = prepare(queue, outgoing);
+    const sent = outgoing.message;
+    if (message.type !== 'layer' || sent.type !== 'layer') return { group, deduplicationId, message };
+    if (last === undefined || !isOfSameImage(last.sent, sent)) last = { sent, kept: message };
+    const { run, source, repository, image } = last.kept;
+    return { group, deduplicationId, message: { ...message, run, source, repository, image } };
+  });
+}
+
+function isOfSameImage(a: LayerMessage, b: LayerMessage): boolean {
+  return a.image === b.image && a.run === b.run && a.source === b.source && a.repository === b.repository;
 }
 
 function deliveryOf(group: Group, { id, message, receives }: Entry): Delivery {
