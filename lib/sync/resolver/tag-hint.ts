@@ -25,8 +25,16 @@ export function tagHint(tags: readonly string[], tag: string): string {
     while (length < tag.length && tag[length] === other[length]) length += 1;
     return length;
   };
-  const nearest = tags.toSorted((a, b) => common(b) - common(a)).slice(0, NAMED);
+  // Without sorting, because each of thousands of missing tags has a hint.
+  const nearest: { readonly name: string; readonly length: number }[] = [];
+  for (const name of tags) {
+    const length = common(name);
+    if (nearest.length === NAMED && length <= (nearest.at(-1)?.length ?? 0)) continue;
+    const at = nearest.findIndex((each) => each.length < length);
+    nearest.splice(at === -1 ? nearest.length : at, 0, { name, length });
+    nearest.splice(NAMED);
+  }
   const others = tags.length - nearest.length;
-  const named = `${nearest.join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
+  const named = `${nearest.map(({ name }) => name).join(', ')}${others > 0 ? ` and ${others} more` : ''}`;
   return `upstream has ${named}; --all-tags, or tags: all in mirror.yaml, mirrors all of them`;
 }
