@@ -106,7 +106,7 @@ describe('without a configuration', () => {
     const record = recordOf(message());
     expect(await handle(record)).toEqual([record.messageId]);
     expect(aws.log).toContainEqual(expect.objectContaining({ level: 'ERROR', message: 'message waits' }));
-    expect(aws.metrics).toEqual({ ConfigurationRefused: 1 });
+    expect(aws.metrics).toEqual({ ConfigurationRefused: 1, MessageAge: expect.any(Number) as number });
   });
 
   test('a message that has waited too long sends the failure to the finalizer and the log', async () => {
