@@ -22,7 +22,7 @@ export class Committer {
   }
 
   /**
-   * Renames a synced file to its final name, if the condition holds.
+   * Renames a synced file to its final name, if the condition holds. After a success `from` does not exist.
    *
    * @returns the new version, if the file had to be copied to another disk
    */
@@ -48,6 +48,8 @@ export class Committer {
       await file.datasync();
       const { etag } = await versionOf(operation, file, file.stat());
       await this.#move(operation, near, to, condition, signal);
+      // The object exists, so an error is not a failure. The sweep removes the file after a day.
+      await rm(from, { force: true }).catch(() => undefined);
       return etag;
     } catch (error) {
       await rm(near, { force: true });

@@ -169,13 +169,15 @@ describe('blobs on another disk', () => {
   test.each([
     ['small', 100],
     ['larger than what is hashed', 5 * MiB],
-  ])('accept a put: %s', async (_, size) => {
+  ])('accept a put and keep no second copy: %s', async (_, size) => {
     await linked();
     const put = await store.put('blobs/sha256/a', Buffer.alloc(size, 'x'), { condition: { absent: true } });
     expect(await store.head('blobs/sha256/a')).toEqual(put);
     expect(await readFile(folder.join('disk/sha256/a'), 'utf8')).toBe('x'.repeat(size));
+    expect(await readdir(folder.join('ar/.mirror/tmp'))).toEqual([]);
     const again = store.put('blobs/sha256/a', Buffer.from('y'), { condition: { absent: true } });
     await expect(again).rejects.toMatchObject({ code: 'precondition-failed' });
+    expect(await readdir(folder.join('ar/.mirror/tmp'))).toEqual([]);
     expect(await readdir(folder.join('disk/.tmp'))).toEqual([]);
     expect((await Array.fromAsync(store.list('blobs/'))).map(({ key }) => key)).toEqual(['blobs/sha256/a']);
   });
