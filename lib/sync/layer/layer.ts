@@ -11,7 +11,7 @@
  * | nothing                        | streams the blob: proves, completes, writes a receipt            |
  */
 import { defined } from '../../core/defined.ts';
-import { asFailure, type Failure } from '../../core/failure.ts';
+import { asFailure, type Failure, type FailureCode } from '../../core/failure.ts';
 import { parseRepository } from '../../oci/reference.ts';
 import type { LayerMessage } from '../../queue/messages.ts';
 import { continuationOf, finalizeMessage } from '../../queue/outgoing.ts';
@@ -279,7 +279,9 @@ class LayerCopy {
   }
 }
 
-/** Whether the registry does not serve ranges, or serves ranges that do not fit together. */
+/** The registry does not serve ranges, or serves ranges that do not fit together. */
+const OF_RANGES: ReadonlySet<FailureCode> = new Set(['range-ignored', 'range-mismatch', 'digest-mismatch-resumed']);
+
 function isOfRanges({ side, code }: Failure): boolean {
-  return side === 'source' && (code === 'range-ignored' || code === 'range-mismatch');
+  return side === 'source' && OF_RANGES.has(code);
 }

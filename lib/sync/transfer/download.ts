@@ -108,7 +108,9 @@ class Download {
       const failure = asFailure(error, `verify blob ${this.#t.expected.digest}`, 'source');
       // Several responses may contain different versions of the blob, so the download starts once more from the first
       // byte.
-      if (failure.code !== 'digest-mismatch' || !this.#fetcher.bodies.some((body) => body.resumed() > 0)) throw failure;
+      const { bodies } = this.#fetcher;
+      const isMixed = bodies.length > 1 || bodies.some((body) => body.resumed() > 0);
+      if (failure.code !== 'digest-mismatch' || !isMixed) throw failure;
       const { operation, side, detail } = failure;
       throw new Failure({ operation, side, code: 'digest-mismatch-resumed', detail, cause: failure });
     }

@@ -7,7 +7,7 @@ import type { Part, Upload } from '../../store/store.ts';
 import { isFastEnough, nextRequest } from './next-request.ts';
 import { type PartBuffer, wrongLength } from './part-buffer.ts';
 import { PartsInFlight } from './parts-in-flight.ts';
-import { extentOf, rangeIgnored, type Transfer, waitedFor } from './transfer.ts';
+import { extentOf, ofRange, rangeIgnored, type Transfer, waitedFor } from './transfer.ts';
 
 /** Fetches parts of a blob into an upload, for `download` and `resume`. */
 export class PartFetcher {
@@ -75,7 +75,9 @@ export class PartFetcher {
         return;
       }
       const request = opened === undefined ? nextRequest(missing, at, this.#t.buffers) : [range];
-      const receiving = this.#receive(upload, request, part, opened?.body);
+      const receiving = this.#receive(upload, request, part, opened?.body).catch((error: unknown) => {
+        throw ofRange(error);
+      });
       this.#tasks.run(() => receiving.then(() => undefined));
       at += request.length === 1 ? 1 : await receiving;
     }

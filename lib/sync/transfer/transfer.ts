@@ -79,6 +79,16 @@ export function waitedFor(thrown: readonly unknown[]): Failure | undefined {
     .find(({ side, code, remedy }) => side === 'source' && remedy === 'retry' && code !== 'aborted');
 }
 
+/**
+ * The failure of a range. One range with another size of the blob is not final, because the backends of a registry may
+ * differ: the response to a request for the whole blob decides.
+ */
+export function ofRange(error: unknown): unknown {
+  if (!(error instanceof Failure) || error.code !== 'size-mismatch') return error;
+  const { operation, side, detail, status } = error;
+  return new Failure({ operation, side, code: 'range-mismatch', detail, status, cause: error });
+}
+
 export function rangeIgnored(expected: Expected): Failure {
   return new Failure({
     operation: `get blob ${expected.digest}`,

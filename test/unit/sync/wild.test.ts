@@ -135,7 +135,9 @@ describe('a download restarts the blob and stores it', () => {
     ['a range other than the requested one', { after: 1, times: 1, do: { wrongContentRange: true } }],
     ['a whole body instead of the requested range', { after: 1, times: 1, do: { ignoreRange: true } }],
     ['a range that cannot be satisfied', { after: 1, times: 1, do: { status: 416 } }],
-    // Half of one response and half of another, one of which is wrong. Only the digest shows it.
+    ['a range of a blob with another length', { after: 1, times: 1, do: { wrongContentRange: 'total' } }],
+    // One of several responses is wrong, and only the digest shows it.
+    ['a wrong byte in one of the ranges', { times: 1, do: { flipByteAt: 10 } }],
     ['a wrong byte in a resumed body', { times: 1, do: { flipByteAt: 10, cutAfter: 5000 } }],
   ])('after %s', async (_, rule) => {
     const misbehaving = registry.misbehave({ ...rule, match: blob });
@@ -144,10 +146,12 @@ describe('a download restarts the blob and stores it', () => {
     expect(misbehaving.hits()).toBe(1);
     expect(rig.phases()).toEqual(['started', 'started', 'stored']);
     await expectStored(rig);
+    expect(registry.count({ kind: 'blob', ranged: false })).toBe(1);
   });
 
   test.each<[string, Doing]>([
     ['a range other than the requested one', { wrongContentRange: true }],
+    ['a range of a blob with another length', { wrongContentRange: 'total' }],
     ['a whole body instead of the requested range', { ignoreRange: true }],
     ['a wrong byte', { flipByteAt: 2 * PART + 5 }],
   ])('even if it was resumed, after %s', async (_, doing) => {
@@ -240,9 +244,18 @@ describe('a blob whose registry does not serve ranges is fetched in one piece', 
 });
 
 describe('a download fails permanently and leaves nothing behind', () => {
+  test('after a wrong byte in the ranges and in the whole blob', async () => {
+    registry.misbehave({ match: blob, do: { flipByteAt: 2 * PART + 7 } });
+    await using rig = new Rig();
+    await rig.copy(messageFor(registry, LAYER));
+    expect(rig.phases()).toEqual(['started', 'started', 'failed']);
+    expect(registry.count({ kind: 'blob', ranged: false })).toBe(1);
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'digest-mismatch' } }]);
+    expect(await rig.uploads()).toEqual([]);
+  });
+
   test.each<[string, FailureCode, Rule]>([
     ['a wrong byte', 'digest-mismatch', { do: { flipByteAt: 2 * PART + 7 } }],
-    ['another length than that of the descriptor', 'size-mismatch', { after: 1, do: { wrongContentRange: 'total' } }],
     ['a blob that disappears', 'blob-unknown', { after: 3, do: { status: 404 } }],
     ['a blob that is denied', 'denied', { after: 3, do: { status: 403 } }],
   ])('after %s: %s', async (_, code, rule) => {
