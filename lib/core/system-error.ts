@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { own } from './own.ts';
 
 /**
@@ -57,9 +58,20 @@ export function wordsFor(thrown: unknown): string {
   return systemWords(thrown) ?? (thrown instanceof Error ? thrown.message : String(thrown));
 }
 
+/** The names of the errors that libuv does not know, such as EDQUOT: their code is UNKNOWN or `Unknown system error -122`. */
+const NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries(constants.errno).map(([name, number]) => [-number, name]),
+);
+
 /** The code of an error. A connection that was tried at several addresses has an error for each; the first one counts. */
 export function systemCode(thrown: unknown): string | undefined {
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return systemCode(thrown.errors[0]);
   const code: unknown = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-  return typeof code === 'string' ? code : undefined;
+  if (typeof code !== 'string') return undefined;
+  return /^unknown\b/i.test(code) ? (nameOf(thrown) ?? code) : code;
+}
+
+function nameOf(thrown: unknown): string | undefined {
+  const errno: unknown = thrown instanceof Error && 'errno' in thrown ? thrown.errno : undefined;
+  return typeof errno === 'number' ? NAMES.get(errno) : undefined;
 }

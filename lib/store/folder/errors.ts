@@ -1,6 +1,6 @@
 /** Translates errors of the operating system into this software's own failures. */
 import { Failure, type FailureCode } from '../../core/failure.ts';
-import { systemWords } from '../../core/system-error.ts';
+import { systemCode, systemWords } from '../../core/system-error.ts';
 
 /** The failure's code and remedy per error of the operating system; `lib/core/system-error.ts` describes the errors. */
 const CODES: ReadonlyMap<string, readonly [code: FailureCode, check?: string]> = new Map<
@@ -118,9 +118,7 @@ export function isNotAFile(thrown: unknown): boolean {
 }
 
 function errnoOf(thrown: unknown): string | undefined {
-  return thrown instanceof Error && 'errno' in thrown && 'code' in thrown && typeof thrown.code === 'string'
-    ? thrown.code
-    : undefined;
+  return thrown instanceof Error && 'errno' in thrown ? systemCode(thrown) : undefined;
 }
 
 export function messageOf(thrown: unknown): string {

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { constants as os } from 'node:os';
 import { constants, open, readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
@@ -38,6 +39,13 @@ describe('systemWords', () => {
     ['EPROTO', undefined],
   ])('describes %s as %s', (code, words) => {
     expect(systemWords(errno(code))).toBe(words);
+  });
+
+  test('describes an error without a name in libuv by its number', () => {
+    const unknown = (errno: number): Error =>
+      Object.assign(new Error('UNKNOWN: unknown error, open'), { code: 'UNKNOWN', errno });
+    expect(systemWords(unknown(-os.errno.ESTALE))).toBe('the network file system no longer knows the file');
+    expect(systemWords(unknown(-4094))).toBeUndefined();
   });
 
   test('uses the first of several connection errors', () => {

@@ -1,4 +1,6 @@
 import { mkdir, open, rm } from 'node:fs/promises';
+import { constants } from 'node:os';
+import { getSystemErrorName } from 'node:util';
 import { expect, test } from 'vitest';
 import { attempt, toFailure } from '../../../lib/store/folder/errors.ts';
 import { Failure } from '../../../lib/core/failure.ts';
@@ -34,6 +36,16 @@ test.each(['ENOENT', 'EROFS', 'ENFILE', 'EBUSY', 'ESTALE', 'ENODEV'])(
     expect(toFailure(errno(code), 'put key').detail).toContain(systemWords(errno(code)));
   },
 );
+
+// libuv has no name for them: synchronous and asynchronous calls report them in these two forms.
+test.each([
+  ['EDQUOT', 'UNKNOWN', 'no-space', 'the disk quota is used up; free some space'],
+  ['EDQUOT', getSystemErrorName(-constants.errno.EDQUOT), 'no-space', 'the disk quota is used up; free some space'],
+  ['ESTALE', 'UNKNOWN', 'io', 'the network file system no longer knows the file; check the mount'],
+] as const)('%s with the code "%s" is reported as %s', (name, code, failure, detail) => {
+  const error = Object.assign(new Error(`${code}: unknown error, write`), { code, errno: -constants.errno[name] });
+  expect(toFailure(error, 'put key')).toMatchObject({ code: failure, detail: expect.stringContaining(detail) });
+});
 
 test('a bug is reported as an internal failure', () => {
   expect(toFailure(new TypeError('x is undefined'), 'put key')).toMatchObject({ code: 'internal' });
