@@ -228,8 +228,11 @@ export class FolderStore implements ObjectStore, AsyncDisposable {
     return attempt(operation, signal, async () => {
       await this.#prepare();
       const temporary = join(this.#paths.temporary, randomUUID());
-      await writeFile(temporary, new Uint8Array(), hash('sha256', ''));
-      await rm(temporary);
+      try {
+        await writeFile(temporary, new Uint8Array(), hash('sha256', ''));
+      } finally {
+        await rm(temporary, { force: true });
+      }
       await this.#mutex.run(() => undefined, signal);
       this.#running ??= Claim.take(this.#paths.running);
       return { alone: this.#running !== undefined };

@@ -20,6 +20,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Part, Upload } from '../store.ts';
+import { isFile } from './commit.ts';
 import { isAbsent, isErrno, refuse, undefinedIfAbsent } from './errors.ts';
 import { Claim } from './lock.ts';
 import { isUuid, type Paths } from './paths.ts';
@@ -58,12 +59,19 @@ export class Uploads {
     this.#paths.checkReal(this.#paths.temporary);
     this.#paths.checkReal(this.#paths.uploads);
     const making = join(this.#paths.temporary, upload.id);
-    await mkdir(making);
-    await writeFile(join(making, 'meta'), JSON.stringify(meta));
-    await writeFile(join(making, 'data'), '');
-    // Claimed before other processes can see it. Open files stay valid after the rename.
-    const session = await openSession(making, partSize, upload);
-    await rename(making, this.#folder(upload));
+    let session: Session | undefined;
+    try {
+      await mkdir(making);
+      await writeFile(join(making, 'meta'), JSON.stringify(meta));
+      await writeFile(join(making, 'data'), '');
+      // Claimed before other processes can see it. Open files stay valid after the rename.
+      session = await openSession(making, partSize, upload);
+      await rename(making, this.#folder(upload));
+    } catch (error) {
+      if (session !== undefined) await closeSession(session);
+      await rm(making, { recursive: true, force: true }).catch(() => undefined);
+      throw error;
+    }
     this.#sessions.set(upload.id, Promise.resolve(session));
     return upload;
   }
@@ -108,7 +116,7 @@ export class Uploads {
 
   /**
    * Syncs the file of these parts to disk, and calls `commit` to move it to its final name. If that fails, the upload still
-   * exists.
+   * exists, unless the file has been moved.
    */
   async complete<T>(
     upload: Upload,
@@ -125,7 +133,12 @@ export class Uploads {
       for (const number of session.landed.keys()) if (number > parts.length) await forget(session, number);
       await session.data.truncate(size);
       await sync(session);
-      const done = await commit(join(this.#folder(upload), 'data'), session.data);
+      const data = join(this.#folder(upload), 'data');
+      const done = await commit(data, session.data).catch(async (error: unknown) => {
+        // The disk could not sync the folder after the rename. Without its data, the upload cannot be continued.
+        if (!isFile(data)) await this.#discard(upload).catch(() => undefined);
+        throw error;
+      });
       await this.#discard(upload);
       return done;
     } catch (error) {

@@ -14,7 +14,13 @@ const seen = vi.hoisted(() => ({
   /** Called after the second look at a file: the first reads its kind, and the second its length. */
   afterSize: undefined as (() => void) | undefined,
   looks: 0,
+  /** The asynchronous call that fails with EIO. */
+  failing: undefined as string | undefined,
 }));
+
+function errno(code: string): Error {
+  return Object.assign(new Error(`${code}: on purpose`), { code, errno: -1 });
+}
 
 vi.mock('node:fs', async (importOriginal) => {
   const original = await importOriginal<typeof fs>();
@@ -22,6 +28,7 @@ vi.mock('node:fs', async (importOriginal) => {
   const recorded = (call: string, work: unknown): unknown => {
     const recording = (descriptor: number, ...more: unknown[]): unknown => {
       seen.calls.push({ call, of: original.fstatSync(descriptor).ino });
+      if (call === seen.failing) return (more.at(-1) as (error: Error) => void)(errno('EIO'));
       return (work as Call)(descriptor, ...more);
     };
     // `promisify` uses the properties of the function.
@@ -69,6 +76,7 @@ afterEach(async () => {
   vi.restoreAllMocks();
   seen.beforeRename = undefined;
   seen.afterSize = undefined;
+  seen.failing = undefined;
   await store.close();
   await folder.remove();
 });
@@ -161,8 +169,7 @@ describe('blobs on another disk', () => {
     await mkdir(folder.join('ar'));
     await symlink(folder.join('disk'), folder.join('ar/blobs'));
     seen.beforeRename = (from, to) => {
-      if (from.includes('/.mirror/') && to.includes('/blobs/'))
-        throw Object.assign(new Error('EXDEV: cross-device link'), { code: 'EXDEV', errno: -18 });
+      if (from.includes('/.mirror/') && to.includes('/blobs/')) throw errno('EXDEV');
     };
   }
 
@@ -195,5 +202,39 @@ describe('blobs on another disk', () => {
       'rename',
       'fsync of the folder',
     ]);
+  });
+});
+
+describe('no temporary file is left', () => {
+  const left = async (): Promise<string[]> => [
+    ...(await readdir(folder.join('ar/.mirror/tmp'))),
+    ...(await readdir(folder.join('ar/.mirror/uploads'))),
+  ];
+
+  test('by the check of a disk that cannot sync a file', async () => {
+    seen.failing = 'fdatasync';
+    await expect(store.prepare()).rejects.toMatchObject({ code: 'io' });
+    expect(await left()).toEqual([]);
+  });
+
+  test('by an upload whose files cannot be opened', async () => {
+    await store.prepare();
+    const handle = await open(import.meta.filename);
+    const stat = vi.spyOn(Object.getPrototypeOf(handle) as typeof handle, 'stat');
+    await handle.close();
+    stat.mockRejectedValueOnce(errno('EMFILE'));
+    await expect(store.createUpload('blobs/a', { partSize: 64 * 1024 })).rejects.toMatchObject({ code: 'io' });
+    expect(stat).toHaveBeenCalledOnce();
+    expect(await left()).toEqual([]);
+  });
+
+  test('by an upload whose folder cannot be synced after the rename', async () => {
+    await store.put('blobs/b', Buffer.from('x'));
+    const upload = await store.createUpload('blobs/a', { partSize: 64 * 1024 });
+    const part = await store.uploadPart(upload, 1, Buffer.from('abc'));
+    seen.failing = 'fsync';
+    await expect(store.completeUpload(upload, [part])).rejects.toMatchObject({ code: 'io' });
+    expect(await left()).toEqual([]);
+    expect(await readFile(folder.join('ar/blobs/a'), 'utf8')).toBe('abc');
   });
 });
