@@ -28,8 +28,9 @@ vi.mock('node:fs', async (importOriginal) => {
   const recorded = (call: string, work: unknown): unknown => {
     const recording = (descriptor: number, ...more: unknown[]): unknown => {
       seen.calls.push({ call, of: original.fstatSync(descriptor).ino });
-      if (call === seen.failing) return (more.at(-1) as (error: Error) => void)(errno('EIO'));
-      return (work as Call)(descriptor, ...more);
+      if (call !== seen.failing) return (work as Call)(descriptor, ...more);
+      (more.at(-1) as (error: Error) => void)(errno('EIO'));
+      return undefined;
     };
     // `promisify` uses the properties of the function.
     return Object.defineProperties(recording, Object.getOwnPropertyDescriptors(work as Call));
