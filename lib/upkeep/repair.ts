@@ -7,6 +7,7 @@ import type { Scope } from '../queue/messages.ts';
 import { cachedReader } from '../sync/cached-reader.ts';
 import { type ClosureReader, held, readClaims, traverse } from '../sync/closure.ts';
 import { receiptFor } from '../sync/receipts.ts';
+import { isVerdict } from './inspect.ts';
 import { checkedName, type Problem, referencesOf } from './verify.ts';
 
 export interface Repaired {
@@ -144,7 +145,7 @@ class LostObjects {
       }
     } catch (error) {
       // The next verification reports an image whose objects contradict each other.
-      if (!(error instanceof Failure) || error.remedy !== 'never') throw error;
+      if (!(error instanceof Failure) || !isOfContent(error)) throw error;
     }
     return false;
   }
@@ -152,6 +153,11 @@ class LostObjects {
   async #isLost(blob: Digest): Promise<boolean> {
     return this.#lost.has(blob) && (await this.#archive.receipt(blob, { signal: this.#signal })) === undefined;
   }
+}
+
+/** Whether the objects were read and are wrong; a denied read proves nothing about them. */
+function isOfContent(failure: Failure): boolean {
+  return isVerdict(failure) || failure.code === 'corrupt' || failure.code === 'too-large';
 }
 
 /** Whether the tag index could be read. A finalizer never writes to an unreadable index. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
 import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
+import { Failure } from '../../../lib/core/failure.ts';
 import { removalsOf, repairArchive, type Repaired } from '../../../lib/upkeep/repair.ts';
 import { type Verified, verifyArchive } from '../../../lib/upkeep/verify.ts';
 import { NO_POLICY } from '../../../lib/policy/policy.ts';
@@ -254,6 +255,29 @@ describe('a repair', () => {
       'there, 0 references',
       'deleted, 0 references',
     ]);
+  });
+
+  test('fails if it cannot read a reference that the verification has not checked', async () => {
+    await using registry = await startRegistry();
+    const late = makeImage({ layers: [own] });
+    registry.push('team/a', broken, 'v1');
+    registry.push('team/b', late, 'v1');
+    const store = new MemoryStore();
+    const { archive } = await mirror({
+      store,
+      references: [`${registry.host}/team/a:v1`, `${registry.host}/team/b:v1`],
+    });
+    await store.delete(archive.layout.blob(own.digest));
+    const { problems } = await verify(archive);
+    const before = problems.filter(({ reference }) => reference.includes('team/a'));
+    const manifest = archive.layout.blob(late.digest);
+    const get = store.get.bind(store);
+    store.get = (key, options) => {
+      if (key !== manifest) return get(key, options);
+      const detail = 'access denied';
+      return Promise.reject(new Failure({ operation: `get ${key}`, side: 'archive', code: 'denied', detail }));
+    };
+    await expect(repair(archive, before)).rejects.toMatchObject({ code: 'denied' });
   });
 
   // The sync stores the blob again before each delete of the repair in turn. There is never a receipt without its
