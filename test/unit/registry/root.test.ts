@@ -39,7 +39,7 @@ const REFUSALS: readonly (readonly [string, Reply])[] = [
   ['401 and an empty challenge', [401, { 'www-authenticate': '' }, '{}']],
   ['401 and a challenge that cannot be answered', [401, { 'www-authenticate': 'Negotiate' }, '{}']],
   ['403', [403, {}, '{}']],
-  ['403 and a challenge for which there is no login', [403, { 'www-authenticate': 'Basic realm="r"' }, '{}']],
+  ['403 and a challenge that no login answers', [403, { 'www-authenticate': 'Basic realm="r"' }, '{}']],
   ['404', [404, {}, '{}']],
   ['a login page', LOGIN_PAGE],
 ];
