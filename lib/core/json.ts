@@ -50,10 +50,11 @@ export function readJson(text: string, maxValues = MAX_VALUES): unknown {
 
 /** V8's message repeats a few characters of the text, which may be a part of a secret. */
 function reasonOf({ message }: Error, text: string): string {
-  const start = text.slice(0, QUOTABLE);
-  return withoutSentSecrets(start) === start ? message : 'it repeats a secret that was sent';
+  if (text.length > QUOTABLE) return message.replace(/^(Unexpected token).*is not valid JSON$/s, '$1');
+  return withoutSentSecrets(text) === text ? message : 'it repeats a secret that was sent';
 }
 
+/** A longer text is not searched for secrets, and no part of it is repeated. */
 const QUOTABLE = 10_000;
 
 /**

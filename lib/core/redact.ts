@@ -12,6 +12,7 @@ const ENTRY = 100;
 const LONGEST = 3 * 1365;
 /** Shorter values occur in ordinary words; their base64 with the user name is still redacted. */
 const SHORTEST = 4;
+/** The same for messages, in which also the names of repositories and hosts occur. */
 const SHORTEST_IN_MESSAGES = 8;
 
 /**

@@ -52,6 +52,8 @@ test('every failure, shown value and JSON error is without the secrets that a do
   expect(show(`${'x'.repeat(90)}${SECRET}`)).toMatch(/^"x{90}\[redacted\]"$/);
   expect(() => readJson(SECRET)).toThrow('is not JSON (it repeats a secret that was sent)');
   expect(() => readJson(`{"a": ${SECRET}}`)).toThrow('is not JSON (it repeats a secret that was sent)');
+  const long = `["${'x'.repeat(20_000)}", ${SECRET}]`;
+  expect(() => readJson(long)).toThrow(/^is not JSON \(Unexpected token\)$/);
 });
 
 test('redacts the whole of a secret that is too long to be remembered', () => {
