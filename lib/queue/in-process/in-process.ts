@@ -1,7 +1,8 @@
 import { asFailure, type Failure } from '../../core/failure.ts';
 import { type Batch, type Entry, Fifo, type Group } from './fifo.ts';
-import type { LayerMessage } from '../messages.ts';
-import { prepare, stopped } from '../prepare.ts';
+import { type Clock, SYSTEM_CLOCK } from './clock.ts';
+import { prepared } from './prepared.ts';
+import { stopped } from '../prepare.ts';
 import type { BatchResult, Consumer, Delivery, MessageOf, Outgoing, QueueName, Queues } from '../queue.ts';
 import { largest } from '../../core/extremes.ts';
 
@@ -22,23 +23,6 @@ export interface InProcessOptions {
   readonly retryMs?: number;
   readonly clock?: Clock;
 }
-
-/** Time in milliseconds, from any start. */
-export interface Clock {
-  now(): number;
-  /** Calls back once, after this time; returns a function that cancels it. */
-  after(ms: number, callback: () => void): () => void;
-}
-
-const CLOCK: Clock = {
-  now: () => performance.now(),
-  after: (ms, callback) => {
-    const timer = setTimeout(callback, ms);
-    return () => {
-      clearTimeout(timer);
-    };
-  },
-};
 
 /** SQS's longest visibility timeout: twelve hours. A message with a longer wait comes back earlier, and waits again. */
 const MAX_VISIBILITY_MS = 12 * 60 * 60 * 1000;
@@ -81,7 +65,7 @@ export class InProcessQueues implements Queues {
   #stopping: Promise<void> | undefined;
 
   constructor(options: InProcessOptions) {
-    this.#options = { maxReceives: 5, retryMs: 1_000, clock: CLOCK, ...options };
+    this.#options = { maxReceives: 5, retryMs: 1_000, clock: SYSTEM_CLOCK, ...options };
     const lane = (name: QueueName): Lane => {
       const fifo = new Fifo(name, this.#options.maxReceives);
       return { name, fifo, consumer: undefined, inFlight: 0, due: false };
@@ -262,23 +246,6 @@ export class InProcessQueues implements Queues {
       else reject(failure);
     }
   }
-}
-
-/** The messages as their readers receive them. Those of one image share its order and its facts, so that each takes little memory. */
-function prepared(queue: QueueName, messages: readonly Outgoing[]): readonly Outgoing[] {
-  let last: { readonly sent: LayerMessage; readonly kept: LayerMessage } | undefined;
-  return messages.map((outgoing) => {
-    const { group, deduplicationId, message } = prepare(queue, outgoing);
-    const sent = outgoing.message;
-    if (message.type !== 'layer' || sent.type !== 'layer') return { group, deduplicationId, message };
-    if (last === undefined || !isOfSameImage(last.sent, sent)) last = { sent, kept: message };
-    const { run, source, repository, image } = last.kept;
-    return { group, deduplicationId, message: { ...message, run, source, repository, image } };
-  });
-}
-
-function isOfSameImage(a: LayerMessage, b: LayerMessage): boolean {
-  return a.image === b.image && a.run === b.run && a.source === b.source && a.repository === b.repository;
 }
 
 function deliveryOf(group: Group, { id, message, receives }: Entry): Delivery {

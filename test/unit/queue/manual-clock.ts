@@ -1,4 +1,4 @@
-import type { Clock } from '../../../lib/queue/in-process/in-process.ts';
+import type { Clock } from '../../../lib/queue/in-process/clock.ts';
 
 interface Alarm {
   readonly at: number;

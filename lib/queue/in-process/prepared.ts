@@ -1,0 +1,20 @@
+import type { LayerMessage } from '../messages.ts';
+import { prepare } from '../prepare.ts';
+import type { Outgoing, QueueName } from '../queue.ts';
+
+/** The messages as their readers receive them. Those of one image share its order and its facts, so that each takes little memory. */
+export function prepared(queue: QueueName, messages: readonly Outgoing[]): readonly Outgoing[] {
+  let last: { readonly sent: LayerMessage; readonly kept: LayerMessage } | undefined;
+  return messages.map((outgoing) => {
+    const { group, deduplicationId, message } = prepare(queue, outgoing);
+    const sent = outgoing.message;
+    if (message.type !== 'layer' || sent.type !== 'layer') return { group, deduplicationId, message };
+    if (last === undefined || !isOfSameImage(last.sent, sent)) last = { sent, kept: message };
+    const { run, source, repository, image } = last.kept;
+    return { group, deduplicationId, message: { ...message, run, source, repository, image } };
+  });
+}
+
+function isOfSameImage(a: LayerMessage, b: LayerMessage): boolean {
+  return a.image === b.image && a.run === b.run && a.source === b.source && a.repository === b.repository;
+}
