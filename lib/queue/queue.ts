@@ -57,7 +57,7 @@ export interface BatchResult {
   readonly retryAfterMs?: ReadonlyMap<string, number>;
   /**
    * The pause of a group after a batch without failures, in milliseconds, which makes the next batch larger. It ends
-   * early if no other batch is in flight. Only in process: SQS has no such setting for FIFO queues.
+   * early if no other batch is in flight, and is left out if the next batch is full already. Only in process: SQS has no such setting for FIFO queues.
    */
   readonly restMs?: number;
 }

@@ -128,7 +128,7 @@ export function childrenOf({ manifests }: IndexManifest, choice: PlatformChoice)
 }
 
 /**
- * Walks a closure, the largest blob of each manifest first, and stops at the first missing object. Throws a Failure
+ * Walks a closure, the blobs of each manifest in the order of `byArrival`, and stops at the first missing object. Throws a Failure
  * where the objects contradict each other.
  *
  * @param options.mayLack whether an optional manifest may lack its config or blobs; by default it may not, since they
@@ -185,13 +185,23 @@ async function checkManifest(
   const objects = new Map<Digest, number>();
   if (config !== undefined) objects.set(config.digest, config.size);
   const proofs = new Map<Blob, Proven>();
-  for (const blob of [...claims.blobs].sort((a, b) => (b.size ?? 0) - (a.size ?? 0))) {
+  for (const blob of byArrival(claims.blobs)) {
     const proof = await reader.proof(blob);
     if (proof === undefined) return { missing: blob.digest, isDocument: false };
     proofs.set(blob, proof);
     objects.set(blob.digest, proof.size);
   }
   return { objects, notes: compare(digest, manifest, claims, scope, (blob) => proofs.get(blob)) };
+}
+
+/**
+ * The blobs of a manifest, from both ends of their sizes. The resolver orders the largest blob first and the smallest
+ * one last, and the largest one takes the longest. An incomplete manifest is therefore recognised by its first blobs,
+ * also one of a thousand layers.
+ */
+function byArrival(blobs: readonly Blob[]): readonly Blob[] {
+  const bySize = [...blobs].sort((a, b) => (a.size ?? 0) - (b.size ?? 0));
+  return bySize.flatMap((_, at) => bySize.at(at % 2 === 0 ? -1 - at / 2 : (at - 1) / 2) ?? []);
 }
 
 /** The claims of a manifest, from the config in the archive; or the config that is missing. */

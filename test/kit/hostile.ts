@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { sha256 } from './content.ts';
 
@@ -181,6 +182,32 @@ function manyBlobs(): Hostile['serve'] {
   };
 }
 
+/** Many tags, each an artifact of the largest usual number of layers. No layer is answered within the first seconds. */
+function slowLayers(tags: number): Hostile['serve'] {
+  const began = Date.now();
+  const empty = { mediaType: 'application/vnd.oci.empty.v1+json', digest: digestOf('{}'), size: 2 };
+  const manifest = (tag: string): Buffer => {
+    const layers = Array.from({ length: 1000 }, (_, n) => {
+      return { mediaType: 'application/vnd.example', digest: digestOf(`${tag}-${n}`), size: 100 };
+    });
+    return Buffer.from(
+      JSON.stringify({ schemaVersion: 2, mediaType: MANIFEST, artifactType: 'a/b', config: empty, layers }),
+    );
+  };
+  const names = Array.from({ length: tags }, (_, n) => `t${n}`);
+  const byDigest = new Map(names.map((tag) => [String(sha256(manifest(tag))), tag]));
+  return async ({ path }, response) => {
+    const last = path.split('/').at(-1) ?? '';
+    if (path.endsWith('/tags/list')) json(response, { name: 'a/b', tags: names });
+    else if (path.includes('/manifests/')) send(response, 200, MANIFEST, manifest(byDigest.get(last) ?? last));
+    else if (last === empty.digest) send(response, 200, 'application/octet-stream', '{}');
+    else if (path.includes('/blobs/')) {
+      await setTimeout(Math.max(0, began + 12_000 - Date.now()));
+      failed(response, 'BLOB_UNKNOWN', 'unknown');
+    } else failed(response, 'NOT_FOUND', 'unknown');
+  };
+}
+
 function digestOf(text: string): string {
   return sha256(Buffer.from(text));
 }
@@ -212,6 +239,7 @@ export const HOSTILE: readonly Hostile[] = [
     reason: /tags/,
   },
   { name: 'an image of 200,000 blobs', serve: manyBlobs(), reason: /8,?192 blobs/ },
+  { name: 'hundreds of images of a thousand slow layers', tags: 'all', serve: slowLayers(200), reason: /unknown/ },
   {
     name: 'a manifest without end',
     serve: (_, response) => endless(response, MANIFEST, Buffer.alloc(64 * 1024, '[')),

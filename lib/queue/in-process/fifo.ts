@@ -1,9 +1,8 @@
+import type { Semaphore } from '../../core/semaphore.ts';
 import { LinkedList } from './linked-list.ts';
+import { SeenIds } from './seen-ids.ts';
 import type { Message } from '../messages.ts';
 import type { Outgoing } from '../queue.ts';
-
-/** SQS's deduplication interval, in milliseconds. */
-const DEDUPLICATION_MS = 5 * 60 * 1000;
 
 export interface Entry {
   readonly id: string;
@@ -15,6 +14,8 @@ export interface Entry {
    * it.
    */
   suspect: boolean;
+  /** The room that it takes until it is done or dead. */
+  readonly room: Semaphore | undefined;
 }
 
 /** A group: messages that are handled in order. */
@@ -47,8 +48,7 @@ export class Fifo {
   readonly #late = new LinkedList<Group>();
   /** Images of which a layer has failed, and none has been stored since. */
   readonly #failing = new Set<string>();
-  /** The deduplication ids of the last five minutes with the time at which they expire, in this order. */
-  readonly #seen = new Map<string, number>();
+  readonly #seen = new SeenIds();
   #accepted = 0;
 
   /**
@@ -62,11 +62,8 @@ export class Fifo {
   /**
    * Queues a message, unless its deduplication id was seen within five minutes; returns whether the message was queued.
    */
-  accept({ message, group: name, deduplicationId }: Outgoing, now: number): boolean {
-    this.#forget(now);
-    if (this.#seen.has(deduplicationId)) return false;
-    this.#seen.set(deduplicationId, now + DEDUPLICATION_MS);
-
+  accept({ message, group: name, deduplicationId }: Outgoing, now: number, room?: Semaphore): boolean {
+    if (!this.#seen.add(deduplicationId, now)) return false;
     let group = this.#groups.get(name);
     if (group === undefined) {
       group = { name, entries: new LinkedList() };
@@ -74,7 +71,7 @@ export class Fifo {
       this.#ready.push(group);
     }
     this.#accepted += 1;
-    group.entries.push({ id: `${this.#name}-${this.#accepted}`, message, receives: 0, suspect: false });
+    group.entries.push({ id: `${this.#name}-${this.#accepted}`, message, receives: 0, suspect: false, room });
     return true;
   }
 
@@ -114,17 +111,20 @@ export class Fifo {
    * that were taken after it, as SQS demands of a FIFO queue's consumers. Entries without deliveries left are returned
    * as dead.
    */
-  putBack({ group, entries }: Batch, failed: ReadonlySet<string>): { readonly done: number; readonly dead: Entry[] } {
+  putBack(
+    { group, entries }: Batch,
+    failed: ReadonlySet<string>,
+  ): { readonly done: readonly Entry[]; readonly dead: readonly Entry[] } {
     for (const entry of entries) this.#judge(entry, failed.has(entry.id));
     const firstFailed = entries.findIndex(({ id }) => failed.has(id));
-    if (firstFailed < 0) return { done: entries.length, dead: [] };
+    if (firstFailed < 0) return { done: entries, dead: [] };
     const returned = entries.slice(firstFailed);
     for (const entry of returned) entry.suspect ||= failed.has(entry.id);
     const { dead = [], again = [] } = Object.groupBy(returned, ({ receives }) =>
       receives >= this.#maxReceives ? 'dead' : 'again',
     );
     for (const entry of again.toReversed()) group.entries.unshift(entry);
-    return { done: firstFailed, dead };
+    return { done: entries.slice(0, firstFailed), dead };
   }
 
   /** Releases a held group, so that it gets its turn again. */
@@ -138,13 +138,6 @@ export class Fifo {
     if (image === undefined) return;
     if (hasFailed) this.#failing.add(image);
     else this.#failing.delete(image);
-  }
-
-  #forget(now: number): void {
-    for (const [id, until] of this.#seen) {
-      if (until > now) return;
-      this.#seen.delete(id);
-    }
   }
 }
 

@@ -1,10 +1,12 @@
 import { asFailure, type Failure } from '../../core/failure.ts';
+import { Semaphore } from '../../core/semaphore.ts';
+import { parseRepository } from '../../oci/reference.ts';
 import { type Batch, type Entry, Fifo, type Group } from './fifo.ts';
 import { type Clock, SYSTEM_CLOCK } from './clock.ts';
 import { prepared } from './prepared.ts';
 import { stopped } from '../prepare.ts';
-import type { BatchResult, Consumer, Delivery, MessageOf, Outgoing, QueueName, Queues } from '../queue.ts';
-import { largest } from '../../core/extremes.ts';
+import type { Consumer, Delivery, MessageOf, Outgoing, QueueName, Queues } from '../queue.ts';
+import { deliver, deliveryOf } from './outcome.ts';
 
 /** A message whose last delivery failed. */
 export interface DeadLetter {
@@ -21,27 +23,42 @@ export interface InProcessOptions {
   readonly maxReceives?: number;
   /** The default wait before a failed message is delivered again, in milliseconds. */
   readonly retryMs?: number;
+  /** The maximum number of messages that a queue holds for each registry, before further senders wait. */
+  readonly room?: number;
   readonly clock?: Clock;
 }
 
-/** SQS's longest visibility timeout: twelve hours. A message with a longer wait comes back earlier, and waits again. */
-const MAX_VISIBILITY_MS = 12 * 60 * 60 * 1000;
+/**
+ * The default maximum of messages per queue and registry. They take about 7 MB, and keep every transfer busy while
+ * the resolvers wait.
+ */
+const ROOM = 5_000;
 
 interface Lane {
   readonly name: QueueName;
   readonly fifo: Fifo;
+  /** The room of each registry. */
+  readonly rooms: Map<string, Semaphore>;
   consumer: Consumer | undefined;
+  /** Batches that are being handled, except resolve messages that wait for room in another queue. */
   inFlight: number;
   /** A check for deliverable messages is already scheduled. */
   due: boolean;
 }
 
-/** The result of a batch: the failed entries, the known reasons, and the wait of its group. */
-interface Outcome {
-  readonly failed: ReadonlySet<string>;
-  readonly failure?: Failure;
-  readonly waitMs: number;
-  readonly restMs?: number;
+/** A batch in flight. */
+interface Running {
+  readonly lane: Lane;
+  readonly controller: AbortController;
+  /** Sends of a resolve handler that wait for room. */
+  waiting: number;
+}
+
+/** A send that waits for room. */
+interface Waiting {
+  readonly lane: Lane;
+  readonly sender: Running | undefined;
+  readonly signal: AbortSignal | undefined;
 }
 
 /**
@@ -51,8 +68,9 @@ interface Outcome {
 export class InProcessQueues implements Queues {
   readonly #options: Required<InProcessOptions>;
   readonly #lanes: Readonly<Record<QueueName, Lane>>;
-  /** Batches in flight, each with its abort controller. */
-  readonly #running = new Map<Promise<void>, AbortController>();
+  readonly #running = new Map<Promise<void>, Running>();
+  /** The batches in flight by the signal of their handlers, which the handlers pass on when they send messages. */
+  readonly #senders = new WeakMap<AbortSignal, Running>();
   /** Functions that cancel the timers of groups that wait after a failure. */
   readonly #timers = new Set<() => void>();
   /** Functions that end the pauses of groups early. */
@@ -61,31 +79,74 @@ export class InProcessQueues implements Queues {
   /** Messages that were accepted, and are neither done nor recorded as dead. */
   #outstanding = 0;
   #unrecorded: Failure | undefined;
-  #stopped = false;
+  readonly #stop = new AbortController();
   #stopping: Promise<void> | undefined;
 
   constructor(options: InProcessOptions) {
-    this.#options = { maxReceives: 5, retryMs: 1_000, clock: SYSTEM_CLOCK, ...options };
+    this.#options = { maxReceives: 5, retryMs: 1_000, room: ROOM, clock: SYSTEM_CLOCK, ...options };
     const lane = (name: QueueName): Lane => {
       const fifo = new Fifo(name, this.#options.maxReceives);
-      return { name, fifo, consumer: undefined, inFlight: 0, due: false };
+      return { name, fifo, rooms: new Map(), consumer: undefined, inFlight: 0, due: false };
     };
     this.#lanes = { resolve: lane('resolve'), layer: lane('layer'), finalize: lane('finalize') };
   }
 
-  /** Accepts all messages or, where SQS would refuse one of them, none. */
-  // eslint-disable-next-line @typescript-eslint/require-await -- the port is asynchronous, and so are its errors
+  get #isStopped(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  /**
+   * Checks all messages before it accepts the first one. A message waits while the queue is full for its registry; its sender
+   * then keeps no other registry waiting. Only a handler of this queue does not wait, because it would wait for itself.
+   */
   async send(
     queue: QueueName,
     messages: readonly Outgoing[],
-    options: { readonly signal?: AbortSignal | undefined } = {},
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<void> {
-    if (this.#stopped || options.signal?.aborted === true) throw stopped(`send to ${queue} queue`);
+    if (this.#isStopped || signal?.aborted === true) throw stopped(`send to ${queue} queue`);
     const lane = this.#lanes[queue];
-    const accepted = prepared(queue, messages);
-    const now = this.#options.clock.now();
-    for (const outgoing of accepted) if (lane.fifo.accept(outgoing, now)) this.#outstanding += 1;
-    this.#look(lane);
+    const sender = signal === undefined ? undefined : this.#senders.get(signal);
+    const limited = queue !== 'resolve' && sender?.lane !== lane;
+    const roomOf = (outgoing: Outgoing) => (limited ? this.#roomOf(lane, outgoing) : undefined);
+    for (const [room, ofRegistry] of Map.groupBy(prepared(queue, messages), roomOf)) {
+      if (room?.tryTake(ofRegistry.length) === false)
+        await this.#wait(room, ofRegistry.length, { lane, sender, signal });
+      for (const [at, outgoing] of ofRegistry.entries()) {
+        // A send of more messages than the whole room takes the whole room.
+        const place = at < (room?.total ?? 0) ? room : undefined;
+        if (lane.fifo.accept(outgoing, this.#options.clock.now(), place)) this.#outstanding += 1;
+        else place?.give();
+      }
+      this.#look(lane);
+    }
+  }
+
+  #roomOf({ rooms }: Lane, { message: { source } }: Outgoing): Semaphore {
+    const { host } = parseRepository(source);
+    const room = rooms.get(host) ?? new Semaphore(this.#options.room);
+    rooms.set(host, room);
+    return room;
+  }
+
+  /**
+   * Waits for room. Meanwhile another resolve message may be handled in the place of a waiting one. Layers keep their places,
+   * because their number would otherwise have no limit.
+   */
+  async #wait(room: Semaphore, count: number, { lane, sender, signal }: Waiting): Promise<void> {
+    const givesWay = sender?.lane.name === 'resolve';
+    if (givesWay && sender.waiting++ === 0) {
+      sender.lane.inFlight -= 1;
+      this.#look(sender.lane);
+    }
+    try {
+      const signals = signal === undefined ? [this.#stop.signal] : [this.#stop.signal, signal];
+      await room.take(AbortSignal.any(signals), count);
+    } catch {
+      throw stopped(`send to ${lane.name} queue`);
+    } finally {
+      if (givesWay && --sender.waiting === 0) sender.lane.inFlight += 1;
+    }
   }
 
   /** Starts to deliver a queue's messages to a handler. A queue can have only one consumer. */
@@ -116,17 +177,16 @@ export class InProcessQueues implements Queues {
    * it, since it would wait for itself.
    */
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
+    this.#stopping ??= this.#end();
     return this.#stopping;
   }
 
-  async #stop(): Promise<void> {
-    this.#stopped = true;
+  async #end(): Promise<void> {
+    this.#stop.abort(stopped('handle messages'));
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
     this.#rests.clear();
-    const reason = stopped('handle messages');
-    for (const controller of this.#running.values()) controller.abort(reason);
+    for (const { controller } of this.#running.values()) controller.abort(this.#stop.signal.reason);
     await Promise.all(this.#running.keys());
     this.#settleWaiters();
   }
@@ -139,7 +199,7 @@ export class InProcessQueues implements Queues {
       lane.due = false;
       const { consumer } = lane;
       if (consumer === undefined) return;
-      while (lane.inFlight < consumer.concurrency && !this.#stopped) {
+      while (lane.inFlight < consumer.concurrency && !this.#isStopped) {
         const batch = lane.fifo.take(consumer.batchSize);
         if (batch === undefined) return;
         this.#start(lane, consumer, batch);
@@ -150,6 +210,8 @@ export class InProcessQueues implements Queues {
   #start(lane: Lane, consumer: Consumer, batch: Batch): void {
     lane.inFlight += 1;
     const controller = new AbortController();
+    const sender: Running = { lane, controller, waiting: 0 };
+    this.#senders.set(controller.signal, sender);
     const running = this.#handle(lane, consumer, batch, controller.signal).then(() => {
       this.#running.delete(running);
       lane.inFlight -= 1;
@@ -160,49 +222,23 @@ export class InProcessQueues implements Queues {
         if (this.#running.size === 0) for (const end of this.#rests) end();
       });
     });
-    this.#running.set(running, controller);
+    this.#running.set(running, sender);
   }
 
   /** Handles a batch, from its delivery to its group's next turn. Never rejects. */
   async #handle(lane: Lane, consumer: Consumer, batch: Batch, signal: AbortSignal): Promise<void> {
-    const outcome = await this.#deliver(lane, consumer, batch, signal);
+    const outcome = await deliver(lane.name, consumer, batch, { retryMs: this.#options.retryMs, signal });
     const { done, dead } = lane.fifo.putBack(batch, outcome.failed);
-    this.#outstanding -= done;
+    for (const entry of done) this.#settle(entry);
     // The failure of a stopped handler is not final.
     if (signal.aborted) return;
     for (const entry of dead) await this.#bury(lane, batch.group, entry, outcome.failure, signal);
-    if (this.#stopped) return;
+    if (this.#isStopped) return;
     const { waitMs, restMs = 0 } = outcome;
     if (waitMs > 0 && batch.group.entries.first !== undefined) this.#releaseAfter(waitMs, lane, batch.group);
-    else if (restMs > 0) this.#rests.add(this.#releaseAfter(restMs, lane, batch.group));
+    else if (restMs > 0 && batch.group.entries.length < consumer.batchSize)
+      this.#rests.add(this.#releaseAfter(restMs, lane, batch.group));
     else lane.fifo.release(batch.group);
-  }
-
-  async #deliver(lane: Lane, { handler }: Consumer, { group, entries }: Batch, signal: AbortSignal): Promise<Outcome> {
-    try {
-      const result = await handler(
-        entries.map((entry) => deliveryOf(group, entry)),
-        signal,
-      );
-      return this.#outcomeOf(result, entries);
-    } catch (thrown) {
-      const failure = asFailure(thrown, `handle ${lane.name} messages`, 'queue');
-      const waitMs = clamped(failure.retryAfterMs ?? this.#options.retryMs);
-      return { failed: new Set(entries.map(({ id }) => id)), failure, waitMs };
-    }
-  }
-
-  #outcomeOf({ failed, retryAfterMs, restMs = 0 }: BatchResult, entries: readonly Entry[]): Outcome {
-    for (const id of failed) {
-      // As in Lambda: a result that names an unknown message cannot be trusted about the others either.
-      if (!entries.some((entry) => entry.id === id)) throw new Error(`${id} was not in the batch`);
-    }
-    const waits = failed.map((id) => clamped(retryAfterMs?.get(id) ?? this.#options.retryMs));
-    return {
-      failed: new Set(failed),
-      waitMs: Math.max(0, largest(waits)),
-      restMs: failed.length === 0 ? clamped(restMs) : 0,
-    };
   }
 
   async #bury(
@@ -215,10 +251,16 @@ export class InProcessQueues implements Queues {
     try {
       await this.#options.deadLetter({ queue: lane.name, delivery: deliveryOf(group, entry), failure }, signal);
     } catch (thrown) {
-      if (this.#stopped) return;
+      if (this.#isStopped) return;
       this.#unrecorded ??= asFailure(thrown, `record dead letter of ${lane.name} queue`, 'queue');
     }
+    this.#settle(entry);
+  }
+
+  /** Counts an entry as done or dead. */
+  #settle({ room }: Entry): void {
     this.#outstanding -= 1;
+    room?.give();
   }
 
   /** Returns a function that releases it at once. */
@@ -238,7 +280,7 @@ export class InProcessQueues implements Queues {
   #settleWaiters(): void {
     let failure = this.#unrecorded;
     if (this.#outstanding > 0) {
-      if (!this.#stopped || this.#running.size > 0) return;
+      if (!this.#isStopped || this.#running.size > 0) return;
       failure = stopped('wait for queues');
     }
     for (const { resolve, reject } of this.#waiters.splice(0)) {
@@ -246,12 +288,4 @@ export class InProcessQueues implements Queues {
       else reject(failure);
     }
   }
-}
-
-function deliveryOf(group: Group, { id, message, receives }: Entry): Delivery {
-  return { id, group: group.name, message, receiveCount: receives };
-}
-
-function clamped(ms: number): number {
-  return Math.min(Math.max(0, ms), MAX_VISIBILITY_MS);
 }

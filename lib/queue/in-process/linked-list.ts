@@ -7,6 +7,11 @@ interface Node<T> {
 export class LinkedList<T> {
   #head: Node<T> | undefined;
   #tail: Node<T> | undefined;
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
 
   get first(): T | undefined {
     return this.#head?.value;
@@ -17,11 +22,13 @@ export class LinkedList<T> {
     if (this.#tail === undefined) this.#head = node;
     else this.#tail.next = node;
     this.#tail = node;
+    this.#length += 1;
   }
 
   unshift(value: T): void {
     this.#head = { value, next: this.#head };
     this.#tail ??= this.#head;
+    this.#length += 1;
   }
 
   shift(): T | undefined {
@@ -29,6 +36,7 @@ export class LinkedList<T> {
     if (node === undefined) return undefined;
     this.#head = node.next;
     if (this.#head === undefined) this.#tail = undefined;
+    this.#length -= 1;
     return node.value;
   }
 }

@@ -1,5 +1,6 @@
 /** Sends the messages for an image that was found upstream: one per missing blob, or one to the finalizer. */
 import { settleEach } from '../../core/settle-all.ts';
+import type { Semaphore } from '../../core/semaphore.ts';
 import type { TagIndex } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -20,6 +21,9 @@ import { type NeededBlob, walk, type Walked } from './walk.ts';
 /** Blobs of an image that are looked up concurrently. */
 const SIDE_BY_SIDE = 16;
 
+/** The messages of an image that are sent together. An ordinary image has fewer layers. */
+const SENT_AT_ONCE = 100;
+
 /** The blobs and manifests of the walks that a message keeps. An ordinary image has fewer than a hundred. */
 const KEPT_ITEMS = 10_000;
 
@@ -39,6 +43,8 @@ export interface SliceWork {
   /** Tags often name the same image, which is walked once while the result is kept. */
   readonly walks: Once<Walked>;
   readonly referrers: ReferrerWork;
+  /** Lets one image of many layers send its messages at a time, so that they take little memory, and arrive together. */
+  readonly orders: Semaphore;
   /** Unchanged images to attest, by digest. */
   readonly unattested: Map<Digest, Image>;
   /** The policy that the archive has recorded. */
@@ -96,7 +102,7 @@ export async function walkOnce(
 /** Sends one message per missing blob; without any, notifies the finalizer at once. */
 export async function order(slice: SliceWork, sought: Sought, walked: Walked, remarks: Remarks): Promise<void> {
   const { context, message, signal } = slice;
-  const { queues, observe, lanes } = context;
+  const { queues, observe } = context;
   const missing = await findMissing(slice, walked.blobs);
   context.quota?.fetch(
     sought.name.reference,
@@ -116,14 +122,26 @@ export async function order(slice: SliceWork, sought: Sought, walked: Walked, re
     await queues.send('finalize', [finalizeMessage(message, image, 'resolver')], { signal });
     return;
   }
-  const { host } = parseRepository(message.source);
-  const outgoing = missing.map(({ blob: { data: _, ...blob }, look }) =>
-    layerMessage(message, image, blob, { lanes: lanes(host), look }),
-  );
-  await queues.send('layer', outgoing, { signal });
+  await sendLayers(slice, image, missing);
   // The event comes after the messages: an image is pending only if its messages exist, and the last of them reports
   // the final state.
   await context.pending?.({ type: 'image', status: 'pending', ...name }, message, signal);
+}
+
+async function sendLayers(slice: SliceWork, image: Image, missing: readonly Missing[]): Promise<void> {
+  const { context, message, signal, orders } = slice;
+  const lanes = context.lanes(parseRepository(message.source).host);
+  const send = async (some: readonly Missing[]): Promise<void> => {
+    const outgoing = some.map(({ blob: { data: _, ...blob }, look }) =>
+      layerMessage(message, image, blob, { lanes, look }),
+    );
+    await context.queues.send('layer', outgoing, { signal });
+  };
+  if (missing.length <= SENT_AT_ONCE) return send(missing);
+  return orders.with(async () => {
+    for (let sent = 0; sent < missing.length; sent += SENT_AT_ONCE)
+      await send(missing.slice(sent, sent + SENT_AT_ONCE));
+  }, signal);
 }
 
 /** The blobs that the archive lacks, the largest first, so that no large blob is transferred alone at the end. */

@@ -4,6 +4,7 @@
  * per missing blob (image.ts).
  */
 import { asFailure, Failure } from '../../core/failure.ts';
+import { Semaphore } from '../../core/semaphore.ts';
 import { settleEach } from '../../core/settle-all.ts';
 import { defined } from '../../core/defined.ts';
 import { type TagEntry, TagIndex } from '../../archive/tag-index/tag-index.ts';
@@ -155,6 +156,7 @@ class Slice {
       lookup,
       walks: keptWalks(),
       referrers: referrerWork(),
+      orders: new Semaphore(1),
       unattested: new Map(),
       policy,
       index,

@@ -2,6 +2,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import { type DeadLetter, type InProcessOptions, InProcessQueues } from '../../../lib/queue/in-process/in-process.ts';
 import { LinkedList } from '../../../lib/queue/in-process/linked-list.ts';
+import { SeenIds } from '../../../lib/queue/in-process/seen-ids.ts';
 import type { FinalizeMessage, LayerMessage } from '../../../lib/queue/messages.ts';
 import { layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
 import type { BatchResult, Delivery, Handler, Outgoing } from '../../../lib/queue/queue.ts';
@@ -285,6 +286,19 @@ describe('a group that rests', () => {
     await under.queues.idle();
   });
 
+  test('does not rest while a whole batch is waiting', async () => {
+    await using under = bench();
+    const { log, copied } = resting(under);
+    await under.queues.send('layer', [layer]);
+    const tags = Array.from({ length: 25 }, (_, at) => `a${at}`);
+    await send(under, ...tags);
+    await quiet();
+    expect(log).toEqual([tags.slice(0, 10), tags.slice(10, 20)]);
+    copied();
+    await under.queues.idle();
+    expect(log[2]).toEqual(tags.slice(20));
+  });
+
   test('does not rest while no other message is being handled', async () => {
     await using under = bench();
     const { log, copied } = resting(under);
@@ -456,6 +470,13 @@ describe('deduplication', () => {
     await send(under, 'a1');
     await under.queues.idle();
     expect(log).toHaveLength(2);
+  });
+
+  test('remembers at least the last 25,000 messages, and not more than 50,000', () => {
+    const seen = new SeenIds();
+    for (let n = 0; n < 50_001; n += 1) expect(seen.add(`${n}`, n)).toBe(true);
+    expect(seen.add('25001', 60_000)).toBe(false);
+    expect(seen.add('24999', 60_000)).toBe(true);
   });
 
   test('forgets messages of a refused send, so that they can be sent again', async () => {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Archive } from '../../../lib/archive/archive.ts';
 import { ociLayout } from '../../../lib/archive/oci-layout.ts';
@@ -266,6 +267,23 @@ describe('requests to the store', () => {
       expect.stringContaining(rig.archive.layout.blob(sha256(image.config))),
       expect.stringContaining(rig.archive.layout.receipt(BASE.digest)),
     ]);
+  });
+
+  // The resolver orders the smallest blob last. While it is missing, the others need not be read.
+  test('an early message of an image with many layers costs few requests', async () => {
+    const layers = Array.from({ length: 30 }, (_, n) =>
+      makeLayer({ files: [{ path: `f${n}`, content: randomBytes(600 * n) }] }),
+    );
+    const [smallest] = layers;
+    const image = makeImage({ layers });
+    const { port, faults } = countCalls(new MemoryStore());
+    await using rig = new Rig({ store: port });
+    await fill(rig, image, layers.slice(1));
+    const before = faults.calls.length;
+    await rig.finalize([told(image)]);
+    const receipts = faults.calls.slice(before).filter((call) => call.includes('.mirror/receipts/'));
+    expect(receipts).toHaveLength(2);
+    expect(receipts[1]).toContain(rig.archive.layout.receipt(smallest!.digest));
   });
 
   test('many tags of one repository are committed in one write', async () => {
