@@ -3,8 +3,8 @@ import type { Digest } from '../oci/digest.ts';
 import type { Receipt } from './receipt.ts';
 
 /** A finalizer needs them soon. More would save few requests, since other slices are resolved meanwhile. */
-const CONTENT_BYTES = 512 * 1024;
-const RECEIPTS = 500;
+const CONTENT_BYTES = 2 * 1024 * 1024;
+const RECEIPTS = 2_000;
 /** A larger document would displace too many others. */
 const MAX_BYTES = CONTENT_BYTES / 8;
 
