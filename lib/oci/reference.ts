@@ -17,7 +17,7 @@ export interface Reference extends Repository {
   readonly digest?: Digest;
 }
 
-const DOCKER_HUB = 'docker.io';
+export const DOCKER_HUB = 'docker.io';
 /** Other names that users write for Docker Hub: the old index, and the host of its API. */
 const DOCKER_HUB_ALIASES: ReadonlySet<string> = new Set(['index.docker.io', 'registry-1.docker.io']);
 

@@ -12,7 +12,7 @@ export interface Source {
   /** Resolves a tag or digest with HEAD, or with GET if HEAD is refused or has no digest. */
   resolve(tagOrDigest: string, options?: Cancel): Promise<Resolved>;
 
-  /** Fetches the manifest of a tag with GET, for a registry whose HEAD returns a digest that cannot be fetched. */
+  /** Fetches the manifest of a tag with GET: of a tag that the archive lacks, or whose digest from HEAD cannot be fetched. */
   fetchTag(tag: string, options?: Cancel): Promise<FetchedManifest>;
 
   /** Fetches a manifest of at most 4 MiB by digest, and verifies the digest. */

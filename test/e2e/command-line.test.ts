@@ -51,10 +51,10 @@ test('invalid images are refused with their reasons, and the others of the run a
   for (const [i, { name, code }] of poisons.entries()) {
     const image = summary.images.find(({ reference }) => reference === named(`team/app:poison-${i}`));
     expect(image, name).toMatchObject({ status: 'failed' });
-    // The reason names the digest, the repository and the problem.
+    // The reason names the tag or the digest, the repository and the problem.
     expect(image?.reason, name).toMatch(WHY[name] ?? /./);
     expect(image?.reason, name).toContain(named('team/app'));
-    expect(image?.reason, name).toMatch(/sha256:[0-9a-f]{64}/);
+    expect(image?.reason, name).toMatch(/:poison-\d+|sha256:[0-9a-f]{64}/);
     const event = failures.find((one) => one.type === 'image' && one.tag === `poison-${i}`);
     expect(event, name).toMatchObject({ status: 'failed', code });
   }

@@ -5,6 +5,8 @@ import { Failure, type FailureCode } from '../../core/failure.ts';
 import { covers, isWithin, provenPlatforms, type TagEntry } from '../../archive/tag-index/tag-index.ts';
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
+import { DOCKER_HUB, parseRepository } from '../../oci/reference.ts';
+import { withholdingSettings } from '../../policy/policy.ts';
 import type { Wanted } from '../../queue/messages.ts';
 import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
@@ -29,15 +31,19 @@ export async function resolveImage(slice: SliceWork, wanted: Wanted): Promise<vo
   const observed = context.now();
   const { reference, repository } = imageName(message, wanted);
   context.quota?.image(reference.startsWith(repository) ? reference : `${reference} as ${repository}`);
-  const found = await find(slice, wanted);
+  const found = await findImage(slice, wanted, observed);
+  if (found === undefined) return;
   try {
     await mirror(slice, soughtOf(slice, wanted, found, observed));
   } catch (error) {
     if (!(error instanceof RootUnknown)) throw error;
+    const { failure } = error;
     // HEAD may be answered from a cache, and a tag may move between two requests, so the GET of the tag decides.
-    const again = context.now();
-    const whole = await findWhole(slice, wanted, found, error.failure);
-    await mirror(slice, soughtOf(slice, wanted, whole, again));
+    await slice.wholes.with(async () => {
+      const again = context.now();
+      const whole = await findWhole(slice, wanted, found, failure);
+      await mirror(slice, soughtOf(slice, wanted, whole, again));
+    }, slice.signal);
   }
 }
 
@@ -48,7 +54,6 @@ function soughtOf({ message }: SliceWork, wanted: Wanted, found: Found, observed
 
 /** The steps after the image is found, in order. */
 async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
-  if (await isListOfReferrers(slice, sought)) return;
   announce(slice, sought.found);
   if ((await isWithheld(slice, sought)) || (await isDecided(slice, sought))) return;
   const passed = await passedVerification(slice, sought);
@@ -60,10 +65,16 @@ async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
   await orderReferrers(slice, sought.wanted, referrers);
 }
 
-/** Finds the requested image upstream. */
-async function find({ message, source, signal }: SliceWork, { tag, digest }: Wanted): Promise<Found> {
-  // The manifest decides whether it is an image.
-  if (tag !== undefined && mayNameList(message, tag)) return findManifest({ source, signal }, tag);
+/** Finds the requested image upstream; undefined if its tag names a list of referrers. A large manifest is dropped. */
+async function findImage(slice: SliceWork, wanted: Wanted, observed: number): Promise<Found | undefined> {
+  const { fetched, ...found } = await find(slice, wanted);
+  const whole = soughtOf(slice, wanted, defined({ ...found, fetched }), observed);
+  return (await isListOfReferrers(slice, whole)) ? undefined : { ...found, ...untilItsTurn(fetched) };
+}
+
+async function find(slice: SliceWork, { tag, digest }: Wanted): Promise<Found> {
+  const { source, signal } = slice;
+  if (tag !== undefined && digest === undefined && needsManifest(slice, tag)) return findManifest(slice, tag);
   if (tag === undefined) {
     if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
     return { digest };
@@ -73,24 +84,30 @@ async function find({ message, source, signal }: SliceWork, { tag, digest }: Wan
     throw error;
   });
   if (named !== undefined && (digest === undefined || named.digest === digest))
-    return { digest: named.digest, tag, ...untilItsTurn(named.fetched) };
+    return defined({ digest: named.digest, tag, fetched: named.fetched });
   const note = named === undefined ? 'upstream has no such tag' : `the tag names ${named.digest} upstream`;
   return { digest: digest as Digest, note: `${note}; kept by its digest` };
 }
 
-async function findWhole(
-  { source, signal }: SliceWork,
-  wanted: Wanted,
-  { tag, digest }: Found,
-  failure: Failure,
-): Promise<Found> {
+/**
+ * Whether the first request for a tag is GET: the manifest of a tag that the archive lacks is needed anyway. Docker Hub
+ * counts a GET as a pull, and no HEAD, and its images have many tags. A policy that withholds images decides by the
+ * digest alone. Of a tag that may name a list of referrers, only the manifest tells whether it is an image.
+ */
+function needsManifest({ index, policy, message }: SliceWork, tag: string): boolean {
+  if (mayNameList(message, tag)) return true;
+  const { host } = parseRepository(message.source);
+  return host !== DOCKER_HUB && index?.byTag(tag) === undefined && withholdingSettings(policy) === '';
+}
+
+async function findWhole(slice: SliceWork, wanted: Wanted, { tag, digest }: Found, failure: Failure): Promise<Found> {
   if (tag === undefined) throw failure;
-  const found = await findManifest({ source, signal }, tag);
+  const found = await findManifest(slice, tag);
   if (wanted.digest !== undefined && found.digest !== digest) throw failure;
   return found;
 }
 
-async function findManifest({ source, signal }: Pick<SliceWork, 'source' | 'signal'>, tag: string): Promise<Found> {
+async function findManifest({ source, signal }: SliceWork, tag: string): Promise<Found> {
   const fetched = await source.fetchTag(tag, { signal });
   return { digest: fetched.digest, tag, fetched };
 }

@@ -43,6 +43,8 @@ export interface SliceWork {
   /** Tags often name the same image, which is walked once while the result is kept. */
   readonly walks: Once<Walked>;
   readonly referrers: ReferrerWork;
+  /** Lets a few images at a time keep a whole manifest of any size that only the tag names. */
+  readonly wholes: Semaphore;
   /** Lets one image of many layers send its messages at a time, so that they take little memory, and arrive together. */
   readonly orders: Semaphore;
   /** Unchanged images to attest, by digest. */

@@ -32,6 +32,9 @@ import { type DeliveryOptions, isRecorded } from '../delivery.ts';
 /** Images of a slice that are handled concurrently; the host's connections limit their requests further. */
 const SIDE_BY_SIDE = 16;
 
+/** Manifests of at most 4 MiB that a slice keeps while it handles their images. */
+const WHOLES_SIDE_BY_SIDE = 2;
+
 /** The time in which a run begins checks for referrers, in milliseconds: the next run makes the others. A slow registry ends no function. */
 const CHECKS_MS = 60_000;
 
@@ -156,6 +159,7 @@ class Slice {
       lookup,
       walks: keptWalks(),
       referrers: referrerWork(),
+      wholes: new Semaphore(WHOLES_SIDE_BY_SIDE),
       orders: new Semaphore(1),
       unattested: new Map(),
       policy,

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
 import { isUnknownRequest } from '../../../lib/app/missing.ts';
 import { resolve } from '../../../lib/sync/resolver/resolve.ts';
+import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import type { Digest } from '../../../lib/oci/digest.ts';
 import { parsePlatform } from '../../../lib/oci/platform.ts';
@@ -146,7 +147,10 @@ describe('an image that is in the archive', () => {
     expect(strict.count({ method: 'GET', kind: 'manifest' })).toBe(1);
     strict.forgetRequests();
     await rig.resolve(message);
-    expect(strict.requests.map(({ method }) => method)).toEqual(['GET']);
+    await rig.resolve(message);
+    // The first HEAD shows that HEAD is refused.
+    const requests = strict.requests.map(({ method, kind }) => `${method} ${kind}`);
+    expect(requests).toEqual(['HEAD manifest', 'GET ping', 'GET manifest', 'GET manifest']);
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged' });
   });
 });
@@ -668,7 +672,7 @@ describe('content of the archive', () => {
     await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
     // The referrers of the index and of its child are listed.
     const requests = registry.requests.map(({ method, kind }) => `${method} ${kind}`);
-    expect(requests).toEqual(['HEAD manifest', 'GET referrers', 'GET referrers']);
+    expect(requests).toEqual(['GET manifest', 'GET referrers', 'GET referrers']);
   });
 
   test.each<[string, Digest]>([
@@ -905,14 +909,25 @@ test('a failed slice makes no further call once resolve has settled', async () =
   expect(faults.calls).toHaveLength(calls);
 });
 
-describe('a tag whose digest cannot be fetched', () => {
+// HEAD is the first request for a tag that the archive has.
+describe('a moved tag whose digest cannot be fetched', () => {
+  const FIRST = makeImage({ layers: [BASE], overrides: { config: { author: 'first' } } });
   const OLD = makeImage({ layers: [BASE], overrides: { config: { author: 'old' } } });
+  let rig: Rig;
+
+  beforeEach(async () => {
+    rig = new Rig();
+    registry.push('library/app', FIRST, 'v1');
+    await mirrored(rig, [{ tag: 'v1' }], { run: 'run-0' });
+    rig.records.length = 0;
+  });
+  afterEach(() => rig[Symbol.asyncDispose]());
   const UNKNOWN = { status: 404, body: errorBody('MANIFEST_UNKNOWN', 'manifest unknown') };
 
   test('is fetched by its name if every GET of a digest is 404', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'manifest', method: 'GET', digest: IMAGE.digest }, do: UNKNOWN });
-    await using rig = new Rig();
+    rig.now = () => 2_000_000;
     await mirrored(rig, [{ tag: 'v1' }]);
     expect(finals(rig)).toEqual([['v1', 'mirrored']]);
     expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
@@ -927,12 +942,14 @@ describe('a tag whose digest cannot be fetched', () => {
     registry.misbehave({ match: { method: 'HEAD' }, do: { headers: stale } });
     registry.forgetRequests();
     // A second passes with every request.
-    await using rig = new Rig({ now: () => 1000 + 1000 * registry.requests.length });
+    const began = 2_000_000;
+    rig.now = () => began + 1000 * registry.requests.length;
+    const before = rig.sent('layer').length;
     await mirrored(rig, [{ tag: 'v1' }]);
     expect(finals(rig)).toEqual([['v1', 'mirrored']]);
     expect((await indexOf(rig)).byTag('v1')?.digest).toBe(IMAGE.digest);
-    // The time before that GET, not before the HEAD with another digest (1000).
-    expect(rig.sent('layer')[0]?.image.observed).toBeGreaterThanOrEqual(3000);
+    // The time before that GET, not before the HEAD with another digest.
+    expect(rig.sent('layer')[before]?.image.observed).toBeGreaterThanOrEqual(began + 2000);
     registry.forgetRequests();
     await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
     expect(rig.events.at(-1)).toMatchObject({ status: 'unchanged', digest: IMAGE.digest });
@@ -941,17 +958,15 @@ describe('a tag whose digest cannot be fetched', () => {
   test('fails if GET of the tag returns another digest than the requested one', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { method: 'HEAD' }, do: { headers: { 'docker-content-digest': OLD.digest } } });
-    await using rig = new Rig();
     await rig.resolve(wanting([{ tag: 'v1', digest: OLD.digest }]));
-    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+    expect(rig.sent('finalize').at(-1)).toMatchObject({ failure: { code: 'manifest-unknown' } });
   });
 
   test('fails if GET of the tag fails as well', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'manifest', method: 'GET' }, do: UNKNOWN });
-    await using rig = new Rig();
     await rig.resolve(wanting([{ tag: 'v1' }]));
-    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+    expect(rig.sent('finalize').at(-1)).toMatchObject({ failure: { code: 'manifest-unknown' } });
   });
 });
 
@@ -969,7 +984,7 @@ test('the observation time of an image is the time of the request, and not of th
   registry.push('library/app', IMAGE, 'v1');
   let now = 1000;
   await using rig = new Rig({ now: () => now });
-  const held = registry.misbehave({ match: { method: 'HEAD' }, times: 1, do: { noAnswer: true } });
+  const held = registry.misbehave({ match: { kind: 'manifest' }, times: 1, do: { noAnswer: true } });
   const resolving = rig.resolve(wanting([{ tag: 'v1' }]));
   await held.begun;
   now = 60_000;
@@ -988,13 +1003,44 @@ test('one 503 in a slice of 20 images does not delay the other 19', async () => 
   expect(new Set(rig.sent('layer').map(({ image }) => image.tag))).toEqual(new Set(tags.filter((tag) => tag !== 't7')));
 });
 
-test('several tags of one image cost one GET of its manifest and one of its config', async () => {
+test('each new tag of an image costs one GET of its manifest, and all together cost one of its config', async () => {
   const tags = Array.from({ length: 50 }, (_, n) => `t${n}`);
   for (const tag of tags) registry.push('library/app', IMAGE, tag);
   await using rig = new Rig();
   await rig.resolve(wanting(tags.map((tag) => ({ tag }))));
-  expect(registry.count({ method: 'GET', kind: 'manifest' })).toBe(1);
+  expect(registry.count({ kind: 'manifest' })).toBe(50);
+  expect(registry.count({ method: 'GET', kind: 'manifest' })).toBe(50);
   expect(registry.count({ method: 'GET', kind: 'blob' })).toBe(1);
+});
+
+describe('the first request for a tag', () => {
+  const HOLDS: Policy = { ...NO_POLICY, minimumAgeMs: 1000 };
+
+  test.each<[string, string, string | undefined, Policy | undefined]>([
+    ['GET, if the archive lacks the tag', 'GET', undefined, undefined],
+    ['GET, if a policy withholds no image', 'GET', undefined, { ...NO_POLICY, referrers: 'none' }],
+    ['HEAD, if a policy withholds images', 'HEAD', undefined, HOLDS],
+    ['HEAD, if Docker Hub counts a GET as a pull', 'HEAD', 'docker.io/library/app', undefined],
+  ])('is %s', async (_, method, source, policy) => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig({ registry: { endpoints: { 'docker.io': [registry.host] } } });
+    const { message } = resolveMessage(
+      { ...orderFor(registry), ...(source === undefined ? {} : { source }) },
+      { kind: 'images', images: [{ tag: 'v1' }] },
+    );
+    const context = { ...rig.context, ...(policy === undefined ? {} : { policyOf: () => policy }) };
+    await resolve(context, message, { receiveCount: 1, last: true, signal: NEVER });
+    expect(registry.requests.find(({ kind }) => kind === 'manifest')).toMatchObject({ method });
+    expect(rig.sent('layer')).toHaveLength(2);
+  });
+});
+
+test('an index of which each child is an image costs one GET for each of them', async () => {
+  registry.push('library/app', makeIndex([IMAGE]), 'v1');
+  registry.push('library/app', makeIndex([IMAGE]), 'v2');
+  await using rig = new Rig();
+  await rig.resolve(wanting([{ tag: 'v1' }, { tag: 'v2' }]));
+  expect(registry.count({ kind: 'manifest' })).toBe(3);
 });
 
 describe('a tag that upstream lacks', () => {
