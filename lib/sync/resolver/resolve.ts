@@ -182,9 +182,12 @@ class Slice {
     return withPolicy(index ?? TagIndex.empty(), policy);
   }
 
-  /** Adds some of upstream's tags to the failure of a missing tag; the tags are listed once. */
+  /** Adds some of upstream's tags to the failure of a missing tag, unless it is from a list; the tags are listed once. */
   async #hinted(failure: Failure, { tag, digest }: Wanted): Promise<Failure> {
-    if (failure.code !== 'manifest-unknown' || tag === undefined || digest !== undefined) return failure;
+    const { what } = this.#message;
+    const isListed = what.kind === 'images' && what.listed === true;
+    const isMissing = failure.code === 'manifest-unknown' && tag !== undefined && digest === undefined;
+    if (!isMissing || isListed) return failure;
     this.#tags ??= firstTags(this.#source, this.#options.signal);
     const tags = await this.#tags;
     if (tags === undefined) return failure;

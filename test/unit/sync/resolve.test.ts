@@ -1057,6 +1057,17 @@ describe('a tag that upstream lacks', () => {
     expect(registry.count({ kind: 'tags' })).toBe(1);
   });
 
+  // The list may be long, and it has the tag.
+  test('fails without a hint if it is from a list of tags', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await rig.resolve(
+      resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v2' }], listed: true }).message,
+    );
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { code: 'manifest-unknown' } }]);
+    expect(registry.count({ kind: 'tags' })).toBe(0);
+  });
+
   test('fails without a hint if the tags cannot be listed', async () => {
     registry.push('library/app', IMAGE, 'v1');
     registry.misbehave({ match: { kind: 'tags' }, do: { status: 403 } });
