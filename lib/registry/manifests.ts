@@ -105,24 +105,31 @@ export async function manifestAt(one: EndpointAttempt, options: ManifestOptions)
     const actual = digestOf(bytes);
     const failure = mismatch(operation, reply, actual);
     if (isDigest(reference)) throw failure;
-    return confirmed(one, options, { failure, digest: actual });
+    return confirmed(one, options, failure, expected === undefined ? [actual] : [expected, actual]);
   }
   // The response to a tag may be a proxy's login page; then the next endpoint is tried.
   if (!isDigest(reference)) checkManifest(bytes, mediaType, operation, reply);
   return { digest, mediaType, bytes };
 }
 
-/** Some registries send a wrong digest with a tag. The manifest counts if the registry serves it by its own digest. */
+/**
+ * The manifest of a tag whose response has another digest than its header. The one of the header counts, as with HEAD.
+ * Some registries send a wrong digest with a tag. Then the manifest counts if the registry serves it by its own digest.
+ */
 async function confirmed(
   one: EndpointAttempt,
   options: ManifestOptions,
-  wrong: { readonly failure: Failure; readonly digest: Digest },
+  failure: Failure,
+  digests: readonly Digest[],
 ): Promise<FetchedManifest> {
-  try {
-    return await manifestAt(one, { ...options, reference: wrong.digest });
-  } catch (thrown) {
-    throw thrown instanceof Failure && thrown.remedy === 'never' ? wrong.failure : thrown;
+  for (const reference of digests) {
+    try {
+      return await manifestAt(one, { ...options, reference });
+    } catch (thrown) {
+      if (!(thrown instanceof Failure && thrown.remedy === 'never')) throw thrown;
+    }
   }
+  throw failure;
 }
 
 function askFor(method: 'GET' | 'HEAD', { repository, reference, operation }: ManifestOptions): EndpointRequest {

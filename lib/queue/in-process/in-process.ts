@@ -28,11 +28,11 @@ export interface InProcessOptions {
   readonly clock?: Clock;
 }
 
-/**
- * The default maximum of messages per queue and registry. They take about 7 MB, and keep every transfer busy while
- * the resolvers wait.
- */
+/** The default maximum of messages per queue and registry, about 7 MB: enough to keep every transfer busy. */
 const ROOM = 5_000;
+
+/** The maximum of resolve messages that wait for room, and let others be handled meanwhile. */
+const MAX_GIVING_WAY = 12;
 
 interface Lane {
   readonly name: QueueName;
@@ -78,6 +78,8 @@ export class InProcessQueues implements Queues {
   readonly #waiters: PromiseWithResolvers<void>[] = [];
   /** Messages that were accepted, and are neither done nor recorded as dead. */
   #outstanding = 0;
+  /** Resolve messages that wait for room, and let others be handled meanwhile. */
+  #givingWay = 0;
   #unrecorded: Failure | undefined;
   readonly #stop = new AbortController();
   #stopping: Promise<void> | undefined;
@@ -130,12 +132,14 @@ export class InProcessQueues implements Queues {
   }
 
   /**
-   * Waits for room. Meanwhile another resolve message may be handled in the place of a waiting one. Layers keep their places,
-   * because their number would otherwise have no limit.
+   * Waits for room. Meanwhile another resolve message may be handled in the place of a waiting one, up to a limit, because
+   * each keeps its images in memory. Layers keep their places, because their number would otherwise have no limit.
    */
   async #wait(room: Semaphore, count: number, { lane, sender, signal }: Waiting): Promise<void> {
-    const givesWay = sender?.lane.name === 'resolve';
+    const mayGiveWay = (sender?.waiting ?? 0) > 0 || this.#givingWay < MAX_GIVING_WAY;
+    const givesWay = sender?.lane.name === 'resolve' && mayGiveWay;
     if (givesWay && sender.waiting++ === 0) {
+      this.#givingWay += 1;
       sender.lane.inFlight -= 1;
       this.#look(sender.lane);
     }
@@ -145,7 +149,10 @@ export class InProcessQueues implements Queues {
     } catch {
       throw stopped(`send to ${lane.name} queue`);
     } finally {
-      if (givesWay && --sender.waiting === 0) sender.lane.inFlight += 1;
+      if (givesWay && --sender.waiting === 0) {
+        this.#givingWay -= 1;
+        sender.lane.inFlight += 1;
+      }
     }
   }
 

@@ -25,6 +25,11 @@ import { isWithheld } from './withheld.ts';
 /** Failures for a missing tag. They do not fail an image that is also requested by digest. */
 const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
 
+/** An image of more blobs waits for its turn without the list of its blobs. An ordinary image has fewer than a hundred. */
+const MANY_BLOBS = 500;
+
+const DENIED: ReadonlySet<number> = new Set([401, 403]);
+
 /** Resolves one image of a message. */
 export async function resolveImage(slice: SliceWork, wanted: Wanted): Promise<void> {
   const { context, message } = slice;
@@ -58,11 +63,24 @@ async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
   if ((await isWithheld(slice, sought)) || (await isDecided(slice, sought))) return;
   const passed = await passedVerification(slice, sought);
   if (passed === undefined) return;
-  const walked = await walkOnce(slice, sought, (digest) => beginList(slice, digest));
-  const referrers = await findReferrers(slice, walked.manifests);
-  const remarks = referrerRemarks(slice, referrers);
-  await order(slice, sought, walked, { ...remarks, ...passed, notes: [...passed.notes, ...(remarks.notes ?? [])] });
-  await orderReferrers(slice, sought.wanted, referrers);
+  const { blobs, fetchedBytes } = await firstWalk(slice, sought);
+  const finish = async (): Promise<void> => {
+    const walked = { ...(await walkOnce(slice, sought)), fetchedBytes };
+    const referrers = await findReferrers(slice, walked.manifests);
+    const remarks = referrerRemarks(slice, referrers);
+    await order(slice, sought, walked, { ...remarks, ...passed, notes: [...passed.notes, ...(remarks.notes ?? [])] });
+    await orderReferrers(slice, sought.wanted, referrers);
+  };
+  await (blobs <= MANY_BLOBS ? finish() : slice.many.with(finish, slice.signal));
+}
+
+/** Walks an image, and returns only numbers: the list of its blobs is kept by `walks`, or found again in the archive. */
+async function firstWalk(
+  slice: SliceWork,
+  sought: Sought,
+): Promise<{ readonly blobs: number; readonly fetchedBytes: number }> {
+  const { blobs, fetchedBytes } = await walkOnce(slice, sought, (digest) => beginList(slice, digest));
+  return { blobs: blobs.length, fetchedBytes };
 }
 
 /** Finds the requested image upstream; undefined if its tag names a list of referrers. A large manifest is dropped. */
@@ -74,7 +92,7 @@ async function findImage(slice: SliceWork, wanted: Wanted, observed: number): Pr
 
 async function find(slice: SliceWork, { tag, digest }: Wanted): Promise<Found> {
   const { source, signal } = slice;
-  if (tag !== undefined && digest === undefined && needsManifest(slice, tag)) return findManifest(slice, tag);
+  if (tag !== undefined && digest === undefined && needsManifest(slice, tag)) return findNew(slice, tag);
   if (tag === undefined) {
     if (digest === undefined) throw new RangeError('an image to resolve has neither tag nor digest');
     return { digest };
@@ -89,15 +107,31 @@ async function find(slice: SliceWork, { tag, digest }: Wanted): Promise<Found> {
   return { digest: digest as Digest, note: `${note}; kept by its digest` };
 }
 
+/** Finds a tag with GET. A proxy may change the response to a tag, and leave the responses to HEAD and to a digest as they are. */
+async function findNew(slice: SliceWork, tag: string): Promise<Found> {
+  const { source, signal } = slice;
+  try {
+    return await findManifest(slice, tag);
+  } catch (error) {
+    const isFinal = error instanceof Failure && error.remedy === 'never' && !IS_NO_TAG.has(error.code);
+    if (!isFinal || DENIED.has(error.status ?? 0)) throw error;
+    const named = await source.resolve(tag, { signal }).catch(() => undefined);
+    if (named === undefined) throw error;
+    return defined({ digest: named.digest, tag, fetched: named.fetched });
+  }
+}
+
 /**
  * Whether the first request for a tag is GET: the manifest of a tag that the archive lacks is needed anyway. Docker Hub
- * counts a GET as a pull, and no HEAD, and its images have many tags. A policy that withholds images decides by the
- * digest alone. Of a tag that may name a list of referrers, only the manifest tells whether it is an image.
+ * counts a GET as a pull, and no HEAD, and its images have many tags. A policy that withholds images, and the
+ * decision of a person, apply to the digest alone, and the release of a held image fetches nothing. Of a tag that may name a list of referrers, only the manifest tells whether it is an image.
  */
 function needsManifest({ index, policy, message }: SliceWork, tag: string): boolean {
   if (mayNameList(message, tag)) return true;
-  const { host } = parseRepository(message.source);
-  return host !== DOCKER_HUB && index?.byTag(tag) === undefined && withholdingSettings(policy) === '';
+  if (parseRepository(message.source).host === DOCKER_HUB || withholdingSettings(policy) !== '') return false;
+  if (index === undefined) return true;
+  const { held, decisions } = index.control;
+  return index.byTag(tag) === undefined && held.size === 0 && decisions.length === 0;
 }
 
 async function findWhole(slice: SliceWork, wanted: Wanted, { tag, digest }: Found, failure: Failure): Promise<Found> {

@@ -45,6 +45,8 @@ export interface SliceWork {
   readonly referrers: ReferrerWork;
   /** Lets a few images at a time keep a whole manifest of any size that only the tag names. */
   readonly wholes: Semaphore;
+  /** Lets one image of very many blobs keep their list at a time. */
+  readonly many: Semaphore;
   /** Lets one image of many layers send its messages at a time, so that they take little memory, and arrive together. */
   readonly orders: Semaphore;
   /** Unchanged images to attest, by digest. */

@@ -160,6 +160,7 @@ class Slice {
       walks: keptWalks(),
       referrers: referrerWork(),
       wholes: new Semaphore(WHOLES_SIDE_BY_SIDE),
+      many: new Semaphore(1),
       orders: new Semaphore(1),
       unattested: new Map(),
       policy,

@@ -20,6 +20,7 @@ export async function firstTags(source: Source, signal: AbortSignal): Promise<re
 /** A message with the tags that a repository has, for a missing tag; tags with the same beginning come first. */
 export function tagHint(tags: readonly string[], tag: string): string {
   if (tags.length === 0) return 'upstream has no tags in this repository';
+  if (tags.includes(tag)) return 'upstream lists this tag nevertheless';
   const common = (other: string): number => {
     let length = 0;
     while (length < tag.length && tag[length] === other[length]) length += 1;

@@ -230,6 +230,38 @@ describe('a handler that waits for room', () => {
     await under.queues.idle();
   });
 
+  test('keeps its place if twelve others have given theirs away', async () => {
+    await using under = bench({ room: 1 });
+    const { end } = gated(under, 100);
+    const began: string[] = [];
+    under.queues.consume('resolve', {
+      concurrency: 1,
+      batchSize: 1,
+      handler: async ([delivery], signal) => {
+        const { group, message } = delivery!;
+        began.push(group);
+        for (const name of ['x', 'y'])
+          await under.queues.send('layer', [layer(`${group}${name}`, { ...ORDER, source: message.source })], {
+            signal,
+          });
+        return { failed: [] };
+      },
+    });
+    const orders = Array.from({ length: 15 }, (_, n) => ({ ...ORDER, source: `r${n}.example/app` }));
+    await under.queues.send(
+      'resolve',
+      orders.map((order, n) => resolveTag(`g${n}`, order)),
+    );
+    for (let turns = 0; turns < 20; turns += 1) await quiet();
+    expect(began).toHaveLength(13);
+    for (let left = 30; left > 0; left -= 1) {
+      end();
+      await quiet();
+    }
+    await under.queues.idle();
+    expect(began).toHaveLength(15);
+  });
+
   test('keeps its place if it is a layer', async () => {
     await using under = bench({ room: 1 });
     const started: string[] = [];

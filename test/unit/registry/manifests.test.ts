@@ -107,6 +107,21 @@ test('a wrong digest with a tag is ignored if the registry serves the manifest b
   await failureOf(sources.at(registry.host).fetchTag('1'), 'digest-mismatch');
 });
 
+test('the digest in the header of a tag counts if its manifest exists, whatever the body is', async () => {
+  await using registry = await startRegistry();
+  await using sources = testSources();
+  const other = makeImage({ overrides: { config: { author: 'another' } } });
+  registry.push(REPOSITORY, image, '1');
+  registry.push(REPOSITORY, other);
+  const headers = { 'docker-content-digest': image.digest };
+  for (const body of [other.manifest.toString(), `${image.manifest.toString()} `]) {
+    const wrong = registry.misbehave({ match: { tag: '1' }, do: { status: 200, body, headers } });
+    const { digest, bytes } = await sources.at(registry.host).fetchTag('1');
+    expect([digest, Buffer.from(bytes)]).toEqual([image.digest, image.manifest]);
+    wrong.stop();
+  }
+});
+
 test('a manifest above the size limit is refused, and not truncated', async () => {
   await using registry = await startRegistry();
   await using sources = testSources();

@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { LayerMessage } from '../../../lib/queue/messages.ts';
 import { resolveMessage } from '../../../lib/queue/outgoing.ts';
 import type { Outgoing } from '../../../lib/queue/queue.ts';
+import type { MirrorEvent } from '../../../lib/sync/events.ts';
 import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { makeArtifact } from '../../kit/images.ts';
 import { startRegistry, type TestRegistry } from '../../kit/registry.ts';
@@ -47,4 +48,39 @@ test('images of many layers send their messages one after another, a hundred at 
   expect(sends.map(({ image }) => image)).toEqual(
     sends.flatMap(({ image }, at) => (at % 3 === 0 ? [image, image, image] : [])),
   );
+});
+
+// The list of the blobs takes more memory than the image that waits.
+test('of the images with very many blobs, one at a time keeps the list of its blobs', async () => {
+  await using rig = new Rig();
+  const images = ['a', 'b', 'c'].map((name) =>
+    makeArtifact({ blobs: Array.from({ length: 1_001 }, (_, n) => Buffer.from(`${name}${n}`)) }),
+  );
+  for (const [at, image] of images.entries()) registry.push('library/app', image, `v${at}`);
+  const { context } = rig;
+  const listed: string[] = [];
+  let sent = 0;
+  const gate = Promise.withResolvers<undefined>();
+  const queues = {
+    async send(queue: string, outgoing: readonly Outgoing[]): Promise<void> {
+      if (queue !== 'layer') return;
+      await gate.promise;
+      sent += outgoing.length;
+    },
+  };
+  const observe = (event: MirrorEvent): void => {
+    if (event.type === 'resolved') listed.push(event.reference);
+  };
+  const wanted = images.map((_, at) => ({ tag: `v${at}` }));
+  const { message } = resolveMessage(orderFor(registry), { kind: 'images', images: wanted });
+  const options = { receiveCount: 1, last: false, signal: NEVER };
+  const resolving = resolve({ ...context, queues, observe }, message, options);
+  await vi.waitFor(() => expect(registry.count({ kind: 'referrers' })).toBe(3));
+  await vi.waitFor(() => expect(listed).toHaveLength(1));
+  gate.resolve(undefined);
+  await resolving;
+  expect(listed).toHaveLength(3);
+  expect(sent).toBe(3 * 1_001);
+  // No manifest is requested again.
+  expect(registry.count({ kind: 'manifest' })).toBe(3);
 });

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Failure } from '../../../lib/core/failure.ts';
+import { withDecisionIn } from '../../../lib/archive/tag-index/withheld.ts';
 import { isUnknownRequest } from '../../../lib/app/missing.ts';
 import { resolve } from '../../../lib/sync/resolver/resolve.ts';
 import { NO_POLICY, type Policy } from '../../../lib/policy/policy.ts';
@@ -1032,6 +1033,41 @@ describe('the first request for a tag', () => {
     await resolve(context, message, { receiveCount: 1, last: true, signal: NEVER });
     expect(registry.requests.find(({ kind }) => kind === 'manifest')).toMatchObject({ method });
     expect(rig.sent('layer')).toHaveLength(2);
+  });
+
+  test('is HEAD, if a person has rejected an image of the repository', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    const { repository } = orderFor(registry);
+    const decision = { action: 'reject' as const, digest: IMAGE.digest, by: 'alice', reason: 'broken', at: rig.now() };
+    await rig.archive.updatePolicy(repository, (index) => withDecisionIn(index, decision));
+    registry.forgetRequests();
+    await rig.resolve(wanting([{ tag: 'v1' }], { run: 'run-2' }));
+    expect(registry.requests.map(({ method, kind }) => `${method} ${kind}`)).toEqual(['HEAD manifest']);
+    expect(rig.events.at(-1)).toMatchObject({ status: 'rejected' });
+  });
+});
+
+describe('a new tag whose GET is not a manifest', () => {
+  test.each<[string, Parameters<TestRegistry['misbehave']>[0]['do']]>([
+    ['a login page', { status: 200, body: '<html>log in</html>' }],
+    ['a refusal of the request', { status: 405, body: '' }],
+  ])('is found by HEAD and its digest: %s', async (_, wrong) => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { method: 'GET', tag: 'v1' }, do: wrong });
+    await using rig = new Rig();
+    await mirrored(rig, [{ tag: 'v1' }]);
+    expect(finals(rig)).toEqual([['v1', 'mirrored']]);
+    await expectPullable(rig, IMAGE);
+  });
+
+  test('fails with the first reason if HEAD fails as well', async () => {
+    registry.push('library/app', IMAGE, 'v1');
+    registry.misbehave({ match: { tag: 'v1' }, do: { status: 400, body: errorBody('UNSUPPORTED', 'no') } });
+    await using rig = new Rig();
+    await rig.resolve(wanting([{ tag: 'v1' }]));
+    expect(rig.sent('finalize')).toMatchObject([{ failure: { reason: expect.stringContaining('get manifest') } }]);
   });
 });
 

@@ -3,6 +3,7 @@ import { tagHint } from '../../../lib/sync/resolver/tag-hint.ts';
 
 test('says that the repository has no tags', () => {
   expect(tagHint([], '1')).toBe('upstream has no tags in this repository');
+  expect(tagHint(['1', '2'], '1')).toBe('upstream lists this tag nevertheless');
 });
 
 test('names at most five tags, beginning with those most similar to the missing one', () => {
