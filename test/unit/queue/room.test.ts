@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type DeadLetter, type InProcessOptions, InProcessQueues } from '../../../lib/queue/in-process/in-process.ts';
 import type { Order } from '../../../lib/queue/messages.ts';
 import { layerMessage, resolveMessage } from '../../../lib/queue/outgoing.ts';
-import type { Delivery, Outgoing } from '../../../lib/queue/queue.ts';
+import type { Outgoing } from '../../../lib/queue/queue.ts';
 import { ManualClock } from './manual-clock.ts';
 import { digestFor, IMAGE, LAYER, ORDER, tagged } from './samples.ts';
 
@@ -73,6 +73,22 @@ function gated(
     },
   });
   return { started, end: (fail) => gates.shift()?.(fail) };
+}
+
+/** Handles layers one at a time, each of which sends messages; returns the groups that were begun. */
+function sending({ queues }: Bench, send: (group: string, signal: AbortSignal) => Promise<void>): readonly string[] {
+  const started: string[] = [];
+  queues.consume('layer', {
+    concurrency: 1,
+    batchSize: 1,
+    handler: async ([delivery], signal) => {
+      const { group } = delivery!;
+      started.push(group);
+      await send(group, signal);
+      return { failed: [] };
+    },
+  });
+  return started;
 }
 
 describe('a queue that is full for a registry', () => {
@@ -264,17 +280,7 @@ describe('a handler that waits for room', () => {
 
   test('keeps its place if it is a layer', async () => {
     await using under = bench({ room: 1 });
-    const started: string[] = [];
-    under.queues.consume('layer', {
-      concurrency: 1,
-      batchSize: 1,
-      handler: async (deliveries: readonly Delivery[], signal) => {
-        const group = deliveries[0]?.group ?? '';
-        started.push(group);
-        await under.queues.send('finalize', [tagged(group, 'g')], { signal });
-        return { failed: [] };
-      },
-    });
+    const started = sending(under, (group, signal) => under.queues.send('finalize', [tagged(group, 'g')], { signal }));
     await under.queues.send('finalize', [tagged('v0', 'g')]);
     await under.queues.send('layer', [layer('a')]);
     await under.queues.send('layer', [layer('b', OTHER)]);
@@ -287,16 +293,8 @@ describe('a handler that waits for room', () => {
 
   test('does not wait for its own queue', async () => {
     await using under = bench({ room: 1 });
-    const started: string[] = [];
-    under.queues.consume('layer', {
-      concurrency: 1,
-      batchSize: 1,
-      handler: async (deliveries: readonly Delivery[], signal) => {
-        const group = deliveries[0]?.group ?? '';
-        started.push(group);
-        if (group === 'a') await under.queues.send('layer', [layer('b'), layer('c')], { signal });
-        return { failed: [] };
-      },
+    const started = sending(under, async (group, signal) => {
+      if (group === 'a') await under.queues.send('layer', [layer('b'), layer('c')], { signal });
     });
     await under.queues.send('layer', [layer('a')]);
     await under.queues.idle();
