@@ -1049,6 +1049,24 @@ describe('the first request for a tag', () => {
   });
 });
 
+// Otherwise all manifests of the images that are resolved concurrently would be in memory.
+test.each(['v1', `sha256-${'a'.repeat(64)}`])(
+  'a large manifest of the new tag %s is read again in its turn',
+  async (tag) => {
+    const image = makeImage({ layers: [TOP], overrides: { manifest: { annotations: { pad: 'x'.repeat(300_000) } } } });
+    registry.push('library/app', image, tag);
+    await using rig = new Rig();
+    const what = { kind: 'images' as const, images: [{ tag }], listed: true as const };
+    await rig.resolve(resolveMessage(orderFor(registry), what).message);
+    const manifests = registry.requests.filter(({ kind }) => kind === 'manifest');
+    expect(manifests.map(({ method, digest }) => [method, digest])).toEqual([
+      ['GET', undefined],
+      ['GET', image.digest],
+    ]);
+    expect(rig.sent('layer')).toHaveLength(1);
+  },
+);
+
 describe('a new tag whose GET is not a manifest', () => {
   test.each<[string, Parameters<TestRegistry['misbehave']>[0]['do']]>([
     ['a login page', { status: 200, body: '<html>log in</html>' }],
