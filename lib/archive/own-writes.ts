@@ -2,7 +2,7 @@ import { Lru } from '../core/lru.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Receipt } from './receipt.ts';
 
-/** A finalizer needs them soon. More would save few requests, since other slices are resolved meanwhile. */
+/** A finalizer needs them soon, but it rests, and other slices are resolved meanwhile. */
 const CONTENT_BYTES = 2 * 1024 * 1024;
 const RECEIPTS = 2_000;
 /** A larger document would displace too many others. */

@@ -11,7 +11,7 @@ import type { Wanted } from '../../queue/messages.ts';
 import { checkPlatforms, held } from '../closure.ts';
 import { imageName } from '../events.ts';
 import { untilItsTurn } from '../large-manifests.ts';
-import { type Found, order, type SliceWork, type Sought, walkOnce } from './order.ts';
+import { type Found, order, type SliceWork, type Sought, withWalked } from './order.ts';
 import { isCheckDue } from '../../policy/referrer-checks.ts';
 import { announce } from './announced.ts';
 import { checkReferrers } from './checks.ts';
@@ -24,9 +24,6 @@ import { isWithheld } from './withheld.ts';
 
 /** Failures for a missing tag. They do not fail an image that is also requested by digest. */
 const IS_NO_TAG: ReadonlySet<FailureCode> = new Set(['manifest-unknown', 'name-unknown']);
-
-/** An image of more blobs waits for its turn without the list of its blobs. An ordinary image has fewer than a hundred. */
-const MANY_BLOBS = 500;
 
 const DENIED: ReadonlySet<number> = new Set([401, 403]);
 
@@ -63,24 +60,14 @@ async function mirror(slice: SliceWork, sought: Sought): Promise<void> {
   if ((await isWithheld(slice, sought)) || (await isDecided(slice, sought))) return;
   const passed = await passedVerification(slice, sought);
   if (passed === undefined) return;
-  const { blobs, fetchedBytes } = await firstWalk(slice, sought);
-  const finish = async (): Promise<void> => {
-    const walked = { ...(await walkOnce(slice, sought)), fetchedBytes };
-    const referrers = await findReferrers(slice, walked.manifests);
-    const remarks = referrerRemarks(slice, referrers);
+  const onManifest = (digest: Digest): void => beginList(slice, digest);
+  const referrers = await withWalked(slice, { sought, onManifest }, async (walked) => {
+    const found = await findReferrers(slice, walked.manifests);
+    const remarks = referrerRemarks(slice, found);
     await order(slice, sought, walked, { ...remarks, ...passed, notes: [...passed.notes, ...(remarks.notes ?? [])] });
-    await orderReferrers(slice, sought.wanted, referrers);
-  };
-  await (blobs <= MANY_BLOBS ? finish() : slice.many.with(finish, slice.signal));
-}
-
-/** Walks an image, and returns only numbers: the list of its blobs is kept by `walks`, or found again in the archive. */
-async function firstWalk(
-  slice: SliceWork,
-  sought: Sought,
-): Promise<{ readonly blobs: number; readonly fetchedBytes: number }> {
-  const { blobs, fetchedBytes } = await walkOnce(slice, sought, (digest) => beginList(slice, digest));
-  return { blobs: blobs.length, fetchedBytes };
+    return found;
+  });
+  await orderReferrers(slice, sought.wanted, referrers);
 }
 
 /** Finds the requested image upstream; undefined if its tag names a list of referrers. A large manifest is dropped. */
@@ -123,8 +110,9 @@ async function findNew(slice: SliceWork, tag: string): Promise<Found> {
 
 /**
  * Whether the first request for a tag is GET: the manifest of a tag that the archive lacks is needed anyway. Docker Hub
- * counts a GET as a pull, and no HEAD, and its images have many tags. A policy that withholds images, and the
- * decision of a person, apply to the digest alone, and the release of a held image fetches nothing. Of a tag that may name a list of referrers, only the manifest tells whether it is an image.
+ * counts a GET as a pull, and no HEAD, and its images have many tags. A policy that withholds images, and the decision of
+ * a person, apply to the digest alone, and the release of a held image fetches nothing. Of a tag that may name a list of
+ * referrers, only the manifest tells whether it is an image.
  */
 function needsManifest({ index, policy, message }: SliceWork, tag: string): boolean {
   if (mayNameList(message, tag)) return true;

@@ -21,6 +21,9 @@ import { type NeededBlob, walk, type Walked } from './walk.ts';
 /** Blobs of an image that are looked up concurrently. */
 const SIDE_BY_SIDE = 16;
 
+/** An image of more blobs waits for its turn without the list of its blobs. An ordinary image has fewer than a hundred. */
+const MANY_BLOBS = 500;
+
 /** The messages of an image that are sent together. An ordinary image has fewer layers. */
 const SENT_AT_ONCE = 100;
 
@@ -89,12 +92,37 @@ interface Missing {
   readonly look: Look;
 }
 
-/** Walks down from an image; once for each digest. */
-export async function walkOnce(
+/**
+ * Walks down from an image, and handles the result. An image of very many blobs waits for its turn without the list of its
+ * blobs, which `walks` keeps, or which is found again in the archive. `finish` must not wait for another image.
+ */
+export async function withWalked<T>(
   slice: SliceWork,
-  { found, name }: Sought,
-  onManifest?: (digest: Digest) => void,
-): Promise<Walked> {
+  image: Walkable,
+  finish: (walked: Walked) => Promise<T>,
+): Promise<T> {
+  const { blobs, fetchedBytes } = await countBlobs(slice, image);
+  const work = async (): Promise<T> => finish({ ...(await walkOnce(slice, image)), fetchedBytes });
+  return blobs <= MANY_BLOBS ? work() : slice.many.with(work, slice.signal);
+}
+
+/** Returns only numbers, so that nothing keeps the list of the blobs. */
+async function countBlobs(
+  slice: SliceWork,
+  image: Walkable,
+): Promise<{ readonly blobs: number; readonly fetchedBytes: number }> {
+  const { blobs, fetchedBytes } = await walkOnce(slice, image);
+  return { blobs: blobs.length, fetchedBytes };
+}
+
+interface Walkable {
+  readonly sought: Sought;
+  /** Called before a manifest is read. */
+  readonly onManifest?: (digest: Digest) => void;
+}
+
+/** Walks down from an image; once for each digest. */
+async function walkOnce(slice: SliceWork, { sought: { found, name }, onManifest }: Walkable): Promise<Walked> {
   const { context, message, source, signal, walks } = slice;
   const options = { source, archive: context.archive, scope: message, signal, onManifest, size: found.size };
   const isFirst = !walks.has(found.digest);

@@ -21,7 +21,8 @@ import { recorded } from '../failures.ts';
 import { untilItsTurn } from '../large-manifests.ts';
 import { Once } from './once.ts';
 import { isRecorded, isTemporary } from '../delivery.ts';
-import { keptWalks, order, type Remarks, type SliceWork, type Sought, walkOnce } from './order.ts';
+import { keptWalks, order, type Remarks, type SliceWork, type Sought, withWalked } from './order.ts';
+import type { Walked } from './walk.ts';
 
 /** Levels of referrers: a signature of an SBOM is of the second. */
 const MAX_DEPTH = 3;
@@ -49,6 +50,8 @@ export interface ReferrerWork {
   readonly announced: Set<Digest>;
   /** Tags and digests of referrers that were ordered. */
   readonly ordered: Set<string>;
+  /** The walks of referrers, which have all platforms. */
+  readonly walks: Once<Walked>;
   /** The checks of unchanged images, with the image. */
   readonly checks: { readonly image: Image; readonly check: ReferrerCheck }[];
 }
@@ -81,6 +84,7 @@ export function referrerWork(): ReferrerWork {
     permits: new Semaphore(LISTS_SIDE_BY_SIDE),
     announced: new Set(),
     ordered: new Set(),
+    walks: keptWalks(),
     checks: [],
   };
 }
@@ -218,7 +222,7 @@ export async function orderReferrers(
   { found }: Pick<FoundReferrers, 'found'>,
 ): Promise<readonly Digest[]> {
   // A referrer is mirrored completely, because the platforms of the image do not apply to it.
-  const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: keptWalks() };
+  const whole = { ...slice, message: { ...slice.message, platforms: 'all' as const }, walks: slice.referrers.walks };
   const missing = found.filter(({ referrer }) => !isHeld(slice, referrer));
   const ordered = await settleEach(missing, SIDE_BY_SIDE, (each) => orderOne(whole, root, each));
   return missing.filter((_, at) => ordered[at] === true).map(({ referrer }) => referrer.digest);
@@ -242,8 +246,7 @@ async function orderOne(slice: SliceWork, root: Wanted, found: FoundReferrer): P
       observed: found.observed,
       name,
     };
-    const walked = await walkOnce(slice, sought);
-    await order(slice, sought, walked, { subject: found.subject, root });
+    await withWalked(slice, { sought }, (walked) => order(slice, sought, walked, { subject: found.subject, root }));
     return true;
   } catch (error) {
     const failure = asFailure(error, `resolve ${name.reference}`, 'source');

@@ -5,7 +5,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { wordsOf } from '../../policy/decisions.ts';
 import { subjectOfCosignTag } from '../../oci/referrer-tags.ts';
 import { finalizeMessage } from '../../queue/outgoing.ts';
-import { notFetched, order, type SliceWork, type Sought, walkOnce } from './order.ts';
+import { notFetched, order, type SliceWork, type Sought, withWalked } from './order.ts';
 
 /**
  * Whether the policy decides without a request to upstream: a digest that is held, due or rejected, a tag that has drifted, and a
@@ -63,5 +63,5 @@ async function isDrifted(
  * at once, because the archive has the content; only content that a repair removed is fetched.
  */
 async function orderArchived(slice: SliceWork, sought: Sought): Promise<void> {
-  await order(slice, sought, await walkOnce(slice, sought), {});
+  await withWalked(slice, { sought }, (walked) => order(slice, sought, walked, {}));
 }
