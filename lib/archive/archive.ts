@@ -8,9 +8,11 @@ import { OwnWrites } from './own-writes.ts';
 import type { Receipt } from './receipt.ts';
 import { type FoundReceipt, Receipts } from './receipts.ts';
 import type { Cancel, Condition, ObjectStore } from '../store/store.ts';
-import { type Move, moveOf } from './tag-index/move.ts';
 import { withoutDamaged } from './tag-index/withheld.ts';
-import { type Applied, type ReferrerCheck, type TagChange, TagIndex } from './tag-index/tag-index.ts';
+import { type ReferrerCheck, type TagChange, TagIndex } from './tag-index/tag-index.ts';
+import { applied, type Edited, type FindChanges, type ReadIndex, type TagUpdate, type UpdateOptions } from './edits.ts';
+
+export type { TagUpdate } from './edits.ts';
 
 const MiB = 1024 * 1024;
 
@@ -18,32 +20,6 @@ const MiB = 1024 * 1024;
 const MAX_TAG_INDEX_BYTES = 128 * MiB;
 
 const JSON_TYPE = 'application/json';
-
-/** The result of an observation. */
-export interface TagUpdate extends Applied, Partial<Move> {}
-
-/** Options of a change of a tag index. */
-type UpdateOptions = Cancel & {
-  /** Called with the version that was written. */
-  readonly written?: (version: string) => void;
-};
-
-/** A tag index with the version that was read or written. */
-interface ReadIndex {
-  readonly index: TagIndex;
-  readonly etag: string;
-}
-
-/** An index after an edit; the same index where nothing changes. */
-interface Edited<T> {
-  readonly index: TagIndex;
-  readonly result: T;
-  /** Whether the result holds only for the version that was read. The edit has then marked a new repository itself. */
-  readonly isChecked?: boolean;
-}
-
-/** Finds the changes for a version of a tag index; undefined for a repository without an index. */
-export type FindChanges = (version: string | undefined, index?: TagIndex) => Promise<readonly TagChange[]>;
 
 /** An archive over an object store. */
 export class Archive {
@@ -162,6 +138,19 @@ export class Archive {
   }
 
   /**
+   * The tag index for verification and repair: with the present for each time in the future. `fault` is the reason why
+   * `tagIndex` refuses the stored one.
+   */
+  async repairedIndex(
+    repository: string,
+    options: Cancel = {},
+  ): Promise<(ReadIndex & { readonly fault?: string }) | undefined> {
+    const key = this.layout.tagIndex(repository);
+    const found = await this.store.get(key, { maxBytes: MAX_TAG_INDEX_BYTES, ...options });
+    return found && { ...TagIndex.parseRepaired(found.bytes, key, Date.now()), etag: found.etag };
+  }
+
+  /**
    * Applies observations to a repository's tag index, with a condition on the version that was read. Starts over if
    * another writer was faster. Writes nothing if nothing changes.
    *
@@ -208,8 +197,8 @@ export class Archive {
   }
 
   /**
-   * Drops every entry that names one of these digests, and always gives the index another version. Only a repair may do
-   * this: these digests cannot be pulled.
+   * Drops every entry that names one of these digests, sets times in the future to the present, and always gives the
+   * index another version. Only a repair may do this: these digests cannot be pulled.
    */
   async dropReferences(
     repository: string,
@@ -221,18 +210,18 @@ export class Archive {
       index: withoutDamaged(index, digests).repaired(now),
       result: undefined,
     });
-    await this.#edit(repository, edit, options);
+    await this.#edit(repository, edit, { ...options, isRepair: true });
   }
 
   /** @param edit is called again where another writer was faster; `read` is undefined for a repository without an index */
   async #edit<T>(
     repository: string,
     edit: (before: TagIndex, read: ReadIndex | undefined) => Edited<T> | Promise<Edited<T>>,
-    { signal, written }: UpdateOptions,
+    { signal, written, isRepair }: UpdateOptions,
   ): Promise<T> {
     const key = this.layout.tagIndex(repository);
     for (let attempt = 1; ; attempt += 1) {
-      const read = await this.tagIndex(repository, { signal });
+      const read = await this[isRepair ? 'repairedIndex' : 'tagIndex'](repository, { signal });
       const before = read?.index ?? TagIndex.empty();
       const { index, result, isChecked = false } = await edit(before, read);
       try {
@@ -291,10 +280,4 @@ export class Archive {
     const { key, content } = this.layout.marker(repository);
     await this.store.put(key, Buffer.from(content), { contentType: JSON_TYPE, ...options });
   }
-}
-
-function applied(before: TagIndex, changes: readonly TagChange[]): Edited<readonly TagUpdate[]> {
-  const { index, applied: outcomes } = before.apply(changes);
-  const result = outcomes.map((each, at) => ({ ...each, ...moveOf(before, changes[at], each.outcome) }));
-  return { index, result };
 }

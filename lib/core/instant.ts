@@ -10,10 +10,10 @@ const MAX_MS = 8.64e15;
  *
  * @param ms milliseconds since the epoch
  */
-export function instantFault(ms: number, now: number): string | undefined {
+export function instantFault(ms: number, now: number, remedy = 'correct the clock that is wrong'): string | undefined {
   if (!Number.isInteger(ms) || Math.abs(ms) > MAX_MS)
     return 'is not a whole number of milliseconds that a date can hold';
   if (ms <= now + MAX_AHEAD_MS) return undefined;
   const [then, clock] = [new Date(ms).toISOString(), new Date(now).toISOString()];
-  return `is ${then}, more than 15 minutes after the clock of this machine (${clock}); correct the clock that is wrong`;
+  return `is ${then}, more than 15 minutes after the clock of this machine (${clock}); ${remedy}`;
 }

@@ -55,10 +55,10 @@ export class Place {
   }
 
   /** `config.layers[2].size`; empty for a root without a path. */
-  get #path(): string {
+  get path(): string {
     const name = this.#name;
     if (this.#parent === undefined) return String(name);
-    const parent = this.#parent.#path;
+    const parent = this.#parent.path;
     if (typeof name === 'number') return `${parent}[${name}]`;
     return parent === '' ? showKey(name) : `${parent}.${showKey(name)}`;
   }
@@ -80,7 +80,7 @@ export class Place {
   }
 
   fail(detail: string, code: FailureCode = 'invalid'): Failure {
-    const path = this.#path;
+    const path = this.path;
     const where = path === '' ? detail : `${path}: ${detail}`;
     return new Failure({ operation: this.#operation, side: 'input', code, detail: where });
   }
@@ -227,12 +227,12 @@ export class Place {
       if (fault instanceof JsonFault) throw this.fail(printable(fault.message), fault.code);
       throw fault;
     }
-    return new Place(this.#operation, this.#path, value);
+    return new Place(this.#operation, this.path, value);
   }
 
   /** The document that is embedded here as base64url. */
   embedded(): Place {
-    return Place.ofBytes(this.#operation, this.base64url(), this.#path);
+    return Place.ofBytes(this.#operation, this.base64url(), this.path);
   }
 
   #expected(what: string): Failure {

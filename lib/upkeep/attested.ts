@@ -23,7 +23,7 @@ export async function checkAttestations(archive: Archive, options: AttestedOptio
   let problems = 0;
   if (options.keys.length === 0) return problems;
   for (const repository of options.repositories) {
-    const index = (await archive.tagIndex(repository, { signal: options.signal }))?.index;
+    const index = (await archive.repairedIndex(repository, { signal: options.signal }))?.index;
     if (index === undefined) continue;
     for (const { tag, digest } of index.entries()) {
       if (tag === undefined || isReferrerTag(tag)) continue;

@@ -29,6 +29,8 @@ export interface Repair {
   readonly etag?: string;
   /** The file that other tools need beside the tag index is written again. */
   readonly marker?: true;
+  /** The times of the tag index that are in the future become the present. */
+  readonly times?: true;
 }
 
 /** The proven properties of an object, and its fault: both where only its receipt is wrong. */

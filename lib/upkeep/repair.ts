@@ -43,8 +43,9 @@ export function removalsOf(problems: readonly Problem[]): readonly Removal[] {
 }
 
 /**
- * Removes the wrong objects that `verify` found in an archive, and rewrites the receipts of proven blobs and wrong markers. A
- * sync may run concurrently: in any order of their steps, removed bytes keep neither a reference nor a receipt.
+ * Removes the wrong objects that `verify` found in an archive, rewrites the receipts of proven blobs and wrong markers, and
+ * sets times in the future to the present. A sync may run concurrently: in any order of their steps, removed bytes keep
+ * neither a reference nor a receipt.
  *
  * 1. Revoke the receipts of corrupt blobs, so that no sync relies on them. If the process is killed after this step,
  * running the repair again is safe. A receipt that a sync has written meanwhile stays.
@@ -61,7 +62,10 @@ export async function repairArchive(
 ): Promise<Repaired> {
   const { store, layout } = archive;
   const { signal, now } = options;
-  for (const { repository, repair } of problems) if (repair.marker) await archive.mark(repository, { signal });
+  for (const { repository, repair } of problems) {
+    if (repair.marker) await archive.mark(repository, { signal });
+    if (repair.times) await archive.dropReferences(repository, new Set(), now, { signal });
+  }
   const revoked = new Map(problems.map(({ digest, repair }) => [digest, repair.revoke]));
   for (const [digest, etag] of revoked)
     if (digest !== undefined && etag !== undefined) await archive.revokeReceipt(digest, etag, now, { signal });

@@ -25,7 +25,7 @@ export interface Problem extends Fault {
   readonly repository: string;
   /**
    * The reference that leads to it: `host/path:tag` or `host/path@digest`, of a held image `host/path:tag@digest`, of a
-   * rejected one `host/path@digest`; the repository where the tag index cannot be read.
+   * rejected one `host/path@digest`; the repository where the tag index has a fault.
    */
   readonly reference: string;
   readonly tag?: string | undefined;
@@ -179,7 +179,10 @@ class Verification {
   /** Reads a tag index. An unreadable one is a problem of its repository; the other repositories are verified. */
   async #index(repository: string): Promise<TagIndex | undefined> {
     try {
-      return (await this.#archive.tagIndex(repository, { signal: this.#o.signal }))?.index;
+      const { index, fault } = (await this.#archive.repairedIndex(repository, { signal: this.#o.signal })) ?? {};
+      if (fault !== undefined)
+        this.#report({ repository, reference: repository, reason: fault, repair: { times: true } });
+      return index;
     } catch (error) {
       if (!(error instanceof Failure) || !(error.code === 'corrupt' || error.code === 'unsupported')) throw error;
       this.#report({ repository, reference: repository, reason: error.message, repair: {} });

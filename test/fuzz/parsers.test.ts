@@ -4,6 +4,7 @@ import { parseJournal } from '../../lib/store/folder/journal.ts';
 import { parseReceipt, serialiseReceipt, serialiseRevocation } from '../../lib/archive/receipt.ts';
 import { parseS3Url } from '../../lib/store/s3/url.ts';
 import { readEntry } from '../../lib/archive/tag-index/entry.ts';
+import { timesUpTo } from '../../lib/archive/tag-index/times.ts';
 import { Failure } from '../../lib/core/failure.ts';
 import { JsonFault, readJson } from '../../lib/core/json.ts';
 import { parseCommand } from '../../lib/cli/parse.ts';
@@ -91,7 +92,7 @@ const REFUSING: readonly Parser[] = [
   {
     name: 'entries of a tag index',
     samples: [ENTRY],
-    parse: (text) => readEntry(Place.ofBytes('read entry', Buffer.from(text)), Date.now()),
+    parse: (text) => readEntry(Place.ofBytes('read entry', Buffer.from(text)), timesUpTo(Date.now())),
   },
   {
     name: 'queue messages',

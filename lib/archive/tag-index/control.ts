@@ -9,8 +9,9 @@ import { isSamePolicy, NO_POLICY, parsePolicy, type Policy, serialisePolicy } fr
 import type { Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';
 import { type Dropped, readDropped, writeDropped } from './dropped.ts';
-import { formatTimes, readEntry, readTime, type StoredEntry } from './entry.ts';
+import { formatTimes, readEntry, type StoredEntry } from './entry.ts';
 import { compare } from './platforms.ts';
+import { readTimeIn, type Times } from './times.ts';
 
 export const PROPERTY = 'dev.mirror-sync';
 
@@ -58,41 +59,42 @@ export function isEmpty({ policy, held, unverified, decisions, dropped }: Contro
 }
 
 /** @throws Failure that names the place */
-export function readControl(document: Place, now: number, isNewer: boolean): Control {
+export function readControl(document: Place, times: Times, isNewer: boolean): Control {
   const place = document.entry(PROPERTY);
   if (!place.given) return NO_CONTROL;
   const policy = place.at('policy');
   const initial = place.at('initial');
   const held = new Map<string, Map<Digest, StoredEntry>>();
   for (const each of place.at('held').optionalList(LIMITS.held) ?? []) {
-    const entry = readEntry(each, now);
+    const entry = readEntry(each, times);
     if (entry.observations.length === 0) throw each.fail('has no time of an observation');
     const group = held.get(entry.tag ?? '') ?? new Map<Digest, StoredEntry>();
     held.set(entry.tag ?? '', group.set(entry.digest, entry));
   }
   return {
     policy: policy.given ? parsePolicy(policy, isNewer) : NO_POLICY,
-    initial: !initial.given ? undefined : initial.is('open') ? 'open' : readTime(initial, initial.text(), now),
+    initial: !initial.given ? undefined : initial.is('open') ? 'open' : times.read(initial, initial.text()),
     held,
-    unverified: (place.at('unverified').optionalList(LIMITS.unverified) ?? []).map((each) => readUnverified(each, now)),
-    decisions: (place.at('decisions').optionalList(MAX_DECISIONS) ?? []).map((each) => readDecision(each, now)),
-    dropped: readDropped(place.at('dropped'), now),
+    unverified: (place.at('unverified').optionalList(LIMITS.unverified) ?? []).map((each) =>
+      readUnverified(each, times),
+    ),
+    decisions: (place.at('decisions').optionalList(MAX_DECISIONS) ?? []).map((each) => readDecision(each, times)),
+    dropped: readDropped(place.at('dropped'), times),
   };
 }
 
-function readUnverified(place: Place, now: number): Unverified {
-  const time = (key: string): number => readTime(place.at(key), place.at(key).text(), now);
+function readUnverified(place: Place, times: Times): Unverified {
   return defined({
     tag: place.at('tag').optionalText(),
     digest: place.at('digest').digest(),
-    first: time('first'),
-    checked: time('checked'),
+    first: readTimeIn(place, 'first', times),
+    checked: readTimeIn(place, 'checked', times),
     reason: place.at('reason').text(),
     signers: place.at('signers').optionalText(),
   });
 }
 
-function readDecision(place: Place, now: number): Decision {
+function readDecision(place: Place, times: Times): Decision {
   const action = (['release', 'reject'] as const).find((each) => place.at('action').is(each));
   if (action === undefined) throw place.at('action').fail('must be release or reject');
   return defined({
@@ -100,7 +102,7 @@ function readDecision(place: Place, now: number): Decision {
     tag: place.at('tag').optionalText(),
     digest: place.at('digest').digest(),
     by: place.at('by').text(),
-    at: readTime(place.at('at'), place.at('at').text(), now),
+    at: readTimeIn(place, 'at', times),
     reason: place.at('reason').text(),
   });
 }

@@ -5,8 +5,9 @@
 import { defined } from '../../core/defined.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';
-import { formatTimes, readTime, type TagEntry } from './entry.ts';
+import { formatTimes, type TagEntry } from './entry.ts';
 import { compare } from './platforms.ts';
+import { readTimeIn, type Times } from './times.ts';
 
 export interface Dropped {
   /** The tag, or the former one; undefined for a digest that was requested without a tag. */
@@ -22,11 +23,11 @@ export interface Dropped {
 const MAX_DROPPED = 10_000;
 
 /** @throws Failure that names the place */
-export function readDropped(place: Place, now: number): readonly Dropped[] {
+export function readDropped(place: Place, times: Times): readonly Dropped[] {
   return (place.optionalList(MAX_DROPPED) ?? []).map((each) => {
     const was = (['current', 'former', 'held'] as const).find((state) => each.at('was').is(state));
     if (was === undefined) throw each.at('was').fail('must be current, former or held');
-    const first = readTime(each.at('first'), each.at('first').text(), now);
+    const first = readTimeIn(each, 'first', times);
     return defined({ tag: each.at('tag').optionalText(), digest: each.at('digest').digest(), was, first });
   });
 }

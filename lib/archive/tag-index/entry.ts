@@ -3,12 +3,12 @@
  * are kept.
  */
 import { own } from '../../core/own.ts';
-import { instantFault } from '../../core/instant.ts';
 import { readDescriptor } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
 import type { Place } from '../../oci/document.ts';
 import { laterCheck, readAwaited } from './awaited.ts';
 import { compare, formatPlatforms, grown, type Platforms, provesTheSame, readPlatforms } from './platforms.ts';
+import { readTime, tagOrDigest, type Times } from './times.ts';
 
 export const ANNOTATIONS = {
   /** OCI image spec, annotations.md. */
@@ -85,20 +85,38 @@ export interface StoredEntry extends TagEntry {
   readonly document: Readonly<Record<string, unknown>>;
 }
 
-/** @throws Failure that names the place */
-export function readEntry(place: Place, now: number): StoredEntry {
+/**
+ * An entry whose times were read as others has a document with these times.
+ *
+ * @throws Failure that names the place
+ */
+export function readEntry(place: Place, times: Times): StoredEntry {
+  const { moved } = times;
+  const entry = entryIn(place, times);
+  return times.moved === moved ? entry : written(entry);
+}
+
+function entryIn(place: Place, clock: Times): StoredEntry {
   const { digest, mediaType, size, artifactType, annotations = {} } = readDescriptor(place);
   const at = place.at('annotations');
   const optional = <T>(name: string, read: (value: Place, text: string) => T): T | undefined => {
     const text = own(annotations, name);
     return text === undefined ? undefined : read(at.entry(name), text);
   };
-  const time = (name: string): number | undefined => optional(name, (value, text) => readTime(value, text, now));
-  const times = (name: string): readonly number[] => optional(name, (value, text) => readTimes(value, text, now)) ?? [];
+  const [tag, hadTag] = [own(annotations, ANNOTATIONS.tag), own(annotations, ANNOTATIONS.hadTag)];
+  const read = (value: Place, text: string): number => clock.read(value, text, tagOrDigest(tag ?? hadTag, digest));
+  const time = (name: string): number | undefined => optional(name, read);
+  const times = (name: string): readonly number[] =>
+    optional(name, (value, text) =>
+      union(
+        [],
+        text.split(',').map((each) => read(value, each)),
+      ),
+    ) ?? [];
   const last = time(ANNOTATIONS.observed);
   const observations = union(times(ANNOTATIONS.observations), last === undefined ? [] : [last]);
   return {
-    tag: own(annotations, ANNOTATIONS.tag),
+    tag,
     digest,
     mediaType,
     size,
@@ -106,32 +124,18 @@ export function readEntry(place: Place, now: number): StoredEntry {
     observations,
     platforms: optional(ANNOTATIONS.platforms, readPlatforms),
     skipping: optional(ANNOTATIONS.skipping, readPlatforms),
-    hadTag: own(annotations, ANNOTATIONS.hadTag),
+    hadTag,
     replaced: time(ANNOTATIONS.replaced),
     subject: optional(ANNOTATIONS.subject, (value) => value.digest()),
     artifactType,
     checked: time(ANNOTATIONS.checked),
     awaited: optional(ANNOTATIONS.awaited, readAwaited) ?? [],
     hidden: times(ANNOTATIONS.hidden),
-    signed: time(ANNOTATIONS.signed),
+    // A log has its own clock. A later time than the first observation has no effect.
+    signed: optional(ANNOTATIONS.signed, readTime),
     attestedBy: own(annotations, ANNOTATIONS.attestedBy),
     document: place.object(),
   };
-}
-
-/** @throws Failure that names the place */
-export function readTime(place: Place, text: string, now: number): number {
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms) || new Date(ms).toISOString() !== text)
-    throw place.fail('is not a time, such as 2026-01-31T00:00:00.000Z');
-  const fault = instantFault(ms, now);
-  if (fault !== undefined) throw place.fail(fault);
-  return ms;
-}
-
-function readTimes(place: Place, text: string, now: number): readonly number[] {
-  const times = text.split(',').map((each) => readTime(place, each, now));
-  return union([], times);
 }
 
 /** The times as the document lists them. */

@@ -4,7 +4,8 @@
  */
 import { Failure } from '../../core/failure.ts';
 import type { Place } from '../../oci/document.ts';
-import { formatTimes, readTime, union } from './entry.ts';
+import { formatTimes, union } from './entry.ts';
+import type { PresentTimes, Times } from './times.ts';
 
 const FORMAT = 'dev.mirror-sync.format';
 /**
@@ -43,7 +44,7 @@ export function readFormat(document: Place, name: string): { readonly isNewer: b
 }
 
 /** @throws Failure that names the place */
-export function readRemoved(document: Place, now: number): Removed {
+export function readRemoved(document: Place, times: Times): Removed {
   const removed = new Map<string, readonly number[]>();
   const place = annotationOf(document, REMOVED);
   if (place === undefined) return removed;
@@ -51,7 +52,7 @@ export function readRemoved(document: Place, now: number): Removed {
     const at = text.indexOf('@');
     if (at < 1) throw place.fail('is not a list of TAG@TIME');
     const tag = text.slice(0, at);
-    removed.set(tag, union(removed.get(tag) ?? [], [readTime(place, text.slice(at + 1), now)]));
+    removed.set(tag, union(removed.get(tag) ?? [], [times.read(place, text.slice(at + 1), `tag ${tag}`)]));
   }
   return removed;
 }
@@ -77,6 +78,17 @@ export function inThisFormat(document: Document, removed: Removed, hasControl = 
 export function withRejected(document: Document, removed: Removed): Document {
   const list = [...new Set([...rejectedIn(document), ...namesOf(removed)])].sort().join(',');
   return list === '' ? document : { ...document, annotations: { ...annotationsOf(document), [REJECTED]: list } };
+}
+
+/** The document with the present for each time of `REJECTED` in the future. */
+export function withPresentRejected(document: Document, times: PresentTimes): Document {
+  const rejected = [...rejectedIn(document)].map((name) => {
+    const at = name.indexOf('@');
+    const present = times.presentOf(Date.parse(name.slice(at + 1)));
+    return at < 1 || present === undefined ? name : nameOf(name.slice(0, at), present);
+  });
+  const annotations = { ...annotationsOf(document), [REJECTED]: rejected.sort().join(',') };
+  return rejected.length === 0 ? document : { ...document, annotations };
 }
 
 /** The observations that rejections have removed, each as `nameOf` gives it. */

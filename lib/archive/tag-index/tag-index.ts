@@ -7,12 +7,10 @@
  * Observations of different instants give the same index in whatever order, and however often, they are applied; of two
  * with the same instant, the one that was applied first stays.
  */
-import { Failure } from '../../core/failure.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { Place } from '../../oci/document.ts';
 import { MEDIA_TYPES } from '../../oci/mediatype.ts';
-import { readEntry, type StoredEntry, type TagEntry } from './entry.ts';
-import { type Control, isEmpty, NO_CONTROL, PROPERTY, readControl, withoutDigests, writeControl } from './control.ts';
+import type { StoredEntry, TagEntry } from './entry.ts';
+import { type Control, isEmpty, NO_CONTROL, PROPERTY, withoutDigests, writeControl } from './control.ts';
 import {
   type Applied,
   type Entries,
@@ -26,15 +24,16 @@ import {
   inThisFormat,
   nameOf,
   newer,
-  readFormat,
-  readRemoved,
   rejectedIn,
   repairedAt,
+  withPresentRejected,
   withRejected,
 } from './format.ts';
+import { NO_ENTRIES, parseDocument, type Parts } from './parse.ts';
 import { compare, coversAll } from './platforms.ts';
 import { entriesWithout, withObservations } from './remove.ts';
 import { entryAsOf, groupAsOf, type Period, periodsOf, type TagGroup } from './history.ts';
+import { FutureTimes, timesUpTo } from './times.ts';
 
 export { ANNOTATIONS, type TagEntry } from './entry.ts';
 export { covers, isWithin, type Platforms, provenPlatforms, scopesOf } from './platforms.ts';
@@ -47,11 +46,6 @@ interface AppliedChanges {
   readonly outcomes: readonly TagOutcome[];
   readonly applied: readonly Applied[];
 }
-
-/** The maximum number of entries; more indicate an attack or a mistake. */
-const MAX_ENTRIES = 1_000_000;
-/** The maximum number of keys and values: an index of 128 MiB has fewer, since an entry has twenty bytes for each. */
-const MAX_VALUES = 8_000_000;
 
 export class TagIndex {
   readonly #entries: Entries;
@@ -72,8 +66,7 @@ export class TagIndex {
 
   static empty(): TagIndex {
     const document = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex };
-    const entries = { tags: new Map(), kept: new Map(), others: [], removed: new Map(), control: NO_CONTROL };
-    return new TagIndex(entries, inThisFormat(document, entries.removed));
+    return new TagIndex(NO_ENTRIES, inThisFormat(document, NO_ENTRIES.removed));
   }
 
   /**
@@ -83,21 +76,31 @@ export class TagIndex {
    *   `unsupported` for a format that this release does not know
    */
   static parse(bytes: Uint8Array, name: string, now = Date.now()): TagIndex {
-    try {
-      const place = Place.ofBytes(`read tag index ${name}`, bytes, '', MAX_VALUES);
-      if (place.at('schemaVersion').integer() !== 2) throw place.at('schemaVersion').fail('must be 2');
-      const { isNewer } = readFormat(place, name);
-      const control = readControl(place, now, isNewer);
-      const draft = new TagIndexDraft({ ...TagIndex.empty().#entries, removed: readRemoved(place, now), control }, now);
-      for (const manifest of place.at('manifests').list(MAX_ENTRIES)) {
-        const entry = readEntry(manifest, now);
-        if (!draft.add(entry)) throw manifest.fail(`the tag ${String(entry.tag)} appears twice`);
-      }
-      const document = Object.entries(place.object()).filter(([key]) => key !== 'manifests' && key !== PROPERTY);
-      return new TagIndex(draft.entries, Object.fromEntries(document), isNewer ? name : undefined);
-    } catch (error) {
-      throw error instanceof Failure && error.code !== 'unsupported' ? corrupt(error) : error;
-    }
+    return TagIndex.#of(parseDocument(bytes, name, timesUpTo(now)));
+  }
+
+  /**
+   * Reads an index for verification and repair: the result has the present for each time in the future.
+   *
+   * @returns also the fault of the document, where it has such a time
+   * @throws Failure as `parse`, and `unsupported` for such a time in a document that this release must not write
+   */
+  static parseRepaired(
+    bytes: Uint8Array,
+    name: string,
+    now = Date.now(),
+  ): { readonly index: TagIndex; readonly fault?: string } {
+    const future = new FutureTimes(now);
+    const stored = TagIndex.#of(parseDocument(bytes, name, future));
+    const { fault } = future;
+    if (fault === undefined) return { index: stored };
+    const times = future.inPresent();
+    const { entries } = parseDocument(bytes, name, times);
+    return { index: stored.#changedTo(entries, withPresentRejected(stored.#document, times)), fault };
+  }
+
+  static #of({ entries, document, newer: name }: Parts): TagIndex {
+    return new TagIndex(entries, document, name);
   }
 
   /** The number of entries. */
@@ -286,14 +289,4 @@ export class TagIndex {
 
 function byDigest(entries: Iterable<StoredEntry>): ReadonlyMap<Digest, StoredEntry> {
   return new Map([...entries].map((entry) => [entry.digest, entry]));
-}
-
-function corrupt(fault: Failure): Failure {
-  return new Failure({
-    operation: fault.operation,
-    side: 'archive',
-    code: 'corrupt',
-    detail: `${fault.detail}; restore the object, or move it away and sync again`,
-    cause: fault,
-  });
 }

@@ -18,7 +18,7 @@ export interface VerifyRequest {
   readonly archive: string;
   /** Only these repositories; all by default. */
   readonly repositories: readonly string[];
-  /** Removes corrupt blobs and the tags that use them, and rewrites the receipts of verified blobs. */
+  /** Removes corrupt blobs and the tags that use them; rewrites the receipts of verified blobs and times in the future. */
   readonly repair: boolean;
   /** Public keys in PEM; each tag must have an attestation by one of them. */
   readonly attestKeys?: readonly TrustedKey[];
@@ -35,8 +35,9 @@ export const verify = defineCommand({
   options: {
     repair: {
       help:
-        'remove corrupt blobs and the references to them (the next sync restores their tags if upstream still has them), and ' +
-        'rewrite the receipts of verified blobs and wrong oci-layout files. The command lists what it would remove, and asks',
+        'remove corrupt blobs and the references to them (the next sync restores their tags if upstream still has them), ' +
+        'rewrite the receipts of verified blobs and wrong oci-layout files, and set times in the future to the present. The ' +
+        'command lists what it would remove, and asks',
       elsewhere: ['fix'],
     },
     yes: { help: 'repair without asking; required without a terminal' },
@@ -107,8 +108,10 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
       ? await repairArchive(archive, problems, { signal, now: Date.now(), checked })
       : { dropped: new Set<string>(), receipts: 0 };
   const { dropped, receipts } = repaired;
+  const done = repair && answer === 'yes' ? problems.map((problem) => problem.repair) : [];
+  const times = done.filter((each) => each.times).length;
   if (json) {
-    const more = repair ? { dropped: [...dropped], receipts } : {};
+    const more = repair ? { dropped: [...dropped], receipts, times } : {};
     line({
       type: 'summary',
       ok,
@@ -123,8 +126,10 @@ export async function verifyAndReport(request: VerifyRequest, archive: Archive, 
     for (const removal of removals.filter(({ reference }) => dropped.has(reference)))
       writeLine(stdout, `removed: ${describe(removal)}`);
     if (receipts > 0) writeLine(stdout, `rewritten: ${plural(receipts, 'receipt')} of verified blobs`);
-    const marked = repair && answer === 'yes' ? problems.filter(({ repair: { marker } }) => marker) : [];
-    if (marked.length > 0) writeLine(stdout, `rewritten: ${plural(marked.length, 'oci-layout file')}`);
+    const markers = done.filter((each) => each.marker).length;
+    if (markers > 0) writeLine(stdout, `rewritten: ${plural(markers, 'oci-layout file')}`);
+    if (times > 0)
+      writeLine(stdout, `set to the present: the times in the future of ${plural(times, 'tag index', 'tag indexes')}`);
     if (problems.length > 0 && !repair) writeLine(stdout, HINT);
   }
   if (answer === 'unasked') return EXIT.usage;
@@ -152,7 +157,8 @@ async function readPublicKey(path: string, { signal }: Io): Promise<TrustedKey> 
 }
 
 const HINT =
-  'with --repair, the receipts of verified blobs and wrong oci-layout files are rewritten, and corrupt blobs and the references to them are removed; ' +
+  'with --repair, the receipts of verified blobs and wrong oci-layout files are rewritten, times in the future are set to the present, ' +
+  'and corrupt blobs and the references to them are removed; ' +
   'the next sync restores their tags from upstream';
 
 /** Lists the references that a repair would remove, and asks for confirmation, because upstream may no longer have them. */

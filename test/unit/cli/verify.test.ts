@@ -104,6 +104,7 @@ describe('verify --repair', () => {
         problems: 2,
         dropped: [],
         receipts: 0,
+        times: 0,
       },
     ]);
     expect(await everything()).toEqual(before);
