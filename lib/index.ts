@@ -96,7 +96,7 @@ export interface SyncOptions extends Common {
   readonly authfile?: string;
   /** The path of Sigstore's trusted root, for a policy of the archive that requires signatures by certificates. */
   readonly trustedRoot?: string;
-  /** Connections per registry, and blobs that are fetched concurrently: 1 to 64. */
+  /** Connections per registry, and blobs of a registry that are fetched concurrently: 1 to 64. */
   readonly concurrency?: number;
   /** The longest wait for a registry that limits requests, in milliseconds; 15 minutes by default. */
   readonly maxWaitMs?: number;

@@ -28,7 +28,7 @@ export interface LocalRun {
   readonly sources: Sources;
   readonly observe: Observe;
   readonly signal: AbortSignal;
-  /** The number of blobs that are fetched concurrently. */
+  /** The number of blobs of one registry that are fetched concurrently. */
   readonly concurrency: number;
   /** The time until a failed message is delivered again, in milliseconds. */
   readonly retryMs?: number;
@@ -53,16 +53,23 @@ export interface LocalRun {
 const BUFFER_BYTES = 40 * 1024 * 1024;
 const BUFFER_PARTS = 6;
 
-function buffersFor({ store }: Archive): BufferPool {
+function buffersFor({ store }: Archive, areShared: () => boolean): BufferPool {
   const partSize = partSizeFor(undefined, store.limits);
-  return new BufferPool(Math.max(BUFFER_BYTES, BUFFER_PARTS * partSize), partSize);
+  return new BufferPool(Math.max(BUFFER_BYTES, BUFFER_PARTS * partSize), partSize, areShared);
 }
 
 /** The deliveries of a message. The registry client and the store have their own retries. */
 const MAX_RECEIVES = 2;
 
+/** Resolve messages of one registry that are handled concurrently. */
 const RESOLVERS = 4;
 const FINALIZERS = 2;
+
+/**
+ * The places of resolvers and layers in the whole process, as a multiple of those of one registry. So a registry that does
+ * not respond occupies its own places.
+ */
+const REGISTRIES = 4;
 
 /** The messages that a finalizer commits in one write; a larger batch rewrites a large tag index less often. */
 const FINALIZE_BATCH = 200;
@@ -102,7 +109,7 @@ export async function runLocal(run: LocalRun): Promise<void> {
     lanes: () => LANES,
     now: run.now ?? (() => Date.now()),
   };
-  const buffers = buffersFor(archive);
+  const buffers = buffersFor(archive, () => queues.areShared);
 
   const resolver = {
     ...common,
@@ -112,7 +119,8 @@ export async function runLocal(run: LocalRun): Promise<void> {
     ...defined({ chooseTags: run.chooseTags, policyOf: run.policyOf }),
   };
   queues.consume('resolve', {
-    concurrency: RESOLVERS,
+    concurrency: REGISTRIES * RESOLVERS,
+    perRegistry: RESOLVERS,
     batchSize: 1,
     async handler(deliveries, signal) {
       for (const { message, receiveCount } of deliveries)
@@ -121,7 +129,8 @@ export async function runLocal(run: LocalRun): Promise<void> {
     },
   });
   queues.consume('layer', {
-    concurrency,
+    concurrency: REGISTRIES * concurrency,
+    perRegistry: concurrency,
     batchSize: 1,
     async handler(deliveries, signal) {
       for (const { message, receiveCount } of deliveries)

@@ -46,7 +46,7 @@ export interface SyncRequest {
   /** Hosts from which invalid certificates and plain HTTP are accepted. */
   readonly insecure: readonly string[];
   readonly authfile: string | undefined;
-  /** Connections per registry, and blobs that are fetched concurrently. */
+  /** Connections per registry, and blobs of a registry that are fetched concurrently. */
   readonly concurrency: number;
   /** Hosts in addition to Microsoft's from which foreign layers are fetched. */
   readonly foreignHosts: readonly string[];

@@ -65,6 +65,11 @@ export interface BatchResult {
 export interface Consumer<M extends Message = Message> {
   /** Concurrent batches, all of different groups. */
   readonly concurrency: number;
+  /**
+   * Concurrent batches of one registry. With this limit, a registry gets another place only while it has fewer than are free.
+   * Only in process: on AWS, the lanes of a registry limit its layers.
+   */
+  readonly perRegistry?: number;
   /** The maximum number of deliveries per batch. Lambda's limit for FIFO queues is 10; the in-process queue has no limit. */
   readonly batchSize: number;
   readonly handler: Handler<M>;

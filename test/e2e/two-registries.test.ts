@@ -3,6 +3,8 @@ import { FolderStore } from '../../lib/store/folder/store.ts';
 import type { Queues } from '../../lib/queue/queue.ts';
 import { makeImage, makeLayer } from '../kit/images.ts';
 import { mirror } from '../kit/mirror.ts';
+import { Archive } from '../../lib/archive/archive.ts';
+import { ociLayout } from '../../lib/archive/oci-layout.ts';
 import { startRegistry } from '../kit/registry.ts';
 import { tempFolder } from '../kit/temp.ts';
 
@@ -35,4 +37,38 @@ test('a blob of two registries is fetched once', async () => {
   const phases = events.flatMap((event) => (event.type === 'blob' && event.phase !== 'progress' ? [event.phase] : []));
   expect(phases).toEqual(['started', 'stored', 'present']);
   expect(one.count({ digest: layer.digest }) * other.count({ digest: layer.digest })).toBe(0);
+});
+
+// Neither registry reaches a time limit: the test stops the run when the images of the other registry are complete.
+test.each([
+  ['blobs', { kind: 'blob' }],
+  ['manifests', { kind: 'manifest' }],
+  ['tag lists', { kind: 'tags' }],
+] as const)('a registry that never sends its %s does not delay another one', async (_, match) => {
+  await using silent = await startRegistry();
+  await using other = await startRegistry();
+  const repositories = Array.from({ length: 20 }, (_each, at) => `team/app${at}`);
+  for (const [at, repository] of repositories.entries()) {
+    silent.push(repository, makeImage({ layers: [makeLayer({ seed: at, size: 5_000_000 })] }), '1');
+    other.push(repository, makeImage({ layers: [makeLayer({ seed: 100 + at, size: 1_000 })] }), '1');
+  }
+  silent.misbehave({ match, do: { noAnswer: true } });
+  await using folder = await tempFolder();
+  await using store = new FolderStore(folder.path);
+  const stop = new AbortController();
+  const references = [silent, other].flatMap(({ host }) => repositories.map((repository) => `${host}/${repository}`));
+  const mirroring = mirror({ store, references, signal: stop.signal });
+  const archive = new Archive(store, ociLayout);
+  await vi.waitUntil(
+    async () => {
+      const indexes = await Promise.all(
+        repositories.map((repository) => archive.tagIndex(`${other.host}/${repository}`)),
+      );
+      return indexes.every((read) => read?.index.byTag('1') !== undefined);
+    },
+    { timeout: 20_000, interval: 50 },
+  );
+  stop.abort();
+  const { outcomes } = await mirroring;
+  expect(outcomes.filter(({ status }) => status === 'mirrored')).toHaveLength(repositories.length);
 });

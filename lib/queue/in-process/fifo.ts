@@ -1,12 +1,16 @@
+import { Counts } from '../../core/counts.ts';
 import type { Semaphore } from '../../core/semaphore.ts';
 import { LinkedList } from './linked-list.ts';
 import { SeenIds } from './seen-ids.ts';
+import { Turns } from './turns.ts';
 import type { Message } from '../messages.ts';
 import type { Outgoing } from '../queue.ts';
 
 export interface Entry {
   readonly id: string;
   readonly message: Message;
+  /** The host of its source. */
+  readonly registry: string;
   /** Deliveries so far. */
   receives: number;
   /**
@@ -27,7 +31,17 @@ export interface Group {
 /** Entries from the front of one group. The group is held until it is released. */
 export interface Batch {
   readonly group: Group;
+  /** The registry that the batch counts for until it is put back. */
+  readonly registry: string;
   readonly entries: readonly Entry[];
+}
+
+/** The places for batches in flight. */
+export interface Places {
+  /** Those that no batch has. */
+  readonly free: number;
+  /** The maximum for one registry. */
+  readonly perRegistry: number;
 }
 
 /**
@@ -40,12 +54,14 @@ export class Fifo {
   readonly #maxReceives: number;
   readonly #groups = new Map<string, Group>();
   /**
-   * Groups whose first entry may be taken now: those that are neither in flight nor waiting after a failure. Groups are
-   * taken from the front and returned at the end, so that each gets its turn.
+   * Groups whose first entry may be taken now: those that are neither in flight nor waiting after a failure. A group
+   * is returned at the end of its registry, so that each gets its turn.
    */
-  readonly #ready = new LinkedList<Group>();
+  readonly #ready = new Turns();
   /** Ready groups of failing images. They are taken while no other group is ready. */
-  readonly #late = new LinkedList<Group>();
+  readonly #late = new Turns();
+  /** The batches in flight of each registry. */
+  readonly #inFlight = new Counts();
   /** Images of which a layer has failed, and none has been stored since. */
   readonly #failing = new Set<string>();
   readonly #seen = new SeenIds();
@@ -62,23 +78,32 @@ export class Fifo {
   /**
    * Queues a message, unless its deduplication id was seen within five minutes; returns whether the message was queued.
    */
-  accept({ message, group: name, deduplicationId }: Outgoing, now: number, room?: Semaphore): boolean {
+  accept(
+    { message, group: name, deduplicationId }: Outgoing,
+    { now, registry, room }: { readonly now: number; readonly registry: string; readonly room?: Semaphore | undefined },
+  ): boolean {
     if (!this.#seen.add(deduplicationId, now)) return false;
     let group = this.#groups.get(name);
     if (group === undefined) {
       group = { name, entries: new LinkedList() };
       this.#groups.set(name, group);
-      this.#ready.push(group);
+      this.#ready.push(registry, group);
     }
     this.#accepted += 1;
-    group.entries.push({ id: `${this.#name}-${this.#accepted}`, message, receives: 0, suspect: false, room });
+    const id = `${this.#name}-${this.#accepted}`;
+    group.entries.push({ id, message, registry, receives: 0, suspect: false, room });
     return true;
   }
 
-  /** Takes the next group's first entries, and holds the group. */
-  take(batchSize: number): Batch | undefined {
-    const group = this.#next();
-    if (group === undefined) return undefined;
+  /**
+   * Takes the next group's first entries, and holds the group. A registry gets another place only while it has fewer than
+   * are free. So one that does not respond leaves places to the others.
+   */
+  take(batchSize: number, { free, perRegistry }: Places): Batch | undefined {
+    const group = this.#next((registry) => this.#inFlight.of(registry) < Math.min(free, perRegistry));
+    const registry = group?.entries.first?.registry;
+    if (group === undefined || registry === undefined) return undefined;
+    this.#inFlight.add(registry, 1);
     const entries: Entry[] = [];
     while (entries.length < batchSize) {
       const next = group.entries.first;
@@ -88,22 +113,22 @@ export class Fifo {
       entries.push(next);
       if (next.suspect) break;
     }
-    return { group, entries };
+    return { group, registry, entries };
   }
 
   /**
    * The next group. The groups of failing images wait until no other group is ready, so that they do not delay the other images. Of these,
    * layers that have failed come first: the failure of an image is final once one of its layers has failed in all deliveries.
    */
-  #next(): Group | undefined {
-    for (let group = this.#ready.shift(); group !== undefined; group = this.#ready.shift()) {
+  #next(mayHaveTurn: (registry: string) => boolean): Group | undefined {
+    for (let group = this.#ready.take(mayHaveTurn); group !== undefined; group = this.#ready.take(mayHaveTurn)) {
       const { first } = group.entries;
       const image = first === undefined ? undefined : imageOf(first);
-      if (image === undefined || !this.#failing.has(image)) return group;
-      if (first?.suspect === true) this.#late.unshift(group);
-      else this.#late.push(group);
+      if (first === undefined || image === undefined || !this.#failing.has(image)) return group;
+      if (first.suspect) this.#late.unshift(first.registry, group);
+      else this.#late.push(first.registry, group);
     }
-    return this.#late.shift();
+    return this.#late.take(mayHaveTurn);
   }
 
   /**
@@ -112,9 +137,10 @@ export class Fifo {
    * as dead.
    */
   putBack(
-    { group, entries }: Batch,
+    { group, registry, entries }: Batch,
     failed: ReadonlySet<string>,
   ): { readonly done: readonly Entry[]; readonly dead: readonly Entry[] } {
+    this.#inFlight.add(registry, -1);
     for (const entry of entries) this.#judge(entry, failed.has(entry.id));
     const firstFailed = entries.findIndex(({ id }) => failed.has(id));
     if (firstFailed < 0) return { done: entries, dead: [] };
@@ -129,8 +155,9 @@ export class Fifo {
 
   /** Releases a held group, so that it gets its turn again. */
   release(group: Group): void {
-    if (group.entries.first === undefined) this.#groups.delete(group.name);
-    else this.#ready.push(group);
+    const { first } = group.entries;
+    if (first === undefined) this.#groups.delete(group.name);
+    else this.#ready.push(first.registry, group);
   }
 
   #judge(entry: Entry, hasFailed: boolean): void {

@@ -1,7 +1,8 @@
+import { Counts } from '../../core/counts.ts';
 import { asFailure, type Failure } from '../../core/failure.ts';
 import { Semaphore } from '../../core/semaphore.ts';
 import { parseRepository } from '../../oci/reference.ts';
-import { type Batch, type Entry, Fifo, type Group } from './fifo.ts';
+import { type Batch, type Entry, Fifo, type Group, type Places } from './fifo.ts';
 import { type Clock, SYSTEM_CLOCK } from './clock.ts';
 import { prepared } from './prepared.ts';
 import { stopped } from '../prepare.ts';
@@ -31,34 +32,16 @@ export interface InProcessOptions {
 /** The default maximum of messages per queue and registry, about 7 MB: enough to keep every transfer busy. */
 const ROOM = 5_000;
 
-/** The maximum of resolve messages that wait for room, and let others be handled meanwhile. */
-const MAX_GIVING_WAY = 12;
-
 interface Lane {
   readonly name: QueueName;
   readonly fifo: Fifo;
   /** The room of each registry. */
   readonly rooms: Map<string, Semaphore>;
   consumer: Consumer | undefined;
-  /** Batches that are being handled, except resolve messages that wait for room in another queue. */
+  /** Batches that are being handled. */
   inFlight: number;
   /** A check for deliverable messages is already scheduled. */
   due: boolean;
-}
-
-/** A batch in flight. */
-interface Running {
-  readonly lane: Lane;
-  readonly controller: AbortController;
-  /** Sends of a resolve handler that wait for room. */
-  waiting: number;
-}
-
-/** A send that waits for room. */
-interface Waiting {
-  readonly lane: Lane;
-  readonly sender: Running | undefined;
-  readonly signal: AbortSignal | undefined;
 }
 
 /**
@@ -68,18 +51,16 @@ interface Waiting {
 export class InProcessQueues implements Queues {
   readonly #options: Required<InProcessOptions>;
   readonly #lanes: Readonly<Record<QueueName, Lane>>;
-  readonly #running = new Map<Promise<void>, Running>();
-  /** The batches in flight by the signal of their handlers, which the handlers pass on when they send messages. */
-  readonly #senders = new WeakMap<AbortSignal, Running>();
+  readonly #running = new Map<Promise<void>, AbortController>();
+  /** The lanes of handlers by the signals of these, which the handlers pass on when they send messages. */
+  readonly #senders = new WeakMap<AbortSignal, Lane>();
   /** Functions that cancel the timers of groups that wait after a failure. */
   readonly #timers = new Set<() => void>();
   /** Functions that end the pauses of groups early. */
   readonly #rests = new Set<() => void>();
   readonly #waiters: PromiseWithResolvers<void>[] = [];
-  /** Messages that were accepted, and are neither done nor recorded as dead. */
-  #outstanding = 0;
-  /** Resolve messages that wait for room, and let others be handled meanwhile. */
-  #givingWay = 0;
+  /** By registry, the number of messages that were accepted, and are neither done nor recorded as dead. */
+  readonly #outstanding = new Counts();
   #unrecorded: Failure | undefined;
   readonly #stop = new AbortController();
   #stopping: Promise<void> | undefined;
@@ -97,9 +78,14 @@ export class InProcessQueues implements Queues {
     return this.#stop.signal.aborted;
   }
 
+  /** Whether several registries have messages that are not done. */
+  get areShared(): boolean {
+    return this.#outstanding.size > 1;
+  }
+
   /**
-   * Checks all messages before it accepts the first one. A message waits while the queue is full for its registry; its sender
-   * then keeps no other registry waiting. Only a handler of this queue does not wait, because it would wait for itself.
+   * Checks all messages before it accepts the first one. A message waits while the queue is full for its registry. Only a
+   * handler of this queue does not wait, because it would wait for itself.
    */
   async send(
     queue: QueueName,
@@ -109,58 +95,43 @@ export class InProcessQueues implements Queues {
     if (this.#isStopped || signal?.aborted === true) throw stopped(`send to ${queue} queue`);
     const lane = this.#lanes[queue];
     const sender = signal === undefined ? undefined : this.#senders.get(signal);
-    const limited = queue !== 'resolve' && sender?.lane !== lane;
-    const roomOf = (outgoing: Outgoing) => (limited ? this.#roomOf(lane, outgoing) : undefined);
-    for (const [room, ofRegistry] of Map.groupBy(prepared(queue, messages), roomOf)) {
-      if (room?.tryTake(ofRegistry.length) === false)
-        await this.#wait(room, ofRegistry.length, { lane, sender, signal });
-      for (const [at, outgoing] of ofRegistry.entries()) {
+    const limited = queue !== 'resolve' && sender !== lane;
+    const registryOf = ({ message: { source } }: Outgoing): string => parseRepository(source).host;
+    for (const [registry, outgoing] of Map.groupBy(prepared(queue, messages), registryOf)) {
+      const room = limited ? this.#roomOf(lane, registry) : undefined;
+      if (room?.tryTake(outgoing.length) === false) await this.#wait(room, outgoing.length, lane, signal);
+      for (const [at, each] of outgoing.entries()) {
         // A send of more messages than the whole room takes the whole room.
         const place = at < (room?.total ?? 0) ? room : undefined;
-        if (lane.fifo.accept(outgoing, this.#options.clock.now(), place)) this.#outstanding += 1;
+        if (lane.fifo.accept(each, { now: this.#options.clock.now(), registry, room: place }))
+          this.#outstanding.add(registry, 1);
         else place?.give();
       }
       this.#look(lane);
     }
   }
 
-  #roomOf({ rooms }: Lane, { message: { source } }: Outgoing): Semaphore {
-    const { host } = parseRepository(source);
-    const room = rooms.get(host) ?? new Semaphore(this.#options.room);
-    rooms.set(host, room);
+  #roomOf({ rooms }: Lane, registry: string): Semaphore {
+    const room = rooms.get(registry) ?? new Semaphore(this.#options.room);
+    rooms.set(registry, room);
     return room;
   }
 
-  /**
-   * Waits for room. Meanwhile another resolve message may be handled in the place of a waiting one, up to a limit, because
-   * each keeps its images in memory. Layers keep their places, because their number would otherwise have no limit.
-   */
-  async #wait(room: Semaphore, count: number, { lane, sender, signal }: Waiting): Promise<void> {
-    const mayGiveWay = (sender?.waiting ?? 0) > 0 || this.#givingWay < MAX_GIVING_WAY;
-    const givesWay = sender?.lane.name === 'resolve' && mayGiveWay;
-    if (givesWay && sender.waiting++ === 0) {
-      this.#givingWay += 1;
-      sender.lane.inFlight -= 1;
-      this.#look(sender.lane);
-    }
+  /** Waits for room. A handler keeps its place meanwhile, because it keeps its images in memory. */
+  async #wait(room: Semaphore, count: number, { name }: Lane, signal: AbortSignal | undefined): Promise<void> {
     try {
       const signals = signal === undefined ? [this.#stop.signal] : [this.#stop.signal, signal];
       await room.take(AbortSignal.any(signals), count);
     } catch {
-      throw stopped(`send to ${lane.name} queue`);
-    } finally {
-      if (givesWay && --sender.waiting === 0) {
-        this.#givingWay -= 1;
-        sender.lane.inFlight += 1;
-      }
+      throw stopped(`send to ${name} queue`);
     }
   }
 
   /** Starts to deliver a queue's messages to a handler. A queue can have only one consumer. */
   consume<Q extends QueueName>(queue: Q, consumer: Consumer<MessageOf<Q>>): void {
-    const { concurrency, batchSize } = consumer;
-    if (!(concurrency >= 1 && batchSize >= 1))
-      throw new RangeError('consume: concurrency and batchSize are at least 1');
+    const { concurrency, perRegistry = 1, batchSize } = consumer;
+    if (!(concurrency >= 1 && perRegistry >= 1 && batchSize >= 1))
+      throw new RangeError('consume: concurrency, perRegistry and batchSize are at least 1');
     const lane = this.#lanes[queue];
     if (lane.consumer !== undefined) throw new Error(`consume: the ${queue} queue has its consumer`);
     // `send` accepts only messages of the queue's type.
@@ -193,7 +164,7 @@ export class InProcessQueues implements Queues {
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
     this.#rests.clear();
-    for (const { controller } of this.#running.values()) controller.abort(this.#stop.signal.reason);
+    for (const controller of this.#running.values()) controller.abort(this.#stop.signal.reason);
     await Promise.all(this.#running.keys());
     this.#settleWaiters();
   }
@@ -207,7 +178,7 @@ export class InProcessQueues implements Queues {
       const { consumer } = lane;
       if (consumer === undefined) return;
       while (lane.inFlight < consumer.concurrency && !this.#isStopped) {
-        const batch = lane.fifo.take(consumer.batchSize);
+        const batch = lane.fifo.take(consumer.batchSize, placesOf(consumer, lane.inFlight));
         if (batch === undefined) return;
         this.#start(lane, consumer, batch);
       }
@@ -217,8 +188,7 @@ export class InProcessQueues implements Queues {
   #start(lane: Lane, consumer: Consumer, batch: Batch): void {
     lane.inFlight += 1;
     const controller = new AbortController();
-    const sender: Running = { lane, controller, waiting: 0 };
-    this.#senders.set(controller.signal, sender);
+    this.#senders.set(controller.signal, lane);
     const running = this.#handle(lane, consumer, batch, controller.signal).then(() => {
       this.#running.delete(running);
       lane.inFlight -= 1;
@@ -229,7 +199,7 @@ export class InProcessQueues implements Queues {
         if (this.#running.size === 0) for (const end of this.#rests) end();
       });
     });
-    this.#running.set(running, sender);
+    this.#running.set(running, controller);
   }
 
   /** Handles a batch, from its delivery to its group's next turn. Never rejects. */
@@ -265,8 +235,8 @@ export class InProcessQueues implements Queues {
   }
 
   /** Counts an entry as done or dead. */
-  #settle({ room }: Entry): void {
-    this.#outstanding -= 1;
+  #settle({ registry, room }: Entry): void {
+    this.#outstanding.add(registry, -1);
     room?.give();
   }
 
@@ -286,7 +256,7 @@ export class InProcessQueues implements Queues {
 
   #settleWaiters(): void {
     let failure = this.#unrecorded;
-    if (this.#outstanding > 0) {
+    if (this.#outstanding.size > 0) {
       if (!this.#isStopped || this.#running.size > 0) return;
       failure = stopped('wait for queues');
     }
@@ -295,4 +265,10 @@ export class InProcessQueues implements Queues {
       else reject(failure);
     }
   }
+}
+
+/** The places of a lane. Only a limit for each registry makes a registry leave places to others. */
+function placesOf({ concurrency, perRegistry }: Consumer, inFlight: number): Places {
+  if (perRegistry === undefined) return { free: Infinity, perRegistry: Infinity };
+  return { free: concurrency - inFlight, perRegistry };
 }

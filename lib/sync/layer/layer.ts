@@ -251,13 +251,14 @@ class LayerCopy {
     const { blob, source, strictMediaTypes: strict } = this.#message;
     const { signal, deadline } = this.#options;
     const { digest, size, urls } = blob;
-    const upstream = sources.repository(parseRepository(source));
+    const repository = parseRepository(source);
     this.#fetched = 0;
     return {
       store: archive.store,
       key: this.#key,
       expected: blob,
-      source: upstream.blob(digest, { signal, ...defined({ size, urls }) }),
+      source: sources.repository(repository).blob(digest, { signal, ...defined({ size, urls }) }),
+      registry: repository.host,
       inOnePiece: this.#inOnePiece,
       buffers,
       deadline,

@@ -9,6 +9,8 @@ const BLOCK_BYTES = 4096;
 /** A piece of the memory: one large buffer, or several small ones behind each other. */
 interface Slot {
   readonly offset: number;
+  /** The registry of its buffers. */
+  owner: string;
   /** Bytes from the start of the slot to the end of its last buffer. */
   usedBytes: number;
   /** Buffers that are not given back. */
@@ -23,6 +25,9 @@ interface Slot {
  * parts that it took before. So the oldest part of each blob can always be completed, and blobs that share a pool never
  * wait for each other in a circle.
  *
+ * While registries share the memory, one gets another slot only while it has less memory than is free. So a registry that
+ * sends its bytes slowly, or never, leaves memory to the others.
+ *
  * The memory is one block of shared memory, divided into slots of the usual part size. A small buffer is put behind
  * those of a slot that has room. Inflating threads read shared memory without a copy, it needs no garbage collection,
  * and its buffers are aligned as writes that bypass the page cache require (`lib/store/folder/direct.ts`).
@@ -33,17 +38,23 @@ export class BufferPool {
   /** The shared memory; made for the first buffer. */
   #shared: SharedArrayBuffer | undefined;
   readonly #slots: readonly Slot[];
+  /** The registries of the buffers that are larger than a slot. */
+  readonly #owners = new Map<ArrayBufferLike, string>();
   #fullBytes = 0;
   #filling = 0;
   #takenAhead = 0;
 
-  /** @param slotBytes the part size of most blobs */
-  constructor(totalBytes: number, slotBytes = DEFAULT_PART_BYTES) {
+  /**
+   * @param slotBytes the part size of most blobs
+   * @param areShared whether several registries have blobs to transfer
+   */
+  constructor(totalBytes: number, slotBytes = DEFAULT_PART_BYTES, areShared?: () => boolean) {
     const count = Math.max(Math.floor(totalBytes / slotBytes), 1);
-    this.#budget = new Semaphore(count * slotBytes);
+    this.#budget = new Semaphore(count * slotBytes, areShared);
     this.#slotBytes = slotBytes;
     this.#slots = Array.from({ length: count }, (_, index) => ({
       offset: index * slotBytes,
+      owner: '',
       usedBytes: 0,
       buffers: 0,
     }));
@@ -76,22 +87,24 @@ export class BufferPool {
   /**
    * Takes a buffer of `size` bytes with arbitrary content. A buffer that is larger than the whole pool is granted once
    * all others are free. Rejects with the signal's reason if the signal is aborted before that.
+   *
+   * @param owner the registry of the blob
    */
-  async take(size: number, signal?: AbortSignal): Promise<Buffer> {
+  async take(size: number, signal?: AbortSignal, owner = ''): Promise<Buffer> {
     signal?.throwIfAborted();
-    const beside = this.#beside(size);
+    const beside = this.#beside(size, owner);
     if (beside !== undefined) return beside;
     const bytes = this.#budgetFor(size);
-    await this.#budget.take(signal, bytes);
-    return this.#allocate(size, bytes);
+    await this.#budget.take(signal, bytes, owner);
+    return this.#allocate(size, bytes, owner);
   }
 
   /** Takes a buffer, if one is free now and no other task waits for its memory. */
-  tryTake(size: number): Buffer | undefined {
-    const beside = this.#beside(size);
+  tryTake(size: number, owner = ''): Buffer | undefined {
+    const beside = this.#beside(size, owner);
     if (beside !== undefined) return beside;
     const bytes = this.#budgetFor(size);
-    return this.#budget.tryTake(bytes) ? this.#allocate(size, bytes) : undefined;
+    return this.#budget.tryTake(bytes, owner) ? this.#allocate(size, bytes, owner) : undefined;
   }
 
   /** Marks a buffer as full: its bytes wait to be hashed and stored. */
@@ -114,13 +127,14 @@ export class BufferPool {
     const index = Math.floor(buffer.byteOffset / this.#slotBytes);
     const slot = buffer.buffer === this.#shared ? this.#slots[index] : undefined;
     if (slot === undefined) {
-      this.#budget.give(buffer.buffer.byteLength);
+      this.#budget.give(buffer.buffer.byteLength, this.#owners.get(buffer.buffer));
+      this.#owners.delete(buffer.buffer);
       return;
     }
     slot.buffers -= 1;
     if (slot.buffers > 0) return;
     slot.usedBytes = 0;
-    this.#budget.give(this.#slotBytes);
+    this.#budget.give(this.#slotBytes, slot.owner);
   }
 
   /** Bytes to take from the budget for a buffer that does not fit into a slot beside others. */
@@ -128,31 +142,38 @@ export class BufferPool {
     return Math.max(size, this.#slotBytes);
   }
 
-  /** A buffer in a slot that has others, and room for this one. */
-  #beside(size: number): Buffer | undefined {
+  /** A buffer in a slot that has others of its registry, and room for this one. */
+  #beside(size: number, owner: string): Buffer | undefined {
     // An empty buffer takes a byte, so that its offset belongs to its slot.
     const most = this.#slotBytes - Math.max(size, 1);
-    const slot = this.#slots.find(({ buffers, usedBytes }) => buffers > 0 && usedBytes <= most);
+    const slot = this.#slots.find((each) => each.buffers > 0 && each.owner === owner && each.usedBytes <= most);
     return slot === undefined ? undefined : this.#cut(slot, size);
   }
 
   /** Allocates a buffer for which `bytes` were taken from the budget. */
-  #allocate(size: number, bytes: number): Buffer {
+  #allocate(size: number, bytes: number, owner: string): Buffer {
     try {
-      if (size > this.#slotBytes) return this.#count(Buffer.from(new SharedArrayBuffer(size)));
+      if (size > this.#slotBytes) return this.#count(this.#large(size, owner));
       // Another task may have begun a slot while this one waited.
-      const beside = this.#beside(size);
+      const beside = this.#beside(size, owner);
       if (beside !== undefined) {
-        this.#budget.give(bytes);
+        this.#budget.give(bytes, owner);
         return beside;
       }
       const free = this.#slots.find(({ buffers }) => buffers === 0);
       if (free === undefined) throw new RangeError('BufferPool: no free slot, although the budget has room for one');
+      free.owner = owner;
       return this.#cut(free, size);
     } catch (error) {
-      this.#budget.give(bytes);
+      this.#budget.give(bytes, owner);
       throw error;
     }
+  }
+
+  #large(size: number, owner: string): Buffer {
+    const memory = new SharedArrayBuffer(size);
+    this.#owners.set(memory, owner);
+    return Buffer.from(memory);
   }
 
   #cut(slot: Slot, size: number): Buffer {

@@ -23,7 +23,7 @@ export class PartFetcher {
   constructor(t: Transfer, prover?: Prover) {
     this.#t = t;
     this.#tasks = new TaskGroup(AbortSignal.any([t.signal, t.deadline.over]));
-    this.inFlight = new PartsInFlight(t.buffers, this.#tasks, prover);
+    this.inFlight = new PartsInFlight(t.buffers, this.#tasks, prover, t.registry);
   }
 
   get signal(): AbortSignal {

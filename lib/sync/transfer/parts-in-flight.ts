@@ -10,6 +10,7 @@ import { PartBuffer } from './part-buffer.ts';
  */
 export class PartsInFlight {
   readonly #pool: BufferPool;
+  readonly #owner: string;
   /** Runs the hashing, and ends all waits. */
   readonly #tasks: TaskGroup;
   readonly #prover: Prover | undefined;
@@ -22,15 +23,17 @@ export class PartsInFlight {
   /** The last of these writes. */
   #written: Promise<void> = Promise.resolve();
 
-  constructor(pool: BufferPool, tasks: TaskGroup, prover?: Prover) {
+  /** @param owner the registry of the blob */
+  constructor(pool: BufferPool, tasks: TaskGroup, prover?: Prover, owner = '') {
     this.#pool = pool;
+    this.#owner = owner;
     this.#tasks = tasks;
     this.#prover = prover;
   }
 
   /** Waits for a buffer for the next part. Call it in ascending order. */
   async take({ number, size }: Pick<PartRange, 'number' | 'size'>): Promise<PartBuffer> {
-    return this.#begin(number, await this.#pool.take(size, this.#tasks.signal));
+    return this.#begin(number, await this.#pool.take(size, this.#tasks.signal, this.#owner));
   }
 
   /**
@@ -39,7 +42,7 @@ export class PartsInFlight {
    * has no free memory, the part gets the buffer of the blob's oldest complete part, once that is stored and hashed.
    */
   async following({ number, size }: Pick<PartRange, 'number' | 'size'>): Promise<PartBuffer> {
-    const free = this.#pool.tryTake(size);
+    const free = this.#pool.tryTake(size, this.#owner);
     const [oldest] = this.#storing;
     if (free !== undefined) return this.#begin(number, free);
     if (oldest === undefined) return this.take({ number, size });

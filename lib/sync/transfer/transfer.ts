@@ -18,6 +18,8 @@ export interface Transfer {
   readonly key: string;
   readonly expected: Expected;
   readonly source: BlobSource;
+  /** The host of the registry, which the blob's buffers count for. */
+  readonly registry: string;
   /** Fetches the blob without ranges, because they have failed. Default: false. */
   readonly inOnePiece?: boolean | undefined;
   readonly buffers: BufferPool;

@@ -248,3 +248,88 @@ test('never grants more permits than it has and loses none, in any order of take
     { numRuns: 50 },
   );
 });
+
+describe('owners that share a semaphore', () => {
+  const shared = (total: number): Semaphore => new Semaphore(total, () => true);
+
+  test('get permits while they have fewer than are free', () => {
+    const permits = shared(10);
+    const counts = ['a', 'b', 'c', 'd'].map((owner) => {
+      let count = 0;
+      while (permits.tryTake(1, owner)) count += 1;
+      return count;
+    });
+    expect(counts).toEqual([5, 3, 1, 1]);
+    expect(permits.free).toBe(0);
+  });
+
+  test('do not matter while only one owner needs permits', () => {
+    let areShared = false;
+    const permits = new Semaphore(3, () => areShared);
+    expect([1, 2, 3].map(() => permits.tryTake(1, 'a'))).toEqual([true, true, true]);
+    areShared = true;
+    permits.give(1, 'a');
+    expect(permits.tryTake(1, 'a')).toBe(false);
+    expect(permits.tryTake(1, 'b')).toBe(true);
+  });
+
+  test('pass a task that waits for its own owner', async () => {
+    const permits = shared(4);
+    expect([permits.tryTake(1, 'a'), permits.tryTake(1, 'a')]).toEqual([true, true]);
+    const first = permits.take(undefined, 1, 'a');
+    const second = permits.take(undefined, 1, 'b');
+    expect(await stateOf(first)).toBe('waiting');
+    expect(await stateOf(second)).toBe('granted');
+    permits.give(1, 'b');
+    expect(await stateOf(first)).toBe('waiting');
+    permits.give(1, 'a');
+    expect(await stateOf(first)).toBe('granted');
+  });
+
+  test('keep their order while permits are missing for all', async () => {
+    const permits = shared(2);
+    expect(permits.tryTake(2)).toBe(true);
+    const order: string[] = [];
+    for (const owner of ['a', 'b', 'a'])
+      void permits.take(undefined, 2, owner).then(async () => {
+        order.push(owner);
+        await new Promise(setImmediate);
+        permits.give(2, owner);
+      });
+    permits.give(2);
+    for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate);
+    expect(order).toEqual(['a', 'b', 'a']);
+    expect(permits.free).toBe(2);
+  });
+
+  test('get all permits that they ask for if these are given back, in any order', () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 6 }),
+        fc.array(fc.record({ owner: fc.constantFrom('a', 'b', 'c'), count: fc.integer({ min: 1, max: 8 }) }), {
+          minLength: 1,
+          maxLength: 20,
+        }),
+        fc.infiniteStream(fc.nat()),
+        async (total, tasks, choices) => {
+          const permits = shared(total);
+          const held: (() => void)[] = [];
+          let granted = 0;
+          for (const { owner, count } of tasks)
+            void permits.take(undefined, count, owner).then(() => {
+              granted += 1;
+              held.push(() => {
+                permits.give(count, owner);
+              });
+            });
+          while (granted < tasks.length || held.length > 0) {
+            await new Promise(setImmediate);
+            if (held.length === 0 && granted < tasks.length) expect.fail('all tasks wait');
+            for (const give of held.splice((choices.next().value ?? 0) % Math.max(1, held.length), 1)) give();
+          }
+          expect(permits.free).toBe(total);
+        },
+      ),
+      { numRuns: 200 },
+    ));
+});

@@ -266,3 +266,45 @@ describe('BufferPool', () => {
     );
   });
 });
+
+describe('a pool that registries share', () => {
+  function shared(slots: number): BufferPool {
+    return new BufferPool(slots * SLOT, SLOT, () => true);
+  }
+
+  test('leaves memory to others while one registry sends nothing', async () => {
+    const pool = shared(10);
+    const silent = [];
+    for (let next = pool.tryTake(SLOT, 'silent'); next !== undefined; next = pool.tryTake(SLOT, 'silent'))
+      silent.push(next);
+    expect(silent).toHaveLength(5);
+    const waiting = pool.take(SLOT, undefined, 'silent');
+    for (let times = 0; times < 20; times += 1) pool.give(await pool.take(SLOT, undefined, 'other'), false);
+    pool.give(silent[0]!, false);
+    pool.give(await waiting, false);
+    for (const buffer of silent.slice(1)) pool.give(buffer, false);
+    expect(pool.usedBytes).toBe(0);
+  });
+
+  test('puts only buffers of one registry into a slot', async () => {
+    const pool = shared(4);
+    const [one, other, again] = [await pool.take(1, undefined, 'a'), pool.tryTake(1, 'b')!, pool.tryTake(1, 'a')!];
+    const slotOf = (buffer: Buffer): number => Math.floor(buffer.byteOffset / SLOT);
+    expect(slotOf(other)).not.toBe(slotOf(one));
+    expect(slotOf(again)).toBe(slotOf(one));
+    for (const buffer of [one, other, again]) pool.give(buffer, false);
+    expect(pool.usedBytes).toBe(0);
+    const next = pool.tryTake(1, 'b')!;
+    expect(slotOf(next)).toBe(slotOf(one));
+  });
+
+  test('counts a buffer that is larger than a slot for its registry', async () => {
+    const pool = shared(4);
+    const large = await pool.take(2 * SLOT, undefined, 'a');
+    expect(pool.tryTake(SLOT, 'a')).toBeUndefined();
+    const other = pool.tryTake(SLOT, 'b');
+    expect(other).toHaveLength(SLOT);
+    pool.give(large, false);
+    expect(pool.tryTake(SLOT, 'a')).toHaveLength(SLOT);
+  });
+});

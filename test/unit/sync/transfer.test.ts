@@ -47,6 +47,7 @@ function transferOf(setting: Setting): Transfer & { readonly source: FakeBlob } 
     key: KEY,
     expected: { digest: digestOf(bytes), mediaType, ...(size === null ? {} : { size }) },
     source: setting.source ?? new FakeBlob(bytes, fake),
+    registry: 'registry.example',
     buffers: setting.buffers ?? new BufferPool(setting.bufferBytes ?? 4 * partSize, partSize),
     deadline: setting.deadline ?? NO_DEADLINE,
     signal: setting.signal ?? new AbortController().signal,
