@@ -83,6 +83,16 @@ export class Semaphore {
     }
   }
 
+  /** Waits for a permit, which the caller returns by disposing of the result. */
+  async hold(signal?: AbortSignal): Promise<Disposable> {
+    await this.take(signal);
+    return {
+      [Symbol.dispose]: () => {
+        this.give();
+      },
+    };
+  }
+
   #mayTake(owner: string | undefined): boolean {
     return owner === undefined || !this.#areShared() || this.#taken.of(owner) < this.#free;
   }

@@ -7,7 +7,7 @@ import type { EndpointRequest } from './endpoint.ts';
 import { refusal, sourceFailure, stopped } from './errors.ts';
 import { locate } from './http/location.ts';
 import { checkResponse, rangeHeader, type BlobResponse, type ByteRange } from './http/range.ts';
-import type { BlobBody, BlobSource, Cancel } from './source.ts';
+import type { BlobSource, Cancel } from './source.ts';
 import { readExcerpt } from './http/short.ts';
 import type { Persistence, Reply } from './http/message.ts';
 
@@ -45,7 +45,7 @@ export class RegistryBlob implements BlobSource {
   async open(
     range: { readonly start: number; readonly end?: number | undefined },
     options?: Cancel,
-  ): Promise<BlobBody> {
+  ): Promise<BlobReader> {
     const { operation, size } = this.#options;
     const signals = [this.#options.signal, options?.signal].filter((signal) => signal !== undefined);
     const signal = signals.length > 1 ? AbortSignal.any(signals) : signals[0];

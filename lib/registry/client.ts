@@ -63,6 +63,13 @@ export class RegistryClient {
   readonly options: ClientOptions;
   /** Each request holds one permit from before it is sent until its body has ended. */
   readonly permits: Semaphore;
+  /**
+   * The turn of a large manifest or list. It waits for its turn with a permit and an open body, and needs no other permit,
+   * so that it always ends.
+   */
+  readonly largeBodies = new Semaphore(1);
+  /** The turn of a large config. It waits for its turn without a permit, because it may need several in succession. */
+  readonly largeBlobs = new Semaphore(1);
   /** The recently tried URLs of foreign layers; a second try for a layer starts with the registry. */
   readonly triedAddresses = new Lru<string, true>(TRIED_ADDRESSES);
   /** The blobs to which the registry applies a content coding, so that its ranges are not those of the blob. */

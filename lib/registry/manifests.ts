@@ -93,7 +93,7 @@ export async function manifestAt(one: EndpointAttempt, options: ManifestOptions)
   const ask = { ...askFor('GET', options), persistence };
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, endpoint, ask, signal);
-  const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes);
+  const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes, () => client.largeBodies.hold(signal));
   if (bytes === undefined) {
     const detail = `${reply.url.host} sent a manifest of more than ${MANIFEST_LIMITS.bytes} bytes`;
     throw new Failure({ operation, side: 'source', code: 'too-large', detail });

@@ -123,7 +123,7 @@ async function readPage(
   options: ReferrersOptions,
   onRefusal: (isSure: boolean) => void = () => undefined,
 ): Promise<Page> {
-  const { repository, digest, operation, signal } = options;
+  const { client, repository, digest, operation, signal } = options;
   const path = `/v2/${repository}/referrers/${digest}${query}`;
   const ask: EndpointRequest = {
     operation,
@@ -145,7 +145,7 @@ async function readPage(
     reply.body.cancel();
     throw notAList();
   }
-  const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes);
+  const bytes = await readWhole(reply, operation, MANIFEST_LIMITS.bytes, () => client.largeBodies.hold(signal));
   if (bytes === undefined) {
     const detail = `${reply.url.host} sent a list of referrers of more than ${MANIFEST_LIMITS.bytes} bytes`;
     throw new Failure({ operation, side: 'source', code: 'too-large', detail });

@@ -1,11 +1,11 @@
-import { Failure, type FailureCode } from '../core/failure.ts';
-import { digestOf, digestParts, isDigest, type Digest } from '../oci/digest.ts';
+import { isDigest, type Digest } from '../oci/digest.ts';
 import { formatReference, formatRepository, type Repository } from '../oci/reference.ts';
 import { RegistryBlob } from './blob.ts';
 import type { Operation, RegistryClient } from './client.ts';
 import { manifestAt, resolveAt } from './manifests.ts';
 import { sharingTags } from './referrer-tags.ts';
 import { listReferrers } from './referrers.ts';
+import { readSmallBlob } from './small-blob.ts';
 import type { BlobSource, Cancel, FetchedManifest, Referrers, ReferrersQuery, Resolved, Source } from './source.ts';
 import { listTags } from './tags.ts';
 
@@ -41,29 +41,8 @@ export class RegistryRepository implements Source {
     digest: Digest,
     { maxBytes, size, signal }: { readonly maxBytes: number; readonly size?: number } & Cancel,
   ): Promise<Uint8Array> {
-    const operation = `get blob ${this.#at(digest)}`;
-    const fail = (code: FailureCode, detail: string): Failure =>
-      new Failure({ operation, side: 'source', code, detail });
-    const tooLarge = (bytes: number | string): Failure =>
-      fail('too-large', `the blob is too large: expected at most ${maxBytes} bytes, got ${bytes}`);
-    if (size !== undefined && size > maxBytes) throw tooLarge(size);
-    const blob = this.blob(digest, { signal, ...(size === undefined ? {} : { size }) });
-    // Bytes from several responses may be mixed, so a digest mismatch is retried once.
-    for (let last = false; ; last = true) {
-      const { body, total, resumed } = await blob.open({ start: 0 });
-      const chunks: Uint8Array[] = [];
-      let length = 0;
-      for await (const chunk of body) {
-        length += chunk.length;
-        if ((total ?? length) > maxBytes || length > maxBytes) throw tooLarge(total ?? `more than ${maxBytes}`);
-        chunks.push(chunk);
-      }
-      const bytes = Buffer.concat(chunks, length);
-      const found = digestOf(bytes, digestParts(digest).algorithm);
-      if (found === digest) return bytes;
-      const code = resumed() === 0 ? 'digest-mismatch' : 'digest-mismatch-resumed';
-      if (last || resumed() === 0) throw fail(code, `the received bytes have the digest ${found}`);
-    }
+    const operation = this.#operation(`get blob ${this.#at(digest)}`, signal);
+    return readSmallBlob({ ...operation, digest, maxBytes, size });
   }
 
   blob(

@@ -80,7 +80,7 @@ async function readPage({ endpoint, persistence }: EndpointAttempt, query: strin
   };
   const reply = await endpoint.send(ask, signal);
   if (reply.status !== 200) throw await client.refuse(reply, endpoint, ask, signal);
-  const bytes = await readWhole(reply, operation, PAGE_BYTES);
+  const bytes = await readWhole(reply, operation, PAGE_BYTES, () => client.largeBodies.hold(signal));
   if (bytes === undefined)
     throw wrong(operation, `${reply.url.host} sent a page of more than ${PAGE_BYTES} bytes`, 'too-large');
   const tags = parseTags(Buffer.from(bytes).toString('utf8'), (why, code) =>

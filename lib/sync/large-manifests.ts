@@ -19,12 +19,7 @@ export function isLargeManifest(bytes: number): boolean {
  */
 export async function turnFor(bytes: number, signal?: AbortSignal): Promise<Disposable> {
   if (!isLargeManifest(bytes)) return { [Symbol.dispose]: () => undefined };
-  await permits.take(signal);
-  return {
-    [Symbol.dispose]: () => {
-      permits.give();
-    },
-  };
+  return permits.hold(signal);
 }
 
 /** A fetched manifest that has to wait for its turn. A large one is dropped, and fetched again when it has its turn. */

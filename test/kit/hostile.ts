@@ -73,8 +73,12 @@ const failed = (response: ServerResponse, code: string, message: string, status 
   json(response, { errors: [{ code, message }] }, status);
 };
 
-/** Writes until the client closes the connection. */
-async function endless(response: ServerResponse, type: string, chunk: Buffer): Promise<void> {
+/**
+ * Writes until the client closes the connection.
+ *
+ * @param isRaw whether the bytes have their framing as chunks
+ */
+async function endless(response: ServerResponse, type: string, chunk: Buffer, isRaw = false): Promise<void> {
   response.setHeader('content-type', type);
   if (response.req.method === 'HEAD') {
     response.end();
@@ -84,8 +88,10 @@ async function endless(response: ServerResponse, type: string, chunk: Buffer): P
   response.once('close', () => {
     closed.abort();
   });
-  while (!closed.signal.aborted)
-    if (!response.write(chunk)) await once(response, 'drain', { signal: closed.signal }).catch(() => undefined);
+  response.flushHeaders();
+  const receiver = isRaw ? response.socket : response;
+  while (receiver !== null && !closed.signal.aborted)
+    if (!receiver.write(chunk)) await once(receiver, 'drain', { signal: closed.signal }).catch(() => undefined);
 }
 
 /** Serves one manifest, and the blobs that it names. */
@@ -243,6 +249,11 @@ export const HOSTILE: readonly Hostile[] = [
   {
     name: 'a manifest without end',
     serve: (_, response) => endless(response, MANIFEST, Buffer.alloc(64 * 1024, '[')),
+    reason: /longer than|more than|larger than/,
+  },
+  {
+    name: 'a manifest without end in 1-byte chunks',
+    serve: (_, response) => endless(response, MANIFEST, Buffer.from('1\r\n[\r\n'.repeat(10_000)), true),
     reason: /longer than|more than|larger than/,
   },
   {

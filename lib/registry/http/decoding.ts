@@ -1,4 +1,5 @@
 import { parseContentLength, parseContentRange } from '../../core/http/content.ts';
+import { Pieces } from '../../core/pieces.ts';
 import { pipeline, Readable, type Transform } from 'node:stream';
 import { Failure } from '../../core/failure.ts';
 import { type Coding, codingsOf, decoder, TOO_MANY_CODINGS } from './encoding.ts';
@@ -86,7 +87,7 @@ function counted(reply: Reply, size: number, { operation, isKnown, learn }: Codi
 }
 
 async function wholeOf(body: ReplyBody, size: number): Promise<Buffer> {
-  const pieces: Buffer[] = [];
+  const pieces = new Pieces();
   let length = 0;
   // Compression makes incompressible content slightly longer.
   const most = size + size / 8 + 1024;
@@ -95,7 +96,7 @@ async function wholeOf(body: ReplyBody, size: number): Promise<Buffer> {
     length += piece.length;
   }
   body.cancel();
-  return Buffer.concat(pieces);
+  return pieces.joined();
 }
 
 /** The decoded body of a reply. */

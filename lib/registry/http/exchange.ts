@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { IncomingHttpHeaders } from 'undici/types/header.js';
 import { Failure } from '../../core/failure.ts';
 import { parseContentLength } from '../../core/http/content.ts';
+import { Pieces } from '../../core/pieces.ts';
 import { stopped } from '../errors.ts';
 import { requestTarget } from './location.ts';
 import { isInvalidFraming, isLengthMismatch, transportFailure } from './transport.ts';
@@ -46,7 +47,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   readonly #reply = Promise.withResolvers<Reply>();
   #controller: Dispatcher.DispatchController | undefined;
   #answered = false;
-  #chunks: Buffer[] = [];
+  readonly #chunks = new Pieces();
   #buffered = 0;
   #end: 'open' | 'complete' | { readonly failure: Error } = 'open';
   #wake: (() => void) | undefined;
@@ -103,15 +104,13 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
   cancel(): void {
     // Most bodies have ended by now; a Failure for each of them took a tenth of a run without changes.
     if (this.#end === 'open') this.#drop(stopped(this.#request.operation));
-    else this.#chunks = [];
+    else this.#chunks.clear();
   }
 
   expectShort(): void {
-    const { shortBodyMs } = this.#options.limits;
-    if (this.#end !== 'open' || this.#deadline !== undefined) return;
-    this.#deadline = setTimeout(() => {
-      this.#giveUp(`did not complete its response within ${shortBodyMs / 1000} s`);
-    }, shortBodyMs);
+    if (this.#end !== 'open') return;
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(this.#onDeadline, this.#options.limits.shortBodyMs);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -170,6 +169,12 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
     this.#giveUp(`sent nothing for ${this.#options.limits.stallMs / 1000} s`);
   };
 
+  readonly #onDeadline = (): void => {
+    // A body is not late while this side does not read it.
+    if (this.#controller?.paused === true) return;
+    this.#giveUp(`did not complete its response within ${this.#options.limits.shortBodyMs / 1000} s`);
+  };
+
   readonly #onSpanEnd = (): void => {
     const { bytes: fewest, overMs } = this.#options.limits.rate;
     const { bytes, paused } = this.#span;
@@ -192,7 +197,7 @@ export class Exchange implements Dispatcher.DispatchHandler, ReplyBody {
 
   /** Ends the exchange from this side and drops the buffered bytes. */
   #drop(failure: Error): void {
-    this.#chunks = [];
+    this.#chunks.clear();
     this.#buffered = 0;
     if (this.#end !== 'open') return;
     this.#fail(failure);

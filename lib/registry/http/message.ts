@@ -38,6 +38,6 @@ export interface ReplyBody {
   read(): Promise<Buffer | undefined>;
   /** Closes the connection unless the body has ended. */
   cancel(): void;
-  /** Limits the remaining time to that of a short body. */
+  /** Limits the remaining time to that of a short body. Another call starts that time again. */
   expectShort(): void;
 }

@@ -1,17 +1,30 @@
 import { Failure } from '../../core/failure.ts';
+import { Pieces } from '../../core/pieces.ts';
 import { decodeShort, TOO_MANY_CODINGS } from './encoding.ts';
 import type { Reply, ReplyBody } from './message.ts';
 
 type Received = Pick<Reply, 'body' | 'headers' | 'url'>;
 
+/** A body or a small blob of more bytes waits for the turn of its registry. */
+export const LARGE_BYTES = 256 * 1024;
+
+/** Waits until no other large body of the registry is received. Disposing of the result ends the turn. */
+type Turn = () => Promise<Disposable>;
+
 /**
  * Reads and decodes a whole short body, and always frees its connection.
  *
+ * @param turn for a body that may be large; it is not read while it waits for its turn, so that its sender stops
  * @returns undefined if the body is longer than `maxBytes`
  * @throws Failure `truncated` if the body cannot be decoded, `invalid` if it has too many codings
  */
-export async function readWhole(reply: Received, operation: string, maxBytes: number): Promise<Uint8Array | undefined> {
-  const { bytes, whole } = await readBounded(reply.body, maxBytes);
+export async function readWhole(
+  reply: Received,
+  operation: string,
+  maxBytes: number,
+  turn?: Turn,
+): Promise<Uint8Array | undefined> {
+  const { bytes, whole } = await readBounded(reply.body, maxBytes, { turn });
   if (!whole) return undefined;
   const decoded = decodeShort(bytes, reply.headers, maxBytes);
   if (decoded === 'too-large') return undefined;
@@ -49,7 +62,7 @@ const ERROR_BODY_BYTES = 64 * 1024;
 
 /** Up to `maxBytes` of a body, for an error message; of a truncated body, the part that arrived. */
 export async function readExcerpt(reply: Received, maxBytes = ERROR_BODY_BYTES): Promise<string> {
-  const { bytes } = await readBounded(reply.body, maxBytes, true);
+  const { bytes } = await readBounded(reply.body, maxBytes, { lenient: true });
   const decoded = decodeShort(bytes, reply.headers, EXPANSION * maxBytes, true);
   return typeof decoded === 'string' ? '' : Buffer.from(decoded.bytes.subarray(0, maxBytes)).toString('utf8');
 }
@@ -60,22 +73,29 @@ const EXPANSION = 16;
 async function readBounded(
   body: ReplyBody,
   maxBytes: number,
-  lenient = false,
+  { lenient = false, turn }: { readonly lenient?: boolean; readonly turn?: Turn | undefined },
 ): Promise<{ bytes: Buffer; whole: boolean }> {
   body.expectShort();
-  const chunks: Buffer[] = [];
+  const pieces = new Pieces();
   let length = 0;
+  let taken: Disposable | undefined;
   try {
     for (let chunk = await body.read(); chunk !== undefined; chunk = await body.read()) {
       const fits = Math.min(chunk.length, maxBytes - length);
-      chunks.push(chunk.subarray(0, fits));
+      pieces.push(chunk.subarray(0, fits));
       length += fits;
-      if (fits < chunk.length) return { bytes: Buffer.concat(chunks, length), whole: false };
+      if (fits < chunk.length) return { bytes: pieces.joined(), whole: false };
+      if (length <= LARGE_BYTES || turn === undefined || taken !== undefined) continue;
+      taken = await turn();
+      // The time limit does not include the wait.
+      body.expectShort();
     }
+    return { bytes: pieces.joined(), whole: true };
   } catch (thrown) {
     if (!lenient) throw thrown;
+    return { bytes: pieces.joined(), whole: true };
   } finally {
     body.cancel();
+    taken?.[Symbol.dispose]();
   }
-  return { bytes: Buffer.concat(chunks, length), whole: true };
 }

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { setTimeout } from 'node:timers/promises';
+import { describe, expect, test, vi } from 'vitest';
 import { DialGuard } from '../../../lib/registry/http/dial.ts';
 import type { TimeLimits } from '../../../lib/registry/http/exchange.ts';
 import { readExcerpt, readWhole } from '../../../lib/registry/http/short.ts';
@@ -115,6 +116,62 @@ describe('a slow response', () => {
   });
 });
 
+describe('a body that waits for its turn', () => {
+  const MEBIBYTE = Buffer.alloc(1024 * 1024);
+
+  test.each([{ 'content-length': 2 * MEBIBYTE.length }, {}])('is not late (%o)', async (headers) => {
+    await using server = await serve(
+      (_, response) => {
+        response.writeHead(200, headers).write(MEBIBYTE);
+        response.end(MEBIBYTE);
+      },
+      { shortBodyMs: 200, stallMs: 100 },
+    );
+    const turn = vi.fn(() => setTimeout(500, { [Symbol.dispose]: vi.fn() }));
+    const reply = await server.wire.send(server.request('GET'));
+    expect(await readWhole(reply, 'test', 10 * MEBIBYTE.length, turn)).toHaveLength(2 * MEBIBYTE.length);
+    expect(turn).toHaveBeenCalledTimes(1);
+  });
+
+  test('is late if it takes too long in its turn, which it then gives back', async () => {
+    await using server = await serve((_, response) => response.writeHead(200).write(MEBIBYTE), { shortBodyMs: 200 });
+    const giveBack = vi.fn();
+    const reply = await server.wire.send(server.request('GET'));
+    const turn = () => setTimeout(500, { [Symbol.dispose]: giveBack });
+    const failure = await failureOf(readWhole(reply, 'test', 10 * MEBIBYTE.length, turn), 'stalled');
+    expect(failure.detail).toMatch(/did not complete its response within 0\.2 s$/);
+    expect(giveBack).toHaveBeenCalledTimes(1);
+  });
+
+  test('gives its turn back if it is longer than its limit', async () => {
+    await using server = await serve((_, response) => response.end(MEBIBYTE));
+    const giveBack = vi.fn();
+    const reply = await server.wire.send(server.request('GET'));
+    const turn = () => Promise.resolve({ [Symbol.dispose]: giveBack });
+    expect(await readWhole(reply, 'test', MEBIBYTE.length - 1, turn)).toBeUndefined();
+    expect(giveBack).toHaveBeenCalledTimes(1);
+  });
+});
+
+// A piece takes about 100 bytes of memory.
+test('chunks of one byte are joined while they wait for their reader', async () => {
+  const sent = Promise.withResolvers<undefined>();
+  const pieces = Array.from({ length: 20_000 }, (_, n) => Buffer.from([n % 256]));
+  await using server = await serve((_, response) => {
+    for (const piece of pieces) response.write(piece);
+    response.end(() => {
+      sent.resolve(undefined);
+    });
+  });
+  const { body } = await server.wire.send(server.request('GET'));
+  await sent.promise;
+  await setTimeout(100);
+  const read: Buffer[] = [];
+  for (let piece = await body.read(); piece !== undefined; piece = await body.read()) read.push(piece);
+  expect(Buffer.concat(read).equals(Buffer.concat(pieces))).toBe(true);
+  expect(read.length).toBeLessThan(100);
+});
+
 // Measured at the sender: the kernel and this process buffer only a bounded amount.
 test('a reader that stops makes the sender stop', async () => {
   const piece = Buffer.alloc(1024 * 1024);
@@ -133,9 +190,9 @@ test('a reader that stops makes the sender stop', async () => {
     };
     more();
     // A sender that is not stopped has sent everything by then.
-    setTimeout(() => {
+    void setTimeout(300).then(() => {
       stopped.resolve(undefined);
-    }, 300);
+    });
   });
   const { body } = await server.wire.send(server.request('GET'));
   await stopped.promise;
