@@ -3,16 +3,19 @@
  * is counted in a memory budget of the process before it is allocated.
  */
 import { Failure } from '../core/failure.ts';
-import { Semaphore } from '../core/semaphore.ts';
 import { type Compression, detectCompression, HEAD_BYTES, MAX_WINDOW_LOG, windowLogOf } from '../oci/compression.ts';
 import { BRIEF_BYTES, BriefInflater } from './brief-inflater.ts';
 import { Content, type ContentOptions, type DiffIds } from './content.ts';
 import type { Compressed, Inflater, InflateOptions } from './inflater.ts';
 import { ThreadInflater } from './inflating-threads.ts';
 import { StreamInflater } from './stream-inflater.ts';
+import { type Window, Windows } from './windows.ts';
 
-/** Memory for the windows of all concurrent zstd streams, in bytes: one of the largest, or 16 usual ones. */
-const windows = new Semaphore(2 ** MAX_WINDOW_LOG);
+/** The time for which a blob in the store waits for the windows of arriving blobs, in milliseconds. */
+const PATIENCE_MS = 30_000;
+
+/** Memory for one of the largest windows, or for 16 usual ones. */
+const windows = new Windows(2 ** MAX_WINDOW_LOG, PATIENCE_MS);
 
 /** Blobs of this size and above are inflated on a thread. For smaller ones, starting a thread takes longer. */
 const LARGE_BYTES = 4 * 1024 * 1024;
@@ -24,7 +27,7 @@ export interface UnpackerOptions extends ContentOptions {
   readonly patient: { readonly signal: AbortSignal; readonly window: 'as-announced' | 'largest' } | undefined;
 }
 
-/** `deferred`: there is not enough memory for the window now; nothing more needs to be written. */
+/** `deferred`: there is not enough memory for the window, or not any more; nothing more needs to be written. */
 type Written = Promise<'deferred' | undefined>;
 
 export class Unpacker {
@@ -37,7 +40,7 @@ export class Unpacker {
   /** Takes the bytes of a blob that is not compressed. */
   readonly #plain: Content;
   #stored = 0;
-  #reserved = 0;
+  #window: Window | undefined;
   #deferred = false;
   #destroyed = false;
 
@@ -70,15 +73,27 @@ export class Unpacker {
       const found = isEmpty ? 'none' : detectCompression(this.#head, this.#declared, { whole: true });
       if ((await this.#begin(found ?? this.#declared, this.#head)) === 'deferred') return 'deferred';
     }
-    return this.#deferred ? 'deferred' : deferring(this.#inflater?.end() ?? Promise.resolve(this.#plain.diffIds()));
+    if (this.#deferred) return 'deferred';
+    return this.#deferring(this.#inflater?.end() ?? Promise.resolve(this.#plain.diffIds()));
   }
 
   /** Resolves when the written bytes are not read any more. */
   async destroy(): Promise<void> {
     this.#destroyed = true;
+    await this.#free();
+  }
+
+  /** Frees the window, and then gives its memory back. */
+  async #free(): Promise<void> {
     await this.#inflater?.destroy();
-    windows.give(this.#reserved);
-    this.#reserved = 0;
+    this.#window?.give();
+    this.#window = undefined;
+  }
+
+  /** Leaves the window to a blob in the store. */
+  #stop(): void {
+    this.#deferred = true;
+    void this.#free();
   }
 
   #begin(compression: Compression, head: Uint8Array): Written {
@@ -89,15 +104,15 @@ export class Unpacker {
     const { patient } = this.#o;
     const log = patient?.window === 'largest' ? MAX_WINDOW_LOG : windowLogOf(head);
     if (patient !== undefined) return this.#inflatePatiently(log, head, patient.signal);
-    this.#deferred = !windows.tryTake(2 ** log);
-    if (this.#deferred) return Promise.resolve('deferred');
-    this.#reserved = 2 ** log;
-    return this.#inflate('zstd', head, log);
+    this.#window = windows.tryTake(2 ** log, () => {
+      this.#stop();
+    });
+    this.#deferred = this.#window === undefined;
+    return this.#deferred ? Promise.resolve('deferred') : this.#inflate('zstd', head, log);
   }
 
   async #inflatePatiently(log: number, head: Uint8Array, signal: AbortSignal): Written {
-    await windows.take(signal, 2 ** log);
-    this.#reserved = 2 ** log;
+    this.#window = await windows.take(2 ** log, signal);
     if (!this.#destroyed) return this.#inflate('zstd', head, log);
     await this.destroy();
     return undefined;
@@ -112,10 +127,20 @@ export class Unpacker {
 
   async #pass(chunk: Uint8Array): Written {
     if (this.#inflater !== undefined)
-      return (await deferring(this.#inflater.write(chunk))) === 'deferred' ? 'deferred' : undefined;
+      return (await this.#deferring(this.#inflater.write(chunk))) === 'deferred' ? 'deferred' : undefined;
     this.#stored += chunk.length;
     this.#plain.update(chunk, this.#stored);
     return undefined;
+  }
+
+  /** A frame that needs a larger window than was reserved is valid: it is unpacked when the memory is available. */
+  async #deferring<T>(work: Promise<T>): Promise<T | 'deferred'> {
+    try {
+      return await work;
+    } catch (error) {
+      if (this.#deferred || (error instanceof Failure && error.code === 'no-space')) return 'deferred';
+      throw error;
+    }
   }
 }
 
@@ -123,14 +148,4 @@ function inflaterFor(options: InflateOptions): Inflater {
   const { compression, size } = options;
   if (size >= LARGE_BYTES) return new ThreadInflater(options);
   return compression === 'gzip' && size <= BRIEF_BYTES ? new BriefInflater(options) : new StreamInflater(options);
-}
-
-/** A frame that needs a larger window than was reserved is valid: it is unpacked when the memory is available. */
-async function deferring<T>(work: Promise<T>): Promise<T | 'deferred'> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof Failure && error.code === 'no-space') return 'deferred';
-    throw error;
-  }
 }

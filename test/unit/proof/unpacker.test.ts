@@ -1,5 +1,5 @@
 import { zstdCompressSync } from 'node:zlib';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { verifyArchive } from '../../../lib/upkeep/verify.ts';
 import { MAX_WINDOW_LOG, windowLogOf } from '../../../lib/oci/compression.ts';
 import { Prover } from '../../../lib/proof/prover.ts';
@@ -88,3 +88,36 @@ test.each<[string, Buffer, number]>([
 ])('the window %s is known before it is allocated', (_, bytes, log) => {
   expect(windowLogOf(bytes)).toBe(log);
 });
+
+test.each([
+  ['on the main thread', 1000],
+  ['on a thread of its own', 5 * 1024 * 1024],
+])(
+  'a blob that is unpacked %s while it arrives leaves its window to one in the store after 30 s',
+  async (_, length) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const blob = frame(Buffer.from('content'), MAX_WINDOW_LOG);
+      const bytes = Buffer.concat([blob, skippableFrame(Buffer.alloc(length))]);
+      const slow = new Prover({ digest: digestOf(bytes), mediaType: TYPE, size: bytes.length });
+      await slow.write(bytes.subarray(0, blob.length));
+      const expected = { digest: digestOf(blob), mediaType: TYPE, size: blob.length };
+      const stored = new Prover(expected, { patient: { signal: NEVER, window: 'as-announced' } });
+      const writing = stored.write(blob);
+      await vi.advanceTimersByTimeAsync(30_000);
+      await writing;
+      expect(await stored.finish()).toMatchObject({ diffIds: { sha256: digestOf(Buffer.from('content')) } });
+      await stored.destroy();
+      await slow.write(bytes.subarray(blob.length));
+      expect(await slow.finish()).toMatchObject({ size: bytes.length, diffIds: {}, deferred: true });
+      await slow.destroy();
+      // The memory of both is free.
+      const next = new Prover(expected);
+      await next.write(blob);
+      expect((await next.finish()).deferred).toBeUndefined();
+      await next.destroy();
+    } finally {
+      vi.useRealTimers();
+    }
+  },
+);
