@@ -15,7 +15,7 @@ import { type Images, references } from '../kit/contestants.ts';
 import { startDockerRegistry } from '../kit/docker-registry.ts';
 import { type FirstEvent, firstEvents } from '../kit/first-events.ts';
 import { manyLayers, pushLayer, pushSet, tagged } from '../kit/images.ts';
-import { DESCRIPTIONS, openLink } from '../kit/link.ts';
+import { DESCRIPTIONS, type LinkName, openLink } from '../kit/link.ts';
 import { measure } from '../kit/measure.ts';
 import { type Aim, aimsTable, megabytes, ratio, table } from '../kit/report.ts';
 import { divided, median, medianOf } from '../kit/standings.ts';
@@ -25,7 +25,7 @@ const BEFORE = 'before';
 const AFTER = 'after';
 /** The factor by which a figure may be worse. */
 const AT_MOST = 1.05;
-const TAGS = [1_000, 4_000];
+const TAGS: Readonly<Record<LinkName, readonly number[]>> = { loopback: [1_000, 4_000], toxiproxy: [1_000] };
 /** Millions of bytes. */
 const LARGE_LAYER = 1_000;
 
@@ -128,19 +128,21 @@ function intoS3(host: string, pushed: Images): Prepare {
 async function manyTags(bench: Bench, builds: readonly Build[]): Promise<Round[]> {
   const rounds: Round[] = [];
   await using registry = await startRegistry();
-  for (const count of TAGS) {
-    const repository = `${registry.host}/bench/tags-${count}`;
-    const args = ['--all-tags', repository];
-    for (const [tag, image] of tagged(count)) registry.push(`bench/tags-${count}`, image, tag);
-    const first = `${count} tags for the first time`;
-    rounds.push(await round(bench, first, builds, intoFolder(args), { removeAtEnd: true }));
-    const alike = `${first}, without referrers`;
-    rounds.push(await round(bench, alike, builds, withoutReferrers(repository), { removeAtEnd: true }));
-    await using there = await tempFolder();
-    const again: Prepare = (build) => () => ({ argv: sync(build, ...args, '--to', there.join(build.name)) });
-    for (const build of builds) await measure(await again(build)(there.path), bench.signal);
-    rounds.push(await round(bench, `${count} unchanged tags`, builds, again));
-  }
+  for (const name of bench.links)
+    for (const count of TAGS[name]) {
+      for (const [tag, image] of tagged(count)) registry.push(`bench/tags-${count}`, image, tag);
+      await using link = await openLink(name, registry.host, bench.tools);
+      const repository = `${link.host}/bench/tags-${count}`;
+      const args = ['--all-tags', repository];
+      const first = `${count} tags for the first time, ${DESCRIPTIONS[name]}`;
+      rounds.push(await round(bench, first, builds, intoFolder(args), { removeAtEnd: true }));
+      const alike = `${count} tags for the first time, without referrers, ${DESCRIPTIONS[name]}`;
+      rounds.push(await round(bench, alike, builds, withoutReferrers(repository), { removeAtEnd: true }));
+      await using there = await tempFolder();
+      const again: Prepare = (build) => () => ({ argv: sync(build, ...args, '--to', there.join(build.name)) });
+      for (const build of builds) await measure(await again(build)(there.path), bench.signal);
+      rounds.push(await round(bench, `${count} unchanged tags, ${DESCRIPTIONS[name]}`, builds, again));
+    }
   return rounds;
 }
 
