@@ -14,7 +14,7 @@ import { type Referral, referralOf } from '../oci/referral.ts';
 import { isAttestation, PlatformChoice } from '../oci/platform-choice.ts';
 import type { PlatformPolicy, Scope } from '../queue/messages.ts';
 import { type Blob, type Claims, claimingConfig, claimsOf, isLeftOut, isManifest } from './claims.ts';
-import { turnFor } from './large-manifests.ts';
+import { turnToParse } from './large-manifests.ts';
 import { algorithmsOf } from '../proof/algorithms.ts';
 import type { Proven } from './receipts.ts';
 
@@ -81,7 +81,7 @@ export async function* traverse(
     const below: Found[] = [];
     for (const { digest, platform, optional } of level) {
       const bytes = await content(digest, MANIFEST_LIMITS.bytes);
-      using _ = await turnFor(bytes?.length ?? 0);
+      using _ = await turnToParse(bytes?.length ?? 0);
       const manifest = bytes === undefined ? undefined : parseManifest(bytes);
       if (manifest?.kind === 'index') {
         if (depth >= MANIFEST_LIMITS.nesting)

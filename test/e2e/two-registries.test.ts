@@ -1,7 +1,9 @@
 import { expect, test, vi } from 'vitest';
 import { FolderStore } from '../../lib/store/folder/store.ts';
+import { digestOf } from '../../lib/oci/digest.ts';
 import type { Queues } from '../../lib/queue/queue.ts';
-import { makeImage, makeLayer } from '../kit/images.ts';
+import { type Image, makeImage, makeLayer } from '../kit/images.ts';
+import type { Match } from '../kit/misbehave.ts';
 import { mirror } from '../kit/mirror.ts';
 import { Archive } from '../../lib/archive/archive.ts';
 import { ociLayout } from '../../lib/archive/oci-layout.ts';
@@ -39,20 +41,45 @@ test('a blob of two registries is fetched once', async () => {
   expect(one.count({ digest: layer.digest }) * other.count({ digest: layer.digest })).toBe(0);
 });
 
-// Neither registry reaches a time limit: the test stops the run when the images of the other registry are complete.
 test.each([
-  ['blobs', { kind: 'blob' }],
-  ['manifests', { kind: 'manifest' }],
-  ['tag lists', { kind: 'tags' }],
-] as const)('a registry that never sends its %s does not delay another one', async (_, match) => {
+  ['blobs', 'blob'],
+  ['manifests', 'manifest'],
+  ['tag lists', 'tags'],
+] as const)('a registry that never sends its %s does not delay another one', async (_, kind) => {
+  await mirrorsBeside(
+    () => ({ kind }),
+    (seed, size) => makeImage({ layers: [makeLayer({ seed, size })] }),
+  );
+});
+
+// A large manifest is fetched again by its digest when it has its turn, and parsed again when its config has arrived.
+test.each([
+  ['large manifests', (image: Image) => ({ kind: 'manifest', digest: image.digest }) as const],
+  ['configs of large manifests', (image: Image) => ({ digest: digestOf(image.config) }) as const],
+])('a registry that never sends its %s does not delay the large manifests of another one', async (_, match) => {
+  const annotations = { padding: 'x'.repeat(300_000) };
+  await mirrorsBeside(match, (seed) =>
+    makeImage({ layers: [makeLayer({ seed, size: 1_000 })], overrides: { manifest: { annotations } } }),
+  );
+});
+
+/**
+ * Mirrors twenty images of one registry beside twenty of another one that never sends a part of its content. Neither
+ * registry reaches a time limit: the run is stopped when the images of the first one are complete.
+ */
+async function mirrorsBeside(
+  missing: (image: Image) => Match,
+  imageOf: (seed: number, layerBytes: number) => Image,
+): Promise<void> {
   await using silent = await startRegistry();
   await using other = await startRegistry();
-  const repositories = Array.from({ length: 20 }, (_each, at) => `team/app${at}`);
+  const repositories = Array.from({ length: 20 }, (_, at) => `team/app${at}`);
   for (const [at, repository] of repositories.entries()) {
-    silent.push(repository, makeImage({ layers: [makeLayer({ seed: at, size: 5_000_000 })] }), '1');
-    other.push(repository, makeImage({ layers: [makeLayer({ seed: 100 + at, size: 1_000 })] }), '1');
+    const image = imageOf(at, 5_000_000);
+    silent.push(repository, image, '1');
+    silent.misbehave({ match: missing(image), do: { noAnswer: true } });
+    other.push(repository, imageOf(100 + at, 1_000), '1');
   }
-  silent.misbehave({ match, do: { noAnswer: true } });
   await using folder = await tempFolder();
   await using store = new FolderStore(folder.path);
   const stop = new AbortController();
@@ -71,4 +98,4 @@ test.each([
   stop.abort();
   const { outcomes } = await mirroring;
   expect(outcomes.filter(({ status }) => status === 'mirrored')).toHaveLength(repositories.length);
-});
+}

@@ -4,7 +4,7 @@ import type { LayerMessage } from '../../queue/messages.ts';
 import { Once } from './once.ts';
 import { proofKey, provenBy } from '../receipts.ts';
 import { storeBytes, type StoreOptions } from '../store-bytes.ts';
-import type { NeededBlob } from './walk.ts';
+import type { NeededBlob } from './parsing.ts';
 
 export type Look = LayerMessage['look'];
 

@@ -16,7 +16,8 @@ import type { BlobLookup, Look } from './blob-lookup.ts';
 import { type ImageName, imageName } from '../events.ts';
 import { Once } from './once.ts';
 import type { ReferrerWork } from './referrers.ts';
-import { type NeededBlob, walk, type Walked } from './walk.ts';
+import type { NeededBlob } from './parsing.ts';
+import { walk, type Walked } from './walk.ts';
 
 /** Blobs of an image that are looked up concurrently. */
 const SIDE_BY_SIDE = 16;

@@ -9,15 +9,16 @@ import type { Archive } from '../../archive/archive.ts';
 import { defined } from '../../core/defined.ts';
 import { type Descriptor, knownContent } from '../../oci/descriptor.ts';
 import type { Digest } from '../../oci/digest.ts';
-import { MANIFEST_LIMITS, parseManifest } from '../../oci/manifest.ts';
-import { isForeignLayer, MEDIA_TYPES } from '../../oci/mediatype.ts';
+import { type Manifest, MANIFEST_LIMITS, parseManifest } from '../../oci/manifest.ts';
+import { isForeignLayer } from '../../oci/mediatype.ts';
 import { isAttestation, PlatformChoice } from '../../oci/platform-choice.ts';
 import type { Scope } from '../../queue/messages.ts';
 import type { FetchedManifest, Source } from '../../registry/source.ts';
-import { type Blob, claimingConfig, claimsOf } from '../claims.ts';
+import { claimsOf } from '../claims.ts';
 import { childrenOf, held, MAX_CONFIG_BYTES } from '../closure.ts';
-import { isLargeManifest, turnFor } from '../large-manifests.ts';
+import { isLargeManifest, turnToFetch } from '../large-manifests.ts';
 import { algorithmsOf } from '../../proof/algorithms.ts';
+import { inTurn, needsOf, type NeededBlob, opened } from './parsing.ts';
 
 /** The number of URLs of a foreign layer that are tried. */
 const MAX_URLS = 4;
@@ -30,9 +31,6 @@ const MAX_EMBEDDED = 256 * 1024;
 
 /** Manifests of one image that are fetched concurrently; the host's connections limit them further. */
 const SIDE_BY_SIDE = 8;
-
-/** A blob, with its content (base64) if its descriptor embeds it. */
-export type NeededBlob = Blob & Pick<Descriptor, 'data'>;
 
 export interface Walked {
   readonly mediaType: string;
@@ -152,12 +150,12 @@ class Walk {
     await this.#descend(digest, read.children, depth + 1);
   }
 
-  /** Reads a manifest of an expected size. Only one large manifest is in memory at a time. */
+  /** Reads a manifest of an expected size. Only one large manifest of each registry is in memory at a time. */
   async #read(digest: Digest, child?: Child, brought?: FetchedManifest, size = 0): Promise<Read> {
-    const { signal, onManifest } = this.#o;
+    const { source, signal, onManifest } = this.#o;
     onManifest?.(digest);
     const expected = child?.size ?? brought?.bytes.length ?? size;
-    using _turn = await turnFor(expected, signal);
+    using _turn = await turnToFetch(expected, source.repository, signal);
     const { bytes, fetched } = await this.#bytes(digest, child, brought);
     if (!isLargeManifest(bytes.length) || isLargeManifest(expected))
       return await this.#parse(digest, bytes, fetched, child);
@@ -182,6 +180,7 @@ class Walk {
     return { bytes: fetched.bytes, fetched };
   }
 
+  /** Parses a manifest, and reads its config. A large manifest is dropped while its config arrives, and then parsed again. */
   async #parse(
     digest: Digest,
     bytes: Uint8Array,
@@ -189,27 +188,28 @@ class Walk {
     child: Child | undefined,
   ): Promise<Read> {
     const { archive, scope, signal } = this.#o;
-    const manifest = this.#told(digest, () =>
-      child === undefined ? parseManifest(bytes, fetched?.mediaType) : parseManifest(bytes, child.mediaType, 'index'),
-    );
-    // The digest of a signed schema1 manifest covers its payload, so the payload is stored.
-    const content = manifest.kind === 'schema1' ? manifest.payload : bytes;
+    const parse = (): Manifest =>
+      child === undefined ? parseManifest(bytes, fetched?.mediaType) : parseManifest(bytes, child.mediaType, 'index');
+    const first = await inTurn(bytes, signal, () => opened(this.#told(digest, parse), bytes));
+    const { length: size } = first.content;
     if (fetched !== undefined) {
       this.#fetchedBytes += bytes.length;
-      await archive.putContent(digest, content, { signal });
+      await archive.putContent(digest, first.content, { signal });
     }
-    if (child !== undefined && content.length !== child.size) throw this.#wrongSize(child, content.length);
-    const described = claimingConfig(manifest);
-    const config = described === undefined ? undefined : await this.#config(described);
-    const claims = this.#told(digest, () => claimsOf(manifest, config, scope));
-    if (child?.optional === true) await this.#requireUpstream(claims.blobs);
-    if (manifest.kind === 'image' && child?.platform === undefined) this.#choice.image(claims.config?.platform);
-    for (const blob of claims.blobs) this.#need(blob);
-    // A signed schema1 manifest is stored without its signatures, so its stored form has the media type of unsigned
-    // ones.
-    const mediaType = manifest.kind === 'schema1' ? MEDIA_TYPES.schema1 : manifest.mediaType;
-    const chosen = manifest.kind === 'index' ? childrenOf(manifest, this.#choice) : undefined;
-    return { mediaType, size: content.length, children: chosen?.map((each) => this.#slim(each)) };
+    if (child !== undefined && size !== child.size) throw this.#wrongSize(child, size);
+    const config = first.config === undefined ? undefined : await this.#config(first.config);
+    const { children, ...needs } = await inTurn(bytes, signal, () =>
+      this.#told(digest, () => {
+        const manifest = first.manifest ?? parse();
+        const needs = needsOf(manifest, claimsOf(manifest, config, scope));
+        const chosen = manifest.kind === 'index' ? childrenOf(manifest, this.#choice) : undefined;
+        return { ...needs, children: chosen?.map((each) => this.#slim(each)) };
+      }),
+    );
+    if (child?.optional === true) await this.#requireUpstream(needs.blobs);
+    if (needs.isImage && child?.platform === undefined) this.#choice.image(needs.platform);
+    for (const blob of needs.blobs) this.#need(blob);
+    return { mediaType: needs.mediaType, size, children };
   }
 
   /** Drops the annotations, which may be megabytes in a large index. */

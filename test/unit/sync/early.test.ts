@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { convertSchema1 } from '../../../lib/upkeep/convert.ts';
 import { digestOf } from '../../../lib/oci/digest.ts';
 import { MANIFEST_LIMITS } from '../../../lib/oci/limits.ts';
@@ -102,29 +102,36 @@ describe('large manifests', () => {
       overrides: { config: { n }, manifest: { annotations: { padding: 'x'.repeat(300_000) } } },
     });
 
-  /** The sources, with the number of manifests that are fetched concurrently. */
-  function counting(sources: Sources): { readonly sources: Sources; most: number } {
-    const counted = { sources, most: 0 };
-    let now = 0;
-    counted.sources = {
+  /** The number of concurrent calls, and the largest one. */
+  class Concurrency {
+    now = 0;
+    most = 0;
+
+    async during<T>(work: () => Promise<T>): Promise<T> {
+      this.now += 1;
+      this.most = Math.max(this.most, this.now);
+      try {
+        return await work();
+      } finally {
+        this.now -= 1;
+      }
+    }
+  }
+
+  /** Sources whose method `name` is replaced. */
+  function replacing<Name extends 'manifest' | 'fetchTag'>(
+    sources: Sources,
+    name: Name,
+    replace: (original: Source[Name]) => Source[Name],
+  ): Sources {
+    return {
       connections: (host) => sources.connections(host),
       repository(reference) {
         const source = sources.repository(reference);
-        const original = source.manifest.bind(source);
-        const manifest: Source['manifest'] = async (...args) => {
-          now += 1;
-          counted.most = Math.max(counted.most, now);
-          try {
-            return await original(...args);
-          } finally {
-            now -= 1;
-          }
-        };
-        return Object.assign(source, { manifest });
+        return Object.assign(source, { [name]: replace(source[name].bind(source) as Source[Name]) });
       },
       close: () => sources.close(),
     };
-    return counted;
   }
 
   test.each<[string, (n: number) => Pushable, boolean]>([
@@ -133,12 +140,45 @@ describe('large manifests', () => {
   ])('%s', async (_, child, alone) => {
     registry.push('library/app', makeIndex(Array.from({ length: 8 }, (_, n) => child(n))), 'v1');
     await using plain = new Rig();
-    const counted = counting(plain.sources);
-    const rig = new Rig({ sources: counted.sources });
+    const reads = new Concurrency();
+    const sources = replacing(plain.sources, 'manifest', (original) => {
+      return (...args) => reads.during(() => original(...args));
+    });
+    const rig = new Rig({ sources });
     await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images: [{ tag: 'v1' }] }).message);
     expect(rig.sent('finalize')).toMatchObject([{ image: { tag: 'v1' } }]);
     expect(rig.sent('finalize')[0]).not.toHaveProperty('failure');
-    expect(counted.most > 1).toBe(!alone);
+    expect(reads.most > 1).toBe(!alone);
+  });
+
+  test('are fetched by their tags two at a time if the registry has none by its digest', async () => {
+    const images = Array.from({ length: 8 }, (_, n) => ({ tag: `v${n}`, image: padded(n) }));
+    for (const { tag, image } of images) {
+      registry.push('library/app', image, tag);
+      registry.misbehave({ match: { kind: 'manifest', method: 'GET', digest: image.digest }, do: { status: 404 } });
+    }
+    await using plain = new Rig();
+    const reads = new Concurrency();
+    const asked = new Set<string>();
+    const sources = replacing(plain.sources, 'fetchTag', (original) => async (tag, options) => {
+      // The first GET of a tag finds that its manifest is large.
+      if (!asked.has(tag)) {
+        asked.add(tag);
+        return original(tag, options);
+      }
+      return reads.during(async () => {
+        await vi.waitUntil(() =>
+          images.every(({ image: { digest } }) => registry.count({ method: 'GET', digest }) > 0),
+        );
+        return original(tag, options);
+      });
+    });
+    const rig = new Rig({ sources });
+    const wanted = images.map(({ tag }) => ({ tag }));
+    await rig.resolve(resolveMessage(orderFor(registry), { kind: 'images', images: wanted }).message);
+    expect(rig.sent('finalize')).toHaveLength(images.length);
+    for (const message of rig.sent('finalize')) expect(message).not.toHaveProperty('failure');
+    expect(reads.most).toBe(2);
   });
 
   test.each([200, 405])(
