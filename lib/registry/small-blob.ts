@@ -17,10 +17,9 @@ export async function readSmallBlob(options: SmallBlobOptions): Promise<Uint8Arr
   const { client, operation, signal, maxBytes, size = maxBytes } = options;
   if (size > maxBytes) throw tooLarge(options, size);
   if (size <= LARGE_BYTES) return read(options);
-  const turn = await client.largeBlobs.hold(signal).catch((thrown: unknown) => {
+  using _turn = await client.largeBlobs.hold(signal).catch((thrown: unknown) => {
     throw sourceFailure(thrown, operation, signal);
   });
-  using _ = turn;
   return await read(options);
 }
 
